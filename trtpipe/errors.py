@@ -1,0 +1,147 @@
+"""What can go wrong, as one tree, and how a problem is put to its reader.
+
+    TrtpipeError              anything a user can act on; carries Problems and an exit code
+    ├── SpecError        2    the spec, a data set file or an argument is wrong
+    ├── ModelError       2    a model file cannot be read, or is not one trtpipe can take in
+    ├── PlanError        2    the plan cannot be made (unknown cell, clashing names)
+    ├── ToolchainError   2    TensorRT, an interpreter or a GPU that is not what the spec needs
+    ├── StoreError       2    the store cannot be read or written
+    ├── StepFailed       1    a step ran and failed
+    ├── ValidationFailed 1    a threshold was missed
+    ├── LockMismatch     3    the lockfile says otherwise
+    └── Interrupted    130    the user pressed Ctrl-C
+
+A bug is never one of these: it is an AssertionError or whatever Python raises, and shows its traceback.
+This module knows nothing of YAML, ONNX or TensorRT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+SpecPath = tuple[str | int, ...]
+"""Where a value stands in a spec: keys and list indices from the root, e.g. ("profiles", 0, "x", "min")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a text file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+    source_line: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fact that is wrong, where it is, and what to do about it.
+
+    `fact` and `remedy` are lower case, without a full stop, and quote the offending name; `remedy` may span
+    lines (a profile to paste). `path` is where in the spec it stands, when only that is known; whoever holds
+    the YAML's marks turns it into `where`.
+    """
+
+    fact: str
+    remedy: str = ""
+    where: Location | None = None
+    path: SpecPath = ()
+    severity: Severity = "error"
+
+    def at(self, where: Location | None) -> Problem:
+        """This problem, with its location known."""
+        return replace(self, where=where)
+
+    def __str__(self) -> str:
+        return render_problem(self)
+
+
+def render_problem(problem: Problem) -> str:
+    """`file:line:column: fact`, the source line with a caret under the column, then the remedy."""
+    mark = "" if problem.severity == "error" else f"{problem.severity}: "
+    where = problem.where
+    if where is None:
+        lines = [mark + problem.fact]
+    else:
+        lines = [f"{where}: {mark}{problem.fact}"]
+        if where.source_line.strip():
+            lines += [f"    {where.source_line.expandtabs(1)}", "    " + " " * (where.column - 1) + "^"]
+    lines += [f"  {line}".rstrip() for line in problem.remedy.splitlines()]
+    return "\n".join(lines)
+
+
+class TrtpipeError(Exception):
+    """Anything that went wrong which a user can act on. Raise a subclass."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Problem | str | Sequence[Problem], remedy: str = "") -> None:
+        if isinstance(problems, str):
+            problems = Problem(problems, remedy)
+        if isinstance(problems, Problem):
+            problems = (problems,)
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        assert self.problems, "an error needs at least one problem"
+        super().__init__(self.problems, remedy)
+
+    def __str__(self) -> str:
+        return "\n".join(render_problem(problem) for problem in self.problems)
+
+    def __reduce__(self) -> tuple[type, tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
+
+class SpecError(TrtpipeError):
+    """The spec, a data set file or a command-line argument is wrong."""
+
+
+class ModelError(TrtpipeError):
+    """A model file cannot be read, or holds what trtpipe cannot take in."""
+
+
+class PlanError(TrtpipeError):
+    """The plan cannot be made from what was asked."""
+
+
+class ToolchainError(TrtpipeError):
+    """TensorRT, its interpreter or a GPU is not what the spec needs."""
+
+
+class StoreError(TrtpipeError):
+    """The store cannot be read or written."""
+
+
+class StepFailed(TrtpipeError):
+    """A step ran and failed; `log` holds what it printed."""
+
+    exit_code = 1
+
+    def __init__(
+        self, problems: Problem | str | Sequence[Problem], remedy: str = "", *, log: str = ""
+    ) -> None:
+        super().__init__(problems, remedy)
+        self.log = log
+
+
+class ValidationFailed(TrtpipeError):
+    """An output missed a threshold."""
+
+    exit_code = 1
+
+
+class LockMismatch(TrtpipeError):
+    """The lockfile says otherwise."""
+
+    exit_code = 3
+
+
+class Interrupted(TrtpipeError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130

@@ -1,0 +1,1 @@
+"""What the user wrote, validated and frozen. Pure data: nothing here reads a file or knows TensorRT."""

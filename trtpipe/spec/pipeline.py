@@ -1,0 +1,272 @@
+"""The pipeline spec: a model, its variants, its targets, its checks; and the project file's shared defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from trtpipe.spec.fields import (
+    AsTuple,
+    DynamicShape,
+    Name,
+    OneOrMany,
+    Size,
+    SpecModel,
+    StaticShape,
+)
+
+Flavour = Literal["tensorrt", "tensorrt_rtx"]
+MetricName = Literal[
+    "max_abs", "max_rel", "mean_abs", "rmse", "cosine", "psnr", "snr",
+    "top1_agreement", "top5_agreement", "accuracy",
+]  # fmt: skip
+
+
+class ModelSpec(SpecModel):
+    """Where the model comes from and how it is read."""
+
+    source: str
+    """A path inside the project, or `pkg://PACKAGE/PATH` for a file in an installed Python package."""
+    sha256: Annotated[str | None, Field(pattern=r"^[0-9a-fA-F]{64}$")] = None
+    """Optional pin: the SHA-256 of the model file, verified before it is read."""
+    parser: str = "onnx"
+    """The frontend that lowers the source to canonical ONNX."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The parser's own options."""
+
+
+Bound = Annotated[Any, WithJsonSchema({"type": ["number", "boolean", "array"]})]
+
+
+class TransformSpec(SpecModel):
+    """Changes to the imported graph, applied in the order of the fields."""
+
+    bind: dict[str, Bound] = Field(default_factory=dict)
+    """Graph inputs to turn into constants: a number, a boolean or a (nested) list, e.g. `{sr: 16000}`."""
+    outputs: Annotated[tuple[str, ...], AsTuple] = ()
+    """Cut the graph: these tensors become its only outputs."""
+    set_shapes: dict[str, DynamicShape] = Field(default_factory=dict)
+    """New input shapes; -1 is a dynamic dimension."""
+    simplify: bool = False
+    """Run further graph simplifications (common subexpressions, constant arithmetic)."""
+
+
+class VariantSpec(SpecModel):
+    """One way to make the typed model."""
+
+    precision: str = "fp32"
+    """The numeric precision of the typed model."""
+    keep: dict[str, Annotated[tuple[str, ...], AsTuple]] = Field(default_factory=dict)
+    """Precision → globs of nodes that stay in it: node names such as `/head/*`, or `op:Softmax`."""
+    min_low_precision: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.1
+    """The least share of weight bytes and of typed layers that must have come out in the asked low precision."""
+
+
+class ShapeValues(SpecModel):
+    """The values that a shape-tensor input takes: integers, in the tensor's order."""
+
+    min: Annotated[tuple[int, ...], OneOrMany]
+    opt: Annotated[tuple[int, ...], OneOrMany]
+    max: Annotated[tuple[int, ...], OneOrMany]
+
+
+class ProfileInput(SpecModel):
+    """The range of shapes of one input, or of values when it is a shape tensor."""
+
+    min: StaticShape | None = None
+    opt: StaticShape | None = None
+    max: StaticShape | None = None
+    values: ShapeValues | None = None
+
+    @model_validator(mode="after")
+    def _all_or_values(self) -> ProfileInput:
+        given = [name for name in ("min", "opt", "max") if getattr(self, name) is not None]
+        if given and len(given) < 3:
+            raise ValueError("give min, opt and max, or one shape for all three")
+        if not given and self.values is None:
+            raise ValueError("give min, opt and max shapes, or values for a shape tensor")
+        return self
+
+
+def _profile_input(value: Any) -> Any:
+    """One shape stands for min, opt and max."""
+    if isinstance(value, (str, int, list)):
+        return {"min": value, "opt": value, "max": value}
+    return value
+
+
+ProfileEntry = Annotated[ProfileInput, BeforeValidator(_profile_input)]
+Profile = dict[str, ProfileEntry]
+
+
+def _gpu_text(value: Any) -> Any:
+    """YAML reads 8.9 and 89 as numbers; a GPU is always text."""
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    return tuple(
+        str(item) if isinstance(item, (int, float)) and not isinstance(item, bool) else item
+        for item in values
+    )
+
+
+Gpus = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_gpu_text),
+    Field(min_length=1),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": ["string", "number"]},
+                {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1},
+            ],
+            "examples": ["rtx4090", "sm89", ["sm86", "sm89", "sm120"]],
+        }
+    ),
+]
+
+
+class TargetSpec(SpecModel):
+    """One thing to build for: GPUs, a toolchain, and how far the engine must be portable."""
+
+    gpu: Gpus
+    """A GPU's name (`rtx4090`, `NVIDIA L4`), `sm89`, `8.9`, `this`, or a list: one engine that serves them all."""
+    toolchain: str | None = None
+    """A name from `toolchains`; the installed TensorRT-RTX when left out."""
+    hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
+    """Flavour tensorrt only: on which other GPUs the engine must run."""
+    version_compatible: bool = False
+    """Flavour tensorrt only: an engine that later TensorRT versions can load."""
+
+
+class ToolchainSpec(SpecModel):
+    """Which TensorRT builds."""
+
+    flavour: Flavour
+    version: Annotated[str | None, Field(pattern=r"^\d+(\.\d+)*(\.\*)?(\.post\d+)?$")] = None
+    """An exact version (`1.6.1.120`) or a prefix (`11.4.*`); the installed one when left out."""
+    python: str | None = None
+    """An interpreter that already has this TensorRT (a Jetson's, a container's)."""
+
+
+class BuilderSpec(SpecModel):
+    """TensorRT's builder configuration. Everything here is in the key."""
+
+    optimization_level: Annotated[int, Field(ge=0, le=5)] = 3
+    """IBuilderConfig.builder_optimization_level (TensorRT-RTX has one level only and ignores it)."""
+    workspace: Size = 1 << 31
+    """The workspace memory pool, always set: TensorRT's own default depends on the machine."""
+    tactic_shared_memory: Size | None = None
+    """The tactic shared-memory pool; TensorRT-RTX gets 1 GiB when left out, tensorrt its GPU's own."""
+    tf32: bool = False
+    """Allow TF32 arithmetic for FP32 tensors. Off, so that fp32 means fp32."""
+    profiling_verbosity: Literal["layer_names_only", "none", "detailed"] = "layer_names_only"
+    """How much of the layers' description the engine carries."""
+    weight_streaming: bool = False
+    """Weights stay in host memory and are streamed to the GPU."""
+    sparse_weights: bool = False
+    """Let TensorRT use 2:4 sparse weights (TensorRT-RTX ignores it)."""
+    max_aux_streams: Annotated[int | None, Field(ge=0, le=16)] = None
+    """IBuilderConfig.max_aux_streams."""
+    avg_timing_iterations: Annotated[int | None, Field(ge=1, le=64)] = None
+    """IBuilderConfig.avg_timing_iterations (flavour tensorrt only)."""
+    time_limit: Annotated[float | None, Field(gt=0, strict=False)] = None
+    """Seconds after which an engine build is stopped; not in the key."""
+    memory_limit: Size | None = None
+    """Resident memory above which an engine build is stopped; not in the key."""
+
+
+class PluginSpec(SpecModel):
+    """A plugin library that TensorRT loads before parsing (flavour tensorrt only)."""
+
+    library: str
+    """A path inside the project."""
+
+
+class RandomData(SpecModel):
+    """Random inputs, said out loud."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    samples: Annotated[int, Field(ge=1, le=100_000)] = 8
+
+
+class Threshold(SpecModel):
+    """What a comparison of one output must reach."""
+
+    output: str = "*"
+    """A glob of output names."""
+    metric: MetricName
+    min: Annotated[float | None, Field(strict=False)] = None
+    max: Annotated[float | None, Field(strict=False)] = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Threshold:
+        if self.min is None and self.max is None:
+            raise ValueError("a threshold needs min or max")
+        return self
+
+
+class GoldenReference(SpecModel):
+    """Recorded outputs to compare with."""
+
+    golden: str
+    """An .npz inside the project: inputs as `in:NAME`, outputs as `out:NAME`."""
+
+
+class ValidateSpec(SpecModel):
+    """What a variant must prove."""
+
+    data: str | None = None
+    """A data set's name: `calibration/NAME.yaml`."""
+    random: RandomData | None = None
+    """Random inputs instead of a data set."""
+    samples: Annotated[int | None, Field(ge=1)] = None
+    """At most this many samples of the data set."""
+    corners: bool = True
+    """Also run every profile at min, opt and max."""
+    reference: Annotated[Literal["onnxruntime"] | GoldenReference, Field()] = "onnxruntime"
+    """What the typed model is compared with."""
+    thresholds: Annotated[tuple[Threshold, ...], AsTuple] = ()
+    """Left out, each precision's default applies and is named in the report."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ValidateSpec:
+        if self.data is not None and self.random is not None:
+            raise ValueError("give data or random, not both")
+        return self
+
+
+class PipelineSpec(SpecModel):
+    """One pipeline file."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    pipeline: Name
+    model: ModelSpec
+    transform: TransformSpec | None = None
+    variants: dict[Name, VariantSpec] = Field(default_factory=lambda: {"fp32": VariantSpec()}, min_length=1)
+    profiles: Annotated[tuple[Profile, ...], AsTuple] = ()
+    targets: dict[Name, TargetSpec] = Field(min_length=1)
+    toolchains: dict[Name, ToolchainSpec] = Field(default_factory=dict)
+    builder: BuilderSpec = Field(default_factory=BuilderSpec)
+    plugins: Annotated[tuple[PluginSpec, ...], AsTuple] = ()
+    validate_: ValidateSpec | None = Field(default=None, alias="validate")
+
+
+class StoreSpec(SpecModel):
+    """Where artifacts are kept."""
+
+    path: str | None = None
+    """A directory; `.trtpipe/store` in the project when left out. `$TRTPIPE_STORE` overrides it."""
+
+
+class ProjectSpec(SpecModel):
+    """`trtpipe.yaml`: defaults that a project's pipelines share."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    targets: dict[Name, TargetSpec] = Field(default_factory=dict)
+    """For pipelines that name a target without describing it (`targets: {ada: }`)."""
+    toolchains: dict[Name, ToolchainSpec] = Field(default_factory=dict)
+    builder: BuilderSpec | None = None
+    """The builder options of every pipeline that has none of its own."""
+    store: StoreSpec = Field(default_factory=StoreSpec)
+    reach: Annotated[tuple[str, ...], AsTuple] = ()
+    """Directories outside the project from which models and data may be read."""
