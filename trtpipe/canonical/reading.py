@@ -1,0 +1,183 @@
+"""Reads an ONNX model as a Skeleton: everything but its large weights, which stay where they are on disk.
+
+A Skeleton's `proto` is an ordinary ModelProto in which every large weight, embedded or external, is an
+`external_data` entry with an *absolute* `location`, an `offset` and a `length`, all checked against the file. No
+weight is read, so a model of gigabytes costs the memory of its graph. Whether the graph makes sense is
+`checking`'s question.
+"""
+
+from __future__ import annotations
+
+import mmap
+import stat
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.canonical.foreign import foreign_format
+from trtpipe.canonical.tensors import external_entries, nbytes_of, set_external, set_inline, tensors_of
+from trtpipe.canonical.wire import LARGE, WireError, skeleton_bytes
+from trtpipe.errors import ModelError, Problem
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir
+
+_HEAD = 512
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A model without its large weights.
+
+    `external_files` are the data files beside the model, sorted; `big_bytes` counts the weights left on disk.
+    """
+
+    path: Path
+    proto: onnx.ModelProto
+    external_files: tuple[Path, ...]
+    big_bytes: int
+
+
+def read_skeleton(path: Path, *, root: Path | None = None) -> Skeleton:
+    """The skeleton of the ONNX model at `path`, every reference to weights checked.
+
+    Model and external data must lie inside `root`, when given, and the data inside the model's own folder, with
+    symbolic links resolved. Raises ModelError.
+    """
+    _require_regular_file(path, root)
+    proto, taken = _parse(path)
+    problems: list[Problem] = []
+    files: set[Path] = set()
+    total = 0
+    for tensor in tensors_of(proto):
+        if tensor.data_location != tensor.EXTERNAL:
+            continue
+        try:
+            source, length = _settle(tensor, path, root)
+        except ModelError as error:
+            problems += error.problems
+            continue
+        total += length
+        files |= {source} - {path.resolve()}
+    if problems:
+        raise ModelError(problems)
+    return Skeleton(path, proto, tuple(sorted(files)), max(total, taken))
+
+
+def ir_model(skeleton: Skeleton) -> onnx_ir.Model:
+    """The skeleton as an onnx-ir model whose large weights are mapped from their files when first asked for.
+
+    Raises ModelError when the graph is no graph (a value produced twice, a name that is missing).
+    """
+    import onnx_ir
+
+    try:
+        model: onnx_ir.Model = onnx_ir.from_proto(skeleton.proto)
+    except Exception as error:  # onnx-ir wraps whatever went wrong in its own private types
+        raise ModelError(f"'{skeleton.path}' is not a valid ONNX graph: {_innermost(error)}") from error
+    return model
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())
+
+
+def _require_regular_file(path: Path, root: Path | None) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ModelError(f"cannot read '{path}': {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        raise ModelError(f"'{path}' is not a regular file")
+    if root is not None and not path.resolve().is_relative_to(root.resolve()):
+        raise ModelError(f"'{path}' lies outside '{root}'", "move the model into the project")
+
+
+def _parse(path: Path) -> tuple[onnx.ModelProto, int]:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+            if not head:
+                raise ModelError(f"'{path}' is empty", "download or export the model again")
+            foreign = foreign_format(head)
+            if foreign is not None:
+                raise ModelError(f"'{path}' is {foreign[0]}", foreign[1])
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                encoded, taken = skeleton_bytes(data, str(path.resolve()))
+        proto = onnx.ModelProto.FromString(encoded)
+    except OSError as error:
+        raise ModelError(f"cannot read '{path}': {error.strerror}") from error
+    except WireError as error:
+        raise ModelError(f"'{path}' is not an ONNX model, or is cut short: {error}", _AGAIN) from error
+    except (DecodeError, ValueError) as error:  # ValueError: a string that is not UTF-8
+        raise ModelError(f"'{path}' is not an ONNX model, or is damaged: {error}", _AGAIN) from error
+    if not proto.HasField("graph"):
+        raise ModelError(f"'{path}' is not an ONNX model: it holds no graph", _AGAIN)
+    return proto, taken
+
+
+_AGAIN = "download or export the model again"
+
+
+def _settle(tensor: Any, model: Path, root: Path | None) -> tuple[Path, int]:
+    """Checks one external tensor, makes its reference absolute and complete; its file and its bytes."""
+    name = tensor.name
+    entries = external_entries(tensor)
+    location = entries.get("location", "")
+    source = model.resolve() if location == str(model.resolve()) else _inside(name, location, model, root)
+    offset, length = (_number(name, entries.get(key, ""), key) for key in ("offset", "length"))
+    needed = nbytes_of(tensor)
+    size = source.stat().st_size
+    offset = offset or 0
+    if length is not None and length != needed:
+        raise ModelError(f"tensor '{name}' needs {needed} bytes, but its data is {length} bytes long")
+    if offset + needed > size:
+        raise ModelError(
+            f"the data of tensor '{name}' ends at byte {offset + needed}, but '{source}' has {size} bytes",
+            "the file is incomplete: copy or download it again",
+        )
+    if needed >= LARGE:
+        set_external(tensor, source, offset, needed)
+        return source, needed
+    with source.open("rb") as file:  # small ones hold axes and shapes, which every pass wants to see
+        file.seek(offset)
+        set_inline(tensor, file.read(needed))
+    return source, 0
+
+
+def _inside(name: str, location: str, model: Path, root: Path | None) -> Path:
+    if not location:
+        raise ModelError(f"tensor '{name}' has external data but no location")
+    shape = PureWindowsPath(location)  # understands both separators
+    if shape.drive or shape.root or ".." in shape.parts or "\0" in location:
+        raise ModelError(
+            f"the data of tensor '{name}' is at '{location}', which is not a path inside the model's folder",
+            "external data must lie beside the model",
+        )
+    folder = model.parent.resolve()
+    source = (folder / location).resolve()
+    if not source.is_relative_to(folder) or (root is not None and not source.is_relative_to(root.resolve())):
+        raise ModelError(
+            f"the data of tensor '{name}' at '{location}' leads out of the model's folder",
+            "replace the link by the file itself",
+        )
+    if not source.exists():
+        raise ModelError(f"the data of tensor '{name}' is missing: '{source}' does not exist",
+                         "copy it beside the model")  # fmt: skip
+    if not source.is_file():
+        raise ModelError(f"the data of tensor '{name}' is at '{source}', which is not a regular file")
+    return source
+
+
+def _number(name: str, text: str, key: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or len(text) > 18:
+        raise ModelError(f"tensor '{name}' has an impossible {key} '{text}' for its external data")
+    return int(text)

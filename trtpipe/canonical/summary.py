@@ -1,0 +1,160 @@
+"""What a model is, in a few facts that fit a report: inputs, outputs, operators, weights.
+
+Reads a skeleton's proto and never a weight. Knows no toolchain: which operators one can build is for others to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.canonical.tensors import dtype_name, nbytes_of, nodes_of, tensors_of
+
+if TYPE_CHECKING:
+    import onnx
+
+Dim = int | str | None
+"""A fixed size, the name of a symbolic one, or None where the model says nothing."""
+
+ONNX_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training"})
+"""Domains whose operators the ONNX standard defines."""
+
+DATA_DEPENDENT = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "StringSplit"})
+"""Standard operators whose output shape depends on values, not shapes alone (ONNX operator schemas)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One input or output; `dims` is None when not even the rank is known."""
+
+    name: str
+    dtype: str
+    dims: tuple[Dim, ...] | None
+
+    @property
+    def dynamic_axes(self) -> tuple[int, ...]:
+        """The axes without a fixed size."""
+        return tuple(axis for axis, dim in enumerate(self.dims or ()) if not isinstance(dim, int))
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How many elements and bytes of one dtype the initializers and constants hold."""
+
+    dtype: str
+    elements: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """A model in a few facts; counts are sorted by name, domains and functions too."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    opsets: tuple[tuple[str, int], ...]
+    ir_version: int
+    producer: str
+    operators: tuple[tuple[str, int], ...]
+    weights: tuple[Weights, ...]
+    functions: tuple[str, ...]
+    custom_domains: tuple[str, ...]
+    data_dependent: tuple[str, ...]
+
+    @property
+    def opset(self) -> int | None:
+        """The version of the standard operators; None when the model imports none."""
+        return dict(self.opsets).get("")
+
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of all weights."""
+        return sum(item.nbytes for item in self.weights)
+
+    @property
+    def parameters(self) -> int:
+        """The elements of all weights."""
+        return sum(item.elements for item in self.weights)
+
+    def to_json(self) -> dict[str, Any]:
+        """This summary as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> ModelSummary:
+        """The summary that `to_json` wrote, lists turned back into tuples."""
+        return cls(
+            inputs=tuple(_info_of(item) for item in record["inputs"]),
+            outputs=tuple(_info_of(item) for item in record["outputs"]),
+            opsets=tuple((domain, version) for domain, version in record["opsets"]),
+            ir_version=record["ir_version"],
+            producer=record["producer"],
+            operators=tuple((op, count) for op, count in record["operators"]),
+            weights=tuple(Weights(**item) for item in record["weights"]),
+            functions=tuple(record["functions"]),
+            custom_domains=tuple(record["custom_domains"]),
+            data_dependent=tuple(record["data_dependent"]),
+        )
+
+
+def summarize(proto: onnx.ModelProto) -> ModelSummary:
+    """The facts of a model or skeleton; inputs that are also initializers (IR 3) are left out."""
+    given = {tensor.name for tensor in proto.graph.initializer}
+    operators = Counter(_operator(node) for node in nodes_of(proto))
+    local = {function.domain for function in proto.functions}
+    domains = {node.domain for node in nodes_of(proto)} - ONNX_DOMAINS - local
+    return ModelSummary(
+        inputs=tuple(tensor_info(value) for value in proto.graph.input if value.name not in given),
+        outputs=tuple(tensor_info(value) for value in proto.graph.output),
+        opsets=tuple(sorted((_domain(item.domain), item.version) for item in proto.opset_import)),
+        ir_version=proto.ir_version,
+        producer=" ".join(filter(None, (proto.producer_name, proto.producer_version))),
+        operators=tuple(sorted(operators.items())),
+        weights=_weights(proto),
+        functions=tuple(sorted(f"{function.domain}::{function.name}" for function in proto.functions)),
+        custom_domains=tuple(sorted(domains)),
+        data_dependent=tuple(sorted(DATA_DEPENDENT & operators.keys())),
+    )
+
+
+def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
+    """A value's name, dtype and dims; a negative size means that the exporter did not know."""
+    kind = value.type.WhichOneof("value")
+    if kind not in ("tensor_type", "sparse_tensor_type"):
+        return TensorInfo(value.name, (kind or "undefined").removesuffix("_type"), None)
+    tensor = getattr(value.type, kind)
+    dims = tuple(_dim(dim) for dim in tensor.shape.dim) if tensor.HasField("shape") else None
+    return TensorInfo(value.name, dtype_name(tensor.elem_type), dims)
+
+
+def _dim(dim: Any) -> Dim:
+    if dim.HasField("dim_value"):
+        return dim.dim_value if dim.dim_value >= 0 else None
+    return dim.dim_param or None
+
+
+def _domain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+def _operator(node: Any) -> str:
+    domain = _domain(node.domain)
+    return f"{domain}::{node.op_type}" if domain else str(node.op_type)
+
+
+def _weights(proto: onnx.ModelProto) -> tuple[Weights, ...]:
+    elements: Counter[str] = Counter()
+    nbytes: Counter[str] = Counter()
+    for tensor in tensors_of(proto):
+        dtype = dtype_name(tensor.data_type)
+        elements[dtype] += math.prod(tensor.dims)
+        nbytes[dtype] += nbytes_of(tensor) if dtype not in ("string", "undefined") else 0
+    return tuple(Weights(dtype, elements[dtype], nbytes[dtype]) for dtype in sorted(elements))
+
+
+def _info_of(record: Mapping[str, Any]) -> TensorInfo:
+    dims = record["dims"]
+    return TensorInfo(record["name"], record["dtype"], None if dims is None else tuple(dims))

@@ -1,0 +1,166 @@
+"""Takes the weights out of a serialized ONNX model without reading them.
+
+Walks protobuf's wire format over a memory map, touching only tags, lengths and small fields. Each large
+weight inside a TensorProto is replaced by an `external_data` entry that says where its bytes stand in the file
+itself, so that embedded weights and truly external ones look the same afterwards. What is no message that can
+hold a large tensor is copied as it is; protobuf's own parser judges it later.
+
+Field numbers are those of onnx.proto3 (ONNX IR specification). Knows nothing of paths or of what a tensor means.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+
+LARGE = 1024
+"""Weights of at least this many bytes are left in the file."""
+
+_VARINT, _I64, _LEN, _I32 = 0, 1, 2, 5
+_FLOAT, _DOUBLE = 1, 11
+_DEEPEST = 100  # protobuf's own limit on nesting
+
+# Message kind -> field number -> kind of the message in that field. Only what can lead to a TensorProto.
+_CHILDREN: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+_DATA_TYPE, _FLOAT_DATA, _RAW_DATA, _DOUBLE_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 2, 4, 9, 10, 13, 14
+
+
+class WireError(ValueError):
+    """The bytes are not protobuf, end too early, or nest too deeply."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    number: int
+    wire: int
+    begin: int  # of the tag
+    value: int  # where the payload begins; for a varint, its value is `number_value`
+    end: int
+    number_value: int = 0
+
+
+def skeleton_bytes(data: mmap.mmap, location: str) -> tuple[bytes, int]:
+    """The ModelProto in `data` with every large weight replaced by a reference to `location`; and their bytes.
+
+    Raises WireError.
+    """
+    walker = _Walker(data, location)
+    return b"".join(walker.message("model", 0, len(data), 0)), walker.taken
+
+
+class _Walker:
+    def __init__(self, data: mmap.mmap, location: str) -> None:
+        self.data = data
+        self.location = location
+        self.taken = 0
+
+    def message(self, kind: str, begin: int, end: int, depth: int) -> list[bytes]:
+        """The message's bytes in pieces, weights replaced."""
+        if depth > _DEEPEST:
+            raise WireError(f"messages nest deeper than {_DEEPEST} levels")
+        if kind == "tensor":
+            return self.tensor(begin, end)
+        pieces: list[bytes] = []
+        copied = begin
+        position = begin
+        children = _CHILDREN[kind]
+        while position < end:
+            field = self.field(position, end)
+            position = field.end
+            child = children.get(field.number) if field.wire == _LEN else None
+            if child is None or field.end - field.value < LARGE:
+                continue
+            inner = b"".join(self.message(child, field.value, field.end, depth + 1))
+            pieces += [self.data[copied : field.begin], _length_delimited(field.number, inner)]
+            copied = field.end
+        pieces.append(self.data[copied:end])
+        return pieces
+
+    def tensor(self, begin: int, end: int) -> list[bytes]:
+        """A TensorProto; its `raw_data`, or packed floats, which are laid out alike, become a reference."""
+        fields = list(self.fields(begin, end))
+        data_type = next((f.number_value for f in reversed(fields) if f.number == _DATA_TYPE), 0)
+        wanted = {
+            _RAW_DATA,
+            _FLOAT_DATA if data_type == _FLOAT else _DOUBLE_DATA if data_type == _DOUBLE else 0,
+        }
+        large = [f for f in fields if f.number in wanted and f.wire == _LEN and f.end - f.value >= LARGE]
+        if len(large) != 1 or any(
+            f.number in (*wanted, _EXTERNAL_DATA) and f is not large[0] for f in fields
+        ):
+            return [self.data[begin:end]]
+        weight = large[0]
+        self.taken += weight.end - weight.value
+        reference = _reference(self.location, weight.value, weight.end - weight.value)
+        kept = (f for f in fields if f is not weight and f.number != _DATA_LOCATION)
+        return [*(self.data[f.begin : f.end] for f in kept), reference]
+
+    def fields(self, position: int, end: int) -> list[_Field]:
+        found = []
+        while position < end:
+            field = self.field(position, end)
+            found.append(field)
+            position = field.end
+        return found
+
+    def field(self, begin: int, end: int) -> _Field:
+        tag, position = self.varint(begin, end)
+        number, wire = tag >> 3, tag & 7
+        if number == 0:
+            raise WireError(f"not a protobuf field at byte {begin}")
+        if wire == _VARINT:
+            value, after = self.varint(position, end)
+            return _Field(number, wire, begin, position, after, value)
+        if wire == _LEN:
+            length, position = self.varint(position, end)
+            after = position + length
+        elif wire in (_I64, _I32):
+            after = position + (8 if wire == _I64 else 4)
+        else:
+            raise WireError(f"not a protobuf field at byte {begin}")
+        if after > end:
+            raise WireError(
+                f"field {number} at byte {begin} goes on to byte {after}, beyond the end at {end}"
+            )
+        return _Field(number, wire, begin, position, after)
+
+    def varint(self, position: int, end: int) -> tuple[int, int]:
+        value = shift = 0
+        while position < end and shift < 70:
+            byte = self.data[position]
+            value |= (byte & 0x7F) << shift
+            position += 1
+            if byte < 0x80:
+                return value, position
+            shift += 7
+        raise WireError(f"not a protobuf number at byte {position}")
+
+
+def _reference(location: str, offset: int, length: int) -> bytes:
+    entries = (("location", location), ("offset", str(offset)), ("length", str(length)))
+    encoded = b"".join(_length_delimited(_EXTERNAL_DATA, _entry(key, value)) for key, value in entries)
+    return encoded + bytes([_DATA_LOCATION << 3 | _VARINT, 1])  # data_location: EXTERNAL
+
+
+def _entry(key: str, value: str) -> bytes:
+    return _length_delimited(1, key.encode()) + _length_delimited(2, value.encode())
+
+
+def _length_delimited(number: int, payload: bytes) -> bytes:
+    return _encode(number << 3 | _LEN) + _encode(len(payload)) + payload
+
+
+def _encode(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
