@@ -8,17 +8,31 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
-from trtpipe.shapes import parse_shape, parse_size
+from trtpipe.shapes import LARGEST_DIM, parse_shape, parse_size
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class SpecModel(BaseModel):
-    """A strict, frozen piece of a spec: unknown keys are errors, text is never taken for a number."""
+    """A strict, frozen piece of a spec: unknown keys are errors, text is never taken for a number.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    The docstring under a field is its description in the JSON Schema, which reads it from the source: letting
+    pydantic collect them here would cost every start of the program as much as pydantic itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 def _static_shape(value: Any) -> tuple[int, ...]:
@@ -36,14 +50,19 @@ def _name(value: Any) -> Any:
     return value
 
 
-_SHAPE_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "pattern": r"^(scalar|-?\d+(x-?\d+)*)$"},
-        {"type": "array", "items": {"type": "integer", "minimum": -1}},
-        {"type": "integer", "minimum": 0},
-    ],
-    "examples": ["1x3x224x224"],
-}
+def _shape_schema(least: int, dim: str, example: str) -> dict[str, Any]:
+    size = {"type": "integer", "minimum": least, "maximum": LARGEST_DIM}
+    return {
+        "anyOf": [
+            {"type": "string", "pattern": f"^(scalar|{dim}(x{dim})*)$"},
+            {"type": "array", "items": size},
+            size,
+        ],
+        "examples": [example],
+    }
+
+
+STATIC_SHAPE_SCHEMA = _shape_schema(0, "[0-9]+", "1x3x224x224")
 _SIZE_SCHEMA = {
     "anyOf": [
         {"type": "string", "pattern": r"^\d+(\.\d+)?\s*([KMGTkmgt]i?)?[Bb]?$"},
@@ -52,10 +71,17 @@ _SIZE_SCHEMA = {
     "examples": ["2GiB"],
 }
 
-StaticShape = Annotated[tuple[int, ...], BeforeValidator(_static_shape), WithJsonSchema(_SHAPE_SCHEMA)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+"""A finite number; whole numbers are fine."""
+
+StaticShape = Annotated[tuple[int, ...], BeforeValidator(_static_shape), WithJsonSchema(STATIC_SHAPE_SCHEMA)]
 """`1x3x224x224` or `[1, 3, 224, 224]`; every dimension 0 or more."""
 
-DynamicShape = Annotated[tuple[int, ...], BeforeValidator(parse_shape), WithJsonSchema(_SHAPE_SCHEMA)]
+DynamicShape = Annotated[
+    tuple[int, ...],
+    BeforeValidator(parse_shape),
+    WithJsonSchema(_shape_schema(-1, "(-1|[0-9]+)", "-1x3x-1x-1")),
+]
 """The same, where -1 is a dynamic dimension."""
 
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
@@ -75,8 +101,30 @@ def _one_or_many(value: Any) -> Any:
     return value if isinstance(value, tuple) else (value,)
 
 
+class _OneOrMany:
+    """Marks a tuple field that may be written as one value; its JSON Schema says so."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(_one_or_many, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        many = handler(schema)
+        return {"anyOf": [many["items"], many]}
+
+
+class OneShapeOr:
+    """Says in the JSON Schema that one shape may stand where a mapping of shapes is expected."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [*STATIC_SHAPE_SCHEMA["anyOf"], handler(schema)]}
+
+
 AsTuple = BeforeValidator(_tuple_of)
 """Lists become tuples: a frozen spec holds nothing that can change."""
 
-OneOrMany = BeforeValidator(_one_or_many)
+OneOrMany = _OneOrMany()
 """One value or a list of them."""

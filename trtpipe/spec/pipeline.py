@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from trtpipe.spec.fields import (
     AsTuple,
     DynamicShape,
     Name,
+    Number,
     OneOrMany,
+    OneShapeOr,
     Size,
     SpecModel,
     StaticShape,
@@ -36,7 +38,24 @@ class ModelSpec(SpecModel):
     """The parser's own options."""
 
 
-Bound = Annotated[Any, WithJsonSchema({"type": ["number", "boolean", "array"]})]
+def _constant(value: Any) -> Any:
+    items = value if isinstance(value, list) else [value]
+    if isinstance(value, list) and any(isinstance(item, list) for item in value):
+        return [_constant(item) for item in value]
+    if not all(isinstance(item, (bool, int, float)) for item in items):
+        raise ValueError(
+            "not a constant; write a number, true or false, or a (nested) list of them, for example [1, 2]"
+        )
+    return value
+
+
+Bound = Annotated[
+    Any,
+    BeforeValidator(_constant),
+    WithJsonSchema(
+        {"type": ["number", "boolean", "array"], "items": {"type": ["number", "boolean", "array"]}}
+    ),
+]
 
 
 class TransformSpec(SpecModel):
@@ -59,7 +78,7 @@ class VariantSpec(SpecModel):
     """The numeric precision of the typed model."""
     keep: dict[str, Annotated[tuple[str, ...], AsTuple]] = Field(default_factory=dict)
     """Precision → globs of nodes that stay in it: node names such as `/head/*`, or `op:Softmax`."""
-    min_low_precision: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.1
+    min_low_precision: Annotated[Number, Field(ge=0, le=1)] = 0.1
     """The least share of weight bytes and of typed layers that must have come out in the asked low precision."""
 
 
@@ -67,17 +86,31 @@ class ShapeValues(SpecModel):
     """The values that a shape-tensor input takes: integers, in the tensor's order."""
 
     min: Annotated[tuple[int, ...], OneOrMany]
+    """The smallest values."""
     opt: Annotated[tuple[int, ...], OneOrMany]
+    """The values to optimize for."""
     max: Annotated[tuple[int, ...], OneOrMany]
+    """The largest values."""
 
 
 class ProfileInput(SpecModel):
     """The range of shapes of one input, or of values when it is a shape tensor."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentRequired": {"min": ["opt", "max"], "opt": ["min", "max"], "max": ["min", "opt"]},
+            "anyOf": [{"required": ["min"]}, {"required": ["values"]}],
+        }
+    )
+
     min: StaticShape | None = None
+    """The smallest shape."""
     opt: StaticShape | None = None
+    """The shape to optimize for."""
     max: StaticShape | None = None
+    """The largest shape."""
     values: ShapeValues | None = None
+    """The values of a shape tensor."""
 
     @model_validator(mode="after")
     def _all_or_values(self) -> ProfileInput:
@@ -96,7 +129,7 @@ def _profile_input(value: Any) -> Any:
     return value
 
 
-ProfileEntry = Annotated[ProfileInput, BeforeValidator(_profile_input)]
+ProfileEntry = Annotated[ProfileInput, BeforeValidator(_profile_input), OneShapeOr()]
 Profile = dict[str, ProfileEntry]
 
 
@@ -142,6 +175,7 @@ class ToolchainSpec(SpecModel):
     """Which TensorRT builds."""
 
     flavour: Flavour
+    """`tensorrt_rtx` (TensorRT for RTX: engines build on any machine) or `tensorrt` (on the target's GPU)."""
     version: Annotated[str | None, Field(pattern=r"^\d+(\.\d+)*(\.\*)?(\.post\d+)?$")] = None
     """An exact version (`1.6.1.120`) or a prefix (`11.4.*`); the installed one when left out."""
     python: str | None = None
@@ -169,7 +203,7 @@ class BuilderSpec(SpecModel):
     """IBuilderConfig.max_aux_streams."""
     avg_timing_iterations: Annotated[int | None, Field(ge=1, le=64)] = None
     """IBuilderConfig.avg_timing_iterations (flavour tensorrt only)."""
-    time_limit: Annotated[float | None, Field(gt=0, strict=False)] = None
+    time_limit: Annotated[Number, Field(gt=0)] | None = None
     """Seconds after which an engine build is stopped; not in the key."""
     memory_limit: Size | None = None
     """Resident memory above which an engine build is stopped; not in the key."""
@@ -186,17 +220,24 @@ class RandomData(SpecModel):
     """Random inputs, said out loud."""
 
     seed: Annotated[int, Field(ge=0)] = 0
+    """The same seed gives the same inputs everywhere."""
     samples: Annotated[int, Field(ge=1, le=100_000)] = 8
+    """How many batches of one sample are made."""
 
 
 class Threshold(SpecModel):
     """What a comparison of one output must reach."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["min"]}, {"required": ["max"]}]})
+
     output: str = "*"
     """A glob of output names."""
     metric: MetricName
-    min: Annotated[float | None, Field(strict=False)] = None
-    max: Annotated[float | None, Field(strict=False)] = None
+    """How the outputs are compared."""
+    min: Number | None = None
+    """The metric must be at least this."""
+    max: Number | None = None
+    """The metric must be at most this."""
 
     @model_validator(mode="after")
     def _one_bound(self) -> Threshold:
@@ -215,6 +256,8 @@ class GoldenReference(SpecModel):
 class ValidateSpec(SpecModel):
     """What a variant must prove."""
 
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["data", "random"]}})
+
     data: str | None = None
     """A data set's name: `calibration/NAME.yaml`."""
     random: RandomData | None = None
@@ -223,7 +266,7 @@ class ValidateSpec(SpecModel):
     """At most this many samples of the data set."""
     corners: bool = True
     """Also run every profile at min, opt and max."""
-    reference: Annotated[Literal["onnxruntime"] | GoldenReference, Field()] = "onnxruntime"
+    reference: Literal["onnxruntime"] | GoldenReference = "onnxruntime"
     """What the typed model is compared with."""
     thresholds: Annotated[tuple[Threshold, ...], AsTuple] = ()
     """Left out, each precision's default applies and is named in the report."""
@@ -239,16 +282,27 @@ class PipelineSpec(SpecModel):
     """One pipeline file."""
 
     schema_: Literal[1] = Field(alias="schema")
+    """The version of the spec language."""
     pipeline: Name
+    """The pipeline's name, the first part of its cells' names."""
     model: ModelSpec
+    """The model to build engines from."""
     transform: TransformSpec | None = None
+    """Changes to the model before it is built."""
     variants: dict[Name, VariantSpec] = Field(default_factory=lambda: {"fp32": VariantSpec()}, min_length=1)
+    """The ways in which the model is built, by name; one fp32 variant when left out."""
     profiles: Annotated[tuple[Profile, ...], AsTuple] = ()
+    """Optimization profiles; each names every dynamic input."""
     targets: dict[Name, TargetSpec] = Field(min_length=1)
+    """What to build for, by name; a name alone, or none at all, stands for the project's targets."""
     toolchains: dict[Name, ToolchainSpec] = Field(default_factory=dict)
+    """TensorRT versions, by name; they join the project's."""
     builder: BuilderSpec = Field(default_factory=BuilderSpec)
+    """TensorRT's builder options; the project's when left out."""
     plugins: Annotated[tuple[PluginSpec, ...], AsTuple] = ()
+    """Plugin libraries that the model needs."""
     validate_: ValidateSpec | None = Field(default=None, alias="validate")
+    """What every variant must prove."""
 
 
 class StoreSpec(SpecModel):
@@ -262,11 +316,14 @@ class ProjectSpec(SpecModel):
     """`trtpipe.yaml`: defaults that a project's pipelines share."""
 
     schema_: Literal[1] = Field(alias="schema")
+    """The version of the spec language."""
     targets: dict[Name, TargetSpec] = Field(default_factory=dict)
     """For pipelines that name a target without describing it (`targets: {ada: }`)."""
     toolchains: dict[Name, ToolchainSpec] = Field(default_factory=dict)
+    """TensorRT versions that pipelines may name."""
     builder: BuilderSpec | None = None
     """The builder options of every pipeline that has none of its own."""
     store: StoreSpec = Field(default_factory=StoreSpec)
+    """Where artifacts are kept."""
     reach: Annotated[tuple[str, ...], AsTuple] = ()
     """Directories outside the project from which models and data may be read."""
