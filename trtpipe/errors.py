@@ -6,6 +6,8 @@
     ├── PlanError        2    the plan cannot be made (unknown cell, clashing names)
     ├── ToolchainError   2    TensorRT, an interpreter or a GPU that is not what the spec needs
     ├── StoreError       2    the store cannot be read or written
+    │   ├── ArtifactMissing   it has no artifact of that digest
+    │   └── ArtifactDamaged   what it has is not what the digest says
     ├── StepFailed       1    a step ran and failed
     ├── ValidationFailed 1    a threshold was missed
     ├── LockMismatch     3    the lockfile says otherwise
@@ -115,6 +117,14 @@ class ToolchainError(TrtpipeError):
 
 class StoreError(TrtpipeError):
     """The store cannot be read or written."""
+
+
+class ArtifactMissing(StoreError):
+    """The store has no artifact of that digest."""
+
+
+class ArtifactDamaged(StoreError):
+    """What the store has is not what the digest says; it was put aside."""
 
 
 class StepFailed(TrtpipeError):

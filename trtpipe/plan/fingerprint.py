@@ -1,0 +1,102 @@
+"""Fingerprints: the record of everything an action depends on. The key is the record's digest.
+
+Both are kept: the key finds a trace, the record explains why it did or did not. Reasons come from a generic
+walk over two records, so a field that is added here is explained the day it is added.
+
+| field      | what it holds                                                                              |
+|------------|--------------------------------------------------------------------------------------------|
+| `schema`   | version of this record's own form                                                          |
+| `stage`    | the kind of work, from the closed set                                                      |
+| `version`  | the stage's integer version, raised when the same inputs would give other outputs          |
+| `options`  | the stage's options after defaults: precision, profiles, builder options, compute capabilities |
+| `tools`    | versions that can change the result: TensorRT's flavour and version and the interpreter for |
+|            | `build_engine`; onnx, onnx-ir, onnxruntime for the stages that rewrite or run models       |
+| `inputs`   | slot → name → digest of every input's bytes                                                |
+
+Deliberately not in the key:
+
+- absolute paths, the project's location and the host's name: a checkout that moves, or another machine, must
+  hit the same traces; the worker runs in a scratch directory under a constant relative path;
+- mtimes and inodes: they serve the stat cache only, which may be dropped at any time;
+- job count, verbosity, progress, `--keep-going`, time and memory limits: they decide whether a step finishes,
+  not what it yields (failures are never recorded);
+- the timing cache: it makes a build faster and lives beside the store;
+- the names of pipeline, variant and target, except `network_name`, which TensorRT writes into the engine and
+  which is the same constant for all: two cells that ask for the same engine share it;
+- whether address randomisation could be switched off: it changes generated names only. The result records it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trtpipe.digests import Digest, key_of
+
+SCHEMA = 1
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Everything one action depends on; `options` and `tools` are JSON values."""
+
+    stage: str
+    version: int
+    options: Record
+    tools: Record
+    inputs: Mapping[str, Mapping[str, Digest]] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """The JSON form whose digest is the key."""
+        return {
+            "schema": SCHEMA,
+            "stage": self.stage,
+            "version": self.version,
+            "options": dict(self.options),
+            "tools": dict(self.tools),
+            "inputs": {
+                slot: {name: str(digest) for name, digest in files.items()}
+                for slot, files in self.inputs.items()
+            },
+        }
+
+    @property
+    def key(self) -> str:
+        """BLAKE3-256, in hex, of the record."""
+        return key_of(self.record())
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that differs between two records; `None` stands for a field that is not there."""
+
+    field: str
+    old: Any
+    new: Any
+
+    def to_json(self) -> dict[str, Any]:
+        """The change as a JSON object."""
+        return {"field": self.field, "old": self.old, "new": self.new}
+
+
+def changes_between(old: Record, new: Record) -> tuple[Change, ...]:
+    """Every leaf that differs, in the order of the field's dotted path."""
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    return tuple(
+        Change(path, before.get(path), after.get(path))
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
+    )
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in value):
+        for index, inner in enumerate(value):
+            yield from _leaves(inner, f"{path}[{index}]")
+    else:
+        yield path, list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,77 @@
+"""The ports: what the scheduler and the stages ask of the outside world, as protocols.
+
+Effects implement them, one folder a port; the composition root puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from trtpipe.digests import Digest
+from trtpipe.plan.graph import Action
+from trtpipe.plan.trace import Trace
+
+
+class Store(Protocol):
+    """Artifacts by digest, traces by key. Every write is whole or not at all; equal writes may race."""
+
+    def has(self, digest: Digest) -> bool:
+        """Whether an artifact of that digest (and size) is there; its bytes are not read."""
+
+    def put(self, path: Path) -> Digest:
+        """Take a file in, leaving `path` gone or linked. Raises StoreError."""
+
+    def fetch(self, digest: Digest, target: Path, *, link: bool = True) -> None:
+        """Put the artifact's verified bytes at `target`, whole; damaged ones are quarantined.
+
+        Raises ArtifactDamaged when they are, ArtifactMissing when there are none, StoreError otherwise.
+        """
+
+    def trace(self, key: str) -> Trace | None:
+        """The trace of a key, or None; a damaged one counts as none."""
+
+    def record(self, trace: Trace) -> None:
+        """Remember a trace. Raises StoreError."""
+
+    def lock(self, key: str, waiting: Callable[[], None]) -> AbstractContextManager[None]:
+        """Hold the right to run the action of that key, among all processes that share the store.
+
+        `waiting` is called a few times a second while somebody else holds it, and may raise to give up.
+        """
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """An empty directory on the store's file system, removed at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """What an action yielded: files in its scratch directory by output name, and what reports say of it."""
+
+    files: Mapping[str, Path]
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Executor(Protocol):
+    """Runs actions; knows nothing of plans and freshness."""
+
+    def submit(self, action: Action) -> Future[Trace]:
+        """Run an action and store what it yields. The future raises StepFailed or another TrtpipeError."""
+
+    def cancel(self, *, now: bool = False) -> None:
+        """Stop what runs: politely, or at once."""
+
+    def close(self) -> None:
+        """Wait for what runs and release everything."""
+
+
+class Observer(Protocol):
+    """Hears what happens, for a terminal, a log or a machine."""
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        """One event; `event["event"]` names its kind. Called from several threads."""

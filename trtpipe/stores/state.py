@@ -1,0 +1,123 @@
+"""What this project saw last: each step's last key and outputs, each cell's delivered files, each source's digest.
+
+Everything here saves work and may be deleted at any time; nothing here is ever believed against a digest. It is
+one small JSON file, so that a build with nothing to do reads one file and stats the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trtpipe.digests import Digest, digest_file
+from trtpipe.errors import StoreError
+from trtpipe.files import write_whole
+
+SCHEMA = 1
+_TICK_NS = 50_000_000  # several ticks of the coarsest clock that file systems stamp with
+Signature = list[int]
+"""Size, mtime in nanoseconds and inode: they differ when a file was changed by any ordinary means."""
+
+
+def signature_of(path: str) -> Signature | None:
+    """A file's signature, or None when there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a Path for each of thousands of files costs more than the stat
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
+def _settled(signature: Signature | None) -> bool:
+    """Whether the file was left alone for a while: a write within one tick of the clock keeps its signature."""
+    return signature is not None and time.time_ns() - signature[1] > _TICK_NS
+
+
+@dataclass(slots=True)
+class ProjectState:
+    """The state of one project; `save` writes it when something changed."""
+
+    path: Path
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
+    digests: dict[str, list[Any]] = field(default_factory=dict)
+    changed: bool = False
+
+    @classmethod
+    def load(cls, path: Path) -> ProjectState:
+        """The state as last saved; empty when there is none or it cannot be understood."""
+        try:
+            data = json.loads(path.read_bytes())
+            if data["schema"] == SCHEMA:
+                return cls(path, dict(data["steps"]), dict(data["cells"]), dict(data["digests"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return cls(path)
+
+    def save(self) -> None:
+        """Write the state; a project that cannot be written to does without. Raises StoreError when full."""
+        if not self.changed:
+            return
+        data = {"schema": SCHEMA, "steps": self.steps, "cells": self.cells, "digests": self.digests}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, json.dumps(data, separators=(",", ":")).encode(), durable=False)
+        except PermissionError:
+            return
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from error
+        self.changed = False
+
+    def last_key(self, address: str) -> str | None:
+        """The key of the step's last success here."""
+        entry = self.steps.get(address)
+        return entry["key"] if entry else None
+
+    def last_outputs(self, address: str, key: str) -> dict[str, Digest] | None:
+        """What the step yielded last, if that was under this key."""
+        entry = self.steps.get(address)
+        if entry is None or entry["key"] != key:
+            return None
+        with contextlib.suppress(ValueError, AttributeError):
+            return {name: Digest.parse(text) for name, text in entry["outputs"].items()}
+        return None
+
+    def remember_step(self, address: str, key: str, outputs: Mapping[str, Digest]) -> None:
+        """Note a step's success."""
+        entry = {"key": key, "outputs": {name: str(digest) for name, digest in outputs.items()}}
+        if self.steps.get(address) != entry:
+            self.steps[address] = entry
+            self.changed = True
+
+    def remember_cell(self, cell: str, content: str, files: Mapping[str, Path]) -> None:
+        """Note the files that were delivered for a cell; `content` identifies what went into them."""
+        signatures = {str(path): signature_of(str(path)) for path in files.values()}
+        self.cells[cell] = {"content": content, "files": signatures}
+        self.changed = True
+
+    def delivered(self, cell: str, content: str) -> bool:
+        """Whether the cell's files are those that were delivered for this content, by their signatures."""
+        entry = self.cells.get(cell)
+        if entry is None or entry["content"] != content:
+            return False
+        return all(signature_of(name) == signature for name, signature in entry["files"].items())
+
+    def digest(self, path: Path) -> Digest:
+        """A source file's digest, read again only when its signature changed. Raises OSError."""
+        name = str(path)
+        signature = signature_of(name)
+        known = self.digests.get(name)
+        if known is not None and signature == known[0]:
+            with contextlib.suppress(ValueError):
+                return Digest.parse(known[1])
+        digest = digest_file(path)
+        if signature_of(name) == signature and _settled(signature):
+            self.digests[name] = [signature, str(digest)]
+            self.changed = True
+        return digest
