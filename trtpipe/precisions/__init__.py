@@ -1,0 +1,86 @@
+"""Numeric precisions: each plain module here is one, named as the spec names it, with a module-level `precision`.
+
+The packages beside them are what they are made of. A precision rewrites a graph so that strongly typed TensorRT
+computes in its type; it knows no TensorRT API. This module imports neither onnx nor numpy: keys are made with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trtpipe.errors import Problem, SpecPath
+from trtpipe.spec.pipeline import Threshold
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+    from trtpipe.precisions.casting.planning import TypePlan
+    from trtpipe.precisions.casting.rewriting import RewriteReport
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One numeric precision of the spec."""
+
+    name: str
+    version: int
+    """Enters the key; raised when the rewritten graph of any model changes."""
+    dtype: str
+    """The type that the graph computes in: `float32`, `float16`."""
+    keeps: tuple[str, ...]
+    """The precisions that `keep` may hold nodes in."""
+    default_thresholds: tuple[Threshold, ...]
+    """What a variant must reach against the reference when its spec sets no thresholds."""
+    needs_calibration: bool = False
+
+    @property
+    def is_low(self) -> bool:
+        """Whether fewer than 32 bits are the point of it, so that an audit must find them."""
+        return self.dtype != "float32"
+
+    def plan_types(
+        self, model: onnx_ir.Model, keep: Mapping[str, Sequence[str]] | None = None, path: SpecPath = ()
+    ) -> TypePlan:
+        """What each node would compute in; `path` leads to the spec's `keep`. Reads no weight.
+
+        Problems (a glob without a match, a precision that cannot be kept) are in the plan.
+        """
+        from dataclasses import replace
+
+        from trtpipe.precisions.casting.planning import dtype_called, plan_types
+
+        dtype = dtype_called(self.dtype)
+        assert dtype is not None, f"no float type is called {self.dtype}"
+        keep = keep or {}
+        refused = tuple(self._cannot_keep(name, path) for name in keep if name not in self.keeps)
+        plan = plan_types(model, dtype, {n: globs for n, globs in keep.items() if n in self.keeps}, path)
+        return replace(plan, problems=(*refused, *plan.problems))
+
+    def rewrite(self, model: onnx_ir.Model, plan: TypePlan) -> RewriteReport:
+        """Rewrites `model` in place. Weights are read one at a time and cast when the model is written."""
+        from trtpipe.precisions.casting.rewriting import rewrite_types
+
+        return rewrite_types(model, plan)
+
+    def _cannot_keep(self, name: str, path: SpecPath) -> Problem:
+        valid = ", ".join(f"'{keep}'" for keep in self.keeps)
+        remedy = f"it can keep nodes in {valid}" if valid else "leave out keep"
+        return Problem(f"precision '{self.name}' cannot keep nodes in '{name}'", remedy, path=(*path, name))
+
+
+def precision_names() -> tuple[str, ...]:
+    """The precisions that there are, by the names of their modules; none is imported."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))
+
+
+def find_precision(name: str) -> Precision | None:
+    """The precision of this name; None when there is none."""
+    if name not in precision_names():
+        return None
+    found = importlib.import_module(f"{__name__}.{name}").precision
+    assert isinstance(found, Precision), f"{name} has no module-level precision"
+    return found
