@@ -1,0 +1,4 @@
+"""What can be proved of a spec and its model before anything is built.
+
+Data to data: specs, model skeletons and facts about GPUs in, Problems out. Nothing here builds, runs or reads weights.
+"""

@@ -1,0 +1,122 @@
+"""The corners of a profile, min, opt and max, and shape inference there.
+
+Infers with ONNX's own rules, and adds what they let pass (`windows`). Knows nothing of how a profile was written.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from trtpipe.canonical.inference import Inferred, infer_at
+from trtpipe.canonical.summary import TensorInfo
+from trtpipe.errors import Problem
+from trtpipe.proofs.windows import too_small, windows_of
+from trtpipe.shapes import Shape, format_size
+from trtpipe.spec.pipeline import Profile, ProfileInput
+
+if TYPE_CHECKING:
+    import onnx
+
+Corner = Literal["min", "opt", "max"]
+CORNERS: tuple[Corner, ...] = ("min", "opt", "max")
+
+Infer = Callable[[Mapping[str, Shape], Mapping[str, Sequence[int]]], Inferred]
+"""Shape inference at given input shapes and shape-tensor values."""
+
+LARGE_IO = 16 << 30
+"""Bytes of inputs and outputs at a profile's max above which a note says so."""
+
+
+def corner_of(entry: ProfileInput, corner: Corner) -> Shape | None:
+    """An input's shape at one corner; None when the entry holds values only."""
+    shape: Shape | None = getattr(entry, corner)
+    return shape
+
+
+def shapes_at(inputs: Iterable[TensorInfo], profile: Profile, corner: Corner) -> dict[str, Shape]:
+    """Every input's shape at one corner; inputs without one in the profile keep their static dims."""
+    shapes = {}
+    for info in inputs:
+        entry = profile.get(info.name)
+        shape = corner_of(entry, corner) if entry else None
+        if shape is None and info.dims is not None:
+            sizes = tuple(dim for dim in info.dims if isinstance(dim, int))
+            shape = sizes if len(sizes) == len(info.dims) else None
+        if shape is not None:
+            shapes[info.name] = shape
+    return shapes
+
+
+def values_at(profile: Profile, corner: Corner) -> dict[str, tuple[int, ...]]:
+    """The values of the profile's shape tensors at one corner."""
+    return {
+        name: getattr(entry.values, corner) for name, entry in profile.items() if entry.values is not None
+    }
+
+
+def inference_of(proto: onnx.ModelProto) -> Infer:
+    """Shape inference for one model or skeleton, which must not change meanwhile; see `infer_at`."""
+    windows = windows_of(proto)
+
+    def infer(shapes: Mapping[str, Shape], values: Mapping[str, Sequence[int]]) -> Inferred:
+        inferred = infer_at(proto, shapes, values)
+        if inferred.problems or any(0 in shape for shape in shapes.values()):
+            return inferred
+        return replace(inferred, problems=tuple(too_small(windows, inferred)))
+
+    return infer
+
+
+def prove_corners(
+    index: int, inputs: Sequence[TensorInfo], profile: Profile, infer: Infer, outputs: Sequence[str]
+) -> list[Problem]:
+    """What shape inference says at min, opt and max of profile `index`; the same of several corners is said once."""
+    found: dict[str, tuple[list[Corner], Problem]] = {}
+    done: dict[str, Inferred] = {}
+    for corner in CORNERS:
+        shapes, values = shapes_at(inputs, profile, corner), values_at(profile, corner)
+        key = repr((shapes, values))
+        if key not in done:
+            done[key] = infer(shapes, values)
+        for problem in done[key].problems:
+            found.setdefault(problem.fact, ([], problem))[0].append(corner)
+    problems = [
+        Problem(
+            f"profile {index} is impossible at {_listed(at)}: {p.fact}", p.remedy, path=("profiles", index)
+        )
+        for at, p in found.values()
+    ]
+    return problems or _large_io(index, [info.name for info in inputs], outputs, done[key])
+
+
+def _listed(corners: Sequence[str]) -> str:
+    return corners[0] if len(corners) == 1 else f"{', '.join(corners[:-1])} and {corners[-1]}"
+
+
+def _large_io(index: int, inputs: Sequence[str], outputs: Sequence[str], at_max: Inferred) -> list[Problem]:
+    total = sum(nbytes_of_info(at_max.values.get(name)) or 0 for name in (*inputs, *outputs))
+    if total <= LARGE_IO:
+        return []
+    fact = f"at its max, the inputs and outputs of profile {index} take {format_size(total)}"
+    return [Problem(fact, "a smaller max needs less GPU memory", path=("profiles", index), severity="note")]
+
+
+def nbytes_of_info(info: TensorInfo | None) -> int | None:
+    """The bytes of a tensor whose every dim and dtype is known; None otherwise."""
+    if info is None or info.dims is None:
+        return None
+    sizes = [dim for dim in info.dims if isinstance(dim, int)]
+    bits = dtype_bits(info.dtype)
+    if len(sizes) != len(info.dims) or bits is None:
+        return None
+    return (math.prod(sizes) * bits + 7) // 8
+
+
+def dtype_bits(dtype: str) -> int | None:
+    """The bits of one element: its name's first number (`float8_e4m3fn` is 8), 8 for bool, None for the rest."""
+    number = re.search(r"\d+", dtype)
+    return int(number[0]) if number else 8 if dtype == "bool" else None

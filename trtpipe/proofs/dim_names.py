@@ -1,0 +1,31 @@
+"""Reads dimension names as the canonical model has them, in which equal names mean equal sizes.
+
+`canonical.naming.distinguish_dims` calls a dimension whose name meant nothing `INPUT_AXIS`; such a name is a key, and
+nothing that a person should read meaning into.
+"""
+
+from __future__ import annotations
+
+from trtpipe.canonical.summary import Dim, TensorInfo
+
+
+def shared_name(dim: Dim) -> str | None:
+    """The name that says which other dimensions this one equals; None for fixed and nameless ones."""
+    return dim if isinstance(dim, str) else None
+
+
+def told_name(info: TensorInfo, axis: int) -> str | None:
+    """The name that the model's author gave; None when there is none, or canonical naming made it."""
+    assert info.dims is not None
+    name = shared_name(info.dims[axis])
+    return None if name == f"{info.name}_{axis}" else name
+
+
+def describe_dims(info: TensorInfo) -> str:
+    """`[batch, 3, ?, ?]`: the author's names as they are, `?` where there is none."""
+    assert info.dims is not None
+    words = (
+        str(dim) if isinstance(dim, int) else told_name(info, axis) or "?"
+        for axis, dim in enumerate(info.dims)
+    )
+    return f"[{', '.join(words)}]"

@@ -1,0 +1,89 @@
+"""Proves one spec against its model's graph: the transform, then the profiles on what it leaves.
+
+Works on a skeleton's proto, canonical or as it was read, and reads no weight. Bound inputs are given to shape
+inference as known values, so nothing is folded and every problem is found in one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.canonical.inference import Inferred
+from trtpipe.canonical.naming import distinguish_dims
+from trtpipe.canonical.summary import TensorInfo, summarize
+from trtpipe.errors import Problem
+from trtpipe.proofs.corners import Infer, inference_of
+from trtpipe.proofs.profiles import needs_profile, prove_profiles
+from trtpipe.proofs.transforms import inputs_after, prove_transform
+from trtpipe.proofs.value_inputs import ShapeUse, shape_value_inputs
+from trtpipe.shapes import Shape
+from trtpipe.spec.pipeline import Profile, TransformSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """What the proofs see of a model after its transform."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    value_inputs: Mapping[str, ShapeUse]
+    infer: Infer
+
+    @property
+    def needs_profile(self) -> bool:
+        """Whether TensorRT wants a profile for it."""
+        return needs_profile(self.inputs, self.value_inputs)
+
+
+def prove_model(
+    proto: onnx.ModelProto, profiles: tuple[Profile, ...], transform: TransformSpec | None = None
+) -> list[Problem]:
+    """Everything that is wrong with a spec's transform and profiles for this model, in one pass."""
+    problems = prove_transform(summarize(proto).inputs, _tensors(proto), transform)
+    view = view_model(proto, transform)
+    return problems + prove_profiles(
+        view.inputs,
+        profiles,
+        infer=view.infer,
+        value_inputs=view.value_inputs,
+        outputs=view.outputs,
+        transform=transform,
+    )
+
+
+def view_model(proto: onnx.ModelProto, transform: TransformSpec | None = None) -> ModelView:
+    """The model as its transform leaves it; `proto` is not changed. Where the transform does not fit, it is ignored."""
+    model = type(proto)()
+    model.CopyFrom(proto)
+    distinguish_dims(model)
+    summary = summarize(model)
+    bound = transform.bind if transform else {}
+    uses = {name: use for name, use in shape_value_inputs(model).items() if name not in bound}
+    outputs = tuple(info for info in summary.outputs if not (transform and transform.outputs)) or tuple(
+        TensorInfo(name, "undefined", None) for name in (transform.outputs if transform else ())
+    )
+    return ModelView(inputs_after(summary.inputs, transform), outputs, uses, _with_bound(model, bound))
+
+
+def _with_bound(model: onnx.ModelProto, bound: Mapping[str, Any]) -> Infer:
+    """Shape inference that knows the bound inputs' shapes, and the values of those of rank 0 and 1."""
+    import numpy as np
+
+    infer = inference_of(model)
+    known = {name: np.shape(value) for name, value in bound.items()}
+    numbers = {name: np.ravel(value).tolist() for name, value in bound.items() if len(known[name]) <= 1}
+
+    def infer_bound(shapes: Mapping[str, Shape], values: Mapping[str, Sequence[int]]) -> Inferred:
+        return infer({**known, **shapes}, {**numbers, **values})
+
+    return infer_bound
+
+
+def _tensors(proto: onnx.ModelProto) -> set[str]:
+    produced = {name for node in proto.graph.node for name in node.output if name}
+    return produced | {value.name for value in proto.graph.input}

@@ -1,0 +1,149 @@
+"""Proves optimization profiles against a model's inputs: everything that TensorRT would refuse, or silently accept.
+
+TensorRT takes a profile for an unknown input without a word, notices others only in the middle of a build, and stops
+at the first; here every fact is reported in one pass. The inputs are those after the spec's transform.
+Knows nothing of YAML: a Problem's path says where in the spec it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+
+from trtpipe.canonical.summary import TensorInfo
+from trtpipe.errors import Problem
+from trtpipe.loading.scalars import flow_yaml
+from trtpipe.proofs.corners import Infer, prove_corners, shapes_at
+from trtpipe.proofs.dim_names import describe_dims
+from trtpipe.proofs.pasting import plain_entry, yaml_profiles
+from trtpipe.proofs.profile_shapes import prove_shapes, prove_shared
+from trtpipe.proofs.profile_values import prove_values, values_length
+from trtpipe.proofs.proposals import is_open, propose_profile
+from trtpipe.proofs.value_inputs import ShapeUse
+from trtpipe.spec.pipeline import Profile, TransformSpec
+
+Uses = Mapping[str, ShapeUse]
+
+
+def prove_profiles(
+    inputs: Sequence[TensorInfo],
+    profiles: tuple[Profile, ...],
+    *,
+    infer: Infer,
+    value_inputs: Uses,
+    outputs: Sequence[TensorInfo] = (),
+    transform: TransformSpec | None = None,
+) -> list[Problem]:
+    """Everything that is wrong with the profiles of a model, all in one pass; empty when they are proved.
+
+    `inputs` are the model's after `transform`, which itself only helps to word a problem; `value_inputs` those whose
+    values set shapes; `outputs` count into the memory at max. Warnings and notes are among the result.
+    """
+    problems = [_no_rank(info) for info in inputs if info.dims is None]
+    if not profiles:
+        return problems or _without_profiles(inputs, value_inputs, infer, outputs)
+    bound = frozenset(transform.bind if transform else ())
+    by_name = {info.name: info for info in inputs}
+    for index, profile in enumerate(profiles):
+        wrong = [
+            *_entries(index, profile, by_name, value_inputs, bound),
+            *prove_shared(by_name, profile, ("profiles", index)),
+            *_left_out(index, profile, inputs, value_inputs, infer),
+        ]
+        if not any(problem.severity == "error" for problem in (*problems, *wrong)):
+            wrong += prove_corners(index, inputs, profile, infer, [info.name for info in outputs])
+        problems += wrong
+    return problems or ([] if needs_profile(inputs, value_inputs) else [_needless()])
+
+
+def needs_profile(inputs: Sequence[TensorInfo], value_inputs: Uses) -> bool:
+    """Whether TensorRT wants a profile: some input is dynamic, or is a shape tensor."""
+    return any(is_open(info, value_inputs) for info in inputs)
+
+
+def _no_rank(info: TensorInfo) -> Problem:
+    return Problem(
+        f"input '{info.name}' declares no shape, not even a rank",
+        f"declare it, e.g. transform: {{set_shapes: {{{flow_yaml(info.name)}: [-1, 3, 224, 224]}}}}",
+        path=("model", "source"),
+    )
+
+
+def _needless() -> Problem:
+    return Problem(
+        "every input is static, so TensorRT is given no profile",
+        "leave 'profiles' out", path=("profiles",), severity="warning",
+    )  # fmt: skip
+
+
+def _without_profiles(
+    inputs: Sequence[TensorInfo], value_inputs: Uses, infer: Infer, outputs: Sequence[TensorInfo]
+) -> list[Problem]:
+    if needs_profile(inputs, value_inputs):
+        return [_undeclared(inputs, value_inputs, infer, outputs)]
+    problems = infer(shapes_at(inputs, {}, "opt"), {}).problems
+    return [
+        Problem(f"the model's own input shapes do not fit: {problem.fact}", path=("model", "source"))
+        for problem in problems
+    ]
+
+
+def _undeclared(
+    inputs: Sequence[TensorInfo], value_inputs: Uses, infer: Infer, outputs: Sequence[TensorInfo]
+) -> Problem:
+    facts = ", ".join(_why_open(info, value_inputs) for info in inputs if is_open(info, value_inputs))
+    proposal = propose_profile(inputs, infer=infer, value_inputs=value_inputs, outputs=outputs)
+    return Problem(
+        f"the model needs a profile: {facts}",
+        f"add this to the spec, with the sizes that you serve:\n{yaml_profiles((proposal.profile,))}",
+        path=("profiles",),
+    )
+
+
+def _why_open(info: TensorInfo, value_inputs: Uses) -> str:
+    if info.name in value_inputs:
+        return f"the values of '{info.name}' set a shape"
+    return f"'{info.name}' is {describe_dims(info)}"
+
+
+def _entries(
+    index: int, profile: Profile, inputs: Mapping[str, TensorInfo], value_inputs: Uses, bound: frozenset[str]
+) -> Iterator[Problem]:
+    """What is wrong with each input's entry by itself."""
+    for name, entry in profile.items():
+        path = ("profiles", index, name)
+        info = inputs.get(name)
+        if info is None:
+            fact, remedy = _unknown(name, inputs, bound)
+            yield Problem(fact, remedy, path=path)
+        elif info.dims is not None:
+            yield from prove_shapes(info, entry, path)
+            yield from prove_values(info, entry, value_inputs, path)
+
+
+def _unknown(name: str, inputs: Mapping[str, TensorInfo], bound: frozenset[str]) -> tuple[str, str]:
+    if name in bound:
+        return f"input '{name}' is bound to a constant by transform.bind", "take it out of the profile"
+    near = get_close_matches(name, inputs, 1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    names = ", ".join(f"'{known}'" for known in inputs) or "none"
+    return f"the model has no input '{name}'", f"{hint}its inputs: {names}"
+
+
+def _left_out(
+    index: int, profile: Profile, inputs: Sequence[TensorInfo], value_inputs: Uses, infer: Infer
+) -> Iterator[Problem]:
+    absent = [info for info in inputs if info.name not in profile and is_open(info, value_inputs)]
+    if not absent:
+        return
+    proposal = propose_profile(inputs, infer=infer, value_inputs=value_inputs, given=profile).profile
+    for info in absent:
+        if info.name in value_inputs and values_length(info) is None:
+            remedy = f"fix its length first: transform: {{set_shapes: {{{flow_yaml(info.name)}: [4]}}}}"
+        else:
+            remedy = f"add {flow_yaml(info.name)}: {flow_yaml(plain_entry(proposal[info.name]))}"
+        yield Problem(
+            f"profile {index} leaves out an input: {_why_open(info, value_inputs)}",
+            remedy,
+            path=("profiles", index),
+        )

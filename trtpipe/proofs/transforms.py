@@ -1,0 +1,78 @@
+"""Proves a spec's transform against a model's declared inputs, and tells what the inputs are after it.
+
+Data to data: the graph itself is changed elsewhere, and only when this has found nothing wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+
+from trtpipe.canonical.summary import TensorInfo
+from trtpipe.errors import Problem, SpecPath
+from trtpipe.proofs.dim_names import describe_dims
+from trtpipe.spec.pipeline import TransformSpec
+
+
+def inputs_after(inputs: Sequence[TensorInfo], transform: TransformSpec | None) -> tuple[TensorInfo, ...]:
+    """The inputs that are left after `bind`, with the dims that `set_shapes` gives them; its -1 are nameless."""
+    if transform is None:
+        return tuple(inputs)
+    return tuple(
+        replace(info, dims=tuple(None if dim < 0 else dim for dim in transform.set_shapes[info.name]))
+        if info.name in transform.set_shapes
+        else info
+        for info in inputs
+        if info.name not in transform.bind
+    )
+
+
+def prove_transform(
+    inputs: Sequence[TensorInfo], tensors: Collection[str], transform: TransformSpec | None
+) -> list[Problem]:
+    """Everything that names what the model has not, or contradicts its ranks. `tensors` are all its values' names."""
+    if transform is None:
+        return []
+    return [*_bind(inputs, transform), *_outputs(tensors, transform), *_set_shapes(inputs, transform)]
+
+
+def _bind(inputs: Sequence[TensorInfo], transform: TransformSpec) -> Iterator[Problem]:
+    names = [info.name for info in inputs]
+    for name in transform.bind:
+        path = ("transform", "bind", name)
+        if name not in names:
+            yield _absent(f"the model has no input '{name}' to bind", name, names, path)
+        elif name in transform.set_shapes:
+            yield Problem(
+                f"input '{name}' is both bound and given a shape",
+                "drop one of transform.bind and transform.set_shapes", path=path,
+            )  # fmt: skip
+
+
+def _outputs(tensors: Collection[str], transform: TransformSpec) -> Iterator[Problem]:
+    for index, name in enumerate(transform.outputs):
+        if name not in tensors:
+            fact = f"the model has no tensor '{name}' to make an output"
+            yield _absent(fact, name, tensors, ("transform", "outputs", index), listed=False)
+
+
+def _set_shapes(inputs: Sequence[TensorInfo], transform: TransformSpec) -> Iterator[Problem]:
+    known = {info.name: info for info in inputs}
+    for name, shape in transform.set_shapes.items():
+        path = ("transform", "set_shapes", name)
+        info = known.get(name)
+        if info is None:
+            yield _absent(f"the model has no input '{name}' to give a shape", name, list(known), path)
+        elif info.dims is not None and len(info.dims) != len(shape):
+            yield Problem(
+                f"'{name}' has rank {len(info.dims)}, but the shape set for it has rank {len(shape)}",
+                f"the model declares {describe_dims(info)}", path=path,
+            )  # fmt: skip
+
+
+def _absent(fact: str, name: str, names: Collection[str], path: SpecPath, *, listed: bool = True) -> Problem:
+    near = get_close_matches(name, names, 1)
+    hint = f"did you mean '{near[0]}'?" if near else ""
+    known = f"its inputs: {', '.join(map(repr, names)) or 'none'}" if listed else ""
+    return Problem(fact, " ".join(filter(None, (hint, known))), path=path)

@@ -1,0 +1,74 @@
+"""Convolutions and poolings whose window does not fit into their input even once.
+
+ONNX's shape inference lets them pass with an empty or negative size; TensorRT stops in the middle of a build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.inference import Inferred
+from trtpipe.errors import Problem
+from trtpipe.shapes import format_shape
+
+if TYPE_CHECKING:
+    import onnx
+
+_WINDOWED = frozenset({"AveragePool", "Conv", "LpPool", "MaxPool"})
+
+
+def windows_of(proto: onnx.ModelProto) -> list[Window]:
+    """The windows of the main graph's convolutions and poolings; those that pad by themselves always fit."""
+    weights = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
+    nodes = (
+        node for node in proto.graph.node if node.op_type in _WINDOWED and node.domain in ("", "ai.onnx")
+    )
+    return [window for node in nodes if (window := _window_of(node, weights)) is not None]
+
+
+class Window:
+    """The dilated extent of one node's window, and the padding around its input, axis by axis."""
+
+    def __init__(self, node: onnx.NodeProto, extent: Sequence[int], padding: Sequence[int]) -> None:
+        self.name = f"'{node.name}' ({node.op_type})" if node.name else str(node.op_type)
+        self.input = str(node.input[0])
+        self.extent = tuple(extent)
+        self.padding = tuple(padding)
+
+    def problem(self, inferred: Inferred) -> Problem | None:
+        """The problem at the shapes that were inferred; None when it fits or the input's shape is not known."""
+        sizes = [dim for dim in inferred.shape(self.input) or () if isinstance(dim, int)][2:]
+        if len(sizes) != len(self.extent) or len(inferred.shape(self.input) or ()) != len(sizes) + 2:
+            return None
+        padded = tuple(size + more for size, more in zip(sizes, self.padding, strict=True))
+        if all(extent <= size for extent, size in zip(self.extent, padded, strict=True)):
+            return None
+        return Problem(
+            f"node {self.name} does not take these shapes: "
+            f"its window {format_shape(self.extent)} is larger than {format_shape(padded)}"
+        )
+
+
+def _window_of(node: onnx.NodeProto, weights: Mapping[str, tuple[int, ...]]) -> Window | None:
+    """The dilated extent is (kernel - 1) * dilation + 1 (ONNX operator schemas)."""
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    if "auto_pad" in attributes and attributes["auto_pad"].s.startswith(b"SAME"):
+        return None
+    of_weight = weights.get(node.input[1], ())[2:] if len(node.input) > 1 else ()
+    kernel = _integers(attributes, "kernel_shape") or of_weight
+    dilations = _integers(attributes, "dilations") or (1,) * len(kernel)
+    pads = _integers(attributes, "pads") or (0,) * 2 * len(kernel)
+    if not kernel or len(dilations) != len(kernel) or len(pads) != 2 * len(kernel):
+        return None
+    extent = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
+    return Window(node, extent, [pads[axis] + pads[axis + len(kernel)] for axis in range(len(kernel))])
+
+
+def _integers(attributes: Mapping[str, onnx.AttributeProto], name: str) -> tuple[int, ...]:
+    return tuple(attributes[name].ints) if name in attributes else ()
+
+
+def too_small(windows: Sequence[Window], inferred: Inferred) -> Iterator[Problem]:
+    """The problems of all windows at the shapes that were inferred."""
+    yield from filter(None, (window.problem(inferred) for window in windows))
