@@ -1,0 +1,200 @@
+"""The spec language's grammar, read from its models: which keys are valid where, an example of each, and names.
+
+Knows the models' fields and annotations; knows nothing of files or of validation.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from trtpipe.errors import SpecPath
+
+LISTED_NAMES = 20
+"""A remedy lists at most this many names."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNames:
+    """The names that plug-ins bring, which a spec may use."""
+
+    parsers: tuple[str, ...]
+    precisions: tuple[str, ...]
+
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "PipelineSpec": {
+        "schema": 1,
+        "pipeline": "ocr-det",
+        "model": {"source": "models/ocr_det.onnx"},
+        "transform": {"set_shapes": {"x": [-1, 3, -1, -1]}},
+        "variants": {"fp32": {}, "fp16": {"precision": "fp16"}},
+        "profiles": [{"x": {"min": "1x3x32x32", "opt": "1x3x736x736", "max": "4x3x1536x1536"}}],
+        "targets": {"ada": {"gpu": "rtx4090"}},
+        "toolchains": {"rtx": {"flavour": "tensorrt_rtx", "version": "1.7.1.116"}},
+        "builder": {"workspace": "2GiB"},
+        "plugins": [{"library": "plugins/libmyops.so"}],
+        "validate": {"data": "ocr-val"},
+    },
+    "ModelSpec": {"source": "models/ocr_det.onnx", "parser": "onnx", "options": {}},
+    "TransformSpec": {"bind": {"sr": 16000}, "outputs": ["logits"], "set_shapes": {"x": [-1, 3, -1, -1]}},
+    "VariantSpec": {
+        "precision": "fp16",
+        "keep": {"fp32": ["op:Softmax", "/head/*"]},
+        "min_low_precision": 0.1,
+    },
+    "ShapeValues": {"min": [1, 32], "opt": [4, 64], "max": [8, 128]},
+    "ProfileInput": {
+        "min": "1x3x32x32",
+        "opt": "1x3x736x736",
+        "max": "4x3x1536x1536",
+        "values": {"min": [1, 32], "opt": [4, 64], "max": [8, 128]},
+    },
+    "TargetSpec": {"gpu": "rtx4090", "toolchain": "rtx"},
+    "ToolchainSpec": {
+        "flavour": "tensorrt_rtx",
+        "version": "1.7.1.116",
+        "python": "/opt/tensorrt/bin/python",
+    },
+    "BuilderSpec": {
+        "optimization_level": 3,
+        "workspace": "2GiB",
+        "tactic_shared_memory": "1GiB",
+        "max_aux_streams": 0,
+        "avg_timing_iterations": 4,
+        "time_limit": 600,
+        "memory_limit": "8GiB",
+    },
+    "PluginSpec": {"library": "plugins/libmyops.so"},
+    "RandomData": {"seed": 0, "samples": 8},
+    "Threshold": {"output": "logits", "metric": "cosine", "min": 0.999, "max": 0.01},
+    "GoldenReference": {"golden": "tests/outputs.npz"},
+    "ValidateSpec": {
+        "data": "ocr-val",
+        "random": {"seed": 0, "samples": 8},
+        "samples": 100,
+        "reference": "onnxruntime",
+        "thresholds": [{"output": "*", "metric": "cosine", "min": 0.999}],
+    },
+    "StoreSpec": {"path": "/var/cache/trtpipe"},
+    "ProjectSpec": {
+        "schema": 1,
+        "targets": {"ada": {"gpu": "rtx4090"}},
+        "toolchains": {"rtx": {"flavour": "tensorrt_rtx", "version": "1.7.1.116"}},
+        "builder": {"workspace": "2GiB"},
+        "store": {"path": "/var/cache/trtpipe"},
+        "reach": ["/data/models"],
+    },
+    "RandomSource": {"shapes": {"x": "1x3x224x224"}, "low": 0, "high": 255},
+    "InputSpec": {
+        "array": "images",
+        "scale": 0.00392156862745098,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "dtype": "float32",
+    },
+    "DatasetSpec": {
+        "schema": 1,
+        "npz": "data/digits.npz",
+        "npy": {"images": "data/images.npy"},
+        "random": {"shapes": {"x": "1x3x224x224"}},
+        "inputs": {"x": {"array": "images", "scale": 0.00392156862745098}},
+        "labels": "labels",
+        "samples": 100,
+        "license": "CC-BY-4.0",
+        "description": "handwritten digits",
+    },
+}
+"""Model → key → a value that could stand there; keys that are left out have a default that serves."""
+
+
+def keys_of(model: type[BaseModel]) -> tuple[str, ...]:
+    """The keys of a mapping, in the order of the model's fields."""
+    return tuple(info.alias or name for name, info in model.model_fields.items())
+
+
+def model_at(model: type[BaseModel], path: SpecPath) -> type[BaseModel] | None:
+    """The model of the mapping at a path below `model`; None where any keys may stand, or none."""
+    return next(_models(annotation_at(model, path)), None)
+
+
+def annotation_at(model: type[BaseModel], path: SpecPath) -> Any:
+    """The annotation of the value at a path below `model`; Any where the path leads out of the grammar."""
+    current: Any = model
+    for step in path:
+        current = next((inner for one in _members(current) for inner in _inside(one, step)), Any)
+    return current
+
+
+def literals_of(annotation: Any) -> tuple[Any, ...]:
+    """The values that an annotation's literals allow."""
+    return tuple(
+        value for one in _members(annotation) if get_origin(one) is Literal for value in get_args(one)
+    )
+
+
+def example_of(model: type[BaseModel] | None, key: str) -> Any:
+    """An example of the value of a key, or None."""
+    if model is None:
+        return None
+    example = EXAMPLES[model.__name__].get(key)
+    if example is not None:
+        return example
+    info = next((info for name, info in model.model_fields.items() if (info.alias or name) == key), None)
+    return info.default if info is not None and isinstance(info.default, (str, int, float)) else None
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """The alternatives of an annotation, without what pydantic hangs on them."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif origin is Union or origin is types.UnionType:
+        for one in get_args(annotation):
+            yield from _members(one)
+    else:
+        yield annotation
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    return (one for one in _members(annotation) if isinstance(one, type) and issubclass(one, BaseModel))
+
+
+def _inside(annotation: Any, step: str | int) -> Iterator[Any]:
+    origin = get_origin(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, info in annotation.model_fields.items():
+            if (info.alias or name) == step:
+                yield info.annotation
+    elif origin is dict:
+        yield get_args(annotation)[1]
+    elif origin in (tuple, list):
+        yield get_args(annotation)[0]
+
+
+def choose_from(name: Any, valid: Iterable[str], noun: str) -> str:
+    """The remedy for a wrong name: the nearest valid one, and all of them (`valid keys: …`)."""
+    names = list(valid)
+    near = nearest(name, names)
+    choices = f"valid {noun}: {listed(names)}" if names else f"there are no {noun}"
+    return f"did you mean {near!r}? {choices}" if near else choices
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a row, at most LISTED_NAMES of them."""
+    more = f" and {len(names) - LISTED_NAMES} more" if len(names) > LISTED_NAMES else ""
+    return ", ".join(names[:LISTED_NAMES]) + more
+
+
+def nearest(name: Any, valid: Iterable[str]) -> str | None:
+    """The valid name that is most like `name`, letter case aside; None when none is."""
+    if not isinstance(name, str):
+        return None
+    by_lower = {one.lower(): one for one in valid}
+    near = get_close_matches(name[:100].lower(), by_lower, n=1)
+    return by_lower[near[0]] if near else None

@@ -1,0 +1,120 @@
+"""JSON Schemas (draft 2020-12) of the spec language, for editors and for other programs.
+
+An editor with a YAML language server completes and checks a spec whose first line names the schema's file:
+
+    # yaml-language-server: $schema=../pipeline.schema.json
+
+Made from the models and their docstrings, so a new field is described the day it is added. A schema checks
+form only: what needs other files or other parts of the spec is checked by loading it.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from trtpipe.loading.grammar import EXAMPLES, KnownNames
+from trtpipe.spec.dataset import DatasetSpec
+from trtpipe.spec.pipeline import PipelineSpec, ProjectSpec
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_OPTIONAL_IN_PIPELINES = "targets"
+
+
+def pipeline_schema(known: KnownNames) -> dict[str, Any]:
+    """The JSON Schema of a pipeline file, with the names of parsers and precisions that are known here."""
+    schema = _schema_of(PipelineSpec, "pipeline", "Pipeline: a model, its variants, its targets, its checks")
+    properties = schema["properties"]
+    schema["required"].remove(_OPTIONAL_IN_PIPELINES)
+    shared = {"type": "null", "description": "the target of this name in trtpipe.yaml"}
+    patterns = properties["targets"]["patternProperties"]
+    for name, target in patterns.items():
+        patterns[name] = {"anyOf": [target, shared]}
+    models = schema["$defs"]
+    models["ModelSpec"]["properties"]["parser"]["enum"] = list(known.parsers)
+    variant = models["VariantSpec"]["properties"]
+    variant["precision"]["enum"] = list(known.precisions)
+    variant["keep"]["propertyNames"] = {"enum": list(known.precisions)}
+    return schema
+
+
+def dataset_schema() -> dict[str, Any]:
+    """The JSON Schema of a data set file."""
+    return _schema_of(DatasetSpec, "dataset", "Data set: where samples are and how they become inputs")
+
+
+def project_schema() -> dict[str, Any]:
+    """The JSON Schema of `trtpipe.yaml`."""
+    return _schema_of(ProjectSpec, "project", "Project: what a project's pipelines share")
+
+
+def _schema_of(model: type[BaseModel], name: str, title: str) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    for one in _models_in(model):
+        part = schema if one is model else schema["$defs"].get(one.__name__)
+        if part is not None:
+            _describe(part, one)
+    for part in _parts(schema):
+        if "patternProperties" in part:
+            part["additionalProperties"] = False
+    head = {"$schema": DIALECT, "$id": f"urn:trtpipe:schema:{name}:1", "title": title}
+    whole = _whole_example(model)
+    return head | {key: value for key, value in schema.items() if key != "title"} | {"examples": [whole]}
+
+
+def _whole_example(model: type[BaseModel]) -> dict[str, Any]:
+    example = EXAMPLES[model.__name__]
+    alternatives = ("npy", "random") if model is DatasetSpec else ()
+    return {key: value for key, value in example.items() if key not in alternatives}
+
+
+def _models_in(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """All models of the spec language that a model's module defines or uses."""
+    module = inspect.getmodule(model)
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, BaseModel) and value.__name__ in EXAMPLES:
+            yield value
+
+
+def _describe(part: dict[str, Any], model: type[BaseModel]) -> None:
+    """Give each property of a mapping its docstring and its example."""
+    docs = field_docs(model)
+    for name, info in model.model_fields.items():
+        key = info.alias or name
+        described = part["properties"][key]
+        if name in docs:
+            described["description"] = docs[name]
+        if key in EXAMPLES[model.__name__]:
+            described["examples"] = [EXAMPLES[model.__name__][key]]
+
+
+def field_docs(model: type[BaseModel]) -> dict[str, str]:
+    """Field → the docstring that follows it in the source; empty where the source is not installed."""
+    try:
+        source = textwrap.dedent(inspect.getsource(model))
+    except (OSError, TypeError):
+        return {}
+    body = cast(ast.ClassDef, ast.parse(source).body[0]).body
+    return dict(_documented(body))
+
+
+def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
+    for field, doc in zip(body, body[1:], strict=False):
+        if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+            continue
+        if isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
+            yield field.target.id, inspect.cleandoc(str(doc.value.value))
+
+
+def _parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping within a schema."""
+    if isinstance(schema, dict):
+        yield schema
+    inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    for part in inner:
+        yield from _parts(part)

@@ -1,0 +1,258 @@
+"""Spec files to specs: read, merged with the project's defaults, validated and cross-checked, all problems at once.
+
+Knows what can be said of a spec without opening a model; shapes and precisions are proved elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.loading.grammar import KnownNames, choose_from
+from trtpipe.loading.marks import Document
+from trtpipe.loading.project import PROJECT_FILE, Project, find_root, load_project
+from trtpipe.loading.reading import read_document
+from trtpipe.loading.refusals import in_file_order, stop_at, validated
+from trtpipe.loading.scalars import shortened
+from trtpipe.spec.dataset import DatasetSpec
+from trtpipe.spec.pipeline import PipelineSpec, ProjectSpec, TargetSpec
+
+_SHARED = ("targets", "toolchains", "builder")
+_NOTHING = ("", "~", "null")
+_ANY_TARGET = TargetSpec(gpu=("this",))
+_NO_DEFAULTS = ProjectSpec(schema=1)
+
+
+@dataclass(frozen=True)
+class LoadedPipeline:
+    """A pipeline with the project's defaults in it, where it was written, and the files that it names."""
+
+    path: Path
+    spec: PipelineSpec
+    project: Project
+    document: Document
+    files: Mapping[SpecPath, Path]
+    """Path in the spec → the existing file that it names, e.g. ("model", "source")."""
+
+    @property
+    def model_file(self) -> Path:
+        """The model's file."""
+        return self.files["model", "source"]
+
+    def locate(self, problem: Problem) -> Problem:
+        """The problem with its place in the pipeline's file, or in `trtpipe.yaml` when it stands there."""
+        return _located(problem, self.document, self.project)
+
+
+def _located(problem: Problem, document: Document, project: Project) -> Problem:
+    if problem.where is not None:
+        return problem
+    here = document.has(problem.path) and document.written(problem.path) not in _NOTHING
+    shared = not here and problem.path and problem.path[0] in _SHARED
+    where = project.locate(problem.path) if shared else None
+    return problem.at(where or document.locate(problem.path))
+
+
+@dataclass(frozen=True)
+class LoadedDataset:
+    """A data set, where it was written, and the files that it names."""
+
+    name: str
+    path: Path
+    spec: DatasetSpec
+    document: Document
+    files: Mapping[SpecPath, Path]
+    """Path in the spec → the existing file that it names, e.g. ("npz",)."""
+
+    def locate(self, problem: Problem) -> Problem:
+        """The problem with its place in the data set's file."""
+        return problem if problem.where else problem.at(self.document.locate(problem.path))
+
+
+def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipeline:
+    """The pipeline in a file, merged with its project's defaults. Raises SpecError with all its problems."""
+    document = _complete(path)
+    data, problems = _with_defaults(document, project)
+    spec, refused = validated(PipelineSpec, document, data)
+    files: dict[SpecPath, Path] = {}
+    problems += [*document.problems, *refused, *_unknown_names(document, known)]
+    wrong = [*_unknown_toolchains(data), *_unknown_data(data, project)]
+    wrong += _unresolved(_pipeline_files(data), project, files)
+    problems += [_located(problem, document, project) for problem in wrong]
+    stop_at(in_file_order(problems))
+    assert spec is not None, "a spec without problems is valid"
+    return LoadedPipeline(path, spec, project, document, files)
+
+
+def load_dataset(path: Path, project: Project) -> LoadedDataset:
+    """The data set in a file; `Project.dataset` gives the file of a name. Raises SpecError with all its problems."""
+    document = _complete(path)
+    spec, refused = validated(DatasetSpec, document, document.data)
+    files: dict[SpecPath, Path] = {}
+    wrong = _unresolved(_dataset_files(document.data), project, files)
+    problems = [*document.problems, *refused]
+    problems += [problem.at(document.locate(problem.path)) for problem in wrong]
+    stop_at(in_file_order(problems))
+    assert spec is not None, "a spec without problems is valid"
+    return LoadedDataset(path.stem, path, spec, document, files)
+
+
+def _complete(path: Path) -> Document:
+    document = read_document(path)
+    if not document.complete:
+        stop_at(document.problems)
+    return document
+
+
+def load_all(paths: Sequence[Path], known: KnownNames) -> tuple[list[LoadedPipeline], list[Problem]]:
+    """Every pipeline that can be loaded, and everything that is wrong with the others, file by file."""
+    loaded: list[LoadedPipeline] = []
+    problems: list[Problem] = []
+    projects: dict[Path, Project | None] = {}
+    for path in paths:
+        root = find_root(path)
+        try:
+            if root not in projects:
+                projects[root] = None
+                projects[root] = load_project(root)
+            if (project := projects[root]) is not None:
+                loaded.append(load_pipeline(path, project, known))
+        except SpecError as error:
+            problems += error.problems
+    problems += _shared_names(loaded)
+    return loaded, list({(problem.where, problem.fact): problem for problem in problems}.values())
+
+
+def _shared_names(loaded: Iterable[LoadedPipeline]) -> Iterator[Problem]:
+    first: dict[str, LoadedPipeline] = {}
+    for one in loaded:
+        other = first.setdefault(one.spec.pipeline, one)
+        if other is not one:
+            fact = f"pipeline {one.spec.pipeline!r} is also in {other.document.file}"
+            yield one.document.problem(fact, "give each pipeline a name of its own", ("pipeline",))
+
+
+def _with_defaults(document: Document, project: Project) -> tuple[dict[str, Any], list[Problem]]:
+    """The document's data with the project's targets, toolchains and builder where it leaves them out."""
+    shared = project.spec or _NO_DEFAULTS
+    data = dict(document.data)
+    targets, problems = _targets(document, shared)
+    if targets:
+        data["targets"] = targets
+    toolchains = data.get("toolchains", {})
+    if isinstance(toolchains, dict):
+        data["toolchains"] = {**shared.toolchains, **toolchains}
+    if shared.builder is not None:
+        data.setdefault("builder", shared.builder)
+    return data, problems
+
+
+def _targets(document: Document, shared: ProjectSpec) -> tuple[Any, list[Problem]]:
+    targets = document.data.get("targets", shared.targets)
+    if not isinstance(targets, dict):
+        return targets, []
+    named = [name for name, target in targets.items() if target is None]
+    problems = [_undescribed(name, document, shared) for name in named if name not in shared.targets]
+    described = {name: shared.targets.get(name, _ANY_TARGET) for name in named}
+    return {**targets, **described}, problems
+
+
+def _undescribed(name: str, document: Document, shared: ProjectSpec) -> Problem:
+    fact = f"target {name!r} is described neither here nor in {PROJECT_FILE}"
+    remedy = f"describe it: {name}: {{gpu: rtx4090}}"
+    if shared.targets:
+        remedy = f"{choose_from(name, shared.targets, 'shared targets')}\nor {remedy}"
+    return document.problem(fact, remedy, ("targets", name), key=True)
+
+
+def _unknown_names(document: Document, known: KnownNames) -> list[Problem]:
+    """Parsers and precisions that no plug-in brings; looked for in the data, so that a wrong spec says these too."""
+    data = document.data
+    found = [_unknown(document, ("model", "parser"), known.parsers, "parser")]
+    variants = data.get("variants")
+    for name, variant in variants.items() if isinstance(variants, dict) else ():
+        path = ("variants", name)
+        found.append(_unknown(document, (*path, "precision"), known.precisions, "precision"))
+        keep = variant.get("keep") if isinstance(variant, dict) else None
+        for precision in keep if isinstance(keep, dict) else ():
+            if precision not in known.precisions:
+                fact = f"unknown precision {precision!r}"
+                remedy = choose_from(precision, known.precisions, "precisions")
+                found.append(document.problem(fact, remedy, (*path, "keep", precision), key=True))
+    return [problem for problem in found if problem is not None]
+
+
+def _unknown(document: Document, path: SpecPath, valid: Iterable[str], noun: str) -> Problem | None:
+    value = _at(document.data, path)
+    if not isinstance(value, str) or value in valid:
+        return None
+    fact = f"unknown {noun} {shortened(value)!r}"
+    return document.problem(fact, choose_from(value, valid, f"{noun}s"), path)
+
+
+def _at(data: Any, path: SpecPath) -> Any:
+    """What stands at a path; None when nothing does."""
+    for step in path:
+        data = data.get(step) if isinstance(data, dict) else None
+    return data
+
+
+def _unknown_toolchains(data: dict[str, Any]) -> Iterator[Problem]:
+    """Toolchains that targets name and nobody describes; in the merged data."""
+    toolchains, targets = data.get("toolchains"), data.get("targets")
+    if not isinstance(toolchains, dict) or not isinstance(targets, dict):
+        return
+    for name, target in targets.items():
+        toolchain = target.toolchain if isinstance(target, TargetSpec) else _at(target, ("toolchain",))
+        if isinstance(toolchain, str) and toolchain not in toolchains:
+            fact = f"unknown toolchain {shortened(toolchain)!r}"
+            remedy = choose_from(toolchain, toolchains, "toolchains")
+            yield Problem(fact, remedy, path=("targets", name, "toolchain"))
+
+
+def _unknown_data(data: dict[str, Any], project: Project) -> tuple[Problem, ...]:
+    path = ("validate", "data")
+    name = _at(data, path)
+    try:
+        if isinstance(name, str):
+            project.dataset(name, path)
+    except SpecError as error:
+        return error.problems
+    return ()
+
+
+def _pipeline_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
+    yield ("model", "source"), _at(data, ("model", "source"))
+    plugins = data.get("plugins")
+    for index, plugin in enumerate(plugins if isinstance(plugins, list) else ()):
+        yield ("plugins", index, "library"), _at(plugin, ("library",))
+    yield ("validate", "reference", "golden"), _at(data, ("validate", "reference", "golden"))
+
+
+def _dataset_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
+    yield ("npz",), data.get("npz")
+    arrays = data.get("npy")
+    for name, file in arrays.items() if isinstance(arrays, dict) else ():
+        yield ("npy", name), file
+
+
+def _unresolved(
+    named: Iterable[tuple[SpecPath, Any]], project: Project, files: dict[SpecPath, Path]
+) -> Iterator[Problem]:
+    """The problems of the files that cannot be found; the others are put into `files`."""
+    for path, text in named:
+        found = _resolved(text, path, project) if isinstance(text, str) else ()
+        if isinstance(found, Path):
+            files[path] = found
+        else:
+            yield from found
+
+
+def _resolved(text: str, path: SpecPath, project: Project) -> Path | tuple[Problem, ...]:
+    try:
+        return project.resolve_source(text, path)
+    except SpecError as error:
+        return error.problems
