@@ -36,6 +36,11 @@ _NAMES = {
 }  # fmt: skip
 
 
+def number_of_dtype(name: str) -> int:
+    """The TensorProto.DataType of a name that `dtype_name` gives; 0 for `undefined`."""
+    return next((number for number, known in _NAMES.items() if known == name), 0)
+
+
 def nbytes_of(tensor: onnx.TensorProto) -> int:
     """The bytes its dims and type ask for. Raises ModelError for negative dims and types without a size."""
     bits = _BITS.get(tensor.data_type)

@@ -1,0 +1,143 @@
+"""Small edits to an ONNX graph that every pass is made of: uses, renames, order, dead nodes.
+
+All work in place, on a graph and what is nested in it, and expect what `naming.make_values_unique` gives: one
+name, one value, in the whole model. Knows no operator.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.canonical.tensors import graphs_of
+from trtpipe.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+ONNX = ("", "ai.onnx")
+"""The standard operators' domain, and its other spelling."""
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs in a node's attributes (If, Loop, Scan)."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def attribute_of(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """An attribute's value, `default` when absent."""
+    import onnx
+
+    for attribute in node.attribute:
+        if attribute.name == name:
+            return onnx.helper.get_attribute_value(attribute)
+    return default
+
+
+def values_read(node: onnx.NodeProto) -> Iterator[str]:
+    """Every value a node reads, its nested graphs' reads and results included; some may be inner values."""
+    yield from filter(None, node.input)
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            yield from values_read(inner)
+        yield from (value.name for value in graph.output)
+
+
+def uses(model: onnx.ModelProto) -> Counter[str]:
+    """How often each value is read, by nodes or as an output, at any depth."""
+    counts: Counter[str] = Counter(value.name for value in model.graph.output)
+    for node in model.graph.node:
+        counts.update(values_read(node))
+    return counts
+
+
+def rename_reads(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
+    """Reads of each old name become reads of the new one; the main graph's outputs keep their names."""
+    if not names:
+        return
+    for depth, graph in enumerate(graphs_of(model)):
+        for node in graph.node:
+            for index, name in enumerate(node.input):
+                if name in names:
+                    node.input[index] = names[name]
+        if depth:
+            for value in graph.output:
+                value.name = names.get(value.name, value.name)
+
+
+def keep_nodes(graph: onnx.GraphProto, keep: Callable[[onnx.NodeProto], bool]) -> int:
+    """Drops the nodes of this one graph that `keep` refuses; how many they were."""
+    kept = [node for node in graph.node if keep(node)]
+    dropped = len(graph.node) - len(kept)
+    if dropped:
+        replace_nodes(graph, kept)
+    return dropped
+
+
+def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    """Gives the graph these nodes, which may be some of its own, in this order."""
+    import onnx
+
+    held = onnx.GraphProto(node=nodes)  # copies, so that clearing the field cannot invalidate them
+    graph.ClearField("node")
+    graph.node.extend(held.node)
+
+
+def remove_unused(model: onnx.ModelProto) -> int:
+    """Drops nodes and initializers that nothing reads, at any depth, until none is left; how many."""
+    removed = 0
+    while True:
+        read = uses(model)
+        dropped = sum(_drop_unread(graph, read) for graph in graphs_of(model))
+        if not dropped:
+            return removed
+        removed += dropped
+
+
+def _drop_unread(graph: onnx.GraphProto, read: Counter[str]) -> int:
+    dropped = keep_nodes(graph, lambda node: any(read[name] for name in node.output if name))
+    unread = [index for index, tensor in enumerate(graph.initializer) if not read[tensor.name]]
+    for index in reversed(unread):
+        del graph.initializer[index]
+    return dropped + len(unread)
+
+
+def sort_nodes(model: onnx.ModelProto) -> bool:
+    """Puts every graph's nodes into topological order, otherwise as they came; whether any moved.
+
+    Raises ModelError when nodes wait for each other.
+    """
+    moved = [_sort(graph) for graph in graphs_of(model)]
+    return any(moved)
+
+
+def _sort(graph: onnx.GraphProto) -> bool:
+    producer = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    awaited = [{producer[name] for name in values_read(node) if name in producer} for node in graph.node]
+    if all(max(before, default=-1) < index for index, before in enumerate(awaited)):
+        return False
+    readers: dict[int, list[int]] = {}
+    for index, before in enumerate(awaited):
+        for other in before:
+            readers.setdefault(other, []).append(index)
+    ready = [index for index, before in enumerate(awaited) if not before]
+    order: list[int] = []
+    while ready:
+        index = heapq.heappop(ready)
+        order.append(index)
+        for reader in readers.get(index, ()):
+            awaited[reader].discard(index)
+            if not awaited[reader]:
+                heapq.heappush(ready, reader)
+    if len(order) < len(graph.node):
+        stuck = next(node for index, node in enumerate(graph.node) if awaited[index])
+        raise ModelError(
+            f"the graph has a cycle through node '{stuck.name or stuck.output[0]}' ({stuck.op_type})"
+        )
+    replace_nodes(graph, [graph.node[index] for index in order])
+    return True

@@ -1,0 +1,217 @@
+"""Constant folding: what no input can change is computed once, here.
+
+TensorRT needs it where it wants a constant: axes, pads, scales, the condition of an If. Only results that every
+machine agrees on to the last bit are folded: integers and booleans, and floating-point values that are moved,
+chosen, rounded or come from one correctly rounded operation (IEEE 754: + - * / sqrt), but no sums, products of
+matrices or transcendental functions. So the canonical bytes do not depend on the CPU that made them.
+Q/DQ nodes are never folded: they carry the precision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.checking import without_weights
+from trtpipe.canonical.constants import constants_of
+from trtpipe.canonical.edits import attribute_of, keep_nodes, subgraphs, values_read
+from trtpipe.canonical.evaluation import Evaluator
+from trtpipe.canonical.summary import TensorInfo, tensor_info
+from trtpipe.canonical.tensors import array_of, dtype_name, is_external, nbytes_of
+
+if TYPE_CHECKING:
+    import onnx
+
+SMALL = 1 << 20
+"""Results up to this many bytes are folded; larger ones only when they are no larger than what they come from."""
+
+_LARGEST = 64 << 20
+
+_EXACT_OPERATORS = (
+    "Abs Add Cast CastLike Ceil Clip Concat ConstantOfShape DepthToSpace Div Expand EyeLike Flatten Floor Gather "
+    "GatherElements GatherND Identity Max Min Mul Neg Pad Reciprocal Relu Reshape Round ScatterElements ScatterND "
+    "Sign Slice SpaceToDepth Split Sqrt Squeeze Sub Tile Transpose Trilu Unsqueeze Where"
+)
+_INTEGRAL = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"})
+_NEVER_FOLDED = (
+    "Bernoulli Constant DequantizeLinear Dropout DynamicQuantizeLinear If ImageDecoder Loop Multinomial QLinearConv "
+    "QLinearMatMul QuantizeLinear RandomNormal RandomNormalLike RandomUniform RandomUniformLike Scan"
+)
+_EXACT = frozenset(_EXACT_OPERATORS.split())
+_NEVER = frozenset(_NEVER_FOLDED.split())
+
+
+def fold_constants(model: onnx.ModelProto, evaluator: Evaluator) -> int:
+    """Replaces what is constant in the main graph by initializers, one round; how many nodes that was.
+
+    Expects `naming.make_values_unique` and sorted nodes. What cannot be computed stays as it was.
+    """
+    known = infer_values(model)
+    folded = _fold_shapes(model, known)
+    batch, limits = _batch(model, known)
+    results = evaluator.evaluate(batch, constants_of(model), model.opset_import, limits) if batch else {}
+    return folded + _replace(model, results)
+
+
+def infer_values(model: onnx.ModelProto) -> dict[str, TensorInfo]:
+    """The types and shapes that ONNX's inference can tell, whatever the model declares inside; by value name."""
+    import onnx
+
+    bare = without_weights(model)
+    made_elsewhere = {name for node in bare.graph.node if node.domain for name in node.output}
+    kept = onnx.GraphProto(
+        value_info=[value for value in bare.graph.value_info if value.name in made_elsewhere]
+    )
+    bare.graph.ClearField("value_info")
+    bare.graph.value_info.extend(kept.value_info)
+    for output in bare.graph.output:
+        if output.type.WhichOneof("value") == "tensor_type":
+            output.type.tensor_type.ClearField("shape")
+    with suppress(
+        onnx.shape_inference.InferenceError, RuntimeError, ValueError
+    ):  # then what is declared is known
+        bare = onnx.shape_inference.infer_shapes(bare, data_prop=True)
+    found = [tensor_info(value) for value in (*bare.graph.input, *bare.graph.value_info, *bare.graph.output)]
+    constants = (TensorInfo(t.name, dtype_name(t.data_type), tuple(t.dims)) for t in model.graph.initializer)
+    return {info.name: info for info in (*found, *constants)}
+
+
+def _batch(
+    model: onnx.ModelProto, known: Mapping[str, TensorInfo]
+) -> tuple[list[onnx.NodeProto], dict[str, int]]:
+    """The nodes to evaluate, in order, and the outputs wanted of them with the most bytes each may take."""
+    sizes = {name: _nbytes(tensor) for name, tensor in constants_of(model).items()}
+    batch: list[onnx.NodeProto] = []
+    limits: dict[str, int] = {}
+    for node in model.graph.node:
+        if not _foldable(node, known) or any(name not in sizes for name in node.input if name):
+            continue
+        limit = max(SMALL, min(_LARGEST, sum(sizes[name] for name in node.input if name)))
+        expected = [_expected(known.get(name)) for name in node.output if name]
+        if any(size is not None and size > limit for size in expected):
+            continue
+        batch.append(node)
+        for name, size in zip(filter(None, node.output), expected, strict=True):
+            limits[name] = limit
+            sizes[name] = limit if size is None else size
+    wanted = _read_outside(model, batch)
+    return batch, {name: limit for name, limit in limits.items() if name in wanted}
+
+
+def _read_outside(model: onnx.ModelProto, batch: Sequence[onnx.NodeProto]) -> set[str]:
+    """What nodes outside the batch, and the model's outputs, read."""
+    inside = {name for node in batch for name in node.output if name}
+    read = {value.name for value in model.graph.output}
+    for node in model.graph.node:
+        if not inside & set(node.output):
+            read.update(values_read(node))
+    return read
+
+
+def _foldable(node: onnx.NodeProto, known: Mapping[str, TensorInfo]) -> bool:
+    if node.domain or node.op_type in _NEVER or any(True for _ in subgraphs(node)):
+        return False
+    dtypes = [known[name].dtype if name in known else "undefined" for name in node.output if name]
+    return node.op_type in _EXACT or all(dtype in _INTEGRAL for dtype in dtypes)
+
+
+def _nbytes(tensor: onnx.TensorProto) -> int:
+    return nbytes_of(tensor) if tensor.data_type != tensor.STRING else 0
+
+
+def _expected(info: TensorInfo | None) -> int | None:
+    if info is None or info.dims is None or not all(isinstance(dim, int) for dim in info.dims):
+        return None
+    return math.prod(dim for dim in info.dims if isinstance(dim, int)) * 4
+
+
+def _replace(model: onnx.ModelProto, results: Mapping[str, onnx.TensorProto]) -> int:
+    """Nodes whose every read output is known go; the values come in as initializers. How many nodes went.
+
+    A graph output keeps a node that makes it: a Constant, or the old one if it has several outputs.
+    """
+    outputs = {value.name for value in model.graph.output}
+    replaced = 0
+    gone: set[str] = set()
+    for node in model.graph.node:
+        names = [name for name in node.output if name]
+        if not names or any(name not in results for name in names):
+            continue
+        if not outputs & set(names):
+            gone |= set(names)
+        elif len(names) == 1:
+            _make_constant(node, results[names[0]])
+        else:
+            continue
+        replaced += 1
+    keep_nodes(model.graph, lambda node: not (gone & set(node.output)))
+    model.graph.initializer.extend(results[name] for name in results if name in gone)
+    return replaced
+
+
+def _make_constant(node: onnx.NodeProto, tensor: onnx.TensorProto) -> None:
+    import onnx
+
+    made = onnx.NodeProto(name=node.name, op_type="Constant", output=node.output)
+    made.attribute.add(name="value", type=onnx.AttributeProto.TENSOR, t=tensor)
+    node.CopyFrom(made)
+
+
+def _fold_shapes(model: onnx.ModelProto, known: Mapping[str, TensorInfo]) -> int:
+    """Shape and Size of fixed shapes, and the fixed entries picked out of a partly dynamic one, become constants."""
+    results: dict[str, onnx.TensorProto] = {}
+    constants = constants_of(model)
+    partial: dict[str, tuple[int | str | None, ...]] = {}
+    for node in model.graph.node:
+        if node.domain:
+            continue
+        if node.op_type in ("Shape", "Size"):
+            dims = _dims(node, known)
+            if dims is not None:
+                partial[node.output[0]] = dims if node.op_type == "Shape" else ()
+                _settle(results, node, dims)
+        elif node.op_type == "Gather" and node.input[0] in partial and node.input[1] in constants:
+            _pick(results, node, partial[node.input[0]], constants[node.input[1]])
+    return _replace(model, results)
+
+
+def _dims(node: onnx.NodeProto, known: Mapping[str, TensorInfo]) -> tuple[int | str | None, ...] | None:
+    info = known.get(node.input[0])
+    if info is None or info.dims is None:
+        return None
+    start, end = attribute_of(node, "start", 0), attribute_of(node, "end", len(info.dims))
+    return info.dims[start:end]
+
+
+def _settle(
+    results: dict[str, onnx.TensorProto], node: onnx.NodeProto, dims: Sequence[int | str | None]
+) -> None:
+    import numpy as np
+    import onnx
+
+    fixed = [dim for dim in dims if isinstance(dim, int)]
+    if len(fixed) == len(dims):
+        value = np.asarray(math.prod(fixed) if node.op_type == "Size" else fixed, np.int64)
+        results[node.output[0]] = onnx.numpy_helper.from_array(value, node.output[0])
+
+
+def _pick(
+    results: dict[str, onnx.TensorProto],
+    node: onnx.NodeProto,
+    dims: Sequence[int | str | None],
+    wanted: onnx.TensorProto,
+) -> None:
+    import numpy as np
+    import onnx
+
+    if is_external(wanted):
+        return
+    indices = array_of(wanted)
+    if any(not -len(dims) <= index < len(dims) for index in indices.reshape(-1)):
+        return
+    picked = [dims[index] for index in indices.reshape(-1)]
+    if all(isinstance(dim, int) for dim in picked):
+        value = np.asarray(picked, np.int64).reshape(indices.shape)
+        results[node.output[0]] = onnx.numpy_helper.from_array(value, node.output[0])

@@ -1,0 +1,81 @@
+"""Brings a model to an operator set that every later step and every TensorRT understands.
+
+onnx's own version converter does the work, on the skeleton. It cannot convert everything; what it cannot, stays
+at the opset it came in, and TensorRT, which hardly looks at the number, has the last word.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.checking import check_model
+from trtpipe.canonical.tensors import nodes_of
+from trtpipe.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+OLDEST = 13
+"""Axes of reductions and of Squeeze, and Q/DQ per channel, look the same to every step from this opset on."""
+
+CHOSEN = 17
+"""What older models are brought to: known to TensorRT 10.12 to 11 and RTX 1.4 to 1.7 alike."""
+
+
+def opset_of(proto: onnx.ModelProto) -> int:
+    """The version of the standard operators; 0 when the model imports none."""
+    return next((int(item.version) for item in proto.opset_import if item.domain in ("", "ai.onnx")), 0)
+
+
+def normalize_domains(proto: onnx.ModelProto) -> None:
+    """`ai.onnx` is written as the empty domain, each import stands once, custom domains in use are imported.
+
+    Imports are the highest version where several are given. A missing import of the standard operators is left
+    for the checker to refuse.
+    """
+    versions: dict[str, int] = {}
+    for item in proto.opset_import:
+        domain = "" if item.domain == "ai.onnx" else item.domain
+        versions[domain] = max(item.version, versions.get(domain, 0))
+    used = set()
+    for node in nodes_of(proto):
+        if node.domain == "ai.onnx":
+            node.domain = ""
+        used.add(node.domain)
+    for domain in sorted(used - versions.keys() - {""}):
+        versions[domain] = 1
+    del proto.opset_import[:]
+    for domain in sorted(versions):
+        if domain in used or domain == "":
+            proto.opset_import.add(domain=domain, version=versions[domain])
+
+
+def upgrade(proto: onnx.ModelProto, *, oldest: int = OLDEST, chosen: int = CHOSEN) -> str:
+    """Raises the opset to `chosen` in place when it is below `oldest`; what happened, empty when nothing did."""
+    import onnx
+
+    current = opset_of(proto)
+    if current >= oldest or current == 0:
+        return ""
+    try:
+        converted = onnx.version_converter.convert_version(_named(proto), chosen)
+        normalize_domains(converted)
+        check_model(converted)
+    except (RuntimeError, ValueError, ModelError) as error:
+        reason = " ".join(str(error).split())
+        return f"opset {current} kept: it could not be converted to {chosen} ({reason[-160:]})"
+    if len(converted.graph.output) != len(proto.graph.output):
+        return f"opset {current} kept: the conversion to {chosen} lost outputs"
+    proto.CopyFrom(converted)
+    return f"opset {current} converted to {chosen}"
+
+
+def _named(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The converter does not take a model whose IR is older than 3, or without a graph name."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    copy.ir_version = max(copy.ir_version, 4)
+    copy.graph.name = copy.graph.name or "main"
+    return copy
