@@ -308,6 +308,22 @@ def test_values_on_an_ordinary_input_are_refused() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("op", "name", "dtype"),
+    [("ReduceSum", "axes", INT64), ("Unsqueeze", "axes", INT64), ("Upsample", "scales", FLOAT)],
+)
+def test_values_that_tensorrt_takes_only_as_constants_must_be_bound(op: str, name: str, dtype: int) -> None:
+    node = helper.make_node(op, ["x", name], ["y"], name="n")
+    proto = model({"x": (FLOAT, [2, 3]), name: (dtype, [1])}, [node], ["y"])
+    problem = Problem(
+        f"the values of '{name}' set a shape at {op} 'n', which TensorRT takes only as a constant",
+        f"bind it, with your values: transform: {{bind: {{{name}: [1]}}}}",
+        path=("transform", "bind", name),
+    )
+    assert prove(proto, [])[:1] == [problem]
+    assert prove(proto, [{name: 1}])[:1] == [problem]
+
+
 def test_an_input_without_a_rank_is_asked_for_its_shape() -> None:
     assert prove(relu(None), []) == [  # type: ignore[arg-type]
         Problem(

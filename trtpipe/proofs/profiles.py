@@ -39,26 +39,35 @@ def prove_profiles(
     `inputs` are the model's after `transform`, which itself only helps to word a problem; `value_inputs` those whose
     values set shapes; `outputs` count into the memory at max. Warnings and notes are among the result.
     """
-    problems = [_no_rank(info) for info in inputs if info.dims is None]
-    if not profiles:
-        return problems or _without_profiles(inputs, value_inputs, infer, outputs)
+    constants = {name: use for name, use in value_inputs.items() if use.only_constant}
+    problems = [_only_constant(use) for use in constants.values()]
+    served = [info for info in inputs if info.name not in constants]
+    unranked = [_no_rank(info) for info in served if info.dims is None]
+    problems += unranked
+    if not profiles and not unranked:
+        problems += _without_profiles(served, value_inputs, infer, outputs)
     bound = frozenset(transform.bind if transform else ())
-    by_name = {info.name: info for info in inputs}
     for index, profile in enumerate(profiles):
-        wrong = [
-            *_entries(index, profile, by_name, value_inputs, bound),
-            *prove_shared(by_name, profile, ("profiles", index)),
-            *_left_out(index, profile, inputs, value_inputs, infer),
-        ]
-        if not any(problem.severity == "error" for problem in (*problems, *wrong)):
-            wrong += prove_corners(index, inputs, profile, infer, [info.name for info in outputs])
+        ranges = {name: entry for name, entry in profile.items() if name not in constants}
+        wrong = _written(index, ranges, served, value_inputs, bound, infer)
+        if not unranked and not any(problem.severity == "error" for problem in wrong):
+            wrong += prove_corners(index, served, ranges, infer, [info.name for info in outputs])
         problems += wrong
-    return problems or ([] if needs_profile(inputs, value_inputs) else [_needless()])
+    needless = profiles and not problems and not needs_profile(served, value_inputs)
+    return [_needless()] if needless else problems
 
 
 def needs_profile(inputs: Sequence[TensorInfo], value_inputs: Uses) -> bool:
     """Whether TensorRT wants a profile: some input is dynamic, or is a shape tensor."""
     return any(is_open(info, value_inputs) for info in inputs)
+
+
+def _only_constant(use: ShapeUse) -> Problem:
+    name = flow_yaml(use.input)
+    return Problem(
+        f"the values of '{use.input}' set a shape at {use}, which TensorRT takes only as a constant",
+        f"bind it, with your values: transform: {{bind: {{{name}: [1]}}}}", path=("transform", "bind", use.input),
+    )  # fmt: skip
 
 
 def _no_rank(info: TensorInfo) -> Problem:
@@ -104,6 +113,23 @@ def _why_open(info: TensorInfo, value_inputs: Uses) -> str:
     if info.name in value_inputs:
         return f"the values of '{info.name}' set a shape"
     return f"'{info.name}' is {describe_dims(info)}"
+
+
+def _written(
+    index: int,
+    profile: Profile,
+    inputs: Sequence[TensorInfo],
+    value_inputs: Uses,
+    bound: frozenset[str],
+    infer: Infer,
+) -> list[Problem]:
+    """What is wrong with a profile as it is written, before any shape is inferred."""
+    by_name = {info.name: info for info in inputs}
+    return [
+        *_entries(index, profile, by_name, value_inputs, bound),
+        *prove_shared(by_name, profile, ("profiles", index)),
+        *_left_out(index, profile, inputs, value_inputs, infer),
+    ]
 
 
 def _entries(

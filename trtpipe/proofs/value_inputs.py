@@ -10,20 +10,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.summary import TensorInfo, tensor_info
+from trtpipe.canonical.summary import tensor_info
 
 if TYPE_CHECKING:
     import onnx
 
 _SHAPE_OPERANDS: Mapping[str, tuple[int, ...]] = {
     "AffineGrid": (1,), "BlackmanWindow": (0,), "CenterCropPad": (1,), "Col2Im": (1, 2), "ConstantOfShape": (0,),
-    "Expand": (1,), "HammingWindow": (0,), "HannWindow": (0,), "Loop": (0,), "MaxUnpool": (2,), "OneHot": (1,),
-    "Pad": (1, 3), "Range": (0, 1, 2), "Reshape": (1,), "Resize": (1, 2, 3), "Slice": (1, 2, 3, 4), "Split": (1,),
-    "Squeeze": (1,), "Tile": (1,), "TopK": (1,), "Unsqueeze": (1,), "Upsample": (1,),
+    "CumSum": (1,), "Expand": (1,), "HammingWindow": (0,), "HannWindow": (0,), "Loop": (0,), "MaxUnpool": (2,),
+    "OneHot": (1,), "Pad": (1, 3), "Range": (0, 1, 2), "Reshape": (1,), "Resize": (2, 3), "Slice": (1, 2, 3, 4),
+    "Split": (1,), "Tile": (1,), "TopK": (1,), "Upsample": (1,),
+}  # fmt: skip
+"""Standard operators → the operands whose values TensorRT must know to tell shapes (ONNX operator schemas)."""
+
+_CONSTANT_OPERANDS: Mapping[str, tuple[int, ...]] = {
     "ReduceL1": (1,), "ReduceL2": (1,), "ReduceLogSum": (1,), "ReduceLogSumExp": (1,), "ReduceMax": (1,),
     "ReduceMean": (1,), "ReduceMin": (1,), "ReduceProd": (1,), "ReduceSum": (1,), "ReduceSumSquare": (1,),
+    "STFT": (1,), "Squeeze": (1,), "Unsqueeze": (1,),
 }  # fmt: skip
-"""Standard operators → the operands that decide their output's shape (ONNX operator schemas, opsets 7 to 25)."""
+"""Those that TensorRT's parser takes only as constants."""
 
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
 _INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
@@ -31,48 +36,54 @@ _INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "ui
 
 @dataclass(frozen=True, slots=True)
 class ShapeUse:
-    """Why an input's values matter: the node that first asks for them."""
+    """Why an input's values matter: the node that asks for them. `only_constant`: no profile can serve it."""
 
     input: str
     node: str
     op: str
+    only_constant: bool = False
 
     def __str__(self) -> str:
         return f"{self.op} '{self.node}'" if self.node else self.op
 
 
 def shape_value_inputs(proto: onnx.ModelProto) -> dict[str, ShapeUse]:
-    """The integer graph inputs of rank 0 or 1 whose values feed a shape, each with the node that asks."""
+    """The graph inputs of rank 0 or 1 whose values feed a shape, each with the node that asks.
+
+    TensorRT takes integers at run time; floats (a Resize's scales), and axes of any type, as constants only.
+    """
     given = {tensor.name for tensor in proto.graph.initializer}
-    able = {
-        value.name
-        for value in proto.graph.input
-        if value.name not in given and _may_hold_a_shape(tensor_info(value))
+    infos = [tensor_info(value) for value in proto.graph.input if value.name not in given]
+    able = {info.name: info for info in infos if info.dims is not None and len(info.dims) <= 1}
+    if not able:
+        return {}
+    producers = {name: node for node in _all_nodes(proto.graph) for name in node.output if name}
+    constant = _asked(proto.graph, producers, _CONSTANT_OPERANDS)
+    asked = {**_asked(proto.graph, producers, _SHAPE_OPERANDS), **constant}
+    return {
+        name: ShapeUse(name, *asked[name], only_constant=name in constant or info.dtype not in _INTEGERS)
+        for name, info in able.items()
+        if name in asked
     }
-    uses = _uses(proto.graph) if able else {}
-    return {name: ShapeUse(name, *uses[name]) for name in sorted(able & uses.keys())}
 
 
-def _may_hold_a_shape(info: TensorInfo) -> bool:
-    return info.dtype in _INTEGERS and info.dims is not None and len(info.dims) <= 1
-
-
-def _uses(graph: onnx.GraphProto) -> dict[str, tuple[str, str]]:
-    """Every value that a shape depends on → the node and operator that ask."""
-    producers = {name: node for node in _all_nodes(graph) for name in node.output if name}
-    needed: dict[str, tuple[str, str]] = {}
+def _asked(
+    graph: onnx.GraphProto, producers: Mapping[str, onnx.NodeProto], operands: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[str, str]]:
+    """Every value that one of these operands depends on → the node and operator that ask."""
+    asked: dict[str, tuple[str, str]] = {}
     waiting = [
-        (name, (node.name, node.op_type)) for node in _all_nodes(graph) for name in _shape_operands(node)
+        (name, (node.name, node.op_type)) for node in _all_nodes(graph) for name in _operands(node, operands)
     ]
     while waiting:
         name, why = waiting.pop()
-        if name in needed:
+        if name in asked:
             continue
-        needed[name] = why
+        asked[name] = why
         producer = producers.get(name)
         if producer is not None and producer.op_type not in _SHAPE_ONLY:
             waiting += [(source, why) for source in _sources(producer, name)]
-    return needed
+    return asked
 
 
 def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -89,10 +100,10 @@ def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
-def _shape_operands(node: onnx.NodeProto) -> Iterator[str]:
+def _operands(node: onnx.NodeProto, operands: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
     if node.domain not in ("", "ai.onnx"):
         return
-    for index in _SHAPE_OPERANDS.get(node.op_type, ()):
+    for index in operands.get(node.op_type, ()):
         if index < len(node.input) and node.input[index]:
             yield node.input[index]
 
