@@ -93,13 +93,13 @@ def test_an_input_that_a_profile_leaves_out_is_proposed_with_the_sizes_of_the_ot
 
 def test_an_unknown_input_suggests_the_nearest() -> None:
     assert prove(relu([1, 3]), [{"X": "1x3"}]) == [
-        Problem("the model has no input 'X'", "its inputs: 'x'", path=("profiles", 0, "X"))
+        Problem("the model has no input 'X'", "did you mean 'x'? valid inputs: x", path=("profiles", 0, "X"))
     ]
     image = model({"image": (FLOAT, ["n"])}, [helper.make_node("Relu", ["image"], ["y"])], ["y"])
     assert prove(image, [{"image": 1, "imge": 1}]) == [
         Problem(
             "the model has no input 'imge'",
-            "did you mean 'image'? its inputs: 'image'",
+            "did you mean 'image'? valid inputs: image",
             path=("profiles", 0, "imge"),
         )
     ]

@@ -8,10 +8,10 @@ Knows nothing of YAML: a Problem's path says where in the spec it stands.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
+from trtpipe.loading.grammar import choose_from
 from trtpipe.loading.scalars import flow_yaml
 from trtpipe.proofs.corners import Infer, prove_corners, shapes_at
 from trtpipe.proofs.dim_names import describe_dims
@@ -150,10 +150,7 @@ def _entries(
 def _unknown(name: str, inputs: Mapping[str, TensorInfo], bound: frozenset[str]) -> tuple[str, str]:
     if name in bound:
         return f"input '{name}' is bound to a constant by transform.bind", "take it out of the profile"
-    near = get_close_matches(name, inputs, 1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    names = ", ".join(f"'{known}'" for known in inputs) or "none"
-    return f"the model has no input '{name}'", f"{hint}its inputs: {names}"
+    return f"the model has no input '{name}'", choose_from(name, inputs, "inputs")
 
 
 def _left_out(

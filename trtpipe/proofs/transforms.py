@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.errors import Problem, SpecPath
+from trtpipe.errors import Problem
+from trtpipe.loading.grammar import choose_from
 from trtpipe.proofs.dim_names import describe_dims
 from trtpipe.spec.pipeline import TransformSpec
 
@@ -42,7 +42,8 @@ def _bind(inputs: Sequence[TensorInfo], transform: TransformSpec) -> Iterator[Pr
     for name in transform.bind:
         path = ("transform", "bind", name)
         if name not in names:
-            yield _absent(f"the model has no input '{name}' to bind", name, names, path)
+            remedy = choose_from(name, names, "inputs")
+            yield Problem(f"the model has no input '{name}' to bind", remedy, path=path)
         elif name in transform.set_shapes:
             yield Problem(
                 f"input '{name}' is both bound and given a shape",
@@ -53,8 +54,11 @@ def _bind(inputs: Sequence[TensorInfo], transform: TransformSpec) -> Iterator[Pr
 def _outputs(tensors: Collection[str], transform: TransformSpec) -> Iterator[Problem]:
     for index, name in enumerate(transform.outputs):
         if name not in tensors:
-            fact = f"the model has no tensor '{name}' to make an output"
-            yield _absent(fact, name, tensors, ("transform", "outputs", index), listed=False)
+            yield Problem(
+                f"the model has no tensor '{name}' to make an output",
+                choose_from(name, sorted(tensors), "tensors"),
+                path=("transform", "outputs", index),
+            )
 
 
 def _set_shapes(inputs: Sequence[TensorInfo], transform: TransformSpec) -> Iterator[Problem]:
@@ -63,16 +67,10 @@ def _set_shapes(inputs: Sequence[TensorInfo], transform: TransformSpec) -> Itera
         path = ("transform", "set_shapes", name)
         info = known.get(name)
         if info is None:
-            yield _absent(f"the model has no input '{name}' to give a shape", name, list(known), path)
+            remedy = choose_from(name, known, "inputs")
+            yield Problem(f"the model has no input '{name}' to give a shape", remedy, path=path)
         elif info.dims is not None and len(info.dims) != len(shape):
             yield Problem(
                 f"'{name}' has rank {len(info.dims)}, but the shape set for it has rank {len(shape)}",
                 f"the model declares {describe_dims(info)}", path=path,
             )  # fmt: skip
-
-
-def _absent(fact: str, name: str, names: Collection[str], path: SpecPath, *, listed: bool = True) -> Problem:
-    near = get_close_matches(name, names, 1)
-    hint = f"did you mean '{near[0]}'?" if near else ""
-    known = f"its inputs: {', '.join(map(repr, names)) or 'none'}" if listed else ""
-    return Problem(fact, " ".join(filter(None, (hint, known))), path=path)
