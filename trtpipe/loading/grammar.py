@@ -192,9 +192,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def nearest(name: Any, valid: Iterable[str]) -> str | None:
-    """The valid name that is most like `name`, letter case aside; None when none is."""
+    """The valid name that is most like `name` or begins with it, letter case aside; None when none is."""
     if not isinstance(name, str):
         return None
     by_lower = {one.lower(): one for one in valid}
-    near = get_close_matches(name[:100].lower(), by_lower, n=1)
+    wanted = name[:100].lower()
+    near = get_close_matches(wanted, by_lower, n=1) or [one for one in by_lower if wanted and one.startswith(wanted)]
     return by_lower[near[0]] if near else None

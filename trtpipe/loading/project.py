@@ -66,13 +66,13 @@ def find_root(start: Path) -> Path:
     """The root of the project that a file or directory belongs to.
 
     The nearest directory at or above it that holds `trtpipe.yaml` or `trtpipe.lock`; else the parent of the
-    nearest directory named `pipelines`; else the directory itself.
+    nearest directory named `pipelines` or `calibration`; else the directory itself.
     """
     start = start.absolute()
     home = start if start.is_dir() else start.parent
     above = [home, *home.parents]
     marked = (one for one in above if (one / PROJECT_FILE).is_file() or (one / LOCK_FILE).is_file())
-    named = (one.parent for one in above if one.name == PIPELINES)
+    named = (one.parent for one in above if one.name in (PIPELINES, CALIBRATION))
     return next(marked, None) or next(named, None) or home
 
 

@@ -120,13 +120,13 @@ class _Reader:
 
     def _scalar(self, event: Any) -> None:
         value = event.value
-        if event.implicit[0]:
+        if event.tag is not None:
+            self._refuse_tag(event)
+        elif event.implicit[0]:
             try:
                 value = plain_value(value)
             except ValueError as error:
                 self.refuse(event, str(error), "write a finite number, or put it in quotes to make it text")
-        elif event.tag is not None or not event.style:
-            self._refuse_tag(event)
         elif not value.isascii() and _SURROGATE.search(value):
             self.refuse(event, "half of a surrogate pair in text", "write the character itself")
         if event.anchor is not None:
@@ -183,7 +183,7 @@ class _Reader:
     def _refuse_tag(self, event: Any) -> None:
         self.refuse(
             event,
-            f"tag {_shown_tag(event.tag or '!')!r} is not allowed",
+            f"tag {_shown_tag(event.tag)!r} is not allowed",
             "specs are plain data: drop the tag",
         )
 

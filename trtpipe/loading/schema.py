@@ -14,6 +14,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -104,7 +105,7 @@ def field_docs(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
-    for field, doc in zip(body, body[1:], strict=False):
+    for field, doc in pairwise(body):
         if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
             continue
         if isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):

@@ -1,0 +1,584 @@
+"""Wrong specs give every error at once, word for word; right ones come back merged with their project."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from conftest import KNOWN, Workspace
+
+from trtpipe.errors import Problem, SpecError
+from trtpipe.loading.project import find_project
+from trtpipe.loading.refusals import MAX_PROBLEMS
+from trtpipe.loading.specs import load_all, load_dataset
+
+HEAD = "schema: 1\npipeline: net\nmodel: {source: models/net.onnx}\n"
+TARGETS = "targets: {ada: {gpu: sm89}}\n"
+KEYS = "schema, pipeline, model, transform, variants, profiles, targets, toolchains, builder, plugins, validate"
+
+# Each case: the lines after a right beginning, and the whole error; `@` is the file and the line of the first.
+REFUSED = {
+    "unknown key": (
+        "variant: {}\n",
+        f"""\
+        @:5:1: unknown key 'variant'
+            variant: {{}}
+            ^
+          did you mean 'variants'? valid keys: {KEYS}
+        """,
+    ),
+    "unknown nested key": (
+        "builder:\n  optimisation_level: 3\n",
+        """\
+        @:6:3: unknown key 'optimisation_level'
+              optimisation_level: 3
+              ^
+          did you mean 'optimization_level'? valid keys: optimization_level, workspace, tactic_shared_memory, tf32, profiling_verbosity, weight_streaming, sparse_weights, max_aux_streams, avg_timing_iterations, time_limit, memory_limit
+        """,
+    ),
+    "missing nested key": (
+        "toolchains:\n  rtx: {version: '1.7.*'}\n",
+        """\
+        @:6:3: missing key 'flavour' in 'toolchains.rtx'
+              rtx: {version: '1.7.*'}
+              ^
+          for example flavour: tensorrt_rtx
+        """,
+    ),
+    "unknown precision": (
+        "variants: {a: {precision: fp61}}\n",
+        """\
+        @:5:27: unknown precision 'fp61'
+            variants: {a: {precision: fp61}}
+                                      ^
+          did you mean 'fp16'? valid precisions: fp32, fp16, bf16
+        """,
+    ),
+    "unknown precision to keep": (
+        "variants: {a: {keep: {fp23: ['/head/*']}}}\n",
+        """\
+        @:5:23: unknown precision 'fp23'
+            variants: {a: {keep: {fp23: ['/head/*']}}}
+                                  ^
+          did you mean 'fp32'? valid precisions: fp32, fp16, bf16
+        """,
+    ),
+    "unknown literal": (
+        "validate: {thresholds: [{metric: cosin, min: 0.9}]}\n",
+        """\
+        @:5:34: unknown metric 'cosin'
+            validate: {thresholds: [{metric: cosin, min: 0.9}]}
+                                             ^
+          did you mean 'cosine'? valid values: max_abs, max_rel, mean_abs, rmse, cosine, psnr, snr, top1_agreement, top5_agreement, accuracy
+        """,
+    ),
+    "number where text is expected": (
+        "toolchains: {trt: {flavour: tensorrt, version: 10.12}}\n",
+        """\
+        @:5:48: 'version' must be text, not the number 10.12
+            toolchains: {trt: {flavour: tensorrt, version: 10.12}}
+                                                           ^
+          put it in quotes: '10.12'
+        """,
+    ),
+    "text where a number is expected": (
+        "builder: {optimization_level: '3'}\n",
+        """\
+        @:5:31: 'optimization_level' must be a whole number, not the text '3'
+            builder: {optimization_level: '3'}
+                                          ^
+          write it without quotes: 3
+        """,
+    ),
+    "fraction where a whole number is expected": (
+        "builder: {optimization_level: 3.5}\n",
+        """\
+        @:5:31: 'optimization_level' must be a whole number, not the number 3.5
+            builder: {optimization_level: 3.5}
+                                          ^
+          for example optimization_level: 3
+        """,
+    ),
+    "yes where true is expected": (
+        "builder: {tf32: yes}\n",
+        """\
+        @:5:17: 'tf32' must be true or false, not the text 'yes'
+            builder: {tf32: yes}
+                            ^
+          write true
+        """,
+    ),
+    "text where a list is expected": (
+        "transform: {outputs: logits}\n",
+        """\
+        @:5:22: 'outputs' must be a list, not the text 'logits'
+            transform: {outputs: logits}
+                                 ^
+          write it as a list: [logits]
+        """,
+    ),
+    "nothing where a mapping is expected": (
+        "builder:\n",
+        """\
+        @:5:1: 'builder' must be a mapping, not nothing
+            builder:
+            ^
+          for example builder: {workspace: 2GiB}
+        """,
+    ),
+    "number in a list of texts": (
+        "transform: {outputs: [a, 5]}\n",
+        """\
+        @:5:26: 'outputs[1]' must be text, not the number 5
+            transform: {outputs: [a, 5]}
+                                     ^
+          put it in quotes: '5'
+        """,
+    ),
+    "number out of its range": (
+        "builder: {optimization_level: 6}\n",
+        """\
+        @:5:31: 'optimization_level' must be at most 5, not 6
+            builder: {optimization_level: 6}
+                                          ^
+          for example optimization_level: 3
+        """,
+    ),
+    "number that must be positive": (
+        "builder: {time_limit: 0}\n",
+        """\
+        @:5:23: 'time_limit' must be more than 0, not 0
+            builder: {time_limit: 0}
+                                  ^
+          for example time_limit: 600
+        """,
+    ),
+    "text that is no number": (
+        "variants: {a: {min_low_precision: nan}}\n",
+        """\
+        @:5:35: 'min_low_precision' must be a number, not the text 'nan'
+            variants: {a: {min_low_precision: nan}}
+                                              ^
+          for example min_low_precision: 0.1
+        """,
+    ),
+    "shape": (
+        "profiles: [{x: {min: 1x3xH, opt: 1x3x8, max: 1x3x8}}]\n",
+        """\
+        @:5:22: not a shape: '1x3xH'
+            profiles: [{x: {min: 1x3xH, opt: 1x3x8, max: 1x3x8}}]
+                                 ^
+          write it as 1x3x224x224 or [1, 3, 224, 224]
+        """,
+    ),
+    "one shape for all three, said once": (
+        "profiles: [{x: 1x3xH}]\n",
+        """\
+        @:5:16: not a shape: '1x3xH'
+            profiles: [{x: 1x3xH}]
+                           ^
+          write it as 1x3x224x224 or [1, 3, 224, 224]
+        """,
+    ),
+    "half a profile": (
+        "profiles:\n  - x: {min: 1x3, max: 4x3}\n",
+        """\
+        @:6:8: give min, opt and max, or one shape for all three
+              - x: {min: 1x3, max: 4x3}
+                   ^
+        """,
+    ),
+    "size": (
+        "builder: {workspace: 2 gigs}\n",
+        """\
+        @:5:22: not a size: '2 gigs'
+            builder: {workspace: 2 gigs}
+                                 ^
+          write it as 2GiB, 512MiB or a number of bytes
+        """,
+    ),
+    "name": (
+        "variants: {my variant: {}}\n",
+        """\
+        @:5:12: not a name: 'my variant'
+            variants: {my variant: {}}
+                       ^
+          use letters, digits, '.', '_' and '-', starting with a letter or digit
+        """,
+    ),
+    "no variants": (
+        "variants: {}\n",
+        """\
+        @:5:11: 'variants' is empty
+            variants: {}
+                      ^
+          for example variants: {fp32: {}, fp16: {precision: fp16}}
+        """,
+    ),
+    "version": (
+        "toolchains: {rtx: {flavour: tensorrt_rtx, version: latest}}\n",
+        """\
+        @:5:52: not a version: 'latest'
+            toolchains: {rtx: {flavour: tensorrt_rtx, version: latest}}
+                                                               ^
+          write all of it, such as '1.7.1.116', or a prefix such as '11.4.*'
+        """,
+    ),
+    "constant": (
+        "transform: {bind: {sr: fast}}\n",
+        """\
+        @:5:24: not a constant
+            transform: {bind: {sr: fast}}
+                                   ^
+          write a number, true or false, or a (nested) list of them, for example [1, 2]
+        """,
+    ),
+    "unknown reference": (
+        "validate: {reference: onnx}\n",
+        """\
+        @:5:23: unknown reference 'onnx'
+            validate: {reference: onnx}
+                                  ^
+          did you mean 'onnxruntime'? valid values: onnxruntime
+        """,
+    ),
+    "wrong golden reference": (
+        "validate: {reference: {gold: x.npz}}\n",
+        """\
+        @:5:12: missing key 'golden' in 'validate.reference'
+            validate: {reference: {gold: x.npz}}
+                       ^
+          for example golden: tests/outputs.npz
+        @:5:24: unknown key 'gold'
+            validate: {reference: {gold: x.npz}}
+                                   ^
+          did you mean 'golden'? valid keys: golden
+        """,
+    ),
+    "two sources of inputs": (
+        "validate:\n  data: set\n  random: {seed: 1}\n",
+        """\
+        @:5:1: give data or random, not both
+            validate:
+            ^
+        @:6:9: no data set 'set': there is no calibration/set.yaml
+              data: set
+                    ^
+          there are no data sets
+        """,
+    ),
+    "duplicate key beside another error": (
+        "builder: {tf32: 1}\nbuilder: {}\n",
+        """\
+        @:5:17: 'tf32' must be true or false, not the number 1
+            builder: {tf32: 1}
+                            ^
+          for example tf32: false
+        @:6:1: key 'builder' is given twice, first on line 5
+            builder: {}
+            ^
+          keep one of them
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "said"), REFUSED.values(), ids=REFUSED)
+def test_refused_with_place_and_remedy(workspace: Workspace, lines: str, said: str) -> None:
+    assert workspace.errors(HEAD + TARGETS + lines) == dedent(said).replace("@", "pipelines/net.yaml")
+
+
+def test_an_almost_empty_spec_is_told_everything_it_needs(workspace: Workspace) -> None:
+    assert workspace.errors("schema: 1\n") == dedent("""\
+        pipelines/net.yaml:1:1: missing key 'pipeline'
+            schema: 1
+            ^
+          for example pipeline: ocr-det
+        pipelines/net.yaml:1:1: missing key 'model'
+            schema: 1
+            ^
+          for example model: {source: models/ocr_det.onnx}
+        pipelines/net.yaml:1:1: missing key 'targets'
+            schema: 1
+            ^
+          for example targets: {ada: {gpu: rtx4090}}
+        """)
+
+
+def test_another_schema_version_is_named(workspace: Workspace) -> None:
+    said = workspace.errors((HEAD + TARGETS).replace("schema: 1", "schema: 2"))
+
+    assert said == (
+        "pipelines/net.yaml:1:9: schema must be 1, not the number 2\n    schema: 2\n            ^\n  write schema: 1\n"
+    )
+
+
+def test_an_unknown_parser_is_named(workspace: Workspace) -> None:
+    said = workspace.errors(HEAD.replace("net.onnx}", "net.onnx, parser: onxx}") + TARGETS)
+
+    assert "net.yaml:3:42: unknown parser 'onxx'" in said
+    assert said.endswith("  did you mean 'onnx'? valid parsers: onnx\n")
+
+
+def test_a_pin_must_be_a_digest(workspace: Workspace) -> None:
+    said = workspace.errors(HEAD.replace("net.onnx}", "net.onnx, sha256: abc123}") + TARGETS)
+
+    assert "net.yaml:3:42: not a SHA-256: 'abc123'" in said
+
+
+def test_a_gpu_may_be_a_number_but_not_a_truth_value(workspace: Workspace) -> None:
+    loaded = workspace.load(HEAD + "targets: {a: {gpu: 8.9}, b: {gpu: [sm86, 12.0]}, c: {gpu: 89}}\n")
+    said = workspace.errors(HEAD + "targets: {a: {gpu: [sm89, true]}}\n")
+
+    assert [target.gpu for target in loaded.spec.targets.values()] == [("8.9",), ("sm86", "12.0"), ("89",)]
+    assert "'gpu[1]' must be text, not true" in said
+
+
+def test_an_unknown_toolchain_is_named_with_those_there_are(workspace: Workspace) -> None:
+    said = workspace.errors(
+        HEAD + "targets: {ada: {gpu: sm89, toolchain: trx-1}}\ntoolchains: {rtx-1: {flavour: tensorrt_rtx}}\n"
+    )
+
+    assert said == (
+        "pipelines/net.yaml:4:39: unknown toolchain 'trx-1'\n"
+        "    targets: {ada: {gpu: sm89, toolchain: trx-1}}\n"
+        "                                          ^\n"
+        "  did you mean 'rtx-1'? valid toolchains: rtx-1\n"
+    )
+
+
+def test_an_unknown_data_set_is_named_with_those_there_are(workspace: Workspace) -> None:
+    workspace.write("calibration/digits.yaml", "schema: 1\n")
+
+    said = workspace.errors(HEAD + TARGETS + "validate: {data: digit}\n")
+
+    assert "net.yaml:5:18: no data set 'digit': there is no calibration/digit.yaml\n" in said
+    assert said.endswith("  did you mean 'digits'? valid data sets: digits\n")
+
+
+def test_data_set_names_cannot_climb_out_of_their_directory(workspace: Workspace) -> None:
+    workspace.write("calibration/digits.yaml", "schema: 1\n")
+
+    assert "no data set '../calibration/digits'" in workspace.errors(
+        HEAD + TARGETS + "validate: {data: ../calibration/digits}\n"
+    )
+
+
+def test_all_problems_come_in_the_order_of_the_file(workspace: Workspace) -> None:
+    said = workspace.errors("""\
+        schema: 1
+        pipeline: net
+        model: {source: models/nte.onnx, parser: tf}
+        variants: {a: {precision: fp61}, a: {}}
+        profiles: [{x: {min: 1}}]
+        targets: {ada: {gpu: []}, l4: }
+        bulider: {}
+        validate: {data: none, thresholds: [{metric: cosine}]}
+        plugins: [{library: ../plugin.so}]
+        9: x
+        """)
+
+    places = [line.split(": ")[0] for line in said.splitlines() if line.startswith("pipelines/")]
+    assert places == [
+        f"pipelines/net.yaml:{line}:{column}"
+        for line, column in [
+            (3, 17), (3, 42), (4, 27), (4, 34), (5, 16), (6, 22), (6, 27), (7, 1), (8, 18), (8, 37), (9, 21),
+            (10, 1), (10, 1),
+        ]
+    ]  # fmt: skip
+
+
+def test_a_flood_of_problems_is_cut(workspace: Workspace) -> None:
+    keys = "".join(f"key{number}: 1\n" for number in range(MAX_PROBLEMS + 7))
+
+    lines = workspace.errors(HEAD + TARGETS + keys).splitlines()
+
+    assert sum("unknown key" in line for line in lines) == MAX_PROBLEMS
+    assert lines[-1] == "note: and 7 more"
+
+
+def test_ten_wrong_specs_are_told_in_one_pass(workspace: Workspace) -> None:
+    wrong = [
+        workspace.write(f"pipelines/p{number}.yaml", HEAD + TARGETS + f"wrong{number}: 1\n")
+        for number in range(10)
+    ]
+    right = workspace.write("pipelines/right.yaml", HEAD + TARGETS)
+
+    loaded, problems = load_all([*wrong, right], KNOWN)
+
+    assert [one.spec.pipeline for one in loaded] == ["net"]
+    assert [(str(problem.where), problem.fact) for problem in problems] == [
+        (f"{Path('pipelines')}/p{number}.yaml:5:1", f"unknown key 'wrong{number}'") for number in range(10)
+    ]
+
+
+def test_two_pipelines_of_one_name_are_told_apart(workspace: Workspace) -> None:
+    paths = [workspace.write(f"pipelines/{name}.yaml", HEAD + TARGETS) for name in ("one", "two")]
+
+    loaded, problems = load_all(paths, KNOWN)
+
+    assert len(loaded) == 2
+    assert [str(problem) for problem in problems] == [
+        "pipelines/two.yaml:2:11: pipeline 'net' is also in pipelines/one.yaml\n"
+        "    pipeline: net\n              ^\n  give each pipeline a name of its own"
+    ]
+
+
+def test_a_broken_project_file_is_told_once(workspace: Workspace) -> None:
+    workspace.write("trtpipe.yaml", "schema: 1\nstores: {}\n")
+    paths = [workspace.write(f"pipelines/{name}.yaml", HEAD + TARGETS) for name in ("one", "two")]
+
+    loaded, problems = load_all(paths, KNOWN)
+
+    assert loaded == []
+    assert [problem.fact for problem in problems] == ["unknown key 'stores'"]
+
+
+PROJECT = """\
+schema: 1
+targets:
+  ada: {gpu: rtx4090, toolchain: rtx}
+  l4:
+    gpu: NVIDIA L4
+toolchains: {rtx: {flavour: tensorrt_rtx, version: "1.7.*"}, old: {flavour: tensorrt}}
+builder: {workspace: 1GiB}
+"""
+
+
+def test_targets_left_out_are_all_of_the_projects(workspace: Workspace) -> None:
+    workspace.write("trtpipe.yaml", PROJECT)
+
+    spec = workspace.load(HEAD).spec
+
+    assert {name: target.gpu for name, target in spec.targets.items()} == {
+        "ada": ("rtx4090",),
+        "l4": ("NVIDIA L4",),
+    }
+    assert spec.builder.workspace == 1 << 30
+
+
+def test_a_bare_target_takes_the_projects_and_a_described_one_its_own(workspace: Workspace) -> None:
+    workspace.write("trtpipe.yaml", PROJECT)
+
+    spec = workspace.load(HEAD + "targets:\n  ada:\n  l4: {gpu: sm89}\n  mine: {gpu: sm120}\n").spec
+
+    assert [(name, target.gpu) for name, target in spec.targets.items()] == [
+        ("ada", ("rtx4090",)),
+        ("l4", ("sm89",)),
+        ("mine", ("sm120",)),
+    ]
+
+
+def test_a_pipelines_toolchains_and_builder_go_before_the_projects(workspace: Workspace) -> None:
+    workspace.write("trtpipe.yaml", PROJECT)
+
+    spec = workspace.load(
+        HEAD + "toolchains: {rtx: {flavour: tensorrt_rtx, version: '1.6.*'}}\nbuilder: {tf32: true}\n"
+    ).spec
+
+    assert {name: one.version for name, one in spec.toolchains.items()} == {"rtx": "1.6.*", "old": None}
+    assert (spec.builder.tf32, spec.builder.workspace) == (True, 2 << 30)
+
+
+def test_a_bare_target_that_nobody_describes_is_refused(workspace: Workspace) -> None:
+    workspace.write("trtpipe.yaml", PROJECT)
+
+    assert workspace.errors(HEAD + "targets:\n  adda:\n") == dedent("""\
+        pipelines/net.yaml:5:3: target 'adda' is described neither here nor in trtpipe.yaml
+              adda:
+              ^
+          did you mean 'ada'? valid shared targets: ada, l4
+          or describe it: adda: {gpu: rtx4090}
+        """)
+
+
+def test_problems_of_shared_parts_are_shown_where_they_were_written(workspace: Workspace) -> None:
+    workspace.write("trtpipe.yaml", PROJECT)
+    loaded = workspace.load(HEAD + "targets:\n  ada:\n  mine: {gpu: sm75}\n")
+
+    def place(*path: str | int) -> str:
+        return str(loaded.locate(Problem("something is wrong", path=path)).where)
+
+    assert place("targets", "ada", "gpu") == "trtpipe.yaml:3:14"
+    assert place("targets", "ada") == "trtpipe.yaml:3:8"
+    assert place("targets", "mine", "gpu") == "pipelines/net.yaml:6:15"
+    assert place("targets", "mine", "toolchain") == "pipelines/net.yaml:6:3"
+    assert place("builder", "workspace") == "trtpipe.yaml:7:22"
+    assert place("profiles", 0, "x") == "pipelines/net.yaml:1:1"
+
+
+def test_a_located_problem_stays_where_it_is(workspace: Workspace) -> None:
+    loaded = workspace.load(HEAD + TARGETS)
+    problem = loaded.locate(Problem("wrong", path=("model",)))
+
+    assert loaded.locate(problem) is problem
+
+
+def test_an_unknown_toolchain_of_a_shared_target_is_shown_in_the_project_file(workspace: Workspace) -> None:
+    workspace.write("trtpipe.yaml", PROJECT.replace("toolchain: rtx}", "toolchain: rxt}"))
+
+    assert workspace.errors(HEAD).startswith("trtpipe.yaml:3:34: unknown toolchain 'rxt'\n")
+
+
+def test_the_files_that_a_spec_names_are_found(workspace: Workspace) -> None:
+    workspace.write("plugins/libop.so", "")
+    workspace.write("golden.npz", "")
+
+    loaded = workspace.load(
+        HEAD
+        + TARGETS
+        + "plugins: [{library: plugins/libop.so}]\nvalidate: {reference: {golden: golden.npz}}\n"
+    )
+
+    assert loaded.model_file == workspace.root.resolve() / "models/net.onnx"
+    assert {path: file.name for path, file in loaded.files.items()} == {
+        ("model", "source"): "net.onnx",
+        ("plugins", 0, "library"): "libop.so",
+        ("validate", "reference", "golden"): "golden.npz",
+    }
+
+
+def test_only_the_model_and_one_target_are_needed(workspace: Workspace) -> None:
+    spec = workspace.load(HEAD + TARGETS).spec
+
+    assert {name: variant.precision for name, variant in spec.variants.items()} == {"fp32": "fp32"}
+    assert spec.validate_ is None
+    assert spec.profiles == ()
+
+
+def test_a_data_set_is_read_with_its_files(workspace: Workspace) -> None:
+    workspace.write("data/images.npy", "")
+    path = workspace.write(
+        "calibration/digits.yaml", "schema: 1\nnpy: {images: data/images.npy}\ninputs: {x: {mean: 0.5, std: [1, 2]}}\n"
+    )
+
+    loaded = load_dataset(path, find_project(path))
+
+    assert loaded.name == "digits"
+    assert loaded.files["npy", "images"].name == "images.npy"
+    assert (loaded.spec.inputs["x"].mean, loaded.spec.inputs["x"].std) == ((0.5,), (1.0, 2.0))
+    assert str(loaded.locate(Problem("wrong", path=("inputs", "x", "std", 1))).where) == (
+        "calibration/digits.yaml:3:34"
+    )
+
+
+def test_a_wrong_data_set_is_told_everything(workspace: Workspace) -> None:
+    path = workspace.write(
+        "calibration/digits.yaml", "schema: 1\nnpz: data/digits.npz\nrandom: {shapes: {x: [1, 3.5]}}\nbatch: 0\n"
+    )
+
+    with pytest.raises(SpecError) as caught:
+        load_dataset(path, find_project(path))
+
+    assert [f"{problem.where}: {problem.fact}" for problem in caught.value.problems] == [
+        "calibration/digits.yaml:2:6: no such file: 'data/digits.npz'",
+        "calibration/digits.yaml:3:22: not a shape: [1, 3.5]",
+        "calibration/digits.yaml:4:8: 'batch' must be at least 1, not 0",
+    ]
+
+
+def test_a_data_set_has_one_source(workspace: Workspace) -> None:
+    path = workspace.write("calibration/digits.yaml", "schema: 1\n")
+
+    assert "give exactly one of npz, npy and random" in workspace.refusal(
+        lambda: load_dataset(path, find_project(path))
+    )
