@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class ProjectState:
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
     cells: dict[str, dict[str, Any]] = field(default_factory=dict)
     digests: dict[str, list[Any]] = field(default_factory=dict)
+    notes: dict[str, list[Any]] = field(default_factory=dict)
     changed: bool = False
 
     @classmethod
@@ -55,7 +56,7 @@ class ProjectState:
         try:
             data = json.loads(path.read_bytes())
             if data["schema"] == SCHEMA:
-                return cls(path, dict(data["steps"]), dict(data["cells"]), dict(data["digests"]))
+                return cls(path, *(dict(data[name]) for name in ("steps", "cells", "digests", "notes")))
         except (OSError, ValueError, KeyError, TypeError):
             pass
         return cls(path)
@@ -64,7 +65,13 @@ class ProjectState:
         """Write the state; a project that cannot be written to does without. Raises StoreError when full."""
         if not self.changed:
             return
-        data = {"schema": SCHEMA, "steps": self.steps, "cells": self.cells, "digests": self.digests}
+        data = {
+            "schema": SCHEMA,
+            "steps": self.steps,
+            "cells": self.cells,
+            "digests": self.digests,
+            "notes": self.notes,
+        }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self.path, json.dumps(data, separators=(",", ":")).encode(), durable=False)
@@ -95,11 +102,29 @@ class ProjectState:
             self.steps[address] = entry
             self.changed = True
 
-    def remember_cell(self, cell: str, content: str, files: Mapping[str, Path]) -> None:
-        """Note the files that were delivered for a cell; `content` identifies what went into them."""
-        signatures = {str(path): signature_of(str(path)) for path in files.values()}
-        self.cells[cell] = {"content": content, "files": signatures}
+    def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: Mapping[str, str]) -> None:
+        """Note the files that were delivered for a cell and its lock entry; `content` identifies what they hold."""
+        signatures = {str(path): signature_of(str(path)) for path in files}
+        self.cells[cell] = {"content": content, "files": signatures, "lock": dict(lock)}
         self.changed = True
+
+    def lock_entry(self, cell: str) -> dict[str, str]:
+        """The lock entry of a delivered cell."""
+        entry: dict[str, str] = self.cells[cell]["lock"]
+        return entry
+
+    def noted(self, path: Path, about: str, find: Callable[[], Any]) -> Any:
+        """What `find` says of a file (a JSON value), asked again only when the file's signature changed."""
+        name = f"{about}:{path}"
+        signature = signature_of(str(path))
+        known = self.notes.get(name)
+        if known is not None and signature == known[0]:
+            return known[1]
+        value = find()
+        if signature_of(str(path)) == signature and _settled(signature):
+            self.notes[name] = [signature, value]
+            self.changed = True
+        return value
 
     def delivered(self, cell: str, content: str) -> bool:
         """Whether the cell's files are those that were delivered for this content, by their signatures."""

@@ -1,0 +1,166 @@
+"""What a build shows while it runs: a live view on a terminal, plain lines elsewhere, JSON lines on demand.
+
+Each is an Observer: it hears events from several threads and writes them one at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trtpipe.cli.output import note
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Event = Mapping[str, Any]
+
+
+class Progress(Protocol):
+    """An Observer with a beginning and an end."""
+
+    def emit(self, event: Event) -> None:
+        """Hear one event."""
+
+    def __enter__(self) -> Progress: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def open_progress(*, as_json: bool, total: int) -> Progress:
+    """The observer that fits where the output goes."""
+    if as_json:
+        return JsonProgress()
+    if sys.stderr.isatty():
+        return LiveProgress(total)
+    return PlainProgress()
+
+
+def _lines_of(event: Event) -> list[str]:
+    """What an event says in plain lines; most say nothing."""
+    address = event.get("address", "")
+    match event["event"]:
+        case "start":
+            return [f"start  {address}{_because(event)}"]
+        case "done" if event["ran"]:
+            return [f"done   {address} in {event['seconds']:.1f} s"]
+        case "failed":
+            return [f"FAILED {address}"]
+        case "waiting":
+            return [f"wait   {address}: another build is making it"]
+        case "delivered":
+            return [f"built  {event['cell']} ({event['about']})"]
+        case "warning":
+            return [f"warning: {event['text']}"]
+        case _:
+            return []
+
+
+def _because(event: Event) -> str:
+    reason = event.get("reason") or {}
+    changed = [change["field"] for change in reason.get("changes", ())]
+    if changed:
+        return ": changed " + ", ".join(changed[:3]) + (" …" if len(changed) > 3 else "")
+    return ""
+
+
+class PlainProgress:
+    """Lines on stderr, as they come."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def emit(self, event: Event) -> None:
+        """Write what the event says."""
+        with self._lock:
+            for line in _lines_of(event):
+                note(line)
+
+
+class JsonProgress:
+    """One JSON object a line on stdout: every event, with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+
+    def __enter__(self) -> JsonProgress:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def emit(self, event: Event) -> None:
+        """Write the event."""
+        record = {**event, "at": round(time.monotonic() - self._began, 3)}
+        line = json.dumps(record, ensure_ascii=False, default=str)
+        with self._lock:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+
+class LiveProgress:
+    """What runs now, redrawn in place by rich; what ended scrolls above it."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[float, str]] = {}
+        self._ended = 0
+        self._total = total
+        self._console = Console(stderr=True, highlight=False)
+        self._live = Live(
+            console=self._console, get_renderable=self._draw, refresh_per_second=8, transient=True
+        )
+
+    def __enter__(self) -> LiveProgress:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def emit(self, event: Event) -> None:
+        """Note what changed; the view redraws itself."""
+        with self._lock:
+            self._follow(event)
+        if event["event"] != "start":
+            for line in _lines_of(event):
+                self._console.print(line, markup=False)
+
+    def _follow(self, event: Event) -> None:
+        address = event.get("address", "")
+        match event["event"]:
+            case "start":
+                self._running[address] = (time.monotonic(), "")
+            case "phase" if address in self._running:
+                self._running[address] = (self._running[address][0], event["name"])
+            case "done" | "failed" | "blocked":
+                self._running.pop(address, None)
+                self._ended += 1
+
+    def _draw(self) -> RenderableType:
+        from rich.spinner import Spinner
+        from rich.table import Table
+
+        with self._lock:
+            rows = list(self._running.items())
+            ended = self._ended
+        view = Table.grid(padding=(0, 1))
+        now = time.monotonic()
+        for address, (began, phase) in rows:
+            view.add_row(Spinner("dots"), address, f"{now - began:5.1f} s", phase)
+        view.add_row("", f"{ended} of {self._total} steps", "", "")
+        return view

@@ -1,0 +1,139 @@
+"""The lockfile `trtpipe.lock`: what the committed spec came to, as sorted text that a reviewer can read.
+
+It is YAML with one block a cell and one fact a line, so that two branches that build different cells merge, and a
+changed engine shows as one changed line:
+
+    schema: 1
+    cells:
+      digits/fp16@ada:
+        key: 1c0f…                      the digest of everything the engine depends on
+        engine: 77ab… (164300 bytes)    BLAKE3 of its bytes
+        normalised: 90cd…               the same with TensorRT's generated names renamed by order
+        ...
+
+Values are plain text without colons-and-blanks or quotes, so that the text needs no YAML emitter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import Location, Problem, TrtpipeError
+from trtpipe.files import write_whole
+
+SCHEMA = 1
+HEADER = "# Written by trtpipe build: commit it, do not edit it.\n"
+Entry = Mapping[str, str]
+
+FIELDS = (
+    "key",
+    "source",
+    "model",
+    "engine",
+    "normalised",
+    "toolchain",
+    "python",
+    "compute_capabilities",
+    "address_randomisation",
+    "validated",
+    "run_on_gpu",
+)
+"""The facts of a cell, in the order in which they are written."""
+
+
+def render_lock(cells: Mapping[str, Entry]) -> str:
+    """The lockfile's text: cells by name, facts in a fixed order."""
+    lines = [HEADER, f"schema: {SCHEMA}\n", "cells:\n" if cells else "cells: {}\n"]
+    for name in sorted(cells):
+        lines.append(f"  {name}:\n")
+        lines += [f"    {field}: {cells[name][field]}\n" for field in FIELDS if cells[name].get(field)]
+    return "".join(lines)
+
+
+def read_lock(path: Path) -> dict[str, dict[str, str]]:
+    """The cells of a lockfile; none when there is no file. Raises TrtpipeError when it is damaged or newer."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(path, str(error)) from error
+    try:
+        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise _damaged(path, _first_line(error), _place(path, text, error)) from error
+    return _cells_of(path, data)
+
+
+def update_lock(
+    path: Path, built: Mapping[str, Entry], *, known: frozenset[str], scope: frozenset[str]
+) -> bool:
+    """Write the cells that were built, keep the others, drop those of `scope`'s pipelines that are not `known`.
+
+    `scope` holds pipelines whose specs were read whole, `known` every cell those specs declare. Returns whether the
+    file changed. Raises TrtpipeError.
+    """
+    text = render_lock(built)
+    if _holds(path, text):
+        return False
+    cells = {
+        name: entry
+        for name, entry in read_lock(path).items()
+        if name in known or name.split("/", 1)[0] not in scope
+    }
+    text = render_lock({**cells, **built})
+    if _holds(path, text):
+        return False
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise TrtpipeError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+    return True
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
+
+
+def _cells_of(path: Path, data: Any) -> dict[str, dict[str, str]]:
+    if not isinstance(data, dict) or not isinstance(data.get("cells"), dict):
+        raise _damaged(path, "it has no 'cells'")
+    if data.get("schema") != SCHEMA:
+        raise TrtpipeError(
+            f"{path} has schema {data.get('schema')!r}, this trtpipe knows schema {SCHEMA}",
+            "use the trtpipe that wrote it, or delete it and build again",
+        )
+    cells = data["cells"]
+    if not all(isinstance(name, str) and isinstance(entry, dict) for name, entry in cells.items()):
+        raise _damaged(path, "a cell is not a block of facts")
+    return {name: {str(k): str(v) for k, v in entry.items()} for name, entry in cells.items()}
+
+
+def _damaged(path: Path, why: str, where: Location | None = None) -> TrtpipeError:
+    return TrtpipeError(
+        Problem(
+            f"the lockfile {path} cannot be read: {why}",
+            "take it from version control, or delete it and build again",
+            where,
+        )
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "problem", None) or error).splitlines()[0]
+
+
+def _place(path: Path, text: str, error: Exception) -> Location | None:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return None
+    lines = text.splitlines()
+    source = lines[mark.line] if mark.line < len(lines) else ""
+    return Location(str(path), mark.line + 1, mark.column + 1, source)

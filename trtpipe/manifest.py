@@ -1,0 +1,116 @@
+"""The manifest of a cell: what its engine is, what it was made from, how, and what it proved. One JSON file.
+
+Composed from the cell's traces alone, so that a restored engine gets the same manifest as a built one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trtpipe import __version__
+from trtpipe.digests import Digest
+from trtpipe.plan.graph import Cell, Stage
+from trtpipe.plan.trace import Trace
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a cell proved: the validation's and the audit's outcome, and what was not run, by name."""
+
+    validation: Mapping[str, Any]
+    audit: Mapping[str, Any]
+    not_run: tuple[str, ...]
+
+
+def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict[str, Any]:
+    """The manifest as a JSON object."""
+    engine = traces["build_engine"]
+    built = engine.summary
+    return {
+        "schema": SCHEMA,
+        "trtpipe": __version__,
+        "cell": cell.name,
+        "pipeline": cell.pipeline,
+        "variant": cell.variant,
+        "target": cell.target,
+        "engine": {
+            **_file("model.engine", engine.outputs["model.engine"]),
+            "normalised": built["normalised"],
+            "header": built.get("header"),
+        },
+        "model": {name: _digest(digest) for name, digest in sorted(traces["quantize"].outputs.items())},
+        "source": dict(traces["import"].fingerprint["inputs"]["source"]),
+        "gpu": cell.facts["gpu"],
+        "compute_capabilities": cell.facts["compute_capabilities"],
+        "toolchain": dict(cell.facts["toolchain"]),
+        "precision": cell.facts["precision"],
+        "profiles": engine.fingerprint["options"]["profiles"],
+        "io": built["io"],
+        "audit": dict(proof.audit),
+        "validation": dict(proof.validation),
+        "not_run": list(proof.not_run),
+        "reproducibility": _reproducibility(built),
+        "timings": _timings(traces),
+        "peak_rss": {stage: trace.summary.get("peak_rss") for stage, trace in traces.items()},
+        "steps": {
+            stage: {"address": cell.steps[stage], "key": trace.key, "fingerprint": dict(trace.fingerprint)}
+            for stage, trace in traces.items()
+        },
+    }
+
+
+def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict[str, str]:
+    """The cell's facts for the lockfile."""
+    engine = traces["build_engine"]
+    toolchain = cell.facts["toolchain"]
+    model = traces["quantize"].outputs["model.onnx"]
+    source = traces["import"].fingerprint["inputs"]["source"]["model.onnx"]
+    return {
+        "key": engine.key,
+        "source": _shown(Digest.parse(source)),
+        "model": _shown(model),
+        "engine": _shown(engine.outputs["model.engine"]),
+        "normalised": engine.summary["normalised"],
+        "toolchain": f"{toolchain['flavour']} {toolchain['version']}",
+        "python": str(toolchain.get("python", "")),
+        "compute_capabilities": " ".join(cell.facts["compute_capabilities"]),
+        "address_randomisation": _randomisation(engine.summary),
+        "validated": str(proof.validation.get("outcome", "not run")).replace("_", " "),
+        "run_on_gpu": "not run",
+    }
+
+
+def _reproducibility(built: Mapping[str, Any]) -> dict[str, Any]:
+    state = _randomisation(built)
+    record: dict[str, Any] = {"address_randomisation": state}
+    if state != "off":
+        record["consequence"] = (
+            "address randomisation could not be switched off here: a rebuild may differ in generated names; "
+            "compare the normalised digest"
+        )
+    return record
+
+
+def _randomisation(built: Mapping[str, Any]) -> str:
+    return str(built.get("address_randomisation", "unknown"))
+
+
+def _timings(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
+    seconds = {stage: round(trace.seconds, 3) for stage, trace in traces.items()}
+    return {"seconds": seconds, "engine_phases": traces["build_engine"].summary.get("seconds", {})}
+
+
+def _file(name: str, digest: Digest) -> dict[str, Any]:
+    return {"file": name, **_digest(digest)}
+
+
+def _digest(digest: Digest) -> dict[str, Any]:
+    return {"blake3": digest.hex, "bytes": digest.size}
+
+
+def _shown(digest: Digest) -> str:
+    return f"{digest.hex} ({digest.size} bytes)"

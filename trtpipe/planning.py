@@ -1,0 +1,211 @@
+"""From a spec and the facts about its inputs to a plan. Data to data: it reads no file and imports no TensorRT.
+
+One pipeline becomes, in this order:
+
+    import ── transform? ──┬── quantize (a variant) ──┬── build_engine (a cell)
+                           │                          └── validate (a variant, on the CPU)
+    sources, data ─────────┴────────────────────────────────┘
+
+Everything before build_engine knows nothing of GPUs and is shared by all targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trtpipe.plan.fingerprint import Record
+from trtpipe.plan.graph import Cell, FromStep, Input, Source, Stage, Step, json_ready
+from trtpipe.spec.pipeline import GoldenReference, PipelineSpec, Profile, TransformSpec
+
+MODEL_FILES = ("model.onnx", "model.onnx.data")
+"""What a stage that yields a model yields: the graph and, for a big one, its weights."""
+
+NETWORK_NAME = "trtpipe"
+"""TensorRT writes the network's name into the engine; one constant keeps equal work equal."""
+
+_LOCAL_BUILDER_FIELDS = frozenset({"time_limit", "memory_limit"})
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """What a target came to: compute capabilities (`sm89`), the toolchain's identity, and where it is here."""
+
+    compute_capabilities: tuple[str, ...]
+    toolchain: Record
+    gpu: Record = field(default_factory=dict)
+    """Flavour tensorrt: the GPU's identity at the compatibility level that the target asks for."""
+    local: Record = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFacts:
+    """Everything a plan needs to know that the spec does not say."""
+
+    sources: tuple[Source, ...]
+    tools: Mapping[str, Record]
+    """Stage → package versions that can change its result."""
+    versions: Mapping[str, int]
+    """`parser` and each precision's name → the plug-in's version."""
+    targets: Mapping[str, TargetFacts]
+    data: Record | None = None
+    """The validation set's record: its spec after defaults, or `random`."""
+    data_sources: tuple[Source, ...] = ()
+    golden: tuple[Source, ...] = ()
+    plugins: tuple[Source, ...] = ()
+    local: Record = field(default_factory=dict)
+
+
+def profiles_record(profiles: tuple[Profile, ...]) -> list[dict[str, Any]]:
+    """Profiles as JSON: input → min, opt and max shapes, or values."""
+    return [{name: _entry(entry) for name, entry in sorted(profile.items())} for profile in profiles]
+
+
+def _entry(entry: Any) -> dict[str, Any]:
+    return dict(json_ready(entry.model_dump(exclude_none=True)))
+
+
+def transform_record(transform: TransformSpec | None) -> dict[str, Any]:
+    """The transform as JSON; empty when nothing would change."""
+    if transform is None:
+        return {}
+    record: dict[str, Any] = json_ready(transform.model_dump())
+    return {name: value for name, value in record.items() if value not in (None, [], {}, False)}
+
+
+def steps_of(spec: PipelineSpec, facts: PipelineFacts) -> tuple[dict[str, Step], tuple[Cell, ...]]:
+    """Every step of a pipeline by address, and its cells in the spec's order."""
+    steps = {step.address: step for step in _shared_steps(spec, facts)}
+    canonical = (
+        f"{spec.pipeline}:transform" if f"{spec.pipeline}:transform" in steps else f"{spec.pipeline}:import"
+    )
+    engine_options = _engine_options(spec)
+    cells = []
+    for variant in spec.variants:
+        for step in _variant_steps(spec, facts, variant, canonical):
+            steps[step.address] = step
+        for target in spec.targets:
+            step = _engine_step(spec, facts, variant, target, engine_options)
+            steps[step.address] = step
+            cells.append(_cell(spec, facts, variant, target, steps))
+    return steps, tuple(cells)
+
+
+def _shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
+    pipeline = spec.pipeline
+    options = {
+        "parser": spec.model.parser,
+        "parser_version": facts.versions["parser"],
+        "options": json_ready(spec.model.options),
+    }
+    yield Step(
+        f"{pipeline}:import", "import", options, facts.tools["import"], {"source": facts.sources}, facts.local
+    )
+    transform = transform_record(spec.transform)
+    if transform:
+        model = {"model": (FromStep(f"{pipeline}:import", MODEL_FILES),)}
+        yield Step(f"{pipeline}:transform", "transform", transform, facts.tools["transform"], model)
+
+
+def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: str) -> Iterator[Step]:
+    asked = spec.variants[variant]
+    options = {
+        "precision": asked.precision,
+        "precision_version": facts.versions[asked.precision],
+        "keep": {name: list(globs) for name, globs in sorted(asked.keep.items()) if globs},
+    }
+    address = f"{spec.pipeline}/{variant}:quantize"
+    model: Mapping[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
+    yield Step(address, "quantize", options, facts.tools["quantize"], model)
+    if spec.validate_ is not None:
+        yield _validate_step(spec, facts, variant)
+
+
+def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> Step:
+    """Metrics only: thresholds are judged when the cell is delivered, so changing one runs nothing again."""
+    asked = spec.validate_
+    assert asked is not None
+    options = {
+        "data": facts.data,
+        "samples": asked.samples,
+        "corners": profiles_record(spec.profiles) if asked.corners else [],
+        "reference": "golden" if isinstance(asked.reference, GoldenReference) else "onnxruntime",
+        "transform": transform_record(spec.transform),
+    }
+    inputs: dict[str, tuple[Input, ...]] = {
+        "typed": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),),
+        "reference": facts.golden or facts.sources,
+    }
+    if facts.data_sources:
+        inputs["data"] = facts.data_sources
+    return Step(
+        f"{spec.pipeline}/{variant}:validate",
+        "validate",
+        options,
+        facts.tools["validate"],
+        inputs,
+        facts.local,
+    )
+
+
+def _engine_options(spec: PipelineSpec) -> dict[str, Any]:
+    builder = json_ready(spec.builder.model_dump(exclude=set(_LOCAL_BUILDER_FIELDS)))
+    return {
+        "network_name": NETWORK_NAME,
+        "profiles": profiles_record(spec.profiles),
+        "builder": builder,
+    }
+
+
+def _engine_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, target: str, shared: Record) -> Step:
+    known, asked = facts.targets[target], spec.targets[target]
+    options = {**shared, "compute_capabilities": list(known.compute_capabilities)}
+    if known.toolchain["flavour"] == "tensorrt":
+        options |= {
+            "gpu": dict(known.gpu),
+            "hardware_compatibility": asked.hardware_compatibility,
+            "version_compatible": asked.version_compatible,
+        }
+    inputs: dict[str, tuple[Input, ...]] = {
+        "model": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),)
+    }
+    if facts.plugins:
+        inputs["plugins"] = facts.plugins
+    limits = {"time_limit": spec.builder.time_limit, "memory_limit": spec.builder.memory_limit}
+    return Step(
+        f"{spec.pipeline}/{variant}@{target}:build_engine",
+        "build_engine",
+        options,
+        {"toolchain": known.toolchain},
+        inputs,
+        {**known.local, **limits},
+    )
+
+
+def _cell(
+    spec: PipelineSpec, facts: PipelineFacts, variant: str, target: str, steps: Mapping[str, Step]
+) -> Cell:
+    pipeline = spec.pipeline
+    stages: dict[Stage, str] = {
+        "import": f"{pipeline}:import",
+        "transform": f"{pipeline}:transform",
+        "quantize": f"{pipeline}/{variant}:quantize",
+        "build_engine": f"{pipeline}/{variant}@{target}:build_engine",
+        "validate": f"{pipeline}/{variant}:validate",
+    }
+    known = facts.targets[target]
+    about = {
+        "precision": spec.variants[variant].precision,
+        "gpu": list(spec.targets[target].gpu),
+        "compute_capabilities": list(known.compute_capabilities),
+        "toolchain": known.toolchain,
+    }
+    return Cell(
+        f"{pipeline}/{variant}@{target}",
+        pipeline,
+        variant,
+        target,
+        {stage: address for stage, address in stages.items() if address in steps},
+        about,
+    )

@@ -1,0 +1,16 @@
+"""Plain tables: columns aligned by blanks, readable in a log and by `grep`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows under a header, each column as wide as its widest cell; the last column is not padded."""
+    widths = [max(len(row[index]) for row in (header, *rows)) for index in range(len(header))]
+    return "\n".join(_line(row, widths) for row in (header, *rows))
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [text.ljust(width) for text, width in zip(row[:-1], widths, strict=False)]
+    return "  ".join([*padded, row[-1]]).rstrip()

@@ -1,0 +1,79 @@
+"""What each stage but build_engine does: a few calls into the plug-in that its options name.
+
+`build_engine` has no body here: its work is the worker's, in the toolchain's own interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from trtpipe.stages.task import Task
+
+MODEL = "model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a body made: files by output name, and what reports say of them."""
+
+    files: Mapping[str, Path]
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Plugins(Protocol):
+    """How a body reaches frontends, precisions and the validator; the composition root implements it."""
+
+    def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
+        """Lower a source to canonical ONNX at `out`; what the frontend reports."""
+
+    def transform(self, task: Task, out: Path) -> Mapping[str, Any]:
+        """Apply the transform's options to a canonical model; what changed."""
+
+    def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
+        """Make the typed model; types per node and the audit of it."""
+
+    def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
+        """Measure the typed model against its reference; what reports say of it."""
+
+
+def _model_files(out: Path) -> dict[str, Path]:
+    return {path.name: path for path in sorted(out.parent.glob(f"{out.name}*"))}
+
+
+def import_model(task: Task, plugins: Plugins) -> Made:
+    """Source → canonical ONNX."""
+    out = task.out / MODEL
+    summary = plugins.lower(task.options["parser"], task, out)
+    return Made(_model_files(out), summary)
+
+
+def transform_model(task: Task, plugins: Plugins) -> Made:
+    """Canonical ONNX → canonical ONNX."""
+    out = task.out / MODEL
+    summary = plugins.transform(task, out)
+    return Made(_model_files(out), summary)
+
+
+def quantize_model(task: Task, plugins: Plugins) -> Made:
+    """Canonical ONNX → typed ONNX."""
+    out = task.out / MODEL
+    summary = plugins.rewrite(task.options["precision"], task, out)
+    return Made(_model_files(out), summary)
+
+
+def validate_model(task: Task, plugins: Plugins) -> Made:
+    """Typed ONNX and its reference → measurements."""
+    out = task.out / "validation.json"
+    summary = plugins.validate(task, out)
+    return Made({out.name: out}, summary)
+
+
+BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
+    "import": import_model,
+    "transform": transform_model,
+    "quantize": quantize_model,
+    "validate": validate_model,
+}

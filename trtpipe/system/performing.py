@@ -1,0 +1,162 @@
+"""How an action is performed: its inputs as files in a scratch directory, then a child process or the worker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import StepFailed, ToolchainError
+from trtpipe.executors.local import Control
+from trtpipe.plan.graph import Action, FromStep, Source
+from trtpipe.plan.ports import ActionResult, Observer, Store
+from trtpipe.stages.task import Task
+from trtpipe.stores.state import signature_of
+from trtpipe.system.processes import run_in_child
+
+_WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
+
+
+@dataclass(frozen=True, slots=True)
+class Performer:
+    """Performs actions with files from a store; the composition root's answer to an executor's `perform`."""
+
+    store: Store
+    observer: Observer
+    offline: bool = False
+
+    def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
+        before = _signatures(action)
+        if action.step.stage == "build_engine":
+            result = self._build_engine(action, scratch, control)
+        else:
+            inputs = self._inputs(action, scratch / "in")
+            out = scratch / "out"
+            out.mkdir()
+            task = Task(
+                action.step.stage, action.fingerprint.options, inputs, out, _json_only(action.step.local)
+            )
+            result = run_in_child(task, scratch, control)
+        _refuse_changed(before)
+        return result
+
+    def _inputs(self, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
+        """Sources where they are; artifacts, verified, in a folder for each slot."""
+        inputs: dict[str, dict[str, Path]] = {}
+        for slot, refs in action.step.inputs.items():
+            digests = action.fingerprint.inputs[slot]
+            files = inputs[slot] = {}
+            for ref in refs:
+                if isinstance(ref, Source):
+                    files[ref.name] = ref.path
+                    continue
+                for name in (name for name in ref.names if name in digests):
+                    files[name] = folder / slot / name
+                    self.store.fetch(digests[name], files[name])
+        return inputs
+
+    def _build_engine(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        """Run the worker on `model.onnx` in the scratch directory itself: the path is a constant."""
+        from trtpipe.toolchains.engine_digest import normalised_digest
+        from trtpipe.toolchains.header import read_engine_header
+        from trtpipe.toolchains.launch import run_worker
+
+        for name, digest in action.fingerprint.inputs["model"].items():
+            self.store.fetch(digest, scratch / name)
+        toolchain = self._toolchain(action)
+        request = request_of(action, toolchain)
+
+        def hear(event: Mapping[str, Any]) -> None:
+            self.observer.emit({**event, "address": action.address})
+
+        result = run_worker(
+            toolchain.python,
+            request,
+            scratch,
+            on_event=hear,
+            cancelled=control.cancelled,
+            killed=control.killed,
+        )
+        engine = scratch / "model.engine"
+        files = {name: scratch / name for name in _WORKER_FILES if (scratch / name).exists()}
+        header = None
+        if toolchain.flavour == "tensorrt_rtx":
+            with contextlib.suppress(StepFailed):
+                header = read_engine_header(engine).to_json()
+        summary = {
+            **{name: value for name, value in result.items() if name not in ("event", "ok", "at")},
+            "normalised": normalised_digest(engine),
+            "header": header,
+        }
+        return ActionResult(files, summary)
+
+    def _toolchain(self, action: Action) -> Any:
+        from trtpipe.toolchains.resolve import ready_toolchain
+
+        def say(text: str) -> None:
+            self.observer.emit({"event": "provision", "address": action.address, "text": text})
+
+        return ready_toolchain(action.step.local["toolchain"], offline=self.offline, progress=say)
+
+
+def request_of(action: Action, toolchain: Any) -> dict[str, Any]:
+    """The worker's request: everything from the fingerprint, and where things are on this machine."""
+    options, local = action.fingerprint.options, action.step.local
+    if not toolchain.site:
+        raise ToolchainError(f"{toolchain.flavour} {toolchain.version} is not installed")
+    plugins = [str(ref.path) for ref in action.step.inputs.get("plugins", ()) if isinstance(ref, Source)]
+    return {
+        "schema": 1,
+        "action": "build",
+        "flavour": toolchain.flavour,
+        "site": list(toolchain.site),
+        "model": "model.onnx",
+        "engine": "model.engine",
+        "network_name": options["network_name"],
+        "compute_capabilities": options["compute_capabilities"]
+        if toolchain.flavour == "tensorrt_rtx"
+        else [],
+        "profiles": options["profiles"],
+        "options": {
+            **options["builder"],
+            "hardware_compatibility": options.get("hardware_compatibility", "none"),
+            "version_compatible": options.get("version_compatible", False),
+        },
+        "plugins": plugins,
+        "time_limit": local.get("time_limit"),
+        "memory_limit": local.get("memory_limit"),
+        "timing_cache": None,
+    }
+
+
+def _json_only(local: Mapping[str, Any]) -> dict[str, Any]:
+    """The local facts that another process can be told."""
+    return {name: value for name, value in local.items() if _is_json(value)}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _signatures(action: Action) -> dict[Path, Any]:
+    return {
+        ref.path: signature_of(str(ref.path))
+        for refs in action.step.inputs.values()
+        for ref in refs
+        if not isinstance(ref, FromStep)
+    }
+
+
+def _refuse_changed(before: Mapping[Path, Any]) -> None:
+    """A source that changed while it was read would be recorded under the wrong digest."""
+    for path, signature in before.items():
+        if signature_of(str(path)) != signature:
+            raise StepFailed(f"{path} changed while it was being read", "run it again")

@@ -1,0 +1,67 @@
+"""The plug-ins that a stage's body reaches for, as installed with trtpipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trtpipe.errors import ModelError
+from trtpipe.stages.task import Task
+
+
+class InstalledPlugins:
+    """Frontends and precisions by their files' names; the transform and the validator."""
+
+    def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
+        """Lower a source to canonical ONNX at `out`; what the frontend reports."""
+        from trtpipe.frontends import find_frontend
+
+        frontend = find_frontend(parser)
+        assert frontend is not None, f"no frontend {parser!r}: the loader knows them"
+        model = task.input("source")
+        try:
+            options = frontend.Options.model_validate(task.options["options"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ModelError(f"model.options.{where}: {first['msg'].lower()}") from error
+        report = frontend.lower(model, options, out, root=_root(task, model))
+        return report.to_json()
+
+    def transform(self, task: Task, out: Path) -> Mapping[str, Any]:
+        """Apply the transform's options to a canonical model; what changed."""
+        from trtpipe.canonical.transforming import transform_file
+
+        return transform_file(
+            task.input("model"),
+            out,
+            outputs=task.options.get("outputs"),
+            set_shapes=task.options.get("set_shapes", {}),
+            bind=task.options.get("bind", {}),
+            simplify=task.options.get("simplify", False),
+        )
+
+    def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
+        """Make the typed model; types per node and the audit of it."""
+        from trtpipe.precisions import find_precision
+        from trtpipe.precisions.rewriting import rewrite_file
+
+        found = find_precision(precision)
+        assert found is not None, f"no precision {precision!r}: the loader knows them"
+        return rewrite_file(found, task.input("model"), out, keep=task.options["keep"])
+
+    def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
+        """Measure the typed model against its reference; what reports say of it."""
+        from trtpipe.runners.validate import run_validation
+
+        return run_validation(task, out)
+
+
+def _root(task: Task, model: Path) -> Path:
+    """External data stays in the project; a model from elsewhere keeps its data in its own folder."""
+    root = Path(task.local["root"]).resolve()
+    home = model.resolve()
+    return root if home.is_relative_to(root) else home.parent

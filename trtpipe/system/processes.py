@@ -1,0 +1,102 @@
+"""Runs a stage's body in a child process and minds it: cancel, kill, crash.
+
+The child has a process group of its own, so that Ctrl-C in a terminal reaches only the parent, which decides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from trtpipe.errors import Interrupted, StepFailed
+from trtpipe.executors.local import Control
+from trtpipe.plan.ports import ActionResult
+from trtpipe.stages.task import Task
+from trtpipe.system.child import error_from_json
+
+_POLL_SECONDS = 0.05
+_FIRST_POLLS = 0.005
+_LOG_TAIL = 4000
+
+
+def run_in_child(task: Task, folder: Path, control: Control) -> ActionResult:
+    """Run the task's body. Raises StepFailed (a crash included), Interrupted, or what the body raised."""
+    (folder / "task.json").write_text(json.dumps(task.to_json()))
+    log = folder / "child.log"
+    with log.open("wb") as stream:
+        child = subprocess.Popen(
+            [
+                sys.executable,
+                "-P" if sys.version_info >= (3, 11) else "-B",
+                "-m",
+                "trtpipe.system.child",
+                ".",
+            ],
+            cwd=folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = _wait(child, control)
+        finally:
+            _kill(child)
+    return _result(task, folder, code, log)
+
+
+def _environment() -> dict[str, str]:
+    """The child finds the same trtpipe; threads of BLAS and ORT are bounded by the machine, not by a user's shell."""
+    package_root = str(Path(__file__).resolve().parents[2])
+    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TRTPIPE_PARENT": str(os.getpid())}
+
+
+def _wait(child: subprocess.Popen[bytes], control: Control) -> int:
+    """The exit code; on cancel or kill the child is ended and Interrupted raised."""
+    pause = _FIRST_POLLS
+    while True:
+        code = child.poll()
+        if code is not None:
+            return code
+        if control.cancelled.is_set():
+            raise Interrupted("interrupted")
+        time.sleep(pause)
+        pause = min(pause * 1.5, _POLL_SECONDS)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        if os.name == "posix":
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+        child.wait()
+
+
+def _result(task: Task, folder: Path, code: int, log: Path) -> ActionResult:
+    answer = folder / "result.json"
+    if not answer.exists():
+        raise _crash(task, code, log)
+    result = json.loads(answer.read_bytes())
+    if "error" in result:
+        raise error_from_json(result["error"])
+    files = {name: folder / text for name, text in result["files"].items()}
+    return ActionResult(files, result["summary"])
+
+
+def _crash(task: Task, code: int, log: Path) -> StepFailed:
+    tail = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+    if "Traceback" in tail or "MemoryError" in tail:
+        return StepFailed(f"the {task.stage} step failed with a bug in trtpipe or a library", log=tail)
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = "it may have run out of memory" if name == "SIGKILL" else "a library that it uses crashed"
+        return StepFailed(f"the {task.stage} step was ended by {name}: {hint}", log=tail)
+    return StepFailed(f"the {task.stage} step ended with code {code} and no result", log=tail)

@@ -1,0 +1,129 @@
+"""A project and the pipelines a command means, loaded; where its store, its builds and its lockfile are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+
+from trtpipe.errors import Problem, SpecError
+from trtpipe.loading.grammar import KnownNames
+from trtpipe.loading.project import LOCK_FILE, Project, find_pipelines
+from trtpipe.loading.specs import LoadedPipeline, load_all
+from trtpipe.stores.local import LocalStore
+from trtpipe.stores.state import ProjectState
+
+STATE_DIRECTORY = ".trtpipe"
+BUILD_DIRECTORY = "build"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One project's pipelines and the places where their results go."""
+
+    project: Project
+    pipelines: tuple[LoadedPipeline, ...]
+    globs: tuple[str, ...] = ()
+    """Cells that the command is about; all when empty."""
+
+    @property
+    def root(self) -> Path:
+        """The project's root."""
+        return self.project.root
+
+    @property
+    def lockfile(self) -> Path:
+        """`trtpipe.lock` at the root."""
+        return self.root / LOCK_FILE
+
+    @property
+    def build(self) -> Path:
+        """Where cells are delivered."""
+        return self.root / BUILD_DIRECTORY
+
+    @cached_property
+    def store(self) -> LocalStore:
+        """The store: `$TRTPIPE_STORE`, else the project's, else `.trtpipe/store`. Nothing is made yet."""
+        named = os.environ.get("TRTPIPE_STORE")
+        if named:
+            return LocalStore(Path(named).absolute())
+        spec = self.project.spec
+        inside = spec.store.path if spec and spec.store.path else f"{STATE_DIRECTORY}/store"
+        return LocalStore(self.root / Path(inside).expanduser())
+
+    @cached_property
+    def state(self) -> ProjectState:
+        """What this project saw last."""
+        return ProjectState.load(self.root / STATE_DIRECTORY / "state.json")
+
+    def wants(self, cell: str) -> bool:
+        """Whether the command is about this cell."""
+        return not self.globs or any(fnmatchcase(cell, glob) for glob in self.globs)
+
+
+def known_names() -> KnownNames:
+    """The parsers and precisions that are installed; none is imported."""
+    from trtpipe.frontends import frontend_names
+    from trtpipe.precisions import precision_names
+
+    return KnownNames(parsers=frontend_names(), precisions=precision_names())
+
+
+def open_workspace(arguments: Sequence[str], only: Sequence[str] = (), cwd: Path | None = None) -> Workspace:
+    """Load what the arguments mean: specs, directories of specs, or cells (`digits/fp16@ada`, globs allowed).
+
+    Raises SpecError with every problem of every spec.
+    """
+    cwd = cwd or Path.cwd()
+    cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
+    specs = [text for text in arguments if text not in cells]
+    loaded, problems = load_all(find_pipelines(specs, cwd), known_names())
+    if problems:
+        raise SpecError(problems)
+    workspace = Workspace(_one_project(loaded), tuple(loaded), (*cells, *only))
+    _refuse_unmatched(workspace)
+    return workspace
+
+
+def _one_project(loaded: Sequence[LoadedPipeline]) -> Project:
+    roots = list(dict.fromkeys(pipeline.project.root for pipeline in loaded))
+    if len(roots) != 1:
+        shown = ", ".join(str(root) for root in roots)
+        raise SpecError(
+            f"these specs belong to several projects: {shown}", "run one command for each project"
+        )
+    return loaded[0].project
+
+
+def cell_names(workspace: Workspace) -> list[str]:
+    """Every cell of the loaded pipelines."""
+    return [
+        f"{one.spec.pipeline}/{variant}@{target}"
+        for one in workspace.pipelines
+        for variant in one.spec.variants
+        for target in one.spec.targets
+    ]
+
+
+def _refuse_unmatched(workspace: Workspace) -> None:
+    names = cell_names(workspace)
+    problems = [
+        Problem(f"no cell matches {glob!r}", _nearest_cells(glob, names))
+        for glob in workspace.globs
+        if not any(fnmatchcase(name, glob) for name in names)
+    ]
+    if problems:
+        raise SpecError(problems)
+
+
+def _nearest_cells(glob: str, names: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(glob, names, n=3, cutoff=0.5)
+    if near:
+        return "did you mean " + ", ".join(repr(name) for name in near) + "?"
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return f"the cells are {shown}"
