@@ -34,8 +34,8 @@ def check_model(proto: onnx.ModelProto) -> None:
 def _forgive(bare: onnx.ModelProto) -> None:
     """Hides from the checker what is wrong by the letter and does no harm: TensorRT asks for neither.
 
-    Inputs and outputs without a shape; and operators in the standard domain that the standard does not know, which is how
-    many exporters write TensorRT's plugins.
+    Inputs and outputs without a shape; and operators in the standard domain that the standard does not know,
+    which is how many exporters write TensorRT's plugins.
     """
     for graph in graphs_of(bare):
         for value in (*graph.input, *graph.output):

@@ -68,6 +68,8 @@ def _accept(model: onnx.ModelProto, changes: Changes) -> None:
     clear_descriptions(model)
     normalize_domains(model)
     changes.add("inputs with a default made constant", constants.drop_initializers_from_inputs(model))
+    if model.ir_version:
+        model.ir_version = max(model.ir_version, 4)  # before it, an initializer had to be an input as well
     if sort_nodes(model):
         changes.notes.append("nodes sorted")
     check_model(model)

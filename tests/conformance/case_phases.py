@@ -1,0 +1,154 @@
+"""What is done with one case: built raw, imported and built, built with parameters bound, compared in ONNX Runtime.
+
+Runs as a child that handles many cases, one a line on stdin; before each phase it says its name on stdout, so
+that whoever started it knows where a crash came from.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+
+import rtx_probe  # noqa: E402
+from backend_cases import Case, load_case  # noqa: E402
+
+from trtpipe.canonical.transforming import transform_file  # noqa: E402
+from trtpipe.errors import TrtpipeError  # noqa: E402
+from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
+
+_PARAMETER_NAMES = """axes axis shape repeats pads value constant_value k K depth values sizes scales roi split starts
+ends steps min max ratio r training_mode t block_shape image_shape size window_length dft_length frame_step frame_length
+start limit delta x_scale x_zero_point y_scale y_zero_point a_scale a_zero_point b_scale b_zero_point w_scale
+w_zero_point output_shape trip_count cond max_output_boxes_per_class iou_threshold score_threshold fft_length
+num_mel_bins sample_rate lower_edge_hertz upper_edge_hertz target_shape target_size crop_shape theta_size
+length shift position_ids exponent"""
+PARAMETERS = frozenset(_PARAMETER_NAMES.split())
+"""Inputs that say how to compute, as ONNX's operators name them; never the data itself."""
+
+_SMALL = 64  # elements; a parameter is never larger
+
+
+def parameters(case: Case) -> dict[str, np.ndarray]:
+    """The inputs that a user would bind as constants."""
+    first = next(iter(case.arrays), "")
+    found = {n: a for n, a in case.arrays.items() if n.lower() in PARAMETERS | {"k"} and a.size <= _SMALL}
+    return {
+        n: a for n, a in found.items() if n != first or len(case.arrays) == 1 or n in ("min", "max", "start")
+    }
+
+
+def handle(case: Case, folder: Path, skip: frozenset[str], say: Any) -> dict[str, Any]:
+    """Every phase of one case that is not in `skip` (because it crashed before)."""
+    result: dict[str, Any] = {"name": case.name, "kind": case.kind}
+    raw, canonical = folder / "raw.onnx", folder / "model.onnx"
+    raw.write_bytes(case.model)
+
+    def phase(name: str, run: Any) -> Any:
+        if name in skip:
+            return None
+        say(name)
+        return run()
+
+    built = phase("raw", lambda: rtx_probe.build(raw, case.arrays))
+    result["raw"] = asdict(built or rtx_probe.Build(False, "the process crashed"))
+    lowered = phase("lower", lambda: _lower(raw, canonical))
+    result["lower"] = "the process crashed" if lowered is None else lowered
+    if result["lower"]:
+        result["build"] = asdict(rtx_probe.Build(False, result["lower"]))
+        return result
+    built = phase("build", lambda: rtx_probe.build(canonical, case.arrays))
+    result["build"] = asdict(built or rtx_probe.Build(False, "the process crashed"))
+    result["bound"] = []
+    bound = None if result["build"]["built"] else _bound(case, canonical, folder / "bound.onnx", phase)
+    if bound is not None and bound[1].built:
+        result["bound"], result["build"] = sorted(bound[0]), asdict(bound[1])
+        canonical = folder / "bound.onnx"
+    result["ort"] = phase("ort", lambda: _compare(case, raw, canonical, set(result["bound"]))) or "crash"
+    return result
+
+
+def _lower(raw: Path, out: Path) -> str:
+    try:
+        frontend.lower(raw, OnnxOptions(), out)
+    except TrtpipeError as error:
+        return str(error)
+    return ""
+
+
+def _bound(case: Case, canonical: Path, out: Path, phase: Any) -> tuple[dict[str, np.ndarray], Any] | None:
+    values = parameters(case)
+    if not values:
+        return None
+
+    def run() -> Any:
+        try:
+            transform_file(canonical, out, bind=values)
+        except TrtpipeError as error:
+            return rtx_probe.Build(False, str(error))
+        left = {name: array for name, array in case.arrays.items() if name not in values}
+        return rtx_probe.build(out, left)
+
+    built = phase("bound", run)
+    return None if built is None else (values, built)
+
+
+def _compare(case: Case, raw: Path, canonical: Path, bound: set[str]) -> str:
+    """`equal`, `mismatch: …`, or `skipped: …` where ONNX Runtime does not reproduce the original."""
+    from onnx.backend.test.runner import Runner
+
+    try:
+        before = _run(raw, dict(case.inputs))
+        expected = list(case.outputs.values()) or before
+        Runner.assert_similar_outputs(expected, before, case.rtol, case.atol)
+    except Exception as error:
+        return f"skipped: {type(error).__name__}"
+    try:
+        left = {name: value for name, value in case.inputs.items() if name not in bound}
+        after = _run(canonical, left)
+        Runner.assert_similar_outputs(expected, after, case.rtol, case.atol)
+    except Exception as error:
+        return f"mismatch: {type(error).__name__}: {str(error)[:400]}"
+    return "equal"
+
+
+def _run(path: Path, inputs: dict[str, Any]) -> list[Any]:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    wanted = {item.name for item in session.get_inputs()}
+    results: list[Any] = session.run(None, {name: value for name, value in inputs.items() if name in wanted})
+    return results
+
+
+def main() -> None:
+    store = Path(sys.argv[1])
+    answers, sys.stdout = sys.stdout, sys.stderr
+
+    def say(text: str) -> None:
+        answers.write(text + "\n")
+        answers.flush()
+
+    with tempfile.TemporaryDirectory() as folder:
+        for line in sys.stdin:
+            request = json.loads(line)
+            case = load_case(store, request["name"])
+            result = handle(
+                case, Path(folder), frozenset(request["skip"]), lambda phase: say(f"phase {phase}")
+            )
+            say("result " + json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
