@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trtpipe.canonical.edits import sort_nodes
 from trtpipe.canonical.inference import Inferred
-from trtpipe.canonical.naming import distinguish_dims
+from trtpipe.canonical.naming import distinguish_dims, make_values_unique
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.errors import Problem
 from trtpipe.proofs.corners import Infer, inference_of
@@ -57,9 +58,14 @@ def prove_model(
 
 
 def view_model(proto: onnx.ModelProto, transform: TransformSpec | None = None) -> ModelView:
-    """The model as its transform leaves it; `proto` is not changed. Where the transform does not fit, it is ignored."""
+    """The model as its transform leaves it; `proto` is not changed. Where the transform does not fit, it is ignored.
+
+    Raises ModelError when nodes wait for each other.
+    """
     model = type(proto)()
     model.CopyFrom(proto)
+    make_values_unique(model)
+    sort_nodes(model)
     distinguish_dims(model)
     summary = summarize(model)
     bound = transform.bind if transform else {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from trtpipe.canonical.summary import TensorInfo
+from trtpipe.canonical.summary import Dim, TensorInfo
 from trtpipe.errors import Problem
 from trtpipe.loading.grammar import choose_from
 from trtpipe.proofs.dim_names import describe_dims
@@ -16,16 +16,25 @@ from trtpipe.spec.pipeline import TransformSpec
 
 
 def inputs_after(inputs: Sequence[TensorInfo], transform: TransformSpec | None) -> tuple[TensorInfo, ...]:
-    """The inputs that are left after `bind`, with the dims that `set_shapes` gives them; its -1 are nameless."""
+    """The inputs that are left after `bind`, with the dims that `set_shapes` gives them.
+
+    A dimension set to -1 keeps its name, or gets the one that canonical naming gives.
+    """
     if transform is None:
         return tuple(inputs)
     return tuple(
-        replace(info, dims=tuple(None if dim < 0 else dim for dim in transform.set_shapes[info.name]))
+        replace(info, dims=tuple(_dims_after(info, transform.set_shapes[info.name])))
         if info.name in transform.set_shapes
         else info
         for info in inputs
         if info.name not in transform.bind
     )
+
+
+def _dims_after(info: TensorInfo, shape: Sequence[int]) -> Iterator[Dim]:
+    old = info.dims if info.dims is not None and len(info.dims) == len(shape) else (None,) * len(shape)
+    for axis, (size, dim) in enumerate(zip(shape, old, strict=True)):
+        yield size if size >= 0 else dim if isinstance(dim, str) else f"{info.name}_{axis}"
 
 
 def prove_transform(

@@ -1,0 +1,219 @@
+"""Writes a first spec for a model: commented, and such that it builds as it is.
+
+Everything proposed is proved on the canonical model, the one that a build would make: branches decided, shapes tried
+by inference at every corner. Gives text; who writes it, and whether over another file, is the caller's question.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.canonical.evaluation import Evaluator
+from trtpipe.canonical.legalizing import legalize
+from trtpipe.canonical.reading import read_skeleton
+from trtpipe.canonical.summary import TensorInfo, summarize
+from trtpipe.canonical.transforming import apply_transform
+from trtpipe.describing.branch_inputs import branch_inputs
+from trtpipe.loading.scalars import flow_yaml
+from trtpipe.loading.sources import resolve_source
+from trtpipe.proofs.corners import Infer, shapes_at, values_at
+from trtpipe.proofs.dim_names import describe_dims
+from trtpipe.proofs.model import ModelView, view_model
+from trtpipe.proofs.pasting import yaml_profiles
+from trtpipe.proofs.profile_values import values_length
+from trtpipe.proofs.proposals import Proposal, propose_profile
+from trtpipe.targets.compute_capability import ComputeCapability
+from trtpipe.targets.gpus import gpus_with
+
+if TYPE_CHECKING:
+    import onnx
+
+DEFAULT_TARGETS = ("sm86", "sm89", "sm120")
+"""The GPUs of three generations that one machine without any can build for."""
+
+_RANKLESS: tuple[tuple[int, ...], ...] = ((1, 3, 224, 224), (1, 8, 8), (8, 8), (8,), (1, 8, 8, 8))
+"""Shapes to try for inputs that declare none: all alike, likely ones first."""
+
+_MOST_NAMED_GPUS = 3
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What was found out about a model, and what is proposed for it."""
+
+    bind: Mapping[str, Any]
+    set_shapes: Mapping[str, tuple[int, ...]]
+    view: ModelView
+    proposal: Proposal
+    has_float32: bool
+
+
+def init_spec(
+    model: Path,
+    *,
+    project_root: Path,
+    name: str | None = None,
+    targets: Sequence[str] | None = None,
+    reach: Collection[str] = (),
+) -> str:
+    """The text of a pipeline file for the ONNX model at `model`, which must lie in the project or its `reach`.
+
+    `targets` are GPUs as a spec names them, `DEFAULT_TARGETS` when left out. Raises SpecError when the model is out
+    of reach, ModelError when it cannot be taken in.
+    """
+    source = _source(model, project_root)
+    found = resolve_source(source, project_root, reach)
+    draft = _draft(found)
+    sections = [
+        _head(source, name or model.stem),
+        _transform(draft),
+        _profiles(draft),
+        _variants(draft),
+        _targets(targets or DEFAULT_TARGETS),
+        _VALIDATE,
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def pipeline_name(text: str) -> str:
+    """`text` as a pipeline's name: other characters become dashes; `model` when nothing is left."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:64] or "model"
+
+
+def _source(model: Path, root: Path) -> str:
+    path = model.absolute().resolve()
+    return (
+        path.relative_to(root.resolve()).as_posix()
+        if path.is_relative_to(root.resolve())
+        else path.as_posix()
+    )
+
+
+def _draft(model: Path) -> _Draft:
+    proto = read_skeleton(model).proto
+    with (
+        tempfile.TemporaryDirectory(prefix="trtpipe-init-") as folder,
+        Evaluator(Path(folder)) as evaluator,
+    ):
+        legalize(proto, evaluator)
+        set_shapes = _shapes_for_rankless(view_model(proto))
+        bind = {**branch_inputs(proto), **_constants(view_model(proto))}
+        if bind or set_shapes:
+            apply_transform(proto, evaluator, bind=bind, set_shapes=set_shapes)
+        view = view_model(proto)
+        proposal = propose_profile(
+            view.inputs, infer=view.infer, value_inputs=view.value_inputs, outputs=view.outputs
+        )
+        return _Draft(bind, set_shapes, view, proposal, _has_float32(proto, view, proposal))
+
+
+def _shapes_for_rankless(view: ModelView) -> dict[str, tuple[int, ...]]:
+    """The first of some shapes that fits every input without a rank; the first of all when none does."""
+    names = [info.name for info in view.inputs if info.dims is None]
+    if not names:
+        return {}
+    choices = (dict.fromkeys(names, shape) for shape in _RANKLESS)
+    return next(
+        (shapes for shapes in choices if not view.infer(shapes, {}).problems), dict.fromkeys(names, (1,))
+    )
+
+
+def _constants(view: ModelView) -> dict[str, Any]:
+    """Values for the inputs that TensorRT takes only as constants: the first axes, or ones."""
+    return {
+        info.name: _constant(info, view.infer)
+        for info in view.inputs
+        if info.name in view.value_inputs and view.value_inputs[info.name].only_constant
+    }
+
+
+def _constant(info: TensorInfo, infer: Infer) -> Any:
+    length = values_length(info) or 1
+    one = 1.0 if "float" in info.dtype else 1
+    choices: list[list[Any]] = [[one] * length, [one * 2] * length]
+    if isinstance(one, int):
+        choices = [list(range(start, start + length)) for start in (0, 1, -length)] + choices
+    fits = (choice for choice in choices if not infer({}, {info.name: choice}).problems)
+    chosen = next(fits, choices[0])
+    return chosen if info.dims else chosen[0]
+
+
+def _has_float32(proto: onnx.ModelProto, view: ModelView, proposal: Proposal) -> bool:
+    inferred = view.infer(shapes_at(view.inputs, proposal.profile, "opt"), values_at(proposal.profile, "opt"))
+    types = {info.dtype for info in (*view.inputs, *view.outputs, *inferred.values.values())}
+    return "float32" in types | {weights.dtype for weights in summarize(proto).weights}
+
+
+def _head(source: str, name: str) -> str:
+    return f"""\
+# Builds as it is; lines with a comment are those that you may want to change.
+schema: 1
+pipeline: {flow_yaml(pipeline_name(name))}
+model: {{source: {flow_yaml(source)}}}"""
+
+
+def _transform(draft: _Draft) -> str:
+    if not draft.bind and not draft.set_shapes:
+        return ""
+    lines = ["transform:"]
+    if draft.bind:
+        lines.append(
+            "  # These inputs become constants: a branch or a shape depends on their values. Give your own."
+        )
+        lines.append(f"  bind: {flow_yaml(dict(draft.bind))}")
+    if draft.set_shapes:
+        lines.append(
+            "  # The model declares no shape for these inputs, not even a rank: this one is a guess."
+        )
+        shapes = {name: list(shape) for name, shape in draft.set_shapes.items()}
+        lines.append(f"  set_shapes: {flow_yaml(shapes)}")
+    return "\n".join(lines)
+
+
+def _profiles(draft: _Draft) -> str:
+    if not draft.view.needs_profile:
+        return ""
+    open_ = [info for info in draft.view.inputs if info.name in draft.proposal.profile]
+    lines = [
+        "# The shapes that the engine must serve. The model accepts these guesses; write the sizes you need."
+    ]
+    lines += [f"#   '{info.name}' is {info.dtype} {describe_dims(info)}" for info in open_]
+    lines += [f"# This profile does not work yet: {problem.fact}" for problem in draft.proposal.problems]
+    return "\n".join([*lines, yaml_profiles((draft.proposal.profile,))])
+
+
+def _variants(draft: _Draft) -> str:
+    lines = ["# One engine for each variant and target.", "variants:", "  fp32: {}"]
+    if draft.has_float32:
+        lines.append('  fp16: {precision: fp16}  # keep: {fp32: ["op:Softmax"]} would hold nodes in fp32')
+    return "\n".join(lines)
+
+
+def _targets(gpus: Sequence[str]) -> str:
+    lines = [
+        "# A GPU's name (rtx4090), its compute capability (sm89), or a list: one engine for them all.",
+        "targets:",
+    ]
+    named = {pipeline_name(gpu): gpu for gpu in gpus}
+    return "\n".join([*lines, *(_target(name, gpu) for name, gpu in named.items())])
+
+
+def _target(name: str, gpu: str) -> str:
+    line = f"  {flow_yaml(name)}: {{gpu: {flow_yaml(gpu)}}}"
+    try:
+        known = gpus_with(ComputeCapability.parse(gpu))
+    except ValueError:
+        return line
+    more = ", …" if len(known) > _MOST_NAMED_GPUS else ""
+    return f"{line}  # {', '.join(known[:_MOST_NAMED_GPUS])}{more}" if known else line
+
+
+_VALIDATE = """\
+# Random inputs show that an engine's model computes what the source computes, not that it is accurate: replace them
+# by a data set, `data: NAME`, described in calibration/NAME.yaml.
+validate: {random: {seed: 0, samples: 8}}"""
