@@ -1,0 +1,61 @@
+"""Which TensorRT builds, as a value: its flavour and version, the interpreter it runs in, and where it lies.
+
+Knows neither how a toolchain is found nor how it is installed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Flavour = Literal["tensorrt", "tensorrt_rtx"]
+
+FLAVOURS: tuple[Flavour, ...] = ("tensorrt_rtx", "tensorrt")
+"""Both flavours, the default one first."""
+
+TITLES: Mapping[Flavour, str] = {"tensorrt_rtx": "TensorRT-RTX", "tensorrt": "TensorRT"}
+"""What NVIDIA calls each flavour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """One TensorRT in one interpreter. Equal facts make equal keys, wherever it is installed."""
+
+    flavour: Flavour
+    version: str
+    """The whole version of the package: `1.7.1.116`."""
+    python: tuple[str, ...]
+    """The command that starts the interpreter."""
+    site: tuple[str, ...]
+    """Directories for `sys.path` that hold the packages; empty while the toolchain is still to be provisioned."""
+    python_version: str
+    """Implementation and version: `cpython 3.11.7`. Engines of two interpreters can differ in generated names."""
+    libraries: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Package → version of what it is made of; for reports, not for keys: CUDA 12 and 13 give the same bytes."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is on this machine already."""
+        return bool(self.site)
+
+    def facts(self) -> dict[str, Any]:
+        """What of it enters a key: nothing that depends on where it is installed."""
+        return {"flavour": self.flavour, "version": self.version, "python": self.python_version}
+
+    def __str__(self) -> str:
+        return f"{TITLES[self.flavour]} {self.version}"
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """The numbers of a version: `11.4.0.106` → (11, 4, 0, 106); a suffix such as `.post1` is left out."""
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def version_matches(version: str, wanted: str) -> bool:
+    """Whether a version is the one wanted: exactly, or by a prefix of whole numbers (`1.6.*`)."""
+    if wanted.endswith(".*"):
+        return version.startswith(wanted[:-1]) or version == wanted[:-2]
+    return version == wanted

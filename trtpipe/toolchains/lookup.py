@@ -1,0 +1,61 @@
+"""Which TensorRT packages an interpreter has, read from their metadata: TensorRT is not imported.
+
+Standard library only and Python 3.8 syntax: this file is also sent, as text, to other interpreters, where it prints
+what it finds as JSON. Knows nothing of the rest of trtpipe.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = {
+    "tensorrt_rtx": ("tensorrt_rtx_cu13", "tensorrt_rtx_cu12", "tensorrt_rtx"),
+    "tensorrt": ("tensorrt_cu13", "tensorrt_cu12", "tensorrt"),
+}
+"""Flavour → the distributions that hold its module, preferred first; the flavour is the module's name."""
+
+_PARTS = ("", "_bindings", "_libs")
+
+
+def python_version() -> str:
+    """Implementation and version of the running interpreter: `cpython 3.11.7`."""
+    return f"{sys.implementation.name} {platform.python_version()}"
+
+
+def find_packages(flavour: str, path: list[str]) -> dict[str, Any] | None:
+    """Version, directories and parts of the TensorRT of a flavour on a search path, or None."""
+    for name in PACKAGES[flavour]:
+        parts: dict[str, str] = {}
+        site: list[str] = []
+        for part in _PARTS:
+            found = next(iter(metadata.distributions(name=name + part, path=path)), None)
+            if found is None or not found.version:
+                continue
+            parts[name + part] = found.version
+            folder = str(Path(str(found.locate_file(""))).absolute())
+            if folder not in site:
+                site.append(folder)
+        if name in parts and any((Path(folder) / flavour).is_dir() for folder in site):
+            return {"version": parts[name], "site": site, "libraries": parts}
+    return None
+
+
+def _find_by_import(flavour: str) -> dict[str, Any] | None:
+    """For a TensorRT that was unpacked without metadata: only its module knows its version."""
+    try:
+        module = __import__(flavour)
+    except ImportError:
+        return None
+    folder = str(Path(str(module.__file__)).absolute().parent.parent)
+    return {"version": str(module.__version__), "site": [folder], "libraries": {}}
+
+
+if __name__ == "__main__":
+    asked = sys.argv[1]
+    answer = find_packages(asked, sys.path) or _find_by_import(asked)
+    sys.stdout.write("\n" + json.dumps({"python": python_version(), "found": answer}) + "\n")

@@ -1,0 +1,148 @@
+"""Installing TensorRT's packages into a directory with pip, or uv where there is no pip, and what their failures mean.
+
+The package index is whatever the user configured: none is named here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.errors import ToolchainError
+from trtpipe.toolchains.lookup import PACKAGES
+
+if TYPE_CHECKING:
+    from trtpipe.targets.toolchain import Flavour
+
+_NOT_THERE = re.compile(
+    r"no matching distribution|could not find a version|no solution found|because there is no version", re.I
+)
+_VERSIONS = re.compile(r"\(from versions: (?P<versions>[^)]*)\)")
+_NO_SPACE = re.compile(r"no space left|errno 28|disk quota", re.I)
+_NO_NETWORK = re.compile(
+    r"name resolution|newconnectionerror|connection (?:refused|reset|broken|aborted)|timed? ?out|max retries|proxyerror"
+    r"|network is unreachable|error sending request|dns error|could not fetch url|sslerror|failed to fetch",
+    re.I,
+)
+_LOG_LINES = 20
+
+
+def install_packages(
+    flavour: Flavour, version: str, folder: Path, say: Callable[[str], None]
+) -> list[dict[str, str]]:
+    """Install a flavour's packages of one version into a folder: name, version, file and sha256 of each wheel.
+
+    The CUDA 13 packages are tried before the CUDA 12 ones. Raises ToolchainError.
+    """
+    said = ""
+    for package in PACKAGES[flavour][:2]:
+        requirements = _requirements(flavour, package, version)
+        say(f"installing {requirements[0]} (100 MB and more)")
+        done, report = _run(requirements, folder)
+        if done.returncode == 0:
+            return _wheels(report)
+        said = done.stderr + done.stdout
+        if _NO_SPACE.search(said) or _NO_NETWORK.search(said) or not _NOT_THERE.search(said):
+            break
+    raise _refusal(flavour, version, said)
+
+
+def find_installer() -> list[str] | None:
+    """The command that starts pip, or uv's pip; None when there is neither."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    uv = shutil.which("uv")
+    return [uv, "pip"] if uv else None
+
+
+def _requirements(flavour: Flavour, package: str, version: str) -> list[str]:
+    """The package itself and, for RTX, its parts by name: so that pip never chooses their versions."""
+    parts = ("", "_bindings", "_libs") if flavour == "tensorrt_rtx" else ("",)
+    return [f"{(package + part).replace('_', '-')}=={version}" for part in parts]
+
+
+def _run(requirements: list[str], folder: Path) -> tuple[subprocess.CompletedProcess[str], Path | None]:
+    """One installation; pip's report lies beside the folder's content until it has been read."""
+    installer = find_installer()
+    if installer is None:
+        raise ToolchainError(
+            f"{sys.executable} has no pip, and there is no uv",
+            "install pip or uv, or give the toolchain a `python:` that has TensorRT",
+        )
+    command = [*installer, "install", "--target", str(folder), *requirements]
+    report = None
+    if installer[-2:] == ["-m", "pip"]:
+        report = folder / ".report.json"
+        command += ["--report", str(report), "--no-input", "--progress-bar", "off", "--retries", "2"]
+    else:
+        command += ["--python", sys.executable]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=_environment(), stdin=subprocess.DEVNULL
+    )
+    return done, report
+
+
+def _environment() -> dict[str, str]:
+    """The user's, without what contradicts --target, and with English messages."""
+    dropped = {"PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PYTHONPATH"}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return {**kept, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "LC_ALL": "C.UTF-8"}
+
+
+def _wheels(report: Path | None) -> list[dict[str, str]]:
+    """What pip's report says it installed; nothing where the installer writes no report."""
+    if report is None:
+        return []
+    record = json.loads(report.read_bytes())
+    report.unlink()
+    return sorted((_wheel(one) for one in record["install"]), key=lambda one: one["name"])
+
+
+def _wheel(entry: dict[str, Any]) -> dict[str, str]:
+    about, download = entry["metadata"], entry["download_info"]
+    archive = download.get("archive_info", {})
+    legacy = str(archive.get("hash", "")).removeprefix("sha256=")
+    return {
+        "name": about["name"],
+        "version": about["version"],
+        "file": download["url"].rpartition("/")[2],
+        "sha256": archive.get("hashes", {}).get("sha256", legacy),
+    }
+
+
+def _refusal(flavour: Flavour, version: str, said: str) -> ToolchainError:
+    """What the installer's output means for the user; the first that fits, most certain first."""
+    what = f"{flavour} {version}"
+    if _NO_SPACE.search(said):
+        return ToolchainError(
+            f"no space left while installing {what}",
+            "free some space, or set TRTPIPE_TOOLCHAINS to a directory with room (about 1 GiB each)",
+        )
+    if _NO_NETWORK.search(said):
+        return ToolchainError(
+            f"the package index cannot be reached for {what}",
+            "check the network and pip's configuration, or give the toolchain a `python:` that has it",
+        )
+    if _NOT_THERE.search(said):
+        return ToolchainError(f"there are no packages of {what} for this interpreter", _choices(said))
+    last = "\n".join(line for line in said.strip().splitlines()[-_LOG_LINES:])
+    return ToolchainError(
+        f"{what} could not be installed",
+        "give the toolchain a `python:`, an interpreter that already has it; the installer's last words:\n"
+        f"{last}",
+    )
+
+
+def _choices(said: str) -> str:
+    lists = [match["versions"] for match in _VERSIONS.finditer(said)]
+    versions = next((one for one in lists if one.strip() not in ("", "none")), "")
+    other = "give the toolchain a `python:`, an interpreter that already has it"
+    return f"there are: {versions}; or {other}" if versions else other

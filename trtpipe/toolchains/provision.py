@@ -1,0 +1,292 @@
+"""Private TensorRT environments: one directory a version, made by pip, shared by all projects of a user.
+
+    $TRTPIPE_TOOLCHAINS, or trtpipe/toolchains in the user's cache directory
+    ├── tensorrt_rtx-1.6.1.120-cp311-linux_x86_64/     what pip put there, and manifest.json
+    ├── .tensorrt_rtx-1.6.1.120-cp311-linux_x86_64.lock
+    └── .tensorrt_rtx-….abc123/                        being made, or left by a killed process
+
+An environment is made beside its place and renamed when it is complete, under a lock: several processes make it once,
+and one that is killed leaves nothing that counts. How pip is called, and what its failures mean, is `pip.py`'s.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import ToolchainError
+from trtpipe.files import write_whole
+from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
+from trtpipe.toolchains import lookup
+
+MANIFEST = "manifest.json"
+_SCHEMA = 1
+_LIBRARY = (".so", ".dll", ".pyd")
+_LOCK_POLL_SECONDS = 0.2
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """One environment on disk; `damaged` says what is wrong with it, when something is."""
+
+    flavour: Flavour
+    version: str
+    python: str
+    """The interpreters it is for: `cp311`."""
+    platform: str
+    folder: Path
+    nbytes: int
+    damaged: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether the running interpreter can use it."""
+        return not self.damaged and self.folder.name == folder_name(self.flavour, self.version)
+
+
+def toolchains_root() -> Path:
+    """Where environments are kept: `$TRTPIPE_TOOLCHAINS`, else in the user's cache directory."""
+    named = os.environ.get("TRTPIPE_TOOLCHAINS")
+    return Path(named).expanduser().absolute() if named else _cache_directory() / "trtpipe" / "toolchains"
+
+
+def folder_name(flavour: str, version: str) -> str:
+    """`tensorrt_rtx-1.6.1.120-cp311-linux_x86_64`, for the running interpreter."""
+    return f"{flavour}-{version}-{_interpreter_tag()}-{_platform_tag()}"
+
+
+def find_provisioned(flavour: Flavour, wanted: str) -> Toolchain | None:
+    """The newest whole environment of that version, or prefix (`1.6.*`), for this interpreter; or None."""
+    found = [
+        one
+        for one in list_provisioned()
+        if one.flavour == flavour and one.usable and version_matches(one.version, wanted)
+    ]
+    newest = max(found, key=lambda one: parse_version(one.version), default=None)
+    return _toolchain_in(newest.folder) if newest else None
+
+
+def list_provisioned() -> tuple[Provisioned, ...]:
+    """Every environment under the root, usable here or not, sorted by flavour and version."""
+    root = toolchains_root()
+    folders = [one for one in _entries(root) if not one.name.startswith(".") and one.is_dir()]
+    found = [one for folder in folders if (one := _described(folder)) is not None]
+    return tuple(sorted(found, key=lambda one: (one.flavour, parse_version(one.version), one.folder.name)))
+
+
+def provision(
+    flavour: Flavour, version: str, *, offline: bool = False, progress: Progress | None = None
+) -> Toolchain:
+    """The toolchain of an exact version, installed when it is not here yet. Raises ToolchainError."""
+    say = progress or _silent
+    root = toolchains_root()
+    folder = root / folder_name(flavour, version)
+    if not _damage_in(folder):
+        return _toolchain_in(folder)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _only_one(root / f".{folder.name}.lock", f"{flavour} {version}", say):
+            if _damage_in(folder):
+                _make(folder, flavour, version, offline, say)
+    except OSError as error:
+        raise _disk_trouble(error, root) from error
+    return _toolchain_in(folder)
+
+
+def remove(flavour: Flavour, version: str) -> int:
+    """Remove the environment of that version for this interpreter; the bytes freed. Raises ToolchainError."""
+    root = toolchains_root()
+    folder = root / folder_name(flavour, version)
+    if not folder.is_dir():
+        there = [f"{one.flavour} {one.version}" for one in list_provisioned()]
+        remedy = f"provisioned: {', '.join(there)}" if there else "nothing is provisioned"
+        raise ToolchainError(f"{flavour} {version} is not provisioned", remedy)
+    nbytes = _size_of(folder)
+    try:
+        with _only_one(root / f".{folder.name}.lock", str(folder.name), _silent):
+            away = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=root))
+            folder.rename(away / folder.name)  # from here on nobody finds half of it
+            shutil.rmtree(away)
+    except OSError as error:
+        raise _disk_trouble(error, root) from error
+    return nbytes
+
+
+def _make(folder: Path, flavour: Flavour, version: str, offline: bool, say: Progress) -> None:
+    """Install beside the folder, describe, rename. The lock is held: whatever else has this name is left over."""
+    from trtpipe.toolchains.pip import install_packages
+
+    if offline:
+        raise ToolchainError(
+            f"{flavour} {version} is not here, and --offline forbids fetching it",
+            f"run `trtpipe toolchain install {flavour} {version}` once with a network",
+        )
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+    if folder.exists():
+        say(f"installing {flavour} {version} again: {_damage_in(folder)}")
+        shutil.rmtree(folder)
+    making = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        wheels = install_packages(flavour, version, making, say)
+        _describe(making, flavour, version, wheels)
+        making.chmod(0o755)
+        making.rename(folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _describe(making: Path, flavour: Flavour, version: str, wheels: list[dict[str, str]]) -> None:
+    """Write the manifest; refuse an environment that does not hold what was asked for."""
+    found = lookup.find_packages(flavour, [str(making)])
+    if found is None or found["version"] != version:
+        there = found["version"] if found else "no such module"
+        raise ToolchainError(f"the packages of {flavour} {version} hold {there}", "report this to NVIDIA")
+    files = {str(one.relative_to(making)): one.stat().st_size for one in _files_that_matter(making, flavour)}
+    record = {
+        "schema": _SCHEMA,
+        "flavour": flavour,
+        "version": version,
+        "python": lookup.python_version(),
+        "libraries": found["libraries"],
+        "wheels": wheels,
+        "files": dict(sorted(files.items())),
+        "nbytes": _size_of(making),
+    }
+    write_whole(making / MANIFEST, json.dumps(record, indent=2).encode() + b"\n")
+
+
+def _files_that_matter(folder: Path, flavour: str) -> Iterator[Path]:
+    """The flavour's own modules and every shared library: what an import would miss."""
+    for path in folder.rglob("*"):
+        if path.is_file() and (_is_library(path) or path.parts[len(folder.parts)] == flavour):
+            yield path
+
+
+def _is_library(path: Path) -> bool:
+    return any(path.name.endswith(end) or f"{end}." in path.name for end in _LIBRARY)
+
+
+def _damage_in(folder: Path) -> str:
+    """What is wrong with an environment, by its files' sizes; empty when nothing is."""
+    manifest = _manifest_of(folder)
+    if manifest is None:
+        return "its manifest is missing or damaged" if folder.is_dir() else "it is not there"
+    for name, size in manifest["files"].items():
+        try:
+            found = (folder / name).stat().st_size
+        except OSError:
+            return f"{name} is missing"
+        if found != size:
+            return f"{name} has {found} bytes instead of {size}"
+    return ""
+
+
+def _manifest_of(folder: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+    fits = isinstance(record, dict) and record.get("schema") == _SCHEMA and isinstance(record["files"], dict)
+    return record if fits else None
+
+
+def _toolchain_in(folder: Path) -> Toolchain:
+    """The toolchain of a whole environment, for the running interpreter."""
+    manifest = _manifest_of(folder)
+    assert manifest is not None, folder
+    return Toolchain(
+        manifest["flavour"],
+        manifest["version"],
+        (sys.executable,),
+        (str(folder),),
+        lookup.python_version(),
+        manifest["libraries"],
+    )
+
+
+def _described(folder: Path) -> Provisioned | None:
+    flavour, _, rest = folder.name.partition("-")
+    version, _, rest = rest.partition("-")
+    python, _, platform = rest.partition("-")
+    if flavour not in lookup.PACKAGES or not platform:
+        return None
+    manifest = _manifest_of(folder)
+    nbytes = manifest["nbytes"] if manifest else 0
+    known: Flavour = "tensorrt_rtx" if flavour == "tensorrt_rtx" else "tensorrt"
+    return Provisioned(known, version, python, platform, folder, nbytes, _damage_in(folder))
+
+
+class _only_one:  # noqa: N801 - reads as a statement
+    """Hold a lock file among all processes; says so when another one has it."""
+
+    def __init__(self, path: Path, what: str, say: Progress) -> None:
+        from filelock import FileLock
+
+        self._lock, self._what, self._say = FileLock(path), what, say
+
+    def __enter__(self) -> None:
+        from filelock import Timeout
+
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            self._say(f"waiting for another process that is installing {self._what}")
+            self._lock.acquire(poll_interval=_LOCK_POLL_SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _disk_trouble(error: OSError, root: Path) -> ToolchainError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ToolchainError(
+            f"no space left for a toolchain in {root}",
+            "free some space, or set TRTPIPE_TOOLCHAINS to a directory with room (about 1 GiB each)",
+        )
+    said = (error.strerror or str(error)).lower()
+    return ToolchainError(
+        f"{error.filename or root}: {said}", "set TRTPIPE_TOOLCHAINS to a directory you can write"
+    )
+
+
+def _cache_directory() -> Path:
+    """The user's cache directory, by each system's own convention."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _interpreter_tag() -> str:
+    short = "cp" if sys.implementation.name == "cpython" else sys.implementation.name
+    return f"{short}{sys.version_info.major}{sys.version_info.minor}"
+
+
+def _platform_tag() -> str:
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _size_of(folder: Path) -> int:
+    return sum(one.lstat().st_size for one in folder.rglob("*") if one.is_file())
+
+
+def _silent(text: str) -> None:
+    """Nobody listens."""

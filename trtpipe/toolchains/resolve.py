@@ -1,0 +1,160 @@
+"""From what a spec says of a toolchain to a Toolchain: in the running interpreter, in another one, or provisioned.
+
+Locating never installs anything: an exact version that is nowhere yet is a toolchain all the same, because a plan needs
+its facts only. `ready_toolchain` installs it when an engine must be built. TensorRT is never imported here.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.errors import Problem, SpecPath, ToolchainError
+from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
+from trtpipe.toolchains import lookup
+from trtpipe.toolchains.installed import installed_toolchain
+
+if TYPE_CHECKING:
+    from trtpipe.spec.pipeline import ToolchainSpec
+
+_PROBE_SECONDS = 60
+_WHOLE = {"tensorrt_rtx": (4, "1.7.1.116"), "tensorrt": (3, "10.16.1.11")}
+"""Flavour → how many numbers a whole version has at least, and one for example."""
+
+
+def locate_toolchain(
+    name: str | None, spec: ToolchainSpec | None, *, path: SpecPath = ()
+) -> Toolchain | Problem:
+    """The toolchain that a spec describes under `name`, or the installed TensorRT for RTX; installs nothing.
+
+    An exact version that is not here comes back with an empty `site`. Otherwise a Problem, placed at `path` or at
+    the key below it that is at fault.
+    """
+    if spec is None:
+        return installed_toolchain("tensorrt_rtx") or _nothing_installed("tensorrt_rtx", path)
+    below = path if name is None else (*path, "version")
+    if spec.python is not None:
+        return _in_interpreter(spec, path)
+    here = installed_toolchain(spec.flavour)
+    if spec.version is None:
+        return here or _nothing_installed(spec.flavour, path)
+    if here is not None and version_matches(here.version, spec.version):
+        return here
+    return _provisioned(spec.flavour, spec.version, here, below)
+
+
+def ready_toolchain(
+    toolchain: Toolchain, *, offline: bool = False, progress: Callable[[str], None] | None = None
+) -> Toolchain:
+    """The toolchain, on this machine; one that is not here yet is installed. Raises ToolchainError."""
+    from trtpipe.toolchains.provision import provision
+
+    if toolchain.ready and all(Path(folder).is_dir() for folder in toolchain.site):
+        return toolchain
+    return provision(toolchain.flavour, toolchain.version, offline=offline, progress=progress)
+
+
+def planned_toolchain(flavour: Flavour, version: str) -> Toolchain:
+    """A toolchain that will be provisioned for the running interpreter when it is needed."""
+    return Toolchain(flavour, version, (sys.executable,), (), lookup.python_version())
+
+
+def _provisioned(
+    flavour: Flavour, wanted: str, here: Toolchain | None, path: SpecPath
+) -> Toolchain | Problem:
+    from trtpipe.toolchains.provision import find_provisioned
+
+    if not wanted.endswith(".*"):
+        return (
+            _incomplete(flavour, wanted, path)
+            or find_provisioned(flavour, wanted)
+            or planned_toolchain(flavour, wanted)
+        )
+    found = find_provisioned(flavour, wanted)
+    if found is not None:
+        return found
+    example = _WHOLE[flavour][1]
+    installed = f", and the installed one is {here.version}" if here else ""
+    return Problem(
+        f"no {flavour} {wanted} is provisioned{installed}",
+        f"write an exact version, such as '{example}', or run `trtpipe toolchain install {flavour} VERSION`",
+        path=path,
+    )
+
+
+def _incomplete(flavour: Flavour, version: str, path: SpecPath) -> Problem | None:
+    numbers, example = _WHOLE[flavour]
+    if len(parse_version(version)) >= numbers:
+        return None
+    fact = f"{version!r} is not a whole version of {flavour}"
+    return Problem(fact, f"write all of it, such as '{example}', or a prefix: '{version}.*'", path=path)
+
+
+def _nothing_installed(flavour: Flavour, path: SpecPath) -> Problem:
+    package = lookup.PACKAGES[flavour][0].replace("_", "-")
+    return Problem(
+        f"{flavour} is not installed in {sys.executable}",
+        f"run `pip install {package}`, or give the toolchain an exact version, "
+        f"such as '{_WHOLE[flavour][1]}', to have it provisioned",
+        path=path,
+    )
+
+
+def _in_interpreter(spec: ToolchainSpec, path: SpecPath) -> Toolchain | Problem:
+    """The toolchain of another interpreter, which is asked what it has."""
+    assert spec.python is not None
+    command = _command(spec.python)
+    at = (*path, "python")
+    try:
+        answer = _asked(command, spec.flavour)
+    except ToolchainError as error:
+        problem = error.problems[0]
+        return Problem(problem.fact, problem.remedy, path=at)
+    found = answer["found"]
+    if found is None:
+        module = f"{spec.python!r} has no {spec.flavour}"
+        return Problem(module, "install it there, or name an interpreter that has it", path=at)
+    if spec.version is not None and not version_matches(found["version"], spec.version):
+        fact = f"{spec.python!r} has {spec.flavour} {found['version']}, not {spec.version}"
+        remedy = f"write version: '{found['version']}', or leave it out"
+        return Problem(fact, remedy, path=(*path, "version"))
+    site = tuple(found["site"])
+    return Toolchain(spec.flavour, found["version"], command, site, answer["python"], found["libraries"])
+
+
+def _command(python: str) -> tuple[str, ...]:
+    """A path, blanks and all, when there is such a file; a command line otherwise."""
+    expanded = Path(python).expanduser()
+    return (str(expanded),) if expanded.exists() else tuple(shlex.split(python)) or (python,)
+
+
+def _asked(command: tuple[str, ...], flavour: str) -> dict[str, Any]:
+    """What the lookup prints when that interpreter runs it. Raises ToolchainError."""
+    shown = shlex.join(command)
+    remedy = "name an interpreter of Python 3.8 or newer that has TensorRT"
+    source = Path(lookup.__file__).read_text(encoding="utf-8")
+    try:
+        done = subprocess.run(
+            [*command, "-", flavour],
+            input=source,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        fact = f"{shown!r} did not answer within {_PROBE_SECONDS} s"
+        raise ToolchainError(fact, remedy) from error
+    except OSError as error:
+        raise ToolchainError(f"{shown!r} cannot be run: {(error.strerror or '').lower()}", remedy) from error
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ToolchainError(f"{shown!r} is not a Python interpreter of use: {said}", remedy) from error
+    return answer
