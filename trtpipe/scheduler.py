@@ -79,9 +79,8 @@ class Scheduler:
             self._waiting_on[step.address] = len(before)
             for up in before:
                 self._needed_by.setdefault(up, []).append(step.address)
-        for step in self.plan.steps.values():
-            if step.address not in self.results and self._waiting_on[step.address] == 0:
-                self._start(step)
+        for step in [step for step in self.plan.steps.values() if self._waiting_on[step.address] == 0]:
+            self._start(step)
         while self._running:
             self._collect()
         if self.interrupted():

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from trtpipe.datasets import dataset_record, source_files
 from trtpipe.errors import ModelError, Problem, SpecError, TrtpipeError
 from trtpipe.loading.specs import LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Source, json_ready
@@ -102,13 +103,9 @@ class FactFinder:
             return {"random": json_ready(asked.random.model_dump())}, ()
         assert asked.data is not None
         loaded = load_dataset(pipeline.project.dataset(asked.data), pipeline.project)
-        kept = {"description", "license"}
-        record = json_ready(loaded.spec.model_dump(exclude=kept | {"npz", "npy"}, exclude_none=True))
-        record["arrays"] = sorted(".".join(map(str, path)) for path in loaded.files)
-        sources = tuple(
-            Source(".".join(map(str, path)), file, self.state.digest(file))
-            for path, file in sorted(loaded.files.items(), key=lambda item: str(item[0]))
-        )
+        files = source_files(loaded.spec, pipeline.project.resolve_source)
+        sources = tuple(Source(name, file, self.state.digest(file)) for name, file in sorted(files.items()))
+        record = json_ready(dataset_record(loaded.spec, {}))
         return record, sources
 
     def _files(self, pipeline: LoadedPipeline, section: str, name: str) -> tuple[Source, ...]:

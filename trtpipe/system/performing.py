@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trtpipe.digests import Digest, same_digest
 from trtpipe.errors import StepFailed, ToolchainError
 from trtpipe.executors.local import Control
-from trtpipe.plan.graph import Action, FromStep, Source
+from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.stages.task import Task
-from trtpipe.stores.state import signature_of
 from trtpipe.system.processes import run_in_child
 
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
@@ -26,11 +26,14 @@ class Performer:
 
     store: Store
     observer: Observer
+    digest: Callable[[Path], Digest]
+    """The digest of a source file, through the stat cache."""
     offline: bool = False
 
     def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
-        before = _signatures(action)
+        sources = _sources(action)
+        self._refuse_changed(sources)
         if action.step.stage == "build_engine":
             result = self._build_engine(action, scratch, control)
         else:
@@ -41,8 +44,14 @@ class Performer:
                 action.step.stage, action.fingerprint.options, inputs, out, _json_only(action.step.local)
             )
             result = run_in_child(task, scratch, control)
-        _refuse_changed(before)
+        self._refuse_changed(sources)
         return result
+
+    def _refuse_changed(self, sources: Iterable[Source]) -> None:
+        """A source that changed since the plan was made would be recorded under the wrong digest."""
+        for source in sources:
+            if not same_digest(self.digest(source.path), source.digest):
+                raise StepFailed(f"{source.path} changed while it was being built from", "run it again")
 
     def _inputs(self, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
         """Sources where they are; artifacts, verified, in a folder for each slot."""
@@ -146,17 +155,5 @@ def _is_json(value: Any) -> bool:
     return True
 
 
-def _signatures(action: Action) -> dict[Path, Any]:
-    return {
-        ref.path: signature_of(str(ref.path))
-        for refs in action.step.inputs.values()
-        for ref in refs
-        if not isinstance(ref, FromStep)
-    }
-
-
-def _refuse_changed(before: Mapping[Path, Any]) -> None:
-    """A source that changed while it was read would be recorded under the wrong digest."""
-    for path, signature in before.items():
-        if signature_of(str(path)) != signature:
-            raise StepFailed(f"{path} changed while it was being read", "run it again")
+def _sources(action: Action) -> list[Source]:
+    return [ref for refs in action.step.inputs.values() for ref in refs if isinstance(ref, Source)]

@@ -1,0 +1,105 @@
+"""An in-memory world for the scheduler: stages are functions of bytes, the store is a dict, nothing is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trtpipe.deciding import Memory, Rebuilder
+from trtpipe.digests import Digest, digest_bytes
+from trtpipe.errors import StepFailed
+from trtpipe.plan.graph import Action, FromStep, Plan, Source, Step, plan_of
+from trtpipe.plan.trace import Trace
+from trtpipe.scheduler import Done, Result, Scheduler
+
+Compute = Callable[[Mapping[str, bytes]], bytes]
+
+
+def step(address: str, *needs: str, source: bytes | None = None, **options: Any) -> Step:
+    """A step with one output, `out`, that takes the outputs of others and perhaps a source."""
+    inputs: dict[str, tuple[Any, ...]] = {}
+    for need in needs:
+        inputs[need] = (FromStep(need, ("out",)),)
+    if source is not None:
+        inputs["source"] = (Source("source", Path("/nowhere"), digest_bytes(source)),)
+    return Step(address, "import", options, {}, inputs)
+
+
+def plan(*steps: Step) -> Plan:
+    """A plan of these steps, without cells."""
+    return plan_of({one.address: one for one in steps}, ())
+
+
+@dataclass
+class World:
+    """Sources, artifacts, traces, and a log of what ran."""
+
+    bytes_of: dict[Digest, bytes] = field(default_factory=dict)
+    traces: dict[str, Trace] = field(default_factory=dict)
+    last: dict[str, str] = field(default_factory=dict)
+    ran: list[str] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    failing: set[str] = field(default_factory=set)
+
+    def source(self, data: bytes) -> bytes:
+        self.bytes_of[digest_bytes(data)] = data
+        return data
+
+    def memory(self) -> Memory:
+        def outputs_of(_: str, key: str) -> Mapping[str, Digest] | None:
+            return self.traces[key].outputs if key in self.traces else None
+
+        def last_record(address: str) -> Mapping[str, Any] | None:
+            key = self.last.get(address)
+            return self.traces[key].fingerprint if key in self.traces else None
+
+        return Memory(outputs_of, last_record, lambda digest: digest in self.bytes_of)
+
+    def rebuilder(self, **options: Any) -> Rebuilder:
+        return Rebuilder(self.memory(), **options)
+
+    def submit(self, action: Action) -> Future[Trace]:
+        future: Future[Trace] = Future()
+        future.set_running_or_notify_cancel()
+        self.ran.append(action.address)
+        if action.address in self.failing:
+            future.set_exception(StepFailed(f"{action.address} went wrong"))
+            return future
+        output = compute(action, self.bytes_of)
+        digest = digest_bytes(output)
+        self.bytes_of[digest] = output
+        trace = Trace(action.key, action.address, action.fingerprint.record(), {"out": digest})
+        self.traces[action.key] = trace
+        self.last[action.address] = action.key
+        future.set_result(trace)
+        return future
+
+    def cancel(self, *, now: bool = False) -> None:
+        self.events.append({"event": "cancel", "now": now})
+
+    def close(self) -> None:
+        pass
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        self.events.append(dict(event))
+
+    def build(self, plan: Plan, **options: Any) -> Mapping[str, Result]:
+        """Bring the plan up to date; what ran in this build is in `ran`."""
+        self.ran = []
+        rebuilder = options.pop("rebuilder", None) or self.rebuilder()
+        return Scheduler(plan, rebuilder, self, self, **options).run()
+
+    def output(self, result: Result) -> bytes:
+        assert isinstance(result, Done)
+        return self.bytes_of[result.outputs["out"]]
+
+
+def compute(action: Action, bytes_of: Mapping[Digest, bytes]) -> bytes:
+    """A function of the inputs' bytes and the options; `keep` cuts it short, so that changes can vanish."""
+    parts = [bytes_of[d] for files in action.fingerprint.inputs.values() for d in files.values()]
+    text = b"+".join(parts) + str(sorted(action.step.options.items())).encode()
+    keep = action.step.options.get("keep")
+    return text if keep is None else text[: int(keep)]

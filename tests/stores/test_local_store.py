@@ -1,0 +1,175 @@
+"""The store's contract, held against the local store."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from trtpipe.digests import digest_bytes
+from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
+from trtpipe.plan.trace import Trace
+from trtpipe.stores.local import LocalStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+def put(store: LocalStore, data: bytes):
+    with store.scratch() as scratch:
+        (scratch / "x").write_bytes(data)
+        return store.put(scratch / "x")
+
+
+def test_what_is_put_is_fetched(store, tmp_path):
+    digest = put(store, b"engine")
+
+    store.fetch(digest, tmp_path / "out" / "model.engine")
+
+    assert digest == digest_bytes(b"engine")
+    assert (tmp_path / "out" / "model.engine").read_bytes() == b"engine"
+
+
+def test_an_artifact_costs_its_bytes_once(store, tmp_path):
+    digest = put(store, b"engine")
+
+    store.fetch(digest, tmp_path / "model.engine")
+
+    assert (tmp_path / "model.engine").stat().st_nlink == 2
+
+
+def test_fetching_twice_leaves_one_file_and_no_rest(store, tmp_path):
+    digest = put(store, b"engine")
+    out = tmp_path / "out"
+
+    store.fetch(digest, out / "model.engine")
+    store.fetch(digest, out / "model.engine")
+
+    assert [path.name for path in out.iterdir()] == ["model.engine"]
+
+
+def test_an_unknown_digest_is_missing(store, tmp_path):
+    with pytest.raises(ArtifactMissing):
+        store.fetch(digest_bytes(b"never"), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_damaged_bytes_are_refused_and_put_aside(store, tmp_path):
+    digest = put(store, b"engine")
+    path = store.path(digest)
+    path.chmod(0o644)
+    path.write_bytes(b"emgine")
+
+    with pytest.raises(ArtifactDamaged):
+        store.fetch(digest, tmp_path / "x")
+
+    assert not (tmp_path / "x").exists()
+    assert not store.has(digest)
+    assert len(list((store.root / "quarantine").iterdir())) == 1
+    assert put(store, b"engine") == digest
+    store.fetch(digest, tmp_path / "x")
+
+
+def test_putting_over_a_damaged_copy_heals_it(store, tmp_path):
+    digest = put(store, b"engine")
+    path = store.path(digest)
+    path.chmod(0o644)
+    path.write_bytes(b"emgine")
+
+    put(store, b"engine")
+
+    store.fetch(digest, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == b"engine"
+
+
+def test_equal_bytes_put_at_the_same_time_are_one_artifact(store):
+    digests = []
+    threads = [threading.Thread(target=lambda: digests.append(put(store, b"same" * 1000))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(set(digests)) == 1
+    assert len(digests) == 8
+
+
+def test_a_trace_is_found_by_its_key(store):
+    digest = put(store, b"engine")
+    trace = Trace("ab" * 32, "digits:import", {"stage": "import"}, {"out": digest}, {"n": 1}, 0.5)
+
+    store.record(trace)
+
+    assert store.trace("ab" * 32) == trace
+    assert store.trace("cd" * 32) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 99}', '{"schema": 1}'])
+def test_a_damaged_trace_counts_as_none(store, text):
+    store.record(Trace("ab" * 32, "a", {}, {}))
+    next(store.root.glob("traces/*/*.json")).write_text(text)
+
+    assert store.trace("ab" * 32) is None
+
+
+def test_scratch_directories_of_dead_processes_are_swept(store):
+    with store.scratch() as scratch:
+        own = scratch.name
+        host = own.rsplit(f"-{os.getpid()}-", 1)[0]
+        dead = scratch.parent / f"{host}-999999999-abc"
+        dead.mkdir()
+        (dead / "half").write_bytes(b"x")
+        other = LocalStore(store.root)
+        with other.scratch():
+            assert not dead.exists()
+            assert scratch.exists()
+
+
+def test_a_lock_is_held_by_one_at_a_time(store):
+    waited = []
+
+    class GaveUp(Exception):
+        pass
+
+    def waiting() -> None:
+        waited.append(True)
+        raise GaveUp
+
+    other = LocalStore(store.root)
+    with store.lock("ab" * 32, waiting):
+        with pytest.raises(GaveUp), other.lock("ab" * 32, waiting):
+            pass
+        with other.lock("cd" * 32, waiting):
+            pass
+    with other.lock("ab" * 32, waiting):
+        pass
+    assert waited == [True]
+
+
+def test_a_store_of_another_schema_is_refused(store):
+    put(store, b"x")
+    (store.root / "store.json").write_text('{"schema": 2}')
+
+    with pytest.raises(StoreError, match="has schema 2, this trtpipe writes schema 1"):
+        put(LocalStore(store.root), b"y")
+
+
+def test_a_full_disk_is_one_clear_error(store, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trtpipe.stores.local._flush", full)
+    with pytest.raises(StoreError, match="no space left on the device that holds"):
+        put(store, b"engine")
+    assert not list(store.root.glob("objects/*/*"))
+
+
+def test_nothing_is_made_before_the_first_write(store, tmp_path):
+    store.has(digest_bytes(b"x"))
+    store.trace("ab" * 32)
+
+    assert not store.root.exists()

@@ -1,0 +1,5 @@
+"""`python -m trtpipe`."""
+
+from trtpipe.cli.main import main
+
+main()

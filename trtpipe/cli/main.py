@@ -1,0 +1,212 @@
+"""The `trtpipe` command: what it takes. Each command's body is imported when it runs: start-up is a feature."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trtpipe import __version__
+from trtpipe.cli.output import run_command, say
+
+app = typer.Typer(
+    name="trtpipe",
+    help="A declarative YAML build system for NVIDIA TensorRT engines.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+toolchain_app = typer.Typer(
+    help="The TensorRT versions that engines are built with.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(toolchain_app, name="toolchain")
+
+Specs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SPEC|CELL]...",
+        help="Specs, directories of specs, or cells; every spec of pipelines/ if none.",
+    ),
+]
+Only = Annotated[list[str] | None, typer.Option("--only", metavar="GLOB", help="Only cells that match.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"trtpipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A declarative YAML build system for NVIDIA TensorRT engines."""
+
+
+@app.command()
+def init(
+    model: Annotated[Path, typer.Argument(help="An ONNX model inside the project.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write the spec; pipelines/NAME.yaml if left out."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The pipeline's name; the file's if left out.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing spec.")] = False,
+    to_stdout: Annotated[
+        bool, typer.Option("--stdout", help="Print the spec instead of writing it.")
+    ] = False,
+) -> None:
+    """Write a commented spec for a model, one that builds as it is."""
+    from trtpipe.cli.starting import init_command
+
+    _run(lambda: init_command(model, output, name, force=force, to_stdout=to_stdout))
+
+
+@app.command()
+def check(specs: Specs = None, only: Only = None, as_json: Json = False) -> None:
+    """Prove everything that can be proved without building."""
+    from trtpipe.cli.checking import check_command
+
+    _run(lambda: check_command(specs or [], only or [], as_json=as_json))
+
+
+@app.command()
+def plan(
+    specs: Specs = None,
+    only: Only = None,
+    as_json: Json = False,
+    graph: Annotated[
+        str | None, typer.Option("--graph", metavar="mermaid", help="Print a graph instead.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="As if nothing had been built.")] = False,
+) -> None:
+    """Show every step with its decision and the reason for it."""
+    from trtpipe.cli.planning import plan_command
+
+    _run(lambda: plan_command(specs or [], only or [], as_json=as_json, graph=graph, force=force))
+
+
+@app.command()
+def explain(
+    cell: Annotated[str, typer.Argument(help="A cell: PIPELINE/VARIANT@TARGET.")],
+    specs: Annotated[
+        list[str] | None, typer.Argument(metavar="[SPEC]...", help="Where it is declared.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell the whole story of a cell's key: what it is made of, and what changed."""
+    from trtpipe.cli.planning import explain_command
+
+    _run(lambda: explain_command(cell, specs or [], as_json=as_json))
+
+
+@app.command()
+def build(
+    specs: Specs = None,
+    only: Only = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Steps at a time; the number of cores if left out."),
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", "-k", help="After a failure, finish what does not depend on it.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run every step, whatever is known.")] = False,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Build and validate what is not up to date, and write the lockfile."""
+    from trtpipe.cli.building import build_command
+
+    _run(
+        lambda: build_command(
+            specs or [],
+            only or [],
+            jobs=jobs,
+            keep_going=keep_going,
+            force=force,
+            offline=offline,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="An ONNX model or an engine.")], as_json: Json = False
+) -> None:
+    """Show what a model or an engine is; an engine needs no GPU for it."""
+    from trtpipe.cli.inspecting import inspect_command
+
+    _run(lambda: inspect_command(file, as_json=as_json))
+
+
+@app.command()
+def schema(
+    kind: Annotated[
+        str, typer.Argument(metavar="[pipeline|dataset|project]", help="Which file.")
+    ] = "pipeline",
+) -> None:
+    """Print the JSON Schema of a spec, for editors."""
+    from trtpipe.cli.starting import schema_command
+
+    _run(lambda: schema_command(kind))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine can build and run, and why not the rest."""
+    from trtpipe.cli.inspecting import doctor_command
+
+    _run(lambda: doctor_command(as_json=as_json))
+
+
+@toolchain_app.command("ls")
+def toolchain_ls(as_json: Json = False) -> None:
+    """List the toolchains that are installed or provisioned."""
+    from trtpipe.cli.toolchains import list_command
+
+    _run(lambda: list_command(as_json=as_json))
+
+
+@toolchain_app.command("install")
+def toolchain_install(
+    version: Annotated[str, typer.Argument(help="An exact version, such as 1.6.1.120.")],
+    flavour: Annotated[str, typer.Option(help="tensorrt_rtx or tensorrt.")] = "tensorrt_rtx",
+) -> None:
+    """Provision a private environment with a TensorRT version."""
+    from trtpipe.cli.toolchains import install_command
+
+    _run(lambda: install_command(flavour, version))
+
+
+@toolchain_app.command("remove")
+def toolchain_remove(
+    name: Annotated[str, typer.Argument(help="A name that `toolchain ls` prints.")],
+) -> None:
+    """Remove a provisioned toolchain."""
+    from trtpipe.cli.toolchains import remove_command
+
+    _run(lambda: remove_command(name))
+
+
+def _run(command: object) -> None:
+    assert callable(command)
+    raise typer.Exit(run_command(command))
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="trtpipe")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

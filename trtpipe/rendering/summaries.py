@@ -1,0 +1,79 @@
+"""A cell's manifest as a short Markdown page, for people who look into the build directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trtpipe.shapes import format_size
+
+
+def cell_summary(manifest: Mapping[str, Any]) -> str:
+    """The page: what it is, what it takes and gives, how exact it is, what was not run."""
+    return "\n".join(_lines(manifest)).rstrip()
+
+
+def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
+    engine, toolchain = manifest["engine"], manifest["toolchain"]
+    yield f"# {manifest['cell']}"
+    yield ""
+    yield f"- engine: `{engine['file']}`, {format_size(engine['bytes'])}, BLAKE3 `{engine['blake3'][:12]}`"
+    yield f"- built by {toolchain['flavour']} {toolchain['version']} for {', '.join(manifest['compute_capabilities'])}"
+    yield f"- precision: {manifest['precision']}{_share(manifest['audit'])}"
+    yield f"- address randomisation while building: {manifest['reproducibility']['address_randomisation']}"
+    yield ""
+    yield from _table(("tensor", "mode", "dtype", "shape"), (_io_row(one) for one in manifest["io"]))
+    yield from _validation(manifest["validation"])
+    for reason in manifest["not_run"]:
+        yield f"- not run: {reason}"
+
+
+def _share(audit: Mapping[str, Any]) -> str:
+    layers = audit.get("layers") or {}
+    if not layers:
+        return ""
+    return " (" + ", ".join(f"{count} layers {dtype}" for dtype, count in sorted(layers.items())) + ")"
+
+
+def _io_row(tensor: Mapping[str, Any]) -> tuple[str, ...]:
+    shape = "x".join("?" if dim < 0 else str(dim) for dim in tensor["shape"]) or "scalar"
+    return f"`{tensor['name']}`", tensor["mode"], tensor["dtype"], shape
+
+
+def _validation(validation: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Validation: {str(validation.get('outcome', 'not run')).replace('_', ' ')}"
+    accuracy = validation.get("accuracy")
+    if accuracy is not None:
+        yield f"- accuracy {accuracy:.4g} (reference {validation.get('reference_accuracy', float('nan')):.4g})"
+    yield ""
+    rows = [
+        (
+            one["place"],
+            f"`{one['output']}`",
+            one["metric"],
+            _number(one["value"]),
+            _bound(one),
+            one["outcome"],
+        )
+        for one in validation.get("verdicts", ())
+    ]
+    if rows:
+        yield from _table(("on", "output", "metric", "value", "must be", "outcome"), rows)
+
+
+def _bound(verdict: Mapping[str, Any]) -> str:
+    parts = [f">= {verdict['min']:g}"] if verdict.get("min") is not None else []
+    parts += [f"<= {verdict['max']:g}"] if verdict.get("max") is not None else []
+    return " and ".join(parts)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
+
+
+def _table(header: tuple[str, ...], rows: Any) -> Iterator[str]:
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + " --- |" * len(header)
+    for row in rows:
+        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
+    yield ""

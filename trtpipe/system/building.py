@@ -1,0 +1,322 @@
+"""`plan` and `build`: facts, plan, decisions, then the scheduler; cells are delivered as they complete.
+
+A build with nothing to do stops after the decisions: it has read the specs, the state and a stat for each file.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from trtpipe.deciding import Memory, Outputs, Rebuilder, decide_all
+from trtpipe.digests import Digest
+from trtpipe.errors import Interrupted, PlanError, SpecError, TrtpipeError
+from trtpipe.executors.local import LocalExecutor
+from trtpipe.lockfile import update_lock
+from trtpipe.plan.decisions import Decision, Restore, UpToDate
+from trtpipe.plan.fingerprint import Record
+from trtpipe.plan.graph import Action, Cell, Plan, action_of, plan_of
+from trtpipe.plan.ports import Observer
+from trtpipe.planning import PipelineFacts, steps_of
+from trtpipe.scheduler import Done, Failed, Result, Scheduler
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.system.delivering import Delivery, content_of
+from trtpipe.system.facts import FactFinder
+from trtpipe.system.performing import Performer
+from trtpipe.system.targets import TargetResolver
+from trtpipe.system.workspace import Workspace, cell_names
+
+
+@dataclass(slots=True)
+class Planned:
+    """A plan with its decisions, before anything runs."""
+
+    workspace: Workspace
+    plan: Plan
+    decisions: dict[str, Decision]
+    rebuilder: Rebuilder
+    specs: Mapping[str, PipelineSpec]
+    facts: Mapping[str, PipelineFacts]
+    targets: TargetResolver
+    contents: Mapping[str, str]
+    """Cell → what identifies the files to deliver; only for cells whose steps are all up to date."""
+
+    @property
+    def undelivered(self) -> list[Cell]:
+        """Cells whose files are not all in place."""
+        state = self.workspace.state
+        return [
+            cell
+            for cell in self.plan.cells
+            if cell.name not in self.contents or not state.delivered(cell.name, self.contents[cell.name])
+        ]
+
+    def actions(self) -> dict[str, Action]:
+        """The action of every step whose inputs are known."""
+        outputs = _known_outputs(self.decisions)
+        return {
+            address: action_of(step, outputs)
+            for address, step in self.plan.steps.items()
+            if all(up in outputs for up in step.upstream())
+        }
+
+    def last_record(self, address: str) -> Record | None:
+        """The fingerprint record of a step's last success here."""
+        return self.rebuilder.memory.last_record(address)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a build came to."""
+
+    results: Mapping[str, Result] = field(default_factory=dict)
+    built: list[str] = field(default_factory=list)
+    """Cells whose engine was built now."""
+    restored: list[str] = field(default_factory=list)
+    """Cells whose files came from the store."""
+    fresh: list[str] = field(default_factory=list)
+    failures: list[tuple[str, TrtpipeError]] = field(default_factory=list)
+    """Step address or cell → why."""
+    blocked: list[str] = field(default_factory=list)
+    lock_changed: bool = False
+
+
+def make_plan(workspace: Workspace, *, force: bool = False) -> Planned:
+    """Facts, steps and decisions. Raises SpecError with every problem of every pipeline."""
+    targets = TargetResolver()
+    finder = FactFinder(workspace.state, targets)
+    facts = {one.spec.pipeline: finder.facts_of(one) for one in workspace.pipelines}
+    if finder.problems:
+        raise SpecError(finder.problems)
+    specs = {one.spec.pipeline: one.spec for one in workspace.pipelines}
+    found = {name: known for name, known in facts.items() if known is not None}
+    plan = _selected(workspace, specs, found)
+    memory = _memory(workspace)
+    rebuilder = Rebuilder(memory, forced=frozenset(plan.steps) if force else ())
+    decisions, contents = _decide(workspace, plan, specs, rebuilder)
+    return Planned(workspace, plan, decisions, rebuilder, specs, found, targets, contents)
+
+
+def _selected(
+    workspace: Workspace, specs: Mapping[str, PipelineSpec], facts: Mapping[str, PipelineFacts]
+) -> Plan:
+    steps, cells = {}, []
+    for name, spec in specs.items():
+        made, declared = steps_of(spec, facts[name])
+        wanted = [cell for cell in declared if workspace.wants(cell.name)]
+        needed = {address for cell in wanted for address in cell.steps.values()}
+        steps.update({address: step for address, step in made.items() if address in needed})
+        cells += wanted
+    if not cells:
+        raise PlanError("no cell is left to build")
+    return plan_of(steps, tuple(cells))
+
+
+def _memory(workspace: Workspace) -> Memory:
+    state, store = workspace.state, workspace.store
+
+    def outputs_of(address: str, key: str) -> Outputs | None:
+        known = state.last_outputs(address, key)
+        if known is not None:
+            return known
+        trace = store.trace(key)
+        return trace.outputs if trace is not None else None
+
+    def last_record(address: str) -> Record | None:
+        key = state.last_key(address)
+        trace = store.trace(key) if key else None
+        return trace.fingerprint if trace else None
+
+    return Memory(outputs_of, last_record, store.has)
+
+
+def _decide(
+    workspace: Workspace, plan: Plan, specs: Mapping[str, PipelineSpec], rebuilder: Rebuilder
+) -> tuple[dict[str, Decision], dict[str, str]]:
+    """Decisions, and the content of every cell that is up to date.
+
+    A cell that must be delivered again needs the traces and artifacts of all its steps; where the store has lost
+    one, that step runs again.
+    """
+    while True:
+        decisions = decide_all(plan, rebuilder)
+        contents = {
+            cell.name: content_of(cell, specs[cell.pipeline], _keys(cell, decisions))
+            for cell in plan.cells
+            if all(isinstance(decisions[address], UpToDate) for address in cell.steps.values())
+        }
+        lost = set()
+        for cell in plan.cells:
+            if cell.name in contents and not workspace.state.delivered(cell.name, contents[cell.name]):
+                lost |= set(_lost_steps(workspace, cell, decisions))
+        if not lost - rebuilder.wanted_again:
+            break
+        rebuilder.wanted_again |= lost
+    _mark_restores(workspace, plan, decisions, contents)
+    return decisions, contents
+
+
+def _keys(cell: Cell, decisions: Mapping[str, Decision]) -> dict[str, str]:
+    found = {stage: decisions[address] for stage, address in cell.steps.items()}
+    return {stage: one.key for stage, one in found.items() if isinstance(one, UpToDate)}
+
+
+def _lost_steps(workspace: Workspace, cell: Cell, decisions: Mapping[str, Decision]) -> Iterator[str]:
+    for address in cell.steps.values():
+        decision = decisions[address]
+        assert isinstance(decision, UpToDate)
+        whole = all(map(workspace.store.has, decision.outputs.values()))
+        if not whole or workspace.store.trace(decision.key) is None:
+            yield address
+
+
+def _mark_restores(
+    workspace: Workspace, plan: Plan, decisions: dict[str, Decision], contents: Mapping[str, str]
+) -> None:
+    for cell in plan.cells:
+        content = contents.get(cell.name)
+        if content is None or workspace.state.delivered(cell.name, content):
+            continue
+        address = cell.steps["build_engine"]
+        decision = decisions[address]
+        if isinstance(decision, UpToDate):
+            decisions[address] = Restore(decision.key, decision.outputs, (f"{cell.directory}/",))
+
+
+def _known_outputs(decisions: Mapping[str, Decision]) -> dict[str, Mapping[str, Digest]]:
+    return {
+        address: decision.outputs
+        for address, decision in decisions.items()
+        if isinstance(decision, (UpToDate, Restore))
+    }
+
+
+def nothing_to_do(planned: Planned) -> bool:
+    """Whether every step is up to date, every cell is delivered and the lockfile says so."""
+    if any(not isinstance(decision, UpToDate) for decision in planned.decisions.values()):
+        return False
+    return not planned.undelivered
+
+
+def refresh_lock(planned: Planned, delivered: Collection[str]) -> bool:
+    """Bring the lockfile up to date with the cells that are delivered; whether it changed."""
+    workspace = planned.workspace
+    entries = {name: workspace.state.lock_entry(name) for name in delivered}
+    known = frozenset(cell_names(workspace))
+    return update_lock(workspace.lockfile, entries, known=known, scope=frozenset(planned.specs))
+
+
+def run_build(
+    planned: Planned, observer: Observer, *, jobs: int, keep_going: bool = False, offline: bool = False
+) -> Outcome:
+    """Run what must run and deliver every cell that completes. Raises Interrupted after Ctrl-C."""
+    workspace = planned.workspace
+    outcome = Outcome()
+    performer = Performer(workspace.store, observer, workspace.state.digest, offline)
+    executor = LocalExecutor(
+        workspace.store, performer, jobs=jobs, observer=observer, forced=planned.rebuilder.forced
+    )
+    delivery = Delivery(planned.workspace, planned.specs, observer, planned.targets)
+    pending = {cell.name: cell for cell in planned.plan.cells}
+
+    def on_done(address: str) -> None:
+        result = scheduler.results[address]
+        assert isinstance(result, Done)
+        workspace.state.remember_step(address, result.key, result.outputs)
+        ready = [
+            cell
+            for cell in pending.values()
+            if address in cell.steps.values()
+            and all(isinstance(scheduler.results.get(step), Done) for step in cell.steps.values())
+        ]
+        for cell in ready:
+            del pending[cell.name]
+            _deliver(delivery, cell, scheduler.results, outcome)
+
+    with _counting_interrupts() as presses:
+        scheduler = Scheduler(
+            planned.plan,
+            planned.rebuilder,
+            executor,
+            observer,
+            keep_going=keep_going,
+            on_done=on_done,
+            interrupted=presses,
+        )
+        try:
+            outcome.results = scheduler.run()
+        except Interrupted:
+            _finish(planned, outcome)
+            raise
+        finally:
+            executor.close()
+    outcome.failures[:0] = [
+        (address, result.error) for address, result in outcome.results.items() if isinstance(result, Failed)
+    ]
+    failed = {name for name, _ in outcome.failures}
+    outcome.blocked = [name for name in pending if name not in failed]
+    _finish(planned, outcome)
+    return outcome
+
+
+def _deliver(delivery: Delivery, cell: Cell, results: Mapping[str, Result], outcome: Outcome) -> None:
+    done: dict[str, Done] = {}
+    for stage, address in cell.steps.items():
+        result = results[address]
+        assert isinstance(result, Done)
+        done[stage] = result
+    ran = done["build_engine"].trace is not None
+    try:
+        changed = delivery.deliver(cell, {stage: result.key for stage, result in done.items()})
+    except TrtpipeError as error:
+        outcome.failures.append((cell.name, error))
+        return
+    (outcome.built if ran else outcome.restored if changed else outcome.fresh).append(cell.name)
+
+
+def _finish(planned: Planned, outcome: Outcome) -> None:
+    delivered = [*outcome.built, *outcome.restored, *outcome.fresh]
+    outcome.lock_changed = refresh_lock(planned, delivered)
+    planned.workspace.state.save()
+
+
+@contextmanager
+def _counting_interrupts() -> Iterator[Callable[[], int]]:
+    """Count Ctrl-C instead of raising KeyboardInterrupt somewhere; SIGTERM counts as two."""
+    count = 0
+
+    def press(number: int, _: Any) -> None:
+        nonlocal count
+        count += 1 if number == signal.SIGINT else 2
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: count
+        return
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    before = {kind: signal.signal(kind, press) for kind in kinds}
+    try:
+        yield lambda: count
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def default_jobs() -> int:
+    """As many as this process may use cores."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+def runs(planned: Planned) -> list[str]:
+    """The addresses of the steps that must run, or may have to."""
+    return [
+        address
+        for address, decision in planned.decisions.items()
+        if not isinstance(decision, (UpToDate, Restore))
+    ]
