@@ -4,282 +4,13 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from conftest import KNOWN, Workspace
+from spec_corpus import HEAD, REFUSED, TARGETS
+from spec_workspace import KNOWN, Workspace
 
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loading.project import find_project
 from trtpipe.loading.refusals import MAX_PROBLEMS
 from trtpipe.loading.specs import load_all, load_dataset
-
-HEAD = "schema: 1\npipeline: net\nmodel: {source: models/net.onnx}\n"
-TARGETS = "targets: {ada: {gpu: sm89}}\n"
-KEYS = "schema, pipeline, model, transform, variants, profiles, targets, toolchains, builder, plugins, validate"
-
-# Each case: the lines after a right beginning, and the whole error; `@` is the file and the line of the first.
-REFUSED = {
-    "unknown key": (
-        "variant: {}\n",
-        f"""\
-        @:5:1: unknown key 'variant'
-            variant: {{}}
-            ^
-          did you mean 'variants'? valid keys: {KEYS}
-        """,
-    ),
-    "unknown nested key": (
-        "builder:\n  optimisation_level: 3\n",
-        """\
-        @:6:3: unknown key 'optimisation_level'
-              optimisation_level: 3
-              ^
-          did you mean 'optimization_level'? valid keys: optimization_level, workspace, tactic_shared_memory, tf32, profiling_verbosity, weight_streaming, sparse_weights, max_aux_streams, avg_timing_iterations, time_limit, memory_limit
-        """,
-    ),
-    "missing nested key": (
-        "toolchains:\n  rtx: {version: '1.7.*'}\n",
-        """\
-        @:6:3: missing key 'flavour' in 'toolchains.rtx'
-              rtx: {version: '1.7.*'}
-              ^
-          for example flavour: tensorrt_rtx
-        """,
-    ),
-    "unknown precision": (
-        "variants: {a: {precision: fp61}}\n",
-        """\
-        @:5:27: unknown precision 'fp61'
-            variants: {a: {precision: fp61}}
-                                      ^
-          did you mean 'fp16'? valid precisions: fp32, fp16, bf16
-        """,
-    ),
-    "unknown precision to keep": (
-        "variants: {a: {keep: {fp23: ['/head/*']}}}\n",
-        """\
-        @:5:23: unknown precision 'fp23'
-            variants: {a: {keep: {fp23: ['/head/*']}}}
-                                  ^
-          did you mean 'fp32'? valid precisions: fp32, fp16, bf16
-        """,
-    ),
-    "unknown literal": (
-        "validate: {thresholds: [{metric: cosin, min: 0.9}]}\n",
-        """\
-        @:5:34: unknown metric 'cosin'
-            validate: {thresholds: [{metric: cosin, min: 0.9}]}
-                                             ^
-          did you mean 'cosine'? valid values: max_abs, max_rel, mean_abs, rmse, cosine, psnr, snr, top1_agreement, top5_agreement, accuracy
-        """,
-    ),
-    "number where text is expected": (
-        "toolchains: {trt: {flavour: tensorrt, version: 10.12}}\n",
-        """\
-        @:5:48: 'version' must be text, not the number 10.12
-            toolchains: {trt: {flavour: tensorrt, version: 10.12}}
-                                                           ^
-          put it in quotes: '10.12'
-        """,
-    ),
-    "text where a number is expected": (
-        "builder: {optimization_level: '3'}\n",
-        """\
-        @:5:31: 'optimization_level' must be a whole number, not the text '3'
-            builder: {optimization_level: '3'}
-                                          ^
-          write it without quotes: 3
-        """,
-    ),
-    "fraction where a whole number is expected": (
-        "builder: {optimization_level: 3.5}\n",
-        """\
-        @:5:31: 'optimization_level' must be a whole number, not the number 3.5
-            builder: {optimization_level: 3.5}
-                                          ^
-          for example optimization_level: 3
-        """,
-    ),
-    "yes where true is expected": (
-        "builder: {tf32: yes}\n",
-        """\
-        @:5:17: 'tf32' must be true or false, not the text 'yes'
-            builder: {tf32: yes}
-                            ^
-          write true
-        """,
-    ),
-    "text where a list is expected": (
-        "transform: {outputs: logits}\n",
-        """\
-        @:5:22: 'outputs' must be a list, not the text 'logits'
-            transform: {outputs: logits}
-                                 ^
-          write it as a list: [logits]
-        """,
-    ),
-    "nothing where a mapping is expected": (
-        "builder:\n",
-        """\
-        @:5:1: 'builder' must be a mapping, not nothing
-            builder:
-            ^
-          for example builder: {workspace: 2GiB}
-        """,
-    ),
-    "number in a list of texts": (
-        "transform: {outputs: [a, 5]}\n",
-        """\
-        @:5:26: 'outputs[1]' must be text, not the number 5
-            transform: {outputs: [a, 5]}
-                                     ^
-          put it in quotes: '5'
-        """,
-    ),
-    "number out of its range": (
-        "builder: {optimization_level: 6}\n",
-        """\
-        @:5:31: 'optimization_level' must be at most 5, not 6
-            builder: {optimization_level: 6}
-                                          ^
-          for example optimization_level: 3
-        """,
-    ),
-    "number that must be positive": (
-        "builder: {time_limit: 0}\n",
-        """\
-        @:5:23: 'time_limit' must be more than 0, not 0
-            builder: {time_limit: 0}
-                                  ^
-          for example time_limit: 600
-        """,
-    ),
-    "text that is no number": (
-        "variants: {a: {min_low_precision: nan}}\n",
-        """\
-        @:5:35: 'min_low_precision' must be a number, not the text 'nan'
-            variants: {a: {min_low_precision: nan}}
-                                              ^
-          for example min_low_precision: 0.1
-        """,
-    ),
-    "shape": (
-        "profiles: [{x: {min: 1x3xH, opt: 1x3x8, max: 1x3x8}}]\n",
-        """\
-        @:5:22: not a shape: '1x3xH'
-            profiles: [{x: {min: 1x3xH, opt: 1x3x8, max: 1x3x8}}]
-                                 ^
-          write it as 1x3x224x224 or [1, 3, 224, 224]
-        """,
-    ),
-    "one shape for all three, said once": (
-        "profiles: [{x: 1x3xH}]\n",
-        """\
-        @:5:16: not a shape: '1x3xH'
-            profiles: [{x: 1x3xH}]
-                           ^
-          write it as 1x3x224x224 or [1, 3, 224, 224]
-        """,
-    ),
-    "half a profile": (
-        "profiles:\n  - x: {min: 1x3, max: 4x3}\n",
-        """\
-        @:6:8: give min, opt and max, or one shape for all three
-              - x: {min: 1x3, max: 4x3}
-                   ^
-        """,
-    ),
-    "size": (
-        "builder: {workspace: 2 gigs}\n",
-        """\
-        @:5:22: not a size: '2 gigs'
-            builder: {workspace: 2 gigs}
-                                 ^
-          write it as 2GiB, 512MiB or a number of bytes
-        """,
-    ),
-    "name": (
-        "variants: {my variant: {}}\n",
-        """\
-        @:5:12: not a name: 'my variant'
-            variants: {my variant: {}}
-                       ^
-          use letters, digits, '.', '_' and '-', starting with a letter or digit
-        """,
-    ),
-    "no variants": (
-        "variants: {}\n",
-        """\
-        @:5:11: 'variants' is empty
-            variants: {}
-                      ^
-          for example variants: {fp32: {}, fp16: {precision: fp16}}
-        """,
-    ),
-    "version": (
-        "toolchains: {rtx: {flavour: tensorrt_rtx, version: latest}}\n",
-        """\
-        @:5:52: not a version: 'latest'
-            toolchains: {rtx: {flavour: tensorrt_rtx, version: latest}}
-                                                               ^
-          write all of it, such as '1.7.1.116', or a prefix such as '11.4.*'
-        """,
-    ),
-    "constant": (
-        "transform: {bind: {sr: fast}}\n",
-        """\
-        @:5:24: not a constant
-            transform: {bind: {sr: fast}}
-                                   ^
-          write a number, true or false, or a (nested) list of them, for example [1, 2]
-        """,
-    ),
-    "unknown reference": (
-        "validate: {reference: onnx}\n",
-        """\
-        @:5:23: unknown reference 'onnx'
-            validate: {reference: onnx}
-                                  ^
-          did you mean 'onnxruntime'? valid values: onnxruntime
-        """,
-    ),
-    "wrong golden reference": (
-        "validate: {reference: {gold: x.npz}}\n",
-        """\
-        @:5:12: missing key 'golden' in 'validate.reference'
-            validate: {reference: {gold: x.npz}}
-                       ^
-          for example golden: tests/outputs.npz
-        @:5:24: unknown key 'gold'
-            validate: {reference: {gold: x.npz}}
-                                   ^
-          did you mean 'golden'? valid keys: golden
-        """,
-    ),
-    "two sources of inputs": (
-        "validate:\n  data: set\n  random: {seed: 1}\n",
-        """\
-        @:5:1: give data or random, not both
-            validate:
-            ^
-        @:6:9: no data set 'set': there is no calibration/set.yaml
-              data: set
-                    ^
-          there are no data sets
-        """,
-    ),
-    "duplicate key beside another error": (
-        "builder: {tf32: 1}\nbuilder: {}\n",
-        """\
-        @:5:17: 'tf32' must be true or false, not the number 1
-            builder: {tf32: 1}
-                            ^
-          for example tf32: false
-        @:6:1: key 'builder' is given twice, first on line 5
-            builder: {}
-            ^
-          keep one of them
-        """,
-    ),
-}
 
 
 @pytest.mark.parametrize(("lines", "said"), REFUSED.values(), ids=REFUSED)
@@ -308,7 +39,7 @@ def test_another_schema_version_is_named(workspace: Workspace) -> None:
     said = workspace.errors((HEAD + TARGETS).replace("schema: 1", "schema: 2"))
 
     assert said == (
-        "pipelines/net.yaml:1:9: schema must be 1, not the number 2\n    schema: 2\n            ^\n  write schema: 1\n"
+        "pipelines/net.yaml:1:9: schema must be 1\n    schema: 2\n            ^\n  write schema: 1\n"
     )
 
 
@@ -548,7 +279,8 @@ def test_only_the_model_and_one_target_are_needed(workspace: Workspace) -> None:
 def test_a_data_set_is_read_with_its_files(workspace: Workspace) -> None:
     workspace.write("data/images.npy", "")
     path = workspace.write(
-        "calibration/digits.yaml", "schema: 1\nnpy: {images: data/images.npy}\ninputs: {x: {mean: 0.5, std: [1, 2]}}\n"
+        "calibration/digits.yaml",
+        "schema: 1\nnpy: {images: data/images.npy}\ninputs: {x: {mean: 0.5, std: [1, 2]}}\n",
     )
 
     loaded = load_dataset(path, find_project(path))
@@ -563,7 +295,8 @@ def test_a_data_set_is_read_with_its_files(workspace: Workspace) -> None:
 
 def test_a_wrong_data_set_is_told_everything(workspace: Workspace) -> None:
     path = workspace.write(
-        "calibration/digits.yaml", "schema: 1\nnpz: data/digits.npz\nrandom: {shapes: {x: [1, 3.5]}}\nbatch: 0\n"
+        "calibration/digits.yaml",
+        "schema: 1\nnpz: data/digits.npz\nrandom: {shapes: {x: [1, 3.5]}}\nbatch: 0\n",
     )
 
     with pytest.raises(SpecError) as caught:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Workspace
+from spec_workspace import Workspace
 
 from trtpipe.errors import SpecError
 from trtpipe.loading.project import find_project
@@ -31,7 +31,9 @@ def test_an_absolute_path_inside_the_project_is_taken(workspace: Workspace) -> N
 def test_what_lies_outside_is_refused(workspace: Workspace, text: str) -> None:
     said = refusal(workspace, text)
 
-    assert said.startswith(f"{text!r} lies outside the project\n  copy it into the project, or allow its directory")
+    assert said.startswith(
+        f"{text!r} lies outside the project\n  copy it into the project, or allow its directory"
+    )
     assert "in trtpipe.yaml: reach: [" in said
 
 
@@ -78,7 +80,9 @@ def test_a_missing_directory_is_told_with_its_neighbours(workspace: Workspace) -
 
 
 def test_a_directory_is_no_model(workspace: Workspace) -> None:
-    assert refusal(workspace, "models") == "'models' is a directory\n  'models' holds: net.onnx, net_head.onnx\n"
+    assert (
+        refusal(workspace, "models") == "'models' is a directory\n  'models' holds: net.onnx, net_head.onnx\n"
+    )
 
 
 @pytest.mark.parametrize("scheme", ["https", "http", "s3", "gs", "hf"])
@@ -145,11 +149,15 @@ def test_a_module_holds_no_files(workspace: Workspace, package: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["pkg://model_zoo", "pkg://model_zoo/", "pkg:///x", "pkg://a.b/x", "pkg://../x"])
+@pytest.mark.parametrize(
+    "text", ["pkg://model_zoo", "pkg://model_zoo/", "pkg:///x", "pkg://a.b/x", "pkg://../x"]
+)
 def test_a_package_source_names_a_top_level_package_and_a_file(
     workspace: Workspace, package: Path, text: str
 ) -> None:
-    assert refusal(workspace, text).startswith(f"not a file in a package: {text!r}\n  write pkg://PACKAGE/PATH")
+    assert refusal(workspace, text).startswith(
+        f"not a file in a package: {text!r}\n  write pkg://PACKAGE/PATH"
+    )
 
 
 def test_a_problem_carries_its_path_in_the_spec(workspace: Workspace) -> None:

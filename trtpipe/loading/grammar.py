@@ -197,5 +197,7 @@ def nearest(name: Any, valid: Iterable[str]) -> str | None:
         return None
     by_lower = {one.lower(): one for one in valid}
     wanted = name[:100].lower()
-    near = get_close_matches(wanted, by_lower, n=1) or [one for one in by_lower if wanted and one.startswith(wanted)]
+    near = get_close_matches(wanted, by_lower, n=1) or [
+        one for one in by_lower if wanted and one.startswith(wanted)
+    ]
     return by_lower[near[0]] if near else None

@@ -166,8 +166,6 @@ def _unknown_key(refusal: _Refusal) -> Problem:
 
 
 def _unknown_literal(refusal: _Refusal) -> Problem:
-    if refusal.path == ("schema",):
-        return refusal.problem(f"schema must be 1, not {kind_of(refusal.value)}", "write schema: 1")
     annotation = annotation_at(refusal.model, refusal.path)
     valid = [str(value) for value in literals_of(annotation)]
     remedy = choose_from(refusal.value, valid, "values")

@@ -25,6 +25,12 @@ from trtpipe.spec.pipeline import PipelineSpec, ProjectSpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _OPTIONAL_IN_PIPELINES = "targets"
+_CONSTANT = {
+    "title": "Constant",
+    "description": "A number, a boolean or a (nested) list of them.",
+    "type": ["number", "boolean", "array"],
+    "items": {"$ref": "#/$defs/Constant"},
+}
 
 
 def pipeline_schema(known: KnownNames) -> dict[str, Any]:
@@ -37,6 +43,8 @@ def pipeline_schema(known: KnownNames) -> dict[str, Any]:
     for name, target in patterns.items():
         patterns[name] = {"anyOf": [target, shared]}
     models = schema["$defs"]
+    models["Constant"] = _CONSTANT
+    models["TransformSpec"]["properties"]["bind"]["additionalProperties"] = {"$ref": "#/$defs/Constant"}
     models["ModelSpec"]["properties"]["parser"]["enum"] = list(known.parsers)
     variant = models["VariantSpec"]["properties"]
     variant["precision"]["enum"] = list(known.precisions)

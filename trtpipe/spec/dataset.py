@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from trtpipe.spec.fields import Number, OneOrMany, SpecModel, StaticShape
+from trtpipe.spec.fields import Number, OneOrMany, SchemaVersion, SpecModel, StaticShape
 
 Floats = Annotated[tuple[Number, ...], OneOrMany]
 
@@ -48,7 +48,7 @@ class DatasetSpec(SpecModel):
         json_schema_extra={"oneOf": [{"required": ["npz"]}, {"required": ["npy"]}, {"required": ["random"]}]}
     )
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: SchemaVersion = Field(alias="schema")
     """The version of the spec language."""
     npz: str | None = None
     """An .npz file; its arrays' first axis counts samples."""

@@ -6,7 +6,7 @@ Knows how a value is written and what it means; knows nothing of YAML marks or f
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -70,6 +70,16 @@ _SIZE_SCHEMA = {
     ],
     "examples": ["2GiB"],
 }
+
+
+def _schema_version(value: Any) -> Any:
+    if type(value) is not int or value != 1:
+        raise ValueError("schema must be 1; write schema: 1")
+    return value
+
+
+SchemaVersion = Annotated[Literal[1], BeforeValidator(_schema_version)]
+"""The version of the spec language; `true` and `1.0` are not 1 here."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 """A finite number; whole numbers are fine."""

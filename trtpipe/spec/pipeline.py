@@ -13,6 +13,7 @@ from trtpipe.spec.fields import (
     Number,
     OneOrMany,
     OneShapeOr,
+    SchemaVersion,
     Size,
     SpecModel,
     StaticShape,
@@ -49,13 +50,8 @@ def _constant(value: Any) -> Any:
     return value
 
 
-Bound = Annotated[
-    Any,
-    BeforeValidator(_constant),
-    WithJsonSchema(
-        {"type": ["number", "boolean", "array"], "items": {"type": ["number", "boolean", "array"]}}
-    ),
-]
+Bound = Annotated[Any, BeforeValidator(_constant), WithJsonSchema({"type": ["number", "boolean", "array"]})]
+"""The value of a graph input that becomes a constant."""
 
 
 class TransformSpec(SpecModel):
@@ -281,7 +277,7 @@ class ValidateSpec(SpecModel):
 class PipelineSpec(SpecModel):
     """One pipeline file."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: SchemaVersion = Field(alias="schema")
     """The version of the spec language."""
     pipeline: Name
     """The pipeline's name, the first part of its cells' names."""
@@ -315,7 +311,7 @@ class StoreSpec(SpecModel):
 class ProjectSpec(SpecModel):
     """`trtpipe.yaml`: defaults that a project's pipelines share."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: SchemaVersion = Field(alias="schema")
     """The version of the spec language."""
     targets: dict[Name, TargetSpec] = Field(default_factory=dict)
     """For pipelines that name a target without describing it (`targets: {ada: }`)."""
