@@ -1,8 +1,9 @@
 """What each TensorRT can build for which GPU, as pure rules: capabilities by version, and where an engine can run.
 
 Sources: the ComputeCapability enum of each TensorRT-RTX binding (1.4 to 1.7) and builds for every member of it; for the
-flavour tensorrt NVIDIA's support matrices and release notes (10.0 to 11.4: Volta ended with 10.5, Blackwell came with
-10.8, GB300 and DGX Spark in 10.13/10.14, Jetson is not in 11). A version newer than these is given the newest's rules.
+flavour tensorrt NVIDIA's support matrices and release notes (10.0 to 11.4: Blackwell came with 10.8, GB300 and DGX
+Spark with 10.13, Jetson is not in 11). A version newer than these is given the newest's rules. What depends on types is
+in `types_by_gpu` and offered here too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,20 @@ from typing import Literal
 from trtpipe.errors import Problem
 from trtpipe.targets.compute_capability import AMPERE, ComputeCapability
 from trtpipe.targets.toolchain import FLAVOURS, TITLES, Flavour, parse_version
+from trtpipe.targets.types_by_gpu import TypedNode, gemm_refusals, missing_types, supports_type
+
+__all__ = [
+    "TypedNode",
+    "buildable",
+    "buildable_here",
+    "capabilities_of",
+    "gemm_refusals",
+    "missing_types",
+    "nearest_alternatives",
+    "needs_own_gpu",
+    "runnable_here",
+    "supports_type",
+]
 
 Span = tuple[int, int, tuple[int, ...], tuple[int, ...] | None]
 """Capability (two numbers), the first version that knows it, the first that no longer does."""
@@ -27,7 +42,6 @@ _SPANS: dict[Flavour, tuple[Span, ...]] = {
         (12, 1, (1, 5), None),
     ),
     "tensorrt": (
-        (7, 0, (10, 0), (10, 5)),
         (7, 5, (10, 0), None),
         (8, 0, (10, 0), None),
         (8, 6, (10, 0), None),

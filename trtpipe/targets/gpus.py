@@ -49,7 +49,7 @@ def resolve_gpu(text: str) -> ComputeCapability | Problem:
 
 def gpu_names() -> tuple[str, ...]:
     """Every supported GPU's name as the driver reports it, oldest generation first."""
-    return tuple(name for name, _ in _supported())
+    return tuple(name for name, capability in _supported() if capability >= _OLDEST)
 
 
 def gpus_with(capability: ComputeCapability) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ def _known(text: str, capability: ComputeCapability) -> ComputeCapability | Prob
     if capability == ComputeCapability(10, 1):
         return Problem("sm101 is what CUDA 12 called Thor", "write sm110, its number since CUDA 13")
     if capability < _OLDEST:
-        return _too_old(f"compute capability {capability}", capability)
+        return _too_old(text, capability)
     if capability not in known_capabilities():
         known = ", ".join(one.sm for one in known_capabilities() if one >= _OLDEST)
         return Problem(f"no GPU has the compute capability {text!r}", f"known: {known}")
@@ -74,21 +74,22 @@ def _by_name(name: str) -> ComputeCapability | Problem:
         capabilities = {capability for _, capability in found}
         if len(capabilities) == 1:
             capability = capabilities.pop()
-            return capability if capability >= _OLDEST else _too_old(found[0][0], capability)
+            return capability if capability >= _OLDEST else _too_old(name, capability)
         if found:
             return _ambiguous(name, found)
     return _unknown(name)
 
 
-def _too_old(what: str, capability: ComputeCapability) -> Problem:
-    fact = f"{what} is {capability.architecture or 'too old'} ({capability.sm}), older than Turing: not supported"
+def _too_old(name: str, capability: ComputeCapability) -> Problem:
+    fact = f"{name!r} is {capability.architecture or 'too old'} ({capability.sm}), older than Turing"
     return Problem(
-        fact, "TensorRT 10 and later and TensorRT for RTX need sm75 (GeForce GTX 16, RTX 20) or newer"
+        fact, "TensorRT no longer builds for it: sm75 (GeForce GTX 16 and RTX 20) or newer is needed"
     )
 
 
 def _ambiguous(name: str, found: Found) -> Problem:
-    choices = ", ".join(f"{one!r} ({capability.sm})" for one, capability in found)
+    shortest = {capability: one for one, capability in sorted(found, key=lambda pair: -len(pair[0]))}
+    choices = ", ".join(f"{shortest[capability]!r} ({capability.sm})" for capability in sorted(shortest))
     return Problem(
         f"{name!r} is the name of several GPUs", f"write one of: {choices}; or its compute capability"
     )
@@ -97,7 +98,7 @@ def _ambiguous(name: str, found: Found) -> Problem:
 def _unknown(name: str) -> Problem:
     from difflib import get_close_matches  # only a mistake needs it
 
-    forms = {_driver_form(known): known for known, _ in _supported()}
+    forms = {_driver_form(known): known for known in gpu_names()}
     near = [forms[form] for form in get_close_matches(_driver_form(name), list(forms), n=3, cutoff=0.6)]
     advice = "write a GPU's name as its driver reports it, or its compute capability, such as sm89"
     return Problem(

@@ -1,15 +1,15 @@
 """Which numeric types and float32 operators a GPU's TensorRT refuses, as pure rules over names. Knows no ONNX file.
 
-Types have ONNX's names in lower case (`float16`, `bfloat16`, `float8e4m3fn`, `int4`, `float4e2m1`; `float8e8m0` are the
-scales of mxfp8). Measured with builds on TensorRT-RTX 1.4 to 1.7 for every capability it has: a type that the hardware
-lacks fails the whole build, and Turing has no float32 kernels for matrix products and 3-D convolutions. For the flavour
-tensorrt from NVIDIA's support matrix.
+Types are called by the words of specs (`bf16`, `fp8`, `int4`, `fp4`, `mxfp8`) or by ONNX's names (`bfloat16`,
+`float8_e4m3fn`, `float4_e2m1fn`, `float8_e8m0fnu`: the scales of mxfp8). Measured with builds on TensorRT-RTX 1.7 for
+every capability it has: a type that the hardware lacks fails the whole build, and Turing has no float32 kernels for
+matrix products and 3-D convolutions. For the flavour tensorrt from NVIDIA's support matrix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from trtpipe.errors import Problem
 from trtpipe.targets.compute_capability import ADA, AMPERE, TURING, ComputeCapability
@@ -20,42 +20,49 @@ _BLACKWELL = ComputeCapability(12, 0)
 
 _FIRST: dict[Flavour, dict[str, ComputeCapability]] = {
     "tensorrt_rtx": {
-        "bfloat16": AMPERE,
+        "bf16": AMPERE,
         "int4": AMPERE,
-        "float8e4m3fn": ADA,
-        "float8e8m0": ADA,
-        "float4e2m1": _BLACKWELL,
+        "fp8": ADA,
+        "mxfp8": ADA,
+        "fp4": _BLACKWELL,
     },
     "tensorrt": {
-        "bfloat16": AMPERE,
+        "bf16": AMPERE,
         "int4": AMPERE,
-        "float8e4m3fn": ADA,
-        "float8e8m0": _DATACENTRE_BLACKWELL,
-        "float4e2m1": _DATACENTRE_BLACKWELL,
+        "fp8": ADA,
+        "mxfp8": _DATACENTRE_BLACKWELL,
+        "fp4": _DATACENTRE_BLACKWELL,
     },
 }
 """The first capability with each type; what is not listed works everywhere."""
 
-_PRODUCTS = frozenset(
-    (
-        "MatMul",
-        "Gemm",
-        "Einsum",
-        "LSTM",
-        "GRU",
-        "RNN",
-        "Attention",
-        "MultiHeadAttention",
-        "GroupQueryAttention",
-    )
-)
+_WORDS = {
+    "bfloat16": "bf16",
+    "float8_e4m3fn": "fp8",
+    "float8_e8m0fnu": "mxfp8",
+    "float4_e2m1fn": "fp4",
+    "nvfp4": "fp4",
+    "float": "float32",
+    "fp32": "float32",
+}
+"""ONNX's and others' names of types → the words used here."""
+
+_INSTEAD = {
+    "bf16": ("fp16",),
+    "int4": ("int8", "fp16"),
+    "fp8": ("int8", "fp16"),
+    "mxfp8": ("fp8", "int8", "fp16"),
+    "fp4": ("fp8", "int4", "int8", "fp16"),
+}
+"""What comes nearest to a type, best first; the last works on every GPU."""
+
+_PRODUCTS = frozenset({"MatMul", "Gemm", "Einsum", "LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention"})
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 _SHOWN = 5
 _IMAGE_RANK = 4
 
 
-@dataclass(frozen=True, slots=True)
-class TypedNode:
+class TypedNode(NamedTuple):
     """What a rule must know of a node: its name, operator, inputs' types and its first input's rank (None: unknown)."""
 
     name: str
@@ -64,46 +71,59 @@ class TypedNode:
     rank: int | None = None
 
 
-def type_refusals(
+def missing_types(
     flavour: Flavour, capabilities: Iterable[ComputeCapability], dtypes: Iterable[str]
 ) -> list[Problem]:
-    """A problem for each type in use that some capability lacks; one engine for several GPUs needs it on all."""
+    """A problem for each type in use that some capability lacks, with what all of them have instead.
+
+    One engine for several GPUs needs its types on every one of them: the weakest decides.
+    """
     wanted = sorted(set(capabilities))
     problems = []
-    for dtype in sorted(set(dtypes)):
-        first = _FIRST[flavour].get(dtype)
-        without = [one.sm for one in wanted if first is not None and one < first]
-        if first is not None and without:
+    for dtype in sorted({_WORDS.get(one, one) for one in dtypes}):
+        without = [one.sm for one in wanted if not supports_type(flavour, one, dtype)]
+        if without:
             fact = f"{TITLES[flavour]} has no {dtype} for {', '.join(without)}"
-            problems.append(Problem(fact, f"{dtype} needs {first.sm} or newer; float16 works on all"))
+            remedy = f"{dtype} needs {_FIRST[flavour][dtype].sm} or newer; use {_nearest(flavour, wanted[0], dtype)}"
+            problems.append(Problem(fact, remedy))
     return problems
 
 
 def supports_type(flavour: Flavour, capability: ComputeCapability, dtype: str) -> bool:
     """Whether engines for a capability may hold tensors of a type."""
-    return not type_refusals(flavour, (capability,), (dtype,))
+    first = _FIRST[flavour].get(_WORDS.get(dtype, dtype))
+    return first is None or capability >= first
+
+
+def _nearest(flavour: Flavour, weakest: ComputeCapability, dtype: str) -> str:
+    return " or ".join([one for one in _INSTEAD[dtype] if supports_type(flavour, weakest, one)][:2])
 
 
 def gemm_refusals(
-    flavour: Flavour, capabilities: Iterable[ComputeCapability], nodes: Iterable[TypedNode]
+    flavour: Flavour,
+    version: str,
+    capabilities: Iterable[ComputeCapability],
+    nodes: Iterable[TypedNode | tuple[str, str, tuple[str, ...]]],
 ) -> list[Problem]:
     """The float32 nodes that TensorRT-RTX cannot build for Turing, one problem a kind, naming them.
 
+    A node is its name, operator and inputs' types; with its first input's rank, 3-D convolutions are found too.
     Matrix products (MatMul, Gemm, an Einsum of two inputs, recurrent and attention operators) and convolutions over
     three spatial axes. Quantised ones are float32 too when what they dequantise to is.
     """
     if flavour != "tensorrt_rtx" or TURING not in set(capabilities):
         return []
     found: dict[str, list[TypedNode]] = {}
-    for node in nodes:
+    for one in nodes:
+        node = TypedNode(*one)
         kind = _refused_kind(node)
         if kind:
             found.setdefault(kind, []).append(node)
-    return [_turing_problem(kind, refused) for kind, refused in found.items()]
+    return [_turing_problem(version, kind, refused) for kind, refused in found.items()]
 
 
 def _refused_kind(node: TypedNode) -> str:
-    if not node.dtypes or node.dtypes[0] != "float32":
+    if not node.dtypes or _WORDS.get(node.dtypes[0], node.dtypes[0]) != "float32":
         return ""
     if node.op_type in _CONVOLUTIONS:
         return "3-D convolution" if node.rank is not None and node.rank > _IMAGE_RANK else ""
@@ -112,8 +132,8 @@ def _refused_kind(node: TypedNode) -> str:
     return "matrix product" if node.op_type in _PRODUCTS else ""
 
 
-def _turing_problem(kind: str, nodes: Sequence[TypedNode]) -> Problem:
+def _turing_problem(version: str, kind: str, nodes: Sequence[TypedNode]) -> Problem:
     shown = ", ".join(f"{node.name!r} ({node.op_type})" for node in nodes[:_SHOWN])
     more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
-    fact = f"TensorRT-RTX has no float32 {kind} for {TURING.sm} (Turing): {shown}{more}"
+    fact = f"TensorRT-RTX {version} has no float32 {kind} for {TURING.sm} (Turing): {shown}{more}"
     return Problem(fact, f"a variant with `precision: fp16` builds for {TURING.sm}; or leave {TURING.sm} out")
