@@ -1,0 +1,907 @@
+"""Builds one engine, parses one model or describes one TensorRT: `PYTHON -I -S -B worker.py request.json`.
+
+One file, standard library only, run by whatever interpreter has TensorRT. It is a process of its own because
+native code can crash, hang or swallow an interrupt, and because equal requests must give equal bytes: the build
+runs without address randomisation, on a fresh thread, below a fixed address, on a model of constant relative
+name. It knows nothing of specs, keys and stores. The working directory is a scratch folder; all paths are in it.
+
+Request (JSON, `schema: 1`; what is left out has the default shown)::
+
+    action              "build" | "parse" | "describe"
+    flavour             "tensorrt" | "tensorrt_rtx"
+    site                [directories put on sys.path]
+    model, engine       "model.onnx", "model.engine": plain file names
+    network_name        text; stored in the engine
+    compute_capabilities ["sm86", …]: tensorrt_rtx only, and needed there
+    profiles            [{INPUT: {"min": [..], "opt": [..], "max": [..], "values": {"min": [..], …}}}]
+    options             see DEFAULTS; workspace and tactic_shared_memory in bytes
+    plugins             [] library paths; tensorrt only
+    timing_cache        null or a path, read if there and written back; tensorrt only
+    time_limit          null or seconds; memory_limit: null or bytes of resident memory
+    parent              null or the process id without which the worker ends
+
+Events (one JSON object a line on the original stdout; `event` names the kind): start · phase (name, parent,
+steps, step, state) · log (severity, message) · memory (rss, peak) · network · engine · error (kind, message, remedy,
+details) · result, always last. Error kinds: parse, build, config, profile, cancelled, timeout, memory,
+environment, internal. It leaves ENGINE, network.json and layers.json. Exit code 0 says that result.ok is true.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+SCHEMA = 1
+MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
+STACK_BYTES = 256 * MIB  # Myelin recurses with the depth of the graph
+ADDR_NO_RANDOMIZE = 0x0040000
+PR_SET_PDEATHSIG = 1
+PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE_FIXED_NOREPLACE = 0, 0x02 | 0x20 | 0x4000 | 0x100000
+EVENT_SECONDS = 0.1  # at most ten phase events a second
+WATCH_SECONDS = 0.1
+DEFAULTS: dict[str, Any] = {
+    "optimization_level": 3,
+    "workspace": 4 * GIB,
+    "tactic_shared_memory": None,
+    "tf32": True,
+    "profiling_verbosity": "layer_names_only",
+    "weight_streaming": False,
+    "sparse_weights": False,
+    "max_aux_streams": None,
+    "avg_timing_iterations": None,
+    "hardware_compatibility": "none",
+    "version_compatible": False,
+}
+DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "FP8": "float8e4m3fn",
+    "FP4": "float4e2m1",
+}
+DTYPES |= {"E8M0": "float8e8m0"}  # all others are their names in lower case
+MEMORY_LINES = {
+    "Total Weights Memory": "weights_memory",
+    "Total Activation Memory": "activation_memory",
+    "Max Scratch Memory": "scratch_memory",
+}
+SHAPE_KEYS = ("min", "opt", "max")
+
+
+class Failure(Exception):
+    """What ends the work: an error event in the making."""
+
+    def __init__(self, kind: str, message: str, remedy: str = "", details: list[Any] | None = None) -> None:
+        super().__init__(message)
+        self.kind, self.message, self.remedy, self.details = kind, message, remedy, details or []
+
+
+class Stop:
+    """Why the build should stop, once it should: set by a signal or a limit, read by the progress monitor."""
+
+    reason = ""
+
+    def on_signal(self, *_: object) -> None:
+        self.reason = self.reason or "cancelled"
+
+    def check(self) -> None:
+        if self.reason == "timeout":
+            raise Failure("timeout", "the time limit was reached", "raise the time limit")
+        if self.reason:
+            raise Failure("cancelled", "cancelled")
+
+
+class Events:
+    """Writes events, whole lines only, whichever thread sends them."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+        self._last_phase = 0.0
+
+    def send(self, event: str, **fields: Any) -> None:
+        self._write(json.dumps({"event": event, **fields}).encode() + b"\n")
+
+    def phase(self, name: str, state: str, parent: str | None = None, steps: int = 0, step: int = 0) -> None:
+        """A phase of TensorRT's own; most are dropped. Formatted even then: what is allocated on the
+        building thread must not depend on the clock."""
+        fields = {"name": name, "parent": parent, "steps": steps, "step": step, "state": state}
+        line = json.dumps({"event": "phase", **fields}).encode() + b"\n"
+        now = time.monotonic()
+        if now - self._last_phase >= EVENT_SECONDS:
+            self._last_phase = now
+            self._write(line)
+
+    def begin(self, name: str) -> None:
+        """A phase of the worker's own: never dropped, so that a crash can be placed."""
+        self.send("phase", name=name, parent=None, steps=0, step=0, state="start")
+
+    def _write(self, line: bytes) -> None:
+        view = memoryview(line)
+        with self._lock:
+            try:
+                while view:
+                    view = view[os.write(self._fd, view) :]
+            except OSError:
+                os._exit(4)  # nobody listens any more
+
+
+# -- the process: addresses, parent, memory ---------------------------------------------------------------------
+
+
+def _libc() -> Any:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def randomisation_is_off() -> bool:
+    """Whether this process already runs at fixed addresses."""
+    return sys.platform.startswith("linux") and bool(_libc().personality(0xFFFFFFFF) & ADDR_NO_RANDOMIZE)
+
+
+def switch_randomisation_off() -> bool:
+    """Ask for fixed addresses from the next exec on; False where the system refuses (some containers do)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    current = _libc().personality(0xFFFFFFFF)
+    return current != -1 and _libc().personality(current | ADDR_NO_RANDOMIZE) != -1 and randomisation_is_off()
+
+
+def settle_addresses() -> bool:
+    """Run again at fixed addresses, once; whether this process has them. A second argument marks the second run."""
+    if randomisation_is_off():
+        return True
+    if len(sys.argv) == 2 and switch_randomisation_off():
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"])
+    return False
+
+
+def die_with_parent(parent: int | None) -> None:
+    """End when the process that started this one ends, also if it already has (Linux only)."""
+    if sys.platform.startswith("linux"):
+        _libc().prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if parent is not None and os.getppid() != parent:
+            os._exit(4)
+
+
+def reserve_addresses() -> None:
+    """Take every free address above a fixed one, so that the next mappings lie below it in a fixed order.
+
+    Names of generated symbols follow the order of pointers; what happened to be mapped before must not matter.
+    """
+    libc = _libc()
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    page = os.sysconf("SC_PAGE_SIZE")
+
+    def take(address: int | None, size: int) -> int:
+        flags = MAP_PRIVATE_ANONYMOUS_NORESERVE_FIXED_NOREPLACE
+        flags = flags if address else flags & ~0x100000
+        return int(libc.mmap(address, size, PROT_NONE, flags, -1, 0) or 0)
+
+    floor = (take(None, page) - 64 * GIB) // TIB * TIB
+    if floor < TIB:  # a small address space: nothing to gain
+        return
+    for low, high in _gaps(floor):
+        take(low, high - low)
+    for _ in range(4096):  # what is left are holes too small to have been seen
+        if take(None, page) < floor:
+            break
+
+
+def _gaps(floor: int) -> list[tuple[int, int]]:
+    """The free ranges between `floor` and the highest mapping below the main thread's stack."""
+    gaps, at = [], floor
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            low, high = (int(text, 16) for text in line.split(" ", 1)[0].split("-"))
+            if high <= floor:
+                continue
+            if "[stack]" in line:
+                break
+            if low > at:
+                gaps.append((at, low))
+            at = max(at, high)
+    return gaps
+
+
+def resident_bytes() -> int:
+    """Resident memory now; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def peak_bytes() -> int | None:
+    """Peak resident memory of this program (getrusage would count what was here before exec)."""
+    try:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return None
+
+
+# -- what TensorRT says -----------------------------------------------------------------------------------------
+
+_WRAPPED = re.compile(r"^(?:\w+::\w+: )?Error Code \d+: [^(]*\((.*)\)$", re.DOTALL)
+_SOURCE = re.compile(r" In \S+ at \S+:\d+$|^\[\S+::\w+::\d+\] ")
+_ASSERTION = re.compile(r"^Assertion failed: \(.*?\): ", re.DOTALL)
+_LAYER = re.compile(r"^Layer\((?P<type>[^)]*)\): (?P<name>.*?), Tactic: (?P<tactic>[^,]*), (?P<io>.*)$")
+
+
+def plain_message(message: str) -> str:
+    """TensorRT's sentence without its wrapping and without NVIDIA's source lines."""
+    wrapped = _WRAPPED.match(message.strip())
+    return _SOURCE.sub("", wrapped[1] if wrapped else message.strip()).strip()
+
+
+def is_noise(message: str) -> bool:
+    """The echo that every error has on a machine without a driver."""
+    return "cudaError 35" in message or "CUDA driver version is insufficient" in message
+
+
+def plain_reason(text: str, op: str) -> str:
+    """Why the parser refused a node, in words; some of its own are C++ conditions."""
+    if text.strip() == "false":
+        return f"TensorRT's parser has no importer for this use of {op}"
+    if text.startswith("creator &&"):
+        return f"TensorRT has neither an operator nor a plugin named {op}"
+    return plain_message(_ASSERTION.sub("", text))
+
+
+def fused_layers(text: str) -> list[dict[str, Any]]:
+    """The layers of the verbose message `Engine Layer Information`."""
+    layers = []
+    for line in text.splitlines():
+        found = _LAYER.match(line)
+        if found:
+            inputs, _, outputs = found["io"].partition(" -> ")
+            layers.append({"name": found["name"], "type": found["type"], "tactic": found["tactic"]})
+            layers[-1] |= {"inputs": inputs, "outputs": outputs}
+    return layers
+
+
+class Spoken:
+    """What the logger keeps: recent errors, memory sizes, the table of fused layers."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.memory: dict[str, int] = {}
+        self.layers = ""
+
+    def hear(self, severity: str, message: str) -> None:
+        if severity in ("ERROR", "INTERNAL_ERROR") and not is_noise(message):
+            self.errors.append(plain_message(message))
+        name, _, rest = message.partition(": ")
+        if name in MEMORY_LINES:
+            self.memory[MEMORY_LINES[name]] = int(rest.split()[0])
+
+    def take_errors(self) -> list[str]:
+        errors, self.errors = list(dict.fromkeys(self.errors)), []
+        return errors
+
+
+def new_logger(trt: Any, events: Events, spoken: Spoken) -> Any:
+    """The process's one logger (TensorRT sends the messages of a second one to the first)."""
+    verbose = trt.ILogger.VERBOSE
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def log(self, severity: Any, message: str) -> None:
+            if severity != verbose:
+                spoken.hear(severity.name, message)
+                events.send("log", severity=severity.name, message=message)
+            elif message.startswith("Engine Layer Information"):
+                spoken.layers = message
+
+    return Logger()
+
+
+def new_monitor(trt: Any, events: Events, stop: Stop) -> Any:
+    """Reports TensorRT's phases and stops the build; TensorRT swallows a KeyboardInterrupt."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+            self.phases = {**getattr(self, "phases", {}), name: (parent, steps)}
+            events.phase(name, "start", parent, steps)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            parent, steps = self.phases.get(name, (None, 0))
+            events.phase(name, "step", parent, steps, step)
+            return not stop.reason
+
+        def phase_finish(self, name: str) -> None:
+            parent, steps = self.phases.pop(name, (None, 0))
+            events.phase(name, "finish", parent, steps, steps)
+
+    return Monitor()
+
+
+def new_writer(trt: Any, fd: int) -> Any:
+    """A stream writer that remembers its failure, which TensorRT ignores."""
+
+    class Writer(trt.IStreamWriter):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IStreamWriter.__init__(self)
+            self.count = 0
+            self.error: OSError | None = None
+
+        def write(self, data: bytes) -> int:
+            view = memoryview(data)
+            try:
+                while view and self.error is None:
+                    written = os.write(fd, view)
+                    self.count += written
+                    view = view[written:]
+            except OSError as error:
+                self.error = error
+            return len(data) - len(view)
+
+    return Writer()
+
+
+# -- what differs between the flavours --------------------------------------------------------------------------
+
+
+class Rtx:
+    """`tensorrt_rtx` 1.4 to 1.7: engines for named compute capabilities, built without a GPU."""
+
+    module = "tensorrt_rtx"
+    lacks = ("hardware_compatibility", "version_compatible")  # even reading the former logs an internal error
+
+    def check(self, request: dict[str, Any]) -> list[str]:
+        problems = [f"TensorRT-RTX has no {key}" for key in ("plugins", "timing_cache") if request.get(key)]
+        if not request.get("compute_capabilities"):  # none set would mean an unchecked default of many
+            problems.append("TensorRT-RTX needs the compute capabilities named")
+        return problems
+
+    def capabilities(self, trt: Any) -> list[str]:
+        names = (name for name in vars(trt.ComputeCapability) if name.startswith("SM"))
+        return sorted((name.lower() for name in names), key=lambda name: int(name[2:]))
+
+    def configure(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+        known = self.capabilities(trt)
+        wanted = sorted({str(name).lower() for name in request["compute_capabilities"]})
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            names = ", ".join(f"'{name}'" for name in unknown)
+            raise Failure("config", f"unknown compute capability {names}", "choose from " + ", ".join(known))
+        wanted.sort(key=known.index)  # order does not change the bytes, duplicates do
+        config.num_compute_capabilities = len(wanted)
+        for index, name in enumerate(wanted):
+            if not config.set_compute_capability(getattr(trt.ComputeCapability, name.upper()), index):
+                raise Failure("config", f"TensorRT refused the compute capability '{name}'")
+
+    def tactic_shared_memory(self, asked: int | None) -> int | None:
+        return GIB if asked is None else asked  # the default on every machine, and stored in the engine
+
+    def load_plugins(self, trt: Any, logger: Any, paths: list[str]) -> None:
+        """RTX aborts the process when a node uses a plugin; `check` has refused them."""
+
+    def use_timing_cache(self, config: Any, path: str | None) -> None:
+        """A deprecated no-op in RTX."""
+
+    def save_timing_cache(self, config: Any, path: str | None) -> None:
+        """Nothing to save."""
+
+
+class Enterprise:
+    """`tensorrt` 10.x (strongly typed) and 11.x: engines for the GPU of this machine."""
+
+    module = "tensorrt"
+    lacks = ()
+
+    def check(self, request: dict[str, Any]) -> list[str]:
+        named = request.get("compute_capabilities")
+        return ["TensorRT builds for the GPU at hand: name no compute capabilities"] if named else []
+
+    def capabilities(self, trt: Any) -> list[str]:
+        return []
+
+    def configure(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+        options = request["options"]
+        level = enum_member(trt.HardwareCompatibilityLevel, options["hardware_compatibility"])
+        config.hardware_compatibility_level = level
+        if options["version_compatible"]:
+            config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+            config.plugins_to_serialize = list(request["plugins"])
+
+    def tactic_shared_memory(self, asked: int | None) -> int | None:
+        return asked  # the default is the GPU's own
+
+    def load_plugins(self, trt: Any, logger: Any, paths: list[str]) -> None:
+        if not paths:
+            return
+        trt.init_libnvinfer_plugins(logger, "")
+        registry = trt.get_plugin_registry()
+        for path in paths:
+            if registry.load_library(path) is None:
+                raise Failure("config", f"cannot load the plugin library '{path}'")
+
+    def use_timing_cache(self, config: Any, path: str | None) -> None:
+        if path:
+            data = read_bytes(path) if os.path.exists(path) else b""
+            config.set_timing_cache(config.create_timing_cache(data), False)
+
+    def save_timing_cache(self, config: Any, path: str | None) -> None:
+        timing_cache = config.get_timing_cache() if path else None
+        if path and timing_cache:
+            write_whole(path, bytes(timing_cache.serialize()))
+
+
+FLAVOURS: dict[str, type[Rtx] | type[Enterprise]] = {"tensorrt_rtx": Rtx, "tensorrt": Enterprise}
+
+
+def enum_member(enum: Any, name: str) -> Any:
+    """A member by its name in any case; their numbers differ between versions."""
+    member = getattr(enum, str(name).upper(), None)
+    if member is None:
+        raise Failure("config", f"unknown {enum.__name__} '{name}' in this TensorRT")
+    return member
+
+
+def read_bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write_whole(path: str, data: bytes) -> None:
+    with open(path + ".part", "wb") as file:
+        file.write(data)
+    os.replace(path + ".part", path)
+
+
+# -- the request ------------------------------------------------------------------------------------------------
+
+
+def checked_request(request: dict[str, Any]) -> dict[str, Any]:
+    """The request with its defaults. Raises Failure with everything that is wrong with it."""
+    if request.get("schema") != SCHEMA or request.get("flavour") not in FLAVOURS:
+        raise Failure("config", f"not a request of schema {SCHEMA} for one of {', '.join(FLAVOURS)}")
+    options = {**DEFAULTS, **request.get("options", {})}
+    request = {"model": "model.onnx", "engine": "model.engine", "profiles": [], "plugins": [], **request}
+    request["options"] = options
+    if request["action"] == "describe":
+        return request
+    flavour = FLAVOURS[request["flavour"]]()
+    problems = [f"unknown option '{name}'" for name in options if name not in DEFAULTS]
+    problems += [
+        f"'{request[key]}' is not a plain file name" for key in ("model", "engine") if "/" in request[key]
+    ]
+    problems += [
+        f"{flavour.module} has no option '{name}'"
+        for name in flavour.lacks
+        if not is_default(name, options[name])
+    ]
+    if request["action"] == "build":
+        problems += flavour.check(request)
+        problems += [] if request.get("network_name") else ["the network needs a name"]
+    if problems:
+        raise Failure("config", "; ".join(problems), details=problems)
+    return request
+
+
+def is_default(name: str, value: Any) -> bool:
+    return value is None or str(value).lower() == str(DEFAULTS[name]).lower()
+
+
+# -- the work ---------------------------------------------------------------------------------------------------
+
+
+class Job:
+    """One request, carried out step by step; `result` fills up on the way."""
+
+    def __init__(self, request: dict[str, Any], events: Events, stop: Stop) -> None:
+        self.request, self.events, self.stop = request, events, stop
+        self.flavour = FLAVOURS[request["flavour"]]()
+        self.spoken = Spoken()
+        self.seconds: dict[str, float] = {}
+        self.result: dict[str, Any] = {"seconds": self.seconds}
+        self.trt: Any = None
+
+    def timed(self, name: str, work: Any) -> Any:
+        self.stop.check()
+        self.events.begin(name)
+        began = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.seconds[name] = round(time.perf_counter() - began, 6)
+
+    def load(self) -> None:
+        """Import TensorRT."""
+        sys.path += self.request.get("site", [])
+        try:
+            self.trt = importlib.import_module(self.flavour.module)
+        except (ImportError, OSError) as error:
+            text = f"cannot import {self.flavour.module}: {error}"
+            raise Failure("environment", text, "install its wheel for this interpreter") from error
+        self.result["version"] = str(self.trt.__version__)
+
+    def run(self) -> None:
+        """Everything after the import."""
+        if self.request["action"] == "describe":
+            self.describe()
+            return
+        trt = self.trt
+        self.logger = new_logger(trt, self.events, self.spoken)
+        try:
+            builder = trt.Builder(self.logger)
+        except (TypeError, RuntimeError) as error:  # pybind: the factory returned nothing
+            details = self.spoken.take_errors()
+            raise Failure(
+                "environment", "TensorRT cannot start: is there a GPU and its driver?", "", details
+            ) from error
+        self.flavour.load_plugins(trt, self.logger, self.request["plugins"])
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        network.name = self.request.get("network_name") or "network"  # the default holds a counter
+        parser = self.timed("parse", lambda: self.parse(network))
+        self.describe_network(network)
+        if self.request["action"] == "build":
+            self.timed("build", lambda: self.build(builder, network))
+        del parser  # it must not outlive the network
+
+    def describe(self) -> None:
+        self.result["compute_capabilities"] = self.flavour.capabilities(self.trt)
+        self.result["cuda_driver"] = has_driver()
+        self.result["can_switch_randomisation_off"] = randomisation_is_off() or switch_randomisation_off()
+
+    def parse(self, network: Any) -> Any:
+        """The parser, which has filled the network."""
+        path = self.request["model"]
+        if not os.path.isfile(path) or not os.path.getsize(path):
+            raise Failure("parse", f"'{path}' is missing or empty")
+        parser = self.trt.OnnxParser(network, self.logger)
+        parsed = parser.parse_from_file(path)
+        details = [self.parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
+        if not parsed or details:
+            count = f"TensorRT cannot parse the model: {len(details)} problem{'s' * (len(details) != 1)}"
+            raise Failure("parse", count, details=details)
+        if not network.num_outputs:  # what random bytes parse to, "successfully"
+            raise Failure("parse", f"'{path}' holds no ONNX model: it parses to a network without outputs")
+        self.spoken.take_errors()
+        return parser
+
+    def parser_error(self, error: Any) -> dict[str, Any]:
+        """One error of the parser; its line and file are NVIDIA's own and are left out."""
+        op = error.node_operator()
+        functions = list(error.local_function_stack())
+        return {
+            "node": error.node() if error.node() >= 0 else None,
+            "name": error.node_name(),
+            "op": op,
+            "reason": plain_reason(error.desc(), op),
+            "code": error.code().name,
+            "functions": functions,
+        }
+
+    def describe_network(self, network: Any) -> None:
+        """network.json, and its summary in an event and in the result."""
+        inputs = [tensor_facts(network.get_input(i), "input") for i in range(network.num_inputs)]
+        outputs = [tensor_facts(network.get_output(i), "output") for i in range(network.num_outputs)]
+        layers = [layer_facts(network.get_layer(i)) for i in range(network.num_layers)]
+        write_whole("network.json", json.dumps({"io": inputs + outputs, "layers": layers}).encode())
+        by_type = Counter(layer["type"] for layer in layers)
+        by_dtype = Counter(output["dtype"] for layer in layers for output in layer["outputs"][:1])
+        self.result["io"] = inputs + outputs
+        self.result["layer_counts"] = {
+            "by_type": dict(sorted(by_type.items())),
+            "by_dtype": dict(sorted(by_dtype.items())),
+        }
+        self.events.send("network", name=network.name, layers=len(layers), io=self.result["io"])
+
+    def build(self, builder: Any, network: Any) -> None:
+        config = builder.create_builder_config()
+        self.configure(config)
+        self.flavour.configure(self.trt, config, self.request)
+        self.add_profiles(builder, network, config)
+        self.flavour.use_timing_cache(config, self.request.get("timing_cache"))
+        config.progress_monitor = new_monitor(self.trt, self.events, self.stop)
+        self.refuse_logged("config")
+        self.write_engine(builder, network, config)
+        self.flavour.save_timing_cache(config, self.request.get("timing_cache"))
+        write_whole("layers.json", json.dumps(fused_layers(self.spoken.layers)).encode())
+        self.result.update(self.spoken.memory)
+
+    def refuse_logged(self, kind: str) -> None:
+        """TensorRT logs bad settings and goes on without them."""
+        errors = self.spoken.take_errors()
+        if errors:
+            raise Failure(kind, errors[0], details=errors)
+
+    def configure(self, config: Any) -> None:
+        trt, options = self.trt, self.request["options"]
+        self.set_pool(config, trt.MemoryPoolType.WORKSPACE, options["workspace"])
+        shared = self.flavour.tactic_shared_memory(options["tactic_shared_memory"])
+        if shared is not None:
+            self.set_pool(config, trt.MemoryPoolType.TACTIC_SHARED_MEMORY, shared)
+        config.builder_optimization_level = options["optimization_level"]
+        config.profiling_verbosity = enum_member(trt.ProfilingVerbosity, options["profiling_verbosity"])
+        flags = trt.BuilderFlag
+        for flag, wanted in (
+            (flags.TF32, options["tf32"]),
+            (flags.WEIGHT_STREAMING, options["weight_streaming"]),
+            (flags.SPARSE_WEIGHTS, options["sparse_weights"]),
+        ):
+            (config.set_flag if wanted else config.clear_flag)(flag)
+        if options["max_aux_streams"] is not None:
+            config.max_aux_streams = options["max_aux_streams"]
+        if options["avg_timing_iterations"] is not None:
+            config.avg_timing_iterations = options["avg_timing_iterations"]
+
+    def set_pool(self, config: Any, pool: Any, size: int) -> None:
+        """Set a memory pool; a refused size is only logged, so read it back."""
+        config.set_memory_pool_limit(pool, size)
+        if config.get_memory_pool_limit(pool) != size:
+            raise Failure(
+                "config", f"TensorRT refused {size} bytes for {pool.name}", details=self.spoken.take_errors()
+            )
+
+    def add_profiles(self, builder: Any, network: Any, config: Any) -> None:
+        inputs = [network.get_input(index) for index in range(network.num_inputs)]
+        varying = [tensor for tensor in inputs if needs_profile(tensor)]
+        facts = {tensor.name: tensor_facts(tensor, "input") for tensor in inputs}
+        problems = [
+            f"profile {number}: {text}"
+            for number, profile in enumerate(self.request["profiles"])
+            for text in profile_problems(profile, facts)
+        ]
+        if varying and not self.request["profiles"]:
+            names = ", ".join(f"'{tensor.name}'" for tensor in varying)
+            problems = [f"the model has dynamic inputs ({names}) and no profile"]
+        if problems:
+            raise Failure("profile", "; ".join(problems), details=problems)
+        for number, shapes in enumerate(self.request["profiles"] if varying else []):
+            profile = builder.create_optimization_profile()
+            for tensor in varying:  # a static input in a profile would change the bytes
+                self.set_shapes(profile, tensor.name, shapes[tensor.name])
+            if config.add_optimization_profile(profile) < 0:
+                raise Failure(
+                    "profile", f"TensorRT refused profile {number}", details=self.spoken.take_errors()
+                )
+
+    def set_shapes(self, profile: Any, name: str, shapes: dict[str, Any]) -> None:
+        try:
+            if "min" in shapes:
+                profile.set_shape(name, *(shapes[key] for key in SHAPE_KEYS))
+            if "values" in shapes:
+                profile.set_shape_input(name, *(shapes["values"][key] for key in SHAPE_KEYS))
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise Failure("profile", f"input '{name}': {plain_message(str(error))}") from error
+
+    def write_engine(self, builder: Any, network: Any, config: Any) -> None:
+        """Build into a temporary file; it gets its name when it is whole."""
+        path = self.request["engine"]
+        try:
+            fd = os.open(
+                path + ".part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644
+            )
+            try:
+                size = self.serialise(builder, network, config, fd)
+            finally:
+                os.close(fd)
+            os.replace(path + ".part", path)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise Failure("environment", f"cannot write the engine: {reason}", "make room for it") from error
+        self.result["engine_size"] = size
+        self.events.send("engine", file=path, size=size, **self.spoken.memory)
+
+    def serialise(self, builder: Any, network: Any, config: Any, fd: int) -> int:
+        """The engine's size, once all of it is on disk. Raises Failure, OSError."""
+        if hasattr(builder, "build_serialized_network_to_stream"):  # not before 10.13
+            writer = new_writer(self.trt, fd)
+            built = builder.build_serialized_network_to_stream(network, config, writer)
+            self.check_built(built)
+        else:
+            plan = builder.build_serialized_network(network, config)
+            self.check_built(plan is not None)
+            writer = BufferWriter(fd, plan)
+        self.events.begin("write")
+        began = time.perf_counter()
+        if writer.error is not None:
+            raise writer.error
+        self.check_header(writer.count)
+        os.fsync(fd)
+        self.seconds["write"] = round(time.perf_counter() - began, 6)
+        return int(writer.count)
+
+    def check_built(self, built: bool) -> None:
+        self.stop.check()
+        if not built:
+            errors = self.spoken.take_errors()
+            text = errors[0] if errors else "TensorRT built no engine and gave no reason"
+            raise Failure("build", text, details=errors)
+
+    def check_header(self, count: int) -> None:
+        """An RTX engine says its size at byte 16; other flavours' headers are not documented."""
+        with open(self.request["engine"] + ".part", "rb") as file:
+            head = file.read(24)
+        said = int.from_bytes(head[16:24], "little") if self.flavour.module == "tensorrt_rtx" else count
+        if count != said or os.path.getsize(self.request["engine"] + ".part") != count:
+            raise Failure("build", f"the engine is cut short: {count} bytes were written of {said}")
+
+
+class BufferWriter:
+    """Writes a finished plan, for versions that cannot stream it."""
+
+    def __init__(self, fd: int, plan: Any) -> None:
+        self.count, self.error = 0, None
+        view = memoryview(plan).cast("B")
+        while self.count < len(view):
+            self.count += os.write(fd, view[self.count : self.count + 64 * MIB])
+
+
+def has_driver() -> bool:
+    """Whether a CUDA driver library can be loaded."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def dtype_name(tensor: Any) -> str:
+    name = str(tensor.dtype.name)
+    return DTYPES.get(name, name.lower())
+
+
+def shape_of(tensor: Any) -> list[int] | None:
+    """The shape, -1 where dynamic; None when even the rank is unknown."""
+    try:
+        return [int(size) for size in tensor.shape]
+    except ValueError:
+        return None
+
+
+def tensor_facts(tensor: Any, mode: str) -> dict[str, Any]:
+    shape = shape_of(tensor)
+    names = [tensor.get_dimension_name(i) or None for i in range(len(shape or []))] if mode == "input" else []
+    facts = {"name": tensor.name, "mode": mode, "dtype": dtype_name(tensor), "shape": shape}
+    return facts | {"shape_tensor": bool(tensor.is_shape_tensor), "dimension_names": names}
+
+
+def layer_facts(layer: Any) -> dict[str, Any]:
+    inputs = [layer.get_input(i) for i in range(layer.num_inputs)]
+    outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+    return {
+        "name": layer.name,
+        "type": layer.type.name,
+        "inputs": [tensor.name for tensor in inputs if tensor is not None],
+        "outputs": [
+            {"name": t.name, "dtype": dtype_name(t), "shape": shape_of(t)} for t in outputs if t is not None
+        ],
+    }
+
+
+def needs_profile(tensor: Any) -> bool:
+    return bool(tensor.is_shape_tensor) or -1 in (shape_of(tensor) or [])
+
+
+def profile_problems(profile: dict[str, Any], inputs: dict[str, dict[str, Any]]) -> list[str]:
+    """What TensorRT would accept in silence or refuse late: names, ranks, static dimensions, order, gaps."""
+    problems = [
+        f"the model has no input '{name}'; it has {', '.join(inputs)}"
+        for name in profile
+        if name not in inputs
+    ]
+    for name, facts in inputs.items():
+        shapes, shape = profile.get(name, {}), facts["shape"] or []
+        dynamic, by_value = -1 in shape, facts["shape_tensor"]
+        if dynamic and not shapes.get("min"):
+            problems.append(f"input '{name}' is dynamic and has no shapes")
+        if by_value and "values" not in shapes:
+            problems.append(f"input '{name}' is a shape tensor and has no values")
+        if "values" in shapes and not by_value:
+            problems.append(f"input '{name}' is not a shape tensor: it takes no values")
+        if "min" in shapes:
+            problems += _shape_problems(name, [shapes.get(key) for key in SHAPE_KEYS], shape)
+    return problems
+
+
+def _shape_problems(name: str, three: list[Any], shape: list[int]) -> list[str]:
+    if any(one is None or len(one) != len(shape) for one in three):
+        return [f"input '{name}' needs min, opt and max of {len(shape)} dimensions"]
+    problems = []
+    for axis, size in enumerate(shape):
+        low, best, high = (one[axis] for one in three)
+        if not 0 <= low <= best <= high:
+            problems.append(f"input '{name}', dimension {axis}: {low}, {best}, {high} do not rise")
+        elif size >= 0 and not low == best == high == size:
+            problems.append(f"input '{name}', dimension {axis} is always {size}, not {low}, {best}, {high}")
+    return problems
+
+
+# -- minding the work -------------------------------------------------------------------------------------------
+
+
+def mind(worker: threading.Thread, request: dict[str, Any], events: Events, stop: Stop, began: float) -> None:
+    """Wait for the building thread: report memory once a second, keep the limits.
+
+    The main thread does this (and only it hears signals), because a further thread's allocations would
+    fall between the build's.
+    """
+    seconds, memory = request.get("time_limit"), request.get("memory_limit")
+    reported = time.monotonic()
+    while worker.is_alive():
+        worker.join(WATCH_SECONDS)
+        now, resident = time.monotonic(), resident_bytes()
+        if seconds and now - began > seconds and not stop.reason:
+            stop.reason = "timeout"
+        if memory and resident > memory:
+            text = f"the build took {resident} bytes of memory, more than the limit of {memory}"
+            events.send("error", kind="memory", message=text, remedy="raise the memory limit", details=[])
+            os._exit(3)
+        if now - reported >= 1:
+            reported = now
+            events.send("memory", rss=resident, peak=peak_bytes())
+
+
+def carry_out(job: Job, events: Events) -> int:
+    """Run the job, say how it ended, return the exit code."""
+    failure: Failure | None = None
+    try:
+        job.run()
+    except Failure as error:
+        failure = error
+    except MemoryError:
+        failure = Failure("memory", "no memory left")
+    except OSError as error:
+        failure = Failure(
+            "environment", f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
+        )
+    except Exception as error:  # whatever a binding raises must still end in an event
+        failure = Failure("internal", f"{type(error).__name__}: {error}")
+    return finish(job.result, failure, events)
+
+
+def finish(result: dict[str, Any], failure: Failure | None, events: Events) -> int:
+    if failure is not None:
+        fields = {"message": failure.message, "remedy": failure.remedy, "details": failure.details}
+        events.send("error", kind=failure.kind, **fields)
+    facts = {"python": sys.version.split()[0], "peak_rss": peak_bytes()}
+    events.send("result", ok=failure is None, **facts, **result)
+    return 0 if failure is None else 1
+
+
+def main() -> None:
+    """Read the request, prepare the process, build on a fresh thread, end without tearing TensorRT down."""
+    began = time.monotonic()
+    fixed = settle_addresses()
+    stop, codes = Stop(), [1]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop.on_signal)
+    events = Events(os.dup(1))
+    os.dup2(2, 1)  # what native code prints must not stand between the events
+    result: dict[str, Any] = {}
+    try:
+        raw = json.loads(read_bytes(sys.argv[1]))
+        die_with_parent(raw.get("parent"))
+        events.send("start", action=raw.get("action"), pid=os.getpid(), schema=SCHEMA)
+        request = checked_request(raw)
+        job = Job(request, events, stop)
+        result = job.result
+        result["address_randomisation"] = "off" if fixed else "on"
+        job.timed("import", job.load)
+    except Failure as failure:
+        os._exit(finish(result, failure, events))
+    threading.stack_size(STACK_BYTES)
+    if fixed:
+        reserve_addresses()
+    worker = threading.Thread(target=lambda: codes.insert(0, carry_out(job, events)), daemon=True)
+    worker.start()
+    mind(worker, request, events, stop, began)
+    os._exit(codes[0])
+
+
+if __name__ == "__main__":
+    main()
