@@ -98,6 +98,13 @@ def test_without_turing_nothing_is_refused():
     assert gemm_refusals("tensorrt", "11.4.0.106", (SM75,), (node,)) == []
 
 
+@pytest.mark.parametrize("version", ["1.4.0.76", "1.5.0.114", "1.6.1.120"])
+def test_versions_before_1_7_still_build_float32_products_for_turing(version):
+    node = TypedNode("n", "MatMul", ("float32", "float32"))
+
+    assert gemm_refusals("tensorrt_rtx", version, (SM75,), (node,)) == []
+
+
 def test_refused_nodes_are_named_a_few_at_a_time_and_fp16_is_offered():
     nodes = [TypedNode(f"mm{index}", "MatMul", ("float32", "float32")) for index in range(7)]
 

@@ -1,9 +1,9 @@
 """Which numeric types and float32 operators a GPU's TensorRT refuses, as pure rules over names. Knows no ONNX file.
 
 Types are called by the words of specs (`bf16`, `fp8`, `int4`, `fp4`, `mxfp8`) or by ONNX's names (`bfloat16`,
-`float8_e4m3fn`, `float4_e2m1fn`, `float8_e8m0fnu`: the scales of mxfp8). Measured with builds on TensorRT-RTX 1.7 for
-every capability it has: a type that the hardware lacks fails the whole build, and Turing has no float32 kernels for
-matrix products and 3-D convolutions. For the flavour tensorrt from NVIDIA's support matrix.
+`float8_e4m3fn`, `float4_e2m1fn`, `float8_e8m0fnu`: the scales of mxfp8). Measured with builds on TensorRT-RTX 1.4 to 1.7
+for every capability it has: a type that the hardware lacks fails the whole build, and 1.7 refuses float32 matrix
+products and 3-D convolutions for Turing, which 1.4, 1.5 and 1.6 still built. For the flavour tensorrt from NVIDIA's support matrix.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from trtpipe.errors import Problem
 from trtpipe.targets.compute_capability import ADA, AMPERE, TURING, ComputeCapability
-from trtpipe.targets.toolchain import TITLES, Flavour
+from trtpipe.targets.toolchain import TITLES, Flavour, parse_version
 
 _DATACENTRE_BLACKWELL = ComputeCapability(10, 0)
 _BLACKWELL = ComputeCapability(12, 0)
@@ -58,6 +58,7 @@ _INSTEAD = {
 
 _PRODUCTS = frozenset({"MatMul", "Gemm", "Einsum", "LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention"})
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+_TURING_LOST_FLOAT32 = (1, 7)
 _SHOWN = 5
 _IMAGE_RANK = 4
 
@@ -105,13 +106,14 @@ def gemm_refusals(
     capabilities: Iterable[ComputeCapability],
     nodes: Iterable[TypedNode | tuple[str, str, tuple[str, ...]]],
 ) -> list[Problem]:
-    """The float32 nodes that TensorRT-RTX cannot build for Turing, one problem a kind, naming them.
+    """The float32 nodes that TensorRT-RTX, from 1.7 on, cannot build for Turing, one problem a kind, naming them.
 
     A node is its name, operator and inputs' types; with its first input's rank, 3-D convolutions are found too.
     Matrix products (MatMul, Gemm, an Einsum of two inputs, recurrent and attention operators) and convolutions over
     three spatial axes. Quantised ones are float32 too when what they dequantise to is.
     """
-    if flavour != "tensorrt_rtx" or TURING not in set(capabilities):
+    refuses = flavour == "tensorrt_rtx" and parse_version(version) >= _TURING_LOST_FLOAT32
+    if not refuses or TURING not in set(capabilities):
         return []
     found: dict[str, list[TypedNode]] = {}
     for one in nodes:
@@ -136,4 +138,7 @@ def _turing_problem(version: str, kind: str, nodes: Sequence[TypedNode]) -> Prob
     shown = ", ".join(f"{node.name!r} ({node.op_type})" for node in nodes[:_SHOWN])
     more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
     fact = f"TensorRT-RTX {version} has no float32 {kind} for {TURING.sm} (Turing): {shown}{more}"
-    return Problem(fact, f"a variant with `precision: fp16` builds for {TURING.sm}; or leave {TURING.sm} out")
+    remedy = (
+        f"a variant with `precision: fp16` builds for {TURING.sm}, and so does TensorRT-RTX 1.6 in float32"
+    )
+    return Problem(fact, f"{remedy}; or leave {TURING.sm} out")
