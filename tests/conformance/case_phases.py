@@ -81,6 +81,8 @@ def _lower(raw: Path, out: Path) -> str:
         frontend.lower(raw, OnnxOptions(), out)
     except TrtpipeError as error:
         return str(error)
+    except Exception as error:
+        return f"bug: {type(error).__name__}: {error}"
     return ""
 
 

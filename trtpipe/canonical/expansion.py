@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import attribute_of
 from trtpipe.canonical.folding import infer_values
+from trtpipe.canonical.opsets import normalize_domains
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.canonical.tensors import graphs_of, nodes_of, number_of_dtype
 from trtpipe.errors import ModelError
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     import onnx
 
 Types = Mapping[str, TensorInfo]
-_ASIDE = "trtpipe.aside"
-"""The domain that nodes wait in while others of their operator are expanded: onnx's inliner takes all or none."""
+_BODIES = "trtpipe.bodies"
+"""The domain of the functions that stand for the operators to expand, for as long as that takes."""
 
 _FLOATS = frozenset({"float32", "float16", "bfloat16"})
 _CLIPPED = _FLOATS | {"int32", "int64"}
@@ -76,10 +77,8 @@ def expand_operators(model: onnx.ModelProto) -> dict[str, int]:
         chosen = [node for node in nodes_of(model) if _picked(node, types)]
         if not chosen:
             break
-        counts = {
-            op: sum(node.op_type == op for node in chosen) for op in sorted({n.op_type for n in chosen})
-        }
-        if not _expand(model, chosen):
+        counts = _expand(model, chosen, types)
+        if not counts:
             break
         for op, count in counts.items():
             expanded[op] = expanded.get(op, 0) + count
@@ -94,48 +93,68 @@ def _picked(node: onnx.NodeProto, types: Types) -> bool:
     return needed is not None and node.domain in ("", "ai.onnx.preview") and needed(node, types)
 
 
-def _expand(model: onnx.ModelProto, chosen: list[onnx.NodeProto]) -> bool:
+def _expand(model: onnx.ModelProto, chosen: list[onnx.NodeProto], types: Types) -> dict[str, int]:
+    """Turns each node into a call of a function made for it alone, then inlines those; how many, by operator."""
     import onnx.inliner
 
-    ids = sorted({(node.domain, node.op_type) for node in chosen})
-    marked = {id(node) for node in chosen}
-    aside = [
-        node for node in nodes_of(model) if (node.domain, node.op_type) in ids and id(node) not in marked
-    ]
-    before = sum(1 for _ in nodes_of(model))
-    typed = onnx.ModelProto()
-    _set_aside(aside)
-    typed.CopyFrom(model)
-    _bring_back(model)
+    counts: dict[str, int] = {}
+    for number, node in enumerate(chosen):
+        body = _body(node, types, {item.domain: item.version for item in model.opset_import})
+        if body is None:
+            continue
+        counts[node.op_type] = counts.get(node.op_type, 0) + 1
+        body.domain, body.name = _BODIES, f"{node.op_type}_{number}"
+        model.functions.append(body)
+        node.domain, node.op_type = body.domain, body.name
+    if counts:
+        model.opset_import.add(domain=_BODIES, version=1)
+        inlined = onnx.inliner.inline_local_functions(model)
+        del inlined.functions[:]
+        model.CopyFrom(inlined)
+        normalize_domains(model)
+    return counts
+
+
+def _body(node: onnx.NodeProto, types: Types, opsets: Mapping[str, int]) -> onnx.FunctionProto | None:
+    """The function that ONNX defines for this very node, its defaults filled in; None when it defines none."""
+    import onnx
+
+    schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
+    for name, attribute in sorted(schema.attributes.items()):
+        if attribute.default_value.name and attribute_of(node, name) is None:
+            node.attribute.add().CopyFrom(attribute.default_value)
+    inputs = [_type(name, types).SerializeToString() for name in node.input]
+    opset = opsets.get("", 0)
+    fixed = [version for version in schema.function_opset_versions if version <= opset]
+    flexible = [version for version in schema.context_dependent_function_opset_versions if version <= opset]
     try:
-        result = onnx.inliner.inline_selected_functions(
-            typed, ids, exclude=False, inline_schema_functions=True
-        )
+        if fixed:
+            encoded = schema.get_function_with_opset_version(fixed[-1])
+        elif flexible:
+            encoded = schema.get_context_dependent_function_with_opset_version(
+                flexible[-1], node.SerializeToString(), inputs
+            )
+        else:
+            return None
     except (RuntimeError, ValueError):
-        return False
-    _bring_back(result)
-    if sum(1 for _ in nodes_of(result)) == before:
-        return False
-    _keep_opset(result, model)
-    model.CopyFrom(result)
-    return True
+        return None  # ONNX knows no body for these types
+    body = onnx.FunctionProto.FromString(encoded)
+    for item in body.opset_import:
+        item.version = max(item.version, opsets.get(item.domain, 0))
+    body.ClearField("attribute")
+    body.ClearField("attribute_proto")
+    body.attribute.extend(attribute.name for attribute in node.attribute)
+    return body if body.node else None
 
 
-def _set_aside(nodes: list[onnx.NodeProto]) -> None:
-    for node in nodes:
-        node.op_type, node.domain = f"{node.domain}/{node.op_type}", _ASIDE
+def _type(name: str, types: Types) -> onnx.TypeProto:
+    import onnx
 
-
-def _bring_back(model: onnx.ModelProto) -> None:
-    for node in nodes_of(model):
-        if node.domain == _ASIDE:
-            node.domain, _, node.op_type = node.op_type.rpartition("/")
-
-
-def _keep_opset(result: onnx.ModelProto, model: onnx.ModelProto) -> None:
-    """Bodies may import a domain that the model did not; what it did import stays."""
-    known = {item.domain for item in result.opset_import}
-    result.opset_import.extend(item for item in model.opset_import if item.domain not in known)
+    info = types.get(name)
+    if info is None or not number_of_dtype(info.dtype):
+        return onnx.TypeProto()
+    made: onnx.TypeProto = onnx.helper.make_tensor_type_proto(number_of_dtype(info.dtype), info.dims)
+    return made
 
 
 def _always(node: onnx.NodeProto, types: Types) -> bool:
@@ -158,15 +177,9 @@ def _odd_celu(node: onnx.NodeProto, types: Types) -> bool:
     return _dtype(node.input[0], types) in ("float16", "bfloat16")
 
 
-def _odd_attention(node: onnx.NodeProto, types: Types) -> bool:
-    """TensorRT's Attention has one output, no softcap, no precision for the softmax, and as many heads for K as V."""
-    simple = not any(node.output[1:]) and not any(node.input[3:])
-    return not simple or any(attribute_of(node, name) for name in ("softcap", "softmax_precision"))
-
-
 _TABLE: dict[str, Callable[[onnx.NodeProto, Types], bool]] = {
     "AffineGrid": _always,
-    "Attention": _odd_attention,
+    "Attention": _always,
     "CausalConvWithState": _always,
     "Celu": _odd_celu,
     "CenterCropPad": _always,

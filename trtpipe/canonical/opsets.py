@@ -64,10 +64,16 @@ def upgrade(proto: onnx.ModelProto, *, oldest: int = OLDEST, chosen: int = CHOSE
     except (RuntimeError, ValueError, ModelError) as error:
         reason = " ".join(str(error).split())
         return f"opset {current} kept: it could not be converted to {chosen} ({reason[-160:]})"
-    if len(converted.graph.output) != len(proto.graph.output):
-        return f"opset {current} kept: the conversion to {chosen} lost outputs"
+    if _signature(converted) != _signature(proto):
+        return f"opset {current} kept: the conversion to {chosen} would change inputs or outputs"
     proto.CopyFrom(converted)
     return f"opset {current} converted to {chosen}"
+
+
+def _signature(proto: onnx.ModelProto) -> list[bytes]:
+    """Inputs and outputs; the converter drops the batch axis of Scan-8, for one."""
+    graph = proto.graph
+    return [value.type.SerializeToString(deterministic=True) for value in (*graph.input, *graph.output)]
 
 
 def _named(proto: onnx.ModelProto) -> onnx.ModelProto:
