@@ -1,0 +1,107 @@
+"""Operators that TensorRT-RTX never builds, told before its parser sees them: some of them would end its process.
+
+From the OnnxParser of TensorRT-RTX 1.7 itself (`supports_operator` over every operator of ONNX 1.23 and every name in
+the library) and from builds; a newer version is only warned about. The parser goes by the operator's name and ignores
+its domain, and the registry of RTX holds no plugins. Holds for canonical models, whose functions are inlined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.summary import ONNX_DOMAINS
+from trtpipe.canonical.tensors import nodes_of
+from trtpipe.errors import Problem, Severity
+from trtpipe.targets.toolchain import parse_version
+
+if TYPE_CHECKING:
+    import onnx
+
+_NEWEST_TRIED = (1, 7)
+_SHOWN = 5
+
+_UNKNOWN_TO_PARSER = frozenset({
+    "AffineGrid", "Bernoulli", "BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
+    "CenterCropPad", "Col2Im", "Compress", "ConcatFromSequence", "ConvInteger", "CumProd", "DFT", "DeformConv",
+    "Det", "DynamicQuantizeLinear", "ImageDecoder", "MatMulInteger", "MaxRoiPool", "MaxUnpool", "MelWeightMatrix",
+    "Multinomial", "NegativeLogLikelihoodLoss", "Optional", "OptionalGetElement", "OptionalHasElement",
+    "QLinearConv", "QLinearMatMul", "RegexFullMatch", "SequenceAt", "SequenceConstruct", "SequenceEmpty",
+    "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap", "SoftmaxCrossEntropyLoss",
+    "SplitToSequence", "StringConcat", "StringNormalizer", "StringSplit", "SwiGLU", "TfIdfVectorizer", "Unique",
+})  # fmt: skip
+"""Standard operators without an importer."""
+
+_NEVER_BUILT = {
+    "NonZero": "its parser wants a plugin that there is none of",
+    "NonMaxSuppression": "no kernel implements it",
+    "RoiAlign": "its plugin ends the process",
+    "MatMulNBits": "its parser wants a plugin that there is none of",
+    "LinearAttention": "its parser wants a plugin that there is none of",
+    "CausalConvWithState": "its parser wants a plugin that there is none of",
+}
+"""What the parser says it takes, and no engine ever came of."""
+
+_BEYOND_ONNX = frozenset({
+    "GroupQueryAttention", "ImageScaler", "MultiHeadAttention", "ParametricSoftplus", "QMoE", "ScaledTanh",
+    "SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "TRT_Attention", "TRT_AveragePool",
+    "TRT_BlockDequantize", "TRT_BlockQuantize", "TRT_Conv", "TRT_Deconv", "TRT_DynamicQuantize",
+    "TRT_FP4DynamicQuantize", "TRT_FP8DequantizeLinear", "TRT_FP8QuantizeLinear", "TRT_FloorDiv", "TRT_Gather",
+    "TRT_INT4DequantizeLinear", "TRT_INT4QuantizeLinear", "TRT_KVCacheUpdate", "TRT_MXFP8DequantizeLinear",
+    "TRT_MXFP8DynamicQuantize", "TRT_MXFP8QuantizeLinear", "TRT_MatMul", "TRT_MaxAverageBlendPool", "TRT_MaxPool",
+    "TRT_MoE", "TRT_QuantizedAttention", "TRT_RaggedSoftmax", "TRT_Resize", "TRT_Scale", "TRT_Shuffle", "TRT_Slice",
+    "TRT_TopK_Min",
+})  # fmt: skip
+"""Importers for names that are not ONNX's."""
+
+
+def operator_refusals(proto: onnx.ModelProto, version: str) -> list[Problem]:
+    """One problem for each operator that TensorRT-RTX `version` does not build, naming nodes; [] when it takes all.
+
+    A warning when the version is newer than those whose refusals are known.
+    """
+    severity: Severity = "warning" if parse_version(version)[:2] > _NEWEST_TRIED else "error"
+    refused: dict[tuple[str, str], list[str]] = {}
+    for node in nodes_of(proto):
+        why = _why_not(node)
+        if why:
+            refused.setdefault((node.op_type, why), []).append(node.name or node.output[0])
+    return [
+        Problem(
+            f"TensorRT-RTX does not build {op}: {why} ({_named(names)})",
+            "cut the graph before it with transform.outputs and do this step outside the engine, or use the flavour "
+            "tensorrt",
+            severity=severity,
+        )
+        for (op, why), names in sorted(refused.items())
+    ]
+
+
+def _why_not(node: onnx.NodeProto) -> str:
+    import onnx
+
+    op = str(node.op_type)
+    if op in _NEVER_BUILT:
+        return _NEVER_BUILT[op]
+    if op in _UNKNOWN_TO_PARSER:
+        return "its parser does not know it"
+    if op in _BEYOND_ONNX or onnx.defs.has(op):
+        return ""
+    domain = (
+        "" if node.domain in ONNX_DOMAINS and node.domain != "ai.onnx.ml" else f" of domain '{node.domain}'"
+    )
+    return f"a custom operator{domain}, and it takes no plugins"
+
+
+def _named(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(f"'{name}'" for name in listed[:_SHOWN]) + more
+
+
+def custom_operators(proto: onnx.ModelProto) -> Iterator[str]:
+    """The operator names that are neither ONNX's nor the parser's own, sorted: a plugin must bring them."""
+    import onnx
+
+    names = {str(node.op_type) for node in nodes_of(proto)} - _BEYOND_ONNX
+    yield from sorted(name for name in names if not onnx.defs.has(name))

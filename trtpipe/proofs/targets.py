@@ -1,0 +1,135 @@
+"""Proves cells, variant × target: whether the toolchain can build that typed model for those GPUs.
+
+Also tells what cannot be built or run on this machine, which is no error: those cells are for another one.
+Everything about GPUs and toolchains comes in as values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.errors import Problem
+from trtpipe.proofs.rtx_operators import custom_operators, operator_refusals
+from trtpipe.proofs.target_options import prove_options
+from trtpipe.proofs.typed_nodes import TypedModel
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.targets.capabilities import buildable, buildable_here, runnable_here
+from trtpipe.targets.compute_capability import ComputeCapability
+from trtpipe.targets.toolchain import Flavour, parse_version
+from trtpipe.targets.types_by_gpu import gemm_refusals, missing_types
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True, slots=True)
+class TargetView:
+    """What a target of the spec came to."""
+
+    name: str
+    capabilities: tuple[ComputeCapability, ...]
+    flavour: Flavour
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellProof:
+    """What is proved of one cell; `notes` say why it is not built or run here."""
+
+    cell: str
+    buildable: bool
+    """The toolchain can build it, somewhere."""
+    buildable_here: bool
+    runnable_here: bool
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """This proof as plain JSON values."""
+        return {**asdict(self), "notes": list(self.notes)}
+
+
+def prove_cells(
+    spec: PipelineSpec,
+    targets: Sequence[TargetView],
+    typed: Mapping[str, TypedModel],
+    *,
+    proto: onnx.ModelProto,
+    present: Collection[ComputeCapability] = (),
+) -> tuple[tuple[CellProof, ...], list[Problem]]:
+    """A proof for each cell, and all problems: of options, GPUs, operators and types, each said once.
+
+    `typed` has the typed model of each variant, `proto` is the canonical model, `present` are this machine's GPUs.
+    """
+    options = prove_options(spec, [(one.name, one.flavour, one.version) for one in targets])
+    operators = _operators(spec, targets, proto)
+    problems = [*options, *operators]
+    proofs = []
+    for target in targets:
+        of_gpu = _of_gpu(target)
+        problems += of_gpu
+        shared = [*of_gpu, *(problem for problem in (*options, *operators) if _concerns(problem, target))]
+        for variant, model in typed.items():
+            cell = f"{spec.pipeline}/{variant}@{target.name}"
+            of_types = _of_types(cell, target, model)
+            problems += of_types
+            proofs.append(_proof(spec, cell, target, [*shared, *of_types], present))
+    return tuple(proofs), problems
+
+
+def _operators(spec: PipelineSpec, targets: Sequence[TargetView], proto: onnx.ModelProto) -> list[Problem]:
+    """What RTX refuses of the model's operators, by the oldest of its versions; and who must bring custom ones."""
+    versions = sorted({one.version for one in targets if one.flavour == "tensorrt_rtx"}, key=parse_version)
+    found: dict[str, Problem] = {}
+    for version in versions:
+        for problem in operator_refusals(proto, version):
+            found.setdefault(problem.fact, replace(problem, path=("model", "source")))
+    custom = [f"'{name}'" for name in custom_operators(proto)]
+    if custom and not spec.plugins and len(versions) < len({(one.flavour, one.version) for one in targets}):
+        fact = f"TensorRT needs a plugin for what is not ONNX's own: {', '.join(custom)}"
+        remedy = "its stock plugins are always there; name other libraries under 'plugins'"
+        found[fact] = Problem(fact, remedy, path=("model", "source"), severity="note")
+    return list(found.values())
+
+
+def _of_gpu(target: TargetView) -> list[Problem]:
+    path = ("targets", target.name, "gpu")
+    refused = (buildable(target.flavour, target.version, one) for one in target.capabilities)
+    return [replace(problem, path=path) for problem in refused if problem is not None]
+
+
+def _concerns(problem: Problem, target: TargetView) -> bool:
+    """Whether a problem of the options or operators stands against this target's engines."""
+    if problem.path[0] == "targets":
+        return problem.path[1] == target.name
+    return target.flavour == "tensorrt_rtx"
+
+
+def _of_types(cell: str, target: TargetView, model: TypedModel) -> list[Problem]:
+    able = [one for one in target.capabilities if buildable(target.flavour, target.version, one) is None]
+    refused = [
+        *missing_types(target.flavour, able, model.dtypes),
+        *gemm_refusals(target.flavour, target.version, able, model.nodes),
+    ]
+    return [replace(one, fact=f"{cell}: {one.fact}", path=("targets", target.name, "gpu")) for one in refused]
+
+
+def _proof(
+    spec: PipelineSpec,
+    cell: str,
+    target: TargetView,
+    problems: Sequence[Problem],
+    present: Collection[ComputeCapability],
+) -> CellProof:
+    cannot = [problem.fact for problem in problems if problem.severity == "error"]
+    if cannot:
+        return CellProof(
+            cell, buildable=False, buildable_here=False, runnable_here=False, notes=tuple(cannot)
+        )
+    elsewhere = buildable_here(target.flavour, target.capabilities, present)
+    compatibility = spec.targets[target.name].hardware_compatibility
+    missing = runnable_here(target.capabilities, present, compatibility)
+    notes = [f"not built here: {elsewhere.fact}"] if elsewhere else []
+    notes += [f"not run here: it {missing}"] if missing else []
+    return CellProof(cell, True, elsewhere is None, not missing, tuple(notes))

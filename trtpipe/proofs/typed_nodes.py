@@ -1,0 +1,56 @@
+"""What a typed model computes in, as the rules for targets need it: each node's types and ranks, and all types in use.
+
+Either of a typed model as it is, or of a source model with the types that a precision's plan gives its nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.inference import Inferred
+from trtpipe.canonical.summary import TensorInfo
+from trtpipe.canonical.tensors import dtype_name, graphs_of
+from trtpipe.targets.types_by_gpu import TypedNode
+
+if TYPE_CHECKING:
+    import onnx
+
+_WIDE_FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
+
+
+@dataclass(frozen=True, slots=True)
+class TypedModel:
+    """The nodes of a typed model, and every type that its tensors have."""
+
+    nodes: tuple[TypedNode, ...]
+    dtypes: frozenset[str]
+
+
+def typed_model(
+    proto: onnx.ModelProto, inferred: Inferred, computed: Mapping[str, str] | None = None
+) -> TypedModel:
+    """The types of `proto`, whose values were inferred at any corner.
+
+    `computed` are the types that a plan gives to nodes, by name; `none` and `source` leave a node as it is.
+    """
+    known = dict(inferred.values)
+    for graph in graphs_of(proto):
+        for tensor in graph.initializer:
+            known[tensor.name] = TensorInfo(tensor.name, dtype_name(tensor.data_type), tuple(tensor.dims))
+    plan = computed or {}
+    nodes = tuple(_typed(node, known, plan) for graph in graphs_of(proto) for node in graph.node)
+    borders = frozenset(known[value.name].dtype for value in proto.graph.input if value.name in known)
+    return TypedModel(nodes, borders.union(*(node.dtypes for node in nodes)))
+
+
+def _typed(node: onnx.NodeProto, known: Mapping[str, TensorInfo], plan: Mapping[str, str]) -> TypedNode:
+    infos = [known[name] for name in node.input if name in known]
+    name = str(node.name) or f"{node.op_type}({node.output[0] if node.output else ''})"
+    chosen = plan.get(name, "source")
+    dtypes = [info.dtype for info in infos]
+    if chosen not in ("none", "source"):
+        dtypes = [chosen if dtype in _WIDE_FLOATS else dtype for dtype in dtypes]
+    first = infos[0].dims if infos and node.input[0] == infos[0].name else None
+    return TypedNode(name, str(node.op_type), tuple(dtypes), None if first is None else len(first))
