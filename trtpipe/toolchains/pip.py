@@ -81,7 +81,9 @@ def _run(requirements: list[str], folder: Path) -> tuple[subprocess.CompletedPro
     report = None
     if installer[-2:] == ["-m", "pip"]:
         report = folder / ".report.json"
+        # Without bytecode: it would name the temporary directory.
         command += ["--report", str(report), "--no-input", "--progress-bar", "off", "--retries", "2"]
+        command += ["--no-compile"]
     else:
         command += ["--python", sys.executable]
     done = subprocess.run(

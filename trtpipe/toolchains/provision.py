@@ -169,9 +169,10 @@ def _describe(making: Path, flavour: Flavour, version: str, wheels: list[dict[st
 
 
 def _files_that_matter(folder: Path, flavour: str) -> Iterator[Path]:
-    """The flavour's own modules and every shared library: what an import would miss."""
+    """The flavour's own modules and every shared library: what an import would miss. No bytecode, it may change."""
     for path in folder.rglob("*"):
-        if path.is_file() and (_is_library(path) or path.parts[len(folder.parts)] == flavour):
+        own = path.suffix == ".py" and path.parts[len(folder.parts)] == flavour
+        if path.is_file() and (own or _is_library(path)):
             yield path
 
 
