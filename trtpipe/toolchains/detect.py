@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +142,9 @@ def _described(nvml: ctypes.CDLL) -> Iterator[DetectedGpu]:
         nvml.nvmlDeviceGetMemoryInfo(device, ctypes.byref(memory))
         yield DetectedGpu(
             index,
-            _nvml_text(lambda text, size, device=device: nvml.nvmlDeviceGetName(device, text, size)),
+            _nvml_text(partial(nvml.nvmlDeviceGetName, device)),
             ComputeCapability(major.value, minor.value),
-            _nvml_text(lambda text, size, device=device: nvml.nvmlDeviceGetUUID(device, text, size)),
+            _nvml_text(partial(nvml.nvmlDeviceGetUUID, device)),
             int(memory.total),
             driver,
             cuda,

@@ -1,7 +1,7 @@
 """What an engine file says about itself, without TensorRT and without a GPU.
 
-The layout is TensorRT-RTX's and undocumented: read off engines of 1.4 to 1.7 (the weights' size from 1.7 and 1.4), so
-everything but the magic, size, version and targets is best effort and None where it is not found. Little-endian:
+The layout is TensorRT-RTX's and undocumented: read off engines of 1.4, 1.5, 1.6 and 1.7. What follows the first 64
+bytes is best effort, and None where it is not found. Little-endian:
 
      0  `vtrt`                      24  version: major, minor, patch, build (a byte each)
     16  u64 size of the file        32  u64 targets, a bit each
@@ -47,7 +47,7 @@ class EngineHeader:
     network_name: str | None = None
     tf32: bool | None = None
     memory_budget: int | None = None
-    """The workspace limit it was built under, a few bytes more than was set."""
+    """The workspace limit it was built under, plus the bytes of its constants."""
 
     def to_json(self) -> dict[str, Any]:
         """This header as plain JSON values."""
