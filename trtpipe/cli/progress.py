@@ -145,7 +145,7 @@ class LiveProgress:
         match event["event"]:
             case "start":
                 self._running[address] = (time.monotonic(), "")
-            case "phase" if address in self._running:
+            case "worker_phase" if address in self._running:
                 self._running[address] = (self._running[address][0], event["name"])
             case "done" | "failed" | "blocked":
                 self._running.pop(address, None)

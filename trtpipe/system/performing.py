@@ -80,7 +80,7 @@ class Performer:
         request = request_of(action, toolchain)
 
         def hear(event: Mapping[str, Any]) -> None:
-            self.observer.emit({**event, "address": action.address})
+            self.observer.emit({**event, "event": f"worker_{event['event']}", "address": action.address})
 
         result = run_worker(
             toolchain.python,

@@ -35,7 +35,7 @@ class InstalledPlugins:
         """Apply the transform's options to a canonical model; what changed."""
         from trtpipe.canonical.transforming import transform_file
 
-        return transform_file(
+        _, changes = transform_file(
             task.input("model"),
             out,
             outputs=task.options.get("outputs"),
@@ -43,11 +43,12 @@ class InstalledPlugins:
             bind=task.options.get("bind", {}),
             simplify=task.options.get("simplify", False),
         )
+        return {"changes": changes.to_json()}
 
     def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Make the typed model; types per node and the audit of it."""
         from trtpipe.precisions import find_precision
-        from trtpipe.precisions.rewriting import rewrite_file
+        from trtpipe.precisions.casting.files import rewrite_file
 
         found = find_precision(precision)
         assert found is not None, f"no precision {precision!r}: the loader knows them"

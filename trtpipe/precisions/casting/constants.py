@@ -5,6 +5,7 @@ A copy is made when it is written, one weight at a time: neither reading nor cas
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,6 +72,11 @@ def chunks_of(tensor: ir.TensorProtocol) -> Iterator[Any]:
 
 
 def release(tensor: ir.TensorProtocol) -> None:
-    """Unmaps a weight that lies in a file; it is mapped again when next asked for."""
+    """Unmaps a weight that lies in a file; it is mapped again when next asked for.
+
+    While somebody still looks at a piece of it the mapping stays: its pages are the file's, and cost no memory that
+    the system could not take back.
+    """
     if isinstance(tensor, ir.ExternalTensor):
-        tensor.release()
+        with contextlib.suppress(BufferError):
+            tensor.release()

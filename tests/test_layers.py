@@ -1,0 +1,117 @@
+"""The architecture as a test: a module imports its own folder and lower layers only."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "trtpipe"
+
+LAYERS = {
+    "errors": 0, "digests": 0, "shapes": 0, "files": 0,
+    "spec": 1, "plan": 1, "targets": 1,
+    "loading": 2, "canonical": 2, "comparing": 2, "proofs": 2, "describing": 2, "rendering": 2,
+    "deciding": 2, "planning": 2, "lockfile": 2, "manifest": 2,
+    "stages": 3, "scheduler": 3,
+    "frontends": 4, "precisions": 4, "datasets": 4, "stores": 4, "executors": 4, "toolchains": 4, "runners": 4,
+    "system": 5,
+    "cli": 6, "__main__": 7,
+}  # fmt: skip
+
+WITHIN_LAYER = {
+    ("proofs", "canonical"), ("proofs", "loading"), ("describing", "canonical"), ("describing", "loading"),
+    ("describing", "proofs"), ("targets", "spec"),
+}  # fmt: skip
+"""Folders of one layer that may see another one: proofs and descriptions are about models and specs."""
+
+PURE = {
+    "errors",
+    "digests",
+    "shapes",
+    "spec",
+    "plan",
+    "targets",
+    "rendering",
+    "deciding",
+    "planning",
+    "scheduler",
+}
+"""What a no-op build and `plan` load must not import these."""
+HEAVY = {"onnx", "onnx_ir", "onnxruntime", "numpy", "tensorrt", "tensorrt_rtx", "cuda", "rich"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports_of(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def top_level_imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_lower_layers(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    layer = LAYERS[own]
+    for name in imports_of(path):
+        other = part_of(name) if name.startswith("trtpipe.") else ""
+        if other in ("", own) or other.startswith("__version__"):
+            continue
+        allowed = LAYERS[other] < layer or (own, other) in WITHIN_LAYER or (layer == 4 and LAYERS[other] == 0)
+        flat = layer == LAYERS[other] == 2 and (PACKAGE / f"{own}.py").exists()
+        assert allowed or flat, f"{path.relative_to(ROOT)} (layer {layer}) imports {name}"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in modules() if p.relative_to(PACKAGE).parts[0].removesuffix(".py") in PURE]
+)
+def test_what_a_plan_needs_imports_nothing_heavy(path):
+    assert not {name.split(".")[0] for name in top_level_imports(path)} & HEAVY
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_stays_small_and_says_its_job(path):
+    text = path.read_text()
+    tree = ast.parse(text)
+    limit = 700 if path.name == "worker.py" else 400
+
+    assert text.count("\n") <= limit
+    assert ast.get_docstring(tree) or not text.strip()
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_stay_small(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            size = (node.end_lineno or 0) - node.lineno + 1
+            assert size <= 60, f"{node.name} in {path.name} has {size} lines"
+
+
+def test_every_part_of_the_package_has_a_layer():
+    parts = {p.relative_to(PACKAGE).parts[0].removesuffix(".py") for p in modules()} - {"__init__"}
+    assert parts == set(LAYERS)

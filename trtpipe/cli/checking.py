@@ -1,0 +1,53 @@
+"""`trtpipe check`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
+from trtpipe.errors import Problem, SpecError
+from trtpipe.system.checking import CheckReport, check_specs
+
+
+def check_command(specs: Sequence[str], only: Sequence[str], *, as_json: bool) -> int:
+    """Prove every spec; every problem of every spec is told in one pass."""
+    report = check_specs(specs, only)
+    errors = [problem for problem in report.problems if problem.severity == "error"]
+    if as_json:
+        say_json(_json_of(report))
+        return EXIT_USAGE if errors else EXIT_DONE
+    for problem in report.problems:
+        note(str(problem))
+    if errors:
+        raise SpecError(_counted(errors))
+    for line in report.lines:
+        say(line)
+    say(_closing(report))
+    return EXIT_DONE
+
+
+def _counted(errors: Sequence[Problem]) -> Problem:
+    return Problem("1 error" if len(errors) == 1 else f"{len(errors)} errors")
+
+
+def _closing(report: CheckReport) -> str:
+    cells = len(report.cells)
+    warnings = sum(problem.severity == "warning" for problem in report.problems)
+    text = f"{cells} cell{'' if cells == 1 else 's'} can be built"
+    return text + (f", {warnings} warning{'' if warnings == 1 else 's'}" if warnings else "")
+
+
+def _json_of(report: CheckReport) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "ok": not any(problem.severity == "error" for problem in report.problems),
+        "problems": [_problem_json(problem) for problem in report.problems],
+        "cells": [dict(cell) for cell in report.cells],
+    }
+
+
+def _problem_json(problem: Problem) -> dict[str, Any]:
+    where = problem.where
+    place = {"file": where.file, "line": where.line, "column": where.column} if where else None
+    return {"severity": problem.severity, "fact": problem.fact, "remedy": problem.remedy, "where": place}

@@ -1,0 +1,53 @@
+"""`trtpipe init` and `trtpipe schema`: how a project begins, and what its editor needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trtpipe.cli.output import EXIT_DONE, note, say, say_json
+from trtpipe.errors import SpecError
+from trtpipe.files import write_whole
+from trtpipe.loading.project import PIPELINES, find_project
+from trtpipe.loading.schema import dataset_schema, pipeline_schema, project_schema
+from trtpipe.system.workspace import known_names
+
+
+def init_command(model: Path, output: Path | None, name: str | None, *, force: bool, to_stdout: bool) -> int:
+    """Write a spec for a model, or print it. Never replaces a file unless told."""
+    if not model.exists():
+        raise SpecError(f"no such model: {str(model)!r}", "give the path of an ONNX file")
+    from trtpipe.describing.init_spec import init_spec, pipeline_name
+
+    project = find_project(output.parent if output else Path.cwd())
+    reach = project.spec.reach if project.spec else ()
+    name = pipeline_name(name or model.stem)
+    text = init_spec(model, project_root=project.root, name=name, reach=reach)
+    if to_stdout:
+        say(text.rstrip())
+        return EXIT_DONE
+    target = output or project.root / PIPELINES / f"{name}.yaml"
+    if target.exists() and not force:
+        raise SpecError(f"{target} exists already", "write elsewhere with --output, or replace it with --force")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, text.encode())
+    except OSError as error:
+        raise SpecError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
+    shown = target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target
+    note(f"wrote {shown}")
+    say(f"trtpipe build {shown}")
+    return EXIT_DONE
+
+
+def schema_command(kind: str) -> int:
+    """Print a JSON Schema."""
+    match kind:
+        case "pipeline":
+            say_json(pipeline_schema(known_names()))
+        case "dataset":
+            say_json(dataset_schema())
+        case "project":
+            say_json(project_schema())
+        case _:
+            raise SpecError(f"unknown schema {kind!r}", "the schemas are pipeline, dataset and project")
+    return EXIT_DONE

@@ -1,0 +1,194 @@
+"""`check`: everything that can be proved of specs without building, every problem of every spec in one pass.
+
+Reads models without their weights and imports neither ONNX Runtime nor TensorRT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
+from trtpipe.loading.project import find_pipelines
+from trtpipe.loading.specs import LoadedPipeline, load_all, load_dataset
+from trtpipe.planning import TargetFacts
+from trtpipe.system.building import Planned, runs
+from trtpipe.system.facts import model_root
+from trtpipe.system.targets import TargetResolver
+from trtpipe.system.workspace import Workspace, known_names
+
+if TYPE_CHECKING:
+    import onnx
+
+    from trtpipe.proofs.model import ModelView
+    from trtpipe.proofs.targets import CellProof, TargetView
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """What was proved, and everything that was not."""
+
+    problems: list[Problem] = field(default_factory=list)
+    cells: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+def check_specs(arguments: Sequence[str], only: Sequence[str], cwd: Path | None = None) -> CheckReport:
+    """Prove every spec that the arguments mean. Raises SpecError only when there is no spec to read."""
+    cwd = cwd or Path.cwd()
+    cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
+    loaded, problems = load_all(
+        find_pipelines([text for text in arguments if text not in cells], cwd), known_names()
+    )
+    report = CheckReport(list(problems))
+    resolver = TargetResolver()
+    for pipeline in loaded:
+        workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only))
+        _Checker(pipeline, resolver, report, workspace.wants).run()
+    return report
+
+
+def prove_before_building(planned: Planned) -> list[Problem]:
+    """Prove the pipelines of which something must run; their warnings. Raises SpecError with every error."""
+    stale = {address.partition(":")[0].partition("/")[0] for address in runs(planned)}
+    report = CheckReport()
+    for pipeline in planned.workspace.pipelines:
+        if pipeline.spec.pipeline in stale:
+            _Checker(pipeline, planned.targets, report, planned.workspace.wants).run()
+    errors = [problem for problem in report.problems if problem.severity == "error"]
+    if errors:
+        raise SpecError(errors)
+    return [problem for problem in report.problems if problem.severity == "warning"]
+
+
+@dataclass(slots=True)
+class _Checker:
+    """Checks one pipeline; each part that can still be checked after another failed is checked."""
+
+    pipeline: LoadedPipeline
+    resolver: TargetResolver
+    report: CheckReport
+    wants: Callable[[str], bool]
+
+    def run(self) -> None:
+        targets = list(self._targets())
+        proto = self._try(("model", "source"), self._read)
+        if proto is None:
+            return
+        view = self._try(("model", "source"), lambda: self._model(proto))
+        if view is not None:
+            self._try(("validate",), lambda: self._validation(view))
+            self._try(("targets",), lambda: self._cells(proto, view, targets))
+
+    def _try(self, path: SpecPath, work: Callable[[], Any]) -> Any:
+        """What the work gives; a TrtpipeError becomes problems at the path."""
+        try:
+            return work()
+        except TrtpipeError as error:
+            self._add(error.problems, path)
+        return None
+
+    def _add(self, problems: Iterable[Problem], path: SpecPath = ()) -> None:
+        for problem in problems:
+            at = problem.path or path
+            placed = Problem(problem.fact, problem.remedy, problem.where, at, problem.severity)
+            self.report.problems.append(self.pipeline.locate(placed))
+
+    def _targets(self) -> Iterator[TargetView]:
+        from trtpipe.proofs.targets import TargetView
+        from trtpipe.targets.compute_capability import ComputeCapability
+
+        for name in self.pipeline.spec.targets:
+            found = self.resolver.resolve(self.pipeline.spec, name)
+            if isinstance(found, TargetFacts):
+                capabilities = tuple(ComputeCapability.parse(sm) for sm in found.compute_capabilities)
+                toolchain = found.toolchain
+                yield TargetView(name, capabilities, toolchain["flavour"], toolchain["version"])
+            else:
+                self._add(found)
+
+    def _read(self) -> onnx.ModelProto:
+        from trtpipe.canonical.checking import check_model
+        from trtpipe.canonical.reading import read_skeleton
+
+        proto = read_skeleton(self.pipeline.model_file, root=model_root(self.pipeline)).proto
+        check_model(proto)
+        return proto
+
+    def _model(self, proto: onnx.ModelProto) -> ModelView:
+        from trtpipe.proofs.model import prove_model, view_model
+
+        spec = self.pipeline.spec
+        self._add(prove_model(proto, spec.profiles, spec.transform))
+        return view_model(proto, spec.transform)
+
+    def _validation(self, view: ModelView) -> None:
+        asked = self.pipeline.spec.validate_
+        if asked is None:
+            return
+        from trtpipe.comparing.thresholds import unmatched
+
+        outputs = [info.name for info in view.outputs]
+        self._add(unmatched(asked.thresholds, outputs, ("validate", "thresholds")))
+        if asked.data is not None:
+            self._samples(view, asked.data, asked.samples)
+
+    def _samples(self, view: ModelView, name: str, samples: int | None) -> None:
+        from trtpipe.datasets import open_dataset
+        from trtpipe.proofs.samples import prove_samples
+
+        project, spec = self.pipeline.project, self.pipeline.spec
+        loaded = load_dataset(project.dataset(name), project)
+        try:
+            with open_dataset(loaded.spec, project.resolve_source, view.inputs, samples=samples) as data:
+                shapes = list(data.sample_shapes())
+        except SpecError as error:
+            self._add(loaded.locate(problem) for problem in error.problems)
+            return
+        self._add(prove_samples(shapes, view.inputs, spec.profiles, data=name))
+
+    def _cells(self, proto: onnx.ModelProto, view: ModelView, targets: Sequence[TargetView]) -> None:
+        from trtpipe.proofs.targets import prove_cells
+
+        spec = self.pipeline.spec
+        cells = [
+            (v, t) for v in spec.variants for t in targets if self.wants(f"{spec.pipeline}/{v}@{t.name}")
+        ]
+        typed = {v: self._typed(proto, view, v) for v in dict.fromkeys(v for v, _ in cells)}
+        wanted = list(dict.fromkeys(t for _, t in cells))
+        present = [gpu.compute_capability for gpu in self.resolver.here()]
+        proofs, problems = prove_cells(spec, wanted, typed, proto=proto, present=present)
+        self._add(problems)
+        for proof in proofs:
+            if self.wants(proof.cell):
+                self._note(proof)
+
+    def _typed(self, proto: onnx.ModelProto, view: ModelView, variant: str) -> Any:
+        """The typed model of a variant: each node's type from the precision's plan."""
+        import onnx_ir
+
+        from trtpipe.precisions import find_precision
+        from trtpipe.proofs.typed_nodes import typed_model
+
+        asked = self.pipeline.spec.variants[variant]
+        precision = find_precision(asked.precision)
+        assert precision is not None, "the loader knows the precisions"
+        plan = precision.plan_types(onnx_ir.from_proto(proto), asked.keep, ("variants", variant, "keep"))
+        self._add(plan.problems)
+        computed = {name: node.dtype for name, node in plan.nodes.items()}
+        return typed_model(proto, self._inferred(view), computed)
+
+    def _inferred(self, view: ModelView) -> Any:
+        """Every value's type and shape at the first profile's opt."""
+        from trtpipe.proofs.corners import shapes_at, values_at
+
+        profile = self.pipeline.spec.profiles[0] if self.pipeline.spec.profiles else {}
+        return view.infer(shapes_at(view.inputs, profile, "opt"), values_at(profile, "opt"))
+
+    def _note(self, proof: CellProof) -> None:
+        self.report.cells.append(proof.to_json())
+        if proof.buildable:
+            notes = "; ".join(proof.notes)
+            self.report.lines.append(f"ok {proof.cell}" + (f" ({notes})" if notes else ""))
