@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from trtpipe.targets.capabilities import capabilities_of, runnable_here
 from trtpipe.targets.toolchain import FLAVOURS, TITLES, Toolchain
-from trtpipe.toolchains.detect import DetectedGpu, detect_gpus, has_driver
+from trtpipe.toolchains.detect import DetectedGpu, detect_gpus, driver_may_be_here
 from trtpipe.toolchains.installed import installed_toolchain
 from trtpipe.toolchains.lookup import python_version
 from trtpipe.toolchains.pip import find_installer
@@ -110,15 +110,20 @@ def _python() -> Finding:
 
 
 def _dependencies() -> Iterator[Finding]:
-    found, missing = [], []
-    for name in _DEPENDENCIES:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            missing.append(name)
-    yield Finding("packages", "ok", ", ".join(found))
+    versions = {name: _version_of(name) for name in _DEPENDENCIES}
+    yield Finding(
+        "packages", "ok", ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    )
+    missing = [name for name, version in versions.items() if not version]
     if missing:
         yield Finding("packages", "no", f"missing: {', '.join(missing)}", "run `pip install trtpipe` again")
+
+
+def _version_of(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _installed(installed: tuple[Toolchain, ...]) -> Iterator[Finding]:
@@ -167,7 +172,7 @@ def _gpus(gpus: tuple[DetectedGpu, ...]) -> Iterator[Finding]:
         driver = f", driver {gpu.driver}" if gpu.driver else ""
         fact = f"{gpu.index}: {gpu.name} ({gpu.compute_capability.sm}){memory}{driver}"
         yield Finding("gpu", "ok", fact)
-    if not gpus and has_driver():
+    if not gpus and driver_may_be_here():
         yield Finding(
             "gpu", "warn", "a driver is there, but no GPU answers", "run nvidia-smi to see what it says"
         )
