@@ -1,0 +1,123 @@
+"""Describes an engine from its file: its header, the GPUs that run it, and its manifest when that is known.
+
+Needs no GPU and no TensorRT. How a header is read is handed in; a manifest counts only when it names these very bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from trtpipe.digests import Digest, digest_file
+from trtpipe.errors import ModelError
+from trtpipe.targets.compute_capability import ComputeCapability
+from trtpipe.targets.gpus import gpus_with
+
+MANIFEST = "manifest.json"
+_LARGEST_MANIFEST = 64 << 20
+_NAMED_GPUS = 4
+
+
+class Header(Protocol):
+    """What an engine's header says."""
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """`sm86`, `sm89`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The header as plain JSON values."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDescription:
+    """An engine file; everything in it can be written as JSON."""
+
+    path: str
+    digest: Digest
+    header: Mapping[str, Any] | None
+    """None for an engine whose layout is not known, of which only the manifest speaks."""
+    gpus: Mapping[str, tuple[str, ...]]
+    """Compute capability → some GPUs that have it."""
+    manifest: Mapping[str, Any] | None
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """This description as plain JSON values."""
+        return {
+            "format": "engine",
+            "path": self.path,
+            "bytes": self.digest.size,
+            "blake3": self.digest.hex,
+            "header": None if self.header is None else dict(self.header),
+            "gpus": {name: list(gpus) for name, gpus in self.gpus.items()},
+            "manifest": None if self.manifest is None else dict(self.manifest),
+            "notes": list(self.notes),
+        }
+
+
+def describe_engine(
+    path: Path,
+    *,
+    read_header: Callable[[Path], Header],
+    find_manifest: Callable[[Digest], Mapping[str, Any] | None] = lambda digest: None,
+) -> EngineDescription:
+    """The description of the engine at `path`.
+
+    `read_header` raises ModelError for what it does not know; that stands unless a manifest is found beside the engine
+    or by `find_manifest`. Raises ModelError.
+    """
+    try:
+        digest = digest_file(path)
+    except OSError as error:
+        raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+    beside, notes = _beside(path, digest)
+    manifest = beside or find_manifest(digest)
+    header: Header | None = None
+    try:
+        header = read_header(path)
+    except ModelError as error:
+        if manifest is None:
+            raise
+        notes.append(error.problems[0].fact)
+    names = header.capabilities if header is not None else _targets_in(manifest)
+    return EngineDescription(
+        str(path),
+        digest,
+        header.to_json() if header is not None else None,
+        {name: _some_gpus(name) for name in names},
+        manifest,
+        tuple(notes),
+    )
+
+
+def _beside(path: Path, digest: Digest) -> tuple[Mapping[str, Any] | None, list[str]]:
+    """The manifest in the engine's folder when it is this engine's; and what is odd about it."""
+    file = path.parent / MANIFEST
+    try:
+        if not file.is_file() or file.stat().st_size > _LARGEST_MANIFEST:
+            return None, []
+        record = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None, [f"'{file}' cannot be read as a manifest"]
+    engine = record.get("engine") if isinstance(record, dict) else None
+    if not isinstance(engine, dict) or "blake3" not in engine:
+        return None, [f"'{file}' is not a manifest of an engine"]
+    if engine["blake3"] != digest.hex:
+        return None, [f"'{file}' is the manifest of another engine"]
+    return record, []
+
+
+def _targets_in(manifest: Mapping[str, Any] | None) -> tuple[str, ...]:
+    names = (manifest or {}).get("compute_capabilities", ())
+    return tuple(str(name) for name in names)
+
+
+def _some_gpus(name: str) -> tuple[str, ...]:
+    try:
+        return gpus_with(ComputeCapability.parse(name))[:_NAMED_GPUS]
+    except ValueError:
+        return ()
