@@ -27,7 +27,9 @@ def init_command(model: Path, output: Path | None, name: str | None, *, force: b
         return EXIT_DONE
     target = output or project.root / PIPELINES / f"{name}.yaml"
     if target.exists() and not force:
-        raise SpecError(f"{target} exists already", "write elsewhere with --output, or replace it with --force")
+        raise SpecError(
+            f"{target} exists already", "write elsewhere with --output, or replace it with --force"
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, text.encode())

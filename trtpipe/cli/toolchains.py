@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import Problem, SpecError, ToolchainError
 from trtpipe.rendering.tables import render_table
+from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import Flavour, ToolchainSpec
 from trtpipe.targets.capabilities import capabilities_of
-from trtpipe.targets.toolchain import Toolchain
+
+if TYPE_CHECKING:
+    from trtpipe.targets.toolchain import Toolchain
+    from trtpipe.toolchains.provision import Provisioned
 
 
 def list_command(*, as_json: bool) -> int:
@@ -17,19 +21,21 @@ def list_command(*, as_json: bool) -> int:
     from trtpipe.toolchains.installed import installed_toolchain
     from trtpipe.toolchains.provision import list_provisioned
 
-    here = [found for flavour in get_args(Flavour) if (found := installed_toolchain(flavour)) is not None]
-    rows = [(_name(one), "installed", one) for one in here]
-    rows += [(_name(one), "provisioned", one) for one in list_provisioned()]
+    rows: list[tuple[str, str, str, Any]] = [
+        (_name(one.flavour, one.version), "installed", one.python_version, one)
+        for flavour in get_args(Flavour)
+        if (one := installed_toolchain(flavour)) is not None
+    ]
+    rows += [
+        (_name(one.flavour, one.version), one.damaged or "provisioned", one.python, one)
+        for one in list_provisioned()
+    ]
+    table = [(name, origin, python, " ".join(_builds_for(one))) for name, origin, python, one in rows]
+    header = ("toolchain", "origin", "python", "builds_for")
     if as_json:
-        say_json(
-            [
-                {"name": name, "origin": origin, **one.facts(), "builds_for": _builds_for(one)}
-                for name, origin, one in rows
-            ]
-        )
-    elif rows:
-        table = [(name, origin, one.facts()["python"], " ".join(_builds_for(one))) for name, origin, one in rows]
-        say(render_table(("toolchain", "origin", "python", "builds for"), table))
+        say_json([dict(zip(header, row, strict=True)) for row in table])
+    elif table:
+        say(render_table(tuple(name.replace("_", " ") for name in header), table))
     else:
         say("no toolchain: install one with `trtpipe toolchain install VERSION`")
     return EXIT_DONE
@@ -46,7 +52,7 @@ def install_command(flavour: str, version: str) -> int:
     if isinstance(found, Problem):
         raise ToolchainError(Problem(found.fact, found.remedy))
     ready = ready_toolchain(found, offline=False, progress=note)
-    say(f"{_name(ready)} is ready")
+    say(f"{_name(ready.flavour, ready.version)} is ready")
     return EXIT_DONE
 
 
@@ -54,18 +60,18 @@ def remove_command(name: str) -> int:
     """Remove a provisioned toolchain."""
     from trtpipe.toolchains.provision import list_provisioned, remove
 
-    known = {_name(one): one for one in list_provisioned()}
+    known = {_name(one.flavour, one.version): one for one in list_provisioned()}
     if name not in known:
         listed = ", ".join(known) or "none"
         raise ToolchainError(f"no provisioned toolchain {name!r}", f"the provisioned ones are: {listed}")
-    remove(known[name])
-    say(f"removed {name}")
+    freed = remove(known[name].flavour, known[name].version)
+    say(f"removed {name}, {format_size(freed)}")
     return EXIT_DONE
 
 
-def _name(toolchain: Toolchain) -> str:
-    return f"{toolchain.flavour}-{toolchain.version}"
+def _name(flavour: str, version: str) -> str:
+    return f"{flavour}-{version}"
 
 
-def _builds_for(toolchain: Toolchain) -> list[str]:
+def _builds_for(toolchain: Toolchain | Provisioned) -> list[str]:
     return [one.sm for one in capabilities_of(toolchain.flavour, toolchain.version)]

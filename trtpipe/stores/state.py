@@ -56,7 +56,8 @@ class ProjectState:
         try:
             data = json.loads(path.read_bytes())
             if data["schema"] == SCHEMA:
-                return cls(path, *(dict(data[name]) for name in ("steps", "cells", "digests", "notes")))
+                steps, cells = dict(data["steps"]), dict(data["cells"])
+                return cls(path, steps, cells, dict(data["digests"]), dict(data["notes"]))
         except (OSError, ValueError, KeyError, TypeError):
             pass
         return cls(path)

@@ -20,7 +20,7 @@ from trtpipe.executors.local import LocalExecutor
 from trtpipe.lockfile import update_lock
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.fingerprint import Record
-from trtpipe.plan.graph import Action, Cell, Plan, action_of, plan_of
+from trtpipe.plan.graph import Action, Cell, Plan, Stage, action_of, plan_of
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import PipelineFacts, steps_of
 from trtpipe.scheduler import Done, Failed, Result, Scheduler
@@ -161,7 +161,7 @@ def _decide(
     return decisions, contents
 
 
-def _keys(cell: Cell, decisions: Mapping[str, Decision]) -> dict[str, str]:
+def _keys(cell: Cell, decisions: Mapping[str, Decision]) -> dict[Stage, str]:
     found = {stage: decisions[address] for stage, address in cell.steps.items()}
     return {stage: one.key for stage, one in found.items() if isinstance(one, UpToDate)}
 
@@ -265,7 +265,7 @@ def run_build(
 
 
 def _deliver(delivery: Delivery, cell: Cell, results: Mapping[str, Result], outcome: Outcome) -> None:
-    done: dict[str, Done] = {}
+    done: dict[Stage, Done] = {}
     for stage, address in cell.steps.items():
         result = results[address]
         assert isinstance(result, Done)

@@ -35,7 +35,7 @@ _DELIVERED: Mapping[Stage, tuple[str, ...]] = {
 }
 
 
-def content_of(cell: Cell, spec: PipelineSpec, keys: Mapping[str, str]) -> str:
+def content_of(cell: Cell, spec: PipelineSpec, keys: Mapping[Stage, str]) -> str:
     """What identifies the delivered files: the steps' keys and the policy that judged them."""
     asked = spec.validate_
     record = {

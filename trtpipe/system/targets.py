@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Problem
 from trtpipe.planning import TargetFacts
 from trtpipe.spec.pipeline import PipelineSpec, TargetSpec, ToolchainSpec
-from trtpipe.targets.gpus import ComputeCapability, resolve_gpu
+from trtpipe.targets.compute_capability import ComputeCapability
+from trtpipe.targets.gpus import resolve_gpu
 from trtpipe.targets.toolchain import Toolchain
+
+if TYPE_CHECKING:
+    from trtpipe.toolchains.detect import DetectedGpu
 
 
 @dataclass(slots=True)
@@ -23,7 +27,7 @@ class TargetResolver:
 
     toolchains: dict[Any, Toolchain | Problem] = field(default_factory=dict)
     gpus: dict[str, ComputeCapability | Problem] = field(default_factory=dict)
-    _here: tuple[Any, ...] | None = None
+    _here: tuple[DetectedGpu, ...] | None = None
 
     def resolve(self, spec: PipelineSpec, name: str) -> TargetFacts | list[Problem]:
         """What the target came to, or its problems, placed at its path in the spec."""
@@ -83,7 +87,7 @@ class TargetResolver:
             return Problem(f"'this' could be any of {names}", "name the GPU")
         return next(iter(found))
 
-    def here(self) -> tuple[Any, ...]:
+    def here(self) -> tuple[DetectedGpu, ...]:
         """This machine's GPUs."""
         if self._here is None:
             from trtpipe.toolchains.detect import detect_gpus
