@@ -74,13 +74,13 @@ def read_engine_header(path: Path) -> EngineHeader:
 
 
 def _refuse_other_files(path: Path, head: bytes) -> None:
-    if head[:4] != _MAGIC or head[28:32] != _MAGIC:
-        if re.match(rb"[a-z]trt", head):
-            raise _other_layout(path, "")
+    if not re.match(rb"[a-z]trt", head):
         remedy = "an engine starts with the letters 'vtrt'" if head else "the file is empty"
         raise ModelError(f"{path} is not a TensorRT engine", remedy)
-    if len(head) < _HEADER_BYTES:
+    if head[:4] == _MAGIC and len(head) < _HEADER_BYTES:
         raise ModelError(f"{path} is damaged: it has {len(head)} bytes only", "build it again")
+    if head[:4] != _MAGIC or head[28:32] != _MAGIC:
+        raise _other_layout(path, "")
     if head[24] >= _FIRST_TENSORRT:
         raise _other_layout(path, " " + ".".join(map(str, head[24:28])))
 
