@@ -79,7 +79,7 @@ def _run(requirements: list[str], folder: Path) -> tuple[subprocess.CompletedPro
         )
     command = [*installer, "install", "--target", str(folder), *requirements]
     report = None
-    if installer[-2:] == ["-m", "pip"]:
+    if Path(installer[0]).stem != "uv":
         report = folder / ".report.json"
         # Without bytecode: it would name the temporary directory.
         command += ["--report", str(report), "--no-input", "--progress-bar", "off", "--retries", "2"]
@@ -129,8 +129,9 @@ def _refusal(flavour: Flavour, version: str, said: str) -> ToolchainError:
             "free some space, or set TRTPIPE_TOOLCHAINS to a directory with room (about 1 GiB each)",
         )
     if _NO_NETWORK.search(said):
+        index = "NVIDIA's package index" if flavour == "tensorrt" else "the package index"
         return ToolchainError(
-            f"the package index cannot be reached for {what}",
+            f"{index} cannot be reached for {what}",
             "check the network and pip's configuration, or give the toolchain a `python:` that has it",
         )
     if _NOT_THERE.search(said):
