@@ -39,6 +39,13 @@ def test_a_relative_start_is_understood(workspace: Workspace) -> None:
     assert find_root(Path("proj/pipelines/net.yaml")) == workspace.root / "proj"
 
 
+def test_a_way_around_leads_to_the_same_root(workspace: Workspace) -> None:
+    workspace.write("here/trtpipe.yaml", "schema: 1\n")
+    workspace.write("there/net.yaml", "")
+
+    assert find_root(workspace.root / "here/../there/net.yaml") == workspace.root / "there"
+
+
 def test_a_project_without_a_file_has_no_defaults(workspace: Workspace) -> None:
     project = find_project(workspace.root)
 

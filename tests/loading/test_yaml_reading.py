@@ -352,6 +352,13 @@ def test_a_named_pipe_does_not_hang_the_reader(tmp_path: Path) -> None:
         read_document(tmp_path / "pipe.yaml")
 
 
+def test_many_problems_on_one_long_line_stay_cheap() -> None:
+    document = document_from_text("a: [" + "!x 1," * 50_000 + "]", "f.yaml")
+
+    assert len(document.problems) == 50_000
+    assert {problem.where.source_line for problem in document.problems if problem.where} == {""}
+
+
 def test_places_are_those_of_keys_and_values() -> None:
     text = "a:\n  b: {c: 1, d: [x, y]}\n  e:\n- "[:-2]
     document = document_from_text(text, "f.yaml")

@@ -45,13 +45,17 @@ class SourceText:
 
     def location(self, line: int, column: int) -> Location:
         """The place at a line and a column, both counted from 0."""
-        start = self._starts[line] if line < len(self._starts) else len(self.text)
-        end = _LINE_BREAK.search(self.text, start)
-        source = self.text[start : end.start() if end else len(self.text)]
-        if len(source) > _LONGEST_SHOWN_LINE:
-            source = ""
+        source = self._line(line)
         shown = "".join(char if char.isprintable() or char == "\t" else "?" for char in source)
         return Location(self.file, line + 1, column + 1, shown)
+
+    def _line(self, number: int) -> str:
+        """A line without its break; nothing when it is too long to be shown (and to be copied for every mark)."""
+        bounds = self._starts[number : number + 2]
+        start, end = bounds if len(bounds) == 2 else (*bounds, len(self.text), len(self.text))[:2]
+        if end - start > _LONGEST_SHOWN_LINE:
+            return ""
+        return _LINE_BREAK.split(self.text[start:end], maxsplit=1)[0]
 
     def location_at(self, index: int) -> Location:
         """The place of the character at an index."""

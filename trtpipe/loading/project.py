@@ -5,6 +5,7 @@ Knows `trtpipe.yaml` and the directories `pipelines/` and `calibration/`; knows 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def find_root(start: Path) -> Path:
     The nearest directory at or above it that holds `trtpipe.yaml` or `trtpipe.lock`; else the parent of the
     nearest directory named `pipelines` or `calibration`; else the directory itself.
     """
-    start = start.absolute()
+    start = Path(os.path.normpath(start.absolute()))  # 'a/..' has parents that are not above it
     home = start if start.is_dir() else start.parent
     above = [home, *home.parents]
     marked = (one for one in above if (one / PROJECT_FILE).is_file() or (one / LOCK_FILE).is_file())

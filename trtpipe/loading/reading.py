@@ -8,6 +8,7 @@ spec means.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Callable
@@ -333,7 +334,7 @@ def _bytes_of(path: Path, file: str) -> bytes:
 
 def shown_path(path: Path) -> str:
     """A path as messages show it: relative to the working directory when inside it."""
-    whole = path.absolute()
+    whole = Path(os.path.normpath(path.absolute()))
     try:
         return str(whole.relative_to(Path.cwd()))
     except (ValueError, OSError):
