@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.edits import attribute_of
+from trtpipe.canonical.edits import attribute_of, replace_nodes
 from trtpipe.canonical.folding import infer_values
+from trtpipe.canonical.naming import fresh
 from trtpipe.canonical.opsets import normalize_domains
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.canonical.tensors import graphs_of, nodes_of, number_of_dtype
@@ -123,6 +124,8 @@ def _body(node: onnx.NodeProto, types: Types, opsets: Mapping[str, int]) -> onnx
     for name, attribute in sorted(schema.attributes.items()):
         if attribute.default_value.name and attribute_of(node, name) is None:
             node.attribute.add().CopyFrom(attribute.default_value)
+    if any(name and _dtype(name, types) == "undefined" for name in node.input):
+        return None  # onnx's native code does not survive some bodies without the types
     inputs = [_type(name, types).SerializeToString() for name in node.input]
     opset = opsets.get("", 0)
     fixed = [version for version in schema.function_opset_versions if version <= opset]
@@ -188,10 +191,35 @@ _TABLE: dict[str, Callable[[onnx.NodeProto, Types], bool]] = {
     "LayerNormalization": _several_outputs,
     "LinearAttention": _always,
     "NegativeLogLikelihoodLoss": _always,
-    "SequenceMap": _always,
     "SoftmaxCrossEntropyLoss": _always,
     "SwiGLU": _always,
 }
+
+
+def make_range_scalar(model: onnx.ModelProto) -> int:
+    """Gives Range scalars where it reads vectors of one element; how many. Bodies of AffineGrid do that.
+
+    Runtimes forgive it only as long as the shape is hidden from their shape inference.
+    """
+    import onnx
+
+    types = infer_values(model)
+    taken = set(types) | {name for node in nodes_of(model) for name in (*node.input, *node.output)}
+    count = 0
+    for graph in graphs_of(model):
+        nodes: list[onnx.NodeProto] = []
+        before = count
+        for node in graph.node:
+            for index, name in enumerate(node.input):
+                if node.op_type == "Range" and not node.domain and name in types and types[name].dims == (1,):
+                    node.input[index] = fresh(f"{name}_scalar", taken)
+                    nodes.append(onnx.NodeProto(op_type="Squeeze", input=[name], output=[node.input[index]]))
+                    count += 1
+            nodes.append(node)
+        if count > before:
+            replace_nodes(graph, nodes)
+            break  # graphs below are copies now
+    return count
 
 
 def replace_castlike(model: onnx.ModelProto) -> int:

@@ -15,7 +15,12 @@ from trtpipe.canonical.branches import resolve_branches
 from trtpipe.canonical.checking import check_model
 from trtpipe.canonical.edits import remove_unused, sort_nodes
 from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.expansion import expand_operators, inline_functions, replace_castlike
+from trtpipe.canonical.expansion import (
+    expand_operators,
+    inline_functions,
+    make_range_scalar,
+    replace_castlike,
+)
 from trtpipe.canonical.folding import fold_constants, infer_values
 from trtpipe.canonical.opsets import normalize_domains, upgrade
 from trtpipe.canonical.tensors import graphs_of, number_of_dtype
@@ -55,13 +60,20 @@ def legalize(model: onnx.ModelProto, evaluator: Evaluator, *, opset: int | None 
     _upgrade(model, opset, changes)
     flatten(model, changes)
     settle(model, evaluator, changes)
-    for operator, count in expand_operators(model).items():
-        changes.add(f"{operator} expanded", count)
-        naming.make_values_unique(model)
-    changes.add("CastLike made Cast", replace_castlike(model))
-    settle(model, evaluator, changes)
+    simplify_operators(model, evaluator, changes)
     finish(model, changes)
     return changes
+
+
+def simplify_operators(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) -> None:
+    """Writes out the operators that TensorRT's parser lacks, and folds what that brings; types must be settled."""
+    for operator, count in expand_operators(model).items():
+        changes.add(f"{operator} expanded", count)
+    changes.add("CastLike made Cast", replace_castlike(model))
+    flatten(model, changes)
+    settle(model, evaluator, changes)
+    while changes.add("Range given scalars", make_range_scalar(model)):
+        settle(model, evaluator, changes)
 
 
 def _accept(model: onnx.ModelProto, changes: Changes) -> None:

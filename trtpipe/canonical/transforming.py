@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.canonical import duplicates
 from trtpipe.canonical.edits import remove_unused, uses
 from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.expansion import expand_operators, replace_castlike
 from trtpipe.canonical.folding import infer_values
-from trtpipe.canonical.legalizing import Changes, finish, flatten, settle
+from trtpipe.canonical.legalizing import Changes, finish, flatten, settle, simplify_operators
 from trtpipe.canonical.summary import TensorInfo, tensor_info
 from trtpipe.canonical.tensors import number_of_dtype
 from trtpipe.errors import ModelError, Problem, SpecPath
@@ -58,11 +57,7 @@ def apply_transform(
     if bind or set_shapes:
         _forget_output_shapes(model)
     settle(model, evaluator, changes)
-    for operator, count in expand_operators(model).items():
-        changes.add(f"{operator} expanded", count)
-    replace_castlike(model)
-    flatten(model, changes)
-    settle(model, evaluator, changes)
+    simplify_operators(model, evaluator, changes)
     finish(model, changes)
     return changes
 
