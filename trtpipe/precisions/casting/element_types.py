@@ -48,10 +48,21 @@ def _walk(graph: ir.Graph, opsets: dict[str, int], types: Types) -> None:
     for node in graph:
         inner = subgraphs(node)
         for subgraph in inner:
+            _feed(node, subgraph, types)
             _walk(subgraph, opsets, types)
         for index, output in enumerate(node.outputs):
             dtype = _of_body(node, inner, index, types) if inner else _of_output(node, index, opsets, types)
             _note(types, output, dtype or _declared(output))
+
+
+def _feed(node: ir.Node, body: ir.Graph, types: Types) -> None:
+    """Gives a body's inputs the types of what they are fed with, where it does not say them itself."""
+    fed: list[ir.Value | None] = list(node.inputs)
+    if node.op_type == "Scan" and len(fed) == len(body.inputs) + 1:
+        fed = fed[1:]  # opset 8 has the sequence lengths first
+    for value, source in zip(body.inputs, fed, strict=False):
+        if value not in types and source is not None and source in types:
+            types[value] = types[source]
 
 
 def _of_output(node: ir.Node, index: int, opsets: dict[str, int], types: Types) -> ir.DataType | None:

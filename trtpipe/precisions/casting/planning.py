@@ -39,6 +39,9 @@ MOVES_DATA = frozenset({
 TENSORRT_REFUSES_HALF = {
     "Celu": "TensorRT's parser mixes it with float32 constants",
     "MeanVarianceNormalization": "TensorRT's parser mixes it with float32 constants",
+    "BlackmanWindow": "TensorRT makes it in float32 only",
+    "HammingWindow": "TensorRT makes it in float32 only",
+    "HannWindow": "TensorRT makes it in float32 only",
 }
 """Operators that ONNX allows in float16 and TensorRT's parser does not take in it (tried on TensorRT-RTX 1.7)."""
 
@@ -209,20 +212,30 @@ class Decider:
             return NodeType(node.op_type, "none", "it has no float tensors")
         if node.op_type == "Constant" or is_transparent(node, self.types):
             return NodeType(node.op_type, "none")
-        if subgraphs(node):
-            return NodeType(
-                node.op_type, "source", "control flow keeps the types of its branches' inputs and outputs"
-            )
         known = signature_of(node, self.opsets)
-        if known is None or not self._tensors_only(node):
-            return NodeType(
-                node.op_type,
-                "source",
-                "ONNX has no schema for it" if known is None else "it handles sequences",
-            )
+        why = self._untouchable(node, known)
+        if why or known is None:
+            return NodeType(node.op_type, "source", why)
         if name in self.forced:
             return self.forced[name]
         return self._by_source(name, node, own, known)
+
+    def _untouchable(self, node: ir.Node, known: Signature | None) -> str:
+        """Why a node's inputs and outputs keep the source's types whatever is asked; empty when they need not."""
+        if subgraphs(node):
+            return "control flow keeps the types of its branches' inputs and outputs"
+        if known is None or not is_standard(node):
+            return "it is no operator of ONNX's default domain"
+        if node.op_type == "BitCast":
+            return "its result depends on the width of its input"
+        if not self._tensors_only(node, known):
+            return "it handles sequences or optional values"
+        unknown = [
+            v
+            for v in self._bound(node, known, float_variable(node, known, self.types))
+            if v not in self.types
+        ]
+        return f"the type of '{unknown[0].name}' is not known" if unknown else ""
 
     def _by_source(self, name: str, node: ir.Node, own: ir.DataType, known: Signature) -> NodeType:
         wide = NodeType(node.op_type, "float32")
@@ -252,15 +265,19 @@ class Decider:
             return f"ONNX does not allow {name} for {node.op_type} in opset {self.opsets.get(node.domain, 1)}"
         if self.precision == ir.DataType.FLOAT16 and node.op_type in TENSORRT_REFUSES_HALF:
             return TENSORRT_REFUSES_HALF[node.op_type]
+        if node.op_type == "LSTM" and len(node.inputs) > 7 and node.inputs[7] is not None:
+            return "TensorRT's parser mixes an LSTM's peepholes with float32 constants"
         sizes = node in self.sizes and node.op_type not in ("Shape", "Size")
         return "it computes sizes or positions from shapes" if sizes else ""
 
     def _moves_data(self, node: ir.Node) -> bool:
         return is_standard(node) and (node.op_type in MOVES_DATA or node.op_type == "Cast")
 
-    def _tensors_only(self, node: ir.Node) -> bool:
+    def _tensors_only(self, node: ir.Node, known: Signature) -> bool:
         values = [value for value in (*node.inputs, *node.outputs) if value is not None]
-        return all(value.type is None or isinstance(value.type, ir.TensorType) for value in values)
+        if any(value.type is not None and not isinstance(value.type, ir.TensorType) for value in values):
+            return False
+        return all(known.may_be_tensor(known.output_variable(index)) for index in range(len(node.outputs)))
 
     def _source_type(self, node: ir.Node) -> ir.DataType | None:
         known = signature_of(node, self.opsets)

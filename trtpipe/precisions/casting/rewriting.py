@@ -26,7 +26,7 @@ from trtpipe.precisions.casting.planning import (
     origin,
 )
 from trtpipe.precisions.casting.ranges import weight_range, why_not_half
-from trtpipe.precisions.casting.signatures import FLOATS, TYPE_ATTRIBUTES, signature_of
+from trtpipe.precisions.casting.signatures import FLOAT_BY_DEFAULT, FLOATS, TYPE_ATTRIBUTES, signature_of
 
 _SUFFIX = {"float16": "fp16", "float32": "fp32", "bfloat16": "bf16", "float64": "fp64"}
 
@@ -186,7 +186,7 @@ class _Rewriter:
     def _set_type(self, value: ir.Value, dtype: ir.DataType) -> None:
         if dtype not in FLOATS or value.is_graph_output() or constant_of(value) is not None:
             return
-        if value.type is None or value.type.dtype != dtype:
+        if value.type is not None and value.type.dtype != dtype:
             value.type = ir.TensorType(dtype)
 
     def _set_attributes(self) -> None:
@@ -202,7 +202,7 @@ class _Rewriter:
                 tensor = ir.tensor([0.0], dtype=ir.DataType.FLOAT) if filled is None else filled.as_tensor()
                 if tensor.dtype != made:
                     node.attributes["value"] = ir.AttrTensor("value", cast_tensor(tensor, made, tensor.name))
-            elif name is not None and (name in node.attributes or node.op_type.startswith("Random")):
+            elif name is not None and (name in node.attributes or node.op_type in FLOAT_BY_DEFAULT):
                 node.attributes[name] = ir.AttrInt64(name, int(made))
 
     def _cast_constants(self, uses: list[_Use]) -> None:

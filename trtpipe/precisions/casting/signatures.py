@@ -33,9 +33,10 @@ TYPE_ATTRIBUTES = {
 }
 """Operators whose output type is an attribute."""
 
-_FLOAT_BY_DEFAULT = frozenset(
+FLOAT_BY_DEFAULT = frozenset(
     {"RandomNormal", "RandomUniform", "BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix"}
 )
+"""Those of them that make float32 when the attribute is left out."""
 _STANDARD = ("", "ai.onnx")
 
 
@@ -60,6 +61,10 @@ class Signature:
     def allows(self, variable: str, dtype: ir.DataType) -> bool:
         """Whether tensors of `dtype` may stand there."""
         return type_name(dtype) in self.allowed.get(variable, frozenset({variable}))
+
+    def may_be_tensor(self, variable: str) -> bool:
+        """Whether tensors may stand there, and not only sequences and optional values."""
+        return any(name.startswith("tensor(") for name in self.allowed.get(variable, frozenset({variable})))
 
     def only(self, variable: str) -> ir.DataType | None:
         """The one tensor type that may stand there; None when there are several."""
@@ -112,7 +117,7 @@ def attribute_type(node: ir.Node) -> ir.DataType | None:
     attribute = node.attributes.get(TYPE_ATTRIBUTES.get(node.op_type, ""))
     if attribute is not None and attribute.as_int() != 0:
         return ir.DataType(attribute.as_int())
-    return ir.DataType.FLOAT if node.op_type in _FLOAT_BY_DEFAULT else None
+    return ir.DataType.FLOAT if node.op_type in FLOAT_BY_DEFAULT else None
 
 
 def constant_type(node: ir.Node) -> ir.DataType | None:

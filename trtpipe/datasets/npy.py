@@ -1,0 +1,52 @@
+"""npy: one .npy file an array, read through a memory map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from trtpipe.datasets import Reader, Resolve, Source
+from trtpipe.datasets.sampling.mapped import map_array, read_header
+from trtpipe.errors import Problem, SpecError
+from trtpipe.spec.dataset import DatasetSpec
+
+
+def _files(spec: DatasetSpec) -> tuple[str, ...]:
+    return tuple((spec.npy or {}).values())
+
+
+def _open(spec: DatasetSpec, resolve: Resolve, stack: ExitStack) -> Mapping[str, Source]:
+    found: dict[str, Source] = {}
+    problems: list[Problem] = []
+    for name, text in (spec.npy or {}).items():
+        with _collected(problems):
+            found[name] = _array(resolve(text), text, name, stack)
+    if problems:
+        raise SpecError(problems)
+    return found
+
+
+@contextmanager
+def _collected(problems: list[Problem]) -> Iterator[None]:
+    try:
+        yield
+    except SpecError as error:
+        problems += error.problems
+
+
+def _array(path: Path, text: str, name: str, stack: ExitStack) -> Source:
+    where = ("npy", name)
+    try:
+        file = stack.enter_context(path.open("rb"))
+    except OSError as error:
+        raise SpecError(Problem(f"cannot read '{text}': {error.strerror}", path=where)) from error
+    header = read_header(file, f"'{text}'", where)
+    size = file.seek(0, 2)
+    if size - header.size < header.nbytes:
+        fact = f"'{text}' is cut short: it says {header.nbytes} bytes of data and has {size - header.size}"
+        raise SpecError(Problem(fact, "copy or download it again", path=where))
+    return map_array(file, header, 0)
+
+
+reader = Reader(version=1, files=_files, open=_open)

@@ -1,0 +1,82 @@
+"""random: seeded samples, only ever used when the spec says so.
+
+Sample i of input number k (in the order of sorted names) is drawn from numpy's PCG64 seeded with
+SeedSequence([seed, k, i]): standard normal floats, integers in [low, high), fair booleans. It depends neither on
+the batch size nor on how many samples are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trtpipe.datasets import Reader, Resolve, Source
+from trtpipe.spec.dataset import DatasetSpec
+
+DEFAULT_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class RandomArray:
+    """Samples drawn when they are asked for. The model input's type is set by `typed`."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    seed: int
+    number: int
+    low: int
+    high: int
+    one_by_one: bool
+    """A sample is a whole batch: its first axis is not of size 1, or it has none."""
+
+    def typed(self, dtype: Any) -> RandomArray:
+        """The same samples for an input of another type."""
+        return replace(self, dtype=dtype)
+
+    def rows(self, indices: Any) -> Any:
+        """The samples at `indices`."""
+        import numpy as np
+
+        drawn = [self._draw(int(index)) for index in indices]
+        return np.stack(drawn) if drawn else np.zeros((0, *self.shape[1:]), self.dtype)
+
+    def whole(self) -> Any:
+        """All of it."""
+        return self.rows(range(self.shape[0])) if self.shape else self._draw(0)
+
+    def _draw(self, index: int) -> Any:
+        import numpy as np
+
+        bits = np.random.PCG64(np.random.SeedSequence([self.seed, self.number, index]))
+        generator = np.random.Generator(bits)
+        shape = self.shape[1:]
+        kind = np.dtype(self.dtype).kind
+        if kind == "b":
+            return generator.integers(0, 2, shape).astype(bool)
+        if kind in "iu":
+            return generator.integers(self.low, self.high, shape).astype(self.dtype)
+        return generator.standard_normal(shape, np.float32).astype(self.dtype)
+
+
+def _files(spec: DatasetSpec) -> tuple[str, ...]:
+    return ()
+
+
+def _open(spec: DatasetSpec, resolve: Resolve, stack: ExitStack) -> Mapping[str, Source]:
+    import numpy as np
+
+    assert spec.random is not None, "the spec says that it is random"
+    count = spec.samples or DEFAULT_SAMPLES
+    given = spec.random
+    found: dict[str, Source] = {}
+    for number, (name, shape) in enumerate(sorted(given.shapes.items())):
+        whole = shape[:1] != (1,)
+        drawn = (count, *shape) if whole else (count, *shape[1:])
+        float32 = np.dtype(np.float32)
+        found[name] = RandomArray(drawn, float32, spec.seed, number, given.low, given.high, whole)
+    return found
+
+
+reader = Reader(version=1, files=_files, open=_open)

@@ -1,0 +1,1 @@
+"""From arrays of samples to batches of model inputs. Knows no kind of file."""

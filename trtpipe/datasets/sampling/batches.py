@@ -1,0 +1,209 @@
+"""A data set as batches of model inputs. Memory is that of one batch.
+
+Shuffling draws a permutation from numpy's PCG64 seeded with the set's seed, before the number of samples is cut: the
+first n of a shuffled set are a random choice. A model whose batch dimension is fixed gets whole batches only; what is
+left over is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from trtpipe.canonical.summary import TensorInfo
+from trtpipe.datasets import Reader, Resolve, Source
+from trtpipe.datasets.random import RandomArray
+from trtpipe.datasets.sampling.feeds import Feed, feed_problems
+from trtpipe.errors import Problem, SpecError
+from trtpipe.shapes import format_shape
+from trtpipe.spec.dataset import DatasetSpec, InputSpec
+
+Batch = tuple[dict[str, Any], Any]
+
+
+@dataclass
+class Dataset:
+    """Batches of `(inputs by name, labels or None)`; iterating again begins again. Closed as a context manager."""
+
+    feeds: tuple[Feed, ...]
+    labels: Source | None
+    order: Any
+    """The indices of the samples, in the order of use."""
+    batch: int
+    dropped: int
+    """Samples left out because the model takes whole batches only."""
+    stack: ExitStack = field(repr=False)
+
+    @property
+    def samples(self) -> int:
+        """How many samples are used."""
+        return len(self.order)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether each sample has a class."""
+        return self.labels is not None
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.order), self.batch):
+            indices = self.order[start : start + self.batch]
+            labels = None if self.labels is None else self.labels.rows(indices)
+            yield {feed.info.name: feed.values(indices) for feed in self.feeds}, labels
+
+    def sample_shapes(self) -> tuple[dict[str, tuple[int, ...]], ...]:
+        """Every distinct set of input shapes that will be fed; no sample is read."""
+        counts = [min(self.batch, len(self.order))]
+        rest = len(self.order) % self.batch
+        if rest and rest not in counts:
+            counts.append(rest)
+        return tuple({feed.info.name: feed.shape(count) for feed in self.feeds} for count in counts)
+
+    def close(self) -> None:
+        """Releases the files."""
+        self.stack.close()
+
+    def __enter__(self) -> Dataset:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_batches(
+    spec: DatasetSpec, reader: Reader, resolve: Resolve, inputs: Sequence[TensorInfo], samples: int | None
+) -> Dataset:
+    """The data set for a model with these inputs. Raises SpecError with every problem found."""
+    with ExitStack() as stack:
+        sources = reader.open(spec, resolve, stack)
+        problems: list[Problem] = []
+        feeds = _feeds(spec, sources, inputs, problems)
+        total = _total(feeds, problems)
+        labels = _labels(spec, sources, total, problems)
+        batch = _batch(spec, feeds, problems)
+        if spec.samples is not None and total is not None and spec.samples > total:
+            fact = f"{spec.samples} samples are asked for, but there are {total}"
+            problems.append(Problem(fact, f"write samples: {total} or less", path=("samples",)))
+        if problems:
+            raise SpecError(problems)
+        order = _order(spec, total or 1, samples)
+        kept = len(order) - (len(order) % batch if _fixed_batch(feeds) else 0)
+        if not kept:
+            fact = f"{len(order)} samples do not fill one batch of {batch}, which the model needs"
+            raise SpecError(Problem(fact, path=("samples",)))
+        return Dataset(tuple(feeds), labels, order[:kept], batch, len(order) - kept, stack.pop_all())
+
+
+def _feeds(
+    spec: DatasetSpec, sources: Mapping[str, Source], inputs: Sequence[TensorInfo], problems: list[Problem]
+) -> list[Feed]:
+    names = [info.name for info in inputs]
+    for name in spec.inputs:
+        if name not in names:
+            remedy = _listed(name, names, "the model's inputs are")
+            problems.append(Problem(f"the model has no input '{name}'", remedy, path=("inputs", name)))
+    feeds: list[Feed] = []
+    for info in inputs:
+        feed = _feed(spec, sources, info, problems)
+        if feed is not None:
+            found = list(feed_problems(feed))
+            problems += found
+            feeds += [] if found else [feed]
+    return feeds
+
+
+def _feed(
+    spec: DatasetSpec, sources: Mapping[str, Source], info: TensorInfo, problems: list[Problem]
+) -> Feed | None:
+    given = spec.inputs.get(info.name) or InputSpec()
+    array = given.array or info.name
+    if array not in sources:
+        path = ("inputs", info.name, "array") if given.array else ("inputs",)
+        valid = [name for name in sources if name != spec.labels]
+        remedy = _listed(array, valid, "the arrays are")
+        problems.append(Problem(f"no array '{array}' for the model's input '{info.name}'", remedy, path=path))
+        return None
+    try:
+        dtype = np.dtype(given.dtype or info.dtype)
+    except TypeError:
+        what = f"input '{info.name}' has type {given.dtype or info.dtype}, which numpy cannot hold"
+        problems.append(Problem(what, path=("inputs", info.name)))
+        return None
+    source = sources[array]
+    if isinstance(source, RandomArray):
+        source = source.typed(dtype)
+    return Feed(info, given, source, array, dtype)
+
+
+def _listed(wanted: str, valid: list[str], words: str) -> str:
+    close = difflib.get_close_matches(wanted, valid, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}{words} {', '.join(repr(name) for name in valid) or 'none'}"
+
+
+def _total(feeds: list[Feed], problems: list[Problem]) -> int | None:
+    counts = {feed.array: feed.source.shape[0] for feed in feeds if feed.sliced}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"'{name}' {count}" for name, count in counts.items())
+        remedy = "an array that is fed with every batch needs constant: true"
+        problems.append(
+            Problem(f"the arrays hold different numbers of samples: {said}", remedy, path=("inputs",))
+        )
+    return min(counts.values(), default=None)
+
+
+def _labels(
+    spec: DatasetSpec, sources: Mapping[str, Source], total: int | None, problems: list[Problem]
+) -> Source | None:
+    if spec.labels is None:
+        return None
+    source = sources.get(spec.labels)
+    path = ("labels",)
+    if source is None:
+        remedy = _listed(spec.labels, list(sources), "the arrays are")
+        problems.append(Problem(f"no array '{spec.labels}' for the labels", remedy, path=path))
+        return None
+    if len(source.shape) != 1 or np.dtype(source.dtype).kind not in "iu":
+        fact = f"labels '{spec.labels}' are {np.dtype(source.dtype).name} {format_shape(source.shape)}"
+        problems.append(Problem(f"{fact}, not one integer a sample", path=path))
+    elif total is not None and source.shape[0] != total:
+        fact = f"there are {source.shape[0]} labels '{spec.labels}' for {total} samples"
+        problems.append(Problem(fact, path=path))
+    return source
+
+
+def _fixed_batch(feeds: Sequence[Feed]) -> int | None:
+    for feed in feeds:
+        if feed.sliced and feed.info.dims and not feed.one_by_one and isinstance(feed.info.dims[0], int):
+            return feed.info.dims[0]
+    return None
+
+
+def _batch(spec: DatasetSpec, feeds: Sequence[Feed], problems: list[Problem]) -> int:
+    fixed = _fixed_batch(feeds)
+    if any(feed.one_by_one for feed in feeds):
+        if spec.batch != 1:
+            fact = f"batch is {spec.batch}, but a random sample here is a whole batch already"
+            problems.append(Problem(fact, "leave out batch", path=("batch",)))
+        return 1
+    if fixed is None or fixed == spec.batch:
+        return spec.batch
+    if spec.batch != 1:
+        fact = f"batch is {spec.batch}, but the model's batch dimension is fixed at {fixed}"
+        problems.append(Problem(fact, f"write batch: {fixed}, or leave it out", path=("batch",)))
+    return fixed
+
+
+def _order(spec: DatasetSpec, total: int, samples: int | None) -> Any:
+    order = np.arange(total)
+    if spec.shuffle:
+        order = np.random.Generator(np.random.PCG64(spec.seed)).permutation(total)
+    limits = [limit for limit in (spec.samples, samples) if limit is not None]
+    return order[: min(limits)] if limits else order

@@ -1,0 +1,139 @@
+"""The precision audit: did an engine come out in the precision that its variant asked for?
+
+Two independent witnesses are put together: the typed ONNX model that TensorRT was given (`typed.typed_audit`), and the
+layers of the network that TensorRT's parser made of it. With the flavour tensorrt, an engine inspector's layers may
+be given too. Pure data: this module imports no onnx and no TensorRT.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trtpipe.errors import Problem
+
+_NAMES = {
+    "float": "float32", "fp32": "float32", "float32": "float32", "half": "float16", "fp16": "float16",
+    "float16": "float16", "bf16": "bfloat16", "bfloat16": "bfloat16", "int8": "int8", "fp8": "float8", "int4": "int4",
+    "fp4": "float4", "int32": "int32", "int64": "int64", "bool": "bool", "uint8": "uint8", "e8m0": "float8e8m0",
+}  # fmt: skip
+_LOW = {"fp16": frozenset({"float16"}), "bf16": frozenset({"bfloat16"})}
+_WIDE = frozenset({"float32", "tf32"})
+_COUNTS_NOTHING = frozenset({"CAST", "CONSTANT", "SHAPE", "ASSERTION"})
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an engine computes in. Shares are between 0 and 1, None where there is nothing to share."""
+
+    asked: str
+    layers: dict[str, int]
+    """Floating-point layers of TensorRT's network per type of their first output."""
+    engine_layers: dict[str, int]
+    """The same of the engine's own layers; empty where no inspector could tell."""
+    typed: dict[str, Any]
+    low_layer_share: float | None
+    low_weight_share: float | None
+    problems: tuple[Problem, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for a manifest."""
+        return {
+            "asked": self.asked,
+            "layers": self.layers,
+            "engine_layers": self.engine_layers,
+            "typed": self.typed,
+            "low_layer_share": self.low_layer_share,
+            "low_weight_share": self.low_weight_share,
+            "problems": [problem.fact for problem in self.problems],
+        }
+
+
+def audit_engine(
+    network: Mapping[str, Any],
+    layers: Sequence[Mapping[str, Any]] | None,
+    typed: Mapping[str, Any],
+    asked: str,
+    min_share: float,
+    why_not: Mapping[str, str] | None = None,
+) -> Audit:
+    """The audit of one engine, with an error when less than `min_share` of it is in the low precision `asked`.
+
+    `network["layers"]` (and `layers`, from an engine inspector) are records with `name`, `type` and `outputs`, each
+    output with a `dtype`; `typed` is what `typed_audit` said; `why_not` maps nodes that stayed wide to the reason.
+    """
+    low = _LOW.get(asked, frozenset())
+    in_network = _per_type(network.get("layers", ()))
+    layer_share = _share(in_network, low)
+    weight_share = _share(typed.get("weight_elements", {}), low)
+    problems = (
+        _problems(asked, min_share, layer_share, weight_share, in_network, why_not or {}) if low else ()
+    )
+    return Audit(
+        asked=asked,
+        layers=in_network,
+        engine_layers=_per_type(layers or ()),
+        typed=dict(typed),
+        low_layer_share=layer_share,
+        low_weight_share=weight_share,
+        problems=problems,
+    )
+
+
+def _per_type(layers: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for layer in layers:
+        kind = str(layer.get("type", "")).upper().rsplit(".", 1)[-1]
+        outputs = layer.get("outputs") or ()
+        if kind in _COUNTS_NOTHING or not outputs:
+            continue
+        dtype = _dtype_of(outputs[0])
+        if dtype.startswith(("float", "bfloat")) or dtype in ("int8", "int4", "tf32"):
+            counts[dtype] += 1
+    return dict(sorted(counts.items()))
+
+
+def _dtype_of(output: Any) -> str:
+    text = output.get("dtype", "") if isinstance(output, Mapping) else output
+    name = str(text).lower().rsplit(".", 1)[-1]
+    return _NAMES.get(name, name)
+
+
+def _share(counts: Mapping[str, int], low: frozenset[str]) -> float | None:
+    in_low = sum(count for name, count in counts.items() if name in low)
+    total = in_low + sum(count for name, count in counts.items() if name in _WIDE)
+    return in_low / total if total else None
+
+
+def _problems(
+    asked: str,
+    least: float,
+    layer_share: float | None,
+    weight_share: float | None,
+    layers: Mapping[str, int],
+    why_not: Mapping[str, str],
+) -> tuple[Problem, ...]:
+    found = []
+    for what, share in (("layers", layer_share), ("weights", weight_share)):
+        if share is not None and share < least:
+            found.append(f"{share:.1%} of its {what}")
+    if layer_share is None and weight_share is None:
+        found.append("nothing (it has no floating-point layers and no floating-point weights)")
+    if not found:
+        return ()
+    fact = f"precision '{asked}' was asked for, but the engine has only {' and '.join(found)} in it"
+    return (Problem(f"{fact} (at least {least:.1%} must be)", _remedy(layers, why_not)),)
+
+
+def _remedy(layers: Mapping[str, int], why_not: Mapping[str, str]) -> str:
+    counts = ", ".join(f"{count} {name}" for name, count in layers.items()) or "none"
+    lines = [f"layers: {counts}"]
+    reasons = Counter(why_not.values())
+    for reason, count in reasons.most_common(5):
+        names = [name for name, why in why_not.items() if why == reason]
+        shown = ", ".join(f"'{name}'" for name in names[:3]) + (", …" if count > 3 else "")
+        lines.append(f"{count} nodes stayed wider because {reason}: {shown}")
+    lines.append("keep fewer nodes, or lower min_low_precision if this is meant")
+    return "\n".join(lines)

@@ -1,0 +1,74 @@
+"""What a typed ONNX model computes in: nodes, weights and bytes per type, and the share in low precision.
+
+Reads types and dims, never a weight's values.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import onnx_ir as ir
+
+from trtpipe.precisions.casting.constants import constant_of
+from trtpipe.precisions.casting.element_types import Types, element_types, graphs_of
+from trtpipe.precisions.casting.planning import dtype_name
+from trtpipe.precisions.casting.signatures import FLOATS
+
+_COUNTS_NOTHING = frozenset({"Cast", "Constant", "Shape", "Size"})
+
+
+def typed_audit(model: ir.Model) -> dict[str, Any]:
+    """`nodes`, `weights`, `weight_bytes` per type, `casts`, and `low_precision_share` of nodes and weight bytes.
+
+    Nodes count by the type of their first float output (else input); casts, constants and shape queries compute
+    nothing and do not count. Weights are initializers and Constant nodes; a share is None where there is nothing to
+    share.
+    """
+    types = element_types(model)
+    nodes = [node for graph in graphs_of(model) for node in graph]
+    computed = [
+        found for node in nodes if node.op_type not in _COUNTS_NOTHING and (found := _type_of(node, types))
+    ]
+    per_node = Counter(dtype_name(found) for found in computed)
+    elements: Counter[str] = Counter()
+    nbytes: Counter[str] = Counter()
+    tensors: Counter[str] = Counter()
+    for tensor in _weights(model):
+        name = dtype_name(tensor.dtype)
+        tensors[name] += 1
+        elements[name] += tensor.size
+        nbytes[name] += tensor.nbytes
+    return {
+        "nodes": dict(sorted(per_node.items())),
+        "casts": sum(node.op_type == "Cast" for node in nodes),
+        "weights": dict(sorted(tensors.items())),
+        "weight_elements": dict(sorted(elements.items())),
+        "weight_bytes": dict(sorted(nbytes.items())),
+        "low_precision_share": {"nodes": _low_share(per_node), "weight_elements": _low_share(elements)},
+    }
+
+
+def _type_of(node: ir.Node, types: Types) -> ir.DataType | None:
+    values = (*node.outputs, *(value for value in node.inputs if value is not None))
+    return next((types[value] for value in values if types.get(value) in FLOATS), None)
+
+
+def _weights(model: ir.Model) -> list[ir.TensorProtocol]:
+    found = []
+    for graph in graphs_of(model):
+        found += [value.const_value for value in graph.initializers.values() if value.const_value is not None]
+        made = (node.outputs[0] for node in graph if node.op_type == "Constant")
+        found += [tensor for value in made if (tensor := constant_of(value)) is not None]
+    return found
+
+
+_LOW = frozenset({"float16", "bfloat16", "int8", "uint8", "int4", "uint4", "float8e4m3fn", "float4e2m1"})
+_WIDE = frozenset({"float32", "float64"})
+
+
+def _low_share(counts: Counter[str]) -> float | None:
+    """The share in a low precision among what is float or quantized; integers that count things have none."""
+    low = sum(count for name, count in counts.items() if name in _LOW)
+    total = low + sum(count for name, count in counts.items() if name in _WIDE)
+    return low / total if total else None
