@@ -11,16 +11,6 @@ Group = tuple[int, int, str, str]
 """Major, minor, the words that start every name of the group, and the rest of each name."""
 
 GPUS: tuple[Group, ...] = (
-    # Volta that was sold after Turing came, or that TensorRT 10 still knew.
-    (7, 0, "", "Tesla V100, Tesla V100-PCIE-16GB, Tesla V100-PCIE-32GB, Tesla V100-SXM2-16GB"),
-    (7, 0, "", "Tesla V100-SXM2-32GB, Tesla V100S-PCIE-32GB, Tesla V100-SXM3-32GB, Tesla V100-FHHL-16GB"),
-    (7, 0, "", "NVIDIA TITAN V, Quadro GV100, NVIDIA CMP 100-210, NVIDIA CMP 100HX"),
-    (
-        7,
-        2,
-        "NVIDIA ",
-        "Jetson AGX Xavier, Jetson Xavier NX, Jetson Xavier, DRIVE AGX Xavier, DRIVE AGX Pegasus",
-    ),
     # Turing
     (7, 5, "NVIDIA ", "TITAN RTX"),
     (7, 5, "NVIDIA GeForce RTX ", "2080 Ti, 2080 SUPER, 2080, 2070 SUPER, 2070, 2060 SUPER, 2060, 2060 12GB"),
@@ -147,6 +137,15 @@ GPUS: tuple[Group, ...] = (
 )
 
 OLDER_GPUS: tuple[Group, ...] = (
+    (7, 0, "", "Tesla V100, Tesla V100-PCIE-16GB, Tesla V100-PCIE-32GB, Tesla V100-SXM2-16GB"),
+    (7, 0, "", "Tesla V100-SXM2-32GB, Tesla V100S-PCIE-32GB, Tesla V100-SXM3-32GB, Tesla V100-FHHL-16GB"),
+    (7, 0, "", "NVIDIA TITAN V, Quadro GV100, NVIDIA CMP 100-210, NVIDIA CMP 100HX"),
+    (
+        7,
+        2,
+        "NVIDIA ",
+        "Jetson AGX Xavier, Jetson Xavier NX, Jetson Xavier, DRIVE AGX Xavier, DRIVE AGX Pegasus",
+    ),
     (6, 1, "NVIDIA GeForce GTX ", "1080 Ti, 1080, 1070 Ti, 1070, 1060, 1060 3GB, 1060 6GB, 1050 Ti, 1050"),
     (6, 1, "NVIDIA GeForce ", "GT 1030, GT 1010, MX350, MX330, MX250, MX230, MX150, MX130"),
     (6, 1, "NVIDIA TITAN ", "X, Xp"),
@@ -171,4 +170,4 @@ OLDER_GPUS: tuple[Group, ...] = (
     (5, 0, "NVIDIA GeForce ", "GTX 750 Ti, GTX 750, 940MX, 930MX, MX110"),
     (5, 0, "", "Tesla M10, Quadro K2200, Quadro K1200, Quadro K620"),
 )
-"""No TensorRT from 10.0 on knows these; they are here so that the refusal can say why."""
+"""TensorRT dropped these, Volta last (10.5); they are here so that the refusal can say why."""

@@ -49,7 +49,7 @@ def resolve_gpu(text: str) -> ComputeCapability | Problem:
 
 def gpu_names() -> tuple[str, ...]:
     """Every supported GPU's name as the driver reports it, oldest generation first."""
-    return tuple(name for name, capability in _supported() if capability >= _OLDEST)
+    return tuple(name for name, _ in _supported())
 
 
 def gpus_with(capability: ComputeCapability) -> tuple[str, ...]:
