@@ -357,6 +357,16 @@ def test_the_transform_is_proved_with_the_profiles() -> None:
     ]
 
 
+def test_what_the_transform_cuts_off_is_not_proved() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], name="act"),
+        helper.make_node("MatMul", ["r", "z"], ["y"], name="tail"),
+    ]
+    proto = model({"x": (FLOAT, ["n", 3]), "z": (FLOAT, [4, "k"])}, nodes, ["y"])
+    profile = {"x": {"min": "1x3", "opt": "1x3", "max": "8x3"}}
+    assert prove(proto, [profile], {"outputs": ["r"]}) == []
+
+
 def test_ten_wrong_entries_give_ten_problems_in_one_pass() -> None:
     proto = model(
         {

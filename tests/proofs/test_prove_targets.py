@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from trtpipe.canonical.inference import infer_at
+from trtpipe.proofs.rtx_operators import operator_refusals
 from trtpipe.proofs.targets import CellProof, TargetView, prove_cells
 from trtpipe.proofs.typed_nodes import TypedModel, typed_model
 from trtpipe.spec.pipeline import PipelineSpec
@@ -127,7 +128,7 @@ def test_float32_products_are_refused_for_turing_by_node_and_fp16_builds() -> No
     ],
 )
 def test_types_need_their_generation(dtype: str, gpu: str, refused: bool) -> None:
-    only = {"v": TypedModel((TypedNode("n", "Relu", (dtype,)),), frozenset({dtype}))}
+    only = {"v": TypedModel((TypedNode("act", "Relu", (dtype,)),), frozenset())}
     (proof,), problems = prove(spec({"t": {"gpu": gpu}}), [view("t", gpu)], typed=only)
     assert proof.buildable is not refused
     assert [problem.path for problem in problems] == [("targets", "t", "gpu")] * refused
@@ -148,13 +149,88 @@ def test_operators_that_rtx_never_builds_are_named_before_its_parser_sees_them(
     op: str, domain: str, why: str
 ) -> None:
     proto = model(helper.make_node(op, ["x"], ["y"], name="n", domain=domain))
-    none: dict[str, TypedModel] = {"v": TypedModel((), frozenset())}
     targets = {"a": {"gpu": "sm86"}, "b": {"gpu": "sm89"}}
-    proofs, problems = prove(spec(targets), [view("a", "sm86"), view("b", "sm89")], proto, typed=none)
+    proofs, problems = prove(
+        spec(targets), [view("a", "sm86"), view("b", "sm89")], proto, typed={"v": TypedModel((), frozenset())}
+    )
     assert [(problem.path, problem.fact, problem.severity) for problem in problems] == [
         (("model", "source"), f"TensorRT-RTX does not build {op}: {why} ('n')", "error")
     ]
     assert [proof.buildable for proof in proofs] == [False, False]
+
+
+NONE: dict[str, TypedModel] = {}
+NON_ZERO = [
+    helper.make_node("Relu", ["x"], ["r"], name="act"),
+    helper.make_node("NonZero", ["r"], ["n"], name="nz"),
+    helper.make_node("Cast", ["n"], ["y"], name="cast", to=FLOAT),
+]
+
+
+def test_what_the_transform_cuts_off_is_not_judged() -> None:
+    targets = {"a": {"gpu": "sm86"}}
+    _, problems = prove(spec(targets), [view("a", "sm86")], model(*NON_ZERO), typed=NONE)
+    assert len(problems) == 1
+    _, problems = prove(
+        spec(targets, transform={"outputs": ["r"]}), [view("a", "sm86")], model(*NON_ZERO), typed=NONE
+    )
+    assert problems == []
+
+
+def test_what_folds_to_a_constant_is_not_judged() -> None:
+    constant = helper.make_tensor("c", FLOAT, [4, 4], [1.0] * 16)
+    folded = [
+        helper.make_node("MatMul", ["c", "c"], ["cc"], name="constant product"),
+        helper.make_node("Shape", ["x"], ["s"], name="of a static input"),
+        helper.make_node("NonZero", ["s"], ["nz"], name="nz"),
+        helper.make_node("Cast", ["nz"], ["f"], name="cast", to=FLOAT),
+        helper.make_node("ReduceSum", ["f"], ["sum"], name="sum", keepdims=0),
+        helper.make_node("Mul", ["x", "sum"], ["xs"], name="mul"),
+        helper.make_node("ReduceMax", ["cc"], ["m"], name="max", keepdims=0),
+        helper.make_node("Add", ["xs", "m"], ["y"], name="add"),
+    ]
+    proto = model(*folded, inits=[constant])
+    _, problems = prove(spec({"a": {"gpu": "sm75"}}), [view("a", "sm75")], proto)
+    assert problems == []
+
+
+def test_a_branch_that_a_bound_input_decides_is_not_judged() -> None:
+    def branch(op: str) -> Any:
+        nodes = [
+            helper.make_node(op, ["x"], [f"{op}_v"], name=f"in {op}"),
+            helper.make_node("Cast", [f"{op}_v"], [f"{op}_out"], name=f"cast {op}", to=FLOAT),
+        ]
+        return helper.make_graph(nodes, op, [], [helper.make_tensor_value_info(f"{op}_out", FLOAT, None)])
+
+    node = helper.make_node(
+        "If", ["c"], ["y"], name="if", then_branch=branch("Relu"), else_branch=branch("NonZero")
+    )
+    proto = model(node)
+    proto.graph.input.append(helper.make_tensor_value_info("c", TensorProto.BOOL, []))
+    views, targets = [view("a", "sm86")], {"a": {"gpu": "sm86"}}
+    _, problems = prove(spec(targets), views, proto, typed=NONE)
+    assert [problem.fact for problem in problems] == [
+        "TensorRT-RTX does not build NonZero: its parser wants a plugin that there is none of ('in NonZero')"
+    ]
+    _, problems = prove(spec(targets, transform={"bind": {"c": True}}), views, proto, typed=NONE)
+    assert problems == []
+
+
+def test_calls_of_the_models_own_functions_are_not_judged() -> None:
+    proto = model(helper.make_node("Mine", ["x"], ["y"], name="call", domain="local"))
+    body = [helper.make_node("Relu", ["a"], ["b"])]
+    opsets = [helper.make_opsetid("", 17)]
+    proto.functions.append(helper.make_function("local", "Mine", ["a"], ["b"], body, opsets))
+    proto.opset_import.append(helper.make_opsetid("local", 1))
+    _, problems = prove(spec({"a": {"gpu": "sm86"}}), [view("a", "sm86")], proto, typed=NONE)
+    assert problems == []
+
+
+def test_nothing_is_refused_that_importing_expands() -> None:
+    from trtpipe.canonical.expansion import _TABLE
+
+    nodes = [helper.make_node(op, ["x"], ["y"]) for op in _TABLE]
+    assert operator_refusals(nodes, "1.7.1.116") == []
 
 
 @pytest.mark.parametrize("op", ["Gelu", "SimplifiedLayerNormalization", "TRT_FP8QuantizeLinear"])

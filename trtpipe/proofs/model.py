@@ -16,6 +16,7 @@ from trtpipe.canonical.naming import distinguish_dims, make_values_unique
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.errors import Problem
 from trtpipe.proofs.corners import Infer, inference_of
+from trtpipe.proofs.live_nodes import cut_at, live_nodes
 from trtpipe.proofs.profiles import needs_profile, prove_profiles
 from trtpipe.proofs.transforms import inputs_after, prove_transform
 from trtpipe.proofs.value_inputs import ShapeUse, shape_value_inputs
@@ -34,6 +35,15 @@ class ModelView:
     outputs: tuple[TensorInfo, ...]
     value_inputs: Mapping[str, ShapeUse]
     infer: Infer
+    proto: onnx.ModelProto
+    """The model cut at the transform's outputs, without what nothing reads; bound inputs are still in it."""
+    bound: frozenset[str] = frozenset()
+
+    def live_nodes(self) -> list[onnx.NodeProto]:
+        """The nodes that are left when the model is imported and transformed, as far as can be told."""
+        static = {info.name: shape for info in self.inputs if (shape := _fixed(info)) is not None}
+        known = self.infer(static, {}).values
+        return list(live_nodes(self.proto, self.bound, known))
 
     @property
     def needs_profile(self) -> bool:
@@ -66,14 +76,24 @@ def view_model(proto: onnx.ModelProto, transform: TransformSpec | None = None) -
     model.CopyFrom(proto)
     make_values_unique(model)
     sort_nodes(model)
+    cut_at(model, transform.outputs if transform else ())
     distinguish_dims(model)
     summary = summarize(model)
     bound = transform.bind if transform else {}
     uses = {name: use for name, use in shape_value_inputs(model).items() if name not in bound}
-    outputs = tuple(info for info in summary.outputs if not (transform and transform.outputs)) or tuple(
-        TensorInfo(name, "undefined", None) for name in (transform.outputs if transform else ())
+    return ModelView(
+        inputs_after(summary.inputs, transform),
+        summary.outputs,
+        uses,
+        _with_bound(model, bound),
+        model,
+        frozenset(bound),
     )
-    return ModelView(inputs_after(summary.inputs, transform), outputs, uses, _with_bound(model, bound))
+
+
+def _fixed(info: TensorInfo) -> Shape | None:
+    sizes = tuple(dim for dim in info.dims or () if isinstance(dim, int))
+    return sizes if info.dims is not None and len(sizes) == len(info.dims) else None
 
 
 def _with_bound(model: onnx.ModelProto, bound: Mapping[str, Any]) -> Infer:

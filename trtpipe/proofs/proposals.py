@@ -194,6 +194,17 @@ def _value_choices(
         for dims in declared
         if all(len(dims) == length for length in known.values())
     ]
-    choices += [{name: (size,) * length for name, length in known.items()} for size in (1, 2, 4, 8, 32, 224)]
+    choices += [
+        {name: _usual(value_inputs[name], length) or (size,) * length for name, length in known.items()}
+        for size in (1, 2, 3, 4, 8, 32, 224, 0)
+    ]
     choices.append({name: (-1, *(1,) * (length - 1)) for name, length in known.items() if length})
     return choices
+
+
+def _usual(use: ShapeUse, length: int) -> tuple[int, ...] | None:
+    """What an operand usually holds, where one size is as good as any: a Slice from 0 over the first axes."""
+    if use.op != "Slice":
+        return None
+    starts, ends, axes, steps = (0,) * length, (1,) * length, tuple(range(length)), (1,) * length
+    return (starts, ends, axes, steps)[use.operand - 1]

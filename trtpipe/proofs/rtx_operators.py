@@ -2,7 +2,7 @@
 
 From the OnnxParser of TensorRT-RTX 1.7 itself (`supports_operator` over every operator of ONNX 1.23 and every name in
 the library) and from builds; a newer version is only warned about. The parser goes by the operator's name and ignores
-its domain, and the registry of RTX holds no plugins. Holds for canonical models, whose functions are inlined.
+its domain, and the registry of RTX holds no plugins. Operators that importing writes out in simpler ones are not here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import ONNX_DOMAINS
-from trtpipe.canonical.tensors import nodes_of
 from trtpipe.errors import Problem, Severity
 from trtpipe.targets.toolchain import parse_version
 
@@ -22,13 +21,13 @@ _NEWEST_TRIED = (1, 7)
 _SHOWN = 5
 
 _UNKNOWN_TO_PARSER = frozenset({
-    "AffineGrid", "Bernoulli", "BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
-    "CenterCropPad", "Col2Im", "Compress", "ConcatFromSequence", "ConvInteger", "CumProd", "DFT", "DeformConv",
+    "Bernoulli", "BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
+    "Col2Im", "Compress", "ConcatFromSequence", "ConvInteger", "CumProd", "DFT", "DeformConv",
     "Det", "DynamicQuantizeLinear", "ImageDecoder", "MatMulInteger", "MaxRoiPool", "MaxUnpool", "MelWeightMatrix",
-    "Multinomial", "NegativeLogLikelihoodLoss", "Optional", "OptionalGetElement", "OptionalHasElement",
+    "Multinomial", "Optional", "OptionalGetElement", "OptionalHasElement",
     "QLinearConv", "QLinearMatMul", "RegexFullMatch", "SequenceAt", "SequenceConstruct", "SequenceEmpty",
-    "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap", "SoftmaxCrossEntropyLoss",
-    "SplitToSequence", "StringConcat", "StringNormalizer", "StringSplit", "SwiGLU", "TfIdfVectorizer", "Unique",
+    "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap",
+    "SplitToSequence", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer", "Unique",
 })  # fmt: skip
 """Standard operators without an importer."""
 
@@ -37,8 +36,6 @@ _NEVER_BUILT = {
     "NonMaxSuppression": "no kernel implements it",
     "RoiAlign": "its plugin ends the process",
     "MatMulNBits": "its parser wants a plugin that there is none of",
-    "LinearAttention": "its parser wants a plugin that there is none of",
-    "CausalConvWithState": "its parser wants a plugin that there is none of",
 }
 """What the parser says it takes, and no engine ever came of."""
 
@@ -55,14 +52,14 @@ _BEYOND_ONNX = frozenset({
 """Importers for names that are not ONNX's."""
 
 
-def operator_refusals(proto: onnx.ModelProto, version: str) -> list[Problem]:
+def operator_refusals(nodes: Iterable[onnx.NodeProto], version: str) -> list[Problem]:
     """One problem for each operator that TensorRT-RTX `version` does not build, naming nodes; [] when it takes all.
 
     A warning when the version is newer than those whose refusals are known.
     """
     severity: Severity = "warning" if parse_version(version)[:2] > _NEWEST_TRIED else "error"
     refused: dict[tuple[str, str], list[str]] = {}
-    for node in nodes_of(proto):
+    for node in nodes:
         why = _why_not(node)
         if why:
             refused.setdefault((node.op_type, why), []).append(node.name or node.output[0])
@@ -85,7 +82,7 @@ def _why_not(node: onnx.NodeProto) -> str:
         return _NEVER_BUILT[op]
     if op in _UNKNOWN_TO_PARSER:
         return "its parser does not know it"
-    if op in _BEYOND_ONNX or onnx.defs.has(op):
+    if op in _BEYOND_ONNX or onnx.defs.has(op) or onnx.defs.has(op, "ai.onnx.preview"):
         return ""
     domain = (
         "" if node.domain in ONNX_DOMAINS and node.domain != "ai.onnx.ml" else f" of domain '{node.domain}'"
@@ -99,9 +96,9 @@ def _named(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in listed[:_SHOWN]) + more
 
 
-def custom_operators(proto: onnx.ModelProto) -> Iterator[str]:
+def custom_operators(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
     """The operator names that are neither ONNX's nor the parser's own, sorted: a plugin must bring them."""
     import onnx
 
-    names = {str(node.op_type) for node in nodes_of(proto)} - _BEYOND_ONNX
+    names = {str(node.op_type) for node in nodes} - _BEYOND_ONNX
     yield from sorted(name for name in names if not onnx.defs.has(name))

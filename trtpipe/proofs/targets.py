@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Problem
+from trtpipe.proofs.model import view_model
 from trtpipe.proofs.rtx_operators import custom_operators, operator_refusals
 from trtpipe.proofs.target_options import prove_options
-from trtpipe.proofs.typed_nodes import TypedModel
+from trtpipe.proofs.typed_nodes import TypedModel, called
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.targets.capabilities import buildable, buildable_here, runnable_here
 from trtpipe.targets.compute_capability import ComputeCapability
@@ -60,10 +61,13 @@ def prove_cells(
 ) -> tuple[tuple[CellProof, ...], list[Problem]]:
     """A proof for each cell, and all problems: of options, GPUs, operators and types, each said once.
 
-    `typed` has the typed model of each variant, `proto` is the canonical model, `present` are this machine's GPUs.
+    `typed` has the typed model of each variant, `proto` is the model as it was read or canonical, `present` are this
+    machine's GPUs. Only nodes that the spec's transform leaves are judged.
     """
     options = prove_options(spec, [(one.name, one.flavour, one.version) for one in targets])
-    operators = _operators(spec, targets, proto)
+    nodes = view_model(proto, spec.transform).live_nodes()
+    operators = _operators(spec, targets, nodes)
+    live = {called(node) for node in nodes}
     problems = [*options, *operators]
     proofs = []
     for target in targets:
@@ -72,20 +76,22 @@ def prove_cells(
         shared = [*of_gpu, *(problem for problem in (*options, *operators) if _concerns(problem, target))]
         for variant, model in typed.items():
             cell = f"{spec.pipeline}/{variant}@{target.name}"
-            of_types = _of_types(cell, target, model)
+            of_types = _of_types(cell, target, model.only(live))
             problems += of_types
             proofs.append(_proof(spec, cell, target, [*shared, *of_types], present))
     return tuple(proofs), problems
 
 
-def _operators(spec: PipelineSpec, targets: Sequence[TargetView], proto: onnx.ModelProto) -> list[Problem]:
+def _operators(
+    spec: PipelineSpec, targets: Sequence[TargetView], nodes: Sequence[onnx.NodeProto]
+) -> list[Problem]:
     """What RTX refuses of the model's operators, by the oldest of its versions; and who must bring custom ones."""
     versions = sorted({one.version for one in targets if one.flavour == "tensorrt_rtx"}, key=parse_version)
     found: dict[str, Problem] = {}
     for version in versions:
-        for problem in operator_refusals(proto, version):
+        for problem in operator_refusals(nodes, version):
             found.setdefault(problem.fact, replace(problem, path=("model", "source")))
-    custom = [f"'{name}'" for name in custom_operators(proto)]
+    custom = [f"'{name}'" for name in custom_operators(nodes)]
     if custom and not spec.plugins and len(versions) < len({(one.flavour, one.version) for one in targets}):
         fact = f"TensorRT needs a plugin for what is not ONNX's own: {', '.join(custom)}"
         remedy = "its stock plugins are always there; name other libraries under 'plugins'"

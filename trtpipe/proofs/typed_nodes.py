@@ -5,7 +5,7 @@ Either of a typed model as it is, or of a source model with the types that a pre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,19 @@ _WIDE_FLOATS = frozenset({"float64", "float32", "float16", "bfloat16"})
 
 @dataclass(frozen=True, slots=True)
 class TypedModel:
-    """The nodes of a typed model, and every type that its tensors have."""
+    """The nodes of a typed model, and the types of its inputs."""
 
     nodes: tuple[TypedNode, ...]
-    dtypes: frozenset[str]
+    inputs: frozenset[str]
+
+    @property
+    def dtypes(self) -> frozenset[str]:
+        """Every type that a node reads."""
+        return self.inputs.union(*(node.dtypes for node in self.nodes))
+
+    def only(self, names: Collection[str]) -> TypedModel:
+        """The same with these nodes only."""
+        return TypedModel(tuple(node for node in self.nodes if node.name in names), self.inputs)
 
 
 def typed_model(
@@ -42,15 +51,20 @@ def typed_model(
     plan = computed or {}
     nodes = tuple(_typed(node, known, plan) for graph in graphs_of(proto) for node in graph.node)
     borders = frozenset(known[value.name].dtype for value in proto.graph.input if value.name in known)
-    return TypedModel(nodes, borders.union(*(node.dtypes for node in nodes)))
+    return TypedModel(nodes, borders)
 
 
 def _typed(node: onnx.NodeProto, known: Mapping[str, TensorInfo], plan: Mapping[str, str]) -> TypedNode:
     infos = [known[name] for name in node.input if name in known]
-    name = str(node.name) or f"{node.op_type}({node.output[0] if node.output else ''})"
+    name = called(node)
     chosen = plan.get(name, "source")
     dtypes = [info.dtype for info in infos]
     if chosen not in ("none", "source"):
         dtypes = [chosen if dtype in _WIDE_FLOATS else dtype for dtype in dtypes]
     first = infos[0].dims if infos and node.input[0] == infos[0].name else None
     return TypedNode(name, str(node.op_type), tuple(dtypes), None if first is None else len(first))
+
+
+def called(node: onnx.NodeProto) -> str:
+    """The node's name; operator and first output for one that has none, as precisions call it."""
+    return str(node.name) or f"{node.op_type}({node.output[0] if node.output else ''})"

@@ -34,6 +34,10 @@ _SHAPE_ONLY = frozenset({"Shape", "Size"})
 _INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 
 
+_Why = tuple[str, str, int]
+"""A node, its operator, and the operand that asks."""
+
+
 @dataclass(frozen=True, slots=True)
 class ShapeUse:
     """Why an input's values matter: the node that asks for them. `only_constant`: no profile can serve it."""
@@ -41,6 +45,8 @@ class ShapeUse:
     input: str
     node: str
     op: str
+    operand: int = 0
+    """Which of the node's operands the values end up in, counted from 0."""
     only_constant: bool = False
 
     def __str__(self) -> str:
@@ -69,12 +75,15 @@ def shape_value_inputs(proto: onnx.ModelProto) -> dict[str, ShapeUse]:
 
 def _asked(
     graph: onnx.GraphProto, producers: Mapping[str, onnx.NodeProto], operands: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[str, str]]:
+) -> dict[str, _Why]:
     """Every value that one of these operands depends on → the node and operator that ask."""
-    asked: dict[str, tuple[str, str]] = {}
+    asked: dict[str, _Why] = {}
     waiting = [
-        (name, (node.name, node.op_type)) for node in _all_nodes(graph) for name in _operands(node, operands)
+        (name, (node.name, node.op_type, index))
+        for node in _all_nodes(graph)
+        for index, name in _operands(node, operands)
     ]
+    waiting.reverse()  # the first node that asks is the one to be named
     while waiting:
         name, why = waiting.pop()
         if name in asked:
@@ -100,12 +109,12 @@ def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
-def _operands(node: onnx.NodeProto, operands: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
+def _operands(node: onnx.NodeProto, operands: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[int, str]]:
     if node.domain not in ("", "ai.onnx"):
         return
     for index in operands.get(node.op_type, ()):
         if index < len(node.input) and node.input[index]:
-            yield node.input[index]
+            yield index, node.input[index]
 
 
 def _sources(node: onnx.NodeProto, output: str) -> Iterator[str]:

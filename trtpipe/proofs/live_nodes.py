@@ -1,0 +1,90 @@
+"""Which nodes of a model are left when it is built: what reaches an output and depends on an input.
+
+Imitates, on the model as it was read, what importing does: cuts at the transform's outputs, folds what depends on
+constants alone, decides branches by bound inputs. Where it cannot tell, a node counts as gone: a proof must never
+refuse what would build, and the parser has the last word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.edits import remove_unused, subgraphs, values_read
+from trtpipe.canonical.summary import TensorInfo
+
+if TYPE_CHECKING:
+    import onnx
+
+_RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+_OF_SHAPE = frozenset({"Shape", "Size"})
+
+
+def cut_at(model: onnx.ModelProto, outputs: Collection[str]) -> None:
+    """Makes `outputs`, those that there are, the model's only ones, in place; drops what nothing reads any more.
+
+    An input that only dropped nodes read goes too.
+    """
+    import onnx
+
+    graph = model.graph
+    made = {name for node in graph.node for name in node.output if name} | {
+        value.name for value in graph.input
+    }
+    kept = [name for name in dict.fromkeys(outputs) if name in made]
+    before = _read(graph)
+    if kept:
+        declared = {value.name: value for value in graph.output}
+        values = [declared.get(name) or onnx.ValueInfoProto(name=name) for name in kept]
+        held = onnx.GraphProto(output=values)
+        graph.ClearField("output")
+        graph.output.extend(held.output)
+    remove_unused(model)
+    unread = before - _read(graph)
+    for index in reversed(range(len(graph.input))):
+        if graph.input[index].name in unread:
+            del graph.input[index]
+
+
+def _read(graph: onnx.GraphProto) -> set[str]:
+    names = {name for node in graph.node for name in values_read(node)}
+    return names | {value.name for value in graph.output}
+
+
+def live_nodes(
+    model: onnx.ModelProto, bound: Collection[str], known: Mapping[str, TensorInfo]
+) -> Iterator[onnx.NodeProto]:
+    """The nodes that neither folding nor a decided branch removes; calls of the model's own functions are left out.
+
+    `known` are the values' inferred shapes, which tell whether a Shape is constant. Nodes must be in topological order.
+    """
+    given = {tensor.name for tensor in model.graph.initializer}
+    varying = {value.name for value in model.graph.input} - given - set(bound)
+    functions = {function.name for function in model.functions}
+    yield from (node for node in _live(model.graph, varying, known) if node.op_type not in functions)
+
+
+def _live(
+    graph: onnx.GraphProto, varying: set[str], known: Mapping[str, TensorInfo]
+) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        if not _varies(node, varying, known):
+            continue
+        varying.update(filter(None, node.output))
+        yield node
+        if node.op_type == "If" and node.input[0] not in varying:
+            continue
+        for inner in subgraphs(node):
+            yield from _live(inner, varying | {value.name for value in inner.input}, known)
+
+
+def _varies(node: onnx.NodeProto, varying: set[str], known: Mapping[str, TensorInfo]) -> bool:
+    if node.op_type in _RANDOM:
+        return True
+    if node.op_type in _OF_SHAPE:
+        info = known.get(node.input[0])
+        static = info is not None and info.dims is not None and not info.dynamic_axes
+        return node.input[0] in varying and not static
+    return any(name in varying for name in values_read(node))
