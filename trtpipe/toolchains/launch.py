@@ -150,11 +150,11 @@ class _Minding:
 
     def wait(self) -> int:
         """The exit code, once the worker has closed its output."""
-        while True:
-            try:
-                return self.child.wait(timeout=_POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.check()
+        while self.child.poll() is None:
+            self.check()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.wait(timeout=_POLL_SECONDS)
+        return self.child.returncode
 
     def _end(self, reason: str) -> None:
         self.ended_because = self.ended_because or reason

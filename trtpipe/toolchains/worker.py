@@ -29,12 +29,46 @@ environment, internal. It leaves ENGINE, network.json and layers.json. Exit code
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
+
+# The second run pays for every import again, so it begins before the others; pathlib would be the slowest of them.
+# ruff: noqa: E402, PTH110, PTH113, PTH105, PTH123, PTH202
+
+ADDR_NO_RANDOMIZE = 0x0040000
+
+
+def libc() -> Any:
+    """The C library of this process."""
+    return ctypes.CDLL(None)
+
+
+def randomisation_is_off() -> bool:
+    """Whether this process already runs at fixed addresses."""
+    return sys.platform.startswith("linux") and bool(libc().personality(0xFFFFFFFF) & ADDR_NO_RANDOMIZE)
+
+
+def switch_randomisation_off() -> bool:
+    """Ask for fixed addresses from the next exec on; False where the system refuses (some containers do)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    current = libc().personality(0xFFFFFFFF)
+    return current != -1 and libc().personality(current | ADDR_NO_RANDOMIZE) != -1 and randomisation_is_off()
+
+
+def settle_addresses() -> None:
+    """Run again at fixed addresses, once: a second argument marks the second run."""
+    if len(sys.argv) == 2 and not randomisation_is_off() and switch_randomisation_off():
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"])
+
+
+if __name__ == "__main__":
+    settle_addresses()
+
 import importlib
 import json
-import os
 import re
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -43,11 +77,11 @@ from typing import Any
 SCHEMA = 1
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
 STACK_BYTES = 256 * MIB  # Myelin recurses with the depth of the graph
-ADDR_NO_RANDOMIZE = 0x0040000
 PR_SET_PDEATHSIG = 1
-PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE_FIXED_NOREPLACE = 0, 0x02 | 0x20 | 0x4000 | 0x100000
+PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE = 0, 0x02 | 0x20 | 0x4000
 EVENT_SECONDS = 0.1  # at most ten phase events a second
 WATCH_SECONDS = 0.1
+STREAM_FROM = 512 * MIB  # streaming saves a copy of the engine and costs a 64 MiB buffer, touched whole
 DEFAULTS: dict[str, Any] = {
     "optimization_level": 3,
     "workspace": 4 * GIB,
@@ -91,9 +125,11 @@ class Stop:
     reason = ""
 
     def on_signal(self, *_: object) -> None:
+        """Cancel, unless it is being stopped already."""
         self.reason = self.reason or "cancelled"
 
     def check(self) -> None:
+        """Raises Failure once there is a reason."""
         if self.reason == "timeout":
             raise Failure("timeout", "the time limit was reached", "raise the time limit")
         if self.reason:
@@ -109,6 +145,7 @@ class Events:
         self._last_phase = 0.0
 
     def send(self, event: str, **fields: Any) -> None:
+        """An event."""
         self._write(json.dumps({"event": event, **fields}).encode() + b"\n")
 
     def phase(self, name: str, state: str, parent: str | None = None, steps: int = 0, step: int = 0) -> None:
@@ -138,36 +175,10 @@ class Events:
 # -- the process: addresses, parent, memory ---------------------------------------------------------------------
 
 
-def _libc() -> Any:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def randomisation_is_off() -> bool:
-    """Whether this process already runs at fixed addresses."""
-    return sys.platform.startswith("linux") and bool(_libc().personality(0xFFFFFFFF) & ADDR_NO_RANDOMIZE)
-
-
-def switch_randomisation_off() -> bool:
-    """Ask for fixed addresses from the next exec on; False where the system refuses (some containers do)."""
-    if not sys.platform.startswith("linux"):
-        return False
-    current = _libc().personality(0xFFFFFFFF)
-    return current != -1 and _libc().personality(current | ADDR_NO_RANDOMIZE) != -1 and randomisation_is_off()
-
-
-def settle_addresses() -> bool:
-    """Run again at fixed addresses, once; whether this process has them. A second argument marks the second run."""
-    if randomisation_is_off():
-        return True
-    if len(sys.argv) == 2 and switch_randomisation_off():
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"])
-    return False
-
-
 def die_with_parent(parent: int | None) -> None:
     """End when the process that started this one ends, also if it already has (Linux only)."""
     if sys.platform.startswith("linux"):
-        _libc().prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        libc().prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if parent is not None and os.getppid() != parent:
             os._exit(4)
 
@@ -177,40 +188,24 @@ def reserve_addresses() -> None:
 
     Names of generated symbols follow the order of pointers; what happened to be mapped before must not matter.
     """
-    libc = _libc()
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-    page = os.sysconf("SC_PAGE_SIZE")
+    mmap, munmap, page = libc().mmap, libc().munmap, os.sysconf("SC_PAGE_SIZE")
+    mmap.restype = ctypes.c_void_p
+    mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    munmap.argtypes = mmap.argtypes[:2]
 
-    def take(address: int | None, size: int) -> int:
-        flags = MAP_PRIVATE_ANONYMOUS_NORESERVE_FIXED_NOREPLACE
-        flags = flags if address else flags & ~0x100000
-        return int(libc.mmap(address, size, PROT_NONE, flags, -1, 0) or 0)
+    def take(size: int) -> int:  # Linux gives the highest hole that fits
+        return int(mmap(None, size, PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0) or 0)
 
-    floor = (take(None, page) - 64 * GIB) // TIB * TIB
-    if floor < TIB:  # a small address space: nothing to gain
+    highest = take(page)
+    floor = (highest - 64 * GIB) // TIB * TIB
+    if floor < TIB or take(page) > highest:  # a small address space, or one that is filled upwards
         return
-    for low, high in _gaps(floor):
-        take(low, high - low)
-    for _ in range(4096):  # what is left are holes too small to have been seen
-        if take(None, page) < floor:
-            break
-
-
-def _gaps(floor: int) -> list[tuple[int, int]]:
-    """The free ranges between `floor` and the highest mapping below the main thread's stack."""
-    gaps, at = [], floor
-    with open("/proc/self/maps") as maps:
-        for line in maps:
-            low, high = (int(text, 16) for text in line.split(" ", 1)[0].split("-"))
-            if high <= floor:
-                continue
-            if "[stack]" in line:
-                break
-            if low > at:
-                gaps.append((at, low))
-            at = max(at, high)
-    return gaps
+    size = TIB
+    while size >= page:
+        address = take(size)
+        if address < floor:
+            munmap(address, size)
+            size //= 2
 
 
 def resident_bytes() -> int:
@@ -280,6 +275,7 @@ class Spoken:
         self.layers = ""
 
     def hear(self, severity: str, message: str) -> None:
+        """One message of the logger."""
         if severity in ("ERROR", "INTERNAL_ERROR") and not is_noise(message):
             self.errors.append(plain_message(message))
         name, _, rest = message.partition(": ")
@@ -287,6 +283,7 @@ class Spoken:
             self.memory[MEMORY_LINES[name]] = int(rest.split()[0])
 
     def take_errors(self) -> list[str]:
+        """The errors since the last call, each once."""
         errors, self.errors = list(dict.fromkeys(self.errors)), []
         return errors
 
@@ -310,8 +307,12 @@ def new_monitor(trt: Any, events: Events, stop: Stop) -> Any:
     """Reports TensorRT's phases and stops the build; TensorRT swallows a KeyboardInterrupt."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.phases: dict[str, tuple[str | None, int]] = {}
+
         def phase_start(self, name: str, parent: str | None, steps: int) -> None:
-            self.phases = {**getattr(self, "phases", {}), name: (parent, steps)}
+            self.phases[name] = (parent, steps)
             events.phase(name, "start", parent, steps)
 
         def step_complete(self, name: str, step: int) -> bool:
@@ -359,16 +360,19 @@ class Rtx:
     lacks = ("hardware_compatibility", "version_compatible")  # even reading the former logs an internal error
 
     def check(self, request: dict[str, Any]) -> list[str]:
+        """What the request asks that this flavour cannot do."""
         problems = [f"TensorRT-RTX has no {key}" for key in ("plugins", "timing_cache") if request.get(key)]
         if not request.get("compute_capabilities"):  # none set would mean an unchecked default of many
             problems.append("TensorRT-RTX needs the compute capabilities named")
         return problems
 
     def capabilities(self, trt: Any) -> list[str]:
+        """The compute capabilities that can be named, in ascending order."""
         names = (name for name in vars(trt.ComputeCapability) if name.startswith("SM"))
         return sorted((name.lower() for name in names), key=lambda name: int(name[2:]))
 
     def configure(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+        """Set what only this flavour has."""
         known = self.capabilities(trt)
         wanted = sorted({str(name).lower() for name in request["compute_capabilities"]})
         unknown = [name for name in wanted if name not in known]
@@ -382,6 +386,7 @@ class Rtx:
                 raise Failure("config", f"TensorRT refused the compute capability '{name}'")
 
     def tactic_shared_memory(self, asked: int | None) -> int | None:
+        """The limit to set, or None for TensorRT's own."""
         return GIB if asked is None else asked  # the default on every machine, and stored in the engine
 
     def load_plugins(self, trt: Any, logger: Any, paths: list[str]) -> None:
@@ -401,13 +406,16 @@ class Enterprise:
     lacks = ()
 
     def check(self, request: dict[str, Any]) -> list[str]:
+        """What the request asks that this flavour cannot do."""
         named = request.get("compute_capabilities")
         return ["TensorRT builds for the GPU at hand: name no compute capabilities"] if named else []
 
     def capabilities(self, trt: Any) -> list[str]:
+        """The compute capabilities that can be named, in ascending order."""
         return []
 
     def configure(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+        """Set what only this flavour has."""
         options = request["options"]
         level = enum_member(trt.HardwareCompatibilityLevel, options["hardware_compatibility"])
         config.hardware_compatibility_level = level
@@ -416,9 +424,11 @@ class Enterprise:
             config.plugins_to_serialize = list(request["plugins"])
 
     def tactic_shared_memory(self, asked: int | None) -> int | None:
+        """The limit to set, or None for TensorRT's own."""
         return asked  # the default is the GPU's own
 
     def load_plugins(self, trt: Any, logger: Any, paths: list[str]) -> None:
+        """Load the stock plugins and these libraries."""
         if not paths:
             return
         trt.init_libnvinfer_plugins(logger, "")
@@ -428,11 +438,13 @@ class Enterprise:
                 raise Failure("config", f"cannot load the plugin library '{path}'")
 
     def use_timing_cache(self, config: Any, path: str | None) -> None:
+        """Start from the timing cache of an earlier build."""
         if path:
             data = read_bytes(path) if os.path.exists(path) else b""
             config.set_timing_cache(config.create_timing_cache(data), False)
 
     def save_timing_cache(self, config: Any, path: str | None) -> None:
+        """Write the timing cache, grown by this build."""
         timing_cache = config.get_timing_cache() if path else None
         if path and timing_cache:
             write_whole(path, bytes(timing_cache.serialize()))
@@ -450,11 +462,13 @@ def enum_member(enum: Any, name: str) -> Any:
 
 
 def read_bytes(path: str) -> bytes:
+    """All of a file."""
     with open(path, "rb") as file:
         return file.read()
 
 
 def write_whole(path: str, data: bytes) -> None:
+    """A file that appears whole."""
     with open(path + ".part", "wb") as file:
         file.write(data)
     os.replace(path + ".part", path)
@@ -491,6 +505,7 @@ def checked_request(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_default(name: str, value: Any) -> bool:
+    """Whether an option asks for nothing."""
     return value is None or str(value).lower() == str(DEFAULTS[name]).lower()
 
 
@@ -509,6 +524,7 @@ class Job:
         self.trt: Any = None
 
     def timed(self, name: str, work: Any) -> Any:
+        """What `work` returns; its duration goes into the result."""
         self.stop.check()
         self.events.begin(name)
         began = time.perf_counter()
@@ -551,6 +567,7 @@ class Job:
         del parser  # it must not outlive the network
 
     def describe(self) -> None:
+        """What this toolchain can do."""
         self.result["compute_capabilities"] = self.flavour.capabilities(self.trt)
         self.result["cuda_driver"] = has_driver()
         self.result["can_switch_randomisation_off"] = randomisation_is_off() or switch_randomisation_off()
@@ -562,7 +579,7 @@ class Job:
             raise Failure("parse", f"'{path}' is missing or empty")
         parser = self.trt.OnnxParser(network, self.logger)
         parsed = parser.parse_from_file(path)
-        details = [self.parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
+        details = [self.refusal(parser.get_error(index)) for index in range(parser.num_errors)]
         if not parsed or details:
             count = f"TensorRT cannot parse the model: {len(details)} problem{'s' * (len(details) != 1)}"
             raise Failure("parse", count, details=details)
@@ -571,17 +588,16 @@ class Job:
         self.spoken.take_errors()
         return parser
 
-    def parser_error(self, error: Any) -> dict[str, Any]:
+    def refusal(self, parser_error: Any) -> dict[str, Any]:
         """One error of the parser; its line and file are NVIDIA's own and are left out."""
-        op = error.node_operator()
-        functions = list(error.local_function_stack())
+        node, op = parser_error.node(), parser_error.node_operator()
         return {
-            "node": error.node() if error.node() >= 0 else None,
-            "name": error.node_name(),
+            "node": node if node >= 0 else None,
+            "name": parser_error.node_name(),
             "op": op,
-            "reason": plain_reason(error.desc(), op),
-            "code": error.code().name,
-            "functions": functions,
+            "reason": plain_reason(parser_error.desc(), op),
+            "code": parser_error.code().name,
+            "functions": list(parser_error.local_function_stack()),
         }
 
     def describe_network(self, network: Any) -> None:
@@ -600,6 +616,7 @@ class Job:
         self.events.send("network", name=network.name, layers=len(layers), io=self.result["io"])
 
     def build(self, builder: Any, network: Any) -> None:
+        """The engine, and layers.json."""
         config = builder.create_builder_config()
         self.configure(config)
         self.flavour.configure(self.trt, config, self.request)
@@ -619,6 +636,7 @@ class Job:
             raise Failure(kind, errors[0], details=errors)
 
     def configure(self, config: Any) -> None:
+        """The options that every flavour has."""
         trt, options = self.trt, self.request["options"]
         self.set_pool(config, trt.MemoryPoolType.WORKSPACE, options["workspace"])
         shared = self.flavour.tactic_shared_memory(options["tactic_shared_memory"])
@@ -647,6 +665,7 @@ class Job:
             )
 
     def add_profiles(self, builder: Any, network: Any, config: Any) -> None:
+        """The profiles; none for a static network, whose bytes one would change."""
         inputs = [network.get_input(index) for index in range(network.num_inputs)]
         varying = [tensor for tensor in inputs if needs_profile(tensor)]
         facts = {tensor.name: tensor_facts(tensor, "input") for tensor in inputs}
@@ -670,6 +689,7 @@ class Job:
                 )
 
     def set_shapes(self, profile: Any, name: str, shapes: dict[str, Any]) -> None:
+        """One input's shapes and values."""
         try:
             if "min" in shapes:
                 profile.set_shape(name, *(shapes[key] for key in SHAPE_KEYS))
@@ -691,14 +711,14 @@ class Job:
                 os.close(fd)
             os.replace(path + ".part", path)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise Failure("environment", f"cannot write the engine: {reason}", "make room for it") from error
+            raise Failure("build", f"cannot write the engine: {reason_of(error)}") from error
         self.result["engine_size"] = size
         self.events.send("engine", file=path, size=size, **self.spoken.memory)
 
     def serialise(self, builder: Any, network: Any, config: Any, fd: int) -> int:
         """The engine's size, once all of it is on disk. Raises Failure, OSError."""
-        if hasattr(builder, "build_serialized_network_to_stream"):  # not before 10.13
+        streams = hasattr(builder, "build_serialized_network_to_stream")  # from 10.13 on
+        if streams and self.model_bytes() > STREAM_FROM:
             writer = new_writer(self.trt, fd)
             built = builder.build_serialized_network_to_stream(network, config, writer)
             self.check_built(built)
@@ -715,7 +735,13 @@ class Job:
         self.seconds["write"] = round(time.perf_counter() - began, 6)
         return int(writer.count)
 
+    def model_bytes(self) -> int:
+        """The size of the model with its external data, which lies beside it."""
+        made = (self.request["engine"], self.request["engine"] + ".part")
+        return sum(one.stat().st_size for one in os.scandir(".") if one.is_file() and one.name not in made)
+
     def check_built(self, built: bool) -> None:
+        """Raises Failure when TensorRT returned nothing: it raises no exception itself."""
         self.stop.check()
         if not built:
             errors = self.spoken.take_errors()
@@ -741,6 +767,11 @@ class BufferWriter:
             self.count += os.write(fd, view[self.count : self.count + 64 * MIB])
 
 
+def reason_of(error: OSError) -> str:
+    """What the system says, as the end of a sentence."""
+    return (error.strerror or str(error)).lower()
+
+
 def has_driver() -> bool:
     """Whether a CUDA driver library can be loaded."""
     try:
@@ -751,6 +782,7 @@ def has_driver() -> bool:
 
 
 def dtype_name(tensor: Any) -> str:
+    """ONNX's name of the element type."""
     name = str(tensor.dtype.name)
     return DTYPES.get(name, name.lower())
 
@@ -764,60 +796,61 @@ def shape_of(tensor: Any) -> list[int] | None:
 
 
 def tensor_facts(tensor: Any, mode: str) -> dict[str, Any]:
+    """What the result says of an input or output."""
     shape = shape_of(tensor)
-    names = [tensor.get_dimension_name(i) or None for i in range(len(shape or []))] if mode == "input" else []
+    names = (
+        [tensor.get_dimension_name(axis) or None for axis in range(len(shape or []))]
+        if mode == "input"
+        else []
+    )
     facts = {"name": tensor.name, "mode": mode, "dtype": dtype_name(tensor), "shape": shape}
     return facts | {"shape_tensor": bool(tensor.is_shape_tensor), "dimension_names": names}
 
 
 def layer_facts(layer: Any) -> dict[str, Any]:
-    inputs = [layer.get_input(i) for i in range(layer.num_inputs)]
-    outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+    """A layer of the network as the parser made it, before fusion; an optional input may be absent."""
+    inputs = [layer.get_input(index) for index in range(layer.num_inputs)]
+    outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
     return {
         "name": layer.name,
         "type": layer.type.name,
         "inputs": [tensor.name for tensor in inputs if tensor is not None],
         "outputs": [
-            {"name": t.name, "dtype": dtype_name(t), "shape": shape_of(t)} for t in outputs if t is not None
+            {"name": tensor.name, "dtype": dtype_name(tensor), "shape": shape_of(tensor)}
+            for tensor in outputs
         ],
     }
 
 
 def needs_profile(tensor: Any) -> bool:
+    """Whether TensorRT wants a profile for this input."""
     return bool(tensor.is_shape_tensor) or -1 in (shape_of(tensor) or [])
 
 
-def profile_problems(profile: dict[str, Any], inputs: dict[str, dict[str, Any]]) -> list[str]:
-    """What TensorRT would accept in silence or refuse late: names, ranks, static dimensions, order, gaps."""
-    problems = [
-        f"the model has no input '{name}'; it has {', '.join(inputs)}"
-        for name in profile
-        if name not in inputs
-    ]
+def profile_problems(wanted: dict[str, Any], inputs: dict[str, dict[str, Any]]) -> list[str]:
+    """What TensorRT would accept in silence, or refuse without naming it well."""
+    unknown = [name for name in wanted if name not in inputs]
+    problems = [f"the model has no input '{name}'; it has {', '.join(inputs)}" for name in unknown]
     for name, facts in inputs.items():
-        shapes, shape = profile.get(name, {}), facts["shape"] or []
-        dynamic, by_value = -1 in shape, facts["shape_tensor"]
-        if dynamic and not shapes.get("min"):
+        shapes, shape = wanted.get(name, {}), facts["shape"] or []
+        if -1 in shape and "min" not in shapes:
             problems.append(f"input '{name}' is dynamic and has no shapes")
-        if by_value and "values" not in shapes:
-            problems.append(f"input '{name}' is a shape tensor and has no values")
-        if "values" in shapes and not by_value:
-            problems.append(f"input '{name}' is not a shape tensor: it takes no values")
+        if facts["shape_tensor"] != ("values" in shapes):
+            problems.append(f"input '{name}' takes {'values' if facts['shape_tensor'] else 'no values'}")
         if "min" in shapes:
-            problems += _shape_problems(name, [shapes.get(key) for key in SHAPE_KEYS], shape)
+            problems += [f"input '{name}' is {shape}: {text}" for text in shape_problems(shapes, shape)]
     return problems
 
 
-def _shape_problems(name: str, three: list[Any], shape: list[int]) -> list[str]:
-    if any(one is None or len(one) != len(shape) for one in three):
-        return [f"input '{name}' needs min, opt and max of {len(shape)} dimensions"]
+def shape_problems(shapes: dict[str, Any], shape: list[int]) -> list[str]:
+    """Whether min, opt and max rise and fit the input's static dimensions."""
+    three = [shapes.get(key) or [] for key in SHAPE_KEYS]
+    if any(len(one) != len(shape) for one in three):
+        return [f"min, opt and max need {len(shape)} dimensions"]
     problems = []
-    for axis, size in enumerate(shape):
-        low, best, high = (one[axis] for one in three)
-        if not 0 <= low <= best <= high:
-            problems.append(f"input '{name}', dimension {axis}: {low}, {best}, {high} do not rise")
-        elif size >= 0 and not low == best == high == size:
-            problems.append(f"input '{name}', dimension {axis} is always {size}, not {low}, {best}, {high}")
+    for axis, (size, *sizes) in enumerate(zip(shape, *three, strict=True)):
+        if sizes != sorted(sizes) or sizes[0] < 0 or (size >= 0 and set(sizes) != {size}):
+            problems.append(f"{sizes} is wrong in dimension {axis}")
     return problems
 
 
@@ -856,15 +889,17 @@ def carry_out(job: Job, events: Events) -> int:
     except MemoryError:
         failure = Failure("memory", "no memory left")
     except OSError as error:
-        failure = Failure(
-            "environment", f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
-        )
+        failure = Failure("environment", f"{error.filename or 'a file'}: {reason_of(error)}")
     except Exception as error:  # whatever a binding raises must still end in an event
+        import traceback  # slow to import, for build.log
+
+        traceback.print_exc()
         failure = Failure("internal", f"{type(error).__name__}: {error}")
     return finish(job.result, failure, events)
 
 
 def finish(result: dict[str, Any], failure: Failure | None, events: Events) -> int:
+    """The last events, and the exit code."""
     if failure is not None:
         fields = {"message": failure.message, "remedy": failure.remedy, "details": failure.details}
         events.send("error", kind=failure.kind, **fields)
@@ -876,7 +911,7 @@ def finish(result: dict[str, Any], failure: Failure | None, events: Events) -> i
 def main() -> None:
     """Read the request, prepare the process, build on a fresh thread, end without tearing TensorRT down."""
     began = time.monotonic()
-    fixed = settle_addresses()
+    fixed = randomisation_is_off()
     stop, codes = Stop(), [1]
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop.on_signal)

@@ -1,0 +1,122 @@
+"""How much longer a build takes through the worker than in a bare script: `python tests/bench/bench_worker.py`.
+
+Both build the same engine of the same model, in turns, from starting a process to an engine on disk; medians are
+compared. Not a test: it asserts nothing about time. Options: --rounds N, --models small,quarter,full.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
+
+import models
+
+from trtpipe.toolchains.launch import run_worker
+
+RAW = """
+import sys, tensorrt_rtx as trt
+shape = eval(sys.argv[1])
+logger = trt.Logger(trt.Logger.WARNING)
+builder = trt.Builder(logger)
+network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+network.name = "bench"
+parser = trt.OnnxParser(network, logger)
+assert parser.parse_from_file("model.onnx")
+config = builder.create_builder_config()
+config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, 2 << 30)
+config.num_compute_capabilities = 1
+config.set_compute_capability(trt.ComputeCapability.SM89, 0)
+if shape:
+    profile = builder.create_optimization_profile()
+    profile.set_shape("x", (1, *shape), (4, *shape), (8, *shape))
+    config.add_optimization_profile(profile)
+open("raw.engine", "wb").write(builder.build_serialized_network(network, config))
+"""
+MODELS: dict[str, tuple[Callable[[Path], Path], list[int]]] = {
+    "small": (models.small_cnn, []),
+    "quarter": (lambda path: models.resnet50_like(path, width=0.25), [3, 224, 224]),
+    "full": (models.resnet50_like, [3, 224, 224]),
+}
+
+
+def request_for(shape: list[int]) -> dict[str, object]:
+    spec = importlib.util.find_spec("tensorrt_rtx")
+    assert spec is not None and spec.origin is not None, "tensorrt_rtx is not installed here"
+    profiles = [{"x": {"min": [1, *shape], "opt": [4, *shape], "max": [8, *shape]}}] if shape else []
+    return {
+        "schema": 1,
+        "action": "build",
+        "flavour": "tensorrt_rtx",
+        "site": [str(Path(spec.origin).parents[1])],
+        "network_name": "bench",
+        "compute_capabilities": ["sm89"],
+        "options": {"workspace": 2 << 30},
+        "profiles": profiles,
+    }
+
+
+def build_raw(folder: Path, shape: list[int]) -> None:
+    subprocess.run([sys.executable, "-c", RAW, repr(shape)], cwd=folder, check=True, capture_output=True)
+
+
+def build_through_worker(folder: Path, shape: list[int]) -> None:
+    never = threading.Event()
+    run_worker(
+        [sys.executable],
+        request_for(shape),
+        folder,
+        on_event=lambda event: None,
+        cancelled=never,
+        killed=never,
+    )
+
+
+def measure(work: Callable[[Path, list[int]], None], folder: Path, shape: list[int]) -> tuple[float, float]:
+    """Wall and processor seconds."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    work(folder, shape)
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def compare(name: str, rounds: int) -> str:
+    generate, shape = MODELS[name]
+    figures: dict[str, list[tuple[float, float]]] = {"raw": [], "worker": []}
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        generate(folder / "model.onnx")
+        for _ in range(rounds):
+            figures["raw"].append(measure(build_raw, folder, shape))
+            figures["worker"].append(measure(build_through_worker, folder, shape))
+    wall, cpu = (
+        {key: statistics.median(pair[which] for pair in pairs) for key, pairs in figures.items()}
+        for which in (0, 1)
+    )
+    return (
+        f"{name:8} wall {wall['raw']:.3f} s raw, {wall['worker']:.3f} s worker, ratio {wall['worker'] / wall['raw']:.2f};"
+        f" processor {cpu['raw']:.3f} s, {cpu['worker']:.3f} s, ratio {cpu['worker'] / cpu['raw']:.2f}"
+    )
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=7)
+    arguments.add_argument("--models", default=",".join(MODELS))
+    chosen = arguments.parse_args()
+    for name in chosen.models.split(","):
+        print(compare(name, chosen.rounds), flush=True)
+
+
+if __name__ == "__main__":
+    main()
