@@ -30,19 +30,20 @@ def python_version() -> str:
 def find_packages(flavour: str, path: list[str]) -> dict[str, Any] | None:
     """Version, directories and parts of the TensorRT of a flavour on a search path, or None."""
     for name in PACKAGES[flavour]:
-        parts: dict[str, str] = {}
-        site: list[str] = []
-        for part in _PARTS:
-            found = next(iter(metadata.distributions(name=name + part, path=path)), None)
-            if found is None or not found.version:
-                continue
-            parts[name + part] = found.version
-            folder = str(Path(str(found.locate_file(""))).absolute())
-            if folder not in site:
-                site.append(folder)
-        if name in parts and any((Path(folder) / flavour).is_dir() for folder in site):
-            return {"version": parts[name], "site": site, "libraries": parts}
+        version = next((one.version for one in metadata.distributions(name=name, path=path)), None)
+        if not version:
+            continue
+        parts = {name + part: found for part in _PARTS if (found := _part(name + part, version, path))}
+        site = list(dict.fromkeys(parts.values()))
+        if any((Path(folder) / flavour).is_dir() for folder in site):
+            return {"version": version, "site": site, "libraries": dict.fromkeys(parts, version)}
     return None
+
+
+def _part(name: str, version: str, path: list[str]) -> str:
+    """The directory of a distribution of that very version; another version's libraries would not load."""
+    found = (one for one in metadata.distributions(name=name, path=path) if one.version == version)
+    return next((str(Path(str(one.locate_file(""))).absolute()) for one in found), "")
 
 
 def _find_by_import(flavour: str) -> dict[str, Any] | None:
@@ -56,6 +57,6 @@ def _find_by_import(flavour: str) -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
-    asked = sys.argv[1]
+    asked = sys.argv[-1]
     answer = find_packages(asked, sys.path) or _find_by_import(asked)
     sys.stdout.write("\n" + json.dumps({"python": python_version(), "found": answer}) + "\n")
