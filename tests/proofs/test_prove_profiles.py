@@ -367,6 +367,47 @@ def test_what_the_transform_cuts_off_is_not_proved() -> None:
     assert prove(proto, [profile], {"outputs": ["r"]}) == []
 
 
+def branching(compare: str, *, nested: bool = False) -> Any:
+    """`x` through a window of 7 or of 1, as `COMPARE(rate, 16000)` decides; inside another branch when nested."""
+
+    def branch(name: str, window: int) -> Any:
+        node = helper.make_node(
+            "MaxPool", ["x"], [name], name=f"window {window}", kernel_shape=[window, window]
+        )
+        return helper.make_graph([node], name, [], [helper.make_tensor_value_info(name, FLOAT, None)])
+
+    def choice(name: str) -> Any:
+        branches = {"then_branch": branch(f"{name}_t", 7), "else_branch": branch(f"{name}_e", 1)}
+        return helper.make_node("If", ["c"], [name], name=f"if {name}", **branches)
+
+    last = choice("y")
+    if nested:
+        inner = helper.make_graph(
+            [choice("n")], "inner", [], [helper.make_tensor_value_info("n", FLOAT, None)]
+        )
+        last = helper.make_node(
+            "If", ["c"], ["y"], name="outer", then_branch=inner, else_branch=branch("z", 1)
+        )
+    nodes = [helper.make_node(compare, ["rate", "known"], ["c"], name="compare"), last]
+    inputs: dict[str, Any] = {"x": (FLOAT, [1, 1, "h", "w"]), "rate": (INT64, [])}
+    return model(inputs, nodes, ["y"], [helper.make_tensor("known", INT64, [], [16000])])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_branch_that_a_bound_input_takes_is_proved(nested: bool) -> None:
+    proto, profile = branching("Equal", nested=nested), {"x": "1x1x4x4"}
+    assert [problem.fact for problem in prove(proto, [profile], {"bind": {"rate": 16000}})] == [
+        "profile 0 is impossible at min, opt and max: node 'window 7' (MaxPool) does not take these shapes: "
+        "its window 7x7 is larger than 4x4"
+    ]
+    assert prove(proto, [profile], {"bind": {"rate": 8000}}) == []
+
+
+def test_a_condition_that_cannot_be_computed_leaves_both_branches() -> None:
+    assert prove(branching("NoSuchOperator"), [{"x": "1x1x4x4"}], {"bind": {"rate": 16000}}) == []
+    assert prove(branching("Equal"), [{"x": "1x1x4x4"}]) == []
+
+
 def test_ten_wrong_entries_give_ten_problems_in_one_pass() -> None:
     proto = model(
         {

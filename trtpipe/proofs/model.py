@@ -16,6 +16,7 @@ from trtpipe.canonical.naming import distinguish_dims, make_values_unique
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.errors import Problem
 from trtpipe.proofs.corners import Infer, inference_of
+from trtpipe.proofs.decided_branches import decide_branches
 from trtpipe.proofs.live_nodes import cut_at, live_nodes
 from trtpipe.proofs.profiles import needs_profile, prove_profiles
 from trtpipe.proofs.transforms import inputs_after, prove_transform
@@ -74,12 +75,13 @@ def view_model(proto: onnx.ModelProto, transform: TransformSpec | None = None) -
     """
     model = type(proto)()
     model.CopyFrom(proto)
+    bound = transform.bind if transform else {}
     make_values_unique(model)
     sort_nodes(model)
+    decide_branches(model, bound)
     cut_at(model, transform.outputs if transform else ())
     distinguish_dims(model)
     summary = summarize(model)
-    bound = transform.bind if transform else {}
     uses = {name: use for name, use in shape_value_inputs(model).items() if name not in bound}
     return ModelView(
         inputs_after(summary.inputs, transform),

@@ -1,0 +1,94 @@
+"""Takes the branches that bound inputs decide, so that shape inference sees what is in them.
+
+A condition is computed by ONNX's reference implementation, on the few nodes that it depends on; one that cannot be is
+left open, as are conditions that depend on what is fed at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.canonical.branches import resolve_branches
+from trtpipe.canonical.constants import lift_constants
+from trtpipe.canonical.edits import remove_unused, values_read
+from trtpipe.canonical.tensors import is_external
+
+if TYPE_CHECKING:
+    import onnx
+
+_MOST_NODES = 64
+_DEEPEST = 8
+
+
+def decide_branches(model: onnx.ModelProto, bound: Mapping[str, Any]) -> None:
+    """Replaces, in place, each If of the main graph whose condition the values of bound inputs decide."""
+    for _ in range(_DEEPEST):
+        lift_constants(model)
+        decided = [_decide(model, node.input[0], bound) for node in model.graph.node if node.op_type == "If"]
+        if not any(decided) or not resolve_branches(model):
+            return
+        remove_unused(model)
+
+
+def _decide(model: onnx.ModelProto, condition: str, bound: Mapping[str, Any]) -> bool:
+    """Makes the condition an initializer if its value can be told; whether it is one now."""
+    import numpy as np
+    import onnx
+
+    if any(tensor.name == condition for tensor in model.graph.initializer):
+        return True
+    value = _value(model, condition, bound)
+    if value is None:
+        return False
+    for node in model.graph.node:
+        if condition in node.output:
+            node.output[:] = ["" if name == condition else name for name in node.output]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value, np.bool_), condition))
+    return True
+
+
+def _value(model: onnx.ModelProto, condition: str, bound: Mapping[str, Any]) -> Any:
+    import numpy as np
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    needed = _ancestors(model.graph, condition)
+    given = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name in needed and value.name not in given]
+    weights = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    nodes = [node for node in model.graph.node if needed & set(node.output)]
+    if (
+        any(value.name not in bound for value in inputs)
+        or any(map(is_external, weights))
+        or len(nodes) > _MOST_NODES
+    ):
+        return None
+    output = onnx.helper.make_tensor_value_info(condition, onnx.TensorProto.BOOL, None)
+    graph = onnx.helper.make_graph(nodes, "condition", inputs, [output], weights)
+    feeds = {
+        value.name: np.asarray(
+            bound[value.name], onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        )
+        for value in inputs
+    }
+    try:
+        small = onnx.helper.make_model(graph, opset_imports=model.opset_import, functions=model.functions)
+        (found,) = ReferenceEvaluator(small).run(None, feeds)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        return None  # the reference does not know the operator, or the bound value does not suit it
+    return found
+
+
+def _ancestors(graph: onnx.GraphProto, name: str) -> set[str]:
+    producers = {output: node for node in graph.node for output in node.output if output}
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        value = waiting.pop()
+        if value in found:
+            continue
+        found.add(value)
+        if value in producers:
+            waiting += values_read(producers[value])
+    return found
