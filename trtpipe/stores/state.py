@@ -105,8 +105,10 @@ class ProjectState:
 
     def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: Mapping[str, str]) -> None:
         """Note the files that were delivered for a cell and its lock entry; `content` identifies what they hold."""
-        signatures = {str(path): signature_of(str(path)) for path in files}
-        self.cells[cell] = {"content": content, "files": signatures, "lock": dict(lock)}
+        paths = list(files)
+        folder = str(paths[0].parent)
+        signatures = {path.name: signature_of(str(path)) for path in paths}
+        self.cells[cell] = {"content": content, "folder": folder, "files": signatures, "lock": dict(lock)}
         self.changed = True
 
     def lock_entry(self, cell: str) -> dict[str, str]:
@@ -132,7 +134,8 @@ class ProjectState:
         entry = self.cells.get(cell)
         if entry is None or entry["content"] != content:
             return False
-        return all(signature_of(name) == signature for name, signature in entry["files"].items())
+        folder = entry["folder"]
+        return all(signature_of(f"{folder}/{name}") == known for name, known in entry["files"].items())
 
     def digest(self, path: Path) -> Digest:
         """A source file's digest, read again only when its signature changed. Raises OSError."""

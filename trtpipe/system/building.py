@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +25,7 @@ from trtpipe.plan.ports import Observer
 from trtpipe.planning import PipelineFacts, steps_of
 from trtpipe.scheduler import Done, Failed, Result, Scheduler
 from trtpipe.spec.pipeline import PipelineSpec
-from trtpipe.system.delivering import Delivery, content_of
+from trtpipe.system.delivering import Delivery, content_of, policy_of
 from trtpipe.system.facts import FactFinder
 from trtpipe.system.performing import Performer
 from trtpipe.system.targets import TargetResolver
@@ -43,18 +43,8 @@ class Planned:
     specs: Mapping[str, PipelineSpec]
     facts: Mapping[str, PipelineFacts]
     targets: TargetResolver
-    contents: Mapping[str, str]
-    """Cell → what identifies the files to deliver; only for cells whose steps are all up to date."""
-
-    @property
-    def undelivered(self) -> list[Cell]:
-        """Cells whose files are not all in place."""
-        state = self.workspace.state
-        return [
-            cell
-            for cell in self.plan.cells
-            if cell.name not in self.contents or not state.delivered(cell.name, self.contents[cell.name])
-        ]
+    undelivered: Collection[str]
+    """Cells whose files are not all in place."""
 
     def actions(self) -> dict[str, Action]:
         """The action of every step whose inputs are known."""
@@ -98,8 +88,8 @@ def make_plan(workspace: Workspace, *, force: bool = False) -> Planned:
     plan = _selected(workspace, specs, found)
     memory = _memory(workspace)
     rebuilder = Rebuilder(memory, forced=frozenset(plan.steps) if force else ())
-    decisions, contents = _decide(workspace, plan, specs, rebuilder)
-    return Planned(workspace, plan, decisions, rebuilder, specs, found, targets, contents)
+    decisions, undelivered = _decide(workspace, plan, specs, rebuilder)
+    return Planned(workspace, plan, decisions, rebuilder, specs, found, targets, undelivered)
 
 
 def _selected(
@@ -137,28 +127,38 @@ def _memory(workspace: Workspace) -> Memory:
 
 def _decide(
     workspace: Workspace, plan: Plan, specs: Mapping[str, PipelineSpec], rebuilder: Rebuilder
-) -> tuple[dict[str, Decision], dict[str, str]]:
-    """Decisions, and the content of every cell that is up to date.
+) -> tuple[dict[str, Decision], set[str]]:
+    """Decisions, and the cells that are not delivered.
 
     A cell that must be delivered again needs the traces and artifacts of all its steps; where the store has lost
     one, that step runs again.
     """
+    state = workspace.state
+    policies = {
+        (name, variant): policy_of(spec, variant) for name, spec in specs.items() for variant in spec.variants
+    }
+    delivered: dict[str, bool] = {}
     while True:
         decisions = decide_all(plan, rebuilder)
-        contents = {
-            cell.name: content_of(cell, specs[cell.pipeline], _keys(cell, decisions))
+        ready = [
+            cell
             for cell in plan.cells
             if all(isinstance(decisions[address], UpToDate) for address in cell.steps.values())
-        }
-        lost = set()
-        for cell in plan.cells:
-            if cell.name in contents and not workspace.state.delivered(cell.name, contents[cell.name]):
-                lost |= set(_lost_steps(workspace, cell, decisions))
+        ]
+        for cell in ready:
+            if cell.name not in delivered:
+                policy = policies[cell.pipeline, cell.variant]
+                delivered[cell.name] = state.delivered(
+                    cell.name, content_of(cell, policy, _keys(cell, decisions))
+                )
+        absent = [cell for cell in ready if not delivered[cell.name]]
+        lost = {address for cell in absent for address in _lost_steps(workspace, cell, decisions)}
         if not lost - rebuilder.wanted_again:
             break
         rebuilder.wanted_again |= lost
-    _mark_restores(workspace, plan, decisions, contents)
-    return decisions, contents
+    _mark_restores(absent, decisions)
+    there = {cell.name for cell in ready if delivered[cell.name]}
+    return decisions, {cell.name for cell in plan.cells} - there
 
 
 def _keys(cell: Cell, decisions: Mapping[str, Decision]) -> dict[Stage, str]:
@@ -175,13 +175,8 @@ def _lost_steps(workspace: Workspace, cell: Cell, decisions: Mapping[str, Decisi
             yield address
 
 
-def _mark_restores(
-    workspace: Workspace, plan: Plan, decisions: dict[str, Decision], contents: Mapping[str, str]
-) -> None:
-    for cell in plan.cells:
-        content = contents.get(cell.name)
-        if content is None or workspace.state.delivered(cell.name, content):
-            continue
+def _mark_restores(absent: Iterable[Cell], decisions: dict[str, Decision]) -> None:
+    for cell in absent:
         address = cell.steps["build_engine"]
         decision = decisions[address]
         if isinstance(decision, UpToDate):

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trtpipe import __version__
 from trtpipe import manifest as manifests
 from trtpipe.digests import key_of
 from trtpipe.errors import StoreError, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.manifest import Proof, lock_entry_of, manifest_of
-from trtpipe.plan.graph import Cell, Stage, json_ready
+from trtpipe.plan.graph import Cell, Stage
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.trace import Trace
 from trtpipe.rendering.summaries import cell_summary
@@ -35,17 +36,21 @@ _DELIVERED: Mapping[Stage, tuple[str, ...]] = {
 }
 
 
-def content_of(cell: Cell, spec: PipelineSpec, keys: Mapping[Stage, str]) -> str:
-    """What identifies the delivered files: the steps' keys and the policy that judged them."""
+def policy_of(spec: PipelineSpec, variant: str) -> str:
+    """What judges a variant's cells: the thresholds and the audit's bound, as a key."""
     asked = spec.validate_
     record = {
         "manifest": manifests.SCHEMA,
-        "keys": dict(keys),
-        "facts": json_ready(cell.facts),
+        "trtpipe": __version__,
         "thresholds": [one.model_dump() for one in asked.thresholds] if asked else [],
-        "min_low_precision": spec.variants[cell.variant].min_low_precision,
+        "min_low_precision": spec.variants[variant].min_low_precision,
     }
     return key_of(record)
+
+
+def content_of(cell: Cell, policy: str, keys: Mapping[Stage, str]) -> str:
+    """What identifies the delivered files: the steps' keys, what the spec calls the GPUs, and the policy."""
+    return key_of([policy, list(cell.facts["gpu"]), *keys.values()])
 
 
 @dataclass(slots=True)
@@ -60,7 +65,7 @@ class Delivery:
     def deliver(self, cell: Cell, keys: Mapping[Stage, str]) -> bool:
         """Bring a cell's files into place; whether anything changed. Raises ValidationFailed or StoreError."""
         spec = self.specs[cell.pipeline]
-        content = content_of(cell, spec, keys)
+        content = content_of(cell, policy_of(spec, cell.variant), keys)
         state = self.workspace.state
         if state.delivered(cell.name, content):
             return False
