@@ -1,7 +1,6 @@
-"""A typed model from file to file, in memory that does not grow with the weights.
+"""Rewrites a canonical model file into a typed one. Memory is that of the graph and one weight.
 
-Weights that were cast are computed one at a time and spilled to a file beside the result; the model then refers to
-them like to any other external weight, and `canonical.writing` lays them out.
+Cast weights go through a scratch file beside the result, for a graph that holds them all would be as large as they are.
 """
 
 from __future__ import annotations
@@ -15,68 +14,69 @@ import onnx_ir as ir
 
 from trtpipe.canonical.reading import ir_model, read_skeleton
 from trtpipe.canonical.writing import write_model
-from trtpipe.errors import ModelError
+from trtpipe.errors import ModelError, SpecError
 from trtpipe.precisions import Precision
 from trtpipe.precisions.audit.typed import typed_audit
-from trtpipe.precisions.casting.constants import chunks_of, release, shape_of
+from trtpipe.precisions.casting.constants import shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
+from trtpipe.precisions.casting.rewriting import RewriteReport
 
-_SMALL = 1024  # bytes; below this a weight stays in the graph
-_ALIGNMENT = 4096
+_LARGE = 1024  # smaller weights stay in the graph
 
 
 def rewrite_file(
-    precision: Precision, source: Path, out: Path, *, keep: Mapping[str, Sequence[str]]
+    precision: Precision, source: Path, out: Path, *, keep: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, Any]:
-    """Write the typed form of the canonical model at `source` to `out`; what reports say of it.
+    """Writes the typed model of `source` to `out` (and `out`.data when large); what was done, as plain data.
 
-    Raises ModelError when `keep` does not fit the model.
+    Raises SpecError when a glob of `keep` matches nothing, ModelError when a file cannot be read or written.
     """
     model = ir_model(read_skeleton(source))
-    plan = precision.plan_types(model, keep)
+    plan = precision.plan_types(model, keep, ("keep",))
     if plan.problems:
-        raise ModelError(plan.problems)
+        raise SpecError(plan.problems)
     report = precision.rewrite(model, plan)
     audit = typed_audit(model)
-    with tempfile.TemporaryDirectory(prefix=".typed-", dir=out.parent) as folder:
-        with (Path(folder) / "weights").open("wb") as file:
-            _spill(model, file)
-        write_model(ir.to_proto(model), out)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".typed-", dir=out.parent) as folder:
+            scratch = Path(folder) / "weights"
+            with scratch.open("wb") as file:
+                _spill(model, scratch.resolve(), file)
+            write_model(ir.to_proto(model), out)
+    except OSError as error:
+        raise ModelError(f"cannot write '{out}': {error.strerror}") from error
+    return _summary(report, audit)
+
+
+def _summary(report: RewriteReport, audit: dict[str, Any]) -> dict[str, Any]:
     return {
-        "types": report.plan.counts(),
-        "kept": report.plan.why_not(),
+        "audit": audit,
+        "planned": report.plan.counts(),
         "casts": len(report.casts),
         "weights_cast": report.weights_cast,
-        "warnings": [str(problem) for problem in report.warnings],
-        "typed": audit,
+        "why_not": report.plan.why_not(),
+        "warnings": [problem.fact for problem in report.warnings],
     }
 
 
-def _spill(model: ir.Model, file: IO[bytes]) -> None:
-    """Move every large weight that is not in a file yet into `file`."""
+def _spill(model: ir.Model, path: Path, file: IO[bytes]) -> None:
+    """Makes each cast weight, one after the other, into the scratch file, and refers to it there."""
     for graph in graphs_of(model):
         for value in graph.initializers.values():
-            tensor = value.const_value
-            if tensor is None or isinstance(tensor, ir.ExternalTensor) or tensor.nbytes <= _SMALL:
-                continue
-            if tensor.dtype == ir.DataType.STRING:
-                continue
-            value.const_value = _written(tensor, value.name, file)
-            release(tensor)
+            if value.const_value is not None:
+                value.const_value = _spilled(value.const_value, path, file)
+        for node in graph:
+            for name, attribute in list(node.attributes.items()):
+                if attribute.type == ir.AttributeType.TENSOR:
+                    node.attributes[name] = ir.AttrTensor(name, _spilled(attribute.as_tensor(), path, file))
 
 
-def _written(tensor: ir.TensorProtocol, name: str | None, file: IO[bytes]) -> ir.ExternalTensor:
-    file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+def _spilled(tensor: ir.TensorProtocol, path: Path, file: IO[bytes]) -> ir.TensorProtocol:
+    if not isinstance(tensor, ir.LazyTensor) or tensor.nbytes < _LARGE:
+        return tensor
     offset = file.tell()
-    for chunk in chunks_of(tensor):
-        file.write(chunk.tobytes())
+    file.write(tensor.tobytes())
     file.flush()
-    length = file.tell() - offset
     return ir.ExternalTensor(
-        Path(file.name).absolute().as_posix(),
-        offset,
-        length,
-        tensor.dtype,
-        shape=shape_of(tensor),
-        name=name or "",
+        str(path), offset, tensor.nbytes, tensor.dtype, shape=shape_of(tensor), name=tensor.name or ""
     )

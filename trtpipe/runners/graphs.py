@@ -1,0 +1,140 @@
+"""Copies of a model as ONNX Runtime is to see it: weights left in their files, tensors exposed, halves rounded.
+
+Half precision: where the CPU has no float16 kernel, ONNX Runtime computes in float32 and takes out every cast back to
+float16 that lies between two such nodes, even with all optimizations off. A chain then keeps values that overflow in
+true half precision. Two Identity nodes in a row behind each float16 tensor stop that: they run in float16 themselves,
+so the value is rounded where TensorRT would round it. `half_is_rounded` proves it for the installed version.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.folding import infer_values
+from trtpipe.canonical.reading import read_skeleton
+from trtpipe.canonical.tensors import external_entries, is_external, tensors_of
+
+if TYPE_CHECKING:
+    import onnx
+
+_HALF = "float16"
+_FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
+_ROUNDED = "/as float16"
+
+
+@dataclass(frozen=True)
+class RunnableModel:
+    """A model as bytes whose weights lie in files of one folder."""
+
+    proto: onnx.ModelProto
+    folder: Path
+    path: Path
+
+    def outputs(self) -> list[str]:
+        """The names of its outputs."""
+        return [value.name for value in self.proto.graph.output]
+
+    def tensors(self) -> set[str]:
+        """Every tensor of the main graph that can be exposed."""
+        return {name for node in self.proto.graph.node for name in node.output if name}
+
+    def with_outputs(self, names: Iterable[str]) -> RunnableModel:
+        """A copy with these tensors as further outputs; names that it lacks, or has as outputs, are left out."""
+        import onnx
+
+        copy = onnx.ModelProto()
+        copy.CopyFrom(self.proto)
+        present = set(self.outputs())
+        for name in names:
+            if name in self.tensors() and name not in present:
+                copy.graph.output.append(onnx.ValueInfoProto(name=name))
+                present.add(name)
+        return RunnableModel(copy, self.folder, self.path)
+
+    def only_outputs(self, names: Sequence[str]) -> RunnableModel:
+        """A copy with these tensors as its only outputs."""
+        import onnx
+
+        copy = onnx.ModelProto()
+        copy.CopyFrom(self.proto)
+        del copy.graph.output[:]
+        copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        return RunnableModel(copy, self.folder, self.path)
+
+    def floats(self) -> list[tuple[str, str]]:
+        """The floating-point tensors that nodes of the main graph make, in graph order, with the node's operator."""
+        known = infer_values(self.proto)
+        return [
+            (name, node.op_type)
+            for node in self.proto.graph.node
+            for name in node.output
+            if name in known and known[name].dtype in _FLOATS and not name.endswith(_ROUNDED)
+        ]
+
+
+def runnable_model(path: Path) -> RunnableModel:
+    """The model at `path`, no weight read. Raises ModelError."""
+    skeleton = read_skeleton(path)
+    folder = path.resolve().parent
+    for tensor in tensors_of(skeleton.proto):
+        if is_external(tensor):
+            location = external_entries(tensor)["location"]
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = os.path.relpath(location, folder)
+    return RunnableModel(skeleton.proto, folder, path)
+
+
+def rounding_halves(model: RunnableModel) -> RunnableModel:
+    """A copy in which each float16 tensor is rounded to float16 before anything reads it; the same if there is none."""
+    import onnx
+
+    known = infer_values(model.proto)
+    halves = {name for name, info in known.items() if info.dtype == _HALF}
+    if not any(name in halves for node in model.proto.graph.node for name in node.output):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model.proto)
+    nodes = [made for node in copy.graph.node for made in _rounded(node, halves)]
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del copy.graph.node[:]
+    copy.graph.node.extend(kept)
+    return RunnableModel(copy, model.folder, model.path)
+
+
+def _rounded(node: onnx.NodeProto, halves: set[str]) -> Iterator[onnx.NodeProto]:
+    import onnx
+
+    behind = []
+    for index, name in enumerate(node.output):
+        if name in halves:
+            first, second = f"{name}/made{_ROUNDED}", f"{name}/kept{_ROUNDED}"
+            node.output[index] = first
+            behind += [
+                onnx.helper.make_node("Identity", [first], [second], name=f"{name}/round"),
+                onnx.helper.make_node("Identity", [second], [name], name=f"{name}/keep"),
+            ]
+    yield node
+    yield from behind
+
+
+def overflowing_model() -> onnx.ModelProto:
+    """`x * 1e4 * 1e-4` in float16: infinite for x = 10 when rounded as it must be, 10 when not."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    half = TensorProto.FLOAT16
+    nodes = [helper.make_node("Mul", ["x", "up"], ["t"]), helper.make_node("Mul", ["t", "down"], ["y"])]
+    weights = [numpy_helper.from_array(np.array(v, np.float16), n) for n, v in (("up", 1e4), ("down", 1e-4))]
+    graph = helper.make_graph(
+        nodes,
+        "overflow",
+        [helper.make_tensor_value_info("x", half, [1])],
+        [helper.make_tensor_value_info("y", half, [1])],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

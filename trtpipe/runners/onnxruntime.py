@@ -1,0 +1,101 @@
+"""Runs models in ONNX Runtime on the CPU, as they are written.
+
+All graph optimizations are off: a reference must compute what the model says, and fused nodes hide the casts that a
+precision is about. Nodes run one after the other, and prepacking and the memory arena are off, so that large weights
+stay mapped from their files and memory is that of one batch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import ModelError, StepFailed, TrtpipeError
+from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
+
+_RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
+_NOT_IMPLEMENTED = re.compile(r"implementation for (\w+\(\d+\)) node with name '([^']*)'")
+_FATAL = 4  # what the runtime would log is in the exception
+_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+@dataclass(frozen=True)
+class OnnxRuntimeRunner:
+    """A loaded model; `open_runner` makes it."""
+
+    session: Any
+    path: Path
+    inputs: Mapping[str, str]
+    """Input → ONNX Runtime's name of its type, e.g. `tensor(float)`."""
+    outputs: tuple[str, ...]
+
+    def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by name for NumPy arrays by name. Raises StepFailed with the node that failed."""
+        try:
+            values = self.session.run(list(self.outputs), dict(inputs))
+        except Exception as error:
+            raise _mapped(error, self.path, StepFailed) from error
+        return dict(zip(self.outputs, values, strict=True))
+
+
+@contextmanager
+def open_runner(model: Path | RunnableModel, *, threads: int = 0) -> Iterator[OnnxRuntimeRunner]:
+    """Loads a model, float16 tensors rounded as float16; 0 threads means one a core. Raises ModelError."""
+    runnable = runnable_model(model) if isinstance(model, Path) else model
+    session = _session(rounding_halves(runnable), threads)
+    inputs = {value.name: value.type for value in session.get_inputs()}
+    outputs = tuple(value.name for value in session.get_outputs())
+    runner = OnnxRuntimeRunner(session, runnable.path, inputs, outputs)
+    try:
+        yield runner
+    finally:
+        del runner, session
+
+
+def half_is_rounded() -> bool:
+    """Whether this ONNX Runtime rounds to float16 where `graphs.rounding_halves` asks for it."""
+    import numpy as np
+
+    model = RunnableModel(overflowing_model(), Path(), Path("overflow.onnx"))
+    with open_runner(model, threads=1) as runner:
+        return not np.isfinite(runner.infer({"x": np.array([10], np.float16)})["y"]).any()
+
+
+def _session(model: RunnableModel, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.use_deterministic_compute = True
+    options.log_severity_level = _FATAL
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.add_session_config_entry(_FOLDER, str(model.folder))
+    encoded = model.proto.SerializeToString()
+    try:
+        return onnxruntime.InferenceSession(encoded, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise _mapped(error, model.path, ModelError) from error
+
+
+def _mapped(error: Exception, path: Path, kind: type[TrtpipeError]) -> TrtpipeError:
+    """ONNX Runtime's exceptions share no base class but Exception; bugs of ours pass through."""
+    if not type(error).__module__.startswith("onnxruntime") and not isinstance(
+        error, (RuntimeError, ValueError)
+    ):
+        raise error
+    text = " ".join(str(error).split())
+    found = _RUNNING.search(text) or _NOT_IMPLEMENTED.search(text)
+    if found is not None:
+        op, name = found[1], found[2]
+        detail = text.split("Status Message:")[-1].strip()[:300]
+        return kind(f"ONNX Runtime cannot run node '{name}' ({op}) of '{path.name}': {detail}")
+    return kind(f"ONNX Runtime cannot run '{path.name}': {text[:400]}")
