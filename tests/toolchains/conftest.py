@@ -1,106 +1,78 @@
-"""Fakes for what the toolchains tests must not touch: pip, the package index, the user's cache."""
+"""What tests of the engine worker share: a TensorRT to run, models, and one way to run them."""
 
-import json
+from __future__ import annotations
+
+import importlib.util
 import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from provisioning_fakes import fake_pip, packages, toolchains_root
 
-from trtpipe.toolchains import pip
+from trtpipe.toolchains.launch import run_worker
 
-FAKE_PIP = """
-import hashlib, json, os, pathlib, re, sys, time
-arguments = sys.argv[1:]
-target = pathlib.Path(arguments[arguments.index("--target") + 1])
-wanted = [one.split("==") for one in arguments if "==" in one]
-with open(os.environ["FAKE_PIP_LOG"], "a") as log:
-    log.write(json.dumps([name for name, _ in wanted]) + "\\n")
-mode = os.environ.get("FAKE_PIP_MODE", "ok")
-refusals = {
-    "missing": "ERROR: Could not find a version that satisfies the requirement x (from versions: 1.4.0.76, 1.7.1.116)",
-    "full": "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-    "unreachable": "Retrying after NewConnectionError: Temporary failure in name resolution\\n"
-    "ERROR: No matching distribution found for x (from versions: none)",
-    "broken": "one\\nERROR: the wheel is cursed",
-    "cuda13 missing": "ERROR: No matching distribution found for x",
-}
-time.sleep(float(os.environ.get("FAKE_PIP_SECONDS", "0")))
-if mode in refusals and not (mode == "cuda13 missing" and "cu12" in wanted[0][0]):
-    (target / "half").write_text("half an installation")
-    sys.exit(refusals[mode])
-report = {"install": []}
-for name, version in wanted:
-    plain = name.replace("-", "_")
-    about = target / f"{plain}-{version}.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {plain}\\nVersion: {version}\\n")
-    module = target / re.sub("_cu1[23]", "", plain)
-    module.mkdir()
-    (module / "__init__.py").write_text("")
-    if module.name.endswith("_libs"):
-        (module / "libtensorrt_rtx.so.1").write_bytes(b"library")
-    url = f"file:///wheels/{plain}-{version}-py3-none-any.whl"
-    sha256 = hashlib.sha256(plain.encode()).hexdigest()
-    entry = {"metadata": {"name": plain, "version": version}}
-    entry["download_info"] = {"url": url, "archive_info": {"hashes": {"sha256": sha256}}}
-    report["install"].append(entry)
-if "--report" in arguments:
-    pathlib.Path(arguments[arguments.index("--report") + 1]).write_text(json.dumps(report))
-"""
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/models.py
+
+__all__ = ["fake_pip", "packages", "toolchains_root"]  # fixtures are found in this module's names
 
 
-class FakePip:
-    """A pip that installs empty packages, and remembers what it was asked for."""
+@dataclass
+class Bench:
+    """A scratch folder in which requests are run."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
-        self._log = folder / "asked"
-        self._log.write_text("")
-        self.script = folder / "pip"
-        self.script.write_text(FAKE_PIP)
-        monkeypatch.setenv("FAKE_PIP_LOG", str(self._log))
-        monkeypatch.setattr(pip, "find_installer", lambda: [sys.executable, str(self.script)])
+    folder: Path
+    site: str
+    events: list[Mapping[str, Any]] = field(default_factory=list)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    killed: threading.Event = field(default_factory=threading.Event)
+    on_event: Callable[[Mapping[str, Any]], None] = lambda event: None
 
-    def mode(self, mode: str) -> None:
-        """`ok`, or how it fails."""
-        self._monkeypatch.setenv("FAKE_PIP_MODE", mode)
+    def request(self, **changes: Any) -> dict[str, Any]:
+        request = {
+            "schema": 1,
+            "action": "build",
+            "flavour": "tensorrt_rtx",
+            "site": [self.site],
+            "network_name": "net",
+            "compute_capabilities": ["sm89"],
+            "options": {"workspace": 1 << 30},
+        }
+        return request | changes
+
+    def run(self, **changes: Any) -> Mapping[str, Any]:
+        def heard(event: Mapping[str, Any]) -> None:
+            self.events.append(event)
+            self.on_event(event)
+
+        return run_worker(
+            [sys.executable],
+            self.request(**changes),
+            self.folder,
+            on_event=heard,
+            cancelled=self.cancelled,
+            killed=self.killed,
+        )
 
     @property
-    def asked(self) -> list[list[str]]:
-        """The packages of each call."""
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+    def engine(self) -> Path:
+        return self.folder / "model.engine"
+
+    def of(self, kind: str) -> list[Mapping[str, Any]]:
+        return [event for event in self.events if event["event"] == kind]
+
+
+@pytest.fixture(scope="session")
+def rtx_site() -> str:
+    spec = importlib.util.find_spec("tensorrt_rtx")
+    if spec is None or spec.origin is None:
+        pytest.skip("tensorrt_rtx is not installed for this interpreter")
+    return str(Path(spec.origin).parents[1])
 
 
 @pytest.fixture
-def toolchains_root(tmp_path, monkeypatch):
-    """Where environments go in this test."""
-    root = tmp_path / "toolchains"
-    monkeypatch.setenv("TRTPIPE_TOOLCHAINS", str(root))
-    return root
-
-
-@pytest.fixture
-def fake_pip(tmp_path, monkeypatch, toolchains_root):
-    """A pip that reaches no index."""
-    folder = tmp_path / "fake"
-    folder.mkdir()
-    return FakePip(folder, monkeypatch)
-
-
-@pytest.fixture
-def packages(tmp_path):
-    """Make a directory that holds distributions, as a site-packages does."""
-
-    def make(*distributions: tuple[str, str], modules: tuple[str, ...] = ("tensorrt_rtx",)) -> Path:
-        site = tmp_path / f"site{len(list(tmp_path.iterdir()))}"
-        site.mkdir()
-        for name, version in distributions:
-            about = site / f"{name}-{version}.dist-info"
-            about.mkdir()
-            (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        for module in modules:
-            (site / module).mkdir()
-            (site / module / "__init__.py").write_text("raise ImportError('must not be imported')\n")
-        return site
-
-    return make
+def bench(tmp_path: Path, rtx_site: str) -> Bench:
+    return Bench(tmp_path, rtx_site)

@@ -242,6 +242,14 @@ def test_what_is_removed_is_gone(fake_pip, toolchains_root):
     assert leftovers(toolchains_root) == []
 
 
+def test_another_interpreter_s_environment_can_be_removed(fake_pip, toolchains_root):
+    folder = Path(provision(RTX, "1.6.1.120").site[0])
+    folder.rename(toolchains_root / "tensorrt_rtx-1.6.1.120-cp39-linux_x86_64")
+
+    assert remove(RTX, "1.6.1.120") > 0
+    assert list_provisioned() == ()
+
+
 def test_removing_what_is_not_there_lists_what_is(fake_pip):
     provision(RTX, "1.6.1.120")
 

@@ -149,7 +149,7 @@ def test_a_prefix_that_nothing_matches_is_a_problem_with_both_ways_out(installed
 
     assert problem.fact == "no tensorrt_rtx 1.6.* is provisioned, and the installed one is 1.7.1.116"
     assert "exact version" in problem.remedy
-    assert "trtpipe toolchain install" in problem.remedy
+    assert "`trtpipe toolchain install VERSION`" in problem.remedy
     assert problem.path == (*PATH, "version")
 
 

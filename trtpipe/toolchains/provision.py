@@ -96,7 +96,7 @@ def provision(
         return _toolchain_in(folder)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _only_one(root / f".{folder.name}.lock", f"{flavour} {version}", say):
+        with _only_one(_lock_of(folder), f"{flavour} {version}", say):
             if _damage_in(folder):
                 _make(folder, flavour, version, offline, say)
     except OSError as error:
@@ -105,32 +105,45 @@ def provision(
 
 
 def remove(flavour: Flavour, version: str) -> int:
-    """Remove the environment of that version for this interpreter; the bytes freed. Raises ToolchainError."""
+    """Remove the environments of that version, whatever interpreter they are for; the bytes freed.
+
+    Raises ToolchainError when there is none.
+    """
     root = toolchains_root()
-    folder = root / folder_name(flavour, version)
-    if not folder.is_dir():
-        there = [f"{one.flavour} {one.version}" for one in list_provisioned()]
-        remedy = f"provisioned: {', '.join(there)}" if there else "nothing is provisioned"
+    there = list_provisioned()
+    doomed = [one.folder for one in there if (one.flavour, one.version) == (flavour, version)]
+    if not doomed:
+        names = ", ".join(dict.fromkeys(f"{one.flavour} {one.version}" for one in there))
+        remedy = f"provisioned: {names}" if names else "nothing is provisioned"
         raise ToolchainError(f"{flavour} {version} is not provisioned", remedy)
-    nbytes = _size_of(folder)
     try:
-        with _only_one(root / f".{folder.name}.lock", str(folder.name), _silent):
-            away = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=root))
-            folder.rename(away / folder.name)  # from here on nobody finds half of it
-            shutil.rmtree(away)
+        return sum(_remove_folder(folder) for folder in doomed)
     except OSError as error:
         raise _disk_trouble(error, root) from error
+
+
+def _remove_folder(folder: Path) -> int:
+    nbytes = _size_of(folder)
+    with _only_one(_lock_of(folder), folder.name, _silent):
+        away = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        folder.rename(away / folder.name)  # from here on nobody finds half of it
+        shutil.rmtree(away)
     return nbytes
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def _make(folder: Path, flavour: Flavour, version: str, offline: bool, say: Progress) -> None:
     """Install beside the folder, describe, rename. The lock is held: whatever else has this name is left over."""
     from trtpipe.toolchains.pip import install_packages
+    from trtpipe.toolchains.resolve import install_line
 
     if offline:
         raise ToolchainError(
             f"{flavour} {version} is not here, and --offline forbids fetching it",
-            f"run `trtpipe toolchain install {flavour} {version}` once with a network",
+            f"run `{install_line(flavour, version)}` once with a network",
         )
     for left in folder.parent.glob(f".{folder.name}.*"):
         if left.is_dir():

@@ -59,6 +59,13 @@ def ready_toolchain(
     return provision(toolchain.flavour, toolchain.version, offline=offline, progress=progress)
 
 
+def install_line(flavour: Flavour, version: str) -> str:
+    """The command that provisions a version."""
+    return f"trtpipe toolchain install {version}" + (
+        "" if flavour == "tensorrt_rtx" else f" --flavour {flavour}"
+    )
+
+
 def planned_toolchain(flavour: Flavour, version: str) -> Toolchain:
     """A toolchain that will be provisioned for the running interpreter when it is needed."""
     return Toolchain(flavour, version, (sys.executable,), (), lookup.python_version())
@@ -82,7 +89,7 @@ def _provisioned(
     installed = f", and the installed one is {here.version}" if here else ""
     return Problem(
         f"no {flavour} {wanted} is provisioned{installed}",
-        f"write an exact version, such as '{example}', or run `trtpipe toolchain install {flavour} VERSION`",
+        f"write an exact version, such as '{example}', or run `{install_line(flavour, 'VERSION')}`",
         path=path,
     )
 
