@@ -178,7 +178,7 @@ def test_a_killed_process_leaves_nothing_that_counts(fake_pip, toolchains_root):
     assert leftovers(toolchains_root) == []
 
 
-@pytest.mark.parametrize("how", ["cut short", "gone", "no manifest", "odd manifest"])
+@pytest.mark.parametrize("how", ["cut short", "gone", "no manifest", "odd manifest", "half a manifest"])
 def test_a_damaged_environment_is_installed_again(fake_pip, how):
     folder = Path(provision(RTX, "1.6.1.120").site[0])
     library = folder / "tensorrt_rtx_libs" / "libtensorrt_rtx.so.1"
@@ -189,7 +189,7 @@ def test_a_damaged_environment_is_installed_again(fake_pip, how):
     elif how == "no manifest":
         (folder / "manifest.json").unlink()
     else:
-        (folder / "manifest.json").write_text("[]")
+        (folder / "manifest.json").write_text("[]" if how == "odd manifest" else '{"schema": 1}')
 
     assert find_provisioned(RTX, "1.6.1.120") is None
     assert [one.usable for one in list_provisioned()] == [False]

@@ -30,6 +30,7 @@ from trtpipe.toolchains import lookup
 
 MANIFEST = "manifest.json"
 _SCHEMA = 1
+_MANIFEST_KEYS = {"flavour", "version", "libraries", "files", "nbytes"}
 _LIBRARY = (".so", ".dll", ".pyd")
 _LOCK_POLL_SECONDS = 0.2
 
@@ -213,7 +214,7 @@ def _manifest_of(folder: Path) -> dict[str, Any] | None:
         record = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return None
-    fits = isinstance(record, dict) and record.get("schema") == _SCHEMA and isinstance(record["files"], dict)
+    fits = isinstance(record, dict) and record.get("schema") == _SCHEMA and record.keys() >= _MANIFEST_KEYS
     return record if fits else None
 
 
