@@ -1,26 +1,10 @@
-"""`trtpipe build`."""
+"""`trtpipe build`, as far as it goes without reading a spec: a build with nothing to do ends here."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from typing import Any
 
-from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, show_error
-from trtpipe.cli.progress import open_progress
-from trtpipe.errors import TrtpipeError
-from trtpipe.rendering.plans import plan_json
-from trtpipe.system.building import (
-    Outcome,
-    Planned,
-    default_jobs,
-    make_plan,
-    nothing_to_do,
-    refresh_lock,
-    run_build,
-    runs,
-)
-from trtpipe.system.workspace import open_workspace
+from trtpipe.cli.output import EXIT_DONE, say
 
 
 def build_command(
@@ -33,83 +17,25 @@ def build_command(
     offline: bool,
     as_json: bool,
 ) -> int:
-    """Build; one closing line. 1 when a step or a threshold failed."""
-    began = time.perf_counter()
-    planned = make_plan(open_workspace(specs, only), force=force)
-    if nothing_to_do(planned):
-        return _nothing(planned, as_json=as_json)
-    _prove(planned)
-    with open_progress(as_json=as_json, total=len(planned.plan.steps)) as progress:
-        if as_json:
-            progress.emit({"event": "plan", **plan_json(planned.plan, planned.decisions)})
-        outcome = run_build(
-            planned, progress, jobs=jobs or default_jobs(), keep_going=keep_going, offline=offline
-        )
-        seconds = time.perf_counter() - began
-        if as_json:
-            progress.emit(_end_event(outcome, seconds))
-    if not as_json:
-        _show_failures(outcome)
-        say(closing_line(outcome, seconds))
-    return EXIT_FAILED if outcome.failures else EXIT_DONE
+    """Build what is not up to date. 1 when a step or a threshold failed."""
+    from trtpipe.system.stamp import is_unchanged
+
+    if not force and is_unchanged(specs, only):
+        return say_nothing("nothing to do", as_json=as_json)
+    from trtpipe.cli.running import plan_and_run
+
+    return plan_and_run(
+        specs, only, jobs=jobs, keep_going=keep_going, force=force, offline=offline, as_json=as_json
+    )
 
 
-def _prove(planned: Planned) -> None:
-    """Whatever `check` can refuse is refused before anything runs."""
-    if not runs(planned):
-        return
-    from trtpipe.system.checking import prove_before_building
-
-    for problem in prove_before_building(planned):
-        note(str(problem))
-
-
-def _nothing(planned: Planned, *, as_json: bool) -> int:
-    changed = refresh_lock(planned, [cell.name for cell in planned.plan.cells])
-    planned.workspace.state.save()
-    text = "nothing to do" + (", lockfile written" if changed else "")
+def say_nothing(text: str, *, as_json: bool) -> int:
+    """The closing line of a build that ran nothing."""
     if as_json:
+        from trtpipe.cli.progress import open_progress
+
         with open_progress(as_json=True, total=0) as progress:
             progress.emit({"event": "end", "built": [], "restored": [], "failed": [], "closing": text})
     else:
         say(text)
     return EXIT_DONE
-
-
-def _show_failures(outcome: Outcome) -> None:
-    for name, error in outcome.failures:
-        note(f"\n{name} failed:")
-        show_error(error)
-
-
-def closing_line(outcome: Outcome, seconds: float) -> str:
-    """`built 2 engines, 3 restored, 7 up to date in 41.0 s`, and what did not work."""
-    engines = "engine" if len(outcome.built) == 1 else "engines"
-    parts = [f"built {len(outcome.built)} {engines}"]
-    for names, word in (
-        (outcome.restored, "restored"),
-        (outcome.fresh, "up to date"),
-        (outcome.failures, "failed"),
-        (outcome.blocked, "not built"),
-    ):
-        if names:
-            parts.append(f"{len(names)} {word}")
-    return ", ".join(parts) + f" in {seconds:.1f} s"
-
-
-def _end_event(outcome: Outcome, seconds: float) -> dict[str, Any]:
-    return {
-        "event": "end",
-        "built": outcome.built,
-        "restored": outcome.restored,
-        "up_to_date": outcome.fresh,
-        "failed": [_failure(name, error) for name, error in outcome.failures],
-        "not_built": outcome.blocked,
-        "lock_changed": outcome.lock_changed,
-        "closing": closing_line(outcome, seconds),
-    }
-
-
-def _failure(name: str, error: TrtpipeError) -> dict[str, Any]:
-    problems = [{"fact": one.fact, "remedy": one.remedy} for one in error.problems]
-    return {"step": name, "problems": problems, "log": getattr(error, "log", "")}

@@ -20,6 +20,8 @@ from trtpipe.errors import StoreError
 from trtpipe.files import write_whole
 
 SCHEMA = 1
+STATE_FILE = ".trtpipe/state.json"
+"""Where it is, below the project's root."""
 _TICK_NS = 50_000_000  # several ticks of the coarsest clock that file systems stamp with
 Signature = list[int]
 """Size, mtime in nanoseconds and inode: they differ when a file was changed by any ordinary means."""
@@ -48,6 +50,7 @@ class ProjectState:
     cells: dict[str, dict[str, Any]] = field(default_factory=dict)
     digests: dict[str, list[Any]] = field(default_factory=dict)
     notes: dict[str, list[Any]] = field(default_factory=dict)
+    stamps: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed: bool = False
 
     @classmethod
@@ -57,7 +60,8 @@ class ProjectState:
             data = json.loads(path.read_bytes())
             if data["schema"] == SCHEMA:
                 steps, cells = dict(data["steps"]), dict(data["cells"])
-                return cls(path, steps, cells, dict(data["digests"]), dict(data["notes"]))
+                digests, notes, stamps = dict(data["digests"]), dict(data["notes"]), dict(data["stamps"])
+                return cls(path, steps, cells, digests, notes, stamps)
         except (OSError, ValueError, KeyError, TypeError):
             pass
         return cls(path)
@@ -72,6 +76,7 @@ class ProjectState:
             "cells": self.cells,
             "digests": self.digests,
             "notes": self.notes,
+            "stamps": self.stamps,
         }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

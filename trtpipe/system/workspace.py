@@ -14,7 +14,7 @@ from trtpipe.loading.grammar import KnownNames
 from trtpipe.loading.project import LOCK_FILE, Project, find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all
 from trtpipe.stores.local import LocalStore
-from trtpipe.stores.state import ProjectState
+from trtpipe.stores.state import STATE_FILE, ProjectState
 
 STATE_DIRECTORY = ".trtpipe"
 BUILD_DIRECTORY = "build"
@@ -57,7 +57,7 @@ class Workspace:
     @cached_property
     def state(self) -> ProjectState:
         """What this project saw last."""
-        return ProjectState.load(self.root / STATE_DIRECTORY / "state.json")
+        return ProjectState.load(self.root / STATE_FILE)
 
     def wants(self, cell: str) -> bool:
         """Whether the command is about this cell."""
