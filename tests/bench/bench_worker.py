@@ -20,9 +20,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-import models
+import models  # noqa: E402 - found through the line above
 
-from trtpipe.toolchains.launch import run_worker
+from trtpipe.toolchains.launch import run_worker  # noqa: E402
 
 RAW = """
 import sys, tensorrt_rtx as trt

@@ -229,15 +229,16 @@ def peak_bytes() -> int | None:
 # -- what TensorRT says -----------------------------------------------------------------------------------------
 
 _WRAPPED = re.compile(r"^(?:\w+::\w+: )?Error Code \d+: [^(]*\((.*)\)$", re.DOTALL)
-_SOURCE = re.compile(r" In \S+ at \S+:\d+$|^\[\S+::\w+::\d+\] ")
+_SOURCE = re.compile(r" In \S+ at \S+:\d+$|^\[\S+\.(?:cpp|h|cu)\b[^]]*\] ")
 _ASSERTION = re.compile(r"^Assertion failed: \(.*?\): ", re.DOTALL)
 _LAYER = re.compile(r"^Layer\((?P<type>[^)]*)\): (?P<name>.*?), Tactic: (?P<tactic>[^,]*), (?P<io>.*)$")
 
 
 def plain_message(message: str) -> str:
     """TensorRT's sentence without its wrapping and without NVIDIA's source lines."""
-    wrapped = _WRAPPED.match(message.strip())
-    return _SOURCE.sub("", wrapped[1] if wrapped else message.strip()).strip()
+    text = _SOURCE.sub("", message.strip())
+    wrapped = _WRAPPED.match(text)
+    return _SOURCE.sub("", wrapped[1] if wrapped else text).strip()
 
 
 def is_noise(message: str) -> bool:

@@ -1,0 +1,151 @@
+"""Equal requests give equal engines, whatever surrounds the process that builds them.
+
+The network is one whose engine varies in an ordinary process: a dynamic batch, and large enough feature maps.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import models
+import pytest
+
+from trtpipe.digests import digest_file
+from trtpipe.toolchains.engine_digest import normalised_digest
+from trtpipe.toolchains.launch import run_worker
+
+pytestmark = pytest.mark.engine
+
+INTERPRETERS = "TRTPIPE_TEST_INTERPRETERS"  # "PYTHON=SITE" pairs, separated by the system's path separator
+SHAPES = {"min": [1, 3, 224, 224], "opt": [4, 3, 224, 224], "max": [8, 3, 224, 224]}
+RAW = """
+import os, sys
+sys.path += sys.argv[2:]
+import tensorrt_rtx as trt
+logger = trt.Logger(trt.Logger.ERROR)
+builder = trt.Builder(logger)
+network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+network.name = "net"
+parser = trt.OnnxParser(network, logger)
+assert parser.parse_from_file("model.onnx")
+config = builder.create_builder_config()
+config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, 1 << 30)
+config.set_memory_pool_limit(trt.MemoryPoolType.TACTIC_SHARED_MEMORY, 1 << 30)
+config.num_compute_capabilities = 1
+config.set_compute_capability(trt.ComputeCapability.SM89, 0)
+profile = builder.create_optimization_profile()
+profile.set_shape("x", *((n, 3, 224, 224) for n in (1, 4, 8)))
+config.add_optimization_profile(profile)
+with open(sys.argv[1], "wb") as file:
+    file.write(builder.build_serialized_network(network, config))
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.resnet50_like(tmp_path_factory.mktemp("model") / "model.onnx", width=0.25)
+
+
+def request(site):
+    return {
+        "schema": 1,
+        "action": "build",
+        "flavour": "tensorrt_rtx",
+        "site": [site],
+        "network_name": "net",
+        "compute_capabilities": ["sm89"],
+        "options": {"workspace": 1 << 30},
+        "profiles": [{"x": SHAPES}],
+    }
+
+
+def build(folder, model, site, python=sys.executable):
+    """Build in `folder` with the environment of the moment; the engine's path and whether addresses were fixed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").hardlink_to(model)
+    never = threading.Event()
+    result = run_worker(
+        [python], request(site), folder, on_event=lambda event: None, cancelled=never, killed=never
+    )
+    return folder / "model.engine", result["address_randomisation"] == "off"
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory, model: Path, rtx_site: str) -> Path:
+    engine, fixed = build(tmp_path_factory.mktemp("reference"), model, rtx_site)
+    if not fixed:
+        pytest.skip("this system does not let a process switch address randomisation off")
+    return engine
+
+
+@pytest.mark.parametrize(
+    "surroundings",
+    [
+        ("again", {}),
+        ("deep/" * 20 + "er", {}),
+        ("home", {"HOME": "/nonexistent", "LANG": "de_DE.UTF-8", "LC_ALL": "C", "TZ": "Asia/Tokyo"}),
+        ("large", {f"VARIABLE_{number}": "x" * 1000 for number in range(50)}),
+        ("path", {"PATH": os.environ.get("PATH", "") + os.pathsep + "/x" * 5000}),
+        ("hash", {"PYTHONHASHSEED": "7", "PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1"}),
+        ("tf32", {"NVIDIA_TF32_OVERRIDE": "0"}),
+    ],
+    ids=lambda surroundings: surroundings[0][:5],
+)
+def test_surroundings_do_not_change_the_bytes(
+    reference, tmp_path, model, rtx_site, monkeypatch, surroundings
+):
+    place, environment = surroundings
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    engine, _ = build(tmp_path / place, model, rtx_site)
+
+    assert digest_file(engine) == digest_file(reference)
+
+
+def test_builds_at_the_same_time_give_the_same_bytes(reference, tmp_path, model, rtx_site):
+    with ThreadPoolExecutor(2) as pool:
+        built = list(pool.map(lambda name: build(tmp_path / name, model, rtx_site), ("one", "two")))
+
+    assert {digest_file(engine) for engine, _ in built} == {digest_file(reference)}
+
+
+def test_an_ordinary_process_varies_in_generated_names_only(reference, tmp_path, model, rtx_site):
+    (tmp_path / "model.onnx").hardlink_to(model)
+    engines = [tmp_path / f"raw{number}" for number in range(2)]
+    for engine in engines:
+        command = [sys.executable, "-c", RAW, str(engine), rtx_site]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    assert {normalised_digest(engine) for engine in [*engines, reference]} == {normalised_digest(reference)}
+    if Path("/proc/sys/kernel/randomize_va_space").read_text().strip() == "2":
+        assert digest_file(engines[0]) != digest_file(engines[1])
+
+
+def test_another_interpreter_gives_the_same_up_to_generated_names(reference, tmp_path, model):
+    pairs = [pair.split("=") for pair in os.environ.get(INTERPRETERS, "").split(os.pathsep) if pair]
+    if not pairs:
+        pytest.skip(f"no other interpreter with tensorrt_rtx is named in {INTERPRETERS}")
+    for python, site in pairs:
+        engine, _ = build(tmp_path / str(len(list(tmp_path.iterdir()))), model, site, python)
+
+        assert normalised_digest(engine) == normalised_digest(reference), python
+
+
+def test_the_normalised_digest_sees_everything_but_generated_numbers(tmp_path):
+    def digest(data):
+        (tmp_path / "engine").write_bytes(data)
+        return normalised_digest(tmp_path / "engine")
+
+    one = digest(b"a __mye12_x __mye7 __mye12 __myelin z")
+
+    assert digest(b"a __mye3_x __mye12 __mye3 __myelin z") == one
+    assert digest(b"a __mye12_x __mye7 __mye7 __myelin z") != one
+    assert digest(b"b __mye12_x __mye7 __mye12 __myelin z") != one
+    assert digest(b"a __mye12_x __mye7 __mye12 __myelin zz") != one
+    assert digest(b"") != digest(b"__mye")
