@@ -19,6 +19,7 @@ def check_model(proto: onnx.ModelProto) -> None:
     """Raises ModelError, naming the node where the checker does, when the model breaks the standard."""
     import onnx
 
+    _refuse_stripped(proto)
     bare = without_weights(proto)
     _forgive(bare)
     try:
@@ -29,6 +30,23 @@ def check_model(proto: onnx.ModelProto) -> None:
         raise ModelError(f"the model cannot be checked: {error}") from error
     if not proto.graph.output:
         raise ModelError("the model has no outputs, so there is nothing to build")
+
+
+def _refuse_stripped(proto: onnx.ModelProto) -> None:
+    fields = (
+        "raw_data",
+        "float_data",
+        "int32_data",
+        "int64_data",
+        "double_data",
+        "uint64_data",
+        "string_data",
+    )
+    for tensor in tensors_of(proto):
+        empty = not is_external(tensor) and not any(len(getattr(tensor, name)) for name in fields)
+        if empty and all(tensor.dims):
+            fact = f"tensor '{tensor.name}' has no values: the model was stripped of its weights"
+            raise ModelError(fact, "give the model with its weights")
 
 
 def _forgive(bare: onnx.ModelProto) -> None:

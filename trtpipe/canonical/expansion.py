@@ -31,15 +31,14 @@ _CLIPPED = _FLOATS | {"int32", "int64"}
 def inline_functions(model: onnx.ModelProto) -> int:
     """Replaces calls of the model's own functions by their bodies; how many functions there were.
 
-    TensorRT ignores a function's domain, and one named like a built-in operator. Raises ModelError when functions
-    call each other in a circle or do not fit their calls.
+    TensorRT ignores a function's domain, and one named like a built-in operator. Expects `refuse_recursion`; raises
+    ModelError when functions do not fit their calls.
     """
     import onnx.inliner
 
     count = len(model.functions)
     if not count:
         return 0
-    _refuse_recursion(model)
     try:
         inlined = onnx.inliner.inline_local_functions(model, convert_version=True)
     except (RuntimeError, ValueError) as error:
@@ -51,7 +50,8 @@ def inline_functions(model: onnx.ModelProto) -> int:
     return count
 
 
-def _refuse_recursion(model: onnx.ModelProto) -> None:
+def refuse_recursion(model: onnx.ModelProto) -> None:
+    """Raises ModelError when functions call each other in a circle, before native code follows them round."""
     calls = {(f.domain, f.name): {(node.domain, node.op_type) for node in f.node} for f in model.functions}
     open_: list[tuple[str, str]] = []
     done: set[tuple[str, str]] = set()

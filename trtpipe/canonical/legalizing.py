@@ -19,6 +19,7 @@ from trtpipe.canonical.expansion import (
     expand_operators,
     inline_functions,
     make_range_scalar,
+    refuse_recursion,
     replace_castlike,
 )
 from trtpipe.canonical.folding import fold_constants, infer_values
@@ -84,6 +85,7 @@ def _accept(model: onnx.ModelProto, changes: Changes) -> None:
         model.ir_version = max(model.ir_version, 4)  # before it, an initializer had to be an input as well
     if sort_nodes(model):
         changes.notes.append("nodes sorted")
+    refuse_recursion(model)
     check_model(model)
 
 

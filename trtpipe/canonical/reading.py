@@ -48,6 +48,7 @@ def read_skeleton(path: Path, *, root: Path | None = None) -> Skeleton:
     _require_regular_file(path, root)
     proto, taken = _parse(path)
     problems: list[Problem] = []
+    missing: dict[Path, str] = {}
     files: set[Path] = set()
     total = 0
     for tensor in tensors_of(proto):
@@ -55,11 +56,15 @@ def read_skeleton(path: Path, *, root: Path | None = None) -> Skeleton:
             continue
         try:
             source, length = _settle(tensor, path, root)
+        except _DataMissing as error:
+            missing.setdefault(error.source, tensor.name)
+            continue
         except ModelError as error:
             problems += error.problems
             continue
         total += length
         files |= {source} - {path.resolve()}
+    problems += [_missing(source, name) for source, name in missing.items()]
     if problems:
         raise ModelError(problems)
     return Skeleton(path, proto, tuple(sorted(files)), max(total, taken))
@@ -168,11 +173,24 @@ def _inside(name: str, location: str, model: Path, root: Path | None) -> Path:
             "replace the link by the file itself",
         )
     if not source.exists():
-        raise ModelError(f"the data of tensor '{name}' is missing: '{source}' does not exist",
-                         "copy it beside the model")  # fmt: skip
+        raise _DataMissing(source)
     if not source.is_file():
         raise ModelError(f"the data of tensor '{name}' is at '{source}', which is not a regular file")
     return source
+
+
+class _DataMissing(ModelError):
+    """A data file does not exist; told once, however many tensors are in it."""
+
+    def __init__(self, source: Path) -> None:
+        super().__init__(f"'{source}' does not exist")
+        self.source = source
+
+
+def _missing(source: Path, tensor: str) -> Problem:
+    return Problem(
+        f"the data of tensor '{tensor}' is missing: '{source}' does not exist", "copy it beside the model"
+    )
 
 
 def _number(name: str, text: str, key: str) -> int | None:
