@@ -87,6 +87,11 @@ class ProjectState:
             raise StoreError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from error
         self.changed = False
 
+    @property
+    def root(self) -> Path:
+        """The project's root: what is delivered is noted relative to it, so that a copied project is another one."""
+        return self.path.parent.parent
+
     def last_key(self, address: str) -> str | None:
         """The key of the step's last success here."""
         entry = self.steps.get(address)
@@ -111,7 +116,7 @@ class ProjectState:
     def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: Mapping[str, str]) -> None:
         """Note the files that were delivered for a cell and its lock entry; `content` identifies what they hold."""
         paths = list(files)
-        folder = str(paths[0].parent)
+        folder = paths[0].parent.relative_to(self.root).as_posix()
         signatures = {path.name: signature_of(str(path)) for path in paths}
         self.cells[cell] = {"content": content, "folder": folder, "files": signatures, "lock": dict(lock)}
         self.changed = True
@@ -139,7 +144,7 @@ class ProjectState:
         entry = self.cells.get(cell)
         if entry is None or entry["content"] != content:
             return False
-        folder = entry["folder"]
+        folder = f"{self.root}/{entry['folder']}"
         return all(signature_of(f"{folder}/{name}") == known for name, known in entry["files"].items())
 
     def digest(self, path: Path) -> Digest:

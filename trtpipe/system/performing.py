@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.digests import Digest, same_digest
-from trtpipe.errors import StepFailed, ToolchainError
+from trtpipe.errors import ModelError, StepFailed, ToolchainError
 from trtpipe.executors.local import Control
 from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.ports import ActionResult, Observer, Store
@@ -94,7 +94,7 @@ class Performer:
         files = {name: scratch / name for name in _WORKER_FILES if (scratch / name).exists()}
         header = None
         if toolchain.flavour == "tensorrt_rtx":
-            with contextlib.suppress(StepFailed):
+            with contextlib.suppress(ModelError):
                 header = read_engine_header(engine).to_json()
         summary = {
             **{name: value for name, value in result.items() if name not in ("event", "ok", "at")},

@@ -103,8 +103,7 @@ class TargetResolver:
         if toolchain.flavour != "tensorrt":
             return {}
         here = self.here()
-        driver = here[0].driver if here else None
-        identity: dict[str, Any] = {"driver": driver}
+        identity: dict[str, Any] = {"driver_cuda_major": here[0].cuda.split(".")[0] if here else None}
         if target.hardware_compatibility == "none":
             identity["name"] = here[0].name if here else ", ".join(target.gpu)
         return identity
