@@ -24,7 +24,7 @@ Knows nothing of thresholds, models or files.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,24 @@ class Metrics:
             "largest": json_number(self.largest),
             "where_max_abs": list(self.where_max_abs),
         }
+
+
+def metrics_from_json(record: Mapping[str, Any]) -> Metrics:
+    """The metrics that `as_json` wrote."""
+    return Metrics(
+        values={name: _number(value) for name, value in record["metrics"].items()},
+        not_applicable=dict(record["not_applicable"]),
+        elements=record["elements"],
+        differing=record["differing"],
+        nonfinite=NonFinite(**record["nonfinite"]),
+        reference_accuracy=record["reference_accuracy"],
+        largest=_number(record["largest"]) or 0.0,
+        where_max_abs=tuple(record["where_max_abs"]),
+    )
+
+
+def _number(value: float | str | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def json_number(value: float | None) -> float | str | None:

@@ -75,6 +75,12 @@ class RunnableModel:
             if name in known and known[name].dtype in _FLOATS and not name.endswith(_ROUNDED)
         ]
 
+    def halves(self) -> bool:
+        """Whether a node of the main graph makes float16."""
+        known = infer_values(self.proto)
+        made = (name for node in self.proto.graph.node for name in node.output)
+        return any(name in known and known[name].dtype == _HALF for name in made)
+
 
 def runnable_model(path: Path) -> RunnableModel:
     """The model at `path`, no weight read. Raises ModelError."""

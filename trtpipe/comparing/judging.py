@@ -1,0 +1,151 @@
+"""Judges a validation's report by thresholds: verdicts for every place and output, and one outcome.
+
+A place is where outputs were compared: the declared data, a corner of a profile, recorded outputs. A threshold holds at
+every place. One that was measured somewhere and means nothing elsewhere (accuracy at a corner, which has no labels)
+is left out there; one that the spec sets and that was measured nowhere fails, for it proves nothing.
+
+Knows the report as plain data; knows no runner and no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trtpipe.comparing.metrics import metrics_from_json
+from trtpipe.comparing.thresholds import Comparison, Outcome, failures, judge, never_measured
+from trtpipe.errors import Problem, SpecPath
+from trtpipe.spec.pipeline import Threshold
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a validation came to."""
+
+    outcome: Outcome
+    verdicts: tuple[dict[str, Any], ...]
+    """Records with `place`, `output`, `metric`, `value`, `min`, `max`, `outcome`, `why`."""
+    problems: tuple[Problem, ...]
+    """What failed, each in one sentence."""
+    not_run: tuple[str, ...]
+    """What was not run, by name, with its reason."""
+    accuracy: float | None = None
+    reference_accuracy: float | None = None
+    nonfinite: tuple[str, ...] = ()
+    """Where infinities and NaN begin inside the typed model, in words; a warning even when everything passed."""
+    by_default: bool = False
+    """Whether the thresholds are the precision's own, for the spec sets none."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for a manifest."""
+        return {
+            "outcome": self.outcome,
+            "accuracy": self.accuracy,
+            "reference_accuracy": self.reference_accuracy,
+            "default_thresholds": self.by_default,
+            "verdicts": list(self.verdicts),
+            "nonfinite": list(self.nonfinite),
+            "problems": [problem.fact for problem in self.problems],
+        }
+
+
+def judge_report(
+    report: Mapping[str, Any],
+    thresholds: Sequence[Threshold],
+    defaults: Sequence[Threshold] = (),
+    path: SpecPath = ("validate", "thresholds"),
+) -> Judgement:
+    """The judgement of a validation's report; `defaults` apply when the spec sets no thresholds."""
+    applied = list(thresholds) or list(defaults)
+    places = {place["place"]: _compared(place, applied) for place in report["places"]}
+    everything = [comparison for compared in places.values() for comparison in compared.values()]
+    missing = never_measured(applied, everything) if thresholds else {}
+    problems = [
+        *(problem for place, compared in places.items() for problem in failures(compared, place)),
+        *_missing_problems(applied, missing, path),
+    ]
+    verdicts = tuple(_verdicts(places))
+    passed = any(verdict["outcome"] == "passed" for verdict in verdicts)
+    nonfinite = report.get("nonfinite", ())
+    outcome: Outcome = "failed" if problems else "passed" if passed else "not_run"
+    accuracy, reference = _accuracy(report["places"], applied)
+    return Judgement(
+        outcome,
+        verdicts,
+        (*(_explained(problem, nonfinite) for problem in problems[:1]), *problems[1:]),
+        tuple(f"{one['name']}: {one['why']}" for one in report.get("not_run", ())),
+        accuracy,
+        reference,
+        tuple(nonfinite_words(tensor) for tensor in nonfinite),
+        by_default=not thresholds,
+    )
+
+
+def _compared(place: Mapping[str, Any], thresholds: Sequence[Threshold]) -> dict[str, Comparison]:
+    return {
+        name: judge(name, metrics_from_json(record), thresholds) for name, record in place["outputs"].items()
+    }
+
+
+def _verdicts(places: Mapping[str, Mapping[str, Comparison]]) -> Iterator[dict[str, Any]]:
+    for place, compared in places.items():
+        for output, comparison in compared.items():
+            for verdict in comparison.verdicts:
+                if verdict.outcome != "not_run" or not _measured_elsewhere(places, output, verdict.metric):
+                    yield {"place": place, "output": output, **verdict.as_json()}
+
+
+def _measured_elsewhere(places: Mapping[str, Mapping[str, Comparison]], output: str, metric: str) -> bool:
+    return any(
+        verdict.metric == metric and verdict.outcome != "not_run"
+        for compared in places.values()
+        if output in compared
+        for verdict in compared[output].verdicts
+    )
+
+
+def _missing_problems(
+    thresholds: Sequence[Threshold], missing: Mapping[int, str], path: SpecPath
+) -> Iterator[Problem]:
+    for index, why in missing.items():
+        asked = thresholds[index]
+        fact = f"{asked.metric} of output '{asked.output}' was not measured anywhere: {why}"
+        yield Problem(
+            fact, "drop the threshold, or give data that it can be measured on", path=(*path, index)
+        )
+
+
+def _accuracy(
+    places: Sequence[Mapping[str, Any]], thresholds: Sequence[Threshold]
+) -> tuple[float | None, float | None]:
+    """Of the output that a threshold on accuracy names, else of the first that has one."""
+    named = {threshold.output for threshold in thresholds if threshold.metric == "accuracy"}
+    measured = [
+        (name, record)
+        for place in places
+        for name, record in place["outputs"].items()
+        if record["metrics"].get("accuracy") is not None
+    ]
+    for _, record in sorted(measured, key=lambda one: one[0] not in named):
+        return record["metrics"]["accuracy"], record["reference_accuracy"]
+    return None, None
+
+
+def _explained(problem: Problem, nonfinite: Sequence[Mapping[str, Any]]) -> Problem:
+    """The first failure names the tensors in which infinities and NaN begin, when there are any."""
+    if not nonfinite or problem.path:
+        return problem
+    lines = [nonfinite_words(tensor) for tensor in nonfinite[:_SHOWN]]
+    nodes = ", ".join(f"'{tensor['node'] or tensor['tensor']}'" for tensor in nonfinite[:_SHOWN])
+    lines.append(f"keep these nodes and what reads them in float32: keep: {{fp32: [{nodes}, …]}}")
+    return Problem(problem.fact, "\n".join(lines), problem.where, problem.path, problem.severity)
+
+
+def nonfinite_words(tensor: Mapping[str, Any]) -> str:
+    """Where an overflow or a NaN begins, in words."""
+    size = tensor.get("reference_max")
+    known = f", where the reference reaches {size:.4g}" if isinstance(size, float) else ""
+    return f"{tensor['what']} begins in '{tensor['tensor']}' ({tensor['op']}, {tensor['place']}){known}"

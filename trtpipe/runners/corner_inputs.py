@@ -1,0 +1,70 @@
+"""Inputs for the corners of a profile, made from the data set's own samples by repeating and cropping them.
+
+Random numbers would not do: a network's answer to noise says little about its precision, and masks, lengths and
+indices must hold values that mean something. Knows no model and no runner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trtpipe.shapes import Shape
+
+_MOST_BATCHES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CornerInputs:
+    """One or more corners that come to the same shapes and values."""
+
+    place: str
+    shapes: Mapping[str, Shape]
+    values: Mapping[str, tuple[int, ...]]
+
+
+def gather_rows(batches: Iterable[tuple[dict[str, Any], Any]], rows: int) -> dict[str, Any]:
+    """Inputs with up to `rows` samples each, put together from the first batches.
+
+    An input whose first axis does not count samples (a constant, a state) is taken from the first batch.
+    """
+    found: list[dict[str, Any]] = []
+    count = 0
+    for inputs, _ in batches:
+        found.append(inputs)
+        count += max((array.shape[0] for array in inputs.values() if array.ndim), default=1)
+        if count >= rows or len(found) >= _MOST_BATCHES:
+            break
+    return {name: _joined([inputs[name] for inputs in found]) for name in (found[0] if found else ())}
+
+
+def _joined(arrays: list[Any]) -> Any:
+    first = arrays[0]
+    same = all(array.shape == first.shape and np.array_equal(array, first) for array in arrays)
+    fits = first.ndim and all(array.shape[1:] == first.shape[1:] for array in arrays)
+    return first if same or not fits else np.concatenate(arrays)
+
+
+def fitted(array: Any, shape: Shape) -> Any:
+    """The array brought to `shape`: each axis repeated from its start, or cropped. The ranks must be equal."""
+    if 0 in array.shape and 0 not in shape:
+        return np.zeros(shape, array.dtype)
+    made = array
+    for axis, size in enumerate(shape):
+        if made.shape[axis] != size:
+            made = np.take(made, np.arange(size) % max(made.shape[axis], 1), axis=axis)
+    return np.ascontiguousarray(made).reshape(shape)
+
+
+def corner_feed(
+    samples: Mapping[str, Any], corner: CornerInputs, dtypes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Inputs by name at one corner; shape tensors hold the profile's values, in the input's own type."""
+    feed = {name: fitted(array, corner.shapes.get(name, array.shape)) for name, array in samples.items()}
+    for name, values in corner.values.items():
+        shape = corner.shapes.get(name, (len(values),))
+        feed[name] = np.asarray(values, dtypes[name]).reshape(shape)
+    return feed

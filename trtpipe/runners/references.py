@@ -1,0 +1,93 @@
+"""What a typed model is compared with: the source model in ONNX Runtime, or recorded outputs.
+
+Both answer `expected(feed)` with outputs by name. Inputs that the transform bound to constants are fed to the source
+as those constants; outputs that the transform cut are exposed on a copy of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trtpipe.canonical.summary import TensorInfo, summarize
+from trtpipe.errors import ModelError, StepFailed
+from trtpipe.runners.graphs import RunnableModel, runnable_model
+from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
+
+
+@dataclass(frozen=True)
+class SourceReference:
+    """The source model, running."""
+
+    model: RunnableModel
+    runner: OnnxRuntimeRunner
+    inputs: tuple[TensorInfo, ...]
+    bound: Mapping[str, Any]
+    lacking: tuple[str, ...]
+    """Outputs of the typed model that the source has no tensor for."""
+
+    def feed(self, typed: Mapping[str, Any]) -> dict[str, Any]:
+        """The source's inputs for the typed model's."""
+        made = {}
+        for info in self.inputs:
+            value = typed.get(info.name, self.bound.get(info.name))
+            if value is None:  # the typed model dropped it because nothing reads it
+                value = np.zeros([dim if isinstance(dim, int) else 1 for dim in info.dims or ()])
+            array = np.asarray(value).astype(np.dtype(info.dtype), copy=False)
+            static = info.dims is not None and all(isinstance(dim, int) for dim in info.dims)
+            if info.name in self.bound and static and array.size == 1:
+                array = array.reshape([dim for dim in info.dims or () if isinstance(dim, int)])
+            made[info.name] = array
+        return made
+
+    def expected(self, typed: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by name. Raises StepFailed."""
+        return self.runner.infer(self.feed(typed))
+
+
+@contextmanager
+def open_source(
+    path: Path, outputs: Sequence[str], bound: Mapping[str, Any], *, threads: int
+) -> Iterator[SourceReference]:
+    """The source model at `path`, giving those of `outputs` that it has. Raises ModelError."""
+    model = runnable_model(path)
+    known = {*model.outputs(), *model.tensors()}
+    wanted = [name for name in outputs if name in known]
+    if not wanted:
+        have = ", ".join(repr(name) for name in model.outputs())
+        raise ModelError(f"the reference has none of the outputs of the typed model; its own are {have}")
+    exposed = model.with_outputs(wanted)
+    with open_runner(exposed, threads=threads) as runner:
+        inputs = summarize(model.proto).inputs
+        lacking = tuple(name for name in outputs if name not in known)
+        yield SourceReference(model, runner, inputs, bound, lacking)
+
+
+@dataclass(frozen=True)
+class GoldenReference:
+    """Recorded inputs and outputs."""
+
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_golden(path: Path, wanted: Sequence[str]) -> GoldenReference:
+    """The recording: inputs as `in:NAME`, outputs as `out:NAME`. Raises StepFailed when something is missing."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise StepFailed(f"cannot read the recorded outputs '{path.name}': {error}") from error
+    inputs = {name[3:]: array for name, array in arrays.items() if name.startswith("in:")}
+    outputs = {name[4:]: array for name, array in arrays.items() if name.startswith("out:")}
+    missing = [name for name in wanted if name not in inputs]
+    if missing or not outputs:
+        lacks = [f"'in:{name}'" for name in missing] or ["any 'out:NAME'"]
+        have = ", ".join(repr(name) for name in arrays) or "nothing"
+        raise StepFailed(f"the recorded outputs lack {', '.join(lacks)}", f"'{path.name}' holds {have}")
+    return GoldenReference({name: inputs[name] for name in wanted}, outputs)

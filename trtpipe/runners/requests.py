@@ -1,0 +1,98 @@
+"""What one validation is asked to do, read from its task: models, data, corners. Knows nothing of running them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trtpipe.canonical.summary import TensorInfo
+from trtpipe.proofs.corners import CORNERS, shapes_at, values_at
+from trtpipe.runners.corner_inputs import CornerInputs
+from trtpipe.shapes import Shape
+from trtpipe.spec.dataset import DatasetSpec
+from trtpipe.spec.pipeline import Profile, ProfileInput
+from trtpipe.stages.task import Task
+
+MEMORY_LIMIT = 2 << 30
+"""Bytes of inputs, outputs and the largest tensor between them above which a corner is not run."""
+
+
+@dataclass(frozen=True)
+class ValidationRequest:
+    """Everything that a validation's measurements depend on."""
+
+    typed: Path
+    reference: Path
+    golden: bool
+    dataset: DatasetSpec | None
+    random: tuple[int, int] | None
+    """Seed and number of samples, when random inputs were asked for."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """The data set's files, by their names in it."""
+    samples: int | None = None
+    corners: tuple[Profile, ...] = ()
+    bound: Mapping[str, Any] = field(default_factory=dict)
+    threads: int = 0
+    memory_limit: int = MEMORY_LIMIT
+
+    def resolve(self, name: str) -> Path:
+        """The file that the data set calls `name`."""
+        return self.files[name]
+
+
+def request_of(task: Task) -> ValidationRequest:
+    """The request that a task's options and inputs hold."""
+    options = task.options
+    data = options.get("data") or {}
+    drawn = data.get("random") if "spec" not in data else None
+    spec = data.get("spec")
+    return ValidationRequest(
+        typed=task.input("typed"),
+        reference=task.input("reference"),
+        golden=options.get("reference") == "golden",
+        dataset=DatasetSpec.model_validate_json(json.dumps(spec)) if spec else None,
+        random=(drawn["seed"], drawn["samples"]) if drawn else None,
+        files=task.inputs.get("data", {}),
+        samples=options.get("samples"),
+        corners=tuple(_profile(profile) for profile in options.get("corners") or ()),
+        bound=(options.get("transform") or {}).get("bind", {}),
+        threads=task.local.get("threads", 0),
+    )
+
+
+def _profile(record: Mapping[str, Any]) -> Profile:
+    return {name: ProfileInput.model_validate_json(json.dumps(entry)) for name, entry in record.items()}
+
+
+def dataset_of(request: ValidationRequest, inputs: Sequence[TensorInfo]) -> DatasetSpec | None:
+    """The data set to run; random inputs take the shapes of the first profile's opt, 1 where nothing is known."""
+    if request.random is None:
+        return request.dataset
+    seed, samples = request.random
+    profile = request.corners[0] if request.corners else {}
+    known = shapes_at(inputs, profile, "opt")
+    shapes = {info.name: list(known.get(info.name) or _ones(info)) for info in inputs}
+    record = {"schema": 1, "random": {"shapes": shapes}, "samples": samples, "seed": seed}
+    return DatasetSpec.model_validate_json(json.dumps(record))
+
+
+def _ones(info: TensorInfo) -> Shape:
+    return tuple(dim if isinstance(dim, int) else 1 for dim in info.dims or ())
+
+
+def corners_of(request: ValidationRequest, inputs: Sequence[TensorInfo]) -> list[CornerInputs]:
+    """Every corner of every profile; corners of one profile that are equal are run once."""
+    found: list[CornerInputs] = []
+    for index, profile in enumerate(request.corners):
+        same: dict[str, tuple[list[str], CornerInputs]] = {}
+        for corner in CORNERS:
+            made = CornerInputs("", shapes_at(inputs, profile, corner), values_at(profile, corner))
+            same.setdefault(repr((made.shapes, made.values)), ([], made))[0].append(corner)
+        found += [
+            CornerInputs(f"profile {index} at {', '.join(names)}", made.shapes, made.values)
+            for names, made in same.values()
+        ]
+    return found

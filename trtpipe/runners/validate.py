@@ -1,0 +1,234 @@
+"""Validation on the CPU: the typed model against its reference, on the declared data and at every profile corner.
+
+Measures and reports; whether that is good enough is judged elsewhere, so that a changed threshold runs nothing again.
+One batch is held at a time, the reference's outputs and then the typed model's. What could not be run is listed by
+name with its reason. The report holds nothing that differs from run to run: seconds are kept beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from trtpipe.canonical.inference import infer_at
+from trtpipe.canonical.summary import TensorInfo, summarize
+from trtpipe.comparing.metrics import Accumulator
+from trtpipe.datasets import open_dataset
+from trtpipe.errors import StepFailed, TrtpipeError
+from trtpipe.files import write_whole
+from trtpipe.proofs.corners import nbytes_of_info
+from trtpipe.runners.corner_inputs import CornerInputs, corner_feed, gather_rows
+from trtpipe.runners.graphs import RunnableModel, runnable_model
+from trtpipe.runners.nonfinite import Watch, open_watch
+from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, half_is_rounded, open_runner
+from trtpipe.runners.references import SourceReference, open_source, read_golden
+from trtpipe.runners.requests import ValidationRequest, corners_of, dataset_of, request_of
+from trtpipe.shapes import format_shape, format_size
+from trtpipe.stages.task import Task
+
+SCHEMA = 1
+
+Feed = Mapping[str, Any]
+
+
+def run_validation(task: Task, out: Path) -> dict[str, Any]:
+    """Runs a validation task and writes the report to `out`; the report with `seconds` per place added.
+
+    Raises ModelError, SpecError (the data set) or StepFailed.
+    """
+    started = time.monotonic()
+    report, seconds = validate(request_of(task))
+    encoded = json.dumps(report, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(out, (encoded + "\n").encode())
+    return {**report, "seconds": {**seconds, "all": round(time.monotonic() - started, 3)}}
+
+
+def validate(request: ValidationRequest) -> tuple[dict[str, Any], dict[str, float]]:
+    """The measurements, and the seconds that each place took."""
+    model = runnable_model(request.typed)
+    inputs = summarize(model.proto).inputs
+    threads = request.threads
+    with open_runner(model, threads=threads) as runner, open_watch(model, threads=threads) as watch:
+        run = Run(request, model, runner, inputs, watch)
+        if request.golden:
+            run.golden()
+        else:
+            with open_source(request.reference, model.outputs(), request.bound, threads=threads) as reference:
+                run.source(reference)
+    return run.report(), run.seconds
+
+
+@dataclass
+class Run:
+    """One validation under way."""
+
+    request: ValidationRequest
+    model: RunnableModel
+    runner: OnnxRuntimeRunner
+    inputs: tuple[TensorInfo, ...]
+    watch: Watch | None
+    places: list[dict[str, Any]] = field(default_factory=list)
+    not_run: list[dict[str, str]] = field(default_factory=list)
+    nonfinite: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def report(self) -> dict[str, Any]:
+        """Everything measured, as plain data."""
+        return {
+            "schema": SCHEMA,
+            "reference": "golden" if self.request.golden else "onnxruntime",
+            "onnxruntime": onnxruntime.__version__,
+            "half_is_rounded": half_is_rounded(),
+            "places": self.places,
+            "nonfinite": self.nonfinite,
+            "not_run": self.not_run,
+        }
+
+    def golden(self) -> None:
+        """Against recorded outputs, on their recorded inputs."""
+        golden = read_golden(self.request.reference, [info.name for info in self.inputs])
+        with self._timed("golden"):
+            actual = self.runner.infer(golden.inputs)
+            measured = {name: Accumulator() for name in self.runner.outputs if name in golden.outputs}
+            self._measure("golden", measured, golden.outputs, actual, None)
+            self._place("golden", "golden", measured, samples=None, shapes=_shapes(golden.inputs))
+        self._lacking([name for name in self.runner.outputs if name not in measured], "it was not recorded")
+        self._locate("golden", golden.inputs, None)
+        for corner in corners_of(self.request, self.inputs):
+            self._skip(corner.place, "recorded outputs are of their own inputs only")
+
+    def source(self, reference: SourceReference) -> None:
+        """Against the source model, on the data and at the corners."""
+        self._lacking(reference.lacking, "the reference has no tensor of this name")
+        spec = dataset_of(self.request, self.inputs)
+        corners = corners_of(self.request, self.inputs)
+        if spec is None:
+            for place in ("data", *(corner.place for corner in corners)):
+                self._skip(place, "the spec names no data; give validate.data or validate.random")
+            return
+        values = corners[0].values if self.request.random and corners else {}
+        fed = [info for info in self.inputs if info.name not in values]
+        with open_dataset(spec, self.request.resolve, fed, samples=self.request.samples) as data:
+            self._data(reference, data, values)
+            rows = max((shape[0] for c in corners for shape in c.shapes.values() if shape), default=1)
+            samples = gather_rows(data, rows) if corners else {}
+        for corner in corners:
+            self._corner(reference, corner, samples)
+
+    def _data(self, reference: SourceReference, data: Any, values: Mapping[str, tuple[int, ...]]) -> None:
+        measured: dict[str, Accumulator] = {}
+        looked = False
+        shapes: dict[str, list[int]] = {}
+        with self._timed("data"):
+            for inputs, labels in data:
+                feed = {**inputs, **self._value_inputs(values)}
+                shapes = shapes or _shapes(feed)
+                expected = reference.expected(feed)
+                actual = self.runner.infer(feed)
+                measured = measured or self._accumulators(expected)
+                self._measure("data", measured, expected, actual, labels)
+                if not looked or (not self.nonfinite and _differs(expected, actual)):
+                    looked = True
+                    self._locate("data", feed, reference)
+            about = {"batch": data.batch, "dropped": data.dropped, "labels": data.has_labels}
+            self._place("data", "data", measured, samples=data.samples, shapes=shapes, **about)
+
+    def _value_inputs(self, values: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        corner = CornerInputs("", {}, values)
+        shaped = {info.name: info for info in self.inputs if info.name in values}
+        made = corner_feed({}, corner, {name: np.dtype(info.dtype) for name, info in shaped.items()})
+        return {name: array.reshape(()) if shaped[name].dims == () else array for name, array in made.items()}
+
+    def _corner(self, reference: SourceReference, corner: CornerInputs, samples: Feed) -> None:
+        too_much = self._too_much(corner)
+        if too_much:
+            self._skip(corner.place, too_much)
+            return
+        known = {name: array for name, array in samples.items() if name not in corner.values}
+        feed = {
+            **corner_feed(known, CornerInputs("", corner.shapes, {}), {}),
+            **self._value_inputs(corner.values),
+        }
+        try:
+            expected = reference.expected(feed)
+        except TrtpipeError as error:
+            self._skip(corner.place, f"the reference does not run there: {error.problems[0].fact}")
+            return
+        with self._timed(corner.place):
+            actual = self.runner.infer(feed)
+            measured = self._accumulators(expected)
+            self._measure(corner.place, measured, expected, actual, None)
+            self._place(corner.place, "corner", measured, samples=None, shapes=_shapes(feed))
+        self._locate(corner.place, feed, reference)
+
+    def _too_much(self, corner: CornerInputs) -> str:
+        inferred = infer_at(self.model.proto, corner.shapes, corner.values)
+        ends = [*(info.name for info in self.inputs), *self.model.outputs()]
+        sizes = {name: nbytes_of_info(info) or 0 for name, info in inferred.values.items()}
+        needed = sum(sizes.get(name, 0) for name in ends) + max(sizes.values(), default=0)
+        if needed <= self.request.memory_limit:
+            return ""
+        limit = format_size(self.request.memory_limit)
+        return f"its inputs, outputs and largest tensor take {format_size(needed)}, more than {limit}"
+
+    def _accumulators(self, expected: Feed) -> dict[str, Accumulator]:
+        return {name: Accumulator() for name in self.runner.outputs if name in expected}
+
+    def _measure(
+        self, place: str, measured: Mapping[str, Accumulator], expected: Feed, actual: Feed, labels: Any
+    ) -> None:
+        for name, accumulator in measured.items():
+            if np.shape(actual[name]) != np.shape(expected[name]):
+                shape, wanted = format_shape(np.shape(actual[name])), format_shape(np.shape(expected[name]))
+                raise StepFailed(f"output '{name}' is {shape} instead of the reference's {wanted} ({place})")
+            accumulator.add(expected[name], actual[name], labels)
+
+    def _place(self, place: str, kind: str, measured: Mapping[str, Accumulator], **about: Any) -> None:
+        outputs = {name: accumulator.result().as_json() for name, accumulator in measured.items()}
+        self.places.append({"place": place, "kind": kind, **about, "outputs": outputs})
+
+    def _locate(self, place: str, feed: Feed, reference: SourceReference | None) -> None:
+        """Notes the tensors in which infinities and NaN begin, each once."""
+        if self.watch is None:
+            return
+        source, source_feed = (reference.model, reference.feed(feed)) if reference else (None, {})
+        known = {tensor["tensor"] for tensor in self.nonfinite}
+        tensors = self.watch.first_nonfinite(feed, source, source_feed)
+        self.nonfinite += [{"place": place, **tensor} for tensor in tensors if tensor["tensor"] not in known]
+
+    def _lacking(self, outputs: Any, why: str) -> None:
+        for name in outputs:
+            self._skip(f"output {name}", why)
+
+    def _skip(self, name: str, why: str) -> None:
+        self.not_run.append({"name": name, "why": why})
+
+    @contextmanager
+    def _timed(self, place: str) -> Iterator[None]:
+        clock: Callable[[], float] = time.monotonic
+        started = clock()
+        yield
+        self.seconds[place] = round(clock() - started, 3)
+
+
+def _shapes(feed: Feed) -> dict[str, list[int]]:
+    return {name: list(array.shape) for name, array in feed.items()}
+
+
+def _broken(array: Any) -> bool:
+    return bool(array.dtype.kind == "f" and not np.isfinite(array).all())
+
+
+def _differs(expected: Feed, actual: Feed) -> bool:
+    """Whether an output is not finite where its reference is."""
+    return any(
+        _broken(array) and not _broken(expected.get(name, array[:0])) for name, array in actual.items()
+    )
