@@ -206,3 +206,14 @@ def test_nesting_without_end_is_refused(tmp_path):
         graph = field(1, field(5, field(6, graph)))
     (tmp_path / "m.onnx").write_bytes(field(7, graph))
     assert "nest deeper" in one_error(tmp_path / "m.onnx")
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    encoded = model_with(onnx.numpy_helper.from_array(WEIGHTS, "w")).SerializeToString()
+    (tmp_path / "m.onnx").write_bytes(encoded.replace(b"mm", b"\xff\xfe"))
+    assert "not UTF-8" in one_error(tmp_path / "m.onnx")
+
+
+def test_embedded_bytes_that_do_not_fit_the_dims_are_refused(tmp_path):
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2, 2], raw_data=b"\0" * 12)
+    assert "needs 16 bytes, but has 12" in one_error(save(tmp_path, model_with(tensor)))

@@ -125,5 +125,10 @@ def make_raw(model: onnx.ModelProto) -> None:
 def _raw(tensor: onnx.TensorProto) -> bytes:
     import onnx
 
-    made: onnx.TensorProto = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor))
+    try:
+        made: onnx.TensorProto = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor))
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            f"the values of tensor '{tensor.name}' do not fit its dims {list(tensor.dims)}"
+        ) from error
     return bytes(made.raw_data)

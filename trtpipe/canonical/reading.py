@@ -15,7 +15,16 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.canonical.foreign import foreign_format
-from trtpipe.canonical.tensors import external_entries, nbytes_of, set_external, set_inline, tensors_of
+from trtpipe.canonical.tensors import (
+    external_entries,
+    has_size,
+    is_external,
+    nbytes_of,
+    set_external,
+    set_inline,
+    tensors_of,
+)
+from trtpipe.canonical.undecodable import refuse_undecodable
 from trtpipe.canonical.wire import LARGE, WireError, skeleton_bytes
 from trtpipe.errors import ModelError, Problem
 
@@ -51,8 +60,10 @@ def read_skeleton(path: Path, *, root: Path | None = None) -> Skeleton:
     missing: dict[Path, str] = {}
     files: set[Path] = set()
     total = 0
+    refuse_undecodable(proto)
     for tensor in tensors_of(proto):
-        if tensor.data_location != tensor.EXTERNAL:
+        if not is_external(tensor):
+            problems += _misfit(tensor)
             continue
         try:
             source, length = _settle(tensor, path, root)
@@ -128,6 +139,17 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, int]:
 
 
 _AGAIN = "download or export the model again"
+
+
+def _misfit(tensor: Any) -> list[Problem]:
+    """Says when the raw bytes in the file are not as many as the dims ask for; none at all is `checking`'s case."""
+    given = len(tensor.raw_data)
+    if not given or not has_size(tensor):
+        return []
+    needed = nbytes_of(tensor)
+    return (
+        [Problem(f"tensor '{tensor.name}' needs {needed} bytes, but has {given}")] if given != needed else []
+    )
 
 
 def _settle(tensor: Any, model: Path, root: Path | None) -> tuple[Path, int]:

@@ -54,6 +54,11 @@ def nbytes_of(tensor: onnx.TensorProto) -> int:
     return (elements * bits + 7) // 8
 
 
+def has_size(tensor: onnx.TensorProto) -> bool:
+    """Whether `nbytes_of` can tell: a type of fixed size and no negative dims."""
+    return tensor.data_type in _BITS and all(dim >= 0 for dim in tensor.dims)
+
+
 def external_entries(tensor: onnx.TensorProto) -> dict[str, str]:
     """Its `external_data` as a mapping."""
     return {entry.key: entry.value for entry in tensor.external_data}

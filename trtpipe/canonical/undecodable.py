@@ -1,0 +1,48 @@
+"""Refuses names that are no text.
+
+ONNX's schema is proto2, whose parser lets any bytes through as a string and hands them to Python as `bytes`; every
+pass may then expect `str`. Descriptions are not looked at: they are never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.canonical.tensors import graphs_of, tensors_of
+from trtpipe.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def refuse_undecodable(proto: onnx.ModelProto) -> None:
+    """Raises ModelError when a name of anything in the model is not UTF-8."""
+    for name in _names(proto):
+        if isinstance(name, bytes):
+            raise ModelError(f"the name {name!r} in the model is not UTF-8", "export the model again")
+
+
+def _names(proto: onnx.ModelProto) -> Iterator[str | bytes]:
+    yield from (item.domain for item in proto.opset_import)
+    for function in proto.functions:
+        yield from (function.domain, function.name, *function.input, *function.output, *function.attribute)
+        yield from (item.domain for item in function.opset_import)
+        yield from _of_nodes(function.node)
+    for graph in graphs_of(proto):
+        yield graph.name
+        yield from _of_nodes(graph.node)
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            yield value.name
+            yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for tensor in tensors_of(proto):
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+
+
+def _of_nodes(nodes: Any) -> Iterator[str | bytes]:
+    for node in nodes:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name)
