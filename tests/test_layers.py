@@ -23,9 +23,10 @@ LAYERS = {
 
 WITHIN_LAYER = {
     ("proofs", "canonical"), ("proofs", "loading"), ("describing", "canonical"), ("describing", "loading"),
-    ("describing", "proofs"), ("targets", "spec"),
+    ("describing", "proofs"), ("targets", "spec"), ("runners", "datasets"),
 }  # fmt: skip
-"""Folders of one layer that may see another one: proofs and descriptions are about models and specs."""
+"""Folders of one layer that may see another one: proofs and descriptions are about models and specs, and
+validation feeds data sets."""
 
 PURE = {
     "errors",
@@ -98,7 +99,8 @@ def test_what_a_plan_needs_imports_nothing_heavy(path):
 def test_a_module_stays_small_and_says_its_job(path):
     text = path.read_text()
     tree = ast.parse(text)
-    limit = 700 if path.name == "worker.py" else 400
+    # The worker is one file by contract: any interpreter runs it, without trtpipe.
+    limit = 1000 if path.name == "worker.py" else 400
 
     assert text.count("\n") <= limit
     assert ast.get_docstring(tree) or not text.strip()

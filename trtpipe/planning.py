@@ -129,7 +129,8 @@ def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> St
     options = {
         "data": facts.data,
         "samples": asked.samples,
-        "corners": profiles_record(spec.profiles) if asked.corners else [],
+        "profiles": profiles_record(spec.profiles),
+        "corners": asked.corners,
         "reference": "golden" if isinstance(asked.reference, GoldenReference) else "onnxruntime",
         "transform": transform_record(spec.transform),
     }

@@ -45,15 +45,16 @@ def _lines_of(event: Event) -> list[str]:
     address = event.get("address", "")
     match event["event"]:
         case "start":
-            return [f"start  {address}{_because(event)}"]
+            return [f"start    {address}{_because(event)}"]
         case "done" if event["ran"]:
-            return [f"done   {address} in {event['seconds']:.1f} s"]
+            return [f"done     {address} in {event['seconds']:.1f} s"]
         case "failed":
-            return [f"FAILED {address}"]
+            return [f"FAILED   {address}"]
         case "waiting":
-            return [f"wait   {address}: another build is making it"]
+            return [f"wait     {address}: another build is making it"]
         case "delivered":
-            return [f"built  {event['cell']} ({event['about']})"]
+            word = "built   " if event["built"] else "restored"
+            return [f"{word} {event['cell']} ({event['about']})"]
         case "warning":
             return [f"warning: {event['text']}"]
         case _:

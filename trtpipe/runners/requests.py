@@ -33,7 +33,9 @@ class ValidationRequest:
     files: Mapping[str, Path] = field(default_factory=dict)
     """The data set's files, by their names in it."""
     samples: int | None = None
-    corners: tuple[Profile, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    corners: bool = True
+    """Whether to run every profile at min, opt and max besides the data."""
     bound: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 0
     memory_limit: int = MEMORY_LIMIT
@@ -57,7 +59,8 @@ def request_of(task: Task) -> ValidationRequest:
         random=(drawn["seed"], drawn["samples"]) if drawn else None,
         files=task.inputs.get("data", {}),
         samples=options.get("samples"),
-        corners=tuple(_profile(profile) for profile in options.get("corners") or ()),
+        profiles=tuple(_profile(profile) for profile in options.get("profiles") or ()),
+        corners=bool(options.get("corners", True)),
         bound=(options.get("transform") or {}).get("bind", {}),
         threads=task.local.get("threads", 0),
     )
@@ -72,7 +75,7 @@ def dataset_of(request: ValidationRequest, inputs: Sequence[TensorInfo]) -> Data
     if request.random is None:
         return request.dataset
     seed, samples = request.random
-    profile = request.corners[0] if request.corners else {}
+    profile = request.profiles[0] if request.profiles else {}
     known = shapes_at(inputs, profile, "opt")
     shapes = {info.name: list(known.get(info.name) or _ones(info)) for info in inputs}
     record = {"schema": 1, "random": {"shapes": shapes}, "samples": samples, "seed": seed}
@@ -86,7 +89,7 @@ def _ones(info: TensorInfo) -> Shape:
 def corners_of(request: ValidationRequest, inputs: Sequence[TensorInfo]) -> list[CornerInputs]:
     """Every corner of every profile; corners of one profile that are equal are run once."""
     found: list[CornerInputs] = []
-    for index, profile in enumerate(request.corners):
+    for index, profile in enumerate(request.profiles if request.corners else ()):
         same: dict[str, tuple[list[str], CornerInputs]] = {}
         for corner in CORNERS:
             made = CornerInputs("", shapes_at(inputs, profile, corner), values_at(profile, corner))

@@ -24,7 +24,7 @@ from trtpipe.comparing.metrics import Accumulator
 from trtpipe.datasets import open_dataset
 from trtpipe.errors import StepFailed, TrtpipeError
 from trtpipe.files import write_whole
-from trtpipe.proofs.corners import nbytes_of_info
+from trtpipe.proofs.corners import nbytes_of_info, values_at
 from trtpipe.runners.corner_inputs import CornerInputs, corner_feed, gather_rows
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.nonfinite import Watch, open_watch
@@ -114,7 +114,8 @@ class Run:
             for place in ("data", *(corner.place for corner in corners)):
                 self._skip(place, "the spec names no data; give validate.data or validate.random")
             return
-        values = corners[0].values if self.request.random and corners else {}
+        profiles = self.request.profiles
+        values = values_at(profiles[0], "opt") if self.request.random and profiles else {}
         fed = [info for info in self.inputs if info.name not in values]
         with open_dataset(spec, self.request.resolve, fed, samples=self.request.samples) as data:
             self._data(reference, data, values)

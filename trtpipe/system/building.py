@@ -267,7 +267,7 @@ def _deliver(delivery: Delivery, cell: Cell, results: Mapping[str, Result], outc
         done[stage] = result
     ran = done["build_engine"].trace is not None
     try:
-        changed = delivery.deliver(cell, {stage: result.key for stage, result in done.items()})
+        changed = delivery.deliver(cell, {stage: result.key for stage, result in done.items()}, built=ran)
     except TrtpipeError as error:
         outcome.failures.append((cell.name, error))
         return

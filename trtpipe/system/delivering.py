@@ -62,7 +62,7 @@ class Delivery:
     observer: Observer
     targets: TargetResolver
 
-    def deliver(self, cell: Cell, keys: Mapping[Stage, str]) -> bool:
+    def deliver(self, cell: Cell, keys: Mapping[Stage, str], *, built: bool) -> bool:
         """Bring a cell's files into place; whether anything changed. Raises ValidationFailed or StoreError."""
         spec = self.specs[cell.pipeline]
         content = content_of(cell, policy_of(spec, cell.variant), keys)
@@ -74,7 +74,7 @@ class Delivery:
         manifest = manifest_of(cell, traces, proof)
         files = self._write(cell, traces, manifest)
         state.remember_cell(cell.name, content, files, lock_entry_of(cell, traces, proof))
-        self._tell(cell, traces, proof)
+        self._tell(cell, traces, proof, built=built)
         return True
 
     def _trace(self, key: str) -> Trace:
@@ -115,13 +115,14 @@ class Delivery:
                         path.unlink()
         return files
 
-    def _tell(self, cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> None:
+    def _tell(self, cell: Cell, traces: Mapping[Stage, Trace], proof: Proof, *, built: bool) -> None:
         size = format_size(traces["build_engine"].outputs["model.engine"].size)
         gpus = " ".join(cell.facts["compute_capabilities"])
         about = f"{size}, {gpus}, {outcome_words(proof.validation)}"
         self.observer.emit(
             {
                 "event": "delivered",
+                "built": built,
                 "cell": cell.name,
                 "about": about,
                 "directory": str(self.workspace.build / cell.directory),
