@@ -104,7 +104,8 @@ def compare(name: str, rounds: int) -> str:
         for which in (0, 1)
     )
     return (
-        f"{name:8} wall {wall['raw']:.3f} s raw, {wall['worker']:.3f} s worker, ratio {wall['worker'] / wall['raw']:.2f};"
+        f"{name:8} wall {wall['raw']:.3f} s raw, {wall['worker']:.3f} s worker,"
+        f" ratio {wall['worker'] / wall['raw']:.2f};"
         f" processor {cpu['raw']:.3f} s, {cpu['worker']:.3f} s, ratio {cpu['worker'] / cpu['raw']:.2f}"
     )
 

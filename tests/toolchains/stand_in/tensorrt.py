@@ -1,0 +1,125 @@
+"""As much of `tensorrt` 10.9 (no stream writer) as the worker uses; its engine is a text of what was set."""
+
+from __future__ import annotations
+
+import enum
+import json
+from pathlib import Path
+
+__version__ = "10.9.0.34"
+
+BuilderFlag = enum.Enum("BuilderFlag", "TF32 WEIGHT_STREAMING SPARSE_WEIGHTS VERSION_COMPATIBLE")
+MemoryPoolType = enum.Enum("MemoryPoolType", "WORKSPACE TACTIC_SHARED_MEMORY")
+ProfilingVerbosity = enum.Enum("ProfilingVerbosity", "LAYER_NAMES_ONLY NONE DETAILED")
+HardwareCompatibilityLevel = enum.Enum("HardwareCompatibilityLevel", "NONE AMPERE_PLUS")
+NetworkDefinitionCreationFlag = enum.IntEnum("NetworkDefinitionCreationFlag", {"STRONGLY_TYPED": 1})
+DataType = enum.Enum("DataType", "FLOAT")
+Severity = enum.Enum("Severity", "VERBOSE INFO ERROR")
+
+
+class ILogger:
+    VERBOSE = Severity.VERBOSE
+
+
+class IProgressMonitor:
+    pass
+
+
+class ITensor:
+    def __init__(self, name):
+        self.name, self.dtype, self.shape, self.is_shape_tensor = name, DataType.FLOAT, (1, 4), False
+
+    def get_dimension_name(self, axis):
+        return ""
+
+
+class INetworkDefinition:
+    num_inputs, num_outputs, num_layers = 1, 1, 0
+    name = ""
+
+    def get_input(self, index):
+        return ITensor("x")
+
+    def get_output(self, index):
+        return ITensor("y")
+
+
+class OnnxParser:
+    num_errors = 0
+
+    def __init__(self, network, logger):
+        pass
+
+    def parse_from_file(self, path):
+        return True
+
+
+class ITimingCache:
+    def __init__(self, data):
+        self.data = data
+
+    def serialize(self):
+        return self.data + b"+"
+
+
+class IBuilderConfig:
+    def __init__(self):
+        self.flags, self.pools, self.timing_cache = {"TF32"}, {}, None
+
+    def set_flag(self, flag):
+        self.flags.add(flag.name)
+
+    def clear_flag(self, flag):
+        self.flags.discard(flag.name)
+
+    def set_memory_pool_limit(self, pool, size):
+        self.pools[pool.name] = size
+
+    def get_memory_pool_limit(self, pool):
+        return self.pools[pool.name]
+
+    def create_timing_cache(self, data):
+        return ITimingCache(data)
+
+    def set_timing_cache(self, timing_cache, ignore_mismatch):
+        self.timing_cache = timing_cache
+
+    def get_timing_cache(self):
+        return self.timing_cache
+
+
+class Builder:
+    def __init__(self, logger):
+        if Path("no-driver").exists():
+            logger.log(Severity.ERROR, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    def create_network(self, flags):
+        assert flags == 2
+        return INetworkDefinition()
+
+    def create_builder_config(self):
+        return IBuilderConfig()
+
+    def build_serialized_network(self, network, config):
+        settings = {
+            "name": network.name,
+            "flags": sorted(config.flags),
+            "pools": config.pools,
+            "hardware": config.hardware_compatibility_level.name,
+            "plugins": getattr(config, "plugins_to_serialize", []),
+        }
+        return json.dumps(settings, sort_keys=True).encode()
+
+
+class IPluginRegistry:
+    def load_library(self, path):
+        return object() if Path(path).exists() else None
+
+
+def get_plugin_registry():
+    return IPluginRegistry()
+
+
+def init_libnvinfer_plugins(logger, namespace):
+    return True
