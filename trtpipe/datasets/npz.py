@@ -10,13 +10,14 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import IO, Any
 
 from trtpipe.datasets import Reader, Resolve, Source
 from trtpipe.datasets.sampling.mapped import map_array, read_header
 from trtpipe.errors import Problem, SpecError
+from trtpipe.shapes import format_size
 from trtpipe.spec.dataset import DatasetSpec
 
 LARGEST_UNPACKED = 16 << 30
@@ -43,26 +44,43 @@ def _open(spec: DatasetSpec, resolve: Resolve, stack: ExitStack) -> Mapping[str,
         raise SpecError(Problem(f"'{text}' is no .npz archive: {error}", path=_WHERE)) from error
     except OSError as error:
         raise SpecError(Problem(f"cannot read '{text}': {error.strerror}", path=_WHERE)) from error
-    members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-    wanted = _wanted(spec)
-    members = [info for info in members if wanted is None or info.filename[:-4] in wanted]
-    packed = sum(info.file_size for info in members if info.compress_type != zipfile.ZIP_STORED)
-    if packed > LARGEST_UNPACKED:
-        fact = (
-            f"'{text}' would unpack to {packed >> 20} MiB, more than the {LARGEST_UNPACKED >> 20} MiB allowed"
-        )
-        raise SpecError(
-            Problem(fact, "store its arrays uncompressed (numpy.savez) or as .npy files", path=_WHERE)
-        )
-    return {info.filename[:-4]: _member(archive, file, info, text, stack) for info in members}
+    return _Members(archive, file, text, stack)
 
 
-def _wanted(spec: DatasetSpec) -> set[str] | None:
-    """The arrays that the spec names; None when inputs may take arrays by their own names."""
-    if not spec.inputs:
-        return None
-    named = {given.array or name for name, given in spec.inputs.items()}
-    return named | ({spec.labels} if spec.labels else set())
+class _Members(Mapping[str, Source]):
+    """Arrays by name; each is opened, and unpacked, when it is first asked for."""
+
+    def __init__(self, archive: zipfile.ZipFile, file: IO[bytes], text: str, stack: ExitStack) -> None:
+        self.archive, self.file, self.text, self.stack = archive, file, text, stack
+        self.infos = {i.filename[:-4]: i for i in archive.infolist() if i.filename.endswith(".npy")}
+        self.opened: dict[str, Source] = {}
+        self.unpacked = 0
+
+    def __getitem__(self, name: str) -> Source:
+        if name not in self.opened:
+            info = self.infos[name]
+            if info.compress_type != zipfile.ZIP_STORED:
+                self._count(info.file_size)
+            self.opened[name] = _member(self.archive, self.file, info, self.text, self.stack)
+        return self.opened[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.infos
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.infos)
+
+    def __len__(self) -> int:
+        return len(self.infos)
+
+    def _count(self, size: int) -> None:
+        self.unpacked += size
+        if self.unpacked <= LARGEST_UNPACKED:
+            return
+        unpacked, allowed = format_size(self.unpacked), format_size(LARGEST_UNPACKED)
+        fact = f"'{self.text}' would unpack to {unpacked} or more; {allowed} are allowed"
+        remedy = "store its arrays uncompressed (numpy.savez) or as .npy files"
+        raise SpecError(Problem(fact, remedy, path=_WHERE))
 
 
 def _member(

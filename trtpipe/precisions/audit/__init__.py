@@ -7,6 +7,7 @@ be given too. Pure data: this module imports no onnx and no TensorRT.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ _NAMES = {
 }  # fmt: skip
 _LOW = {"fp16": frozenset({"float16"}), "bf16": frozenset({"bfloat16"})}
 _WIDE = frozenset({"float32", "tf32"})
+_SHOWN_TYPE = re.compile(
+    r"\((\w+)\["
+)  # as TensorRT's log shows a fused layer's tensors: `logits (Half[-1,10])`
 _COUNTS_NOTHING = frozenset({"CAST", "CONSTANT", "SHAPE", "ASSERTION"})
 
 
@@ -62,7 +66,8 @@ def audit_engine(
     """The audit of one engine, with an error when less than `min_share` of it is in the low precision `asked`.
 
     `network["layers"]` (and `layers`, from an engine inspector) are records with `name`, `type` and `outputs`, each
-    output with a `dtype`; `typed` is what `typed_audit` said; `why_not` maps nodes that stayed wide to the reason.
+    output with a `dtype` (or, for fused layers, text such as `y (Half[1,10])`); `typed` is what `typed_audit` said;
+    `why_not` maps nodes that stayed wide to the reason.
     """
     low = _LOW.get(asked, frozenset())
     in_network = _per_type(network.get("layers", ()))
@@ -89,15 +94,16 @@ def _per_type(layers: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         outputs = layer.get("outputs") or ()
         if kind in _COUNTS_NOTHING or not outputs:
             continue
-        dtype = _dtype_of(outputs[0])
+        dtype = _dtype_of(outputs if isinstance(outputs, str) else outputs[0])
         if dtype.startswith(("float", "bfloat")) or dtype in ("int8", "int4", "tf32"):
             counts[dtype] += 1
     return dict(sorted(counts.items()))
 
 
 def _dtype_of(output: Any) -> str:
-    text = output.get("dtype", "") if isinstance(output, Mapping) else output
-    name = str(text).lower().rsplit(".", 1)[-1]
+    text = output.get("dtype", "") if isinstance(output, Mapping) else str(output)
+    shown = _SHOWN_TYPE.search(text)
+    name = (shown[1] if shown else text).lower().rsplit(".", 1)[-1]
     return _NAMES.get(name, name)
 
 
