@@ -5,12 +5,14 @@ A copy is made when it is written, one weight at a time: neither reading nor cas
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+
+from trtpipe.errors import ModelError
 
 _CHUNK = 1 << 22  # elements looked at together
 
@@ -37,17 +39,22 @@ def _of_node(node: ir.Node) -> ir.TensorProtocol | None:
     return None
 
 
-def cast_tensor(tensor: ir.TensorProtocol, dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
-    """The tensor in another float type, made when asked for: rounded to nearest even, finite values saturating."""
+class CastTensor(ir.LazyTensor):
+    """A tensor in another float type, made when asked for: rounded to nearest even, finite values saturating."""
 
-    def make() -> ir.TensorProtocol:
-        target = dtype.numpy()
-        array = _saturated(tensor.numpy(), dtype)
-        cast = ir.Tensor(np.ascontiguousarray(array.astype(target)), dtype=dtype, name=name)
-        release(tensor)
-        return cast
+    def __init__(self, source: ir.TensorProtocol, dtype: ir.DataType, name: str | None) -> None:
+        super().__init__(self._made, dtype=dtype, shape=shape_of(source), name=name)
+        self.source = source
 
-    return ir.LazyTensor(make, dtype=dtype, shape=shape_of(tensor), name=name)
+    def pieces(self) -> Iterator[Any]:
+        """The elements in order, a piece at a time, so that not even one weight need be in memory as a whole."""
+        for piece in chunks_of(self.source):
+            yield _saturated(piece, self.dtype).astype(self.dtype.numpy())
+
+    def _made(self) -> ir.TensorProtocol:
+        pieces = list(self.pieces())
+        flat = np.concatenate(pieces) if pieces else np.zeros(0, self.dtype.numpy())
+        return ir.Tensor(flat.reshape(self.shape.numpy()), dtype=self.dtype, name=self.name)
 
 
 def shape_of(tensor: ir.TensorProtocol) -> ir.Shape:
@@ -64,19 +71,27 @@ def _saturated(array: Any, dtype: ir.DataType) -> Any:
 
 
 def chunks_of(tensor: ir.TensorProtocol) -> Iterator[Any]:
-    """A tensor's elements in pieces, so that scanning a mapped weight needs no copy of it."""
+    """A tensor's elements in pieces.
+
+    One that lies in a file is read and not mapped: mapped pages count as ours until the end. Raises ModelError.
+    """
+    if isinstance(tensor, ir.ExternalTensor):
+        yield from _read(tensor)
+        return
     flat = tensor.numpy().reshape(-1)
     for start in range(0, flat.size, _CHUNK):
         yield flat[start : start + _CHUNK]
-    release(tensor)
 
 
-def release(tensor: ir.TensorProtocol) -> None:
-    """Unmaps a weight that lies in a file; it is mapped again when next asked for.
-
-    While somebody still looks at a piece of it the mapping stays: its pages are the file's, and cost no memory that
-    the system could not take back.
-    """
-    if isinstance(tensor, ir.ExternalTensor):
-        with contextlib.suppress(BufferError):
-            tensor.release()
+def _read(tensor: ir.ExternalTensor) -> Iterator[Any]:
+    dtype = np.dtype(tensor.dtype.numpy())
+    left = tensor.size
+    with Path(tensor.path).open("rb") as file:
+        file.seek(tensor.offset or 0)
+        while left:
+            data = file.read(min(left, _CHUNK) * dtype.itemsize)
+            piece = np.frombuffer(data, dtype)
+            if not piece.size:
+                raise ModelError(f"the data of tensor '{tensor.name}' ends too early in '{tensor.path}'")
+            left -= piece.size
+            yield piece

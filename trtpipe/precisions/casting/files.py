@@ -1,4 +1,4 @@
-"""Rewrites a canonical model file into a typed one. Memory is that of the graph and one weight.
+"""Rewrites a canonical model file into a typed one. Memory is that of the graph and a piece of one weight.
 
 Cast weights go through a scratch file beside the result, for a graph that holds them all would be as large as they are.
 """
@@ -17,7 +17,7 @@ from trtpipe.canonical.writing import write_model
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.precisions import Precision
 from trtpipe.precisions.audit.typed import typed_audit
-from trtpipe.precisions.casting.constants import shape_of
+from trtpipe.precisions.casting.constants import CastTensor, shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
 from trtpipe.precisions.casting.rewriting import RewriteReport
 
@@ -40,7 +40,7 @@ def rewrite_file(
     try:
         with tempfile.TemporaryDirectory(prefix=".typed-", dir=out.parent) as folder:
             scratch = Path(folder) / "weights"
-            with scratch.open("wb") as file:
+            with scratch.open("wb") as file:  # closed, and so flushed, before it is read
                 _spill(model, scratch.resolve(), file)
             write_model(ir.to_proto(model), out)
     except OSError as error:
@@ -72,11 +72,11 @@ def _spill(model: ir.Model, path: Path, file: IO[bytes]) -> None:
 
 
 def _spilled(tensor: ir.TensorProtocol, path: Path, file: IO[bytes]) -> ir.TensorProtocol:
-    if not isinstance(tensor, ir.LazyTensor) or tensor.nbytes < _LARGE:
+    if not isinstance(tensor, CastTensor) or tensor.nbytes < _LARGE:
         return tensor
     offset = file.tell()
-    file.write(tensor.tobytes())
-    file.flush()
+    for piece in tensor.pieces():
+        file.write(piece.tobytes())
     return ir.ExternalTensor(
         str(path), offset, tensor.nbytes, tensor.dtype, shape=shape_of(tensor), name=tensor.name or ""
     )

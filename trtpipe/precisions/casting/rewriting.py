@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from trtpipe.errors import Problem
-from trtpipe.precisions.casting.constants import cast_tensor, constant_of, shape_of
+from trtpipe.precisions.casting.constants import CastTensor, constant_of, shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
 from trtpipe.precisions.casting.planning import (
     Decider,
@@ -201,7 +201,7 @@ class _Rewriter:
                 filled = node.attributes.get("value")
                 tensor = ir.tensor([0.0], dtype=ir.DataType.FLOAT) if filled is None else filled.as_tensor()
                 if tensor.dtype != made:
-                    node.attributes["value"] = ir.AttrTensor("value", cast_tensor(tensor, made, tensor.name))
+                    node.attributes["value"] = ir.AttrTensor("value", CastTensor(tensor, made, tensor.name))
             elif name is not None and (name in node.attributes or node.op_type in FLOAT_BY_DEFAULT):
                 node.attributes[name] = ir.AttrInt64(name, int(made))
 
@@ -219,7 +219,7 @@ class _Rewriter:
     def _cast_in_place(self, value: ir.Value, dtype: ir.DataType) -> None:
         tensor = constant_of(value)
         assert tensor is not None, "only constants are cast in place"
-        cast = cast_tensor(tensor, dtype, tensor.name)
+        cast = CastTensor(tensor, dtype, tensor.name)
         producer = value.producer()
         if producer is None:
             value.const_value = cast
@@ -238,7 +238,7 @@ class _Rewriter:
             name=name,
             type=ir.TensorType(dtype),
             shape=shape_of(tensor),
-            const_value=cast_tensor(tensor, dtype, name),
+            const_value=CastTensor(tensor, dtype, name),
         )
         value.graph.register_initializer(copy)
         self.weights_cast += 1
