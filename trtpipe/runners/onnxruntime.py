@@ -75,6 +75,8 @@ def _session(model: RunnableModel, threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
+    # Nodes run when their results are needed: else every half weight would be cast for the CPU before the first runs.
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     options.use_deterministic_compute = True
     options.log_severity_level = _FATAL
     options.add_session_config_entry("session.disable_prepacking", "1")
