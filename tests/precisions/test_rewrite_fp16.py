@@ -255,7 +255,7 @@ def test_nested_graphs_see_outer_values_in_the_right_type(text, weights):
     proto, report = rewritten(model_of(text, **weights))
 
     expected = run(ir.to_proto(model_of(text, **weights)))
-    assert report.plan.counts()["float16"] >= 2
+    assert report.plan.counts()["float16"] >= 1
     for name, value in run(proto).items():
         assert np.allclose(value, expected[name], rtol=2e-3), name
 

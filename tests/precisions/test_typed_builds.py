@@ -57,6 +57,16 @@ MODELS = {
         e = Exp(x)  q = QuantizeLinear(e, s, z)  d = DequantizeLinear(q, s, z)  y = Sin(d) }""",
                      {"s": np.float32(0.1), "z": np.int8(0)}),
     "select": ("g (float[2] x) => (float[2] y) { a = Exp(x)  c = Greater(a, x)  y = Where(c, a, x) }", {}),
+    "scan": ("""g (float[2] i, float[3,2] x) => (float[2] y, float[3,2] z) {
+        a = Exp(x)
+        b, z = Scan (i, a) <num_scan_inputs = 1, body = s (float[2] p, float[2] e) => (float[2] q, float[2] o) {
+            q = Add(p, e)  o = Identity(q) }>
+        y = Sin(b) }""", {}),
+    "loop": ("""g (float[2] x) => (float[2] y) {
+        a = Exp(x)
+        b = Loop (n, c, a) <body = l (int64 i, bool k, float[2] s) => (bool m, float[2] t) {
+            m = Identity(k)  t = Add(s, a) }>
+        y = Sin(b) }""", {"n": np.array(3), "c": np.array(True)}),
     "float64": ("g (float[2] x) => (float[2] y) { a = Cast<to=11>(x)  b = Exp(a)  c = Cast<to=1>(b)  y = Sin(c) }", {}),
 }  # fmt: skip
 

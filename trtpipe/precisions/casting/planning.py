@@ -42,6 +42,7 @@ TENSORRT_REFUSES_HALF = {
     "BlackmanWindow": "TensorRT makes it in float32 only",
     "HammingWindow": "TensorRT makes it in float32 only",
     "HannWindow": "TensorRT makes it in float32 only",
+    "TensorScatter": "TensorRT updates a network input in place, and inputs keep their type",
 }
 """Operators that ONNX allows in float16 and TensorRT's parser does not take in it (tried on TensorRT-RTX 1.7)."""
 
@@ -193,6 +194,7 @@ class Decider:
         self.types = element_types(model)
         self.opsets = dict(model.opset_imports)
         self.sizes = _computed_from_shapes(self.names.values())
+        self.scanned = set(_inside_scans(self.names.values()))
         self.moving: dict[ir.Node, str] = {}
 
     def decide(self) -> dict[str, NodeType]:
@@ -267,6 +269,8 @@ class Decider:
             return TENSORRT_REFUSES_HALF[node.op_type]
         if node.op_type == "LSTM" and len(node.inputs) > 7 and node.inputs[7] is not None:
             return "TensorRT's parser mixes an LSTM's peepholes with float32 constants"
+        if node in self.scanned:
+            return "TensorRT's compiler fails on casts inside a Scan's body"
         sizes = node in self.sizes and node.op_type not in ("Shape", "Size")
         return "it computes sizes or positions from shapes" if sizes else ""
 
@@ -334,6 +338,22 @@ class Decider:
                 yield from self._consumers(use.node.outputs[0])
             else:
                 yield use.node
+
+
+def _inside_scans(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
+    """Every node in the body of a Scan, at any depth."""
+    for node in nodes:
+        for graph in subgraphs(node):
+            if node.op_type == "Scan":
+                yield from graph
+                yield from _nested(graph)
+
+
+def _nested(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
+    for node in nodes:
+        for graph in subgraphs(node):
+            yield from graph
+            yield from _nested(graph)
 
 
 def _computed_from_shapes(nodes: Iterable[ir.Node]) -> set[ir.Node]:
