@@ -1,0 +1,80 @@
+"""Two engine builds side by side: what `trtpipe build --jobs 2` gains over `--jobs 1`, beside two raw scripts.
+
+A ResNet-50-like net for two GPUs, everything before the engines already built. Run: python tests/bench/bench_parallel.py [RUNS]
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests")]
+from bench_worker import RAW  # noqa: E402
+from models import resnet50_like  # noqa: E402
+from timing import interleaved  # noqa: E402
+
+SPEC = """\
+schema: 1
+pipeline: resnet
+model: {source: models/resnet.onnx}
+profiles: [{x: {min: 1x3x224x224, opt: 4x3x224x224, max: 8x3x224x224}}]
+targets: {ada: {gpu: sm89}, ampere: {gpu: sm86}}
+"""
+
+
+def write_project(folder: Path) -> Path:
+    for name in ("models", "pipelines"):
+        (folder / name).mkdir()
+    resnet50_like(folder / "models" / "resnet.onnx")
+    (folder / "pipelines" / "resnet.yaml").write_text(SPEC)
+    return folder / "models" / "resnet.onnx"
+
+
+def forget_engines(folder: Path) -> None:
+    """Leave the store what came before the engines."""
+    for path in (folder / ".trtpipe" / "store" / "traces").rglob("*.json"):
+        if ":build_engine" in path.read_text()[:400]:
+            path.unlink()
+    shutil.rmtree(folder / "build", ignore_errors=True)
+    (folder / ".trtpipe" / "state.json").unlink(missing_ok=True)
+
+
+def main(runs: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = write_project(folder)
+
+        def build(jobs: int) -> None:
+            forget_engines(folder)
+            command = [sys.executable, "-m", "trtpipe", "build", "--jobs", str(jobs)]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+        def raw(jobs: int) -> None:
+            running = []
+            for number in range(2):
+                home = folder / f"raw{number}"
+                command = [sys.executable, "-c", RAW, "[3, 224, 224]"]
+                running.append(subprocess.Popen(command, cwd=home, stderr=subprocess.DEVNULL))
+                if jobs == 1:
+                    running[-1].wait()
+            assert not any(child.wait() for child in running)
+
+        for number in range(2):
+            (folder / f"raw{number}").mkdir()
+            (folder / f"raw{number}" / "model.onnx").hardlink_to(model)
+        subprocess.run(
+            [sys.executable, "-m", "trtpipe", "build"], cwd=folder, check=True, capture_output=True
+        )
+        times = interleaved(runs, lambda: build(1), lambda: build(2), lambda: raw(1), lambda: raw(2))
+    one, two, raw_one, raw_two = map(median, times)
+    print(f"trtpipe build  jobs 1 {one:5.2f} s, jobs 2 {two:5.2f} s, gain {one / two:.2f}")
+    print(f"raw scripts    in turn {raw_one:5.2f} s, at once {raw_two:5.2f} s, gain {raw_one / raw_two:.2f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
