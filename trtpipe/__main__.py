@@ -1,5 +1,49 @@
-"""`python -m trtpipe`."""
+"""The command's door: `python -m trtpipe` and the console script.
 
-from trtpipe.cli.main import main
+Nothing but the standard library is imported before Ctrl-C and the standard streams are taken care of.
+"""
 
-main()
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command and end the process with its exit code."""
+    _open_missing_streams()
+    signal.signal(signal.SIGINT, _end_at_once)
+    from trtpipe.cli.main import main as run
+
+    try:
+        code = run()
+    except KeyboardInterrupt:
+        code = 130
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # nothing is left to stop, and Python's ending has no handler
+    sys.exit(code)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """Before a command has begun there is nothing to clean up."""
+    os.write(2, b"interrupted\n")
+    os._exit(130)
+
+
+def _open_missing_streams() -> None:
+    """Give closed standard streams a place, so that no file of a build ends up with their number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - a number, open to the end
+
+
+if __name__ == "__main__":
+    main()

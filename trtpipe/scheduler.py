@@ -21,6 +21,7 @@ from trtpipe.plan.graph import Plan, Step, action_of
 from trtpipe.plan.ports import Executor, Observer
 from trtpipe.plan.trace import Trace
 
+_MOST_AGAIN = 2  # a store that loses an artifact more often than this has another trouble
 _TICK_SECONDS = 0.25  # how often the loop looks for Ctrl-C while nothing finishes
 
 
@@ -66,7 +67,7 @@ class Scheduler:
     results: dict[str, Result] = field(default_factory=dict)
     _running: dict[str, Future[Trace]] = field(default_factory=dict)
     _finished: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
-    _again: set[str] = field(default_factory=set)
+    _again: dict[str, int] = field(default_factory=dict)
     _known: dict[str, Outputs] = field(default_factory=dict)
     _stopping: bool = False
     _waiting_on: dict[str, int] = field(default_factory=dict)
@@ -122,6 +123,8 @@ class Scheduler:
         elif error is None:
             trace = future.result()
             self._settle(address, Done(trace.outputs, trace.key, trace))
+        elif isinstance(error, Interrupted):
+            self._settle(address, Blocked("the build was stopped"))
         elif isinstance(error, (ArtifactMissing, ArtifactDamaged)) and self._make_inputs_again(address):
             pass
         elif isinstance(error, TrtpipeError):
@@ -137,30 +140,44 @@ class Scheduler:
             self._stopping = True
             self.executor.cancel(now=presses > 1)
 
-    def _make_inputs_again(self, address: str) -> bool:
-        """An input was lost between decision and use: run what makes it, then this step, once."""
-        lost = [up for up in dict.fromkeys(self.plan.steps[address].upstream()) if up not in self._again]
-        if not lost or self._stopping:
+    def make_again(self, address: str, detail: str) -> bool:
+        """Run a step that is Done once more, because the store lost what it made; whether that is worth a try.
+
+        To be called from `on_done`, which hears of it again.
+        """
+        if address in self._running or address not in self.results:
+            return True
+        if self._stopping or self._again.get(address, 0) >= _MOST_AGAIN:
             return False
-        self._again.update(lost)
-        self.rebuilder.wanted_again.update(lost)
-        self._waiting_on[address] = len(lost)
-        for up in lost:
-            self.results.pop(up, None)
-            self._known.pop(up, None)
-            self._needed_by[up] = [address]
-            reason = Run("", Reason("corrupt_output", detail=f"what {up} made"))
-            self.observer.emit({"event": "start", "address": up} | decision_json(reason))
-            self._submit(self.plan.steps[up])
+        self._again[address] = self._again.get(address, 0) + 1
+        self.rebuilder.wanted_again.add(address)
+        del self.results[address]
+        self._needed_by[address] = []  # those that waited for it have gone on
+        reason = Run("", Reason("corrupt_output", detail=detail))
+        self.observer.emit({"event": "start", "address": address} | decision_json(reason))
+        self._submit(self.plan.steps[address])
         return True
 
-    def _outputs(self) -> dict[str, Outputs]:
-        return {
-            address: result.outputs for address, result in self.results.items() if isinstance(result, Done)
-        }
+    def _make_inputs_again(self, address: str) -> bool:
+        """An input was lost between decision and use: run what makes it, then this step."""
+        has = self.rebuilder.memory.has
+        before = dict.fromkeys(self.plan.steps[address].upstream())
+        lost = [up for up in before if up not in self.results or not all(map(has, self._known[up].values()))]
+        if not all(self.make_again(up, f"what {up} made") for up in lost):
+            return False
+        if not lost:  # another build has made it again meanwhile
+            self._again[address] = self._again.get(address, 0) + 1
+            if self._again[address] > _MOST_AGAIN:
+                return False
+            self._submit(self.plan.steps[address])
+        self._waiting_on[address] = len(lost)
+        for up in lost:
+            self._needed_by[up].append(address)
+        return True
 
     def _settle(self, address: str, result: Result) -> None:
         """The one transition to an end state; starts or blocks what waited for it."""
+        waiting = self._needed_by.get(address, [])
         self.results[address] = result
         self.observer.emit(_event_of(address, result))
         if isinstance(result, Done):
@@ -168,7 +185,7 @@ class Scheduler:
             self.on_done(address)
         elif isinstance(result, Failed) and not self.keep_going:
             self._stopping = True
-        for after in self._needed_by.get(address, ()):
+        for after in waiting:
             if isinstance(self.results.get(after), Blocked):
                 continue
             if not isinstance(result, Done):

@@ -10,15 +10,19 @@ TensorProto.DataType; results over `limit` bytes are left out.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import sys
 from typing import Any
 
+_PR_SET_PDEATHSIG = 1
 _MEMORY = 16 << 30  # bytes of address space: a constant that asks for more is not worth having
 
 
 def main() -> None:
     """Answers requests until stdin ends."""
+    _die_with_parent()
     sys.path[:] = json.loads(sys.stdin.readline())["path"]
     _limit_memory()
     answers, sys.stdout = sys.stdout, sys.stderr
@@ -29,6 +33,12 @@ def main() -> None:
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def _die_with_parent() -> None:
+    """A kernel that computes for hours would not notice that stdin has ended. Linux only."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _limit_memory() -> None:

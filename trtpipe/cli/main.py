@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trtpipe import __version__
-from trtpipe.cli.output import run_command, say
+from trtpipe.cli.output import EXIT_DONE, run_command, say
 
 app = typer.Typer(
     name="trtpipe",
@@ -64,17 +65,25 @@ def init(
     ] = False,
 ) -> None:
     """Write a commented spec for a model, one that builds as it is."""
-    from trtpipe.cli.starting import init_command
 
-    _run(lambda: init_command(model, output, name, force=force, to_stdout=to_stdout))
+    def body() -> int:
+        from trtpipe.cli.starting import init_command
+
+        return init_command(model, output, name, force=force, to_stdout=to_stdout)
+
+    _run(body)
 
 
 @app.command()
 def check(specs: Specs = None, only: Only = None, as_json: Json = False) -> None:
     """Prove everything that can be proved without building."""
-    from trtpipe.cli.checking import check_command
 
-    _run(lambda: check_command(specs or [], only or [], as_json=as_json))
+    def body() -> int:
+        from trtpipe.cli.checking import check_command
+
+        return check_command(specs or [], only or [], as_json=as_json)
+
+    _run(body)
 
 
 @app.command()
@@ -88,9 +97,13 @@ def plan(
     force: Annotated[bool, typer.Option("--force", help="As if nothing had been built.")] = False,
 ) -> None:
     """Show every step with its decision and the reason for it."""
-    from trtpipe.cli.planning import plan_command
 
-    _run(lambda: plan_command(specs or [], only or [], as_json=as_json, graph=graph, force=force))
+    def body() -> int:
+        from trtpipe.cli.planning import plan_command
+
+        return plan_command(specs or [], only or [], as_json=as_json, graph=graph, force=force)
+
+    _run(body)
 
 
 @app.command()
@@ -102,9 +115,13 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Tell the whole story of a cell's key: what it is made of, and what changed."""
-    from trtpipe.cli.planning import explain_command
 
-    _run(lambda: explain_command(cell, specs or [], as_json=as_json))
+    def body() -> int:
+        from trtpipe.cli.planning import explain_command
+
+        return explain_command(cell, specs or [], as_json=as_json)
+
+    _run(body)
 
 
 @app.command()
@@ -123,10 +140,11 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Build and validate what is not up to date, and write the lockfile."""
-    from trtpipe.cli.building import build_command
 
-    _run(
-        lambda: build_command(
+    def body() -> int:
+        from trtpipe.cli.building import build_command
+
+        return build_command(
             specs or [],
             only or [],
             jobs=jobs,
@@ -135,7 +153,8 @@ def build(
             offline=offline,
             as_json=as_json,
         )
-    )
+
+    _run(body)
 
 
 @app.command()
@@ -143,9 +162,13 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="An ONNX model or an engine.")], as_json: Json = False
 ) -> None:
     """Show what a model or an engine is; an engine needs no GPU for it."""
-    from trtpipe.cli.inspecting import inspect_command
 
-    _run(lambda: inspect_command(file, as_json=as_json))
+    def body() -> int:
+        from trtpipe.cli.inspecting import inspect_command
+
+        return inspect_command(file, as_json=as_json)
+
+    _run(body)
 
 
 @app.command()
@@ -155,25 +178,37 @@ def schema(
     ] = "pipeline",
 ) -> None:
     """Print the JSON Schema of a spec, for editors."""
-    from trtpipe.cli.starting import schema_command
 
-    _run(lambda: schema_command(kind))
+    def body() -> int:
+        from trtpipe.cli.starting import schema_command
+
+        return schema_command(kind)
+
+    _run(body)
 
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what this machine can build and run, and why not the rest."""
-    from trtpipe.cli.inspecting import doctor_command
 
-    _run(lambda: doctor_command(as_json=as_json))
+    def body() -> int:
+        from trtpipe.cli.inspecting import doctor_command
+
+        return doctor_command(as_json=as_json)
+
+    _run(body)
 
 
 @toolchain_app.command("ls")
 def toolchain_ls(as_json: Json = False) -> None:
     """List the toolchains that are installed or provisioned."""
-    from trtpipe.cli.toolchains import list_command
 
-    _run(lambda: list_command(as_json=as_json))
+    def body() -> int:
+        from trtpipe.cli.toolchains import list_command
+
+        return list_command(as_json=as_json)
+
+    _run(body)
 
 
 @toolchain_app.command("install")
@@ -182,9 +217,13 @@ def toolchain_install(
     flavour: Annotated[str, typer.Option(help="tensorrt_rtx or tensorrt.")] = "tensorrt_rtx",
 ) -> None:
     """Provision a private environment with a TensorRT version."""
-    from trtpipe.cli.toolchains import install_command
 
-    _run(lambda: install_command(flavour, version))
+    def body() -> int:
+        from trtpipe.cli.toolchains import install_command
+
+        return install_command(flavour, version)
+
+    _run(body)
 
 
 @toolchain_app.command("remove")
@@ -192,20 +231,23 @@ def toolchain_remove(
     name: Annotated[str, typer.Argument(help="A name that `toolchain ls` prints.")],
 ) -> None:
     """Remove a provisioned toolchain."""
-    from trtpipe.cli.toolchains import remove_command
 
-    _run(lambda: remove_command(name))
+    def body() -> int:
+        from trtpipe.cli.toolchains import remove_command
 
+        return remove_command(name)
 
-def _run(command: object) -> None:
-    assert callable(command)
-    raise typer.Exit(run_command(command))
-
-
-def main() -> None:
-    """The console script."""
-    app(prog_name="trtpipe")
+    _run(body)
 
 
-if __name__ == "__main__":
-    main()
+def _run(body: Callable[[], int]) -> None:
+    raise typer.Exit(run_command(body))
+
+
+def main() -> int:
+    """Read the arguments, run the command, return its exit code."""
+    try:
+        app(prog_name="trtpipe")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else EXIT_DONE
+    return EXIT_DONE

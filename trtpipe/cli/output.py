@@ -2,32 +2,73 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from trtpipe.errors import StepFailed, TrtpipeError
+from trtpipe.errors import SpecError, StepFailed, TrtpipeError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_LOCK, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+"""Names from a model or a spec may hold what a terminal takes for a command: it is shown, not sent."""
+_JSON_CONTROL = {code: f"\\u{code:04x}" for code in range(127, 160)}
+
+
+_lost: list[str] = []
+"""Why stdout could not be written, other than that its reader went away."""
+
+
 def say(text: str = "") -> None:
     """A line of a result, on stdout."""
-    sys.stdout.write(text + "\n")
+    _write(printable(text) + "\n")
 
 
-def say_json(value: Any) -> None:
-    """A JSON object, indented, on stdout."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+def say_json(value: Any, *, indent: int | None = 2) -> None:
+    """A JSON object on stdout, indented or, for a stream of them, on one line that is sent at once."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    _write(text.translate(_JSON_CONTROL) + "\n")
+    if indent is None:
+        _flush()
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except OSError as error:
+        _give_up(error)
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _give_up(error)
+
+
+def _give_up(error: OSError) -> None:
+    """Write no more: the work itself goes on, whoever stopped listening (`trtpipe build --json | head`)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        _lost.append((error.strerror or str(error)).lower())
 
 
 def note(text: str) -> None:
-    """A line of progress or trouble, on stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """A line of progress or trouble, on stderr; nobody has to listen."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.flush()
+
+
+def printable(text: str) -> str:
+    """The text with every control character but tab and line feed as its escape."""
+    return text.translate(_CONTROL)
 
 
 def show_error(error: TrtpipeError) -> None:
@@ -43,19 +84,31 @@ def show_error(error: TrtpipeError) -> None:
             note(f"{errors} errors")
 
 
-def run_command(command: Callable[[], int]) -> int:
-    """Run a command's body; a TrtpipeError becomes its message and exit code, a bug keeps its traceback."""
+def run_command(body: Callable[[], int]) -> int:
+    """Run a command's body; a TrtpipeError becomes its message and exit code, a bug keeps its traceback.
+
+    From here on Ctrl-C is a KeyboardInterrupt, so that whatever is under way can clean up.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the names of files need not be text
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        code = command()
-        sys.stdout.flush()
+        _refuse_no_directory()
+        code = body()
     except TrtpipeError as error:
         show_error(error)
-        return error.exit_code
+        code = error.exit_code
     except KeyboardInterrupt:
         note("interrupted")
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe went away (`trtpipe plan | head`): no more output, and no complaint at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
-    return code
+        code = EXIT_INTERRUPTED
+    _flush()
+    if _lost:
+        note(f"cannot write the output: {_lost[0]}")
+    return code or (EXIT_USAGE if _lost else EXIT_DONE)
+
+
+def _refuse_no_directory() -> None:
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib is not needed for this
+    except OSError:
+        raise SpecError("the working directory does not exist any more", "change to one that does") from None

@@ -5,14 +5,14 @@ Each is an Observer: it hears events from several threads and writes them one at
 
 from __future__ import annotations
 
-import json
+import contextlib
 import sys
 import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from trtpipe.cli.output import note
+from trtpipe.cli.output import note, printable, say_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -104,10 +104,8 @@ class JsonProgress:
     def emit(self, event: Event) -> None:
         """Write the event."""
         record = {**event, "at": round(time.monotonic() - self._began, 3)}
-        line = json.dumps(record, ensure_ascii=False, default=str)
         with self._lock:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+            say_json(record, indent=None)
 
 
 class LiveProgress:
@@ -139,7 +137,8 @@ class LiveProgress:
             self._follow(event)
         if event["event"] != "start":
             for line in _lines_of(event):
-                self._console.print(line, markup=False)
+                with contextlib.suppress(OSError):  # nobody has to listen
+                    self._console.print(printable(line), markup=False, soft_wrap=True)
 
     def _follow(self, event: Event) -> None:
         address = event.get("address", "")

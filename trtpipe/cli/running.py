@@ -42,6 +42,7 @@ def plan_and_run(
         _remember(planned, specs, only)
         return say_nothing("nothing to do" + (", lockfile written" if changed else ""), as_json=as_json)
     _prove(planned)
+    _tell(planned)
     with open_progress(as_json=as_json, total=len(planned.plan.steps)) as progress:
         if as_json:
             progress.emit({"event": "plan", **plan_json(planned.plan, planned.decisions)})
@@ -78,10 +79,20 @@ def _prove(planned: Planned) -> None:
         note(str(problem))
 
 
+def _tell(planned: Planned) -> None:
+    """What was found damaged while the plan was made."""
+    for text in planned.workspace.store.warnings:
+        note(f"warning: {text}")
+    planned.workspace.store.warnings.clear()
+
+
 def _show_failures(outcome: Outcome) -> None:
+    together: dict[str, list[tuple[str, TrtpipeError]]] = {}
     for name, error in outcome.failures:
-        note(f"\n{name} failed:")
-        show_error(error)
+        together.setdefault(f"{error}{getattr(error, 'log', '')}", []).append((name, error))
+    for failures in together.values():
+        note(f"\n{', '.join(name for name, _ in failures)} failed:")
+        show_error(failures[0][1])
 
 
 def closing_line(outcome: Outcome, seconds: float) -> str:

@@ -3,8 +3,8 @@
     objects/ab/abcd…      an artifact, read-only, named by its BLAKE3
     traces/ab/abcd….json  a trace, named by its key
     locks/abcd….lock      held while the action of that key runs
-    tmp/HOST-PID-…/       scratch directories; those of dead processes are swept
-    quarantine/           artifacts whose bytes were not what their name says
+    tmp/HOST-PID-…/       scratch directories, each locked while in use; those of dead processes are swept
+    quarantine/           artifacts whose bytes were not what their name says, and damaged traces
 
 Every write goes to tmp/, is flushed to disk and renamed. Knows nothing of what artifacts mean.
 """
@@ -16,14 +16,14 @@ import errno
 import json
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from trtpipe.digests import Digest, digest_file, same_digest
+from trtpipe.digests import Digest, digest_bytes, digest_file, same_digest
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
-from trtpipe.files import place_file, write_whole
+from trtpipe.files import open_beside, owner_is_dead, owner_of, owner_prefix, place_file, write_whole
 from trtpipe.plan.trace import Trace
 
 SCHEMA = 1
@@ -35,6 +35,8 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.warnings: list[str] = []
+        """What was found damaged and put aside, since somebody last took note."""
         self._opened = False
 
     def has(self, digest: Digest) -> bool:
@@ -54,11 +56,9 @@ class LocalStore:
         except OSError as error:
             raise _store_error(self.root, error) from error
         if not same_digest(found, digest):
-            self._quarantine(path)
-            raise ArtifactDamaged(
-                f"artifact {digest.short} in the store {self.root} is damaged: its bytes are {found.short}",
-                "it was put into quarantine and will be made again",
-            )
+            fact = f"artifact {digest.short} in the store {self.root} is damaged: its bytes are {found.short}"
+            aside = self._quarantine(path, fact)
+            raise ArtifactDamaged(fact, "build again" if aside else "make the store writable and build again")
         return path
 
     def put(self, path: Path) -> Digest:
@@ -83,15 +83,18 @@ class LocalStore:
             link_or_copy(source, target, link=link)
 
     def trace(self, key: str) -> Trace | None:
-        """The trace of a key, or None; one that cannot be understood counts as none."""
+        """The trace of a key, or None; a damaged one is put aside and counts as none."""
+        path = self._trace(key)
         try:
-            return Trace.from_json(json.loads(self._trace(key).read_bytes()))
+            trace = _read_trace(path.read_bytes())
         except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError, AttributeError):
             return None
         except OSError as error:
             raise _store_error(self.root, error) from error
+        if trace is None or trace.key != key:
+            self._quarantine(path, f"trace {key[:12]} in the store {self.root} is damaged")
+            return None
+        return trace
 
     def record(self, trace: Trace) -> None:
         """Remember a trace. Raises StoreError."""
@@ -99,7 +102,14 @@ class LocalStore:
             self._open()
             path = self._trace(trace.key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, json.dumps(trace.to_json(), indent=1, ensure_ascii=False).encode())
+            write_whole(path, _written_trace(trace))
+
+    def open(self) -> None:
+        """Make sure that the store can be written. Raises StoreError."""
+        with _mapped(self.root):
+            self._open()
+            if not os.access(self.root / "tmp", os.W_OK):
+                raise PermissionError(errno.EACCES, "not allowed", str(self.root))
 
     @contextlib.contextmanager
     def lock(self, key: str, waiting: Callable[[], None]) -> Iterator[None]:
@@ -127,11 +137,12 @@ class LocalStore:
         """An empty directory on the store's file system, removed at the end."""
         with _mapped(self.root):
             self._open()
-            path = Path(tempfile.mkdtemp(prefix=_owner_prefix(), dir=self.root / "tmp"))
-        try:
-            yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
+            path = Path(tempfile.mkdtemp(prefix=owner_prefix(), dir=self.root / "tmp"))
+        with _claimed(path):
+            try:
+                yield path
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _object(self, digest: Digest) -> Path:
         return self.root / "objects" / digest.hex[:2] / digest.hex
@@ -145,14 +156,19 @@ class LocalStore:
             return False
         if same_digest(digest_file(target), digest):
             return True
-        self._quarantine(target)
+        self._quarantine(target, f"artifact {digest.short} in the store {self.root} is damaged")
         return False
 
-    def _quarantine(self, path: Path) -> None:
+    def _quarantine(self, path: Path, fact: str) -> bool:
+        """Put a damaged file aside; a read-only store keeps its damage, from which the digest still protects."""
         aside = self.root / "quarantine"
-        with contextlib.suppress(OSError):  # a read-only store keeps its damage; the digest still protects
+        try:
             aside.mkdir(exist_ok=True)
             path.replace(aside / f"{path.name}.{os.getpid()}")
+        except OSError:
+            return False
+        self.warnings.append(f"{fact}; it was put into quarantine and is made again where it is needed")
+        return True
 
     def _open(self) -> None:
         """Make the directories and sweep what dead processes left; once, before the first write."""
@@ -184,9 +200,8 @@ class LocalStore:
 def link_or_copy(source: Path, target: Path, *, link: bool = True) -> None:
     """Make `target` appear whole with the bytes of `source`: a hard link, else a copy. Raises OSError."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    handle, temporary = open_beside(target)
     os.close(handle)
-    temporary = Path(name)
     try:
         if not (link and _try_link(source, temporary)):
             shutil.copyfile(source, temporary)
@@ -212,30 +227,65 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _owner_prefix() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}-"
+def _written_trace(trace: Trace) -> bytes:
+    """A trace's file: its JSON object and, in it, the digest of the rest."""
+    data = trace.to_json()
+    return json.dumps({**data, "blake3": _digest_of(data)}, indent=1, ensure_ascii=False).encode()
+
+
+def _read_trace(text: bytes) -> Trace | None:
+    try:
+        data = json.loads(text)
+        digest = data.pop("blake3")
+        return Trace.from_json(data) if digest == _digest_of(data) else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _digest_of(data: dict[str, Any]) -> str:
+    return digest_bytes(json.dumps(data, sort_keys=True).encode()).hex
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold a scratch directory as this process's own; the system lets go of it when the process dies."""
+    handle = _try_claim(folder)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _try_claim(folder: Path) -> int | None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the scratch directories of processes of this machine that are gone."""
-    host = socket.gethostname()
+    """Remove the scratch directories of processes of this machine that are gone.
+
+    The lock decides: a process id says nothing across containers, where other processes have the same one.
+    """
     for path in folder.iterdir():
-        owner, _, rest = path.name.partition(f"{host}-")
-        pid = rest.split("-", 1)[0]
-        if owner == "" and pid.isdigit() and not _alive(int(pid)):
+        if not owner_is_dead(path.name) and owner_of(path.name) != os.getpid():
+            continue
+        handle = _try_claim(path)
+        if handle is not None:
+            os.close(handle)
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # signal 0 would end the process there; what is left is swept by hand
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 @contextlib.contextmanager
@@ -259,4 +309,11 @@ def _store_error(place: Path, error: OSError) -> StoreError:
             "what it holds can still be used; to build anything new, point $TRTPIPE_STORE to a directory "
             "that you may write",
         )
-    return StoreError(f"{place}: {what.lower()} ({error.filename or 'no file named'})")
+    remedy = ""
+    if error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR):
+        remedy = "something else stands there: move it away and build again"
+    return StoreError(f"{place}: {what.lower()}" + _at(error, place), remedy)
+
+
+def _at(error: OSError, place: Path) -> str:
+    return f" ({error.filename})" if error.filename and str(error.filename) != str(place) else ""

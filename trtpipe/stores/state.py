@@ -1,12 +1,14 @@
 """What this project saw last: each step's last key and outputs, each cell's delivered files, each source's digest.
 
 Everything here saves work and may be deleted at any time; nothing here is ever believed against a digest. It is
-one small JSON file, so that a build with nothing to do reads one file and stats the rest.
+one small JSON file that begins with its own digest, so that a build with nothing to do reads one file and stats
+the rest.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -15,13 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trtpipe.digests import Digest, digest_file
+from trtpipe.digests import Digest, digest_bytes, digest_file
 from trtpipe.errors import StoreError
-from trtpipe.files import write_whole
+from trtpipe.files import held, write_whole
 
 SCHEMA = 1
 STATE_FILE = ".trtpipe/state.json"
 """Where it is, below the project's root."""
+_TABLES = ("steps", "cells", "digests", "notes", "stamps")
+_SEAL = b'{"blake3":"'
+_DIGITS = 64
+"""The file begins with the digest of what follows: damage of any kind makes it count as absent."""
 _TICK_NS = 50_000_000  # several ticks of the coarsest clock that file systems stamp with
 Signature = list[int]
 """Size, mtime in nanoseconds and inode: they differ when a file was changed by any ordinary means."""
@@ -51,41 +57,57 @@ class ProjectState:
     digests: dict[str, list[Any]] = field(default_factory=dict)
     notes: dict[str, list[Any]] = field(default_factory=dict)
     stamps: dict[str, dict[str, Any]] = field(default_factory=dict)
-    changed: bool = False
+    _changed: set[tuple[str, str]] = field(default_factory=set)
+    """Table and name of what changed since it was loaded or saved."""
 
     @classmethod
     def load(cls, path: Path) -> ProjectState:
-        """The state as last saved; empty when there is none or it cannot be understood."""
+        """The state as last saved; empty when there is none or it is damaged."""
         try:
-            data = json.loads(path.read_bytes())
-            if data["schema"] == SCHEMA:
-                steps, cells = dict(data["steps"]), dict(data["cells"])
-                digests, notes, stamps = dict(data["digests"]), dict(data["notes"]), dict(data["stamps"])
-                return cls(path, steps, cells, digests, notes, stamps)
-        except (OSError, ValueError, KeyError, TypeError):
+            text = path.read_bytes()
+            body = b"{" + text[len(_SEAL) + _DIGITS + 2 :]
+            if text.startswith(_SEAL + digest_bytes(body).hex.encode() + b'",'):
+                data = json.loads(body)
+                if data["schema"] == SCHEMA:
+                    return cls(path, *(data[table] for table in _TABLES))
+        except (OSError, ValueError, KeyError):
             pass
         return cls(path)
 
     def save(self) -> None:
         """Write the state; a project that cannot be written to does without. Raises StoreError when full."""
-        if not self.changed:
+        if not self._changed:
             return
-        data = {
-            "schema": SCHEMA,
-            "steps": self.steps,
-            "cells": self.cells,
-            "digests": self.digests,
-            "notes": self.notes,
-            "stamps": self.stamps,
-        }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, json.dumps(data, separators=(",", ":")).encode(), durable=False)
-        except PermissionError:
-            return
+            with held(self.path.with_name("state.lock")):
+                self._take_over_from(ProjectState.load(self.path))
+                write_whole(self.path, self._text(), durable=False)
         except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                return
             raise StoreError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from error
-        self.changed = False
+        self._changed.clear()
+
+    def _take_over_from(self, saved: ProjectState) -> None:
+        """What another build saved meanwhile stays, but for what changed here."""
+        for table in _TABLES:
+            own = getattr(self, table)
+            changed = {name: own[name] for kind, name in self._changed if kind == table}
+            setattr(
+                self, table, changed if table == "stamps" and changed else getattr(saved, table) | changed
+            )
+
+    def _text(self) -> bytes:
+        data = {"schema": SCHEMA, **{table: getattr(self, table) for table in _TABLES}}
+        body = json.dumps(data, separators=(",", ":")).encode()
+        return _SEAL + digest_bytes(body).hex.encode() + b'",' + body[1:]
+
+    def remember_stamp(self, name: str, entry: dict[str, Any]) -> None:
+        """Note what a build that left nothing to do looked at; one is enough, and the state stays small."""
+        if self.stamps.get(name) != entry:
+            self.stamps = {name: entry}
+            self._changed.add(("stamps", name))
 
     @property
     def root(self) -> Path:
@@ -111,7 +133,7 @@ class ProjectState:
         entry = {"key": key, "outputs": {name: str(digest) for name, digest in outputs.items()}}
         if self.steps.get(address) != entry:
             self.steps[address] = entry
-            self.changed = True
+            self._changed.add(("steps", address))
 
     def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: Mapping[str, str]) -> None:
         """Note the files that were delivered for a cell and its lock entry; `content` identifies what they hold."""
@@ -119,7 +141,7 @@ class ProjectState:
         folder = paths[0].parent.relative_to(self.root).as_posix()
         signatures = {path.name: signature_of(str(path)) for path in paths}
         self.cells[cell] = {"content": content, "folder": folder, "files": signatures, "lock": dict(lock)}
-        self.changed = True
+        self._changed.add(("cells", cell))
 
     def lock_entry(self, cell: str) -> dict[str, str]:
         """The lock entry of a delivered cell."""
@@ -136,7 +158,7 @@ class ProjectState:
         value = find()
         if signature_of(str(path)) == signature and _settled(signature):
             self.notes[name] = [signature, value]
-            self.changed = True
+            self._changed.add(("notes", name))
         return value
 
     def delivered(self, cell: str, content: str) -> bool:
@@ -158,5 +180,5 @@ class ProjectState:
         digest = digest_file(path)
         if signature_of(name) == signature and _settled(signature):
             self.digests[name] = [signature, str(digest)]
-            self.changed = True
+            self._changed.add(("digests", name))
         return digest

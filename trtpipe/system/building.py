@@ -15,9 +15,10 @@ from typing import Any
 
 from trtpipe.deciding import Memory, Outputs, Rebuilder, decide_all
 from trtpipe.digests import Digest
-from trtpipe.errors import Interrupted, PlanError, SpecError, TrtpipeError
+from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, PlanError, SpecError, TrtpipeError
 from trtpipe.executors.local import LocalExecutor
-from trtpipe.lockfile import update_lock
+from trtpipe.files import held
+from trtpipe.lockfile import read_lock, update_lock
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Plan, Stage, action_of, plan_of
@@ -25,11 +26,12 @@ from trtpipe.plan.ports import Observer
 from trtpipe.planning import PipelineFacts, steps_of
 from trtpipe.scheduler import Done, Failed, Result, Scheduler
 from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.stores.local import LocalStore
 from trtpipe.system.delivering import Delivery, content_of, policy_of
 from trtpipe.system.facts import FactFinder
 from trtpipe.system.performing import Performer
 from trtpipe.system.targets import TargetResolver
-from trtpipe.system.workspace import Workspace, cell_names
+from trtpipe.system.workspace import STATE_DIRECTORY, Workspace, cell_names
 
 
 @dataclass(slots=True)
@@ -203,48 +205,38 @@ def refresh_lock(planned: Planned, delivered: Collection[str]) -> bool:
     workspace = planned.workspace
     entries = {name: workspace.state.lock_entry(name) for name in delivered}
     known = frozenset(cell_names(workspace))
-    return update_lock(workspace.lockfile, entries, known=known, scope=frozenset(planned.specs))
+    with held(workspace.root / STATE_DIRECTORY / "lockfile.lock"):  # two builds of other cells both write it
+        return update_lock(workspace.lockfile, entries, known=known, scope=frozenset(planned.specs))
 
 
 def run_build(
     planned: Planned, observer: Observer, *, jobs: int, keep_going: bool = False, offline: bool = False
 ) -> Outcome:
-    """Run what must run and deliver every cell that completes. Raises Interrupted after Ctrl-C."""
-    workspace = planned.workspace
-    outcome = Outcome()
+    """Run what must run and deliver every cell that completes. Raises Interrupted after Ctrl-C.
+
+    Raises StoreError or TrtpipeError before anything runs, when the store or the lockfile could not take the results.
+    """
+    workspace, outcome = planned.workspace, Outcome()
+    read_lock(workspace.lockfile)
+    if runs(planned):
+        workspace.store.open()
     performer = Performer(workspace.store, observer, workspace.state.digest, offline)
     executor = LocalExecutor(
         workspace.store, performer, jobs=jobs, observer=observer, forced=planned.rebuilder.forced
     )
-    delivery = Delivery(planned.workspace, planned.specs, observer, planned.targets)
-    pending = {cell.name: cell for cell in planned.plan.cells}
-
-    def on_done(address: str) -> None:
-        result = scheduler.results[address]
-        assert isinstance(result, Done)
-        workspace.state.remember_step(address, result.key, result.outputs)
-        ready = [
-            cell
-            for cell in pending.values()
-            if address in cell.steps.values()
-            and all(isinstance(scheduler.results.get(step), Done) for step in cell.steps.values())
-        ]
-        for cell in ready:
-            del pending[cell.name]
-            _deliver(delivery, cell, scheduler.results, outcome)
-
+    course = _Course(planned, Delivery(workspace, planned.specs, observer, planned.targets), outcome)
     with _counting_interrupts() as presses:
-        scheduler = Scheduler(
+        course.scheduler = Scheduler(
             planned.plan,
             planned.rebuilder,
             executor,
             observer,
             keep_going=keep_going,
-            on_done=on_done,
+            on_done=course.on_done,
             interrupted=presses,
         )
         try:
-            outcome.results = scheduler.run()
+            outcome.results = course.scheduler.run()
         except Interrupted:
             _finish(planned, outcome)
             raise
@@ -254,30 +246,77 @@ def run_build(
         (address, result.error) for address, result in outcome.results.items() if isinstance(result, Failed)
     ]
     failed = {name for name, _ in outcome.failures}
-    outcome.blocked = [name for name in pending if name not in failed]
+    outcome.blocked = [name for name in course.pending if name not in failed]
     _finish(planned, outcome)
     return outcome
 
 
-def _deliver(delivery: Delivery, cell: Cell, results: Mapping[str, Result], outcome: Outcome) -> None:
-    done: dict[Stage, Done] = {}
-    for stage, address in cell.steps.items():
-        result = results[address]
-        assert isinstance(result, Done)
-        done[stage] = result
-    ran = done["build_engine"].trace is not None
-    try:
-        changed = delivery.deliver(cell, {stage: result.key for stage, result in done.items()}, built=ran)
-    except TrtpipeError as error:
-        outcome.failures.append((cell.name, error))
-        return
-    (outcome.built if ran else outcome.restored if changed else outcome.fresh).append(cell.name)
+@dataclass(slots=True)
+class _Course:
+    """Follows a run: remembers each step, delivers each cell whose steps are all done."""
+
+    planned: Planned
+    delivery: Delivery
+    outcome: Outcome
+    scheduler: Scheduler = field(init=False)
+    pending: dict[str, Cell] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pending = {cell.name: cell for cell in self.planned.plan.cells}
+
+    def on_done(self, address: str) -> None:
+        results = self.scheduler.results
+        done = results[address]
+        assert isinstance(done, Done)
+        self.planned.workspace.state.remember_step(address, done.key, done.outputs)
+        for cell in [cell for cell in self.pending.values() if address in cell.steps.values()]:
+            if all(isinstance(results.get(step), Done) for step in cell.steps.values()):
+                self._deliver(cell)
+        tell_warnings(self.planned.workspace.store, self.delivery.observer)
+
+    def _deliver(self, cell: Cell) -> None:
+        done: dict[Stage, Done] = {}
+        for stage, address in cell.steps.items():
+            result = self.scheduler.results[address]
+            assert isinstance(result, Done)
+            done[stage] = result
+        ran = done["build_engine"].trace is not None
+        try:
+            keys = {stage: result.key for stage, result in done.items()}
+            changed = self.delivery.deliver(cell, keys, built=ran)
+        except TrtpipeError as error:
+            lost = isinstance(error, (ArtifactMissing, ArtifactDamaged)) and self._make_again(cell, done)
+            if not lost:
+                del self.pending[cell.name]
+                self.outcome.failures.append((cell.name, error))
+            return
+        del self.pending[cell.name]
+        names = self.outcome.built if ran else self.outcome.restored if changed else self.outcome.fresh
+        names.append(cell.name)
+
+    def _make_again(self, cell: Cell, done: Mapping[Stage, Done]) -> bool:
+        """Run the steps again whose results the store turned out to have lost; whether there are any."""
+        store = self.planned.workspace.store
+        lost = [
+            cell.steps[stage]
+            for stage, result in done.items()
+            if store.trace(result.key) is None or not all(map(store.has, result.outputs.values()))
+        ]
+        return bool(lost) and all(self.scheduler.make_again(one, f"what {one} made") for one in lost)
+
+
+def tell_warnings(store: LocalStore, observer: Observer) -> None:
+    """Pass on what the store had to warn of."""
+    while store.warnings:
+        observer.emit({"event": "warning", "text": store.warnings.pop(0)})
 
 
 def _finish(planned: Planned, outcome: Outcome) -> None:
-    delivered = [*outcome.built, *outcome.restored, *outcome.fresh]
-    outcome.lock_changed = refresh_lock(planned, delivered)
-    planned.workspace.state.save()
+    """Write down what is delivered, the lockfile first; neither keeps the other from being written."""
+    try:
+        outcome.lock_changed = refresh_lock(planned, [*outcome.built, *outcome.restored, *outcome.fresh])
+    finally:
+        planned.workspace.state.save()
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
+import shutil
 import signal
 import sys
 from dataclasses import asdict
@@ -18,11 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe import errors
-from trtpipe.errors import Problem, TrtpipeError
+from trtpipe.errors import Problem, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.stages.bodies import BODIES
 from trtpipe.stages.task import Task
 
+NO_RESULT = 74
+"""The exit code of a child that could not even write its result; sysexits.h calls it EX_IOERR."""
+_FULL = 1 << 20
 _PR_SET_PDEATHSIG = 1
 
 
@@ -59,14 +64,27 @@ def main(folder: str) -> int:
     except TrtpipeError as error:
         result = {"error": error_json(error)}
     except OSError as error:
-        result = {"error": error_json(_of_os_error(error))}
-    write_whole(place / "result.json", json.dumps(result, allow_nan=False).encode(), durable=False)
+        result = {"error": error_json(of_os_error(error, place))}
+    try:
+        write_whole(place / "result.json", json.dumps(result, allow_nan=False).encode(), durable=False)
+    except OSError as error:
+        sys.stderr.write(f"{of_os_error(error, place)}\n")
+        return NO_RESULT
     return 0
 
 
-def _of_os_error(error: OSError) -> TrtpipeError:
-    what = (error.strerror or str(error)).lower()
-    return errors.StepFailed(f"{error.filename or 'a file'}: {what}")
+def of_os_error(error: OSError, place: Path) -> StepFailed:
+    """What the system refused a step that works in `place`, in words."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if error.errno is None:  # numpy writes less than it was asked to and does not say why
+        with contextlib.suppress(OSError):
+            full = shutil.disk_usage(place).free < _FULL
+    if full:
+        return StepFailed(
+            f"no space left on the device that holds {place.absolute()}",
+            "nothing was lost; free some space, or point $TRTPIPE_STORE to another disk, and build again",
+        )
+    return StepFailed(f"{error.filename or place.absolute()}: {(error.strerror or str(error)).lower()}")
 
 
 def _peak_rss() -> int | None:

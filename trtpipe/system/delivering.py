@@ -7,6 +7,7 @@ cell that fails its thresholds or its audit: an engine that may not ship is not 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from typing import Any
 
 from trtpipe import __version__
 from trtpipe import manifest as manifests
-from trtpipe.digests import key_of
-from trtpipe.errors import StoreError, TrtpipeError
-from trtpipe.files import write_whole
+from trtpipe.digests import Digest, digest_file, key_of, same_digest
+from trtpipe.errors import ArtifactMissing, TrtpipeError
+from trtpipe.files import held, write_whole
 from trtpipe.manifest import Proof, lock_entry_of, manifest_of
 from trtpipe.plan.graph import Cell, Stage
 from trtpipe.plan.ports import Observer
@@ -27,7 +28,7 @@ from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.system.proving import prove_cell
 from trtpipe.system.targets import TargetResolver
-from trtpipe.system.workspace import Workspace
+from trtpipe.system.workspace import STATE_DIRECTORY, Workspace
 
 _DELIVERED: Mapping[Stage, tuple[str, ...]] = {
     "quantize": ("model.onnx", "model.onnx.data"),
@@ -63,7 +64,10 @@ class Delivery:
     targets: TargetResolver
 
     def deliver(self, cell: Cell, keys: Mapping[Stage, str], *, built: bool) -> bool:
-        """Bring a cell's files into place; whether anything changed. Raises ValidationFailed or StoreError."""
+        """Bring a cell's files into place; whether anything changed.
+
+        Raises ValidationFailed, StoreError, or TrtpipeError when the build directory cannot be written.
+        """
         spec = self.specs[cell.pipeline]
         content = content_of(cell, policy_of(spec, cell.variant), keys)
         state = self.workspace.state
@@ -80,40 +84,54 @@ class Delivery:
     def _trace(self, key: str) -> Trace:
         trace = self.workspace.store.trace(key)
         if trace is None:
-            raise StoreError(f"the store lost the trace {key[:12]} while the build ran", "build again")
+            raise ArtifactMissing(f"the store lost the trace {key[:12]} while the build ran", "build again")
         return trace
 
     def _write(self, cell: Cell, traces: Mapping[Stage, Trace], manifest: dict[str, Any]) -> list[Path]:
         folder = self.workspace.build / cell.directory
+        texts = {
+            "summary.md": cell_summary(manifest) + "\n",
+            "manifest.json": json.dumps(manifest, indent=1, ensure_ascii=False) + "\n",
+        }
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "manifest.json").unlink(missing_ok=True)
-            files = self._artifacts(folder, traces)
-            for name, text in (
-                ("summary.md", cell_summary(manifest)),
-                ("manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False)),
-            ):
-                write_whole(folder / name, (text + "\n").encode())
-                files.append(folder / name)
+            with held(self.workspace.root / STATE_DIRECTORY / "delivering.lock"):
+                files = self._in_place(folder, traces, texts)
+                return files or self._put(folder, traces, texts)
         except OSError as error:
             what = (error.strerror or str(error)).lower()
-            remedy = "the engine is in the store; make room and build again: nothing is built twice"
-            raise TrtpipeError(f"cannot deliver {cell.name} to {folder}: {what}", remedy) from error
+            raise TrtpipeError(f"cannot deliver {cell.name} to {folder}: {what}", _remedy(error)) from error
+
+    def _in_place(
+        self, folder: Path, traces: Mapping[Stage, Trace], texts: Mapping[str, str]
+    ) -> list[Path] | None:
+        """The files, when another build has just delivered the very same; else None."""
+        wanted = _wanted(traces)
+        try:
+            if any(not same_digest(digest_file(folder / name), digest) for name, digest in wanted.items()):
+                return None
+            if any((folder / name).read_bytes() != text.encode() for name, text in texts.items()):
+                return None
+        except OSError:
+            return None
+        return [folder / name for name in (*wanted, *texts)]
+
+    def _put(self, folder: Path, traces: Mapping[Stage, Trace], texts: Mapping[str, str]) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "manifest.json").unlink(missing_ok=True)
+        files = self._artifacts(folder, traces)
+        for name, text in texts.items():
+            write_whole(folder / name, text.encode())
+            files.append(folder / name)
         return files
 
     def _artifacts(self, folder: Path, traces: Mapping[Stage, Trace]) -> list[Path]:
-        files = []
-        for stage, names in _DELIVERED.items():
-            outputs = traces[stage].outputs if stage in traces else {}
-            for name in names:
-                path = folder / name
-                if name in outputs:
-                    self.workspace.store.fetch(outputs[name], path)
-                    files.append(path)
-                else:
-                    with contextlib.suppress(FileNotFoundError):
-                        path.unlink()
-        return files
+        wanted = _wanted(traces)
+        for name in (name for names in _DELIVERED.values() for name in names if name not in wanted):
+            with contextlib.suppress(FileNotFoundError):
+                (folder / name).unlink()
+        for name, digest in wanted.items():
+            self.workspace.store.fetch(digest, folder / name)
+        return [folder / name for name in wanted]
 
     def _tell(self, cell: Cell, traces: Mapping[Stage, Trace], proof: Proof, *, built: bool) -> None:
         size = format_size(traces["build_engine"].outputs["model.engine"].size)
@@ -131,6 +149,25 @@ class Delivery:
                 "not_run": list(proof.not_run),
             }
         )
+
+
+def _wanted(traces: Mapping[Stage, Trace]) -> dict[str, Digest]:
+    """The artifacts that a cell's directory holds, by name."""
+    found: dict[str, Digest] = {}
+    for stage, names in _DELIVERED.items():
+        outputs = traces[stage].outputs if stage in traces else {}
+        found |= {name: outputs[name] for name in names if name in outputs}
+    return found
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+        return "something else stands there: move it away and build again; nothing is built twice"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            "the engine is in the store; make the directory writable and build again: nothing is built twice"
+        )
+    return "the engine is in the store; make room and build again: nothing is built twice"
 
 
 def outcome_words(validation: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from trtpipe.executors.local import Control
 from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.stages.task import Task
+from trtpipe.system.child import of_os_error
 from trtpipe.system.processes import run_in_child
 
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
@@ -32,6 +33,12 @@ class Performer:
 
     def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
+        try:
+            return self._perform(action, scratch, control)
+        except OSError as error:
+            raise of_os_error(error, scratch) from error
+
+    def _perform(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         sources = _sources(action)
         self._refuse_changed(sources)
         if action.step.stage == "build_engine":

@@ -17,7 +17,7 @@ from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.executors.local import Control
 from trtpipe.plan.ports import ActionResult
 from trtpipe.stages.task import Task
-from trtpipe.system.child import error_from_json
+from trtpipe.system.child import NO_RESULT, error_from_json, of_os_error
 
 _POLL_SECONDS = 0.05
 _FIRST_POLLS = 0.005
@@ -93,6 +93,8 @@ def _result(task: Task, folder: Path, code: int, log: Path) -> ActionResult:
 
 def _crash(task: Task, code: int, log: Path) -> StepFailed:
     tail = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+    if code == NO_RESULT:
+        return of_os_error(OSError("its result could not be written"), log.parent)
     if "Traceback" in tail or "MemoryError" in tail:
         return StepFailed(f"the {task.stage} step failed with a bug in trtpipe or a library", log=tail)
     if code < 0:

@@ -49,9 +49,7 @@ def take(planned: Planned, arguments: Sequence[str], only: Sequence[str]) -> Non
     files = {str(path): signature_of(str(path)) for path in _looked_at(planned)}
     cells = [cell.name for cell in planned.plan.cells]
     entry: dict[str, Any] = {"environment": _environment(), "files": files, "cells": cells}
-    if workspace.state.stamps.get(name) != entry:
-        workspace.state.stamps = {name: entry}  # one is enough, and the state stays small
-        workspace.state.changed = True
+    workspace.state.remember_stamp(name, entry)
 
 
 def _name(arguments: Sequence[str], only: Sequence[str]) -> str:
