@@ -55,6 +55,20 @@ class RunnableModel:
                 present.add(name)
         return RunnableModel(copy, self.folder, self.path)
 
+    def with_free_shapes(self, inputs: Iterable[str]) -> RunnableModel:
+        """A copy whose named inputs take any shape, and that says nothing of the shapes that follow from them."""
+        import onnx
+
+        free = set(inputs)
+        copy = onnx.ModelProto()
+        copy.CopyFrom(self.proto)
+        if not free:
+            return RunnableModel(copy, self.folder, self.path)
+        del copy.graph.value_info[:]
+        for value in (*copy.graph.output, *(one for one in copy.graph.input if one.name in free)):
+            value.type.tensor_type.ClearField("shape")
+        return RunnableModel(copy, self.folder, self.path)
+
     def only_outputs(self, names: Sequence[str]) -> RunnableModel:
         """A copy with these tensors as its only outputs."""
         import onnx

@@ -6,7 +6,7 @@ as those constants; outputs that the transform cut are exposed on a copy of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,10 +52,18 @@ class SourceReference:
 
 @contextmanager
 def open_source(
-    path: Path, outputs: Sequence[str], bound: Mapping[str, Any], *, threads: int
+    path: Path,
+    outputs: Sequence[str],
+    bound: Mapping[str, Any],
+    *,
+    threads: int,
+    reshaped: Iterable[str] = (),
 ) -> Iterator[SourceReference]:
-    """The source model at `path`, giving those of `outputs` that it has. Raises ModelError."""
-    model = runnable_model(path)
+    """The source model at `path`, giving those of `outputs` that it has. Raises ModelError.
+
+    `reshaped` names the inputs whose shapes the transform has set: the source must take the new ones.
+    """
+    model = runnable_model(path).with_free_shapes(reshaped)
     known = {*model.outputs(), *model.tensors()}
     wanted = [name for name in outputs if name in known]
     if not wanted:

@@ -37,6 +37,8 @@ class ValidationRequest:
     corners: bool = True
     """Whether to run every profile at min, opt and max besides the data."""
     bound: Mapping[str, Any] = field(default_factory=dict)
+    reshaped: tuple[str, ...] = ()
+    """Inputs whose shapes the transform has set."""
     threads: int = 0
     memory_limit: int = MEMORY_LIMIT
 
@@ -62,6 +64,7 @@ def request_of(task: Task) -> ValidationRequest:
         profiles=tuple(_profile(profile) for profile in options.get("profiles") or ()),
         corners=bool(options.get("corners", True)),
         bound=(options.get("transform") or {}).get("bind", {}),
+        reshaped=tuple((options.get("transform") or {}).get("set_shapes", {})),
         threads=task.local.get("threads", 0),
     )
 

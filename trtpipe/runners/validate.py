@@ -61,7 +61,13 @@ def validate(request: ValidationRequest) -> tuple[dict[str, Any], dict[str, floa
         if request.golden:
             run.golden()
         else:
-            with open_source(request.reference, model.outputs(), request.bound, threads=threads) as reference:
+            with open_source(
+                request.reference,
+                model.outputs(),
+                request.bound,
+                threads=threads,
+                reshaped=request.reshaped,
+            ) as reference:
                 run.source(reference)
     return run.report(), run.seconds
 
