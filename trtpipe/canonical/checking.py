@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.tensors import graphs_of, is_external, nodes_of, set_inline, tensors_of
+from trtpipe.canonical.tensors import TYPED_FIELDS, graphs_of, is_external, nodes_of, set_inline, tensors_of
 from trtpipe.errors import ModelError, Problem
 
 if TYPE_CHECKING:
@@ -33,15 +33,7 @@ def check_model(proto: onnx.ModelProto) -> None:
 
 
 def _refuse_stripped(proto: onnx.ModelProto) -> None:
-    fields = (
-        "raw_data",
-        "float_data",
-        "int32_data",
-        "int64_data",
-        "double_data",
-        "uint64_data",
-        "string_data",
-    )
+    fields = ("raw_data", *TYPED_FIELDS)
     for tensor in tensors_of(proto):
         empty = not is_external(tensor) and not any(len(getattr(tensor, name)) for name in fields)
         if empty and all(tensor.dims):

@@ -23,6 +23,10 @@ _BITS: dict[int, int] = {
 }  # fmt: skip
 
 
+TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+"""Where a TensorProto may hold its values other than in raw_data."""
+
+
 def dtype_name(elem_type: int) -> str:
     """`float32`, `int64`, `bfloat16`, … for a TensorProto.DataType; `undefined` for 0 and what is unknown."""
     return _NAMES.get(elem_type, "undefined")
@@ -74,16 +78,7 @@ def set_external(tensor: onnx.TensorProto, source: Path, offset: int, length: in
 
 def set_inline(tensor: onnx.TensorProto, raw: bytes) -> None:
     """Gives the tensor its bytes (little-endian, packed) in place of whatever it held."""
-    fields = (
-        "external_data",
-        "float_data",
-        "int32_data",
-        "int64_data",
-        "double_data",
-        "uint64_data",
-        "string_data",
-    )
-    for field in (*fields, "data_location"):
+    for field in ("external_data", "data_location", *TYPED_FIELDS):
         tensor.ClearField(field)
     tensor.raw_data = raw
 

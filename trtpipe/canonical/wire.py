@@ -154,10 +154,11 @@ def _entry(key: str, value: str) -> bytes:
 
 
 def _length_delimited(number: int, payload: bytes) -> bytes:
-    return _encode(number << 3 | _LEN) + _encode(len(payload)) + payload
+    return varint(number << 3 | _LEN) + varint(len(payload)) + payload
 
 
-def _encode(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A non-negative number as protobuf writes it: seven bits a byte, the lowest first."""
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)

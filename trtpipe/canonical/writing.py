@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from trtpipe.canonical.tensors import external_entries, is_external, set_external, set_inline, tensors_of
+from trtpipe.canonical.wire import varint
 from trtpipe.errors import ModelError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _embed(model: onnx.ModelProto, file: IO[bytes]) -> None:
     parts = [_initializer(tensor) for tensor in tensors]
     size = len(graph) + sum(len(head) + (length if source else 0) for head, source, length in parts)
     file.write(shell.SerializeToString(deterministic=True))
-    file.write(_tag(_GRAPH) + _varint(size) + graph)
+    file.write(_tag(_GRAPH) + varint(size) + graph)
     for head, source, _ in parts:
         file.write(head)
         if source is not None:
@@ -115,11 +116,11 @@ def _initializer(tensor: onnx.TensorProto) -> tuple[bytes, onnx.TensorProto | No
 
     if not is_external(tensor) or not Path(external_entries(tensor)["location"]).is_absolute():
         body = tensor.SerializeToString(deterministic=True)
-        return _tag(_INITIALIZER) + _varint(len(body)) + body, None, 0
+        return _tag(_INITIALIZER) + varint(len(body)) + body, None, 0
     bare = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
     length = int(external_entries(tensor)["length"])
-    body = bare.SerializeToString(deterministic=True) + _tag(_RAW_DATA) + _varint(length)
-    return _tag(_INITIALIZER) + _varint(len(body) + length) + body, tensor, length
+    body = bare.SerializeToString(deterministic=True) + _tag(_RAW_DATA) + varint(length)
+    return _tag(_INITIALIZER) + varint(len(body) + length) + body, tensor, length
 
 
 def _bytes_of(tensor: onnx.TensorProto) -> Iterator[bytes]:
@@ -136,13 +137,4 @@ def _bytes_of(tensor: onnx.TensorProto) -> Iterator[bytes]:
 
 
 def _tag(number: int) -> bytes:
-    return _varint(number << 3 | 2)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return varint(number << 3 | 2)

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from trtpipe.cli.output import EXIT_DONE, say
 
 
-def build_command(
-    specs: Sequence[str],
-    only: Sequence[str],
-    *,
-    jobs: int | None,
-    keep_going: bool,
-    force: bool,
-    offline: bool,
-    as_json: bool,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What the command line asked for; `jobs` is None when it did not say."""
+
+    specs: Sequence[str]
+    only: Sequence[str]
+    jobs: int | None = None
+    keep_going: bool = False
+    force: bool = False
+    offline: bool = False
+    as_json: bool = False
+
+
+def build_command(options: BuildOptions) -> int:
     """Build what is not up to date. 1 when a step or a threshold failed."""
     from trtpipe.system.stamp import is_unchanged
 
-    if not force and is_unchanged(specs, only):
-        return say_nothing("nothing to do", as_json=as_json)
+    if not options.force and is_unchanged(options.specs, options.only):
+        return say_nothing("nothing to do", as_json=options.as_json)
     from trtpipe.cli.running import plan_and_run
 
-    return plan_and_run(
-        specs, only, jobs=jobs, keep_going=keep_going, force=force, offline=offline, as_json=as_json
-    )
+    return plan_and_run(options)
 
 
 def say_nothing(text: str, *, as_json: bool) -> int:

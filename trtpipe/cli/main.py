@@ -142,17 +142,9 @@ def build(
     """Build and validate what is not up to date, and write the lockfile."""
 
     def body() -> int:
-        from trtpipe.cli.building import build_command
+        from trtpipe.cli.building import BuildOptions, build_command
 
-        return build_command(
-            specs or [],
-            only or [],
-            jobs=jobs,
-            keep_going=keep_going,
-            force=force,
-            offline=offline,
-            as_json=as_json,
-        )
+        return build_command(BuildOptions(specs or [], only or [], jobs, keep_going, force, offline, as_json))
 
     _run(body)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from trtpipe.cli.building import say_nothing
+from trtpipe.cli.building import BuildOptions, say_nothing
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, show_error
 from trtpipe.cli.progress import open_progress
 from trtpipe.errors import TrtpipeError
@@ -24,22 +23,14 @@ from trtpipe.system.building import (
 from trtpipe.system.workspace import open_workspace
 
 
-def plan_and_run(
-    specs: Sequence[str],
-    only: Sequence[str],
-    *,
-    jobs: int | None,
-    keep_going: bool,
-    force: bool,
-    offline: bool,
-    as_json: bool,
-) -> int:
+def plan_and_run(options: BuildOptions) -> int:
     """Build; one closing line. 1 when a step or a threshold failed."""
     began = time.perf_counter()
-    planned = make_plan(open_workspace(specs, only), force=force)
+    as_json = options.as_json
+    planned = make_plan(open_workspace(options.specs, options.only), force=options.force)
     if nothing_to_do(planned):
         changed = refresh_lock(planned, [cell.name for cell in planned.plan.cells])
-        _remember(planned, specs, only)
+        _remember(planned, options)
         return say_nothing("nothing to do" + (", lockfile written" if changed else ""), as_json=as_json)
     _prove(planned)
     _tell(planned)
@@ -47,7 +38,11 @@ def plan_and_run(
         if as_json:
             progress.emit({"event": "plan", **plan_json(planned.plan, planned.decisions)})
         outcome = run_build(
-            planned, progress, jobs=jobs or default_jobs(), keep_going=keep_going, offline=offline
+            planned,
+            progress,
+            jobs=options.jobs or default_jobs(),
+            keep_going=options.keep_going,
+            offline=options.offline,
         )
         seconds = time.perf_counter() - began
         if as_json:
@@ -57,15 +52,15 @@ def plan_and_run(
         say(closing_line(outcome, seconds))
     if outcome.failures:
         return EXIT_FAILED
-    _remember(planned, specs, only)
+    _remember(planned, options)
     return EXIT_DONE
 
 
-def _remember(planned: Planned, specs: Sequence[str], only: Sequence[str]) -> None:
+def _remember(planned: Planned, options: BuildOptions) -> None:
     """Every cell is delivered and the lockfile written: the next build may compare signatures only."""
     from trtpipe.system.stamp import take
 
-    take(planned, specs, only)
+    take(planned, options.specs, options.only)
     planned.workspace.state.save()
 
 
