@@ -57,9 +57,15 @@ def switch_randomisation_off() -> bool:
 
 
 def settle_addresses() -> None:
-    """Run again at fixed addresses, once: a second argument marks the second run."""
-    if len(sys.argv) == 2 and not randomisation_is_off() and switch_randomisation_off():
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"])
+    """Run again at fixed addresses, once: a second argument marks the second run.
+
+    It runs without glibc's thread caches too: what TensorRT's short-lived threads free would wait there until they
+    end, sooner or later by the load of the machine, and the builder's objects would lie elsewhere. With the caches
+    up to one build in ten differed on a busy machine, without them none of 400.
+    """
+    if len(sys.argv) == 2 and (randomisation_is_off() or switch_randomisation_off()):
+        environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"], environment)
 
 
 if __name__ == "__main__":
@@ -79,7 +85,6 @@ SCHEMA = 1
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
 STACK_BYTES = 256 * MIB  # Myelin recurses with the depth of the graph
 PR_SET_PDEATHSIG = 1
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE = 0, 0x02 | 0x20 | 0x4000
 EVENT_SECONDS = 0.1  # at most ten phase events a second
 WATCH_SECONDS = 0.1
@@ -217,21 +222,6 @@ def stock_small_memory() -> list[bytes]:
     the build's at a moment that the clock decides. What is returned keeps each mapping from being given back.
     """
     return [bytes(400) for _ in range(20_000)][::500]
-
-
-def keep_allocations_in_place() -> None:
-    """Let no clock decide where memory lies: TensorRT runs short threads side by side, whose stacks are mapped and
-    unmapped as they happen to end.
-
-    With a fixed threshold glibc maps nothing below 32 MiB (its largest), so those mappings no longer move what the
-    build allocates; and Python's collector, which runs after a number of allocations of all threads, frees nothing
-    meanwhile. Without this one build in ten to thirty of a dynamic ResNet-50 gave other bytes on a busy machine.
-    """
-    gc.collect()
-    gc.disable()
-    if sys.platform.startswith("linux") and hasattr(libc(), "mallopt"):
-        libc().mallopt(M_MMAP_THRESHOLD, 32 * MIB)
-        libc().mallopt(M_TRIM_THRESHOLD, GIB)
 
 
 def resident_bytes() -> int:
@@ -957,7 +947,7 @@ def main() -> None:
         os._exit(finish(result, failure, events))
     threading.stack_size(STACK_BYTES)
     stock = stock_small_memory()
-    keep_allocations_in_place()
+    gc.disable()  # it would free one thread's memory on another, at a moment that the clock decides
     if fixed:
         reserve_addresses()
     worker = threading.Thread(target=lambda: codes.insert(0, carry_out(job, events)), daemon=True)
