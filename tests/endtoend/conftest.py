@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,17 @@ def make_project(root: Path, spec: str = SPEC) -> Project:
     project = Project(root)
     project.write("pipelines/digits.yaml", spec)
     return project
+
+
+@pytest.fixture(scope="session")
+def new_project() -> Callable[..., Project]:
+    """Makes an empty project: `new_project(root, environment)`."""
+
+    def make(root: Path, env: Mapping[str, str] | None = None) -> Project:
+        root.mkdir(parents=True)
+        return Project(root, dict(env or {}))
+
+    return make
 
 
 @pytest.fixture

@@ -1,0 +1,240 @@
+"""Real models, from spec to engines: they build for every generation, and compute what was recorded of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zoo
+
+HALF = {"atol": 2e-3, "rtol": 0.0}
+"""Outputs are probabilities and states of magnitude 1 to 4: half has 2^-11 of that, a few times over."""
+
+
+def build_of(project, model, cell):
+    return project.root / "build" / model / cell
+
+
+def manifest_of(project, model, cell):
+    return json.loads((build_of(project, model, cell) / "manifest.json").read_bytes())
+
+
+def outputs_of(path, inputs):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    feed = {one.name: inputs[one.name] for one in session.get_inputs()}
+    names = [one.name for one in session.get_outputs()]
+    return dict(zip(names, session.run(names, feed), strict=True))
+
+
+@pytest.fixture(scope="module")
+def real(new_project, tmp_path_factory):
+    """All real models, built for sm89 in fp32 and fp16."""
+    project = new_project(tmp_path_factory.mktemp("real") / "project")
+    for model in zoo.MODELS:
+        zoo.add_model(project.root, model)
+    done = project.run("build")
+    assert done.code == 0, done.err
+    assert done.out.startswith("built 8 engines in ")
+    return project
+
+
+@pytest.mark.parametrize("model", zoo.MODELS)
+def test_the_fp32_model_equals_what_was_recorded(real, model):
+    """To the last bit: TensorRT gets the graph that was recorded, with other names and fewer nodes."""
+    inputs, recorded = zoo.recording_of(model)
+
+    outputs = outputs_of(build_of(real, model, "fp32@ada") / "model.onnx", inputs)
+
+    assert outputs.keys() == recorded.keys()
+    for name, expected in recorded.items():
+        np.testing.assert_allclose(outputs[name], expected, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("model", zoo.MODELS)
+def test_the_fp16_model_is_as_close_as_half_precision_is(real, model):
+    inputs, recorded = zoo.recording_of(model)
+
+    outputs = outputs_of(build_of(real, model, "fp16@ada") / "model.onnx", inputs)
+
+    assert outputs.keys() == recorded.keys()
+    for name, expected in recorded.items():
+        np.testing.assert_allclose(outputs[name], expected, err_msg=name, **HALF)
+
+
+@pytest.mark.parametrize("model", zoo.MODELS)
+def test_manifests_hold_profiles_io_audit_and_every_corner(real, model):
+    inputs, recorded = zoo.recording_of(model)
+    inputs.pop("sr", None)  # bound to a constant
+
+    for cell in ("fp32@ada", "fp16@ada"):
+        manifest = manifest_of(real, model, cell)
+        places = {check["place"] for check in manifest["validation"]["verdicts"]}
+
+        assert {one["name"] for one in manifest["io"]} == {*inputs, *recorded}
+        assert set(manifest["profiles"][0]) == set(zoo.PROFILES[model])
+        assert manifest["validation"]["outcome"] == "passed"
+        assert {check["outcome"] for check in manifest["validation"]["verdicts"]} == {"passed"}
+        assert {"data", "profile 0 at min", "profile 0 at opt", "profile 0 at max"} <= places
+        assert manifest["audit"]["problems"] == []
+        assert (manifest["audit"]["low_weight_share"] > 0.9) == cell.startswith("fp16")
+        assert "sm89" in " ".join(manifest["not_run"])
+
+
+def test_engines_of_half_the_precision_have_about_half_the_weights(real):
+    sizes = {
+        cell: manifest_of(real, "magika_v3_3", cell)["engine"]["bytes"] for cell in ("fp32@ada", "fp16@ada")
+    }
+
+    assert sizes["fp16@ada"] < 0.7 * sizes["fp32@ada"]
+
+
+@pytest.mark.slow
+def test_every_model_builds_for_three_generations(real, tmp_path):
+    shutil.copytree(real.root, tmp_path / "all", symlinks=True)
+    project = type(real)(tmp_path / "all")
+    for model in zoo.MODELS:
+        zoo.add_model(project.root, model, targets=zoo.GENERATIONS)
+
+    done = project.run("build", timeout=600)
+
+    assert done.code == 0, done.err
+    assert re.match(r"built 16 engines, 8 (restored|up to date) in ", done.out)
+    for model in zoo.MODELS:
+        for target, name in zoo.GENERATIONS.items():
+            for variant in ("fp32", "fp16"):
+                manifest = manifest_of(project, model, f"{variant}@{target}")
+                assert manifest["engine"]["header"]["capabilities"] == [name]
+                assert manifest["validation"]["outcome"] == "passed"
+    assert project.run("build").out == "nothing to do\n"
+
+
+@pytest.mark.parametrize("model", ["ppocr_cls", "silero_vad_op18_ifless"])
+def test_a_recording_is_a_reference(real, tmp_path, model):
+    """The engine does not depend on what it is compared with: only the validation runs."""
+    shutil.copytree(real.root, tmp_path / "golden", symlinks=True)
+    project = type(real)(tmp_path / "golden")
+    zoo.add_model(project.root, model, validate=f"{{reference: {{golden: golden/{model}.npz}}}}")
+
+    done = project.run("build", "--json", f"pipelines/{model}.yaml")
+
+    assert done.code == 0, done.err
+    assert done.ran == [f"{model}/fp16:validate", f"{model}/fp32:validate"]
+    report = json.loads((build_of(project, model, "fp32@ada") / "validation.json").read_bytes())
+    assert [place["place"] for place in report["places"]] == ["golden"]
+    outputs = report["places"][0]["outputs"]
+    assert max(one["metrics"]["max_abs"] for one in outputs.values()) < 1e-6  # no optimizations, other sums
+    assert manifest_of(project, model, "fp32@ada")["validation"]["outcome"] == "passed"
+
+
+def test_a_recording_that_differs_fails_by_output(real, tmp_path):
+    shutil.copytree(real.root, tmp_path / "golden", symlinks=True)
+    project = type(real)(tmp_path / "golden")
+    path = project.root / "golden" / "mtcnn_rnet.npz"
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    np.savez(path, **(arrays | {"out:dense_2": arrays["out:dense_2"][::-1]}))
+    spec = zoo.spec_of("mtcnn_rnet", validate="{reference: {golden: golden/mtcnn_rnet.npz}}")
+    project.write("pipelines/mtcnn_rnet.yaml", spec)
+
+    done = project.run("build", "--keep-going", "pipelines/mtcnn_rnet.yaml")
+
+    assert done.code == 1
+    assert re.search(
+        r"output 'dense_2' has cosine 0\.\d+, which must be at least 0\.99999 \(golden\)", done.err
+    )
+    assert "softmax_1" not in done.err
+
+
+def test_what_overflows_in_half_precision_is_named_and_can_be_kept(real, tmp_path):
+    """Magika's layer norms sum squares to 1e5 where half ends at 65504. The fixture keeps them; this does not."""
+    shutil.copytree(real.root, tmp_path / "plain", symlinks=True)
+    project = type(real)(tmp_path / "plain")
+    zoo.add_model(project.root, "magika_v3_3", keep=False)
+
+    done = project.run("build", "pipelines/magika_v3_3.yaml")
+
+    assert done.code == 1
+    assert "output 'target_label' has cosine" in done.err
+    assert re.search(
+        r"overflow begins in '\S+/LayerNorm_1/Sum_1:0' \(ReduceSum, \S.*\), where the reference reaches \d\.\d+e\+05",
+        done.err,
+    )
+    assert re.search(r"keep: \{fp32: \['\S+/LayerNorm_1/Sum_1'", done.err)
+    delivered = manifest_of(project, "magika_v3_3", "fp16@ada")
+    assert delivered == manifest_of(real, "magika_v3_3", "fp16@ada"), "what passed before stays"
+
+
+REFUSED = {
+    "magika_v3_3": (
+        "'jax2tf_get_logits_/pjit_get_logits_/MagikaV2/Dense_0/einsum/Einsum' (MatMul), "
+        "'jax2tf_get_logits_/pjit_get_logits_/MagikaV2/Dense_1/MatMul' (MatMul)"
+    ),
+    "mtcnn_rnet": "'dense' (MatMul), 'dense_2' (MatMul), 'dense_1' (MatMul)",
+    "ppocr_cls": "'MatMul@0' (MatMul)",
+    "silero_vad_op18_ifless": "'node_linear' (Gemm), 'node_linear_1' (Gemm)",
+}
+
+
+@pytest.fixture(scope="module")
+def turing(real, tmp_path_factory):
+    """The real models for sm75."""
+    root = tmp_path_factory.mktemp("turing") / "project"
+    shutil.copytree(real.root, root, symlinks=True)
+    for model in zoo.MODELS:
+        zoo.add_model(root, model, targets={"turing": "sm75"})
+    return type(real)(root)
+
+
+def test_turing_refuses_float32_products_by_name_and_offers_fp16(turing):
+    """All of them in one pass; the text is what a user reads."""
+    done = turing.run("check")
+
+    version = re.search(r"TensorRT-RTX (\S+) has no", done.err)
+    assert version, done.err
+    assert done.code == 2
+    expected = ""
+    for model, nodes in REFUSED.items():
+        lines = (turing.root / "pipelines" / f"{model}.yaml").read_text().splitlines()
+        row = lines.index("  turing: {gpu: sm75}") + 1
+        expected += (
+            f"pipelines/{model}.yaml:{row}:17: {model}/fp32@turing: TensorRT-RTX {version[1]} has no float32 "
+            f"matrix product for sm75 (Turing): {nodes}\n"
+            f"      turing: {{gpu: sm75}}\n"
+            f"                    ^\n"
+            f"  a variant with `precision: fp16` builds for sm75, and so does TensorRT-RTX 1.6 in float32; "
+            f"or leave sm75 out\n"
+        )
+    assert done.err == expected + "4 errors\n"
+
+
+def test_turing_builds_fp16(turing):
+    done = turing.run("build", "--only", "*/fp16@turing")
+
+    assert done.code == 0, done.err
+    for model in zoo.MODELS:
+        manifest = manifest_of(turing, model, "fp16@turing")
+        assert manifest["engine"]["header"]["capabilities"] == ["sm75"]
+        assert manifest["audit"]["low_weight_share"] > 0.9
+
+
+@pytest.fixture(scope="module")
+def demo(new_project, tmp_path_factory):
+    """The demo of the README, as it is in the repository."""
+    project = new_project(tmp_path_factory.mktemp("demo") / "project")
+    for name in ("pipelines", "calibration"):
+        shutil.copytree(Path(__file__).resolve().parents[2] / name, project.root / name)
+    return project
+
+
+def test_the_demo_prints_its_accuracy(demo):
+    done = demo.run("build", "pipelines/digits.yaml", "--only", "*@ada")
+
+    assert done.code == 0, done.err
+    printed = re.findall(r"built +(digits/\w+@ada) .*, accuracy ([\d.]+)\)", done.err)
+    assert sorted(printed) == [("digits/fp16@ada", "0.988"), ("digits/fp32@ada", "0.988")]
