@@ -1,6 +1,7 @@
 """Two engine builds side by side: what `trtpipe build --jobs 2` gains over `--jobs 1`, beside two raw scripts.
 
-A ResNet-50-like net for two GPUs, everything before the engines already built. Run: python tests/bench/bench_parallel.py [RUNS]
+A ResNet-50-like net for two GPUs, everything before the engines already built.
+Run: python tests/bench/bench_parallel.py [RUNS]
 """
 
 from __future__ import annotations

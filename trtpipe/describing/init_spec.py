@@ -53,6 +53,14 @@ class _Draft:
     has_float32: bool
 
 
+@dataclass(frozen=True, slots=True)
+class HalfVariant:
+    """What was found out about the model in half precision: globs to keep in fp32, or why it is left out."""
+
+    keep: tuple[str, ...] = ()
+    refused: str = ""
+
+
 def init_spec(
     model: Path,
     *,
@@ -60,11 +68,12 @@ def init_spec(
     name: str | None = None,
     targets: Sequence[str] | None = None,
     reach: Collection[str] = (),
+    half: HalfVariant | None = None,
 ) -> str:
     """The text of a pipeline file for the ONNX model at `model`, which must lie in the project or its `reach`.
 
-    `targets` are GPUs as a spec names them, `DEFAULT_TARGETS` when left out. Raises SpecError when the model is out
-    of reach, ModelError when it cannot be taken in.
+    `targets` are GPUs as a spec names them, `DEFAULT_TARGETS` when left out; `half` is what is known of a variant in
+    fp16. Raises SpecError when the model is out of reach, ModelError when it cannot be taken in.
     """
     source = _source(model, project_root)
     found = resolve_source(source, project_root, reach)
@@ -73,7 +82,7 @@ def init_spec(
         _head(source, name or model.stem),
         _transform(draft),
         _profiles(draft),
-        _variants(draft),
+        _variants(draft, half or HalfVariant()),
         _targets(targets or DEFAULT_TARGETS),
         _VALIDATE,
     ]
@@ -187,9 +196,18 @@ def _profiles(draft: _Draft) -> str:
     return "\n".join([*lines, yaml_profiles((draft.proposal.profile,))])
 
 
-def _variants(draft: _Draft) -> str:
+def _variants(draft: _Draft, half: HalfVariant) -> str:
     lines = ["# One engine for each variant and target.", "variants:", "  fp32: {}"]
-    if draft.has_float32:
+    if draft.has_float32 and half.refused:
+        lines.append(f"  # fp16: {{precision: fp16}} is left out. Tried on random inputs, {half.refused}.")
+        lines.append("  # Find the nodes to keep in fp32 with data of your own.")
+    elif draft.has_float32 and half.keep:
+        lines += ["  fp16:", "    precision: fp16", "    keep:"]
+        lines.append(
+            "      fp32:  # on random inputs these make or read values near or beyond what half can hold"
+        )
+        lines += [f"        - {flow_yaml(glob)}" for glob in half.keep]
+    elif draft.has_float32:
         lines.append('  fp16: {precision: fp16}  # keep: {fp32: ["op:Softmax"]} would hold nodes in fp32')
     return "\n".join(lines)
 

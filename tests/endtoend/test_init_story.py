@@ -1,0 +1,100 @@
+"""`trtpipe init` writes a spec that builds as it is: in half precision too, or it says why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+
+def write_model(path: Path, up: float, down: float) -> None:
+    """y = relu(x @ w * up) * down, in float32, with a dynamic batch."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.standard_normal((8, 8)).astype(np.float32),
+        "up": np.float32(up),
+        "down": np.float32(down),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], "product"),
+        helper.make_node("Mul", ["a", "up"], ["b"], "raise"),
+        helper.make_node("Relu", ["b"], ["c"], "clip"),
+        helper.make_node("Mul", ["c", "down"], ["y"], "lower"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 8])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+@pytest.fixture
+def fresh(project):
+    (project.root / "pipelines" / "digits.yaml").unlink()
+    return project
+
+
+def test_a_first_spec_builds_as_it_is(fresh):
+    write_model(fresh.root / "models" / "plain.onnx", 2.0, 0.5)
+
+    wrote = fresh.run("init", "models/plain.onnx")
+    built = fresh.run("build")
+
+    assert (wrote.code, wrote.out) == (0, "trtpipe build pipelines/plain.yaml\n")
+    assert built.code == 0, built.err
+    assert built.out.startswith("built 6 engines in ")
+
+
+def test_nodes_that_half_cannot_hold_are_kept(fresh):
+    write_model(fresh.root / "models" / "loud.onnx", 5e4, 1e-4)
+
+    fresh.run("init", "models/loud.onnx")
+    text = (fresh.root / "pipelines" / "loud.yaml").read_text()
+    built = fresh.run("build", "--only", "*@sm89")
+
+    assert [name for name in ("product", "raise", "clip", "lower") if f"- {name}\n" in text] == [
+        "raise",
+        "clip",
+        "lower",
+    ]
+    assert built.code == 0, built.err
+
+
+def test_without_the_kept_nodes_the_build_names_where_overflow_begins(fresh):
+    write_model(fresh.root / "models" / "loud.onnx", 5e4, 1e-4)
+    fresh.run("init", "models/loud.onnx")
+    path = fresh.root / "pipelines" / "loud.yaml"
+    head, _, rest = path.read_text().partition("    keep:")
+    path.write_text(head + rest[rest.index("\n# A GPU") :])
+
+    built = fresh.run("build", "--only", "*/fp16@sm89")
+
+    assert built.code == 1
+    assert "overflow begins in 'b' (Mul, data), where the reference reaches" in built.err
+    assert "keep: {fp32: ['raise', …]}" in built.err
+    assert not (fresh.root / "build" / "loud" / "fp16@sm89").exists()
+
+
+def test_an_existing_spec_is_not_replaced(fresh):
+    write_model(fresh.root / "models" / "plain.onnx", 2.0, 0.5)
+    fresh.run("init", "models/plain.onnx")
+    before = (fresh.root / "pipelines" / "plain.yaml").read_text()
+
+    again = fresh.run("init", "models/plain.onnx")
+
+    assert again.code == 2
+    assert "exists already" in again.err
+    assert (fresh.root / "pipelines" / "plain.yaml").read_text() == before
+
+
+def test_a_missing_model_is_one_line(fresh):
+    wrote = fresh.run("init", "models/none.onnx")
+
+    assert (wrote.code, wrote.out) == (2, "")
+    assert wrote.err == "no such model: 'models/none.onnx'\n  give the path of an ONNX file\n"

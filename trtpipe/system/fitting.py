@@ -1,0 +1,154 @@
+"""Fits a half-precision variant to a model: which nodes must stay in float32 for a first spec to hold its thresholds.
+
+Runs the float32 model once on the spec's own random inputs, keeps the nodes that make or read what half cannot hold,
+then validates the result as a build would. A guess from random inputs: real data may reach further.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.describing.init_spec import HalfVariant
+from trtpipe.planning import profiles_record, transform_record
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.stages.task import Task
+
+if TYPE_CHECKING:
+    import onnx
+
+    from trtpipe.runners.graphs import RunnableModel
+
+_LARGEST_HALF = 65504.0
+_MARGIN = 2.0  # other inputs may reach further than those that were tried
+_PEAK = "/largest"
+
+
+def fit_half(spec: PipelineSpec, model: Path) -> HalfVariant:
+    """What a variant `fp16` of this spec needs, one that is validated on random inputs.
+
+    Raises ModelError or StepFailed where the model cannot be run on this machine's CPU.
+    """
+    with tempfile.TemporaryDirectory(prefix="trtpipe-fit-") as name:
+        folder = Path(name)
+        canonical = _canonical(spec, model, folder)
+        task = _task(spec, model, canonical, folder)
+        keep = tuple(map(_glob, _overflowing(canonical, task)))
+        return HalfVariant(keep, _refused(canonical, keep, task))
+
+
+def _canonical(spec: PipelineSpec, model: Path, folder: Path) -> Path:
+    from trtpipe.system.plugins import InstalledPlugins
+
+    plugins, made = InstalledPlugins(), folder / "imported.onnx"
+    local = {"root": str(model.resolve().parent)}
+    source = {"source": {model.name: model}}
+    plugins.lower("onnx", Task("import", {"options": dict(spec.model.options)}, source, folder, local), made)
+    transform = transform_record(spec.transform)
+    if not transform:
+        return made
+    changed = folder / "transformed.onnx"
+    plugins.transform(Task("transform", transform, {"model": {made.name: made}}, folder), changed)
+    return changed
+
+
+def _task(spec: PipelineSpec, model: Path, canonical: Path, folder: Path) -> Task:
+    asked = spec.validate_
+    assert asked is not None and asked.random is not None, "a first spec validates on random inputs"
+    options = {
+        "data": {"random": asked.random.model_dump()},
+        "profiles": profiles_record(spec.profiles),
+        "corners": True,
+        "reference": "onnxruntime",
+        "transform": transform_record(spec.transform),
+    }
+    return Task("validate", options, {"typed": {"": canonical}, "reference": {"": model}}, folder)
+
+
+def _overflowing(canonical: Path, task: Task) -> Iterator[str]:
+    """The nodes that make or read a tensor which half cannot hold, by name, in graph order."""
+    from trtpipe.runners.graphs import runnable_model
+
+    model = runnable_model(canonical)
+    peaks = _peaks(model, task)
+    beyond = {name for name, peak in peaks.items() if not peak * _MARGIN <= _LARGEST_HALF}
+    for node in model.proto.graph.node:
+        if not beyond.isdisjoint(node.output) or not beyond.isdisjoint(node.input):
+            yield node.name
+
+
+def _peaks(model: RunnableModel, task: Task) -> dict[str, float]:
+    """Float tensor → its largest magnitude over the spec's random inputs; infinities that are meant count as 0."""
+    import numpy as np
+
+    from trtpipe.canonical.summary import summarize
+    from trtpipe.datasets import open_dataset
+    from trtpipe.runners.onnxruntime import open_runner
+    from trtpipe.runners.requests import dataset_of, request_of
+
+    request = request_of(task)
+    inputs = summarize(model.proto).inputs
+    dataset = dataset_of(request, inputs)
+    assert dataset is not None, "random inputs were asked for"
+    peaks: dict[str, float] = {}
+    names = [name for name, _ in model.floats()]
+    if not names:
+        return peaks
+    with (
+        open_runner(_measured(model, names)) as runner,
+        open_dataset(dataset, request.resolve, inputs) as batches,
+    ):
+        for feed, _ in batches:
+            for name, value in runner.infer(feed).items():
+                peak = float(np.max(value, initial=0.0))
+                known = name.removesuffix(_PEAK)
+                peaks[known] = max(peaks.get(known, 0.0), peak if np.isfinite(peak) else 0.0)
+    return peaks
+
+
+def _measured(model: RunnableModel, names: list[str]) -> RunnableModel:
+    """A copy whose outputs are the largest magnitudes of these tensors, so that none is held whole."""
+    from onnx import TensorProto
+
+    measured = model.only_outputs([f"{name}{_PEAK}" for name in names])
+    for name in names:
+        wide, size = f"{name}{_PEAK}/wide", f"{name}{_PEAK}/size"
+        measured.proto.graph.node.extend(
+            [
+                _node("Cast", name, wide, to=TensorProto.FLOAT),
+                _node("Abs", wide, size),
+                _node("ReduceMax", size, f"{name}{_PEAK}", keepdims=0),
+            ]
+        )
+    return measured
+
+
+def _node(operator: str, source: str, target: str, **attributes: Any) -> onnx.NodeProto:
+    from onnx import helper
+
+    return helper.make_node(operator, [source], [target], **attributes)
+
+
+def _refused(canonical: Path, keep: tuple[str, ...], task: Task) -> str:
+    """Why the variant would not pass, in a few words; empty when it passes."""
+    from trtpipe.comparing.judging import judge_report
+    from trtpipe.precisions import find_precision
+    from trtpipe.precisions.casting.files import rewrite_file
+    from trtpipe.runners.validate import run_validation
+
+    half = find_precision("fp16")
+    assert half is not None, "fp16 is one of trtpipe's own"
+    typed = task.out / "typed.onnx"
+    rewrite_file(half, canonical, typed, keep={"fp32": keep} if keep else {})
+    inputs = {**task.inputs, "typed": {"": typed}}
+    report = run_validation(replace(task, inputs=inputs), task.out / "validation.json")
+    judgement = judge_report(report, (), half.default_thresholds)
+    return judgement.problems[0].fact if judgement.problems else ""
+
+
+def _glob(name: str) -> str:
+    """A glob that matches this name alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
