@@ -63,8 +63,10 @@ def read_lock(path: Path) -> dict[str, dict[str, str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(path, str(error)) from error
     try:
-        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
+        # The base loader leaves every value text: `off` is no boolean here and 3.10 no number.
+        data = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        _refuse_conflict(path, text)
         raise _damaged(path, _first_line(error), _place(path, text, error)) from error
     return _cells_of(path, data)
 
@@ -105,15 +107,25 @@ def _holds(path: Path, text: str) -> bool:
 def _cells_of(path: Path, data: Any) -> dict[str, dict[str, str]]:
     if not isinstance(data, dict) or not isinstance(data.get("cells"), dict):
         raise _damaged(path, "it has no 'cells'")
-    if data.get("schema") != SCHEMA:
+    if data.get("schema") != str(SCHEMA):
         raise TrtpipeError(
-            f"{path} has schema {data.get('schema')!r}, this trtpipe knows schema {SCHEMA}",
+            f"{path} has schema {data.get('schema')}, this trtpipe knows schema {SCHEMA}",
             "use the trtpipe that wrote it, or delete it and build again",
         )
     cells = data["cells"]
-    if not all(isinstance(name, str) and isinstance(entry, dict) for name, entry in cells.items()):
-        raise _damaged(path, "a cell is not a block of facts")
-    return {name: {str(k): str(v) for k, v in entry.items()} for name, entry in cells.items()}
+    for name, entry in cells.items():
+        facts = entry.items() if isinstance(entry, dict) else ()
+        if not facts or not all(isinstance(field, str) and isinstance(fact, str) for field, fact in facts):
+            raise _damaged(path, f"{name!r} is not a block of facts")
+    return {str(name): dict(entry) for name, entry in cells.items()}
+
+
+def _refuse_conflict(path: Path, text: str) -> None:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("<<<<<<< "):
+            fact = f"the lockfile {path} holds a merge conflict"
+            remedy = "take either side and build again: trtpipe writes what is right"
+            raise TrtpipeError(Problem(fact, remedy, Location(str(path), number, 1, line)))
 
 
 def _damaged(path: Path, why: str, where: Location | None = None) -> TrtpipeError:

@@ -18,7 +18,7 @@ from trtpipe.deciding import Outputs, Rebuilder
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, TrtpipeError
 from trtpipe.plan.decisions import Pending, Reason, Run, UpToDate, decision_json
 from trtpipe.plan.graph import Plan, Step, action_of
-from trtpipe.plan.ports import Executor, Observer
+from trtpipe.plan.ports import Executor, Observer, Performed
 from trtpipe.plan.trace import Trace
 
 _MOST_AGAIN = 2  # a store that loses an artifact more often than this has another trouble
@@ -65,7 +65,7 @@ class Scheduler:
     interrupted: Callable[[], int] = lambda: 0
     """How often the user pressed Ctrl-C."""
     results: dict[str, Result] = field(default_factory=dict)
-    _running: dict[str, Future[Trace]] = field(default_factory=dict)
+    _running: dict[str, Future[Performed]] = field(default_factory=dict)
     _finished: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
     _again: dict[str, int] = field(default_factory=dict)
     _known: dict[str, Outputs] = field(default_factory=dict)
@@ -121,8 +121,8 @@ class Scheduler:
         if future.cancelled():
             self._settle(address, Blocked("the build was stopped"))
         elif error is None:
-            trace = future.result()
-            self._settle(address, Done(trace.outputs, trace.key, trace))
+            done = future.result()
+            self._settle(address, Done(done.trace.outputs, done.trace.key, done.trace if done.ran else None))
         elif isinstance(error, Interrupted):
             self._settle(address, Blocked("the build was stopped"))
         elif isinstance(error, (ArtifactMissing, ArtifactDamaged)) and self._make_inputs_again(address):

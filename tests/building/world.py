@@ -12,6 +12,7 @@ from trtpipe.deciding import Memory, Rebuilder
 from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import StepFailed
 from trtpipe.plan.graph import Action, FromStep, Plan, Source, Step, plan_of
+from trtpipe.plan.ports import Performed
 from trtpipe.plan.trace import Trace
 from trtpipe.scheduler import Done, Result, Scheduler
 
@@ -61,8 +62,8 @@ class World:
     def rebuilder(self, **options: Any) -> Rebuilder:
         return Rebuilder(self.memory(), **options)
 
-    def submit(self, action: Action) -> Future[Trace]:
-        future: Future[Trace] = Future()
+    def submit(self, action: Action) -> Future[Performed]:
+        future: Future[Performed] = Future()
         future.set_running_or_notify_cancel()
         self.ran.append(action.address)
         if action.address in self.failing:
@@ -74,7 +75,7 @@ class World:
         trace = Trace(action.key, action.address, action.fingerprint.record(), {"out": digest})
         self.traces[action.key] = trace
         self.last[action.address] = action.key
-        future.set_result(trace)
+        future.set_result(Performed(trace))
         return future
 
     def cancel(self, *, now: bool = False) -> None:

@@ -50,7 +50,7 @@ def plan_and_run(options: BuildOptions) -> int:
     if not as_json:
         _show_failures(outcome)
         say(closing_line(outcome, seconds))
-    if outcome.failures:
+    if outcome.failures or outcome.blocked:
         return EXIT_FAILED
     _remember(planned, options)
     return EXIT_DONE

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from trtpipe.errors import Interrupted
 from trtpipe.plan.graph import Action
-from trtpipe.plan.ports import ActionResult, Observer, Store
+from trtpipe.plan.ports import ActionResult, Observer, Performed, Store
 from trtpipe.plan.trace import Trace
 
 
@@ -56,7 +56,7 @@ class LocalExecutor:
         self._control = Control()
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="action")
 
-    def submit(self, action: Action) -> Future[Trace]:
+    def submit(self, action: Action) -> Future[Performed]:
         """Run an action and store what it yields."""
         return self._pool.submit(self._run, action)
 
@@ -72,7 +72,7 @@ class LocalExecutor:
         """Wait for what runs."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, action: Action) -> Trace:
+    def _run(self, action: Action) -> Performed:
         self._control.check()
         waited = False
 
@@ -87,8 +87,8 @@ class LocalExecutor:
             if action.address not in self._forced or waited:
                 trace = self._store.trace(action.key)
                 if trace is not None and all(map(self._store.has, trace.outputs.values())):
-                    return trace
-            return self._do(action)
+                    return Performed(trace, ran=False)
+            return Performed(self._do(action))
 
     def _do(self, action: Action) -> Trace:
         began = time.perf_counter()

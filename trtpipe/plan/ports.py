@@ -57,10 +57,18 @@ class ActionResult:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """The trace of an action, and whether it ran now or another build had just done it."""
+
+    trace: Trace
+    ran: bool = True
+
+
 class Executor(Protocol):
     """Runs actions; knows nothing of plans and freshness."""
 
-    def submit(self, action: Action) -> Future[Trace]:
+    def submit(self, action: Action) -> Future[Performed]:
         """Run an action and store what it yields. The future raises StepFailed or another TrtpipeError."""
 
     def cancel(self, *, now: bool = False) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.digests import Digest, same_digest
-from trtpipe.errors import ModelError, StepFailed, ToolchainError
+from trtpipe.errors import Interrupted, ModelError, StepFailed, ToolchainError
 from trtpipe.executors.local import Control
 from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.ports import ActionResult, Observer, Store
@@ -37,6 +37,11 @@ class Performer:
             return self._perform(action, scratch, control)
         except OSError as error:
             raise of_os_error(error, scratch) from error
+        except Interrupted as error:
+            if control.cancelled.is_set():
+                raise
+            fact = f"the {action.step.stage} step was told to stop by a signal from outside"
+            raise StepFailed(fact, "build again") from error
 
     def _perform(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         sources = _sources(action)

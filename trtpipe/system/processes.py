@@ -22,6 +22,12 @@ from trtpipe.system.child import NO_RESULT, error_from_json, of_os_error
 _POLL_SECONDS = 0.05
 _FIRST_POLLS = 0.005
 _LOG_TAIL = 4000
+_SENT = {
+    "SIGKILL": "it may have run out of memory",
+    "SIGTERM": "somebody stopped it",
+    "SIGINT": "somebody stopped it",
+    "SIGHUP": "somebody stopped it",
+}
 
 
 def run_in_child(task: Task, folder: Path, control: Control) -> ActionResult:
@@ -99,6 +105,6 @@ def _crash(task: Task, code: int, log: Path) -> StepFailed:
         return StepFailed(f"the {task.stage} step failed with a bug in trtpipe or a library", log=tail)
     if code < 0:
         name = signal.Signals(-code).name
-        hint = "it may have run out of memory" if name == "SIGKILL" else "a library that it uses crashed"
+        hint = _SENT.get(name, "a library that it uses crashed")
         return StepFailed(f"the {task.stage} step was ended by {name}: {hint}", log=tail)
     return StepFailed(f"the {task.stage} step ended with code {code} and no result", log=tail)
