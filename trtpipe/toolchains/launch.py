@@ -8,6 +8,7 @@ thread that calls must stay until the worker is gone (the worker dies with it). 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import queue
@@ -22,10 +23,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from trtpipe.errors import Interrupted, Problem, StepFailed, ToolchainError, TrtpipeError
+from trtpipe.toolchains.worker import ADDR_NO_RANDOMIZE, TUNABLES
 
 WORKER = Path(__file__).with_name("worker.py")
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
+_ASK = 0xFFFFFFFF  # personality(2): tell, change nothing
 _LINE_BYTES = 4 << 20  # the longest event: the result of a network with thousands of inputs
 _QUEUED_EVENTS = 256
 _TAIL_BYTES = 4000
@@ -78,21 +81,40 @@ def _start(python: Sequence[str], folder: Path, log: IO[bytes]) -> subprocess.Po
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP
     try:
-        return subprocess.Popen(
-            [*python, "-I", "-S", "-B", str(WORKER), "request.json"],
-            cwd=folder,
-            env=scrubbed_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-            creationflags=flags,
-        )
+        with _fixed_addresses() as environment:
+            return subprocess.Popen(
+                [*python, "-I", "-S", "-B", str(WORKER), "request.json"],
+                cwd=folder,
+                env=scrubbed_environment() | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                creationflags=flags,
+            )
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ToolchainError(
             f"cannot start the interpreter '{python[0]}': {reason}", "install the toolchain again"
         ) from error
+
+
+@contextlib.contextmanager
+def _fixed_addresses() -> Iterator[dict[str, str]]:
+    """What is started meanwhile runs without address randomisation, as the worker would otherwise start twice for.
+
+    Linux keeps the personality by thread, and a child inherits its thread's; nothing else in this process changes.
+    Gives the variables that belong to it; where the system refuses, the worker says so.
+    """
+    personality = ctypes.CDLL(None).personality if sys.platform.startswith("linux") else None
+    before = personality(_ASK) if personality else -1
+    if personality is None or before == -1 or personality(before | ADDR_NO_RANDOMIZE) == -1:
+        yield {}
+        return
+    try:
+        yield {"GLIBC_TUNABLES": TUNABLES}
+    finally:
+        personality(before)
 
 
 def _events(child: subprocess.Popen[bytes], minding: _Minding) -> Iterator[dict[str, Any]]:

@@ -36,6 +36,7 @@ import sys
 # ruff: noqa: E402, PTH110, PTH113, PTH105, PTH123, PTH202
 
 ADDR_NO_RANDOMIZE = 0x0040000
+TUNABLES = "glibc.malloc.tcache_count=0"
 
 
 def libc() -> Any:
@@ -57,14 +58,16 @@ def switch_randomisation_off() -> bool:
 
 
 def settle_addresses() -> None:
-    """Run again at fixed addresses, once: a second argument marks the second run.
+    """Run again at fixed addresses, once: a second argument marks the second run. A launcher may have seen to both.
 
     It runs without glibc's thread caches too: what TensorRT's short-lived threads free would wait there until they
     end, sooner or later by the load of the machine, and the builder's objects would lie elsewhere. With the caches
     up to one build in ten differed on a busy machine, without them none of 400.
     """
+    if randomisation_is_off() and os.environ.get("GLIBC_TUNABLES") == TUNABLES:
+        return
     if len(sys.argv) == 2 and (randomisation_is_off() or switch_randomisation_off()):
-        environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+        environment = {**os.environ, "GLIBC_TUNABLES": TUNABLES}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"], environment)
 
 
