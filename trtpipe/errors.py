@@ -68,10 +68,11 @@ def render_problem(problem: Problem) -> str:
     """`file:line:column: fact`, the source line with a caret under the column, then the remedy."""
     mark = "" if problem.severity == "error" else f"{problem.severity}: "
     where = problem.where
+    fact = problem.fact.replace("\n", "\\n")  # from a name in a model: it must not look like a line of ours
     if where is None:
-        lines = [mark + problem.fact]
+        lines = [mark + fact]
     else:
-        lines = [f"{where}: {mark}{problem.fact}"]
+        lines = [f"{where}: {mark}{fact}"]
         if where.source_line.strip():
             lines += [f"    {where.source_line.expandtabs(1)}", "    " + " " * (where.column - 1) + "^"]
     lines += [f"  {line}".rstrip() for line in problem.remedy.splitlines()]

@@ -56,6 +56,7 @@ def read_lock(path: Path) -> dict[str, dict[str, str]]:
     """The cells of a lockfile; none when there is no file. Raises TrtpipeError when it is damaged or newer."""
     import yaml
 
+    _refuse_no_file(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -79,6 +80,7 @@ def update_lock(
     `scope` holds pipelines whose specs were read whole, `known` every cell those specs declare. Returns whether the
     file changed. Raises TrtpipeError.
     """
+    _refuse_no_file(path)
     text = render_lock(built)
     if _holds(path, text):
         return False
@@ -95,6 +97,11 @@ def update_lock(
     except OSError as error:
         raise TrtpipeError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
     return True
+
+
+def _refuse_no_file(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise TrtpipeError(f"{path} is not a file", "move it away: the lockfile goes there")
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -108,6 +108,13 @@ def _require_regular_file(path: Path, root: Path | None) -> None:
         raise ModelError(f"cannot read '{path}': {error.strerror}") from error
     if not stat.S_ISREG(mode):
         raise ModelError(f"'{path}' is not a regular file")
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:
+        raise ModelError(
+            f"the path of '{path}' is not UTF-8, and ONNX knows no other paths",
+            "rename the file, or the directory whose name is not",
+        ) from None
     if root is not None and not path.resolve().is_relative_to(root.resolve()):
         raise ModelError(f"'{path}' lies outside '{root}'", "move the model into the project")
 

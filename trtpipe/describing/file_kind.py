@@ -16,6 +16,8 @@ def kind_of_file(path: Path) -> Literal["engine", "model"]:
 
     What is neither is refused by whoever reads it as a model, and told by its own name there.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ModelError(f"'{path}' is not a regular file")  # a pipe would be waited for
     try:
         with path.open("rb") as file:
             return "engine" if _ENGINE.match(file.read(4)) else "model"

@@ -184,6 +184,11 @@ def _transform(draft: _Draft) -> str:
     return "\n".join(lines)
 
 
+def _comment(text: str) -> str:
+    """A comment of one line, whatever the names in it hold: a line feed would end it, other things YAML refuses."""
+    return "# " + "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
 def _profiles(draft: _Draft) -> str:
     if not draft.view.needs_profile:
         return ""
@@ -191,15 +196,16 @@ def _profiles(draft: _Draft) -> str:
     lines = [
         "# The shapes that the engine must serve. The model accepts these guesses; write the sizes you need."
     ]
-    lines += [f"#   '{info.name}' is {info.dtype} {describe_dims(info)}" for info in open_]
-    lines += [f"# This profile does not work yet: {problem.fact}" for problem in draft.proposal.problems]
+    lines += [_comment(f"  '{info.name}' is {info.dtype} {describe_dims(info)}") for info in open_]
+    lines += [_comment(f"This profile does not work yet: {one.fact}") for one in draft.proposal.problems]
     return "\n".join([*lines, yaml_profiles((draft.proposal.profile,))])
 
 
 def _variants(draft: _Draft, half: HalfVariant) -> str:
     lines = ["# One engine for each variant and target.", "variants:", "  fp32: {}"]
     if draft.has_float32 and half.refused:
-        lines.append(f"  # fp16: {{precision: fp16}} is left out. Tried on random inputs, {half.refused}.")
+        left_out = f"fp16: {{precision: fp16}} is left out. Tried on random inputs, {half.refused}."
+        lines.append("  " + _comment(left_out))
         lines.append("  # Find the nodes to keep in fp32 with data of your own.")
     elif draft.has_float32 and half.keep:
         lines += ["  fp16:", "    precision: fp16", "    keep:"]

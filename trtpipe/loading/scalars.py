@@ -82,7 +82,10 @@ def flow_yaml(value: Any) -> str:
         return "[" + ", ".join(flow_yaml(item) for item in value) + "]"
     if isinstance(value, str) and _reads_as_itself(value):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return (
+        text if text.isprintable() else json.dumps(value)
+    )  # YAML refuses U+0080 to U+009F and breaks at U+2028
 
 
 def _reads_as_itself(text: str) -> bool:

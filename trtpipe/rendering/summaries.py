@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trtpipe.rendering.tables import one_line
 from trtpipe.shapes import format_size
 
 
@@ -25,7 +26,7 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from _table(("tensor", "mode", "dtype", "shape"), (_io_row(one) for one in manifest["io"]))
     yield from _validation(manifest["validation"])
     for reason in manifest["not_run"]:
-        yield f"- not run: {reason}"
+        yield f"- not run: {one_line(reason)}"
 
 
 def _share(audit: Mapping[str, Any]) -> str:
@@ -35,9 +36,14 @@ def _share(audit: Mapping[str, Any]) -> str:
     return " (" + ", ".join(f"{count} layers {dtype}" for dtype, count in sorted(layers.items())) + ")"
 
 
+def _code(name: str) -> str:
+    """A tensor's name as code in a Markdown table."""
+    return "`" + one_line(name).replace("`", "'").replace("|", "\\|") + "`"
+
+
 def _io_row(tensor: Mapping[str, Any]) -> tuple[str, ...]:
     shape = "x".join("?" if dim < 0 else str(dim) for dim in tensor["shape"]) or "scalar"
-    return f"`{tensor['name']}`", tensor["mode"], tensor["dtype"], shape
+    return _code(tensor["name"]), tensor["mode"], tensor["dtype"], shape
 
 
 def _validation(validation: Mapping[str, Any]) -> Iterator[str]:
@@ -49,7 +55,7 @@ def _validation(validation: Mapping[str, Any]) -> Iterator[str]:
     rows = [
         (
             one["place"],
-            f"`{one['output']}`",
+            _code(one["output"]),
             one["metric"],
             _number(one["value"]),
             _bound(one),

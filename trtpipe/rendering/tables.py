@@ -7,8 +7,14 @@ from collections.abc import Sequence
 
 def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Rows under a header, each column as wide as its widest cell; the last column is not padded."""
+    rows = [[one_line(text) for text in row] for row in rows]
     widths = [max(len(row[index]) for row in (header, *rows)) for index in range(len(header))]
     return "\n".join(_line(row, widths) for row in (header, *rows))
+
+
+def one_line(text: str) -> str:
+    """The text on one line, with escapes for what is not to be printed: a model may name its tensors anything."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
