@@ -77,6 +77,10 @@ def test_a_build_delivers_whole_cells(built):
     assert built.leftovers() == []
 
 
+def test_what_is_of_this_machine_keeps_itself_out_of_git(built):
+    assert (built.root / ".trtpipe" / ".gitignore").read_text() == "*\n"
+
+
 def test_a_second_build_has_nothing_to_do(copy):
     first = copy.run("build")
     second = copy.run("build")

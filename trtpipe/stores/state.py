@@ -47,6 +47,13 @@ def _settled(signature: Signature | None) -> bool:
     return signature is not None and time.time_ns() - signature[1] > _TICK_NS
 
 
+def _keep_out_of_git(folder: Path) -> None:
+    """The store and the state are of this machine; the lockfile is what belongs into a repository."""
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        write_whole(ignore, b"*\n", durable=False)
+
+
 @dataclass(slots=True)
 class ProjectState:
     """The state of one project; `save` writes it when something changed."""
@@ -80,6 +87,7 @@ class ProjectState:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _keep_out_of_git(self.path.parent)
             with held(self.path.with_name("state.lock")):
                 self._take_over_from(ProjectState.load(self.path))
                 write_whole(self.path, self._text(), durable=False)
