@@ -1,0 +1,41 @@
+"""The README's examples are specs that the tool takes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from trtpipe.loading.schema import dataset_schema, pipeline_schema
+from trtpipe.system.workspace import known_names
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+
+
+@pytest.mark.parametrize("text", BLOCKS, ids=["pipeline", "data set"])
+def test_every_spec_of_the_readme_fits_its_schema(text):
+    spec = yaml.safe_load(text)
+    if "model" in spec:
+        spec["model"]["sha256"] = "0" * 64  # shortened there
+    schema = pipeline_schema(known_names()) if "model" in spec else dataset_schema()
+
+    jsonschema.Draft202012Validator(schema).validate(spec)
+
+
+def test_every_command_of_the_readme_exists():
+    from typer.main import get_command
+
+    from trtpipe.cli.main import app
+
+    named = set(re.findall(r"^\| `trtpipe (\w+)", (ROOT / "README.md").read_text(), re.M))
+
+    assert named == set(get_command(app).commands)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()))
+def test_every_link_of_the_readme_leads_somewhere(link):
+    assert (ROOT / link).exists()
