@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from trtpipe.plan.trace import Trace
 
 SCHEMA = 1
 _POLL_SECONDS = 0.2
+_STARTED = time.time()
 
 
 class LocalStore:
@@ -274,13 +276,20 @@ def _try_claim(folder: Path) -> int | None:
     return handle
 
 
+def _of_a_namesake(path: Path) -> bool:
+    """Whether it is older than this process and yet has its id, as the first process of a container always has."""
+    with contextlib.suppress(OSError):
+        return owner_of(path.name) == os.getpid() and path.stat().st_mtime < _STARTED
+    return False
+
+
 def _sweep(folder: Path) -> None:
     """Remove the scratch directories of processes of this machine that are gone.
 
     The lock decides: a process id says nothing across containers, where other processes have the same one.
     """
     for path in folder.iterdir():
-        if not owner_is_dead(path.name) and owner_of(path.name) != os.getpid():
+        if not owner_is_dead(path.name) and not _of_a_namesake(path):
             continue
         handle = _try_claim(path)
         if handle is not None:
