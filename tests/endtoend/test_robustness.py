@@ -150,6 +150,7 @@ def test_any_moment_will_do(new_project, tmp_path, done, number):
         assert_whole_then_complete(project, done)
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once(fresh, done):
     process = fresh.start("build")
     wait_for(process, "start    digits/fp32@ada:build_engine")
@@ -274,7 +275,7 @@ def small_disk():
         subprocess.run(["umount", "-l", str(path)], check=False, capture_output=True)
 
 
-@pytest.mark.parametrize("place", ["store", "build", slow("project")])
+@pytest.mark.parametrize("place", ["store", slow("build"), slow("project")])
 def test_a_full_disk_loses_nothing_and_says_so(new_project, tmp_path, done, small_disk, place):
     root = tmp_path / "project"
     store = tmp_path / "store" if place == "store" else None
