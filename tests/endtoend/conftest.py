@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zoo
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,6 +141,18 @@ def new_project() -> Callable[..., Project]:
         return Project(root, dict(env or {}))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def real(new_project: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The real models, built for sm89 in fp32 and fp16; tests that change it work on a copy."""
+    project = new_project(tmp_path_factory.mktemp("real") / "project")
+    for model in zoo.MODELS:
+        zoo.add_model(project.root, model)
+    done = project.run("build")
+    assert done.code == 0, done.err
+    assert done.out.startswith("built 8 engines in ")
+    return project
 
 
 @pytest.fixture

@@ -32,18 +32,6 @@ def outputs_of(path, inputs):
     return dict(zip(names, session.run(names, feed), strict=True))
 
 
-@pytest.fixture(scope="module")
-def real(new_project, tmp_path_factory):
-    """All real models, built for sm89 in fp32 and fp16."""
-    project = new_project(tmp_path_factory.mktemp("real") / "project")
-    for model in zoo.MODELS:
-        zoo.add_model(project.root, model)
-    done = project.run("build")
-    assert done.code == 0, done.err
-    assert done.out.startswith("built 8 engines in ")
-    return project
-
-
 @pytest.mark.parametrize("model", zoo.MODELS)
 def test_the_fp32_model_equals_what_was_recorded(real, model):
     """To the last bit: TensorRT gets the graph that was recorded, with other names and fewer nodes."""
