@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -173,3 +174,35 @@ def test_nothing_is_made_before_the_first_write(store, tmp_path):
     store.trace("ab" * 32)
 
     assert not store.root.exists()
+
+
+def test_temporary_files_of_killed_writers_are_removed_by_the_next(store, tmp_path):
+    digest = put(store, b"engine")
+    target = tmp_path / "out" / "model.engine"
+    target.parent.mkdir()
+    dead = target.with_name(f".model.engine.{socket.gethostname()}-999999999-abc")
+    other = target.with_name(f".model.engine.elsewhere-{os.getpid()}-abc")
+    dead.write_bytes(b"half")
+    other.write_bytes(b"half")
+
+    store.fetch(digest, target)
+
+    assert sorted(path.name for path in target.parent.iterdir()) == [other.name, "model.engine"]
+
+
+def test_a_trace_whose_facts_were_changed_is_put_aside(store):
+    store.record(Trace("ab" * 32, "a", {}, {}, {"gpu": "sm89"}))
+    path = next(store.root.glob("traces/*/*.json"))
+    path.write_text(path.read_text().replace("sm89", "sm75"))
+
+    assert store.trace("ab" * 32) is None
+    assert not path.exists()
+    assert [warning.startswith("trace abababababab") for warning in store.warnings] == [True]
+
+
+def test_a_scratch_directory_in_use_is_not_swept_whoever_seems_to_own_it(store):
+    """In another container the owner's process id means nothing: the lock tells."""
+    with store.scratch() as scratch:
+        renamed = scratch.rename(scratch.with_name(f"{socket.gethostname()}-999999999-abc"))
+        with LocalStore(store.root).scratch():
+            assert renamed.exists()

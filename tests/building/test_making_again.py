@@ -1,0 +1,116 @@
+"""Artifacts that turn out damaged when a step fetches them are made again in the same build, each once."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import pytest
+from world import World, plan, step
+
+from trtpipe.errors import ArtifactDamaged, Interrupted
+from trtpipe.scheduler import Blocked, Done, Failed
+
+
+@dataclass
+class Rotting(World):
+    """A world whose artifacts look right until somebody fetches them; then they are put aside."""
+
+    rotten: set = field(default_factory=set)
+    stuck: bool = False
+    """A store that cannot put them aside."""
+
+    def submit(self, action):
+        fetched = [digest for files in action.fingerprint.inputs.values() for digest in files.values()]
+        bad = [digest for digest in fetched if digest in self.rotten or digest not in self.bytes_of]
+        if not bad:
+            return super().submit(action)
+        if not self.stuck:
+            self.rotten.discard(bad[0])
+            self.bytes_of.pop(bad[0], None)
+        future = Future()
+        future.set_exception(ArtifactDamaged("damaged"))
+        return future
+
+
+@pytest.fixture
+def world():
+    made = Rotting()
+    made.source(b"x")
+    return made
+
+
+def diamond(level):
+    """One import, two models, an engine of each and one of both."""
+    return plan(
+        step("import", source=b"x"),
+        step("fp32", "import", bits=32),
+        step("fp16", "import", bits=16),
+        step("engine32", "fp32", level=level),
+        step("engine16", "fp16", level=level),
+        step("both", "fp32", "fp16", level=level),
+    )
+
+
+def rot(world, results, *addresses):
+    world.rotten = {results[address].outputs["out"] for address in addresses}
+
+
+def test_a_whole_chain_of_damaged_artifacts_is_made_again_once(world):
+    rot(world, world.build(diamond(1)), "import", "fp32", "fp16")
+
+    results = world.build(diamond(2))
+
+    assert all(isinstance(result, Done) for result in results.values())
+    assert sorted(world.ran) == ["both", "engine16", "engine32", "fp16", "fp32", "import"]
+
+
+def test_damage_gives_what_a_clean_build_gives(world):
+    rot(world, world.build(diamond(1)), "fp32", "fp16")
+    clean = World()
+    clean.source(b"x")
+
+    healed, expected = world.build(diamond(2)), clean.build(diamond(2))
+
+    assert {one: world.output(healed[one]) for one in healed} == {
+        one: clean.output(expected[one]) for one in expected
+    }
+
+
+def test_a_store_that_cannot_heal_fails_the_steps_that_need_it(world):
+    rot(world, world.build(diamond(1)), "fp32")
+    world.stuck = True
+
+    results = world.build(diamond(2), keep_going=True)
+
+    assert isinstance(results["engine32"], Failed)
+    assert isinstance(results["both"], Failed)
+    assert isinstance(results["engine16"], Done)
+
+
+def test_what_cannot_be_made_again_blocks_what_needs_it(world):
+    rot(world, world.build(diamond(1)), "fp32")
+    world.failing = {"fp32"}
+
+    results = world.build(diamond(2), keep_going=True)
+
+    assert isinstance(results["fp32"], Failed)
+    assert isinstance(results["engine32"], Blocked)
+    assert isinstance(results["engine16"], Done)
+
+
+def test_a_step_that_was_interrupted_is_no_failure(world):
+    presses = []
+
+    def submit(action):
+        presses.append(action.address)
+        future = Future()
+        future.set_exception(Interrupted("interrupted"))
+        return future
+
+    world.submit = submit
+
+    with pytest.raises(Interrupted):
+        world.build(diamond(1), interrupted=lambda: len(presses))
+
+    assert not [event for event in world.events if event["event"] == "failed"]
