@@ -52,7 +52,10 @@ class Workspace:
             return LocalStore(Path(named).absolute())
         spec = self.project.spec
         inside = spec.store.path if spec and spec.store.path else f"{STATE_DIRECTORY}/store"
-        return LocalStore(self.root / Path(inside).expanduser())
+        try:
+            return LocalStore(self.root / Path(inside).expanduser())
+        except RuntimeError as error:
+            raise SpecError(f"the store's path {inside!r} names nobody's home directory") from error
 
     @cached_property
     def state(self) -> ProjectState:

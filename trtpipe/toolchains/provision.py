@@ -59,7 +59,13 @@ class Provisioned:
 def toolchains_root() -> Path:
     """Where environments are kept: `$TRTPIPE_TOOLCHAINS`, else in the user's cache directory."""
     named = os.environ.get("TRTPIPE_TOOLCHAINS")
-    return Path(named).expanduser().absolute() if named else _cache_directory() / "trtpipe" / "toolchains"
+    try:
+        return Path(named).expanduser().absolute() if named else _cache_directory() / "trtpipe" / "toolchains"
+    except RuntimeError as error:  # a user without a home directory, as in many a container
+        raise ToolchainError(
+            "there is no home directory to keep toolchains in",
+            "set TRTPIPE_TOOLCHAINS to a directory you can write",
+        ) from error
 
 
 def folder_name(flavour: str, version: str) -> str:

@@ -136,8 +136,11 @@ def _in_interpreter(spec: ToolchainSpec, path: SpecPath) -> Toolchain | Problem:
 
 def _command(python: str) -> tuple[str, ...]:
     """A path, blanks and all, when there is such a file; a command line otherwise."""
-    expanded = Path(python).expanduser()
-    return (str(expanded),) if expanded.exists() else tuple(shlex.split(python)) or (python,)
+    try:
+        expanded = Path(python).expanduser()
+        return (str(expanded),) if expanded.exists() else tuple(shlex.split(python)) or (python,)
+    except (OSError, ValueError, RuntimeError):  # a name too long, a quote left open, nobody's home
+        return (python,)
 
 
 def _asked(command: tuple[str, ...], flavour: str) -> dict[str, Any]:
