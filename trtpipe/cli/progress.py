@@ -51,7 +51,7 @@ def _lines_of(event: Event) -> list[str]:
         case "failed":
             return [f"FAILED   {address}"]
         case "waiting":
-            return [f"wait     {address}: another build is making it"]
+            return [f"wait     {address}: the same work is under way already"]
         case "delivered":
             word = "built   " if event["built"] else "restored"
             return [f"{word} {event['cell']} ({event['about']})"]

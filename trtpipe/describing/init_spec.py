@@ -204,9 +204,9 @@ def _profiles(draft: _Draft) -> str:
 def _variants(draft: _Draft, half: HalfVariant) -> str:
     lines = ["# One engine for each variant and target.", "variants:", "  fp32: {}"]
     if draft.has_float32 and half.refused:
-        left_out = f"fp16: {{precision: fp16}} is left out. Tried on random inputs, {half.refused}."
+        left_out = f"fp16: {{precision: fp16}} is left out. Tried on random inputs: {half.refused}."
         lines.append("  " + _comment(left_out))
-        lines.append("  # Find the nodes to keep in fp32 with data of your own.")
+        lines.append("  # To have it, find the nodes to keep in fp32 with data of your own.")
     elif draft.has_float32 and half.keep:
         lines += ["  fp16:", "    precision: fp16", "    keep:"]
         lines.append(

@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
+from trtpipe.runners.bfloat16 import rounding_bfloat16
 from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
 
 _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+\(\d+\)) node with name '([^']*)'")
 _FATAL = 4  # what the runtime would log is in the exception
 _FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+class NoKernel(ModelError):
+    """ONNX Runtime's CPU has no kernel for an operator in these types (bfloat16, say): the model may be right."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class OnnxRuntimeRunner:
     def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name for NumPy arrays by name. Raises StepFailed with the node that failed."""
         try:
-            values = self.session.run(list(self.outputs), dict(inputs))
+            values = self.session.run(list(self.outputs), {name: _held(a) for name, a in inputs.items()})
         except Exception as error:
             raise _mapped(error, self.path, StepFailed) from error
         return dict(zip(self.outputs, values, strict=True))
@@ -44,9 +49,9 @@ class OnnxRuntimeRunner:
 
 @contextmanager
 def open_runner(model: Path | RunnableModel, *, threads: int = 0) -> Iterator[OnnxRuntimeRunner]:
-    """Loads a model, float16 tensors rounded as float16; 0 threads means one a core. Raises ModelError."""
+    """Loads a model, float16 and bfloat16 tensors rounded as such; 0 threads means one a core. Raises ModelError."""
     runnable = runnable_model(model) if isinstance(model, Path) else model
-    session = _session(rounding_halves(runnable), threads)
+    session = _session(rounding_halves(rounding_bfloat16(runnable)), threads)
     inputs = {value.name: value.type for value in session.get_inputs()}
     outputs = tuple(value.name for value in session.get_outputs())
     runner = OnnxRuntimeRunner(session, runnable.path, inputs, outputs)
@@ -54,6 +59,11 @@ def open_runner(model: Path | RunnableModel, *, threads: int = 0) -> Iterator[On
         yield runner
     finally:
         del runner, session
+
+
+def _held(array: Any) -> Any:
+    """An input as ONNX Runtime takes it: NumPy has no bfloat16 of its own."""
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 
 def half_is_rounded() -> bool:
@@ -99,5 +109,7 @@ def _mapped(error: Exception, path: Path, kind: type[TrtpipeError]) -> TrtpipeEr
     if found is not None:
         op, name = found[1], found[2]
         detail = text.split("Status Message:")[-1].strip()[:300]
+        if _NOT_IMPLEMENTED.search(text) is not None:
+            kind = NoKernel
         return kind(f"ONNX Runtime cannot run node '{name}' ({op}) of '{path.name}': {detail}")
     return kind(f"ONNX Runtime cannot run '{path.name}': {text[:400]}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.comparing.metrics import Accumulator
 from trtpipe.datasets import open_dataset
-from trtpipe.errors import StepFailed, TrtpipeError
+from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.proofs.corners import nbytes_of_info, values_at
 from trtpipe.runners.corner_inputs import CornerInputs, corner_feed, gather_rows
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.nonfinite import Watch, open_watch
-from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, half_is_rounded, open_runner
+from trtpipe.runners.onnxruntime import NoKernel, OnnxRuntimeRunner, half_is_rounded, open_runner
 from trtpipe.runners.references import SourceReference, open_source, read_golden
 from trtpipe.runners.requests import ValidationRequest, corners_of, dataset_of, request_of
 from trtpipe.shapes import format_shape, format_size
@@ -52,24 +52,60 @@ def run_validation(task: Task, out: Path) -> dict[str, Any]:
 
 
 def validate(request: ValidationRequest) -> tuple[dict[str, Any], dict[str, float]]:
-    """The measurements, and the seconds that each place took."""
+    """The measurements, and the seconds that each place took.
+
+    Where ONNX Runtime lacks a kernel for the typed model, or cannot load the source at all (which importing may have
+    mended), nothing is measured and the report says so.
+    """
     model = runnable_model(request.typed)
     inputs = summarize(model.proto).inputs
     threads = request.threads
-    with open_runner(model, threads=threads) as runner, open_watch(model, threads=threads) as watch:
-        run = Run(request, model, runner, inputs, watch)
-        if request.golden:
-            run.golden()
-        else:
-            with open_source(
+    try:
+        with open_runner(model, threads=threads) as runner, open_watch(model, threads=threads) as watch:
+            run = Run(request, model, runner, inputs, watch)
+            if request.golden:
+                run.golden()
+            else:
+                _against_source(run)
+        return run.report(), run.seconds
+    except NoKernel as error:
+        return _nothing_measured(request, error.problems[0].fact), {}
+
+
+def _against_source(run: Run) -> None:
+    request = run.request
+    with ExitStack() as stack:
+        try:
+            opened = open_source(
                 request.reference,
-                model.outputs(),
+                run.model.outputs(),
                 request.bound,
-                threads=threads,
+                threads=request.threads,
                 reshaped=request.reshaped,
-            ) as reference:
-                run.source(reference)
-    return run.report(), run.seconds
+            )
+            reference = stack.enter_context(opened)
+        except ModelError as error:
+            run.not_run.append({"name": "the reference", "why": error.problems[0].fact})
+            return
+        run.source(reference)
+
+
+def _nothing_measured(request: ValidationRequest, why: str) -> dict[str, Any]:
+    return {
+        **_about(request),
+        "places": [],
+        "nonfinite": [],
+        "not_run": [{"name": "validation on the CPU", "why": why}],
+    }
+
+
+def _about(request: ValidationRequest) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "reference": "golden" if request.golden else "onnxruntime",
+        "onnxruntime": onnxruntime.__version__,
+        "half_is_rounded": half_is_rounded(),
+    }
 
 
 @dataclass
@@ -89,10 +125,7 @@ class Run:
     def report(self) -> dict[str, Any]:
         """Everything measured, as plain data."""
         return {
-            "schema": SCHEMA,
-            "reference": "golden" if self.request.golden else "onnxruntime",
-            "onnxruntime": onnxruntime.__version__,
-            "half_is_rounded": half_is_rounded(),
+            **_about(self.request),
             "places": self.places,
             "nonfinite": self.nonfinite,
             "not_run": self.not_run,

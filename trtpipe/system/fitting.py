@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.describing.init_spec import HalfVariant
 from trtpipe.planning import profiles_record, transform_record
-from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.spec.pipeline import PipelineSpec, VariantSpec
 from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LARGEST_HALF = 65504.0
 _MARGIN = 2.0  # other inputs may reach further than those that were tried
 _PEAK = "/largest"
+_LEAST_SHARE = VariantSpec().min_low_precision
 
 
 def fit_half(spec: PipelineSpec, model: Path) -> HalfVariant:
@@ -142,7 +143,10 @@ def _refused(canonical: Path, keep: tuple[str, ...], task: Task) -> str:
     half = find_precision("fp16")
     assert half is not None, "fp16 is one of trtpipe's own"
     typed = task.out / "typed.onnx"
-    rewrite_file(half, canonical, typed, keep={"fp32": keep} if keep else {})
+    made = rewrite_file(half, canonical, typed, keep={"fp32": keep} if keep else {})
+    shares = [share for share in made["audit"]["low_precision_share"].values() if share is not None]
+    if not shares or min(shares) < _LEAST_SHARE:
+        return "next to nothing of the model computes in it"
     inputs = {**task.inputs, "typed": {"": typed}}
     report = run_validation(replace(task, inputs=inputs), task.out / "validation.json")
     judgement = judge_report(report, (), half.default_thresholds)
