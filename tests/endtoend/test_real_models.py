@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zoo
+from onnx import TensorProto, helper, numpy_helper
 
 HALF = {"atol": 2e-3, "rtol": 0.0}
 """Outputs are probabilities and states of magnitude 1 to 4: half has 2^-11 of that, a few times over."""
@@ -209,6 +210,78 @@ def test_turing_builds_fp16(turing):
         manifest = manifest_of(turing, model, "fp16@turing")
         assert manifest["engine"]["header"]["capabilities"] == ["sm75"]
         assert manifest["audit"]["low_weight_share"] > 0.9
+
+
+def bf16_classifier(path):
+    """A small classifier as bf16 training leaves it: weights and arithmetic in bfloat16, inputs in float32."""
+    random = np.random.default_rng(0)
+
+    def weight(name, shape):
+        values = (random.standard_normal(shape) * shape[0] ** -0.5).astype(np.float32)
+        rounded = (values.view(np.uint32) >> 16).astype(np.uint16)  # bfloat16 is the upper half of float32
+        return helper.make_tensor(name, TensorProto.BFLOAT16, shape, rounded.tobytes(), raw=True)
+
+    nodes = [
+        helper.make_node("Cast", ["x"], ["h0"], "down", to=TensorProto.BFLOAT16),
+        helper.make_node("MatMul", ["h0", "w0"], ["h1"], "product0"),
+        helper.make_node("Relu", ["h1"], ["h2"], "relu"),
+        helper.make_node("MatMul", ["h2", "w1"], ["h3"], "product1"),
+        helper.make_node("Cast", ["h3"], ["h4"], "up", to=TensorProto.FLOAT),
+        helper.make_node("Softmax", ["h4"], ["y"], "softmax", axis=-1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "classifier",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 10])],
+        [weight("w0", (64, 128)), weight("w1", (128, 10))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(model.SerializeToString())
+
+
+BF16 = """\
+schema: 1
+pipeline: bf16
+model: {source: models/bf16.onnx}
+variants:
+  fp32: {}
+  fp16: {precision: fp16}
+profiles:
+  - x: {min: 1x64, opt: 8x64, max: 32x64}
+targets: {ada: {gpu: sm89}, turing: {gpu: sm75}}
+validate: {random: {samples: 4}}
+"""
+
+
+def test_a_bf16_model_builds_in_fp32_and_fp16(new_project, tmp_path):
+    """Turing has no bf16: what was bfloat16 in the source is float16 in its engine."""
+    project = new_project(tmp_path / "project")
+    bf16_classifier(project.root / "models" / "bf16.onnx")
+    project.write("pipelines/bf16.yaml", BF16)
+
+    refused = project.run("check")
+    done = project.run("build", "--only", "bf16/fp16@*", "--only", "bf16/fp32@ada")
+
+    assert refused.code == 2
+    assert "'product0' (MatMul), 'product1' (MatMul)" in refused.err
+    assert refused.err.endswith("1 error\n")
+    assert done.code == 0, done.err
+    for cell in ("fp32@ada", "fp16@ada", "fp16@turing"):
+        assert manifest_of(project, "bf16", cell)["validation"]["outcome"] == "passed"
+    weights = {
+        cell: {np.dtype(numpy_helper.to_array(one).dtype).name for one in _weights(project, cell)}
+        for cell in ("fp32@ada", "fp16@ada", "fp16@turing")
+    }
+    assert weights == {"fp32@ada": {"float32"}, "fp16@ada": {"float16"}, "fp16@turing": {"float16"}}
+
+
+def _weights(project, cell):
+    import onnx
+
+    model = onnx.load(build_of(project, "bf16", cell) / "model.onnx")
+    return [one for one in model.graph.initializer if one.data_type in (1, 10, 16)]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ Everything about GPUs and toolchains comes in as values.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +58,9 @@ def prove_cells(
     *,
     proto: onnx.ModelProto,
     present: Collection[ComputeCapability] = (),
+    wanted: Callable[[str], bool] = lambda cell: True,
 ) -> tuple[tuple[CellProof, ...], list[Problem]]:
-    """A proof for each cell, and all problems: of options, GPUs, operators and types, each said once.
+    """A proof for each cell that is wanted, and all problems: of options, GPUs, operators and types, each said once.
 
     `typed` has the typed model of each variant, `proto` is the model as it was read or canonical, `present` are this
     machine's GPUs. Only nodes that the spec's transform leaves are judged.
@@ -76,6 +77,8 @@ def prove_cells(
         shared = [*of_gpu, *(problem for problem in (*options, *operators) if _concerns(problem, target))]
         for variant, model in typed.items():
             cell = f"{spec.pipeline}/{variant}@{target.name}"
+            if not wanted(cell):
+                continue
             of_types = _of_types(cell, target, model.only(live))
             problems += of_types
             proofs.append(_proof(spec, cell, target, [*shared, *of_types], present))

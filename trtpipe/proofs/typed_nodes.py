@@ -59,7 +59,11 @@ def _typed(node: onnx.NodeProto, known: Mapping[str, TensorInfo], plan: Mapping[
     name = called(node)
     chosen = plan.get(name, "source")
     dtypes = [info.dtype for info in infos]
-    if chosen not in ("none", "source"):
+    if chosen == "none" and node.op_type == "Cast":
+        dtypes = [
+            dtype for dtype in dtypes if dtype not in _WIDE_FLOATS
+        ]  # it goes, with the type it casts from
+    elif chosen not in ("none", "source"):
         dtypes = [chosen if dtype in _WIDE_FLOATS else dtype for dtype in dtypes]
     first = infos[0].dims if infos and node.input[0] == infos[0].name else None
     return TypedNode(name, str(node.op_type), tuple(dtypes), None if first is None else len(first))

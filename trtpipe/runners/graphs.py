@@ -106,7 +106,17 @@ def runnable_model(path: Path) -> RunnableModel:
             for entry in tensor.external_data:
                 if entry.key == "location":
                     entry.value = os.path.relpath(location, folder)
+    _distinguish_nodes(skeleton.proto)
     return RunnableModel(skeleton.proto, folder, path)
+
+
+def _distinguish_nodes(proto: onnx.ModelProto) -> None:
+    """ONNX lets nodes share a name, ONNX Runtime does not: later ones go without."""
+    seen: set[str] = set()
+    for node in proto.graph.node:
+        if node.name in seen:
+            node.name = ""
+        seen.add(node.name)
 
 
 def rounding_halves(model: RunnableModel) -> RunnableModel:

@@ -159,11 +159,10 @@ class _Checker:
         typed = {v: self._typed(proto, view, v) for v in dict.fromkeys(v for v, _ in cells)}
         wanted = list(dict.fromkeys(t for _, t in cells))
         present = [gpu.compute_capability for gpu in self.resolver.here()]
-        proofs, problems = prove_cells(spec, wanted, typed, proto=proto, present=present)
+        proofs, problems = prove_cells(spec, wanted, typed, proto=proto, present=present, wanted=self.wants)
         self._add(problems)
         for proof in proofs:
-            if self.wants(proof.cell):
-                self._note(proof)
+            self._note(proof)
 
     def _typed(self, proto: onnx.ModelProto, view: ModelView, variant: str) -> Any:
         """The typed model of a variant: each node's type from the precision's plan."""

@@ -5,7 +5,7 @@ it, and nothing says otherwise. What says otherwise, in this order:
 
     the spec         a `keep` glob matches the node's name, or `op:TYPE` its operator
     a weight         that does not survive the type (found later, by `rewriting`, which has the weights)
-    the source       float64 nodes compute in float32; nodes that already are in a narrow type stay
+    the source       float64 nodes compute in float32; float16 nodes stay, bfloat16 ones follow the asked type
     the operator     unknown to ONNX, or its schema or TensorRT refuses the type
     sizes            floats computed from shapes alone hold sizes and positions, which narrow types do not count exactly
 
@@ -247,7 +247,7 @@ class Decider:
                 if known.allows(float_variable(node, known, self.types), ir.DataType.FLOAT)
                 else self._as_is(node)
             )
-        if own in NARROW:
+        if own == ir.DataType.FLOAT16:
             return NodeType(node.op_type, dtype_name(own))
         why = self._refusal(node, own, known)
         if why:
