@@ -47,9 +47,9 @@ targets: {ada: {gpu: sm89}}
 """
 
 UNSETTLED = {"ppocr_cls/fp32@ada", "ppocr_cls/fp16@ada"}
-"""Where width and height are dynamic, TensorRT-RTX 1.7 hands shape arithmetic to a thread of its own; which of the two
-threads gives a task's memory back is a race that a busy machine decides, and with it names, offsets and the order of
-shape scalars. Nothing outside that thread settles it, so these engines may differ, the normalised digest included."""
+"""Seen to differ on a busy machine. TensorRT-RTX 1.7 hands tasks of this network's compilation to a thread of its own,
+which gives their memory back a little sooner or later; addresses follow, and with them names, offsets and the order of
+shape scalars, so that the normalised digest may differ too."""
 
 fixed_addresses = pytest.mark.skipif(
     not can_switch_off_randomisation(), reason="address randomisation cannot be switched off here"
