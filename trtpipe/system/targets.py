@@ -76,16 +76,9 @@ class TargetResolver:
         return self.gpus[text]
 
     def _this(self) -> ComputeCapability | Problem:
-        here = self.here()
-        if not here:
-            return Problem(
-                "there is no NVIDIA GPU in this machine for 'this'", "name a GPU: rtx4090, L4, sm89"
-            )
-        found = {gpu.compute_capability for gpu in here}
-        if len(found) > 1:
-            names = ", ".join(f"{gpu.name} ({gpu.compute_capability.sm})" for gpu in here)
-            return Problem(f"'this' could be any of {names}", "name the GPU")
-        return next(iter(found))
+        from trtpipe.toolchains.detect import this_gpu
+
+        return this_gpu(self.here())
 
     def here(self) -> tuple[DetectedGpu, ...]:
         """This machine's GPUs."""
