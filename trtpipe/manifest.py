@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trtpipe import __version__
-from trtpipe.digests import Digest
+from trtpipe.digests import Digest, key_of
 from trtpipe.plan.graph import Cell, Stage
 from trtpipe.plan.trace import Trace
 
@@ -43,7 +43,7 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
             "header": built.get("header"),
         },
         "model": {name: _digest(digest) for name, digest in sorted(traces["quantize"].outputs.items())},
-        "source": dict(traces["import"].fingerprint["inputs"]["source"]),
+        "source": _sources(traces["import"]),
         "gpu": cell.facts["gpu"],
         "compute_capabilities": cell.facts["compute_capabilities"],
         "toolchain": dict(cell.facts["toolchain"]),
@@ -68,10 +68,10 @@ def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> di
     engine = traces["build_engine"]
     toolchain = cell.facts["toolchain"]
     model = traces["quantize"].outputs["model.onnx"]
-    source = traces["import"].fingerprint["inputs"]["source"]["model.onnx"]
+    source = next(iter(_sources(traces["import"]).values()))
     return {
         "key": engine.key,
-        "source": _shown(Digest.parse(source)),
+        "source": _shown(Digest.parse(source)) if "/" in source else source,
         "model": _shown(model),
         "engine": _shown(engine.outputs["model.engine"]),
         "normalised": engine.summary["normalised"],
@@ -82,6 +82,13 @@ def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> di
         "validated": str(proof.validation.get("outcome", "not run")).replace("_", " "),
         "run_on_gpu": "not run",
     }
+
+
+def _sources(imported: Trace) -> dict[str, str]:
+    """The model's files by name; a model that is declared in its spec and names none is its declaration."""
+    inputs = imported.fingerprint["inputs"]
+    found = {name: digest for slot in ("source", "files") for name, digest in inputs.get(slot, {}).items()}
+    return found or {"declared": f"{key_of(imported.fingerprint['options'])} (declared)"}
 
 
 def _reproducibility(built: Mapping[str, Any]) -> dict[str, Any]:

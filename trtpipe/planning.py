@@ -40,14 +40,35 @@ class TargetFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What importing a pipeline's model depends on."""
+
+    inputs: Mapping[str, tuple[Input, ...]]
+    """`source` (the model, then what lies beside it) and `files` (what the options name); slots may be left out."""
+    options: Record
+    """The parser's options after defaults."""
+    parser_version: int
+    tools: Record
+    """Package versions that can change the result."""
+    directory: bool = False
+    """Whether the source is a directory, and `source` its files."""
+    local: Record = field(default_factory=dict)
+
+    def files(self) -> Iterator[Source]:
+        """Those files that are on this machine."""
+        for refs in self.inputs.values():
+            yield from (ref for ref in refs if isinstance(ref, Source))
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineFacts:
     """Everything a plan needs to know that the spec does not say."""
 
-    sources: tuple[Source, ...]
+    model: ModelFacts
     tools: Mapping[str, Record]
     """Stage → package versions that can change its result."""
     versions: Mapping[str, int]
-    """`parser` and each precision's name → the plug-in's version."""
+    """Each precision's name → the plug-in's version."""
     targets: Mapping[str, TargetFacts]
     data: Record | None = None
     """The validation set's record: its spec after defaults, or `random`."""
@@ -92,16 +113,21 @@ def steps_of(spec: PipelineSpec, facts: PipelineFacts) -> tuple[dict[str, Step],
     return steps, tuple(cells)
 
 
-def _shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
-    pipeline = spec.pipeline
+def import_step(spec: PipelineSpec, model: ModelFacts) -> Step:
+    """The step that makes the canonical model."""
     options = {
         "parser": spec.model.parser,
-        "parser_version": facts.versions["parser"],
-        "options": json_ready(spec.model.options),
+        "parser_version": model.parser_version,
+        "options": dict(model.options),
     }
-    yield Step(
-        f"{pipeline}:import", "import", options, facts.tools["import"], {"source": facts.sources}, facts.local
-    )
+    if model.directory:
+        options["directory"] = True
+    return Step(f"{spec.pipeline}:import", "import", options, model.tools, model.inputs, model.local)
+
+
+def _shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
+    pipeline = spec.pipeline
+    yield import_step(spec, facts.model)
     transform = transform_record(spec.transform)
     if transform:
         model = {"model": (FromStep(f"{pipeline}:import", MODEL_FILES),)}
@@ -136,7 +162,7 @@ def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> St
     }
     inputs: dict[str, tuple[Input, ...]] = {
         "typed": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),),
-        "reference": facts.golden or facts.sources,
+        "reference": facts.golden or _reference(spec, facts),
     }
     if facts.data_sources:
         inputs["data"] = facts.data_sources
@@ -148,6 +174,13 @@ def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> St
         inputs,
         facts.local,
     )
+
+
+def _reference(spec: PipelineSpec, facts: PipelineFacts) -> tuple[Input, ...]:
+    """What ONNX Runtime can run: the source itself, else what it was imported as."""
+    if spec.model.parser == "onnx":
+        return facts.model.inputs["source"]
+    return (FromStep(f"{spec.pipeline}:import", MODEL_FILES),)
 
 
 def _engine_options(spec: PipelineSpec) -> dict[str, Any]:

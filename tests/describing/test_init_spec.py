@@ -10,12 +10,14 @@ import pytest
 from onnx import TensorProto, helper, save
 
 from trtpipe.canonical.reading import read_skeleton
-from trtpipe.describing.init_spec import init_spec, pipeline_name
+from trtpipe.describing.init_spec import pipeline_name
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.loading.grammar import KnownNames
-from trtpipe.loading.project import load_project
+from trtpipe.loading.project import Project, load_project
 from trtpipe.loading.specs import LoadedPipeline, load_pipeline
 from trtpipe.proofs.model import prove_model
+from trtpipe.spec.pipeline import ProjectSpec
+from trtpipe.system.starting import first_spec, recognise
 
 TESTDATA = Path(__file__).parents[2].parent / "shared/testdata/onnx"
 REAL = ("magika_v3_3", "mtcnn_rnet", "ppocr_cls", "silero_vad_op18_ifless")
@@ -39,6 +41,12 @@ def load(text: str, root: Path) -> LoadedPipeline:
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return load_pipeline(path, load_project(root), KNOWN)
+
+
+def init_spec(model: Path, *, project_root: Path, reach: tuple[str, ...] = (), targets: Any = None) -> str:
+    """What `init` writes for a model of a project, by its name."""
+    project = Project(project_root, ProjectSpec(schema=1, reach=reach))
+    return first_spec(recognise(model, project), name=model.stem, targets=targets)
 
 
 def problems_of(model: Path, root: Path) -> list[str]:
@@ -191,7 +199,7 @@ def test_a_model_outside_the_project_is_refused_unless_in_reach(tmp_path: Path) 
     assert problem.remedy == (
         f"copy it into the project, or allow its directory in trtpipe.yaml: reach: [{model.parent}]"
     )
-    assert f"model: {{source: {model}}}" in init_spec(model, project_root=root, reach=[str(model.parent)])
+    assert f"model: {{source: {model}}}" in init_spec(model, project_root=root, reach=(str(model.parent),))
 
 
 @pytest.mark.parametrize(

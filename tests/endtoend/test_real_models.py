@@ -35,14 +35,14 @@ def outputs_of(path, inputs):
 
 @pytest.mark.parametrize("model", zoo.MODELS)
 def test_the_fp32_model_equals_what_was_recorded(real, model):
-    """To the last bit: TensorRT gets the graph that was recorded, with other names and fewer nodes."""
+    """As far as kernels allow: the recording was made by another release of ONNX Runtime, on another processor."""
     inputs, recorded = zoo.recording_of(model)
 
     outputs = outputs_of(build_of(real, model, "fp32@ada") / "model.onnx", inputs)
 
     assert outputs.keys() == recorded.keys()
     for name, expected in recorded.items():
-        np.testing.assert_allclose(outputs[name], expected, rtol=1e-6, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(outputs[name], expected, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("model", zoo.MODELS)

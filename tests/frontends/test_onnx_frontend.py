@@ -9,6 +9,7 @@ import pytest
 from trtpipe.canonical.summary import ModelSummary
 from trtpipe.canonical.transforming import transform_file
 from trtpipe.errors import ModelError
+from trtpipe.frontends import LowerReport, ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "onnx"
@@ -27,6 +28,10 @@ REFUSED = {
     "weightless.sparse.matmul.onnx": "tensor 'b' has no values",
     "weightless.transpose_matmul.onnx": "tensor 'transpose_out_0' has no values",
 }
+
+
+def lower(path: Path, out: Path, root: Path | None = None) -> LowerReport:
+    return lower_model(frontend, ModelFiles(path, root=root), OnnxOptions(), out)
 
 
 def real(name: str) -> Path:
@@ -53,21 +58,21 @@ def assert_meets_record(model: Path, name: str, bound: tuple[str, ...] = ()) -> 
 
 @pytest.mark.parametrize("name", REAL)
 def test_the_canonical_model_gives_the_recorded_outputs(tmp_path, name):
-    report = frontend.lower(real(name), OnnxOptions(), tmp_path / "model.onnx", root=DATA)
+    report = lower(real(name), tmp_path / "model.onnx", DATA)
     assert report.warnings == ()
     assert ModelSummary.from_json(report.summary).opset >= 13
     assert_meets_record(tmp_path / "model.onnx", name)
 
 
 def test_a_bound_sample_rate_leaves_no_branch_in_silero(tmp_path):
-    frontend.lower(real(REAL[3]), OnnxOptions(), tmp_path / "model.onnx")
+    lower(real(REAL[3]), tmp_path / "model.onnx")
     transform_file(tmp_path / "model.onnx", tmp_path / "bound.onnx", bind={"sr": 16000})
     assert_meets_record(tmp_path / "bound.onnx", REAL[3], bound=("sr",))
     assert b"then_branch" not in (tmp_path / "bound.onnx").read_bytes()
 
 
 def test_unrelated_dimensions_of_paddle_models_have_their_own_names(tmp_path):
-    report = frontend.lower(real("ppocr_cls"), OnnxOptions(), tmp_path / "model.onnx")
+    report = lower(real("ppocr_cls"), tmp_path / "model.onnx")
     (image,) = ModelSummary.from_json(report.summary).inputs
     assert image.dims == ("x_0", 3, "x_2", "x_3")
 
@@ -78,32 +83,28 @@ def test_odd_models_are_lowered_or_refused_in_one_clear_error(tmp_path, name):
         pytest.skip("no polygraphy models in ../shared/testdata")
     path = DATA / "polygraphy" / name
     if name not in REFUSED:
-        frontend.lower(path, OnnxOptions(), tmp_path / "model.onnx", root=DATA)
+        lower(path, tmp_path / "model.onnx", DATA)
         assert (tmp_path / "model.onnx").exists()
         return
     with pytest.raises(ModelError) as caught:
-        frontend.lower(path, OnnxOptions(), tmp_path / "model.onnx", root=DATA)
+        lower(path, tmp_path / "model.onnx", DATA)
     assert len(caught.value.problems) == 1
     assert REFUSED[name] in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sources_are_the_model_and_its_data():
+def test_external_data_belongs_to_the_model():
     if not ODD:
         pytest.skip("no polygraphy models in ../shared/testdata")
     folder = DATA / "polygraphy" / "ext_weights_same_dir"
-    assert frontend.sources(folder / "ext_weights.onnx", DATA) == [
-        folder / "ext_weights.onnx",
-        folder.resolve() / "ext_weights.data",
-    ]
+    files = ModelFiles(folder / "ext_weights.onnx", root=DATA)
+    assert frontend.belonging(files, OnnxOptions()) == [folder.resolve() / "ext_weights.data"]
 
 
 def test_custom_operators_are_warned_of(tmp_path):
     if not ODD:
         pytest.skip("no polygraphy models in ../shared/testdata")
-    report = frontend.lower(
-        DATA / "polygraphy" / "custom_op_node.onnx", OnnxOptions(), tmp_path / "model.onnx"
-    )
+    report = lower(DATA / "polygraphy" / "custom_op_node.onnx", tmp_path / "model.onnx")
     assert report.warnings == (
         "custom operators ai.onnx.contrib::NegPos need a plugin: TensorRT-RTX cannot build them",
     )

@@ -9,11 +9,12 @@ from textwrap import dedent
 import pytest
 
 from trtpipe.errors import SpecError
-from trtpipe.loading.grammar import KnownNames
+from trtpipe.frontends.onnx import OnnxOptions
+from trtpipe.loading.grammar import KnownNames, Parser
 from trtpipe.loading.project import find_project
 from trtpipe.loading.specs import LoadedPipeline, load_pipeline
 
-KNOWN = KnownNames(parsers=("onnx",), precisions=("fp32", "fp16", "bf16"))
+KNOWN = KnownNames(("onnx",), ("fp32", "fp16", "bf16"), lambda _: Parser(OnnxOptions))
 
 
 class Workspace:

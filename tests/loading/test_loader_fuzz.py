@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from spec_workspace import KNOWN, Workspace
 
 from trtpipe.errors import Problem, SpecError
+from trtpipe.frontends.onnx import OnnxOptions
 from trtpipe.loading.project import find_project
 from trtpipe.loading.reading import document_from_text, read_document
 from trtpipe.loading.schema import pipeline_schema
@@ -174,8 +175,9 @@ SCHEMA = Draft202012Validator(pipeline_schema(KNOWN))
 @given(spec=mutated_specs())
 def test_the_schema_and_the_models_judge_alike(spec: dict[str, Any]) -> None:
     try:
-        PipelineSpec.model_validate(spec)
-        taken = True
+        model = PipelineSpec.model_validate(spec).model
+        OnnxOptions.model_validate(model.options)
+        taken = model.source is not None
     except ValidationError:
         taken = False
 

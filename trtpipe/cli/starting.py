@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
-from trtpipe.errors import SpecError, TrtpipeError
+from trtpipe.errors import SpecError
 from trtpipe.files import write_whole
 from trtpipe.loading.project import PIPELINES, find_project
 from trtpipe.loading.schema import dataset_schema, pipeline_schema, project_schema
-from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.system.workspace import known_names
-
-if TYPE_CHECKING:
-    from trtpipe.describing.init_spec import HalfVariant
 
 
 def init_command(model: Path, output: Path | None, name: str | None, *, force: bool, to_stdout: bool) -> int:
     """Write a spec for a model, or print it. Never replaces a file unless told."""
     if not model.exists():
-        raise SpecError(f"no such model: {str(model)!r}", "give the path of an ONNX file")
-    from trtpipe.describing.init_spec import init_spec, pipeline_name
+        raise SpecError(f"no such model: {str(model)!r}", "give the path of a model")
+    from trtpipe.describing.init_spec import pipeline_name
+    from trtpipe.system.starting import first_spec, half_for, recognise
 
     project = find_project(output.parent if output else Path.cwd())
-    reach = project.spec.reach if project.spec else ()
+    found = recognise(model, project)
     name = pipeline_name(name or model.stem)
-    text = init_spec(model, project_root=project.root, name=name, reach=reach)
-    half = _half_of(text, model)
+    text = first_spec(found, name=name)
+    half, untried = half_for(text, found)
     if half is not None:
-        text = init_spec(model, project_root=project.root, name=name, reach=reach, half=half)
+        text = first_spec(found, name=name, half=half)
+    if untried:
+        note(f"warning: the half variant was not tried: {untried}")
     if to_stdout:
         say(text.rstrip())
         return EXIT_DONE
@@ -47,22 +45,6 @@ def init_command(model: Path, output: Path | None, name: str | None, *, force: b
     note(f"wrote {shown}")
     say(f"trtpipe build {shown}")
     return EXIT_DONE
-
-
-def _half_of(text: str, model: Path) -> HalfVariant | None:
-    """What the proposed half variant needs to pass; None when there is none, or nobody can tell on this CPU."""
-    import yaml
-
-    from trtpipe.system.fitting import fit_half
-
-    spec = PipelineSpec.model_validate(yaml.safe_load(text))
-    if "fp16" not in spec.variants:
-        return None
-    try:
-        return fit_half(spec, model)
-    except TrtpipeError as error:
-        note(f"warning: the half variant was not tried: {error.problems[0].fact}")
-        return None
 
 
 def schema_command(kind: str) -> int:

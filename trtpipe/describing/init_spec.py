@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.legalizing import legalize
-from trtpipe.canonical.reading import read_skeleton
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.canonical.transforming import apply_transform
 from trtpipe.describing.branch_inputs import branch_inputs
 from trtpipe.loading.scalars import flow_yaml
-from trtpipe.loading.sources import resolve_source
 from trtpipe.proofs.corners import Infer, shapes_at, values_at
 from trtpipe.proofs.dim_names import describe_dims
 from trtpipe.proofs.model import ModelView, view_model
@@ -61,25 +59,32 @@ class HalfVariant:
     refused: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ModelHead:
+    """What the spec says of where its model comes from; `comment` is one line for its reader."""
+
+    source: str | None
+    parser: str = "onnx"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    comment: str = ""
+
+
 def init_spec(
-    model: Path,
+    head: ModelHead,
+    proto: onnx.ModelProto,
     *,
-    project_root: Path,
-    name: str | None = None,
+    name: str,
     targets: Sequence[str] | None = None,
-    reach: Collection[str] = (),
     half: HalfVariant | None = None,
 ) -> str:
-    """The text of a pipeline file for the ONNX model at `model`, which must lie in the project or its `reach`.
+    """The text of a pipeline file for a model; `proto` is what its frontend read, and is made canonical.
 
     `targets` are GPUs as a spec names them, `DEFAULT_TARGETS` when left out; `half` is what is known of a variant in
-    fp16. Raises SpecError when the model is out of reach, ModelError when it cannot be taken in.
+    fp16. Raises ModelError when the model cannot be taken in.
     """
-    source = _source(model, project_root)
-    found = resolve_source(source, project_root, reach)
-    draft = _draft(found)
+    draft = _draft(proto)
     sections = [
-        _head(source, name or model.stem),
+        _head(head, name),
         _transform(draft),
         _profiles(draft),
         _variants(draft, half or HalfVariant()),
@@ -94,17 +99,7 @@ def pipeline_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:64] or "model"
 
 
-def _source(model: Path, root: Path) -> str:
-    path = model.absolute().resolve()
-    return (
-        path.relative_to(root.resolve()).as_posix()
-        if path.is_relative_to(root.resolve())
-        else path.as_posix()
-    )
-
-
-def _draft(model: Path) -> _Draft:
-    proto = read_skeleton(model).proto
+def _draft(proto: onnx.ModelProto) -> _Draft:
     with (
         tempfile.TemporaryDirectory(prefix="trtpipe-init-") as folder,
         Evaluator(Path(folder)) as evaluator,
@@ -158,12 +153,18 @@ def _has_float32(proto: onnx.ModelProto, view: ModelView, proposal: Proposal) ->
     return "float32" in types | {weights.dtype for weights in summarize(proto).weights}
 
 
-def _head(source: str, name: str) -> str:
+def _head(head: ModelHead, name: str) -> str:
+    said: dict[str, Any] = {"source": head.source} if head.source is not None else {}
+    if head.parser != "onnx":
+        said["parser"] = head.parser
+    if head.options:
+        said["options"] = dict(head.options)
+    comment = f"\n{_comment(head.comment)}" if head.comment else ""
     return f"""\
 # Builds as it is; lines with a comment are those that you may want to change.
 schema: 1
-pipeline: {flow_yaml(pipeline_name(name))}
-model: {{source: {flow_yaml(source)}}}"""
+pipeline: {flow_yaml(pipeline_name(name))}{comment}
+model: {flow_yaml(said)}"""
 
 
 def _transform(draft: _Draft) -> str:

@@ -1,17 +1,90 @@
 """Frontends: from a source format to canonical ONNX. One file a format, each with a module-level `frontend`.
 
-None knows precisions, targets or stores. What they share is the shape of their report.
+A frontend reads its format as ONNX and stops there; `lower_model` makes that canonical, alike for all. The packages
+beside the frontends are what they are made of. None knows precisions, targets or stores. This module imports neither
+onnx nor numpy: specs are loaded with it.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from pydantic import BaseModel
+from trtpipe.errors import ModelError
+from trtpipe.spec.fields import SpecModel
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model's files on this machine.
+
+    `source` is what `model.source` names; None for a parser that needs none. `named` holds the files that the
+    options name (fields of type `ProjectFile`), by their place there: `weights`, `layers.3.weights`. Nothing may be
+    read outside `root`, apart from these files themselves.
+    """
+
+    source: Path | None
+    named: Mapping[str, Path] = field(default_factory=dict)
+    root: Path | None = None
+
+    @property
+    def model(self) -> Path:
+        """The source of a parser that needs one."""
+        assert self.source is not None, "the loader refuses a spec without the source that its parser needs"
+        return self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What `init` writes for a file: the source, which may be another file than the one given, and the options.
+
+    `options` are written as they are; values that are paths lie relative to the project's root, or are absolute
+    Paths, which `init` makes relative. `comment` is one line about what the user may want to change.
+    """
+
+    source: Path | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    comment: str = ""
+
+
+class Frontend(Protocol):
+    """What a module here provides as `frontend`. Importing the module imports neither onnx nor numpy."""
+
+    name: str
+    version: int
+    """Enters the key; raised when the same source would give other bytes."""
+    Options: type[SpecModel]
+    """`model.options` of the spec; fields of type `ProjectFile` name files."""
+    needs_source: bool
+    """Whether `model.source` must be given."""
+    takes_directory: bool
+    """Whether `model.source` may be a directory, whose files all belong to it."""
+    packages: tuple[str, ...]
+    """Distributions beside onnx, numpy and onnxruntime whose versions can change what is made."""
+    extra: str
+    """The extra of trtpipe that brings `packages`; empty when they come with trtpipe."""
+
+    def belonging(self, files: ModelFiles, options: Any) -> list[Path]:
+        """Further files whose bytes matter, which those of `files` refer to. Raises ModelError."""
+
+    def read(self, files: ModelFiles, options: Any, workplace: Path) -> onnx.ModelProto:
+        """The source as an ONNX model, valid but not canonical; what `canonical.building.GraphBuilder` makes.
+
+        Large weights refer to files: the source's own, or some in `workplace`, an empty directory that outlives the
+        model. The same source gives the same model, names included. Raises ModelError with every problem, each with
+        its `path` where it belongs to a place in the options: ("model", "options", "layers", 3, "kernel_size").
+        """
+
+    def propose(self, path: Path) -> Proposal | None:
+        """What `init` writes for this file or directory; None when it is not of this format, told by its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +110,27 @@ class LowerReport:
         }
 
 
-class Frontend(Protocol):
-    """What a module here provides as `frontend`."""
+def lower_model(frontend: Frontend, files: ModelFiles, options: Any, out: Path) -> LowerReport:
+    """Writes the canonical form of a model to `out`, large weights to `<out>.data` beside it. Raises ModelError.
 
-    name: str
-    version: int
-    """Enters the key; raised when the same source would give other bytes."""
-    Options: type[BaseModel]
-    """`model.options` of the spec."""
+    An option `opset`, where a parser has it, is the least opset that the model is brought to.
+    """
+    from trtpipe.canonical.evaluation import Evaluator
+    from trtpipe.canonical.legalizing import legalize
+    from trtpipe.canonical.summary import summarize
+    from trtpipe.canonical.support import warnings_about
+    from trtpipe.canonical.writing import write_model
 
-    def sources(self, path: Path, root: Path | None) -> list[Path]:
-        """The files whose bytes matter: the source first, then what it refers to. Raises ModelError."""
-
-    def lower(self, path: Path, options: Any, out: Path, *, root: Path | None = None) -> LowerReport:
-        """Writes the canonical ONNX form of the source at `path` to `out`. Raises ModelError."""
+    with tempfile.TemporaryDirectory(prefix=".lower-", dir=out.parent) as workplace:
+        places = Path(workplace, "read"), Path(workplace, "evaluate")
+        for place in places:
+            place.mkdir()
+        model = frontend.read(files, options, places[0])
+        with Evaluator(places[1]) as evaluator:
+            changes = legalize(model, evaluator, opset=getattr(options, "opset", None))
+            written = write_model(model, out)
+    summary = summarize(model)
+    return LowerReport(tuple(written), changes.to_json(), summary.to_json(), tuple(warnings_about(summary)))
 
 
 def frontend_names() -> tuple[str, ...]:
@@ -63,3 +143,11 @@ def find_frontend(name: str) -> Frontend | None:
     if name not in frontend_names():
         return None
     return cast(Frontend, importlib.import_module(f"{__name__}.{name}").frontend)
+
+
+def frontend_called(name: str) -> Frontend:
+    """The frontend of a name that the loader has taken. Raises ModelError when it is gone."""
+    found = find_frontend(name)
+    if found is None:
+        raise ModelError(f"no parser {name!r}")
+    return found

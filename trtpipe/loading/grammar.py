@@ -6,12 +6,12 @@ Knows the models' fields and annotations; knows nothing of files or of validatio
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from trtpipe.errors import SpecPath
 
@@ -19,12 +19,29 @@ LISTED_NAMES = 20
 """A remedy lists at most this many names."""
 
 
+class AnyOptions(BaseModel):
+    """Options that nobody knows."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+@dataclass(frozen=True, slots=True)
+class Parser:
+    """What a spec may say of a model of some format."""
+
+    options: type[BaseModel]
+    needs_source: bool = True
+    takes_directory: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class KnownNames:
-    """The names that plug-ins bring, which a spec may use."""
+    """The names that plug-ins bring, which a spec may use, and what they take."""
 
     parsers: tuple[str, ...]
     precisions: tuple[str, ...]
+    parser: Callable[[str], Parser] = lambda _: Parser(AnyOptions)
+    """A parser by name; what knows its options is imported only when it is asked for."""
 
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -142,7 +159,7 @@ def example_of(model: type[BaseModel] | None, key: str) -> Any:
     """An example of the value of a key, or None."""
     if model is None:
         return None
-    example = EXAMPLES[model.__name__].get(key)
+    example = EXAMPLES.get(model.__name__, {}).get(key)
     if example is not None:
         return example
     info = next((info for name, info in model.model_fields.items() if (info.alias or name) == key), None)
@@ -159,6 +176,15 @@ def _members(annotation: Any) -> Iterator[Any]:
             yield from _members(one)
     else:
         yield annotation
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Every model in an annotation, however deep in lists, mappings and unions."""
+    for one in _members(annotation):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            yield one
+        for inner in get_args(one) if get_origin(one) is not Literal else ():
+            yield from models_in(inner)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -37,13 +37,14 @@ class Project:
     spec: ProjectSpec | None = None
     document: Document | None = None
 
-    def resolve_source(self, text: str, path: SpecPath = ()) -> Path:
-        """The existing file that `text` in a spec names, at `path` in that spec. Raises SpecError.
+    def resolve_source(self, text: str, path: SpecPath = (), *, directory: bool = False) -> Path:
+        """The existing file (or `directory`) that `text` in a spec names, at `path` in that spec. Raises SpecError.
 
         Relative paths start at the root; the file must lie inside the project or one of its `reach`
         directories. `pkg://PACKAGE/PATH` is a file in an installed package, which is not imported.
         """
-        return resolve_source(text, self.root, self.spec.reach if self.spec else (), path)
+        reach = self.spec.reach if self.spec else ()
+        return resolve_source(text, self.root, reach, path, directory=directory)
 
     @cached_property
     def datasets(self) -> dict[str, Path]:

@@ -138,7 +138,8 @@ class _Reader:
         if event.tag is not None:
             self._refuse_tag(event)
         if len(self.open) >= MAX_DEPTH:
-            raise _Stop(self._problem(event, f"nested more than {MAX_DEPTH} deep", "use a flatter form"))
+            mark = event.start_mark
+            raise _Stop(_too_deep(self.source.location(mark.line, mark.column)))
         data: dict[Any, Any] | list[Any] = {} if type(event) is MappingStartEvent else []
         place = Branch(event.start_mark, bool(event.flow_style))
         self.open.append(_Open(data, place, event.anchor, self.nodes, len(self.open) + 1))
@@ -290,6 +291,10 @@ _ADVICE = (
 )  # fmt: skip
 
 
+def _too_deep(where: Location) -> Problem:
+    return Problem(f"nested more than {MAX_DEPTH} deep", "use a flatter form", where)
+
+
 def _syntax_problem(source: SourceText, error: yaml.YAMLError) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     what = getattr(error, "problem", None) or "the text cannot be read"
@@ -297,6 +302,8 @@ def _syntax_problem(source: SourceText, error: yaml.YAMLError) -> Problem:
     text = f"{context} {what}"
     remedy = next((advice for sign, advice in _ADVICE if sign in text), "")
     where = source.location(mark.line, mark.column) if mark is not None else source.location(0, 0)
+    if "nesting depth" in what:  # newer releases of PyYAML have a limit of their own, met while looking ahead
+        return _too_deep(where)
     context_mark = getattr(error, "context_mark", None)
     begun = f" {context}, which starts on line {context_mark.line + 1}" if context and context_mark else ""
     return Problem(f"not YAML: {what}{begun}", remedy, where)

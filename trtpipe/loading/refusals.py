@@ -42,6 +42,8 @@ class _Refusal:
     message: str
     model: type[BaseModel]
     document: Document
+    base: SpecPath = ()
+    """Where in the document the model's own data begins; `path` goes on from there."""
 
     @property
     def key(self) -> str:
@@ -75,18 +77,27 @@ class _Refusal:
         return "" if value is None else f"for example {key}: {flow_yaml(value)}"
 
     def problem(self, fact: str, remedy: str = "", *, key: bool = False) -> Problem:
-        return self.document.problem(fact[:_LONGEST_FACT], remedy, self.path, key=key)
+        return self.document.problem(fact[:_LONGEST_FACT], remedy, (*self.base, *self.path), key=key)
+
+    @property
+    def written(self) -> str | None:
+        """The value's text in the file."""
+        return self.document.written((*self.base, *self.path))
 
 
-def validated(model: type[M], document: Document, data: Any) -> tuple[M | None, list[Problem]]:
+def validated(
+    model: type[M], document: Document, data: Any, base: SpecPath = ()
+) -> tuple[M | None, list[Problem]]:
     """`data` as an instance of `model`, or everything that is wrong with it, in the file's order.
 
-    `data` is the document's own, apart from what was filled in at paths that it leaves out or null.
+    `data` is the document's own at `base`, apart from what was filled in at paths that it leaves out or null.
     """
     try:
         return model.model_validate(data), []
     except ValidationError as error:
-        return None, in_file_order(_problems_of(error, model, document))
+        return None, in_file_order(
+            _problems_of(error, model, document, data if base else document.data, base)
+        )
 
 
 def in_file_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -114,13 +125,16 @@ def first_of(problems: Sequence[Problem]) -> list[Problem]:
     return [*problems[:MAX_PROBLEMS], note]
 
 
-def _problems_of(error: ValidationError, model: type[BaseModel], document: Document) -> list[Problem]:
+def _problems_of(
+    error: ValidationError, model: type[BaseModel], document: Document, data: Any, base: SpecPath
+) -> list[Problem]:
     found = []
     for detail in error.errors(include_url=False):
-        path, meant = _path_in(document.data, detail["loc"], detail["type"])
+        path, meant = _path_in(data, detail["loc"], detail["type"])
         if meant:
             said = (detail["type"], path, detail["input"], detail.get("ctx", {}), detail["msg"])
-            found.append(_WORDINGS.get(detail["type"], _unforeseen)(_Refusal(*said, model, document)))
+            refusal = _Refusal(*said, model, document, base)
+            found.append(_WORDINGS.get(detail["type"], _unforeseen)(refusal))
     return found
 
 
@@ -187,7 +201,7 @@ _SWITCHES = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "fa
 
 def _rewritten(refusal: _Refusal, expected: str) -> str:
     """How to write what was written so that it has the expected type; '' when that cannot be told."""
-    value, written = refusal.value, refusal.document.written(refusal.path)
+    value, written = refusal.value, refusal.written
     if written is None or value is None:
         return ""
     if expected == "text":

@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from trtpipe.loading.grammar import EXAMPLES, KnownNames
+from trtpipe.loading.grammar import EXAMPLES, KnownNames, models_in
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.pipeline import PipelineSpec, ProjectSpec
 
@@ -45,11 +45,35 @@ def pipeline_schema(known: KnownNames) -> dict[str, Any]:
     models = schema["$defs"]
     models["Constant"] = _CONSTANT
     models["TransformSpec"]["properties"]["bind"]["additionalProperties"] = {"$ref": "#/$defs/Constant"}
-    models["ModelSpec"]["properties"]["parser"]["enum"] = list(known.parsers)
+    _add_parsers(models, known)
     variant = models["VariantSpec"]["properties"]
     variant["precision"]["enum"] = list(known.precisions)
     variant["keep"]["propertyNames"] = {"enum": list(known.precisions)}
     return schema
+
+
+def _add_parsers(models: dict[str, Any], known: KnownNames) -> None:
+    """Each parser's own options, and whether it needs a source: told apart by `parser`, onnx when left out."""
+    model = models["ModelSpec"]
+    model["properties"]["parser"]["enum"] = list(known.parsers)
+    default = model["properties"]["parser"]["default"]
+    model["allOf"] = []
+    for name in known.parsers:
+        parser = known.parser(name)
+        options = parser.options.model_json_schema(ref_template=f"#/$defs/{name}/$defs/{{model}}")
+        models[name] = _described(options, parser.options)
+        chosen: dict[str, Any] = {"properties": {"parser": {"const": name}}}
+        if name != default:
+            chosen["required"] = ["parser"]
+        wanted: dict[str, Any] = {"properties": {"options": {"$ref": f"#/$defs/{name}"}}}
+        wanted |= (
+            {"required": ["source"]}
+            if parser.needs_source
+            else {"properties": {**wanted["properties"], "source": {"type": "null"}}}
+        )
+        if parser.options.model_json_schema().get("required"):
+            wanted["required"] = [*wanted.get("required", ()), "options"]
+        model["allOf"].append({"if": chosen, "then": wanted})
 
 
 def dataset_schema() -> dict[str, Any]:
@@ -63,17 +87,22 @@ def project_schema() -> dict[str, Any]:
 
 
 def _schema_of(model: type[BaseModel], name: str, title: str) -> dict[str, Any]:
-    schema = model.model_json_schema()
+    schema = _described(model.model_json_schema(), model)
+    head = {"$schema": DIALECT, "$id": f"urn:trtpipe:schema:{name}:1", "title": title}
+    whole = _whole_example(model)
+    return head | {key: value for key, value in schema.items() if key != "title"} | {"examples": [whole]}
+
+
+def _described(schema: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """A model's schema, changed in place: every field's docstring and example in it."""
     for one in _models_in(model):
-        part = schema if one is model else schema["$defs"].get(one.__name__)
+        part = schema if one is model else schema.get("$defs", {}).get(one.__name__)
         if part is not None:
             _describe(part, one)
     for part in _parts(schema):
         if "patternProperties" in part:
             part["additionalProperties"] = False
-    head = {"$schema": DIALECT, "$id": f"urn:trtpipe:schema:{name}:1", "title": title}
-    whole = _whole_example(model)
-    return head | {key: value for key, value in schema.items() if key != "title"} | {"examples": [whole]}
+    return schema
 
 
 def _whole_example(model: type[BaseModel]) -> dict[str, Any]:
@@ -83,11 +112,15 @@ def _whole_example(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _models_in(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """All models of the spec language that a model's module defines or uses."""
-    module = inspect.getmodule(model)
-    for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, BaseModel) and value.__name__ in EXAMPLES:
-            yield value
+    """The model and all models that it holds, each once."""
+    found: dict[type[BaseModel], None] = {}
+    waiting = [model]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found[one] = None
+            waiting += [inner for info in one.model_fields.values() for inner in models_in(info.annotation)]
+    yield from found
 
 
 def _describe(part: dict[str, Any], model: type[BaseModel]) -> None:
@@ -98,8 +131,9 @@ def _describe(part: dict[str, Any], model: type[BaseModel]) -> None:
         described = part["properties"][key]
         if name in docs:
             described["description"] = docs[name]
-        if key in EXAMPLES[model.__name__]:
-            described["examples"] = [EXAMPLES[model.__name__][key]]
+        examples = EXAMPLES.get(model.__name__, {})
+        if key in examples:
+            described["examples"] = [examples[key]]
 
 
 def field_docs(model: type[BaseModel]) -> dict[str, str]:

@@ -31,8 +31,12 @@ class _Wrong(Exception):
     remedy: str = ""
 
 
-def resolve_source(text: str, root: Path, reach: Iterable[str] = (), path: SpecPath = ()) -> Path:
+def resolve_source(
+    text: str, root: Path, reach: Iterable[str] = (), path: SpecPath = (), *, directory: bool = False
+) -> Path:
     """The existing file that `text` names: a path relative to `root`, or `pkg://PACKAGE/PATH`.
+
+    A directory will do where `directory` says so.
 
     After symbolic links are followed the file must lie inside `root` or one of the `reach` directories, or
     inside its package. Raises SpecError with a Problem at `path` in the spec.
@@ -40,9 +44,9 @@ def resolve_source(text: str, root: Path, reach: Iterable[str] = (), path: SpecP
     try:
         scheme = _SCHEME.match(text)
         if scheme is None:
-            return _in_project(text, root, reach)
+            return _in_project(text, root, reach, directory)
         if scheme[1] == "pkg":
-            return _in_package(text)
+            return _in_package(text, directory)
         raise _wrong_scheme(scheme[1], text)
     except _Wrong as wrong:
         raise SpecError(Problem(wrong.fact, wrong.remedy, path=path)) from None
@@ -60,7 +64,7 @@ def _wrong_scheme(scheme: str, text: str) -> _Wrong:
     return _Wrong(f"unknown kind of source: {shortened(scheme + '://')!r}", remedy)
 
 
-def _in_project(text: str, root: Path, reach: Iterable[str]) -> Path:
+def _in_project(text: str, root: Path, reach: Iterable[str], directory: bool) -> Path:
     if not text.strip():
         raise _Wrong("the path is empty", "write a path inside the project")
     found = (root / text).resolve()
@@ -70,17 +74,17 @@ def _in_project(text: str, root: Path, reach: Iterable[str]) -> Path:
         raise _Wrong(f"{shortened(text)!r} lies outside the project", remedy)
     if not found.exists():
         raise _Wrong(f"no such file: {shortened(text)!r}", _what_is_there(root, Path(text)))
-    return _file(found, text)
+    return _file(found, text, directory)
 
 
-def _file(found: Path, text: str) -> Path:
-    if not found.is_file():
+def _file(found: Path, text: str, directory: bool) -> Path:
+    if not (found.is_file() or (directory and found.is_dir())):
         kind = "a directory" if found.is_dir() else "not a regular file"
         raise _Wrong(f"{shortened(text)!r} is {kind}", _files_of(found, Path(text)))
     return found
 
 
-def _in_package(text: str) -> Path:
+def _in_package(text: str, directory: bool) -> Path:
     package, _, rest = text.removeprefix("pkg://").partition("/")
     if not package.isidentifier() or not rest:
         raise _Wrong(
@@ -93,7 +97,7 @@ def _in_package(text: str) -> Path:
         if not found.is_relative_to(root):
             raise _Wrong(f"{shortened(text)!r} lies outside the package {package!r}", "name a file inside it")
         if found.exists():
-            return _file(found, text)
+            return _file(found, text, directory)
     remedy = _what_is_there(roots[0], Path(rest), f"pkg://{package}/")
     raise _Wrong(f"no such file in the package {package!r}: {shortened(rest)!r}", remedy)
 

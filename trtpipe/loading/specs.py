@@ -10,20 +10,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from trtpipe.errors import Problem, SpecError, SpecPath
-from trtpipe.loading.grammar import KnownNames, choose_from
+from trtpipe.loading.grammar import AnyOptions, KnownNames, Parser, choose_from
 from trtpipe.loading.marks import Document
 from trtpipe.loading.project import PROJECT_FILE, Project, find_root, load_project
 from trtpipe.loading.reading import read_document
 from trtpipe.loading.refusals import in_file_order, stop_at, validated
 from trtpipe.loading.scalars import shortened
 from trtpipe.spec.dataset import DatasetSpec
-from trtpipe.spec.pipeline import PipelineSpec, ProjectSpec, TargetSpec
+from trtpipe.spec.fields import named_files
+from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, ProjectSpec, TargetSpec
 
 _SHARED = ("targets", "toolchains", "builder")
 _NOTHING = ("", "~", "null")
+_SOURCE: SpecPath = ("model", "source")
+_OPTIONS: SpecPath = ("model", "options")
 _ANY_TARGET = TargetSpec(gpu=("this",))
 _NO_DEFAULTS = ProjectSpec(schema=1)
+
+
+_UNKNOWN_PARSER = Parser(AnyOptions, takes_directory=True)
 
 
 @dataclass(frozen=True)
@@ -36,11 +44,22 @@ class LoadedPipeline:
     document: Document
     files: Mapping[SpecPath, Path]
     """Path in the spec → the existing file that it names, e.g. ("model", "source")."""
+    options: BaseModel
+    """`model.options`, as the parser's own model."""
 
     @property
-    def model_file(self) -> Path:
-        """The model's file."""
-        return self.files["model", "source"]
+    def model_file(self) -> Path | None:
+        """What `model.source` names; None for a parser that needs none."""
+        return self.files.get(_SOURCE)
+
+    def option_files(self) -> dict[str, Path]:
+        """The files that the parser's options name, by their place there: `weights`, `layers.3.weights`."""
+        inside = (
+            (path[len(_OPTIONS) :], file)
+            for path, file in self.files.items()
+            if path[: len(_OPTIONS)] == _OPTIONS
+        )
+        return {".".join(map(str, path)): file for path, file in inside}
 
     def locate(self, problem: Problem) -> Problem:
         """The problem with its place in the pipeline's file, or in `trtpipe.yaml` when it stands there."""
@@ -77,14 +96,48 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
     document = _complete(path)
     data, problems = _with_defaults(document, project)
     spec, refused = validated(PipelineSpec, document, data)
-    files: dict[SpecPath, Path] = {}
     problems += [*document.problems, *refused, *_unknown_names(document, known)]
-    wrong = [*_unknown_toolchains(data), *_unknown_data(data, project)]
-    wrong += _unresolved(_pipeline_files(data), project, files)
+    parser = _parser(data, known)
+    options, refused = _options(document, parser)
+    problems += refused
+    files: dict[SpecPath, Path] = {}
+    wrong = [*_unknown_toolchains(data), *_unknown_data(data, project), *_sourceless(data, parser)]
+    named = [*_pipeline_files(data), *_option_files(options)]
+    wrong += _unresolved(named, project, files, parser.takes_directory)
     problems += [_located(problem, document, project) for problem in wrong]
     stop_at(in_file_order(problems))
-    assert spec is not None, "a spec without problems is valid"
-    return LoadedPipeline(path, spec, project, document, files)
+    assert spec is not None and options is not None, "a spec without problems is valid"
+    return LoadedPipeline(path, spec, project, document, files, options)
+
+
+def _parser(data: dict[str, Any], known: KnownNames) -> Parser:
+    """The parser that the spec names; one that takes anything when there is no such parser."""
+    name = _at(data, ("model", "parser")) or ModelSpec().parser
+    return known.parser(name) if name in known.parsers else _UNKNOWN_PARSER
+
+
+def _options(document: Document, parser: Parser) -> tuple[BaseModel | None, list[Problem]]:
+    data = _at(document.data, _OPTIONS)
+    if data is not None and not isinstance(data, dict):
+        return None, []  # the pipeline's own model has refused it
+    return validated(parser.options, document, data or {}, _OPTIONS)
+
+
+def _option_files(options: BaseModel | None) -> Iterator[tuple[SpecPath, str]]:
+    for path, text in named_files(options) if options is not None else ():
+        yield (*_OPTIONS, *path), text
+
+
+def _sourceless(data: dict[str, Any], parser: Parser) -> Iterator[Problem]:
+    model = _at(data, ("model",))
+    if not isinstance(model, dict) or parser is _UNKNOWN_PARSER:
+        return
+    if parser.needs_source and model.get("source") is None:
+        remedy = "for example source: models/ocr_det.onnx"
+        yield Problem("missing key 'source' in 'model'", remedy, path=("model",))
+    if not parser.needs_source and model.get("source") is not None:
+        parsed = model.get("parser")
+        yield Problem(f"parser {parsed!r} takes no source", "name its files in model.options", path=_SOURCE)
 
 
 def load_dataset(path: Path, project: Project) -> LoadedDataset:
@@ -240,19 +293,26 @@ def _dataset_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
 
 
 def _unresolved(
-    named: Iterable[tuple[SpecPath, Any]], project: Project, files: dict[SpecPath, Path]
+    named: Iterable[tuple[SpecPath, Any]],
+    project: Project,
+    files: dict[SpecPath, Path],
+    directory: bool = False,
 ) -> Iterator[Problem]:
-    """The problems of the files that cannot be found; the others are put into `files`."""
+    """The problems of the files that cannot be found; the others are put into `files`.
+
+    Only the model's source may be a directory, and only where `directory` says so.
+    """
     for path, text in named:
-        found = _resolved(text, path, project) if isinstance(text, str) else ()
+        may = directory and path == _SOURCE
+        found = _resolved(text, path, project, may) if isinstance(text, str) else ()
         if isinstance(found, Path):
             files[path] = found
         else:
             yield from found
 
 
-def _resolved(text: str, path: SpecPath, project: Project) -> Path | tuple[Problem, ...]:
+def _resolved(text: str, path: SpecPath, project: Project, directory: bool) -> Path | tuple[Problem, ...]:
     try:
-        return project.resolve_source(text, path)
+        return project.resolve_source(text, path, directory=directory)
     except SpecError as error:
         return error.problems

@@ -6,7 +6,10 @@ Knows how a value is written and what it means; knows nothing of YAML marks or f
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+import types
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -20,6 +23,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
 
+from trtpipe.errors import SpecPath
 from trtpipe.shapes import LARGEST_DIM, parse_shape, parse_size
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -138,3 +142,46 @@ AsTuple = BeforeValidator(_tuple_of)
 
 OneOrMany = _OneOrMany()
 """One value or a list of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FileMark:
+    """Marks text that names a file, as `model.source` does."""
+
+
+ProjectFile = Annotated[str, _FileMark()]
+"""A path inside the project, `pkg://PACKAGE/PATH`, or whatever else `model.source` may be."""
+
+
+def named_files(model: BaseModel) -> Iterator[tuple[SpecPath, str]]:
+    """Every ProjectFile in a model and in what it holds: its place, and the text that names the file."""
+    for name, info in type(model).model_fields.items():
+        marked = any(isinstance(one, _FileMark) for one in info.metadata)
+        for path, text in _files_in(info.annotation, getattr(model, name), marked):
+            yield (info.alias or name, *path), text
+
+
+def _files_in(annotation: Any, value: Any, marked: bool = False) -> Iterator[tuple[SpecPath, str]]:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        yield from _files_in(
+            arguments[0], value, marked or any(isinstance(a, _FileMark) for a in arguments[1:])
+        )
+    elif isinstance(value, BaseModel):
+        yield from named_files(value)
+    elif origin is Union or origin is types.UnionType:
+        yield from dict(hit for one in arguments for hit in _files_in(one, value, marked)).items()
+    elif isinstance(value, str) and marked:
+        yield (), value
+    elif origin is dict and isinstance(value, dict):
+        yield from _files_under(arguments[1], value.items(), marked)
+    elif origin in (tuple, list) and isinstance(value, (tuple, list)):
+        yield from _files_under(arguments[0], enumerate(value), marked)
+
+
+def _files_under(
+    annotation: Any, items: Iterable[tuple[str | int, Any]], marked: bool
+) -> Iterator[tuple[SpecPath, str]]:
+    for step, item in items:
+        for path, text in _files_in(annotation, item, marked):
+            yield (step, *path), text

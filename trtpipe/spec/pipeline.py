@@ -29,8 +29,11 @@ MetricName = Literal[
 class ModelSpec(SpecModel):
     """Where the model comes from and how it is read."""
 
-    source: str
-    """A path inside the project, or `pkg://PACKAGE/PATH` for a file in an installed Python package."""
+    source: str | None = None
+    """A path inside the project, or `pkg://PACKAGE/PATH` for a file in an installed Python package.
+
+    Every parser needs it but `network`, whose layers are declared in its options.
+    """
     sha256: Annotated[str | None, Field(pattern=r"^[0-9a-fA-F]{64}$")] = None
     """Optional pin: the SHA-256 of the model file, verified before it is read."""
     parser: str = "onnx"

@@ -243,12 +243,23 @@ def run_build(
         finally:
             executor.close()
     outcome.failures[:0] = [
-        (address, result.error) for address, result in outcome.results.items() if isinstance(result, Failed)
+        (address, _placed(workspace, address, result.error))
+        for address, result in outcome.results.items()
+        if isinstance(result, Failed)
     ]
     failed = {name for name, _ in outcome.failures}
     outcome.blocked = [name for name in course.pending if name not in failed]
     _finish(planned, outcome)
     return outcome
+
+
+def _placed(workspace: Workspace, address: str, error: TrtpipeError) -> TrtpipeError:
+    """The error, with what it says of places in the spec located there."""
+    name = address.partition(":")[0].partition("/")[0]
+    loaded = next((one for one in workspace.pipelines if one.spec.pipeline == name), None)
+    if loaded is not None:
+        error.problems = tuple(loaded.locate(one) if one.path else one for one in error.problems)
+    return error
 
 
 @dataclass(slots=True)

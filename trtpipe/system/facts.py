@@ -6,6 +6,7 @@ Digests come through the stat cache, so that nothing is read twice; TensorRT and
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,9 +16,10 @@ from typing import Any
 
 from trtpipe.datasets import dataset_record, source_files
 from trtpipe.errors import ModelError, Problem, SpecError, TrtpipeError
+from trtpipe.frontends import Frontend, ModelFiles, frontend_called
 from trtpipe.loading.specs import LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Source, json_ready
-from trtpipe.planning import PipelineFacts, TargetFacts
+from trtpipe.planning import ModelFacts, PipelineFacts, TargetFacts
 from trtpipe.spec.pipeline import GoldenReference
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.targets import TargetResolver
@@ -36,7 +38,7 @@ class FactFinder:
     def facts_of(self, pipeline: LoadedPipeline) -> PipelineFacts | None:
         """The facts of one pipeline, or None when something is wrong (see `problems`)."""
         before = len(self.problems)
-        sources = self._guard(pipeline, ("model", "source"), lambda: tuple(self._sources(pipeline)))
+        model = self.model_of(pipeline)
         data, data_sources = self._guard(pipeline, ("validate", "data"), lambda: self._data(pipeline)) or (
             None,
             (),
@@ -44,18 +46,29 @@ class FactFinder:
         targets = dict(self._targets(pipeline))
         if len(self.problems) > before:
             return None
-        assert sources is not None
+        assert model is not None
         return PipelineFacts(
-            sources,
+            model,
             stage_tools(),
-            plugin_versions(pipeline),
+            precision_versions(pipeline),
             targets,
             data,
             data_sources,
             self._files(pipeline, "validate", "golden.npz"),
             self._files(pipeline, "plugins", "plugin"),
-            {"root": str(pipeline.project.root), "reach": list(reach_of(pipeline))},
+            local_facts(pipeline),
         )
+
+    def model_of(self, pipeline: LoadedPipeline) -> ModelFacts | None:
+        """What importing the model depends on, or None when something is wrong (see `problems`)."""
+        frontend = frontend_called(pipeline.spec.model.parser)
+        tools = self._guard(pipeline, ("model", "parser"), lambda: import_tools(frontend))
+        inputs = self._guard(pipeline, ("model", "source"), lambda: self._model_inputs(pipeline, frontend))
+        if tools is None or inputs is None:
+            return None
+        options = json_ready(pipeline.options.model_dump(mode="json", by_alias=True))
+        directory = pipeline.model_file is not None and pipeline.model_file.is_dir()
+        return ModelFacts(inputs, options, frontend.version, tools, directory, local_facts(pipeline))
 
     def _guard(self, pipeline: LoadedPipeline, path: tuple[str, ...], find: Any) -> Any:
         """What `find` finds; its problems are located at `path` where they say nothing better."""
@@ -75,14 +88,42 @@ class FactFinder:
             )
             self.problems.append(pipeline.locate(placed))
 
-    def _sources(self, pipeline: LoadedPipeline) -> Iterator[Source]:
-        """The model as `model.onnx` and the files that belong to it under their own relative names."""
+    def _model_inputs(self, pipeline: LoadedPipeline, frontend: Frontend) -> dict[str, tuple[Source, ...]]:
+        """The model as `model.PARSER`, what lies beside it under its own relative name, and the options' files."""
         model = pipeline.model_file
-        self._verify_pin(pipeline, model)
-        yield Source("model.onnx", model, self.state.digest(model))
-        for text in self.state.noted(model, f"{pipeline.spec.model.parser} files", lambda: _beside(pipeline)):
-            path = (model.parent / text).resolve()
-            yield Source(text, path, self.state.digest(path))
+        if model is not None:
+            self._verify_pin(pipeline, model)
+        slots = {"source": tuple(self._sources(pipeline, frontend))}
+        named = sorted(pipeline.option_files().items())
+        slots["files"] = tuple(self._source(place, file) for place, file in named)
+        return {slot: found for slot, found in slots.items() if found}
+
+    def _sources(self, pipeline: LoadedPipeline, frontend: Frontend) -> Iterator[Source]:
+        model = pipeline.model_file
+        home = model.resolve().parent if model is not None else pipeline.project.root.resolve()
+        if model is not None and model.is_dir():
+            for file in sorted(path for path in model.rglob("*") if path.is_file()):
+                yield self._source(file.relative_to(model).as_posix(), file)
+        elif model is not None:
+            yield self._source(f"model.{frontend.name}", model)
+        for text in self._belonging(pipeline, frontend, home):
+            yield self._source(text, (home / text).resolve())
+
+    def _source(self, name: str, file: Path) -> Source:
+        return Source(name, file, self.state.digest(file))
+
+    def _belonging(self, pipeline: LoadedPipeline, frontend: Frontend, home: Path) -> list[str]:
+        """What else belongs to the model, relative to its folder; asked again only when its one file has changed."""
+        files = model_files(pipeline)
+
+        def find() -> list[str]:
+            found = frontend.belonging(files, pipeline.options)
+            return [Path(os.path.relpath(file.resolve(), home)).as_posix() for file in found]
+
+        if files.source is None or files.named:
+            return find()
+        noted: list[str] = self.state.noted(files.source, f"{frontend.name} files", find)
+        return noted
 
     def _verify_pin(self, pipeline: LoadedPipeline, model: Path) -> None:
         pin = pipeline.spec.model.sha256
@@ -136,23 +177,21 @@ def reach_of(pipeline: LoadedPipeline) -> tuple[str, ...]:
     return spec.reach if spec else ()
 
 
-def model_root(pipeline: LoadedPipeline) -> Path | None:
+def local_facts(pipeline: LoadedPipeline) -> dict[str, Any]:
+    """Where this pipeline's files may be."""
+    return {"root": str(pipeline.project.root), "reach": list(reach_of(pipeline))}
+
+
+def model_files(pipeline: LoadedPipeline) -> ModelFiles:
+    """The model's files as its frontend takes them."""
+    return ModelFiles(pipeline.model_file, pipeline.option_files(), model_root(pipeline))
+
+
+def model_root(pipeline: LoadedPipeline) -> Path:
     """The directory that the model's external data must stay in: the project, or the model's own when outside."""
-    model, root = pipeline.model_file.resolve(), pipeline.project.root.resolve()
+    root = pipeline.project.root.resolve()
+    model = pipeline.model_file.resolve() if pipeline.model_file else root
     return root if model.is_relative_to(root) else model.parent
-
-
-def _beside(pipeline: LoadedPipeline) -> list[str]:
-    """The files that belong to the model, relative to its folder."""
-    from trtpipe.frontends import find_frontend
-
-    frontend = find_frontend(pipeline.spec.model.parser)
-    if frontend is None:
-        raise ModelError(f"no parser {pipeline.spec.model.parser!r}")
-    model = pipeline.model_file
-    files = frontend.sources(model, model_root(pipeline))[1:]
-    home = model.resolve().parent
-    return [str(file.resolve().relative_to(home)) for file in files]
 
 
 def _sha256(path: Path) -> str:
@@ -163,19 +202,33 @@ def _sha256(path: Path) -> str:
     return hasher.hexdigest()
 
 
-def plugin_versions(pipeline: LoadedPipeline) -> Mapping[str, int]:
-    """`parser` and every precision's name → the plug-in's version."""
-    from trtpipe.frontends import find_frontend
+def precision_versions(pipeline: LoadedPipeline) -> Mapping[str, int]:
+    """Every precision's name → the plug-in's version."""
     from trtpipe.precisions import find_precision
 
-    frontend = find_frontend(pipeline.spec.model.parser)
-    assert frontend is not None, "the loader knows the parsers"
-    versions = {"parser": frontend.version}
+    versions = {}
     for variant in pipeline.spec.variants.values():
         precision = find_precision(variant.precision)
         assert precision is not None, "the loader knows the precisions"
         versions[variant.precision] = precision.version
     return versions
+
+
+def import_tools(frontend: Frontend) -> dict[str, str]:
+    """The packages that can change what importing makes, with their versions. Raises ModelError naming the extra."""
+    missing = [name for name in frontend.packages if not _is_installed(name)]
+    if missing:
+        remedy = f"install it: pip install 'trtpipe[{frontend.extra}]'"
+        raise ModelError(f"parser {frontend.name!r} needs {' and '.join(missing)}", remedy)
+    return _versions("onnx", "numpy", "onnxruntime", *frontend.packages)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @cache
@@ -184,7 +237,6 @@ def stage_tools() -> Mapping[str, Mapping[str, str]]:
     onnx = _versions("onnx", "numpy")
     runtime = _versions("onnxruntime")
     return {
-        "import": {**onnx, **runtime},
         "transform": {**onnx, **runtime},
         "quantize": {**onnx, **_versions("onnx-ir")},
         "validate": {**runtime, **_versions("numpy")},

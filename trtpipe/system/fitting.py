@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.describing.init_spec import HalfVariant
+from trtpipe.frontends import Frontend, ModelFiles, lower_model
 from trtpipe.planning import profiles_record, transform_record
 from trtpipe.spec.pipeline import PipelineSpec, VariantSpec
 from trtpipe.stages.task import Task
@@ -28,31 +29,31 @@ _PEAK = "/largest"
 _LEAST_SHARE = VariantSpec().min_low_precision
 
 
-def fit_half(spec: PipelineSpec, model: Path) -> HalfVariant:
+def fit_half(spec: PipelineSpec, frontend: Frontend, files: ModelFiles, options: Any) -> HalfVariant:
     """What a variant `fp16` of this spec needs, one that is validated on random inputs.
 
     Raises ModelError or StepFailed where the model cannot be run on this machine's CPU.
     """
     with tempfile.TemporaryDirectory(prefix="trtpipe-fit-") as name:
         folder = Path(name)
-        canonical = _canonical(spec, model, folder)
-        task = _task(spec, model, canonical, folder)
+        imported = folder / "imported.onnx"
+        lower_model(frontend, files, options, imported)
+        canonical = _transformed(spec, imported, folder)
+        runs = frontend.name == "onnx" and files.source is not None
+        task = _task(spec, files.model if runs else imported, canonical, folder)
         keep = tuple(map(_glob, _overflowing(canonical, task)))
         return HalfVariant(keep, _refused(canonical, keep, task))
 
 
-def _canonical(spec: PipelineSpec, model: Path, folder: Path) -> Path:
+def _transformed(spec: PipelineSpec, imported: Path, folder: Path) -> Path:
     from trtpipe.system.plugins import InstalledPlugins
 
-    plugins, made = InstalledPlugins(), folder / "imported.onnx"
-    local = {"root": str(model.resolve().parent)}
-    source = {"source": {model.name: model}}
-    plugins.lower("onnx", Task("import", {"options": dict(spec.model.options)}, source, folder, local), made)
     transform = transform_record(spec.transform)
     if not transform:
-        return made
+        return imported
     changed = folder / "transformed.onnx"
-    plugins.transform(Task("transform", transform, {"model": {made.name: made}}, folder), changed)
+    task = Task("transform", transform, {"model": {imported.name: imported}}, folder)
+    InstalledPlugins().transform(task, changed)
     return changed
 
 

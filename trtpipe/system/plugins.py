@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from trtpipe.errors import ModelError
 from trtpipe.stages.task import Task
 
 
@@ -17,19 +14,14 @@ class InstalledPlugins:
 
     def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Lower a source to canonical ONNX at `out`; what the frontend reports."""
-        from trtpipe.frontends import find_frontend
+        from trtpipe.frontends import ModelFiles, frontend_called, lower_model
 
-        frontend = find_frontend(parser)
-        assert frontend is not None, f"no frontend {parser!r}: the loader knows them"
-        model = task.input("source")
-        try:
-            options = frontend.Options.model_validate(task.options["options"])
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ModelError(f"model.options.{where}: {first['msg'].lower()}") from error
-        report = frontend.lower(model, options, out, root=_root(task, model))
-        return report.to_json()
+        frontend = frontend_called(parser)
+        source = _source(task)
+        named = dict(task.inputs.get("files", {}))
+        files = ModelFiles(source, named, _root(task, source))
+        options = frontend.Options.model_validate(task.options["options"])
+        return lower_model(frontend, files, options, out).to_json()
 
     def transform(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Apply the transform's options to a canonical model; what changed."""
@@ -61,8 +53,19 @@ class InstalledPlugins:
         return run_validation(task, out)
 
 
-def _root(task: Task, model: Path) -> Path:
+def _source(task: Task) -> Path | None:
+    """The model's file or directory; None for a model that is declared in its options."""
+    files = task.inputs.get("source", {})
+    if not files or (f"model.{task.options['parser']}" not in files and not task.options.get("directory")):
+        return None
+    name, first = next(iter(files.items()))
+    return first.parents[len(Path(name).parts) - 1] if task.options.get("directory") else first
+
+
+def _root(task: Task, model: Path | None) -> Path:
     """External data stays in the project; a model from elsewhere keeps its data in its own folder."""
     root = Path(task.local["root"]).resolve()
+    if model is None:
+        return root
     home = model.resolve()
     return root if home.is_relative_to(root) else home.parent

@@ -89,8 +89,10 @@ def _looked_at(planned: Planned) -> Iterator[Path]:
         yield from _homes(pipeline.path, workspace.root)
         yield from pipeline.files.values()
     for facts in planned.facts.values():
-        for sources in (facts.sources, facts.data_sources, facts.golden, facts.plugins):
+        for sources in (facts.model.files(), facts.data_sources, facts.golden, facts.plugins):
             yield from (source.path for source in sources)
+        if facts.model.directory:
+            yield from {source.path.parent for source in facts.model.files()}
     yield from workspace.project.datasets.values()
     yield workspace.root / "calibration"
     yield workspace.lockfile
@@ -113,6 +115,7 @@ def _homes(path: Path, root: Path) -> Iterator[Path]:
 def _installed(planned: Planned) -> Iterator[Path]:
     """The folders that carry the versions of the packages in use: another version has another folder."""
     names = {*_PACKAGES, *_toolchain_packages(planned)}
+    names |= {name for facts in planned.facts.values() for name in facts.model.tools}
     for name in names:
         try:
             found: Any = metadata.distribution(name)

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from trtpipe.errors import Problem, SpecError
-from trtpipe.loading.grammar import KnownNames
+from trtpipe.loading.grammar import KnownNames, Parser
 from trtpipe.loading.project import LOCK_FILE, Project, find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all
 from trtpipe.stores.local import LocalStore
@@ -72,7 +72,14 @@ def known_names() -> KnownNames:
     from trtpipe.frontends import frontend_names
     from trtpipe.precisions import precision_names
 
-    return KnownNames(parsers=frontend_names(), precisions=precision_names())
+    return KnownNames(parsers=frontend_names(), precisions=precision_names(), parser=_parser)
+
+
+def _parser(name: str) -> Parser:
+    from trtpipe.frontends import frontend_called
+
+    found = frontend_called(name)
+    return Parser(found.Options, found.needs_source, found.takes_directory)
 
 
 def open_workspace(arguments: Sequence[str], only: Sequence[str] = (), cwd: Path | None = None) -> Workspace:

@@ -1,0 +1,99 @@
+"""A first spec for a model of any format: which frontend reads it, what that proposes, and the text."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.describing.init_spec import HalfVariant, ModelHead, init_spec
+from trtpipe.errors import TrtpipeError
+from trtpipe.frontends import Frontend, ModelFiles, Proposal, find_frontend, frontend_names
+from trtpipe.loading.project import Project
+from trtpipe.spec.fields import named_files
+from trtpipe.spec.pipeline import PipelineSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+_LAST = "onnx"  # it says best what is wrong with a file that nobody knows
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A model whose format is known, ready to be read."""
+
+    frontend: Frontend
+    head: ModelHead
+    files: ModelFiles
+    options: Any
+
+    def read(self, workplace: Path) -> onnx.ModelProto:
+        """The model; see Frontend.read."""
+        return self.frontend.read(self.files, self.options, workplace)
+
+
+def recognise(path: Path, project: Project) -> Recognised:
+    """What reads the model at `path`, which must be in the project's reach. Raises SpecError or ModelError."""
+    frontend, proposal = _proposed(path)
+    source = _text(proposal.source, project.root) if proposal.source is not None else None
+    written = _written(proposal.options, project.root)
+    options = frontend.Options.model_validate(written)
+    found = project.resolve_source(source, directory=frontend.takes_directory) if source is not None else None
+    named = {".".join(map(str, at)): project.resolve_source(text) for at, text in named_files(options)}
+    root = project.root.resolve()
+    inside = found is None or found.resolve().is_relative_to(root)
+    files = ModelFiles(found, named, root if inside or found is None else found.resolve().parent)
+    return Recognised(frontend, ModelHead(source, frontend.name, written, proposal.comment), files, options)
+
+
+def first_spec(
+    model: Recognised, *, name: str, targets: Sequence[str] | None = None, half: HalfVariant | None = None
+) -> str:
+    """The text of a pipeline file for the model. Raises ModelError when it cannot be taken in."""
+    with tempfile.TemporaryDirectory(prefix="trtpipe-init-") as workplace:
+        proto = model.read(Path(workplace))
+        return init_spec(model.head, proto, name=name, targets=targets, half=half)
+
+
+def half_for(text: str, model: Recognised) -> tuple[HalfVariant | None, str]:
+    """What the proposed half variant needs to pass, None when there is none; and why it was not tried, if so."""
+    import yaml
+
+    from trtpipe.system.fitting import fit_half
+
+    spec = PipelineSpec.model_validate(yaml.safe_load(text))
+    if "fp16" not in spec.variants:
+        return None, ""
+    try:
+        return fit_half(spec, model.frontend, model.files, model.options), ""
+    except TrtpipeError as error:
+        return None, error.problems[0].fact
+
+
+def _proposed(path: Path) -> tuple[Frontend, Proposal]:
+    """The frontend that takes the file for its own, and what it proposes."""
+    last = find_frontend(_LAST)
+    assert last is not None
+    for name in frontend_names():
+        frontend = find_frontend(name) if name != _LAST else None
+        proposal = frontend.propose(path) if frontend is not None else None
+        if frontend is not None and proposal is not None:
+            return frontend, proposal
+    proposal = last.propose(path)
+    assert proposal is not None, "it raises where it cannot"
+    return last, proposal
+
+
+def _written(options: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Options as a spec holds them: paths as text."""
+    return {name: _text(value, root) if isinstance(value, Path) else value for name, value in options.items()}
+
+
+def _text(path: Path, root: Path) -> str:
+    """A path as a spec names it: relative to the project's root when inside."""
+    found, root = Path(os.path.abspath(path)).resolve(), root.resolve()  # noqa: PTH100 - links stay as they are
+    return found.relative_to(root).as_posix() if found.is_relative_to(root) else found.as_posix()
