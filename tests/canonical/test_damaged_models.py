@@ -7,6 +7,7 @@ import pytest
 from onnx_text import parse
 
 from trtpipe.errors import ModelError
+from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
 
 TEXT = """g (float[batch,3,4] x, int64[2] s) => (float[p,q] y)
@@ -41,7 +42,7 @@ def test_damage_is_refused_or_harmless(tmp_path, seed):
     for _ in range(150):
         (tmp_path / "m.onnx").write_bytes(damaged(encoded, rng))
         try:
-            frontend.lower(tmp_path / "m.onnx", OnnxOptions(), tmp_path / "out.onnx")
+            lower_model(frontend, ModelFiles(tmp_path / "m.onnx"), OnnxOptions(), tmp_path / "out.onnx")
             onnx.load(tmp_path / "out.onnx")
             answers["model"] += 1
         except ModelError:

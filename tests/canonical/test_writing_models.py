@@ -12,6 +12,7 @@ from onnx_text import run
 
 from trtpipe.canonical import writing
 from trtpipe.canonical.reading import read_skeleton
+from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +48,7 @@ def test_an_embedded_model_is_what_protobuf_would_write(tmp_path):
 def test_large_weights_go_to_one_aligned_file_beside_it(tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "EMBEDDED", 1000)
     source = save(tmp_path / "m.onnx")
-    report = frontend.lower(source, OnnxOptions(), tmp_path / "out.onnx")
+    report = lower_model(frontend, ModelFiles(source), OnnxOptions(), tmp_path / "out.onnx")
     assert [file.name for file in report.files] == ["out.onnx", "out.onnx.data"]
     skeleton = read_skeleton(tmp_path / "out.onnx", root=tmp_path)
     assert [file.name for file in skeleton.external_files] == ["out.onnx.data"]
@@ -74,8 +75,9 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
 LOWER = """
 import sys
 from pathlib import Path
+from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
-frontend.lower(Path(sys.argv[1]), OnnxOptions(), Path(sys.argv[2]))
+lower_model(frontend, ModelFiles(Path(sys.argv[1])), OnnxOptions(), Path(sys.argv[2]))
 """
 
 
@@ -98,8 +100,9 @@ def test_the_bytes_do_not_depend_on_the_process(tmp_path, name):
 BIG = """
 import resource, sys
 from pathlib import Path
+from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
-report = frontend.lower(Path(sys.argv[1]), OnnxOptions(), Path(sys.argv[2]))
+report = lower_model(frontend, ModelFiles(Path(sys.argv[1])), OnnxOptions(), Path(sys.argv[2]))
 print(len(report.files), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 

@@ -23,6 +23,7 @@ from backend_cases import Case, load_case  # noqa: E402
 
 from trtpipe.canonical.transforming import transform_file  # noqa: E402
 from trtpipe.errors import TrtpipeError  # noqa: E402
+from trtpipe.frontends import ModelFiles, lower_model  # noqa: E402
 from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
 
 _PARAMETER_NAMES = """axes axis shape repeats pads value constant_value k K depth values sizes scales roi split starts
@@ -78,7 +79,7 @@ def handle(case: Case, folder: Path, skip: frozenset[str], say: Any) -> dict[str
 
 def _lower(raw: Path, out: Path) -> str:
     try:
-        frontend.lower(raw, OnnxOptions(), out)
+        lower_model(frontend, ModelFiles(raw), OnnxOptions(), out)
     except TrtpipeError as error:
         return str(error)
     except Exception as error:
