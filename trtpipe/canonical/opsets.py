@@ -66,14 +66,27 @@ def upgrade(proto: onnx.ModelProto, *, oldest: int = OLDEST, chosen: int = CHOSE
         return f"opset {current} kept: it could not be converted to {chosen} ({reason[-160:]})"
     if _signature(converted) != _signature(proto):
         return f"opset {current} kept: the conversion to {chosen} would change inputs or outputs"
+    for old, new in zip(_ends(proto), _ends(converted), strict=True):
+        new.CopyFrom(old)  # the converter names dims that have no name
     proto.CopyFrom(converted)
     return f"opset {current} converted to {chosen}"
 
 
+def _ends(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    return [*proto.graph.input, *proto.graph.output]
+
+
 def _signature(proto: onnx.ModelProto) -> list[bytes]:
-    """Inputs and outputs; the converter drops the batch axis of Scan-8, for one."""
-    graph = proto.graph
-    return [value.type.SerializeToString(deterministic=True) for value in (*graph.input, *graph.output)]
+    """Inputs and outputs without the names of dims; the converter drops the batch axis of Scan-8, for one."""
+    return [_nameless(value.type) for value in _ends(proto)]
+
+
+def _nameless(kind: onnx.TypeProto) -> bytes:
+    copy = type(kind)()
+    copy.CopyFrom(kind)
+    for dim in copy.tensor_type.shape.dim if copy.HasField("tensor_type") else ():
+        dim.ClearField("dim_param")
+    return bytes(copy.SerializeToString(deterministic=True))
 
 
 def _named(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -16,6 +16,7 @@ from trtpipe.errors import Problem, SpecPath
 from trtpipe.spec.pipeline import Threshold
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_ir
 
     from trtpipe.precisions.casting.planning import TypePlan
@@ -36,6 +37,14 @@ class Precision:
     default_thresholds: tuple[Threshold, ...]
     """What a variant must reach against the reference when its spec sets no thresholds."""
     needs_calibration: bool = False
+    opset: int = 0
+    """The least opset whose operators ONNX allows the type for; models are raised to it."""
+
+    def prepare(self, proto: onnx.ModelProto) -> str:
+        """Raises the model's opset in place to the one that the type needs; what happened, empty when nothing did."""
+        from trtpipe.canonical.opsets import upgrade
+
+        return upgrade(proto, oldest=self.opset, chosen=self.opset) if self.opset else ""
 
     @property
     def is_low(self) -> bool:

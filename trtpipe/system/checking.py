@@ -173,7 +173,10 @@ class _Checker:
         asked = self.pipeline.spec.variants[variant]
         precision = find_precision(asked.precision)
         assert precision is not None, "the loader knows the precisions"
-        plan = precision.plan_types(onnx_ir.from_proto(proto), asked.keep, ("variants", variant, "keep"))
+        typed = type(proto)()
+        typed.CopyFrom(proto)
+        precision.prepare(typed)
+        plan = precision.plan_types(onnx_ir.from_proto(typed), asked.keep, ("variants", variant, "keep"))
         self._add(plan.problems)
         computed = {name: node.dtype for name, node in plan.nodes.items()}
         return typed_model(proto, self._inferred(view), computed)

@@ -31,7 +31,9 @@ def rewrite_file(
 
     Raises SpecError when a glob of `keep` matches nothing, ModelError when a file cannot be read or written.
     """
-    model = ir_model(read_skeleton(source))
+    skeleton = read_skeleton(source)
+    raised = precision.prepare(skeleton.proto)
+    model = ir_model(skeleton)
     plan = precision.plan_types(model, keep, ("keep",))
     if plan.problems:
         raise SpecError(plan.problems)
@@ -45,7 +47,7 @@ def rewrite_file(
             write_model(ir.to_proto(model), out)
     except OSError as error:
         raise ModelError(f"cannot write '{out}': {error.strerror}") from error
-    return _summary(report, audit)
+    return _summary(report, audit) | ({"opset": raised} if raised else {})
 
 
 def _summary(report: RewriteReport, audit: dict[str, Any]) -> dict[str, Any]:
