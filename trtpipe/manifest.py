@@ -97,7 +97,7 @@ def _reproducibility(built: Mapping[str, Any]) -> dict[str, Any]:
     if state != "off":
         record["consequence"] = (
             "address randomisation could not be switched off here: a rebuild may differ in generated names; "
-            "compare the normalised digest"
+            "compare the normalised digest (of some networks it may differ as well)"
         )
     return record
 
