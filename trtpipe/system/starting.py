@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtpipe.describing.init_spec import HalfVariant, ModelHead, init_spec
-from trtpipe.errors import TrtpipeError
+from trtpipe.describing.init_spec import HalfVariant, ModelHead, init_spec, unread_spec
+from trtpipe.errors import ModelError, Problem, TrtpipeError
 from trtpipe.frontends import Frontend, ModelFiles, Proposal, find_frontend, frontend_names
 from trtpipe.loading.project import Project
 from trtpipe.spec.fields import named_files
@@ -57,6 +57,22 @@ def first_spec(
     with tempfile.TemporaryDirectory(prefix="trtpipe-init-") as workplace:
         proto = model.read(Path(workplace))
         return init_spec(model.head, proto, name=name, targets=targets, half=half)
+
+
+def what_is_missing(model: Recognised) -> Problem | None:
+    """What must be installed before the model can be read; None when all is there."""
+    from trtpipe.system.facts import import_tools
+
+    try:
+        import_tools(model.frontend)
+    except ModelError as error:
+        return error.problems[0]
+    return None
+
+
+def spec_without_reading(model: Recognised, missing: Problem, *, name: str) -> str:
+    """The text of a pipeline file as far as the model's file tells it."""
+    return unread_spec(model.head, name=name, why=f"{missing.fact}; {missing.remedy}, then init again")
 
 
 def half_for(text: str, model: Recognised) -> tuple[HalfVariant | None, str]:
