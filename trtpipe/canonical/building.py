@@ -75,8 +75,7 @@ class GraphBuilder:
         if array.nbytes < LARGE:
             self.graph.initializer.append(onnx.numpy_helper.from_array(array, tensor_name))
         else:
-            tensor = onnx.helper.make_tensor(tensor_name, _number(array), array.shape, b"", raw=True)
-            tensor.ClearField("raw_data")
+            tensor = onnx.TensorProto(name=tensor_name, data_type=_number(array), dims=array.shape)
             set_external(tensor, self._weights.resolve(), self._append(array), array.nbytes)
             self.graph.initializer.append(tensor)
         return tensor_name
