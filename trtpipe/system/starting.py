@@ -38,7 +38,7 @@ class Recognised:
 
 def recognise(path: Path, project: Project) -> Recognised:
     """What reads the model at `path`, which must be in the project's reach. Raises SpecError or ModelError."""
-    frontend, proposal = _proposed(path)
+    frontend, proposal = propose(path)
     source = _text(proposal.source, project.root) if proposal.source is not None else None
     written = _written(proposal.options, project.root)
     options = frontend.Options.model_validate(written)
@@ -74,7 +74,7 @@ def half_for(text: str, model: Recognised) -> tuple[HalfVariant | None, str]:
         return None, error.problems[0].fact
 
 
-def _proposed(path: Path) -> tuple[Frontend, Proposal]:
+def propose(path: Path) -> tuple[Frontend, Proposal]:
     """The frontend that takes the file for its own, and what it proposes."""
     last = find_frontend(_LAST)
     assert last is not None
