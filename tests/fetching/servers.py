@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 MODIFIED = "Mon, 01 Jan 2024 00:00:00 GMT"
 Act = Callable[["Handler", bytes], None]
@@ -18,11 +19,12 @@ Act = Callable[["Handler", bytes], None]
 
 @dataclass
 class Seen:
-    """One request that came in."""
+    """One request that came in: its path as it is meant and, with its query, as it was written."""
 
     method: str
     path: str
     headers: dict[str, str]
+    written: str
 
 
 @dataclass
@@ -64,10 +66,10 @@ class Handler(BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self) -> None:
-        path = self.path.partition("?")[0]
+        path = unquote(self.path.partition("?")[0])
         state = self.state
         with state.lock:
-            state.seen.append(Seen(self.command, path, dict(self.headers.items())))
+            state.seen.append(Seen(self.command, path, dict(self.headers.items()), self.path))
             waiting = state.acts.get(path, [])
             act = waiting.pop(0) if waiting else state.always.get(path, serve)
         data = state.files.get(path)
@@ -112,6 +114,9 @@ class Handler(BaseHTTPRequestHandler):
 
 def serve(handler: Handler, data: bytes) -> None:
     """As it should be."""
+    if handler.headers.get("If-Match", handler.tag(data)) != handler.tag(data):
+        status(412)(handler, data)
+        return
     _, rest = handler.part(data)
     if rest:
         handler.head(data, len(rest))
@@ -140,6 +145,19 @@ def status(code: int, **headers: str) -> Act:
             handler.send_header(name.replace("_", "-"), value)
         handler.send_header("Content-Length", "0")
         handler.end_headers()
+
+    return act
+
+
+def served_with(**headers: str) -> Act:
+    """As it should be, with some headers more."""
+
+    def act(handler: Handler, data: bytes) -> None:
+        _, rest = handler.part(data)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.head(data, len(rest))
+        handler.wfile.write(rest)
 
     return act
 

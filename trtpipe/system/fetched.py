@@ -24,6 +24,7 @@ from trtpipe.stages.task import Task
 from trtpipe.system.processes import run_in_child
 
 _FILE = "file"
+_TOLD = ("sha256", "commit", "version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,8 @@ class Fetcher:
         sha256 = str(result.summary["sha256"])
         digest = self.store.put(result.files[_FILE])
         self.store.forget_partial(key)
-        summary = {
-            name: value for name, value in result.summary.items() if name in ("sha256", "commit", "version")
-        }
+        told = {name: result.summary[name] for name in _TOLD if name in result.summary}
+        summary = {**told, "from": wanted.remote.identity()}
         pinned = wanted.remote.pinned(sha256)
         for one in (pinned, wanted.remote):
             self.store.record(_memo(one, digest, summary))
@@ -179,7 +179,10 @@ def _memo(remote: RemoteFile, digest: Digest, summary: Mapping[str, Any]) -> Tra
 
 def _told(remote: RemoteFile, trace: Trace) -> dict[str, Any]:
     """What the manifest says of where a file came from."""
-    about = {name: value for name, value in trace.summary.items() if not remote.sha256 or name == "sha256"}
+    here = trace.summary["from"] == remote.identity()  # a pin's bytes may have come from another address
+    about = {
+        name: trace.summary[name] for name in _TOLD if name in trace.summary and (here or name == "sha256")
+    }
     if remote.scheme == "hf" and not remote.moves:
         about["commit"] = remote.revision
     return {"url": remote.shown, "pinned": bool(remote.sha256), **about}

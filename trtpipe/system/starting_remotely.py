@@ -23,15 +23,17 @@ def recognise_remote(
     """What reads the model at an address; its files are put into `folder`. Raises SpecError or ModelError."""
     name = SOURCE_FOLDER + remote.name
     origin = _fetch(FetchFacts({name: remote}), workspace, folder, observer)[name]
-    frontend, proposal = propose(folder / name)
+    pins: dict[str, str] = {}
+
+    def fetch_beside() -> None:
+        about = _fetch(FetchFacts({name: remote}, beside=True), workspace, folder, observer)
+        pins.update({one.removeprefix(SOURCE_FOLDER): about[one]["sha256"] for one in about if one != name})
+
+    frontend, proposal = propose(folder / name, fetch_beside)
     if proposal.source != folder / name or any(isinstance(one, Path) for one in proposal.options.values()):
         fact = f"{remote.shown} is one of several files that make up a model for the parser {frontend.name!r}"
         raise SpecError(fact, "write a spec that names each of them; model.options take addresses too")
     options = frontend.Options.model_validate(dict(proposal.options))
-    pins: dict[str, str] = {}
-    if frontend.name == "onnx":
-        about = _fetch(FetchFacts({name: remote}, beside=True), workspace, folder, observer)
-        pins = {one.removeprefix(SOURCE_FOLDER): about[one]["sha256"] for one in about if one != name}
     if remote.moves and "commit" in origin:
         remote = remote.at_commit(origin["commit"])
     head = ModelHead(
