@@ -17,6 +17,7 @@ LAYERS = {
     "deciding": 2, "planning": 2, "lockfile": 2, "manifest": 2,
     "stages": 3, "scheduler": 3,
     "frontends": 4, "precisions": 4, "datasets": 4, "stores": 4, "executors": 4, "toolchains": 4, "runners": 4,
+    "fetching": 4,
     "system": 5,
     "cli": 6, "__main__": 7,
 }  # fmt: skip
@@ -41,7 +42,7 @@ PURE = {
     "scheduler",
 }
 """What a no-op build and `plan` load must not import these."""
-HEAVY = {"onnx", "onnx_ir", "onnxruntime", "numpy", "tensorrt", "tensorrt_rtx", "cuda", "rich"}
+HEAVY = {"onnx", "onnx_ir", "onnxruntime", "numpy", "tensorrt", "tensorrt_rtx", "cuda", "rich", "obstore"}
 
 
 def modules() -> list[Path]:

@@ -2,9 +2,9 @@
 
 One pipeline becomes, in this order:
 
-    import ── transform? ──┬── quantize (a variant) ──┬── build_engine (a cell)
-                           │                          └── validate (a variant, on the CPU)
-    sources, data ─────────┴────────────────────────────────┘
+    fetch? ── import ── transform? ──┬── quantize (a variant) ──┬── build_engine (a cell)
+                                     │                          └── validate (a variant, on the CPU)
+    sources, data ───────────────────┴────────────────────────────────┘
 
 Everything before build_engine knows nothing of GPUs and is shared by all targets.
 """
@@ -15,9 +15,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trtpipe.errors import SpecPath
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Cell, FromStep, Input, Source, Stage, Step, json_ready
 from trtpipe.spec.pipeline import GoldenReference, PipelineSpec, Profile, TransformSpec
+from trtpipe.spec.remote import RemoteFile
 
 MODEL_FILES = ("model.onnx", "model.onnx.data")
 """What a stage that yields a model yields: the graph and, for a big one, its weights."""
@@ -39,6 +41,24 @@ class TargetFacts:
     local: Record = field(default_factory=dict)
 
 
+SOURCE_FOLDER, FILES_FOLDER = "source/", "files/"
+"""Where a fetch step's outputs lie: the model and what lies beside it; what the options name, by place."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFacts:
+    """What is to be fetched: output name → remote file, and its path in the spec.
+
+    `beside` says whether the model may refer to files beside it, which are then fetched too; `pins` holds the SHA-256
+    of some of them by name.
+    """
+
+    files: Mapping[str, RemoteFile]
+    places: Mapping[str, SpecPath] = field(default_factory=dict)
+    beside: bool = False
+    pins: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What importing a pipeline's model depends on."""
@@ -53,6 +73,8 @@ class ModelFacts:
     directory: bool = False
     """Whether the source is a directory, and `source` its files."""
     local: Record = field(default_factory=dict)
+    fetch: FetchFacts | None = None
+    """What a fetch step brings first; None where all files are on this machine."""
 
     def files(self) -> Iterator[Source]:
         """Those files that are on this machine."""
@@ -113,6 +135,22 @@ def steps_of(spec: PipelineSpec, facts: PipelineFacts) -> tuple[dict[str, Step],
     return steps, tuple(cells)
 
 
+def fetch_step(pipeline: str, fetch: FetchFacts) -> Step:
+    """The step that fetches what is remote. Its key holds addresses and pins, and no credentials."""
+    options = {
+        "files": {
+            name: {**file.identity(), "sha256": file.sha256 or None} for name, file in fetch.files.items()
+        },
+        "beside": fetch.beside,
+        "pins": {name: pin.lower() for name, pin in sorted(fetch.pins.items())},
+    }
+    local = {
+        "files": {name: file.to_json() for name, file in fetch.files.items()},
+        "places": {name: list(path) for name, path in fetch.places.items()},
+    }
+    return Step(f"{pipeline}:fetch", "fetch", options, {}, {}, local)
+
+
 def import_step(spec: PipelineSpec, model: ModelFacts) -> Step:
     """The step that makes the canonical model."""
     options = {
@@ -127,6 +165,8 @@ def import_step(spec: PipelineSpec, model: ModelFacts) -> Step:
 
 def _shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
     pipeline = spec.pipeline
+    if facts.model.fetch is not None:
+        yield fetch_step(pipeline, facts.model.fetch)
     yield import_step(spec, facts.model)
     transform = transform_record(spec.transform)
     if transform:
@@ -222,6 +262,7 @@ def _cell(
 ) -> Cell:
     pipeline = spec.pipeline
     stages: dict[Stage, str] = {
+        "fetch": f"{pipeline}:fetch",
         "import": f"{pipeline}:import",
         "transform": f"{pipeline}:transform",
         "quantize": f"{pipeline}/{variant}:quantize",

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
+from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import Problem, SpecError
 from trtpipe.system.checking import CheckReport, check_specs
 
 
-def check_command(specs: Sequence[str], only: Sequence[str], *, as_json: bool) -> int:
+def check_command(specs: Sequence[str], only: Sequence[str], *, as_json: bool, offline: bool = False) -> int:
     """Prove every spec; every problem of every spec is told in one pass."""
-    report = check_specs(specs, only)
+    with LazyProgress() as progress:
+        report = check_specs(specs, only, offline=offline, observer=progress)
     errors = [problem for problem in report.problems if problem.severity == "error"]
     if as_json:
         say_json(_json_of(report))

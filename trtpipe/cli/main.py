@@ -53,7 +53,10 @@ def root(
 
 @app.command()
 def init(
-    model: Annotated[Path, typer.Argument(help="An ONNX model inside the project.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="A model inside the project, or an https://, s3://, gs:// or hf:// address."),
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Where to write the spec; pipelines/NAME.yaml if left out."),
@@ -75,13 +78,13 @@ def init(
 
 
 @app.command()
-def check(specs: Specs = None, only: Only = None, as_json: Json = False) -> None:
+def check(specs: Specs = None, only: Only = None, offline: Offline = False, as_json: Json = False) -> None:
     """Prove everything that can be proved without building."""
 
     def body() -> int:
         from trtpipe.cli.checking import check_command
 
-        return check_command(specs or [], only or [], as_json=as_json)
+        return check_command(specs or [], only or [], as_json=as_json, offline=offline)
 
     _run(body)
 

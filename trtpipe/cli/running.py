@@ -7,7 +7,7 @@ from typing import Any
 
 from trtpipe.cli.building import BuildOptions, say_nothing
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, show_error
-from trtpipe.cli.progress import open_progress
+from trtpipe.cli.progress import LazyProgress, open_progress
 from trtpipe.errors import TrtpipeError
 from trtpipe.rendering.plans import plan_json
 from trtpipe.system.building import (
@@ -32,7 +32,7 @@ def plan_and_run(options: BuildOptions) -> int:
         changed = refresh_lock(planned, [cell.name for cell in planned.plan.cells])
         _remember(planned, options)
         return say_nothing("nothing to do" + (", lockfile written" if changed else ""), as_json=as_json)
-    _prove(planned)
+    _prove(planned, options)
     _tell(planned)
     with open_progress(as_json=as_json, total=len(planned.plan.steps)) as progress:
         if as_json:
@@ -64,13 +64,15 @@ def _remember(planned: Planned, options: BuildOptions) -> None:
     planned.workspace.state.save()
 
 
-def _prove(planned: Planned) -> None:
+def _prove(planned: Planned, options: BuildOptions) -> None:
     """Whatever `check` can refuse is refused before anything runs."""
     if not runs(planned):
         return
     from trtpipe.system.checking import prove_before_building
 
-    for problem in prove_before_building(planned):
+    with LazyProgress(as_json=options.as_json) as progress:
+        warnings = prove_before_building(planned, offline=options.offline, observer=progress)
+    for problem in warnings:
         note(str(problem))
 
 

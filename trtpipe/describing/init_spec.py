@@ -67,6 +67,9 @@ class ModelHead:
     parser: str = "onnx"
     options: Mapping[str, Any] = field(default_factory=dict)
     comment: str = ""
+    sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The pins of a remote model and of what lies beside it."""
 
 
 def init_spec(
@@ -170,6 +173,10 @@ _BUILDS = "# Builds as it is; lines with a comment are those that you may want t
 
 def _head(head: ModelHead, name: str, first: str = _BUILDS) -> str:
     said: dict[str, Any] = {"source": head.source} if head.source is not None else {}
+    if head.sha256:
+        said["sha256"] = head.sha256
+    if head.files:
+        said["files"] = dict(head.files)
     if head.parser != "onnx":
         said["parser"] = head.parser
     if head.options:

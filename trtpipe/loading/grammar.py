@@ -58,7 +58,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "plugins": [{"library": "plugins/libmyops.so"}],
         "validate": {"data": "ocr-val"},
     },
-    "ModelSpec": {"source": "models/ocr_det.onnx", "parser": "onnx", "options": {}},
+    "ModelSpec": {
+        "source": "models/ocr_det.onnx",
+        "files": {"ocr_det.onnx.data": "4c3f" * 16},
+        "parser": "onnx",
+        "options": {},
+    },
     "TransformSpec": {"bind": {"sr": 16000}, "outputs": ["logits"], "set_shapes": {"x": [-1, 3, -1, -1]}},
     "VariantSpec": {
         "precision": "fp16",

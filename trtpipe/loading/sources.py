@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.errors import Problem, SpecError, SpecPath, masked
 from trtpipe.loading.grammar import listed, nearest
 from trtpipe.loading.scalars import shortened
+from trtpipe.spec.remote import is_remote
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_REMOTE = ("https", "http", "s3", "gs", "hf")
 _LISTED_ENTRIES = 2000
 
 
@@ -36,7 +36,7 @@ def resolve_source(
 ) -> Path:
     """The existing file that `text` names: a path relative to `root`, or `pkg://PACKAGE/PATH`.
 
-    A directory will do where `directory` says so.
+    A directory will do where `directory` says so. What is remote is `remotes`' business, and refused here.
 
     After symbolic links are followed the file must lie inside `root` or one of the `reach` directories, or
     inside its package. Raises SpecError with a Problem at `path` in the spec.
@@ -57,10 +57,12 @@ def resolve_source(
 
 
 def _wrong_scheme(scheme: str, text: str) -> _Wrong:
-    if scheme.lower() in _REMOTE:
-        remedy = "download the file into the project"
-        return _Wrong(f"remote sources are not supported yet: {shortened(text)!r}", remedy)
-    remedy = "write a path inside the project, or pkg://PACKAGE/PATH"
+    if is_remote(text):
+        fact = f"only a model and the files of its options are fetched, not {shortened(masked(text))!r}"
+        return _Wrong(fact, "download the file into the project")
+    remedy = (
+        "write a path inside the project, pkg://PACKAGE/PATH, or an https://, s3://, gs:// or hf:// address"
+    )
     return _Wrong(f"unknown kind of source: {shortened(scheme + '://')!r}", remedy)
 
 

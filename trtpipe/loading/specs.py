@@ -6,7 +6,7 @@ Knows what can be said of a spec without opening a model; shapes and precisions 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from trtpipe.loading.marks import Document
 from trtpipe.loading.project import PROJECT_FILE, Project, find_root, load_project
 from trtpipe.loading.reading import read_document
 from trtpipe.loading.refusals import in_file_order, stop_at, validated
+from trtpipe.loading.remotes import misplaced_pins, named_remotely, unfetchable
 from trtpipe.loading.scalars import shortened
 from trtpipe.spec.dataset import DatasetSpec
-from trtpipe.spec.fields import named_files
+from trtpipe.spec.fields import PinnedText, named_files
 from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, ProjectSpec, TargetSpec
+from trtpipe.spec.remote import RemoteFile
 
 _SHARED = ("targets", "toolchains", "builder")
 _NOTHING = ("", "~", "null")
@@ -46,24 +48,40 @@ class LoadedPipeline:
     """Path in the spec → the existing file that it names, e.g. ("model", "source")."""
     options: BaseModel
     """`model.options`, as the parser's own model."""
+    remotes: Mapping[SpecPath, RemoteFile] = field(default_factory=dict)
+    """Path in the spec → the file that is to be fetched; these paths are not in `files`."""
 
     @property
     def model_file(self) -> Path | None:
-        """What `model.source` names; None for a parser that needs none."""
+        """What `model.source` names; None for a parser that needs none, and for a file that is to be fetched."""
         return self.files.get(_SOURCE)
 
     def option_files(self) -> dict[str, Path]:
-        """The files that the parser's options name, by their place there: `weights`, `layers.3.weights`."""
-        inside = (
-            (path[len(_OPTIONS) :], file)
-            for path, file in self.files.items()
-            if path[: len(_OPTIONS)] == _OPTIONS
-        )
-        return {".".join(map(str, path)): file for path, file in inside}
+        """The files here that the parser's options name, by their place there: `weights`, `layers.3.weights`."""
+        return {place: self.files[path] for place, path in _places(self.files)}
+
+    def option_remotes(self) -> dict[str, tuple[SpecPath, RemoteFile]]:
+        """The files to fetch that the parser's options name, by their place there, with their path in the spec."""
+        return {place: (path, self.remotes[path]) for place, path in _places(self.remotes)}
+
+    def pins(self) -> dict[SpecPath, str]:
+        """Path in the spec → the SHA-256 that the file named there, which is not fetched, must have."""
+        pinned = [(_SOURCE, self.spec.model.sha256)] if self.spec.model.sha256 else []
+        options = [
+            (path, text.sha256) for path, text in _option_files(self.options) if isinstance(text, PinnedText)
+        ]
+        return {path: sha256.lower() for path, sha256 in (*pinned, *options) if path in self.files}
 
     def locate(self, problem: Problem) -> Problem:
         """The problem with its place in the pipeline's file, or in `trtpipe.yaml` when it stands there."""
         return _located(problem, self.document, self.project)
+
+
+def _places(paths: Iterable[SpecPath]) -> Iterator[tuple[str, SpecPath]]:
+    """Those of the paths that lie in the parser's options, with their place there."""
+    for path in paths:
+        if path[: len(_OPTIONS)] == _OPTIONS:
+            yield ".".join(map(str, path[len(_OPTIONS) :])), path
 
 
 def _located(problem: Problem, document: Document, project: Project) -> Problem:
@@ -102,12 +120,16 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
     problems += refused
     files: dict[SpecPath, Path] = {}
     wrong = [*_unknown_toolchains(data), *_unknown_data(data, project), *_sourceless(data, parser)]
-    named = [*_pipeline_files(data), *_option_files(options)]
-    wrong += _unresolved(named, project, files, parser.takes_directory)
+    remotes: dict[SpecPath, RemoteFile] = {}
+    of_model = [(_SOURCE, _source_text(data)), *_option_files(options)]
+    wrong += unfetchable(of_model, remotes)
+    named = [(path, text) for path, text in of_model if not named_remotely(text)]
+    wrong += _unresolved([*named, *_other_files(data)], project, files, parser.takes_directory)
+    wrong += misplaced_pins(_at(data, ("model",)), ModelSpec().parser)
     problems += [_located(problem, document, project) for problem in wrong]
     stop_at(in_file_order(problems))
     assert spec is not None and options is not None, "a spec without problems is valid"
-    return LoadedPipeline(path, spec, project, document, files, options)
+    return LoadedPipeline(path, spec, project, document, files, options, remotes)
 
 
 def _parser(data: dict[str, Any], known: KnownNames) -> Parser:
@@ -277,8 +299,13 @@ def _unknown_data(data: dict[str, Any], project: Project) -> tuple[Problem, ...]
     return ()
 
 
-def _pipeline_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
-    yield ("model", "source"), _at(data, ("model", "source"))
+def _source_text(data: dict[str, Any]) -> Any:
+    """The model's source, with its pin."""
+    text, sha256 = _at(data, _SOURCE), _at(data, ("model", "sha256"))
+    return PinnedText(text, sha256) if isinstance(text, str) and isinstance(sha256, str) else text
+
+
+def _other_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
     plugins = data.get("plugins")
     for index, plugin in enumerate(plugins if isinstance(plugins, list) else ()):
         yield ("plugins", index, "library"), _at(plugin, ("library",))

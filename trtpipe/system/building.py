@@ -220,7 +220,8 @@ def run_build(
     read_lock(workspace.lockfile)
     if runs(planned):
         workspace.store.open()
-    performer = Performer(workspace.store, observer, workspace.state.digest, offline)
+    again = planned.rebuilder.forced
+    performer = Performer(workspace.store, observer, workspace.state.digest, offline, again)
     executor = LocalExecutor(
         workspace.store, performer, jobs=jobs, observer=observer, forced=planned.rebuilder.forced
     )

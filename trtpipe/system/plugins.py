@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trtpipe.stages.bodies import Made
 from trtpipe.stages.task import Task
 
 
 class InstalledPlugins:
     """Frontends and precisions by their files' names; the transform and the validator."""
+
+    def fetch(self, task: Task) -> Made:
+        """Fetch one remote file; where a model is given instead, what lies beside it."""
+        from trtpipe.spec.remote import RemoteFile
+
+        if "source" in task.inputs:
+            from trtpipe.canonical.reading import external_locations
+
+            return Made({}, {"beside": external_locations(task.input("source"))})
+        from trtpipe.fetching import download
+
+        remote, place = RemoteFile.from_json(task.local["file"]), tuple(task.local["place"])
+        with Path(task.local["events"]).open("a", buffering=1) as events:
+            found = download(
+                remote, task.out, lambda event: print(json.dumps(event), file=events), path=place
+            )
+        return Made({"file": found.path}, {"sha256": found.sha256, **found.facts})
 
     def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Lower a source to canonical ONNX at `out`; what the frontend reports."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ class Recognised:
 
 def recognise(path: Path, project: Project) -> Recognised:
     """What reads the model at `path`, which must be in the project's reach. Raises SpecError or ModelError."""
-    frontend, proposal = _proposed(path)
+    frontend, proposal = propose(path)
     source = _text(proposal.source, project.root) if proposal.source is not None else None
     written = _written(proposal.options, project.root)
     options = frontend.Options.model_validate(written)
@@ -90,8 +90,11 @@ def half_for(text: str, model: Recognised) -> tuple[HalfVariant | None, str]:
         return None, error.problems[0].fact
 
 
-def _proposed(path: Path) -> tuple[Frontend, Proposal]:
-    """The frontend that takes the file for its own, and what it proposes."""
+def propose(path: Path, before_last: Callable[[], None] = lambda: None) -> tuple[Frontend, Proposal]:
+    """The frontend that takes the file for its own, and what it proposes.
+
+    `before_last` is called when only ONNX is left, whose weights may lie beside the file.
+    """
     last = find_frontend(_LAST)
     assert last is not None
     for name in frontend_names():
@@ -99,6 +102,7 @@ def _proposed(path: Path) -> tuple[Frontend, Proposal]:
         proposal = frontend.propose(path) if frontend is not None else None
         if frontend is not None and proposal is not None:
             return frontend, proposal
+    before_last()
     proposal = last.propose(path)
     assert proposal is not None, "it raises where it cannot"
     return last, proposal
