@@ -169,7 +169,10 @@ CASES = {
         'type: "PReLU" prelu_param { channel_shared: true }', lambda x: np.where(x > 0, x, 0.3 * x),
         blobs=[np.float32([0.3])],
     ),
-    "PReLU of rows": Case('type: "PReLU"', lambda x: np.where(x > 0, x, 0.5 * x), [ROWS], [np.full(6, 0.5)], dynamic=(0,)),
+    "PReLU of rows": Case(
+        'type: "PReLU"', lambda x: np.where(x > 0, x, 0.5 * x), [ROWS],
+        [np.full(6, 0.5)], dynamic=(0,),
+    ),
     "Power": Case(
         'type: "Power" power_param { power: 3 scale: 0.5 shift: 0.2 }', lambda x: (0.2 + 0.5 * x) ** 3
     ),
@@ -272,7 +275,10 @@ CASES = {
         lambda x, y, z: x - 2 * y + 0.5 * z, [X, X[::-1], X * 3], dynamic=(),
     ),
     "Eltwise, a product": Case('type: "Eltwise" eltwise_param { operation: PROD }', lambda x, y: x * y, [X, X * 3]),
-    "Eltwise, the largest": Case('type: "Eltwise" eltwise_param { operation: 2 }', np.maximum, [X, X[::-1]], dynamic=()),
+    "Eltwise, the largest": Case(
+        'type: "Eltwise" eltwise_param { operation: 2 }', np.maximum, [X, X[::-1]],
+        dynamic=(),
+    ),
     "Scale": Case(
         'type: "Scale" scale_param { bias_term: true }', lambda x: x * SPREAD + 2, blobs=[CHANNELS, np.full(4, 2.0)]
     ),
@@ -280,17 +286,24 @@ CASES = {
         'type: "Scale" scale_param { num_axes: 2 }', lambda x: x * values(4, 7, seed=3)[..., None],
         blobs=[values(4, 7, seed=3)], dynamic=(0, 3),
     ),
-    "Scale by one number": Case('type: "Scale" scale_param { num_axes: 0 }', lambda x: x * 2.5, blobs=[np.float32(2.5)]),
+    "Scale by one number": Case(
+        'type: "Scale" scale_param { num_axes: 0 }', lambda x: x * 2.5,
+        blobs=[np.float32(2.5)],
+    ),
     "Scale by a bottom": Case(
         'type: "Scale" scale_param { axis: 0 bias_term: true }',
         lambda x, y: x * y[..., None, None] + CHANNELS.reshape(1, 4, 1, 1),
         [X[:1], values(1, 4, seed=7)], [CHANNELS[None]], dynamic=(),
     ),
     "Bias": Case('type: "Bias"', lambda x: x + SPREAD, blobs=[CHANNELS]),
-    "Bias by a bottom": Case('type: "Bias" bias_param { axis: 2 }', lambda x, y: x + y, [X, values(7, 9)], dynamic=(0,)),
+    "Bias by a bottom": Case(
+        'type: "Bias" bias_param { axis: 2 }', lambda x, y: x + y, [X, values(7, 9)],
+        dynamic=(0,),
+    ),
     "InnerProduct": Case(
         'type: "InnerProduct" inner_product_param { num_output: 5 }',
-        lambda x: x.reshape(2, -1) @ values(5, 252, seed=4).T + 1, blobs=[values(5, 252, seed=4), np.ones(5)], dynamic=(0,),
+        lambda x: x.reshape(2, -1) @ values(5, 252, seed=4).T + 1,
+        blobs=[values(5, 252, seed=4), np.ones(5)], dynamic=(0,),
     ),
     "InnerProduct, transposed": Case(
         'type: "InnerProduct" inner_product_param { num_output: 5 transpose: true bias_term: false }',
@@ -341,7 +354,8 @@ CASES = {
         blobs=[CHANNELS, POSITIVE, np.float32([4])],
     ),
     "BatchNorm of factor 0": Case(
-        'type: "BatchNorm" batch_norm_param { eps: 0.25 }', lambda x: x / 0.5, blobs=[CHANNELS, POSITIVE, np.float32([0])]
+        'type: "BatchNorm" batch_norm_param { eps: 0.25 }', lambda x: x / 0.5,
+        blobs=[CHANNELS, POSITIVE, np.float32([0])],
     ),
     "BatchNorm of rows": Case(
         'type: "BatchNorm"', lambda x: (x - 1) / np.sqrt(2 + 1e-5), [ROWS], [np.ones(6), np.full(6, 2), np.ones(1)],

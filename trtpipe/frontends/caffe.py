@@ -102,14 +102,14 @@ class CaffeFrontend:
         from trtpipe.frontends.reading_caffe.prototext import read_prototext
         from trtpipe.frontends.reading_caffe.wiring import wire_net
 
-        document = read_prototext(files.model)
+        document = read_prototext(files.model, _name(files))
         net = read_net(document, NetState(options.level, frozenset(options.stages)))
         _refuse_unknown_inputs(net, options)
         wiring = wire_net(net, options.outputs)
         dims = _input_dims(wiring, options)
         weights = None
         if options.weights is not None:
-            weights = read_weights(files.named["weights"], Path(options.weights).name)
+            weights = read_weights(files.named["weights"], options.weights)
         builder = GraphBuilder(net.name, workplace)
         return lower_net(wiring, dims, weights, _custom(files, options), builder)
 
@@ -123,6 +123,13 @@ class CaffeFrontend:
         prototxt, weights = pair
         comment = "options.batch: dynamic lets a profile say the batch; options.inputs and outputs say more"
         return Proposal(prototxt, {"weights": weights} if weights else {}, comment)
+
+
+def _name(files: ModelFiles) -> str:
+    """The prototxt as messages call it: relative to the project where it lies inside."""
+    found = files.model.resolve()
+    root = files.root.resolve() if files.root is not None else found.parent
+    return found.relative_to(root).as_posix() if found.is_relative_to(root) else files.model.name
 
 
 def _refuse_unknown_inputs(net: Net, options: CaffeOptions) -> None:
@@ -178,7 +185,7 @@ def _custom(files: ModelFiles, options: CaffeOptions) -> Custom:
         plugins[name] = Plugin(plugin.name, plugin.version, plugin.namespace, plugin.fields, plugin.outputs)
     if options.lowering is None:
         return Custom(plugins)
-    file, name = files.named["lowering"], Path(options.lowering).name
+    file, name = files.named["lowering"], options.lowering
     return Custom(plugins, load_lowerings(file, name), file, name)
 
 

@@ -78,11 +78,11 @@ class _Token(NamedTuple):
     offset: int
 
 
-def read_prototext(path: Path) -> TextDocument:
-    """The fields of a file. Raises ModelError, with its place, where it is not text format."""
+def read_prototext(path: Path, name: str) -> TextDocument:
+    """The fields of a file, called `name` in messages. Raises ModelError where it is not text format."""
     with path.open("rb") as file:
         data = file.read(LARGEST + 1)
-    return parse_prototext(data, path.name)
+    return parse_prototext(data, name)
 
 
 def parse_prototext(data: bytes, name: str) -> TextDocument:
