@@ -31,10 +31,10 @@ class Progress(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-def open_progress(*, as_json: bool, total: int) -> Progress:
-    """The observer that fits where the output goes."""
+def open_progress(*, as_json: bool, total: int, began: float) -> Progress:
+    """The observer that fits where the output goes; `began` is when the command did, by the monotonic clock."""
     if as_json:
-        return JsonProgress()
+        return JsonProgress(began)
     if sys.stderr.isatty():
         return LiveProgress(total)
     return PlainProgress()
@@ -91,9 +91,9 @@ class PlainProgress:
 class JsonProgress:
     """One JSON object a line on stdout: every event, with the seconds since the start."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float) -> None:
         self._lock = threading.Lock()
-        self._began = time.monotonic()
+        self._began = began
 
     def __enter__(self) -> JsonProgress:
         return self
