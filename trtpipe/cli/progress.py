@@ -32,10 +32,10 @@ class Progress(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-def open_progress(*, as_json: bool, total: int) -> Progress:
-    """The observer that fits where the output goes."""
+def open_progress(*, as_json: bool, total: int, began: float) -> Progress:
+    """The observer that fits where the output goes; `began` is when the command did, by the monotonic clock."""
     if as_json:
-        return JsonProgress()
+        return JsonProgress(began)
     if sys.stderr.isatty():
         return LiveProgress(total)
     return PlainProgress()
@@ -112,9 +112,9 @@ class PlainProgress:
 class JsonProgress:
     """One JSON object a line on stdout: every event, with the seconds since the start."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float) -> None:
         self._lock = threading.Lock()
-        self._began = time.monotonic()
+        self._began = began
 
     def __enter__(self) -> JsonProgress:
         return self
@@ -198,6 +198,7 @@ class LazyProgress:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self._as_json = as_json
+        self._began = time.monotonic()
         self._open = contextlib.ExitStack()
         self._lock = threading.Lock()
         self._progress: Progress | None = None
@@ -212,5 +213,7 @@ class LazyProgress:
         """Pass an event on."""
         with self._lock:
             if self._progress is None:
-                self._progress = self._open.enter_context(open_progress(as_json=self._as_json, total=0))
+                self._progress = self._open.enter_context(
+                    open_progress(as_json=self._as_json, total=0, began=self._began)
+                )
         self._progress.emit(event)
