@@ -17,10 +17,9 @@ from trtpipe.layering.inference import infer_nodes
 from trtpipe.layering.parameters import Parameter, Parameters
 from trtpipe.layering.scope import Node, Scope
 from trtpipe.layering.table import LOWERINGS
-from trtpipe.layering.values import Value, declared_dims, dtype_of
+from trtpipe.layering.values import Value
 from trtpipe.loading.grammar import choose_from
 from trtpipe.spec.network.fields import Declared, OneInput, tensors_of, weights_of
-from trtpipe.spec.network.plugin import Plugin
 
 if TYPE_CHECKING:
     import onnx
@@ -76,9 +75,10 @@ class Lowering:
         results = LOWERINGS[type(layer)](layer, scope)
         names = layer.output_names
         assert len(results) >= len(names), f"{layer.kind} yields too few tensors"
-        nodes = _named(scope, dict(zip(results, names, strict=False)))
-        made = self._values(scope, nodes, names)
-        self._commit(scope, nodes, names)
+        final = dict(zip(results, names, strict=False))
+        nodes = _named(scope, final)
+        made = self._values(scope, nodes, final)
+        self._commit(scope, nodes)
         self.values.update(made)
         outputs = tuple((value.name, value.dtype, value.dims) for value in made.values())
         weights = sum(_elements(one) for one in scope.held.values() if one.name != "")
@@ -119,30 +119,30 @@ class Lowering:
     def _choices(self, name: str) -> str:
         return choose_from(name, self.values, "tensors")
 
-    def _values(self, scope: Scope, nodes: Sequence[Node], names: Sequence[str]) -> dict[str, Value]:
-        """What the layer yields, inferred from what it reads. Raises ModelError."""
-        if isinstance(scope.layer, Plugin):
-            return {
-                one.name: Value(one.name, dtype_of(one.dtype), declared_dims(one.name, one.shape))
-                for one in scope.layer.outputs
-            }
+    def _values(self, scope: Scope, nodes: Sequence[Node], names: Mapping[str, str]) -> dict[str, Value]:
+        """What the layer yields, by its final name: said by the layer, or inferred from what it reads.
+
+        `names` are the final names of the layer's own tensors. Raises ModelError.
+        """
         held = {name: Value(name, one.dtype, one.dims, _few(one)) for name, one in scope.held.items()}
+        said = {
+            names[old]: Value(names[old], value.dtype, value.dims) for old, value in scope.declared.items()
+        }
         known = {value.name: value for value in scope.reads.values()} | held
-        made = [name for name in names if name in held]
+        standard = [_proto(node, node.operator) for node in nodes if not said.keys() & set(node.outputs)]
         try:
-            inferred = infer_nodes(
-                [_proto(node, node.operator) for node in nodes], known.values(), self.opset
-            )
+            inferred = infer_nodes(standard, (known | said).values(), self.opset)
         except ModelError as error:
             shapes = ", ".join(f"'{value.name}' {value.text}" for value in scope.reads.values())
             fact = scope.about(f"does not take {shapes}: {error.problems[0].fact}")
             raise ModelError(Problem(fact, error.problems[0].remedy, path=scope.place)) from error
-        found = {
-            name: Value(name, inferred[name].dtype, inferred[name].dims) for name in names if name in inferred
-        }
-        return {name: held[name] for name in made} | {name: found[name] for name in names if name in found}
+        found = {name: Value(name, info.dtype, info.dims) for name, info in inferred.items()}
+        every = found | said | held
+        missing = [name for name in names.values() if name not in every]
+        assert not missing, f"{scope.layer.kind}: nothing is known of {missing}"
+        return {name: every[name] for name in names.values()}
 
-    def _commit(self, scope: Scope, nodes: Sequence[Node], names: Sequence[str]) -> None:
+    def _commit(self, scope: Scope, nodes: Sequence[Node]) -> None:
         """Puts the layer's constants and nodes into the graph."""
         actual = {name: self._constant(name, one) for name, one in scope.held.items()}
         for index, node in enumerate(nodes):

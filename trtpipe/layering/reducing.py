@@ -158,6 +158,7 @@ def normalization(layer: Normalization, at: Scope) -> list[str]:
     made = at.emit(
         "GroupNormalization", x.name, scale, bias, epsilon=layer.epsilon, num_groups=layer.num_groups
     )
+    at.declare(made, x.dtype, x.dims)  # ONNX infers nothing of this operator
     return [made]
 
 

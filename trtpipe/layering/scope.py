@@ -45,6 +45,9 @@ class Scope:
     held: dict[str, Parameter] = field(default_factory=dict)
     """The constants that the layer makes."""
 
+    declared: dict[str, Value] = field(default_factory=dict)
+    """What is said of the tensors that the layer makes, where ONNX cannot infer it."""
+
     @property
     def input(self) -> Value:
         """What a layer of one input reads."""
@@ -132,6 +135,10 @@ class Scope:
         given = {key: value for key, value in attributes.items() if value is not None}
         self.nodes.append(Node(operator, tuple(one or "" for one in inputs), outputs, given, domain))
         return outputs
+
+    def declare(self, tensor: str, dtype: str, dims: tuple[Dim, ...] | None) -> None:
+        """Says what a tensor of the layer's own is, where ONNX cannot infer it."""
+        self.declared[tensor] = Value(tensor, dtype, dims)
 
     def constant(self, value: Any, hint: str, dtype: str = "int64") -> str:
         """A constant of the layer's own; its name."""

@@ -228,7 +228,8 @@ def one_hot(layer: OneHot, at: Scope) -> list[str]:
     axis = layer.axis
     if not -at.rank(at.input) - 1 <= axis <= at.rank(at.input):
         at.refuse(f"has axis {axis} for '{at.input.name}' {at.input.text}", "", "axis")
-    return [at.emit("OneHot", at.input.name, depth, values.name, axis=axis)]
+    indices = as_int64(at, at.input)  # ONNX Runtime wants indices and depth of one type
+    return [at.emit("OneHot", indices, depth, values.name, axis=axis)]
 
 
 def whole_number(at: Scope, name: str, *, scalar: bool) -> str:
