@@ -73,6 +73,14 @@ def open_weights(path: Path, *, root: Path | None, workplace: Path | None = None
     return OnnxInitializers(path, root if inside else path.resolve().parent)
 
 
+def files_beside(path: Path, *, root: Path | None) -> list[Path]:
+    """The files that weights refer to: the external data of an ONNX model. Raises ModelError."""
+    from trtpipe.weights.onnx_initializers import OnnxInitializers
+
+    opened = open_weights(path, root=root)
+    return list(opened.external_files) if isinstance(opened, OnnxInitializers) else []
+
+
 def _head(path: Path) -> bytes:
     if path.exists() and not path.is_file():
         raise ModelError(f"'{path}' is not a regular file")  # a pipe would be waited for

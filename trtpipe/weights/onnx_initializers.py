@@ -20,7 +20,9 @@ class OnnxInitializers:
     """The constant tensors of a model's main graph; external data only from inside `root`. Raises ModelError."""
 
     def __init__(self, path: Path, root: Path | None) -> None:
-        graph = read_skeleton(path, root=root).proto.graph
+        skeleton = read_skeleton(path, root=root)
+        graph = skeleton.proto.graph
+        self.external_files = tuple(skeleton.external_files)
         found = [(tensor.name, tensor) for tensor in graph.initializer]
         found += [
             (node.output[0], attribute.t)
