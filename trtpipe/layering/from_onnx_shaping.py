@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from trtpipe.canonical.tensors import array_of
 from trtpipe.layering.from_onnx_node import NodeForm
 from trtpipe.layering.from_onnx_pointwise import declared_type
 
@@ -119,10 +120,8 @@ def _size(form: NodeForm) -> None:
 
 
 def _fill(form: NodeForm) -> None:
-    import onnx
-
     value = form.attribute("value")
-    array = onnx.numpy_helper.to_array(value) if value is not None else None
+    array = None if value is None else array_of(value)
     number = 0.0 if array is None else array.reshape(-1)[0].item()
     dtype = "float32" if array is None else str(array.dtype.name)
     if not math.isfinite(number):
@@ -174,13 +173,10 @@ def _tile(form: NodeForm) -> None:
 
 
 def _constant(form: NodeForm) -> None:
-    import onnx
-
     value = form.attribute("value")
     if value is None:
         form.refuse("it holds something other than a tensor")
-    array = onnx.numpy_helper.to_array(value)
-    form.last("constant", weights=form.model.derived(form.node.output[0] + ".value", array))
+    form.last("constant", weights=form.model.derived(form.node.output[0] + ".value", array_of(value)))
 
 
 FORMS: dict[str, Callable[[NodeForm], None]] = {
