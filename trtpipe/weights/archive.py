@@ -113,6 +113,8 @@ class Archive:
         info, what = self.infos[name], self._what(name)
         if info.flag_bits & 1:
             raise ModelError(f"{what} is encrypted")
+        if info.header_offset < 0:
+            raise ModelError(f"{what} is damaged: it begins before the archive does")
         if info.compress_type not in _METHODS:
             raise ModelError(f"{what} is compressed in a way that Python cannot unpack")
         deflated = info.compress_type == zipfile.ZIP_DEFLATED
