@@ -102,6 +102,8 @@ def _problem(node: onnx.NodeProto, reason: str) -> Problem:
 
 
 def _wrong_inputs(inputs: list[TensorInfo]) -> list[Problem]:
+    if not inputs:
+        return [Problem("the model has no input: nothing is left to declare")]
     wrong = [info for info in inputs if info.dtype not in DECLARED_TYPES or info.dims is None]
     return [
         Problem(

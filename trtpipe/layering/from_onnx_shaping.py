@@ -90,6 +90,8 @@ def _reverse_sequence(form: NodeForm) -> None:
 
 
 def _one_hot(form: NodeForm) -> None:
+    if "int" not in form.dtype():
+        form.refuse(f"its indices are {form.dtype()}")
     form.last(
         "one_hot",
         input=form.tensor(),
