@@ -23,6 +23,10 @@ toolchain_app = typer.Typer(
     help="The TensorRT versions that engines are built with.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(toolchain_app, name="toolchain")
+export_app = typer.Typer(
+    help="A pipeline's model in another form.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(export_app, name="export")
 
 Specs = Annotated[
     list[str] | None,
@@ -190,6 +194,25 @@ def doctor(as_json: Json = False) -> None:
         from trtpipe.cli.inspecting import doctor_command
 
         return doctor_command(as_json=as_json)
+
+    _run(body)
+
+
+@export_app.command("network")
+def export_network(
+    spec: Annotated[str, typer.Argument(help="The pipeline whose model is exported.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Where to write; beside the spec if left out."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Write the model as declared layers and a .safetensors file, to own it by hand."""
+
+    def body() -> int:
+        from trtpipe.cli.exporting import network_command
+
+        return network_command(spec, output, force=force)
 
     _run(body)
 

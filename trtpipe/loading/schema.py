@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from trtpipe.loading.grammar import EXAMPLES, KnownNames, models_in
+from trtpipe.loading.grammar import EXAMPLES, KnownNames, examples_of, models_in
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.pipeline import PipelineSpec, ProjectSpec
 
@@ -126,18 +126,29 @@ def _models_in(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 def _describe(part: dict[str, Any], model: type[BaseModel]) -> None:
     """Give each property of a mapping its docstring and its example."""
     docs = field_docs(model)
+    examples = examples_of(model)
     for name, info in model.model_fields.items():
         key = info.alias or name
         described = part["properties"][key]
         if name in docs:
             described["description"] = docs[name]
-        examples = EXAMPLES.get(model.__name__, {})
         if key in examples:
             described["examples"] = [examples[key]]
 
 
 def field_docs(model: type[BaseModel]) -> dict[str, str]:
-    """Field → the docstring that follows it in the source; empty where the source is not installed."""
+    """Field → the docstring that follows it in the source, its own or an ancestor's, in the fields' order.
+
+    Empty where the source is not installed.
+    """
+    docs: dict[str, str] = {}
+    for one in reversed(model.__mro__):
+        if issubclass(one, BaseModel) and one.__module__.startswith("trtpipe."):
+            docs |= _own_docs(one)
+    return {name: docs[name] for name in model.model_fields if name in docs}
+
+
+def _own_docs(model: type[BaseModel]) -> dict[str, str]:
     try:
         source = textwrap.dedent(inspect.getsource(model))
     except (OSError, TypeError):
