@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import CASES, Case
-from conftest import declared, lowered, run
+from declared_networks import declared, lowered, run
 
 from trtpipe.spec.network.network import layer_models
 
