@@ -38,6 +38,8 @@ class Recognised:
 
 def recognise(path: Path, project: Project) -> Recognised:
     """What reads the model at `path`, which must be in the project's reach. Raises SpecError or ModelError."""
+    if not (path.is_file() or path.is_dir()):
+        raise ModelError(f"'{path}' is not a regular file")  # a pipe would be waited for
     frontend, proposal = propose(path)
     source = _text(proposal.source, project.root) if proposal.source is not None else None
     written = _written(proposal.options, project.root)

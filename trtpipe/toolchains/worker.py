@@ -903,20 +903,31 @@ def mind(worker: threading.Thread, request: dict[str, Any], events: Events, stop
         now, resident = time.monotonic(), resident_bytes()
         if seconds and now - began > seconds and not stop.reason:
             stop.reason = "timeout"
+        if not worker.is_alive():
+            return  # it has sent its result, the last event
         if memory and resident > memory:
-            text = f"the build took {resident} bytes of memory, more than the limit of {memory}"
-            events.send("error", kind="memory", message=text, remedy="raise the memory limit", details=[])
+            error = too_much_memory(resident, memory)
+            events.send("error", kind="memory", message=error.message, remedy=error.remedy, details=[])
             os._exit(3)
         if now - reported >= 1:
             reported = now
             events.send("memory", rss=resident, peak=peak_bytes())
 
 
+def too_much_memory(taken: int, limit: int) -> Failure:
+    """The end of a build that took more memory than it may."""
+    text = f"the build took {taken} bytes of memory, more than the limit of {limit}"
+    return Failure("memory", text, "raise the memory limit")
+
+
 def carry_out(job: Job, events: Events) -> int:
     """Run the job, say how it ended, return the exit code."""
     failure: Failure | None = None
+    limit = job.request.get("memory_limit")
     try:
         job.run()
+        if limit and (peak_bytes() or 0) > limit:  # a short build may be over before anybody looked
+            raise too_much_memory(peak_bytes() or 0, limit)
     except Failure as error:
         failure = error
     except MemoryError:
