@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import pytest
 from caffe_files import evaluate, lower, net, run
 
 from trtpipe.errors import ModelError
+from trtpipe.frontends.caffe import CaffeOptions
 
 X = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
 MISH = """layer { name: "m" type: "Mish" bottom: "a" top: "y"
@@ -131,6 +134,21 @@ def test_a_type_becomes_a_plugins_node(tmp_path):
     assert (list(node.input), list(node.output)) == (["a", "m/blob_0"], ["y"])
     assert [one.name for one in graph.output] == ["z"]
     assert "custom operators trt.plugins::Mish_TRT need a plugin" in report.warnings[0]
+
+
+def test_options_mean_the_same_after_they_were_written_and_read_again():
+    options = CaffeOptions.model_validate({"layers": {"Mish": {"plugin": PLUGIN}}, "batch": "dynamic"})
+
+    again = CaffeOptions.model_validate(json.loads(json.dumps(options.model_dump(mode="json"))))
+
+    assert again == options
+    assert [type(one) for one in again.layers["Mish"].plugin.fields.values()] == [
+        int,
+        float,
+        str,
+        tuple,
+        tuple,
+    ]
 
 
 def test_a_layers_name_comes_before_its_type(tmp_path):
