@@ -70,7 +70,7 @@ class Blob:
             length = (run.count - 1) * run.stride + np.dtype(run.dtype).itemsize
             held = np.memmap(self.file, np.uint8, "r", run.offset, (length,))
             strided = np.ndarray((run.count,), run.dtype, held, 0, (run.stride,))
-            with np.errstate(over="ignore"):
+            with np.errstate(all="ignore"):
                 made[at : at + run.count] = strided
             at += run.count
         return made

@@ -28,6 +28,7 @@ from typing import Any
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_caffe.layer import Layer, Lowered, Lowering, Tensor
+from trtpipe.loading.scalars import shortened
 
 DOMAIN = "trt.plugins"
 """TensorRT's parser looks at an operator's name only; this says to people what it is."""
@@ -71,7 +72,7 @@ def load_lowerings(file: Path, name: str) -> dict[str, Lowering]:
     path = ("model", "options", "lowering")
     try:
         found = runpy.run_path(str(file)).get("LAYERS")
-    except Exception as error:  # whatever the project's code raises
+    except (Exception, SystemExit) as error:  # whatever the project's code raises
         raise ModelError(Problem(f"{name} cannot be run: {raised(error, file)}", path=path)) from error
     if not isinstance(found, dict) or not all(isinstance(key, str) and callable(found[key]) for key in found):
         fact = f"{name} has no LAYERS that maps layer types to functions"
@@ -82,14 +83,23 @@ def load_lowerings(file: Path, name: str) -> dict[str, Lowering]:
 def guarded(layer: Layer, lowering: Lowering, file: Path, name: str) -> Lowered:
     """What a project's function gives for a layer, its errors told with the layer's line and its own."""
     try:
-        return lowering(layer)
+        made = lowering(layer)
     except ModelError:
         raise
-    except Exception as error:  # whatever the project's code raises
+    except (Exception, SystemExit) as error:  # whatever the project's code raises
         raise layer.refuse(f"its lowering in {name} failed: {raised(error, file)}") from error
+    if not _is_lowered(made):
+        fact = f"its lowering in {name} gave {shortened(repr(made))}"
+        raise layer.refuse(fact, "give the Tensor of its top, or a list of one for each top")
+    return made
 
 
-def raised(error: Exception, file: Path) -> str:
+def _is_lowered(made: object) -> bool:
+    several = isinstance(made, (list, tuple)) and all(isinstance(one, Tensor) for one in made)
+    return isinstance(made, Tensor) or several
+
+
+def raised(error: BaseException, file: Path) -> str:
     """An exception in one line, with the last line of the file that led to it."""
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)

@@ -163,7 +163,8 @@ class Layer:
 
         array = np.asarray(value)
         if array.dtype.kind == "f":
-            array = array.astype(np.float32)
+            with np.errstate(all="ignore"):  # what is too large becomes infinite, as in Caffe
+                array = array.astype(np.float32)
         return self.builder.constant(array, self.free(f"{self.name}/{part}"))
 
     def weight(self, index: int, dims: Sequence[int], part: str, *, as_dims: Sequence[int] = ()) -> str:
@@ -225,7 +226,7 @@ def nearest_layer(name: str, weights: Weights) -> str:
     """Which layer of the file may be meant."""
     from trtpipe.loading.grammar import choose_from
 
-    return choose_from(name, weights.layers, f"layers with weights in {weights.name}")
+    return choose_from(name, list(weights.layers)[:1000], f"layers with weights in {weights.name}")
 
 
 def product(dims: Sequence[Dim]) -> int | None:

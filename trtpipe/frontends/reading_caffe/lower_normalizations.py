@@ -28,8 +28,9 @@ def _batch_norm(layer: Layer) -> Tensor:
     if len(layer.blobs) == _NVCAFFE_BLOBS:
         scale, bias = (layer.array(index, [channels], name) for index, name in ((3, "scale"), (4, "bias")))
     else:
-        inverse = np.float32(1.0 / factor if factor else 0.0)
-        mean, variance = mean * inverse, variance * inverse
+        with np.errstate(all="ignore"):
+            inverse = np.float32(1.0 / factor if factor else 0.0)
+            mean, variance = mean * inverse, variance * inverse
     values = {"scale": scale, "bias": bias, "mean": mean, "variance": variance}
     constants = [layer.constant(value, name) for name, value in values.items()]
     eps = params.number("eps", 1e-5)

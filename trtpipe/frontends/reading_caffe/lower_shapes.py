@@ -14,6 +14,8 @@ from trtpipe.frontends.reading_caffe.params import Params
 from trtpipe.frontends.reading_caffe.reshaping import Part, reshape, size_of, slice_axes
 
 _END = 2**63 - 1
+_MOST_AXES = 32  # Caffe's kMaxBlobAxes
+_MOST_CHANNELS = 1 << 20  # of a shuffle, whose order becomes a constant
 
 
 def merged(layer: Layer, shapes: Sequence[Dims], but: int | None = None) -> list[Dim]:
@@ -26,7 +28,7 @@ def merged(layer: Layer, shapes: Sequence[Dims], but: int | None = None) -> list
             for axis, one in enumerate(dims)
         )
         if differs:
-            every = ", ".join(map(shown, shapes))
+            every = ", ".join(map(shown, shapes[:8])) + (", …" if len(shapes) > 8 else "")
             apart = "" if but is None else f", apart from axis {but}"
             raise layer.refuse(f"its bottoms must have the same shape{apart}, and are {every}")
         made = [
@@ -105,6 +107,8 @@ def _reshape(layer: Layer) -> Tensor:
     if end > len(dims):
         raise params.refuse("num_axes", f"axes {first} to {end - 1} are more than its bottom's {len(dims)}")
     written = params.message("shape").integers("dim", least=-1)
+    if len(written) > _MOST_AXES:
+        raise params.refuse("shape", f"a blob has at most {_MOST_AXES} axes")
     if written.count(-1) > 1:
         raise params.refuse("shape", "only one dim may be -1")
     parts: list[Part] = [(axis,) for axis in range(first)]
@@ -184,7 +188,7 @@ def _shuffle_channel(layer: Layer) -> Tensor:
     x, dims = layer.only_input(), layer.dims(ranks=(4,))
     group = layer.params("shuffle_channel_param").integer("group", 1, least=1)
     channels = layer.fixed(dims, 1, 2, "a shuffle of channels")
-    if channels % group:
+    if channels % group or channels > _MOST_CHANNELS:
         raise layer.refuse(f"{channels} channels cannot be cut into {group} groups")
     rest = channels // group
     order = [number * rest + within for within in range(rest) for number in range(group)]

@@ -23,11 +23,12 @@ from trtpipe.frontends.reading_caffe import (
 )
 from trtpipe.frontends.reading_caffe.caffemodel import Weights
 from trtpipe.frontends.reading_caffe.custom import Plugin, guarded, plugin_node
-from trtpipe.frontends.reading_caffe.layer import Layer, Lowered, Lowering, Tensor
+from trtpipe.frontends.reading_caffe.layer import Layer, Lowered, Lowering, Tensor, shown
 from trtpipe.frontends.reading_caffe.layer_types import ALIASES
-from trtpipe.frontends.reading_caffe.net import NetLayer, stop_at
+from trtpipe.frontends.reading_caffe.net import MOST_PROBLEMS, NetLayer, stop_at
 from trtpipe.frontends.reading_caffe.wiring import WiredLayer, Wiring
 from trtpipe.loading.grammar import choose_from
+from trtpipe.shapes import LARGEST_DIM
 
 if TYPE_CHECKING:
     import onnx
@@ -69,6 +70,8 @@ def lower_net(
         dims = tuple(input_dims[one.name])
         lowerer.tensors[one.name] = Tensor(builder.input(one.name, "float32", dims), dims)
     for wired in wiring.layers:
+        if len(lowerer.problems) >= MOST_PROBLEMS:
+            break
         lowerer.lower(wired)
     stop_at(lowerer.problems)
     lowerer.declare_outputs()
@@ -108,8 +111,11 @@ class _Lowerer:
         """The tensor of each top, as a plugin, the project's function or Caffe's own layer makes it."""
         made = self.made(layer, wired.layer)
         tops = [made] if isinstance(made, Tensor) else list(made)
-        if len(tops) != len(wired.tops) or not all(isinstance(top, Tensor) for top in tops):
+        if len(tops) != len(wired.tops):
             raise layer.refuse(f"it makes {len(tops)} tops, and {len(wired.tops)} are written")
+        for top in tops:
+            if any(isinstance(dim, int) and dim > LARGEST_DIM for dim in top.dims or ()):
+                raise layer.refuse(f"its top would be {shown(top.dims or ())}; no size may be 2^31 or more")
         return tops
 
     def made(self, layer: Layer, written: NetLayer) -> Lowered:
@@ -128,13 +134,14 @@ class _Lowerer:
         """Gives the tensors that the layer has made their tops' names; what it only passes on keeps its own."""
         nodes = list(self.builder.graph.node[before:])
         own = {name for node in nodes for name in node.output}
+        foreign = any(node.domain for node in nodes)
         renamed: dict[str, str] = {}
         for top, tensor in zip(wired.tops, tops, strict=True):
             if tensor.name in own:
                 renamed.setdefault(tensor.name, top)
             name = renamed.get(tensor.name, tensor.name)
             self.tensors[top] = Tensor(name, tensor.dims)
-            if any(node.domain for node in nodes) and name == top:
+            if foreign and name == top:
                 self.declare(self.tensors[top])
         for node in nodes:
             node.input[:] = [renamed.get(name, name) for name in node.input]

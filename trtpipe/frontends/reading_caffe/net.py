@@ -23,7 +23,10 @@ from trtpipe.loading.grammar import choose_from
 from trtpipe.shapes import LARGEST_DIM
 
 MOST_PROBLEMS = 100
-"""More are counted, not shown."""
+"""No more are looked for: finding the nearest name for each of a million would take hours."""
+
+_MOST_AXES = 32  # Caffe's kMaxBlobAxes
+_MOST_NAMES = 200  # different fields of one layer
 
 _NET_FIELDS = ("debug_info", "force_backward", "global_grad_scale", "reduce_buckets")
 _LAYER_FIELDS = ("bottom", "exclude", "include", "layer", "name", "top", "type")
@@ -84,9 +87,8 @@ def read_net(document: TextDocument, state: NetState) -> Net:
 
 def stop_at(problems: list[Problem]) -> None:
     """Raises ModelError when there are problems; of very many only the first ones."""
-    if len(problems) > MOST_PROBLEMS:
-        more = Problem(f"and {len(problems) - MOST_PROBLEMS} more problems")
-        problems = [*problems[:MOST_PROBLEMS], more]
+    if len(problems) >= MOST_PROBLEMS:
+        problems = [*problems[:MOST_PROBLEMS], Problem("there may be more, looked for when these are gone")]
     if problems:
         raise ModelError(problems)
 
@@ -105,6 +107,8 @@ class _NetReader:
         for one in self.legacy_inputs():
             self.add_input(net, one)
         for params in self.layers():
+            if len(self.problems) >= MOST_PROBLEMS:
+                break
             self.try_layer(net, params)
         self.problems += self.root.unknown()
         if not net.layers and not self.problems:
@@ -135,13 +139,14 @@ class _NetReader:
             self.problems += error.problems
 
     def add_layer(self, net: Net, params: Params) -> None:
-        v1 = self.is_v1(params)
         name = params.text("name")
-        kind = _v1_type(params) if v1 else params.text("type")
-        named = f"layer {name!r}" + (f" ({kind})" if kind else "")
-        params = Params(params.message_itself, self.document, named)
+        params = Params(params.message_itself, self.document, f"layer {name!r}")
+        if len(params.names()) > _MOST_NAMES:
+            raise params.refuse("", f"it has more than {_MOST_NAMES} different fields")
+        kind = _v1_type(params) if self.is_v1(params) else params.text("type")
         if not kind:
             raise params.refuse("type", "no type is given", 'write type: "Convolution", for example')
+        params = Params(params.message_itself, self.document, f"layer {name!r} ({kind})")
         included = self.included(params)
         layer = NetLayer(name, kind, tuple(params.texts("bottom")), tuple(params.texts("top")), params)
         if not included or kind in DROPPED_TYPES:
@@ -240,8 +245,8 @@ def _inputs_of(layer: NetLayer) -> Iterator[NetInput]:
 
 
 def _checked(dims: tuple[int, ...], params: Params, name: str) -> tuple[int, ...]:
-    if not dims or any(not 1 <= dim <= LARGEST_DIM for dim in dims):
-        shown = "x".join(map(str, dims)) or "empty"
-        remedy = "every dimension must be 1 or more; what is dynamic is said in model.options.inputs"
+    if not 0 < len(dims) <= _MOST_AXES or any(not 1 <= dim <= LARGEST_DIM for dim in dims):
+        shown = "x".join(map(str, dims[: _MOST_AXES + 1])) or "empty"
+        remedy = "there must be 1 to 32 dimensions, each 1 or more; what is dynamic is said in model.options.inputs"
         raise params.refuse(name, f"an input's shape cannot be {shown}", remedy)
     return dims

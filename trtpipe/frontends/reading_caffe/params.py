@@ -15,6 +15,8 @@ from trtpipe.loading.grammar import choose_from
 
 _TRUE, _FALSE = ("true", "t", "True", "1"), ("false", "f", "False", "0")
 _LARGEST = 2**63
+_LARGEST_FLOAT = 3.4028235677973366e38  # where float32 rounds to infinity
+_MOST_UNKNOWN = 20  # more are not told
 
 
 class Params:
@@ -126,8 +128,9 @@ class Params:
 
     def unknown(self) -> Iterator[Problem]:
         """A problem for each field that is written and that nobody asked for."""
-        for name, fields in self._fields.items():
-            if name not in self._read:
+        unread = [name for name in self._fields if name not in self._read]
+        for name in unread[:_MOST_UNKNOWN]:
+            if fields := self._fields[name]:
                 fact = f"{self._what}: unknown field {name!r}"
                 where = self._document.locate(fields[0].offset)
                 yield Problem(fact, choose_from(name, sorted(self._read), "fields"), where)
@@ -169,8 +172,8 @@ class Params:
     def _number(self, item: TextField) -> float:
         value = item.value
         number = _number(value.text) if isinstance(value, Scalar) and value.kind != "string" else math.nan
-        if not math.isfinite(number):
-            raise self._wrong(item, "a number")
+        if not abs(number) <= _LARGEST_FLOAT:
+            raise self._wrong(item, "a number of 32 bits" if math.isfinite(number) else "a number")
         return float(number)
 
     def _integer(self, item: TextField, least: int | None) -> int:

@@ -18,8 +18,9 @@ from trtpipe.errors import Location, ModelError, Problem
 LARGEST = 64 << 20
 """A prototxt of more bytes is refused; a net of 100,000 layers has 30 MiB."""
 
+_WIDEST = 200  # of a line, more is not shown
 _DEEPEST = 100  # protobuf's own limit on nesting
-_MOST_FIELDS = 5_000_000
+_MOST_FIELDS = 2_000_000
 
 _BLANK = re.compile(r"(?:[ \t\r\n\f\v]|#[^\n]*)*")
 _TOKEN = re.compile(
@@ -100,7 +101,8 @@ def _locate(name: str, text: str, starts: list[int], offset: int) -> Location:
     line = bisect_right(starts, offset) - 1
     end = text.find("\n", starts[line])
     source = text[starts[line] : end if end >= 0 else len(text)].rstrip("\r")
-    return Location(name, line + 1, offset - starts[line] + 1, source[:400])
+    column = offset - starts[line] + 1
+    return Location(name, line + 1, column, source[:_WIDEST] if column <= _WIDEST else "")
 
 
 class _Parser:

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trtpipe.errors import Problem, SpecPath
-from trtpipe.frontends.reading_caffe.net import Net, NetInput, NetLayer, stop_at
+from trtpipe.frontends.reading_caffe.net import MOST_PROBLEMS, Net, NetInput, NetLayer, stop_at
 from trtpipe.loading.grammar import choose_from
 
 OUTPUTS: SpecPath = ("model", "options", "outputs")
+_LOOKED_AT = 1000  # blobs, the latest, among which the nearest name is sought
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class _Wirer:
         self.current = {name: name for name in net.inputs}
         self.maker: dict[str, NetLayer] = {}
         self.read: set[str] = set()
+        self.numbers: Counter[str] = Counter()
 
     def add(self, layer: NetLayer) -> None:
         inputs = tuple(self.reading(layer, blob) for blob in _bottoms(layer))
@@ -69,19 +71,19 @@ class _Wirer:
         self.layers.append(WiredLayer(layer, inputs, tuple(self.writing(layer, top) for top in _tops(layer))))
 
     def reading(self, layer: NetLayer, blob: str) -> str:
-        if blob not in self.current:
+        if blob not in self.current and len(self.problems) < MOST_PROBLEMS:
             made_later = blob in self.writes
             fact = f"{layer}: no layer above makes its bottom {blob!r}"
             remedy = (
                 "layers stand in the order in which they run"
                 if made_later
-                else choose_from(blob, self.current, "blobs")
+                else choose_from(blob, list(self.current)[-_LOOKED_AT:], "blobs")
             )
             self.problems.append(Problem(fact, remedy, layer.params.where("bottom")))
         return self.current.get(blob, blob)
 
     def writing(self, layer: NetLayer, top: str) -> str:
-        if top in self.current and top not in layer.bottoms:
+        if top in self.current and top not in layer.bottoms and len(self.problems) < MOST_PROBLEMS:
             other = self.maker.get(top)
             fact = f"{layer}: its top {top!r} is made already, by {other or 'an input'}"
             self.problems.append(Problem(fact, "give one of them another name", layer.params.where("top")))
@@ -93,10 +95,11 @@ class _Wirer:
         return name
 
     def unique(self, wanted: str) -> str:
-        name, number = wanted, 0
+        name, number = wanted, self.numbers[wanted]
         while name in self.names:
             number += 1
             name = f"{wanted}_{number}"
+        self.numbers[wanted] = number
         self.names.add(name)
         return name
 
@@ -113,7 +116,7 @@ class _Wirer:
             name = self.current.get(blob)
             if name is None or name in self.net.inputs:
                 fact = f"no layer makes the output {blob!r}"
-                remedy = choose_from(blob, self.maker, "blobs")
+                remedy = choose_from(blob, list(self.maker)[-_LOOKED_AT:], "blobs")
                 self.problems.append(Problem(fact, remedy, path=(*OUTPUTS, index)))
             else:
                 found[blob] = name
