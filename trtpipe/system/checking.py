@@ -15,7 +15,7 @@ from trtpipe.loading.project import find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all, load_dataset
 from trtpipe.planning import TargetFacts
 from trtpipe.system.building import Planned, runs
-from trtpipe.system.facts import model_root
+from trtpipe.system.facts import model_root, verify_pin
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import Workspace, known_names
 
@@ -46,7 +46,7 @@ def check_specs(arguments: Sequence[str], only: Sequence[str], cwd: Path | None 
     resolver = TargetResolver()
     for pipeline in loaded:
         workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only))
-        _Checker(pipeline, resolver, report, workspace.wants).run()
+        _Checker(pipeline, resolver, report, workspace).run()
     return report
 
 
@@ -56,7 +56,7 @@ def prove_before_building(planned: Planned) -> list[Problem]:
     report = CheckReport()
     for pipeline in planned.workspace.pipelines:
         if pipeline.spec.pipeline in stale:
-            _Checker(pipeline, planned.targets, report, planned.workspace.wants).run()
+            _Checker(pipeline, planned.targets, report, planned.workspace).run()
     errors = [problem for problem in report.problems if problem.severity == "error"]
     if errors:
         raise SpecError(errors)
@@ -70,13 +70,14 @@ class _Checker:
     pipeline: LoadedPipeline
     resolver: TargetResolver
     report: CheckReport
-    wants: Callable[[str], bool]
+    workspace: Workspace
 
     def run(self) -> None:
         targets = list(self._targets())
         proto = self._try(("model", "source"), self._read)
         if proto is None:
             return
+        self._try(("model", "sha256"), lambda: verify_pin(self.pipeline, self.workspace.state))
         view = self._try(("model", "source"), lambda: self._model(proto))
         if view is not None:
             self._try(("validate",), lambda: self._validation(view))
@@ -154,12 +155,17 @@ class _Checker:
 
         spec = self.pipeline.spec
         cells = [
-            (v, t) for v in spec.variants for t in targets if self.wants(f"{spec.pipeline}/{v}@{t.name}")
+            (v, t)
+            for v in spec.variants
+            for t in targets
+            if self.workspace.wants(f"{spec.pipeline}/{v}@{t.name}")
         ]
         typed = {v: self._typed(proto, view, v) for v in dict.fromkeys(v for v, _ in cells)}
         wanted = list(dict.fromkeys(t for _, t in cells))
         present = [gpu.compute_capability for gpu in self.resolver.here()]
-        proofs, problems = prove_cells(spec, wanted, typed, proto=proto, present=present, wanted=self.wants)
+        proofs, problems = prove_cells(
+            spec, wanted, typed, proto=proto, present=present, wanted=self.workspace.wants
+        )
         self._add(problems)
         for proof in proofs:
             self._note(proof)

@@ -78,22 +78,11 @@ class FactFinder:
     def _sources(self, pipeline: LoadedPipeline) -> Iterator[Source]:
         """The model as `model.onnx` and the files that belong to it under their own relative names."""
         model = pipeline.model_file
-        self._verify_pin(pipeline, model)
+        verify_pin(pipeline, self.state)
         yield Source("model.onnx", model, self.state.digest(model))
         for text in self.state.noted(model, f"{pipeline.spec.model.parser} files", lambda: _beside(pipeline)):
             path = (model.parent / text).resolve()
             yield Source(text, path, self.state.digest(path))
-
-    def _verify_pin(self, pipeline: LoadedPipeline, model: Path) -> None:
-        pin = pipeline.spec.model.sha256
-        if pin is None:
-            return
-        found = self.state.noted(model, "sha256", lambda: _sha256(model))
-        if found != pin.lower():
-            fact = f"{pipeline.spec.model.source} is not the pinned model: its sha256 is {found}"
-            raise SpecError(
-                Problem(fact, "check where it came from, then pin this digest", path=("model", "sha256"))
-            )
 
     def _data(self, pipeline: LoadedPipeline) -> tuple[dict[str, Any] | None, tuple[Source, ...]]:
         asked = pipeline.spec.validate_
@@ -153,6 +142,19 @@ def _beside(pipeline: LoadedPipeline) -> list[str]:
     files = frontend.sources(model, model_root(pipeline))[1:]
     home = model.resolve().parent
     return [str(file.resolve().relative_to(home)) for file in files]
+
+
+def verify_pin(pipeline: LoadedPipeline, state: ProjectState) -> None:
+    """Raises SpecError when the model is not the one whose digest the spec pins."""
+    pin, model = pipeline.spec.model.sha256, pipeline.model_file
+    if pin is None:
+        return
+    found = state.noted(model, "sha256", lambda: _sha256(model))
+    if found != pin.lower():
+        fact = f"{pipeline.spec.model.source} is not the pinned model: its sha256 is {found}"
+        raise SpecError(
+            Problem(fact, "check where it came from, then pin this digest", path=("model", "sha256"))
+        )
 
 
 def _sha256(path: Path) -> str:
