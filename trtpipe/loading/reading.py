@@ -35,6 +35,7 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
 MAX_ALIASED = 1000
 """How many values all aliases of a file may stand for, counted after expansion."""
+_TOO_DEEP, _FLATTER = f"nested more than {MAX_DEPTH} deep", "use a flatter form"
 
 _UNREADABLE = re.compile(r"[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TAB = re.compile(r"^ *\t", re.MULTILINE)
@@ -138,7 +139,7 @@ class _Reader:
         if event.tag is not None:
             self._refuse_tag(event)
         if len(self.open) >= MAX_DEPTH:
-            raise _Stop(self._problem(event, f"nested more than {MAX_DEPTH} deep", "use a flatter form"))
+            raise _Stop(self._problem(event, _TOO_DEEP, _FLATTER))
         data: dict[Any, Any] | list[Any] = {} if type(event) is MappingStartEvent else []
         place = Branch(event.start_mark, bool(event.flow_style))
         self.open.append(_Open(data, place, event.anchor, self.nodes, len(self.open) + 1))
@@ -297,6 +298,8 @@ def _syntax_problem(source: SourceText, error: yaml.YAMLError) -> Problem:
     text = f"{context} {what}"
     remedy = next((advice for sign, advice in _ADVICE if sign in text), "")
     where = source.location(mark.line, mark.column) if mark is not None else source.location(0, 0)
+    if "nesting depth" in what:  # newer libyaml counts too, and may find it first
+        return Problem(_TOO_DEEP, _FLATTER, where)
     context_mark = getattr(error, "context_mark", None)
     begun = f" {context}, which starts on line {context_mark.line + 1}" if context and context_mark else ""
     return Problem(f"not YAML: {what}{begun}", remedy, where)
