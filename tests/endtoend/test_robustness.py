@@ -418,6 +418,20 @@ def test_a_damaged_state_is_as_good_as_none(again, text):
     assert again.run("build").out == "nothing to do\n"
 
 
+def test_what_stands_in_the_way_of_the_state_is_told_with_its_remedy(fresh):
+    state = fresh.root / ".trtpipe" / "state.json"
+    state.mkdir(parents=True)
+
+    refused = fresh.run("build")
+
+    assert refused.code == 2
+    assert refused.err.endswith(
+        f"cannot write {state}: is a directory\n  nothing was lost; it may be deleted at any time\n"
+    )
+    state.rmdir()
+    assert fresh.run("build").code == 0
+
+
 def test_a_lockfile_that_cannot_be_merged_is_refused_before_anything_is_built(again):
     lock = again.root / "trtpipe.lock"
     lines = lock.read_text().splitlines()

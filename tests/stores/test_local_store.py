@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trtpipe.digests import digest_bytes
+from trtpipe.digests import digest_bytes, digest_file
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.local import LocalStore
@@ -33,6 +33,14 @@ def test_what_is_put_is_fetched(store, tmp_path):
 
     assert digest == digest_bytes(b"engine")
     assert (tmp_path / "out" / "model.engine").read_bytes() == b"engine"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(OSError) as caught:
+        digest_file(tmp_path)
+
+    assert str(caught.value.filename) == str(tmp_path)
+    assert caught.value.strerror == "Is a directory"
 
 
 def test_an_artifact_costs_its_bytes_once(store, tmp_path):

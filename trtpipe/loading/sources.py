@@ -70,13 +70,21 @@ def _in_project(text: str, root: Path, reach: Iterable[str], directory: bool) ->
     if not text.strip():
         raise _Wrong("the path is empty", "write a path inside the project")
     found = (root / text).resolve()
-    allowed = [root.resolve(), *((root / Path(one).expanduser()).resolve() for one in reach)]
+    allowed = [root.resolve(), *(_reached(root, one) for one in reach)]
     if not any(found.is_relative_to(one) for one in allowed):
         remedy = f"copy it into the project, or allow its directory in trtpipe.yaml: reach: [{found.parent}]"
         raise _Wrong(f"{shortened(text)!r} lies outside the project", remedy)
     if not found.exists():
         raise _Wrong(f"no such file: {shortened(text)!r}", _what_is_there(root, Path(text)))
     return _file(found, text, directory)
+
+
+def _reached(root: Path, text: str) -> Path:
+    try:
+        return (root / Path(text).expanduser()).resolve()
+    except RuntimeError as error:
+        fact = f"{shortened(text)!r} in 'reach' of trtpipe.yaml names nobody's home directory"
+        raise _Wrong(fact, "write the directory out") from error
 
 
 def _file(found: Path, text: str, directory: bool) -> Path:

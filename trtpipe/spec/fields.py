@@ -27,7 +27,8 @@ from trtpipe.errors import SpecPath
 from trtpipe.shapes import LARGEST_DIM, parse_shape, parse_size
 
 SHA256_PATTERN = r"^[0-9a-fA-F]{64}$"
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_LONGEST_NAME = 64
+_NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST_NAME - 1}}}$"
 
 
 class SpecModel(BaseModel):
@@ -49,8 +50,10 @@ def _static_shape(value: Any) -> tuple[int, ...]:
 
 def _name(value: Any) -> Any:
     if isinstance(value, str) and not re.fullmatch(_NAME, value):
+        shown = f"{value[:_LONGEST_NAME]}…" if len(value) > _LONGEST_NAME else value
         raise ValueError(
-            f"not a name: {value!r}; use letters, digits, '.', '_' and '-', starting with a letter or digit"
+            f"not a name: {shown!r}; use up to {_LONGEST_NAME} letters, digits, '.', '_' and '-', starting with a "
+            "letter or digit"
         )
     return value
 

@@ -341,7 +341,7 @@ def _store_error(place: Path, error: OSError) -> StoreError:
             "that you may write",
         )
     remedy = ""
-    if error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR):
+    if error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
         remedy = "something else stands there: move it away and build again"
     return StoreError(f"{place}: {what.lower()}" + _at(error, place), remedy)
 

@@ -16,6 +16,7 @@ from trtpipe.loading.specs import LoadedPipeline, load_all, load_dataset
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import TargetFacts
 from trtpipe.system.building import Planned, runs
+from trtpipe.system.facts import FactFinder
 from trtpipe.system.importing import origins_of, readable_model
 from trtpipe.system.remotes import unpinned
 from trtpipe.system.targets import TargetResolver
@@ -94,6 +95,8 @@ class _Checker:
 
     def _prove(self, targets: Sequence[TargetView]) -> None:
         store, state = self.workspace.store, self.workspace.state
+        finder = FactFinder(state, self.resolver)
+        self._try(("model", "sha256"), lambda: finder.verify_pins(self.pipeline))
         with readable_model(
             self.pipeline, store, state, observer=self.observer, offline=self.offline
         ) as proto:

@@ -96,7 +96,7 @@ class FactFinder:
 
     def _model_inputs(self, pipeline: LoadedPipeline, frontend: Frontend) -> dict[str, tuple[Input, ...]]:
         """The model as `model.PARSER`, what lies beside it under its own relative name, and the options' files."""
-        self._verify_pins(pipeline)
+        self.verify_pins(pipeline)
         named = sorted(pipeline.option_files().items())
         slots: dict[str, tuple[Input, ...]] = {
             "source": tuple(self._sources(pipeline, frontend)),
@@ -135,7 +135,8 @@ class FactFinder:
         noted: list[str] = self.state.noted(files.source, f"{frontend.name} files", find)
         return noted
 
-    def _verify_pins(self, pipeline: LoadedPipeline) -> None:
+    def verify_pins(self, pipeline: LoadedPipeline) -> None:
+        """Raises SpecError when a file is not the one whose digest the spec pins."""
         problems = [
             _wrong_pin(pipeline, path, found)
             for path, pin in pipeline.pins().items()
