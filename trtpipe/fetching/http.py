@@ -26,11 +26,12 @@ from typing import Any
 from trtpipe import __version__
 from trtpipe.errors import masked
 from trtpipe.fetching.answers import Answer, Broken, Other, Refused
-from trtpipe.spec.remote import RemoteFile, is_local_host
+from trtpipe.spec.remote import RemoteFile, is_local_address, is_local_host
 
 _MOST_REDIRECTS = 10
 _PIECE = 1 << 18
 _HUB = "https://huggingface.co"
+_HUB_ADDRESS = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18}|\*)")
@@ -45,14 +46,14 @@ def asking(remote: RemoteFile, stall: float) -> Callable[[int, Mapping[str, Any]
 def _hub_request(remote: RemoteFile) -> tuple[str, dict[str, str]]:
     """The address that a hub resolves to the file, and the token for it."""
     hub = (os.environ.get("HF_ENDPOINT") or _HUB).rstrip("/")
-    parts = urllib.parse.urlsplit(hub)
-    plain = parts.scheme == "http" and is_local_host(parts.netloc)
-    if (parts.scheme != "https" and not plain) or not parts.hostname or "@" in parts.netloc:
+    if not _HUB_ADDRESS.fullmatch(hub) or (hub.startswith("http:") and not is_local_address(hub)):
         raise Refused(f"$HF_ENDPOINT is {masked(hub)!r}", f"write an https:// address, for example {_HUB}")
     revision = urllib.parse.quote(urllib.parse.unquote(remote.revision or "main"), safe="")
     url = f"{hub}/{remote.host}/resolve/{revision}/{urllib.parse.quote(remote.path)}"
     token = os.environ.get("HF_TOKEN", "").strip()
-    return url, {"Authorization": f"Bearer {token}"} if token.isprintable() and token else {}
+    return url, {
+        "Authorization": f"Bearer {token}"
+    } if token.isascii() and token.isprintable() and token else {}
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,7 +16,7 @@ from typing import Any
 
 from trtpipe.errors import masked
 from trtpipe.fetching.answers import Answer, Broken, Other, Refused
-from trtpipe.spec.remote import RemoteFile, is_local_host
+from trtpipe.spec.remote import RemoteFile, is_local_address
 
 _PIECE = 1 << 20
 _ENDPOINTS = {
@@ -43,10 +42,7 @@ def asking(remote: RemoteFile, stall: float) -> Callable[[int, Mapping[str, Any]
         "connect_timeout": timedelta(seconds=stall),
         "read_timeout": timedelta(seconds=stall),
     }
-    if any(
-        is_local_host(urllib.parse.urlsplit(os.environ.get(name, "")).netloc)
-        for name in _ENDPOINTS[remote.scheme]
-    ):
+    if any(is_local_address(os.environ.get(name, "")) for name in _ENDPOINTS[remote.scheme]):
         client["allow_http"] = True
     kind = stores.S3Store if remote.scheme == "s3" else stores.GCSStore
     try:

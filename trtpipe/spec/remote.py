@@ -36,6 +36,11 @@ def is_local_host(host: str) -> bool:
     return re.sub(r":\d+$", "", host).lower() in _LOCAL_HOSTS
 
 
+def is_local_address(address: str) -> bool:
+    """Whether an address, such as an endpoint from the environment, leads to this machine."""
+    return is_local_host(address.partition("://")[2].partition("/")[0])
+
+
 def is_plain_relative(name: str) -> bool:
     """Whether a name is a relative path that stays below its folder, on every system: no `..`, no drive."""
     parts = name.split("/")

@@ -158,8 +158,9 @@ class LocalStore:
             self._open()
             folder = self.root / "tmp" / f"{_PARTIAL}{key}"
             for other in folder.parent.glob(f"{_PARTIAL}*"):
-                if time.time() - other.stat().st_mtime > _PARTIAL_SECONDS and other != folder:
-                    shutil.rmtree(other, ignore_errors=True)
+                with contextlib.suppress(FileNotFoundError):  # another process may have finished it meanwhile
+                    if time.time() - other.stat().st_mtime > _PARTIAL_SECONDS and other != folder:
+                        shutil.rmtree(other, ignore_errors=True)
             folder.mkdir(exist_ok=True)
             os.utime(folder)
         return folder
