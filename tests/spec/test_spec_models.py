@@ -158,7 +158,7 @@ class _Layer(SpecModel):
 
 class _Options(SpecModel):
     net: ProjectFile
-    more: dict[str, ProjectFile] = {}
+    more: dict[str, ProjectFile] = Field(default_factory=dict)
     layers: Annotated[tuple[_Layer, ...], AsTuple] = ()
 
 

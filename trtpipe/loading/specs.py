@@ -29,6 +29,7 @@ _SHARED = ("targets", "toolchains", "builder")
 _NOTHING = ("", "~", "null")
 _SOURCE: SpecPath = ("model", "source")
 _OPTIONS: SpecPath = ("model", "options")
+GRAFT = ("transform", "graft")
 _ANY_TARGET = TargetSpec(gpu=("this",))
 _NO_DEFAULTS = ProjectSpec(schema=1)
 
@@ -50,6 +51,8 @@ class LoadedPipeline:
     """`model.options`, as the parser's own model."""
     remotes: Mapping[SpecPath, RemoteFile] = field(default_factory=dict)
     """Path in the spec → the file that is to be fetched; these paths are not in `files`."""
+    graft: BaseModel | None = None
+    """`transform.graft`, as its own model."""
 
     @property
     def model_file(self) -> Path | None:
@@ -60,6 +63,11 @@ class LoadedPipeline:
         """The files here that the parser's options name, by their place there: `weights`, `layers.3.weights`."""
         return {place: self.files[path] for place, path in _places(self.files)}
 
+    def graft_files(self) -> dict[str, Path]:
+        """The files that the graft names, by their place there: `weights`, `weights.head`."""
+        inside = ((path, file) for path, file in self.files.items() if path[: len(GRAFT)] == GRAFT)
+        return {".".join(map(str, path[len(GRAFT) :])): file for path, file in inside}
+
     def option_remotes(self) -> dict[str, tuple[SpecPath, RemoteFile]]:
         """The files to fetch that the parser's options name, by their place there, with their path in the spec."""
         return {place: (path, self.remotes[path]) for place, path in _places(self.remotes)}
@@ -68,7 +76,9 @@ class LoadedPipeline:
         """Path in the spec → the SHA-256 that the file named there, which is not fetched, must have."""
         pinned = [(_SOURCE, self.spec.model.sha256)] if self.spec.model.sha256 else []
         options = [
-            (path, text.sha256) for path, text in _option_files(self.options) if isinstance(text, PinnedText)
+            (path, text.sha256)
+            for path, text in _files_of(self.options, _OPTIONS)
+            if isinstance(text, PinnedText)
         ]
         return {path: sha256.lower() for path, sha256 in (*pinned, *options) if path in self.files}
 
@@ -117,19 +127,22 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
     problems += [*document.problems, *refused, *_unknown_names(document, known)]
     parser = _parser(data, known)
     options, refused = _options(document, parser)
-    problems += refused
+    graft, ungrafted = _graft(document)
+    problems += [*refused, *ungrafted]
     files: dict[SpecPath, Path] = {}
     wrong = [*_unknown_toolchains(data), *_unknown_data(data, project), *_sourceless(data, parser)]
     remotes: dict[SpecPath, RemoteFile] = {}
-    of_model = [(_SOURCE, _source_text(data)), *_option_files(options)]
+    of_model = [(_SOURCE, _source_text(data)), *_files_of(options, _OPTIONS)]
     wrong += unfetchable(of_model, remotes)
     named = [(path, text) for path, text in of_model if not named_remotely(text)]
-    wrong += _unresolved([*named, *_other_files(data)], project, files, parser.takes_directory)
+    named += [*_other_files(data), *_files_of(graft, GRAFT)]
+    wrong += _unresolved(named, project, files, parser.takes_directory)
     wrong += misplaced_pins(_at(data, ("model",)), ModelSpec().parser)
     problems += [_located(problem, document, project) for problem in wrong]
     stop_at(in_file_order(problems))
     assert spec is not None and options is not None, "a spec without problems is valid"
-    return LoadedPipeline(path, spec, project, document, files, options, remotes)
+    grafted = _with_graft(spec, graft)
+    return LoadedPipeline(path, grafted, project, document, files, options, remotes, graft)
 
 
 def _parser(data: dict[str, Any], known: KnownNames) -> Parser:
@@ -145,9 +158,26 @@ def _options(document: Document, parser: Parser) -> tuple[BaseModel | None, list
     return validated(parser.options, document, data or {}, _OPTIONS)
 
 
-def _option_files(options: BaseModel | None) -> Iterator[tuple[SpecPath, str]]:
-    for path, text in named_files(options) if options is not None else ():
-        yield (*_OPTIONS, *path), text
+def _graft(document: Document) -> tuple[BaseModel | None, list[Problem]]:
+    data = _at(document.data, GRAFT)
+    if not isinstance(data, dict):
+        return None, []
+    from trtpipe.spec.network.network import GraftSpec  # forty models, which few specs need
+
+    return validated(GraftSpec, document, data, GRAFT)
+
+
+def _with_graft(spec: PipelineSpec, graft: BaseModel | None) -> PipelineSpec:
+    """The spec with the graft's defaults in it, so that what means the same is the same."""
+    if graft is None or spec.transform is None:
+        return spec
+    whole = spec.transform.model_copy(update={"graft": graft.model_dump(mode="json")})
+    return spec.model_copy(update={"transform": whole})
+
+
+def _files_of(model: BaseModel | None, place: SpecPath) -> Iterator[tuple[SpecPath, str]]:
+    for path, text in named_files(model) if model is not None else ():
+        yield (*place, *path), text
 
 
 def _sourceless(data: dict[str, Any], parser: Parser) -> Iterator[Problem]:
