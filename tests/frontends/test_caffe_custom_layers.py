@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -19,19 +21,22 @@ LOWERING = '''
 import numpy as np
 
 def mish(layer):
-    """scale * x * tanh(softplus(x)), times a learned factor for each channel when there is one."""
+    """scale * x * tanh(softplus(x))."""
     x = layer.inputs[0]
     if layer.parameters["mish_param"]["mode"] != "FAST":
         raise layer.refuse("only FAST is known")
     scale = np.float32(layer.parameters["mish_param"]["scale"])
-    for factor in layer.arrays():
-        scale = scale * factor[:, None, None]
     gate = layer.node("Tanh", [layer.node("Softplus", [x], "softplus")], "gate")
     product = layer.node("Mul", [x, gate], "product")
     return layer.node("Mul", [product, layer.constant(scale, "scale")]).shaped(x.dims)
 
 LAYERS = {"Mish": mish}
 '''
+
+
+DOCUMENTED = re.search(
+    r"```python\n(.*?)```", (Path(__file__).resolve().parents[2] / "docs" / "caffe.md").read_text(), re.S
+)
 
 
 def mish(x: np.ndarray) -> np.ndarray:
@@ -59,8 +64,9 @@ def test_a_projects_own_lowering_builds_the_layer(tmp_path):
     assert [node.name for node in graph_of(tmp_path).node] == ["m/softplus", "m/gate", "m/product", "m", "f"]
 
 
-def test_its_weights_are_arrays_there(tmp_path):
-    (tmp_path / "my_layers.py").write_text(LOWERING)
+def test_the_documented_one_does_and_its_weights_are_arrays_there(tmp_path):
+    assert DOCUMENTED
+    (tmp_path / "my_layers.py").write_text(DOCUMENTED[1])
     factor = np.float32([1, 2, 3])
 
     lower(tmp_path, net(MISH, X.shape), {"m": [factor]}, lowering="my_layers.py", batch="dynamic")

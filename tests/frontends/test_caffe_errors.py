@@ -32,6 +32,7 @@ TEXTS = {
     "stray": ("name: 'x'\n  $", "net.prototxt:2:3: unexpected character '$'"),
     "empty": ("", "net.prototxt:1:1: the net has no layers"),
     "solver": ('net: "x.prototxt"\nbase_lr: 0.1', "net.prototxt:1:1: this is a solver's configuration, not a net"),
+    "the weights": ("\x00\x01", "net.prototxt is not a prototxt: it is no text"),
     "unknown field": ("layers_ { }", "net.prototxt:1:1: the net: unknown field 'layers_'"),
     "both formats": (
         'layer { type: "ReLU" }\nlayers { type: RELU }',
@@ -218,6 +219,7 @@ def test_what_needs_a_fixed_size_says_so(tmp_path, text, said):
 
 DAMAGED = {
     "empty": (b"", "net.caffemodel is empty"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n", "net.caffemodel is an HDF5 file, which is not read"),
     "cut": (caffemodel(GOOD)[:-5], "net.caffemodel is not a whole caffemodel"),
     "text": (b"not protobuf at all", "net.caffemodel is not a whole caffemodel"),
     "a claim of 2 GB": (b"\xa2\x06\xff\xff\xff\xff\x07" + bytes(99), "beyond the end at 106"),

@@ -1,4 +1,4 @@
-"""Tests that build engines are not run where there is no TensorRT-RTX."""
+"""Tests that build engines need a TensorRT."""
 
 from __future__ import annotations
 

@@ -89,6 +89,10 @@ def read_weights(file: Path, name: str) -> Weights:
     """The weights in a caffemodel, called `name` in messages. Raises ModelError when it is damaged."""
     if not file.stat().st_size:
         raise ModelError(f"{name} is empty")
+    with file.open("rb") as opened:
+        if opened.read(4) == b"\x89HDF":
+            remedy = "save it as binary protobuf: snapshot_format: BINARYPROTO in the solver"
+            raise ModelError(f"{name} is an HDF5 file, which is not read", remedy)
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return parse_weights(data, file, name)
 

@@ -90,6 +90,9 @@ def parse_prototext(data: bytes, name: str) -> TextDocument:
     """The fields of a file's bytes; bytes that are not UTF-8, as comments often hold, are no matter."""
     if len(data) > LARGEST:
         raise ModelError(f"{name} is larger than {LARGEST >> 20} MiB", "give the prototxt, not the weights")
+    if b"\0" in data:
+        remedy = "the source is the prototxt; the caffemodel is named in model.options.weights"
+        raise ModelError(f"{name} is not a prototxt: it is no text", remedy)
     text = data.decode("utf-8-sig", errors="replace")
     return TextDocument(name, text, _Parser(name, text).document())
 
