@@ -60,11 +60,12 @@ def apply_transform(
     if set_shapes:
         _set_shapes(model, set_shapes)
         changes.add("input shapes set", len(set_shapes))
-    if bind or set_shapes or graft:
+    if bind or set_shapes:
         _forget_output_shapes(model)
     if graft:
         settle(model, evaluator, changes)
         graft(model)
+        _forget_output_shapes(model)
         changes.add("grafts", 1)
         flatten(model, changes)
     settle(model, evaluator, changes)
@@ -93,6 +94,7 @@ def outline_transform(
         _set_shapes(model, set_shapes)
     _forget_output_shapes(model)
     graft(model)
+    _forget_output_shapes(model)
     finish(model, changes)
 
 

@@ -73,11 +73,24 @@ def _raise_opset(model: onnx.ModelProto, spec: GraftSpec) -> None:
     needed, has = least_opset(_layers(spec)), opset_of(model)
     if has >= needed:
         return
+    _declare_outputs(model)
     note = upgrade(model, oldest=needed, chosen=needed)
     if opset_of(model) < needed:
         most = max(_layers(spec), key=lambda layer: least_opset([layer]))
         fact = f"layer '{most.name}' ({most.kind}) needs opset {needed}, but the model has {has}: {note}"
         raise ModelError(fact, "export the model with a newer opset")
+
+
+def _declare_outputs(model: onnx.ModelProto) -> None:
+    """Gives outputs the dims that can be inferred: the conversion would, and must not be seen to change them."""
+    import onnx
+
+    known = infer_values(model)
+    for output in model.graph.output:
+        info = known.get(output.name)
+        if info is not None and number_of_dtype(info.dtype):
+            made = onnx.helper.make_tensor_value_info(output.name, number_of_dtype(info.dtype), info.dims)
+            output.CopyFrom(made)
 
 
 def _values(model: onnx.ModelProto) -> dict[str, Value | None]:
