@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from conftest import ROOT
+from projects import ROOT
 
 SPEC = """\
 schema: 1
