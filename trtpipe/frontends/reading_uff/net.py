@@ -77,6 +77,7 @@ class Net:
         self.builder = builder
         self._source = source
         self._taken = set(ids)
+        self._numbers: dict[str, int] = {}  # the last one given to a name that was wanted again
         self._budget = _MOST_COPIES * max(source.stat().st_size, 1 << 16)
         self._types: dict[str, onnx.TypeProto] = {}
         self._known: dict[str, onnx.TensorProto] = {}
@@ -112,10 +113,11 @@ class Net:
 
     def fresh(self, name: str) -> str:
         """`name`, or that with a number, such that no node of the file has it."""
-        made, number = name, 0
+        made, number = name, self._numbers.get(name, 0)
         while made in self._taken:
             number += 1
             made = f"{name}_{number}"
+        self._numbers[name] = number
         self._taken.add(made)
         return made
 
