@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from trtpipe.frontends.uff import UffOptions, frontend
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fuzz"))
 
 import uff_reader
-from uff_writer import Node, message, number
+from digits_uff import digits_uff
+from uff_writer import Node, Ref, message, number
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata"
 MODELS = Path(__file__).resolve().parents[2] / "pipelines" / "models"
@@ -278,6 +280,27 @@ def test_deep_chains_are_walked_without_recursion(tmp_path):
     assert len(frontend.read(ModelFiles(path), UffOptions(), tmp_path).graph.node) == depth
 
 
+def test_weights_that_many_nodes_share_fill_no_disk(tmp_path):
+    shared = Ref("shared")
+    fields = {**const("c", np.ones(1 << 18, np.float32)).fields, "values": shared}
+    constants = [Node(f"c{one}", "Const", (), fields, {"shared": b"\0" * (1 << 20)}) for one in range(40)]
+    path = written(tmp_path, [*mark("y"), node("Stack", "y", *(one.id for one in constants)), *constants])
+
+    assert "weights take more than 16 times the file" in str(refusal(path, tmp_path))
+
+
+def test_thousands_of_outputs_and_inputs_are_taken_in_seconds(tmp_path):
+    constants = [const(f"c{one}", 1.5, "float32") for one in range(10_000)]
+    names = [one.id for one in constants]
+    path = written(tmp_path, [*mark("y", *names[:3000]), node("Stack", "y", *names), *constants])
+
+    started = time.monotonic()
+    model = frontend.read(ModelFiles(path), UffOptions(), tmp_path)
+
+    assert len(model.graph.output) == 3001
+    assert time.monotonic() - started < 60, "what grows with the square would take minutes"
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_wild_files_are_lowered_or_refused(seed):
     uff_reader.fuzz_uff(uff_reader.wild_file(seed))
@@ -331,3 +354,19 @@ class TestTold:
         others = [*DATA.glob("tf/**/*.pb"), *DATA.glob("onnx/**/*.onnx"), *DATA.glob("caffe/**/*.caffemodel")]
         assert others
         assert [path.name for path in others if frontend.propose(path) is not None] == []
+
+
+def test_the_example_is_what_its_script_makes():
+    assert (MODELS / "digits.uff").read_bytes() == digits_uff()
+
+
+def test_the_example_computes_what_the_net_does_that_it_was_made_of(tmp_path):
+    images = np.random.default_rng(0).uniform(0, 16, (5, 1, 8, 8)).astype(np.float32)
+
+    model = lowered(MODELS / "digits.uff", tmp_path / "model.onnx")
+
+    expected = run(MODELS / "digits_cnn.onnx", {"image": images})["logits"]
+    np.testing.assert_allclose(
+        run(tmp_path / "model.onnx", {"image": images})["logits"], expected, rtol=1e-4, atol=1e-4
+    )
+    assert [one.op_type for one in model.graph.node].count("Transpose") <= 2

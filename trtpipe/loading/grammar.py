@@ -140,6 +140,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "license": "CC-BY-4.0",
         "description": "handwritten digits",
     },
+    "UffOptions": {
+        "inputs": {"Input": [-1, 3, 300, 300]},
+        "outputs": ["logits"],
+        "plugins": {"_NMS_TRT": {"name": "NMS_TRT"}},
+    },
+    "UffPlugin": {"name": "NMS_TRT", "fields": {"topK": 100}, "outputs": [{"shape": "-1x1x100x7"}]},
+    "UffPluginOutput": {"shape": "-1x1x100x7"},
 }
 """Model → key → a value that could stand there; keys that are left out have a default that serves."""
 

@@ -87,8 +87,12 @@ def _stack(op: Operation) -> Tensor:
     axis = op.axis(op.fields.whole("axis", 0), rank + 1)
     op.alike()
     axes = op.net.values([axis], f"{op.id}/axis")
-    raised = [op.net.apart("Unsqueeze", [op.plain(index), axes], op.id) for index in range(len(op.inputs))]
-    made = op.emit("Concat", raised, axis=axis)
+    distinct = {tensor.id: tensor for tensor in op.inputs}
+    raised = {
+        id_: op.net.apart("Unsqueeze", [op.net.plain(tensor), axes], op.id)
+        for id_, tensor in distinct.items()
+    }
+    made = op.emit("Concat", [raised[tensor.id] for tensor in op.inputs], axis=axis)
     if rank == 0 and all(tensor.ints is not None for tensor in op.inputs):
         made.ints = tuple(one for tensor in op.inputs for one in tensor.ints or ())
     return made

@@ -5,7 +5,7 @@ Everything that is wrong is told in one pass: a node that cannot be taken in sil
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -60,8 +60,7 @@ def lower(meta: MetaGraph, source: Path, request: Request, workplace: Path) -> o
     for node in needed:
         lowering.add(node)
     _refuse(lowering.problems[:_MOST_PROBLEMS])
-    for name in outputs:
-        lowering.mark(name)
+    lowering.mark(outputs)
     return lowering.builder.model()
 
 
@@ -119,14 +118,14 @@ class _Lowering:
         else:
             self._tensors.update(zip(output_names(node.id, len(made)), made, strict=True))
 
-    def mark(self, name: str) -> None:
-        """Makes a tensor an output of the graph, called as in the file."""
-        tensor = self._tensors[self._aliases.get(name, name)]
-        dims, dtype = self.net.dims(tensor), self.net.dtype(tensor)
-        plain = self.net.plain(tensor)
+    def mark(self, names: Iterable[str]) -> None:
+        """Makes tensors outputs of the graph, called as in the file; inputs and constants get a name beside theirs."""
+        plain = {name: self.net.plain(self._tensors[self._aliases.get(name, name)]) for name in names}
         taken = {one.name for one in (*self.builder.graph.input, *self.builder.graph.initializer)}
-        wanted = f"{name}/output" if plain == name and name in taken else name
-        self.builder.output(plain, wanted, dtype=dtype, dims=dims)
+        for name, tensor in plain.items():
+            dims, dtype = self.net.dims_of(tensor), self.net.dtype_of(tensor)
+            wanted = f"{name}/output" if name in taken else name
+            self.builder.output(tensor, wanted, dtype=dtype, dims=dims)
 
     def _lower(self, node: Node, inputs: tuple[Tensor, ...]) -> list[Tensor]:
         fields = NodeFields(node, self.referenced)

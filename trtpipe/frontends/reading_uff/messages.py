@@ -20,6 +20,7 @@ Buffer = mmap.mmap | bytes
 MOST_NODES = 200_000
 MOST_VALUES = 1 << 20
 """Numbers and texts in lists, all nodes together."""
+_INPUT_COSTS = 4  # as many values: an input may become a node of its own
 LONGEST_TEXT = 4096
 """Bytes in an identifier or a text."""
 
@@ -177,7 +178,7 @@ class _Decoder:
                 name = self.text(one)
             elif one.number == 2:
                 inputs.append(self.text(one))
-                self.count(1)
+                self.count(_INPUT_COSTS)
             elif one.number == 3:
                 operation = self.text(one)
             elif one.number == 4:

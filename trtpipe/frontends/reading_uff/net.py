@@ -1,9 +1,9 @@
 """The ONNX graph in the making, its tensors with types and layouts, and the weights in the file.
 
-A tensor of the file may stand in canonical layout only (NC and the spatial axes behind), when a channels-last
-convolution made it: whoever reads it in the file's own layout gets a Transpose, made once. So chains of channels-last
-operations need none between them. Types come from ONNX's own inference, node by node, so that every operation knows
-ranks and sizes. Knows no UFF operation.
+A tensor of the file may stand in another layout only: in the canonical one (NC and the spatial axes behind) when a
+channels-last convolution made it, or as before a Transpose. Whoever reads it in the file's own layout gets a
+Transpose, made once, so that chains of channels-last operations need none between them. Types come from ONNX's own
+inference, node by node, so that every operation knows ranks and sizes. Knows no UFF operation.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ class Misfit(ValueError):
         self.remedy = remedy
 
 
+_MOST_COPIES = 16
+"""As much of weights as so many times the file; nodes may share bytes, and a small file could ask for a full disk."""
+
 _MOST_INTS = 256
 """Integers of a constant that may be a shape."""
 
@@ -53,9 +56,9 @@ class Constant:
 class Tensor:
     """A tensor of the file.
 
-    `plain` is the ONNX tensor in the file's layout, `canonical` the one in canonical layout, of which axis
-    `order[i]` is the file's axis i; a constant may have neither yet. `ints` are the values as far as they are known,
-    of a vector or scalar of integers: what shapes are made of.
+    `plain` is the ONNX tensor in the file's layout, `canonical` the one in the layout that it was made in, of which
+    axis `order[i]` is the file's axis i; a constant may have neither yet. `ints` are the values, as far as they are
+    known, of a vector or scalar of integers: what shapes are made of.
     """
 
     id: str
@@ -74,6 +77,8 @@ class Net:
         self.builder = builder
         self._source = source
         self._taken = set(ids)
+        self._numbers: dict[str, int] = {}  # the last one given to a name that was wanted again
+        self._budget = _MOST_COPIES * max(source.stat().st_size, 1 << 16)
         self._types: dict[str, onnx.TypeProto] = {}
         self._known: dict[str, onnx.TensorProto] = {}
 
@@ -108,10 +113,11 @@ class Net:
 
     def fresh(self, name: str) -> str:
         """`name`, or that with a number, such that no node of the file has it."""
-        made, number = name, 0
+        made, number = name, self._numbers.get(name, 0)
         while made in self._taken:
             number += 1
             made = f"{name}_{number}"
+        self._numbers[name] = number
         self._taken.add(made)
         return made
 
@@ -193,6 +199,10 @@ class Net:
             return tensor.constant.dtype
         name = tensor.plain or tensor.canonical
         assert name is not None, "a tensor is somewhere"
+        return self.dtype_of(name)
+
+    def dtype_of(self, name: str) -> str:
+        """The data type of an ONNX tensor."""
         return dtype_name(self._types[name].tensor_type.elem_type)
 
     def array(self, constant: Constant) -> np.ndarray[Any, Any]:
@@ -210,6 +220,7 @@ class Net:
         """A constant whose values the file has in another layout, if at all."""
         import onnx
 
+        self._spend(array.nbytes)
         name = self.builder.constant(array, self.fresh(base))
         self._types[name] = onnx.helper.make_tensor_type_proto(
             onnx.helper.np_dtype_to_tensor_dtype(array.dtype.newbyteorder("=")), array.shape
@@ -222,7 +233,15 @@ class Net:
         array = self.array(constant).reshape(ones + constant.dims)
         return self.weights(array.transpose(inverse(order)), f"{id_}/channels_first")
 
+    def _spend(self, nbytes: int) -> None:
+        self._budget -= nbytes
+        if self._budget < 0:
+            raise Misfit(
+                f"the graph's weights take more than {_MOST_COPIES} times the file", "convert the model again"
+            )
+
     def _as_it_stands(self, id_: str, constant: Constant) -> str:
+        self._spend(constant.blob.length)
         if constant.blob.length < LARGE:
             name = self.builder.constant(self.array(constant).copy(), id_)
             self._known[name] = self.builder.graph.initializer[-1]

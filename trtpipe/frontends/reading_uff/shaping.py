@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from trtpipe.frontends.reading_uff.net import Misfit, Tensor
 from trtpipe.frontends.reading_uff.operation import Operation, Rule
-from trtpipe.frontends.reading_uff.orders import is_identity
 
 _INT32, _INT64 = 6, 7
 _FAR = (1 << 63) - 1
@@ -58,13 +57,13 @@ def _reshape(op: Operation) -> Tensor:
 
 
 def _transpose(op: Operation) -> Tensor:
+    """Nothing is moved yet: to whoever reads it in the layout that it had before, the result is there already."""
     rank, permutation = len(op.dims()), op.fields.whole_list("permutation")
     if sorted(permutation) != list(range(rank)):
         raise op.fields.wrong("permutation", f"is {list(permutation)}", f"it must be one of {rank} axes")
-    x, order = op.inputs[0], op.layout()
-    perm = [order[axis] for axis in permutation] if order else list(permutation)
-    name = op.net.in_order(x, order) if order else op.plain()
-    return Tensor(op.id, plain=name) if is_identity(perm) else op.emit("Transpose", [name], perm=perm)
+    order = op.layout()
+    (name,) = op.in_layout(order)
+    return op.net.made(op.id, name, tuple(order[axis] for axis in permutation) if order else permutation)
 
 
 def _shape(op: Operation) -> Tensor:
