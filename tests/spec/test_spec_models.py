@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from trtpipe.spec.dataset import DatasetSpec, InputSpec
 from trtpipe.spec.fields import (
@@ -158,7 +158,7 @@ class _Layer(SpecModel):
 
 class _Options(SpecModel):
     net: ProjectFile
-    more: dict[str, ProjectFile] = {}
+    more: dict[str, ProjectFile] = Field(default_factory=dict)
     layers: Annotated[tuple[_Layer, ...], AsTuple] = ()
 
 
