@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from remote_projects import Project
+from remote_project import Project
 from servers import Server, running
 
 _FOREIGN = ("AWS_", "GOOGLE_", "HF_", "HUGGING", "TRTPIPE_")

@@ -14,7 +14,7 @@ import onnx
 import pytest
 import servers
 import yaml
-from remote_projects import ROOT, Project
+from remote_project import ROOT, Project
 from servers import Server
 
 DIGITS = (ROOT / "pipelines/models/digits_cnn.onnx").read_bytes()

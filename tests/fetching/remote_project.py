@@ -1,4 +1,4 @@
-"""A project whose model is remote, and the command run in it."""
+"""A project on disk whose model is what a test says, and the command run in it as a user runs it."""
 
 from __future__ import annotations
 
