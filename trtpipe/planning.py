@@ -75,6 +75,8 @@ class PipelineFacts:
     data_sources: tuple[Source, ...] = ()
     golden: tuple[Source, ...] = ()
     plugins: tuple[Source, ...] = ()
+    graft: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)
+    """`files`: what the transform's graft names; `beside`: what belongs to those files."""
     local: Record = field(default_factory=dict)
 
 
@@ -93,6 +95,11 @@ def transform_record(transform: TransformSpec | None) -> dict[str, Any]:
         return {}
     record: dict[str, Any] = json_ready(transform.model_dump())
     return {name: value for name, value in record.items() if value not in (None, [], {}, False)}
+
+
+def is_grafted(spec: PipelineSpec) -> bool:
+    """Whether the transform puts layers into the model."""
+    return spec.transform is not None and spec.transform.graft is not None
 
 
 def steps_of(spec: PipelineSpec, facts: PipelineFacts) -> tuple[dict[str, Step], tuple[Cell, ...]]:
@@ -130,8 +137,9 @@ def _shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
     yield import_step(spec, facts.model)
     transform = transform_record(spec.transform)
     if transform:
-        model = {"model": (FromStep(f"{pipeline}:import", MODEL_FILES),)}
-        yield Step(f"{pipeline}:transform", "transform", transform, facts.tools["transform"], model)
+        inputs = {"model": (FromStep(f"{pipeline}:import", MODEL_FILES),), **facts.graft}
+        local = facts.local if facts.graft else {}
+        yield Step(f"{pipeline}:transform", "transform", transform, facts.tools["transform"], inputs, local)
 
 
 def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: str) -> Iterator[Step]:
@@ -158,7 +166,7 @@ def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> St
         "profiles": profiles_record(spec.profiles),
         "corners": asked.corners,
         "reference": "golden" if isinstance(asked.reference, GoldenReference) else "onnxruntime",
-        "transform": transform_record(spec.transform),
+        "transform": {} if is_grafted(spec) else transform_record(spec.transform),
     }
     inputs: dict[str, tuple[Input, ...]] = {
         "typed": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),),
@@ -177,7 +185,13 @@ def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> St
 
 
 def _reference(spec: PipelineSpec, facts: PipelineFacts) -> tuple[Input, ...]:
-    """What ONNX Runtime can run: the source itself, else what it was imported as."""
+    """What ONNX Runtime can run: the source itself, else what it was imported as.
+
+    A grafted model is compared with what it was transformed into, before its precision was lowered: nothing else
+    holds the grafted layers.
+    """
+    if is_grafted(spec):
+        return (FromStep(f"{spec.pipeline}:transform", MODEL_FILES),)
     if spec.model.parser == "onnx":
         return facts.model.inputs["source"]
     return (FromStep(f"{spec.pipeline}:import", MODEL_FILES),)

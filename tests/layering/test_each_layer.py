@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CASES, Case
-from conftest import declared, lowered, run
+from declared_networks import declared, lowered, run
+from layer_cases import CASES, Case
 
 from trtpipe.spec.network.network import layer_models
 

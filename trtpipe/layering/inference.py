@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trtpipe.canonical.summary import TensorInfo, tensor_info
+from trtpipe.canonical.summary import Dim, TensorInfo, tensor_info
 from trtpipe.canonical.tensors import number_of_dtype
 from trtpipe.errors import ModelError
 from trtpipe.layering.values import Value, shape_text
@@ -44,7 +45,15 @@ def infer_nodes(
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise ModelError(_words(str(error))) from error
-    return {value.name: tensor_info(value) for value in inferred.graph.value_info}
+    found = (tensor_info(value) for value in inferred.graph.value_info)
+    return {info.name: replace(info, dims=known_dims(info.dims)) for info in found}
+
+
+def known_dims(dims: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
+    """Inferred dims without the names that ONNX makes up: two inferences give unlike dims the same one."""
+    if dims is None:
+        return None
+    return tuple(None if isinstance(dim, str) and dim.startswith("unk__") else dim for dim in dims)
 
 
 def _tensor(name: str, array: np.ndarray[Any, Any] | None) -> onnx.TensorProto:

@@ -7,13 +7,14 @@ that one mistake is said once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.canonical.building import GraphBuilder
+from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.summary import Dim
 from trtpipe.errors import ModelError, Problem, SpecPath
-from trtpipe.layering.inference import infer_nodes
+from trtpipe.layering.inference import infer_nodes, known_dims
 from trtpipe.layering.parameters import Parameter, Parameters
 from trtpipe.layering.scope import Node, Scope
 from trtpipe.layering.table import LOWERINGS
@@ -79,10 +80,10 @@ class Lowering:
         nodes = _named(scope, final)
         made = self._values(scope, nodes, final)
         self._commit(scope, nodes)
+        made = self._with_ranks(made)
         self.values.update(made)
         outputs = tuple((value.name, value.dtype, value.dims) for value in made.values())
-        weights = sum(_elements(one) for one in scope.held.values() if one.name != "")
-        self.summaries.append(LayerSummary(layer.name, layer.kind, outputs, weights))
+        self.summaries.append(LayerSummary(layer.name, layer.kind, outputs, scope.weight_count))
 
     def _refuse_taken(self, layer: Declared, place: SpecPath) -> None:
         for name in layer.output_names:
@@ -141,6 +142,18 @@ class Lowering:
         missing = [name for name in names.values() if name not in every]
         assert not missing, f"{scope.layer.kind}: nothing is known of {missing}"
         return {name: every[name] for name in names.values()}
+
+    def _with_ranks(self, made: dict[str, Value]) -> dict[str, Value]:
+        """The same, where a rank is unknown as far as the whole graph says it: its dims may be computed in it."""
+        if all(value.dims is not None for value in made.values()):
+            return made
+        known = infer_values(self.builder.model())
+        return {
+            name: replace(value, dims=known_dims(known[name].dims))
+            if value.dims is None and name in known
+            else value
+            for name, value in made.items()
+        }
 
     def _commit(self, scope: Scope, nodes: Sequence[Node]) -> None:
         """Puts the layer's constants and nodes into the graph."""
@@ -201,10 +214,3 @@ def _proto(node: Node, name: str) -> onnx.NodeProto:
 
 def _few(one: Parameter) -> Any:
     return one.array if one.array is not None and one.array.size <= _FEW else None
-
-
-def _elements(one: Parameter) -> int:
-    total = 1
-    for dim in one.dims:
-        total *= dim
-    return total

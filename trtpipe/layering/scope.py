@@ -45,6 +45,8 @@ class Scope:
     held: dict[str, Parameter] = field(default_factory=dict)
     """The constants that the layer makes."""
 
+    weight_count: int = 0
+    """How many elements the layer's weights have."""
     declared: dict[str, Value] = field(default_factory=dict)
     """What is said of the tensors that the layer makes, where ONNX cannot infer it."""
 
@@ -204,6 +206,7 @@ class Scope:
             self._refuse_as(error, *where)
 
     def _parameter(self, written: Any, dims: Sequence[int], dtype: str, *where: str | int) -> Parameter:
+        self.weight_count += _count(dims)
         if isinstance(written, str):
             try:
                 return self.parameters.take(written, dims, dtype)

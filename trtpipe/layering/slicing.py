@@ -81,7 +81,7 @@ def _overhang(
         inside = shape[index] == 0 or (
             start[index] >= 0 and last[index] >= 0 and not _reaches(at, axis, start[index], last[index])
         )
-        dim = 0 if inside else at.size(at.input, axis, f"axis {axis}, over which it reaches,")
+        dim = 0 if inside else at.size(at.input, axis, f"axis {axis} to reach over it")
         before.append(0 if inside else max(0, -min(start[index], last[index])))
         after.append(0 if inside else max(0, max(start[index], last[index]) - (dim - 1)))
     return before, after

@@ -309,7 +309,7 @@ def _rounded_up(
     for axis in range(axes):
         if stride[axis] == 1:
             continue
-        size: Dim = at.size(x, axis + 2, f"spatial axis {axis}, to round its output up,")
+        size: Dim = at.size(x, axis + 2, f"spatial axis {axis} to round its output up")
         assert isinstance(size, int)
         made[axes + axis] += -(size + padding[axis] + padding[axes + axis] - extents[axis]) % stride[axis]
     return made

@@ -60,7 +60,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "validate": {"data": "ocr-val"},
     },
     "ModelSpec": {"source": "models/ocr_det.onnx", "parser": "onnx", "options": {}},
-    "TransformSpec": {"bind": {"sr": 16000}, "outputs": ["logits"], "set_shapes": {"x": [-1, 3, -1, -1]}},
+    "TransformSpec": {
+        "bind": {"sr": 16000},
+        "outputs": ["logits"],
+        "set_shapes": {"x": [-1, 3, -1, -1]},
+        "graft": {
+            "append": [{"layer": "topk", "name": "best", "op": "max", "k": 1, "axes": [1]}],
+            "outputs": ["best", "best:1"],
+        },
+    },
     "VariantSpec": {
         "precision": "fp16",
         "keep": {"fp32": ["op:Softmax", "/head/*"]},

@@ -46,6 +46,7 @@ def pipeline_schema(known: KnownNames) -> dict[str, Any]:
     models["Constant"] = _CONSTANT
     models["TransformSpec"]["properties"]["bind"]["additionalProperties"] = {"$ref": "#/$defs/Constant"}
     _add_parsers(models, known)
+    _add_graft(models)
     variant = models["VariantSpec"]["properties"]
     variant["precision"]["enum"] = list(known.precisions)
     variant["keep"]["propertyNames"] = {"enum": list(known.precisions)}
@@ -74,6 +75,15 @@ def _add_parsers(models: dict[str, Any], known: KnownNames) -> None:
         if parser.options.model_json_schema().get("required"):
             wanted["required"] = [*wanted.get("required", ()), "options"]
         model["allOf"].append({"if": chosen, "then": wanted})
+
+
+def _add_graft(models: dict[str, Any]) -> None:
+    from trtpipe.spec.network.network import GraftSpec
+
+    graft = GraftSpec.model_json_schema(ref_template="#/$defs/graft/$defs/{model}")
+    models["graft"] = _described(graft, GraftSpec)
+    field = models["TransformSpec"]["properties"]["graft"]
+    field["anyOf"] = [{"$ref": "#/$defs/graft"}, {"type": "null"}]
 
 
 def dataset_schema() -> dict[str, Any]:

@@ -27,6 +27,7 @@ _SHARED = ("targets", "toolchains", "builder")
 _NOTHING = ("", "~", "null")
 _SOURCE: SpecPath = ("model", "source")
 _OPTIONS: SpecPath = ("model", "options")
+GRAFT = ("transform", "graft")
 _ANY_TARGET = TargetSpec(gpu=("this",))
 _NO_DEFAULTS = ProjectSpec(schema=1)
 
@@ -46,6 +47,8 @@ class LoadedPipeline:
     """Path in the spec → the existing file that it names, e.g. ("model", "source")."""
     options: BaseModel
     """`model.options`, as the parser's own model."""
+    graft: BaseModel | None = None
+    """`transform.graft`, as its own model."""
 
     @property
     def model_file(self) -> Path | None:
@@ -54,12 +57,15 @@ class LoadedPipeline:
 
     def option_files(self) -> dict[str, Path]:
         """The files that the parser's options name, by their place there: `weights`, `layers.3.weights`."""
-        inside = (
-            (path[len(_OPTIONS) :], file)
-            for path, file in self.files.items()
-            if path[: len(_OPTIONS)] == _OPTIONS
-        )
-        return {".".join(map(str, path)): file for path, file in inside}
+        return self._files_below(_OPTIONS)
+
+    def graft_files(self) -> dict[str, Path]:
+        """The files that the graft names, by their place there: `weights`, `weights.head`."""
+        return self._files_below(GRAFT)
+
+    def _files_below(self, place: SpecPath) -> dict[str, Path]:
+        inside = ((path, file) for path, file in self.files.items() if path[: len(place)] == place)
+        return {".".join(map(str, path[len(place) :])): file for path, file in inside}
 
     def locate(self, problem: Problem) -> Problem:
         """The problem with its place in the pipeline's file, or in `trtpipe.yaml` when it stands there."""
@@ -99,15 +105,16 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
     problems += [*document.problems, *refused, *_unknown_names(document, known)]
     parser = _parser(data, known)
     options, refused = _options(document, parser)
-    problems += refused
+    graft, ungrafted = _graft(document)
+    problems += [*refused, *ungrafted]
     files: dict[SpecPath, Path] = {}
     wrong = [*_unknown_toolchains(data), *_unknown_data(data, project), *_sourceless(data, parser)]
-    named = [*_pipeline_files(data), *_option_files(options)]
+    named = [*_pipeline_files(data), *_files_of(options, _OPTIONS), *_files_of(graft, GRAFT)]
     wrong += _unresolved(named, project, files, parser.takes_directory)
     problems += [_located(problem, document, project) for problem in wrong]
     stop_at(in_file_order(problems))
     assert spec is not None and options is not None, "a spec without problems is valid"
-    return LoadedPipeline(path, spec, project, document, files, options)
+    return LoadedPipeline(path, _with_graft(spec, graft), project, document, files, options, graft)
 
 
 def _parser(data: dict[str, Any], known: KnownNames) -> Parser:
@@ -123,9 +130,26 @@ def _options(document: Document, parser: Parser) -> tuple[BaseModel | None, list
     return validated(parser.options, document, data or {}, _OPTIONS)
 
 
-def _option_files(options: BaseModel | None) -> Iterator[tuple[SpecPath, str]]:
-    for path, text in named_files(options) if options is not None else ():
-        yield (*_OPTIONS, *path), text
+def _graft(document: Document) -> tuple[BaseModel | None, list[Problem]]:
+    data = _at(document.data, GRAFT)
+    if not isinstance(data, dict):
+        return None, []
+    from trtpipe.spec.network.network import GraftSpec  # forty models, which few specs need
+
+    return validated(GraftSpec, document, data, GRAFT)
+
+
+def _with_graft(spec: PipelineSpec, graft: BaseModel | None) -> PipelineSpec:
+    """The spec with the graft's defaults in it, so that what means the same is the same."""
+    if graft is None or spec.transform is None:
+        return spec
+    whole = spec.transform.model_copy(update={"graft": graft.model_dump(mode="json")})
+    return spec.model_copy(update={"transform": whole})
+
+
+def _files_of(model: BaseModel | None, place: SpecPath) -> Iterator[tuple[SpecPath, str]]:
+    for path, text in named_files(model) if model is not None else ():
+        yield (*place, *path), text
 
 
 def _sourceless(data: dict[str, Any], parser: Parser) -> Iterator[Problem]:

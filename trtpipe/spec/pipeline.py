@@ -68,6 +68,8 @@ class TransformSpec(SpecModel):
     """New input shapes; -1 is a dynamic dimension."""
     simplify: bool = False
     """Run further graph simplifications (common subexpressions, constant arithmetic)."""
+    graft: dict[str, Any] | None = None
+    """Declared layers before or behind the model's own, put there last: see `parser: network` for the layers."""
 
 
 class VariantSpec(SpecModel):

@@ -5,8 +5,9 @@ Reads models without their weights and imports neither ONNX Runtime nor TensorRT
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +79,34 @@ class _Checker:
 
     def _prove(self, targets: Sequence[TargetView]) -> None:
         with readable_model(self.pipeline, self.workspace.store, self.workspace.state) as proto:
-            view = self._try(("model", "source"), lambda: self._model(proto))
-            if view is not None:
-                self._try(("validate",), lambda: self._validation(view))
-                self._try(("targets",), lambda: self._cells(proto, view, targets))
+            if self.pipeline.graft is None:
+                self._prove_model(proto, targets)
+            else:
+                self._try(("transform", "graft"), lambda: self._prove_grafted(proto, targets))
         self.workspace.state.save()
+
+    def _prove_model(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
+        view = self._try(("model", "source"), lambda: self._model(proto))
+        if view is not None:
+            self._try(("validate",), lambda: self._validation(view))
+            self._try(("targets",), lambda: self._cells(proto, view, targets))
+
+    def _prove_grafted(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
+        """What can be said of the transform by itself; then everything, of the model with the graft in it."""
+        from trtpipe.canonical.summary import summarize
+        from trtpipe.proofs.model import tensors_of_model
+        from trtpipe.proofs.transforms import prove_transform
+        from trtpipe.system.transforming import grafted
+
+        problems = prove_transform(
+            summarize(proto).inputs, tensors_of_model(proto), self.pipeline.spec.transform
+        )
+        self._add(problems)
+        if problems:
+            return
+        with tempfile.TemporaryDirectory(prefix="trtpipe-graft-") as folder:
+            pipeline, model = grafted(self.pipeline, proto, Path(folder))
+            replace(self, pipeline=pipeline)._prove_model(model, targets)
 
     def _try(self, path: SpecPath, work: Callable[[], Any]) -> Any:
         """What the work gives; a TrtpipeError becomes problems at the path."""

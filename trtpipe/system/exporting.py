@@ -70,13 +70,14 @@ def _refuse_existing(paths: list[Path], force: bool) -> None:
 def _transformed(workspace: Workspace, pipeline: LoadedPipeline, folder: Path) -> Any:
     """The canonical model after the transform, as a skeleton; its weights stand in `folder`."""
     from trtpipe.canonical.reading import read_skeleton
-    from trtpipe.canonical.transforming import transform_file
+    from trtpipe.system.transforming import transform_model
 
     path = canonical_model(pipeline, workspace.store, workspace.state, folder)
     steps = transform_record(pipeline.spec.transform)
     if steps:
         try:
-            transform_file(path, folder / "transformed.onnx", **steps)
+            root = pipeline.project.root.resolve()
+            transform_model(path, folder / "transformed.onnx", steps, pipeline.graft_files(), root)
         except ModelError as error:
             raise SpecError([pipeline.locate(problem) for problem in error.problems]) from error
         path = folder / "transformed.onnx"

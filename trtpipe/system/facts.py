@@ -17,7 +17,7 @@ from typing import Any
 from trtpipe.datasets import dataset_record, source_files
 from trtpipe.errors import ModelError, Problem, SpecError, TrtpipeError
 from trtpipe.frontends import Frontend, ModelFiles, frontend_called
-from trtpipe.loading.specs import LoadedPipeline, load_dataset
+from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Source, json_ready
 from trtpipe.planning import ModelFacts, PipelineFacts, TargetFacts
 from trtpipe.spec.pipeline import GoldenReference
@@ -44,6 +44,7 @@ class FactFinder:
             (),
         )
         targets = dict(self._targets(pipeline))
+        graft = self._guard(pipeline, GRAFT, lambda: self._graft(pipeline)) or {}
         if len(self.problems) > before:
             return None
         assert model is not None
@@ -56,6 +57,7 @@ class FactFinder:
             data_sources,
             self._files(pipeline, "validate", "golden.npz"),
             self._files(pipeline, "plugins", "plugin"),
+            graft,
             local_facts(pipeline),
         )
 
@@ -108,6 +110,21 @@ class FactFinder:
             yield self._source(f"model.{frontend.name}", model)
         for text in self._belonging(pipeline, frontend, home):
             yield self._source(text, (home / text).resolve())
+
+    def _graft(self, pipeline: LoadedPipeline) -> dict[str, tuple[Source, ...]]:
+        """The files that the graft names, and what belongs to them."""
+        from trtpipe.weights import files_beside
+
+        named = sorted(pipeline.graft_files().items())
+        root = pipeline.project.root.resolve()
+        beside = {file.resolve() for _, path in named for file in files_beside(path, root=root)}
+        slots = {
+            "files": tuple(self._source(place, file) for place, file in named),
+            "beside": tuple(
+                self._source(Path(os.path.relpath(file, root)).as_posix(), file) for file in sorted(beside)
+            ),
+        }
+        return {slot: found for slot, found in slots.items() if found}
 
     def _source(self, name: str, file: Path) -> Source:
         return Source(name, file, self.state.digest(file))

@@ -25,17 +25,11 @@ class InstalledPlugins:
 
     def transform(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Apply the transform's options to a canonical model; what changed."""
-        from trtpipe.canonical.transforming import transform_file
+        from trtpipe.system.transforming import transform_model
 
-        _, changes = transform_file(
-            task.input("model"),
-            out,
-            outputs=task.options.get("outputs"),
-            set_shapes=task.options.get("set_shapes", {}),
-            bind=task.options.get("bind", {}),
-            simplify=task.options.get("simplify", False),
-        )
-        return {"changes": changes.to_json()}
+        named = dict(task.inputs.get("files", {}))
+        root = Path(task.local["root"]).resolve() if "root" in task.local else None
+        return {"changes": transform_model(task.input("model"), out, task.options, named, root).to_json()}
 
     def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Make the typed model; types per node and the audit of it."""

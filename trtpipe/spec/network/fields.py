@@ -78,6 +78,12 @@ def _name_or_whole_number(value: Any) -> Any:
     return value
 
 
+def between(least: int, most: int | None = None) -> Any:
+    """Bounds a list's length, behind AsTuple: wrong items are then not also said to be too few."""
+    bounds = {"minItems": least} | ({} if most is None else {"maxItems": most})
+    return Field(min_length=least, max_length=most, json_schema_extra=dict(bounds))
+
+
 _ITEMS = {"type": ["number", "boolean", "array"]}
 _CONSTANT = {"type": ["string", "number", "boolean", "array"], "items": _ITEMS}
 _DIMS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}}]}
@@ -101,13 +107,22 @@ TensorOrInt = Annotated[Any, BeforeValidator(_name_or_whole_number), WithJsonSch
 Ints = Annotated[tuple[int, ...], AsTuple]
 """A list of whole numbers, one an axis."""
 
-Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AsTuple]
+Axes = Annotated[tuple[int, ...], AsTuple, between(1)]
+"""A list of axes; negative ones count from the end."""
+
+OneAxis = Annotated[tuple[int, ...], AsTuple, between(1, 1)]
+"""One axis, in a list."""
+
+Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AsTuple, between(1)]
 """A list of sizes of 1 or more, one a spatial axis."""
+
+Window = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AsTuple, between(1, 3)]
+"""The sizes of a window over one to three spatial axes."""
 
 Pads = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AsTuple]
 """A list of sizes of 0 or more, one a spatial axis."""
 
-Operands = Annotated[tuple[Operand, ...], AsTuple]
+Operands = Annotated[tuple[Operand, ...], AsTuple, between(1)]
 """Tensors' names or inline constants, in TensorRT's order of inputs."""
 
 PaddingMode = Literal["explicit_round_down", "explicit_round_up", "same_upper", "same_lower"]
@@ -169,7 +184,7 @@ class OneInput(Layer):
 class ManyInputs(Layer):
     """A layer of several inputs."""
 
-    inputs: Annotated[Operands, Field(min_length=1)]
+    inputs: Operands
     """What it reads: tensors' names or inline constants."""
 
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from trtpipe.spec.fields import AsTuple, ProjectFile, SpecModel
-from trtpipe.spec.network.fields import DType
+from trtpipe.spec.network.fields import DType, between
 from trtpipe.spec.network.plugin import Plugin
 from trtpipe.spec.network.pointwise import (
     Activation,
@@ -97,6 +97,8 @@ LayerEntry = Annotated[AnyLayer, Field(discriminator="layer"), _ByKind()]
 
 Layers = Annotated[tuple[LayerEntry, ...], AsTuple]
 
+SomeLayers = Annotated[tuple[LayerEntry, ...], AsTuple, between(1)]
+
 
 def layer_models() -> dict[str, type[AnyLayer]]:
     """Every kind of layer and its model."""
@@ -142,6 +144,10 @@ Outputs = Annotated[dict[str, str], BeforeValidator(_by_name), _OrList()]
 """Tensors' names, or `{OUTPUT: TENSOR}` where an output is called otherwise."""
 
 
+SomeOutputs = Annotated[dict[str, str], Field(min_length=1), BeforeValidator(_by_name), _OrList()]
+"""The same, at least one."""
+
+
 class NetworkOptions(SpecModel):
     """`model.options` of the network parser: layers declared in YAML, with TensorRT's names."""
 
@@ -152,9 +158,9 @@ class NetworkOptions(SpecModel):
     """Globs of weights that no layer needs: `["*.num_batches_tracked"]`."""
     inputs: Annotated[dict[Annotated[str, Field(min_length=1)], NetworkInput], Field(min_length=1)]
     """The network's inputs by name."""
-    layers: Annotated[Layers, Field(min_length=1)]
+    layers: SomeLayers
     """The layers, each behind those whose outputs it reads."""
-    outputs: Annotated[Outputs, Field(min_length=1)]
+    outputs: SomeOutputs
     """The tensors that are the network's outputs, or `{OUTPUT: TENSOR}`."""
 
 
@@ -163,7 +169,7 @@ class Prepended(NetworkInput):
 
     name: Annotated[str, Field(min_length=1)] | None = None
     """The new input's name; the old one's when left out."""
-    layers: Annotated[Layers, Field(min_length=1)]
+    layers: SomeLayers
     """The layers; the first reads the new input unless it says, and the model reads what the last one yields."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from trtpipe.spec.fields import AsTuple, SpecModel
-from trtpipe.spec.network.fields import Declared, DType, Operands
+from trtpipe.spec.network.fields import Declared, DType, Operands, between
 from trtpipe.spec.network.shapes import DeclaredShape
 
 FieldType = Literal["float32", "float64", "float16", "int8", "int16", "int32", "int64", "char", "dims"]
@@ -76,11 +76,11 @@ class Plugin(Declared):
     """The plugin's version."""
     namespace: str = ""
     """The plugin's namespace."""
-    inputs: Annotated[Operands, Field(min_length=1)]
+    inputs: Operands
     """What it reads: tensors' names or inline constants."""
     fields: dict[str, PluginField] = Field(default_factory=dict)
     """The plugin's fields by name: `{score_threshold: {type: float32, value: 0.25}}`."""
-    outputs: Annotated[tuple[PluginOutput, ...], AsTuple, Field(min_length=1)]
+    outputs: Annotated[tuple[PluginOutput, ...], AsTuple, between(1)]
     """What it yields."""
 
     @property

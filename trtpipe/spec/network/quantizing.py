@@ -5,9 +5,7 @@ The scale is a constant, as TensorRT wants it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from trtpipe.spec.network.fields import FloatType, OneInput, Sizes, WeightRef
 
@@ -21,7 +19,7 @@ class _Scaled(OneInput):
     """Of the scale's shape; TensorRT takes zeros only, which stand when it is left out."""
     axis: int | None = None
     """The axis of a 1-D scale; the first when left out."""
-    block_shape: Annotated[Sizes, Field(min_length=1)] | None = None
+    block_shape: Sizes | None = None
     """The block's length on each axis of the input, 1 on all but one: [1, 32]."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from trtpipe.spec.fields import AsTuple
 from trtpipe.spec.network.fields import OneInput, TensorName, WeightRef
@@ -22,8 +22,9 @@ def _one_a_direction(value: Any) -> Any:
 
 Directions = Annotated[
     tuple[WeightRef, ...],
-    BeforeValidator(_one_a_direction),
     Field(min_length=1, max_length=2),
+    BeforeValidator(_one_a_direction),
+    WithJsonSchema({"type": ["string", "number", "array"], "items": {"type": ["string", "number", "array"]}}),
 ]
 """Weights by direction, or one tensor for all."""
 

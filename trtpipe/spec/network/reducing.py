@@ -8,9 +8,11 @@ from pydantic import Field, model_validator
 
 from trtpipe.spec.fields import Number
 from trtpipe.spec.network.fields import (
+    Axes,
     IndexType,
     Ints,
     ManyInputs,
+    OneAxis,
     OneInput,
     Operand,
     TensorName,
@@ -26,7 +28,7 @@ class Reduce(OneInput):
     """Always `reduce`."""
     op: Literal["sum", "prod", "max", "min", "avg", "none"]
     """The operation; `none` leaves the input as it is."""
-    axes: Annotated[Ints, Field(min_length=1)]
+    axes: Axes
     """The axes (TensorRT has them as a bit mask); negative ones count from the end."""
     keep_dims: bool = False
     """Keep the axes, of length 1."""
@@ -37,7 +39,7 @@ class SoftMax(OneInput):
 
     layer: Literal["softmax"]
     """Always `softmax`."""
-    axes: Annotated[Ints, Field(min_length=1, max_length=1)]
+    axes: OneAxis
     """The axis, in a list (TensorRT has it as a bit mask, and takes one)."""
 
 
@@ -52,7 +54,7 @@ class TopK(OneInput):
     """Which elements are the first."""
     k: TensorOrInt
     """How many: up to 3840."""
-    axes: Annotated[Ints, Field(min_length=1, max_length=1)]
+    axes: OneAxis
     """The axis, in a list (TensorRT has it as a bit mask, and takes one)."""
     indices_type: IndexType = "int32"
     """The data type of the indices."""

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from trtpipe.spec.fields import Number
 from trtpipe.spec.network.fields import (
+    Axes,
     DType,
     IndexType,
     Ints,
@@ -41,7 +42,7 @@ class Squeeze(OneInput):
 
     layer: Literal["squeeze"]
     """Always `squeeze`."""
-    axes: Annotated[Ints, Field(min_length=1)]
+    axes: Axes
     """The axes to remove; negative ones count from the end."""
 
 
@@ -50,7 +51,7 @@ class Unsqueeze(OneInput):
 
     layer: Literal["unsqueeze"]
     """Always `unsqueeze`."""
-    axes: Annotated[Ints, Field(min_length=1)]
+    axes: Axes
     """Where axes of length 1 stand in the output; negative ones count from its end."""
 
 

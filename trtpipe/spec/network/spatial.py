@@ -19,6 +19,7 @@ from trtpipe.spec.network.fields import (
     Sizes,
     TensorOrDims,
     WeightRef,
+    Window,
 )
 
 
@@ -63,7 +64,7 @@ class Convolution(_Windowed):
     """Always `convolution`."""
     num_output_maps: Annotated[int, Field(ge=1)]
     """The number of output channels."""
-    kernel_size: Annotated[Sizes, Field(min_length=1, max_length=3)]
+    kernel_size: Window
     """The kernel's size on each spatial axis."""
     kernel: WeightRef
     """Weights num_output_maps x C/num_groups x kernel_size, or flat in that order."""
@@ -87,7 +88,7 @@ class Deconvolution(_Windowed):
     """Always `deconvolution`."""
     num_output_maps: Annotated[int, Field(ge=1)]
     """The number of output channels."""
-    kernel_size: Annotated[Sizes, Field(min_length=1, max_length=3)]
+    kernel_size: Window
     """The kernel's size on each spatial axis."""
     kernel: WeightRef
     """Weights C x num_output_maps/num_groups x kernel_size, or flat in that order."""
@@ -111,7 +112,7 @@ class Pooling(_Windowed):
     """Always `pooling`."""
     type: Literal["max", "average", "max_average_blend"]
     """What becomes of a window: its maximum, its average, or (1 - blend_factor) * maximum + blend_factor * average."""
-    window_size: Annotated[Sizes, Field(min_length=1, max_length=3)]
+    window_size: Window
     """The window's size on each spatial axis."""
     blend_factor: Annotated[Number, Field(ge=0, le=1)] = 0.0
     """The share of the average in a `max_average_blend`."""

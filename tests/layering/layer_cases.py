@@ -67,7 +67,8 @@ one("convolution-flat-weights", "convolution", X, lambda x, w: ref.convolution(x
     {"w": W2.reshape(-1)}, num_output_maps=6, kernel_size=[3, 3], kernel="w")  # fmt: skip
 one("convolution-strided-padded-dilated", "convolution", X,
     lambda x, w: ref.convolution(x, w, None, [2, 1], [2, 1, 1, 3], [1, 2]), {"w": W2}, num_output_maps=6,
-    kernel_size=[3, 3], kernel="w", stride=[2, 1], pre_padding=[2, 1], post_padding=[1, 3], dilation=[1, 2])  # fmt: skip
+    kernel_size=[3, 3], kernel="w", stride=[2, 1], pre_padding=[2, 1], post_padding=[1, 3], dilation=[1, 2],
+)  # fmt: skip
 one("convolution-groups", "convolution", X, lambda x, w: ref.convolution(x, w, groups=2), {"w": floats(6, 2, 3, 3)},
     num_output_maps=6, kernel_size=[3, 3], kernel="w", num_groups=2)  # fmt: skip
 one("convolution-round-up", "convolution", X, lambda x, w: ref.convolution(x, w, None, [2, 2], ceil=True), {"w": W2},
