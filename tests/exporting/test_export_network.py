@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import onnx
 import onnx.parser
 import onnxruntime
 import pytest
+import yaml
 
 from trtpipe.errors import ModelError, SpecError
+from trtpipe.frontends import frontend_names
 from trtpipe.system.exporting import export_network
 from trtpipe.system.importing import canonical_model
 from trtpipe.system.workspace import open_workspace
@@ -191,6 +194,60 @@ def test_a_spec_on_one_line_is_written_out(project):
 
     assert open_workspace([str(made.spec)]).pipelines[0].spec.pipeline == "small-network"
     assert "\ntargets: {ada: {gpu: sm89}}\n" in made.spec.read_text()
+
+
+def test_what_a_graft_added_is_exported_with_the_model(project):
+    spec = SPEC.replace(
+        "  bind: {k: [2.0]}\n",
+        "  bind: {k: [2.0]}\n  graft:\n    append: [{layer: topk, name: best, input: y, op: max, k: 1, axes: [1]}]\n"
+        "    outputs: [best, 'best:1']\n",
+    )
+    (project / "pipelines/small.yaml").write_text(spec)
+
+    made = export(project / "pipelines/small.yaml")
+
+    assert "graft" not in made.spec.read_text()
+    feed = {"x": np.random.default_rng(1).standard_normal((3, 2, 8, 8)).astype(np.float32)}
+    found = outputs_of(made.spec, project / "after", feed)
+    session = onnxruntime.InferenceSession(str(project / "small.onnx"), providers=["CPUExecutionProvider"])
+    wanted = session.run(["y"], {**feed, "k": np.array([2.0], np.float32)})[0]
+    np.testing.assert_allclose(found["best"][:, 0], wanted.max(1), atol=1e-6)
+    assert found["best:1"][:, 0].tolist() == wanted.argmax(1).tolist()
+
+
+OTHERS = {
+    "caffe": ("caffe/lenet_deploy.prototxt", {"weights": "caffe/lenet.caffemodel"}),
+    "uff": ("uff/ppo_policy.uff", {}),
+}
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="not run: needs the shared test data")
+@pytest.mark.parametrize("parser", OTHERS)
+def test_a_model_of_another_parser_gives_the_same_when_declared(tmp_path, parser):
+    if parser not in frontend_names():
+        pytest.skip(f"not run: there is no parser {parser}")
+    source, options = OTHERS[parser]
+    written = {"source": str(SHARED / source), "parser": parser}
+    written["options"] = {key: str(SHARED / one) for key, one in options.items()}
+    (tmp_path / "trtpipe.yaml").write_text(f"schema: 1\nreach: [{SHARED.resolve()}]\n")
+    (tmp_path / "m.yaml").write_text(
+        f"schema: 1\npipeline: m\nmodel: {json.dumps(written)}\ntargets: {{ada: {{gpu: sm89}}}}\n"
+    )
+
+    made = export(tmp_path / "m.yaml")
+
+    inputs = yaml.safe_load(made.spec.read_text())["model"]["options"]["inputs"]
+    rng = np.random.default_rng(2)
+    shapes = {
+        name: [dim if isinstance(dim, int) and dim > 0 else 3 for dim in one["shape"]]
+        for name, one in inputs.items()
+    }
+    feed = {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
+    wanted = outputs_of(tmp_path / "m.yaml", tmp_path / "before", feed)
+    found = outputs_of(made.spec, tmp_path / "after", feed)
+    assert list(found) == list(wanted)
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6)
 
 
 def trtpipe(project, *argv):

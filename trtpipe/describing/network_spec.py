@@ -12,7 +12,7 @@ from trtpipe.loading.marks import Document
 from trtpipe.loading.scalars import flow_yaml
 
 _REPLACED = ("pipeline", "model")
-_APPLIED = ("transform", "graft")
+_APPLIED = ("transform",)
 """Sections that are no longer needed: what they ask for has been done."""
 
 
