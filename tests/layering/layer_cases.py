@@ -500,4 +500,24 @@ KINDS.append(
          lambda x, w, s: x @ rounded(w, s.repeat(3, 1), -8, 7).T, {"w": floats(4, 6, low=-1, high=1), "s": BLOCKS},
          outputs=("z",)))  # fmt: skip
 
+
+# Dims that are tensors
+def of_dims(name: str, yields: Callable[..., Any], *layers: dict[str, Any], **inputs: np.ndarray) -> None:
+    KINDS.append(
+        Case(name, ({"layer": "shape", "name": "dims", "input": "x"}, *layers), inputs or {"x": X}, yields)
+    )
+
+
+PICK = {"layer": "slice", "name": "last", "start": [2], "shape": [2]}
+of_dims("dims-fill", lambda x: np.full(x.shape, 0.5, np.float32), {"layer": "fill", "name": "y", "shape": "dims",
+        "alpha": 0.5})  # fmt: skip
+of_dims("dims-fill-steps", lambda x: np.arange(6, dtype=np.int32) * 3 + 1, {**PICK, "shape": [1]},
+        {"layer": "fill", "name": "y", "shape": "last", "alpha": 1, "beta": 3, "to_type": "int32"})  # fmt: skip
+of_dims("dims-shuffle", lambda x, y: y.reshape(x.shape), {"layer": "shuffle", "name": "y", "input": "rows",
+        "reshape_dims": "dims"}, x=X, rows=floats(2, 120))  # fmt: skip
+of_dims("dims-slice", lambda x, z: z[:, :, :6, :5], PICK, {"layer": "slice", "name": "y", "input": "larger",
+        "axes": [2, 3], "start": [0, 0], "shape": "last"}, x=X, larger=floats(2, 3, 7, 9))  # fmt: skip
+of_dims("dims-resize", lambda x, z: ref.resize_2d(z, (6, 5), "nearest", "asymmetric"), {"layer": "resize", "name": "y",
+        "input": "larger", "shape": "dims"}, x=X, larger=floats(2, 4, 7, 9))  # fmt: skip
+
 CASES = {case.name: case for case in KINDS}

@@ -18,7 +18,7 @@ from trtpipe.layering.inference import infer_nodes, known_dims
 from trtpipe.layering.parameters import Parameter, Parameters
 from trtpipe.layering.scope import Node, Scope
 from trtpipe.layering.table import LOWERINGS
-from trtpipe.layering.values import Value
+from trtpipe.layering.values import Value, too_large
 from trtpipe.loading.grammar import choose_from
 from trtpipe.spec.network.fields import Declared, OneInput, tensors_of, weights_of
 
@@ -81,6 +81,9 @@ class Lowering:
         made = self._values(scope, nodes, final)
         self._commit(scope, nodes)
         made = self._with_ranks(made)
+        for value in made.values():
+            if too_large(value.dims):
+                scope.refuse(f"yields '{value.name}' {value.text}", "TensorRT takes less than 2^31 elements")
         self.values.update(made)
         outputs = tuple((value.name, value.dtype, value.dims) for value in made.values())
         self.summaries.append(LayerSummary(layer.name, layer.kind, outputs, scope.weight_count))

@@ -13,7 +13,7 @@ from trtpipe.errors import ModelError, Problem, SpecPath
 from trtpipe.layering.lowering import LayerSummary, Lowering
 from trtpipe.layering.parameters import open_parameters
 from trtpipe.layering.table import least_opset
-from trtpipe.layering.values import Value, declared_dims, dtype_of
+from trtpipe.layering.values import Value, declared_dims, dtype_of, too_large
 from trtpipe.loading.grammar import choose_from
 from trtpipe.spec.network.network import NetworkOptions
 
@@ -55,6 +55,10 @@ def lower_network(
     for name, one in options.inputs.items():
         value = Value(name, dtype_of(one.dtype), declared_dims(name, one.shape))
         assert value.dims is not None
+        if too_large(value.dims):
+            place = (*PLACE, "inputs", name, "shape")
+            remedy = "TensorRT takes less than 2^31 elements"
+            raise ModelError(Problem(f"input '{name}' is {value.text}", remedy, path=place))
         values[name] = value
         builder.input(name, value.dtype, value.dims)
     lowering = Lowering(builder, opset, parameters, values)

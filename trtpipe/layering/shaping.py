@@ -23,6 +23,7 @@ from trtpipe.spec.network.shaping import (
     Unsqueeze,
 )
 
+_MOST_STEPS = 1 << 24
 _INT64, _INT32 = number_of_dtype("int64"), number_of_dtype("int32")
 
 
@@ -276,22 +277,34 @@ def constant(layer: Constant, at: Scope) -> list[str]:
 
 
 def fill(layer: Fill, at: Scope) -> list[str]:
-    """Expand of one value, or Range."""
+    """Expand of one value; steps as a constant, or as Range when their number is a tensor."""
     if layer.to_type != "float32" and not (layer.alpha.is_integer() and layer.beta.is_integer()):
         at.refuse(f"has fractions in alpha or beta and to_type {layer.to_type}", "", "to_type")
     given = at.tensor("shape")
-    first = at.constant(layer.alpha, "alpha", layer.to_type)
     if layer.beta == 0:
+        first = at.constant(layer.alpha, "alpha", layer.to_type)
         dims = as_int64(at, given) if given else at.constant(layer.shape, "shape")
         return [at.emit("Expand", first, dims)]
     if (given is None and len(layer.shape) != 1) or (given and given.dims not in ((1,), None)):
         at.refuse(
             "steps along more than one axis, which has no ONNX form", "give one dim, or beta: 0", "shape"
         )
-    step = at.constant(layer.beta, "beta", layer.to_type)
-    count = at.emit("Reshape", as_int64(at, given), at.constant([], "scalar")) if given else None
-    counts = count or at.constant(layer.shape[0], "count")
-    steps = at.emit("Range", at.constant(0, "zero"), counts, at.constant(1, "one"))
+    if given is None:
+        return [_known_steps(layer, at)]
+    count = at.emit("Reshape", as_int64(at, given), at.constant([], "scalar"))
+    steps = at.emit("Range", at.constant(0, "zero"), count, at.constant(1, "one"))
     if layer.to_type != "int64":
         steps = at.emit("Cast", steps, to=number_of_dtype(layer.to_type))
-    return [at.emit("Add", at.emit("Mul", steps, step), first)]
+    scaled = at.emit("Mul", steps, at.constant(layer.beta, "beta", layer.to_type))
+    return [at.emit("Add", scaled, at.constant(layer.alpha, "alpha", layer.to_type))]
+
+
+def _known_steps(layer: Fill, at: Scope) -> str:
+    """The steps as a constant: ONNX's inference would write them all out, however many."""
+    import numpy as np
+
+    if not 0 <= layer.shape[0] <= _MOST_STEPS:
+        at.refuse(
+            f"makes {layer.shape[0]} steps", f"make at most {_MOST_STEPS}, or take them from weights", "shape"
+        )
+    return at.constant(layer.alpha + layer.beta * np.arange(layer.shape[0]), "steps", layer.to_type)

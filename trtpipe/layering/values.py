@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _ONNX_NAMES = {"fp8": "float8_e4m3fn", "fp4": "float4_e2m1fn"}
 FLOATS = ("float64", "float32", "float16", "bfloat16")
+_TOO_MANY = 2**31  # TensorRT refuses larger volumes
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 
 
@@ -36,6 +38,11 @@ def shape_text(dims: Sequence[Dim] | None) -> str:
     if dims is None:
         return "of unknown rank"
     return "[" + ", ".join("?" if dim is None else str(dim) for dim in dims) + "]"
+
+
+def too_large(dims: Sequence[Dim] | None) -> bool:
+    """Whether the sizes that are known make more elements than TensorRT takes."""
+    return math.prod(dim for dim in dims or () if isinstance(dim, int)) >= _TOO_MANY
 
 
 def dtype_of(declared: str) -> str:

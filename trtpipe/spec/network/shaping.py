@@ -189,7 +189,10 @@ class Constant(Layer):
 
 
 class Fill(Layer):
-    """TensorRT's add_fill, IFillLayer → ONNX Expand when `beta` is 0, else Range. alpha + i * beta at place i."""
+    """TensorRT's add_fill, IFillLayer → ONNX Expand; of steps an initializer or Range.
+
+    alpha + i * beta at place i.
+    """
 
     layer: Literal["fill"]
     """Always `fill`."""
