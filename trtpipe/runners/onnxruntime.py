@@ -21,7 +21,7 @@ from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_ha
 _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+\(\d+\)) node with name '([^']*)'")
 _FATAL = 4  # what the runtime would log is in the exception
-_FOLDER = "session.model_external_initializers_file_folder_path"
+FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
 
 
 class NoKernel(ModelError):
@@ -43,7 +43,7 @@ class OnnxRuntimeRunner:
         try:
             values = self.session.run(list(self.outputs), {name: _held(a) for name, a in inputs.items()})
         except Exception as error:
-            raise _mapped(error, self.path, StepFailed) from error
+            raise mapped_error(error, self.path, StepFailed) from error
         return dict(zip(self.outputs, values, strict=True))
 
 
@@ -90,15 +90,15 @@ def _session(model: RunnableModel, threads: int) -> Any:
     options.use_deterministic_compute = True
     options.log_severity_level = _FATAL
     options.add_session_config_entry("session.disable_prepacking", "1")
-    options.add_session_config_entry(_FOLDER, str(model.folder))
+    options.add_session_config_entry(FOLDER_ENTRY, str(model.folder))
     encoded = model.proto.SerializeToString()
     try:
         return onnxruntime.InferenceSession(encoded, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise _mapped(error, model.path, ModelError) from error
+        raise mapped_error(error, model.path, ModelError) from error
 
 
-def _mapped(error: Exception, path: Path, kind: type[TrtpipeError]) -> TrtpipeError:
+def mapped_error(error: Exception, path: Path, kind: type[TrtpipeError]) -> TrtpipeError:
     """ONNX Runtime's exceptions share no base class but Exception; bugs of ours pass through."""
     if not type(error).__module__.startswith("onnxruntime") and not isinstance(
         error, (RuntimeError, ValueError)

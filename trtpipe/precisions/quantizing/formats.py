@@ -1,0 +1,42 @@
+"""The quantized types: their largest magnitude, and numbers rounded to them.
+
+int8 is symmetric: -127 to 127, as TensorRT takes no zero point and its calibrators used 127. float8 e4m3 (OCP 8-bit
+floating point specification) reaches 448.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+Array = Any
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedType:
+    """One quantized type."""
+
+    dtype: ir.DataType
+    largest: float
+
+    def scale_of(self, amax: Array) -> Array:
+        """The float32 scale for a largest magnitude; 1 where there is nothing but zeros."""
+        amax = np.asarray(amax, np.float32)
+        return np.where(amax > 0, amax / np.float32(self.largest), np.float32(1)).astype(np.float32)
+
+    def rounded(self, values: Array) -> Array:
+        """Values that are already divided by their scale, as this type: nearest even, the ends saturating."""
+        clipped = np.clip(values, -self.largest, self.largest)
+        if self.dtype == ir.DataType.INT8:
+            clipped = np.rint(clipped)
+        return clipped.astype(self.dtype.numpy())
+
+
+QUANTIZED = {
+    "int8": QuantizedType(ir.DataType.INT8, 127),
+    "fp8": QuantizedType(ir.DataType.FLOAT8E4M3FN, 448),
+}
+"""By the name that precisions have for them."""
