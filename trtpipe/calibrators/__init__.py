@@ -31,7 +31,8 @@ class CalibrationRequest:
     files: Mapping[str, Path]
     """The data set's files, by their names in it."""
     method: str
-    percentile: float
+    percentile: float | None
+    """For the method percentile: the share of values that is not clipped, in percent."""
     samples: int | None = None
     threads: int = 0
     progress: Path | None = None

@@ -16,7 +16,7 @@ import numpy as np
 
 from trtpipe.calibrators import METHODS, CalibrationRequest
 from trtpipe.calibrators.measuring.histograms import Histogram
-from trtpipe.calibrators.measuring.methods import amax_of
+from trtpipe.calibrators.measuring.methods import DEFAULT_PERCENTILE, amax_of
 from trtpipe.calibrators.measuring.observing import Observer
 from trtpipe.errors import SpecError
 from trtpipe.scales import Scales, TensorScale
@@ -65,7 +65,7 @@ def _counted(request: CalibrationRequest, observer: Observer, data: Any) -> dict
 
 
 def _scale(histogram: Histogram, request: CalibrationRequest) -> TensorScale:
-    amax = amax_of(histogram, request.method, percentile=request.percentile)
+    amax = amax_of(histogram, request.method, percentile=request.percentile or DEFAULT_PERCENTILE)
     if request.method == "max":
         return TensorScale(amax, histogram.largest, histogram.values, 0.0, None)
     values = max(histogram.values, 1)

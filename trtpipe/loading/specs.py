@@ -21,7 +21,7 @@ from trtpipe.loading.refusals import in_file_order, stop_at, validated
 from trtpipe.loading.scalars import shortened
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.fields import named_files
-from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, ProjectSpec, TargetSpec
+from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, ProjectSpec, TargetSpec, VariantSpec
 
 _SHARED = ("targets", "toolchains", "builder")
 _NOTHING = ("", "~", "null")
@@ -102,6 +102,7 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
     problems += refused
     files: dict[SpecPath, Path] = {}
     wrong = [*_unknown_toolchains(data), *_unknown_data(data, project), *_sourceless(data, parser)]
+    wrong += _calibrations(data, project, known)
     named = [*_pipeline_files(data), *_option_files(options)]
     wrong += _unresolved(named, project, files, parser.takes_directory)
     problems += [_located(problem, document, project) for problem in wrong]
@@ -266,12 +267,46 @@ def _unknown_toolchains(data: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(fact, remedy, path=("targets", name, "toolchain"))
 
 
+def _calibrations(data: dict[str, Any], project: Project, known: KnownNames) -> Iterator[Problem]:
+    """Variants whose precision and calibration do not go together, and sets and backends that nobody knows."""
+    variants = data.get("variants")
+    for name, variant in variants.items() if isinstance(variants, dict) else ():
+        path = ("variants", name)
+        precision = _at(variant, ("precision",)) or VariantSpec().precision
+        given = _at(variant, ("calibration",))
+        if precision not in known.precisions:
+            continue
+        needed = known.needs_calibration(precision)
+        if needed and given is None:
+            remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
+            yield Problem(f"precision {precision!r} needs a calibration", remedy, path=path)
+        elif not needed and given is not None:
+            yield Problem(
+                f"precision {precision!r} takes no calibration", "leave it out", path=(*path, "calibration")
+            )
+        elif given is not None:
+            yield from _calibration(given, (*path, "calibration"), project, known)
+
+
+def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames) -> Iterator[Problem]:
+    name, place = (given, path) if isinstance(given, str) else (_at(given, ("data",)), (*path, "data"))
+    if isinstance(name, str):
+        yield from _unknown_set(name, place, project)
+    backend = _at(given, ("backend",))
+    if isinstance(backend, str) and backend not in known.calibrators:
+        remedy = choose_from(backend, known.calibrators, "backends")
+        yield Problem(f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend"))
+
+
 def _unknown_data(data: dict[str, Any], project: Project) -> tuple[Problem, ...]:
     path = ("validate", "data")
     name = _at(data, path)
+    return _unknown_set(name, path, project) if isinstance(name, str) else ()
+
+
+def _unknown_set(name: str, path: SpecPath, project: Project) -> tuple[Problem, ...]:
     try:
-        if isinstance(name, str):
-            project.dataset(name, path)
+        project.dataset(name, path)
     except SpecError as error:
         return error.problems
     return ()

@@ -22,6 +22,7 @@ Stage = Literal[
 STAGE_VERSIONS: Mapping[Stage, int] = {
     "import": 1,
     "transform": 1,
+    "calibrate": 1,
     "quantize": 1,
     "build_engine": 1,
     "validate": 1,

@@ -99,12 +99,6 @@ class Precision:
         insert(model, placement, known, QUANTIZED[self.quantized])
         return placement
 
-    def tensors_to_scale(self, model: onnx_ir.Model) -> tuple[str, ...]:
-        """The activations that need a scale, whatever is kept. Reads no weight."""
-        from trtpipe.precisions.quantizing.placing import place
-
-        return place(model, {}).names()
-
     def rewrite(self, model: onnx_ir.Model, plan: TypePlan) -> RewriteReport:
         """Rewrites `model` in place. Weights are read one at a time and cast when the model is written."""
         from trtpipe.precisions.casting.rewriting import rewrite_types

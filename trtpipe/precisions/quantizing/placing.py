@@ -78,6 +78,11 @@ def place(model: ir.Model, keep: Mapping[str, str], *, scaled: Collection[str] |
     return found
 
 
+def tensors_to_scale(model: ir.Model) -> tuple[str, ...]:
+    """The activations that any quantized precision may ask a scale for, whatever is kept. Reads no weight."""
+    return place(model, {}).names()
+
+
 def _operands(node: ir.Node, types: Types) -> Iterator[int]:
     """The positions of a node's operands that shall be quantized; none for what TensorRT keeps in float."""
     if node.op_type in _PRODUCTS:
