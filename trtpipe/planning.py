@@ -160,12 +160,12 @@ def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canon
         "precision_version": facts.versions[asked.precision],
         "keep": {name: list(globs) for name, globs in sorted(asked.keep.items()) if globs},
     }
+    options |= {n: v for n, v in (("base", asked.base), ("block_size", asked.block_size)) if v is not None}
     address = f"{spec.pipeline}/{variant}:quantize"
     inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
     if variant in facts.calibrations:
         calibrate = _calibrate_step(spec, facts, variant, canonical)
         yield calibrate
-        options["base"] = asked.base
         inputs["scales"] = (FromStep(calibrate.address, (SCALES_FILE,)),)
     yield Step(address, "quantize", options, facts.tools["quantize"], inputs)
     if spec.validate_ is not None:

@@ -67,6 +67,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "precision": "fp16",
         "keep": {"fp32": ["op:Softmax", "/head/*"]},
         "base": "fp16",
+        "block_size": 32,
         "calibration": "ocr-calib",
         "method": "entropy",
         "percentile": 99.99,

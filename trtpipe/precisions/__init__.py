@@ -38,7 +38,9 @@ class Precision:
     default_thresholds: tuple[Threshold, ...]
     """What a variant must reach against the reference when its spec sets no thresholds."""
     quantized: str = ""
-    """The type that operands of products are quantized to, `int8` or `fp8`; empty for a floating type."""
+    """The type that operands of products are quantized to, `int8` or `int4`, say; empty for a floating type."""
+    block: int = 0
+    """Weights alone are quantized, in blocks of this many elements unless a variant says otherwise; 0: operands are."""
     opset: int = 0
     """The least opset whose operators ONNX allows the type for; models are raised to it."""
 
@@ -51,12 +53,12 @@ class Precision:
     @property
     def is_low(self) -> bool:
         """Whether fewer than 32 bits are the point of it, so that an audit must find them."""
-        return self.dtype != "float32" or self.needs_calibration
+        return self.dtype != "float32" or bool(self.quantized)
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether it takes scales."""
-        return bool(self.quantized)
+        """Whether it takes scales of activations."""
+        return bool(self.quantized) and not self.block
 
     def plan_types(
         self,
@@ -66,12 +68,14 @@ class Precision:
         *,
         base: str | None = None,
         amax: Mapping[str, float] | None = None,
+        block: int | None = None,
     ) -> TypePlan:
         """What each node would compute in; `path` leads to the spec's `keep`. Reads no weight.
 
         A quantized precision puts its Q and DQ into `model` first: with the largest magnitudes `amax` of activations,
-        or, where those are not known yet, with stand-ins. `base` is what the rest computes in, when not the
-        precision's own choice. Problems (a glob without a match, a precision that cannot be kept) are in the plan.
+        or, where those are not known yet, with stand-ins. `base` is what the rest computes in and `block` the size
+        of blocks, when not the precision's own choice. Problems (a glob without a match, a precision that cannot be
+        kept) are in the plan.
         """
         from trtpipe.precisions.casting.planning import SPEC_NAMES, dtype_called, kept_nodes, plan_around
 
@@ -81,20 +85,25 @@ class Precision:
         refused = tuple(self._cannot_keep(name, path) for name in keep if name not in self.keeps)
         held = {n: globs for n, globs in keep.items() if n in self.keeps}
         forced, problems = kept_nodes(model, held, path)
-        placement = self._quantize(model, {name: one.reason for name, one in forced.items()}, amax)
+        placement = self._quantize(model, {name: one.reason for name, one in forced.items()}, amax, block)
         plan = plan_around(model, dtype, forced, (*refused, *problems))
         return plan if placement is None else placement.onto(plan)
 
     def _quantize(
-        self, model: onnx_ir.Model, keep: Mapping[str, str], amax: Mapping[str, float] | None
+        self,
+        model: onnx_ir.Model,
+        keep: Mapping[str, str],
+        amax: Mapping[str, float] | None,
+        block: int | None,
     ) -> Placement | None:
         if not self.quantized:
             return None
         from trtpipe.precisions.quantizing.formats import QUANTIZED
         from trtpipe.precisions.quantizing.inserting import insert
-        from trtpipe.precisions.quantizing.placing import place
+        from trtpipe.precisions.quantizing.placing import place, place_weights
 
-        placement = place(model, keep, scaled=amax)
+        size = block or self.block
+        placement = place_weights(model, keep, size) if self.block else place(model, keep, scaled=amax)
         known = dict.fromkeys(placement.names(), 1.0) if amax is None else amax
         insert(model, placement, known, QUANTIZED[self.quantized])
         return placement

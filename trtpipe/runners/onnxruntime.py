@@ -17,6 +17,7 @@ from typing import Any
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.runners.bfloat16 import rounding_bfloat16
 from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
+from trtpipe.runners.narrow_weights import dequantizing_float4
 
 _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+\(\d+\)) node with name '([^']*)'")
@@ -51,7 +52,8 @@ class OnnxRuntimeRunner:
 def open_runner(model: Path | RunnableModel, *, threads: int = 0) -> Iterator[OnnxRuntimeRunner]:
     """Loads a model, float16 and bfloat16 tensors rounded as such; 0 threads means one a core. Raises ModelError."""
     runnable = runnable_model(model) if isinstance(model, Path) else model
-    session = _session(rounding_halves(rounding_bfloat16(runnable)), threads)
+    computable = rounding_halves(rounding_bfloat16(dequantizing_float4(runnable)))
+    session = _session(computable, threads)
     inputs = {value.name: value.type for value in session.get_inputs()}
     outputs = tuple(value.name for value in session.get_outputs())
     runner = OnnxRuntimeRunner(session, runnable.path, inputs, outputs)

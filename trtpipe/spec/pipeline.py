@@ -103,6 +103,8 @@ class VariantSpec(SpecModel):
     """Precision → globs of nodes that stay in it: node names such as `/head/*`, or `op:Softmax`."""
     base: Literal["fp32", "fp16", "bf16"] | None = None
     """What a quantized variant computes in where nothing is quantized; fp16 when left out."""
+    block_size: Literal[16, 32, 64, 128] | None = None
+    """For weights that are quantized alone (int4, fp4): how many elements share a scale; 32 or 16 when left out."""
     calibration: Calibration | None = None
     """Where a quantized variant's scales come from: a data set's name, or a mapping."""
     method: Literal["max", "percentile", "entropy", "mse"] = "entropy"

@@ -187,7 +187,8 @@ class _Checker:
         typed.CopyFrom(proto)
         precision.prepare(typed)
         path = ("variants", variant, "keep")
-        plan = precision.plan_types(onnx_ir.from_proto(typed), asked.keep, path, base=asked.base)
+        model = onnx_ir.from_proto(typed)
+        plan = precision.plan_types(model, asked.keep, path, base=asked.base, block=asked.block_size)
         self._add(plan.problems)
         computed = {name: node.dtype for name, node in plan.nodes.items()}
         made = typed_model(proto, self._inferred(view), computed)

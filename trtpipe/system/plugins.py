@@ -69,7 +69,13 @@ class InstalledPlugins:
             amax = {name: tensor.amax for name, tensor in scales.tensors.items()}
         asked = task.options
         return rewrite_file(
-            found, task.input("model"), out, keep=asked["keep"], base=asked.get("base"), amax=amax
+            found,
+            task.input("model"),
+            out,
+            keep=asked["keep"],
+            base=asked.get("base"),
+            amax=amax,
+            block=asked.get("block_size"),
         )
 
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:

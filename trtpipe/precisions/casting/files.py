@@ -33,17 +33,19 @@ def rewrite_file(
     keep: Mapping[str, Sequence[str]] | None = None,
     base: str | None = None,
     amax: Mapping[str, float] | None = None,
+    block: int | None = None,
 ) -> dict[str, Any]:
     """Writes the typed model of `source` to `out` (and `out`.data when large); what was done, as plain data.
 
-    A quantized precision needs `amax`, the largest magnitude of each activation; `base` is what is not quantized.
+    A quantized precision needs `amax`, the largest magnitude of each activation; `base` is what is not quantized,
+    `block` the size of blocks where weights alone are.
     Raises SpecError when a glob of `keep` matches nothing, ModelError when a file cannot be read or written.
     """
     skeleton = read_skeleton(source)
     raised = precision.prepare(skeleton.proto)
     model = ir_model(skeleton)
     assert amax is not None or not precision.needs_calibration, "scales come before quantizing"
-    plan = precision.plan_types(model, keep, ("keep",), base=base, amax=amax)
+    plan = precision.plan_types(model, keep, ("keep",), base=base, amax=amax, block=block)
     if plan.problems:
         raise SpecError(plan.problems)
     report = precision.rewrite(model, plan)

@@ -19,7 +19,7 @@ from trtpipe.precisions.quantizing.formats import QuantizedType
 from trtpipe.precisions.quantizing.placing import Placement, WeightUse
 from trtpipe.precisions.quantizing.weights import QuantizedTensor, channel_amax
 
-_Known = dict[tuple[ir.Value, int | None], ir.Value]
+_Known = dict[tuple[ir.Value, int | None, int], ir.Value]
 
 
 def insert(model: ir.Model, placement: Placement, amax: Mapping[str, float], kind: QuantizedType) -> None:
@@ -67,7 +67,7 @@ class _Inserter:
         """Stores an operand quantized and lets its node read it through a DQ."""
         source = use.node.inputs[use.index]
         assert source is not None
-        key = (source, use.axis)
+        key = (source, use.axis, use.block)
         if key not in known:
             known[key] = self._stored(source, use)
         use.node.replace_input_with(use.index, known[key])
@@ -79,17 +79,18 @@ class _Inserter:
         tensor = constant_of(source)
         assert tensor is not None, "only constants are stored quantized"
         name = source.name or "weight"
-        scale = self.kind.scale_of(channel_amax(tensor, use.axis))
+        scale = self.kind.scale_of(channel_amax(tensor, use.axis, use.block))
         stored_name = self._fresh(f"{name}_quantized")
         stored = ir.Value(
             name=stored_name,
             type=ir.TensorType(self.kind.dtype),
             shape=source.shape,
-            const_value=QuantizedTensor(tensor, self.kind, scale, use.axis, stored_name),
+            const_value=QuantizedTensor(tensor, self.kind, scale, use.axis, stored_name, use.block),
         )
         self.graph.register_initializer(stored)
         back = self._value(f"{name}_dequantized", self.types[source], source.shape)
         attributes = {} if use.axis is None else {"axis": use.axis}
+        attributes |= {"block_size": use.block} if use.block else {}
         dq = ir.node(
             "DequantizeLinear",
             [stored, self._initializer(f"{name}_scale", scale)],

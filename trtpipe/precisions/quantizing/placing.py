@@ -23,11 +23,15 @@ _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 @dataclass(frozen=True, slots=True)
 class WeightUse:
-    """A constant operand of a node. `axis` is the one along which each channel has its scale; None: one for all."""
+    """A constant operand of a node. `axis` is the one along which each channel has its scale; None: one for all.
+
+    With a `block`, `axis` is the one that is summed over, and each run of that many elements along it has its scale.
+    """
 
     node: ir.Node
     index: int
     axis: int | None
+    block: int = 0
 
 
 @dataclass
@@ -76,6 +80,42 @@ def place(model: ir.Model, keep: Mapping[str, str], *, scaled: Collection[str] |
         _add(found, node, operands)
         found.quantized.append(name)
     return found
+
+
+def place_weights(model: ir.Model, keep: Mapping[str, str], block: int) -> Placement:
+    """The placement that quantizes weights alone, in blocks: the right operands of matrix products."""
+    types = element_types(model)
+    found = Placement()
+    for name, node in named_nodes(model).items():
+        if node.graph is not model.graph or not is_standard(node) or node.op_type not in ("Gemm", "MatMul"):
+            continue
+        value = node.inputs[1]
+        tensor = constant_of(value)
+        if value is None or tensor is None or types.get(value) not in FLOATS:
+            continue
+        why = keep.get(name) or _no_blocks(node, tensor, block)
+        if why:
+            found.left_out[name] = why
+            continue
+        found.weights.append(WeightUse(node, 1, _summed_axis(node), block))
+        found.quantized.append(name)
+    return found
+
+
+def _summed_axis(node: ir.Node) -> int:
+    return 1 if node.op_type == "Gemm" and _flag(node, "transB") else 0
+
+
+def _no_blocks(node: ir.Node, tensor: ir.TensorProtocol, block: int) -> str:
+    shape = tensor.shape.numpy()
+    if len(shape) != 2:
+        return f"its weight has {len(shape)} axes, and blocks are of matrices"
+    size = shape[_summed_axis(node)]
+    return (
+        f"the {size} elements that it sums over are no multiple of the block of {block}"
+        if size % block
+        else ""
+    )
 
 
 def tensors_to_scale(model: ir.Model) -> tuple[str, ...]:
