@@ -20,10 +20,12 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class TensorScale:
-    """One tensor: `clipped` is the share of its values beyond amax, `zeros` that of zeros; None where unknown."""
+    """One tensor: `typical` is the median over samples of their largest magnitude, `clipped` the share of values beyond
+    amax, `zeros` that of zeros; None where unknown."""
 
     amax: float
     largest: float | None = None
+    typical: float | None = None
     values: int | None = None
     clipped: float | None = None
     zeros: float | None = None

@@ -66,15 +66,14 @@ def _counted(request: CalibrationRequest, observer: Observer, data: Any) -> dict
 
 def _scale(histogram: Histogram, request: CalibrationRequest) -> TensorScale:
     amax = amax_of(histogram, request.method, percentile=request.percentile or DEFAULT_PERCENTILE)
-    if request.method == "max":
-        return TensorScale(amax, histogram.largest, histogram.values, 0.0, None)
-    values = max(histogram.values, 1)
+    counted = request.method != "max"
     return TensorScale(
         amax,
         histogram.largest,
+        histogram.typical(),
         histogram.values,
-        round(histogram.above(amax), 9),
-        round(histogram.zeros / values, 9),
+        round(histogram.above(amax), 9) if counted else 0.0,
+        round(histogram.zeros / max(histogram.values, 1), 9) if counted else None,
     )
 
 
@@ -93,6 +92,7 @@ def _save(path: Path | None, histograms: Mapping[str, Histogram], done: int) -> 
     if path is None:
         return
     arrays = {f"counts:{name}": one.counts for name, one in histograms.items()}
+    arrays |= {f"peaks:{name}": one.peaks for name, one in histograms.items()}
     arrays |= {
         f"facts:{name}": np.array([one.zeros, one.nonfinite, one.finite, one.largest], np.float64)
         for name, one in histograms.items()
@@ -112,6 +112,7 @@ def _resumed(path: Path | None, histograms: Mapping[str, Histogram]) -> int:
         with np.load(path, allow_pickle=False) as saved:
             for name, histogram in histograms.items():
                 histogram.counts[:] = saved[f"counts:{name}"]
+                histogram.peaks[:] = saved[f"peaks:{name}"]
                 zeros, nonfinite, finite, largest = saved[f"facts:{name}"].tolist()
                 histogram.zeros, histogram.nonfinite, histogram.finite = (
                     int(zeros),

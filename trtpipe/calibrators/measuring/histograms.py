@@ -20,6 +20,8 @@ _FIRST = (_LOWEST + 127) << _MANTISSA_BITS
 BINS = (_HIGHEST - _LOWEST) << _MANTISSA_BITS
 _PATTERNS = 1 << (8 + _MANTISSA_BITS)  # bins of all exponents, those of infinities and NaN among them
 _INFINITE = 255 << _MANTISSA_BITS
+_PEAK_SHIFT = 20  # leaves three bits of the mantissa
+_PEAK_BINS = 256 << 3
 _UPPER_HALF = 1 if sys.byteorder == "little" else 0
 _PIECE = 1 << 18  # elements at a time: bincount makes eight bytes of each
 
@@ -41,6 +43,8 @@ class Histogram:
     nonfinite: int = 0
     finite: int = 0
     largest: float = 0.0
+    peaks: Array = field(default_factory=lambda: np.zeros(_PEAK_BINS, np.int64))
+    """How many arrays had their largest magnitude in which bin, of eight an octave."""
 
     @property
     def values(self) -> int:
@@ -50,29 +54,39 @@ class Histogram:
     def add(self, array: Array, *, counted: bool = True) -> None:
         """Counts the values of a float array; only the largest is kept when they need not be `counted`."""
         flat = np.ascontiguousarray(array, dtype=np.float32).reshape(-1)
+        peak = 0.0
         for start in range(0, flat.size, _PIECE):
             piece = flat[start : start + _PIECE]
-            self._look(piece)
+            peak = max(peak, self._look(piece))
             if counted:
                 self._count(piece)
+        self.largest = max(self.largest, peak)
+        self.peaks[_peak_bin(peak)] += 1
 
     def clear(self) -> None:
         """Forgets everything."""
         self.counts[:] = 0
+        self.peaks[:] = 0
         self.zeros = self.nonfinite = self.finite = 0
         self.largest = 0.0
 
-    def _look(self, piece: Array) -> None:
+    def typical(self) -> float:
+        """The median over the arrays of their largest magnitude, to an eighth of an octave."""
+        reached = np.cumsum(self.peaks)
+        index = int(np.searchsorted(reached, (reached[-1] + 1) // 2))
+        return _peak_of(index)
+
+    def _look(self, piece: Array) -> float:
+        """The largest finite magnitude."""
         if not piece.size:
-            return
+            return 0.0
         largest = max(float(piece.max()), -float(piece.min()))
         if not np.isfinite(largest):
             finite = piece[np.isfinite(piece)]
             self.nonfinite += piece.size - finite.size
-            self._look(finite)
-            return
+            return self._look(finite)
         self.finite += piece.size
-        self.largest = max(self.largest, largest)
+        return largest
 
     def _count(self, piece: Array) -> None:
         upper = piece.view(np.uint16)[
@@ -90,9 +104,18 @@ class Histogram:
         self.zeros += other.zeros
         self.nonfinite += other.nonfinite
         self.finite += other.finite
+        self.peaks += other.peaks
         self.largest = max(self.largest, other.largest)
 
     def above(self, threshold: float) -> float:
         """The share of values whose magnitude is above `threshold`, to the width of a bin."""
-        first = int(np.searchsorted(bin_edges()[1:], threshold, side="left"))
-        return float(self.counts[first + 1 :].sum() / max(self.values, 1))
+        inside = int(np.searchsorted(bin_edges(), threshold, side="right"))
+        return float(self.counts[inside:].sum() / max(self.values, 1))
+
+
+def _peak_bin(peak: float) -> int:
+    return int(np.float32(peak).view(np.uint32) >> np.uint32(_PEAK_SHIFT))
+
+
+def _peak_of(index: int) -> float:
+    return float((np.uint32(index) << np.uint32(_PEAK_SHIFT)).view(np.float32))

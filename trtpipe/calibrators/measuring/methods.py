@@ -33,7 +33,7 @@ def amax_of(
     histogram: Histogram, method: str, *, percentile: float = DEFAULT_PERCENTILE, levels: int = 127
 ) -> float:
     """The amax of a method; 0 for a tensor that was always zero. `levels` is the largest quantized magnitude."""
-    if histogram.largest == 0:
+    if not histogram.counts.any() and method != "max":
         return 0.0
     return METHODS[method](histogram, percentile, levels)
 
