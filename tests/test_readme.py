@@ -16,10 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
 
 
-@pytest.mark.parametrize("text", BLOCKS, ids=["pipeline", "data set"])
+@pytest.mark.parametrize("text", BLOCKS, ids=lambda text: text.split("\n")[1])
 def test_every_spec_of_the_readme_fits_its_schema(text):
     spec = yaml.safe_load(text)
-    if "model" in spec:
+    if "sha256" in spec.get("model", {}):
         spec["model"]["sha256"] = "0" * 64  # shortened there
     schema = pipeline_schema(known_names()) if "model" in spec else dataset_schema()
 

@@ -11,20 +11,22 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
 
 def main() -> NoReturn:
     """Run the command and end the process with its exit code."""
     _open_missing_streams()
-    signal.signal(signal.SIGINT, _end_at_once)
+    for number in _STOPS:
+        signal.signal(number, _end_at_once)
     from trtpipe.cli.main import main as run
 
     try:
         code = run()
     except KeyboardInterrupt:
         code = 130
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # nothing is left to stop, and Python's ending has no handler
+    for number in _STOPS:  # nothing is left to stop, and Python's ending has no handler
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 

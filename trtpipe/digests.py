@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,10 @@ def digest_bytes(data: bytes | bytearray | memoryview) -> Digest:
 
 def digest_file(path: Path) -> Digest:
     """The digest of a file, read once through a memory map, on all cores when it is large. Raises OSError."""
-    size = path.stat().st_size
+    with path.open(
+        "rb"
+    ) as file:  # the error of a file that cannot be read names it; that of the map does not
+        size = os.fstat(file.fileno()).st_size
     hasher = blake3(max_threads=blake3.AUTO) if size >= _PARALLEL_FROM else blake3()
     if size:
         hasher.update_mmap(path)

@@ -19,9 +19,13 @@ This module knows nothing of YAML, ONNX or TensorRT.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
+
+_USER = re.compile(r"(\w://)[^\s/@'\"]*@")
+_QUERY = re.compile(r"(\w://[^\s'\"?]*\?)[^\s'\",}\]]+")
 
 Severity = Literal["error", "warning", "note"]
 SpecPath = tuple[str | int, ...]
@@ -64,6 +68,11 @@ class Problem:
         return render_problem(self)
 
 
+def masked(text: str) -> str:
+    """The text with what addresses in it may hold of credentials left out: user names, passwords, queries."""
+    return _QUERY.sub(r"\1…", _USER.sub(r"\1…@", text)) if "://" in text else text
+
+
 def render_problem(problem: Problem) -> str:
     """`file:line:column: fact`, the source line with a caret under the column, then the remedy."""
     mark = "" if problem.severity == "error" else f"{problem.severity}: "
@@ -74,7 +83,10 @@ def render_problem(problem: Problem) -> str:
     else:
         lines = [f"{where}: {mark}{fact}"]
         if where.source_line.strip():
-            lines += [f"    {where.source_line.expandtabs(1)}", "    " + " " * (where.column - 1) + "^"]
+            lines += [
+                f"    {masked(where.source_line.expandtabs(1))}",
+                "    " + " " * (where.column - 1) + "^",
+            ]
     lines += [f"  {line}".rstrip() for line in problem.remedy.splitlines()]
     return "\n".join(lines)
 

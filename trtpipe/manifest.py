@@ -44,6 +44,7 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
         },
         "model": {name: _digest(digest) for name, digest in sorted(traces["quantize"].outputs.items())},
         "source": _sources(traces["import"]),
+        **_origin(traces),
         "gpu": cell.facts["gpu"],
         "compute_capabilities": cell.facts["compute_capabilities"],
         "toolchain": dict(cell.facts["toolchain"]),
@@ -91,13 +92,18 @@ def _sources(imported: Trace) -> dict[str, str]:
     return found or {"declared": f"{key_of(imported.fingerprint['options'])} (declared)"}
 
 
+def _origin(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
+    """Where fetched files came from; addresses are in no key but the fetch step's, and not in the lockfile."""
+    return {"origin": dict(traces["fetch"].summary["files"])} if "fetch" in traces else {}
+
+
 def _reproducibility(built: Mapping[str, Any]) -> dict[str, Any]:
     state = _randomisation(built)
     record: dict[str, Any] = {"address_randomisation": state}
     if state != "off":
         record["consequence"] = (
             "address randomisation could not be switched off here: a rebuild may differ in generated names; "
-            "compare the normalised digest"
+            "compare the normalised digest (of some networks it may differ as well)"
         )
     return record
 

@@ -2,9 +2,9 @@
 
 One pipeline becomes, in this order:
 
-    import ── transform? ──┬── calibrate? ── quantize (a variant) ──┬── build_engine (a cell)
-                           │                                        └── validate (a variant, on the CPU)
-    sources, data ─────────┴───────────────────────────────────────────────┘
+    fetch? ── import ── transform? ──┬── calibrate? ── quantize (a variant) ──┬── build_engine (a cell)
+                                     │                                        └── validate (a variant, on the CPU)
+    sources, data ───────────────────┴────────────────────────────────────────────────┘
 
 Variants that are calibrated alike share the step.
 
@@ -17,9 +17,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trtpipe.errors import SpecPath
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Cell, FromStep, Input, Source, Stage, Step, json_ready
 from trtpipe.spec.pipeline import GoldenReference, PipelineSpec, Profile, TransformSpec
+from trtpipe.spec.remote import RemoteFile
 
 MODEL_FILES = ("model.onnx", "model.onnx.data")
 """What a stage that yields a model yields: the graph and, for a big one, its weights."""
@@ -44,6 +46,24 @@ class TargetFacts:
     local: Record = field(default_factory=dict)
 
 
+SOURCE_FOLDER, FILES_FOLDER = "source/", "files/"
+"""Where a fetch step's outputs lie: the model and what lies beside it; what the options name, by place."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFacts:
+    """What is to be fetched: output name → remote file, and its path in the spec.
+
+    `beside` says whether the model may refer to files beside it, which are then fetched too; `pins` holds the SHA-256
+    of some of them by name.
+    """
+
+    files: Mapping[str, RemoteFile]
+    places: Mapping[str, SpecPath] = field(default_factory=dict)
+    beside: bool = False
+    pins: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What importing a pipeline's model depends on."""
@@ -58,6 +78,8 @@ class ModelFacts:
     directory: bool = False
     """Whether the source is a directory, and `source` its files."""
     local: Record = field(default_factory=dict)
+    fetch: FetchFacts | None = None
+    """What a fetch step brings first; None where all files are on this machine."""
 
     def files(self) -> Iterator[Source]:
         """Those files that are on this machine."""
@@ -92,6 +114,8 @@ class PipelineFacts:
     data_sources: tuple[Source, ...] = ()
     golden: tuple[Source, ...] = ()
     plugins: tuple[Source, ...] = ()
+    graft: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)
+    """`files`: what the transform's graft names; `beside`: what belongs to those files."""
     local: Record = field(default_factory=dict)
     calibrations: Mapping[str, CalibrationFacts] = field(default_factory=dict)
     """By variant."""
@@ -114,6 +138,11 @@ def transform_record(transform: TransformSpec | None) -> dict[str, Any]:
     return {name: value for name, value in record.items() if value not in (None, [], {}, False)}
 
 
+def is_grafted(spec: PipelineSpec) -> bool:
+    """Whether the transform puts layers into the model."""
+    return spec.transform is not None and spec.transform.graft is not None
+
+
 def steps_of(spec: PipelineSpec, facts: PipelineFacts) -> tuple[dict[str, Step], tuple[Cell, ...]]:
     """Every step of a pipeline by address, and its cells in the spec's order."""
     steps = {step.address: step for step in _shared_steps(spec, facts)}
@@ -132,6 +161,22 @@ def steps_of(spec: PipelineSpec, facts: PipelineFacts) -> tuple[dict[str, Step],
     return steps, tuple(cells)
 
 
+def fetch_step(pipeline: str, fetch: FetchFacts) -> Step:
+    """The step that fetches what is remote. Its key holds addresses and pins, and no credentials."""
+    options = {
+        "files": {
+            name: {**file.identity(), "sha256": file.sha256 or None} for name, file in fetch.files.items()
+        },
+        "beside": fetch.beside,
+        "pins": {name: pin.lower() for name, pin in sorted(fetch.pins.items())},
+    }
+    local = {
+        "files": {name: file.to_json() for name, file in fetch.files.items()},
+        "places": {name: list(path) for name, path in fetch.places.items()},
+    }
+    return Step(f"{pipeline}:fetch", "fetch", options, {}, {}, local)
+
+
 def import_step(spec: PipelineSpec, model: ModelFacts) -> Step:
     """The step that makes the canonical model."""
     options = {
@@ -146,11 +191,14 @@ def import_step(spec: PipelineSpec, model: ModelFacts) -> Step:
 
 def _shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
     pipeline = spec.pipeline
+    if facts.model.fetch is not None:
+        yield fetch_step(pipeline, facts.model.fetch)
     yield import_step(spec, facts.model)
     transform = transform_record(spec.transform)
     if transform:
-        model = {"model": (FromStep(f"{pipeline}:import", MODEL_FILES),)}
-        yield Step(f"{pipeline}:transform", "transform", transform, facts.tools["transform"], model)
+        inputs = {"model": (FromStep(f"{pipeline}:import", MODEL_FILES),), **facts.graft}
+        local = facts.local if facts.graft else {}
+        yield Step(f"{pipeline}:transform", "transform", transform, facts.tools["transform"], inputs, local)
 
 
 def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: str) -> Iterator[Step]:
@@ -209,7 +257,7 @@ def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> St
         "profiles": profiles_record(spec.profiles),
         "corners": asked.corners,
         "reference": "golden" if isinstance(asked.reference, GoldenReference) else "onnxruntime",
-        "transform": transform_record(spec.transform),
+        "transform": {} if is_grafted(spec) else transform_record(spec.transform),
     }
     inputs: dict[str, tuple[Input, ...]] = {
         "typed": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),),
@@ -228,7 +276,13 @@ def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> St
 
 
 def _reference(spec: PipelineSpec, facts: PipelineFacts) -> tuple[Input, ...]:
-    """What ONNX Runtime can run: the source itself, else what it was imported as."""
+    """What ONNX Runtime can run: the source itself, else what it was imported as.
+
+    A grafted model is compared with what it was transformed into, before its precision was lowered: nothing else
+    holds the grafted layers.
+    """
+    if is_grafted(spec):
+        return (FromStep(f"{spec.pipeline}:transform", MODEL_FILES),)
     if spec.model.parser == "onnx":
         return facts.model.inputs["source"]
     return (FromStep(f"{spec.pipeline}:import", MODEL_FILES),)
@@ -279,6 +333,7 @@ def _cell(
 ) -> Cell:
     pipeline = spec.pipeline
     stages: dict[Stage, str] = {
+        "fetch": f"{pipeline}:fetch",
         "import": f"{pipeline}:import",
         "transform": f"{pipeline}:transform",
         "calibrate": _calibrated_by(steps[f"{pipeline}/{variant}:quantize"]),

@@ -11,6 +11,8 @@ _SHAPE = re.compile(r"-?\d+(?:x-?\d+)*")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_MOST_DIGITS = 20  # more than 64 bits; Python itself refuses to read thousands
+LARGEST_SIZE = 2**63 - 1
 LARGEST_DIM = (
     2**31 - 1
 )  # TensorRT's Dims hold 64-bit values, but it refuses volumes and dims of 2^31 and more
@@ -41,7 +43,7 @@ def _dims_of(text: str) -> list[int]:
         return []
     if not _SHAPE.fullmatch(text):
         raise ValueError(f"not a shape: {text!r}; write it as 1x3x224x224 or [1, 3, 224, 224]")
-    return [int(dim) for dim in text.split("x")]
+    return [int(dim[:_MOST_DIGITS]) for dim in text.split("x")]  # cut, it is too large all the same
 
 
 def format_shape(shape: Shape) -> str:
@@ -52,13 +54,19 @@ def format_shape(shape: Shape) -> str:
 def parse_size(value: Any) -> int:
     """Bytes from `2GiB`, `512MB`, `1024` or an integer. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
+        return _possible(value)
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"not a size: {value!r}; write it as 2GiB, 512MiB or a number of bytes")
     unit = (match[2] or "").upper()
     factor = _BINARY[unit[0]] if unit.endswith("I") else _UNITS[unit]
-    return int(float(match[1]) * factor)
+    return _possible(float(match[1]) * factor)
+
+
+def _possible(size: float) -> int:
+    if size > LARGEST_SIZE:
+        raise ValueError("a size beyond 64 bits; write it as 2GiB, 512MiB or a number of bytes")
+    return int(size)
 
 
 def format_size(size: int) -> str:

@@ -437,3 +437,54 @@ def test_a_project_deep_in_the_file_system_builds(new_project, tmp_path):
     assert made.run("build").code == 0
     assert wholeness.defects(made.root) == []
     assert onnx.load(made.root / "build" / "hostile" / "fp32@ada" / "model.onnx").graph.node
+
+
+# -- what nobody can mean -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("max: 64x1x8x8", f"max: {'9' * 5000}x1x8x8", "a dimension must lie between 0 and 2147483647"),
+        ("targets:", "builder: {workspace: 99999999999999GiB}\ntargets:", "a size beyond 64 bits"),
+        ("targets:", f"builder: {{workspace: '{'9' * 5000}'}}\ntargets:", "a size beyond 64 bits"),
+        ("pipeline: hostile", f"pipeline: {'x' * 300}", "use up to 64 letters"),
+        ("model.onnx}", f"model.onnx, sha256: {'0' * 64}}}", "is not the pinned model: its sha256 is"),
+    ],
+    ids=["dimension", "workspace", "long workspace", "name", "pin"],
+)  # fmt: skip
+def test_check_refuses_what_no_build_can_take(digits, old, new, told):
+    digits.edit("pipelines/hostile.yaml", old, new)
+
+    complaint = refused(digits, "check")
+
+    assert complaint.startswith("pipelines/hostile.yaml:")
+    assert told in complaint
+    assert complaint.endswith("\n1 error\n")
+    assert len(complaint) < 1000
+
+
+@pytest.mark.parametrize("version", ["latest", "../../x", "", "1.7 --index-url http://x"])
+def test_a_version_that_is_none_is_not_installed(digits, version):
+    told = refused(digits, "toolchain", "install", version)
+
+    assert told.startswith(f"not a version: {version!r}\n  write all of it, such as ")
+
+
+def test_nobodys_home_is_told_where_it_is_named(digits):
+    digits.write("trtpipe.yaml", "schema: 1\nreach: [~nobody-at-all/models]\n")
+    assert "'~nobody-at-all/models' in 'reach' of trtpipe.yaml names nobody's home" in refused(
+        digits, "check"
+    )
+    (digits.root / "trtpipe.yaml").unlink()
+
+    digits.env["TRTPIPE_STORE"] = "~nobody-at-all/store"
+    assert "the store's path '~nobody-at-all/store' names nobody's home" in refused(digits, "plan")
+
+
+def test_the_store_may_lie_in_a_home_directory(digits, tmp_path):
+    digits.env |= {"HOME": str(tmp_path / "home"), "TRTPIPE_STORE": "~/store"}
+
+    assert digits.run("build").code == 0
+    assert (tmp_path / "home" / "store" / "objects").is_dir()
+    assert not (digits.root / "~").exists()

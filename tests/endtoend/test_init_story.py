@@ -97,4 +97,7 @@ def test_a_missing_model_is_one_line(fresh):
     wrote = fresh.run("init", "models/none.onnx")
 
     assert (wrote.code, wrote.out) == (2, "")
-    assert wrote.err == "no such model: 'models/none.onnx'\n  give the path of a model\n"
+    assert (
+        wrote.err
+        == "no such model: 'models/none.onnx'\n  give the path of a model, or an address to fetch it from\n"
+    )

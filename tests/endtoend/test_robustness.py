@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import projects
 import pytest
 import wholeness
 import yaml
@@ -23,43 +24,26 @@ from onnx import TensorProto, helper
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="not run: looks into /proc")
 
-SPEC = """\
-schema: 1
-pipeline: digits
-model: {source: models/digits.onnx}
-variants:
-  fp32: {}
-  fp16: {precision: fp16}
-profiles:
-  - image: {min: 1x1x8x8, opt: 16x1x8x8, max: 64x1x8x8}
-targets:
-  ada: {gpu: rtx4090}
-validate: {random: {seed: 0, samples: 4}}
-"""
-MODEL = Path(__file__).resolve().parents[2] / "pipelines" / "models" / "digits_cnn.onnx"
+SPEC = projects.SPEC.replace("  ampere: {gpu: sm86}\n", "") + "validate: {random: {seed: 0, samples: 4}}\n"
 STEPS = 7
+
+
+def make(root, env=None):
+    return projects.make_project(root, SPEC, env)
 
 
 def slow(value):
     return pytest.param(value, marks=pytest.mark.slow)
 
 
-def make(new_project, root, env=None):
-    project = new_project(root, env)
-    project.write("pipelines/digits.yaml", SPEC)
-    (root / "models").mkdir()
-    shutil.copy(MODEL, root / "models" / "digits.onnx")
-    return project
-
-
 @pytest.fixture
-def fresh(new_project, tmp_path):
-    return make(new_project, tmp_path / "project")
+def fresh(tmp_path):
+    return make(tmp_path / "project")
 
 
 @pytest.fixture(scope="module")
-def done(new_project, tmp_path_factory):
-    project = make(new_project, tmp_path_factory.mktemp("done") / "project")
+def done(tmp_path_factory):
+    project = make(tmp_path_factory.mktemp("done") / "project")
     assert project.run("build").code == 0
     return project
 
@@ -140,9 +124,9 @@ def test_ctrl_c_before_anything_runs_is_one_word(fresh, delay):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
-def test_any_moment_will_do(new_project, tmp_path, done, number):
+def test_any_moment_will_do(tmp_path, done, number):
     for index in range(15):
-        project = make(new_project, tmp_path / str(index))
+        project = make(tmp_path / str(index))
         process = project.start("build")
         time.sleep(0.05 + 0.2 * index)
         process.send_signal(number)
@@ -276,11 +260,11 @@ def small_disk():
 
 
 @pytest.mark.parametrize("place", ["store", slow("build"), slow("project")])
-def test_a_full_disk_loses_nothing_and_says_so(new_project, tmp_path, done, small_disk, place):
+def test_a_full_disk_loses_nothing_and_says_so(tmp_path, done, small_disk, place):
     root = tmp_path / "project"
     store = tmp_path / "store" if place == "store" else None
     mounts = {"store": tmp_path / "store", "build": root / "build", "project": root}
-    project = make(new_project, root, {"TRTPIPE_STORE": str(store)} if store else None)
+    project = make(root, {"TRTPIPE_STORE": str(store)} if store else None)
     if place == "project":
         shutil.move(root, tmp_path / "moved")
     enlarge = small_disk(mounts[place], "400k")
@@ -434,6 +418,20 @@ def test_a_damaged_state_is_as_good_as_none(again, text):
     assert again.run("build").out == "nothing to do\n"
 
 
+def test_what_stands_in_the_way_of_the_state_is_told_with_its_remedy(fresh):
+    state = fresh.root / ".trtpipe" / "state.json"
+    state.mkdir(parents=True)
+
+    refused = fresh.run("build")
+
+    assert refused.code == 2
+    assert refused.err.endswith(
+        f"cannot write {state}: is a directory\n  nothing was lost; it may be deleted at any time\n"
+    )
+    state.rmdir()
+    assert fresh.run("build").code == 0
+
+
 def test_a_lockfile_that_cannot_be_merged_is_refused_before_anything_is_built(again):
     lock = again.root / "trtpipe.lock"
     lines = lock.read_text().splitlines()
@@ -515,9 +513,9 @@ def test_builds_of_different_cells_at_once_leave_a_complete_lockfile(fresh, done
     assert fresh.run("build").out == "nothing to do\n"
 
 
-def test_projects_that_share_a_store_share_the_work(new_project, tmp_path):
+def test_projects_that_share_a_store_share_the_work(tmp_path):
     env = {"TRTPIPE_STORE": str(tmp_path / "store")}
-    projects = [make(new_project, tmp_path / name, env) for name in ("one", "two")]
+    projects = [make(tmp_path / name, env) for name in ("one", "two")]
 
     ran = together(projects)
 
@@ -576,7 +574,7 @@ def write_big_model(folder):
 
 @pytest.mark.slow
 def test_a_model_of_3_gb_takes_its_size_in_memory(new_project, tmp_path):
-    """Resident memory, file pages included; the validation maps two models, the source and the typed one."""
+    """Resident memory, file pages included."""
     if shutil.disk_usage(tmp_path).free < 20 << 30:
         pytest.skip("not run: needs 20 GiB of disk")
     project = new_project(tmp_path / "project")
@@ -595,7 +593,6 @@ def test_a_model_of_3_gb_takes_its_size_in_memory(new_project, tmp_path):
         "big:import",
         *(f"big/{v}:{s}" for v in ("fp32", "fp16") for s in ("quantize", "validate")),
     }
-    assert max(peaks["big:import"], peaks["big/fp32:quantize"], peaks["big/fp16:quantize"]) < 1.3
-    assert max(peaks["big/fp32:validate"], peaks["big/fp16:validate"]) < 2 * 1.3
+    assert max(peaks.values()) < 1.3, peaks
     failed = [event for event in built.events if event["event"] == "failed"]
     assert ["memory, more than the limit of" in event["problems"][0] for event in failed] == [True, True]

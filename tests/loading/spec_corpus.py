@@ -194,7 +194,7 @@ REFUSED = {
         @:5:12: not a name: 'my variant'
             variants: {my variant: {}}
                        ^
-          use letters, digits, '.', '_' and '-', starting with a letter or digit
+          use up to 64 letters, digits, '.', '_' and '-', starting with a letter or digit
         """,
     ),
     "no variants": (

@@ -86,15 +86,17 @@ def test_a_directory_is_no_model(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["https", "http", "s3", "gs", "hf"])
-def test_remote_sources_are_refused_for_now(workspace: Workspace, scheme: str) -> None:
-    assert refusal(workspace, f"{scheme}://there/net.onnx") == (
-        f"remote sources are not supported yet: '{scheme}://there/net.onnx'\n  download the file into the project\n"
+def test_what_is_no_model_is_not_fetched(workspace: Workspace, scheme: str) -> None:
+    assert refusal(workspace, f"{scheme}://there/net.npz?sig=secret") == (
+        f"only a model and the files of its options are fetched, not '{scheme}://there/net.npz?…'\n"
+        "  download the file into the project\n"
     )
 
 
 def test_an_unknown_scheme_is_refused(workspace: Workspace) -> None:
     assert refusal(workspace, "file:///etc/passwd") == (
-        "unknown kind of source: 'file://'\n  write a path inside the project, or pkg://PACKAGE/PATH\n"
+        "unknown kind of source: 'file://'\n  write a path inside the project, pkg://PACKAGE/PATH, "
+        "or an https://, s3://, gs:// or hf:// address\n"
     )
 
 

@@ -17,6 +17,7 @@ from trtpipe.loading.reading import document_from_text, read_document
 from trtpipe.loading.schema import dataset_schema, field_docs, pipeline_schema, project_schema
 from trtpipe.spec import dataset, pipeline
 from trtpipe.spec.fields import SpecModel
+from trtpipe.system.workspace import known_names
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = {
@@ -146,7 +147,8 @@ def test_the_projects_own_files_are_taken(directory: str, schema: str) -> None:
     files = sorted((ROOT / directory).glob("*.y*ml"))
     if not files:
         pytest.skip(f"{directory}/ holds no files")
-    validator = Draft202012Validator(SCHEMAS[schema])
+    whole = pipeline_schema(known_names()) if schema == "pipeline" else SCHEMAS[schema]
+    validator = Draft202012Validator(whole)
 
     for file in files:
         errors = [error.message for error in validator.iter_errors(read_document(file).data)]

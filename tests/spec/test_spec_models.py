@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from trtpipe.spec.dataset import DatasetSpec, InputSpec
-from trtpipe.spec.fields import DynamicShape, Name, Size, StaticShape
+from trtpipe.spec.fields import (
+    AsTuple,
+    DynamicShape,
+    Name,
+    ProjectFile,
+    Size,
+    SpecModel,
+    StaticShape,
+    named_files,
+)
 from trtpipe.spec.pipeline import (
     PipelineSpec,
     ProfileInput,
@@ -141,3 +150,51 @@ def test_a_data_set_has_one_source(sources: Any) -> None:
 
 def test_one_mean_stands_for_all_channels() -> None:
     assert InputSpec.model_validate({"mean": 0.5, "std": [1, 2.0]}).mean == (0.5,)
+
+
+class _Layer(SpecModel):
+    weights: ProjectFile | None = None
+
+
+class _Options(SpecModel):
+    net: ProjectFile
+    more: dict[str, ProjectFile] = Field(default_factory=dict)
+    layers: Annotated[tuple[_Layer, ...], AsTuple] = ()
+
+
+def test_a_file_may_be_written_with_its_pin() -> None:
+    options = _Options.model_validate(
+        {
+            "net": {"source": "s3://bucket/net", "sha256": "AB" * 32},
+            "more": {"a": "a.npz"},
+            "layers": [{"weights": {"source": "b.npz"}}, {}],
+        }
+    )
+
+    found = list(named_files(options))
+    assert found == [
+        (("net",), "s3://bucket/net"),
+        (("more", "a"), "a.npz"),
+        (("layers", 0, "weights"), "b.npz"),
+    ]
+    assert [getattr(text, "sha256", None) for _, text in found] == ["ab" * 32, None, None]
+    assert options.model_dump(mode="json")["net"] == "s3://bucket/net"
+    assert _Options.model_validate(options.model_dump()).net == "s3://bucket/net"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"sha256": "ab" * 32}, {"source": 3}, {"source": "a", "sha256": "ab"}, {"source": "a", "pin": "b"}, {}],
+)
+def test_a_file_s_pin_is_written_in_one_way(value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        _Options.model_validate({"net": value})
+
+    assert [(error["loc"], error["type"]) for error in caught.value.errors()] == [(("net",), "value_error")]
+
+
+def test_a_file_that_is_no_text_is_told_as_any_other() -> None:
+    with pytest.raises(ValidationError) as caught:
+        _Options.model_validate({"net": 3})
+
+    assert [error["type"] for error in caught.value.errors()] == ["string_type"]

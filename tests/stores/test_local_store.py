@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from trtpipe.digests import digest_bytes
+from trtpipe.digests import digest_bytes, digest_file
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.local import LocalStore
@@ -33,6 +34,14 @@ def test_what_is_put_is_fetched(store, tmp_path):
 
     assert digest == digest_bytes(b"engine")
     assert (tmp_path / "out" / "model.engine").read_bytes() == b"engine"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(OSError) as caught:
+        digest_file(tmp_path)
+
+    assert str(caught.value.filename) == str(tmp_path)
+    assert caught.value.strerror == "Is a directory"
 
 
 def test_an_artifact_costs_its_bytes_once(store, tmp_path):
@@ -206,3 +215,25 @@ def test_a_scratch_directory_in_use_is_not_swept_whoever_seems_to_own_it(store):
         renamed = scratch.rename(scratch.with_name(f"{socket.gethostname()}-999999999-abc"))
         with LocalStore(store.root).scratch():
             assert renamed.exists()
+
+
+def test_what_is_made_little_by_little_outlives_its_process(store):
+    folder = store.partial("a" * 64)
+    (folder / "file").write_bytes(b"half")
+
+    assert (LocalStore(store.root).partial("a" * 64) / "file").read_bytes() == b"half"
+    store.forget_partial("a" * 64)
+    store.forget_partial("a" * 64)
+    assert not list((store.root / "tmp").iterdir())
+
+
+def test_what_nobody_went_on_with_for_weeks_is_swept(store):
+    for key, days in (("a" * 64, 15), ("b" * 64, 1)):
+        folder = store.partial(key)
+        then = time.time() - days * 24 * 3600
+        os.utime(folder, (then, then))
+
+    store.partial("c" * 64)
+
+    left = sorted(path.name for path in (store.root / "tmp").iterdir())
+    assert left == ["partial-" + "b" * 64, "partial-" + "c" * 64]

@@ -1,11 +1,14 @@
 """Equal requests give equal engines, whatever surrounds the process that builds them.
 
-The network is one whose engine varies in an ordinary process: a dynamic batch, and large enough feature maps.
+The network is one whose engine varies in an ordinary process: a dynamic batch, and large enough feature maps. A second
+one, with dynamic height and width, gives work to TensorRT's own threads unless the worker tells it not to.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,6 +26,16 @@ pytestmark = pytest.mark.engine
 
 INTERPRETERS = "TRTPIPE_TEST_INTERPRETERS"  # "PYTHON=SITE" pairs, separated by the system's path separator
 SHAPES = {"min": [1, 3, 224, 224], "opt": [4, 3, 224, 224], "max": [8, 3, 224, 224]}
+THREADED = Path(__file__).resolve().parents[3] / "shared/testdata/onnx/real/ppocr_cls.onnx"
+THREADED_SHAPES = {"min": [1, 3, 48, 64], "opt": [2, 3, 48, 192], "max": [4, 3, 64, 320]}
+BUSY = "while True: sum(range(20_000))"
+BURSTS = """
+import random, time
+while True:
+    until = time.perf_counter() + random.random() / 100
+    while time.perf_counter() < until: pass
+    time.sleep(random.random() / 100)
+"""
 RAW = """
 import os, sys
 sys.path += sys.argv[2:]
@@ -51,7 +64,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.resnet50_like(tmp_path_factory.mktemp("model") / "model.onnx", width=0.25)
 
 
-def request(site):
+def request(site, shapes):
     return {
         "schema": 1,
         "action": "build",
@@ -60,17 +73,17 @@ def request(site):
         "network_name": "net",
         "compute_capabilities": ["sm89"],
         "options": {"workspace": 1 << 30},
-        "profiles": [{"x": SHAPES}],
+        "profiles": [{"x": shapes}],
     }
 
 
-def build(folder, model, site, python=sys.executable):
+def build(folder, model, site, python=sys.executable, shapes=SHAPES):
     """Build in `folder` with the environment of the moment; the engine's path and whether addresses were fixed."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").hardlink_to(model)
     never = threading.Event()
     result = run_worker(
-        [python], request(site), folder, on_event=lambda event: None, cancelled=never, killed=never
+        [python], request(site, shapes), folder, on_event=lambda event: None, cancelled=never, killed=never
     )
     return folder / "model.engine", result["address_randomisation"] == "off"
 
@@ -128,6 +141,37 @@ def test_the_pace_of_minding_does_not_change_the_bytes(reference, tmp_path, mode
         built = list(pool.map(lambda name: build(tmp_path / name, model, rtx_site), "abcdef"))
 
     assert {digest_file(engine) for engine, _ in built} == {digest_file(reference)}
+
+
+@contextlib.contextmanager
+def busy_machine():
+    """Others compute meanwhile, some without end and some in short bursts."""
+    others = [subprocess.Popen([sys.executable, "-c", code]) for code in (BUSY, BURSTS) * 2]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+@pytest.mark.parametrize("count", [8, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_busy_machine_does_not_change_the_bytes(reference, tmp_path, rtx_site, count):
+    """Were its work left to other threads, every second build of this network would differ."""
+    if not THREADED.exists():
+        pytest.skip(f"the shared test data ({THREADED.name}) are not here")
+    shutil.copy(THREADED, tmp_path / "threaded.onnx")
+
+    def digest(number):
+        engine, _ = build(
+            tmp_path / str(number), tmp_path / "threaded.onnx", rtx_site, shapes=THREADED_SHAPES
+        )
+        return digest_file(engine)
+
+    with busy_machine(), ThreadPoolExecutor(2) as pool:
+        digests = list(pool.map(digest, range(count)))
+
+    assert len(set(digests)) == 1
 
 
 def test_an_ordinary_process_varies_in_generated_names_only(reference, tmp_path, model, rtx_site):

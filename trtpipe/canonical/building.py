@@ -37,6 +37,7 @@ class GraphBuilder:
         )
         self._weights = workplace / "weights.bin"
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}  # the last one given to a name that was wanted again
 
     @property
     def graph(self) -> onnx.GraphProto:
@@ -45,10 +46,11 @@ class GraphBuilder:
 
     def unique(self, wanted: str) -> str:
         """`wanted`, or `wanted_1`, `wanted_2`, … when a tensor of that name exists; taken from now on."""
-        name, number = wanted, 0
+        name, number = wanted, self._numbers.get(wanted, 0)
         while name in self._taken:
             number += 1
             name = f"{wanted}_{number}"
+        self._numbers[wanted] = number
         self._taken.add(name)
         return name
 
@@ -75,8 +77,7 @@ class GraphBuilder:
         if array.nbytes < LARGE:
             self.graph.initializer.append(onnx.numpy_helper.from_array(array, tensor_name))
         else:
-            tensor = onnx.helper.make_tensor(tensor_name, _number(array), array.shape, b"", raw=True)
-            tensor.ClearField("raw_data")
+            tensor = onnx.TensorProto(name=tensor_name, data_type=_number(array), dims=array.shape)
             set_external(tensor, self._weights.resolve(), self._append(array), array.nbytes)
             self.graph.initializer.append(tensor)
         return tensor_name

@@ -81,6 +81,21 @@ def read_skeleton(path: Path, *, root: Path | None = None) -> Skeleton:
     return Skeleton(path, proto, tuple(sorted(files)), max(total, taken))
 
 
+def external_locations(path: Path) -> tuple[str, ...]:
+    """Where the model at `path` says that its external data is, each once, sorted; nothing of it need be there.
+
+    Raises ModelError when the file is no ONNX model.
+    """
+    _require_regular_file(path, None)
+    proto, _ = _parse(path)
+    refuse_undecodable(proto)
+    embedded = str(path.resolve())  # what the skeleton left in the model's own file
+    named = {
+        external_entries(tensor).get("location", "") for tensor in tensors_of(proto) if is_external(tensor)
+    }
+    return tuple(sorted(named - {embedded, ""}))
+
+
 def ir_model(skeleton: Skeleton) -> onnx_ir.Model:
     """The skeleton as an onnx-ir model whose large weights are mapped from their files when first asked for.
 

@@ -111,13 +111,18 @@ def summarize(proto: onnx.ModelProto) -> ModelSummary:
         outputs=tuple(tensor_info(value) for value in proto.graph.output),
         opsets=tuple(sorted((_domain(item.domain), item.version) for item in proto.opset_import)),
         ir_version=proto.ir_version,
-        producer=" ".join(filter(None, (proto.producer_name, proto.producer_version))),
+        producer=" ".join(filter(None, map(_text, (proto.producer_name, proto.producer_version)))),
         operators=tuple(sorted(operators.items())),
         weights=_weights(proto),
         functions=tuple(sorted(f"{function.domain}::{function.name}" for function in proto.functions)),
         custom_domains=tuple(sorted(domains)),
         data_dependent=tuple(sorted(DATA_DEPENDENT & operators.keys())),
     )
+
+
+def _text(said: str | bytes) -> str:
+    """What protobuf hands over as bytes when it is not UTF-8; nothing depends on it."""
+    return said if isinstance(said, str) else said.decode(errors="replace")
 
 
 def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:

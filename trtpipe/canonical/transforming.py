@@ -1,4 +1,4 @@
-"""What a spec's `transform` asks of a canonical model: simplify, bind inputs, cut at outputs, set input shapes.
+"""What a spec's `transform` asks of a canonical model: simplify, bind inputs, cut at outputs, set shapes, graft.
 
 Each step is followed by folding, one after the other: a bound input may decide a branch, and a fixed shape may
 make more of it constant. Knows no spec; names that are not in the model come back as problems.
@@ -7,7 +7,7 @@ make more of it constant. Knows no spec; names that are not in the model come ba
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import onnx
 
 
+Graft = Callable[["onnx.ModelProto"], None]
+"""Changes a model in place."""
+
+
 def apply_transform(
     model: onnx.ModelProto,
     evaluator: Evaluator,
@@ -33,11 +37,13 @@ def apply_transform(
     bind: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
     set_shapes: Mapping[str, Sequence[int]] | None = None,
+    graft: Graft | None = None,
 ) -> Changes:
     """Transforms a model in place, in the order of the arguments; the result is canonical again.
 
     `bind` gives inputs constant values (a number, or nested lists); `outputs` names the values to keep as the only
-    outputs; `set_shapes` gives inputs new dims, -1 for dynamic ones. Raises ModelError with every problem.
+    outputs; `set_shapes` gives inputs new dims, -1 for dynamic ones; `graft` puts nodes into what is then left, a
+    valid model with one name a value. Raises ModelError with every problem.
     """
     bind, outputs, set_shapes = bind or {}, list(outputs or ()), set_shapes or {}
     _refuse_unknown(model, bind, outputs, set_shapes)
@@ -56,10 +62,40 @@ def apply_transform(
         changes.add("input shapes set", len(set_shapes))
     if bind or set_shapes:
         _forget_output_shapes(model)
+    if graft:
+        settle(model, evaluator, changes)
+        graft(model)
+        _forget_output_shapes(model)
+        changes.add("grafts", 1)
+        flatten(model, changes)
     settle(model, evaluator, changes)
     simplify_operators(model, evaluator, changes)
     finish(model, changes)
     return changes
+
+
+def outline_transform(
+    model: onnx.ModelProto,
+    *,
+    outputs: Sequence[str],
+    set_shapes: Mapping[str, Sequence[int]],
+    graft: Graft,
+) -> None:
+    """Transforms a model in place as far as that takes no evaluation: for proofs about a grafted model.
+
+    Bound inputs stay inputs. Raises ModelError.
+    """
+    changes = Changes()
+    flatten(model, changes)
+    _refuse_unknown(model, {}, outputs, set_shapes)
+    if outputs:
+        _cut(model, outputs, changes)
+    if set_shapes:
+        _set_shapes(model, set_shapes)
+    _forget_output_shapes(model)
+    graft(model)
+    _forget_output_shapes(model)
+    finish(model, changes)
 
 
 def transform_file(source: Path, out: Path, **steps: Any) -> tuple[list[Path], Changes]:

@@ -11,12 +11,15 @@ Field numbers are those of onnx.proto3 (ONNX IR specification). Knows nothing of
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 LARGE = 1024
 """Weights of at least this many bytes are left in the file."""
 
-_VARINT, _I64, _LEN, _I32 = 0, 1, 2, 5
+VARINT, I64, LEN, I32 = 0, 1, 2, 5
+"""Wire types: how the payload of a field is laid out."""
+
 _FLOAT, _DOUBLE = 1, 11
 _DEEPEST = 100  # protobuf's own limit on nesting
 
@@ -37,13 +40,64 @@ class WireError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class Field:
+    """One field of a message: its tag begins at `begin`, its payload stands from `value` to `end`."""
+
     number: int
     wire: int
-    begin: int  # of the tag
-    value: int  # where the payload begins; for a varint, its value is `number_value`
+    begin: int
+    value: int
     end: int
     number_value: int = 0
+    """What a varint holds."""
+
+
+class WireReader:
+    """Walks the fields of protobuf messages in `data`; every length is held against the message's end."""
+
+    def __init__(self, data: mmap.mmap | bytes) -> None:
+        self.data = data
+
+    def fields(self, position: int, end: int) -> Iterator[Field]:
+        """The fields from `position` to `end`, one after the other. Raises WireError."""
+        while position < end:
+            field = self.field(position, end)
+            yield field
+            position = field.end
+
+    def field(self, begin: int, end: int) -> Field:
+        """The field whose tag begins at `begin`. Raises WireError."""
+        tag, position = self.varint(begin, end)
+        number, wire = tag >> 3, tag & 7
+        if number == 0:
+            raise WireError(f"not a protobuf field at byte {begin}")
+        if wire == VARINT:
+            value, after = self.varint(position, end)
+            return Field(number, wire, begin, position, after, value)
+        if wire == LEN:
+            length, position = self.varint(position, end)
+            after = position + length
+        elif wire in (I64, I32):
+            after = position + (8 if wire == I64 else 4)
+        else:
+            raise WireError(f"not a protobuf field at byte {begin}")
+        if after > end:
+            raise WireError(
+                f"field {number} at byte {begin} goes on to byte {after}, beyond the end at {end}"
+            )
+        return Field(number, wire, begin, position, after)
+
+    def varint(self, position: int, end: int) -> tuple[int, int]:
+        """The number at `position`, and where it ends. Raises WireError."""
+        value = shift = 0
+        while position < end and shift < 70:
+            byte = self.data[position]
+            value |= (byte & 0x7F) << shift
+            position += 1
+            if byte < 0x80:
+                return value, position
+            shift += 7
+        raise WireError(f"not a protobuf number at byte {position}")
 
 
 def skeleton_bytes(data: mmap.mmap, location: str) -> tuple[bytes, int]:
@@ -55,9 +109,9 @@ def skeleton_bytes(data: mmap.mmap, location: str) -> tuple[bytes, int]:
     return b"".join(walker.message("model", 0, len(data), 0)), walker.taken
 
 
-class _Walker:
+class _Walker(WireReader):
     def __init__(self, data: mmap.mmap, location: str) -> None:
-        self.data = data
+        super().__init__(data)
         self.location = location
         self.taken = 0
 
@@ -74,7 +128,7 @@ class _Walker:
         while position < end:
             field = self.field(position, end)
             position = field.end
-            child = children.get(field.number) if field.wire == _LEN else None
+            child = children.get(field.number) if field.wire == LEN else None
             if child is None or field.end - field.value < LARGE:
                 continue
             inner = b"".join(self.message(child, field.value, field.end, depth + 1))
@@ -91,7 +145,7 @@ class _Walker:
             _RAW_DATA,
             _FLOAT_DATA if data_type == _FLOAT else _DOUBLE_DATA if data_type == _DOUBLE else 0,
         }
-        large = [f for f in fields if f.number in wanted and f.wire == _LEN and f.end - f.value >= LARGE]
+        large = [f for f in fields if f.number in wanted and f.wire == LEN and f.end - f.value >= LARGE]
         if len(large) != 1 or any(
             f.number in (*wanted, _EXTERNAL_DATA) and f is not large[0] for f in fields
         ):
@@ -102,51 +156,11 @@ class _Walker:
         kept = (f for f in fields if f is not weight and f.number != _DATA_LOCATION)
         return [*(self.data[f.begin : f.end] for f in kept), reference]
 
-    def fields(self, position: int, end: int) -> list[_Field]:
-        found = []
-        while position < end:
-            field = self.field(position, end)
-            found.append(field)
-            position = field.end
-        return found
-
-    def field(self, begin: int, end: int) -> _Field:
-        tag, position = self.varint(begin, end)
-        number, wire = tag >> 3, tag & 7
-        if number == 0:
-            raise WireError(f"not a protobuf field at byte {begin}")
-        if wire == _VARINT:
-            value, after = self.varint(position, end)
-            return _Field(number, wire, begin, position, after, value)
-        if wire == _LEN:
-            length, position = self.varint(position, end)
-            after = position + length
-        elif wire in (_I64, _I32):
-            after = position + (8 if wire == _I64 else 4)
-        else:
-            raise WireError(f"not a protobuf field at byte {begin}")
-        if after > end:
-            raise WireError(
-                f"field {number} at byte {begin} goes on to byte {after}, beyond the end at {end}"
-            )
-        return _Field(number, wire, begin, position, after)
-
-    def varint(self, position: int, end: int) -> tuple[int, int]:
-        value = shift = 0
-        while position < end and shift < 70:
-            byte = self.data[position]
-            value |= (byte & 0x7F) << shift
-            position += 1
-            if byte < 0x80:
-                return value, position
-            shift += 7
-        raise WireError(f"not a protobuf number at byte {position}")
-
 
 def _reference(location: str, offset: int, length: int) -> bytes:
     entries = (("location", location), ("offset", str(offset)), ("length", str(length)))
     encoded = b"".join(_length_delimited(_EXTERNAL_DATA, _entry(key, value)) for key, value in entries)
-    return encoded + bytes([_DATA_LOCATION << 3 | _VARINT, 1])  # data_location: EXTERNAL
+    return encoded + bytes([_DATA_LOCATION << 3 | VARINT, 1])  # data_location: EXTERNAL
 
 
 def _entry(key: str, value: str) -> bytes:
@@ -154,7 +168,7 @@ def _entry(key: str, value: str) -> bytes:
 
 
 def _length_delimited(number: int, payload: bytes) -> bytes:
-    return varint(number << 3 | _LEN) + varint(len(payload)) + payload
+    return varint(number << 3 | LEN) + varint(len(payload)) + payload
 
 
 def varint(value: int) -> bytes:

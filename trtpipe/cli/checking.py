@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
+from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, problem_json, say, say_json
+from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import Problem, SpecError
 from trtpipe.system.checking import CheckReport, check_specs
 
 
-def check_command(specs: Sequence[str], only: Sequence[str], *, as_json: bool) -> int:
+def check_command(specs: Sequence[str], only: Sequence[str], *, as_json: bool, offline: bool = False) -> int:
     """Prove every spec; every problem of every spec is told in one pass."""
-    report = check_specs(specs, only)
+    with LazyProgress() as progress:
+        report = check_specs(specs, only, offline=offline, observer=progress)
     errors = [problem for problem in report.problems if problem.severity == "error"]
     if as_json:
         say_json(_json_of(report))
@@ -42,12 +44,6 @@ def _json_of(report: CheckReport) -> dict[str, Any]:
     return {
         "schema": 1,
         "ok": not any(problem.severity == "error" for problem in report.problems),
-        "problems": [_problem_json(problem) for problem in report.problems],
+        "problems": [problem_json(problem) for problem in report.problems],
         "cells": [dict(cell) for cell in report.cells],
     }
-
-
-def _problem_json(problem: Problem) -> dict[str, Any]:
-    where = problem.where
-    place = {"file": where.file, "line": where.line, "column": where.column} if where else None
-    return {"severity": problem.severity, "fact": problem.fact, "remedy": problem.remedy, "where": place}

@@ -23,6 +23,10 @@ toolchain_app = typer.Typer(
     help="The TensorRT versions that engines are built with.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(toolchain_app, name="toolchain")
+export_app = typer.Typer(
+    help="A pipeline's model in another form.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(export_app, name="export")
 
 Specs = Annotated[
     list[str] | None,
@@ -53,7 +57,10 @@ def root(
 
 @app.command()
 def init(
-    model: Annotated[Path, typer.Argument(help="An ONNX model inside the project.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="A model inside the project, or an https://, s3://, gs:// or hf:// address."),
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Where to write the spec; pipelines/NAME.yaml if left out."),
@@ -75,13 +82,13 @@ def init(
 
 
 @app.command()
-def check(specs: Specs = None, only: Only = None, as_json: Json = False) -> None:
+def check(specs: Specs = None, only: Only = None, offline: Offline = False, as_json: Json = False) -> None:
     """Prove everything that can be proved without building."""
 
     def body() -> int:
         from trtpipe.cli.checking import check_command
 
-        return check_command(specs or [], only or [], as_json=as_json)
+        return check_command(specs or [], only or [], as_json=as_json, offline=offline)
 
     _run(body)
 
@@ -151,9 +158,10 @@ def build(
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="An ONNX model or an engine.")], as_json: Json = False
+    file: Annotated[Path, typer.Argument(help="An ONNX model, an engine, or a pipeline's spec.")],
+    as_json: Json = False,
 ) -> None:
-    """Show what a model or an engine is; an engine needs no GPU for it."""
+    """Show what a model, an engine or a pipeline's model is; an engine needs no GPU for it."""
 
     def body() -> int:
         from trtpipe.cli.inspecting import inspect_command
@@ -187,6 +195,25 @@ def doctor(as_json: Json = False) -> None:
         from trtpipe.cli.inspecting import doctor_command
 
         return doctor_command(as_json=as_json)
+
+    _run(body)
+
+
+@export_app.command("network")
+def export_network(
+    spec: Annotated[str, typer.Argument(help="The pipeline whose model is exported.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Where to write; beside the spec if left out."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Write the model as declared layers and a .safetensors file, to own it by hand."""
+
+    def body() -> int:
+        from trtpipe.cli.exporting import network_command
+
+        return network_command(spec, output, force=force)
 
     _run(body)
 

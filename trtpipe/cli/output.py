@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from trtpipe.errors import SpecError, StepFailed, TrtpipeError
+from trtpipe.errors import Problem, SpecError, StepFailed, TrtpipeError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_LOCK, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -71,6 +71,13 @@ def printable(text: str) -> str:
     return text.translate(_CONTROL)
 
 
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """A problem as a JSON object."""
+    where = problem.where
+    place = {"file": where.file, "line": where.line, "column": where.column} if where else None
+    return {"severity": problem.severity, "fact": problem.fact, "remedy": problem.remedy, "where": place}
+
+
 def show_error(error: TrtpipeError) -> None:
     """Every problem, a blank line between those that take several lines; a failed step's log once."""
     log = getattr(error, "log", "")
@@ -87,11 +94,12 @@ def show_error(error: TrtpipeError) -> None:
 def run_command(body: Callable[[], int]) -> int:
     """Run a command's body; a TrtpipeError becomes its message and exit code, a bug keeps its traceback.
 
-    From here on Ctrl-C is a KeyboardInterrupt, so that whatever is under way can clean up.
+    From here on Ctrl-C and SIGTERM are a KeyboardInterrupt, so that whatever is under way can clean up.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the names of files need not be text
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         _refuse_no_directory()
         code = body()

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trtpipe.cli.output import note, printable, say_json
+from trtpipe.shapes import format_size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,10 +32,10 @@ class Progress(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-def open_progress(*, as_json: bool, total: int) -> Progress:
-    """The observer that fits where the output goes."""
+def open_progress(*, as_json: bool, total: int, began: float) -> Progress:
+    """The observer that fits where the output goes; `began` is when the command did, by the monotonic clock."""
     if as_json:
-        return JsonProgress()
+        return JsonProgress(began)
     if sys.stderr.isatty():
         return LiveProgress(total)
     return PlainProgress()
@@ -55,10 +56,30 @@ def _lines_of(event: Event) -> list[str]:
         case "delivered":
             word = "built   " if event["built"] else "restored"
             return [f"{word} {event['cell']} ({event['about']})"]
-        case "warning":
-            return [f"warning: {event['text']}"]
+        case "warning" | "fetch":
+            return _said(event)
         case _:
             return []
+
+
+def _said(event: Event) -> list[str]:
+    """What a warning says, or a download that begins or is tried again."""
+    match event.get("state"):
+        case None:
+            return [f"warning: {event['text']}"]
+        case "begin":
+            return [f"fetch    {event['file']}{_amount(event)}"]
+        case "retry":
+            return [f"retry    {event['file']}: {event['text']}"]
+        case _:
+            return []
+
+
+def _amount(event: Event) -> str:
+    """How much of a file is there: ` (3 MiB of 45 MiB)`."""
+    done, total = event["bytes"], event["total"]
+    shown = " of ".join(format_size(size) for size in (done, total) if size)
+    return f" ({shown})" if shown else ""
 
 
 def _because(event: Event) -> str:
@@ -91,9 +112,9 @@ class PlainProgress:
 class JsonProgress:
     """One JSON object a line on stdout: every event, with the seconds since the start."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float) -> None:
         self._lock = threading.Lock()
-        self._began = time.monotonic()
+        self._began = began
 
     def __enter__(self) -> JsonProgress:
         return self
@@ -147,6 +168,11 @@ class LiveProgress:
                 self._running[address] = (time.monotonic(), "")
             case "worker_phase" if address in self._running:
                 self._running[address] = (self._running[address][0], event["name"])
+            case "fetch" if event["state"] == "end":
+                self._running.pop(address, None)
+            case "fetch":
+                began = self._running[address][0] if address in self._running else time.monotonic()
+                self._running[address] = (began, event["file"].rsplit("/", 1)[-1] + _amount(event))
             case "done" | "failed" | "blocked":
                 self._running.pop(address, None)
                 self._ended += 1
@@ -162,5 +188,32 @@ class LiveProgress:
         now = time.monotonic()
         for address, (began, phase) in rows:
             view.add_row(Spinner("dots"), address, f"{now - began:5.1f} s", phase)
-        view.add_row("", f"{ended} of {self._total} steps", "", "")
+        if self._total:
+            view.add_row("", f"{ended} of {self._total} steps", "", "")
         return view
+
+
+class LazyProgress:
+    """What is shown of work that is mostly none: nothing at all before the first event, and then what fits."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self._as_json = as_json
+        self._began = time.monotonic()
+        self._open = contextlib.ExitStack()
+        self._lock = threading.Lock()
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> LazyProgress:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._open.close()
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on."""
+        with self._lock:
+            if self._progress is None:
+                self._progress = self._open.enter_context(
+                    open_progress(as_json=self._as_json, total=0, began=self._began)
+                )
+        self._progress.emit(event)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
+from pydantic import ValidationError
+
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import Problem, SpecError, ToolchainError
 from trtpipe.rendering.tables import render_table
@@ -47,7 +49,11 @@ def install_command(flavour: str, version: str) -> int:
 
     if flavour not in get_args(Flavour):
         raise SpecError(f"unknown flavour {flavour!r}", f"the flavours are {', '.join(get_args(Flavour))}")
-    spec = ToolchainSpec.model_validate({"flavour": flavour, "version": version})
+    try:
+        spec = ToolchainSpec.model_validate({"flavour": flavour, "version": version})
+    except ValidationError as error:
+        remedy = "write all of it, such as '1.7.1.116', or a prefix such as '11.4.*'"
+        raise SpecError(f"not a version: {version!r}", remedy) from error
     found = locate_toolchain(None, spec)
     if isinstance(found, Problem):
         raise ToolchainError(Problem(found.fact, found.remedy))

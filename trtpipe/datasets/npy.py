@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from trtpipe.datasets import Reader, Resolve, Source
-from trtpipe.datasets.sampling.mapped import map_array, read_header
+from trtpipe.datasets.sampling.mapped import MappedArray, told_at
 from trtpipe.errors import Problem, SpecError
 from trtpipe.spec.dataset import DatasetSpec
+from trtpipe.weights.npy import map_array, read_header
 
 
 def _files(spec: DatasetSpec) -> tuple[str, ...]:
@@ -41,12 +42,13 @@ def _array(path: Path, text: str, name: str, stack: ExitStack) -> Source:
         file = stack.enter_context(path.open("rb"))
     except OSError as error:
         raise SpecError(Problem(f"cannot read '{text}': {error.strerror}", path=where)) from error
-    header = read_header(file, f"'{text}'", where)
+    with told_at(where):
+        header = read_header(file, f"'{text}'")
     size = file.seek(0, 2)
     if size - header.size < header.nbytes:
         fact = f"'{text}' is cut short: it says {header.nbytes} bytes of data and has {size - header.size}"
         raise SpecError(Problem(fact, "copy or download it again", path=where))
-    return map_array(file, header, 0)
+    return MappedArray(map_array(file, header, 0))
 
 
 reader = Reader(version=1, files=_files, open=_open)

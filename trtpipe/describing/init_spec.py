@@ -67,6 +67,9 @@ class ModelHead:
     parser: str = "onnx"
     options: Mapping[str, Any] = field(default_factory=dict)
     comment: str = ""
+    sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The pins of a remote model and of what lies beside it."""
 
 
 def init_spec(
@@ -92,6 +95,18 @@ def init_spec(
         _VALIDATE,
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def unread_spec(head: ModelHead, *, name: str, why: str, targets: Sequence[str] | None = None) -> str:
+    """A spec for a model that cannot be read here: what its file and format say, and `why` it is not more."""
+    left_out = f"Profiles and transforms are left out, since the model was not read: {why}."
+    sections = [
+        _head(head, name, _comment(left_out)),
+        "variants:\n  fp32: {}",
+        _targets(targets or DEFAULT_TARGETS),
+        _VALIDATE,
+    ]
+    return "\n\n".join(sections) + "\n"
 
 
 def pipeline_name(text: str) -> str:
@@ -153,15 +168,22 @@ def _has_float32(proto: onnx.ModelProto, view: ModelView, proposal: Proposal) ->
     return "float32" in types | {weights.dtype for weights in summarize(proto).weights}
 
 
-def _head(head: ModelHead, name: str) -> str:
+_BUILDS = "# Builds as it is; lines with a comment are those that you may want to change."
+
+
+def _head(head: ModelHead, name: str, first: str = _BUILDS) -> str:
     said: dict[str, Any] = {"source": head.source} if head.source is not None else {}
+    if head.sha256:
+        said["sha256"] = head.sha256
+    if head.files:
+        said["files"] = dict(head.files)
     if head.parser != "onnx":
         said["parser"] = head.parser
     if head.options:
         said["options"] = dict(head.options)
     comment = f"\n{_comment(head.comment)}" if head.comment else ""
     return f"""\
-# Builds as it is; lines with a comment are those that you may want to change.
+{first}
 schema: 1
 pipeline: {flow_yaml(pipeline_name(name))}{comment}
 model: {flow_yaml(said)}"""

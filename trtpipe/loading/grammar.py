@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
 
 from trtpipe.errors import SpecPath
 
@@ -61,8 +62,21 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "plugins": [{"library": "plugins/libmyops.so"}],
         "validate": {"data": "ocr-val"},
     },
-    "ModelSpec": {"source": "models/ocr_det.onnx", "parser": "onnx", "options": {}},
-    "TransformSpec": {"bind": {"sr": 16000}, "outputs": ["logits"], "set_shapes": {"x": [-1, 3, -1, -1]}},
+    "ModelSpec": {
+        "source": "models/ocr_det.onnx",
+        "files": {"ocr_det.onnx.data": "4c3f" * 16},
+        "parser": "onnx",
+        "options": {},
+    },
+    "TransformSpec": {
+        "bind": {"sr": 16000},
+        "outputs": ["logits"],
+        "set_shapes": {"x": [-1, 3, -1, -1]},
+        "graft": {
+            "append": [{"layer": "topk", "name": "best", "op": "max", "k": 1, "axes": [1]}],
+            "outputs": ["best", "best:1"],
+        },
+    },
     "VariantSpec": {
         "precision": "fp16",
         "keep": {"fp32": ["op:Softmax", "/head/*"]},
@@ -139,28 +153,99 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 """Model → key → a value that could stand there; keys that are left out have a default that serves."""
 
 
+LAYER_EXAMPLES: dict[str, Any] = {
+    "name": "conv1",
+    "kernel_size": [3, 3],
+    "num_output_maps": 16,
+    "num_outputs": 10,
+    "kernel": "conv1.weight",
+    "bias": "conv1.bias",
+    "window_size": [2, 2],
+    "stride": [2, 2],
+    "inputs": ["a", "b"],
+    "input": "conv1",
+    "axes": [1],
+    "axis": 1,
+    "k": 5,
+    "depth": 10,
+    "equation": "ij,jk->ik",
+    "pre_padding": [1, 1],
+    "post_padding": [1, 1],
+    "hidden_size": 64,
+    "input_weights": "lstm.weight_ih_l0",
+    "recurrent_weights": "lstm.weight_hh_l0",
+    "slopes": "prelu.weight",
+    "weights": [1, 2, 3],
+    "to_type": "float32",
+    "max_output_boxes_per_class": 100,
+    "plugin": "EfficientNMS_TRT",
+    "alpha": 0.0001,
+    "beta": 0.75,
+    "reshape_dims": [0, -1],
+    "layer": "convolution",
+}
+"""Key of a declared layer → a value that could stand there."""
+
+
 def keys_of(model: type[BaseModel]) -> tuple[str, ...]:
     """The keys of a mapping, in the order of the model's fields."""
     return tuple(info.alias or name for name, info in model.model_fields.items())
 
 
-def model_at(model: type[BaseModel], path: SpecPath) -> type[BaseModel] | None:
-    """The model of the mapping at a path below `model`; None where any keys may stand, or none."""
-    return next(_models(annotation_at(model, path)), None)
+def model_at(model: type[BaseModel], path: SpecPath, data: Any = None) -> type[BaseModel] | None:
+    """The model of the mapping at a path below `model`; None where any keys may stand, or none.
+
+    `data` is what was written, which tells the models of a union apart by their tag.
+    """
+    return next(_models(annotation_at(model, path, data)), None)
 
 
-def annotation_at(model: type[BaseModel], path: SpecPath) -> Any:
+def annotation_at(model: type[BaseModel], path: SpecPath, data: Any = None) -> Any:
     """The annotation of the value at a path below `model`; Any where the path leads out of the grammar."""
     current: Any = model
     for step in path:
-        current = next((inner for one in _members(current) for inner in _inside(one, step)), Any)
+        current = next((inner for one in members_of(current) for inner in inside(one, step)), Any)
+        data = _item(data, step)
+        current = told_apart(current, data)
     return current
+
+
+def _item(data: Any, step: str | int) -> Any:
+    if isinstance(data, dict):
+        return data.get(step)
+    return data[step] if isinstance(data, list) and isinstance(step, int) and step < len(data) else None
+
+
+def tag_of(annotation: Any) -> str | None:
+    """The key that tells the models of a union apart: `layer`; None for any other annotation."""
+    marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    tags = [one.discriminator for one in marks if isinstance(one, FieldInfo)]
+    return next((tag for tag in tags if isinstance(tag, str)), None)
+
+
+def told_apart(annotation: Any, data: Any) -> Any:
+    """The model of a union that the data's tag names; the annotation itself where there is none."""
+    tag = tag_of(annotation)
+    if tag is not None and isinstance(data, dict):
+        for one in _models(annotation):
+            if data.get(tag) in literals_of(one.model_fields[tag].annotation):
+                return one
+    return annotation
+
+
+def tags_of(annotation: Any) -> tuple[str, ...]:
+    """The tags of a union's models: the kinds of layers, sorted."""
+    tag = tag_of(annotation)
+    if tag is None:
+        return ()
+    found = (value for one in _models(annotation) for value in literals_of(one.model_fields[tag].annotation))
+    return tuple(sorted(map(str, found)))
 
 
 def literals_of(annotation: Any) -> tuple[Any, ...]:
     """The values that an annotation's literals allow."""
     return tuple(
-        value for one in _members(annotation) if get_origin(one) is Literal for value in get_args(one)
+        value for one in members_of(annotation) if get_origin(one) is Literal for value in get_args(one)
     )
 
 
@@ -168,28 +253,34 @@ def example_of(model: type[BaseModel] | None, key: str) -> Any:
     """An example of the value of a key, or None."""
     if model is None:
         return None
-    example = EXAMPLES.get(model.__name__, {}).get(key)
+    example = examples_of(model).get(key)
     if example is not None:
         return example
     info = next((info for name, info in model.model_fields.items() if (info.alias or name) == key), None)
     return info.default if info is not None and isinstance(info.default, (str, int, float)) else None
 
 
-def _members(annotation: Any) -> Iterator[Any]:
+def examples_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Key → a value that could stand there; a declared layer's keys mean the same in every layer."""
+    known = EXAMPLES.get(model.__name__)
+    return known if known is not None else LAYER_EXAMPLES if "layer" in model.model_fields else {}
+
+
+def members_of(annotation: Any) -> Iterator[Any]:
     """The alternatives of an annotation, without what pydantic hangs on them."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from _members(get_args(annotation)[0])
+        yield from members_of(get_args(annotation)[0])
     elif origin is Union or origin is types.UnionType:
         for one in get_args(annotation):
-            yield from _members(one)
+            yield from members_of(one)
     else:
         yield annotation
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """Every model in an annotation, however deep in lists, mappings and unions."""
-    for one in _members(annotation):
+    for one in members_of(annotation):
         if isinstance(one, type) and issubclass(one, BaseModel):
             yield one
         for inner in get_args(one) if get_origin(one) is not Literal else ():
@@ -197,10 +288,11 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    return (one for one in _members(annotation) if isinstance(one, type) and issubclass(one, BaseModel))
+    return (one for one in members_of(annotation) if isinstance(one, type) and issubclass(one, BaseModel))
 
 
-def _inside(annotation: Any, step: str | int) -> Iterator[Any]:
+def inside(annotation: Any, step: str | int) -> Iterator[Any]:
+    """The annotations of the value under a key or an index of a value with this annotation."""
     origin = get_origin(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, info in annotation.model_fields.items():

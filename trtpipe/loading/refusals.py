@@ -6,7 +6,7 @@ Knows pydantic's error types and turns every one of them into the project's own 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -17,9 +17,14 @@ from trtpipe.loading.grammar import (
     annotation_at,
     choose_from,
     example_of,
+    inside,
     keys_of,
     literals_of,
+    members_of,
     model_at,
+    tag_of,
+    tags_of,
+    told_apart,
 )
 from trtpipe.loading.marks import Document
 from trtpipe.loading.scalars import flow_yaml, kind_of, plain_value, shortened
@@ -42,6 +47,7 @@ class _Refusal:
     message: str
     model: type[BaseModel]
     document: Document
+    data: Any
     base: SpecPath = ()
     """Where in the document the model's own data begins; `path` goes on from there."""
 
@@ -67,7 +73,12 @@ class _Refusal:
     @property
     def owner(self) -> type[BaseModel] | None:
         """The model of the mapping around the value."""
-        return model_at(self.model, self.path[:-1])
+        return model_at(self.model, self.path[:-1], self.data)
+
+    @property
+    def annotation(self) -> Any:
+        """The annotation of the value."""
+        return annotation_at(self.model, self.path, self.data)
 
     @property
     def example(self) -> str:
@@ -75,6 +86,10 @@ class _Refusal:
         key = self.path[-1] if self.path else ""
         value = example_of(self.owner, key) if isinstance(key, str) else None
         return "" if value is None else f"for example {key}: {flow_yaml(value)}"
+
+    def at(self, step: str) -> _Refusal:
+        """The same refusal, about a key of the value."""
+        return replace(self, path=(*self.path, step))
 
     def problem(self, fact: str, remedy: str = "", *, key: bool = False) -> Problem:
         return self.document.problem(fact[:_LONGEST_FACT], remedy, (*self.base, *self.path), key=key)
@@ -130,24 +145,32 @@ def _problems_of(
 ) -> list[Problem]:
     found = []
     for detail in error.errors(include_url=False):
-        path, meant = _path_in(data, detail["loc"], detail["type"])
+        path, meant = _path_in(data, detail["loc"], detail["type"], model)
         if meant:
             said = (detail["type"], path, detail["input"], detail.get("ctx", {}), detail["msg"])
-            refusal = _Refusal(*said, model, document, base)
+            refusal = _Refusal(*said, model, document, data, base)
             found.append(_WORDINGS.get(detail["type"], _unforeseen)(refusal))
     return found
 
 
-def _path_in(data: Any, loc: tuple[str | int, ...], kind: str) -> tuple[SpecPath, bool]:
+def _path_in(
+    data: Any, loc: tuple[str | int, ...], kind: str, model: type[BaseModel]
+) -> tuple[SpecPath, bool]:
     """Pydantic's location as a path in the document, and whether it is of the form that the writer meant.
 
-    Its locations also hold a union's branches, '[key]' marks, and keys of values written in a short form.
+    Its locations also hold a union's branches and tags, '[key]' marks, and keys of values written in a short form.
     """
     path: list[str | int] = []
+    annotation: Any = model
     for depth, step in enumerate(loc):
+        told = told_apart(annotation, data)
+        if told is not annotation:
+            annotation = told
+            continue  # the tag itself, which may be called as a key of its model is
         if _holds(data, step):
             path.append(step)
             data = data[step]
+            annotation = _annotation_at_step(annotation, step)
         elif _is_branch(step):
             if str(step).startswith("literal[") == isinstance(data, dict):
                 return tuple(path), False
@@ -160,6 +183,11 @@ def _holds(data: Any, step: str | int) -> bool:
     if isinstance(data, dict):
         return step in data
     return isinstance(data, list) and isinstance(step, int) and step < len(data)
+
+
+def _annotation_at_step(annotation: Any, step: str | int) -> Any:
+    """The annotation of what stands under a key or an index; Any where the grammar does not say."""
+    return next((inner for one in members_of(annotation) for inner in inside(one, step)), Any)
 
 
 def _is_branch(step: str | int) -> bool:
@@ -180,12 +208,28 @@ def _unknown_key(refusal: _Refusal) -> Problem:
 
 
 def _unknown_literal(refusal: _Refusal) -> Problem:
-    annotation = annotation_at(refusal.model, refusal.path)
-    valid = [str(value) for value in literals_of(annotation)]
+    valid = [str(value) for value in literals_of(refusal.annotation)]
     remedy = choose_from(refusal.value, valid, "values")
     if not isinstance(refusal.value, str):
         return refusal.problem(f"{refusal.named} must be text, not {kind_of(refusal.value)}", remedy)
     return refusal.problem(f"unknown {refusal.key} {shortened(refusal.value)!r}", remedy)
+
+
+def _unknown_tag(refusal: _Refusal) -> Problem:
+    tag, valid = tag_of(refusal.annotation), tags_of(refusal.annotation)
+    assert tag is not None, "only unions with a tag refuse one"
+    written = refusal.value.get(tag)
+    remedy = choose_from(written, valid, f"{tag}s")
+    if not isinstance(written, str):
+        return refusal.at(tag).problem(f"{tag!r} must be text, not {kind_of(written)}", remedy)
+    return refusal.at(tag).problem(f"unknown {tag} {shortened(written)!r}", remedy)
+
+
+def _no_tag(refusal: _Refusal) -> Problem:
+    tag, valid = tag_of(refusal.annotation), tags_of(refusal.annotation)
+    assert tag is not None, "only unions with a tag miss one"
+    around = ".".join(str(step) for step in refusal.path)
+    return refusal.problem(f"missing key {tag!r} in {shortened(around)!r}", choose_from("", valid, f"{tag}s"))
 
 
 def _wrong_type(expected: str) -> Callable[[_Refusal], Problem]:
@@ -235,6 +279,13 @@ def _empty(refusal: _Refusal) -> Problem:
     return refusal.problem(f"{refusal.named} is empty", refusal.example)
 
 
+def _too_long(refusal: _Refusal) -> Problem:
+    most = refusal.facts["max_length"]
+    return refusal.problem(
+        f"{refusal.named} has more than {most} {'item' if most == 1 else 'items'}", refusal.example
+    )
+
+
 _PATTERNS = {
     "sha256": ("a SHA-256", "write its 64 hexadecimal digits"),
     "version": ("a version", "write all of it, such as '1.7.1.116', or a prefix such as '11.4.*'"),
@@ -268,11 +319,16 @@ _WORDINGS: dict[str, Callable[[_Refusal], Problem]] = {
     "tuple_type": _wrong_type("a list"),
     "dict_type": _wrong_type("a mapping"),
     "model_type": _wrong_type("a mapping"),
+    "model_attributes_type": _wrong_type("a mapping"),
+    "union_tag_invalid": _unknown_tag,
+    "union_tag_not_found": _no_tag,
     "greater_than_equal": _bound("ge", "at least"),
     "greater_than": _bound("gt", "more than"),
     "less_than_equal": _bound("le", "at most"),
     "less_than": _bound("lt", "less than"),
     "too_short": _empty,
+    "too_long": _too_long,
+    "string_too_short": _empty,
     "string_pattern_mismatch": _wrong_form,
     "value_error": _own_words,
 }

@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from trtpipe.loading.grammar import EXAMPLES, KnownNames, models_in
+from trtpipe.loading.grammar import EXAMPLES, KnownNames, examples_of, models_in
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.pipeline import PipelineSpec, ProjectSpec
 
@@ -46,6 +46,7 @@ def pipeline_schema(known: KnownNames) -> dict[str, Any]:
     models["Constant"] = _CONSTANT
     models["TransformSpec"]["properties"]["bind"]["additionalProperties"] = {"$ref": "#/$defs/Constant"}
     _add_parsers(models, known)
+    _add_graft(models)
     variant = models["VariantSpec"]["properties"]
     variant["precision"]["enum"] = list(known.precisions)
     models["CalibrationSpec"]["properties"]["backend"]["enum"] = list(known.calibrators)
@@ -75,6 +76,15 @@ def _add_parsers(models: dict[str, Any], known: KnownNames) -> None:
         if parser.options.model_json_schema().get("required"):
             wanted["required"] = [*wanted.get("required", ()), "options"]
         model["allOf"].append({"if": chosen, "then": wanted})
+
+
+def _add_graft(models: dict[str, Any]) -> None:
+    from trtpipe.spec.network.network import GraftSpec
+
+    graft = GraftSpec.model_json_schema(ref_template="#/$defs/graft/$defs/{model}")
+    models["graft"] = _described(graft, GraftSpec)
+    field = models["TransformSpec"]["properties"]["graft"]
+    field["anyOf"] = [{"$ref": "#/$defs/graft"}, {"type": "null"}]
 
 
 def dataset_schema() -> dict[str, Any]:
@@ -127,18 +137,29 @@ def _models_in(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 def _describe(part: dict[str, Any], model: type[BaseModel]) -> None:
     """Give each property of a mapping its docstring and its example."""
     docs = field_docs(model)
+    examples = examples_of(model)
     for name, info in model.model_fields.items():
         key = info.alias or name
         described = part["properties"][key]
         if name in docs:
             described["description"] = docs[name]
-        examples = EXAMPLES.get(model.__name__, {})
         if key in examples:
             described["examples"] = [examples[key]]
 
 
 def field_docs(model: type[BaseModel]) -> dict[str, str]:
-    """Field → the docstring that follows it in the source; empty where the source is not installed."""
+    """Field → the docstring that follows it in the source, its own or an ancestor's, in the fields' order.
+
+    Empty where the source is not installed.
+    """
+    docs: dict[str, str] = {}
+    for one in reversed(model.__mro__):
+        if issubclass(one, BaseModel) and one.__module__.startswith("trtpipe."):
+            docs |= _own_docs(one)
+    return {name: docs[name] for name in model.model_fields if name in docs}
+
+
+def _own_docs(model: type[BaseModel]) -> dict[str, str]:
     try:
         source = textwrap.dedent(inspect.getsource(model))
     except (OSError, TypeError):

@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.errors import Problem, SpecError, SpecPath, masked
 from trtpipe.loading.grammar import listed, nearest
 from trtpipe.loading.scalars import shortened
+from trtpipe.spec.remote import is_remote
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_REMOTE = ("https", "http", "s3", "gs", "hf")
 _LISTED_ENTRIES = 2000
 
 
@@ -36,7 +36,7 @@ def resolve_source(
 ) -> Path:
     """The existing file that `text` names: a path relative to `root`, or `pkg://PACKAGE/PATH`.
 
-    A directory will do where `directory` says so.
+    A directory will do where `directory` says so. What is remote is `remotes`' business, and refused here.
 
     After symbolic links are followed the file must lie inside `root` or one of the `reach` directories, or
     inside its package. Raises SpecError with a Problem at `path` in the spec.
@@ -57,10 +57,12 @@ def resolve_source(
 
 
 def _wrong_scheme(scheme: str, text: str) -> _Wrong:
-    if scheme.lower() in _REMOTE:
-        remedy = "download the file into the project"
-        return _Wrong(f"remote sources are not supported yet: {shortened(text)!r}", remedy)
-    remedy = "write a path inside the project, or pkg://PACKAGE/PATH"
+    if is_remote(text):
+        fact = f"only a model and the files of its options are fetched, not {shortened(masked(text))!r}"
+        return _Wrong(fact, "download the file into the project")
+    remedy = (
+        "write a path inside the project, pkg://PACKAGE/PATH, or an https://, s3://, gs:// or hf:// address"
+    )
     return _Wrong(f"unknown kind of source: {shortened(scheme + '://')!r}", remedy)
 
 
@@ -68,13 +70,21 @@ def _in_project(text: str, root: Path, reach: Iterable[str], directory: bool) ->
     if not text.strip():
         raise _Wrong("the path is empty", "write a path inside the project")
     found = (root / text).resolve()
-    allowed = [root.resolve(), *((root / Path(one).expanduser()).resolve() for one in reach)]
+    allowed = [root.resolve(), *(_reached(root, one) for one in reach)]
     if not any(found.is_relative_to(one) for one in allowed):
         remedy = f"copy it into the project, or allow its directory in trtpipe.yaml: reach: [{found.parent}]"
         raise _Wrong(f"{shortened(text)!r} lies outside the project", remedy)
     if not found.exists():
         raise _Wrong(f"no such file: {shortened(text)!r}", _what_is_there(root, Path(text)))
     return _file(found, text, directory)
+
+
+def _reached(root: Path, text: str) -> Path:
+    try:
+        return (root / Path(text).expanduser()).resolve()
+    except RuntimeError as error:
+        fact = f"{shortened(text)!r} in 'reach' of trtpipe.yaml names nobody's home directory"
+        raise _Wrong(fact, "write the directory out") from error
 
 
 def _file(found: Path, text: str, directory: bool) -> Path:

@@ -6,7 +6,7 @@ Knows what can be said of a spec without opening a model; shapes and precisions 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,22 @@ from pydantic import BaseModel
 from trtpipe.errors import Problem, SpecError, SpecPath
 from trtpipe.loading.grammar import AnyOptions, KnownNames, Parser, choose_from
 from trtpipe.loading.marks import Document
+from trtpipe.loading.named_sets import calibration_problems, unknown_set
 from trtpipe.loading.project import PROJECT_FILE, Project, find_root, load_project
 from trtpipe.loading.reading import read_document
 from trtpipe.loading.refusals import in_file_order, stop_at, validated
+from trtpipe.loading.remotes import misplaced_pins, named_remotely, unfetchable
 from trtpipe.loading.scalars import shortened
 from trtpipe.spec.dataset import DatasetSpec
-from trtpipe.spec.fields import named_files
-from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, ProjectSpec, TargetSpec, VariantSpec
+from trtpipe.spec.fields import PinnedText, named_files
+from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, ProjectSpec, TargetSpec
+from trtpipe.spec.remote import RemoteFile
 
 _SHARED = ("targets", "toolchains", "builder")
 _NOTHING = ("", "~", "null")
 _SOURCE: SpecPath = ("model", "source")
 _OPTIONS: SpecPath = ("model", "options")
+GRAFT = ("transform", "graft")
 _ANY_TARGET = TargetSpec(gpu=("this",))
 _NO_DEFAULTS = ProjectSpec(schema=1)
 
@@ -46,24 +50,49 @@ class LoadedPipeline:
     """Path in the spec → the existing file that it names, e.g. ("model", "source")."""
     options: BaseModel
     """`model.options`, as the parser's own model."""
+    remotes: Mapping[SpecPath, RemoteFile] = field(default_factory=dict)
+    """Path in the spec → the file that is to be fetched; these paths are not in `files`."""
+    graft: BaseModel | None = None
+    """`transform.graft`, as its own model."""
 
     @property
     def model_file(self) -> Path | None:
-        """What `model.source` names; None for a parser that needs none."""
+        """What `model.source` names; None for a parser that needs none, and for a file that is to be fetched."""
         return self.files.get(_SOURCE)
 
     def option_files(self) -> dict[str, Path]:
-        """The files that the parser's options name, by their place there: `weights`, `layers.3.weights`."""
-        inside = (
-            (path[len(_OPTIONS) :], file)
-            for path, file in self.files.items()
-            if path[: len(_OPTIONS)] == _OPTIONS
-        )
-        return {".".join(map(str, path)): file for path, file in inside}
+        """The files here that the parser's options name, by their place there: `weights`, `layers.3.weights`."""
+        return {place: self.files[path] for place, path in _places(self.files)}
+
+    def graft_files(self) -> dict[str, Path]:
+        """The files that the graft names, by their place there: `weights`, `weights.head`."""
+        inside = ((path, file) for path, file in self.files.items() if path[: len(GRAFT)] == GRAFT)
+        return {".".join(map(str, path[len(GRAFT) :])): file for path, file in inside}
+
+    def option_remotes(self) -> dict[str, tuple[SpecPath, RemoteFile]]:
+        """The files to fetch that the parser's options name, by their place there, with their path in the spec."""
+        return {place: (path, self.remotes[path]) for place, path in _places(self.remotes)}
+
+    def pins(self) -> dict[SpecPath, str]:
+        """Path in the spec → the SHA-256 that the file named there, which is not fetched, must have."""
+        pinned = [(_SOURCE, self.spec.model.sha256)] if self.spec.model.sha256 else []
+        options = [
+            (path, text.sha256)
+            for path, text in _files_of(self.options, _OPTIONS)
+            if isinstance(text, PinnedText)
+        ]
+        return {path: sha256.lower() for path, sha256 in (*pinned, *options) if path in self.files}
 
     def locate(self, problem: Problem) -> Problem:
         """The problem with its place in the pipeline's file, or in `trtpipe.yaml` when it stands there."""
         return _located(problem, self.document, self.project)
+
+
+def _places(paths: Iterable[SpecPath]) -> Iterator[tuple[str, SpecPath]]:
+    """Those of the paths that lie in the parser's options, with their place there."""
+    for path in paths:
+        if path[: len(_OPTIONS)] == _OPTIONS:
+            yield ".".join(map(str, path[len(_OPTIONS) :])), path
 
 
 def _located(problem: Problem, document: Document, project: Project) -> Problem:
@@ -99,16 +128,23 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
     problems += [*document.problems, *refused, *_unknown_names(document, known)]
     parser = _parser(data, known)
     options, refused = _options(document, parser)
-    problems += refused
+    graft, ungrafted = _graft(document)
+    problems += [*refused, *ungrafted]
     files: dict[SpecPath, Path] = {}
     wrong = [*_unknown_toolchains(data), *_unknown_data(data, project), *_sourceless(data, parser)]
-    wrong += _calibrations(data, project, known)
-    named = [*_pipeline_files(data), *_option_files(options)]
+    wrong += calibration_problems(data, project, known)
+    remotes: dict[SpecPath, RemoteFile] = {}
+    of_model = [(_SOURCE, _source_text(data)), *_files_of(options, _OPTIONS)]
+    wrong += unfetchable(of_model, remotes)
+    named = [(path, text) for path, text in of_model if not named_remotely(text)]
+    named += [*_other_files(data), *_files_of(graft, GRAFT)]
     wrong += _unresolved(named, project, files, parser.takes_directory)
+    wrong += misplaced_pins(_at(data, ("model",)), ModelSpec().parser)
     problems += [_located(problem, document, project) for problem in wrong]
     stop_at(in_file_order(problems))
     assert spec is not None and options is not None, "a spec without problems is valid"
-    return LoadedPipeline(path, spec, project, document, files, options)
+    grafted = _with_graft(spec, graft)
+    return LoadedPipeline(path, grafted, project, document, files, options, remotes, graft)
 
 
 def _parser(data: dict[str, Any], known: KnownNames) -> Parser:
@@ -124,9 +160,26 @@ def _options(document: Document, parser: Parser) -> tuple[BaseModel | None, list
     return validated(parser.options, document, data or {}, _OPTIONS)
 
 
-def _option_files(options: BaseModel | None) -> Iterator[tuple[SpecPath, str]]:
-    for path, text in named_files(options) if options is not None else ():
-        yield (*_OPTIONS, *path), text
+def _graft(document: Document) -> tuple[BaseModel | None, list[Problem]]:
+    data = _at(document.data, GRAFT)
+    if not isinstance(data, dict):
+        return None, []
+    from trtpipe.spec.network.network import GraftSpec  # forty models, which few specs need
+
+    return validated(GraftSpec, document, data, GRAFT)
+
+
+def _with_graft(spec: PipelineSpec, graft: BaseModel | None) -> PipelineSpec:
+    """The spec with the graft's defaults in it, so that what means the same is the same."""
+    if graft is None or spec.transform is None:
+        return spec
+    whole = spec.transform.model_copy(update={"graft": graft.model_dump(mode="json")})
+    return spec.model_copy(update={"transform": whole})
+
+
+def _files_of(model: BaseModel | None, place: SpecPath) -> Iterator[tuple[SpecPath, str]]:
+    for path, text in named_files(model) if model is not None else ():
+        yield (*place, *path), text
 
 
 def _sourceless(data: dict[str, Any], parser: Parser) -> Iterator[Problem]:
@@ -267,53 +320,19 @@ def _unknown_toolchains(data: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(fact, remedy, path=("targets", name, "toolchain"))
 
 
-def _calibrations(data: dict[str, Any], project: Project, known: KnownNames) -> Iterator[Problem]:
-    """Variants whose precision and calibration do not go together, and sets and backends that nobody knows."""
-    variants = data.get("variants")
-    for name, variant in variants.items() if isinstance(variants, dict) else ():
-        path = ("variants", name)
-        precision = _at(variant, ("precision",)) or VariantSpec().precision
-        given = _at(variant, ("calibration",))
-        if precision not in known.precisions:
-            continue
-        needed = known.needs_calibration(precision)
-        if needed and given is None:
-            remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
-            yield Problem(f"precision {precision!r} needs a calibration", remedy, path=path)
-        elif not needed and given is not None:
-            yield Problem(
-                f"precision {precision!r} takes no calibration", "leave it out", path=(*path, "calibration")
-            )
-        elif given is not None:
-            yield from _calibration(given, (*path, "calibration"), project, known)
-
-
-def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames) -> Iterator[Problem]:
-    name, place = (given, path) if isinstance(given, str) else (_at(given, ("data",)), (*path, "data"))
-    if isinstance(name, str):
-        yield from _unknown_set(name, place, project)
-    backend = _at(given, ("backend",))
-    if isinstance(backend, str) and backend not in known.calibrators:
-        remedy = choose_from(backend, known.calibrators, "backends")
-        yield Problem(f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend"))
-
-
 def _unknown_data(data: dict[str, Any], project: Project) -> tuple[Problem, ...]:
     path = ("validate", "data")
     name = _at(data, path)
-    return _unknown_set(name, path, project) if isinstance(name, str) else ()
+    return unknown_set(name, path, project) if isinstance(name, str) else ()
 
 
-def _unknown_set(name: str, path: SpecPath, project: Project) -> tuple[Problem, ...]:
-    try:
-        project.dataset(name, path)
-    except SpecError as error:
-        return error.problems
-    return ()
+def _source_text(data: dict[str, Any]) -> Any:
+    """The model's source, with its pin."""
+    text, sha256 = _at(data, _SOURCE), _at(data, ("model", "sha256"))
+    return PinnedText(text, sha256) if isinstance(text, str) and isinstance(sha256, str) else text
 
 
-def _pipeline_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
-    yield ("model", "source"), _at(data, ("model", "source"))
+def _other_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
     plugins = data.get("plugins")
     for index, plugin in enumerate(plugins if isinstance(plugins, list) else ()):
         yield ("plugins", index, "library"), _at(plugin, ("library",))

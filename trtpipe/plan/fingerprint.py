@@ -23,7 +23,10 @@ Deliberately not in the key:
 - the timing cache: it makes a build faster and lives beside the store;
 - the names of pipeline, variant and target, except `network_name`, which TensorRT writes into the engine and
   which is the same constant for all: two cells that ask for the same engine share it;
-- whether address randomisation could be switched off: it changes generated names only. The result records it.
+- the credentials of an address: a fetch step's key holds the address without what its query asks for, and a digest
+  of that part of the query which looks like no credential; no other step's key holds an address at all;
+- whether address randomisation could be switched off: it changes generated names and, of some networks, offsets
+  and order, not what the engine computes. The result records it.
 """
 
 from __future__ import annotations

@@ -20,11 +20,12 @@ Stage = Literal[
 ]
 
 STAGE_VERSIONS: Mapping[Stage, int] = {
+    "fetch": 1,
     "import": 1,
     "transform": 1,
     "calibrate": 1,
     "quantize": 1,
-    "build_engine": 1,
+    "build_engine": 2,
     "validate": 1,
 }
 """The stages that make steps today. A version is raised when equal inputs would give other outputs."""
@@ -41,10 +42,26 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class FromStep:
-    """Outputs of another step: those of `names` that it yields, which must be at least one."""
+    """Outputs of another step: those of `names` that it yields, which must be at least one.
+
+    With a `folder` (`source/`) they are outputs in it, taken under their names there; with `rest`, all others in it
+    follow.
+    """
 
     address: str
     names: tuple[str, ...]
+    folder: str = ""
+    rest: bool = False
+
+    def taken_from(self, outputs: Mapping[str, Digest]) -> dict[str, Digest]:
+        """What is taken of a step's outputs, by the names that it is taken under."""
+        inside = {
+            name.removeprefix(self.folder): digest
+            for name, digest in outputs.items()
+            if name.startswith(self.folder)
+        }
+        others = sorted(inside.keys() - set(self.names)) if self.rest else ()
+        return {name: inside[name] for name in (*self.names, *others) if name in inside}
 
 
 Input = Source | FromStep
@@ -126,9 +143,9 @@ def _resolve(
         if isinstance(ref, Source):
             yield ref.name, ref.digest
             continue
-        found = [(name, outputs[ref.address][name]) for name in ref.names if name in outputs[ref.address]]
+        found = ref.taken_from(outputs[ref.address])
         assert found, f"{ref.address} yields none of {ref.names}"
-        yield from found
+        yield from found.items()
 
 
 def plan_of(steps: Mapping[str, Step], cells: tuple[Cell, ...]) -> Plan:

@@ -44,6 +44,12 @@ class Store(Protocol):
         `waiting` is called a few times a second while somebody else holds it, and may raise to give up.
         """
 
+    def partial(self, key: str) -> Path:
+        """A directory for what is made little by little under that key; it stays until `forget_partial`."""
+
+    def forget_partial(self, key: str) -> None:
+        """Remove that directory."""
+
     def scratch(self) -> AbstractContextManager[Path]:
         """An empty directory on the store's file system, removed at the end."""
 

@@ -56,7 +56,7 @@ def prove_model(
     proto: onnx.ModelProto, profiles: tuple[Profile, ...], transform: TransformSpec | None = None
 ) -> list[Problem]:
     """Everything that is wrong with a spec's transform and profiles for this model, in one pass."""
-    problems = prove_transform(summarize(proto).inputs, _tensors(proto), transform)
+    problems = prove_transform(summarize(proto).inputs, tensors_of_model(proto), transform)
     view = view_model(proto, transform)
     return problems + prove_profiles(
         view.inputs,
@@ -112,6 +112,7 @@ def _with_bound(model: onnx.ModelProto, bound: Mapping[str, Any]) -> Infer:
     return infer_bound
 
 
-def _tensors(proto: onnx.ModelProto) -> set[str]:
+def tensors_of_model(proto: onnx.ModelProto) -> set[str]:
+    """The names of the model's inputs and of what its nodes yield."""
     produced = {name for node in proto.graph.node for name in node.output if name}
     return produced | {value.name for value in proto.graph.input}

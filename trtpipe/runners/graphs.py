@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.reading import read_skeleton
-from trtpipe.canonical.tensors import external_entries, is_external, tensors_of
+from trtpipe.canonical.tensors import external_entries, is_external, nbytes_of, tensors_of
 
 if TYPE_CHECKING:
     import onnx
@@ -33,6 +33,10 @@ class RunnableModel:
     proto: onnx.ModelProto
     folder: Path
     path: Path
+
+    def external_bytes(self) -> int:
+        """The size of the weights that lie in files."""
+        return sum(nbytes_of(tensor) for tensor in tensors_of(self.proto) if is_external(tensor))
 
     def outputs(self) -> list[str]:
         """The names of its outputs."""

@@ -2,7 +2,8 @@
 
 All graph optimizations are off: a reference must compute what the model says, and fused nodes hide the casts that a
 precision is about. Nodes run one after the other, and prepacking and the memory arena are off, so that large weights
-stay mapped from their files and memory is that of one batch.
+stay mapped from their files and memory is that of one batch. Of a large model the pages are given back after each
+run: a validation has up to three sessions open, and only one of them runs.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import Any
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.runners.bfloat16 import rounding_bfloat16
 from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
+from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
 from trtpipe.runners.narrow_weights import dequantizing_float4
 
 _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+\(\d+\)) node with name '([^']*)'")
+_LARGE = 256 << 20  # reading the pages of less again costs more than it saves
 _FATAL = 4  # what the runtime would log is in the exception
 FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
 
@@ -38,6 +41,8 @@ class OnnxRuntimeRunner:
     inputs: Mapping[str, str]
     """Input → ONNX Runtime's name of its type, e.g. `tensor(float)`."""
     outputs: tuple[str, ...]
+    large: bool = False
+    """Whether its weights' pages are given back after each run."""
 
     def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name for NumPy arrays by name. Raises StepFailed with the node that failed."""
@@ -45,6 +50,9 @@ class OnnxRuntimeRunner:
             values = self.session.run(list(self.outputs), {name: _held(a) for name, a in inputs.items()})
         except Exception as error:
             raise mapped_error(error, self.path, StepFailed) from error
+        finally:
+            if self.large:
+                let_go_of_mapped_pages()
         return dict(zip(self.outputs, values, strict=True))
 
 
@@ -56,7 +64,8 @@ def open_runner(model: Path | RunnableModel, *, threads: int = 0) -> Iterator[On
     session = _session(computable, threads)
     inputs = {value.name: value.type for value in session.get_inputs()}
     outputs = tuple(value.name for value in session.get_outputs())
-    runner = OnnxRuntimeRunner(session, runnable.path, inputs, outputs)
+    large = runnable.external_bytes() >= _LARGE
+    runner = OnnxRuntimeRunner(session, runnable.path, inputs, outputs, large)
     try:
         yield runner
     finally:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -21,12 +21,14 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic_core import CoreSchema
-from pydantic_core.core_schema import no_info_before_validator_function
+from pydantic_core.core_schema import no_info_before_validator_function, no_info_wrap_validator_function
 
 from trtpipe.errors import SpecPath
 from trtpipe.shapes import LARGEST_DIM, parse_shape, parse_size
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+SHA256_PATTERN = r"^[0-9a-fA-F]{64}$"
+_LONGEST_NAME = 64
+_NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST_NAME - 1}}}$"
 
 
 class SpecModel(BaseModel):
@@ -48,8 +50,10 @@ def _static_shape(value: Any) -> tuple[int, ...]:
 
 def _name(value: Any) -> Any:
     if isinstance(value, str) and not re.fullmatch(_NAME, value):
+        shown = f"{value[:_LONGEST_NAME]}…" if len(value) > _LONGEST_NAME else value
         raise ValueError(
-            f"not a name: {value!r}; use letters, digits, '.', '_' and '-', starting with a letter or digit"
+            f"not a name: {shown!r}; use up to {_LONGEST_NAME} letters, digits, '.', '_' and '-', starting with a "
+            "letter or digit"
         )
     return value
 
@@ -104,6 +108,9 @@ Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 Name = Annotated[str, BeforeValidator(_name), Field(json_schema_extra={"pattern": _NAME})]
 """A name that is safe in a cell's address and in a path."""
 
+Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
+"""A SHA-256 in hexadecimal digits."""
+
 
 def _tuple_of(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
@@ -153,13 +160,62 @@ OneOrMany = _OneOrMany()
 """One value or a list of them."""
 
 
+class PinnedText(str):
+    """Text that names a file, with the SHA-256 that the file must have."""
+
+    __slots__ = ("sha256",)
+
+    sha256: str
+
+    def __new__(cls, text: str, sha256: str) -> PinnedText:
+        """The text, and the digest in lower case."""
+        made = super().__new__(cls, text)
+        made.sha256 = sha256.lower()
+        return made
+
+
+def _file_text(value: Any, plain: Callable[[Any], str]) -> str:
+    if isinstance(value, PinnedText):
+        return value
+    if not isinstance(value, dict):
+        return plain(value)
+    if not set(value) <= {"source", "sha256"} or "source" not in value:
+        raise ValueError("names no file; write its path or address, or {source: ADDRESS, sha256: 4c3f…}")
+    source, sha256 = value["source"], value.get("sha256")
+    if not isinstance(source, str):
+        raise ValueError("'source' must be text")
+    if sha256 is None:
+        return source
+    if not isinstance(sha256, str) or not re.fullmatch(SHA256_PATTERN, sha256):
+        raise ValueError("'sha256' must be 64 hexadecimal digits")
+    return PinnedText(source, sha256)
+
+
 @dataclass(frozen=True, slots=True)
 class _FileMark:
-    """Marks text that names a file, as `model.source` does."""
+    """Marks text that names a file, as `model.source` does; with its pin it is written as a mapping."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_wrap_validator_function(_file_text, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        pinned = {
+            "type": "object",
+            "properties": {
+                "source": {"type": "string"},
+                "sha256": {"type": "string", "pattern": SHA256_PATTERN},
+            },
+            "required": ["source"],
+            "additionalProperties": False,
+        }
+        return {"anyOf": [handler(schema), pinned]}
 
 
 ProjectFile = Annotated[str, _FileMark()]
-"""A path inside the project, `pkg://PACKAGE/PATH`, or whatever else `model.source` may be."""
+"""A path inside the project, `pkg://PACKAGE/PATH`, or whatever else `model.source` may be; or, with the SHA-256 that
+the file must have, `{source: …, sha256: …}`, which is read as a PinnedText."""
 
 
 def named_files(model: BaseModel) -> Iterator[tuple[SpecPath, str]]:

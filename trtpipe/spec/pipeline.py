@@ -15,6 +15,7 @@ from trtpipe.spec.fields import (
     OneOrMany,
     OneShapeOr,
     SchemaVersion,
+    Sha256,
     Size,
     SpecModel,
     StaticShape,
@@ -31,12 +32,15 @@ class ModelSpec(SpecModel):
     """Where the model comes from and how it is read."""
 
     source: str | None = None
-    """A path inside the project, or `pkg://PACKAGE/PATH` for a file in an installed Python package.
+    """A path inside the project, or `pkg://PACKAGE/PATH` for a file in an installed Python package; or a file to
+    fetch: `https://…`, `s3://BUCKET/KEY`, `gs://BUCKET/KEY`, `hf://ORG/REPO@COMMIT/PATH`.
 
     Every parser needs it but `network`, whose layers are declared in its options.
     """
     sha256: Annotated[str | None, Field(pattern=r"^[0-9a-fA-F]{64}$")] = None
     """Optional pin: the SHA-256 of the model file, verified before it is read."""
+    files: dict[str, Sha256] = Field(default_factory=dict)
+    """Optional pins of the external data files that are fetched from beside a remote ONNX model, by relative name."""
     parser: str = "onnx"
     """The frontend that lowers the source to canonical ONNX."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -69,6 +73,8 @@ class TransformSpec(SpecModel):
     """New input shapes; -1 is a dynamic dimension."""
     simplify: bool = False
     """Run further graph simplifications (common subexpressions, constant arithmetic)."""
+    graft: dict[str, Any] | None = None
+    """Declared layers before or behind the model's own, put there last: see `parser: network` for the layers."""
 
 
 def _calibration(value: Any) -> Any:

@@ -27,6 +27,9 @@ class Made:
 class Plugins(Protocol):
     """How a body reaches frontends, precisions and the validator; the composition root implements it."""
 
+    def fetch(self, task: Task) -> Made:
+        """Fetch one remote file; where a model is given instead, what lies beside it."""
+
     def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Lower a source to canonical ONNX at `out`; what the frontend reports."""
 
@@ -45,6 +48,11 @@ class Plugins(Protocol):
 
 def _model_files(out: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(out.parent.glob(f"{out.name}*"))}
+
+
+def fetch_file(task: Task, plugins: Plugins) -> Made:
+    """A remote file → its bytes."""
+    return plugins.fetch(task)
 
 
 def import_model(task: Task, plugins: Plugins) -> Made:
@@ -83,6 +91,7 @@ def validate_model(task: Task, plugins: Plugins) -> Made:
 
 
 BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
+    "fetch": fetch_file,
     "import": import_model,
     "transform": transform_model,
     "calibrate": calibrate_model,

@@ -3,6 +3,7 @@
     objects/ab/abcd…      an artifact, read-only, named by its BLAKE3
     traces/ab/abcd….json  a trace, named by its key
     locks/abcd….lock      held while the action of that key runs
+    tmp/partial-abcd…/    what was fetched so far under that key
     tmp/HOST-PID-…/       scratch directories, each locked while in use; those of dead processes are swept
     quarantine/           artifacts whose bytes were not what their name says, and damaged traces
 
@@ -29,6 +30,8 @@ from trtpipe.plan.trace import Trace
 
 SCHEMA = 1
 _POLL_SECONDS = 0.2
+_PARTIAL = "partial-"
+_PARTIAL_SECONDS = 14 * 24 * 3600
 _STARTED = time.time()
 
 
@@ -145,6 +148,26 @@ class LocalStore:
                 yield path
             finally:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def partial(self, key: str) -> Path:
+        """A directory for what is made little by little under that key, by whoever holds its lock.
+
+        It outlives the process, so that the next goes on; those that nobody went on with for long are removed.
+        """
+        with _mapped(self.root):
+            self._open()
+            folder = self.root / "tmp" / f"{_PARTIAL}{key}"
+            for other in folder.parent.glob(f"{_PARTIAL}*"):
+                with contextlib.suppress(FileNotFoundError):  # another process may have finished it meanwhile
+                    if time.time() - other.stat().st_mtime > _PARTIAL_SECONDS and other != folder:
+                        shutil.rmtree(other, ignore_errors=True)
+            folder.mkdir(exist_ok=True)
+            os.utime(folder)
+        return folder
+
+    def forget_partial(self, key: str) -> None:
+        """Remove what is left of it."""
+        shutil.rmtree(self.root / "tmp" / f"{_PARTIAL}{key}", ignore_errors=True)
 
     def _object(self, digest: Digest) -> Path:
         return self.root / "objects" / digest.hex[:2] / digest.hex
@@ -319,7 +342,7 @@ def _store_error(place: Path, error: OSError) -> StoreError:
             "that you may write",
         )
     remedy = ""
-    if error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR):
+    if error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
         remedy = "something else stands there: move it away and build again"
     return StoreError(f"{place}: {what.lower()}" + _at(error, place), remedy)
 

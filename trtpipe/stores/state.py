@@ -94,7 +94,8 @@ class ProjectState:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 return
-            raise StoreError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from error
+            fact = f"cannot write {self.path}: {(error.strerror or str(error)).lower()}"
+            raise StoreError(fact, "nothing was lost; it may be deleted at any time") from error
         self._changed.clear()
 
     def _take_over_from(self, saved: ProjectState) -> None:

@@ -24,7 +24,7 @@ from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Plan, Stage, action_of, plan_of
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import PipelineFacts, steps_of
-from trtpipe.scheduler import Done, Failed, Result, Scheduler
+from trtpipe.scheduler import Done, Failed, Scheduler
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.delivering import Delivery, content_of, policy_of
@@ -66,7 +66,6 @@ class Planned:
 class Outcome:
     """What a build came to."""
 
-    results: Mapping[str, Result] = field(default_factory=dict)
     built: list[str] = field(default_factory=list)
     """Cells whose engine was built now."""
     restored: list[str] = field(default_factory=list)
@@ -210,17 +209,25 @@ def refresh_lock(planned: Planned, delivered: Collection[str]) -> bool:
 
 
 def run_build(
-    planned: Planned, observer: Observer, *, jobs: int, keep_going: bool = False, offline: bool = False
-) -> Outcome:
+    planned: Planned,
+    observer: Observer,
+    outcome: Outcome,
+    *,
+    jobs: int,
+    keep_going: bool = False,
+    offline: bool = False,
+) -> None:
     """Run what must run and deliver every cell that completes. Raises Interrupted after Ctrl-C.
 
-    Raises StoreError or TrtpipeError before anything runs, when the store or the lockfile could not take the results.
+    Fills `outcome`, also when it raises. Raises StoreError or TrtpipeError before anything runs, when the store or the
+    lockfile could not take the results.
     """
-    workspace, outcome = planned.workspace, Outcome()
+    workspace = planned.workspace
     read_lock(workspace.lockfile)
     if runs(planned):
         workspace.store.open()
-    performer = Performer(workspace.store, observer, workspace.state.digest, offline)
+    again = planned.rebuilder.forced
+    performer = Performer(workspace.store, observer, workspace.state.digest, offline, again)
     executor = LocalExecutor(
         workspace.store, performer, jobs=jobs, observer=observer, forced=planned.rebuilder.forced
     )
@@ -236,21 +243,13 @@ def run_build(
             interrupted=presses,
         )
         try:
-            outcome.results = course.scheduler.run()
+            course.scheduler.run()
         except Interrupted:
-            _finish(planned, outcome)
+            _finish(course)
             raise
         finally:
             executor.close()
-    outcome.failures[:0] = [
-        (address, _placed(workspace, address, result.error))
-        for address, result in outcome.results.items()
-        if isinstance(result, Failed)
-    ]
-    failed = {name for name, _ in outcome.failures}
-    outcome.blocked = [name for name in course.pending if name not in failed]
-    _finish(planned, outcome)
-    return outcome
+    _finish(course)
 
 
 def _placed(workspace: Workspace, address: str, error: TrtpipeError) -> TrtpipeError:
@@ -322,8 +321,17 @@ def tell_warnings(store: LocalStore, observer: Observer) -> None:
         observer.emit({"event": "warning", "text": store.warnings.pop(0)})
 
 
-def _finish(planned: Planned, outcome: Outcome) -> None:
-    """Write down what is delivered, the lockfile first; neither keeps the other from being written."""
+def _finish(course: _Course) -> None:
+    """Sum up, and write down what is delivered, the lockfile first; neither keeps the other from being written."""
+    planned, outcome = course.planned, course.outcome
+    results = course.scheduler.results.items()
+    outcome.failures[:0] = [
+        (address, _placed(planned.workspace, address, one.error))
+        for address, one in results
+        if isinstance(one, Failed)
+    ]
+    failed = {name for name, _ in outcome.failures}
+    outcome.blocked = [name for name in course.pending if name not in failed]
     try:
         outcome.lock_changed = refresh_lock(planned, [*outcome.built, *outcome.restored, *outcome.fresh])
     finally:

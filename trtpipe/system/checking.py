@@ -5,17 +5,21 @@ Reads models without their weights and imports neither ONNX Runtime nor TensorRT
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.loading.project import find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all, load_dataset
+from trtpipe.plan.ports import Observer
 from trtpipe.planning import TargetFacts
 from trtpipe.system.building import Planned, runs
-from trtpipe.system.importing import readable_model
+from trtpipe.system.facts import FactFinder
+from trtpipe.system.importing import origins_of, readable_model
+from trtpipe.system.remotes import unpinned
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import Workspace, known_names
 
@@ -35,8 +39,18 @@ class CheckReport:
     lines: list[str] = field(default_factory=list)
 
 
-def check_specs(arguments: Sequence[str], only: Sequence[str], cwd: Path | None = None) -> CheckReport:
-    """Prove every spec that the arguments mean. Raises SpecError only when there is no spec to read."""
+def check_specs(
+    arguments: Sequence[str],
+    only: Sequence[str],
+    cwd: Path | None = None,
+    *,
+    offline: bool = False,
+    observer: Observer | None = None,
+) -> CheckReport:
+    """Prove every spec that the arguments mean; `observer` hears of what must be fetched for it.
+
+    Raises SpecError only when there is no spec to read.
+    """
     cwd = cwd or Path.cwd()
     cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
     loaded, problems = load_all(
@@ -46,17 +60,19 @@ def check_specs(arguments: Sequence[str], only: Sequence[str], cwd: Path | None 
     resolver = TargetResolver()
     for pipeline in loaded:
         workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only))
-        _Checker(pipeline, resolver, report, workspace).run()
+        _Checker(pipeline, resolver, report, workspace, offline, observer).run()
     return report
 
 
-def prove_before_building(planned: Planned) -> list[Problem]:
+def prove_before_building(
+    planned: Planned, *, offline: bool = False, observer: Observer | None = None
+) -> list[Problem]:
     """Prove the pipelines of which something must run; their warnings. Raises SpecError with every error."""
     stale = {address.partition(":")[0].partition("/")[0] for address in runs(planned)}
     report = CheckReport()
     for pipeline in planned.workspace.pipelines:
         if pipeline.spec.pipeline in stale:
-            _Checker(pipeline, planned.targets, report, planned.workspace).run()
+            _Checker(pipeline, planned.targets, report, planned.workspace, offline, observer).run()
     errors = [problem for problem in report.problems if problem.severity == "error"]
     if errors:
         raise SpecError(errors)
@@ -71,19 +87,51 @@ class _Checker:
     resolver: TargetResolver
     report: CheckReport
     workspace: Workspace
+    offline: bool = False
+    observer: Observer | None = None
 
     def run(self) -> None:
         targets = list(self._targets())
         self._try(("model", "source"), lambda: self._prove(targets))
 
     def _prove(self, targets: Sequence[TargetView]) -> None:
-        with readable_model(self.pipeline, self.workspace.store, self.workspace.state) as proto:
-            view = self._try(("model", "source"), lambda: self._model(proto))
-            if view is not None:
-                self._try(("validate",), lambda: self._validation(view))
-                self._try(("variants",), lambda: self._calibrations(view))
-                self._try(("targets",), lambda: self._cells(proto, view, targets))
+        store, state = self.workspace.store, self.workspace.state
+        finder = FactFinder(state, self.resolver)
+        self._try(("model", "sha256"), lambda: finder.verify_pins(self.pipeline))
+        with readable_model(
+            self.pipeline, store, state, observer=self.observer, offline=self.offline
+        ) as proto:
+            if self.pipeline.remotes:
+                self._add(unpinned(self.pipeline, origins_of(self.pipeline, store)))
+            if self.pipeline.graft is None:
+                self._prove_model(proto, targets)
+            else:
+                self._try(("transform", "graft"), lambda: self._prove_grafted(proto, targets))
         self.workspace.state.save()
+
+    def _prove_model(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
+        view = self._try(("model", "source"), lambda: self._model(proto))
+        if view is not None:
+            self._try(("validate",), lambda: self._validation(view))
+            self._try(("variants",), lambda: self._calibrations(view))
+            self._try(("targets",), lambda: self._cells(proto, view, targets))
+
+    def _prove_grafted(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
+        """What can be said of the transform by itself; then everything, of the model with the graft in it."""
+        from trtpipe.canonical.summary import summarize
+        from trtpipe.proofs.model import tensors_of_model
+        from trtpipe.proofs.transforms import prove_transform
+        from trtpipe.system.transforming import grafted
+
+        problems = prove_transform(
+            summarize(proto).inputs, tensors_of_model(proto), self.pipeline.spec.transform
+        )
+        self._add(problems)
+        if problems:
+            return
+        with tempfile.TemporaryDirectory(prefix="trtpipe-graft-") as folder:
+            pipeline, model = grafted(self.pipeline, proto, Path(folder))
+            replace(self, pipeline=pipeline)._prove_model(model, targets)
 
     def _try(self, path: SpecPath, work: Callable[[], Any]) -> Any:
         """What the work gives; a TrtpipeError becomes problems at the path."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe import errors
-from trtpipe.errors import Problem, StepFailed, TrtpipeError
+from trtpipe.errors import Location, Problem, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.stages.bodies import BODIES
 from trtpipe.stages.task import Task
@@ -40,7 +40,13 @@ def error_json(error: TrtpipeError) -> dict[str, Any]:
 def error_from_json(data: dict[str, Any]) -> TrtpipeError:
     """The error read back, of the same class."""
     problems = [
-        Problem(item["fact"], item["remedy"], None, tuple(item["path"]), item["severity"])
+        Problem(
+            item["fact"],
+            item["remedy"],
+            Location(**item["where"]) if item["where"] else None,
+            tuple(item["path"]),
+            item["severity"],
+        )
         for item in data["problems"]
     ]
     kind = getattr(errors, data["kind"], TrtpipeError)

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.datasets import dataset_record, source_files
-from trtpipe.errors import ModelError, Problem, SpecError, TrtpipeError
+from trtpipe.errors import ModelError, Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.frontends import Frontend, ModelFiles, frontend_called
-from trtpipe.loading.specs import LoadedPipeline, load_dataset
-from trtpipe.plan.graph import Source, json_ready
+from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
+from trtpipe.plan.graph import Input, Source, json_ready
 from trtpipe.planning import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
 from trtpipe.spec.pipeline import CalibrationSpec, GoldenReference
 from trtpipe.stores.state import ProjectState
+from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
 from trtpipe.system.targets import TargetResolver
 
 _HASH_PIECE = 1 << 20
@@ -45,6 +46,7 @@ class FactFinder:
         )
         calibrations = dict(self._calibrations(pipeline))
         targets = dict(self._targets(pipeline))
+        graft = self._guard(pipeline, GRAFT, lambda: self._graft(pipeline)) or {}
         if len(self.problems) > before:
             return None
         assert model is not None
@@ -57,6 +59,7 @@ class FactFinder:
             data_sources,
             self._files(pipeline, "validate", "golden.npz"),
             self._files(pipeline, "plugins", "plugin"),
+            graft,
             local_facts(pipeline),
             calibrations,
         )
@@ -96,7 +99,12 @@ class FactFinder:
             return None
         options = json_ready(pipeline.options.model_dump(mode="json", by_alias=True))
         directory = pipeline.model_file is not None and pipeline.model_file.is_dir()
-        return ModelFacts(inputs, options, frontend.version, tools, directory, local_facts(pipeline))
+        local, fetch = local_facts(pipeline), None
+        if pipeline.remotes:
+            fetch = fetch_facts(pipeline)
+            name_plainly(options, pipeline)
+            local["file_names"] = {place: file.name for place, (_, file) in pipeline.option_remotes().items()}
+        return ModelFacts(inputs, options, frontend.version, tools, directory, local, fetch)
 
     def _guard(self, pipeline: LoadedPipeline, path: tuple[str, ...], find: Any) -> Any:
         """What `find` finds; its problems are located at `path` where they say nothing better."""
@@ -116,14 +124,16 @@ class FactFinder:
             )
             self.problems.append(pipeline.locate(placed))
 
-    def _model_inputs(self, pipeline: LoadedPipeline, frontend: Frontend) -> dict[str, tuple[Source, ...]]:
+    def _model_inputs(self, pipeline: LoadedPipeline, frontend: Frontend) -> dict[str, tuple[Input, ...]]:
         """The model as `model.PARSER`, what lies beside it under its own relative name, and the options' files."""
-        model = pipeline.model_file
-        if model is not None:
-            self._verify_pin(pipeline, model)
-        slots = {"source": tuple(self._sources(pipeline, frontend))}
+        self.verify_pins(pipeline)
         named = sorted(pipeline.option_files().items())
-        slots["files"] = tuple(self._source(place, file) for place, file in named)
+        slots: dict[str, tuple[Input, ...]] = {
+            "source": tuple(self._sources(pipeline, frontend)),
+            "files": tuple(self._source(place, file) for place, file in named),
+        }
+        if pipeline.remotes:
+            slots = with_fetched(pipeline, slots)
         return {slot: found for slot, found in slots.items() if found}
 
     def _sources(self, pipeline: LoadedPipeline, frontend: Frontend) -> Iterator[Source]:
@@ -137,11 +147,28 @@ class FactFinder:
         for text in self._belonging(pipeline, frontend, home):
             yield self._source(text, (home / text).resolve())
 
+    def _graft(self, pipeline: LoadedPipeline) -> dict[str, tuple[Source, ...]]:
+        """The files that the graft names, and what belongs to them."""
+        from trtpipe.weights import files_beside
+
+        named = sorted(pipeline.graft_files().items())
+        root = pipeline.project.root.resolve()
+        beside = {file.resolve() for _, path in named for file in files_beside(path, root=root)}
+        slots = {
+            "files": tuple(self._source(place, file) for place, file in named),
+            "beside": tuple(
+                self._source(Path(os.path.relpath(file, root)).as_posix(), file) for file in sorted(beside)
+            ),
+        }
+        return {slot: found for slot, found in slots.items() if found}
+
     def _source(self, name: str, file: Path) -> Source:
         return Source(name, file, self.state.digest(file))
 
     def _belonging(self, pipeline: LoadedPipeline, frontend: Frontend, home: Path) -> list[str]:
         """What else belongs to the model, relative to its folder; asked again only when its one file has changed."""
+        if pipeline.remotes:
+            return []  # what is fetched is not here to be asked; what lies beside a fetched model is fetched with it
         files = model_files(pipeline)
 
         def find() -> list[str]:
@@ -153,16 +180,19 @@ class FactFinder:
         noted: list[str] = self.state.noted(files.source, f"{frontend.name} files", find)
         return noted
 
-    def _verify_pin(self, pipeline: LoadedPipeline, model: Path) -> None:
-        pin = pipeline.spec.model.sha256
-        if pin is None:
-            return
-        found = self.state.noted(model, "sha256", lambda: _sha256(model))
-        if found != pin.lower():
-            fact = f"{pipeline.spec.model.source} is not the pinned model: its sha256 is {found}"
-            raise SpecError(
-                Problem(fact, "check where it came from, then pin this digest", path=("model", "sha256"))
-            )
+    def verify_pins(self, pipeline: LoadedPipeline) -> None:
+        """Raises SpecError when a file is not the one whose digest the spec pins."""
+        problems = [
+            _wrong_pin(pipeline, path, found)
+            for path, pin in pipeline.pins().items()
+            if (found := self._sha256(pipeline.files[path])) != pin
+        ]
+        if problems:
+            raise SpecError(problems)
+
+    def _sha256(self, file: Path) -> str:
+        found: str = self.state.noted(file, "sha256", lambda: _sha256(file))
+        return found
 
     def _data(self, pipeline: LoadedPipeline) -> tuple[dict[str, Any] | None, tuple[Source, ...]]:
         asked = pipeline.spec.validate_
@@ -216,6 +246,16 @@ def model_root(pipeline: LoadedPipeline) -> Path:
     root = pipeline.project.root.resolve()
     model = pipeline.model_file.resolve() if pipeline.model_file else root
     return root if model.is_relative_to(root) else model.parent
+
+
+def _wrong_pin(pipeline: LoadedPipeline, path: SpecPath, found: str) -> Problem:
+    remedy = "check where it came from, then pin this digest"
+    if path == ("model", "source"):
+        fact = f"{pipeline.spec.model.source} is not the pinned model: its sha256 is {found}"
+        return Problem(fact, remedy, path=("model", "sha256"))
+    return Problem(
+        f"{pipeline.files[path].name} is not the pinned file: its sha256 is {found}", remedy, path=path
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -1,13 +1,13 @@
 """The canonical model of a pipeline, for whoever must see it before a plan runs: `check`, `inspect`, `export`.
 
 An ONNX source is read as it stands. Any other is imported as a build would do it, once, and kept in the store: the
-build then finds that step done.
+build then finds that step done. So is what must be fetched first.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,17 +16,22 @@ from trtpipe.digests import Digest
 from trtpipe.errors import SpecError, StepFailed, StoreError
 from trtpipe.executors.local import LocalExecutor
 from trtpipe.loading.specs import LoadedPipeline
+from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Step, action_of
 from trtpipe.plan.ports import Observer
-from trtpipe.planning import MODEL_FILES, import_step
+from trtpipe.plan.trace import Trace
+from trtpipe.planning import MODEL_FILES, SOURCE_FOLDER, ModelFacts, fetch_step, import_step
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.facts import FactFinder, model_files
 from trtpipe.system.performing import Performer
+from trtpipe.system.remotes import fetch_facts
 from trtpipe.system.targets import TargetResolver
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.frontends import ModelFiles
 
 
 class _Silent:
@@ -53,15 +58,46 @@ def readable_model(
     from trtpipe.canonical.reading import read_skeleton
     from trtpipe.frontends import frontend_called
 
-    if pipeline.spec.model.parser == "onnx":
+    if pipeline.spec.model.parser == "onnx" and not pipeline.remotes:
         files = model_files(pipeline)
         proto = frontend_called("onnx").read(files, pipeline.options, Path())
         check_model(proto)
         yield proto
         return
     with tempfile.TemporaryDirectory(prefix="trtpipe-model-") as folder:
+        if pipeline.spec.model.parser == "onnx":
+            files = fetched_files(pipeline, store, state, Path(folder), observer=observer, offline=offline)
+            proto = frontend_called("onnx").read(files, pipeline.options, Path())
+            check_model(proto)
+            yield proto
+            return
         path = canonical_model(pipeline, store, state, Path(folder), observer=observer, offline=offline)
         yield read_skeleton(path).proto
+
+
+def fetched_files(
+    pipeline: LoadedPipeline,
+    store: LocalStore,
+    state: ProjectState,
+    folder: Path,
+    *,
+    observer: Observer | None = None,
+    offline: bool = False,
+) -> ModelFiles:
+    """A remote model and what lies beside it, put into `folder`; fetched now unless the store has it."""
+    from trtpipe.frontends import ModelFiles
+
+    facts = _facts_of(pipeline, state)
+    assert facts.fetch is not None, "the model is remote"
+    usable = _usable(store, folder)
+    step = fetch_step(pipeline.spec.pipeline, facts.fetch)
+    with performing(usable, state, observer, offline) as perform:
+        outputs = perform(step, {}).outputs
+    for name, digest in outputs.items():
+        usable.fetch(digest, folder / name)
+    return ModelFiles(
+        folder / SOURCE_FOLDER / f"model.{pipeline.spec.model.parser}", {}, folder / SOURCE_FOLDER
+    )
 
 
 def canonical_model(
@@ -74,16 +110,33 @@ def canonical_model(
     offline: bool = False,
 ) -> Path:
     """The canonical model, put into `folder`; imported now unless the store has it. Raises TrtpipeError."""
-    finder = FactFinder(state, TargetResolver())
-    facts = finder.model_of(pipeline)
-    if facts is None:
-        raise SpecError(finder.problems)
+    facts = _facts_of(pipeline, state)
     usable = _usable(store, folder)
-    outputs = _perform(import_step(pipeline.spec, facts), usable, state, observer or _Silent(), offline)
+    with performing(usable, state, observer, offline) as perform:
+        before: dict[str, Mapping[str, Digest]] = {}
+        if facts.fetch is not None:
+            fetch = fetch_step(pipeline.spec.pipeline, facts.fetch)
+            before[fetch.address] = perform(fetch, {}).outputs
+        outputs = perform(import_step(pipeline.spec, facts), before).outputs
     for name in MODEL_FILES:
         if name in outputs:
             usable.fetch(outputs[name], folder / name)
     return folder / MODEL_FILES[0]
+
+
+def origins_of(pipeline: LoadedPipeline, store: LocalStore) -> Mapping[str, Record]:
+    """What is known of where a pipeline's fetched files came from, by output name; empty before they are fetched."""
+    step = fetch_step(pipeline.spec.pipeline, fetch_facts(pipeline))
+    trace = store.trace(action_of(step, {}).key)
+    return trace.summary["files"] if trace is not None else {}
+
+
+def _facts_of(pipeline: LoadedPipeline, state: ProjectState) -> ModelFacts:
+    finder = FactFinder(state, TargetResolver())
+    facts = finder.model_of(pipeline)
+    if facts is None:
+        raise SpecError(finder.problems)
+    return facts
 
 
 def _usable(store: LocalStore, folder: Path) -> LocalStore:
@@ -96,15 +149,25 @@ def _usable(store: LocalStore, folder: Path) -> LocalStore:
     return store
 
 
-def _perform(
-    step: Step, store: LocalStore, state: ProjectState, observer: Observer, offline: bool
-) -> Mapping[str, Digest]:
-    performer = Performer(store, observer, state.digest, offline)
-    executor = LocalExecutor(store, performer, jobs=1, observer=observer)
+_Perform = Callable[[Step, Mapping[str, Mapping[str, Digest]]], Trace]
+
+
+@contextmanager
+def performing(
+    store: LocalStore, state: ProjectState, observer: Observer | None, offline: bool
+) -> Iterator[_Perform]:
+    """Performs steps one after the other, given the outputs of those before; Ctrl-C stops the one that runs."""
+    heard = observer or _Silent()
+    executor = LocalExecutor(store, Performer(store, heard, state.digest, offline), jobs=1, observer=heard)
+
+    def perform(step: Step, before: Mapping[str, Mapping[str, Digest]]) -> Trace:
+        try:
+            return executor.submit(action_of(step, before)).result().trace
+        except StepFailed as error:
+            raise SpecError(error.problems) from error
+
     try:
-        return executor.submit(action_of(step, {})).result().trace.outputs
-    except StepFailed as error:
-        raise SpecError(error.problems) from error
+        yield perform
     except KeyboardInterrupt:
         executor.cancel(now=True)
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ class Performer:
     digest: Callable[[Path], Digest]
     """The digest of a source file, through the stat cache."""
     offline: bool = False
+    again: Collection[str] = ()
+    """Fetch steps that fetch anew what has no pin."""
 
     def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
@@ -48,6 +50,8 @@ class Performer:
         self._refuse_changed(sources)
         if action.step.stage == "build_engine":
             result = self._build_engine(action, scratch, control)
+        elif action.step.stage == "fetch":
+            result = self._fetch(action, scratch, control)
         else:
             inputs = self._inputs(action, scratch / "in")
             out = scratch / "out"
@@ -68,17 +72,24 @@ class Performer:
     def _inputs(self, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
         """Sources where they are; artifacts, verified, in a folder for each slot."""
         inputs: dict[str, dict[str, Path]] = {}
+        named = action.step.local.get("file_names", {})
         for slot, refs in action.step.inputs.items():
-            digests = action.fingerprint.inputs[slot]
+            here = {ref.name: ref.path for ref in refs if isinstance(ref, Source)}
             files = inputs[slot] = {}
-            for ref in refs:
-                if isinstance(ref, Source):
-                    files[ref.name] = ref.path
+            for name, digest in action.fingerprint.inputs[slot].items():
+                if name in here:
+                    files[name] = here[name]
                     continue
-                for name in (name for name in ref.names if name in digests):
-                    files[name] = folder / slot / name
-                    self.store.fetch(digests[name], files[name])
+                own = f"{name}/{named[name]}" if slot == "files" and name in named else name
+                files[name] = folder / slot / own
+                self.store.fetch(digest, files[name])
         return inputs
+
+    def _fetch(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        from trtpipe.system.fetched import Fetcher
+
+        again = action.address in self.again
+        return Fetcher(action, self.store, self.observer, scratch, control, self.offline, again).run()
 
     def _build_engine(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run the worker on `model.onnx` in the scratch directory itself: the path is a constant."""

@@ -9,11 +9,29 @@ from typing import Any
 
 from trtpipe.calibrators import CalibrationRequest
 from trtpipe.spec.dataset import DatasetSpec
+from trtpipe.stages.bodies import Made
 from trtpipe.stages.task import Task
 
 
 class InstalledPlugins:
     """Frontends and precisions by their files' names; the transform and the validator."""
+
+    def fetch(self, task: Task) -> Made:
+        """Fetch one remote file; where a model is given instead, what lies beside it."""
+        from trtpipe.spec.remote import RemoteFile
+
+        if "source" in task.inputs:
+            from trtpipe.canonical.reading import external_locations
+
+            return Made({}, {"beside": external_locations(task.input("source"))})
+        from trtpipe.fetching import download
+
+        remote, place = RemoteFile.from_json(task.local["file"]), tuple(task.local["place"])
+        with Path(task.local["events"]).open("a", buffering=1) as events:
+            found = download(
+                remote, task.out, lambda event: print(json.dumps(event), file=events), path=place
+            )
+        return Made({"file": found.path}, {"sha256": found.sha256, **found.facts})
 
     def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Lower a source to canonical ONNX at `out`; what the frontend reports."""
@@ -28,17 +46,11 @@ class InstalledPlugins:
 
     def transform(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Apply the transform's options to a canonical model; what changed."""
-        from trtpipe.canonical.transforming import transform_file
+        from trtpipe.system.transforming import transform_model
 
-        _, changes = transform_file(
-            task.input("model"),
-            out,
-            outputs=task.options.get("outputs"),
-            set_shapes=task.options.get("set_shapes", {}),
-            bind=task.options.get("bind", {}),
-            simplify=task.options.get("simplify", False),
-        )
-        return {"changes": changes.to_json()}
+        named = dict(task.inputs.get("files", {}))
+        root = Path(task.local["root"]).resolve() if "root" in task.local else None
+        return {"changes": transform_model(task.input("model"), out, task.options, named, root).to_json()}
 
     def calibrate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Write the scales of a canonical model; what reports say of them."""

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from trtpipe.errors import Interrupted, StepFailed
@@ -30,8 +31,12 @@ _SENT = {
 }
 
 
-def run_in_child(task: Task, folder: Path, control: Control) -> ActionResult:
-    """Run the task's body. Raises StepFailed (a crash included), Interrupted, or what the body raised."""
+def run_in_child(
+    task: Task, folder: Path, control: Control, tick: Callable[[], None] = lambda: None
+) -> ActionResult:
+    """Run the task's body, `tick` called a few times a second.
+
+    Raises StepFailed (a crash included), Interrupted, or what the body raised."""
     (folder / "task.json").write_text(json.dumps(task.to_json()))
     log = folder / "child.log"
     with log.open("wb") as stream:
@@ -51,7 +56,7 @@ def run_in_child(task: Task, folder: Path, control: Control) -> ActionResult:
             start_new_session=True,
         )
         try:
-            code = _wait(child, control)
+            code = _wait(child, control, tick)
         finally:
             _kill(child)
     return _result(task, folder, code, log)
@@ -64,11 +69,12 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TRTPIPE_PARENT": str(os.getpid())}
 
 
-def _wait(child: subprocess.Popen[bytes], control: Control) -> int:
+def _wait(child: subprocess.Popen[bytes], control: Control, tick: Callable[[], None]) -> int:
     """The exit code; on cancel or kill the child is ended and Interrupted raised."""
     pause = _FIRST_POLLS
     while True:
         code = child.poll()
+        tick()
         if code is not None:
             return code
         if control.cancelled.is_set():

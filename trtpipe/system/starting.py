@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtpipe.describing.init_spec import HalfVariant, ModelHead, init_spec
-from trtpipe.errors import TrtpipeError
+from trtpipe.describing.init_spec import HalfVariant, ModelHead, init_spec, unread_spec
+from trtpipe.errors import ModelError, Problem, TrtpipeError
 from trtpipe.frontends import Frontend, ModelFiles, Proposal, find_frontend, frontend_names
 from trtpipe.loading.project import Project
 from trtpipe.spec.fields import named_files
@@ -38,7 +38,9 @@ class Recognised:
 
 def recognise(path: Path, project: Project) -> Recognised:
     """What reads the model at `path`, which must be in the project's reach. Raises SpecError or ModelError."""
-    frontend, proposal = _proposed(path)
+    if not (path.is_file() or path.is_dir()):
+        raise ModelError(f"'{path}' is not a regular file")  # a pipe would be waited for
+    frontend, proposal = propose(path)
     source = _text(proposal.source, project.root) if proposal.source is not None else None
     written = _written(proposal.options, project.root)
     options = frontend.Options.model_validate(written)
@@ -59,6 +61,22 @@ def first_spec(
         return init_spec(model.head, proto, name=name, targets=targets, half=half)
 
 
+def what_is_missing(model: Recognised) -> Problem | None:
+    """What must be installed before the model can be read; None when all is there."""
+    from trtpipe.system.facts import import_tools
+
+    try:
+        import_tools(model.frontend)
+    except ModelError as error:
+        return error.problems[0]
+    return None
+
+
+def spec_without_reading(model: Recognised, missing: Problem, *, name: str) -> str:
+    """The text of a pipeline file as far as the model's file tells it."""
+    return unread_spec(model.head, name=name, why=f"{missing.fact}; {missing.remedy}, then init again")
+
+
 def half_for(text: str, model: Recognised) -> tuple[HalfVariant | None, str]:
     """What the proposed half variant needs to pass, None when there is none; and why it was not tried, if so."""
     import yaml
@@ -74,8 +92,11 @@ def half_for(text: str, model: Recognised) -> tuple[HalfVariant | None, str]:
         return None, error.problems[0].fact
 
 
-def _proposed(path: Path) -> tuple[Frontend, Proposal]:
-    """The frontend that takes the file for its own, and what it proposes."""
+def propose(path: Path, before_last: Callable[[], None] = lambda: None) -> tuple[Frontend, Proposal]:
+    """The frontend that takes the file for its own, and what it proposes.
+
+    `before_last` is called when only ONNX is left, whose weights may lie beside the file.
+    """
     last = find_frontend(_LAST)
     assert last is not None
     for name in frontend_names():
@@ -83,6 +104,7 @@ def _proposed(path: Path) -> tuple[Frontend, Proposal]:
         proposal = frontend.propose(path) if frontend is not None else None
         if frontend is not None and proposal is not None:
             return frontend, proposal
+    before_last()
     proposal = last.propose(path)
     assert proposal is not None, "it raises where it cannot"
     return last, proposal

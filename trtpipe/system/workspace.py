@@ -48,14 +48,13 @@ class Workspace:
     def store(self) -> LocalStore:
         """The store: `$TRTPIPE_STORE`, else the project's, else `.trtpipe/store`. Nothing is made yet."""
         named = os.environ.get("TRTPIPE_STORE")
-        if named:
-            return LocalStore(Path(named).absolute())
         spec = self.project.spec
         inside = spec.store.path if spec and spec.store.path else f"{STATE_DIRECTORY}/store"
         try:
-            return LocalStore(self.root / Path(inside).expanduser())
+            expanded = Path(named or inside).expanduser()
         except RuntimeError as error:
-            raise SpecError(f"the store's path {inside!r} names nobody's home directory") from error
+            raise SpecError(f"the store's path {named or inside!r} names nobody's home directory") from error
+        return LocalStore(expanded.absolute() if named else self.root / expanded)
 
     @cached_property
     def state(self) -> ProjectState:

@@ -201,7 +201,7 @@ def _randomisation() -> Finding:
         "warn",
         fact.replace("can be", "cannot be"),
         "engines of some networks will differ in generated names from one build to the next; "
-        "they are compared by their normalised digest",
+        "they are compared by their normalised digest, and some differ in that as well",
     )
 
 

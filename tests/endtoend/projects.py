@@ -1,0 +1,118 @@
+"""A project on disk, and the command itself run in it as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SPEC = """\
+schema: 1
+pipeline: digits
+model: {source: models/digits.onnx}
+variants:
+  fp32: {}
+  fp16: {precision: fp16}
+profiles:
+  - image: {min: 1x1x8x8, opt: 16x1x8x8, max: 64x1x8x8}
+targets:
+  ada: {gpu: rtx4090}
+  ampere: {gpu: sm86}
+builder: {workspace: 1GiB}
+"""
+
+
+@dataclass
+class Ran:
+    """A command that ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def ran(self) -> list[str]:
+        """The steps that a `build --json` really ran."""
+        return sorted(e["address"] for e in self.events if e["event"] == "done" and e["ran"])
+
+
+@dataclass
+class Project:
+    """A project in a directory of its own."""
+
+    root: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.root / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def command(self, *argv: str) -> list[str]:
+        return [sys.executable, "-m", "trtpipe", *argv]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT), **self.env}
+
+    def run(self, *argv: str, cwd: Path | None = None, timeout: float = 300) -> Ran:
+        done = subprocess.run(
+            self.command(*argv),
+            cwd=cwd or self.root,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *argv: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*argv),
+            cwd=self.root,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def engine(self, cell: str = "fp32@ada") -> bytes:
+        return (self.root / "build" / "digits" / cell / "model.engine").read_bytes()
+
+    def manifest(self, cell: str = "fp32@ada") -> dict[str, Any]:
+        return json.loads((self.root / "build" / "digits" / cell / "manifest.json").read_bytes())
+
+    def leftovers(self) -> list[str]:
+        """Files that a build should not leave: scratch directories, temporary and half-written files."""
+        store = self.root / ".trtpipe" / "store"
+        scratch = list((store / "tmp").glob("*")) if store.exists() else []
+        hidden = [path for path in (self.root / "build").rglob(".*") if path.is_file()]
+        return [str(path) for path in (*scratch, *hidden, *self.root.glob(".*.lock.*"))]
+
+
+def make_project(root: Path, spec: str = SPEC, env: Mapping[str, str] | None = None) -> Project:
+    (root / "models").mkdir(parents=True)
+    shutil.copy(ROOT / "pipelines" / "models" / "digits_cnn.onnx", root / "models" / "digits.onnx")
+    project = Project(root, dict(env or {}))
+    project.write("pipelines/digits.yaml", spec)
+    return project

@@ -1,0 +1,194 @@
+"""What is fuzzed: each reader by name, with the files that it is given and what it does with them.
+
+To add one, add a line to `READERS`. A case is a folder of files, one of which is damaged.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SHARED = Path(__file__).resolve().parents[3] / "shared/testdata"
+_LARGEST = 1 << 18  # files of the corpus beyond this only cost time
+
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`corpus` makes the cases; `damaged` tells which of a case's files is damaged; `read` takes their folder."""
+
+    corpus: Callable[[], list[Files]]
+    damaged: str
+    read: Callable[[Path], Any]
+
+
+def _weights(name: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        from trtpipe.weights import open_weights
+
+        with tempfile.TemporaryDirectory() as workplace:
+            weights = open_weights(folder / name, root=folder, workplace=Path(workplace))
+            for one in weights.names:
+                found = weights.array(one)
+                assert found.size == weights.count_of(one)
+                shape, location = weights.shape_of(one), weights.location(one)
+                assert shape is None or found.shape == shape
+                assert location is None or location[1] + found.nbytes <= location[0].stat().st_size
+                assert len(found.reshape(-1)[-1:].tobytes()) <= found.nbytes  # the last one is read
+
+    return read
+
+
+def _onnx(folder: Path) -> None:
+    from trtpipe.canonical.checking import check_model
+    from trtpipe.canonical.reading import read_skeleton
+    from trtpipe.canonical.summary import summarize
+
+    proto = read_skeleton(folder / "model.onnx", root=folder).proto
+    check_model(proto)
+    summarize(proto)
+
+
+def _dataset(folder: Path) -> None:
+    from trtpipe.canonical.summary import TensorInfo
+    from trtpipe.datasets import open_dataset
+    from trtpipe.spec.dataset import DatasetSpec
+
+    spec = DatasetSpec.model_validate({"schema": 1, "npz": "x.npz", "batch": 4})
+    with open_dataset(spec, folder.joinpath, [TensorInfo("x", "float32", (None, 3))]) as data:
+        for _ in data:
+            pass
+
+
+def _parser(parser: str, source: str, **options: str) -> Callable[[Path], None]:
+    """Reads through a frontend, whose options name files of the case."""
+
+    def read(folder: Path) -> None:
+        from trtpipe.frontends import ModelFiles, frontend_called
+
+        frontend = frontend_called(parser)
+        files = ModelFiles(folder / source, {key: folder / name for key, name in options.items()}, folder)
+        with tempfile.TemporaryDirectory() as workplace:
+            frontend.propose(folder / source)
+            frontend.read(files, frontend.Options.model_validate(options), Path(workplace))
+
+    return read
+
+
+def _arrays() -> dict[str, Any]:
+    import numpy as np
+
+    numbers = np.arange(30, dtype=np.float32).reshape(10, 3)
+    return {"x": numbers, "deep/name": numbers.astype(np.float16), "flag": np.array([True]), "n": np.int64(5)}
+
+
+def _npz() -> list[Files]:
+    import numpy as np
+
+    made: list[Files] = []
+    for save in (np.savez, np.savez_compressed):
+        file = io.BytesIO()
+        save(file, **_arrays())
+        made.append({"x.npz": file.getvalue()})
+    return made
+
+
+def _npy() -> list[Files]:
+    import numpy as np
+
+    made: list[Files] = []
+    for array in _arrays().values():
+        file = io.BytesIO()
+        np.save(file, array)
+        made.append({"x.npy": file.getvalue()})
+    return made
+
+
+def _safetensors() -> list[Files]:
+    from trtpipe.weights.safetensors import Writable, write_safetensors
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x")
+        tensors = {
+            name: Writable(array.dtype.name, array.shape, lambda array=array: array)
+            for name, array in _arrays().items()
+        }
+        write_safetensors(path, tensors)
+        return [{"x.safetensors": path.read_bytes()}]
+
+
+def _wts() -> list[Files]:
+    values = " ".join(struct.pack(">f", i / 3).hex() for i in range(2000))
+    return [
+        {"x.wts": b"2\na 2 3f800000 40000000\nlayer.bias 1  0 \n"},
+        {"x.wts": f"1\nweight 2000  {values}\n".encode()},
+    ]
+
+
+def _onnx_models() -> list[Files]:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])
+    weight = numpy_helper.from_array(_arrays()["x"].T.copy(), "w")
+    body = helper.make_graph([helper.make_node("Neg", ["p"], ["q"])], "then", [], [y.__class__(name="q")])
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node("Relu", ["p"], ["y"])]
+    nodes.append(helper.make_node("If", ["c"], ["z"], then_branch=body, else_branch=body))
+    condition = helper.make_tensor_value_info("c", TensorProto.BOOL, [])
+    graph = helper.make_graph(nodes, "g", [x, condition], [y], [weight])
+    made = [helper.make_model(graph).SerializeToString()]
+    large = numpy_helper.from_array(_arrays()["x"].repeat(40), "large")
+    made.append(helper.make_model(helper.make_graph([], "g", [], [], [large])).SerializeToString())
+    assert onnx.load_from_string(made[0])
+    return [{"model.onnx": data} for data in made] + _shared("onnx/polygraphy/*.onnx", "model.onnx")
+
+
+def _shared(pattern: str, name: str, **beside: str) -> list[Files]:
+    """Files of the shared test data, where there are any; `beside` are the suffixes of those that go with them."""
+    found: list[Files] = []
+    for path in sorted(SHARED.glob(pattern)):
+        others = {other: path.with_suffix(suffix) for other, suffix in beside.items()}
+        if path.stat().st_size <= _LARGEST and all(other.exists() for other in others.values()):
+            found.append({name: path.read_bytes(), **{o: p.read_bytes() for o, p in others.items()}})
+    return found
+
+
+def _caffe() -> list[Files]:
+    return _shared("caffe/layers/*.prototxt", "net.prototxt", **{"net.caffemodel": ".caffemodel"})
+
+
+READERS: dict[str, Reader] = {
+    "onnx": Reader(_onnx_models, "model.onnx", _onnx),
+    "onnx weights": Reader(_onnx_models, "model.onnx", _weights("model.onnx")),
+    "npz": Reader(_npz, "x.npz", _weights("x.npz")),
+    "npy": Reader(_npy, "x.npy", _weights("x.npy")),
+    "safetensors": Reader(_safetensors, "x.safetensors", _weights("x.safetensors")),
+    "wts": Reader(_wts, "x.wts", _weights("x.wts")),
+    "data set npz": Reader(_npz, "x.npz", _dataset),
+    "prototxt": Reader(_caffe, "net.prototxt", _parser("caffe", "net.prototxt", weights="net.caffemodel")),
+    "caffemodel": Reader(
+        _caffe, "net.caffemodel", _parser("caffe", "net.prototxt", weights="net.caffemodel")
+    ),
+    "uff": Reader(lambda: _shared("uff/*.uff", "net.uff"), "net.uff", _parser("uff", "net.uff")),
+}
+
+_NEEDS_PARSER = {"prototxt": "caffe", "caffemodel": "caffe", "uff": "uff"}
+
+
+def available() -> list[str]:
+    """The readers that there are here and that have a corpus."""
+    from trtpipe.frontends import frontend_names
+
+    parsers = frontend_names()
+    return [
+        name
+        for name, reader in READERS.items()
+        if _NEEDS_PARSER.get(name, "onnx") in parsers and reader.corpus()
+    ]

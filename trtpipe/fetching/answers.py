@@ -1,0 +1,45 @@
+"""What a server answers when asked for a file from some byte on, and the three ways in which that can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Bytes from `start` on, of `total` (None: the server does not say).
+
+    `mark` tells this file from a later one under the same address (`etag`, `modified`); `facts` are told to people.
+    """
+
+    start: int
+    total: int | None
+    mark: Mapping[str, str]
+    pieces: Iterator[bytes]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Broken(Exception):
+    """It failed in a way that may pass: worth another try, after `wait` seconds at least."""
+
+    def __init__(self, fact: str, wait: float = 0.0) -> None:
+        super().__init__(fact)
+        self.wait = wait
+
+
+class Other(Exception):
+    """The server has another file now, or cannot go on in the middle of this one: begin again."""
+
+
+class Refused(Exception):
+    """It cannot be had, and asking again would not help; `wrong_bytes` when what came is of no use."""
+
+    def __init__(
+        self, fact: str, remedy: str = "", *, wrong_bytes: bool = False, path: tuple[str | int, ...] = ()
+    ) -> None:
+        super().__init__(fact)
+        self.fact = fact
+        self.remedy = remedy
+        self.wrong_bytes = wrong_bytes
+        self.path = path

@@ -1,0 +1,76 @@
+"""The process in which a converter runs: `python child.py`, in a folder that holds `request.json`.
+
+Calls `convert` of the converter that the request names and writes what it gives to `result.json`: the facts that it
+returned, or what was raised. Standard library only; knows nothing of trtpipe, of models or of what is converted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_LONGEST = 2000
+_MOST_CAUSES = 20
+
+
+def main() -> None:
+    """Run the converter of the request in this folder; write the result, even if that is an error."""
+    request = json.loads(Path("request.json").read_bytes())
+    _die_with(request["parent"])
+    sys.path[:] = request["path"]
+    result = _outcome(request)
+    whole = Path("result.json.part")
+    whole.write_text(json.dumps(result))
+    whole.replace("result.json")
+
+
+def _outcome(request: dict[str, Any]) -> dict[str, Any]:
+    """What `convert` returned as `facts`, or what it raised as `raised`, `said` and, for a missing module, `module`."""
+    try:
+        return {"facts": _converter(request["converter"]).convert(request["request"])}
+    except ImportError as error:
+        traceback.print_exc()
+        return {**_raised(error), "module": error.name or ""}
+    except Exception as error:
+        traceback.print_exc()
+        return _raised(error)
+
+
+def _converter(path: str) -> Any:
+    spec = importlib.util.spec_from_file_location("converter", path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _raised(error: Exception) -> dict[str, Any]:
+    """The class of what was raised, and the words of what caused it in the first place."""
+    cause: BaseException = error
+    for _ in range(_MOST_CAUSES):
+        cause = cause.__cause__ or cause
+    return {"raised": type(error).__name__, "said": str(cause)[:_LONGEST]}
+
+
+def _die_with(parent: int) -> None:
+    """Linux only: elsewhere an orphan ends with its work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a conversion stops
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)  # the parent died before the call above
+
+
+if __name__ == "__main__":
+    main()

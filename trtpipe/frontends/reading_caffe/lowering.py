@@ -1,0 +1,181 @@
+"""From a wired net to an ONNX graph: each layer by its lowering, its tops named as the wiring says.
+
+A layer that cannot be lowered is a problem and no reason to stop: all others that do not need it are tried too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.building import Dim, GraphBuilder
+from trtpipe.errors import ModelError, Problem
+from trtpipe.frontends.reading_caffe import (
+    lower_activations,
+    lower_arithmetic,
+    lower_convolutions,
+    lower_normalizations,
+    lower_pooling,
+    lower_resizing,
+    lower_shapes,
+)
+from trtpipe.frontends.reading_caffe.caffemodel import Weights
+from trtpipe.frontends.reading_caffe.custom import Plugin, guarded, plugin_node
+from trtpipe.frontends.reading_caffe.layer import Layer, Lowered, Lowering, Tensor, shown
+from trtpipe.frontends.reading_caffe.layer_types import ALIASES
+from trtpipe.frontends.reading_caffe.net import MOST_PROBLEMS, NetLayer, stop_at
+from trtpipe.frontends.reading_caffe.wiring import WiredLayer, Wiring
+from trtpipe.loading.grammar import choose_from
+from trtpipe.shapes import LARGEST_DIM
+
+if TYPE_CHECKING:
+    import onnx
+
+LOWERINGS: dict[str, Lowering] = {
+    **lower_activations.LOWERINGS,
+    **lower_arithmetic.LOWERINGS,
+    **lower_convolutions.LOWERINGS,
+    **lower_normalizations.LOWERINGS,
+    **lower_pooling.LOWERINGS,
+    **lower_resizing.LOWERINGS,
+    **lower_shapes.LOWERINGS,
+}
+"""Layer type → how it becomes ONNX."""
+
+
+@dataclass(frozen=True)
+class Custom:
+    """What a project says of layers beyond Caffe's: plugins by a layer's type or name, functions by its type."""
+
+    plugins: Mapping[str, Plugin] = field(default_factory=dict)
+    functions: Mapping[str, Lowering] = field(default_factory=dict)
+    file: Path = Path()
+    """Where the functions come from."""
+    name: str = ""
+    """What the file is called in messages."""
+
+
+def lower_net(
+    wiring: Wiring,
+    input_dims: Mapping[str, Sequence[Dim]],
+    weights: Weights | None,
+    custom: Custom,
+    builder: GraphBuilder,
+) -> onnx.ModelProto:
+    """The model that the net becomes; `input_dims` gives each input's dims. Raises ModelError."""
+    lowerer = _Lowerer(wiring, weights, custom, builder)
+    for one in wiring.inputs:
+        dims = tuple(input_dims[one.name])
+        lowerer.tensors[one.name] = Tensor(builder.input(one.name, "float32", dims), dims)
+    for wired in wiring.layers:
+        if len(lowerer.problems) >= MOST_PROBLEMS:
+            break
+        lowerer.lower(wired)
+    stop_at(lowerer.problems)
+    lowerer.declare_outputs()
+    return builder.model()
+
+
+class _Lowerer:
+    def __init__(
+        self, wiring: Wiring, weights: Weights | None, custom: Custom, builder: GraphBuilder
+    ) -> None:
+        self.wiring = wiring
+        self.weights = weights
+        self.custom = custom
+        self.builder = builder
+        self.problems: list[Problem] = []
+        self.tensors: dict[str, Tensor] = {}
+
+    def lower(self, wired: WiredLayer) -> None:
+        """Adds a layer's nodes, unless one that it needs has failed."""
+        inputs = [self.tensors.get(name) for name in wired.inputs]
+        known = [tensor for tensor in inputs if tensor is not None]
+        if len(known) < len(inputs):
+            return
+        layer = Layer(wired, known, self.weights, self.builder, self.wiring.names)
+        before = len(self.builder.graph.node)
+        try:
+            tops = self.tops(layer, wired)
+        except ModelError as error:
+            self.problems += error.problems
+            return
+        leftovers = list(layer.leftovers())
+        self.problems += leftovers
+        if not leftovers:
+            self.name_tops(wired, tops, before)
+
+    def tops(self, layer: Layer, wired: WiredLayer) -> list[Tensor]:
+        """The tensor of each top, as a plugin, the project's function or Caffe's own layer makes it."""
+        made = self.made(layer, wired.layer)
+        tops = [made] if isinstance(made, Tensor) else list(made)
+        if len(tops) != len(wired.tops):
+            raise layer.refuse(f"it makes {len(tops)} tops, and {len(wired.tops)} are written")
+        for top in tops:
+            if any(isinstance(dim, int) and dim > LARGEST_DIM for dim in top.dims or ()):
+                raise layer.refuse(f"its top would be {shown(top.dims or ())}; no size may be 2^31 or more")
+        return tops
+
+    def made(self, layer: Layer, written: NetLayer) -> Lowered:
+        kind, custom = written.type, self.custom
+        plugin = custom.plugins.get(written.name) or custom.plugins.get(kind)
+        if plugin is not None:
+            return plugin_node(layer, plugin)
+        if kind in custom.functions:
+            return guarded(layer, custom.functions[kind], custom.file, custom.name)
+        lowering = LOWERINGS.get(ALIASES.get(kind, kind))
+        if lowering is None:
+            raise _unknown(written)
+        return lowering(layer)
+
+    def name_tops(self, wired: WiredLayer, tops: Sequence[Tensor], before: int) -> None:
+        """Gives the tensors that the layer has made their tops' names; what it only passes on keeps its own."""
+        nodes = list(self.builder.graph.node[before:])
+        own = {name for node in nodes for name in node.output}
+        foreign = any(node.domain for node in nodes)
+        renamed: dict[str, str] = {}
+        for top, tensor in zip(wired.tops, tops, strict=True):
+            if tensor.name in own:
+                renamed.setdefault(tensor.name, top)
+            name = renamed.get(tensor.name, tensor.name)
+            self.tensors[top] = Tensor(name, tensor.dims)
+            if foreign and name == top:
+                self.declare(self.tensors[top])
+        for node in nodes:
+            node.input[:] = [renamed.get(name, name) for name in node.input]
+            node.output[:] = [renamed.get(name, name) for name in node.output]
+
+    def declare(self, tensor: Tensor) -> None:
+        """Says the shape of what a plugin makes, which nobody can infer."""
+        import onnx
+
+        if tensor.dims is not None:
+            made = onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, tensor.dims)
+            self.builder.graph.value_info.append(made)
+
+    def declare_outputs(self) -> None:
+        """The outputs, called as their blobs unless an input has that name."""
+        inputs = {one.name for one in self.wiring.inputs}
+        for blob, name in self.wiring.outputs.items():
+            tensor = self.tensors[name]
+            wanted = name if blob in inputs else blob
+            self.builder.output(tensor.name, wanted, dtype="float32", dims=tensor.dims)
+
+
+def _unknown(layer: NetLayer) -> ModelError:
+    kind = layer.type
+    if kind == "Python":
+        inner = layer.params.message("python_param").text("layer")
+        fact = f"{layer}: a layer in Python, {inner!r}, cannot be built"
+        remedy = f"map it to a plugin, or lower it yourself: {_HOW.format('Python')}"
+        return layer.params.refuse("type", fact.partition(": ")[2], remedy)
+    near = choose_from(kind, sorted({*LOWERINGS, *ALIASES}), "types")
+    return layer.params.refuse("type", f"no layer type {kind!r} is known", f"{_HOW.format(kind)}\n{near}")
+
+
+_HOW = (
+    "model.options.layers: {{{0}: {{plugin: {{name: …}}}}}}, or a function for it in the file that "
+    "model.options.lowering names"
+)

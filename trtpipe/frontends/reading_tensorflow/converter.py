@@ -1,0 +1,98 @@
+"""Runs in the child that converts: a graph or SavedModel to ONNX through tf2onnx. Imports nothing of trtpipe.
+
+The request names `source`, a file or a directory; for a file `inputs` and `outputs`, tensors; for a directory
+`signature` and `tags`; for both `shapes` (input → sizes, -1 dynamic), `opset`, and `large`: whether the model may
+exceed what one protobuf holds. The model goes to `model.onnx` in the working directory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+MODEL = Path("model.onnx")
+
+
+def convert(request: dict[str, Any]) -> dict[str, Any]:
+    """Writes the model as ONNX; the versions of TensorFlow and tf2onnx that did."""
+    import numpy as np
+    import tensorflow as tf
+    import tf2onnx
+    from tf2onnx import optimizer
+    from tf2onnx.convert import _convert_common
+
+    if not hasattr(np, "product"):
+        np.product = np.prod  # type: ignore[attr-defined]  # NumPy 2 took it away; tf2onnx 1.17 uses it for large models
+    graph, inputs, outputs, names, tables = _load(request)
+    # Which of two equal nodes it would keep depends on addresses in memory; equal nodes are merged later, in order.
+    passes = {name: one for name, one in optimizer._get_optimizers().items() if name != "merge_duplication"}
+    model, weights = _convert_common(
+        graph,
+        name="graph",
+        opset=request["opset"],
+        input_names=inputs,
+        output_names=outputs,
+        shape_override=_shapes(request["shapes"], names) or None,
+        tensors_to_rename=names,
+        initialized_tables=tables,
+        large_model=request["large"],
+        optimizers=passes,
+        continue_on_error=False,
+    )
+    _write(model, weights)
+    return {"tensorflow": tf.__version__, "tf2onnx": tf2onnx.__version__}
+
+
+def _load(request: dict[str, Any]) -> tuple[Any, list[str], list[str], dict[str, str], Any]:
+    """The frozen graph, its inputs and outputs, names for them, and what tables hold."""
+    import tensorflow as tf
+    from tf2onnx import tf_loader
+
+    if "signature" not in request:
+        graph, inputs, outputs = tf_loader.from_graphdef(
+            request["source"], request["inputs"], request["outputs"]
+        )
+        return graph, inputs, outputs, {}, None
+    with tf.device("/cpu:0"):
+        graph, inputs, outputs, tables, names = tf_loader.from_saved_model(
+            request["source"],
+            None,
+            None,
+            tag=request["tags"],
+            signatures=[request["signature"]],
+            large_model=request["large"],
+            return_initialized_tables=True,
+            return_tensors_to_rename=True,
+        )
+    return graph, inputs, outputs, names, tables
+
+
+def _shapes(asked: dict[str, list[int]], names: dict[str, str]) -> dict[str, list[int]]:
+    tensors = {name: tensor for tensor, name in names.items()}
+    return {tensors.get(name, name): sizes for name, sizes in asked.items()}
+
+
+def _write(model: Any, weights: Any) -> None:
+    """The model, and for a large one each weight in a file of its own, whose name no model chose."""
+    files: dict[str, str] = {}
+    for tensor in _external(model) if weights is not None else ():
+        (location,) = (entry for entry in tensor.external_data if entry.key == "location")
+        if location.value not in files:
+            files[location.value] = f"weight_{len(files)}.bin"
+            data = weights.name_to_tensor_data.pop(location.value)
+            Path(files[location.value]).write_bytes(data)
+        location.value = files[location.value]
+    MODEL.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _external(model: Any) -> Any:
+    waiting = [model.graph]
+    while waiting:
+        graph = waiting.pop()
+        yield from (tensor for tensor in graph.initializer if tensor.external_data)
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t") and attribute.t.external_data:
+                    yield attribute.t
+                if attribute.HasField("g"):
+                    waiting.append(attribute.g)

@@ -1,0 +1,169 @@
+"""Opens the archive of an exported program without PyTorch, and writes the part of it that PyTorch may load.
+
+A `.pt2` is a zip of uncompressed members under one folder: a JSON description, raw weights, and pickles (the example
+inputs always; weights of unusual kinds). What is written anew has no pickle in it. Every size is held against the
+file before it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import ModelError, Problem
+from trtpipe.frontends.reading_torch.program import ProgramFacts, facts_of
+
+_MODEL = "models/model.json"
+_WEIGHTS, _CONSTANTS = "data/weights/", "data/constants/"
+_CONFIGS = {_WEIGHTS: "model_weights_config.json", _CONSTANTS: "model_constants_config.json"}
+_SAMPLE_INPUTS = "data/sample_inputs/model.pt"
+_KEPT = ("archive_format", "archive_version", "byteorder", ".data/version")
+_LARGEST_JSON = 512 << 20
+_MOST_MEMBERS = 200_000
+_AGAIN = "export the model again: torch.export.save(torch.export.export(model, (example,)), 'model.pt2')"
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Pt2Archive:
+    """An exported program's archive: its facts, and the members that are copied, checked."""
+
+    path: Path
+    facts: ProgramFacts
+    description: Mapping[str, Any]
+    members: Mapping[str, zipfile.ZipInfo]
+    """Name below the archive's one folder → the member."""
+
+
+def read_pt2(path: Path) -> Pt2Archive:
+    """The archive at `path`. Raises ModelError when it is damaged, lies, or has to be unpickled."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(path, archive)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"'{path.name}' is a damaged archive: {error}", "fetch or export it again"
+        ) from error
+
+
+def write_bare(archive: Pt2Archive, out: Path) -> None:
+    """Writes the program without example inputs, guards and whatever else has no part in the network.
+
+    Raises ModelError when a member turns out to be damaged.
+    """
+    root = "model/"
+    try:
+        with (
+            zipfile.ZipFile(archive.path) as source,
+            zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as target,
+        ):
+            target.writestr(root + _MODEL, json.dumps({**archive.description, "guards_code": []}))
+            target.writestr(root + _SAMPLE_INPUTS, b"")
+            for name, member in archive.members.items():
+                info = zipfile.ZipInfo(root + name)
+                info.file_size = member.file_size
+                with source.open(member) as reading, target.open(info, "w") as writing:
+                    shutil.copyfileobj(reading, writing, _PIECE)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise ModelError(f"'{archive.path.name}' is a damaged archive: {error}") from error
+
+
+def _read(path: Path, archive: zipfile.ZipFile) -> Pt2Archive:
+    found = archive.infolist()
+    if len(found) > _MOST_MEMBERS:
+        raise ModelError(
+            f"'{path.name}' has {len(found)} members; an exported program has one for each weight"
+        )
+    members = {one.filename.partition("/")[2]: one for one in found}
+    if _MODEL not in members:
+        raise ModelError(f"'{path.name}' holds no exported program: there is no {_MODEL}", _other(members))
+    description = _json(archive, members, _MODEL)
+    facts = facts_of(description)
+    configs = {folder: _json(archive, members, folder + name) for folder, name in _CONFIGS.items()}
+    problems = [
+        problem
+        for folder, config in configs.items()
+        for problem in _payload_problems(folder, config, members)
+    ]
+    if problems:
+        raise ModelError(problems)
+    kept = [name for name in _KEPT if name in members]
+    kept += [folder + name for folder, name in _CONFIGS.items()]
+    kept += [
+        folder + one["path_name"] for folder, config in configs.items() for one in _payloads(config).values()
+    ]
+    for name in kept:
+        _require_stored(path, members[name])
+    return Pt2Archive(path, facts, description, {name: members[name] for name in dict.fromkeys(kept)})
+
+
+def _other(members: Mapping[str, Any]) -> str:
+    if any(name.startswith("data/aotinductor/") for name in members):
+        return "it was compiled by AOTInductor; take the program before that: torch.export.save(program, 'model.pt2')"
+    return _AGAIN
+
+
+def _json(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], name: str) -> Mapping[str, Any]:
+    if name not in members:
+        raise ModelError(f"the exported program has no {name}", _AGAIN)
+    _require_stored(Path(archive.filename or ""), members[name])
+    if members[name].file_size > _LARGEST_JSON:
+        raise ModelError(f"{name} in the exported program is larger than {_LARGEST_JSON >> 20} MiB")
+    try:
+        value = json.loads(archive.read(members[name]))
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ModelError(f"{name} in the exported program is not JSON: {error}", "export it again") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{name} in the exported program is not a JSON object")
+    return value
+
+
+def _require_stored(path: Path, member: zipfile.ZipInfo) -> None:
+    """PyTorch compresses nothing, so a member that is compressed, or larger than the file, is a lie."""
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+        raise ModelError(f"'{member.filename}' in '{path.name}' is compressed, which PyTorch never does")
+    if member.file_size > path.stat().st_size:
+        raise ModelError(f"'{member.filename}' in '{path.name}' claims to be larger than the file")
+
+
+def _payloads(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    payloads = config.get("config")
+    return payloads if isinstance(payloads, dict) else {}
+
+
+def _payload_problems(
+    folder: str, config: Mapping[str, Any], members: Mapping[str, zipfile.ZipInfo]
+) -> Iterator[Problem]:
+    noun = "weight" if folder == _WEIGHTS else "constant"
+    if not isinstance(config.get("config"), dict):
+        yield Problem(f"the {noun}s of the exported program are not described", _AGAIN)
+    for name, payload in _payloads(config).items():
+        fact = _misfit(payload, folder, members)
+        if fact:
+            remedy = (
+                "keep to plain tensors of strided layout, which are stored as they are"
+                if "pickle" in fact
+                else _AGAIN
+            )
+            yield Problem(f"{noun} {name[:80]!r} of the exported program {fact}", remedy)
+
+
+def _misfit(payload: Any, folder: str, members: Mapping[str, zipfile.ZipInfo]) -> str:
+    """What is wrong with where a weight's bytes are; empty when nothing is."""
+    stored = payload.get("path_name") if isinstance(payload, dict) else None
+    if not isinstance(stored, str) or folder + stored not in members:
+        return "has no data in the archive"
+    if payload.get("use_pickle") is not False or not stored.startswith(("weight_", "tensor_")):
+        return "is a pickle, which can run any code when it is loaded"
+    try:
+        sizes = [int(size["as_int"]) for size in payload["tensor_meta"]["sizes"]]
+    except (KeyError, TypeError, ValueError):
+        return "has no fixed shape"
+    if members[folder + stored].file_size == 0 and 0 not in sizes:
+        return f"claims the shape {'x'.join(map(str, sizes)) or 'scalar'} but has no bytes"
+    return ""

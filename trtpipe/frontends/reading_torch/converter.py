@@ -1,0 +1,31 @@
+"""Runs in the child that converts: an exported program to ONNX through torch.onnx. Imports nothing of trtpipe.
+
+The request names `program`, the bare archive, and `opset`; the model goes to `model.onnx` in the working directory,
+its weights beside it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+
+def convert(request: dict[str, Any]) -> dict[str, Any]:
+    """Writes the program as ONNX; the version of PyTorch that did."""
+    import onnxscript  # torch.onnx would say much later that it is missing
+    import torch
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)  # constants are folded in the same order everywhere
+    try:
+        program = torch.export.load(request["program"])
+    except Exception as error:
+        raise CannotLoad(str(error)) from error
+    made = torch.onnx.export(program, dynamo=True, opset_version=request["opset"], verbose=False)
+    assert made is not None, "it gives a program when dynamo is asked for"
+    made.save("model.onnx", external_data=True)
+    return {"torch": torch.__version__, "onnxscript": onnxscript.__version__}
+
+
+class CannotLoad(Exception):
+    """PyTorch could not read the program."""

@@ -1,0 +1,77 @@
+"""Names for the dynamic dimensions of an exported program.
+
+An archive does not keep the names that torch.export.Dim was given: it has symbols (`s77`) and expressions of them
+(`2*s77`). A symbol is called after the first input and axis that it stands at, `image_0`, or as the options say; it
+keeps one name wherever it stands, since equal symbols are equal sizes. An expression has no name of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from trtpipe.errors import ModelError, Problem, SpecPath
+
+if TYPE_CHECKING:
+    import onnx
+
+_SYMBOL = re.compile(r"[A-Za-z_]\w*")
+
+
+def symbol_names(inputs: Sequence[tuple[str, Sequence[int | str | None]]]) -> dict[str, str]:
+    """Symbol → `INPUT_AXIS` of the first place where it stands alone."""
+    names: dict[str, str] = {}
+    for name, dims in inputs:
+        for axis, dim in enumerate(dims):
+            if isinstance(dim, str) and _SYMBOL.fullmatch(dim):
+                names.setdefault(dim, f"{name}_{axis}")
+    return names
+
+
+def chosen_names(names: Mapping[str, str], asked: Mapping[str, str], path: SpecPath) -> dict[str, str]:
+    """The names with those in `asked` in place of them, which may be keyed by symbol or by name.
+
+    Raises ModelError at `path` for keys that are no dimension, and for two dimensions with one name.
+    """
+    chosen = dict(names)
+    problems = []
+    for key, wanted in asked.items():
+        symbols = [symbol for symbol, name in names.items() if key in (symbol, name)]
+        if symbols:
+            chosen[symbols[0]] = wanted
+        else:
+            known = ", ".join(f"{name} ({symbol})" for symbol, name in names.items())
+            remedy = f"its dynamic dimensions are: {known}" if known else "it has no dynamic dimensions"
+            problems.append(Problem(f"the program has no dimension {key!r}", remedy, path=(*path, key)))
+    problems += _shared(chosen, path)
+    if problems:
+        raise ModelError(problems)
+    return chosen
+
+
+def name_dims(model: onnx.ModelProto, asked: Mapping[str, str], path: SpecPath) -> None:
+    """Names the dimensions of the model's inputs, and those of its outputs that are equal to one. Raises ModelError."""
+    inputs = [(value.name, [dim.dim_param for dim in _dims(value)]) for value in model.graph.input]
+    names = chosen_names(symbol_names(inputs), asked, path)
+    for value in model.graph.input:
+        for axis, dim in enumerate(_dims(value)):
+            if dim.dim_param:
+                dim.dim_param = names.get(dim.dim_param, f"{value.name}_{axis}")
+    for value in model.graph.output:
+        for dim in _dims(value):
+            if dim.dim_param in names:
+                dim.dim_param = names[dim.dim_param]
+            elif dim.dim_param:
+                dim.ClearField("value")
+
+
+def _dims(value: onnx.ValueInfoProto) -> list[onnx.TensorShapeProto.Dimension]:
+    return list(value.type.tensor_type.shape.dim)
+
+
+def _shared(names: Mapping[str, str], path: SpecPath) -> Iterator[Problem]:
+    for name in sorted({name for name in names.values() if list(names.values()).count(name) > 1}):
+        symbols = ", ".join(symbol for symbol in names if names[symbol] == name)
+        fact = f"the dimensions {symbols} would both be called {name!r}, as if they were equal"
+        yield Problem(fact, "give each a name of its own", path=path)

@@ -1,0 +1,98 @@
+"""Which function lowers which layer, and the least opset that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from trtpipe.canonical.opsets import CHOSEN
+from trtpipe.layering import plugin as plugins
+from trtpipe.layering import pointwise, quantizing, recurrent, reducing, shaping, slicing, spatial
+from trtpipe.layering.scope import Scope
+from trtpipe.spec.network import pointwise as points
+from trtpipe.spec.network import quantizing as quantized
+from trtpipe.spec.network import recurrent as steps
+from trtpipe.spec.network import reducing as reduced
+from trtpipe.spec.network import shaping as shaped
+from trtpipe.spec.network import spatial as spaces
+from trtpipe.spec.network.fields import Declared
+from trtpipe.spec.network.plugin import Plugin
+
+Lower = Callable[[Any, Scope], list[str]]
+
+LOWERINGS: Mapping[type[Declared], Lower] = {
+    spaces.Convolution: spatial.convolution,
+    spaces.Deconvolution: spatial.deconvolution,
+    spaces.Pooling: spatial.pooling,
+    spaces.FullyConnected: spatial.fully_connected,
+    spaces.Padding: spatial.padding,
+    spaces.LRN: spatial.lrn,
+    spaces.Resize: spatial.resize,
+    spaces.GridSample: spatial.grid_sample,
+    points.Activation: pointwise.activation,
+    points.ParametricReLU: pointwise.parametric_relu,
+    points.Scale: pointwise.scale,
+    points.ElementWise: pointwise.elementwise,
+    points.Unary: pointwise.unary,
+    points.Cast: pointwise.cast,
+    points.Select: pointwise.select,
+    points.Identity: pointwise.identity,
+    shaped.Shuffle: shaping.shuffle,
+    shaped.Squeeze: shaping.squeeze,
+    shaped.Unsqueeze: shaping.unsqueeze,
+    shaped.Flatten: shaping.flatten,
+    shaped.Concatenation: shaping.concatenation,
+    shaped.Slice: slicing.slice_,
+    shaped.Gather: shaping.gather,
+    shaped.Scatter: shaping.scatter,
+    shaped.ReverseSequence: shaping.reverse_sequence,
+    shaped.OneHot: shaping.one_hot,
+    shaped.NonZero: shaping.non_zero,
+    shaped.Shape: shaping.shape,
+    shaped.Constant: shaping.constant,
+    shaped.Fill: shaping.fill,
+    reduced.Reduce: reducing.reduce,
+    reduced.SoftMax: reducing.softmax,
+    reduced.TopK: reducing.topk,
+    reduced.Cumulative: reducing.cumulative,
+    reduced.MatrixMultiply: reducing.matrix_multiply,
+    reduced.Einsum: reducing.einsum,
+    reduced.Normalization: reducing.normalization,
+    reduced.Attention: reducing.attention,
+    reduced.NMS: reducing.nms,
+    steps.RNN: recurrent.rnn,
+    steps.GRU: recurrent.gru,
+    steps.LSTM: recurrent.lstm,
+    quantized.Quantize: quantizing.quantize,
+    quantized.Dequantize: quantizing.dequantize,
+    Plugin: plugins.plugin,
+}
+
+
+def least_opset(layers: Iterable[Declared]) -> int:
+    """The least opset in which all these layers can be said; CHOSEN where any would do."""
+    return max((_least(layer) for layer in layers), default=CHOSEN)
+
+
+def _least(layer: Declared) -> int:
+    match layer:
+        case (
+            points.Activation(type="gelu_erf" | "gelu_tanh") | points.Unary(op="isinf") | spaces.GridSample()
+        ):
+            return 20
+        case reduced.Normalization(type="group"):
+            return 21
+        case reduced.Normalization(type="rms") | reduced.Attention(norm_op="softmax"):
+            return 23
+        case shaped.Slice(mode="wrap"):
+            return 19
+        case quantized.Quantize() | quantized.Dequantize():
+            blocked = 21 if layer.block_shape else 19
+            return max(blocked, _least_for_type(layer.to_type))
+        case points.Cast():
+            return _least_for_type(layer.to_type)
+    return CHOSEN
+
+
+def _least_for_type(dtype: str) -> int:
+    return {"fp4": 23, "int4": 21, "fp8": 19}.get(dtype, CHOSEN)

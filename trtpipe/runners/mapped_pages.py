@@ -1,0 +1,47 @@
+"""Lets go of the resident pages of mapped files, so that of several models only the one that runs takes memory.
+
+ONNX Runtime maps large weights from their files and keeps every page that it once read. A page that nobody wrote to is
+read from the file again when it is needed, mostly from the system's cache, so that no result can change. Where a page
+was written to, and on systems other than Linux, nothing happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_SMALLEST = 1 << 20  # what is below is not worth a call
+_DONT_NEED = 4
+_PRIVATE_DATA = re.compile(r"([0-9a-f]+)-([0-9a-f]+) [r-][w-]-p \S+ \S+ [1-9]\d* ")
+
+
+def let_go_of_mapped_pages() -> int:
+    """Give back the file pages of this process that can be read again; how many bytes were mapped there.
+
+    To be called when no thread writes to mapped files.
+    """
+    if not sys.platform.startswith("linux"):
+        return 0
+    freed = 0
+    with contextlib.suppress(OSError, AttributeError):
+        advise = ctypes.CDLL(None).madvise
+        advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        for start, end in _unwritten():
+            freed += (end - start) * (advise(start, end - start, _DONT_NEED) == 0)
+    return freed
+
+
+def _unwritten() -> Iterator[tuple[int, int]]:
+    """The large file mappings of which this process has no page of its own; those would be lost."""
+    mapping: re.Match[str] | None = None
+    for line in Path("/proc/self/smaps").read_text(errors="replace").splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            mapping = _PRIVATE_DATA.match(line)
+        elif mapping is not None and line.split() == ["Anonymous:", "0", "kB"]:
+            start, end = (int(text, 16) for text in mapping.groups())
+            if end - start >= _SMALLEST:
+                yield start, end

@@ -1,0 +1,214 @@
+"""Layers that move elements: shuffle, flatten, concatenation, slice, gather, scatter, constants and the like."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from trtpipe.spec.fields import Number
+from trtpipe.spec.network.fields import (
+    Axes,
+    DType,
+    IndexType,
+    Ints,
+    Layer,
+    ManyInputs,
+    OneInput,
+    Operand,
+    TensorOrDims,
+    TensorOrInt,
+    WeightRef,
+)
+
+
+class Shuffle(OneInput):
+    """TensorRT's add_shuffle, IShuffleLayer → ONNX Transpose, Reshape, Transpose; each only when given."""
+
+    layer: Literal["shuffle"]
+    """Always `shuffle`."""
+    first_transpose: Ints | None = None
+    """The order of the input's axes before reshaping: axis i of the result is the input's axis first_transpose[i]."""
+    reshape_dims: TensorOrDims | None = None
+    """The new dims: -1 for at most one of them takes what is left, and 0 copies the dim (see zero_is_placeholder)."""
+    second_transpose: Ints | None = None
+    """The order of the axes after reshaping."""
+    zero_is_placeholder: bool = True
+    """Whether 0 in reshape_dims copies the input's dim, or is a dimension of length 0."""
+
+
+class Squeeze(OneInput):
+    """TensorRT's add_squeeze, ISqueezeLayer → ONNX Squeeze; the axes must be of length 1."""
+
+    layer: Literal["squeeze"]
+    """Always `squeeze`."""
+    axes: Axes
+    """The axes to remove; negative ones count from the end."""
+
+
+class Unsqueeze(OneInput):
+    """TensorRT's add_unsqueeze, IUnsqueezeLayer → ONNX Unsqueeze."""
+
+    layer: Literal["unsqueeze"]
+    """Always `unsqueeze`."""
+    axes: Axes
+    """Where axes of length 1 stand in the output; negative ones count from its end."""
+
+
+class Flatten(OneInput):
+    """IShuffleLayer, as TensorRT's own parsers flatten → ONNX Flatten.
+
+    Two axes remain: what is before `axis`, and what is from it on.
+    """
+
+    layer: Literal["flatten"]
+    """Always `flatten`."""
+    axis: int = 1
+    """The first axis of the second part."""
+
+
+class Concatenation(ManyInputs):
+    """TensorRT's add_concatenation, IConcatenationLayer → ONNX Concat. The inputs are alike on all axes but one."""
+
+    layer: Literal["concatenation"]
+    """Always `concatenation`."""
+    axis: int
+    """The axis on which they are put one behind another; negative ones count from the end."""
+
+
+class Slice(OneInput):
+    """TensorRT's add_slice, ISliceLayer → ONNX Slice, with Pad before it for what lies outside.
+
+    Element i of the output is the input's element start + i * stride, on each axis.
+    """
+
+    layer: Literal["slice"]
+    """Always `slice`."""
+    start: TensorOrDims
+    """The first element, one number for each axis (or each of `axes`)."""
+    shape: TensorOrDims
+    """The output's dims, one for each axis (or each of `axes`)."""
+    stride: TensorOrDims | None = None
+    """The step, one number for each axis (or each of `axes`); 1 when left out."""
+    axes: Ints | None = None
+    """The axes that are sliced; all when left out."""
+    mode: Literal["strict_bounds", "wrap", "clamp", "fill", "reflect"] = "strict_bounds"
+    """What stands outside the input: nothing may, or the input again, its edge, `fill`, or the mirrored input."""
+    fill: Number | None = None
+    """The value outside the input in mode `fill` (TensorRT's fifth input); 0 when left out."""
+
+    @model_validator(mode="after")
+    def _fill_for_fill(self) -> Slice:
+        if self.fill is not None and self.mode != "fill":
+            raise ValueError(f"layer {self.name!r} has a value to fill with; write mode: fill")
+        return self
+
+
+class Gather(ManyInputs):
+    """TensorRT's add_gather_v2, IGatherLayer → ONNX Gather, GatherElements or GatherND. Inputs: data, indices.
+
+    default: the indices' shape comes in the place of `axis`. element: indices of the data's rank; the output has their
+    shape. nd: the indices' last axis addresses the data's axes behind num_elementwise_dims.
+    """
+
+    layer: Literal["gather"]
+    """Always `gather`."""
+    mode: Literal["default", "element", "nd"] = "default"
+    """What an index addresses."""
+    axis: int = 0
+    """The data's axis; not for mode nd."""
+    num_elementwise_dims: Annotated[int, Field(ge=0)] = 0
+    """How many leading axes of data and indices go together; mode nd only, as ONNX has no such Gather."""
+
+
+class Scatter(ManyInputs):
+    """TensorRT's add_scatter, IScatterLayer → ONNX ScatterElements or ScatterND. Inputs: data, indices, updates."""
+
+    layer: Literal["scatter"]
+    """Always `scatter`."""
+    mode: Literal["element", "nd"]
+    """What an index addresses: a place on `axis`, or the leading axes."""
+    axis: int = 0
+    """The data's axis, in mode element."""
+
+
+class ReverseSequence(ManyInputs):
+    """TensorRT's add_reverse_sequence, IReverseSequenceLayer → ONNX ReverseSequence. Inputs: data, lengths (N).
+
+    The first length[i] elements of each sequence are turned round, the rest stays.
+    """
+
+    layer: Literal["reverse_sequence"]
+    """Always `reverse_sequence`."""
+    batch_axis: int = 1
+    """The axis of the sequences: 0 or 1."""
+    sequence_axis: int = 0
+    """The axis along which they run: 1 or 0."""
+
+
+class OneHot(OneInput):
+    """TensorRT's add_one_hot, IOneHotLayer → ONNX OneHot. Indices (integers) → one more axis of length `depth`."""
+
+    layer: Literal["one_hot"]
+    """Always `one_hot`."""
+    values: Operand = (0.0, 1.0)
+    """The values of the cold and of the hot places; the output has their data type."""
+    depth: TensorOrInt
+    """How many classes there are."""
+    axis: int = -1
+    """Where the new axis stands in the output."""
+
+
+class NonZero(OneInput):
+    """TensorRT's add_non_zero, INonZeroLayer → ONNX NonZero. The output is rank x count, row-major."""
+
+    layer: Literal["non_zero"]
+    """Always `non_zero`."""
+    indices_type: IndexType = "int32"
+    """The output's data type."""
+
+
+class Shape(OneInput):
+    """TensorRT's add_shape, IShapeLayer → ONNX Shape. The output is a 1-D int64 tensor of the input's dims."""
+
+    layer: Literal["shape"]
+    """Always `shape`."""
+
+
+class Constant(Layer):
+    """TensorRT's add_constant, IConstantLayer → an ONNX initializer."""
+
+    layer: Literal["constant"]
+    """Always `constant`."""
+    weights: WeightRef
+    """The values: weights by name, or inline."""
+    shape: Ints | None = None
+    """The dims; the weights' own when left out (a `.wts` file has none)."""
+    dtype: DType | None = None
+    """The data type; the weights' own when left out: float32 for inline fractions, int64 for inline whole numbers."""
+
+
+class Fill(Layer):
+    """TensorRT's add_fill, IFillLayer → ONNX Expand when `beta` is 0, else Range. alpha + i * beta at place i."""
+
+    layer: Literal["fill"]
+    """Always `fill`."""
+    shape: TensorOrDims
+    """The output's dims; one only, unless `beta` is 0."""
+    operation: Literal["linspace", "random_uniform", "random_normal"] = "linspace"
+    """linspace; random numbers have no ONNX form that gives the same outputs twice, and are refused."""
+    alpha: Number = 0.0
+    """The first value."""
+    beta: Number = 0.0
+    """The step."""
+    to_type: Literal["float32", "int32", "int64"] = "float32"
+    """The output's data type."""
+
+    @model_validator(mode="after")
+    def _not_random(self) -> Fill:
+        if self.operation != "linspace":
+            raise ValueError(
+                f"layer {self.name!r}: {self.operation} gives other outputs each time; "
+                "make the numbers once and take them from a weights file"
+            )
+        return self

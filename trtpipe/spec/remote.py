@@ -1,0 +1,136 @@
+"""Files that are not on this machine: where they are, as a spec says it, and what of that may be shown or kept.
+
+Knows the parts of an address; knows neither how one is checked nor how anything is fetched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from trtpipe.digests import key_of
+from trtpipe.errors import masked
+
+SCHEMES = ("https", "http", "s3", "gs", "hf")
+_REMOTE = re.compile(rf"({'|'.join(SCHEMES)})://", re.IGNORECASE)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_LONGEST_NAME = 100
+_CREDENTIAL = re.compile(
+    r"x-(amz|goog|ms)-.*|awsaccesskeyid|googleaccessid|key-pair-id|policy|expires|"
+    r"s[evprtik]|srt?|sig|sk(oid|tid|t|e|s|v)|.*(sign|token|secret|passw|credential|auth|key).*",
+    re.IGNORECASE,
+)
+"""Parameters of presigned addresses: of Amazon, Google, CloudFront and Azure, and what is called a token elsewhere."""
+
+
+def is_remote(text: str) -> bool:
+    """Whether a source is one of the remote kinds."""
+    return _REMOTE.match(text) is not None
+
+
+def is_local_host(host: str) -> bool:
+    """Whether `host`, with or without a port, is this machine by one of its own names."""
+    return re.sub(r":\d+$", "", host).lower() in _LOCAL_HOSTS
+
+
+def is_local_address(address: str) -> bool:
+    """Whether an address, such as an endpoint from the environment, leads to this machine."""
+    return is_local_host(address.partition("://")[2].partition("/")[0])
+
+
+def is_plain_relative(name: str) -> bool:
+    """Whether a name is a relative path that stays below its folder, on every system: no `..`, no drive."""
+    parts = name.split("/")
+    return (
+        0 < len(name) <= 255
+        and name.isprintable()
+        and not any(char in name for char in '\\:*?"<>|')
+        and not any(part in ("", ".", "..") for part in parts)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file: `https://HOST/PATH?QUERY`, `s3://HOST/PATH`, `gs://HOST/PATH`, `hf://HOST@REVISION/PATH`.
+
+    `host` is a server, a bucket, or ORG/REPO; `path` is percent-encoded for servers and literal elsewhere. `sha256` is
+    its pin, empty when it has none.
+    """
+
+    scheme: str
+    host: str
+    path: str
+    query: str = ""
+    revision: str = ""
+    sha256: str = ""
+
+    @property
+    def url(self) -> str:
+        """The address in full, which may hold a credential: for the one that fetches only."""
+        revision = f"@{self.revision}" if self.revision else ""
+        query = f"?{self.query}" if self.query else ""
+        return f"{self.scheme}://{self.host}{revision}/{self.path}{query}"
+
+    @property
+    def shown(self) -> str:
+        """The address as people and files are told it: what is asked for in its query is left out."""
+        return masked(self.url)
+
+    @property
+    def name(self) -> str:
+        """The file's own name, made of letters, digits, `.`, `_` and `-` alone."""
+        from urllib.parse import unquote
+
+        last = self.path.rsplit("/", 1)[-1]
+        last = unquote(last) if self.scheme in ("http", "https") else last
+        safe = re.sub(r"[^A-Za-z0-9._-]+", "_", last).lstrip("._-")
+        return safe[-_LONGEST_NAME:].lstrip("._-") or "file"
+
+    @property
+    def moves(self) -> bool:
+        """Whether it names a branch or a tag of a repository, which may come to mean other bytes."""
+        return self.scheme == "hf" and _COMMIT.fullmatch(self.revision) is None
+
+    @property
+    def has_credential(self) -> bool:
+        """Whether its query holds what looks like a credential."""
+        return any(_CREDENTIAL.fullmatch(name) for name, _ in self._parameters())
+
+    def identity(self) -> dict[str, str]:
+        """What identifies the file in a key: no credential, nor anything else of the query that could be read."""
+        found = {"url": replace(self, query="").url}
+        asked = [(name, value) for name, value in self._parameters() if not _CREDENTIAL.fullmatch(name)]
+        return found | {"query": key_of(sorted(asked))[:16]} if asked else found
+
+    def beside(self, name: str, sha256: str = "") -> RemoteFile:
+        """The file of a relative name in the same folder."""
+        from urllib.parse import quote
+
+        folder, slash, _ = self.path.rpartition("/")
+        written = quote(name) if self.scheme in ("http", "https") else name
+        return replace(self, path=folder + slash + written, sha256=sha256)
+
+    def at_commit(self, commit: str) -> RemoteFile:
+        """The same file of a repository at one commit."""
+        return replace(self, revision=commit)
+
+    def pinned(self, sha256: str) -> RemoteFile:
+        """The same file with a pin."""
+        return replace(self, sha256=sha256)
+
+    def _parameters(self) -> list[tuple[str, str]]:
+        from urllib.parse import parse_qsl
+
+        return parse_qsl(self.query, keep_blank_values=True)
+
+    def to_json(self) -> dict[str, str]:
+        """Its parts as a JSON object, credentials included: for this machine's own processes."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RemoteFile:
+        """The file read back."""
+        return cls(**data)

@@ -1,0 +1,99 @@
+"""Weights by name from a file: .npz, .npy, .safetensors, tensorrtx .wts, or an ONNX model's initializers.
+
+Which it is, is told by content. Every header is checked against the file when it is opened; values are read when
+asked for, mapped where they can be, so that memory holds one tensor at a time. Knows no layer and no spec. This
+module imports neither onnx nor numpy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trtpipe.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_HEAD = 4096
+
+
+class NamedWeights(Protocol):
+    """An open file of weights. Every method takes one of `names`."""
+
+    names: tuple[str, ...]
+    """In the file's own order."""
+
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        """Dims; None when the format gives none: the values are flat, and who declares them says their shape."""
+
+    def dtype_of(self, name: str) -> str:
+        """Element type as ONNX and the spec name it: `float32`, `bfloat16`, `float8_e4m3fn`, …."""
+
+    def count_of(self, name: str) -> int:
+        """How many elements."""
+
+    def array(self, name: str) -> np.ndarray[Any, Any]:
+        """The values, read-only, in this machine's byte order, with the dims of `shape_of` or flat.
+
+        Raises ModelError when the file turns out damaged only now.
+        """
+
+    def location(self, name: str) -> tuple[Path, int] | None:
+        """The file and the byte where the values stand row-major and little-endian; None when they do nowhere."""
+
+
+def open_weights(path: Path, *, root: Path | None, workplace: Path | None = None) -> NamedWeights:
+    """The weights in the file at `path`. Raises ModelError.
+
+    External data of an ONNX model are read inside `root` only, or inside the model's own folder when the model lies
+    outside. `workplace` is a directory that outlives whatever `location` is used for: a .wts file is rewritten there;
+    without one, its values can be read, but have no location.
+    """
+    head = _head(path)
+    if head.startswith(b"PK"):
+        from trtpipe.weights.npz import NpzFile
+
+        return NpzFile(path)
+    if head.startswith(b"\x93NUMPY"):
+        from trtpipe.weights.npy import NpyFile
+
+        return NpyFile(path)
+    if _looks_like_safetensors(head):
+        from trtpipe.weights.safetensors import SafetensorsFile
+
+        return SafetensorsFile(path)
+    from trtpipe.weights.wts import WtsFile, looks_like_wts
+
+    if looks_like_wts(head):
+        return WtsFile(path, workplace)
+    from trtpipe.weights.onnx_initializers import OnnxInitializers
+
+    inside = root is not None and path.resolve().is_relative_to(root.resolve())
+    return OnnxInitializers(path, root if inside else path.resolve().parent)
+
+
+def files_beside(path: Path, *, root: Path | None) -> list[Path]:
+    """The files that weights refer to: the external data of an ONNX model. Raises ModelError."""
+    from trtpipe.weights.onnx_initializers import OnnxInitializers
+
+    opened = open_weights(path, root=root)
+    return list(opened.external_files) if isinstance(opened, OnnxInitializers) else []
+
+
+def _head(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise ModelError(f"'{path}' is not a regular file")  # a pipe would be waited for
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+    if not head:
+        raise ModelError(f"'{path}' is empty", "copy or download it again")
+    return head
+
+
+def _looks_like_safetensors(head: bytes) -> bool:
+    """Eight bytes that may be a length below 2**48, then a JSON object."""
+    return len(head) > 8 and head[6:8] == b"\0\0" and head[8:9] == b"{"

@@ -1,0 +1,156 @@
+"""The members of an .npz archive as arrays: one zip archive of .npy files, each checked against the file.
+
+Members that are stored are mapped where they lie; compressed ones are unpacked, piece by piece, into an unnamed
+temporary file. What an archive claims is believed only as far as the file bears it out.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import struct
+import tempfile
+import zipfile
+import zlib
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from trtpipe.errors import ModelError
+from trtpipe.shapes import format_size
+from trtpipe.weights.npy import NpyHeader, data_offset, map_array, read_header
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_PIECE = 1 << 20
+_ALLOWED = 1 << 16  # a compressed member may be this large whatever its ratio
+_LARGEST_RATIO = (
+    1032  # deflate cannot do better (zlib's documentation); LZMA and bzip2 can, on nothing but zeros
+)
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field (APPNOTE 4.3.7)
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    RuntimeError,
+)
+"""What zipfile raises for archives that are damaged, encrypted, or newer than it."""
+
+
+class Archive:
+    """An open archive; `text` names it in errors. `close` goes onto `stack`. Raises ModelError."""
+
+    def __init__(self, path: Path, text: str, stack: ExitStack) -> None:
+        self.text = text
+        try:
+            self.file: IO[bytes] = stack.enter_context(path.open("rb"))
+            self._zip = stack.enter_context(zipfile.ZipFile(self.file))
+        except (*_BROKEN, struct.error, UnicodeError) as error:
+            raise ModelError(f"'{text}' is no .npz archive: {_said(error)}") from error
+        except OSError as error:
+            raise ModelError(f"cannot read '{text}': {error.strerror or error}") from error
+        infos = [info for info in self._zip.infolist() if info.filename.endswith(".npy")]
+        self.infos = {info.filename[:-4]: info for info in infos}
+        if len(infos) != len(self.infos):
+            names = [info.filename[:-4] for info in infos]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ModelError(f"'{text}' holds array '{twice}' twice", "save the archive again")
+
+    @property
+    def other_members(self) -> bool:
+        """Whether it holds anything that is no .npy file."""
+        return len(self._zip.infolist()) > len(self.infos)
+
+    def unpacked_size(self, name: str) -> int:
+        """Bytes of temporary space that reading this member takes; 0 for a stored one."""
+        info = self.infos[name]
+        return 0 if info.compress_type == zipfile.ZIP_STORED else info.file_size
+
+    def header(self, name: str) -> NpyHeader:
+        """What the member's header says; its data are not looked at. Raises ModelError."""
+        what, info = self._what(name), self._checked(name)
+        if info.compress_type == zipfile.ZIP_STORED:
+            start = self._stored_at(info, what)
+            self.file.seek(start)
+            header = read_header(self.file, what)
+        else:
+            try:
+                with self._zip.open(info) as packed:
+                    header = read_header(packed, what)
+            except (*_BROKEN, OSError) as error:
+                raise ModelError(f"{what} cannot be unpacked: {_said(error)}") from error
+        if header.size + header.nbytes > info.file_size:
+            raise ModelError(f"{what} is cut short", "copy or download the archive again")
+        return header
+
+    def array(self, name: str) -> np.ndarray[Any, Any]:
+        """The member, mapped read-only; a compressed one from an unnamed file that goes with the array."""
+        header, info = self.header(name), self.infos[name]
+        if info.compress_type == zipfile.ZIP_STORED:
+            return map_array(self.file, header, self._stored_at(info, self._what(name)))
+        with tempfile.TemporaryFile(prefix="trtpipe-") as target:
+            self._unpack(info, target, self._what(name))
+            return map_array(target, header, 0)
+
+    def data_offset(self, name: str) -> int | None:
+        """Where the elements begin in the archive, row-major and little-endian; None when they do nowhere."""
+        info = self.infos[name]
+        if info.compress_type != zipfile.ZIP_STORED:
+            return None
+        return data_offset(self.header(name), self._stored_at(info, self._what(name)))
+
+    def _what(self, name: str) -> str:
+        return f"array '{name}' of '{self.text}'"
+
+    def _checked(self, name: str) -> zipfile.ZipInfo:
+        """The member, when it can be read and may be as large as it says."""
+        info, what = self.infos[name], self._what(name)
+        if info.flag_bits & 1:
+            raise ModelError(f"{what} is encrypted")
+        if info.header_offset < 0:
+            raise ModelError(f"{what} is damaged: it begins before the archive does")
+        if info.compress_type not in _METHODS:
+            raise ModelError(f"{what} is compressed in a way that Python cannot unpack")
+        deflated = info.compress_type == zipfile.ZIP_DEFLATED
+        if deflated and info.file_size > _ALLOWED + info.compress_size * _LARGEST_RATIO:
+            sizes = f"{format_size(info.compress_size)} cannot unpack to {format_size(info.file_size)}"
+            raise ModelError(f"{what} is damaged: {sizes}", "copy or download the archive again")
+        return info
+
+    def _stored_at(self, info: zipfile.ZipInfo, what: str) -> int:
+        self.file.seek(info.header_offset)
+        raw = self.file.read(_LOCAL_HEADER.size)
+        if len(raw) < _LOCAL_HEADER.size or raw[:4] != b"PK\x03\x04":
+            raise ModelError(f"{what} is damaged: no local header where the archive says")
+        _, name, extra = _LOCAL_HEADER.unpack(raw)
+        start = int(info.header_offset + _LOCAL_HEADER.size + name + extra)
+        if start + info.file_size > os.fstat(self.file.fileno()).st_size:
+            raise ModelError(f"{what} is cut short", "copy or download the archive again")
+        return start
+
+    def _unpack(self, info: zipfile.ZipInfo, target: Any, what: str) -> None:
+        try:
+            with self._zip.open(info) as packed:
+                left = info.file_size
+                while piece := packed.read(min(_PIECE, left + 1)):
+                    left -= len(piece)
+                    if left < 0:
+                        raise zipfile.BadZipFile("it is longer than the archive says")
+                    target.write(piece)
+            if left:
+                raise zipfile.BadZipFile("it is shorter than the archive says")
+        except _BROKEN as error:
+            raise ModelError(f"{what} cannot be unpacked: {_said(error)}") from error
+        except OSError as error:
+            raise ModelError(f"{what} cannot be unpacked: {error.strerror}") from error
+        target.flush()
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,40 @@
+"""Element types of weights: the names that ONNX and the spec know them by, and their numpy.dtype.
+
+Knows no file format.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.canonical.tensors import number_of_dtype
+from trtpipe.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def numpy_dtype(name: str) -> Any:
+    """The numpy.dtype of `float32`, `bfloat16`, `float8_e4m3fn`, …, little-endian."""
+    import onnx
+
+    return onnx.helper.tensor_dtype_to_np_dtype(number_of_dtype(name)).newbyteorder("<")
+
+
+def dtype_called(dtype: Any) -> str:
+    """The name of a numpy.dtype, whatever its byte order."""
+    return str(dtype.name)
+
+
+def refuse_foreign_type(what: str, dtype: Any) -> None:
+    """Raises ModelError for an element type that ONNX does not know, such as float128."""
+    if not number_of_dtype(dtype_called(dtype)):
+        raise ModelError(f"{what} has type {dtype}, which ONNX does not know", "save it as float32")
+
+
+def native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array in this machine's byte order, read-only; as it is when it has that already."""
+    made = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if made.flags.writeable:
+        made.flags.writeable = False
+    return made
