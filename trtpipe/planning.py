@@ -2,9 +2,11 @@
 
 One pipeline becomes, in this order:
 
-    fetch? ── import ── transform? ──┬── quantize (a variant) ──┬── build_engine (a cell)
-                                     │                          └── validate (a variant, on the CPU)
-    sources, data ───────────────────┴────────────────────────────────┘
+    fetch? ── import ── transform? ──┬── calibrate? ── quantize (a variant) ──┬── build_engine (a cell)
+                                     │                                        └── validate (a variant, on the CPU)
+    sources, data ───────────────────┴────────────────────────────────────────────────┘
+
+Variants that are calibrated alike share the step.
 
 Everything before build_engine knows nothing of GPUs and is shared by all targets.
 """
@@ -23,6 +25,9 @@ from trtpipe.spec.remote import RemoteFile
 
 MODEL_FILES = ("model.onnx", "model.onnx.data")
 """What a stage that yields a model yields: the graph and, for a big one, its weights."""
+
+SCALES_FILE = "scales.json"
+"""What calibrating yields."""
 
 NETWORK_NAME = "trtpipe"
 """TensorRT writes the network's name into the engine; one constant keeps equal work equal."""
@@ -83,6 +88,18 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationFacts:
+    """What a variant's scales depend on beside the model and the method."""
+
+    record: Record
+    """The data set's spec after defaults."""
+    sources: tuple[Source, ...]
+    backend_version: int
+    tools: Record
+    """Package versions that can change the scales."""
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineFacts:
     """Everything a plan needs to know that the spec does not say."""
 
@@ -100,6 +117,8 @@ class PipelineFacts:
     graft: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)
     """`files`: what the transform's graft names; `beside`: what belongs to those files."""
     local: Record = field(default_factory=dict)
+    calibrations: Mapping[str, CalibrationFacts] = field(default_factory=dict)
+    """By variant."""
 
 
 def profiles_record(profiles: tuple[Profile, ...]) -> list[dict[str, Any]]:
@@ -189,11 +208,43 @@ def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canon
         "precision_version": facts.versions[asked.precision],
         "keep": {name: list(globs) for name, globs in sorted(asked.keep.items()) if globs},
     }
+    options |= {n: v for n, v in (("base", asked.base), ("block_size", asked.block_size)) if v is not None}
     address = f"{spec.pipeline}/{variant}:quantize"
-    model: Mapping[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
-    yield Step(address, "quantize", options, facts.tools["quantize"], model)
+    inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
+    if variant in facts.calibrations:
+        calibrate = _calibrate_step(spec, facts, variant, canonical)
+        yield calibrate
+        inputs["scales"] = (FromStep(calibrate.address, (SCALES_FILE,)),)
+    yield Step(address, "quantize", options, facts.tools["quantize"], inputs)
     if spec.validate_ is not None:
         yield _validate_step(spec, facts, variant)
+
+
+def _calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: str) -> Step:
+    """The scales of all tensors that any quantized precision may ask for: variants share them."""
+    asked, known = spec.variants[variant], facts.calibrations[variant]
+    assert asked.calibration is not None
+    options = {
+        "backend": asked.calibration.backend,
+        "backend_version": known.backend_version,
+        "data": known.record,
+        "samples": asked.calibration.samples,
+        "method": asked.method,
+        "percentile": asked.percentile if asked.method == "percentile" else None,
+    }
+    inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
+    if known.sources:
+        inputs["data"] = known.sources
+    address = f"{spec.pipeline}/{_calibration_name(options, asked.calibration.data)}:calibrate"
+    return Step(address, "calibrate", options, known.tools, inputs, facts.local)
+
+
+def _calibration_name(options: Mapping[str, Any], data: str) -> str:
+    """What tells a pipeline's calibrations apart, for people; no variant's name has a plus sign."""
+    parts = [data, options["method"]]
+    parts += [str(options[name]) for name in ("percentile", "samples") if options[name] is not None]
+    parts += [options["backend"]] if options["backend"] != "trtpipe" else []
+    return "+".join(parts)
 
 
 def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> Step:
@@ -271,6 +322,12 @@ def _engine_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, target:
     )
 
 
+def _calibrated_by(quantize: Step) -> str:
+    """The address of the step that makes its scales; empty when it takes none."""
+    refs = quantize.inputs.get("scales", ())
+    return next((ref.address for ref in refs if isinstance(ref, FromStep)), "")
+
+
 def _cell(
     spec: PipelineSpec, facts: PipelineFacts, variant: str, target: str, steps: Mapping[str, Step]
 ) -> Cell:
@@ -279,6 +336,7 @@ def _cell(
         "fetch": f"{pipeline}:fetch",
         "import": f"{pipeline}:import",
         "transform": f"{pipeline}:transform",
+        "calibrate": _calibrated_by(steps[f"{pipeline}/{variant}:quantize"]),
         "quantize": f"{pipeline}/{variant}:quantize",
         "build_engine": f"{pipeline}/{variant}@{target}:build_engine",
         "validate": f"{pipeline}/{variant}:validate",

@@ -43,6 +43,9 @@ class KnownNames:
     precisions: tuple[str, ...]
     parser: Callable[[str], Parser] = lambda _: Parser(AnyOptions)
     """A parser by name; what knows its options is imported only when it is asked for."""
+    calibrators: tuple[str, ...] = ("trtpipe",)
+    needs_calibration: Callable[[str], bool] = lambda _: False
+    """Whether a precision takes scales."""
 
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -77,8 +80,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "VariantSpec": {
         "precision": "fp16",
         "keep": {"fp32": ["op:Softmax", "/head/*"]},
+        "base": "fp16",
+        "block_size": 32,
+        "calibration": "ocr-calib",
+        "method": "entropy",
+        "percentile": 99.99,
         "min_low_precision": 0.1,
     },
+    "CalibrationSpec": {"data": "ocr-calib", "samples": 512, "backend": "trtpipe"},
     "ShapeValues": {"min": [1, 32], "opt": [4, 64], "max": [8, 128]},
     "ProfileInput": {
         "min": "1x3x32x32",

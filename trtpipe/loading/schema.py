@@ -49,6 +49,7 @@ def pipeline_schema(known: KnownNames) -> dict[str, Any]:
     _add_graft(models)
     variant = models["VariantSpec"]["properties"]
     variant["precision"]["enum"] = list(known.precisions)
+    models["CalibrationSpec"]["properties"]["backend"]["enum"] = list(known.calibrators)
     variant["keep"]["propertyNames"] = {"enum": list(known.precisions)}
     return schema
 

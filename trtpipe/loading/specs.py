@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from trtpipe.errors import Problem, SpecError, SpecPath
 from trtpipe.loading.grammar import AnyOptions, KnownNames, Parser, choose_from
 from trtpipe.loading.marks import Document
+from trtpipe.loading.named_sets import calibration_problems, unknown_set
 from trtpipe.loading.project import PROJECT_FILE, Project, find_root, load_project
 from trtpipe.loading.reading import read_document
 from trtpipe.loading.refusals import in_file_order, stop_at, validated
@@ -131,6 +132,7 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
     problems += [*refused, *ungrafted]
     files: dict[SpecPath, Path] = {}
     wrong = [*_unknown_toolchains(data), *_unknown_data(data, project), *_sourceless(data, parser)]
+    wrong += calibration_problems(data, project, known)
     remotes: dict[SpecPath, RemoteFile] = {}
     of_model = [(_SOURCE, _source_text(data)), *_files_of(options, _OPTIONS)]
     wrong += unfetchable(of_model, remotes)
@@ -321,12 +323,7 @@ def _unknown_toolchains(data: dict[str, Any]) -> Iterator[Problem]:
 def _unknown_data(data: dict[str, Any], project: Project) -> tuple[Problem, ...]:
     path = ("validate", "data")
     name = _at(data, path)
-    try:
-        if isinstance(name, str):
-            project.dataset(name, path)
-    except SpecError as error:
-        return error.problems
-    return ()
+    return unknown_set(name, path, project) if isinstance(name, str) else ()
 
 
 def _source_text(data: dict[str, Any]) -> Any:

@@ -23,6 +23,7 @@ STAGE_VERSIONS: Mapping[Stage, int] = {
     "fetch": 1,
     "import": 1,
     "transform": 1,
+    "calibrate": 1,
     "quantize": 1,
     "build_engine": 2,
     "validate": 1,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from trtpipe.precisions.casting.planning import TypePlan
     from trtpipe.precisions.casting.rewriting import RewriteReport
+    from trtpipe.precisions.quantizing.placing import Placement
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,15 @@ class Precision:
     version: int
     """Enters the key; raised when the rewritten graph of any model changes."""
     dtype: str
-    """The type that the graph computes in: `float32`, `float16`."""
+    """The type that the graph computes in: `float32`, `float16`; of a quantized one, what is not quantized does."""
     keeps: tuple[str, ...]
     """The precisions that `keep` may hold nodes in."""
     default_thresholds: tuple[Threshold, ...]
     """What a variant must reach against the reference when its spec sets no thresholds."""
-    needs_calibration: bool = False
+    quantized: str = ""
+    """The type that operands of products are quantized to, `int8` or `int4`, say; empty for a floating type."""
+    block: int = 0
+    """Weights alone are quantized, in blocks of this many elements unless a variant says otherwise; 0: operands are."""
     opset: int = 0
     """The least opset whose operators ONNX allows the type for; models are raised to it."""
 
@@ -49,25 +53,60 @@ class Precision:
     @property
     def is_low(self) -> bool:
         """Whether fewer than 32 bits are the point of it, so that an audit must find them."""
-        return self.dtype != "float32"
+        return self.dtype != "float32" or bool(self.quantized)
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether it takes scales of activations."""
+        return bool(self.quantized) and not self.block
 
     def plan_types(
-        self, model: onnx_ir.Model, keep: Mapping[str, Sequence[str]] | None = None, path: SpecPath = ()
+        self,
+        model: onnx_ir.Model,
+        keep: Mapping[str, Sequence[str]] | None = None,
+        path: SpecPath = (),
+        *,
+        base: str | None = None,
+        amax: Mapping[str, float] | None = None,
+        block: int | None = None,
     ) -> TypePlan:
         """What each node would compute in; `path` leads to the spec's `keep`. Reads no weight.
 
-        Problems (a glob without a match, a precision that cannot be kept) are in the plan.
+        A quantized precision puts its Q and DQ into `model` first: with the largest magnitudes `amax` of activations,
+        or, where those are not known yet, with stand-ins. `base` is what the rest computes in and `block` the size
+        of blocks, when not the precision's own choice. Problems (a glob without a match, a precision that cannot be
+        kept) are in the plan.
         """
-        from dataclasses import replace
+        from trtpipe.precisions.casting.planning import SPEC_NAMES, dtype_called, kept_nodes, plan_around
 
-        from trtpipe.precisions.casting.planning import dtype_called, plan_types
-
-        dtype = dtype_called(self.dtype)
+        dtype = dtype_called(SPEC_NAMES[base] if base else self.dtype)
         assert dtype is not None, f"no float type is called {self.dtype}"
         keep = keep or {}
         refused = tuple(self._cannot_keep(name, path) for name in keep if name not in self.keeps)
-        plan = plan_types(model, dtype, {n: globs for n, globs in keep.items() if n in self.keeps}, path)
-        return replace(plan, problems=(*refused, *plan.problems))
+        held = {n: globs for n, globs in keep.items() if n in self.keeps}
+        forced, problems = kept_nodes(model, held, path)
+        placement = self._quantize(model, {name: one.reason for name, one in forced.items()}, amax, block)
+        plan = plan_around(model, dtype, forced, (*refused, *problems))
+        return plan if placement is None else placement.onto(plan)
+
+    def _quantize(
+        self,
+        model: onnx_ir.Model,
+        keep: Mapping[str, str],
+        amax: Mapping[str, float] | None,
+        block: int | None,
+    ) -> Placement | None:
+        if not self.quantized:
+            return None
+        from trtpipe.precisions.quantizing.formats import QUANTIZED
+        from trtpipe.precisions.quantizing.inserting import insert
+        from trtpipe.precisions.quantizing.placing import place, place_weights
+
+        size = block or self.block
+        placement = place_weights(model, keep, size) if self.block else place(model, keep, scaled=amax)
+        known = dict.fromkeys(placement.names(), 1.0) if amax is None else amax
+        insert(model, placement, known, QUANTIZED[self.quantized])
+        return placement
 
     def rewrite(self, model: onnx_ir.Model, plan: TypePlan) -> RewriteReport:
         """Rewrites `model` in place. Weights are read one at a time and cast when the model is written."""

@@ -32,6 +32,12 @@ class TypedModel:
         """Every type that a node reads."""
         return self.inputs.union(*(node.dtypes for node in self.nodes))
 
+    def reading(self, names: Collection[str], dtype: str) -> TypedModel:
+        """The same, with these nodes reading a further type: what quantized operands are kept in."""
+        wanted = frozenset(names)
+        nodes = (n._replace(dtypes=(*n.dtypes, dtype)) if n.name in wanted else n for n in self.nodes)
+        return TypedModel(tuple(nodes), self.inputs)
+
     def only(self, names: Collection[str]) -> TypedModel:
         """The same with these nodes only."""
         return TypedModel(tuple(node for node in self.nodes if node.name in names), self.inputs)

@@ -19,12 +19,13 @@ from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.runners.bfloat16 import rounding_bfloat16
 from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
 from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
+from trtpipe.runners.narrow_weights import dequantizing_float4
 
 _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+\(\d+\)) node with name '([^']*)'")
 _LARGE = 256 << 20  # reading the pages of less again costs more than it saves
 _FATAL = 4  # what the runtime would log is in the exception
-_FOLDER = "session.model_external_initializers_file_folder_path"
+FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
 
 
 class NoKernel(ModelError):
@@ -48,7 +49,7 @@ class OnnxRuntimeRunner:
         try:
             values = self.session.run(list(self.outputs), {name: _held(a) for name, a in inputs.items()})
         except Exception as error:
-            raise _mapped(error, self.path, StepFailed) from error
+            raise mapped_error(error, self.path, StepFailed) from error
         finally:
             if self.large:
                 let_go_of_mapped_pages()
@@ -59,7 +60,8 @@ class OnnxRuntimeRunner:
 def open_runner(model: Path | RunnableModel, *, threads: int = 0) -> Iterator[OnnxRuntimeRunner]:
     """Loads a model, float16 and bfloat16 tensors rounded as such; 0 threads means one a core. Raises ModelError."""
     runnable = runnable_model(model) if isinstance(model, Path) else model
-    session = _session(rounding_halves(rounding_bfloat16(runnable)), threads)
+    computable = rounding_halves(rounding_bfloat16(dequantizing_float4(runnable)))
+    session = _session(computable, threads)
     inputs = {value.name: value.type for value in session.get_inputs()}
     outputs = tuple(value.name for value in session.get_outputs())
     large = runnable.external_bytes() >= _LARGE
@@ -99,15 +101,15 @@ def _session(model: RunnableModel, threads: int) -> Any:
     options.use_deterministic_compute = True
     options.log_severity_level = _FATAL
     options.add_session_config_entry("session.disable_prepacking", "1")
-    options.add_session_config_entry(_FOLDER, str(model.folder))
+    options.add_session_config_entry(FOLDER_ENTRY, str(model.folder))
     encoded = model.proto.SerializeToString()
     try:
         return onnxruntime.InferenceSession(encoded, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise _mapped(error, model.path, ModelError) from error
+        raise mapped_error(error, model.path, ModelError) from error
 
 
-def _mapped(error: Exception, path: Path, kind: type[TrtpipeError]) -> TrtpipeError:
+def mapped_error(error: Exception, path: Path, kind: type[TrtpipeError]) -> TrtpipeError:
     """ONNX Runtime's exceptions share no base class but Exception; bugs of ours pass through."""
     if not type(error).__module__.startswith("onnxruntime") and not isinstance(
         error, (RuntimeError, ValueError)

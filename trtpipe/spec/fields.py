@@ -144,6 +144,15 @@ class OneShapeOr:
         return {"anyOf": [*STATIC_SHAPE_SCHEMA["anyOf"], handler(schema)]}
 
 
+class NameOr:
+    """Says in the JSON Schema that a name may stand where a mapping is expected."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
+
 AsTuple = BeforeValidator(_tuple_of)
 """Lists become tuples: a frozen spec holds nothing that can change."""
 

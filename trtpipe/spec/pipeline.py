@@ -10,6 +10,7 @@ from trtpipe.spec.fields import (
     AsTuple,
     DynamicShape,
     Name,
+    NameOr,
     Number,
     OneOrMany,
     OneShapeOr,
@@ -76,6 +77,29 @@ class TransformSpec(SpecModel):
     """Declared layers before or behind the model's own, put there last: see `parser: network` for the layers."""
 
 
+def _calibration(value: Any) -> Any:
+    """A data set's name stands for the set itself."""
+    return {"data": value} if isinstance(value, str) else value
+
+
+class CalibrationSpec(SpecModel):
+    """Where a quantized variant's scales come from."""
+
+    data: str
+    """A data set's name: `calibration/NAME.yaml`."""
+    samples: Annotated[int | None, Field(ge=1)] = None
+    """At most this many samples of the data set."""
+    backend: str = "trtpipe"
+    """Who calibrates: trtpipe itself, or a library."""
+
+
+Calibration = Annotated[
+    CalibrationSpec,
+    BeforeValidator(_calibration),
+    NameOr(),
+]
+
+
 class VariantSpec(SpecModel):
     """One way to make the typed model."""
 
@@ -83,6 +107,16 @@ class VariantSpec(SpecModel):
     """The numeric precision of the typed model."""
     keep: dict[str, Annotated[tuple[str, ...], AsTuple]] = Field(default_factory=dict)
     """Precision → globs of nodes that stay in it: node names such as `/head/*`, or `op:Softmax`."""
+    base: Literal["fp32", "fp16", "bf16"] | None = None
+    """What a quantized variant computes in where nothing is quantized; fp16 when left out."""
+    block_size: Literal[16, 32, 64, 128] | None = None
+    """For weights that are quantized alone (int4, fp4): how many elements share a scale; 32 or 16 when left out."""
+    calibration: Calibration | None = None
+    """Where a quantized variant's scales come from: a data set's name, or a mapping."""
+    method: Literal["max", "percentile", "entropy", "mse"] = "entropy"
+    """How a tensor's values become its scale."""
+    percentile: Annotated[Number, Field(gt=50, le=100)] = 99.99
+    """For `method: percentile`: the share of values that is not clipped, in percent."""
     min_low_precision: Annotated[Number, Field(ge=0, le=1)] = 0.1
     """The least share of weight bytes and of typed layers that must have come out in the asked low precision."""
 

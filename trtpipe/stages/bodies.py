@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from trtpipe.stages.task import Task
 
 MODEL = "model.onnx"
+SCALES = "scales.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ class Plugins(Protocol):
 
     def transform(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Apply the transform's options to a canonical model; what changed."""
+
+    def calibrate(self, task: Task, out: Path) -> Mapping[str, Any]:
+        """Write the scales of a canonical model; what reports say of them."""
 
     def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Make the typed model; types per node and the audit of it."""
@@ -65,6 +69,13 @@ def transform_model(task: Task, plugins: Plugins) -> Made:
     return Made(_model_files(out), summary)
 
 
+def calibrate_model(task: Task, plugins: Plugins) -> Made:
+    """Canonical ONNX and samples → scales."""
+    out = task.out / SCALES
+    summary = plugins.calibrate(task, out)
+    return Made({out.name: out}, summary)
+
+
 def quantize_model(task: Task, plugins: Plugins) -> Made:
     """Canonical ONNX → typed ONNX."""
     out = task.out / MODEL
@@ -83,6 +94,7 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "fetch": fetch_file,
     "import": import_model,
     "transform": transform_model,
+    "calibrate": calibrate_model,
     "quantize": quantize_model,
     "validate": validate_model,
 }

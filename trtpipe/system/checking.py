@@ -113,6 +113,7 @@ class _Checker:
         view = self._try(("model", "source"), lambda: self._model(proto))
         if view is not None:
             self._try(("validate",), lambda: self._validation(view))
+            self._try(("variants",), lambda: self._calibrations(view))
             self._try(("targets",), lambda: self._cells(proto, view, targets))
 
     def _prove_grafted(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
@@ -191,6 +192,15 @@ class _Checker:
             return
         self._add(prove_samples(shapes, view.inputs, spec.profiles, data=name))
 
+    def _calibrations(self, view: ModelView) -> None:
+        sets = {
+            (variant.calibration.data, variant.calibration.samples): None
+            for variant in self.pipeline.spec.variants.values()
+            if variant.calibration is not None
+        }
+        for name, samples in sets:
+            self._samples(view, name, samples)
+
     def _cells(self, proto: onnx.ModelProto, view: ModelView, targets: Sequence[TargetView]) -> None:
         from trtpipe.proofs.targets import prove_cells
 
@@ -224,10 +234,13 @@ class _Checker:
         typed = type(proto)()
         typed.CopyFrom(proto)
         precision.prepare(typed)
-        plan = precision.plan_types(onnx_ir.from_proto(typed), asked.keep, ("variants", variant, "keep"))
+        path = ("variants", variant, "keep")
+        model = onnx_ir.from_proto(typed)
+        plan = precision.plan_types(model, asked.keep, path, base=asked.base, block=asked.block_size)
         self._add(plan.problems)
         computed = {name: node.dtype for name, node in plan.nodes.items()}
-        return typed_model(proto, self._inferred(view), computed)
+        made = typed_model(proto, self._inferred(view), computed)
+        return made.reading(plan.quantized, precision.quantized) if plan.quantized else made
 
     def _inferred(self, view: ModelView) -> Any:
         """Every value's type and shape at the first profile's opt."""

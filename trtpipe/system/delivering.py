@@ -31,6 +31,7 @@ from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import STATE_DIRECTORY, Workspace
 
 _DELIVERED: Mapping[Stage, tuple[str, ...]] = {
+    "calibrate": ("scales.json",),
     "quantize": ("model.onnx", "model.onnx.data"),
     "build_engine": ("model.engine", "build.log", "network.json", "layers.json"),
     "validate": ("validation.json",),

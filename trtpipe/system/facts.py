@@ -19,8 +19,8 @@ from trtpipe.errors import ModelError, Problem, SpecError, SpecPath, TrtpipeErro
 from trtpipe.frontends import Frontend, ModelFiles, frontend_called
 from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Input, Source, json_ready
-from trtpipe.planning import ModelFacts, PipelineFacts, TargetFacts
-from trtpipe.spec.pipeline import GoldenReference
+from trtpipe.planning import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
+from trtpipe.spec.pipeline import CalibrationSpec, GoldenReference
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
 from trtpipe.system.targets import TargetResolver
@@ -44,6 +44,7 @@ class FactFinder:
             None,
             (),
         )
+        calibrations = dict(self._calibrations(pipeline))
         targets = dict(self._targets(pipeline))
         graft = self._guard(pipeline, GRAFT, lambda: self._graft(pipeline)) or {}
         if len(self.problems) > before:
@@ -60,7 +61,34 @@ class FactFinder:
             self._files(pipeline, "plugins", "plugin"),
             graft,
             local_facts(pipeline),
+            calibrations,
         )
+
+    def _calibrations(self, pipeline: LoadedPipeline) -> Iterator[tuple[str, CalibrationFacts]]:
+        for name, variant in pipeline.spec.variants.items():
+            if variant.calibration is None:
+                continue
+            path = ("variants", name, "calibration")
+            asked = variant.calibration
+            found = self._guard(pipeline, path, lambda asked=asked: self._calibration(pipeline, asked))
+            if found is not None:
+                yield name, found
+
+    def _calibration(self, pipeline: LoadedPipeline, asked: CalibrationSpec) -> CalibrationFacts:
+        from trtpipe.calibrators import find_calibrator
+
+        calibrator = find_calibrator(asked.backend)
+        assert calibrator is not None, "the loader knows the backends"
+        record, sources = self._dataset(pipeline, asked.data)
+        tools = _versions("onnx", "numpy", "onnxruntime", *calibrator.packages)
+        return CalibrationFacts(record, sources, calibrator.version, tools)
+
+    def _dataset(self, pipeline: LoadedPipeline, name: str) -> tuple[dict[str, Any], tuple[Source, ...]]:
+        """A data set's record, and its files."""
+        loaded = load_dataset(pipeline.project.dataset(name), pipeline.project)
+        files = source_files(loaded.spec, pipeline.project.resolve_source)
+        sources = tuple(Source(file, path, self.state.digest(path)) for file, path in sorted(files.items()))
+        return json_ready(dataset_record(loaded.spec, {})), sources
 
     def model_of(self, pipeline: LoadedPipeline) -> ModelFacts | None:
         """What importing the model depends on, or None when something is wrong (see `problems`)."""
@@ -173,11 +201,7 @@ class FactFinder:
         if asked.random is not None:
             return {"random": json_ready(asked.random.model_dump())}, ()
         assert asked.data is not None
-        loaded = load_dataset(pipeline.project.dataset(asked.data), pipeline.project)
-        files = source_files(loaded.spec, pipeline.project.resolve_source)
-        sources = tuple(Source(name, file, self.state.digest(file)) for name, file in sorted(files.items()))
-        record = json_ready(dataset_record(loaded.spec, {}))
-        return record, sources
+        return self._dataset(pipeline, asked.data)
 
     def _files(self, pipeline: LoadedPipeline, section: str, name: str) -> tuple[Source, ...]:
         files = [file for path, file in pipeline.files.items() if path[0] == section]

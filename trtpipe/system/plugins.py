@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trtpipe.calibrators import CalibrationRequest
+from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.bodies import Made
 from trtpipe.stages.task import Task
 
@@ -50,20 +52,64 @@ class InstalledPlugins:
         root = Path(task.local["root"]).resolve() if "root" in task.local else None
         return {"changes": transform_model(task.input("model"), out, task.options, named, root).to_json()}
 
+    def calibrate(self, task: Task, out: Path) -> Mapping[str, Any]:
+        """Write the scales of a canonical model; what reports say of them."""
+        from trtpipe.calibrators import find_calibrator
+        from trtpipe.calibrators.measuring.reporting import report_of
+        from trtpipe.canonical.reading import ir_model, read_skeleton
+        from trtpipe.precisions.quantizing.placing import tensors_to_scale
+
+        calibrator = find_calibrator(task.options["backend"])
+        assert calibrator is not None, "the loader knows the backends"
+        model = task.input("model")
+        tensors = tensors_to_scale(ir_model(read_skeleton(model)))
+        scales = calibrator.calibrate(_calibration(task, model, tensors))
+        scales.write(out)
+        return report_of(scales)
+
     def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Make the typed model; types per node and the audit of it."""
         from trtpipe.precisions import find_precision
         from trtpipe.precisions.casting.files import rewrite_file
+        from trtpipe.scales import read_scales
 
         found = find_precision(precision)
         assert found is not None, f"no precision {precision!r}: the loader knows them"
-        return rewrite_file(found, task.input("model"), out, keep=task.options["keep"])
+        amax = None
+        if found.needs_calibration:
+            scales = read_scales(task.input("scales"))
+            amax = {name: tensor.amax for name, tensor in scales.tensors.items()}
+        asked = task.options
+        return rewrite_file(
+            found,
+            task.input("model"),
+            out,
+            keep=asked["keep"],
+            base=asked.get("base"),
+            amax=amax,
+            block=asked.get("block_size"),
+        )
 
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Measure the typed model against its reference; what reports say of it."""
         from trtpipe.runners.validate import run_validation
 
         return run_validation(task, out)
+
+
+def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:
+    asked, progress = task.options, task.local.get("progress")
+    return CalibrationRequest(
+        model,
+        tensors,
+        DatasetSpec.model_validate_json(json.dumps(asked["data"]["spec"])),
+        task.inputs.get("data", {}),
+        asked["method"],
+        asked["percentile"],
+        asked["samples"],
+        task.local.get("threads", 0),
+        Path(progress) if progress else None,
+    )
 
 
 def _source(task: Task) -> Path | None:

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from trtpipe.system.building import Planned
 
 _PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime")
-_CODE = ("plan/graph.py", "planning.py", "manifest.py", "frontends", "precisions", "datasets", "toolchains")
+_CODE = (
+    "plan/graph.py",
+    "planning.py",
+    "manifest.py",
+    "frontends",
+    "precisions",
+    "datasets",
+    "toolchains",
+    "calibrators",
+)
 """What of trtpipe itself decides keys and manifests, for those who work on it."""
 
 
@@ -91,6 +100,8 @@ def _looked_at(planned: Planned) -> Iterator[Path]:
     for facts in planned.facts.values():
         for sources in (facts.model.files(), facts.data_sources, facts.golden, facts.plugins):
             yield from (source.path for source in sources)
+        for calibration in facts.calibrations.values():
+            yield from (source.path for source in calibration.sources)
         if facts.model.directory:
             yield from {source.path.parent for source in facts.model.files()}
     yield from workspace.project.datasets.values()

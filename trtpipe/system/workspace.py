@@ -68,10 +68,24 @@ class Workspace:
 
 def known_names() -> KnownNames:
     """The parsers and precisions that are installed; none is imported."""
+    from trtpipe.calibrators import calibrator_names
     from trtpipe.frontends import frontend_names
     from trtpipe.precisions import precision_names
 
-    return KnownNames(parsers=frontend_names(), precisions=precision_names(), parser=_parser)
+    return KnownNames(
+        parsers=frontend_names(),
+        precisions=precision_names(),
+        parser=_parser,
+        calibrators=calibrator_names(),
+        needs_calibration=_needs_calibration,
+    )
+
+
+def _needs_calibration(precision: str) -> bool:
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    return found is not None and found.needs_calibration
 
 
 def _parser(name: str) -> Parser:

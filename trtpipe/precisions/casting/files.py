@@ -20,21 +20,32 @@ from trtpipe.precisions.audit.typed import typed_audit
 from trtpipe.precisions.casting.constants import CastTensor, shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
 from trtpipe.precisions.casting.rewriting import RewriteReport
+from trtpipe.precisions.quantizing.weights import QuantizedTensor
 
 _LARGE = 1024  # smaller weights stay in the graph
 
 
 def rewrite_file(
-    precision: Precision, source: Path, out: Path, *, keep: Mapping[str, Sequence[str]] | None = None
+    precision: Precision,
+    source: Path,
+    out: Path,
+    *,
+    keep: Mapping[str, Sequence[str]] | None = None,
+    base: str | None = None,
+    amax: Mapping[str, float] | None = None,
+    block: int | None = None,
 ) -> dict[str, Any]:
     """Writes the typed model of `source` to `out` (and `out`.data when large); what was done, as plain data.
 
+    A quantized precision needs `amax`, the largest magnitude of each activation; `base` is what is not quantized,
+    `block` the size of blocks where weights alone are.
     Raises SpecError when a glob of `keep` matches nothing, ModelError when a file cannot be read or written.
     """
     skeleton = read_skeleton(source)
     raised = precision.prepare(skeleton.proto)
     model = ir_model(skeleton)
-    plan = precision.plan_types(model, keep, ("keep",))
+    assert amax is not None or not precision.needs_calibration, "scales come before quantizing"
+    plan = precision.plan_types(model, keep, ("keep",), base=base, amax=amax, block=block)
     if plan.problems:
         raise SpecError(plan.problems)
     report = precision.rewrite(model, plan)
@@ -54,6 +65,7 @@ def _summary(report: RewriteReport, audit: dict[str, Any]) -> dict[str, Any]:
     return {
         "audit": audit,
         "planned": report.plan.counts(),
+        "quantized": len(report.plan.quantized),
         "casts": len(report.casts),
         "weights_cast": report.weights_cast,
         "why_not": report.plan.why_not(),
@@ -74,7 +86,7 @@ def _spill(model: ir.Model, path: Path, file: IO[bytes]) -> None:
 
 
 def _spilled(tensor: ir.TensorProtocol, path: Path, file: IO[bytes]) -> ir.TensorProtocol:
-    if not isinstance(tensor, CastTensor) or tensor.nbytes < _LARGE:
+    if not isinstance(tensor, (CastTensor, QuantizedTensor)) or tensor.nbytes < _LARGE:
         return tensor
     offset = file.tell()
     for piece in tensor.pieces():

@@ -70,6 +70,8 @@ class TypePlan:
     problems: tuple[Problem, ...] = ()
     forced: Mapping[str, NodeType] = field(default_factory=dict)
     """What the spec's globs decided."""
+    quantized: tuple[str, ...] = ()
+    """Nodes of which operands are quantized."""
 
     def counts(self) -> dict[str, int]:
         """How many nodes compute in what."""
@@ -86,7 +88,17 @@ def plan_types(
     model: ir.Model, precision: ir.DataType, keep: Mapping[str, Sequence[str]], path: SpecPath = ()
 ) -> TypePlan:
     """The plan for computing in `precision`; `path` leads to the spec's `keep`. Weights may be missing."""
-    forced, problems = _kept(model, keep, path)
+    forced, problems = kept_nodes(model, keep, path)
+    return plan_around(model, precision, forced, problems)
+
+
+def plan_around(
+    model: ir.Model,
+    precision: ir.DataType,
+    forced: Mapping[str, NodeType],
+    problems: Sequence[Problem] = (),
+) -> TypePlan:
+    """The plan for computing in `precision` where nodes are not forced into something else."""
     nodes = Decider(model, precision, forced).decide()
     return TypePlan(dtype_name(precision), nodes, tuple(problems), forced)
 
@@ -147,9 +159,10 @@ SPEC_NAMES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """What the spec calls a float type → its name here."""
 
 
-def _kept(
+def kept_nodes(
     model: ir.Model, keep: Mapping[str, Sequence[str]], path: SpecPath
 ) -> tuple[dict[str, NodeType], list[Problem]]:
+    """The nodes that globs of the spec hold in a type, by name; and the globs that match nothing."""
     nodes = named_nodes(model)
     forced: dict[str, NodeType] = {}
     problems = []

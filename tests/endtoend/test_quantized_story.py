@@ -1,0 +1,97 @@
+"""int8, fp8 and int4 as a user meets them: calibrated, built, validated, refused where a GPU has none of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from projects import ROOT
+
+VARIANTS = """\
+  max: {precision: int8, calibration: digits-calib, method: max}
+  entropy: {precision: int8, calibration: digits-calib}
+  percentile: {precision: int8, calibration: digits-calib, method: percentile}
+  mse: {precision: int8, calibration: digits-calib, method: mse}
+  fp8: {precision: fp8, calibration: digits-calib}
+  int4: {precision: int4, block_size: 16}
+"""
+
+
+@pytest.fixture
+def quantized(project):
+    shutil.copytree(ROOT / "calibration", project.root / "calibration")
+    project.edit("pipelines/digits.yaml", "  fp16: {precision: fp16}\n", VARIANTS)
+    project.edit("pipelines/digits.yaml", "  ampere: {gpu: sm86}\n", "")
+    with (project.root / "pipelines/digits.yaml").open("a") as file:
+        file.write("validate: {data: digits-val, thresholds: [{metric: accuracy, min: 0.98}]}\n")
+    return project
+
+
+def accuracy(project, variant):
+    return project.manifest(f"{variant}@ada")["validation"]["accuracy"]
+
+
+def test_every_method_keeps_the_accuracy_and_variants_share_scales(quantized):
+    done = quantized.run("build", "--json")
+
+    assert done.code == 0, done.err
+    ran = done.ran
+    assert [one for one in ran if one.endswith(":calibrate")] == [
+        f"digits/digits-calib+{name}:calibrate" for name in ("entropy", "max", "mse", "percentile+99.99")
+    ]
+    for variant in ("max", "entropy", "percentile", "mse", "fp8", "int4"):
+        assert accuracy(quantized, variant) >= 0.98
+    scales = json.loads((quantized.root / "build/digits/entropy@ada/scales.json").read_bytes())
+    assert scales["samples"] == 256
+    assert quantized.run("build").out == "nothing to do\n"
+
+
+def test_a_few_samples_out_of_range_do_not_spoil_the_recommended_method(quantized):
+    path = quantized.root / "calibration/digits/calib.npz"
+    arrays = dict(np.load(path))
+    arrays["image"][:4] *= 40
+    np.savez(path, **arrays)
+
+    done = quantized.run("build", "--only", "digits/entropy@ada")
+
+    assert done.code == 0, done.err
+    assert accuracy(quantized, "entropy") >= 0.98
+
+
+def test_a_gpu_without_the_type_is_told_what_it_has(quantized):
+    quantized.edit("pipelines/digits.yaml", "gpu: rtx4090", "gpu: sm86")
+
+    done = quantized.run("check")
+
+    assert done.code == 2
+    assert "digits/fp8@ada: TensorRT-RTX has no fp8 for sm86" in done.err
+    assert "use int8 or fp16" in done.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fact"),
+    [
+        (
+            "{precision: fp8, calibration: digits-calib}",
+            "{precision: fp8}",
+            "precision 'fp8' needs a calibration",
+        ),
+        ("fp32: {}", "fp32: {calibration: digits-calib}", "precision 'fp32' takes no calibration"),
+        (
+            "{precision: fp8, calibration: digits-calib}",
+            "{precision: fp8, calibration: digts-calib}",
+            "no data set",
+        ),
+    ],
+    ids=["none", "superfluous", "unknown"],
+)
+def test_a_calibration_that_does_not_fit_is_told_at_its_place(quantized, old, new, fact):
+    quantized.edit("pipelines/digits.yaml", old, new)
+
+    done = quantized.run("check")
+
+    assert done.code == 2
+    assert fact in done.err
+    assert "pipelines/digits.yaml:" in done.err

@@ -1,0 +1,121 @@
+"""Histograms of magnitudes, in bins whose edges no data decide: one pass, and any order or batch gives the same counts.
+
+A bin is the exponent and the upper seven bits of the mantissa of an IEEE 754 binary32, so edges are at most 2^-7 apart
+in relation. Magnitudes below 2^-40 count as zero, those of 2^40 and more fall into the last bin. Counts are integers,
+so histograms of parts add up to that of the whole, exactly.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+_MANTISSA_BITS = 7
+_SHIFT = 23 - _MANTISSA_BITS
+_LOWEST, _HIGHEST = -40, 40
+_FIRST = (_LOWEST + 127) << _MANTISSA_BITS
+BINS = (_HIGHEST - _LOWEST) << _MANTISSA_BITS
+_PATTERNS = 1 << (8 + _MANTISSA_BITS)  # bins of all exponents, those of infinities and NaN among them
+_INFINITE = 255 << _MANTISSA_BITS
+_PEAK_SHIFT = 20  # leaves three bits of the mantissa
+_PEAK_BINS = 256 << 3
+_UPPER_HALF = 1 if sys.byteorder == "little" else 0
+_PIECE = 1 << 18  # elements at a time: bincount makes eight bytes of each
+
+Array = Any
+
+
+def bin_edges() -> Array:
+    """BINS + 1 float64 magnitudes: bin i holds [edge i, edge i + 1)."""
+    bits = (np.arange(BINS + 1, dtype=np.uint32) + np.uint32(_FIRST)) << np.uint32(_SHIFT)
+    return bits.view(np.float32).astype(np.float64)
+
+
+@dataclass
+class Histogram:
+    """What one tensor's values were: `counts` of BINS magnitudes, zeros, infinities and NaN, and the largest."""
+
+    counts: Array = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    zeros: int = 0
+    nonfinite: int = 0
+    finite: int = 0
+    largest: float = 0.0
+    peaks: Array = field(default_factory=lambda: np.zeros(_PEAK_BINS, np.int64))
+    """How many arrays had their largest magnitude in which bin, of eight an octave."""
+
+    @property
+    def values(self) -> int:
+        """How many finite values were seen."""
+        return self.finite
+
+    def add(self, array: Array, *, counted: bool = True) -> None:
+        """Counts the values of a float array; only the largest is kept when they need not be `counted`."""
+        flat = np.ascontiguousarray(array, dtype=np.float32).reshape(-1)
+        peak = 0.0
+        for start in range(0, flat.size, _PIECE):
+            piece = flat[start : start + _PIECE]
+            peak = max(peak, self._look(piece))
+            if counted:
+                self._count(piece)
+        self.largest = max(self.largest, peak)
+        self.peaks[_peak_bin(peak)] += 1
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.counts[:] = 0
+        self.peaks[:] = 0
+        self.zeros = self.nonfinite = self.finite = 0
+        self.largest = 0.0
+
+    def typical(self) -> float:
+        """The median over the arrays of their largest magnitude, to an eighth of an octave."""
+        reached = np.cumsum(self.peaks)
+        index = int(np.searchsorted(reached, (reached[-1] + 1) // 2))
+        return _peak_of(index)
+
+    def _look(self, piece: Array) -> float:
+        """The largest finite magnitude."""
+        if not piece.size:
+            return 0.0
+        largest = max(float(piece.max()), -float(piece.min()))
+        if not np.isfinite(largest):
+            finite = piece[np.isfinite(piece)]
+            self.nonfinite += piece.size - finite.size
+            return self._look(finite)
+        self.finite += piece.size
+        return largest
+
+    def _count(self, piece: Array) -> None:
+        upper = piece.view(np.uint16)[
+            _UPPER_HALF::2
+        ]  # sign, exponent and the mantissa's upper bits: a bin's number
+        signed = np.bincount(upper, minlength=2 * _PATTERNS)
+        counts = signed[:_PATTERNS] + signed[_PATTERNS:]
+        self.zeros += int(counts[:_FIRST].sum())
+        self.counts += counts[_FIRST : _FIRST + BINS]
+        self.counts[-1] += int(counts[_FIRST + BINS : _INFINITE].sum())
+
+    def merge(self, other: Histogram) -> None:
+        """Counts what another one has counted."""
+        self.counts += other.counts
+        self.zeros += other.zeros
+        self.nonfinite += other.nonfinite
+        self.finite += other.finite
+        self.peaks += other.peaks
+        self.largest = max(self.largest, other.largest)
+
+    def above(self, threshold: float) -> float:
+        """The share of values whose magnitude is above `threshold`, to the width of a bin."""
+        inside = int(np.searchsorted(bin_edges(), threshold, side="right"))
+        return float(self.counts[inside:].sum() / max(self.values, 1))
+
+
+def _peak_bin(peak: float) -> int:
+    return int(np.float32(peak).view(np.uint32) >> np.uint32(_PEAK_SHIFT))
+
+
+def _peak_of(index: int) -> float:
+    return float((np.uint32(index) << np.uint32(_PEAK_SHIFT)).view(np.float32))

@@ -1,0 +1,81 @@
+"""Runs a model on a data set, one sample at a time, and hands on what tensors hold.
+
+The model runs with ONNX Runtime's optimizations, the observed tensors exposed as outputs; memory is that of one sample,
+and does not grow with their number. A sample at a time, whatever the data set's batch: what is observed must not depend
+on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import onnxruntime
+
+from trtpipe.calibrators import CalibrationRequest
+from trtpipe.canonical.summary import TensorInfo, summarize
+from trtpipe.datasets import open_dataset
+from trtpipe.datasets.sampling.batches import Dataset
+from trtpipe.errors import ModelError, StepFailed
+from trtpipe.runners.graphs import RunnableModel, runnable_model
+from trtpipe.runners.onnxruntime import FOLDER_ENTRY, mapped_error
+
+_QUIET = 4
+_FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
+
+Observe = Callable[[str, Any], None]
+
+
+class Observer:
+    """A model in ONNX Runtime, its tensors in sight."""
+
+    def __init__(self, request: CalibrationRequest) -> None:
+        self.request = request
+        model = runnable_model(request.model)
+        self.inputs: tuple[TensorInfo, ...] = summarize(model.proto).inputs
+        fed = {info.name for info in self.inputs}
+        made = model.tensors()
+        lacking = [name for name in request.tensors if name not in made and name not in fed]
+        assert not lacking, f"the model has no {lacking}"
+        self.fed = [name for name in request.tensors if name in fed]
+        wanted = [name for name in request.tensors if name in made]
+        self.session = _session(model.only_outputs(wanted) if wanted else model, request.threads)
+        kinds = {value.name: value.type for value in self.session.get_outputs()}
+        self.wanted = [name for name in wanted if kinds.get(name) in _FLOATS]
+
+    def feed(self, inputs: dict[str, Any], observe: Observe) -> None:
+        """Runs one sample. Raises StepFailed with the node that failed."""
+        for name in self.fed:
+            observe(name, inputs[name])
+        if not self.wanted:
+            return
+        try:
+            values = self.session.run(self.wanted, inputs)
+        except Exception as error:
+            raise mapped_error(error, self.request.model, StepFailed) from error
+        for name, value in zip(self.wanted, values, strict=True):
+            observe(name, value)
+
+    @contextmanager
+    def samples(self) -> Iterator[Dataset]:
+        """The data set, a sample at a time."""
+        single = self.request.dataset.model_copy(update={"batch": 1})
+        with open_dataset(single, self.request.file, self.inputs, samples=self.request.samples) as data:
+            yield data
+
+
+def _session(model: RunnableModel, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.enable_cpu_mem_arena = False  # it would keep the largest sample's memory and fragment it
+    options.use_deterministic_compute = True
+    options.log_severity_level = _QUIET
+    options.add_session_config_entry(FOLDER_ENTRY, str(model.folder))
+    available = onnxruntime.get_available_providers()
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    providers = [name for name in wanted if name in available]
+    try:
+        return onnxruntime.InferenceSession(model.proto.SerializeToString(), options, providers=providers)
+    except Exception as error:
+        raise mapped_error(error, model.path, ModelError) from error

@@ -1,0 +1,21 @@
+"""fp8: operands of convolutions and matrix products are quantized to float8 e4m3; the rest computes in half precision.
+
+As `int8`, with a type that has 3 bits of mantissa and 4 of exponent: less exact near the largest magnitude, more so far
+below it. GPUs have it from Ada (sm89) on.
+"""
+
+from __future__ import annotations
+
+from trtpipe.precisions import Precision
+from trtpipe.spec.pipeline import Threshold
+
+precision = Precision(
+    name="fp8",
+    version=1,
+    dtype="float16",
+    keeps=("fp32", "fp16", "bf16"),
+    quantized="fp8",
+    opset=21,
+    # Rounding to 3 bits of mantissa errs by 2^-4 at most, uncorrelated; as for int8, two nines leave room for depth.
+    default_thresholds=(Threshold(metric="cosine", min=0.98),),
+)

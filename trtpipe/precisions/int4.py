@@ -1,0 +1,22 @@
+"""int4: weights of matrix products are kept in 4 bits, in blocks that share a scale; the rest computes in half.
+
+Weights alone: no calibration. TensorRT dequantizes a block when it multiplies, so this saves memory and its traffic, as
+large language models need. GPUs have it from Ampere on.
+"""
+
+from __future__ import annotations
+
+from trtpipe.precisions import Precision
+from trtpipe.spec.pipeline import Threshold
+
+precision = Precision(
+    name="int4",
+    version=1,
+    dtype="float16",
+    keeps=("fp32", "fp16", "bf16"),
+    quantized="int4",
+    block=32,
+    opset=21,
+    # Rounding a block of Gaussian weights to 15 levels leaves some 18 dB between them and their error.
+    default_thresholds=(Threshold(metric="cosine", min=0.98),),
+)

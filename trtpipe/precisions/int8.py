@@ -1,0 +1,22 @@
+"""int8: operands of convolutions and matrix products are quantized to 8 bits; the rest computes in half precision.
+
+Symmetric: a scale for each tensor of activations, from calibration, and one for each output channel of weights, from
+their values. Where Q and DQ stand is described in `quantizing.placing`. Variants choose another type for the rest with
+`base`.
+"""
+
+from __future__ import annotations
+
+from trtpipe.precisions import Precision
+from trtpipe.spec.pipeline import Threshold
+
+precision = Precision(
+    name="int8",
+    version=1,
+    dtype="float16",
+    keeps=("fp32", "fp16", "bf16"),
+    quantized="int8",
+    opset=21,
+    # Eight bits and a good scale leave some 40 dB between a tensor and its rounding error; this cosine is 14 dB.
+    default_thresholds=(Threshold(metric="cosine", min=0.98),),
+)

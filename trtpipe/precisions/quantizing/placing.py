@@ -1,0 +1,206 @@
+"""Which tensors are quantized: those where TensorRT fuses Q and DQ into a layer. Reads the graph, no weight.
+
+    Conv, ConvTranspose, Gemm, MatMul   both operands; biases stay in float
+    Add of a residual block             the operand that the layer before cannot take into its own epilogue
+
+Everything else computes in float between a DQ and a Q. Nodes that the spec keeps are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import onnx_ir as ir
+
+from trtpipe.precisions.casting.constants import constant_of
+from trtpipe.precisions.casting.element_types import Types, element_types
+from trtpipe.precisions.casting.planning import TypePlan, named_nodes
+from trtpipe.precisions.casting.signatures import FLOATS, is_standard
+
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightUse:
+    """A constant operand of a node. `axis` is the one along which each channel has its scale; None: one for all.
+
+    With a `block`, `axis` is the one that is summed over, and each run of that many elements along it has its scale.
+    """
+
+    node: ir.Node
+    index: int
+    axis: int | None
+    block: int = 0
+
+
+@dataclass
+class Placement:
+    """What shall be quantized, in graph order."""
+
+    activations: dict[ir.Value, list[tuple[ir.Node, int]]] = field(default_factory=dict)
+    """Tensor → the nodes and operands that shall read its dequantized form."""
+    weights: list[WeightUse] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Node that could be quantized → why it is not."""
+
+    quantized: list[str] = field(default_factory=list)
+    """Nodes of which something is quantized."""
+
+    def names(self) -> tuple[str, ...]:
+        """The activations that need a scale."""
+        return tuple(value.name or "" for value in self.activations)
+
+    def onto(self, plan: TypePlan) -> TypePlan:
+        """The plan, with the reasons of nodes that were left out and the number of those that were not."""
+        nodes = dict(plan.nodes)
+        for name, why in self.left_out.items():
+            if name in nodes and not nodes[name].reason:
+                nodes[name] = replace(nodes[name], reason=why)
+        return replace(plan, nodes=nodes, quantized=tuple(self.quantized))
+
+
+def place(model: ir.Model, keep: Mapping[str, str], *, scaled: Collection[str] | None = None) -> Placement:
+    """The placement for the main graph. `keep` holds nodes that stay float, with the reason.
+
+    Where `scaled` is given, a node with an operand that is not among it stays float, and is named.
+    """
+    types = element_types(model)
+    found = Placement()
+    for name, node in named_nodes(model).items():
+        if node.graph is not model.graph or not is_standard(node):
+            continue
+        operands = list(_operands(node, types))
+        if not operands:
+            continue
+        why = keep.get(name) or _refusal(node, operands, scaled)
+        if why:
+            found.left_out[name] = why
+            continue
+        _add(found, node, operands)
+        found.quantized.append(name)
+    return found
+
+
+def place_weights(model: ir.Model, keep: Mapping[str, str], block: int) -> Placement:
+    """The placement that quantizes weights alone, in blocks: the right operands of matrix products."""
+    types = element_types(model)
+    found = Placement()
+    for name, node in named_nodes(model).items():
+        if node.graph is not model.graph or not is_standard(node) or node.op_type not in ("Gemm", "MatMul"):
+            continue
+        value = node.inputs[1]
+        tensor = constant_of(value)
+        if value is None or tensor is None or types.get(value) not in FLOATS:
+            continue
+        why = keep.get(name) or _no_blocks(node, tensor, block)
+        if why:
+            found.left_out[name] = why
+            continue
+        found.weights.append(WeightUse(node, 1, _summed_axis(node), block))
+        found.quantized.append(name)
+    return found
+
+
+def _summed_axis(node: ir.Node) -> int:
+    return 1 if node.op_type == "Gemm" and _flag(node, "transB") else 0
+
+
+def _no_blocks(node: ir.Node, tensor: ir.TensorProtocol, block: int) -> str:
+    shape = tensor.shape.numpy()
+    if len(shape) != 2:
+        return f"its weight has {len(shape)} axes, and blocks are of matrices"
+    size = shape[_summed_axis(node)]
+    return (
+        f"the {size} elements that it sums over are no multiple of the block of {block}"
+        if size % block
+        else ""
+    )
+
+
+def tensors_to_scale(model: ir.Model) -> tuple[str, ...]:
+    """The activations that any quantized precision may ask a scale for, whatever is kept. Reads no weight."""
+    return place(model, {}).names()
+
+
+def _operands(node: ir.Node, types: Types) -> Iterator[int]:
+    """The positions of a node's operands that shall be quantized; none for what TensorRT keeps in float."""
+    if node.op_type in _PRODUCTS:
+        both = [types.get(value) in FLOATS for value in node.inputs[:2] if value is not None]
+        if len(both) == 2 and all(both):
+            yield from (0, 1)
+    elif node.op_type == "Add":
+        yield from _residual(node, types)
+
+
+def _residual(node: ir.Node, types: Types) -> Iterator[int]:
+    """The shortcut of a residual Add: what stands beside the layer whose epilogue the Add becomes.
+
+    Where both operands come from such layers, the later one takes the Add in.
+    """
+    first, second = node.inputs[:2]
+    if first is None or second is None or constant_of(first) is not None or constant_of(second) is not None:
+        return
+    if types.get(first) not in FLOATS or first is second:
+        return
+    fusing = [_ends_a_layer(value) for value in (first, second)]
+    if fusing == [True, True]:
+        yield 0 if _position(first) < _position(second) else 1
+    elif any(fusing):
+        yield fusing.index(False)
+
+
+def _ends_a_layer(value: ir.Value) -> bool:
+    producer = value.producer()
+    alone = len(value.uses()) == 1 and not value.is_graph_output()
+    return producer is not None and producer.op_type in ("Conv", "ConvTranspose") and alone
+
+
+def _position(value: ir.Value) -> int:
+    producer = value.producer()
+    graph = producer.graph if producer is not None else None
+    return next((i for i, node in enumerate(graph or ()) if node is producer), -1)
+
+
+def _refusal(node: ir.Node, operands: list[int], scaled: Collection[str] | None) -> str:
+    constants = [constant_of(node.inputs[index]) is not None for index in operands]
+    if all(constants):
+        return "both operands are constant"
+    if node.op_type in ("Conv", "ConvTranspose") and not constants[1]:
+        return "its kernel is computed, not constant"
+    if node.op_type == "Gemm" and _flag(node, "transA"):
+        return "its first operand is transposed"
+    computed = [
+        node.inputs[index] for index, constant in zip(operands, constants, strict=True) if not constant
+    ]
+    names = [value.name or "" for value in computed if value is not None]
+    missing = [name for name in names if scaled is not None and name not in scaled]
+    return f"the calibration has no scale for '{missing[0]}'" if missing else ""
+
+
+def _add(found: Placement, node: ir.Node, operands: list[int]) -> None:
+    for index in operands:
+        value = node.inputs[index]
+        assert value is not None, "an operand is there"
+        if constant_of(value) is None:
+            found.activations.setdefault(value, []).append((node, index))
+        else:
+            found.weights.append(WeightUse(node, index, channel_axis(node, index, value)))
+
+
+def channel_axis(node: ir.Node, index: int, value: ir.Value) -> int | None:
+    """The axis of a weight's output channels: the one along which TensorRT takes a scale each."""
+    tensor = constant_of(value)
+    rank = len(tensor.shape) if tensor is not None else 0
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "ConvTranspose":
+        return 1 if _flag(node, "group", 1) == 1 else None
+    if index != 1 or rank != 2:
+        return None
+    return 0 if node.op_type == "Gemm" and _flag(node, "transB") else 1
+
+
+def _flag(node: ir.Node, name: str, default: int = 0) -> int:
+    attribute = node.attributes.get(name)
+    return int(attribute.value) if attribute is not None else default

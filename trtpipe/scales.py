@@ -1,0 +1,71 @@
+"""Scales: what a calibrator found out of a model's tensors. An artifact: readable, sorted JSON with a schema number.
+
+`amax` is the largest magnitude that a quantized tensor represents; an int8 scale is amax / 127, an fp8 (e4m3) one
+amax / 448. Tensors go by their names in the canonical model. Knows neither how they were found nor who uses them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import ModelError
+from trtpipe.files import write_whole
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TensorScale:
+    """One tensor: `typical` is the median over samples of their largest magnitude, `clipped` the share of values beyond
+    amax, `zeros` that of zeros; None where unknown."""
+
+    amax: float
+    largest: float | None = None
+    typical: float | None = None
+    values: int | None = None
+    clipped: float | None = None
+    zeros: float | None = None
+    nonfinite: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """Tensor → scale, and how they came about: `method`, `samples`, `backend` and its version, `source` in words."""
+
+    tensors: Mapping[str, TensorScale]
+    method: str
+    backend: str
+    samples: int | None = None
+    source: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The scales as a JSON object."""
+        return {
+            "schema": SCHEMA,
+            "method": self.method,
+            "backend": self.backend,
+            "samples": self.samples,
+            "source": self.source,
+            "tensors": {name: asdict(self.tensors[name]) for name in sorted(self.tensors)},
+        }
+
+    def write(self, path: Path) -> None:
+        """Write them; equal scales give equal bytes. Raises OSError."""
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        write_whole(path, (text + "\n").encode())
+
+
+def read_scales(path: Path) -> Scales:
+    """The scales in a file. Raises ModelError when it holds none."""
+    try:
+        record = json.loads(path.read_bytes())
+        if record["schema"] != SCHEMA:
+            raise ValueError(f"schema {record['schema']!r}")
+        tensors = {name: TensorScale(**one) for name, one in record["tensors"].items()}
+        return Scales(tensors, record["method"], record["backend"], record["samples"], record["source"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"'{path.name}' holds no scales: {error}") from error
