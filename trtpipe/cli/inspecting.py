@@ -15,17 +15,18 @@ from trtpipe.shapes import format_size
 
 
 def inspect_command(file: Path, *, as_json: bool) -> int:
-    """Describe a model or an engine, told apart by content."""
+    """Describe a model, an engine, or the model of a pipeline, told apart by content."""
     if not file.exists():
         raise SpecError(f"no such file: {str(file)!r}")
     from trtpipe.describing.file_kind import kind_of_file
 
-    record = _engine(file) if kind_of_file(file) == "engine" else _model(file)
+    describe = {"engine": _engine, "pipeline": _pipeline, "model": _model}[kind_of_file(file)]
+    record = describe(file)
     if as_json:
         say_json(record)
     else:
-        lines = _engine_lines(record) if record["format"] == "engine" else _model_lines(record)
-        say("\n".join(lines))
+        lines = {"engine": _engine_lines, "pipeline": _pipeline_lines, "onnx": _model_lines}[record["format"]]
+        say("\n".join(lines(record)))
     return EXIT_DONE
 
 
@@ -57,6 +58,12 @@ def _model(file: Path) -> dict[str, Any]:
     return describe_model(file).to_json()
 
 
+def _pipeline(file: Path) -> dict[str, Any]:
+    from trtpipe.system.describing import describe_spec
+
+    return describe_spec(str(file)).to_json()
+
+
 def _engine_lines(record: Mapping[str, Any]) -> Iterator[str]:
     yield f"{record['path']}: TensorRT engine, {format_size(record['bytes'])}, BLAKE3 {record['blake3']}"
     header = record["header"] or {}
@@ -84,12 +91,41 @@ def _model_lines(record: Mapping[str, Any]) -> Iterator[str]:
     summary = record["summary"]
     opsets = ", ".join(f"{name or 'ai.onnx'} {version}" for name, version in _pairs(summary["opsets"]))
     yield f"{record['path']}: ONNX model, {format_size(record['nbytes'])}, opset {opsets}"
+    yield _tensor_table(summary)
+    yield from _content_lines(record)
+    if record["shape_tensors"]:
+        yield f"shape tensors: {', '.join(record['shape_tensors'])}"
+    for one in record["external"]:
+        yield f"external data: {one['name']}, {format_size(one['nbytes'])}"
+    yield from record["problems"]
+
+
+def _pipeline_lines(record: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{record['path']}: pipeline {record['pipeline']}, parser {record['parser']}"
+    yield _tensor_table(record["summary"])
+    if record["layers"]:
+        rows = [
+            (layer["name"] if first else "", layer["layer"] if first else "", one["name"], one["dtype"],
+             _dims(one["dims"]), str(layer["parameters"]) if first else "")
+            for layer in record["layers"]
+            for first, one in zip((True, *[False] * len(layer["outputs"])), layer["outputs"], strict=False)
+        ]  # fmt: skip
+        yield render_table(("layer", "kind", "output", "dtype", "shape", "parameters"), rows)
+    yield from _content_lines(record)
+    yield from record["problems"]
+
+
+def _tensor_table(summary: Mapping[str, Any]) -> str:
     rows = [
         (mode, one["name"], one["dtype"], _dims(one["dims"]))
         for mode, key in (("input", "inputs"), ("output", "outputs"))
         for one in summary[key]
     ]
-    yield render_table(("mode", "tensor", "dtype", "shape"), rows)
+    return render_table(("mode", "tensor", "dtype", "shape"), rows)
+
+
+def _content_lines(record: Mapping[str, Any]) -> Iterator[str]:
+    summary = record["summary"]
     operators = ", ".join(f"{name} {count}" for name, count in _pairs(summary["operators"]))
     yield f"operators: {operators}"
     for weights in summary["weights"]:
@@ -97,11 +133,6 @@ def _model_lines(record: Mapping[str, Any]) -> Iterator[str]:
     yield from _cost_lines(record)
     if record["dynamic"]:
         yield f"dynamic inputs: {', '.join(record['dynamic'])}"
-    if record["shape_tensors"]:
-        yield f"shape tensors: {', '.join(record['shape_tensors'])}"
-    for one in record["external"]:
-        yield f"external data: {one['name']}, {format_size(one['nbytes'])}"
-    yield from record["problems"]
 
 
 def _cost_lines(record: Mapping[str, Any]) -> Iterator[str]:

@@ -155,9 +155,10 @@ def build(
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="An ONNX model or an engine.")], as_json: Json = False
+    file: Annotated[Path, typer.Argument(help="An ONNX model, an engine, or a pipeline's spec.")],
+    as_json: Json = False,
 ) -> None:
-    """Show what a model or an engine is; an engine needs no GPU for it."""
+    """Show what a model, an engine or a pipeline's model is; an engine needs no GPU for it."""
 
     def body() -> int:
         from trtpipe.cli.inspecting import inspect_command

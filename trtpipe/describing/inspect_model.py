@@ -23,7 +23,7 @@ from trtpipe.proofs.proposals import propose_profile
 from trtpipe.shapes import Shape
 
 if TYPE_CHECKING:
-    pass
+    import onnx
 
 FLOAT_TYPES = ("float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn")
 
@@ -74,7 +74,8 @@ def describe_model(path: Path, *, root: Path | None = None) -> ModelDescription:
     skeleton = read_skeleton(path, root=root)
     proto = skeleton.proto
     view = view_model(proto)
-    shapes, inferred = _at_likely_shapes(view)
+    shapes, inferred = at_likely_shapes(view)
+    costs, problems = costs_and_problems(proto, inferred)
     operators = Counter(node.op_type for node in nodes_of(proto))
     return ModelDescription(
         path=str(path),
@@ -87,8 +88,8 @@ def describe_model(path: Path, *, root: Path | None = None) -> ModelDescription:
         quantized=operators["QuantizeLinear"] + operators["DequantizeLinear"],
         nested_graphs=sum(1 for node in nodes_of(proto) for _ in subgraphs(node)),
         at=shapes,
-        costs=costs_of(proto, inferred),
-        problems=tuple(problem.fact for problem in inferred.problems),
+        costs=costs,
+        problems=problems,
     )
 
 
@@ -96,7 +97,12 @@ def _external(file: Path, model: Path) -> ExternalFile:
     return ExternalFile(file.relative_to(model.parent.resolve()).as_posix(), file.stat().st_size)
 
 
-def _at_likely_shapes(view: ModelView) -> tuple[Mapping[str, Shape], Inferred]:
+def costs_and_problems(proto: onnx.ModelProto, inferred: Inferred) -> tuple[Costs, tuple[str, ...]]:
+    """What a model costs at some shapes, and what speaks against it there."""
+    return costs_of(proto, inferred), tuple(problem.fact for problem in inferred.problems)
+
+
+def at_likely_shapes(view: ModelView) -> tuple[Mapping[str, Shape], Inferred]:
     """Shape inference where every dynamic dimension has a likely size."""
     if any(info.dims is None for info in view.inputs):
         return {}, Inferred({})

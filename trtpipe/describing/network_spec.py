@@ -12,7 +12,7 @@ from trtpipe.loading.marks import Document
 from trtpipe.loading.scalars import flow_yaml
 
 _REPLACED = ("pipeline", "model")
-_APPLIED = ("transform", "graft")
+_APPLIED = ("transform",)
 """Sections that are no longer needed: what they ask for has been done."""
 
 
@@ -34,9 +34,22 @@ def network_spec(
     }
     lines: list[str] = []
     for key, (own, trailing) in sections.items():
-        lines += [] if key in applied else written.get(key, own)
+        if key in applied:
+            lines = _without_its_comment(lines)
+            while trailing and not trailing[0].strip() and lines and not lines[-1].strip():
+                lines.pop()
+        else:
+            lines += written.get(key, own)
         lines += trailing
-    return "\n".join([*lines]).rstrip("\n") + "\n"
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _without_its_comment(lines: list[str]) -> list[str]:
+    """Lines without the comment at their end, which speaks of a section that goes."""
+    kept = len(lines)
+    while kept and lines[kept - 1].startswith("#"):
+        kept -= 1
+    return lines[:kept]
 
 
 def _model(

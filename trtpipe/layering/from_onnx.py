@@ -84,24 +84,20 @@ def _collected(node: onnx.NodeProto, problems: list[Problem]) -> Iterator[None]:
     try:
         yield
     except NoForm as error:
-        problems.append(_problem(node, str(error)))
+        operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+        fact = f"node '{node.name}' ({operator}) has no declared layer"
+        problems.append(Problem(f"{fact}: {error.reason}" if error.reason else fact, error.remedy))
 
 
 def _form_of(node: onnx.NodeProto, known: Mapping[str, Form]) -> Form:
     if node.domain not in ("", "ai.onnx") or node.op_type not in known:
-        raise NoForm("")
+        raise NoForm(remedy="cut the graph before it with transform: outputs, or keep the parser")
     return known[node.op_type]
 
 
-def _problem(node: onnx.NodeProto, reason: str) -> Problem:
-    operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
-    fact = f"node '{node.name}' ({operator}) has no declared layer" + (f": {reason}" if reason else "")
-    return Problem(
-        fact, "" if reason else "cut the graph before it with transform: outputs, or keep the model"
-    )
-
-
 def _wrong_inputs(inputs: list[TensorInfo]) -> list[Problem]:
+    if not inputs:
+        return [Problem("the model has no input: nothing is left to declare")]
     wrong = [info for info in inputs if info.dtype not in DECLARED_TYPES or info.dims is None]
     return [
         Problem(

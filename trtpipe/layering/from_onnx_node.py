@@ -32,7 +32,11 @@ _MOST_READ = 1 << 16
 
 
 class NoForm(Exception):
-    """A node has no declared form; the text says why, where the operator itself has one."""
+    """A node has no declared form; the reason says why, where the operator itself has one."""
+
+    def __init__(self, reason: str = "", remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.remedy = reason, remedy
 
 
 class Undeclared:
@@ -238,9 +242,13 @@ class NodeForm:
         axis = int(self.attribute("axis", default))
         return axis if axis >= 0 else axis + self.rank(index) + more
 
-    def refuse(self, reason: str) -> NoReturn:
-        """Says why this node has no form."""
-        raise NoForm(reason)
+    def refuse(self, reason: str, remedy: str = "") -> NoReturn:
+        """Says why this node has no form, and what helps."""
+        raise NoForm(reason, remedy)
+
+    def refuse_dynamic(self, reason: str) -> NoReturn:
+        """Says why this node has no form; it would have one if its dims were fixed."""
+        raise NoForm(reason, "fix the input's dims with transform: set_shapes")
 
     # What is made of it
 

@@ -129,6 +129,8 @@ def _or_equal(op: str) -> Callable[[NodeForm], None]:
 
 def _mod(form: NodeForm) -> None:
     form.only(fmod=0)
+    if "int" not in form.dtype():
+        form.refuse(f"it divides {form.dtype()}")
     one, other = form.tensor(0), form.tensor(1)
     times = form.elementwise("floor_div", one, other, "times")
     whole = form.elementwise("prod", times, other, "whole")
@@ -174,9 +176,16 @@ def _cast(form: NodeForm) -> None:
     form.last("cast", input=form.tensor(), to_type=declared_type(form, dtype_name(form.attribute("to"))))
 
 
-def _identity(form: NodeForm) -> None:
+def _dropout(form: NodeForm) -> None:
     if form.uses_output(1):
         form.refuse("its mask is used")
+    training = form.array(2, "training mode")
+    if training is not None and training.any():
+        form.refuse("it is in training mode")
+    _identity(form)
+
+
+def _identity(form: NodeForm) -> None:
     form.last("identity", input=form.tensor())
 
 
@@ -233,7 +242,7 @@ FORMS: dict[str, Callable[[NodeForm], None]] = {
     "Mean": _mean,
     "Cast": _cast,
     "Identity": _identity,
-    "Dropout": _identity,
+    "Dropout": _dropout,
     "Where": _select,
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,

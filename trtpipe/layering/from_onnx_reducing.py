@@ -16,6 +16,8 @@ _REDUCTIONS = {
 
 def _reduce(form: NodeForm) -> None:
     axes = _axes(form)
+    if form.dtype() == "bool":
+        form.refuse("it reduces booleans")
     if not axes:
         form.last("identity", input=form.tensor())
         return

@@ -38,7 +38,7 @@ def _squeeze(form: NodeForm) -> None:
     axes = axes_of(form)
     if axes is None:
         if any(not isinstance(dim, int) for dim in form.dims()):
-            form.refuse("it names no axes, and a dim is dynamic")
+            form.refuse_dynamic("it names no axes, and a dim is dynamic")
         axes = [axis for axis, dim in enumerate(form.dims()) if dim == 1]
     if axes:
         form.last("squeeze", input=form.tensor(), axes=axes)
@@ -90,6 +90,8 @@ def _reverse_sequence(form: NodeForm) -> None:
 
 
 def _one_hot(form: NodeForm) -> None:
+    if "int" not in form.dtype():
+        form.refuse(f"its indices are {form.dtype()}")
     form.last(
         "one_hot",
         input=form.tensor(),

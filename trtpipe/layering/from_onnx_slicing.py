@@ -31,7 +31,7 @@ def _slice(form: NodeForm) -> None:
         _sliced(form, axes, ranges)
         return
     if any(step != 1 for step in steps):
-        form.refuse("it takes steps along a dynamic axis")
+        form.refuse_dynamic("it takes steps along a dynamic axis")
     start, count = _dynamic(form, axes, starts, ends)
     form.last("slice", input=form.tensor(), axes=axes, start=start, shape=count)
 
@@ -78,7 +78,7 @@ def _split(form: NodeForm) -> None:
     if sizes is None:
         dim = form.dims()[axis]
         if not isinstance(dim, int):
-            form.refuse("it splits a dynamic axis evenly")
+            form.refuse_dynamic("it splits a dynamic axis evenly")
         count = len(form.node.output)
         each = -(-dim // count)
         sizes = [max(0, min(each, dim - each * index)) for index in range(count)]
@@ -129,7 +129,7 @@ def _padded(
 
 def _grown(form: NodeForm, dim: Dim, more: int) -> int:
     if not isinstance(dim, int):
-        form.refuse("it pads a dynamic axis with other than zeros")
+        form.refuse_dynamic("it pads a dynamic axis with other than zeros")
     return dim + more
 
 

@@ -90,10 +90,16 @@ def _pooling(form: NodeForm) -> None:
     if any(one != 1 for one in form.attribute("dilations") or ()):
         form.refuse("its window is dilated")
     fields = _window(form, len(kernel))
+    padded = any(key.endswith("padding") for key in fields)
+    counted = form.operator == "AveragePool" and form.attribute("count_include_pad", 0)
     if form.attribute("ceil_mode", 0) and "padding_mode" not in fields:
         fields["padding_mode"] = "explicit_round_up"
+        if counted and padded:
+            form.refuse(
+                "it counts padding and rounds up: what belongs to its last windows is not agreed upon"
+            )
     kind = "max" if form.operator == "MaxPool" else "average"
-    if kind == "average" and form.attribute("count_include_pad", 0):
+    if counted and (padded or "padding_mode" in fields):
         fields["average_count_excludes_padding"] = False
     form.last("pooling", input=form.tensor(), type=kind, window_size=_spatial(form, kernel), **fields)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -230,13 +231,24 @@ def _zero_padded(at: Scope, before: Sequence[int], after: Sequence[int]) -> str:
 
 def _channels(layer: Convolution | Deconvolution, at: Scope, x: Value, axes: int) -> int:
     _spatial(layer, at, x, axes, "kernel_size")
-    channels = at.size(x, 1, "the channels")
+    dim = at.dims(x)[1]
+    channels = dim if isinstance(dim, int) else _channels_of_kernel(layer, at, x)
     if channels % layer.num_groups:
         at.refuse(
             f"has {layer.num_groups} groups, but '{x.name}' {x.text} has {channels} channels",
             "make num_groups divide the channels", "num_groups",
         )  # fmt: skip
     return channels
+
+
+def _channels_of_kernel(layer: Convolution | Deconvolution, at: Scope, x: Value) -> int:
+    """The input's channels, where they are dynamic, reckoned from the kernel's weights."""
+    elements = math.prod(at.dims_of_weights(layer.kernel, "kernel"))
+    maps, each = layer.num_output_maps, math.prod(layer.kernel_size)
+    kernels = maps * each if isinstance(layer, Convolution) else maps // layer.num_groups * each
+    if not kernels or elements % kernels:
+        at.size(x, 1, "the channels")
+    return elements // kernels * (layer.num_groups if isinstance(layer, Convolution) else 1)
 
 
 def _spatial(layer: _Windowed, at: Scope, x: Value, axes: int, name: str) -> None:

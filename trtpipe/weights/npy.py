@@ -158,7 +158,7 @@ def _dtype(descr: str, what: str) -> Any:
     import numpy as np
 
     try:
-        dtype = np.dtype(descr) if re.fullmatch(r"[<>|=]?[a-zA-Z?]\d{0,4}", descr) else None
+        dtype = np.dtype(descr) if re.fullmatch(r"[<>|=]?[?biufcSUVOMm]\d{0,4}", descr) else None
     except TypeError:
         dtype = None
     if dtype is None:
