@@ -51,6 +51,7 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
         "precision": cell.facts["precision"],
         "profiles": engine.fingerprint["options"]["profiles"],
         "io": built["io"],
+        **_calibration(traces),
         "audit": dict(proof.audit),
         "validation": dict(proof.validation),
         "not_run": list(proof.not_run),
@@ -95,6 +96,13 @@ def _sources(imported: Trace) -> dict[str, str]:
 def _origin(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
     """Where fetched files came from; addresses are in no key but the fetch step's, and not in the lockfile."""
     return {"origin": dict(traces["fetch"].summary["files"])} if "fetch" in traces else {}
+
+
+def _calibration(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
+    """What the calibrator had to say, of a cell that has one."""
+    if "calibrate" not in traces:
+        return {}
+    return {"calibration": {k: v for k, v in traces["calibrate"].summary.items() if k != "peak_rss"}}
 
 
 def _reproducibility(built: Mapping[str, Any]) -> dict[str, Any]:

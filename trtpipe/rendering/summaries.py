@@ -21,6 +21,11 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"- engine: `{engine['file']}`, {format_size(engine['bytes'])}, BLAKE3 `{engine['blake3'][:12]}`"
     yield f"- built by {toolchain['flavour']} {toolchain['version']} for {', '.join(manifest['compute_capabilities'])}"
     yield f"- precision: {manifest['precision']}{_share(manifest['audit'])}"
+    calibration = manifest.get("calibration", {})
+    if calibration:
+        yield f"- scales: {calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
+    for warning in calibration.get("warnings", ()):
+        yield f"- calibration: {one_line(warning)}"
     yield f"- address randomisation while building: {manifest['reproducibility']['address_randomisation']}"
     yield ""
     yield from _table(("tensor", "mode", "dtype", "shape"), (_io_row(one) for one in manifest["io"]))
