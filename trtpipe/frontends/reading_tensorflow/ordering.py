@@ -18,9 +18,13 @@ _MADE = re.compile(r"__\d+(?=$|[:/_])")
 
 
 def put_in_order(model: onnx.ModelProto) -> None:
-    """Orders nodes and weights, in subgraphs too, and numbers made names anew."""
+    """Orders nodes and weights, in subgraphs too, numbers made names anew and drops numbers for names of sizes."""
     _order(model.graph)
     _Numbering(model.graph).apply()
+    for value in (*model.graph.input, *model.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if _MADE.search(dim.dim_param):
+                dim.ClearField("value")
 
 
 def _order(graph: onnx.GraphProto) -> None:

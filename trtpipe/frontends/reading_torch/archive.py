@@ -8,12 +8,11 @@ file before it is used.
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_torch.program import ProgramFacts, facts_of
@@ -27,6 +26,8 @@ _LARGEST_JSON = 512 << 20
 _MOST_MEMBERS = 200_000
 _AGAIN = "export the model again: torch.export.save(torch.export.export(model, (example,)), 'model.pt2')"
 _PIECE = 1 << 20
+_DAMAGED = (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
+"""What zipfile raises for an archive that lies."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,37 @@ def write_bare(archive: Pt2Archive, out: Path) -> None:
     Raises ModelError when a member turns out to be damaged.
     """
     root = "model/"
+    with archive.path.open("rb") as file, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as target:
+        source = _opened(archive.path, file)
+        target.writestr(root + _MODEL, json.dumps({**archive.description, "guards_code": []}))
+        target.writestr(root + _SAMPLE_INPUTS, b"")
+        for name, member in archive.members.items():
+            info = zipfile.ZipInfo(root + name)
+            info.file_size = member.file_size
+            with target.open(info, "w") as writing:
+                for piece in _pieces(archive.path, source, member):
+                    writing.write(piece)
+
+
+def _opened(path: Path, file: IO[bytes]) -> zipfile.ZipFile:
     try:
-        with (
-            zipfile.ZipFile(archive.path) as source,
-            zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as target,
-        ):
-            target.writestr(root + _MODEL, json.dumps({**archive.description, "guards_code": []}))
-            target.writestr(root + _SAMPLE_INPUTS, b"")
-            for name, member in archive.members.items():
-                info = zipfile.ZipInfo(root + name)
-                info.file_size = member.file_size
-                with source.open(member) as reading, target.open(info, "w") as writing:
-                    shutil.copyfileobj(reading, writing, _PIECE)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise ModelError(f"'{archive.path.name}' is a damaged archive: {error}") from error
+        return zipfile.ZipFile(file)
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+
+
+def _pieces(path: Path, source: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """A member's bytes; apart from writing them, so that a full disk is not taken for a damaged archive."""
+    try:
+        with source.open(member) as reading:
+            while piece := reading.read(_PIECE):
+                yield piece
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"'{path.name}' is a damaged archive: {error}", "fetch or export it again")
 
 
 def _read(path: Path, archive: zipfile.ZipFile) -> Pt2Archive:

@@ -1,0 +1,38 @@
+"""What the readers of PyTorch archives and TensorFlow graphs owe a fuzzer: an answer or a ModelError, no more."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from trtpipe.errors import ModelError
+from trtpipe.frontends import ModelFiles
+from trtpipe.frontends.pytorch import PytorchOptions
+from trtpipe.frontends.pytorch import frontend as pytorch
+from trtpipe.frontends.reading_torch.archive import read_pt2, write_bare
+from trtpipe.frontends.tensorflow import TensorflowOptions
+from trtpipe.frontends.tensorflow import frontend as tensorflow
+
+
+def fuzz_graphdef(data: bytes) -> None:
+    """The bytes as a frozen graph, and as the graph of a SavedModel."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "saved_model.pb")
+        path.write_bytes(data)
+        for source in (path, path.parent):
+            with contextlib.suppress(ModelError):
+                proposal = tensorflow.propose(source)
+                options = TensorflowOptions.model_validate(dict(proposal.options) if proposal else {})
+                tensorflow.belonging(ModelFiles(source), options)
+
+
+def fuzz_pt2(data: bytes) -> None:
+    """The bytes as the archive of a program, copied where it is one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "net.pt2")
+        path.write_bytes(data)
+        with contextlib.suppress(ModelError):
+            pytorch.propose(path)
+            pytorch.belonging(ModelFiles(path), PytorchOptions())
+            write_bare(read_pt2(path), Path(folder, "bare.pt2"))
