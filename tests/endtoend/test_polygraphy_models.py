@@ -164,8 +164,11 @@ def test_weights_in_a_file_beside_the_model_are_found(new_project, tmp_path):
     assert (init.code, build.code) == (0, 0), build.err
 
 
-def test_another_frameworks_model_is_refused(new_project, tmp_path):
+def test_another_frameworks_model_is_known_for_what_it_is(new_project, tmp_path):
     project = new_project(tmp_path / "project")
     shutil.copy(zoo.SHARED / "polygraphy" / "tf_identity.pb", project.root)
 
-    assert refusal(project.run("init", "tf_identity.pb"), r"'\S*tf_identity.pb' is not an ONNX model")
+    done = project.run("init", "tf_identity.pb")
+
+    assert done.code == 0, done.err
+    assert "parser: tensorflow" in (project.root / "pipelines" / "tf_identity.yaml").read_text()

@@ -93,6 +93,7 @@ class _Checker:
     def run(self) -> None:
         targets = list(self._targets())
         self._try(("model", "source"), lambda: self._prove(targets))
+        self.workspace.state.save()
 
     def _prove(self, targets: Sequence[TargetView]) -> None:
         store, state = self.workspace.store, self.workspace.state
@@ -107,7 +108,6 @@ class _Checker:
                 self._prove_model(proto, targets)
             else:
                 self._try(("transform", "graft"), lambda: self._prove_grafted(proto, targets))
-        self.workspace.state.save()
 
     def _prove_model(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
         view = self._try(("model", "source"), lambda: self._model(proto))
