@@ -171,6 +171,7 @@ WEIGHTS, CONSTANTS = (
         (None, {WEIGHTS: b"[1]"}, "is not a JSON object"),
         (None, {"models__model.json": b"[" * 100_000}, "is not JSON"),
         (None, {"models__model.json": b"{}"}, "is not described as expected"),
+        (program(range_constraints={"s77": {"max_val": float("inf")}}), {}, "is not described as expected"),
         (sized("__import__('os').system('true')"), {}, "is not arithmetic on sizes"),
         (sized("S('x')"), {}, "is not arithmetic on sizes"),
         (calling("torch.hub.load"), {}, "the program calls 'torch.hub.load'"),
@@ -179,7 +180,8 @@ WEIGHTS, CONSTANTS = (
         (shaped('{"default_factory_module": "os"}'), {}, "classes that would be imported"),
     ],
     ids=["pickled weight", "path", "empty weight", "pickled constant", "script object", "no config", "list",
-         "deep JSON", "no program", "code", "evaluated text", "function", "file operator", "extension", "class"],
+         "deep JSON", "no program", "endless range", "code", "evaluated text", "function", "file operator",
+         "extension", "class"],
 )  # fmt: skip
 def test_what_would_run_code_or_lies_is_refused_before_pytorch_sees_it(tmp_path, described, members, said):
     assert said in refusal(write_pt2(tmp_path / "net.pt2", described, **members))
@@ -236,7 +238,7 @@ def test_sizes_are_arithmetic(text):
 @pytest.mark.parametrize(
     "text",
     ["open('x')", "Symbol('a').__class__", "[s0 for s0 in s1]", "Lambda(s0, s0)", "s0 if s1 else s2", "Symbol('a b')",
-     "(" * 5000 + ")" * 5000, "1 +", "Integer(1)" * 5000, "exec"],
+     "(" * 5000 + ")" * 5000, "1 +", "Integer(1)" * 5000, "exec", "1if s0"],
 )  # fmt: skip
 def test_anything_else_is_not(text):
     assert not is_arithmetic(text)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import tempfile
+import zipfile
 from pathlib import Path
 
 from trtpipe.errors import ModelError
@@ -36,3 +38,24 @@ def fuzz_pt2(data: bytes) -> None:
             pytorch.propose(path)
             pytorch.belonging(ModelFiles(path), PytorchOptions())
             write_bare(read_pt2(path), Path(folder, "bare.pt2"))
+
+
+def fuzz_pt2_description(data: bytes) -> None:
+    """The bytes as the description of a program in an archive that is sound otherwise, and as that of its weights."""
+    for member in ("models/model.json", "data/weights/model_weights_config.json"):
+        fuzz_pt2(_archive_with(member, data))
+
+
+def _archive_with(name: str, data: bytes) -> bytes:
+    inside = {
+        "archive_format": b"pt2",
+        "models/model.json": b"{}",
+        "data/weights/model_weights_config.json": b'{"config": {}}',
+        "data/constants/model_constants_config.json": b'{"config": {}}',
+        name: data,
+    }
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for member, content in inside.items():
+            archive.writestr(f"net/{member}", content)
+    return whole.getvalue()

@@ -180,7 +180,7 @@ def _misfit(payload: Any, folder: str, members: Mapping[str, zipfile.ZipInfo]) -
         return "is a pickle, which can run any code when it is loaded"
     try:
         sizes = [int(size["as_int"]) for size in payload["tensor_meta"]["sizes"]]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return "has no fixed shape"
     if members[folder + stored].file_size == 0 and 0 not in sizes:
         return f"claims the shape {'x'.join(map(str, sizes)) or 'scalar'} but has no bytes"

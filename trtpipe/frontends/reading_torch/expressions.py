@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 
 _LONGEST = 20_000
 _SYMBOL = re.compile(r"Symbol\('(\w+)'(?:, \w+=(?:True|False))*\)")
@@ -30,7 +31,9 @@ def is_arithmetic(text: str) -> bool:
     if len(text) > _LONGEST:
         return False
     try:
-        tree = ast.parse(text, mode="eval")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}

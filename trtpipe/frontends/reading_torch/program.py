@@ -57,7 +57,7 @@ def facts_of(model: Any) -> ProgramFacts:
             tuple(str(arg["as_tensor"]["name"]) for arg in outputs if "as_tensor" in arg),
             {name: _range(one) for name, one in model["range_constraints"].items()},
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         said = f"the exported program is not described as expected: {type(error).__name__} {error}"
         raise ModelError(said, "export it again with a newer PyTorch") from error
 
