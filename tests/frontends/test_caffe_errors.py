@@ -85,6 +85,7 @@ TEXTS = {
     ),
     "not a number": (layer('type: "ELU" elu_param { alpha: "1" }'), "alpha must be a number, not '1'"),
     "infinite": (layer('type: "ELU" elu_param { alpha: inf }'), "alpha must be a number, not 'inf'"),
+    "no octal number": (layer('type: "Softmax" softmax_param { axis: 08 }'), "axis must be a whole number, not '08'"),
     "no whole number": (layer('type: "Softmax" softmax_param { axis: 1.5 }'), "axis must be a whole number"),
     "too large": (
         layer('type: "Softmax" softmax_param { axis: 99999999999999999999 }'), "axis must be a whole number of 64 bits"

@@ -164,6 +164,18 @@ def _caffe() -> list[Files]:
     return _shared("caffe/layers/*.prototxt", "net.prototxt", **{"net.caffemodel": ".caffemodel"})
 
 
+def _graph(folder: Path) -> None:
+    from torch_tf_readers import fuzz_graphdef
+
+    fuzz_graphdef((folder / "graph.pb").read_bytes())
+
+
+def _program(folder: Path) -> None:
+    from torch_tf_readers import fuzz_pt2
+
+    fuzz_pt2((folder / "net.pt2").read_bytes())
+
+
 READERS: dict[str, Reader] = {
     "onnx": Reader(_onnx_models, "model.onnx", _onnx),
     "onnx weights": Reader(_onnx_models, "model.onnx", _weights("model.onnx")),
@@ -177,9 +189,17 @@ READERS: dict[str, Reader] = {
         _caffe, "net.caffemodel", _parser("caffe", "net.prototxt", weights="net.caffemodel")
     ),
     "uff": Reader(lambda: _shared("uff/*.uff", "net.uff"), "net.uff", _parser("uff", "net.uff")),
+    "graphdef": Reader(lambda: _shared("tf/ops/*.pb", "graph.pb"), "graph.pb", _graph),
+    "pt2": Reader(lambda: _shared("torch/*.pt2", "net.pt2"), "net.pt2", _program),
 }
 
-_NEEDS_PARSER = {"prototxt": "caffe", "caffemodel": "caffe", "uff": "uff"}
+_NEEDS_PARSER = {
+    "prototxt": "caffe",
+    "caffemodel": "caffe",
+    "uff": "uff",
+    "graphdef": "tensorflow",
+    "pt2": "pytorch",
+}
 
 
 def available() -> list[str]:

@@ -180,7 +180,10 @@ class Params:
         value = item.value
         if isinstance(value, Message) or value.kind != "number" or not _is_integer(value.text):
             raise self._wrong(item, "a whole number")
-        number = int(_number(value.text))
+        found = _number(value.text)
+        if math.isnan(found):  # 08 and 0xG look like whole numbers and are none
+            raise self._wrong(item, "a whole number")
+        number = int(found)
         if abs(number) >= _LARGEST:
             raise self._wrong(item, "a whole number of 64 bits")
         if least is not None and number < least:
