@@ -165,15 +165,19 @@ def _caffe() -> list[Files]:
 
 
 def _graph(folder: Path) -> None:
-    from torch_tf_readers import fuzz_graphdef
+    from trtpipe.frontends import ModelFiles
+    from trtpipe.frontends.tensorflow import TensorflowOptions, frontend
 
-    fuzz_graphdef((folder / "graph.pb").read_bytes())
+    path = folder / "graph.pb"
+    proposal = frontend.propose(path)
+    options = TensorflowOptions.model_validate(dict(proposal.options) if proposal else {})
+    frontend.belonging(ModelFiles(path), options)
 
 
 def _program(folder: Path) -> None:
-    from torch_tf_readers import fuzz_pt2
+    from trtpipe.frontends.reading_torch.archive import read_pt2, write_bare
 
-    fuzz_pt2((folder / "net.pt2").read_bytes())
+    write_bare(read_pt2(folder / "net.pt2"), folder / "bare.pt2")
 
 
 READERS: dict[str, Reader] = {
