@@ -193,7 +193,7 @@ def test_a_directory_without_a_saved_model_is_none(tmp_path):
     ids=["cpu", "both", "none"],
 )
 def test_the_key_names_the_distribution_that_is_installed(monkeypatch, installed, packages):
-    monkeypatch.setattr(tensorflow, "_is_installed", lambda name: name in installed)
+    monkeypatch.setattr(tensorflow, "is_installed", lambda name: name in installed)
 
     assert frontend.packages == packages
 

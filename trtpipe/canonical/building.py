@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trtpipe.canonical.naming import FreshNames
 from trtpipe.canonical.opsets import CHOSEN
 from trtpipe.canonical.tensors import nbytes_of, number_of_dtype, set_external
 from trtpipe.canonical.wire import LARGE
@@ -17,6 +18,9 @@ from trtpipe.canonical.wire import LARGE
 if TYPE_CHECKING:
     import numpy as np
     import onnx
+
+PLUGIN_DOMAIN = "trt.plugins"
+"""The domain of nodes that stand for plugins: TensorRT's parser looks at an operator's name only, people at both."""
 
 Dim = int | str | None
 """A size, a named dynamic dimension, or a dynamic one without a name."""
@@ -36,8 +40,7 @@ class GraphBuilder:
             onnx.GraphProto(name=name), opset_imports=opsets, ir_version=_IR_VERSION
         )
         self._weights = workplace / "weights.bin"
-        self._taken: set[str] = set()
-        self._numbers: dict[str, int] = {}  # the last one given to a name that was wanted again
+        self._names = FreshNames()
 
     @property
     def graph(self) -> onnx.GraphProto:
@@ -46,17 +49,11 @@ class GraphBuilder:
 
     def unique(self, wanted: str) -> str:
         """`wanted`, or `wanted_1`, `wanted_2`, … when a tensor of that name exists; taken from now on."""
-        name, number = wanted, self._numbers.get(wanted, 0)
-        while name in self._taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        self._numbers[wanted] = number
-        self._taken.add(name)
-        return name
+        return self._names(wanted)
 
     def input(self, name: str, dtype: str, dims: Sequence[Dim]) -> str:
         """Declares a graph input; `dtype` is a NumPy-style name (`float32`, `int64`, `bfloat16`)."""
-        self._taken.add(name)
+        self._names.taken.add(name)
         self.graph.input.append(_value(name, dtype, dims))
         return name
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import subgraphs
@@ -25,6 +26,24 @@ def fresh(name: str, taken: set[str]) -> str:
         candidate = f"{name}_{number}"
     taken.add(candidate)
     return candidate
+
+
+class FreshNames:
+    """Names that are given once each, as by `fresh`; asking for one again and again costs no more each time."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self.taken = set(taken)
+        self._numbers: dict[str, int] = {}  # the last one given to a name that was wanted again
+
+    def __call__(self, wanted: str) -> str:
+        """`wanted`, or `wanted_1`, `wanted_2`, … whichever is free; taken from now on."""
+        name, number = wanted, self._numbers.get(wanted, 0)
+        while name in self.taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._numbers[wanted] = number
+        self.taken.add(name)
+        return name
 
 
 def make_values_unique(model: onnx.ModelProto) -> int:

@@ -12,6 +12,7 @@ import pkgutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -131,6 +132,15 @@ def lower_model(frontend: Frontend, files: ModelFiles, options: Any, out: Path) 
             written = write_model(model, out)
     summary = summarize(model)
     return LowerReport(tuple(written), changes.to_json(), summary.to_json(), tuple(warnings_about(summary)))
+
+
+def is_installed(distribution: str) -> bool:
+    """Whether a distribution is installed beside trtpipe."""
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def frontend_names() -> tuple[str, ...]:

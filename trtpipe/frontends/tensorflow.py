@@ -6,14 +6,13 @@ Knows which options go with which of the two; what TensorFlow's files say is rea
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from trtpipe.errors import ModelError, Problem
-from trtpipe.frontends import ModelFiles, Proposal
+from trtpipe.frontends import ModelFiles, Proposal, is_installed
 from trtpipe.spec.fields import AsTuple, DynamicShape, SpecModel
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class TensorflowFrontend:
     @property
     def packages(self) -> tuple[str, ...]:
         """The distribution that TensorFlow is installed from, the first of those known when it is not, and tf2onnx."""
-        found = next((name for name in _DISTRIBUTIONS if _is_installed(name)), _DISTRIBUTIONS[0])
+        found = next((name for name in _DISTRIBUTIONS if is_installed(name)), _DISTRIBUTIONS[0])
         return (found, "tf2onnx")
 
     def belonging(self, files: ModelFiles, options: TensorflowOptions) -> list[Path]:
@@ -98,14 +97,6 @@ class TensorflowFrontend:
         inputs, outputs = input_names(graph), output_names(graph)
         comment = "inputs: the placeholders; outputs: the nodes that nobody reads."
         return Proposal(path, {"inputs": inputs, "outputs": outputs}, comment)
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _converter() -> Converter:

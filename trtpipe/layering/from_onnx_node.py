@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from trtpipe.canonical.naming import fresh
 from trtpipe.canonical.summary import Dim, TensorInfo, tensor_info
 from trtpipe.canonical.tensors import array_of, dtype_name
 from trtpipe.weights.safetensors import WRITABLE, Writable
@@ -65,12 +66,7 @@ class Undeclared:
 
     def layer_name(self, wanted: str) -> str:
         """A name that no layer has; a tensor may."""
-        name, number = wanted, 0
-        while name in self._names:
-            number += 1
-            name = f"{wanted}_{number}"
-        self._names.add(name)
-        return name
+        return fresh(wanted, self._names)
 
     def weight(self, name: str) -> str:
         """An initializer among the weights. Raises NoForm when the file cannot hold its type."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from trtpipe.canonical.building import PLUGIN_DOMAIN
 from trtpipe.layering.scope import Scope
 from trtpipe.layering.values import declared_dims, dtype_of
 from trtpipe.spec.network.plugin import Plugin, PluginField
 
-DOMAIN = "trt.plugins"
 _OWN = ("plugin_version", "plugin_namespace")
 
 
@@ -26,7 +26,7 @@ def plugin(layer: Plugin, at: Scope) -> list[str]:
     attributes: dict[str, Any] = {name: _attribute(one) for name, one in sorted(layer.fields.items())}
     attributes |= {"plugin_version": layer.version, "plugin_namespace": layer.namespace}
     inputs = [value.name for value in at.inputs]
-    made = at.emit_many(layer.plugin, inputs, len(layer.outputs), domain=DOMAIN, **attributes)
+    made = at.emit_many(layer.plugin, inputs, len(layer.outputs), domain=PLUGIN_DOMAIN, **attributes)
     for tensor, one in zip(made, layer.outputs, strict=True):
         at.declare(tensor, dtype_of(one.dtype), declared_dims(one.name, one.shape))
     return list(made)

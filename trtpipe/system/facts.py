@@ -16,7 +16,7 @@ from typing import Any
 
 from trtpipe.datasets import dataset_record, source_files
 from trtpipe.errors import ModelError, Problem, SpecError, SpecPath, TrtpipeError
-from trtpipe.frontends import Frontend, ModelFiles, frontend_called
+from trtpipe.frontends import Frontend, ModelFiles, frontend_called, is_installed
 from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Input, Source, json_ready
 from trtpipe.planning import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
@@ -280,19 +280,11 @@ def precision_versions(pipeline: LoadedPipeline) -> Mapping[str, int]:
 
 def import_tools(frontend: Frontend) -> dict[str, str]:
     """The packages that can change what importing makes, with their versions. Raises ModelError naming the extra."""
-    missing = [name for name in frontend.packages if not _is_installed(name)]
+    missing = [name for name in frontend.packages if not is_installed(name)]
     if missing:
         remedy = f"install it: pip install 'trtpipe[{frontend.extra}]'"
         raise ModelError(f"parser {frontend.name!r} needs {' and '.join(missing)}", remedy)
     return _versions("onnx", "numpy", "onnxruntime", *frontend.packages)
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 @cache

@@ -58,21 +58,18 @@ def readable_model(
     from trtpipe.canonical.reading import read_skeleton
     from trtpipe.frontends import frontend_called
 
-    if pipeline.spec.model.parser == "onnx" and not pipeline.remotes:
+    with tempfile.TemporaryDirectory(prefix="trtpipe-model-") as name:
+        folder = Path(name)
+        if pipeline.spec.model.parser != "onnx":
+            path = canonical_model(pipeline, store, state, folder, observer=observer, offline=offline)
+            yield read_skeleton(path).proto
+            return
         files = model_files(pipeline)
-        proto = frontend_called("onnx").read(files, pipeline.options, Path())
+        if pipeline.remotes:
+            files = fetched_files(pipeline, store, state, folder, observer=observer, offline=offline)
+        proto = frontend_called("onnx").read(files, pipeline.options, folder)
         check_model(proto)
         yield proto
-        return
-    with tempfile.TemporaryDirectory(prefix="trtpipe-model-") as folder:
-        if pipeline.spec.model.parser == "onnx":
-            files = fetched_files(pipeline, store, state, Path(folder), observer=observer, offline=offline)
-            proto = frontend_called("onnx").read(files, pipeline.options, Path())
-            check_model(proto)
-            yield proto
-            return
-        path = canonical_model(pipeline, store, state, Path(folder), observer=observer, offline=offline)
-        yield read_skeleton(path).proto
 
 
 def fetched_files(

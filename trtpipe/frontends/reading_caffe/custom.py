@@ -26,12 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trtpipe.canonical.building import PLUGIN_DOMAIN
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_caffe.layer import Layer, Lowered, Lowering, Tensor
 from trtpipe.loading.scalars import shortened
-
-DOMAIN = "trt.plugins"
-"""TensorRT's parser looks at an operator's name only; this says to people what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def plugin_node(layer: Layer, plugin: Plugin) -> list[Tensor]:
     inputs = [*(tensor.name for tensor in layer.inputs), *weights]
     identity = {"plugin_version": plugin.version, "plugin_namespace": plugin.namespace}
     made = layer.builder.node(
-        plugin.name, inputs, names, name=layer.name, domain=DOMAIN, attributes={**fields, **identity}
+        plugin.name, inputs, names, name=layer.name, domain=PLUGIN_DOMAIN, attributes={**fields, **identity}
     )
     if not plugin.outputs:
         return [Tensor(name) for name in made]

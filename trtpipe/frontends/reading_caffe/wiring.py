@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from trtpipe.canonical.naming import FreshNames
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.frontends.reading_caffe.net import MOST_PROBLEMS, Net, NetInput, NetLayer, stop_at
 from trtpipe.loading.grammar import choose_from
@@ -59,11 +60,10 @@ class _Wirer:
         self.problems: list[Problem] = []
         self.layers: list[WiredLayer] = []
         self.writes = Counter(top for layer in net.layers for top in set(_tops(layer)))
-        self.names = {*net.inputs, *self.writes}
+        self.unique = FreshNames({*net.inputs, *self.writes})
         self.current = {name: name for name in net.inputs}
         self.maker: dict[str, NetLayer] = {}
         self.read: set[str] = set()
-        self.numbers: Counter[str] = Counter()
 
     def add(self, layer: NetLayer) -> None:
         inputs = tuple(self.reading(layer, blob) for blob in _bottoms(layer))
@@ -94,15 +94,6 @@ class _Wirer:
         self.maker[top] = layer
         return name
 
-    def unique(self, wanted: str) -> str:
-        name, number = wanted, self.numbers[wanted]
-        while name in self.names:
-            number += 1
-            name = f"{wanted}_{number}"
-        self.numbers[wanted] = number
-        self.names.add(name)
-        return name
-
     def unread(self) -> dict[str, str]:
         return {
             blob: name
@@ -130,7 +121,7 @@ class _Wirer:
                 wanted.update(wired.inputs)
                 layers.append(wired)
         inputs = [one for name, one in self.net.inputs.items() if name in wanted]
-        return Wiring(inputs, layers[::-1], outputs, self.names)
+        return Wiring(inputs, layers[::-1], outputs, self.unique.taken)
 
 
 def _bottoms(layer: NetLayer) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from trtpipe.canonical.wire import LEN, VARINT, WireError
 from trtpipe.errors import ModelError
-from trtpipe.frontends.reading_tensorflow.wire import LEN, VARINT, Buffer, Field, WireError, fields
+from trtpipe.frontends.reading_tensorflow.wire import Buffer, Field, fields
 
 SAVED_MODEL = "saved_model.pb"
 _MOST_NODES = 1_000_000

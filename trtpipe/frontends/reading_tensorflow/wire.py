@@ -1,4 +1,4 @@
-"""Protobuf's wire format over any bytes: fields by number, each length held against where the message ends.
+"""Fields of protobuf messages as the readers of graphs want them: payloads, texts, signed numbers.
 
 Knows nothing of what the fields mean. Source: the encoding section of protobuf's documentation.
 """
@@ -9,14 +9,11 @@ import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-VARINT, I64, LEN, I32 = 0, 1, 2, 5
-_LONGEST_VARINT = 10
+from trtpipe.canonical.wire import LEN, WireError, WireReader
+
+_UINT64 = (1 << 64) - 1
 
 Buffer = bytes | mmap.mmap
-
-
-class WireError(ValueError):
-    """The bytes are not protobuf, or end too early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +49,5 @@ class Field:
 
 def fields(data: Buffer, begin: int, end: int) -> Iterator[Field]:
     """The fields of the message at these bytes, one after the other. Raises WireError."""
-    while begin < end:
-        tag, begin = _varint(data, begin, end)
-        number, wire = tag >> 3, tag & 7
-        value = 0
-        if number == 0:
-            raise WireError(f"no field at byte {begin}")
-        if wire == VARINT:
-            value, after = _varint(data, begin, end)
-        elif wire == LEN:
-            length, begin = _varint(data, begin, end)
-            after = begin + length
-        elif wire in (I64, I32):
-            after = begin + (8 if wire == I64 else 4)
-        else:
-            raise WireError(f"no field at byte {begin}")
-        if after > end:
-            raise WireError(f"field {number} goes on to byte {after}, beyond the end at {end}")
-        yield Field(number, wire, begin, after, value)
-        begin = after
-
-
-def _varint(data: Buffer, position: int, end: int) -> tuple[int, int]:
-    value = 0
-    for index in range(_LONGEST_VARINT):
-        if position >= end:
-            break
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, position
-    raise WireError(f"no number at byte {position}")
+    for one in WireReader(data).fields(begin, end):
+        yield Field(one.number, one.wire, one.value, one.end, one.number_value & _UINT64)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trtpipe.errors import ModelError, Problem
+from trtpipe.frontends.reading_torch.kinds import DAMAGED
 from trtpipe.frontends.reading_torch.program import ProgramFacts, facts_of
 
 _MODEL = "models/model.json"
@@ -26,8 +27,6 @@ _LARGEST_JSON = 512 << 20
 _MOST_MEMBERS = 200_000
 _AGAIN = "export the model again: torch.export.save(torch.export.export(model, (example,)), 'model.pt2')"
 _PIECE = 1 << 20
-_DAMAGED = (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
-"""What zipfile raises for an archive that lies."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,8 @@ def read_pt2(path: Path) -> Pt2Archive:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(path, archive)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
-        raise ModelError(
-            f"'{path.name}' is a damaged archive: {error}", "fetch or export it again"
-        ) from error
+    except DAMAGED as error:
+        raise _damaged(path, error) from error
 
 
 def write_bare(archive: Pt2Archive, out: Path) -> None:
@@ -73,7 +70,7 @@ def write_bare(archive: Pt2Archive, out: Path) -> None:
 def _opened(path: Path, file: IO[bytes]) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _damaged(path, error) from error
 
 
@@ -83,7 +80,7 @@ def _pieces(path: Path, source: zipfile.ZipFile, member: zipfile.ZipInfo) -> Ite
         with source.open(member) as reading:
             while piece := reading.read(_PIECE):
                 yield piece
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _damaged(path, error) from error
 
 

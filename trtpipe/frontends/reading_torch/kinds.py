@@ -17,6 +17,9 @@ _LEGACY_MAGIC = (
     b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before zip: the number 0x1950a86a20f9469cfc6c
 )
 _PICKLE_PROTOCOLS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+DAMAGED = (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
+"""What zipfile raises for an archive that lies."""
+
 _FORMAT = b"pt2"
 
 _EXPORT = """\
@@ -76,5 +79,5 @@ def _kind_of_archive(path: Path) -> Kind | None:
             if "constants.pkl" in inner:
                 return "torchscript"
             return "pickle" if {"data.pkl", "data.pickle"} & {*inner, *archive.namelist()} else None
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError):
+    except DAMAGED:
         return None

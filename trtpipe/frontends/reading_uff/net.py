@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.canonical.building import GraphBuilder
+from trtpipe.canonical.naming import FreshNames
 from trtpipe.canonical.opsets import CHOSEN
 from trtpipe.canonical.tensors import dtype_name, number_of_dtype
 from trtpipe.canonical.wire import LARGE
@@ -76,8 +77,7 @@ class Net:
     def __init__(self, builder: GraphBuilder, source: Path, ids: Iterable[str]) -> None:
         self.builder = builder
         self._source = source
-        self._taken = set(ids)
-        self._numbers: dict[str, int] = {}  # the last one given to a name that was wanted again
+        self._names = FreshNames(ids)
         self._budget = _MOST_COPIES * max(source.stat().st_size, 1 << 16)
         self._types: dict[str, onnx.TypeProto] = {}
         self._known: dict[str, onnx.TensorProto] = {}
@@ -113,13 +113,7 @@ class Net:
 
     def fresh(self, name: str) -> str:
         """`name`, or that with a number, such that no node of the file has it."""
-        made, number = name, self._numbers.get(name, 0)
-        while made in self._taken:
-            number += 1
-            made = f"{name}_{number}"
-        self._numbers[name] = number
-        self._taken.add(made)
-        return made
+        return self._names(name)
 
     def values(self, value: Any, base: str, dtype: str = "int64") -> str:
         """A small constant."""

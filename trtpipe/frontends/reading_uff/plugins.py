@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from trtpipe.canonical.building import PLUGIN_DOMAIN
 from trtpipe.errors import Problem
 from trtpipe.frontends.reading_uff.messages import Blob, Data, Node
 from trtpipe.frontends.reading_uff.net import Dims, Tensor
@@ -20,8 +21,6 @@ from trtpipe.frontends.reading_uff.operation import Operation
 
 if TYPE_CHECKING:
     import onnx
-
-DOMAIN = "trt.plugins"
 
 _PLACE = ("model", "options", "plugins")
 _TYPE_MARK = re.compile(r"_u_[a-z]+$")  # the converter marks a custom node's fields: topK_u_int
@@ -61,7 +60,7 @@ def lower_plugin(op: Operation, plugin: Plugin) -> list[Tensor]:
         order = op.order(index, len(op.dims(index))) if ordered else ()
         inputs.append(op.net.in_order(tensor, order) if order else op.net.plain(tensor))
     names = output_names(op.id, len(plugin.outputs))
-    made = op.net.builder.node(plugin.name, inputs, names, name=op.id, domain=DOMAIN)
+    made = op.net.builder.node(plugin.name, inputs, names, name=op.id, domain=PLUGIN_DOMAIN)
     _set_attributes(op.net.builder.graph.node[-1], op, plugin)
     for name, output in zip(made, plugin.outputs, strict=True):
         op.net.declare(name, output.dtype, _dims(output.dims))

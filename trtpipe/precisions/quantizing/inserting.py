@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from trtpipe.canonical.naming import fresh
 from trtpipe.precisions.casting.constants import constant_of, shape_of
 from trtpipe.precisions.casting.element_types import Types, element_types
 from trtpipe.precisions.quantizing.formats import QuantizedType
@@ -37,9 +38,9 @@ def insert(model: ir.Model, placement: Placement, amax: Mapping[str, float], kin
 class _Inserter:
     def __init__(self, graph: ir.Graph, kind: QuantizedType, types: Types) -> None:
         self.graph, self.kind, self.types = graph, kind, types
-        self.taken = {value.name for value in graph.inputs} | set(graph.initializers)
+        self.taken = {value.name or "" for value in graph.inputs} | set(graph.initializers)
         for node in graph:
-            self.taken |= {node.name, *(output.name for output in node.outputs)}
+            self.taken |= {node.name or "", *(output.name or "" for output in node.outputs)}
         self.zero: ir.Value | None = None
 
     def activation(self, value: ir.Value, amax: float) -> ir.Value:
@@ -107,10 +108,10 @@ class _Inserter:
         return self.zero
 
     def _initializer(self, name: str, array: Any) -> ir.Value:
-        fresh = self._fresh(name)
-        tensor = ir.tensor(array, name=fresh)
+        own = self._fresh(name)
+        tensor = ir.tensor(array, name=own)
         value = ir.Value(
-            name=fresh, type=ir.TensorType(tensor.dtype), shape=shape_of(tensor), const_value=tensor
+            name=own, type=ir.TensorType(tensor.dtype), shape=shape_of(tensor), const_value=tensor
         )
         self.graph.register_initializer(value)
         return value
@@ -119,9 +120,4 @@ class _Inserter:
         return ir.Value(name=self._fresh(name), type=ir.TensorType(dtype), shape=shape)
 
     def _fresh(self, wanted: str) -> str:
-        name, number = wanted, 0
-        while name in self.taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        self.taken.add(name)
-        return name
+        return fresh(wanted, self.taken)
