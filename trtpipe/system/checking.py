@@ -180,17 +180,21 @@ class _Checker:
 
     def _samples(self, view: ModelView, name: str, samples: int | None) -> None:
         from trtpipe.datasets import open_dataset
+        from trtpipe.datasets.locating.projects import ProjectFiles
         from trtpipe.proofs.samples import prove_samples
 
         project, spec = self.pipeline.project, self.pipeline.spec
         loaded = load_dataset(project.dataset(name), project)
         try:
-            with open_dataset(loaded.spec, project.resolve_source, view.inputs, samples=samples) as data:
-                shapes = list(data.sample_shapes())
+            with open_dataset(loaded.spec, ProjectFiles(project), view.inputs, samples=samples) as data:
+                shapes = data.shapes_by_sample()
+                named = data.has_names
         except SpecError as error:
             self._add(loaded.locate(problem) for problem in error.problems)
             return
-        self._add(prove_samples(shapes, view.inputs, spec.profiles, data=name))
+        batches, samples_named = [batch for batch, _ in shapes], [sample for _, sample in shapes]
+        names = samples_named if named else ()
+        self._add(prove_samples(batches, view.inputs, spec.profiles, data=name, samples=names))
 
     def _calibrations(self, view: ModelView) -> None:
         sets = {
