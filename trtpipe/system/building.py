@@ -15,14 +15,7 @@ from typing import Any
 
 from trtpipe.deciding import Memory, Outputs, Rebuilder, decide_all
 from trtpipe.digests import Digest
-from trtpipe.errors import (
-    ArtifactDamaged,
-    ArtifactMissing,
-    Interrupted,
-    PlanError,
-    SpecError,
-    TrtpipeError,
-)
+from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, PlanError, SpecError, TrtpipeError
 from trtpipe.executors.local import LocalExecutor
 from trtpipe.files import held
 from trtpipe.lockfile import read_lock, update_lock
