@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets import dataset_record, digest_sources, npz, open_dataset, reader_names
+from trtpipe.datasets import dataset_record, digest_sources, npz, open_dataset
 from trtpipe.digests import Digest
 from trtpipe.errors import SpecError
 from trtpipe.spec.dataset import DatasetSpec
@@ -251,10 +251,6 @@ def test_the_record_follows_content_and_preprocessing_but_not_prose(folder):
     assert record == dataset_record(spec_of(npz="plain.npz"), digest_sources(spec, folder.joinpath))
     assert record != dataset_record(spec_of(npz="plain.npz", batch=2), digest_sources(spec, folder.joinpath))
     assert record != dataset_record(spec, {"plain.npz": Digest("0" * 64, 1)})
-
-
-def test_readers_are_found_by_their_files():
-    assert reader_names() == ("images", "npy", "npz", "random")
 
 
 def test_no_more_than_a_batch_is_read(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -134,3 +135,24 @@ def test_sets_are_listed_with_what_is_wrong_with_them(command, tmp_path):
     assert [(one["data"], one["samples"]) for one in listed] == [("good", 7), ("lost", None)]
     assert listed[1]["problem"] == "no such file: 'y.npy'"
     assert "good  npy      7        no      seven" in command("ls").stdout
+
+
+def test_a_function_runs_in_the_child_and_its_failure_is_told_at_its_place(command, tmp_path):
+    text = (
+        "import os\ndef draw():\n    for n in range(3):\n        yield {'pid': [os.getpid() % 997 + n / 2]}\n"
+    )
+    (tmp_path / "samples.py").write_text(text)
+    write_set(tmp_path, "a", "python: samples:draw\n")
+
+    done = command("preview", "a", "--json")
+
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["samples"] == 3
+    assert report["inputs"][0]["min"] != os.getpid() % 997
+    assert json.loads(command("ls", "--json").stdout)[0]["samples"] is None
+
+    (tmp_path / "samples.py").write_text(text + "    raise OSError('gone')\n")
+    failed = command("preview", "a")
+    assert failed.exit_code == 2
+    assert "calibration/a.yaml:2:9: samples:draw failed at samples.py:5: OSError: gone" in failed.stderr

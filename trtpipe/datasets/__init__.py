@@ -64,6 +64,8 @@ class Reader:
     """Distributions, beside those of the base, whose versions can change the samples."""
     extra: str = ""
     """The extra of trtpipe that brings them."""
+    runs_code: bool = False
+    """Whether opening runs what the project holds: only done in a stage's own process, with `GivenFiles`."""
 
 
 def reader_names() -> tuple[str, ...]:
@@ -125,6 +127,11 @@ def dataset_record(spec: DatasetSpec, digests: Mapping[str, Digest]) -> dict[str
         "sources": {name: str(digest) for name, digest in digests.items()},
         "spec": described,
     }
+
+
+def runs_code(spec: DatasetSpec) -> bool:
+    """Whether opening the set runs code of the project. Raises SpecError when a package is missing."""
+    return any(reader.runs_code for reader in readers_of(spec).values())
 
 
 def digest_sources(spec: DatasetSpec, resolve: Resolve | Files) -> dict[str, Digest]:

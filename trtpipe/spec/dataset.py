@@ -15,18 +15,19 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from trtpipe.spec.fields import Number, OneOrMany, SchemaVersion, SpecModel, StaticShape
+from trtpipe.spec.fields import AsTuple, Number, OneOrMany, SchemaVersion, SpecModel, StaticShape
 
 Floats = Annotated[tuple[Number, ...], OneOrMany]
 Pixels = Annotated[tuple[Annotated[int, Field(ge=0, le=255)], ...], OneOrMany]
 Paths = Annotated[tuple[str, ...], OneOrMany]
 
-SOURCES = ("images", "npy", "npz", "random")
+SOURCES = ("images", "npy", "npz", "python", "random", "safetensors")
 """The keys that hold samples: a set has one or more of them, `random` only by itself."""
 IMAGES = "images"
 """What a set's images are called as an array, unless they are given names."""
 FOLDERS = "folders"
 """What `labels` says for images whose folders are their classes."""
+PYTHON_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 LONGEST_SIDE = 65_535
 """Pixels: the most that JPEG can hold, and more than a network is fed with."""
 IMAGE_FIELDS = (
@@ -193,6 +194,15 @@ class DatasetSpec(SpecModel):
     """An .npz file; its arrays' first axis counts samples."""
     npy: dict[str, str] | None = None
     """Array name → .npy file; the first axis counts samples. Read through a memory map."""
+    safetensors: str | None = None
+    """A .safetensors file; its tensors' first axis counts samples. Read through a memory map."""
+    python: Annotated[str | None, Field(pattern=PYTHON_PATTERN)] = None
+    """`package.module:function` of the project: a function without parameters that yields samples, each a mapping from
+    array name to array, without a batch dimension. It runs in a stage's own process, in the project's root; what it
+    yields must depend on nothing but its source and `files`."""
+    files: Annotated[tuple[str, ...], AsTuple] = ()
+    """What the function of `python` reads and imports: files, folders and globs in the project. Undeclared ones are
+    refused."""
     random: RandomSource | None = None
     """Random samples, said out loud."""
     inputs: dict[str, InputSpec] = Field(default_factory=dict)
@@ -219,6 +229,8 @@ class DatasetSpec(SpecModel):
         listed = f"{', '.join(SOURCES[:-1])} and {SOURCES[-1]}"
         if not given:
             raise ValueError(f"no samples: give one of {listed}")
+        if self.files and self.python is None:
+            raise ValueError("files are those of a python function; leave them out")
         if "random" in given and len(given) > 1:
             raise ValueError(f"random samples stand alone; give one of {listed}")
         return self

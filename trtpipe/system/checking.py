@@ -179,14 +179,18 @@ class _Checker:
             self._samples(view, asked.data, asked.samples)
 
     def _samples(self, view: ModelView, name: str, samples: int | None) -> None:
-        from trtpipe.datasets import open_dataset
+        from trtpipe.datasets import open_dataset, runs_code, source_files
         from trtpipe.datasets.locating.projects import ProjectFiles
         from trtpipe.proofs.samples import prove_samples
 
         project, spec = self.pipeline.project, self.pipeline.spec
         loaded = load_dataset(project.dataset(name), project)
+        files = ProjectFiles(project)
         try:
-            with open_dataset(loaded.spec, ProjectFiles(project), view.inputs, samples=samples) as data:
+            if runs_code(loaded.spec):
+                source_files(loaded.spec, files)
+                return  # what it yields is told by the step that runs it
+            with open_dataset(loaded.spec, files, view.inputs, samples=samples) as data:
                 shapes = data.shapes_by_sample()
                 named = data.has_names
         except SpecError as error:

@@ -113,7 +113,7 @@ def _safe(name: str) -> str:
 
 def list_datasets(cwd: Path | None = None) -> list[dict[str, Any]]:
     """Every data set of the project: its sources and how many samples it has, or why that cannot be told."""
-    from trtpipe.datasets import open_dataset
+    from trtpipe.datasets import open_dataset, runs_code
 
     project = find_project(cwd or Path.cwd())
     found: list[dict[str, Any]] = []
@@ -123,6 +123,9 @@ def list_datasets(cwd: Path | None = None) -> list[dict[str, Any]]:
         try:
             spec = load_dataset(path, project).spec
             entry |= {"sources": list(spec.kinds()), "description": spec.description or ""}
+            if runs_code(spec):
+                source_files(spec, ProjectFiles(project))
+                continue  # how many there are is known when it has run
             with open_dataset(spec, ProjectFiles(project)) as data:
                 entry |= {"samples": data.samples, "labels": data.has_labels}
         except TrtpipeError as error:

@@ -119,7 +119,8 @@ def _folders(planned: Planned, record: Mapping[str, Any]) -> Iterator[Path]:
     from trtpipe.datasets.locating.projects import ProjectFiles
 
     files = ProjectFiles(planned.workspace.project)
-    for patterns in record.get("spec", {}).get("images", {}).values():
+    spec = record.get("spec", {})
+    for patterns in (*spec.get("images", {}).values(), spec.get("files", ())):
         for pattern in patterns:
             yield from files.folders(pattern)
 
