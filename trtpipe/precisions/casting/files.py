@@ -42,7 +42,7 @@ def rewrite_file(
     Raises SpecError when a glob of `keep` matches nothing, ModelError when a file cannot be read or written.
     """
     skeleton = read_skeleton(source)
-    raised = precision.prepare(skeleton.proto)
+    raised = precision.prepare(skeleton.proto, base)
     model = ir_model(skeleton)
     assert amax is not None or not precision.needs_calibration, "scales come before quantizing"
     plan = precision.plan_types(model, keep, ("keep",), base=base, amax=amax, block=block)
