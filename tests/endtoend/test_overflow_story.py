@@ -1,4 +1,4 @@
-"""A half variant with a calibration set: nodes that overflow there are kept wide, or refused with the lines to paste."""
+"""A half variant with a calibration set: nodes that overflow are kept wide, or refused with the lines to paste."""
 
 from __future__ import annotations
 
