@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 
 from trtpipe.errors import Problem, SpecError, TrtpipeError
 from trtpipe.loading.specs import LoadedPipeline, load_dataset
@@ -11,8 +12,15 @@ from trtpipe.system.workspace import Workspace
 
 
 def placed(workspace: Workspace, address: str, error: TrtpipeError) -> TrtpipeError:
-    """The error, with what it says of places in the spec located there."""
-    name = address.partition(":")[0].partition("/")[0]
+    """The error, with what it says of places in the spec located there, a variant's step in its variant."""
+    place, _, stage = address.partition(":")
+    name, _, variant = place.partition("/")
+    if stage == "quantize":
+        inside = ("variants", variant)
+        error.problems = tuple(
+            replace(one, path=(*inside, *one.path)) if one.path and one.path[:1] != ("variants",) else one
+            for one in error.problems
+        )
     loaded = next((one for one in workspace.pipelines if one.spec.pipeline == name), None)
     if loaded is not None:
         locate = _data_set_of(loaded, address, error) or loaded.locate
