@@ -266,6 +266,21 @@ def test_images_are_turned_as_their_exif_orientation_says(tmp_path, orientation)
         assert data.sample_shapes()[0]["x"][2:] == expected.shape[:2]
 
 
+def test_orientation_is_found_behind_the_pixels_too(tmp_path):
+    import struct
+    import zlib
+
+    save(tmp_path / "photos/a.png", gradient(6, 10))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    body = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    whole = (tmp_path / "photos/a.png").read_bytes()
+    (tmp_path / "photos/a.png").write_bytes(whole[:-12] + chunk + whole[-12:])
+
+    assert np.array_equal(one(tmp_path), np.rot90(gradient(6, 10), 3))
+
+
 MODES = {
     "alpha is dropped": (lambda image: image.convert("RGBA"), 0),
     "a palette": (lambda image: image.quantize(256), 60),
