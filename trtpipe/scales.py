@@ -1,6 +1,8 @@
 """Scales: what a calibrator found out of a model's tensors. An artifact: readable, sorted JSON with a schema number.
 
-Beside scales, or instead of them, it may hold ranges: how large tensors became on the data. `amax` is the largest magnitude that a quantized tensor represents; an int8 scale is amax / 127, an fp8 (e4m3) one
+Beside scales, or instead of them, it may hold ranges: how large tensors became on the data.
+
+`amax` is the largest magnitude that a quantized tensor represents; an int8 scale is amax / 127, an fp8 (e4m3) one
 amax / 448. Tensors go by their names in the canonical model. Knows neither how they were found nor who uses them.
 """
 
