@@ -1,4 +1,4 @@
-"""A half variant with a calibration set: nodes that overflow on the data are kept wide, or refused with what keeps them."""
+"""A half variant with a calibration set: what overflows on the data is kept wide, or refused with what keeps it."""
 
 from __future__ import annotations
 

@@ -205,6 +205,7 @@ class Decider:
 
     def decide(self) -> dict[str, NodeType]:
         """Every node's type, in graph order."""
+        self.moving = {}
         decided = {name: self.one(name, node) for name, node in self.names.items()}
         by_node = {node: decided[name].dtype for name, node in self.names.items() if node not in self.moving}
         for group in self._groups():
