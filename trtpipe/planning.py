@@ -213,6 +213,7 @@ def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canon
         "keep": {name: list(globs) for name, globs in sorted(asked.keep.items()) if globs},
     }
     options |= {n: v for n, v in (("base", asked.base), ("block_size", asked.block_size)) if v is not None}
+    options |= {"io": [list(one) for one in asked.io.items()]} if "convert" in asked.io.values() else {}
     options |= {"overflow": asked.overflow} if asked.overflow == "refuse" else {}
     address = f"{spec.pipeline}/{variant}:quantize"
     inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}

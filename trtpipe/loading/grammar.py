@@ -85,6 +85,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "base": "fp16",
         "block_size": 32,
         "calibration": "ocr-calib",
+        "io": {"*": "convert", "logits": "keep"},
         "overflow": "keep",
         "method": "entropy",
         "percentile": 99.99,

@@ -22,6 +22,7 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"- built by {toolchain['flavour']} {toolchain['version']} for {', '.join(manifest['compute_capabilities'])}"
     yield f"- precision: {manifest['precision']}{_share(manifest['audit'])}"
     yield from _wide(manifest.get("typed", {}).get("wide", {}))
+    yield from _unconverted(manifest.get("typed", {}).get("wide", {}))
     calibration = manifest.get("calibration", {})
     if calibration.get("tensors"):
         yield f"- scales: {calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
@@ -50,6 +51,11 @@ def _wide(wide: Mapping[str, Any]) -> Iterator[str]:
         yield f"- kept in float32: {_code(name)}, for {what} {one['reaches']:.6g}, too near half precision's end"
 
 
+def _unconverted(wide: Mapping[str, Any]) -> Iterator[str]:
+    for name, reaches in wide.get("overflow_io", {}).items():
+        yield f"- type kept: {_code(name)} reaches {reaches:.6g}, too near half precision's end"
+
+
 def _share(audit: Mapping[str, Any]) -> str:
     layers = audit.get("layers") or {}
     if not layers:
@@ -69,6 +75,8 @@ def _io_row(tensor: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _validation(validation: Mapping[str, Any]) -> Iterator[str]:
     yield f"Validation: {str(validation.get('outcome', 'not run')).replace('_', ' ')}"
+    for dtype, twin in validation.get("twins", {}).items():
+        yield f"- run on the CPU: {twin}, for ONNX Runtime has no kernels for {dtype} there"
     accuracy = validation.get("accuracy")
     if accuracy is not None:
         yield f"- accuracy {accuracy:.4g} (reference {validation.get('reference_accuracy', float('nan')):.4g})"

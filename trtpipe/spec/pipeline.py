@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 
 from trtpipe.spec.fields import (
     AsTuple,
+    Borders,
     DynamicShape,
     Name,
     NameOr,
@@ -109,6 +110,10 @@ class VariantSpec(SpecModel):
     """Precision → globs of nodes that stay in it: node names such as `/head/**`, `op:Softmax`, `tensor:GLOB` (the nodes
     that make such a tensor), or `between:A..B` (those on the paths from tensors A to tensors B). The variant's own
     precision holds nodes in it that would compute in float32 by default: normalizations, softmax and sums."""
+    io: Borders = Field(default_factory=dict)
+    """The types of the graph's float inputs and outputs: `keep` those of the source (also when left out), or `convert`
+    them to the type that the variant computes in, so that no cast stands there; or globs of names with one or the
+    other, of which the last that matches counts: `{"*": convert, logits: keep}`."""
     base: Literal["fp32", "fp16", "bf16"] | None = None
     """What a quantized variant computes in where nothing is quantized; fp16 when left out."""
     block_size: Literal[16, 32, 64, 128] | None = None

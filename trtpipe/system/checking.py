@@ -225,7 +225,7 @@ class _Checker:
         """The typed model of a variant: each node's type from the precision's plan."""
         import onnx_ir
 
-        from trtpipe.precisions import find_precision
+        from trtpipe.precisions import Choices, find_precision
         from trtpipe.proofs.typed_nodes import typed_model
 
         asked = self.pipeline.spec.variants[variant]
@@ -236,7 +236,10 @@ class _Checker:
         precision.prepare(typed, asked.base)
         path = ("variants", variant, "keep")
         model = onnx_ir.from_proto(typed)
-        plan = precision.plan_types(model, asked.keep, path, base=asked.base, block=asked.block_size)
+        choices = Choices(io=asked.io)
+        plan = precision.plan_types(
+            model, asked.keep, path, base=asked.base, block=asked.block_size, choices=choices
+        )
         self._add(plan.problems)
         computed = {name: node.dtype for name, node in plan.nodes.items()}
         made = typed_model(proto, self._inferred(view), computed)

@@ -97,7 +97,7 @@ class InstalledPlugins:
             keep=asked["keep"],
             base=asked.get("base"),
             amax=amax if found.needs_calibration else None,
-            choices=Choices(measured, asked.get("overflow") == "refuse"),
+            choices=Choices(measured, asked.get("overflow") == "refuse", dict(asked.get("io", ()))),
             block=asked.get("block_size"),
         )
 
