@@ -70,6 +70,27 @@ def test_a_gpu_without_the_type_is_told_what_it_has(quantized):
     assert "use int8 or fp16" in done.err
 
 
+BLOCKS = """\
+  fp4: {precision: fp4, min_low_precision: 0}
+  nvfp4: {precision: nvfp4, calibration: digits-calib, min_low_precision: 0}
+  mxfp8: {precision: mxfp8, min_low_precision: 0}
+"""
+
+
+def test_blocks_are_emulated_on_the_cpu_and_the_manifest_says_so(quantized):
+    quantized.edit("pipelines/digits.yaml", VARIANTS, BLOCKS)
+    quantized.edit("pipelines/digits.yaml", "gpu: rtx4090", "gpu: sm120")
+
+    done = quantized.run("build")
+
+    assert done.code == 0, done.err
+    for variant, types in (("fp4", ["float4"]), ("nvfp4", ["float4", "nvfp4"]), ("mxfp8", ["mxfp8"])):
+        assert accuracy(quantized, variant) >= 0.98
+        assert quantized.manifest(f"{variant}@ada")["validation"]["emulated"] == types
+    summary = (quantized.root / "build/digits/nvfp4@ada/summary.md").read_text()
+    assert "- in float32 on the CPU, rounded to float4, nvfp4" in summary
+
+
 @pytest.mark.parametrize(
     ("old", "new", "fact"),
     [

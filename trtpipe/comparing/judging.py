@@ -38,6 +38,8 @@ class Judgement:
     """Where infinities and NaN begin inside the typed model, in words; a warning even when everything passed."""
     by_default: bool = False
     """Whether the thresholds are the precision's own, for the spec sets none."""
+    emulated: tuple[str, ...] = ()
+    """Types that this machine's CPU lacks: they were computed in float32 and rounded."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for a manifest."""
@@ -48,6 +50,7 @@ class Judgement:
             "default_thresholds": self.by_default,
             "verdicts": list(self.verdicts),
             "nonfinite": list(self.nonfinite),
+            "emulated": list(self.emulated),
             "problems": [problem.fact for problem in self.problems],
         }
 
@@ -81,6 +84,7 @@ def judge_report(
         reference,
         tuple(nonfinite_words(tensor) for tensor in nonfinite),
         by_default=not thresholds,
+        emulated=tuple(report.get("emulated", ())),
     )
 
 

@@ -56,6 +56,8 @@ def _validation(validation: Mapping[str, Any]) -> Iterator[str]:
     accuracy = validation.get("accuracy")
     if accuracy is not None:
         yield f"- accuracy {accuracy:.4g} (reference {validation.get('reference_accuracy', float('nan')):.4g})"
+    if validation.get("emulated"):
+        yield f"- in float32 on the CPU, rounded to {', '.join(validation['emulated'])}"
     yield ""
     rows = [
         (

@@ -17,9 +17,10 @@ from typing import Any
 
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.runners.bfloat16 import rounding_bfloat16
+from trtpipe.runners.dynamic_blocks import computing_blocks, dynamic_types
 from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
 from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
-from trtpipe.runners.narrow_weights import dequantizing_float4
+from trtpipe.runners.narrow_weights import dequantizing_weights
 
 _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+\(\d+\)) node with name '([^']*)'")
@@ -60,7 +61,8 @@ class OnnxRuntimeRunner:
 def open_runner(model: Path | RunnableModel, *, threads: int = 0) -> Iterator[OnnxRuntimeRunner]:
     """Loads a model, float16 and bfloat16 tensors rounded as such; 0 threads means one a core. Raises ModelError."""
     runnable = runnable_model(model) if isinstance(model, Path) else model
-    computable = rounding_halves(rounding_bfloat16(dequantizing_float4(runnable)))
+    standard = computing_blocks(dequantizing_weights(runnable))
+    computable = rounding_halves(rounding_bfloat16(standard))
     session = _session(computable, threads)
     inputs = {value.name: value.type for value in session.get_inputs()}
     outputs = tuple(value.name for value in session.get_outputs())
@@ -70,6 +72,18 @@ def open_runner(model: Path | RunnableModel, *, threads: int = 0) -> Iterator[On
         yield runner
     finally:
         del runner, session
+
+
+def emulated_types(model: RunnableModel) -> tuple[str, ...]:
+    """The types that a model computes in and that are emulated in float32: rounded, not lost."""
+    import onnx
+
+    types = onnx.TensorProto
+    used = {one.data_type for one in model.proto.graph.initializer}
+    values = (*model.proto.graph.value_info, *model.proto.graph.input, *model.proto.graph.output)
+    used |= {value.type.tensor_type.elem_type for value in values}
+    names = {types.BFLOAT16: "bfloat16", types.FLOAT4E2M1: "float4"}
+    return (*(name for number, name in names.items() if number in used), *dynamic_types(model))
 
 
 def _held(array: Any) -> Any:

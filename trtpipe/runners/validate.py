@@ -28,7 +28,13 @@ from trtpipe.proofs.corners import nbytes_of_info, values_at
 from trtpipe.runners.corner_inputs import CornerInputs, corner_feed, gather_rows
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.nonfinite import Watch, open_watch
-from trtpipe.runners.onnxruntime import NoKernel, OnnxRuntimeRunner, half_is_rounded, open_runner
+from trtpipe.runners.onnxruntime import (
+    NoKernel,
+    OnnxRuntimeRunner,
+    emulated_types,
+    half_is_rounded,
+    open_runner,
+)
 from trtpipe.runners.references import SourceReference, open_source, read_golden
 from trtpipe.runners.requests import ValidationRequest, corners_of, dataset_of, request_of
 from trtpipe.shapes import format_shape, format_size
@@ -126,6 +132,7 @@ class Run:
         """Everything measured, as plain data."""
         return {
             **_about(self.request),
+            "emulated": list(emulated_types(self.model)),
             "places": self.places,
             "nonfinite": self.nonfinite,
             "not_run": self.not_run,
