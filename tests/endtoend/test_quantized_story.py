@@ -70,6 +70,32 @@ def test_a_gpu_without_the_type_is_told_what_it_has(quantized):
     assert "use int8 or fp16" in done.err
 
 
+BLOCKS = """\
+  fp4: {precision: fp4, min_low_precision: 0}
+  nvfp4: {precision: nvfp4, calibration: digits-calib, min_low_precision: 0}
+  mxfp8: {precision: mxfp8, min_low_precision: 0}
+"""
+
+
+def test_blocks_are_emulated_on_the_cpu_and_the_manifest_says_so(quantized):
+    quantized.edit("pipelines/digits.yaml", VARIANTS, BLOCKS)
+    quantized.edit("pipelines/digits.yaml", "gpu: rtx4090", "gpu: sm120")
+
+    done = quantized.run("build")
+
+    assert done.code == 0, done.err
+    weights, activations = "float4 and mxfp8 weights", "nvfp4 and mxfp8 activations"
+    for variant, twins in (
+        ("fp4", {weights}),
+        ("nvfp4", {weights, activations}),
+        ("mxfp8", {weights, activations}),
+    ):
+        assert accuracy(quantized, variant) >= 0.98
+        assert quantized.manifest(f"{variant}@ada")["validation"]["twins"].keys() == twins
+    summary = (quantized.root / "build/digits/nvfp4@ada/summary.md").read_text()
+    assert "- run on the CPU: a float32 twin that rounds activations in blocks" in summary
+
+
 @pytest.mark.parametrize(
     ("old", "new", "fact"),
     [
