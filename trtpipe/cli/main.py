@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from trtpipe import __version__
+from trtpipe.cli.data import data_app
 from trtpipe.cli.output import EXIT_DONE, run_command, say
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ export_app = typer.Typer(
     help="A pipeline's model in another form.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(export_app, name="export")
+app.add_typer(data_app, name="data")
 
 Specs = Annotated[
     list[str] | None,

@@ -340,7 +340,7 @@ def _other_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
 
 
 def _dataset_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
-    yield ("npz",), data.get("npz")
+    yield from (((kind,), data.get(kind)) for kind in ("npz", "safetensors"))
     arrays = data.get("npy")
     for name, file in arrays.items() if isinstance(arrays, dict) else ():
         yield ("npy", name), file

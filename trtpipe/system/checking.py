@@ -179,18 +179,26 @@ class _Checker:
             self._samples(view, asked.data, asked.samples)
 
     def _samples(self, view: ModelView, name: str, samples: int | None) -> None:
-        from trtpipe.datasets import open_dataset
+        from trtpipe.datasets import open_dataset, runs_code, source_files
+        from trtpipe.datasets.locating.projects import ProjectFiles
         from trtpipe.proofs.samples import prove_samples
 
         project, spec = self.pipeline.project, self.pipeline.spec
         loaded = load_dataset(project.dataset(name), project)
+        files = ProjectFiles(project)
         try:
-            with open_dataset(loaded.spec, project.resolve_source, view.inputs, samples=samples) as data:
-                shapes = list(data.sample_shapes())
+            if runs_code(loaded.spec):
+                source_files(loaded.spec, files)
+                return  # what it yields is told by the step that runs it
+            with open_dataset(loaded.spec, files, view.inputs, samples=samples) as data:
+                shapes = data.shapes_by_sample()
+                named = data.has_names
         except SpecError as error:
             self._add(loaded.locate(problem) for problem in error.problems)
             return
-        self._add(prove_samples(shapes, view.inputs, spec.profiles, data=name))
+        batches, samples_named = [batch for batch, _ in shapes], [sample for _, sample in shapes]
+        names = samples_named if named else ()
+        self._add(prove_samples(batches, view.inputs, spec.profiles, data=name, samples=names))
 
     def _calibrations(self, view: ModelView) -> None:
         sets = {

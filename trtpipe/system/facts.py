@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.datasets import dataset_record, source_files
+from trtpipe.datasets.locating.projects import ProjectFiles
 from trtpipe.errors import ModelError, Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.frontends import Frontend, ModelFiles, frontend_called, is_installed
 from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
@@ -90,7 +91,7 @@ class FactFinder:
     def _dataset(self, pipeline: LoadedPipeline, name: str) -> tuple[dict[str, Any], tuple[Source, ...]]:
         """A data set's record, and its files."""
         loaded = load_dataset(pipeline.project.dataset(name), pipeline.project)
-        files = source_files(loaded.spec, pipeline.project.resolve_source)
+        files = source_files(loaded.spec, ProjectFiles(pipeline.project))
         sources = tuple(Source(file, path, self.state.digest(path)) for file, path in sorted(files.items()))
         return json_ready(dataset_record(loaded.spec, {})), sources
 

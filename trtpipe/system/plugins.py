@@ -107,6 +107,25 @@ class InstalledPlugins:
 
         return run_validation(task, out)
 
+    def preview(self, task: Task) -> Made:
+        """Look at a data set: contact sheets, and what its inputs are like."""
+        from trtpipe.canonical.summary import TensorInfo
+        from trtpipe.datasets import open_dataset
+        from trtpipe.datasets.locating import GivenFiles
+        from trtpipe.datasets.previewing.looking import Look
+
+        asked = task.options
+        spec = DatasetSpec.model_validate_json(json.dumps(asked["spec"]))
+        inputs = asked["inputs"]
+        if inputs is not None:
+            inputs = [TensorInfo(name, dtype, dims and tuple(dims)) for name, dtype, dims in inputs]
+        files = GivenFiles(task.inputs.get("data", {}))
+        with open_dataset(spec, files, inputs, samples=asked["samples"]) as data:
+            look = Look(data, asked["shown"])
+            look.run()
+        sheets = look.write_sheets(task.out) if asked["shown"] else {}
+        return Made(sheets, look.to_json())
+
 
 def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:
     asked, progress = task.options, task.local.get("progress")
