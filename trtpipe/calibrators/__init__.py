@@ -38,6 +38,8 @@ class CalibrationRequest:
     progress: Path | None = None
     """A file that survives an interrupt; calibrating again goes on from it."""
     resolve: Callable[[str], Path] | None = None
+    tell: Callable[[int, int, int], None] | None = None
+    """Called with the samples that are done, all of them, and those that an interrupted run had done."""
 
     def file(self, name: str) -> Path:
         """The file that the data set calls `name`."""

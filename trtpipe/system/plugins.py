@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,8 @@ class InstalledPlugins:
         from trtpipe.fetching import download
 
         remote, place = RemoteFile.from_json(task.local["file"]), tuple(task.local["place"])
-        with Path(task.local["events"]).open("a", buffering=1) as events:
-            found = download(
-                remote, task.out, lambda event: print(json.dumps(event), file=events), path=place
-            )
+        with _events(task) as say:
+            found = download(remote, task.out, say, path=place)
         return Made({"file": found.path}, {"sha256": found.sha256, **found.facts})
 
     def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
@@ -63,7 +63,9 @@ class InstalledPlugins:
         assert calibrator is not None, "the loader knows the backends"
         model = task.input("model")
         tensors = tensors_to_scale(ir_model(read_skeleton(model)))
-        scales = calibrator.calibrate(_calibration(task, model, tensors))
+        with _events(task) as say:
+            request = replace(_calibration(task, model, tensors), tell=_telling(say))
+            scales = calibrator.calibrate(request)
         scales.write(out)
         return report_of(scales)
 
@@ -95,6 +97,20 @@ class InstalledPlugins:
         from trtpipe.runners.validate import run_validation
 
         return run_validation(task, out)
+
+
+@contextmanager
+def _events(task: Task) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Where a body says how far it is: a line of JSON an event, which the parent process reads."""
+    with Path(task.local["events"]).open("a", buffering=1) as events:
+        yield lambda event: print(json.dumps(event), file=events)
+
+
+def _telling(say: Callable[[Mapping[str, Any]], None]) -> Callable[[int, int, int], None]:
+    def tell(done: int, total: int, resumed: int) -> None:
+        say({"event": "calibrate", "done": done, "total": total, "resumed": resumed})
+
+    return tell
 
 
 def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:
