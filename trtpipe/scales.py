@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ class Scales:
     backend: str
     samples: int | None = None
     source: str = ""
+    decibels: Mapping[str, float] = field(default_factory=dict)
+    """Method → signal by noise on what most samples hold, in int8, over all tensors; empty where it is not known."""
+    recommended: str = ""
+    """The method that fits the samples; empty where it is not known."""
 
     def to_json(self) -> dict[str, Any]:
         """The scales as a JSON object."""
@@ -50,8 +54,12 @@ class Scales:
             "backend": self.backend,
             "samples": self.samples,
             "source": self.source,
+            **{what: value for what, value in self._advice().items() if value},
             "tensors": {name: asdict(self.tensors[name]) for name in sorted(self.tensors)},
         }
+
+    def _advice(self) -> dict[str, Any]:
+        return {"decibels": dict(sorted(self.decibels.items())), "recommended": self.recommended}
 
     def write(self, path: Path) -> None:
         """Write them; equal scales give equal bytes. Raises OSError."""
@@ -66,6 +74,14 @@ def read_scales(path: Path) -> Scales:
         if record["schema"] != SCHEMA:
             raise ValueError(f"schema {record['schema']!r}")
         tensors = {name: TensorScale(**one) for name, one in record["tensors"].items()}
-        return Scales(tensors, record["method"], record["backend"], record["samples"], record["source"])
+        return Scales(
+            tensors,
+            record["method"],
+            record["backend"],
+            record["samples"],
+            record["source"],
+            decibels=record.get("decibels", {}),
+            recommended=record.get("recommended", ""),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"'{path.name}' holds no scales: {error}") from error

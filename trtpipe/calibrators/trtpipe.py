@@ -14,7 +14,7 @@ class TrtpipeCalibrator:
     """Histograms in one pass; every method is a function of them."""
 
     name = "trtpipe"
-    version = 1
+    version = 2
     methods = METHODS
     packages: tuple[str, ...] = ()
     extra = ""

@@ -98,6 +98,8 @@ class Performer:
 
         result = run_in_child(replace(task, local=local), scratch, control, Telling(events, hear))
         self.store.forget_partial(action.key)
+        for warning in result.summary.get("warnings", ()):
+            self.observer.emit({"event": "warning", "text": f"{action.address}: {warning}"})
         return result
 
     def _fetch(self, action: Action, scratch: Path, control: Control) -> ActionResult:

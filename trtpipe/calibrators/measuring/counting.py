@@ -9,6 +9,7 @@ from trtpipe.calibrators import CalibrationRequest
 from trtpipe.calibrators.measuring.histograms import Histogram
 from trtpipe.calibrators.measuring.methods import DEFAULT_PERCENTILE, amax_of
 from trtpipe.calibrators.measuring.observing import Observer
+from trtpipe.calibrators.measuring.recommending import decibels_by_method, dominated, recommended_method
 from trtpipe.calibrators.measuring.resuming import SavedCounts
 from trtpipe.datasets.sampling.batches import Dataset
 from trtpipe.errors import SpecError
@@ -27,7 +28,8 @@ def counted_scales(request: CalibrationRequest, backend: str) -> Scales:
         samples = data.samples
     _refuse_nonfinite(histograms)
     tensors = {name: _scale(histogram, request) for name, histogram in histograms.items()}
-    return Scales(tensors, request.method, backend, samples)
+    decibels, recommended = _advice(histograms, request)
+    return Scales(tensors, request.method, backend, samples, decibels=decibels, recommended=recommended)
 
 
 def _counted(request: CalibrationRequest, observer: Observer, data: Dataset) -> dict[str, Histogram]:
@@ -84,6 +86,16 @@ def _scale(histogram: Histogram, request: CalibrationRequest) -> TensorScale:
         round(histogram.above(amax), 9) if counted else 0.0,
         round(histogram.zeros / max(histogram.values, 1), 9) if counted else None,
     )
+
+
+def _advice(histograms: Mapping[str, Histogram], request: CalibrationRequest) -> tuple[dict[str, float], str]:
+    """What each method would leave of the signal, and the one to use. Where only the largest magnitudes are known,
+    entropy, which looks at where most values are, is the answer to samples out of range."""
+    if request.method == "max":
+        spoilt = any(dominated(one.largest, one.typical()) for one in histograms.values())
+        return {}, "entropy" if spoilt else "max"
+    decibels = decibels_by_method(histograms.values(), request.percentile or DEFAULT_PERCENTILE)
+    return decibels, recommended_method(decibels, request.method)
 
 
 def _refuse_nonfinite(histograms: Mapping[str, Histogram]) -> None:
