@@ -58,6 +58,8 @@ def _lines_of(event: Event) -> list[str]:
             return [f"{word} {event['cell']} ({event['about']})"]
         case "warning" | "fetch":
             return _said(event)
+        case "calibrate" if event["resumed"] and event["done"] == event["resumed"]:
+            return [f"resume   {address}: {event['done']} of {event['total']} samples are done"]
         case _:
             return []
 
@@ -80,6 +82,10 @@ def _amount(event: Event) -> str:
     done, total = event["bytes"], event["total"]
     shown = " of ".join(format_size(size) for size in (done, total) if size)
     return f" ({shown})" if shown else ""
+
+
+def _samples(event: Event) -> str:
+    return f"{event['done']} of {event['total']} samples"
 
 
 def _because(event: Event) -> str:
@@ -168,6 +174,8 @@ class LiveProgress:
                 self._running[address] = (time.monotonic(), "")
             case "worker_phase" if address in self._running:
                 self._running[address] = (self._running[address][0], event["name"])
+            case "calibrate" if address in self._running:
+                self._running[address] = (self._running[address][0], _samples(event))
             case "fetch" if event["state"] == "end":
                 self._running.pop(address, None)
             case "fetch":

@@ -26,6 +26,7 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     calibration = manifest.get("calibration", {})
     if calibration.get("tensors"):
         yield f"- scales: {calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
+        yield from _coverage(calibration)
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
     yield f"- address randomisation while building: {manifest['reproducibility']['address_randomisation']}"
@@ -54,6 +55,18 @@ def _wide(wide: Mapping[str, Any]) -> Iterator[str]:
 def _unconverted(wide: Mapping[str, Any]) -> Iterator[str]:
     for name, reaches in wide.get("overflow_io", {}).items():
         yield f"- type kept: {_code(name)} reaches {reaches:.6g}, too near half precision's end"
+
+
+def _coverage(calibration: Mapping[str, Any]) -> Iterator[str]:
+    """What the scales leave of the tensors, and which method would leave most."""
+    counts = calibration.get("counts")
+    if counts:
+        said = ", ".join(f"{count} {what}" for what, count in counts.items())
+        yield f"- coverage: {said}; method recommended: {calibration.get('recommended') or 'not known'}"
+    decibels = calibration.get("decibels")
+    if decibels:
+        said = ", ".join(f"{method} {value:.1f} dB" for method, value in decibels.items())
+        yield f"- signal over noise in int8, by method: {said}"
 
 
 def _share(audit: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,8 @@ class InstalledPlugins:
         from trtpipe.fetching import download
 
         remote, place = RemoteFile.from_json(task.local["file"]), tuple(task.local["place"])
-        with Path(task.local["events"]).open("a", buffering=1) as events:
-            found = download(
-                remote, task.out, lambda event: print(json.dumps(event), file=events), path=place
-            )
+        with _events(task) as say:
+            found = download(remote, task.out, say, path=place)
         return Made({"file": found.path}, {"sha256": found.sha256, **found.facts})
 
     def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
@@ -66,11 +65,12 @@ class InstalledPlugins:
         assert calibrator is not None, "the loader knows the backends"
         model = task.input("model")
         graph = ir_model(read_skeleton(model))
-        request = _calibration(task, model, tensors_to_scale(graph))
-        scales = calibrator.calibrate(request) if task.options["method"] else None
-        if task.options.get("ranges"):
-            ranges, means = tensors_to_range(graph)
-            scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
+        with _events(task) as say:
+            request = replace(_calibration(task, model, tensors_to_scale(graph)), tell=_telling(say))
+            scales = calibrator.calibrate(request) if task.options["method"] else None
+            if task.options.get("ranges"):
+                ranges, means = tensors_to_range(graph)
+                scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
         assert scales is not None, "a calibration is asked for scales, ranges or both"
         scales.write(out)
         return report_of(scales)
@@ -125,6 +125,20 @@ class InstalledPlugins:
             look.run()
         sheets = look.write_sheets(task.out) if asked["shown"] else {}
         return Made(sheets, look.to_json())
+
+
+@contextmanager
+def _events(task: Task) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Where a body says how far it is: a line of JSON an event, which the parent process reads."""
+    with Path(task.local["events"]).open("a", buffering=1) as events:
+        yield lambda event: print(json.dumps(event), file=events)
+
+
+def _telling(say: Callable[[Mapping[str, Any]], None]) -> Callable[[int, int, int], None]:
+    def tell(done: int, total: int, resumed: int) -> None:
+        say({"event": "calibrate", "done": done, "total": total, "resumed": resumed})
+
+    return tell
 
 
 def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:
