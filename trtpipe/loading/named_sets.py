@@ -34,6 +34,7 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
             )
         elif given is not None:
             yield from _calibration(given, (*path, "calibration"), project, known)
+            yield from _method_of_a_cache(variant, path)
 
 
 def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames) -> Iterator[Problem]:
@@ -44,6 +45,20 @@ def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames
     if isinstance(backend, str) and backend not in known.calibrators:
         remedy = choose_from(backend, known.calibrators, "backends")
         yield Problem(f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend"))
+
+
+def _method_of_a_cache(variant: Any, path: SpecPath) -> Iterator[Problem]:
+    for key in ("method", "percentile"):
+        if isinstance(_of(variant["calibration"], "cache"), str) and key in variant:
+            fact = f"{key} says nothing here: a calibration cache was made by a method of its own"
+            yield Problem(fact, "leave it out", path=(*path, key))
+
+
+def cache_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
+    """The calibration caches that variants name: the place in the spec, and the text there."""
+    variants = data.get("variants")
+    for name, variant in variants.items() if isinstance(variants, dict) else ():
+        yield ("variants", name, "calibration", "cache"), _of(_of(variant, "calibration"), "cache")
 
 
 def unknown_set(name: str, path: SpecPath, project: Project) -> tuple[Problem, ...]:

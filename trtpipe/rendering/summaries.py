@@ -23,7 +23,7 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"- precision: {manifest['precision']}{_share(manifest['audit'])}"
     calibration = manifest.get("calibration", {})
     if calibration:
-        yield f"- scales: {calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
+        yield f"- scales: {_scales(calibration)}"
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
     yield f"- address randomisation while building: {manifest['reproducibility']['address_randomisation']}"
@@ -32,6 +32,19 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from _validation(manifest["validation"])
     for reason in manifest["not_run"]:
         yield f"- not run: {one_line(reason)}"
+
+
+def _scales(calibration: Mapping[str, Any]) -> str:
+    cache = calibration.get("cache")
+    if cache is None:
+        return (
+            f"{calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
+        )
+    covered = cache["wanted"] - cache["counts"]["missing"]
+    return (
+        f"from a calibration cache ({one_line(cache['origin'])}): {covered} of {cache['wanted']} tensors; "
+        f"{cache['matched']} of its {cache['entries']} entries match"
+    )
 
 
 def _share(audit: Mapping[str, Any]) -> str:

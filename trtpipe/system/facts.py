@@ -70,15 +70,28 @@ class FactFinder:
                 continue
             path = ("variants", name, "calibration")
             asked = variant.calibration
-            found = self._guard(pipeline, path, lambda asked=asked: self._calibration(pipeline, asked))
+            find = self._calibration if asked.cache is None else self._cache
+            found = self._guard(
+                pipeline, path, lambda asked=asked, find=find, path=path: find(pipeline, asked, path)
+            )
             if found is not None:
                 yield name, found
 
-    def _calibration(self, pipeline: LoadedPipeline, asked: CalibrationSpec) -> CalibrationFacts:
+    def _cache(self, pipeline: LoadedPipeline, asked: CalibrationSpec, path: SpecPath) -> CalibrationFacts:
+        from trtpipe.legacy_caches.reading import VERSION
+
+        place = (*path, "cache")
+        source = self._source("cache", pipeline.files[place])
+        return CalibrationFacts({}, (source,), VERSION, _versions("onnx", "onnx-ir"))
+
+    def _calibration(
+        self, pipeline: LoadedPipeline, asked: CalibrationSpec, path: SpecPath
+    ) -> CalibrationFacts:
         from trtpipe.calibrators import find_calibrator
 
         calibrator = find_calibrator(asked.backend)
         assert calibrator is not None, "the loader knows the backends"
+        assert asked.data is not None, "the spec has data or a cache"
         record, sources = self._dataset(pipeline, asked.data)
         tools = _versions("onnx", "numpy", "onnxruntime", *calibrator.packages)
         return CalibrationFacts(record, sources, calibrator.version, tools)

@@ -54,6 +54,8 @@ class InstalledPlugins:
 
     def calibrate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Write the scales of a canonical model; what reports say of them."""
+        if "cache" in task.options:
+            return _from_cache(task, out)
         from trtpipe.calibrators import find_calibrator
         from trtpipe.calibrators.measuring.reporting import report_of
         from trtpipe.canonical.reading import ir_model, read_skeleton
@@ -95,6 +97,21 @@ class InstalledPlugins:
         from trtpipe.runners.validate import run_validation
 
         return run_validation(task, out)
+
+
+def _from_cache(task: Task, out: Path) -> Mapping[str, Any]:
+    from trtpipe.system.from_cache import scales_from_cache
+
+    asked = task.options["cache"]
+    return scales_from_cache(
+        task.input("model"),
+        task.input("cache"),
+        out,
+        declared=asked["format"],
+        min_coverage=asked["min_coverage"],
+        rename=asked["rename"],
+        place=tuple(task.local["place"]),
+    )
 
 
 def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:

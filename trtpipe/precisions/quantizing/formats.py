@@ -23,9 +23,12 @@ class QuantizedType:
     largest: float
 
     def scale_of(self, amax: Array) -> Array:
-        """The float32 scale for a largest magnitude; 1 where there is nothing but zeros."""
-        amax = np.asarray(amax, np.float32)
-        return np.where(amax > 0, amax / np.float32(self.largest), np.float32(1)).astype(np.float32)
+        """The float32 scale that is nearest to amax divided by the largest number; 1 where there is nothing but zeros.
+
+        Divided in float64: a scale that was multiplied by that number there comes back to the bit.
+        """
+        amax = np.asarray(amax, np.float64)
+        return np.where(amax > 0, amax / self.largest, 1).astype(np.float32)
 
     def rounded(self, values: Array) -> Array:
         """Values that are already divided by their scale, as this type: nearest even, the ends saturating."""
