@@ -156,6 +156,7 @@ def test_the_tables_for_tensorrt_hold_what_onnxruntime_wrote(tables, name):
     cache = read_cache(tables / name)
 
     assert cache.format == "onnxruntime"
+    assert "calibration.json beside it holds both ends" in cache.notes[0]
     assert amax_of(cache) == {"x": 1.25, "/a/b:0": 3.0, "name with blanks": 0.5}
 
 

@@ -64,8 +64,13 @@ class Cache:
         return (*(entry.name for entry in self.entries), *self.unusable)
 
 
-def cache_of(format_: str, origin: str, rows: Iterable[tuple[str, float]], method: str = "") -> Cache:
-    """The cache that holds these names and amax values. Raises ModelError when it holds none, or far too many."""
+def cache_of(
+    format_: str, origin: str, rows: Iterable[tuple[str, float]], method: str = "", note: str = ""
+) -> Cache:
+    """The cache that holds these names and amax values; `note` is said of it in any case.
+
+    Raises ModelError when it holds none, or far too many.
+    """
     values: dict[str, float] = {}
     unusable: dict[str, str] = {}
     again = 0
@@ -84,7 +89,8 @@ def cache_of(format_: str, origin: str, rows: Iterable[tuple[str, float]], metho
     if not values:
         raise ModelError("it holds no tensors", "calibrate again, or take the cache from a backup")
     entries = tuple(Entry(name, amax) for name, amax in values.items() if name not in unusable)
-    return Cache(format_, method, origin, entries, unusable, tuple(_notes(entries, again)))
+    notes = (*_notes(entries, again), *([note] if note else []))
+    return Cache(format_, method, origin, entries, unusable, notes)
 
 
 def is_text(name: str) -> bool:

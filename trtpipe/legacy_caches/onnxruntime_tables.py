@@ -1,8 +1,9 @@
 """ONNX Runtime's calibration tables for its TensorRT execution provider: a FlatBuffers file, or lines of text.
 
 The FlatBuffers schema is `table TrtTable { dict: [KeyValue]; }` and `table KeyValue { key: string; value: string; }`;
-a value is amax as decimal text. The text form has no header and lines `name amax`. Layout of a FlatBuffers file: the
-FlatBuffers internals document. Every offset is checked against the file, and strings may not add up to more than it.
+a value is amax as decimal text. The text form has no header and lines `name amax`. Newer versions of ONNX Runtime write
+the larger of a range's two ends, not of their magnitudes. Layout of a FlatBuffers file: the FlatBuffers internals
+document. Every offset is checked against the file, and strings may not add up to more than it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from trtpipe.legacy_caches.tensorrt_text import shown
 _FIRST_FIELD, _SECOND_FIELD = 4, 6  # where a vtable holds the places of its fields
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|[-+]?(?:inf|nan)", re.IGNORECASE)
 _LONGEST_NUMBER = 64
+_UPPER_ENDS = (
+    "this table may hold the upper ends of ranges, which fall short of tensors whose negative values are larger: "
+    "calibration.json beside it holds both ends"
+)
 
 
 def is_table_text(lines: Sequence[str]) -> bool:
@@ -28,7 +33,9 @@ def is_table_text(lines: Sequence[str]) -> bool:
 
 def read_table_text(lines: Sequence[str]) -> Cache:
     """The table in these lines. Raises ModelError with the first line that is none."""
-    return cache_of("onnxruntime", "ONNX Runtime's calibration table (text)", _text_rows(lines))
+    return cache_of(
+        "onnxruntime", "ONNX Runtime's calibration table (text)", _text_rows(lines), note=_UPPER_ENDS
+    )
 
 
 def _text_rows(lines: Sequence[str]) -> Iterator[tuple[str, float]]:
@@ -54,7 +61,7 @@ def _is_number(text: str) -> bool:
 def read_flatbuffers_table(data: bytes) -> Cache:
     """The table in a FlatBuffers file. Raises ModelError when it is none, or damaged."""
     origin = "ONNX Runtime's calibration table (FlatBuffers)"
-    return cache_of("onnxruntime", origin, _FlatTable(data).rows())
+    return cache_of("onnxruntime", origin, _FlatTable(data).rows(), note=_UPPER_ENDS)
 
 
 class _FlatTable:
