@@ -30,6 +30,7 @@ Entry = Mapping[str, str]
 FIELDS = (
     "key",
     "source",
+    "calibration_cache",
     "model",
     "engine",
     "normalised",

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trtpipe.errors import SpecPath
+from trtpipe.legacy_caches.step_names import cache_name, cache_options
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Cell, FromStep, Input, Source, Stage, Step, json_ready
 from trtpipe.spec.pipeline import GoldenReference, PipelineSpec, Profile, TransformSpec
@@ -231,6 +232,9 @@ def _calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, cano
     variants share them."""
     asked, known = spec.variants[variant], facts.calibrations[variant]
     assert asked.calibration is not None
+    if asked.calibration.cache is not None:
+        return _cache_step(spec, known, variant, canonical)
+    assert asked.calibration.data is not None, "the spec has either"
     options = {
         "backend": asked.calibration.backend,
         "backend_version": known.backend_version,
@@ -245,6 +249,20 @@ def _calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, cano
         inputs["data"] = known.sources
     address = f"{spec.pipeline}/{_calibration_name(options, asked.calibration.data)}:calibrate"
     return Step(address, "calibrate", options, known.tools, inputs, facts.local)
+
+
+def _cache_step(spec: PipelineSpec, known: CalibrationFacts, variant: str, canonical: str) -> Step:
+    """The scales that a calibration cache has for the model's tensors."""
+    asked = spec.variants[variant].calibration
+    assert asked is not None, "only a variant with a cache asks for it"
+    options = {"cache": {**known.record, **cache_options(asked)}, "reader_version": known.backend_version}
+    inputs: dict[str, tuple[Input, ...]] = {
+        "model": (FromStep(canonical, MODEL_FILES),),
+        "cache": known.sources,
+    }
+    address = f"{spec.pipeline}/{cache_name(spec, asked)}:calibrate"
+    place = {"place": ["variants", variant, "calibration"]}
+    return Step(address, "calibrate", options, known.tools, inputs, place)
 
 
 def _calibration_name(options: Mapping[str, Any], data: str) -> str:

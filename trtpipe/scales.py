@@ -82,6 +82,8 @@ def read_scales(path: Path) -> Scales:
         if record["schema"] != SCHEMA:
             raise ValueError(f"schema {record['schema']!r}")
         tensors = {name: TensorScale(**one) for name, one in record["tensors"].items()}
+        if not all(type(one.amax) in (int, float) for one in tensors.values()):
+            raise ValueError("an amax that is no number")
         return Scales(
             tensors,
             record["method"],
@@ -93,5 +95,5 @@ def read_scales(path: Path) -> Scales:
             decibels=record.get("decibels", {}),
             recommended=record.get("recommended", ""),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"'{path.name}' holds no scales: {error}") from error

@@ -91,7 +91,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "percentile": 99.99,
         "min_low_precision": 0.1,
     },
-    "CalibrationSpec": {"data": "ocr-calib", "samples": 512, "backend": "trtpipe"},
+    "CalibrationSpec": {
+        "data": "ocr-calib",
+        "samples": 512,
+        "backend": "trtpipe",
+        "cache": "calibration/ocr.cache",
+        "format": "auto",
+        "min_coverage": 0.9,
+        "rename": {"backbone/*:0": "backbone.*"},
+    },
     "ShapeValues": {"min": [1, 32], "opt": [4, 64], "max": [8, 128]},
     "ProfileInput": {
         "min": "1x3x32x32",

@@ -25,7 +25,7 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from _unconverted(manifest.get("typed", {}).get("wide", {}))
     calibration = manifest.get("calibration", {})
     if calibration.get("tensors"):
-        yield f"- scales: {calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
+        yield f"- scales: {_scales(calibration)}"
         yield from _coverage(calibration)
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
@@ -67,6 +67,19 @@ def _coverage(calibration: Mapping[str, Any]) -> Iterator[str]:
     if decibels:
         said = ", ".join(f"{method} {value:.1f} dB" for method, value in decibels.items())
         yield f"- signal over noise in int8, by method: {said}"
+
+
+def _scales(calibration: Mapping[str, Any]) -> str:
+    cache = calibration.get("cache")
+    if cache is None:
+        return (
+            f"{calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
+        )
+    covered = cache["wanted"] - cache["counts"]["missing"]
+    return (
+        f"from a calibration cache ({one_line(cache['origin'])}): {covered} of {cache['wanted']} tensors; "
+        f"{cache['matched']} of its {cache['entries']} entries match"
+    )
 
 
 def _share(audit: Mapping[str, Any]) -> str:

@@ -78,20 +78,52 @@ class TransformSpec(SpecModel):
     """Declared layers before or behind the model's own, put there last: see `parser: network` for the layers."""
 
 
+CacheFormat = Literal["auto", "tensorrt", "onnxruntime", "json", "trtpipe"]
+_DATA_FIELDS = ("data", "samples", "backend")
+_CACHE_FIELDS = ("cache", "format", "min_coverage", "rename")
+
+
 def _calibration(value: Any) -> Any:
     """A data set's name stands for the set itself."""
     return {"data": value} if isinstance(value, str) else value
 
 
 class CalibrationSpec(SpecModel):
-    """Where a quantized variant's scales come from."""
+    """Where a quantized variant's scales come from: a data set, or a calibration cache of another tool."""
 
-    data: str
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["data"], "properties": dict.fromkeys(_CACHE_FIELDS, False)},
+                {"required": ["cache"], "properties": dict.fromkeys(_DATA_FIELDS, False)},
+            ]
+        }
+    )
+
+    data: str | None = None
     """A data set's name: `calibration/NAME.yaml`."""
     samples: Annotated[int | None, Field(ge=1)] = None
     """At most this many samples of the data set."""
     backend: str = "trtpipe"
     """Who calibrates: trtpipe itself, or a library."""
+    cache: str | None = None
+    """A calibration cache of TensorRT, a calibration table of ONNX Runtime, or JSON: a path inside the project."""
+    format: CacheFormat = "auto"
+    """The cache's format; told by its content when left out."""
+    min_coverage: Annotated[Number, Field(ge=0, le=1)] = 0.9
+    """The least share of the tensors to quantize that the cache must have a scale for; the rest stays unquantized."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """Names in the cache → names in the model; `*` stands for any text, the same in both."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CalibrationSpec:
+        if (self.data is None) == (self.cache is None):
+            raise ValueError("give data or cache, one of the two")
+        others = _DATA_FIELDS if self.data is None else _CACHE_FIELDS
+        wrong = next((name for name in others if name in self.model_fields_set), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong} goes with {'data' if self.data is None else 'a cache'} only")
+        return self
 
 
 Calibration = Annotated[

@@ -114,6 +114,7 @@ class _Checker:
         if view is not None:
             self._try(("validate",), lambda: self._validation(view))
             self._try(("variants",), lambda: self._calibrations(view))
+            self._try(("variants",), lambda: self._caches(view))
             self._try(("targets",), lambda: self._cells(proto, view, targets))
 
     def _prove_grafted(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
@@ -204,10 +205,20 @@ class _Checker:
         sets = {
             (variant.calibration.data, variant.calibration.samples): None
             for variant in self.pipeline.spec.variants.values()
-            if variant.calibration is not None
+            if variant.calibration is not None and variant.calibration.data is not None
         }
         for name, samples in sets:
             self._samples(view, name, samples)
+
+    def _caches(self, view: ModelView) -> None:
+        """Calibration caches beside the model's names: as they are seen here, or, when those do not do, imported."""
+        from trtpipe.system.proving_caches import CacheProver
+
+        prover = CacheProver(self.pipeline, view.proto, self.workspace, self.offline)
+        for variant in self.pipeline.spec.variants:
+            problems, line = prover.prove(variant)
+            self._add(problems)
+            self.report.lines += [line] if line else []
 
     def _cells(self, proto: onnx.ModelProto, view: ModelView, targets: Sequence[TargetView]) -> None:
         from trtpipe.proofs.targets import prove_cells

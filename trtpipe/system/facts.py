@@ -70,11 +70,25 @@ class FactFinder:
             if variant.calibration is None:
                 continue
             path = ("variants", name, "calibration")
-            found = self._guard(pipeline, path, lambda variant=variant: self._calibration(pipeline, variant))
+            find = self._calibration if variant.calibration.cache is None else self._cache
+            found = self._guard(
+                pipeline,
+                path,
+                lambda variant=variant, find=find, path=path: find(pipeline, variant, path),
+            )
             if found is not None:
                 yield name, found
 
-    def _calibration(self, pipeline: LoadedPipeline, variant: VariantSpec) -> CalibrationFacts:
+    def _cache(self, pipeline: LoadedPipeline, variant: VariantSpec, path: SpecPath) -> CalibrationFacts:
+        from trtpipe.legacy_caches.reading import VERSION
+
+        place = (*path, "cache")
+        source = self._source("cache", pipeline.files[place])
+        return CalibrationFacts({}, (source,), VERSION, _versions("onnx", "onnx-ir"))
+
+    def _calibration(
+        self, pipeline: LoadedPipeline, variant: VariantSpec, path: SpecPath
+    ) -> CalibrationFacts:
         from trtpipe.calibrators import find_calibrator
         from trtpipe.precisions import find_precision
 
@@ -84,6 +98,7 @@ class FactFinder:
         ranges = precision.computes_in_half(variant.base) and (not scales or variant.overflow is not None)
         calibrator = find_calibrator(asked.backend)
         assert calibrator is not None, "the loader knows the backends"
+        assert asked.data is not None, "the spec has data or a cache"
         record, sources = self._dataset(pipeline, asked.data)
         tools = _versions("onnx", "numpy", "onnxruntime", *calibrator.packages)
         return CalibrationFacts(record, sources, calibrator.version, tools, scales, ranges)

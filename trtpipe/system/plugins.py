@@ -54,6 +54,8 @@ class InstalledPlugins:
 
     def calibrate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Write the scales of a canonical model; what reports say of them."""
+        if "cache" in task.options:
+            return _from_cache(task, out)
         from trtpipe.calibrators import find_calibrator
         from trtpipe.calibrators.measuring.ranges import with_ranges
         from trtpipe.calibrators.measuring.reporting import report_of
@@ -139,6 +141,21 @@ def _telling(say: Callable[[Mapping[str, Any]], None]) -> Callable[[int, int, in
         say({"event": "calibrate", "done": done, "total": total, "resumed": resumed})
 
     return tell
+
+
+def _from_cache(task: Task, out: Path) -> Mapping[str, Any]:
+    from trtpipe.system.from_cache import scales_from_cache
+
+    asked = task.options["cache"]
+    return scales_from_cache(
+        task.input("model"),
+        task.input("cache"),
+        out,
+        declared=asked["format"],
+        min_coverage=asked["min_coverage"],
+        rename=asked["rename"],
+        place=tuple(task.local["place"]),
+    )
 
 
 def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:
