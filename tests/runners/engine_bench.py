@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from trtpipe.digests import digest_file
-from trtpipe.runners.inference.requests import EngineRun, HowToRun
+from trtpipe.runners.inference.requests import BuiltFor, EngineRun, HowToRun
 from trtpipe.runners.inference.results import Inference
 from trtpipe.runners.inference.running import run_engine
 from trtpipe.runners.inference.tensors import store_tensors
 from trtpipe.runners.inference.trust import trusted_engine
 from trtpipe.targets.toolchain import Flavour, Toolchain
+from trtpipe.toolchains.header import read_engine_header
 from trtpipe.toolchains.lookup import python_version
 
 STAND_IN = Path(__file__).with_name("stand_in")
@@ -74,6 +75,15 @@ class Bench:
             for number, arrays in enumerate(inputs)
         ]
         return self.run_file(path, runs, **how)
+
+    def run_real(self, path: Path, *inputs: Mapping[str, Any], **how: Any) -> Inference:
+        """Run an engine of a real TensorRT, of which the header is known."""
+        header = read_engine_header(path)
+        runs = [
+            EngineRun(store_tensors(arrays, self.folder, f"run{number}-input"))
+            for number, arrays in enumerate(inputs)
+        ]
+        return self.run_file(path, runs, built_for=BuiltFor(header.capabilities, header.version), **how)
 
     def run_file(self, path: Path, runs: Sequence[EngineRun], **how: Any) -> Inference:
         def heard(event: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ TensorRT and CUDA are stand-ins here; `test_engines_on_a_gpu.py` holds the same 
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from trtpipe.errors import Interrupted, ModelError, SpecError, StepFailed, Toolc
 from trtpipe.runners.inference.requests import BuiltFor, EngineRun
 from trtpipe.runners.inference.tensors import StoredTensor, store_tensors
 from trtpipe.runners.inference.trust import trusted_engine, vouched_by_lock, vouched_by_manifest
+from trtpipe.toolchains.detect import detect_gpus
 
 NOTHING_LEFT = dict.fromkeys(["stream", "event", "graph", "executable", "context", "device", "pinned"], 0)
 
@@ -223,6 +225,8 @@ def test_an_engine_without_runs_is_described(bench):
     assert found.engine["name"] == "net"
     assert [port["name"] for port in found.engine["io"]] == ["x", "y"]
     assert found.runs == ()
+    assert json.loads(found.layers.read_text()) == {"Layers": ["copy"]}
+    assert bench.run(copying(garbled=",")).layers is None
 
 
 # -- what may not be deserialized
@@ -344,6 +348,21 @@ def test_an_interpreter_that_is_not_there(bench, monkeypatch):
 
     with pytest.raises(ToolchainError, match=r"cannot start the interpreter '/nowhere/python': no such file"):
         bench.run(copying(), {"x": rows(1)})
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(bool(detect_gpus()), reason="not run: there is a GPU, see test_engines_on_a_gpu.py")
+def test_real_tensorrt_and_cuda_without_a_driver(bench):
+    pytest.importorskip("tensorrt_rtx", reason="not run: needs a tensorrt_rtx wheel", exc_type=ImportError)
+    from real_engines import add_one
+
+    path, site = add_one(bench.folder)
+    bench.site = [site]
+
+    with pytest.raises(
+        ToolchainError, match=r"^there is no CUDA driver here, and an engine runs on a GPU only\n"
+    ):
+        bench.run_real(path, {"x": rows(1)})
 
 
 # -- what the engine does not take

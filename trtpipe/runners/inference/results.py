@@ -71,9 +71,12 @@ class DeviceMemory:
     pinned_peak: int
     tensors_left: int
     """Not given back at the end: 0."""
-    gpu_free_first: int | None = None
-    """Free after the first timed iteration, and after the last: equal unless something leaks."""
+    gpu_free_middle: int | None = None
+    """Free at half of the iterations, and at their end: equal unless something leaks."""
     gpu_free_last: int | None = None
+    host_middle: int | None = None
+    """Resident memory of the process at these two moments."""
+    host_last: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class Inference:
     engine: Mapping[str, Any]
     """`name`, `layers`, `profiles`, `activation_memory` and `io`, as the engine says."""
     memory: DeviceMemory
+    layers: Path | None = None
+    """What TensorRT's inspector says of the layers, as JSON; of an engine that was only described."""
     runs: Sequence[FinishedRun] = ()
     timings: Timings | None = None
     graphs: Graphs = field(default_factory=Graphs)
@@ -113,6 +118,7 @@ def read_inference(events: Sequence[Mapping[str, Any]], folder: Path) -> Inferen
         tensorrt=result["version"],
         engine=result["engine"],
         memory=DeviceMemory(**result["memory"]),
+        layers=folder / result["layers"] if result.get("layers") else None,
         runs=tuple(_run(one, folder) for one in sorted(by_kind.get("run", []), key=lambda run: run["index"])),
         timings=_timings(result.get("timed"), folder / "timings.npy"),
         graphs=Graphs(**result.get("graphs", {})),

@@ -38,6 +38,7 @@ EngineInvalidityDiagnostics = enum.IntEnum(
         "CUDA_ERROR": 64,
     },
 )
+LayerInformationFormat = enum.Enum("LayerInformationFormat", "ONELINE JSON")
 CudaGraphStrategy = enum.Enum("CudaGraphStrategy", "DISABLED WHOLE_GRAPH_CAPTURE")
 DynamicShapesKernelSpecializationStrategy = enum.Enum("Specialization", "LAZY EAGER NONE")
 BITS = {"FLOAT": 32, "INT32": 32, "HALF": 16, "BF16": 16, "INT64": 64, "INT4": 4, "FP4": 4}
@@ -162,6 +163,12 @@ class ICudaEngine:
         values = self.record.get("values", [])
         return values[profile_index].get(name, []) if values else []
 
+    def is_shape_inference_io(self, name):
+        return bool(self.tensors[name].get("host"))
+
+    def create_engine_inspector(self):
+        return EngineInspector(self.record)
+
     def create_runtime_config(self):
         return IRuntimeConfig()
 
@@ -170,6 +177,17 @@ class ICudaEngine:
             self.logger.log(Severity.ERROR, "out of memory for activations")
             return None
         return self.context_class(self, config)
+
+
+class EngineInspector:
+    def __init__(self, record):
+        self.record = record
+
+    def get_engine_information(self, form):
+        assert form is LayerInformationFormat.JSON
+        return json.dumps({"Layers": [op["op"] for op in self.record["ops"]]}) + self.record.get(
+            "garbled", ""
+        )
 
 
 class IExecutionContext:
@@ -316,6 +334,12 @@ def launch(context, op, stream):
     cuda("cuLaunchKernel", kernel, blocks, 1, 1, 256, 1, 1, 0, stream, (values, types), 0)
 
 
+def synchronize(context, op, stream):
+    """Waits for the stream, which cannot be while it is captured."""
+    (error,) = driver.cuStreamSynchronize(stream)
+    return True if not int(error) else context.refuse(f"cannot wait: {error.name}")
+
+
 def refuse(context, op, stream):
     return context.refuse(op["text"])
 
@@ -338,6 +362,7 @@ OPS = {
     "shape_of": shape_of,
     "nonzero": nonzero,
     "launch": launch,
+    "synchronize": synchronize,
     "refuse": refuse,
     "die": die,
     "sleep": sleep,

@@ -6,7 +6,7 @@ crash, hang or leave the GPU unusable to whoever shares it, and because an engin
 
 Request (JSON, `schema: 1`; what is left out has the default shown)::
 
-    action              "run" | "describe" (deserialize and describe, run nothing)
+    action              "run" | "describe" (deserialize, describe and write layers.json, run nothing)
     flavour             "tensorrt" | "tensorrt_rtx"
     site                [directories put on sys.path]
     engine              path; sha256, bytes: what it must be. Checked on the very bytes that are deserialized

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import os
 import sys
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from .arrays import find_tensor, npy_header, write_tensor
 from .buffers import Memory
 from .devices import CudaError, Gpu, let_go, open_gpu
 from .lanes import Lane, Output, Run
+from .layers import write_layers
 from .loading import Loader, import_tensorrt, read_engine
 from .runtime import execution_contexts, save_runtime_cache
 from .signature import Port, check_inputs, read_ports
@@ -55,6 +57,8 @@ class Job:
         self._tell_engine(engine, ports)
         if request["action"] == "run":
             self._run_all(trt, gpu, engine, ports, memory, taken)
+        else:
+            self.result["layers"] = write_layers(trt, engine)
         del engine, loader
         self._tell_memory(gpu, memory, taken)
 
@@ -84,8 +88,10 @@ class Job:
             "tensors_peak": memory.device_peak,
             "pinned_peak": memory.pinned_peak,
             "tensors_left": memory.device + memory.pinned,
-            "gpu_free_first": taken.get("first"),
+            "gpu_free_middle": taken.get("middle"),
             "gpu_free_last": taken.get("last"),
+            "host_middle": taken.get("host_middle"),
+            "host_last": taken.get("host_last"),
         }
 
     # -- running
@@ -172,12 +178,13 @@ class Job:
                 self._take(lane, run, outputs, times, first=count == 0)
             count += 1
             if count == 1:
-                taken["first"] = gpu.memory()[0]
                 first_took = time.perf_counter() - began
+            if count == max(request["iterations"] // 2, 1):
+                taken |= {"middle": gpu.memory()[0], "host_middle": resident_bytes()}
         for lane in busy:
             self._take(lane, *lane.finish(), first=False)
         seconds = time.perf_counter() - began
-        taken["last"] = gpu.memory()[0]
+        taken |= {"last": gpu.memory()[0], "host_last": resident_bytes()}
         self.result["timed"] = {
             "iterations": count,
             "executions": count * len(runs),
@@ -248,6 +255,15 @@ class Job:
             with open("timings.npy", "wb") as file:  # noqa: PTH123
                 file.write(npy_header("<f8", (len(self._times) // _TIMES, _TIMES)))
                 self._times.tofile(file)
+
+
+def resident_bytes() -> int | None:
+    """Resident memory of this process; None where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
 
 
 def closing_lane(lane: Lane) -> Any:

@@ -263,8 +263,9 @@ class Lane:
                     "run", f"TensorRT refused an allocator for output '{name}'{self._spoken.because()}"
                 )
             return
-        if self._allocators.pop(name, None) is not None:
-            context.set_output_allocator(name, None)
+        if name in self._allocators:
+            context.set_output_allocator(name, None)  # before its Python half goes
+            del self._allocators[name]
         tensor.shape = shape
         tensor.reserve()
         self._set_address(tensor)

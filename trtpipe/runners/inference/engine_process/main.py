@@ -40,7 +40,7 @@ _DEFAULTS: dict[str, Any] = {
     "parent": None,
 }
 _NEEDED = ("schema", "action", "flavour", "engine", "sha256", "bytes")
-_CHOICES = {
+CHOICES = {
     "schema": (SCHEMA,),
     "action": ("run", "describe"),
     "flavour": ("tensorrt", "tensorrt_rtx"),
@@ -54,7 +54,7 @@ def checked_request(raw: dict[str, Any]) -> dict[str, Any]:
     problems = [f"unknown field '{name}'" for name in raw if name not in _DEFAULTS and name not in _NEEDED]
     problems += [f"the field '{name}' is missing" for name in _NEEDED if name not in raw]
     request = {**_DEFAULTS, **raw}
-    for name, choices in _CHOICES.items():
+    for name, choices in CHOICES.items():
         if name in request and request[name] not in choices:
             problems.append(f"'{name}' is {request[name]!r}, not one of {', '.join(map(str, choices))}")
     least = {"iterations": 1, "streams": 1, "warm_up": 0}

@@ -57,10 +57,14 @@ def _port(trt: Any, engine: Any, name: str) -> Port:
         ELEMENT_TYPES[dtype],
         tuple(engine.get_tensor_shape(name)),
         on_host,
-        tuple(one for one in shapes if one is not None),
-        # The index comes first here, and last above.
-        tuple(_range(engine.get_tensor_profile_values(index, name)) for index in profiles) if on_host else (),
+        tuple(one for one in shapes if one is not None) if None not in shapes else (),
+        _values(engine, name, profiles) if on_host and engine.is_shape_inference_io(name) else (),
     )
+
+
+def _values(engine: Any, name: str, profiles: range) -> tuple[Range | None, ...]:
+    """The limits of a shape tensor's values; the index comes first here, and last where shapes are asked for."""
+    return tuple(_range(engine.get_tensor_profile_values(index, name)) for index in profiles)
 
 
 def _range(three: Sequence[Sequence[int]]) -> Range | None:
