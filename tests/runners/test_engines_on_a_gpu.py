@@ -318,7 +318,7 @@ def test_an_engine_of_tensorrt_rtx_for_another_gpu_is_refused_in_one_sentence(be
     print(f"\n{caught.value}", file=sys.stderr)
     gpu = detect_gpus()[0]
     assert str(caught.value).splitlines()[0] == (
-        f"the engine was built for {' '.join(BUILT_FOR)}, and this GPU is {gpu.name} ({gpu.compute_capability.sm})"
+        f"the engine was built for {', '.join(BUILT_FOR)}, and this GPU is {gpu.name} ({gpu.compute_capability.sm})"
     )
     assert caught.value.exit_code == 2
 
@@ -329,7 +329,7 @@ def test_a_real_engine_adds_one(bench):
     from real_engines import BUILT_FOR, add_one
 
     if detect_gpus()[0].compute_capability.sm not in BUILT_FOR:
-        pytest.skip(f"not run: needs a GPU of {' '.join(BUILT_FOR)}")
+        pytest.skip(f"not run: needs a GPU of {', '.join(BUILT_FOR)}")
     path, site = add_one(bench.folder)
     bench.site = [site, *cuda_site()]
 

@@ -199,6 +199,21 @@ def test_timings_are_one_row_an_execution(bench):
     assert found.runs[0].shapes == {"y": (3, 4)}
 
 
+def test_times_of_an_earlier_run_in_the_folder_are_not_taken_for_this_ones(bench):
+    bench.run(copying(), {"x": rows(3)}, timing=True)
+
+    assert bench.run(copying(), {"x": rows(3)}).timings is None
+
+
+def test_equal_shapes_with_other_values_of_a_shape_tensor_are_bound_again(bench):
+    runs = [{"x": rows(1), "size": np.int64(size)} for size in ([2, 2], [3, 3], [2, 2])]
+
+    found = bench.run(RESIZING, *runs, graph="capture", iterations=3)
+
+    assert [run.shapes["y"] for run in found.runs] == [(2, 2), (3, 3), (2, 2)]
+    assert all((run.outputs["y"].array() == 7).all() for run in found.runs)
+
+
 def test_a_duration_goes_on_after_the_iterations(bench):
     found = bench.run(copying(), {"x": rows(1)}, duration=0.2, timing=True)
 
@@ -549,6 +564,20 @@ def test_no_execution_context(bench):
 def test_the_memory_limit(bench):
     with pytest.raises(StepFailed, match=r"output 'y' takes 512 bytes on the GPU, and 512 of 1000 are taken"):
         bench.run(copying(), {"x": rows(1)}, memory_limit=1000)
+
+
+def test_an_output_that_cannot_be_written(bench):
+    (bench.folder / "run0-output0.npy").mkdir()
+
+    with pytest.raises(StepFailed, match=r"^run0-output0.npy: is a directory$"):
+        bench.run(copying(), {"x": rows(1)})
+
+
+def test_an_input_file_that_is_gone(bench):
+    gone = StoredTensor(bench.folder / "gone.bin", "float32", (1, 4))
+
+    with pytest.raises(SpecError, match=r"gone.bin: no such file or directory$"):
+        bench.run_file(bench.write_engine(copying()), [EngineRun({"x": gone})])
 
 
 def test_a_failed_capture_is_no_failure(bench):

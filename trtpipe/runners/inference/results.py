@@ -120,7 +120,7 @@ def read_inference(events: Sequence[Mapping[str, Any]], folder: Path) -> Inferen
         memory=DeviceMemory(**result["memory"]),
         layers=folder / result["layers"] if result.get("layers") else None,
         runs=tuple(_run(one, folder) for one in sorted(by_kind.get("run", []), key=lambda run: run["index"])),
-        timings=_timings(result.get("timed"), folder / "timings.npy"),
+        timings=_timings(result.get("timed"), folder),
         graphs=Graphs(**result.get("graphs", {})),
         notes=tuple(note["message"] for note in by_kind.get("note", [])),
     )
@@ -136,10 +136,10 @@ def _run(event: Mapping[str, Any], folder: Path) -> FinishedRun:
     return FinishedRun(event["index"], event["profile"], event["graph"], outputs, shapes)
 
 
-def _timings(timed: Mapping[str, Any] | None, path: Path) -> Timings | None:
-    if timed is None or not path.exists():
+def _timings(timed: Mapping[str, Any] | None, folder: Path) -> Timings | None:
+    if timed is None or "file" not in timed:
         return None
     import numpy as np
 
-    times = np.load(path, allow_pickle=False)
+    times = np.load(folder / timed["file"], allow_pickle=False)
     return Timings(times, timed["executions"], timed["microseconds"], timed["after_first_microseconds"])

@@ -32,7 +32,7 @@ file) · error (kind, message, remedy, details) · result, always last. Error ki
 the engine), trust (its bytes are not the ones expected), engine (damaged, or not for this runner), input, run, memory,
 timeout, cancelled, config, internal. Exit code 0 says that result.ok is true.
 
-`timings.npy` is float64, one row an execution of the timed iterations, in microseconds: copies to the GPU, compute,
-copies back, from the first of these to the last (all by CUDA events), and by the host's clock from the first call to
-the end.
+`timings.npy` (`result.timed.file`) is float64, one row an execution of the timed iterations, in microseconds: copies
+to the GPU, compute, copies back, from the first of these to the last (all by CUDA events), and by the host's clock from
+the first call to the end.
 """

@@ -48,7 +48,8 @@ class Job:
         self.result["version"] = str(trt.__version__)
         plan = read_engine(request)
         events.begin("loading the engine")
-        memory, taken = Memory(gpu, request["memory_limit"]), {"before": gpu.memory()[0]}
+        memory = Memory(gpu, request["memory_limit"])
+        taken: dict[str, Any] = {"before": gpu.memory()[0]}
         loader = Loader(trt, request, gpu, events, self.spoken)
         engine = loader.load(plan)
         del plan
@@ -75,7 +76,7 @@ class Job:
         self.events.send("engine", **facts)
         self.result["engine"] = facts
 
-    def _tell_memory(self, gpu: Gpu, memory: Memory, taken: dict[str, int]) -> None:
+    def _tell_memory(self, gpu: Gpu, memory: Memory, taken: dict[str, Any]) -> None:
         """Bytes on the GPU, by purpose; other programs on it blur all but those of the tensors."""
         before, loaded = taken["before"], taken["loaded"]
         contexts = taken.get("contexts", loaded)
@@ -97,7 +98,7 @@ class Job:
     # -- running
 
     def _run_all(
-        self, trt: Any, gpu: Gpu, engine: Any, ports: list[Port], memory: Memory, taken: dict[str, int]
+        self, trt: Any, gpu: Gpu, engine: Any, ports: list[Port], memory: Memory, taken: dict[str, Any]
     ) -> None:
         runs = self._checked_runs(ports)
         with contextlib.ExitStack() as closing:
@@ -169,7 +170,7 @@ class Job:
                 del finished
         # Nothing of it is kept.
 
-    def _measure(self, gpu: Gpu, lanes: list[Lane], runs: list[Run], taken: dict[str, int]) -> None:
+    def _measure(self, gpu: Gpu, lanes: list[Lane], runs: list[Run], taken: dict[str, Any]) -> None:
         """The timed iterations; the outputs of the first are written."""
         request, count, began = self.request, 0, time.perf_counter()
         busy: deque[Lane] = deque()
@@ -255,6 +256,7 @@ class Job:
             with open("timings.npy", "wb") as file:  # noqa: PTH123
                 file.write(npy_header("<f8", (len(self._times) // _TIMES, _TIMES)))
                 self._times.tofile(file)
+            self.result["timed"]["file"] = "timings.npy"
 
 
 def resident_bytes() -> int | None:

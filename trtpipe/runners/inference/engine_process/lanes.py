@@ -70,11 +70,11 @@ class Tensor:
         """The address that TensorRT is given."""
         return self.host.address if self.device is None else self.device.address
 
-    def values(self) -> Shape:
-        """The values of a shape tensor."""
+    def values(self) -> Shape | None:
+        """The values of a shape tensor; None where they are no whole numbers."""
         count = self.nbytes * 8 // self.port.type.bits
         letter = {"int32": "i", "int64": "q"}.get(self.port.type.name)
-        return struct.unpack(f"<{count}{letter}", self.host.view(self.nbytes)) if letter else ()
+        return struct.unpack(f"<{count}{letter}", self.host.view(self.nbytes)) if letter else None
 
     def free(self) -> None:
         """Give back what it has."""
@@ -202,17 +202,22 @@ class Lane:
             tensor.shape = found.shape
             tensor.reserve()
             found.read_into(tensor.host.view(tensor.nbytes))
-        hosted = [tensor for tensor in self._tensors.values() if tensor.port.is_input and tensor.port.on_host]
-        values = {tensor.port.name: tensor.values() for tensor in hosted}
+        hosted = {
+            name: tensor
+            for name, tensor in self._tensors.items()
+            if tensor.port.on_host and name in run.tensors
+        }
         shapes = {name: found.shape for name, found in run.tensors.items()}
-        wanted = (shapes, values, run.profile)
+        wanted = (shapes, {name: bytes(t.host.view(t.nbytes)) for name, t in hosted.items()}, run.profile)
         if wanted != self._bound:
             self._bound = None
-            self._bind(shapes, values, run.profile)
+            self._bind(shapes, {name: tensor.values() for name, tensor in hosted.items()}, run.profile)
             self._bound = wanted
         self._held = run.number
 
-    def _bind(self, shapes: Mapping[str, Shape], values: Mapping[str, Shape], profile: int | None) -> None:
+    def _bind(
+        self, shapes: Mapping[str, Shape], values: Mapping[str, Shape | None], profile: int | None
+    ) -> None:
         if self.graph is not None:
             self.graph.forget()
         context, ports = self._context, [tensor.port for tensor in self._tensors.values()]

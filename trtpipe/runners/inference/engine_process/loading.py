@@ -124,7 +124,7 @@ class Loader:
         }
 
     def _wrong_gpu(self) -> tuple[str, str]:
-        targets = " ".join(self._request["built_for"].get("compute_capabilities") or [])
+        targets = ", ".join(self._request["built_for"].get("compute_capabilities") or [])
         built = f"the engine was built for {targets}" if targets else "the engine was built for another GPU"
         here = f"{self._gpu.name} ({self._gpu.compute_capability})"
         remedy = (

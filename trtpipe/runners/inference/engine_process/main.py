@@ -86,7 +86,7 @@ def carry_out(job: Job) -> Failure | None:
         return Failure("memory", "no memory left on the host")
     except OSError as error:
         fact = f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
-        return Failure("input", fact)
+        return Failure("input" if isinstance(error, (FileNotFoundError, PermissionError)) else "run", fact)
     except Exception as error:  # whatever a binding raises must still end in an event
         import traceback  # slow to import, for run.log
 

@@ -95,7 +95,7 @@ def _fits_static(shape: Shape, wanted: Shape) -> bool:
 
 
 def choose_profile(
-    ports: Sequence[Port], shapes: Mapping[str, Shape], values: Mapping[str, Shape], wanted: int | None
+    ports: Sequence[Port], shapes: Mapping[str, Shape], values: Mapping[str, Shape | None], wanted: int | None
 ) -> int:
     """The profile for these shapes, and values of shape tensors: the wanted one, or else one whose opt they are, or
     else the first that takes them. Raises Failure with the ranges that were missed."""
@@ -121,7 +121,7 @@ def _is_opt(port: Port, shapes: Mapping[str, Shape], index: int) -> bool:
 
 
 def _missed(
-    ports: Sequence[Port], shapes: Mapping[str, Shape], values: Mapping[str, Shape], index: int
+    ports: Sequence[Port], shapes: Mapping[str, Shape], values: Mapping[str, Shape | None], index: int
 ) -> list[str]:
     """What of these shapes and values lies outside one profile."""
     found = []
@@ -132,8 +132,9 @@ def _missed(
                 f"'{port.name}' is {_text(shapes[port.name])}, not {_text(limits[0])} to {_text(limits[2])}"
             )
         limits = port.values[index] if index < len(port.values) else None
-        if limits is not None and not _within(values[port.name], limits):
-            texts = [list(values[port.name]), list(limits[0]), list(limits[2])]
+        held = values.get(port.name)
+        if limits is not None and held is not None and not _within(held, limits):
+            texts = [list(held), list(limits[0]), list(limits[2])]
             found.append(f"'{port.name}' holds {texts[0]}, not {texts[1]} to {texts[2]}")
     return found
 
