@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from engine_bench import copying, rows, tensor
 
+from trtpipe.digests import digest_file
 from trtpipe.errors import Interrupted, ModelError, SpecError, StepFailed, ToolchainError
 from trtpipe.runners.inference.requests import BuiltFor, EngineRun
 from trtpipe.runners.inference.tensors import StoredTensor, store_tensors
-from trtpipe.runners.inference.trust import trusted_engine, vouched_by_lock, vouched_by_manifest
+from trtpipe.runners.inference.trust import trusted_engine, vouched_by_lock
 from trtpipe.toolchains.detect import detect_gpus
 
 NOTHING_LEFT = dict.fromkeys(["stream", "event", "graph", "executable", "context", "device", "pinned"], 0)
@@ -252,21 +253,12 @@ def test_only_an_engine_that_somebody_vouched_for_is_deserialized(bench, tmp_pat
     with pytest.raises(ModelError, match=r"is in no manifest and no lockfile.*\n.*say --trust [0-9a-f]{64}"):
         trusted_engine(path, set())
 
-    hex_digest = trusted_engine_digest(path)
-    (tmp_path / "manifest.json").write_text(f'{{"engine": {{"blake3": "{hex_digest}"}}}}')
+    hex_digest = digest_file(path).hex
     lock = f"schema: 1\ncells:\n  a/b@c:\n    engine: {hex_digest} (12 bytes)\n"
     (tmp_path / "trtpipe.lock").write_text(lock)
-    assert trusted_engine(path, vouched_by_manifest(tmp_path / "manifest.json")).path == path
     assert trusted_engine(path, vouched_by_lock(tmp_path / "trtpipe.lock")).path == path
-    assert (
-        vouched_by_manifest(tmp_path / "none.json") == vouched_by_lock(tmp_path / "none.lock") == frozenset()
-    )
-
-
-def trusted_engine_digest(path):
-    from trtpipe.digests import digest_file
-
-    return digest_file(path).hex
+    assert trusted_engine(path, {hex_digest}).digest.hex == hex_digest
+    assert vouched_by_lock(tmp_path / "none.lock") == frozenset()
 
 
 def test_an_engine_that_changed_since_it_was_trusted_is_not_deserialized(bench):

@@ -1,13 +1,12 @@
 """Which engines may be deserialized: an engine is a program, so only those whose digest somebody vouched for.
 
-A digest counts when it stands in a manifest, in the lockfile, or was named by the user. Where they come from is the
-caller's business; here they are BLAKE3 in hex.
+A digest counts when it stands in the manifest beside the engine, in the lockfile, or was named by the user. Here they
+are BLAKE3 in hex.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -54,18 +53,6 @@ def _digests_of(path: Path) -> tuple[Digest, str]:
     except OSError as error:
         raise ModelError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     return Digest(one.hexdigest(), size), other.hexdigest()
-
-
-def vouched_by_manifest(path: Path) -> frozenset[str]:
-    """The digest of the engine that a manifest describes; empty without one. Raises ModelError."""
-    try:
-        record = json.loads(path.read_bytes())
-        found = record["engine"]["blake3"]
-    except FileNotFoundError:
-        return frozenset()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is a damaged manifest", "build the cell again") from error
-    return frozenset({found} if isinstance(found, str) and _HEX.fullmatch(found) else ())
 
 
 def vouched_by_lock(path: Path) -> frozenset[str]:
