@@ -27,11 +27,12 @@ WITHIN_LAYER = {
     ("proofs", "canonical"), ("proofs", "loading"), ("describing", "canonical"), ("describing", "loading"),
     ("describing", "proofs"), ("targets", "spec"), ("runners", "datasets"), ("weights", "canonical"),
     ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
-    ("calibrators", "datasets"), ("calibrators", "runners"),
+    ("calibrators", "datasets"), ("calibrators", "runners"), ("runners", "toolchains"),
     ("legacy_caches", "loading"), ("legacy_caches", "scales"),
 }  # fmt: skip
 """Folders of one layer that may see another one: proofs and descriptions are about models and specs,
-validation feeds data sets, calibrators run models on them, and weights may be those of an ONNX model."""
+validation feeds data sets, calibrators run models on them, weights may be those of an ONNX model, and engines run in
+a toolchain's interpreter."""
 
 PURE = {
     "errors",
