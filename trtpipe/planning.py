@@ -2,9 +2,9 @@
 
 One pipeline becomes, in this order:
 
-    fetch? ── import ── transform? ──┬── calibrate? ── quantize (a variant) ──┬── build_engine (a cell)
-                                     │                                        └── validate (a variant, on the CPU)
-    sources, data ───────────────────┴────────────────────────────────────────────────┘
+    fetch? ── import ── transform? ──┬── calibrate? ── search? ── quantize (a variant) ──┬── build_engine (a cell)
+                                     │                                                   └── validate (a variant, CPU)
+    sources, data ───────────────────┴───────────────────┴──────────────────────────────────────┘
 
 Variants that are calibrated alike share the step.
 
@@ -20,6 +20,8 @@ from typing import Any
 from trtpipe.errors import SpecPath
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Cell, FromStep, Input, Source, Stage, Step, json_ready
+from trtpipe.searching.steps import CHOICE_FILE, candidates_with, search_step, subject_options
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import GoldenReference, PipelineSpec, Profile, TransformSpec
 from trtpipe.spec.remote import RemoteFile
 
@@ -203,9 +205,12 @@ def _shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
 
 def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: str) -> Iterator[Step]:
     asked = spec.variants[variant]
+    searched = asked.precision == AUTO
     options = {
         "precision": asked.precision,
-        "precision_version": facts.versions[asked.precision],
+        "precision_version": {one: facts.versions[one] for one in candidates_with(asked.candidates())}
+        if searched
+        else facts.versions[asked.precision],
         "keep": {name: list(globs) for name, globs in sorted(asked.keep.items()) if globs},
     }
     options |= {n: v for n, v in (("base", asked.base), ("block_size", asked.block_size)) if v is not None}
@@ -215,6 +220,10 @@ def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canon
         calibrate = _calibrate_step(spec, facts, variant, canonical)
         yield calibrate
         inputs["scales"] = (FromStep(calibrate.address, (SCALES_FILE,)),)
+    if searched:
+        search = _search_step(spec, facts, variant, options, inputs)
+        yield search
+        inputs["choice"] = (FromStep(search.address, (CHOICE_FILE,)),)
     yield Step(address, "quantize", options, facts.tools["quantize"], inputs)
     if spec.validate_ is not None:
         yield _validate_step(spec, facts, variant)
@@ -247,8 +256,42 @@ def _calibration_name(options: Mapping[str, Any], data: str) -> str:
     return "+".join(parts)
 
 
+def _search_step(
+    spec: PipelineSpec,
+    facts: PipelineFacts,
+    variant: str,
+    quantize: Record,
+    inputs: Mapping[str, tuple[Input, ...]],
+) -> Step:
+    """What finds an auto variant's types; its targets share it, so their capabilities count together."""
+    asked = spec.variants[variant]
+    assert asked.budget is not None, "the loader refuses an auto variant without a budget"
+    capabilities = {one for target in facts.targets.values() for one in target.compute_capabilities}
+    measure, measured = measured_by(spec, facts)
+    return search_step(
+        f"{spec.pipeline}/{variant}:search",
+        asked.budget,
+        asked.candidates(),
+        subject=subject_options(quantize, measure, asked.budget.samples),
+        capabilities=sorted(capabilities),
+        tools={**facts.tools["quantize"], **facts.tools["validate"]},
+        inputs={**inputs, **measured},
+        local={**facts.local, "variant": variant},
+    )
+
+
 def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> Step:
     """Metrics only: thresholds are judged when the cell is delivered, so changing one runs nothing again."""
+    options, measured = measured_by(spec, facts)
+    typed = {"typed": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),)}
+    address = f"{spec.pipeline}/{variant}:validate"
+    return Step(address, "validate", options, facts.tools["validate"], {**typed, **measured}, facts.local)
+
+
+def measured_by(
+    spec: PipelineSpec, facts: PipelineFacts
+) -> tuple[dict[str, Any], dict[str, tuple[Input, ...]]]:
+    """What any variant's typed model is measured by: options, and inputs by slot."""
     asked = spec.validate_
     assert asked is not None
     options = {
@@ -259,20 +302,10 @@ def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> St
         "reference": "golden" if isinstance(asked.reference, GoldenReference) else "onnxruntime",
         "transform": {} if is_grafted(spec) else transform_record(spec.transform),
     }
-    inputs: dict[str, tuple[Input, ...]] = {
-        "typed": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),),
-        "reference": facts.golden or _reference(spec, facts),
-    }
+    inputs = {"reference": facts.golden or _reference(spec, facts)}
     if facts.data_sources:
         inputs["data"] = facts.data_sources
-    return Step(
-        f"{spec.pipeline}/{variant}:validate",
-        "validate",
-        options,
-        facts.tools["validate"],
-        inputs,
-        facts.local,
-    )
+    return options, inputs
 
 
 def _reference(spec: PipelineSpec, facts: PipelineFacts) -> tuple[Input, ...]:
@@ -337,6 +370,7 @@ def _cell(
         "import": f"{pipeline}:import",
         "transform": f"{pipeline}:transform",
         "calibrate": _calibrated_by(steps[f"{pipeline}/{variant}:quantize"]),
+        "search": f"{pipeline}/{variant}:search",
         "quantize": f"{pipeline}/{variant}:quantize",
         "build_engine": f"{pipeline}/{variant}@{target}:build_engine",
         "validate": f"{pipeline}/{variant}:validate",

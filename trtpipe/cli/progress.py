@@ -56,6 +56,8 @@ def _lines_of(event: Event) -> list[str]:
         case "delivered":
             word = "built   " if event["built"] else "restored"
             return [f"{word} {event['cell']} ({event['about']})"]
+        case "evaluated" if event["begins"]:
+            return [f"search   {address}: {event['phase']}"]
         case "warning" | "fetch":
             return _said(event)
         case _:
@@ -168,6 +170,9 @@ class LiveProgress:
                 self._running[address] = (time.monotonic(), "")
             case "worker_phase" if address in self._running:
                 self._running[address] = (self._running[address][0], event["name"])
+            case "evaluated":
+                began = self._running[address][0] if address in self._running else time.monotonic()
+                self._running[address] = (began, f"{event['phase']}, {event['asked']} evaluations")
             case "fetch" if event["state"] == "end":
                 self._running.pop(address, None)
             case "fetch":

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.loading.auto_variants import candidates_in
 from trtpipe.loading.grammar import KnownNames, choose_from
 from trtpipe.loading.project import Project
 from trtpipe.loading.scalars import shortened
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import VariantSpec
 
 
@@ -22,12 +24,14 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
         path = ("variants", name)
         precision = _of(variant, "precision") or VariantSpec().precision
         given = _of(variant, "calibration")
-        if precision not in known.precisions:
+        if precision not in (*known.precisions, AUTO):
             continue
-        needed = known.needs_calibration(precision)
+        computed = candidates_in(variant) if precision == AUTO else (precision,)
+        needed = any(known.needs_calibration(one) for one in computed if one in known.precisions)
         if needed and given is None:
             remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
-            yield Problem(f"precision {precision!r} needs a calibration", remedy, path=path)
+            asking = next((one for one in computed if known.needs_calibration(one)), precision)
+            yield Problem(f"precision {asking!r} needs a calibration", remedy, path=path)
         elif not needed and given is not None:
             yield Problem(
                 f"precision {precision!r} takes no calibration", "leave it out", path=(*path, "calibration")

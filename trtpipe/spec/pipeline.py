@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from trtpipe.spec.budget import BudgetSpec, MetricName
 from trtpipe.spec.fields import (
     AsTuple,
     DynamicShape,
@@ -22,10 +23,6 @@ from trtpipe.spec.fields import (
 )
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
-MetricName = Literal[
-    "max_abs", "max_rel", "mean_abs", "rmse", "cosine", "psnr", "snr",
-    "top1_agreement", "top5_agreement", "accuracy",
-]  # fmt: skip
 
 
 class ModelSpec(SpecModel):
@@ -104,7 +101,12 @@ class VariantSpec(SpecModel):
     """One way to make the typed model."""
 
     precision: str = "fp32"
-    """The numeric precision of the typed model."""
+    """The numeric precision of the typed model; `auto` looks for the cheapest types within a budget."""
+    budget: BudgetSpec | None = None
+    """For `precision: auto`: what the model must keep of its accuracy."""
+    try_: Annotated[tuple[str, ...], AsTuple] = Field(default=(), alias="try")
+    """For `precision: auto`: the precisions to try, cheapest first; fp32 is always there to fall back to. Left out:
+    fp16, and int8 before it where there is a calibration."""
     keep: dict[str, Annotated[tuple[str, ...], AsTuple]] = Field(default_factory=dict)
     """Precision → globs of nodes that stay in it: node names such as `/head/*`, or `op:Softmax`."""
     base: Literal["fp32", "fp16", "bf16"] | None = None
@@ -119,6 +121,10 @@ class VariantSpec(SpecModel):
     """For `method: percentile`: the share of values that is not clipped, in percent."""
     min_low_precision: Annotated[Number, Field(ge=0, le=1)] = 0.1
     """The least share of weight bytes and of typed layers that must have come out in the asked low precision."""
+
+    def candidates(self) -> tuple[str, ...]:
+        """The precisions that a search tries, cheapest first."""
+        return self.try_ or (("int8", "fp16") if self.calibration is not None else ("fp16",))
 
 
 class ShapeValues(SpecModel):

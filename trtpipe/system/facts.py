@@ -20,6 +20,8 @@ from trtpipe.frontends import Frontend, ModelFiles, frontend_called, is_installe
 from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Input, Source, json_ready
 from trtpipe.planning import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
+from trtpipe.searching.steps import candidates_with
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import CalibrationSpec, GoldenReference
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
@@ -270,11 +272,14 @@ def precision_versions(pipeline: LoadedPipeline) -> Mapping[str, int]:
     """Every precision's name → the plug-in's version."""
     from trtpipe.precisions import find_precision
 
-    versions = {}
+    names: list[str] = []
     for variant in pipeline.spec.variants.values():
-        precision = find_precision(variant.precision)
+        names += candidates_with(variant.candidates()) if variant.precision == AUTO else [variant.precision]
+    versions = {}
+    for name in dict.fromkeys(names):
+        precision = find_precision(name)
         assert precision is not None, "the loader knows the precisions"
-        versions[variant.precision] = precision.version
+        versions[name] = precision.version
     return versions
 
 

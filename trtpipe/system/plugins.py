@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.calibrators import CalibrationRequest
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.bodies import Made
 from trtpipe.stages.task import Task
@@ -73,13 +74,13 @@ class InstalledPlugins:
         from trtpipe.precisions.casting.files import rewrite_file
         from trtpipe.scales import read_scales
 
-        found = find_precision(precision)
-        assert found is not None, f"no precision {precision!r}: the loader knows them"
+        asked = _chosen(task) if precision == AUTO else task.options
+        found = find_precision(asked["precision"])
+        assert found is not None, f"no precision {asked['precision']!r}: the loader knows them"
         amax = None
         if found.needs_calibration:
             scales = read_scales(task.input("scales"))
             amax = {name: tensor.amax for name, tensor in scales.tensors.items()}
-        asked = task.options
         return rewrite_file(
             found,
             task.input("model"),
@@ -95,6 +96,15 @@ class InstalledPlugins:
         from trtpipe.runners.validate import run_validation
 
         return run_validation(task, out)
+
+
+def _chosen(task: Task) -> Mapping[str, Any]:
+    """The options of a variant whose precision was searched for."""
+    from trtpipe.searching.choices import Choice
+    from trtpipe.searching.steps import quantize_options
+
+    choice = Choice.from_json(json.loads(task.input("choice").read_bytes()))
+    return quantize_options(task.options, choice)
 
 
 def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:
