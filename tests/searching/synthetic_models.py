@@ -12,8 +12,8 @@ from trtpipe.searching.units import Unit
 KEEPS = {
     "int8": ("fp32", "fp16", "bf16"),
     "fp8": ("fp32", "fp16"),
-    "fp16": ("fp32",),
-    "bf16": ("fp32",),
+    "fp16": ("fp32", "fp16"),
+    "bf16": ("fp32", "bf16"),
     "fp32": (),
 }
 LADDER: Ladder = ladders_of(["int8", "fp16"], ["int8"], KEEPS)[0]

@@ -49,6 +49,14 @@ def test_what_the_spec_keeps_is_kept_whatever_is_chosen():
     assert choice_of(LADDER, units(2), (1, 1), held) == Choice("fp16", None, held)
 
 
+def test_what_the_spec_holds_in_the_chosen_type_stays_held_there():
+    """Normalizations and the like compute in fp32 by default: holding them in fp16 says something even in fp16."""
+    held = {"fp16": ("op:Softmax",), "fp32": ("head",)}
+
+    assert choice_of(LADDER, units(1), (1,), held) == Choice("fp16", None, held)
+    assert choice_of(LADDER, units(1), (2,), {"fp32": ("head",)}) == Choice("fp32")
+
+
 def test_what_no_floating_type_can_keep_stays_with_the_quantized_one():
     held = {"bf16": ("norm",)}
 

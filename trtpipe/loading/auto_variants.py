@@ -47,6 +47,9 @@ def candidates_in(variant: dict[str, Any]) -> tuple[str, ...]:
 def _auto(variant: dict[str, Any], path: SpecPath, data: dict[str, Any]) -> Iterator[Problem]:
     if variant.get("budget") is None:
         yield Problem(f"precision '{AUTO}' needs a budget", _BUDGET, path=path)
+    if variant.get("overflow") is not None:
+        fact = f"precision '{AUTO}' takes no overflow: what the calibration shows to overflow is kept in fp32"
+        yield Problem(fact, "leave it out", path=(*path, "overflow"))
     if variant.get("base") is not None:
         remedy = "name it in 'try': the first floating type there is the base of what is quantized"
         yield Problem(f"precision '{AUTO}' takes no base", remedy, path=(*path, "base"))

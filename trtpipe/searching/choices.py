@@ -122,7 +122,8 @@ def _kept(
     plain: str,
 ) -> dict[str, tuple[str, ...]]:
     """Precision → globs. Of a unit that is kept in the base, only what is quantized need be named."""
-    found = {name: list(globs) for name, globs in held.items() if name != plain}
+    own = plain in ladder.keeps.get(plain, ())  # it can hold what would compute wider by default
+    found = {name: list(globs) for name, globs in held.items() if name != plain or own}
     in_base = ladder.base if plain == ladder.head else None
     for unit, level in zip(units, assigned, strict=True):
         name = ladder.levels[level]

@@ -76,10 +76,9 @@ def quantize_options(template: Record, choice: Choice) -> dict[str, Any]:
     return {name: value for name, value in made.items() if value is not None}
 
 
-def evaluation(search: Fingerprint, options: Record, *, scaled: bool) -> Fingerprint:
-    """What an evaluation depends on: `options` and the inputs of the search; scales only where they are taken."""
-    inputs = {slot: files for slot, files in search.inputs.items() if scaled or slot != "scales"}
-    return Fingerprint("evaluate", STAGE_VERSIONS["evaluate"], options, search.tools, inputs)
+def evaluation(search: Fingerprint, options: Record) -> Fingerprint:
+    """What an evaluation depends on: `options`, and the tools and inputs of the search."""
+    return Fingerprint("evaluate", STAGE_VERSIONS["evaluate"], options, search.tools, search.inputs)
 
 
 def is_auto(template: Record) -> bool:

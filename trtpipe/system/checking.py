@@ -271,7 +271,7 @@ class _Checker:
         assert precision is not None, "the loader knows the precisions"
         typed = type(proto)()
         typed.CopyFrom(proto)
-        precision.prepare(typed)
+        precision.prepare(typed, base)
         path = ("variants", variant, "keep")
         model = onnx_ir.from_proto(typed)
         plan = precision.plan_types(model, asked.keep, path, base=base, block=asked.block_size)

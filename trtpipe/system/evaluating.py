@@ -96,7 +96,7 @@ class Evaluations:
         return tell
 
     def _answer(self, options: Record, file: str) -> Record:
-        made = evaluation(self.action.fingerprint, options, scaled=_takes_scales(options))
+        made = evaluation(self.action.fingerprint, options)
         key = made.key
         known = None if self.anew and key not in self._seen else self.store.trace(key)
         if known is None:
@@ -129,15 +129,6 @@ class Evaluations:
         options = self.action.fingerprint.options
         task = Task("evaluate", options, self.inputs(), folder / "out", local)
         return _Child(task, folder, self.control)
-
-
-def _takes_scales(options: Record) -> bool:
-    from trtpipe.precisions import find_precision
-
-    asked = options.get("quantize") or options["units"]
-    precision = find_precision(asked["precision"])
-    assert precision is not None, "the loader knows the precisions"
-    return "quantize" in options and precision.needs_calibration
 
 
 class _Child:

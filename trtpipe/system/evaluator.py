@@ -57,8 +57,13 @@ class Evaluator:
 
     def _units(self, quantize: Mapping[str, Any], profiles: list[Any]) -> list[dict[str, Any]]:
         from trtpipe.precisions import find_precision
+        from trtpipe.precisions.casting.overflow import measured_of
         from trtpipe.precisions.grouping.units import find_units
+        from trtpipe.scales import read_scales
 
+        measured = (
+            measured_of(read_scales(self.task.input("scales"))) if "scales" in self.task.inputs else None
+        )
         precision = find_precision(quantize["precision"])
         assert precision is not None, "the loader knows the precisions"
         units = find_units(
@@ -67,6 +72,7 @@ class Evaluator:
             keep=quantize["keep"],
             base=quantize.get("base"),
             block=quantize.get("block_size"),
+            measured=measured,
             profile=_first_profile(profiles),
         )
         return [unit.to_json() for unit in units]

@@ -22,7 +22,7 @@ from trtpipe.plan.graph import Input, Source, json_ready
 from trtpipe.planning import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
 from trtpipe.searching.steps import candidates_with
 from trtpipe.spec.budget import AUTO
-from trtpipe.spec.pipeline import CalibrationSpec, GoldenReference
+from trtpipe.spec.pipeline import GoldenReference, VariantSpec
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
 from trtpipe.system.targets import TargetResolver
@@ -71,19 +71,25 @@ class FactFinder:
             if variant.calibration is None:
                 continue
             path = ("variants", name, "calibration")
-            asked = variant.calibration
-            found = self._guard(pipeline, path, lambda asked=asked: self._calibration(pipeline, asked))
+            found = self._guard(pipeline, path, lambda variant=variant: self._calibration(pipeline, variant))
             if found is not None:
                 yield name, found
 
-    def _calibration(self, pipeline: LoadedPipeline, asked: CalibrationSpec) -> CalibrationFacts:
+    def _calibration(self, pipeline: LoadedPipeline, variant: VariantSpec) -> CalibrationFacts:
         from trtpipe.calibrators import find_calibrator
+        from trtpipe.precisions import find_precision
 
+        asked = variant.calibration
+        assert asked is not None, "only variants with a calibration are asked for theirs"
+        precisions = [one for name in _computed(variant) if (one := find_precision(name)) is not None]
+        scales = any(one.needs_calibration for one in precisions)
+        half = any(one.computes_in_half(variant.base) for one in precisions)
+        ranges = half and (not scales or variant.overflow is not None)
         calibrator = find_calibrator(asked.backend)
         assert calibrator is not None, "the loader knows the backends"
         record, sources = self._dataset(pipeline, asked.data)
         tools = _versions("onnx", "numpy", "onnxruntime", *calibrator.packages)
-        return CalibrationFacts(record, sources, calibrator.version, tools)
+        return CalibrationFacts(record, sources, calibrator.version, tools, scales, ranges)
 
     def _dataset(self, pipeline: LoadedPipeline, name: str) -> tuple[dict[str, Any], tuple[Source, ...]]:
         """A data set's record, and its files."""
@@ -272,15 +278,18 @@ def precision_versions(pipeline: LoadedPipeline) -> Mapping[str, int]:
     """Every precision's name → the plug-in's version."""
     from trtpipe.precisions import find_precision
 
-    names: list[str] = []
-    for variant in pipeline.spec.variants.values():
-        names += candidates_with(variant.candidates()) if variant.precision == AUTO else [variant.precision]
+    names = [name for variant in pipeline.spec.variants.values() for name in _computed(variant)]
     versions = {}
     for name in dict.fromkeys(names):
         precision = find_precision(name)
         assert precision is not None, "the loader knows the precisions"
         versions[name] = precision.version
     return versions
+
+
+def _computed(variant: VariantSpec) -> list[str]:
+    """The precision of a variant, or those that a search may come to."""
+    return candidates_with(variant.candidates()) if variant.precision == AUTO else [variant.precision]
 
 
 def import_tools(frontend: Frontend) -> dict[str, str]:

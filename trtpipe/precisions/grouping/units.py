@@ -22,9 +22,11 @@ from trtpipe.canonical.reading import ir_model, read_skeleton
 from trtpipe.canonical.summary import summarize
 from trtpipe.describing.costs import flops_of_nodes
 from trtpipe.errors import SpecError, SpecPath
-from trtpipe.precisions import Precision
+from trtpipe.precisions import Choices, Precision
 from trtpipe.precisions.casting.constants import constant_of
-from trtpipe.precisions.casting.planning import MOVES_DATA, SPEC_NAMES, TypePlan, named_nodes
+from trtpipe.precisions.casting.keeping import SPEC_NAMES, named_nodes
+from trtpipe.precisions.casting.overflow import Measured
+from trtpipe.precisions.casting.planning import MOVES_DATA, TypePlan
 from trtpipe.proofs.corners import shapes_at, values_at
 from trtpipe.searching.units import Unit
 from trtpipe.spec.pipeline import Profile
@@ -48,16 +50,18 @@ def find_units(
     base: str | None = None,
     block: int | None = None,
     profile: Profile | None = None,
+    measured: Measured | None = None,
     path: SpecPath = ("keep",),
 ) -> tuple[Unit, ...]:
-    """The units of the canonical model at `source`, in graph order.
+    """The units of the canonical model at `source`, in graph order; nodes that overflow, as `measured`, are in none.
 
     Raises SpecError when a glob of `keep` matches nothing, ModelError when the model cannot be read.
     """
     skeleton = read_skeleton(source)
-    precision.prepare(skeleton.proto)
+    precision.prepare(skeleton.proto, base)
     # Planning puts Q and DQ into the model that it is given.
-    plan = precision.plan_types(ir_model(skeleton), keep, path, base=base, block=block)
+    choices = Choices(measured)
+    plan = precision.plan_types(ir_model(skeleton), keep, path, base=base, block=block, choices=choices)
     if plan.problems:
         raise SpecError(plan.problems)
     model = ir_model(skeleton)
