@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from trtpipe.legacy_caches.step_names import cache_name, cache_options
 from trtpipe.loading.schema import pipeline_schema
-from trtpipe.spec.pipeline import CalibrationSpec, PipelineSpec
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.spec.variant import CalibrationSpec
 from trtpipe.system.workspace import known_names
 
 

@@ -113,7 +113,7 @@ def test_names_of_plug_ins_are_listed() -> None:
     models = SCHEMAS["pipeline"]["$defs"]
 
     assert models["ModelSpec"]["properties"]["parser"]["enum"] == ["onnx"]
-    assert models["VariantSpec"]["properties"]["precision"]["enum"] == ["fp32", "fp16", "bf16"]
+    assert models["VariantSpec"]["properties"]["precision"]["enum"] == ["fp32", "fp16", "bf16", "auto"]
 
 
 @pytest.mark.parametrize(

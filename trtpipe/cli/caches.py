@@ -10,7 +10,7 @@ from typing import Any, get_args
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.loading.grammar import choose_from
-from trtpipe.spec.pipeline import CacheFormat
+from trtpipe.spec.variant import CacheFormat
 
 _BASES = ("fp32", "fp16", "bf16")
 

@@ -43,6 +43,10 @@ Specs = Annotated[
 ]
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="GLOB", help="Only cells that match.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
+VariantCell = Annotated[
+    str, typer.Argument(metavar="CELL", help="A cell, PIPELINE/VARIANT@TARGET, or PIPELINE/VARIANT.")
+]
+Where = Annotated[list[str] | None, typer.Argument(metavar="[SPEC]...", help="Where it is declared.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 
 
@@ -149,6 +153,10 @@ def build(
         bool, typer.Option("--keep-going", "-k", help="After a failure, finish what does not depend on it.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Run every step, whatever is known.")] = False,
+    search_again: Annotated[
+        bool,
+        typer.Option("--search-again", help="Search anew for the types of auto variants, lockfile or not."),
+    ] = False,
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
@@ -157,7 +165,45 @@ def build(
     def body() -> int:
         from trtpipe.cli.building import BuildOptions, build_command
 
-        return build_command(BuildOptions(specs or [], only or [], jobs, keep_going, force, offline, as_json))
+        asked = (specs or [], only or [], jobs, keep_going, force, offline, as_json, search_again)
+        return build_command(BuildOptions(*asked))
+
+    _run(body)
+
+
+@app.command()
+def sensitivity(
+    cell: VariantCell,
+    specs: Where = None,
+    metric: Annotated[str, typer.Option(help="What the outputs are compared by.")] = "cosine",
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="At most this many samples of the validation data.")
+    ] = None,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="Also measure each unit kept while all others are lowered.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Rank the layers of a variant by what their precision does to its outputs."""
+
+    def body() -> int:
+        from trtpipe.cli.diagnosing import sensitivity_command
+
+        return sensitivity_command(
+            cell, specs or [], metric=metric, samples=samples, kept=kept, as_json=as_json
+        )
+
+    _run(body)
+
+
+@app.command()
+def debug(cell: VariantCell, specs: Where = None, as_json: Json = False) -> None:
+    """Find the fewest nodes whose precision makes a variant miss its thresholds."""
+
+    def body() -> int:
+        from trtpipe.cli.diagnosing import debug_command
+
+        return debug_command(cell, specs or [], as_json=as_json)
 
     _run(body)
 

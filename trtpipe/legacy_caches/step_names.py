@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from trtpipe.spec.pipeline import CalibrationSpec, PipelineSpec
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.spec.variant import CalibrationSpec
 
 
 def cache_options(asked: CalibrationSpec) -> dict[str, Any]:

@@ -90,6 +90,17 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "method": "entropy",
         "percentile": 99.99,
         "min_low_precision": 0.1,
+        "budget": {"metric": "cosine", "min": 0.999},
+        "try": ["int8", "fp16"],
+    },
+    "BudgetSpec": {
+        "metric": "cosine",
+        "min": 0.999,
+        "max": 0.01,
+        "accuracy_drop": 0.005,
+        "samples": 128,
+        "max_evaluations": 200,
+        "max_seconds": 600,
     },
     "CalibrationSpec": {
         "data": "ocr-calib",

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.loading.auto_variants import candidates_in
 from trtpipe.loading.grammar import KnownNames, choose_from
 from trtpipe.loading.project import Project
 from trtpipe.loading.scalars import shortened
-from trtpipe.spec.pipeline import VariantSpec
+from trtpipe.spec.budget import AUTO
+from trtpipe.spec.variant import VariantSpec
 
 
 def calibration_problems(data: dict[str, Any], project: Project, known: KnownNames) -> Iterator[Problem]:
@@ -22,21 +24,22 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
         path = ("variants", name)
         precision = _of(variant, "precision") or VariantSpec().precision
         given = _of(variant, "calibration")
-        if precision not in known.precisions:
+        if precision not in (*known.precisions, AUTO):
             continue
-        needed = known.needs_calibration(precision)
+        computed = candidates_in(variant) if precision == AUTO else (precision,)
+        asking = next((one for one in computed if known.needs_calibration(one)), None)
         base = _of(variant, "base")
-        half = base == "fp16" if base else known.computes_in_half(precision)
+        half = base == "fp16" if base else any(map(known.computes_in_half, computed))
         yield from _overflow(variant, half, path)
-        if needed and given is None:
+        if asking is not None and given is None:
             remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
-            yield Problem(f"precision {precision!r} needs a calibration", remedy, path=path)
-        elif not needed and not half and given is not None:
+            yield Problem(f"precision {asking!r} needs a calibration", remedy, path=path)
+        elif asking is None and not half and given is not None:
             remedy = "leave it out: only half precision has a range that data leave"
             yield Problem(
                 f"precision {precision!r} takes no calibration", remedy, path=(*path, "calibration")
             )
-        elif not needed and _has_cache(variant):
+        elif asking is None and _has_cache(variant):
             fact = (
                 f"precision {precision!r} takes no calibration cache: it needs ranges, which no cache holds"
             )

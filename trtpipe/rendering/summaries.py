@@ -29,12 +29,42 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield from _coverage(calibration)
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
+    yield from _search(manifest.get("search"))
     yield f"- address randomisation while building: {manifest['reproducibility']['address_randomisation']}"
     yield ""
     yield from _table(("tensor", "mode", "dtype", "shape"), (_io_row(one) for one in manifest["io"]))
+    yield from _front(manifest.get("search") or {})
     yield from _validation(manifest["validation"])
     for reason in manifest["not_run"]:
         yield f"- not run: {one_line(reason)}"
+
+
+def _search(search: Mapping[str, Any] | None) -> Iterator[str]:
+    if search is None:
+        return
+    keep = search["choice"]["keep"]
+    kept = ", ".join(f"{len(globs)} kept in {name}" for name, globs in keep.items()) or "nothing kept wider"
+    yield f"- found by {search['from']} within its budget, {search['budget']}: {search['reached']}, {kept}"
+    if search.get("bounded"):
+        yield f"- the search stopped at {search['bounded']} after {search['evaluations']} evaluations"
+
+
+def _front(search: Mapping[str, Any]) -> Iterator[str]:
+    """What was measured that no other beats in both cost and error; cost is a model's share of fp32, see the docs."""
+    if not search.get("front"):
+        return
+    yield f"Cost against error, of {search['evaluations']} typed models that were measured:"
+    yield ""
+    header = ("precision", "kept wider", "cost", "weights", "error", "metric", "within the budget")
+    yield from _table(header, (_front_row(one) for one in search["front"]))
+
+
+def _front_row(point: Mapping[str, Any]) -> tuple[str, ...]:
+    kept = ", ".join(f"{count} {name}" for name, count in point["kept"].items()) or "-"
+    noise = "not finite" if point["noise"] is None else f"{point['noise']:.3g}"
+    value = "-" if point["value"] is None else f"{point['value']:.7g}"
+    cost, size = f"{100 * point['cost']:.1f} %", format_size(point["weight_bytes"])
+    return point["precision"], kept, cost, size, noise, value, "yes" if point["inside"] else "no"
 
 
 def _wide(wide: Mapping[str, Any]) -> Iterator[str]:

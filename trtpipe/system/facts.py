@@ -20,8 +20,11 @@ from trtpipe.errors import ModelError, Problem, SpecError, SpecPath, TrtpipeErro
 from trtpipe.frontends import Frontend, ModelFiles, frontend_called, is_installed
 from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Input, Source, json_ready
-from trtpipe.planning import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
-from trtpipe.spec.pipeline import GoldenReference, VariantSpec
+from trtpipe.planning.facts import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
+from trtpipe.searching.steps import candidates_with
+from trtpipe.spec.budget import AUTO
+from trtpipe.spec.pipeline import GoldenReference
+from trtpipe.spec.variant import VariantSpec
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
 from trtpipe.system.targets import TargetResolver
@@ -92,10 +95,12 @@ class FactFinder:
         from trtpipe.calibrators import find_calibrator
         from trtpipe.precisions import find_precision
 
-        asked, precision = variant.calibration, find_precision(variant.precision)
-        assert asked is not None and precision is not None, "the loader knows the precisions"
-        scales = precision.needs_calibration
-        ranges = precision.computes_in_half(variant.base) and (not scales or variant.overflow is not None)
+        asked = variant.calibration
+        assert asked is not None, "only variants with a calibration are asked for theirs"
+        precisions = [one for name in _computed(variant) if (one := find_precision(name)) is not None]
+        scales = any(one.needs_calibration for one in precisions)
+        half = any(one.computes_in_half(variant.base) for one in precisions)
+        ranges = half and (not scales or variant.overflow is not None)
         calibrator = find_calibrator(asked.backend)
         assert calibrator is not None, "the loader knows the backends"
         assert asked.data is not None, "the spec has data or a cache"
@@ -290,12 +295,18 @@ def precision_versions(pipeline: LoadedPipeline) -> Mapping[str, int]:
     """Every precision's name → the plug-in's version."""
     from trtpipe.precisions import find_precision
 
+    names = [name for variant in pipeline.spec.variants.values() for name in _computed(variant)]
     versions = {}
-    for variant in pipeline.spec.variants.values():
-        precision = find_precision(variant.precision)
+    for name in dict.fromkeys(names):
+        precision = find_precision(name)
         assert precision is not None, "the loader knows the precisions"
-        versions[variant.precision] = precision.version
+        versions[name] = precision.version
     return versions
+
+
+def _computed(variant: VariantSpec) -> list[str]:
+    """The precision of a variant, or those that a search may come to."""
+    return candidates_with(variant.candidates()) if variant.precision == AUTO else [variant.precision]
 
 
 def import_tools(frontend: Frontend) -> dict[str, str]:

@@ -20,7 +20,8 @@ from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Step, action_of
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.trace import Trace
-from trtpipe.planning import MODEL_FILES, SOURCE_FOLDER, ModelFacts, fetch_step, import_step, transform_record
+from trtpipe.planning import fetch_step, import_step, transform_record
+from trtpipe.planning.facts import MODEL_FILES, SOURCE_FOLDER, ModelFacts
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.facts import FactFinder, model_files

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.calibrators import CalibrationRequest
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.bodies import Made
 from trtpipe.stages.task import Task
@@ -84,9 +85,9 @@ class InstalledPlugins:
         from trtpipe.precisions.casting.overflow import measured_of
         from trtpipe.scales import read_scales
 
-        found = find_precision(precision)
-        assert found is not None, f"no precision {precision!r}: the loader knows them"
-        asked = task.options
+        asked = _chosen(task) if precision == AUTO else task.options
+        found = find_precision(asked["precision"])
+        assert found is not None, f"no precision {asked['precision']!r}: the loader knows them"
         amax, measured = None, None
         if "scales" in task.inputs:
             scales = read_scales(task.input("scales"))
@@ -156,6 +157,15 @@ def _from_cache(task: Task, out: Path) -> Mapping[str, Any]:
         rename=asked["rename"],
         place=tuple(task.local["place"]),
     )
+
+
+def _chosen(task: Task) -> Mapping[str, Any]:
+    """The options of a variant whose precision was searched for."""
+    from trtpipe.searching.choices import Choice
+    from trtpipe.searching.steps import quantize_options
+
+    choice = Choice.from_json(json.loads(task.input("choice").read_bytes()))
+    return quantize_options(task.options, choice)
 
 
 def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:

@@ -18,7 +18,7 @@ from trtpipe.legacy_caches.reporting import TIED_TO_WEIGHTS, refuse_uncovered, r
 from trtpipe.loading.specs import LoadedPipeline
 from trtpipe.lockfile import read_lock
 from trtpipe.manifest import shown_digest
-from trtpipe.spec.pipeline import CalibrationSpec
+from trtpipe.spec.variant import CalibrationSpec
 from trtpipe.system.from_cache import located, matched
 from trtpipe.system.workspace import Workspace
 
