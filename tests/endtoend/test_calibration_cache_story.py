@@ -143,9 +143,13 @@ def test_what_the_cache_lacks_is_refused_or_left_unquantized_and_said(legacy):
             "the model has no tensor 'imago'",
         ),
         ("{cache: calibration/digits/digits.cache}, method: max", "method says nothing here"),
+        ("{cache: calibration/digits/digits.cache}, overflow: keep", "what overflows is not known from a"),
+        ("{cache: calibration/digits/digits.cache}, precision: fp16", "this precision takes none"),
     ],
 )
 def test_a_cache_that_does_not_fit_is_told_at_its_place(legacy, calibration, fact):
+    if "precision" in calibration:
+        legacy.edit("pipelines/digits.yaml", "precision: int8, ", "")
     legacy.edit("pipelines/digits.yaml", "{cache: calibration/digits/digits.cache}", calibration)
 
     done = legacy.run("check")

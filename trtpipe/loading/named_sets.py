@@ -25,16 +25,31 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
         if precision not in known.precisions:
             continue
         needed = known.needs_calibration(precision)
+        base = _of(variant, "base")
+        half = base == "fp16" if base else known.computes_in_half(precision)
+        yield from _overflow(variant, half, path)
         if needed and given is None:
             remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
             yield Problem(f"precision {precision!r} needs a calibration", remedy, path=path)
-        elif not needed and given is not None:
+        elif not needed and not half and given is not None:
+            remedy = "leave it out: only half precision has a range that data leave"
             yield Problem(
-                f"precision {precision!r} takes no calibration", "leave it out", path=(*path, "calibration")
+                f"precision {precision!r} takes no calibration", remedy, path=(*path, "calibration")
             )
         elif given is not None:
             yield from _calibration(given, (*path, "calibration"), project, known)
-            yield from _method_of_a_cache(variant, path)
+            yield from _beside_a_cache(variant, needed, path)
+
+
+def _overflow(variant: Any, half: bool, path: SpecPath) -> Iterator[Problem]:
+    if _of(variant, "overflow") is None:
+        return
+    place = (*path, "overflow")
+    if not half:
+        yield Problem("nothing overflows in a variant without half precision", "leave it out", path=place)
+    elif _of(variant, "calibration") is None:
+        remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
+        yield Problem("what overflows is known from a calibration only", remedy, path=place)
 
 
 def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames) -> Iterator[Problem]:
@@ -47,9 +62,19 @@ def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames
         yield Problem(f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend"))
 
 
-def _method_of_a_cache(variant: Any, path: SpecPath) -> Iterator[Problem]:
+def _beside_a_cache(variant: Any, needed: bool, path: SpecPath) -> Iterator[Problem]:
+    """What a variant with a calibration cache says in vain: the cache was made already, and holds scales only."""
+    if not isinstance(_of(variant["calibration"], "cache"), str):
+        return
+    remedy = "calibrate on data: calibration: NAME"
+    if not needed:
+        fact = "a calibration cache has scales, and this precision takes none"
+        yield Problem(fact, remedy, path=(*path, "calibration", "cache"))
+    elif _of(variant, "overflow") is not None:
+        fact = "what overflows is not known from a calibration cache"
+        yield Problem(fact, f"leave it out, or {remedy}", path=(*path, "overflow"))
     for key in ("method", "percentile"):
-        if isinstance(_of(variant["calibration"], "cache"), str) and key in variant:
+        if key in variant:
             fact = f"{key} says nothing here: a calibration cache was made by a method of its own"
             yield Problem(fact, "leave it out", path=(*path, key))
 

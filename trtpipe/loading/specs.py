@@ -23,7 +23,8 @@ from trtpipe.loading.remotes import misplaced_pins, named_remotely, unfetchable
 from trtpipe.loading.scalars import shortened
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.fields import PinnedText, named_files
-from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, ProjectSpec, TargetSpec
+from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, TargetSpec
+from trtpipe.spec.project import ProjectSpec
 from trtpipe.spec.remote import RemoteFile
 
 _SHARED = ("targets", "toolchains", "builder")

@@ -21,8 +21,9 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"- engine: `{engine['file']}`, {format_size(engine['bytes'])}, BLAKE3 `{engine['blake3'][:12]}`"
     yield f"- built by {toolchain['flavour']} {toolchain['version']} for {', '.join(manifest['compute_capabilities'])}"
     yield f"- precision: {manifest['precision']}{_share(manifest['audit'])}"
+    yield from _wide(manifest.get("typed", {}).get("wide", {}))
     calibration = manifest.get("calibration", {})
-    if calibration:
+    if calibration.get("tensors"):
         yield f"- scales: {_scales(calibration)}"
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
@@ -45,6 +46,21 @@ def _scales(calibration: Mapping[str, Any]) -> str:
         f"from a calibration cache ({one_line(cache['origin'])}): {covered} of {cache['wanted']} tensors; "
         f"{cache['matched']} of its {cache['entries']} entries match"
     )
+
+
+def _wide(wide: Mapping[str, Any]) -> Iterator[str]:
+    """What computes in float32 though the variant asks for less."""
+    overflow, by_default = wide.get("overflow", {}), wide.get("by_default", {})
+    if by_default:
+        counts = ", ".join(f"{count} for {kind}" for kind, count in by_default.items())
+        yield f"- nodes in float32 by default: {counts}"
+    for name, one in overflow.items():
+        what = (
+            f"what makes {_code(one['tensor'])} adds up to"
+            if one["inside"]
+            else f"{_code(one['tensor'])} reaches"
+        )
+        yield f"- kept in float32: {_code(name)}, for {what} {one['reaches']:.6g}, too near half precision's end"
 
 
 def _share(audit: Mapping[str, Any]) -> str:

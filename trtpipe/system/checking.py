@@ -244,7 +244,7 @@ class _Checker:
         assert precision is not None, "the loader knows the precisions"
         typed = type(proto)()
         typed.CopyFrom(proto)
-        precision.prepare(typed)
+        precision.prepare(typed, asked.base)
         path = ("variants", variant, "keep")
         model = onnx_ir.from_proto(typed)
         plan = precision.plan_types(model, asked.keep, path, base=asked.base, block=asked.block_size)
