@@ -15,7 +15,7 @@ from trtpipe.loading.grammar import EXAMPLES, keys_of
 from trtpipe.loading.project import CALIBRATION, PIPELINES, PROJECT_FILE
 from trtpipe.loading.reading import document_from_text, read_document
 from trtpipe.loading.schema import dataset_schema, field_docs, pipeline_schema, project_schema
-from trtpipe.spec import dataset, project
+from trtpipe.spec import dataset, pipeline, project
 from trtpipe.spec.fields import SpecModel
 from trtpipe.system.workspace import known_names
 
