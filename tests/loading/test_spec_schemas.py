@@ -27,9 +27,9 @@ SCHEMAS = {
 }
 MODELS = [
     one
-    for module in (pipeline, dataset)
+    for module in (pipeline, dataset, project)
     for one in vars(module).values()
-    if isinstance(one, type) and issubclass(one, SpecModel) and one is not SpecModel
+    if isinstance(one, type) and issubclass(one, SpecModel) and one.__module__ == module.__name__
 ]
 
 
