@@ -22,7 +22,8 @@ from pydantic import BaseModel
 from trtpipe.loading.grammar import EXAMPLES, KnownNames, examples_of, models_in
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
-from trtpipe.spec.pipeline import PipelineSpec, ProjectSpec
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.spec.project import ProjectSpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _OPTIONAL_IN_PIPELINES = "targets"

@@ -111,6 +111,7 @@ class _Checker:
                 self._prove_model(proto, targets)
             else:
                 self._try(("transform", "graft"), lambda: self._prove_grafted(proto, targets))
+        self._try(("variants",), self._caches)
 
     def _prove_model(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
         view = self._try(("model", "source"), lambda: self._model(proto))
@@ -118,7 +119,6 @@ class _Checker:
             self._try(("validate",), lambda: self._validation(view))
             self._try(("variants",), lambda: self._budgets(view))
             self._try(("variants",), lambda: self._calibrations(view))
-            self._try(("variants",), lambda: self._caches(view))
             self._try(("targets",), lambda: self._cells(proto, view, targets))
 
     def _prove_grafted(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
@@ -236,13 +236,21 @@ class _Checker:
         for name, samples in sets:
             self._samples(view, name, samples)
 
-    def _caches(self, view: ModelView) -> None:
-        """Calibration caches beside the model's names: as they are seen here, or, when those do not do, imported."""
+    def _caches(self) -> None:
+        """Calibration caches beside the names that import and transform leave."""
+        if not any(one.calibration and one.calibration.cache for one in self.pipeline.spec.variants.values()):
+            return
         from trtpipe.system.proving_caches import CacheProver
 
-        prover = CacheProver(self.pipeline, view.proto, self.workspace, self.offline)
+        told = any(problem.severity == "error" for problem in self.report.problems)
+        prover = CacheProver(self.pipeline, self.workspace, self.offline)
         for variant in self.pipeline.spec.variants:
-            problems, line = prover.prove(variant)
+            try:
+                problems, line = prover.prove(variant)
+            except TrtpipeError:
+                if told:
+                    return  # why the model cannot be imported has been said
+                raise
             self._add(problems)
             self.report.lines += [line] if line else []
 

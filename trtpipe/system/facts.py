@@ -74,30 +74,24 @@ class FactFinder:
                 continue
             path = ("variants", name, "calibration")
             find = self._calibration if variant.calibration.cache is None else self._cache
-            found = self._guard(
-                pipeline,
-                path,
-                lambda variant=variant, find=find, path=path: find(pipeline, variant, path),
-            )
+            found = self._guard(pipeline, path, lambda find=find, name=name: find(pipeline, name))
             if found is not None:
                 yield name, found
 
-    def _cache(self, pipeline: LoadedPipeline, variant: VariantSpec, path: SpecPath) -> CalibrationFacts:
+    def _cache(self, pipeline: LoadedPipeline, variant: str) -> CalibrationFacts:
         from trtpipe.legacy_caches.reading import VERSION
 
-        place = (*path, "cache")
-        source = self._source("cache", pipeline.files[place])
+        source = self._source("cache", pipeline.files["variants", variant, "calibration", "cache"])
         return CalibrationFacts({}, (source,), VERSION, _versions("onnx", "onnx-ir"))
 
-    def _calibration(
-        self, pipeline: LoadedPipeline, variant: VariantSpec, path: SpecPath
-    ) -> CalibrationFacts:
+    def _calibration(self, pipeline: LoadedPipeline, name: str) -> CalibrationFacts:
         from trtpipe.calibrators import find_calibrator
         from trtpipe.precisions import find_precision
 
+        variant = pipeline.spec.variants[name]
         asked = variant.calibration
         assert asked is not None, "only variants with a calibration are asked for theirs"
-        precisions = [one for name in _computed(variant) if (one := find_precision(name)) is not None]
+        precisions = [one for called in _computed(variant) if (one := find_precision(called)) is not None]
         scales = any(one.needs_calibration for one in precisions)
         half = any(one.computes_in_half(variant.base) for one in precisions)
         ranges = half and (not scales or variant.overflow is not None)
