@@ -30,7 +30,9 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
     yield from _search(manifest.get("search"))
-    yield f"- address randomisation while building: {manifest['reproducibility']['address_randomisation']}"
+    reproducibility = manifest["reproducibility"]
+    yield f"- address randomisation while building: {reproducibility['address_randomisation']}"
+    yield f"- addresses while building: {reproducibility.get('addresses', 'unknown')}"
     yield ""
     yield from _table(("tensor", "mode", "dtype", "shape"), (_io_row(one) for one in manifest["io"]))
     yield from _front(manifest.get("search") or {})
