@@ -131,7 +131,11 @@ class Precision:
         from trtpipe.precisions.quantizing.inserting import insert
         from trtpipe.precisions.quantizing.placing import place
 
-        placement = place_weights(model, keep, block) if block else place(model, keep, scaled=amax)
+        placement = (
+            place_weights(model, keep, block)
+            if block
+            else place(model, keep, scaled=amax, kind=self.quantized)
+        )
         known = dict.fromkeys(placement.names(), 1.0) if amax is None else amax
         insert(model, placement, known, QUANTIZED[self.quantized], base)
         return placement
