@@ -45,7 +45,7 @@ class BlockPlan(TypePlan):
 
 def place_weights(model: ir.Model, keep: Mapping[str, str], block: int) -> Placement:
     """The placement that quantizes weights alone. `keep` holds nodes that stay float, with the reason."""
-    found = Placement()
+    found = Placement(left_out=_convolutions(model))
     for name, node, weight in _products(model):
         why = keep.get(name) or _no_main(model, node) or _no_blocks(node, weight, block)
         if why:
@@ -60,7 +60,7 @@ def place_blocks(
     model: ir.Model, keep: Mapping[str, str], block: int, *, scaled: Collection[str] | None = None
 ) -> Placement:
     """The placement that quantizes both operands. Where `scaled` is given, activations must be among it."""
-    found = Placement()
+    found = Placement(left_out=_convolutions(model))
     for name, node, weight in _products(model):
         why = keep.get(name) or _no_main(model, node) or _no_blocks(node, weight, block, least=2)
         why = why or _no_activation(node, scaled)
@@ -85,6 +85,14 @@ def _products(model: ir.Model) -> Iterator[tuple[str, ir.Node, Weight]]:
             weight = weight_of(node, 1) or weight_of(node, 0)
             if weight is not None:
                 yield name, node, weight
+
+
+def _convolutions(model: ir.Model) -> dict[str, str]:
+    """The convolutions, and why they have no blocks."""
+    convolutions = (
+        name for name, node in named_nodes(model).items() if node.op_type in ("Conv", "ConvTranspose")
+    )
+    return dict.fromkeys(convolutions, "blocks are of matrix products, and it is a convolution")
 
 
 def _no_main(model: ir.Model, node: ir.Node) -> str:
