@@ -49,6 +49,7 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
         "compute_capabilities": cell.facts["compute_capabilities"],
         "toolchain": dict(cell.facts["toolchain"]),
         "precision": cell.facts["precision"],
+        "typed": _typed(traces["quantize"]),
         "profiles": engine.fingerprint["options"]["profiles"],
         "io": built["io"],
         **_calibration(traces),
@@ -96,6 +97,12 @@ def _sources(imported: Trace) -> dict[str, str]:
 def _origin(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
     """Where fetched files came from; addresses are in no key but the fetch step's, and not in the lockfile."""
     return {"origin": dict(traces["fetch"].summary["files"])} if "fetch" in traces else {}
+
+
+def _typed(quantize: Trace) -> dict[str, Any]:
+    """What the rewrite came to: nodes per type, casts, and which nodes stayed in float32 for what reason."""
+    summary = quantize.summary
+    return {name: summary[name] for name in ("planned", "casts", "quantized", "wide") if name in summary}
 
 
 def _calibration(traces: Mapping[Stage, Trace]) -> dict[str, Any]:

@@ -97,6 +97,10 @@ class CalibrationFacts:
     backend_version: int
     tools: Record
     """Package versions that can change the scales."""
+    scales: bool = True
+    """Whether scales are asked for."""
+    ranges: bool = False
+    """Whether the ranges of all float tensors are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +213,7 @@ def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canon
         "keep": {name: list(globs) for name, globs in sorted(asked.keep.items()) if globs},
     }
     options |= {n: v for n, v in (("base", asked.base), ("block_size", asked.block_size)) if v is not None}
+    options |= {"overflow": asked.overflow} if asked.overflow == "refuse" else {}
     address = f"{spec.pipeline}/{variant}:quantize"
     inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
     if variant in facts.calibrations:
@@ -221,7 +226,8 @@ def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canon
 
 
 def _calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: str) -> Step:
-    """The scales of all tensors that any quantized precision may ask for: variants share them."""
+    """The scales of all tensors that any quantized precision may ask for, the ranges of all that may overflow, or both:
+    variants share them."""
     asked, known = spec.variants[variant], facts.calibrations[variant]
     assert asked.calibration is not None
     options = {
@@ -229,8 +235,9 @@ def _calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, cano
         "backend_version": known.backend_version,
         "data": known.record,
         "samples": asked.calibration.samples,
-        "method": asked.method,
-        "percentile": asked.percentile if asked.method == "percentile" else None,
+        "method": asked.method if known.scales else None,
+        "percentile": asked.percentile if known.scales and asked.method == "percentile" else None,
+        "ranges": known.ranges,
     }
     inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
     if known.sources:
@@ -241,7 +248,8 @@ def _calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, cano
 
 def _calibration_name(options: Mapping[str, Any], data: str) -> str:
     """What tells a pipeline's calibrations apart, for people; no variant's name has a plus sign."""
-    parts = [data, options["method"]]
+    parts = [data, *([options["method"]] if options["method"] else [])]
+    parts += ["ranges"] if options["ranges"] else []
     parts += [str(options[name]) for name in ("percentile", "samples") if options[name] is not None]
     parts += [options["backend"]] if options["backend"] != "trtpipe" else []
     return "+".join(parts)

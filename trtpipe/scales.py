@@ -1,5 +1,7 @@
 """Scales: what a calibrator found out of a model's tensors. An artifact: readable, sorted JSON with a schema number.
 
+Beside scales, or instead of them, it may hold ranges: how large tensors became on the data.
+
 `amax` is the largest magnitude that a quantized tensor represents; an int8 scale is amax / 127, an fp8 (e4m3) one
 amax / 448. Tensors go by their names in the canonical model. Knows neither how they were found nor who uses them.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +43,14 @@ class Scales:
     backend: str
     samples: int | None = None
     source: str = ""
+    ranges: Mapping[str, float] = field(default_factory=dict)
+    """Tensor → its largest finite magnitude on the data; empty where ranges were not asked for."""
+    sums: Mapping[str, float] = field(default_factory=dict)
+    """Tensor that holds means → the largest magnitude of the sums that they were made of."""
 
     def to_json(self) -> dict[str, Any]:
         """The scales as a JSON object."""
+        measured = {"ranges": self.ranges, "sums": self.sums}
         return {
             "schema": SCHEMA,
             "method": self.method,
@@ -51,6 +58,7 @@ class Scales:
             "samples": self.samples,
             "source": self.source,
             "tensors": {name: asdict(self.tensors[name]) for name in sorted(self.tensors)},
+            **{what: dict(sorted(found.items())) for what, found in measured.items() if found},
         }
 
     def write(self, path: Path) -> None:
@@ -66,6 +74,8 @@ def read_scales(path: Path) -> Scales:
         if record["schema"] != SCHEMA:
             raise ValueError(f"schema {record['schema']!r}")
         tensors = {name: TensorScale(**one) for name, one in record["tensors"].items()}
-        return Scales(tensors, record["method"], record["backend"], record["samples"], record["source"])
+        ranges, sums = record.get("ranges", {}), record.get("sums", {})
+        method, backend = record["method"], record["backend"]
+        return Scales(tensors, method, backend, record["samples"], record["source"], ranges, sums)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"'{path.name}' holds no scales: {error}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -38,6 +38,10 @@ class CalibrationRequest:
     progress: Path | None = None
     """A file that survives an interrupt; calibrating again goes on from it."""
     resolve: Callable[[str], Path] | None = None
+    ranges: tuple[str, ...] = ()
+    """Float tensors of which only the largest magnitude is wanted: `measuring.ranges` finds it, for every backend."""
+    means: Mapping[str, str] = field(default_factory=dict)
+    """Tensor of `ranges` that holds means → the tensor of `ranges` that they are of."""
 
     def file(self, name: str) -> Path:
         """The file that the data set calls `name`."""

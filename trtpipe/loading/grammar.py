@@ -46,6 +46,8 @@ class KnownNames:
     calibrators: tuple[str, ...] = ("trtpipe",)
     needs_calibration: Callable[[str], bool] = lambda _: False
     """Whether a precision takes scales."""
+    computes_in_half: Callable[[str], bool] = lambda _: False
+    """Whether a precision computes in float16 what it does not quantize, unless a variant's `base` says otherwise."""
 
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -83,6 +85,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "base": "fp16",
         "block_size": 32,
         "calibration": "ocr-calib",
+        "overflow": "keep",
         "method": "entropy",
         "percentile": 99.99,
         "min_low_precision": 0.1,

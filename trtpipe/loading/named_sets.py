@@ -25,15 +25,30 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
         if precision not in known.precisions:
             continue
         needed = known.needs_calibration(precision)
+        base = _of(variant, "base")
+        half = base == "fp16" if base else known.computes_in_half(precision)
+        yield from _overflow(variant, half, path)
         if needed and given is None:
             remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
             yield Problem(f"precision {precision!r} needs a calibration", remedy, path=path)
-        elif not needed and given is not None:
+        elif not needed and not half and given is not None:
+            remedy = "leave it out: only half precision has a range that data leave"
             yield Problem(
-                f"precision {precision!r} takes no calibration", "leave it out", path=(*path, "calibration")
+                f"precision {precision!r} takes no calibration", remedy, path=(*path, "calibration")
             )
         elif given is not None:
             yield from _calibration(given, (*path, "calibration"), project, known)
+
+
+def _overflow(variant: Any, half: bool, path: SpecPath) -> Iterator[Problem]:
+    if _of(variant, "overflow") is None:
+        return
+    place = (*path, "overflow")
+    if not half:
+        yield Problem("nothing overflows in a variant without half precision", "leave it out", path=place)
+    elif _of(variant, "calibration") is None:
+        remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
+        yield Problem("what overflows is known from a calibration only", remedy, path=place)
 
 
 def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames) -> Iterator[Problem]:

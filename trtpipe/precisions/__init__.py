@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, SpecPath
@@ -19,9 +19,20 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
+    from trtpipe.precisions.casting.overflow import Measured
     from trtpipe.precisions.casting.planning import TypePlan
     from trtpipe.precisions.casting.rewriting import RewriteReport
     from trtpipe.precisions.quantizing.placing import Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a variant chooses, or knows, beside its precision and what it keeps."""
+
+    measured: Measured | None = None
+    """How large tensors became on a calibration set; None where there is none."""
+    refuse_overflow: bool = False
+    """Whether nodes that overflow half precision are an error; else they compute in float32."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +62,8 @@ class Precision:
     def prepare(self, proto: onnx.ModelProto, base: str | None = None) -> str:
         """Raises the model's opset in place to the one that its types need, and declares shapes that placing goes by.
 
-        What happened to the opset, empty when nothing did.
-
-        `base` is what the rest computes in, when that is not the precision's own choice.
+        What happened to the opset, empty when nothing did. `base` is what the rest computes in, when that is not the
+        precision's own choice.
         """
         from trtpipe.canonical.opsets import upgrade
 
@@ -81,6 +91,10 @@ class Precision:
         """Whether it takes scales of activations."""
         return self.scaled
 
+    def computes_in_half(self, base: str | None = None) -> bool:
+        """Whether it computes in float16 what it does not quantize, `base` being a variant's own choice."""
+        return base == "fp16" if base else self.dtype == "float16"
+
     def plan_types(
         self,
         model: onnx_ir.Model,
@@ -90,30 +104,35 @@ class Precision:
         base: str | None = None,
         amax: Mapping[str, float] | None = None,
         block: int | None = None,
+        choices: Choices | None = None,
     ) -> TypePlan:
         """What each node would compute in; `path` leads to the spec's `keep`. Reads no weight.
 
         A quantized precision puts its Q and DQ into `model` first: with the largest magnitudes `amax` of activations,
         or, where those are not known yet, with stand-ins. `base` is what the rest computes in and `block` the size
-        of blocks, when not the precision's own choice. Problems (a glob without a match, a precision that cannot be
-        kept) are in the plan.
+        of blocks, when not the precision's own choice. Nodes whose tensors overflow half precision, as
+        `choices` say, compute in float32 or are a problem at the path `overflow` beside `keep`. Problems (a glob
+        without a match, a precision that cannot be kept) are in the plan.
         """
-        from trtpipe.precisions.casting.planning import SPEC_NAMES, dtype_called, kept_nodes, plan_around
+        from trtpipe.precisions.casting.keeping import SPEC_NAMES
+        from trtpipe.precisions.casting.overflow import refusal
+        from trtpipe.precisions.casting.planning import dtype_called, kept_nodes, plan_around
 
         dtype = dtype_called(SPEC_NAMES[base] if base else self.dtype)
         assert dtype is not None, f"no float type is called {self.dtype}"
-        keep = keep or {}
+        keep, chosen = keep or {}, choices or Choices()
         refused = tuple(self._cannot_keep(name, path) for name in keep if name not in self.keeps)
         held = {n: globs for n, globs in keep.items() if n in self.keeps}
         forced, problems = kept_nodes(model, held, path)
         reasons = {name: one.reason for name, one in forced.items()}
         size = block or self.block
+        placement = None if self.dynamic else self._quantize(model, reasons, amax, size, dtype)
+        plan = plan_around(model, dtype, forced, (*refused, *problems), chosen.measured)
+        if plan.overflows and chosen.refuse_overflow:
+            problem = refusal(plan.overflows, (*path[:-1], "overflow"))
+            plan = replace(plan, problems=(*plan.problems, problem))
         if self.dynamic:
-            return self._plan_blocks(
-                model, plan_around(model, dtype, forced, (*refused, *problems)), reasons, size, amax
-            )
-        placement = self._quantize(model, reasons, amax, size, dtype)
-        plan = plan_around(model, dtype, forced, (*refused, *problems))
+            return self._plan_blocks(model, plan, reasons, size, amax)
         return plan if placement is None else placement.onto(plan)
 
     def _quantize(

@@ -21,8 +21,9 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"- engine: `{engine['file']}`, {format_size(engine['bytes'])}, BLAKE3 `{engine['blake3'][:12]}`"
     yield f"- built by {toolchain['flavour']} {toolchain['version']} for {', '.join(manifest['compute_capabilities'])}"
     yield f"- precision: {manifest['precision']}{_share(manifest['audit'])}"
+    yield from _wide(manifest.get("typed", {}).get("wide", {}))
     calibration = manifest.get("calibration", {})
-    if calibration:
+    if calibration.get("tensors"):
         yield f"- scales: {calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
@@ -32,6 +33,21 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from _validation(manifest["validation"])
     for reason in manifest["not_run"]:
         yield f"- not run: {one_line(reason)}"
+
+
+def _wide(wide: Mapping[str, Any]) -> Iterator[str]:
+    """What computes in float32 though the variant asks for less."""
+    overflow, by_default = wide.get("overflow", {}), wide.get("by_default", {})
+    if by_default:
+        counts = ", ".join(f"{count} for {kind}" for kind, count in by_default.items())
+        yield f"- nodes in float32 by default: {counts}"
+    for name, one in overflow.items():
+        what = (
+            f"what makes {_code(one['tensor'])} adds up to"
+            if one["inside"]
+            else f"{_code(one['tensor'])} reaches"
+        )
+        yield f"- kept in float32: {_code(name)}, for {what} {one['reaches']:.6g}, too near half precision's end"
 
 
 def _share(audit: Mapping[str, Any]) -> str:

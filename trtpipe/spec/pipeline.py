@@ -106,13 +106,20 @@ class VariantSpec(SpecModel):
     precision: str = "fp32"
     """The numeric precision of the typed model."""
     keep: dict[str, Annotated[tuple[str, ...], AsTuple]] = Field(default_factory=dict)
-    """Precision → globs of nodes that stay in it: node names such as `/head/*`, or `op:Softmax`."""
+    """Precision → globs of nodes that stay in it: node names such as `/head/**`, `op:Softmax`, `tensor:GLOB` (the nodes
+    that make such a tensor), or `between:A..B` (those on the paths from tensors A to tensors B). The variant's own
+    precision holds nodes in it that would compute in float32 by default: normalizations, softmax and sums."""
     base: Literal["fp32", "fp16", "bf16"] | None = None
     """What a quantized variant computes in where nothing is quantized; fp16 when left out."""
     block_size: Literal[16, 32, 64, 128] | None = None
     """For weights that are quantized alone (int4, fp4): how many elements share a scale; 32 or 16 when left out."""
     calibration: Calibration | None = None
-    """Where a quantized variant's scales come from: a data set's name, or a mapping."""
+    """Where a quantized variant's scales come from: a data set's name, or a mapping. A variant that computes in half
+    precision may have one too: it shows which nodes overflow."""
+    overflow: Literal["keep", "refuse"] | None = None
+    """What becomes of nodes whose tensors leave half precision's range on the calibration set: they are kept in float32
+    (also when left out), or refused with the `keep` that would hold them. Of a quantized variant every float tensor
+    is looked at only when this is given; when left out, those that have a scale."""
     method: Literal["max", "percentile", "entropy", "mse"] = "entropy"
     """How a tensor's values become its scale."""
     percentile: Annotated[Number, Field(gt=50, le=100)] = 99.99

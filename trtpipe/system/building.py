@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trtpipe.deciding import Memory, Outputs, Rebuilder, decide_all
@@ -253,8 +253,15 @@ def run_build(
 
 
 def _placed(workspace: Workspace, address: str, error: TrtpipeError) -> TrtpipeError:
-    """The error, with what it says of places in the spec located there."""
-    name = address.partition(":")[0].partition("/")[0]
+    """The error, with what it says of places in the spec located there, a variant's step in its variant."""
+    place, _, stage = address.partition(":")
+    name, _, variant = place.partition("/")
+    if stage == "quantize":
+        inside = ("variants", variant)
+        error.problems = tuple(
+            replace(one, path=(*inside, *one.path)) if one.path and one.path[:1] != ("variants",) else one
+            for one in error.problems
+        )
     loaded = next((one for one in workspace.pipelines if one.spec.pipeline == name), None)
     if loaded is not None:
         error.problems = tuple(loaded.locate(one) if one.path else one for one in error.problems)

@@ -20,7 +20,7 @@ from trtpipe.frontends import Frontend, ModelFiles, frontend_called, is_installe
 from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Input, Source, json_ready
 from trtpipe.planning import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
-from trtpipe.spec.pipeline import CalibrationSpec, GoldenReference
+from trtpipe.spec.pipeline import GoldenReference, VariantSpec
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
 from trtpipe.system.targets import TargetResolver
@@ -69,19 +69,23 @@ class FactFinder:
             if variant.calibration is None:
                 continue
             path = ("variants", name, "calibration")
-            asked = variant.calibration
-            found = self._guard(pipeline, path, lambda asked=asked: self._calibration(pipeline, asked))
+            found = self._guard(pipeline, path, lambda variant=variant: self._calibration(pipeline, variant))
             if found is not None:
                 yield name, found
 
-    def _calibration(self, pipeline: LoadedPipeline, asked: CalibrationSpec) -> CalibrationFacts:
+    def _calibration(self, pipeline: LoadedPipeline, variant: VariantSpec) -> CalibrationFacts:
         from trtpipe.calibrators import find_calibrator
+        from trtpipe.precisions import find_precision
 
+        asked, precision = variant.calibration, find_precision(variant.precision)
+        assert asked is not None and precision is not None, "the loader knows the precisions"
+        scales = precision.needs_calibration
+        ranges = precision.computes_in_half(variant.base) and (not scales or variant.overflow is not None)
         calibrator = find_calibrator(asked.backend)
         assert calibrator is not None, "the loader knows the backends"
         record, sources = self._dataset(pipeline, asked.data)
         tools = _versions("onnx", "numpy", "onnxruntime", *calibrator.packages)
-        return CalibrationFacts(record, sources, calibrator.version, tools)
+        return CalibrationFacts(record, sources, calibrator.version, tools, scales, ranges)
 
     def _dataset(self, pipeline: LoadedPipeline, name: str) -> tuple[dict[str, Any], tuple[Source, ...]]:
         """A data set's record, and its files."""

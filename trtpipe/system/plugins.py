@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,38 +56,48 @@ class InstalledPlugins:
     def calibrate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Write the scales of a canonical model; what reports say of them."""
         from trtpipe.calibrators import find_calibrator
+        from trtpipe.calibrators.measuring.ranges import with_ranges
         from trtpipe.calibrators.measuring.reporting import report_of
         from trtpipe.canonical.reading import ir_model, read_skeleton
+        from trtpipe.precisions.casting.overflow import tensors_to_range
         from trtpipe.precisions.quantizing.placing import tensors_to_scale
 
         calibrator = find_calibrator(task.options["backend"])
         assert calibrator is not None, "the loader knows the backends"
         model = task.input("model")
-        tensors = tensors_to_scale(ir_model(read_skeleton(model)))
-        scales = calibrator.calibrate(_calibration(task, model, tensors))
+        graph = ir_model(read_skeleton(model))
+        request = _calibration(task, model, tensors_to_scale(graph))
+        scales = calibrator.calibrate(request) if task.options["method"] else None
+        if task.options.get("ranges"):
+            ranges, means = tensors_to_range(graph)
+            scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
+        assert scales is not None, "a calibration is asked for scales, ranges or both"
         scales.write(out)
         return report_of(scales)
 
     def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Make the typed model; types per node and the audit of it."""
-        from trtpipe.precisions import find_precision
+        from trtpipe.precisions import Choices, find_precision
         from trtpipe.precisions.casting.files import rewrite_file
+        from trtpipe.precisions.casting.overflow import measured_of
         from trtpipe.scales import read_scales
 
         found = find_precision(precision)
         assert found is not None, f"no precision {precision!r}: the loader knows them"
-        amax = None
-        if found.needs_calibration:
+        asked = task.options
+        amax, measured = None, None
+        if "scales" in task.inputs:
             scales = read_scales(task.input("scales"))
             amax = {name: tensor.amax for name, tensor in scales.tensors.items()}
-        asked = task.options
+            measured = measured_of(scales)
         return rewrite_file(
             found,
             task.input("model"),
             out,
             keep=asked["keep"],
             base=asked.get("base"),
-            amax=amax,
+            amax=amax if found.needs_calibration else None,
+            choices=Choices(measured, asked.get("overflow") == "refuse"),
             block=asked.get("block_size"),
         )
 
@@ -104,7 +115,7 @@ def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> Calibrati
         tensors,
         DatasetSpec.model_validate_json(json.dumps(asked["data"]["spec"])),
         task.inputs.get("data", {}),
-        asked["method"],
+        asked["method"] or "max",
         asked["percentile"],
         asked["samples"],
         task.local.get("threads", 0),

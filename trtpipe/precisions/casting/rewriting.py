@@ -15,6 +15,7 @@ import onnx_ir as ir
 from trtpipe.errors import Problem
 from trtpipe.precisions.casting.constants import CastTensor, constant_of, shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
+from trtpipe.precisions.casting.keeping import named_nodes
 from trtpipe.precisions.casting.planning import (
     Decider,
     NodeType,
@@ -22,7 +23,6 @@ from trtpipe.precisions.casting.planning import (
     dtype_called,
     dtype_name,
     is_transparent,
-    named_nodes,
     origin,
 )
 from trtpipe.precisions.casting.ranges import weight_range, why_not_half
@@ -63,7 +63,7 @@ def _settle(model: ir.Model, plan: TypePlan) -> tuple[TypePlan, tuple[Problem, .
     """The plan with those nodes kept in float32 whose weights do not survive float16."""
     if plan.precision != "float16":
         return plan, ()
-    decider = Decider(model, ir.DataType.FLOAT16, plan.forced)
+    decider = Decider(model, ir.DataType.FLOAT16, plan.forced, plan.advised)
     forced = dict(plan.forced)
     warnings = []
     seen: dict[ir.Value, str] = {}
@@ -80,7 +80,9 @@ def _settle(model: ir.Model, plan: TypePlan) -> tuple[TypePlan, tuple[Problem, .
                 warnings.append(_not_half(name, value, seen[value]))
     if len(forced) == len(plan.forced):
         return plan, ()
-    return replace(plan, nodes=Decider(model, ir.DataType.FLOAT16, forced).decide()), tuple(warnings)
+    return replace(plan, nodes=Decider(model, ir.DataType.FLOAT16, forced, plan.advised).decide()), tuple(
+        warnings
+    )
 
 
 def _weights_of(node: ir.Node, decider: Decider) -> Iterator[ir.Value]:
@@ -108,7 +110,7 @@ class _Rewriter:
     def __init__(self, model: ir.Model, plan: TypePlan) -> None:
         self.model = model
         self.names = named_nodes(model)
-        self.decider = Decider(model, ir.DataType.FLOAT, {})
+        self.decider = Decider(model, ir.DataType.FLOAT, {}, {})
         self.types = self.decider.types
         self.computes = {node: dtype_called(plan.nodes[name].dtype) for name, node in self.names.items()}
         self.after = {value: self._made_type(value) for value in self.types}

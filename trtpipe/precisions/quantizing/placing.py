@@ -22,7 +22,8 @@ import onnx_ir as ir
 
 from trtpipe.precisions.casting.constants import constant_of
 from trtpipe.precisions.casting.element_types import Types, element_types
-from trtpipe.precisions.casting.planning import TypePlan, named_nodes
+from trtpipe.precisions.casting.keeping import named_nodes
+from trtpipe.precisions.casting.planning import TypePlan
 from trtpipe.precisions.casting.signatures import FLOATS, is_standard
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
