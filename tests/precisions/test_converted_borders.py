@@ -31,7 +31,9 @@ def typed(text, io, precision="fp16", measured=None, opset=22, refuse=False, **w
 
 def borders(proto):
     name = onnx.TensorProto.DataType.Name
-    return {one.name: name(one.type.tensor_type.elem_type) for one in (*proto.graph.input, *proto.graph.output)}
+    return {
+        one.name: name(one.type.tensor_type.elem_type) for one in (*proto.graph.input, *proto.graph.output)
+    }
 
 
 @pytest.mark.parametrize(("precision", "low"), [("fp16", "FLOAT16"), ("bf16", "BFLOAT16")])
@@ -94,7 +96,9 @@ def test_what_half_does_not_hold_keeps_its_type():
 def test_or_is_refused():
     plan = typed(TEXT, {"*": "convert"}, measured=Measured({"x": 1e5}), refuse=True, w=W)
 
-    assert plan.problems[-1].fact.startswith("'x' reaches 100000 on the calibration set, float16 ends at 65504")
+    assert plan.problems[-1].fact.startswith(
+        "'x' reaches 100000 on the calibration set, float16 ends at 65504"
+    )
     assert plan.problems[-1].remedy == "keep its type: io: {x: keep}"
 
 

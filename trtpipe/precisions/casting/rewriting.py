@@ -296,9 +296,10 @@ class _Rewriter:
         if (source, own) in self.made or constant_of(source) is not None:
             return
         maker = source.producer()
-        if maker is not None and maker.graph is graph and cast.graph is graph:
+        home = maker.graph if maker is not None else source.graph
+        if home is graph and cast.graph is graph:
             graph.remove(cast)
-            graph.insert_after(maker, cast)
+            self._insert(cast, source)
             self.made[source, own] = cast.outputs[0]
 
     def _in_type(self, source: ir.Value, dtype: ir.DataType) -> ir.Value:
