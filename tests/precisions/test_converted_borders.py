@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from precision_graphs import model_of, ops
 
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casting.overflow import Measured
 
-TEXT = "g (float[1,4] x, float[1,4] z, int64[1] n) => (float[1,4] y, float[1,4] p) { a = MatMul(x, w) b = Add(a, z) y = Relu(b) p = Softmax(b) }"
+TEXT = """g (float[1,4] x, float[1,4] z, int64[1] n) => (float[1,4] y, float[1,4] p) {
+    a = MatMul(x, w)  b = Add(a, z)  y = Relu(b)  p = Softmax(b) }"""
 W = np.eye(4, dtype=np.float32)
 
 
@@ -21,8 +23,6 @@ def typed(text, io, precision="fp16", measured=None, opset=22, refuse=False, **w
     if plan.problems:
         return plan
     found.rewrite(model, plan)
-    import onnx_ir as ir
-
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
     onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
@@ -75,8 +75,6 @@ def test_an_output_that_is_read_inside_too_is_converted_once():
 
 def test_converting_twice_is_converting_once():
     once = typed(TEXT, {"*": "convert"}, w=W)
-    import onnx_ir as ir
-
     model = ir.from_proto(once)
     half = find_precision("fp16")
     half.rewrite(model, half.plan_types(model, choices=Choices(io={"*": "convert"})))
