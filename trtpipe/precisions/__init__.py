@@ -57,11 +57,16 @@ class Precision:
     opset: int = 0
     """The least opset whose operators ONNX allows the type for; models are raised to it."""
 
-    def prepare(self, proto: onnx.ModelProto) -> str:
-        """Raises the model's opset in place to the one that the type needs; what happened, empty when nothing did."""
+    def prepare(self, proto: onnx.ModelProto, base: str | None = None) -> str:
+        """Raises the model's opset in place to the one that its types need; what happened, empty when nothing did.
+
+        `base` is what the rest computes in, when that is not the precision's own choice.
+        """
         from trtpipe.canonical.opsets import upgrade
 
-        return upgrade(proto, oldest=self.opset, chosen=self.opset) if self.opset else ""
+        rest = find_precision(base) if base else None
+        least = max(self.opset, rest.opset if rest else 0)
+        return upgrade(proto, oldest=least, chosen=least) if least else ""
 
     @property
     def is_low(self) -> bool:

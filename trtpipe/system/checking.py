@@ -233,7 +233,7 @@ class _Checker:
         assert precision is not None, "the loader knows the precisions"
         typed = type(proto)()
         typed.CopyFrom(proto)
-        precision.prepare(typed)
+        precision.prepare(typed, asked.base)
         path = ("variants", variant, "keep")
         model = onnx_ir.from_proto(typed)
         choices = Choices(io=asked.io)

@@ -71,7 +71,8 @@ def settle_addresses() -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"], environment)
 
 
-if __name__ == "__main__":
+RUN_BY_ITSELF = not __package__  # not imported by trtpipe, which takes a few constants from here
+if RUN_BY_ITSELF:
     settle_addresses()
 
 import gc
@@ -82,7 +83,10 @@ import signal
 import threading
 import time
 from collections import Counter
-from typing import Any, ClassVar
+
+TYPE_CHECKING = False  # annotations are never evaluated, and typing costs milliseconds
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 SCHEMA = 1
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
@@ -764,8 +768,7 @@ class Job:
         began = time.perf_counter()
         if writer.error is not None:
             raise writer.error
-        self.check_header(writer.count)
-        os.fsync(fd)
+        self.check_header(writer.count)  # not flushed: whoever keeps the engine does that
         self.seconds["write"] = round(time.perf_counter() - began, 6)
         return int(writer.count)
 

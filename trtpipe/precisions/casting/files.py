@@ -44,7 +44,7 @@ def rewrite_file(
     matches nothing or `choices` refuse an overflow, ModelError when a file cannot be read or written.
     """
     skeleton = read_skeleton(source)
-    raised = precision.prepare(skeleton.proto)
+    raised = precision.prepare(skeleton.proto, base)
     model = ir_model(skeleton)
     assert amax is not None or not precision.needs_calibration, "scales come before quantizing"
     plan = precision.plan_types(
