@@ -26,6 +26,8 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     calibration = manifest.get("calibration", {})
     if calibration.get("tensors"):
         yield f"- scales: {calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
+    if calibration.get("ranges"):
+        yield f"- ranges: {calibration['ranges']} tensors, {calibration['samples']} samples"
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
     yield f"- address randomisation while building: {manifest['reproducibility']['address_randomisation']}"
@@ -52,6 +54,8 @@ def _wide(wide: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unconverted(wide: Mapping[str, Any]) -> Iterator[str]:
+    if wide.get("unmeasured"):
+        yield f"- not measured: {wide['unmeasured']} nodes in branches and bodies may overflow half precision"
     for name, reaches in wide.get("overflow_io", {}).items():
         yield f"- type kept: {_code(name)} reaches {reaches:.6g}, too near half precision's end"
 
