@@ -76,7 +76,7 @@ class InstalledPlugins:
                 scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
         assert scales is not None, "a calibration is asked for scales, ranges or both"
         scales.write(out)
-        return report_of(scales)
+        return {**report_of(scales), "ranges": len(scales.ranges)}
 
     def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Make the typed model; types per node and the audit of it."""
