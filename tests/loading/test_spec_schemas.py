@@ -113,18 +113,26 @@ def test_names_of_plug_ins_are_listed() -> None:
     models = SCHEMAS["pipeline"]["$defs"]
 
     assert models["ModelSpec"]["properties"]["parser"]["enum"] == ["onnx"]
-    assert models["VariantSpec"]["properties"]["precision"]["enum"] == ["fp32", "fp16", "bf16"]
+    assert models["VariantSpec"]["properties"]["precision"]["enum"] == ["fp32", "fp16", "bf16", "auto"]
 
 
 @pytest.mark.parametrize(
     ("schema", "text", "taken"),
     [
         ("dataset", "schema: 1\nnpz: a.npz\n", True),
-        ("dataset", "schema: 1\nnpz: a.npz\nnpy: {x: a.npy}\n", False),
+        ("dataset", "schema: 1\nnpz: a.npz\nnpy: {x: a.npy}\n", True),
+        ("dataset", "schema: 1\nnpz: a.npz\nrandom: {shapes: {x: 1}}\n", False),
+        ("dataset", "schema: 1\nimages: photos\n", True),
+        ("dataset", "schema: 1\nimages: [a/*.png, b.jpg]\nlabels: a.csv\n", True),
+        ("dataset", "schema: 1\nimages: {left: photos/left, right: [photos/right]}\n", True),
+        ("dataset", "schema: 1\nimages: a\ninputs: {x: {resize: 224, center_crop: 200x100}}\n", True),
+        ("dataset", "schema: 1\nimages: a\ninputs: {x: {resize: {size: 224, mode: crop}}}\n", False),
+        ("dataset", "schema: 1\nimages: a\ninputs: {x: {pad_value: 256}}\n", False),
+        ("dataset", "schema: 1\nimages: a\ninputs: {x: {colour: grey}}\n", False),
         ("dataset", "schema: 1\n", False),
         ("dataset", "schema: 1\nrandom: {shapes: {x: 1x3}}\ninputs: {x: {mean: 0.5, std: [1, 2]}}\n", True),
         ("dataset", "schema: 1\nrandom: {shapes: {x: -1x3}}\n", False),
-        ("dataset", "schema: 1\nnpz: a.npz\ninputs: {x: {layout: nchw}}\n", False),
+        ("dataset", "schema: 1\nnpz: a.npz\ninputs: {x: {layout: hwc}}\n", False),
         ("project", "schema: 1\n", True),
         ("project", "schema: 1\nreach: [/data]\nbuilder: {workspace: 1GB}\nstore: {path: /x}\n", True),
         ("project", "schema: 1\nreach: /data\n", False),
