@@ -27,6 +27,8 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     if calibration.get("tensors"):
         yield f"- scales: {_scales(calibration)}"
         yield from _coverage(calibration)
+    if calibration.get("ranges"):
+        yield f"- ranges: {calibration['ranges']} tensors, {calibration['samples']} samples"
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
     yield from _search(manifest.get("search"))
@@ -85,6 +87,8 @@ def _wide(wide: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unconverted(wide: Mapping[str, Any]) -> Iterator[str]:
+    if wide.get("unmeasured"):
+        yield f"- not measured: {wide['unmeasured']} nodes in branches and bodies may overflow half precision"
     for name, reaches in wide.get("overflow_io", {}).items():
         yield f"- type kept: {_code(name)} reaches {reaches:.6g}, too near half precision's end"
 
