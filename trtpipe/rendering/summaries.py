@@ -8,7 +8,6 @@ from typing import Any
 from trtpipe.rendering.tables import one_line
 from trtpipe.shapes import format_size
 
-
 _SHOWN = 20  # nodes that overflow, of any number
 
 
