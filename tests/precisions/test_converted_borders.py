@@ -12,7 +12,8 @@ from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casting.overflow import Measured
 
 TEXT = """g (float[1,4] x, float[1,4] z, int64[1] n) => (float[1,4] y, float[1,4] p) {
-    a = MatMul(x, w)  b = Add(a, z)  y = Relu(b)  p = Softmax(b) }"""
+    a = MatMul(x, w) b = Add(a, z) y = Relu(b) p = Softmax(b)
+}"""
 W = np.eye(4, dtype=np.float32)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from trtpipe.runners.bfloat16 import rounding_bfloat16
+from trtpipe.runners.dynamic_blocks import computing_blocks
 from trtpipe.runners.graphs import RunnableModel
-from trtpipe.runners.narrow_weights import dequantizing_float4
+from trtpipe.runners.narrow_weights import dequantizing_weights
 
 _TWINS: tuple[tuple[str, str, Callable[[RunnableModel], RunnableModel]], ...] = (
-    ("float4", "a float32 twin with dequantized float4 weights", dequantizing_float4),
+    ("float4 and mxfp8 weights", "a twin that holds such weights in wider types", dequantizing_weights),
+    ("nvfp4 and mxfp8 activations", "a float32 twin that rounds activations in blocks", computing_blocks),
     ("bfloat16", "a float32 twin that rounds to bfloat16", rounding_bfloat16),
 )
 """Type, words, and what makes the twin; each gives its argument back where there is nothing to do."""

@@ -119,13 +119,15 @@ def _fixed_addresses() -> Iterator[dict[str, str]]:
     """
     personality = ctypes.CDLL(None).personality if sys.platform.startswith("linux") else None
     before = personality(_ASK) if personality else -1
-    if personality is None or before == -1 or personality(before | ADDR_NO_RANDOMIZE) == -1:
+    if personality is None:
         yield {}
         return
+    switched_off = before != -1 and personality(before | ADDR_NO_RANDOMIZE) != -1
     try:
         yield {"GLIBC_TUNABLES": TUNABLES}
     finally:
-        personality(before)
+        if switched_off:
+            personality(before)
 
 
 def _events(child: subprocess.Popen[bytes], minding: _Minding) -> Iterator[dict[str, Any]]:
