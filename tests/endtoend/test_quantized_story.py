@@ -120,10 +120,17 @@ def test_a_variant_that_got_almost_none_of_its_type_is_not_delivered(quantized):
             "{precision: fp8, calibration: digts-calib}",
             "no data set",
         ),
+        (
+            "{precision: fp8, calibration: digits-calib}",
+            "{precision: fp8, calibration: digits-calib, block_size: 32}",
+            "precision 'fp8' has no blocks",
+        ),
+        ("{precision: int4, ", "{precision: mxfp8, ", "precision 'mxfp8' has blocks of 32"),
+        ("fp32: {}", "fp32: {base: fp16}", "precision 'fp32' computes everything in one type"),
     ],
-    ids=["none", "superfluous", "unknown"],
+    ids=["none", "superfluous", "unknown", "no blocks", "other blocks", "no base"],
 )
-def test_a_calibration_that_does_not_fit_is_told_at_its_place(quantized, old, new, fact):
+def test_what_does_not_fit_a_precision_is_told_at_its_place(quantized, old, new, fact):
     quantized.edit("pipelines/digits.yaml", old, new)
 
     done = quantized.run("check")

@@ -166,7 +166,13 @@ def test_attention_is_quantized_in_fp8_and_not_in_int8():
 def test_the_channels_of_a_transposed_constant_are_its_own(precision):
     text = "g (float[2,32] x) => (float[2,8] y) { t = Transpose<perm=[1,0]>(w)  y = MatMul(x, t) }"
 
-    made = quantized(text, precision, amax={"x": 1.0}, w=np.ascontiguousarray(MATRIX.T))
+    made = quantized(
+        text,
+        precision,
+        amax={"x": 1.0},
+        block=32 if precision == "int4" else None,
+        w=np.ascontiguousarray(MATRIX.T),
+    )
 
     (node,) = [n for n in made.graph.node if n.op_type == "DequantizeLinear" and "w_quantized" in n.input]
     (reader,) = [n for n in made.graph.node if node.output[0] in n.input]

@@ -91,6 +91,23 @@ class Precision:
         """Whether it takes scales of activations."""
         return self.scaled
 
+    def misfits(self, base: object = None, block: object = None) -> tuple[Problem, ...]:
+        """What a variant writes as `base` and `block_size` that this precision does not take, at those paths."""
+        found = []
+        if base is not None and not self.quantized:
+            fact = f"precision '{self.name}' computes everything in one type"
+            found.append(Problem(fact, "leave out base; keep holds nodes in another type", path=("base",)))
+        if block is not None and not self.block:
+            fact, remedy = (
+                f"precision '{self.name}' has no blocks",
+                "leave out block_size; int4 and fp4 take one",
+            )
+            found.append(Problem(fact, remedy, path=("block_size",)))
+        elif block is not None and self.dynamic and block != self.block:
+            fact = f"precision '{self.name}' has blocks of {self.block}"
+            found.append(Problem(fact, "leave out block_size", path=("block_size",)))
+        return tuple(found)
+
     def computes_in_half(self, base: str | None = None) -> bool:
         """Whether it computes in float16 what it does not quantize, `base` being a variant's own choice."""
         return base == "fp16" if base else self.dtype == "float16"

@@ -240,7 +240,8 @@ class _Checker:
         self._add(plan.problems)
         computed = {name: node.dtype for name, node in plan.nodes.items()}
         made = typed_model(proto, self._inferred(view), computed)
-        return made.reading(plan.quantized, precision.quantized) if plan.quantized else made
+        block = 0 if precision.dynamic else asked.block_size or precision.block
+        return made.reading(plan.quantized, precision.quantized, block) if plan.quantized else made
 
     def _inferred(self, view: ModelView) -> Any:
         """Every value's type and shape at the first profile's opt."""
