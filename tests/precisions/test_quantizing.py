@@ -248,3 +248,17 @@ def test_both_operands_are_quantized_in_blocks(precision, operators):
 )
 def test_what_has_no_blocks_stays_float_and_says_so(text, shape, why):
     assert why in reasons(text, "mxfp8", w=np.ones(shape, np.float32)).popitem()[1]
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8", "int4", "fp4", "nvfp4", "mxfp8"])
+def test_planning_reads_no_weight(precision):
+    def never() -> ir.TensorProtocol:
+        raise AssertionError("a weight was read")
+
+    model = model_of("g (float[16,64] x) => (float[16,8] y) { y = MatMul(x, w) }", opset=21, w=TALL)
+    value = model.graph.initializers["w"]
+    value.const_value = ir.LazyTensor(never, dtype=ir.DataType.FLOAT, shape=ir.Shape((64, 8)), name="w")
+    found = find_precision(precision)
+    assert found is not None
+
+    assert found.plan_types(model).quantized == ("MatMul_0",)
