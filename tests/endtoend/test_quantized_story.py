@@ -92,6 +92,21 @@ def test_blocks_are_emulated_on_the_cpu_and_the_manifest_says_so(quantized):
     assert "- in float32 on the CPU, rounded to float4, nvfp4" in summary
 
 
+def test_a_variant_that_will_quantize_nothing_is_warned_of(quantized):
+    quantized.edit(
+        "pipelines/digits.yaml",
+        "{precision: int4, block_size: 16, ",
+        "{precision: int4, keep: {fp16: [op:Gemm]}, ",
+    )
+
+    done = quantized.run("check")
+
+    assert done.code == 0, done.err
+    assert "precision 'int4' finds nothing to quantize in this model" in done.err
+    assert "3 because blocks are of matrix products, and it is a convolution" in done.err
+    assert "1 because kept by 'op:Gemm'" in done.err
+
+
 def test_a_variant_that_got_almost_none_of_its_type_is_not_delivered(quantized):
     quantized.edit(
         "pipelines/digits.yaml", "precision: int8, calibration: digits-calib, method: max", "precision: int4"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -189,6 +190,16 @@ class Precision:
 
         placement = place_blocks(model, keep, block, scaled=amax if self.scaled else None)
         return BlockPlan.of(placement.onto(plan), placement, amax or {})
+
+    def nothing_quantized(self, plan: TypePlan) -> tuple[Problem, ...]:
+        """A warning when a quantized precision quantizes nothing, with the reasons: the audit would fail."""
+        if not self.quantized or plan.quantized:
+            return ()
+        reasons = Counter(plan.why_not().values()).most_common(3)
+        told = "; ".join(f"{count} because {reason}" for reason, count in reasons)
+        fact = f"precision '{self.name}' finds nothing to quantize in this model"
+        remedy = f"nodes that stay float: {told}" if told else "it has no convolutions and no matrix products"
+        return (Problem(fact, remedy, severity="warning"),)
 
     def rewrite(self, model: onnx_ir.Model, plan: TypePlan) -> RewriteReport:
         """Rewrites `model` in place. Weights are read one at a time and cast when the model is written."""

@@ -238,6 +238,8 @@ class _Checker:
         model = onnx_ir.from_proto(typed)
         plan = precision.plan_types(model, asked.keep, path, base=asked.base, block=asked.block_size)
         self._add(plan.problems)
+        if asked.min_low_precision > 0:
+            self._add(precision.nothing_quantized(plan), ("variants", variant, "precision"))
         computed = {name: node.dtype for name, node in plan.nodes.items()}
         made = typed_model(proto, self._inferred(view), computed)
         block = 0 if precision.dynamic else asked.block_size or precision.block
