@@ -48,6 +48,8 @@ class KnownNames:
     """The methods that a calibrator has."""
     needs_calibration: Callable[[str], bool] = lambda _: False
     """Whether a precision takes scales."""
+    computes_in_half: Callable[[str], bool] = lambda _: False
+    """Whether a precision computes in float16 what it does not quantize, unless a variant's `base` says otherwise."""
 
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -85,11 +87,32 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "base": "fp16",
         "block_size": 32,
         "calibration": "ocr-calib",
+        "io": {"*": "convert", "logits": "keep"},
+        "overflow": "keep",
         "method": "entropy",
         "percentile": 99.99,
         "min_low_precision": 0.1,
+        "budget": {"metric": "cosine", "min": 0.999},
+        "try": ["int8", "fp16"],
     },
-    "CalibrationSpec": {"data": "ocr-calib", "samples": 512, "backend": "trtpipe"},
+    "BudgetSpec": {
+        "metric": "cosine",
+        "min": 0.999,
+        "max": 0.01,
+        "accuracy_drop": 0.005,
+        "samples": 128,
+        "max_evaluations": 200,
+        "max_seconds": 600,
+    },
+    "CalibrationSpec": {
+        "data": "ocr-calib",
+        "samples": 512,
+        "backend": "trtpipe",
+        "cache": "calibration/ocr.cache",
+        "format": "auto",
+        "min_coverage": 0.9,
+        "rename": {"backbone/*:0": "backbone.*"},
+    },
     "ShapeValues": {"min": [1, 32], "opt": [4, 64], "max": [8, 128]},
     "ProfileInput": {
         "min": "1x3x32x32",
@@ -139,11 +162,21 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
         "dtype": "float32",
+        "resize": {"size": 256, "mode": "fit_short"},
+        "center_crop": 224,
+        "pad_to_multiple": 32,
+        "pad_value": 114,
     },
+    "ResizeSpec": {"size": "640x640", "mode": "letterbox"},
     "DatasetSpec": {
         "schema": 1,
+        "images": "data/photos",
         "npz": "data/digits.npz",
         "npy": {"images": "data/images.npy"},
+        "safetensors": "data/images.safetensors",
+        "parquet": "data/*.parquet",
+        "python": "calibration.samples:draw",
+        "files": ["calibration/words.txt"],
         "random": {"shapes": {"x": "1x3x224x224"}},
         "inputs": {"x": {"array": "images", "scale": 0.00392156862745098}},
         "labels": "labels",

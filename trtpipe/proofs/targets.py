@@ -75,13 +75,15 @@ def prove_cells(
         of_gpu = _of_gpu(target)
         problems += of_gpu
         shared = [*of_gpu, *(problem for problem in (*options, *operators) if _concerns(problem, target))]
-        for variant, model in typed.items():
+        of_types = {variant: _of_types(target, model.only(live)) for variant, model in typed.items()}
+        able = [variant for variant, refused in of_types.items() if not refused]
+        for variant, refused in of_types.items():
             cell = f"{spec.pipeline}/{variant}@{target.name}"
             if not wanted(cell):
                 continue
-            of_types = _of_types(cell, target, model.only(live))
-            problems += of_types
-            proofs.append(_proof(spec, cell, target, [*shared, *of_types], present))
+            placed = [_placed(problem, cell, target, able) for problem in refused]
+            problems += placed
+            proofs.append(_proof(spec, cell, target, [*shared, *placed], present))
     return tuple(proofs), problems
 
 
@@ -115,13 +117,21 @@ def _concerns(problem: Problem, target: TargetView) -> bool:
     return target.flavour == "tensorrt_rtx"
 
 
-def _of_types(cell: str, target: TargetView, model: TypedModel) -> list[Problem]:
+def _of_types(target: TargetView, model: TypedModel) -> list[Problem]:
     able = [one for one in target.capabilities if buildable(target.flavour, target.version, one) is None]
-    refused = [
+    return [
         *missing_types(target.flavour, able, model.dtypes),
         *gemm_refusals(target.flavour, target.version, able, model.nodes),
     ]
-    return [replace(one, fact=f"{cell}: {one.fact}", path=("targets", target.name, "gpu")) for one in refused]
+
+
+def _placed(problem: Problem, cell: str, target: TargetView, able: Sequence[str]) -> Problem:
+    """The problem of a cell, with those variants of the spec that its target can build."""
+    names = ", ".join(f"'{name}'" for name in able)
+    remedy = f"{problem.remedy}; of the spec's variants it can build {names}" if able else problem.remedy
+    return replace(
+        problem, fact=f"{cell}: {problem.fact}", remedy=remedy, path=("targets", target.name, "gpu")
+    )
 
 
 def _proof(

@@ -17,7 +17,7 @@ from trtpipe.executors.local import Control
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.plan.trace import Trace
-from trtpipe.planning import SOURCE_FOLDER
+from trtpipe.planning.facts import SOURCE_FOLDER
 from trtpipe.spec.remote import RemoteFile, is_local_host, is_plain_relative
 from trtpipe.stages.task import Task
 from trtpipe.system.processes import Telling, run_in_child

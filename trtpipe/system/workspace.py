@@ -79,6 +79,7 @@ def known_names() -> KnownNames:
         calibrators=calibrator_names(),
         methods=_methods,
         needs_calibration=_needs_calibration,
+        computes_in_half=_computes_in_half,
     )
 
 
@@ -94,6 +95,13 @@ def _needs_calibration(precision: str) -> bool:
 
     found = find_precision(precision)
     return found is not None and found.needs_calibration
+
+
+def _computes_in_half(precision: str) -> bool:
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    return found is not None and found.computes_in_half()
 
 
 def _parser(name: str) -> Parser:

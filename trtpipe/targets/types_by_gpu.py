@@ -60,6 +60,7 @@ _INSTEAD = {
 _PRODUCTS = frozenset({"MatMul", "Gemm", "Einsum", "LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention"})
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 _TURING_LOST_FLOAT32 = (1, 7)
+_QUANTIZED = frozenset({"int8", "int4", "fp8", "fp4", "mxfp8"})
 _SHOWN = 5
 _IMAGE_RANK = 4
 
@@ -139,7 +140,7 @@ def _turing_problem(version: str, kind: str, nodes: Sequence[TypedNode]) -> Prob
     shown = ", ".join(f"{node.name!r} ({node.op_type})" for node in nodes[:_SHOWN])
     more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
     fact = f"TensorRT-RTX {version} has no float32 {kind} for {TURING.sm} (Turing): {shown}{more}"
-    remedy = (
-        f"a variant with `precision: fp16` builds for {TURING.sm}, and so does TensorRT-RTX 1.6 in float32"
-    )
+    quantized = any(_WORDS.get(one, one) in _QUANTIZED for node in nodes for one in node.dtypes)
+    instead = "`base: fp16`" if quantized else "`precision: fp16`"
+    remedy = f"a variant with {instead} builds for {TURING.sm}, and so does TensorRT-RTX 1.6 in float32"
     return Problem(fact, f"{remedy}; or leave {TURING.sm} out")

@@ -26,6 +26,8 @@ from trtpipe.errors import Interrupted, Problem, StepFailed, ToolchainError, Trt
 from trtpipe.toolchains.worker import ADDR_NO_RANDOMIZE, TUNABLES
 
 WORKER = Path(__file__).with_name("worker.py")
+_RUN = "import sys; sys.path.append(sys.argv.pop(2)); from {name} import main; main()"
+"""Imported, the worker is read from kept bytecode where the interpreter has it; a script is compiled every time."""
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _ASK = 0xFFFFFFFF  # personality(2): tell, change nothing
@@ -77,13 +79,22 @@ def _parent_of(python: Sequence[str]) -> int | None:
 
 
 def _start(python: Sequence[str], folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    flags = 0
+    flags, worker_folder = 0, str(WORKER.parent)
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP
     try:
         with _fixed_addresses() as environment:
             return subprocess.Popen(
-                [*python, "-I", "-S", "-B", str(WORKER), "request.json"],
+                [
+                    *python,
+                    "-I",
+                    "-S",
+                    "-B",
+                    "-c",
+                    _RUN.format(name=WORKER.stem),
+                    "request.json",
+                    worker_folder,
+                ],
                 cwd=folder,
                 env=scrubbed_environment() | environment,
                 stdin=subprocess.DEVNULL,
@@ -108,13 +119,15 @@ def _fixed_addresses() -> Iterator[dict[str, str]]:
     """
     personality = ctypes.CDLL(None).personality if sys.platform.startswith("linux") else None
     before = personality(_ASK) if personality else -1
-    if personality is None or before == -1 or personality(before | ADDR_NO_RANDOMIZE) == -1:
+    if personality is None:
         yield {}
         return
+    switched_off = before != -1 and personality(before | ADDR_NO_RANDOMIZE) != -1
     try:
         yield {"GLIBC_TUNABLES": TUNABLES}
     finally:
-        personality(before)
+        if switched_off:
+            personality(before)
 
 
 def _events(child: subprocess.Popen[bytes], minding: _Minding) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ Cast weights go through a scratch file beside the result, for a graph that holds
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -15,7 +16,7 @@ import onnx_ir as ir
 from trtpipe.canonical.reading import ir_model, read_skeleton
 from trtpipe.canonical.writing import write_model
 from trtpipe.errors import ModelError, SpecError
-from trtpipe.precisions import Precision
+from trtpipe.precisions import Choices, Precision
 from trtpipe.precisions.audit.typed import typed_audit
 from trtpipe.precisions.casting.constants import CastTensor, shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
@@ -34,18 +35,27 @@ def rewrite_file(
     base: str | None = None,
     amax: Mapping[str, float] | None = None,
     block: int | None = None,
+    choices: Choices | None = None,
 ) -> dict[str, Any]:
     """Writes the typed model of `source` to `out` (and `out`.data when large); what was done, as plain data.
 
     A quantized precision needs `amax`, the largest magnitude of each activation; `base` is what is not quantized,
-    `block` the size of blocks where weights alone are.
-    Raises SpecError when a glob of `keep` matches nothing, ModelError when a file cannot be read or written.
+    `block` the size of blocks where weights alone are. Raises SpecError when a glob of `keep`
+    matches nothing or `choices` refuse an overflow, ModelError when a file cannot be read or written.
     """
     skeleton = read_skeleton(source)
-    raised = precision.prepare(skeleton.proto)
+    raised = precision.prepare(skeleton.proto, base)
     model = ir_model(skeleton)
     assert amax is not None or not precision.needs_calibration, "scales come before quantizing"
-    plan = precision.plan_types(model, keep, ("keep",), base=base, amax=amax, block=block)
+    plan = precision.plan_types(
+        model,
+        keep,
+        ("keep",),
+        base=base,
+        amax=amax,
+        block=block,
+        choices=choices,
+    )
     if plan.problems:
         raise SpecError(plan.problems)
     report = precision.rewrite(model, plan)
@@ -69,6 +79,12 @@ def _summary(report: RewriteReport, audit: dict[str, Any]) -> dict[str, Any]:
         "casts": len(report.casts),
         "weights_cast": report.weights_cast,
         "why_not": report.plan.why_not(),
+        "wide": {
+            "overflow": {name: one.as_json() for name, one in report.plan.overflows.items()},
+            "unmeasured": report.plan.unmeasured,
+            "overflow_io": dict(report.plan.unconverted),
+            "by_default": dict(sorted(Counter(report.plan.by_default.values()).items())),
+        },
         "warnings": [problem.fact for problem in report.warnings],
     }
 

@@ -3,11 +3,15 @@
 A node computes in the asked type when ONNX's schema for its opset allows that type where its floats go, TensorRT takes
 it, and nothing says otherwise. What says otherwise, in this order:
 
-    the spec         a `keep` glob matches the node's name, or `op:TYPE` its operator
+    the spec         a glob of `keep` names the node for a wider type (`keeping`)
     a weight         that does not survive the type (found later, by `rewriting`, which has the weights)
     the source       float64 nodes compute in float32; float16 nodes stay, bfloat16 ones follow the asked type
     the operator     unknown to ONNX, or its schema or TensorRT refuses the type
     sizes            floats computed from shapes alone hold sizes and positions, which narrow types do not count exactly
+    data             a tensor of the node leaves the type's range on a calibration set (`overflow`)
+    the field        normalizations, softmax and sums compute in float32 by default (`defaults`)
+
+The last two yield to a glob that names the node for the asked type itself: `keep: {fp16: ["op:Softmax"]}`, or `"*"`.
 
 Nodes that only move data (Reshape, Concat, Slice, …) compute nothing: a connected group of them follows its
 neighbours, so that no cast is spent on them and none stands between two nodes of the same type.
@@ -15,17 +19,18 @@ neighbours, so that no cast is spent on them and none stands between two nodes o
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.precisions.casting.constants import constant_of
-from trtpipe.precisions.casting.element_types import Types, element_types, graphs_of, subgraphs
+from trtpipe.precisions.casting.defaults import wide_by_default
+from trtpipe.precisions.casting.element_types import Types, element_types, subgraphs
+from trtpipe.precisions.casting.keeping import kept_by, named_nodes
+from trtpipe.precisions.casting.overflow import Measured, Overflow, overflowing
 from trtpipe.precisions.casting.signatures import FLOATS, Signature, is_standard, signature_of
 
 NARROW = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
@@ -70,6 +75,18 @@ class TypePlan:
     problems: tuple[Problem, ...] = ()
     forced: Mapping[str, NodeType] = field(default_factory=dict)
     """What the spec's globs decided."""
+    advised: Mapping[str, str] = field(default_factory=dict)
+    """Nodes that compute in float32 for their data or by default, unless the spec says otherwise → why."""
+    overflows: Mapping[str, Overflow] = field(default_factory=dict)
+    """Those of them that leave the type's range on the calibration set."""
+    by_default: Mapping[str, str] = field(default_factory=dict)
+    """Nodes that compute in float32 by default → what they are: normalization, softmax, sum."""
+    unmeasured: int = 0
+    """How many nodes compute in half precision in branches and bodies, where the calibration set shows no ranges."""
+    converted: frozenset[str] = frozenset()
+    """Inputs and outputs that take the type of `precision`."""
+    unconverted: Mapping[str, float] = field(default_factory=dict)
+    """Those that should and do not, because they leave its range on the calibration set → what they reach."""
     quantized: tuple[str, ...] = ()
     """Nodes of which operands are quantized."""
 
@@ -84,23 +101,38 @@ class TypePlan:
         }
 
 
-def plan_types(
-    model: ir.Model, precision: ir.DataType, keep: Mapping[str, Sequence[str]], path: SpecPath = ()
-) -> TypePlan:
-    """The plan for computing in `precision`; `path` leads to the spec's `keep`. Weights may be missing."""
-    forced, problems = kept_nodes(model, keep, path)
-    return plan_around(model, precision, forced, problems)
-
-
 def plan_around(
     model: ir.Model,
     precision: ir.DataType,
     forced: Mapping[str, NodeType],
     problems: Sequence[Problem] = (),
+    measured: Measured | None = None,
 ) -> TypePlan:
     """The plan for computing in `precision` where nodes are not forced into something else."""
-    nodes = Decider(model, precision, forced).decide()
-    return TypePlan(dtype_name(precision), nodes, tuple(problems), forced)
+    decider = Decider(model, precision, forced, {})
+    defaults = wide_by_default(decider.names.values()) if precision in NARROW else {}
+    decider.advised = {
+        name: _by_default(defaults[node]) for name, node in decider.names.items() if node in defaults
+    }
+    nodes = decider.decide()
+    overflows: dict[str, Overflow] = {}
+    if measured is not None and precision == ir.DataType.FLOAT16:
+        judged = {name for name, node in nodes.items() if node.dtype == "float16" and name not in forced}
+        overflows = overflowing(decider.names, decider.types, measured, judged)
+        decider.advised |= {name: one.words() for name, one in overflows.items()}
+        nodes = decider.decide() if overflows else nodes
+    nested = [name for name, node in decider.names.items() if node.graph is not model.graph]
+    unmeasured = sum(nodes[name].dtype == "float16" for name in nested) if measured is not None else 0
+    wide = {name for name, node in nodes.items() if node.reason and node.reason == decider.advised.get(name)}
+    by_default = {
+        name: defaults[decider.names[name]] for name in nodes if name in wide and name not in overflows
+    }
+    plan = TypePlan(dtype_name(precision), nodes, tuple(problems), forced, decider.advised)
+    return replace(plan, overflows=overflows, by_default=by_default, unmeasured=unmeasured)
+
+
+def _by_default(kind: str) -> str:
+    return f"a {kind} computes in float32 by default"
 
 
 def dtype_name(dtype: ir.DataType) -> str:
@@ -111,18 +143,6 @@ def dtype_name(dtype: ir.DataType) -> str:
 def dtype_called(name: str) -> ir.DataType | None:
     """The float type of this name; None for `none` and `source`."""
     return next((dtype for dtype in FLOATS if dtype_name(dtype) == name), None)
-
-
-def named_nodes(model: ir.Model) -> dict[str, ir.Node]:
-    """Every node by its name; one without a name of its own goes by operator and first output."""
-    found: dict[str, ir.Node] = {}
-    for graph in graphs_of(model):
-        for node in graph:
-            name = node.name or f"{node.op_type}({node.outputs[0].name if node.outputs else ''})"
-            while name in found:
-                name += "'"
-            found[name] = node
-    return found
 
 
 def is_transparent(node: ir.Node | None, types: Types) -> bool:
@@ -155,54 +175,34 @@ def float_variable(node: ir.Node, known: Signature, types: Types) -> str:
     return ""
 
 
-SPEC_NAMES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
-"""What the spec calls a float type → its name here."""
-
-
 def kept_nodes(
     model: ir.Model, keep: Mapping[str, Sequence[str]], path: SpecPath
 ) -> tuple[dict[str, NodeType], list[Problem]]:
     """The nodes that globs of the spec hold in a type, by name; and the globs that match nothing."""
+    held, problems = kept_by(model, keep, path)
     nodes = named_nodes(model)
-    forced: dict[str, NodeType] = {}
-    problems = []
-    for precision, globs in keep.items():
-        for index, glob in enumerate(globs):
-            matched = [name for name, node in nodes.items() if _matches(glob, name, node)]
-            for name in matched:
-                forced[name] = NodeType(nodes[name].op_type, SPEC_NAMES[precision], f"kept by '{glob}'")
-            if not matched:
-                problems.append(_matches_nothing(glob, nodes, (*path, precision, index)))
-    return forced, problems
-
-
-def _matches(glob: str, name: str, node: ir.Node) -> bool:
-    if glob.startswith("op:"):
-        return fnmatchcase(node.op_type, glob[3:])
-    return fnmatchcase(name, glob)
-
-
-def _matches_nothing(glob: str, nodes: dict[str, ir.Node], path: SpecPath) -> Problem:
-    if glob.startswith("op:"):
-        valid = sorted({node.op_type for node in nodes.values()})
-        return Problem(
-            f"no node of the model has operator '{glob[3:]}'", _names(glob[3:], valid, "operators"), path=path
-        )
-    return Problem(f"no node of the model matches '{glob}'", _names(glob, list(nodes), "nodes"), path=path)
-
-
-def _names(wanted: str, valid: list[str], kind: str) -> str:
-    close = difflib.get_close_matches(wanted.replace("*", ""), valid, n=3, cutoff=0.4) or valid[:3]
-    shown = ", ".join(f"'{name}'" for name in (valid if len(valid) <= 12 else close))
-    return f"the {kind} are {shown}" if len(valid) <= 12 else f"nearest of {len(valid)} {kind}: {shown}"
+    return {
+        name: NodeType(nodes[name].op_type, dtype, f"kept by '{glob}'")
+        for name, (dtype, glob) in held.items()
+    }, problems
 
 
 class Decider:
-    """Decides for one model; `forced` holds nodes that the spec, or a weight, has already decided."""
+    """Decides for one model; `forced` holds nodes that the spec, or a weight, has already decided.
 
-    def __init__(self, model: ir.Model, precision: ir.DataType, forced: Mapping[str, NodeType]) -> None:
+    `advised` holds those that compute in float32 unless the spec forces them into the asked type, with the reason.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        precision: ir.DataType,
+        forced: Mapping[str, NodeType],
+        advised: Mapping[str, str],
+    ) -> None:
         self.precision = precision
         self.forced = forced
+        self.advised = dict(advised)
         self.names = named_nodes(model)
         self.types = element_types(model)
         self.opsets = dict(model.opset_imports)
@@ -212,6 +212,7 @@ class Decider:
 
     def decide(self) -> dict[str, NodeType]:
         """Every node's type, in graph order."""
+        self.moving = {}
         decided = {name: self.one(name, node) for name, node in self.names.items()}
         by_node = {node: decided[name].dtype for name, node in self.names.items() if node not in self.moving}
         for group in self._groups():
@@ -231,8 +232,9 @@ class Decider:
         why = self._untouchable(node, known)
         if why or known is None:
             return NodeType(node.op_type, "source", why)
-        if name in self.forced:
-            return self.forced[name]
+        held = self.forced.get(name)
+        if held is not None and held.dtype != dtype_name(self.precision):
+            return held
         return self._by_source(name, node, own, known)
 
     def _untouchable(self, node: ir.Node, known: Signature | None) -> str:
@@ -262,7 +264,7 @@ class Decider:
             )
         if own == ir.DataType.FLOAT16:
             return NodeType(node.op_type, dtype_name(own))
-        why = self._refusal(node, own, known)
+        why = self._refusal(node, own, known) or self._advice(name)
         if why:
             return NodeType(node.op_type, "float32", why)
         if self._moves_data(node):
@@ -286,6 +288,9 @@ class Decider:
             return "TensorRT's compiler fails on casts inside a Scan's body"
         sizes = node in self.sizes and node.op_type not in ("Shape", "Size")
         return "it computes sizes or positions from shapes" if sizes else ""
+
+    def _advice(self, name: str) -> str:
+        return "" if name in self.forced else self.advised.get(name, "")
 
     def _moves_data(self, node: ir.Node) -> bool:
         return is_standard(node) and (node.op_type in MOVES_DATA or node.op_type == "Cast")
