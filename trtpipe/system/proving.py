@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Problem, ValidationFailed
@@ -43,8 +44,20 @@ def prove_cell(
         not_run.append("validation: the spec has no `validate`")
     audit = _audited(precision, cell, spec, traces, store, problems)
     if problems:
-        raise ValidationFailed(problems)
+        raise ValidationFailed(_with_way_out(problems, precision, cell))
     return Proof(validation, audit, tuple(not_run))
+
+
+def _with_way_out(problems: list[Problem], precision: str, cell: Cell) -> list[Problem]:
+    """The first output that missed a threshold in a low precision tells how to find the nodes that do it."""
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    first = problems[0]
+    if found is None or not found.is_low or first.path or first.remedy:
+        return problems
+    remedy = f"`trtpipe debug {cell.pipeline}/{cell.variant}` finds the nodes whose precision does it"
+    return [replace(first, remedy=remedy), *problems[1:]]
 
 
 def _not_run_on_gpu(cell: Cell, targets: TargetResolver) -> str:
