@@ -39,6 +39,7 @@ Entry = Mapping[str, Fact]
 FIELDS = (
     "key",
     "source",
+    "calibration_cache",
     "model",
     "engine",
     "normalised",

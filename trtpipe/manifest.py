@@ -76,9 +76,10 @@ def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> di
     source = next(iter(_sources(traces["import"]).values()))
     return {
         "key": engine.key,
-        "source": _shown(Digest.parse(source)) if "/" in source else source,
-        "model": _shown(model),
-        "engine": _shown(engine.outputs["model.engine"]),
+        "source": shown_digest(Digest.parse(source)) if "/" in source else source,
+        **_calibration_cache(traces),
+        "model": shown_digest(model),
+        "engine": shown_digest(engine.outputs["model.engine"]),
         "normalised": engine.summary["normalised"],
         "toolchain": f"{toolchain['flavour']} {toolchain['version']}",
         "python": str(toolchain.get("python", "")),
@@ -140,6 +141,13 @@ def _calibration(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
     return {"calibration": {k: v for k, v in traces["calibrate"].summary.items() if k != "peak_rss"}}
 
 
+def _calibration_cache(traces: Mapping[Stage, Trace]) -> dict[str, str]:
+    """The calibration cache that a cell's scales came from; with the source beside it, a change of one shows."""
+    inputs = traces["calibrate"].fingerprint["inputs"] if "calibrate" in traces else {}
+    caches = [shown_digest(Digest.parse(one)) for one in inputs.get("cache", {}).values()]
+    return {"calibration_cache": caches[0]} if caches else {}
+
+
 def _reproducibility(built: Mapping[str, Any]) -> dict[str, Any]:
     state = _randomisation(built)
     record: dict[str, Any] = {"address_randomisation": state}
@@ -168,5 +176,6 @@ def _digest(digest: Digest) -> dict[str, Any]:
     return {"blake3": digest.hex, "bytes": digest.size}
 
 
-def _shown(digest: Digest) -> str:
+def shown_digest(digest: Digest) -> str:
+    """A digest as the lockfile shows it."""
     return f"{digest.hex} ({digest.size} bytes)"

@@ -14,7 +14,7 @@ from trtpipe.loading.grammar import KnownNames, choose_from
 from trtpipe.loading.project import Project
 from trtpipe.loading.scalars import shortened
 from trtpipe.spec.budget import AUTO
-from trtpipe.spec.pipeline import VariantSpec
+from trtpipe.spec.variant import VariantSpec
 
 
 def calibration_problems(data: dict[str, Any], project: Project, known: KnownNames) -> Iterator[Problem]:
@@ -39,8 +39,14 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
             yield Problem(
                 f"precision {precision!r} takes no calibration", remedy, path=(*path, "calibration")
             )
+        elif asking is None and _has_cache(variant):
+            fact = (
+                f"precision {precision!r} takes no calibration cache: it needs ranges, which no cache holds"
+            )
+            yield Problem(fact, "name a data set, or leave it out", path=(*path, "calibration"))
         elif given is not None:
             yield from _calibration(given, (*path, "calibration"), project, known)
+            yield from _method_of_a_cache(variant, path)
 
 
 def _overflow(variant: Any, half: bool, path: SpecPath) -> Iterator[Problem]:
@@ -49,6 +55,8 @@ def _overflow(variant: Any, half: bool, path: SpecPath) -> Iterator[Problem]:
     place = (*path, "overflow")
     if not half:
         yield Problem("nothing overflows in a variant without half precision", "leave it out", path=place)
+    elif _has_cache(variant):
+        yield Problem("a calibration cache does not say what overflows", "leave it out", path=place)
     elif _of(variant, "calibration") is None:
         remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
         yield Problem("what overflows is known from a calibration only", remedy, path=place)
@@ -62,6 +70,24 @@ def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames
     if isinstance(backend, str) and backend not in known.calibrators:
         remedy = choose_from(backend, known.calibrators, "backends")
         yield Problem(f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend"))
+
+
+def _has_cache(variant: Any) -> bool:
+    return isinstance(_of(_of(variant, "calibration"), "cache"), str)
+
+
+def _method_of_a_cache(variant: Any, path: SpecPath) -> Iterator[Problem]:
+    for key in ("method", "percentile"):
+        if _has_cache(variant) and key in variant:
+            fact = f"{key} says nothing here: a calibration cache was made by a method of its own"
+            yield Problem(fact, "leave it out", path=(*path, key))
+
+
+def cache_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
+    """The calibration caches that variants name: the place in the spec, and the text there."""
+    variants = data.get("variants")
+    for name, variant in variants.items() if isinstance(variants, dict) else ():
+        yield ("variants", name, "calibration", "cache"), _of(_of(variant, "calibration"), "cache")
 
 
 def unknown_set(name: str, path: SpecPath, project: Project) -> tuple[Problem, ...]:

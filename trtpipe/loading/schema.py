@@ -120,7 +120,7 @@ def _described(schema: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]
 
 def _whole_example(model: type[BaseModel]) -> dict[str, Any]:
     example = EXAMPLES[model.__name__]
-    alternatives = ("npy", "random") if model is DatasetSpec else ()
+    alternatives = ("npy", "safetensors", "python", "files", "random") if model is DatasetSpec else ()
     return {key: value for key, value in example.items() if key not in alternatives}
 
 

@@ -16,7 +16,7 @@ from trtpipe.errors import Problem, SpecError, SpecPath
 from trtpipe.loading.auto_variants import auto_problems
 from trtpipe.loading.grammar import AnyOptions, KnownNames, Parser, choose_from
 from trtpipe.loading.marks import Document
-from trtpipe.loading.named_sets import calibration_problems, unknown_set
+from trtpipe.loading.named_sets import cache_files, calibration_problems, unknown_set
 from trtpipe.loading.project import PROJECT_FILE, Project, find_root, load_project
 from trtpipe.loading.reading import read_document
 from trtpipe.loading.refusals import in_file_order, stop_at, validated
@@ -139,7 +139,7 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
     of_model = [(_SOURCE, _source_text(data)), *_files_of(options, _OPTIONS)]
     wrong += unfetchable(of_model, remotes)
     named = [(path, text) for path, text in of_model if not named_remotely(text)]
-    named += [*_other_files(data), *_files_of(graft, GRAFT)]
+    named += [*_other_files(data), *cache_files(data), *_files_of(graft, GRAFT)]
     wrong += _unresolved(named, project, files, parser.takes_directory)
     wrong += misplaced_pins(_at(data, ("model",)), ModelSpec().parser)
     problems += [_located(problem, document, project) for problem in wrong]
@@ -342,7 +342,7 @@ def _other_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
 
 
 def _dataset_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
-    yield ("npz",), data.get("npz")
+    yield from (((kind,), data.get(kind)) for kind in ("npz", "safetensors"))
     arrays = data.get("npy")
     for name, file in arrays.items() if isinstance(arrays, dict) else ():
         yield ("npy", name), file

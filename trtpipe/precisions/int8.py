@@ -16,6 +16,7 @@ precision = Precision(
     dtype="float16",
     keeps=("fp32", "fp16", "bf16"),
     quantized="int8",
+    scaled=True,
     opset=21,
     # Eight bits and a good scale leave some 40 dB between a tensor and its rounding error; this cosine is 14 dB.
     default_thresholds=(Threshold(metric="cosine", min=0.98),),

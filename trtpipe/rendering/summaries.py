@@ -22,9 +22,11 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"- built by {toolchain['flavour']} {toolchain['version']} for {', '.join(manifest['compute_capabilities'])}"
     yield f"- precision: {manifest['precision']}{_share(manifest['audit'])}"
     yield from _wide(manifest.get("typed", {}).get("wide", {}))
+    yield from _unconverted(manifest.get("typed", {}).get("wide", {}))
     calibration = manifest.get("calibration", {})
     if calibration.get("tensors"):
-        yield f"- scales: {calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
+        yield f"- scales: {_scales(calibration)}"
+        yield from _coverage(calibration)
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
     yield from _search(manifest.get("search"))
@@ -80,6 +82,36 @@ def _wide(wide: Mapping[str, Any]) -> Iterator[str]:
         yield f"- kept in float32: {_code(name)}, for {what} {one['reaches']:.6g}, too near half precision's end"
 
 
+def _unconverted(wide: Mapping[str, Any]) -> Iterator[str]:
+    for name, reaches in wide.get("overflow_io", {}).items():
+        yield f"- type kept: {_code(name)} reaches {reaches:.6g}, too near half precision's end"
+
+
+def _coverage(calibration: Mapping[str, Any]) -> Iterator[str]:
+    """What the scales leave of the tensors, and which method would leave most."""
+    counts = calibration.get("counts")
+    if counts:
+        said = ", ".join(f"{count} {what}" for what, count in counts.items())
+        yield f"- coverage: {said}; method recommended: {calibration.get('recommended') or 'not known'}"
+    decibels = calibration.get("decibels")
+    if decibels:
+        said = ", ".join(f"{method} {value:.1f} dB" for method, value in decibels.items())
+        yield f"- signal over noise in int8, by method: {said}"
+
+
+def _scales(calibration: Mapping[str, Any]) -> str:
+    cache = calibration.get("cache")
+    if cache is None:
+        return (
+            f"{calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
+        )
+    covered = cache["wanted"] - cache["counts"]["missing"]
+    return (
+        f"from a calibration cache ({one_line(cache['origin'])}): {covered} of {cache['wanted']} tensors; "
+        f"{cache['matched']} of its {cache['entries']} entries match"
+    )
+
+
 def _share(audit: Mapping[str, Any]) -> str:
     layers = audit.get("layers") or {}
     if not layers:
@@ -99,6 +131,8 @@ def _io_row(tensor: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _validation(validation: Mapping[str, Any]) -> Iterator[str]:
     yield f"Validation: {str(validation.get('outcome', 'not run')).replace('_', ' ')}"
+    for dtype, twin in validation.get("twins", {}).items():
+        yield f"- run on the CPU: {twin}, for ONNX Runtime has no kernels for {dtype} there"
     accuracy = validation.get("accuracy")
     if accuracy is not None:
         yield f"- accuracy {accuracy:.4g} (reference {validation.get('reference_accuracy', float('nan')):.4g})"

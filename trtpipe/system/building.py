@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from trtpipe.deciding import Memory, Outputs, Rebuilder, decide_all
@@ -23,13 +23,15 @@ from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Plan, Stage, action_of, plan_of
 from trtpipe.plan.ports import Observer
-from trtpipe.planning import PipelineFacts, steps_of
+from trtpipe.planning import steps_of
+from trtpipe.planning.facts import PipelineFacts
 from trtpipe.scheduler import Done, Failed, Scheduler
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.delivering import Delivery, content_of, policy_of
 from trtpipe.system.facts import FactFinder
 from trtpipe.system.performing import Performer
+from trtpipe.system.placing import placed
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import STATE_DIRECTORY, Workspace, cell_names
 
@@ -257,22 +259,6 @@ def run_build(
     _finish(course)
 
 
-def _placed(workspace: Workspace, address: str, error: TrtpipeError) -> TrtpipeError:
-    """The error, with what it says of places in the spec located there, a variant's step in its variant."""
-    place, _, stage = address.partition(":")
-    name, _, variant = place.partition("/")
-    if stage == "quantize":
-        inside = ("variants", variant)
-        error.problems = tuple(
-            replace(one, path=(*inside, *one.path)) if one.path and one.path[:1] != ("variants",) else one
-            for one in error.problems
-        )
-    loaded = next((one for one in workspace.pipelines if one.spec.pipeline == name), None)
-    if loaded is not None:
-        error.problems = tuple(loaded.locate(one) if one.path else one for one in error.problems)
-    return error
-
-
 @dataclass(slots=True)
 class _Course:
     """Follows a run: remembers each step, delivers each cell whose steps are all done."""
@@ -338,7 +324,7 @@ def _finish(course: _Course) -> None:
     planned, outcome = course.planned, course.outcome
     results = course.scheduler.results.items()
     outcome.failures[:0] = [
-        (address, _placed(planned.workspace, address, one.error))
+        (address, placed(planned.workspace, address, one.error))
         for address, one in results
         if isinstance(one, Failed)
     ]

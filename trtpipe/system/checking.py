@@ -15,7 +15,7 @@ from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.loading.project import find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all, load_dataset
 from trtpipe.plan.ports import Observer
-from trtpipe.planning import TargetFacts
+from trtpipe.planning.facts import TargetFacts
 from trtpipe.spec.budget import AUTO
 from trtpipe.system.building import Planned, runs
 from trtpipe.system.facts import FactFinder
@@ -118,6 +118,7 @@ class _Checker:
             self._try(("validate",), lambda: self._validation(view))
             self._try(("variants",), lambda: self._budgets(view))
             self._try(("variants",), lambda: self._calibrations(view))
+            self._try(("variants",), lambda: self._caches(view))
             self._try(("targets",), lambda: self._cells(proto, view, targets))
 
     def _prove_grafted(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
@@ -183,18 +184,26 @@ class _Checker:
             self._samples(view, asked.data, asked.samples)
 
     def _samples(self, view: ModelView, name: str, samples: int | None) -> None:
-        from trtpipe.datasets import open_dataset
+        from trtpipe.datasets import open_dataset, runs_code, source_files
+        from trtpipe.datasets.locating.projects import ProjectFiles
         from trtpipe.proofs.samples import prove_samples
 
         project, spec = self.pipeline.project, self.pipeline.spec
         loaded = load_dataset(project.dataset(name), project)
+        files = ProjectFiles(project)
         try:
-            with open_dataset(loaded.spec, project.resolve_source, view.inputs, samples=samples) as data:
-                shapes = list(data.sample_shapes())
+            if runs_code(loaded.spec):
+                source_files(loaded.spec, files)
+                return  # what it yields is told by the step that runs it
+            with open_dataset(loaded.spec, files, view.inputs, samples=samples) as data:
+                shapes = data.shapes_by_sample()
+                named = data.has_names
         except SpecError as error:
             self._add(loaded.locate(problem) for problem in error.problems)
             return
-        self._add(prove_samples(shapes, view.inputs, spec.profiles, data=name))
+        batches, samples_named = [batch for batch, _ in shapes], [sample for _, sample in shapes]
+        names = samples_named if named else ()
+        self._add(prove_samples(batches, view.inputs, spec.profiles, data=name, samples=names))
 
     def _budgets(self, view: ModelView) -> None:
         from trtpipe.comparing.budgets import unmatched_budget
@@ -222,10 +231,20 @@ class _Checker:
         sets = {
             (variant.calibration.data, variant.calibration.samples): None
             for variant in self.pipeline.spec.variants.values()
-            if variant.calibration is not None
+            if variant.calibration is not None and variant.calibration.data is not None
         }
         for name, samples in sets:
             self._samples(view, name, samples)
+
+    def _caches(self, view: ModelView) -> None:
+        """Calibration caches beside the model's names: as they are seen here, or, when those do not do, imported."""
+        from trtpipe.system.proving_caches import CacheProver
+
+        prover = CacheProver(self.pipeline, view.proto, self.workspace, self.offline)
+        for variant in self.pipeline.spec.variants:
+            problems, line = prover.prove(variant)
+            self._add(problems)
+            self.report.lines += [line] if line else []
 
     def _cells(self, proto: onnx.ModelProto, view: ModelView, targets: Sequence[TargetView]) -> None:
         from trtpipe.proofs.targets import prove_cells
@@ -263,7 +282,7 @@ class _Checker:
     ) -> TypedModel:
         import onnx_ir
 
-        from trtpipe.precisions import find_precision
+        from trtpipe.precisions import Choices, find_precision
         from trtpipe.proofs.typed_nodes import typed_model
 
         asked = self.pipeline.spec.variants[variant]
@@ -274,7 +293,10 @@ class _Checker:
         precision.prepare(typed, base)
         path = ("variants", variant, "keep")
         model = onnx_ir.from_proto(typed)
-        plan = precision.plan_types(model, asked.keep, path, base=base, block=asked.block_size)
+        choices = Choices(io=asked.io)
+        plan = precision.plan_types(
+            model, asked.keep, path, base=base, block=asked.block_size, choices=choices
+        )
         self._add(plan.problems)
         computed = {name: node.dtype for name, node in plan.nodes.items()}
         made = typed_model(proto, self._inferred(view), computed)

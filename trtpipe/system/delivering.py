@@ -182,4 +182,6 @@ def outcome_words(validation: Mapping[str, Any]) -> str:
     words = {"passed": "validated on the CPU", "failed": "validation failed"}.get(
         str(outcome), "not validated"
     )
+    twins = "".join(f", as {twin}" for twin in validation.get("twins", {}).values())
+    words += twins if outcome in ("passed", "failed") else ""
     return f"{words}, accuracy {accuracy:.4g}" if isinstance(accuracy, float) else words

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.datasets import dataset_record, source_files
+from trtpipe.datasets.locating.projects import ProjectFiles
 from trtpipe.errors import ModelError, Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.frontends import Frontend, ModelFiles, frontend_called, is_installed
 from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Input, Source, json_ready
-from trtpipe.planning import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
+from trtpipe.planning.facts import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
 from trtpipe.searching.steps import candidates_with
 from trtpipe.spec.budget import AUTO
-from trtpipe.spec.pipeline import GoldenReference, VariantSpec
+from trtpipe.spec.pipeline import GoldenReference
+from trtpipe.spec.variant import VariantSpec
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
 from trtpipe.system.targets import TargetResolver
@@ -71,11 +73,25 @@ class FactFinder:
             if variant.calibration is None:
                 continue
             path = ("variants", name, "calibration")
-            found = self._guard(pipeline, path, lambda variant=variant: self._calibration(pipeline, variant))
+            find = self._calibration if variant.calibration.cache is None else self._cache
+            found = self._guard(
+                pipeline,
+                path,
+                lambda variant=variant, find=find, path=path: find(pipeline, variant, path),
+            )
             if found is not None:
                 yield name, found
 
-    def _calibration(self, pipeline: LoadedPipeline, variant: VariantSpec) -> CalibrationFacts:
+    def _cache(self, pipeline: LoadedPipeline, variant: VariantSpec, path: SpecPath) -> CalibrationFacts:
+        from trtpipe.legacy_caches.reading import VERSION
+
+        place = (*path, "cache")
+        source = self._source("cache", pipeline.files[place])
+        return CalibrationFacts({}, (source,), VERSION, _versions("onnx", "onnx-ir"))
+
+    def _calibration(
+        self, pipeline: LoadedPipeline, variant: VariantSpec, path: SpecPath
+    ) -> CalibrationFacts:
         from trtpipe.calibrators import find_calibrator
         from trtpipe.precisions import find_precision
 
@@ -87,6 +103,7 @@ class FactFinder:
         ranges = half and (not scales or variant.overflow is not None)
         calibrator = find_calibrator(asked.backend)
         assert calibrator is not None, "the loader knows the backends"
+        assert asked.data is not None, "the spec has data or a cache"
         record, sources = self._dataset(pipeline, asked.data)
         tools = _versions("onnx", "numpy", "onnxruntime", *calibrator.packages)
         return CalibrationFacts(record, sources, calibrator.version, tools, scales, ranges)
@@ -94,7 +111,7 @@ class FactFinder:
     def _dataset(self, pipeline: LoadedPipeline, name: str) -> tuple[dict[str, Any], tuple[Source, ...]]:
         """A data set's record, and its files."""
         loaded = load_dataset(pipeline.project.dataset(name), pipeline.project)
-        files = source_files(loaded.spec, pipeline.project.resolve_source)
+        files = source_files(loaded.spec, ProjectFiles(pipeline.project))
         sources = tuple(Source(file, path, self.state.digest(path)) for file, path in sorted(files.items()))
         return json_ready(dataset_record(loaded.spec, {})), sources
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.describing.init_spec import HalfVariant
 from trtpipe.frontends import Frontend, ModelFiles, lower_model
 from trtpipe.planning import profiles_record, transform_record
-from trtpipe.spec.pipeline import PipelineSpec, VariantSpec
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.spec.variant import VariantSpec
 from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.stages.task import Task
 from trtpipe.system.child import of_os_error
-from trtpipe.system.processes import run_in_child
+from trtpipe.system.processes import Telling, run_in_child
 
 if TYPE_CHECKING:
     from trtpipe.system.evaluating import Evaluations
@@ -65,10 +65,12 @@ class Performer:
             inputs = self.inputs_of(action, scratch / "in")
             out = scratch / "out"
             out.mkdir()
-            task = Task(
-                action.step.stage, action.fingerprint.options, inputs, out, _json_only(action.step.local)
-            )
-            result = run_in_child(task, scratch, control)
+            local = _json_only(action.step.local)
+            task = Task(action.step.stage, action.fingerprint.options, inputs, out, local)
+            if action.step.stage == "calibrate":
+                result = self._calibrate(action, task, scratch, control)
+            else:
+                result = run_in_child(task, scratch, control)
         self._refuse_changed(sources)
         return result
 
@@ -93,6 +95,21 @@ class Performer:
                 files[name] = folder / slot / own
                 self.store.fetch(digest, files[name])
         return inputs
+
+    def _calibrate(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
+        """What was counted lies under the action's key until it is done; another action never sees it."""
+        events = scratch.absolute() / "events"
+        counted = self.store.partial(action.key).absolute() / "counted"
+        local = {**task.local, "events": str(events), "progress": str(counted)}
+
+        def hear(event: Mapping[str, Any]) -> None:
+            self.observer.emit({**event, "address": action.address})
+
+        result = run_in_child(replace(task, local=local), scratch, control, Telling(events, hear))
+        self.store.forget_partial(action.key)
+        for warning in result.summary.get("warnings", ()):
+            self.observer.emit({"event": "warning", "text": f"{action.address}: {warning}"})
+        return result
 
     def _fetch(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         from trtpipe.system.fetched import Fetcher

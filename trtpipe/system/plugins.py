@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,8 @@ class InstalledPlugins:
         from trtpipe.fetching import download
 
         remote, place = RemoteFile.from_json(task.local["file"]), tuple(task.local["place"])
-        with Path(task.local["events"]).open("a", buffering=1) as events:
-            found = download(
-                remote, task.out, lambda event: print(json.dumps(event), file=events), path=place
-            )
+        with _events(task) as say:
+            found = download(remote, task.out, say, path=place)
         return Made({"file": found.path}, {"sha256": found.sha256, **found.facts})
 
     def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
@@ -56,6 +55,8 @@ class InstalledPlugins:
 
     def calibrate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Write the scales of a canonical model; what reports say of them."""
+        if "cache" in task.options:
+            return _from_cache(task, out)
         from trtpipe.calibrators import find_calibrator
         from trtpipe.calibrators.measuring.ranges import with_ranges
         from trtpipe.calibrators.measuring.reporting import report_of
@@ -67,11 +68,12 @@ class InstalledPlugins:
         assert calibrator is not None, "the loader knows the backends"
         model = task.input("model")
         graph = ir_model(read_skeleton(model))
-        request = _calibration(task, model, tensors_to_scale(graph))
-        scales = calibrator.calibrate(request) if task.options["method"] else None
-        if task.options.get("ranges"):
-            ranges, means = tensors_to_range(graph)
-            scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
+        with _events(task) as say:
+            request = replace(_calibration(task, model, tensors_to_scale(graph)), tell=_telling(say))
+            scales = calibrator.calibrate(request) if task.options["method"] else None
+            if task.options.get("ranges"):
+                ranges, means = tensors_to_range(graph)
+                scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
         assert scales is not None, "a calibration is asked for scales, ranges or both"
         scales.write(out)
         return report_of(scales)
@@ -98,7 +100,7 @@ class InstalledPlugins:
             keep=asked["keep"],
             base=asked.get("base"),
             amax=amax if found.needs_calibration else None,
-            choices=Choices(measured, asked.get("overflow") == "refuse"),
+            choices=Choices(measured, asked.get("overflow") == "refuse", dict(asked.get("io", ()))),
             block=asked.get("block_size"),
         )
 
@@ -107,6 +109,54 @@ class InstalledPlugins:
         from trtpipe.runners.validate import run_validation
 
         return run_validation(task, out)
+
+    def preview(self, task: Task) -> Made:
+        """Look at a data set: contact sheets, and what its inputs are like."""
+        from trtpipe.canonical.summary import TensorInfo
+        from trtpipe.datasets import open_dataset
+        from trtpipe.datasets.locating import GivenFiles
+        from trtpipe.datasets.previewing.looking import Look
+
+        asked = task.options
+        spec = DatasetSpec.model_validate_json(json.dumps(asked["spec"]))
+        inputs = asked["inputs"]
+        if inputs is not None:
+            inputs = [TensorInfo(name, dtype, dims and tuple(dims)) for name, dtype, dims in inputs]
+        files = GivenFiles(task.inputs.get("data", {}))
+        with open_dataset(spec, files, inputs, samples=asked["samples"]) as data:
+            look = Look(data, asked["shown"])
+            look.run()
+        sheets = look.write_sheets(task.out) if asked["shown"] else {}
+        return Made(sheets, look.to_json())
+
+
+@contextmanager
+def _events(task: Task) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Where a body says how far it is: a line of JSON an event, which the parent process reads."""
+    with Path(task.local["events"]).open("a", buffering=1) as events:
+        yield lambda event: print(json.dumps(event), file=events)
+
+
+def _telling(say: Callable[[Mapping[str, Any]], None]) -> Callable[[int, int, int], None]:
+    def tell(done: int, total: int, resumed: int) -> None:
+        say({"event": "calibrate", "done": done, "total": total, "resumed": resumed})
+
+    return tell
+
+
+def _from_cache(task: Task, out: Path) -> Mapping[str, Any]:
+    from trtpipe.system.from_cache import scales_from_cache
+
+    asked = task.options["cache"]
+    return scales_from_cache(
+        task.input("model"),
+        task.input("cache"),
+        out,
+        declared=asked["format"],
+        min_coverage=asked["min_coverage"],
+        rename=asked["rename"],
+        place=tuple(task.local["place"]),
+    )
 
 
 def _chosen(task: Task) -> Mapping[str, Any]:

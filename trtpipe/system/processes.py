@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.executors.local import Control
@@ -29,6 +31,28 @@ _SENT = {
     "SIGINT": "somebody stopped it",
     "SIGHUP": "somebody stopped it",
 }
+
+
+@dataclass(slots=True)
+class Telling:
+    """Passes on what a child wrote into its file of events since the last call."""
+
+    file: Path
+    hear: Callable[[Mapping[str, Any]], None]
+    _read: int = 0
+
+    def __call__(self) -> None:
+        """Pass it on."""
+        try:
+            with self.file.open("rb") as stream:
+                stream.seek(self._read)
+                text = stream.read()
+        except FileNotFoundError:
+            return
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            self.hear(json.loads(line))
 
 
 def run_in_child(

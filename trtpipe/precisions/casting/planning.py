@@ -81,6 +81,10 @@ class TypePlan:
     """Those of them that leave the type's range on the calibration set."""
     by_default: Mapping[str, str] = field(default_factory=dict)
     """Nodes that compute in float32 by default → what they are: normalization, softmax, sum."""
+    converted: frozenset[str] = frozenset()
+    """Inputs and outputs that take the type of `precision`."""
+    unconverted: Mapping[str, float] = field(default_factory=dict)
+    """Those that should and do not, because they leave its range on the calibration set → what they reach."""
     quantized: tuple[str, ...] = ()
     """Nodes of which operands are quantized."""
 
@@ -205,6 +209,7 @@ class Decider:
 
     def decide(self) -> dict[str, NodeType]:
         """Every node's type, in graph order."""
+        self.moving = {}
         decided = {name: self.one(name, node) for name, node in self.names.items()}
         by_node = {node: decided[name].dtype for name, node in self.names.items() if node not in self.moving}
         for group in self._groups():

@@ -83,42 +83,6 @@ def place(model: ir.Model, keep: Mapping[str, str], *, scaled: Collection[str] |
     return found
 
 
-def place_weights(model: ir.Model, keep: Mapping[str, str], block: int) -> Placement:
-    """The placement that quantizes weights alone, in blocks: the right operands of matrix products."""
-    types = element_types(model)
-    found = Placement()
-    for name, node in named_nodes(model).items():
-        if node.graph is not model.graph or not is_standard(node) or node.op_type not in ("Gemm", "MatMul"):
-            continue
-        value = node.inputs[1]
-        tensor = constant_of(value)
-        if value is None or tensor is None or types.get(value) not in FLOATS:
-            continue
-        why = keep.get(name) or _no_blocks(node, tensor, block)
-        if why:
-            found.left_out[name] = why
-            continue
-        found.weights.append(WeightUse(node, 1, _summed_axis(node), block))
-        found.quantized.append(name)
-    return found
-
-
-def _summed_axis(node: ir.Node) -> int:
-    return 1 if node.op_type == "Gemm" and _flag(node, "transB") else 0
-
-
-def _no_blocks(node: ir.Node, tensor: ir.TensorProtocol, block: int) -> str:
-    shape = tensor.shape.numpy()
-    if len(shape) != 2:
-        return f"its weight has {len(shape)} axes, and blocks are of matrices"
-    size = shape[_summed_axis(node)]
-    return (
-        f"the {size} elements that it sums over are no multiple of the block of {block}"
-        if size % block
-        else ""
-    )
-
-
 def tensors_to_scale(model: ir.Model) -> tuple[str, ...]:
     """The activations that any quantized precision may ask a scale for, whatever is kept. Reads no weight."""
     return place(model, {}).names()
@@ -169,7 +133,7 @@ def _refusal(node: ir.Node, operands: list[int], scaled: Collection[str] | None)
         return "both operands are constant"
     if node.op_type in ("Conv", "ConvTranspose") and not constants[1]:
         return "its kernel is computed, not constant"
-    if node.op_type == "Gemm" and _flag(node, "transA"):
+    if node.op_type == "Gemm" and flag(node, "transA"):
         return "its first operand is transposed"
     computed = [
         node.inputs[index] for index, constant in zip(operands, constants, strict=True) if not constant
@@ -196,12 +160,13 @@ def channel_axis(node: ir.Node, index: int, value: ir.Value) -> int | None:
     if node.op_type == "Conv":
         return 0
     if node.op_type == "ConvTranspose":
-        return 1 if _flag(node, "group", 1) == 1 else None
+        return 1 if flag(node, "group", 1) == 1 else None
     if index != 1 or rank != 2:
         return None
-    return 0 if node.op_type == "Gemm" and _flag(node, "transB") else 1
+    return 0 if node.op_type == "Gemm" and flag(node, "transB") else 1
 
 
-def _flag(node: ir.Node, name: str, default: int = 0) -> int:
+def flag(node: ir.Node, name: str, default: int = 0) -> int:
+    """An integer attribute, 0 where it is left out unless another default is given."""
     attribute = node.attributes.get(name)
     return int(attribute.value) if attribute is not None else default
