@@ -331,7 +331,7 @@ def test_an_interrupted_search_leaves_nothing_behind_and_goes_on_where_it_stoppe
         ("{precision: auto, budget: {metric: cosine, min: 0.999}}", "{random: {samples: 4}}"),
         ("{precision: auto, try: [bf16, fp16], budget: {metric: snr, min: 50}}", "{random: {samples: 4}}"),
         (
-            "{precision: auto, try: [fp8, int8, fp16], calibration: digits-calib, budget: {accuracy_drop: 0.01}}",
+            "{precision: auto, try: [mxfp8, fp8, fp16], calibration: digits-calib, budget: {accuracy_drop: 0.01}}",
             "{data: digits-val, samples: 64}",
         ),
         (

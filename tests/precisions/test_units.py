@@ -91,6 +91,14 @@ def test_what_the_spec_keeps_or_the_data_overflow_is_in_no_unit(residual):
     assert [unit.name for unit in overflowing] == ["conv1", "conv2"]
 
 
+def test_what_has_no_scale_is_not_quantized(residual):
+    found = units(residual, "int8", amax={"r1": 1.0, "x": 1.0})
+    partial = units(residual, "int8", amax={"r1": 1.0})
+
+    assert [unit.quantized for unit in found] == [("conv1",), ("conv2", "add"), ()]
+    assert [unit.quantized for unit in partial] == [(), ("conv2",), ()]
+
+
 def test_nothing_is_lowered_in_float32_and_little_where_weights_alone_are(residual):
     assert units(residual, "fp32") == ()
     assert all(not unit.quantized for unit in units(residual, "int4"))

@@ -105,7 +105,7 @@ def space_of(evaluations: Evaluations, ladder: Ladder, capabilities: list[str]) 
     assert head is not None, "the loader knows the precisions"
     units = evaluations.units(ladder)
     boards = [ComputeCapability.parse(one) for one in capabilities]
-    costs = costs_of(ladder, units, boards, weights_alone=bool(head.block))
+    costs = costs_of(ladder, units, boards, weights_alone=bool(head.block and not head.dynamic))
     return Space(ladder, units, costs, evaluations.plain(ladder.head, None).keep)
 
 
