@@ -150,10 +150,11 @@ def _calibration_cache(traces: Mapping[Stage, Trace]) -> dict[str, str]:
 
 def _reproducibility(built: Mapping[str, Any]) -> dict[str, Any]:
     state = _randomisation(built)
-    record: dict[str, Any] = {"address_randomisation": state}
-    if state != "off":
+    addresses = str(built.get("addresses", "unknown"))
+    record: dict[str, Any] = {"address_randomisation": state, "addresses": addresses}
+    if addresses == "varying":
         record["consequence"] = (
-            "address randomisation could not be switched off here: a rebuild may differ in generated names; "
+            "TensorRT could not be kept at fixed addresses here: a rebuild may differ in generated names; "
             "compare the normalised digest (of some networks it may differ as well)"
         )
     return record

@@ -60,6 +60,17 @@ def _python(root):
     return {"python": "samples:draw", "files": ["x.npy"]}
 
 
+def _parquet(root):
+    arrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    rows = arrow.array(
+        [one.tolist() for one in SAMPLES], arrow.list_(arrow.list_(arrow.list_(arrow.float32(), 3), 5), 6)
+    )
+    pyarrow.parquet.write_table(arrow.table({"x": rows}), root / "a.parquet", row_group_size=2)
+    return {"parquet": "a.parquet"}
+
+
 def _random(root):
     return {"random": {"shapes": {"x": [1, 6, 5, 3]}}, "samples": 4}
 
@@ -70,6 +81,7 @@ WRITE = {
     "safetensors": _safetensors,
     "images": _images,
     "python": _python,
+    "parquet": _parquet,
     "random": _random,
 }
 

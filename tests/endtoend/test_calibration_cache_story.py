@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 from projects import ROOT
@@ -35,6 +36,13 @@ def other_weights(path: Path) -> None:
     array = numpy_helper.to_array(first)
     first.CopyFrom(numpy_helper.from_array((array * np.float32(1.01)).astype(array.dtype), first.name))
     onnx.save(model, path)
+
+
+def accuracy_of(model: Path, data: Path) -> float:
+    arrays = np.load(data)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"image": arrays["image"]})
+    return float((logits.argmax(axis=1) == arrays["label"]).mean())
 
 
 def test_a_cache_builds_what_a_calibration_would_and_its_bytes_are_in_the_key(legacy):
@@ -143,9 +151,13 @@ def test_what_the_cache_lacks_is_refused_or_left_unquantized_and_said(legacy):
             "the model has no tensor 'imago'",
         ),
         ("{cache: calibration/digits/digits.cache}, method: max", "method says nothing here"),
+        ("{cache: calibration/digits/digits.cache}, overflow: keep", "what overflows is not known from a"),
+        ("{cache: calibration/digits/digits.cache}, precision: fp16", "this precision takes none"),
     ],
 )
 def test_a_cache_that_does_not_fit_is_told_at_its_place(legacy, calibration, fact):
+    if "precision" in calibration:
+        legacy.edit("pipelines/digits.yaml", "precision: int8, ", "")
     legacy.edit("pipelines/digits.yaml", "{cache: calibration/digits/digits.cache}", calibration)
 
     done = legacy.run("check")
@@ -154,6 +166,40 @@ def test_a_cache_that_does_not_fit_is_told_at_its_place(legacy, calibration, fac
     assert fact in done.err
     assert done.err.startswith("pipelines/digits.yaml:5:")
     assert "Traceback" not in done.err
+
+
+def test_names_that_import_takes_away_are_no_reason_to_refuse(new_project, tmp_path):
+    """The source's convolution reads what an Identity makes; the canonical one reads the input, as the cache says."""
+    project = new_project(tmp_path / "project")
+    weight = numpy_helper.from_array(np.ones((2, 3, 1, 1), np.float32), "w")
+    nodes = [
+        onnx.helper.make_node("Identity", ["x"], ["same"]),
+        onnx.helper.make_node("Conv", ["same", "w"], ["y"]),
+    ]
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims)
+        for name, dims in (("x", [1, 3, 4, 4]), ("y", [1, 2, 4, 4]))
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", values[:1], values[1:], [weight])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]),
+        project.root / "net.onnx",
+    )
+    project.write("net.cache", "TRT-8601-EntropyCalibration2\nx: 3c008912\n")
+    project.write(
+        "pipelines/net.yaml",
+        "schema: 1\npipeline: net\nmodel: {source: net.onnx}\ntargets: {ada: {gpu: sm89}}\n"
+        "variants: {int8: {precision: int8, calibration: {cache: net.cache}}}\n",
+    )
+
+    done = project.run("check")
+
+    assert done.code == 0, done.err
+    assert "net/int8: net.cache: 1 of 1 entries match; 1 of 1 tensors have a scale" in done.out
+    project.write("net.cache", "TRT-8601-EntropyCalibration2\nsame: 3c008912\n")
+    refused = project.run("check")
+    assert refused.code == 2
+    assert "missing: 'x': the cache has no entry for it" in refused.err
 
 
 def test_caches_of_one_name_are_steps_of_their_own(legacy):
@@ -205,6 +251,7 @@ def test_a_cache_goes_through_scales_and_back_without_a_change(legacy):
     quantized = onnx.load(legacy.root / "q.onnx")
     onnx.checker.check_model(quantized, full_check=True)
     assert sum(node.op_type == "QuantizeLinear" for node in quantized.graph.node) == 4
+    assert accuracy_of(legacy.root / "q.onnx", legacy.root / "calibration/digits/val.npz") >= 0.98
 
     back = legacy.run("export", "calibration-cache", "scales.json")
     assert back.out == (legacy.root / CACHE).read_text()

@@ -91,3 +91,59 @@ def test_a_blank_image_is_refused_by_name_where_it_is_read(photographed):
     assert "'photos/calib/2/blank.png' of array 'images' is constant" in done.err
     assert "allow_constant: true" in done.err
     assert "calibration/photos-calib.yaml:4:" in done.err
+
+
+def test_a_preview_shows_what_a_pipeline_would_refuse(photographed):
+    done = photographed.run("data", "preview", "photos-val", "--spec", "pipelines/digits.yaml")
+
+    assert done.code == 0, done.err
+    assert "photos-val: 200 samples, 10 classes" in done.out
+
+    photographed.edit("calibration/photos-val.yaml", "batch: 8", "batch: 1")
+    Image.fromarray(np.arange(90, dtype=np.uint8).reshape(9, 10)).save(
+        photographed.root / "photos/val/1/big.png"
+    )
+    refused = photographed.run("data", "preview", "photos-val", "--spec", "pipelines/digits.yaml")
+
+    assert refused.code == 1
+    assert (
+        "refused: data set 'photos-val' feeds 'image' with 9 on axis 2 ('photos/val/1/big.png')"
+        in refused.out
+    )
+
+
+FUNCTION = """\
+import numpy as np
+
+
+def draw():
+    with np.load("calibration/digits/val.npz") as arrays:
+        for image, label in zip(arrays["image"], arrays["label"]):
+            yield {"image": image, "label": label}
+"""
+
+
+def test_a_function_validates_and_its_files_are_in_the_key(project):
+    shutil.copytree(ROOT / "calibration/digits", project.root / "calibration/digits")
+    project.write("calibration/drawing.py", FUNCTION)
+    project.write(
+        "calibration/drawn.yaml",
+        "schema: 1\npython: calibration.drawing:draw\nfiles: [calibration/digits/val.npz]\n"
+        "labels: label\nsamples: 100\nbatch: 50\n",
+    )
+    project.edit("pipelines/digits.yaml", "  ampere: {gpu: sm86}\n", "")
+    project.edit("pipelines/digits.yaml", "  fp16: {precision: fp16}\n", "")
+    with (project.root / "pipelines/digits.yaml").open("a") as file:
+        file.write("validate: {data: drawn, thresholds: [{metric: accuracy, min: 0.95}]}\n")
+
+    assert project.run("check").code == 0
+    done = project.run("build", "--json")
+    assert done.code == 0, done.err
+    assert project.manifest("fp32@ada")["validation"]["accuracy"] >= 0.95
+    assert project.run("build").out == "nothing to do\n"
+
+    project.edit("calibration/drawing.py", 'yield {"image": image,', 'yield {"image": image[:, :7],')
+    refused = project.run("build")
+    assert refused.code == 1
+    assert "calibration/drawn.yaml" in refused.err
+    assert "array 'image' gives 1x1x7x8, but input 'image' is" in refused.err

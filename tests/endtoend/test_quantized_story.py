@@ -15,7 +15,7 @@ VARIANTS = """\
   percentile: {precision: int8, calibration: digits-calib, method: percentile}
   mse: {precision: int8, calibration: digits-calib, method: mse}
   fp8: {precision: fp8, calibration: digits-calib}
-  int4: {precision: int4, block_size: 16}
+  int4: {precision: int4, block_size: 16, min_low_precision: 0.05}
 """
 
 
@@ -43,6 +43,7 @@ def test_every_method_keeps_the_accuracy_and_variants_share_scales(quantized):
     ]
     for variant in ("max", "entropy", "percentile", "mse", "fp8", "int4"):
         assert accuracy(quantized, variant) >= 0.98
+    assert quantized.manifest("max@ada")["audit"]["products"] == {"int8": 4}
     scales = json.loads((quantized.root / "build/digits/entropy@ada/scales.json").read_bytes())
     assert scales["samples"] == 256
     assert quantized.run("build").out == "nothing to do\n"
@@ -105,6 +106,20 @@ def test_blocks_are_emulated_on_the_cpu_and_the_manifest_says_so(quantized):
         assert quantized.manifest(f"{variant}@ada")["validation"]["twins"].keys() == twins
     summary = (quantized.root / "build/digits/nvfp4@ada/summary.md").read_text()
     assert "- run on the CPU: a float32 twin that rounds activations in blocks" in summary
+
+
+def test_a_variant_that_got_almost_none_of_its_type_is_not_delivered(quantized):
+    quantized.edit(
+        "pipelines/digits.yaml", "precision: int8, calibration: digits-calib, method: max", "precision: int4"
+    )
+
+    done = quantized.run("build", "--only", "digits/max@ada")
+
+    assert done.code == 1
+    assert "precision 'int4' was asked for, but the engine has only 8." in done.err
+    assert "products: 3 float16, 1 int4 weights" in done.err
+    assert "3 nodes stayed wider because blocks are of matrix products, and it is a convolution" in done.err
+    assert not (quantized.root / "build/digits/max@ada").exists()
 
 
 @pytest.mark.parametrize(

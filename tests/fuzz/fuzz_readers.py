@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sample_readers import image_files, parquet_files, reads_set
+
 SHARED = Path(__file__).resolve().parents[3] / "shared/testdata"
 _LARGEST = 1 << 18  # files of the corpus beyond this only cost time
 
@@ -228,6 +230,8 @@ READERS: dict[str, Reader] = {
     "safetensors": Reader(_safetensors, "x.safetensors", _weights("x.safetensors")),
     "wts": Reader(_wts, "x.wts", _weights("x.wts")),
     "data set npz": Reader(_npz, "x.npz", _dataset),
+    "data set images": Reader(image_files, "x.png", reads_set(images="x.png", inputs={"x": {"resize": 8}})),
+    "data set parquet": Reader(parquet_files, "x.parquet", reads_set(parquet="x.parquet")),
     "prototxt": Reader(_caffe, "net.prototxt", _parser("caffe", "net.prototxt", weights="net.caffemodel")),
     "caffemodel": Reader(
         _caffe, "net.caffemodel", _parser("caffe", "net.prototxt", weights="net.caffemodel")

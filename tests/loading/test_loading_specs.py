@@ -312,6 +312,7 @@ def test_a_wrong_data_set_is_told_everything(workspace: Workspace) -> None:
 def test_a_data_set_has_a_source(workspace: Workspace) -> None:
     path = workspace.write("calibration/digits.yaml", "schema: 1\n")
 
-    assert "no samples: give one of images, npy, npz, python, random and safetensors" in workspace.refusal(
-        lambda: load_dataset(path, find_project(path))
+    assert (
+        "no samples: give one of images, npy, npz, parquet, python, random and safetensors"
+        in workspace.refusal(lambda: load_dataset(path, find_project(path)))
     )

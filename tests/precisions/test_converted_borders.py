@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from precision_graphs import model_of, ops
 
@@ -23,8 +24,6 @@ def typed(text, io, precision="fp16", measured=None, opset=22, refuse=False, **w
     if plan.problems:
         return plan
     found.rewrite(model, plan)
-    import onnx_ir as ir
-
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
     onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
@@ -77,8 +76,6 @@ def test_an_output_that_is_read_inside_too_is_converted_once():
 
 def test_converting_twice_is_converting_once():
     once = typed(TEXT, {"*": "convert"}, w=W)
-    import onnx_ir as ir
-
     model = ir.from_proto(once)
     half = find_precision("fp16")
     half.rewrite(model, half.plan_types(model, choices=Choices(io={"*": "convert"})))

@@ -186,6 +186,17 @@ def test_a_quantized_operand_counts_as_what_it_was_made_of():
     assert plan.nodes["Relu_2"].dtype == "float16"
 
 
+def test_nodes_in_branches_are_counted_as_not_measured():
+    text = """g (float[4] x, bool on) => (float[4] y) {
+        a = Exp(x)
+        y = If(on) <then_branch = t () => (float[4] p) { p = Sin(a) },
+            else_branch = f () => (float[4] q) { q = Cos(a) }>
+    }"""
+
+    assert planned({"x": 1, "a": 2, "y": 1}, text=text).unmeasured == 2
+    assert find_precision("fp16").plan_types(model_of(text)).unmeasured == 0
+
+
 def test_every_float_tensor_of_the_main_graph_is_measured_and_means_know_their_source():
     model = model_of(
         """g (float[1,3,8] x, int64[1] n) => (float[1,3,1] y) {

@@ -62,8 +62,10 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     for fault in report["faults"]:
         what = "constant" if fault["kind"] == "constant" else "not finite"
         yield f"refused: {fault['sample']} makes input '{fault['input']}' {what} ({fault['value']})"
-    if report["refused"] > len(report["faults"]):
-        yield f"refused: {report['refused'] - len(report['faults'])} more"
+    yield from (f"refused: {fact}" for fact in report["misfits"])
+    more = report["refused"] - len(report["faults"]) - len(report["misfits"])
+    if more:
+        yield f"refused: {more} more"
 
 
 def _rows(one: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -64,6 +64,8 @@ class Reader:
     """Distributions, beside those of the base, whose versions can change the samples."""
     extra: str = ""
     """The extra of trtpipe that brings them."""
+    may_use: tuple[str, ...] = ()
+    """Distributions that it does without for some samples, and whose versions can change the others."""
     runs_code: bool = False
     """Whether opening runs what the project holds: only done in a stage's own process, with `GivenFiles`."""
 
@@ -120,10 +122,11 @@ def dataset_record(spec: DatasetSpec, digests: Mapping[str, Digest]) -> dict[str
         mode="json", by_alias=True, exclude={"license", "description"}, exclude_none=True
     )
     readers = readers_of(spec)
-    packages = sorted(name for reader in readers.values() for name in reader.packages)
+    named = {name for reader in readers.values() for name in (*reader.packages, *reader.may_use)}
+    packages = {name: version for name in sorted(named) if (version := _version(name)) is not None}
     return {
         "readers": {kind: reader.version for kind, reader in readers.items()},
-        **({"packages": {name: _version(name) for name in packages}} if packages else {}),
+        **({"packages": packages} if packages else {}),
         "sources": {name: str(digest) for name, digest in digests.items()},
         "spec": described,
     }

@@ -172,6 +172,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "npz": "data/digits.npz",
         "npy": {"images": "data/images.npy"},
         "safetensors": "data/images.safetensors",
+        "parquet": "data/*.parquet",
         "python": "calibration.samples:draw",
         "files": ["calibration/words.txt"],
         "random": {"shapes": {"x": "1x3x224x224"}},

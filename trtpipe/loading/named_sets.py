@@ -39,14 +39,9 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
             yield Problem(
                 f"precision {precision!r} takes no calibration", remedy, path=(*path, "calibration")
             )
-        elif asking is None and _has_cache(variant):
-            fact = (
-                f"precision {precision!r} takes no calibration cache: it needs ranges, which no cache holds"
-            )
-            yield Problem(fact, "name a data set, or leave it out", path=(*path, "calibration"))
         elif given is not None:
             yield from _calibration(given, (*path, "calibration"), project, known)
-            yield from _method_of_a_cache(variant, path)
+            yield from _beside_a_cache(variant, asking is not None, path)
 
 
 def _overflow(variant: Any, half: bool, path: SpecPath) -> Iterator[Problem]:
@@ -55,8 +50,6 @@ def _overflow(variant: Any, half: bool, path: SpecPath) -> Iterator[Problem]:
     place = (*path, "overflow")
     if not half:
         yield Problem("nothing overflows in a variant without half precision", "leave it out", path=place)
-    elif _has_cache(variant):
-        yield Problem("a calibration cache does not say what overflows", "leave it out", path=place)
     elif _of(variant, "calibration") is None:
         remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
         yield Problem("what overflows is known from a calibration only", remedy, path=place)
@@ -72,13 +65,19 @@ def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames
         yield Problem(f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend"))
 
 
-def _has_cache(variant: Any) -> bool:
-    return isinstance(_of(_of(variant, "calibration"), "cache"), str)
-
-
-def _method_of_a_cache(variant: Any, path: SpecPath) -> Iterator[Problem]:
+def _beside_a_cache(variant: Any, needed: bool, path: SpecPath) -> Iterator[Problem]:
+    """What a variant with a calibration cache says in vain: the cache was made already, and holds scales only."""
+    if not isinstance(_of(variant["calibration"], "cache"), str):
+        return
+    remedy = "calibrate on data: calibration: NAME"
+    if not needed:
+        fact = "a calibration cache has scales, and this precision takes none"
+        yield Problem(fact, remedy, path=(*path, "calibration", "cache"))
+    elif _of(variant, "overflow") is not None:
+        fact = "what overflows is not known from a calibration cache"
+        yield Problem(fact, f"leave it out, or {remedy}", path=(*path, "overflow"))
     for key in ("method", "percentile"):
-        if _has_cache(variant) and key in variant:
+        if key in variant:
             fact = f"{key} says nothing here: a calibration cache was made by a method of its own"
             yield Problem(fact, "leave it out", path=(*path, key))
 

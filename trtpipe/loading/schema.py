@@ -22,7 +22,8 @@ from pydantic import BaseModel
 from trtpipe.loading.grammar import EXAMPLES, KnownNames, examples_of, models_in
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
-from trtpipe.spec.pipeline import PipelineSpec, ProjectSpec
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.spec.project import ProjectSpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _OPTIONAL_IN_PIPELINES = "targets"
@@ -120,7 +121,9 @@ def _described(schema: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]
 
 def _whole_example(model: type[BaseModel]) -> dict[str, Any]:
     example = EXAMPLES[model.__name__]
-    alternatives = ("npy", "safetensors", "python", "files", "random") if model is DatasetSpec else ()
+    alternatives = (
+        ("npy", "safetensors", "parquet", "python", "files", "random") if model is DatasetSpec else ()
+    )
     return {key: value for key, value in example.items() if key not in alternatives}
 
 

@@ -25,7 +25,8 @@ from trtpipe.loading.scalars import shortened
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.fields import PinnedText, named_files
-from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, ProjectSpec, TargetSpec
+from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, TargetSpec
+from trtpipe.spec.project import ProjectSpec
 from trtpipe.spec.remote import RemoteFile
 
 _SHARED = ("targets", "toolchains", "builder")

@@ -64,9 +64,8 @@ class Precision:
     def prepare(self, proto: onnx.ModelProto, base: str | None = None) -> str:
         """Raises the model's opset in place to the one that its types need, and declares shapes that placing goes by.
 
-        What happened to the opset, empty when nothing did.
-
-        `base` is what the rest computes in, when that is not the precision's own choice.
+        What happened to the opset, empty when nothing did. `base` is what the rest computes in, when that is not the
+        precision's own choice.
         """
         from trtpipe.canonical.opsets import upgrade
 
@@ -173,7 +172,11 @@ class Precision:
         from trtpipe.precisions.quantizing.inserting import insert
         from trtpipe.precisions.quantizing.placing import place
 
-        placement = place_weights(model, keep, block) if block else place(model, keep, scaled=amax)
+        placement = (
+            place_weights(model, keep, block)
+            if block
+            else place(model, keep, scaled=amax, kind=self.quantized)
+        )
         known = dict.fromkeys(placement.names(), 1.0) if amax is None else amax
         insert(model, placement, known, QUANTIZED[self.quantized], base)
         return placement

@@ -27,10 +27,14 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     if calibration.get("tensors"):
         yield f"- scales: {_scales(calibration)}"
         yield from _coverage(calibration)
+    if calibration.get("ranges"):
+        yield f"- ranges: {calibration['ranges']} tensors, {calibration['samples']} samples"
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
     yield from _search(manifest.get("search"))
-    yield f"- address randomisation while building: {manifest['reproducibility']['address_randomisation']}"
+    reproducibility = manifest["reproducibility"]
+    yield f"- address randomisation while building: {reproducibility['address_randomisation']}"
+    yield f"- addresses while building: {reproducibility.get('addresses', 'unknown')}"
     yield ""
     yield from _table(("tensor", "mode", "dtype", "shape"), (_io_row(one) for one in manifest["io"]))
     yield from _front(manifest.get("search") or {})
@@ -83,6 +87,8 @@ def _wide(wide: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unconverted(wide: Mapping[str, Any]) -> Iterator[str]:
+    if wide.get("unmeasured"):
+        yield f"- not measured: {wide['unmeasured']} nodes in branches and bodies may overflow half precision"
     for name, reaches in wide.get("overflow_io", {}).items():
         yield f"- type kept: {_code(name)} reaches {reaches:.6g}, too near half precision's end"
 

@@ -21,10 +21,11 @@ import onnxruntime
 from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.comparing.metrics import Accumulator
-from trtpipe.datasets import open_dataset
-from trtpipe.errors import ModelError, StepFailed, TrtpipeError
+from trtpipe.datasets import open_dataset, runs_code
+from trtpipe.errors import ModelError, Problem, SpecError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.proofs.corners import nbytes_of_info, values_at
+from trtpipe.proofs.samples import prove_samples
 from trtpipe.runners.corner_inputs import CornerInputs, corner_feed, gather_rows
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.nonfinite import Watch, open_watch
@@ -33,6 +34,7 @@ from trtpipe.runners.references import SourceReference, open_source, read_golden
 from trtpipe.runners.requests import ValidationRequest, corners_of, dataset_of, request_of
 from trtpipe.runners.twins import twins_in
 from trtpipe.shapes import format_shape, format_size
+from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.task import Task
 
 SCHEMA = 1
@@ -159,11 +161,21 @@ class Run:
         values = values_at(profiles[0], "opt") if self.request.random and profiles else {}
         fed = [_as_in(reference.inputs, info) for info in self.inputs if info.name not in values]
         with open_dataset(spec, self.request.resolve, fed, samples=self.request.samples) as data:
+            self._require_fitting(spec, data)
             self._data(reference, data, values)
             rows = max((shape[0] for c in corners for shape in c.shapes.values() if shape), default=1)
             samples = gather_rows(data, rows) if corners else {}
         for corner in corners:
             self._corner(reference, corner, samples)
+
+    def _require_fitting(self, spec: DatasetSpec, data: Any) -> None:
+        """Shapes of samples that are known only now must fit a profile; those of files were proved before."""
+        if not runs_code(spec):
+            return
+        shapes = [shapes for shapes, _ in data.shapes_by_sample()]
+        found = prove_samples(shapes, self.inputs, self.request.profiles, data=spec.python or "")
+        if found:
+            raise SpecError([Problem(one.fact, one.remedy, path=("python",)) for one in found])
 
     def _data(self, reference: SourceReference, data: Any, values: Mapping[str, tuple[int, ...]]) -> None:
         measured: dict[str, Accumulator] = {}

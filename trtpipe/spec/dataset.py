@@ -21,7 +21,7 @@ Floats = Annotated[tuple[Number, ...], OneOrMany]
 Pixels = Annotated[tuple[Annotated[int, Field(ge=0, le=255)], ...], OneOrMany]
 Paths = Annotated[tuple[str, ...], OneOrMany]
 
-SOURCES = ("images", "npy", "npz", "python", "random", "safetensors")
+SOURCES = ("images", "npy", "npz", "parquet", "python", "random", "safetensors")
 """The keys that hold samples: a set has one or more of them, `random` only by itself."""
 IMAGES = "images"
 """What a set's images are called as an array, unless they are given names."""
@@ -196,6 +196,9 @@ class DatasetSpec(SpecModel):
     """Array name → .npy file; the first axis counts samples. Read through a memory map."""
     safetensors: str | None = None
     """A .safetensors file; its tensors' first axis counts samples. Read through a memory map."""
+    parquet: Annotated[tuple[str, ...], OneOrMany] | None = None
+    """Parquet files: a file, a folder, a glob, or a list of these. Columns of numbers, of lists of them and of encoded
+    images are arrays; rows are samples, in the order of their files' sorted paths."""
     python: Annotated[str | None, Field(pattern=PYTHON_PATTERN)] = None
     """`package.module:function` of the project: a function without parameters that yields samples, each a mapping from
     array name to array, without a batch dimension. It runs in a stage's own process, in the project's root; what it

@@ -1,4 +1,4 @@
-"""The pipeline spec: a model, its variants, its targets, its checks; and the project file's shared defaults."""
+"""The pipeline spec: a model, its variants, its targets, its checks."""
 
 from __future__ import annotations
 
@@ -295,27 +295,3 @@ class PipelineSpec(SpecModel):
     """Plugin libraries that the model needs."""
     validate_: ValidateSpec | None = Field(default=None, alias="validate")
     """What every variant must prove."""
-
-
-class StoreSpec(SpecModel):
-    """Where artifacts are kept."""
-
-    path: str | None = None
-    """A directory; `.trtpipe/store` in the project when left out. `$TRTPIPE_STORE` overrides it."""
-
-
-class ProjectSpec(SpecModel):
-    """`trtpipe.yaml`: defaults that a project's pipelines share."""
-
-    schema_: SchemaVersion = Field(alias="schema")
-    """The version of the spec language."""
-    targets: dict[Name, TargetSpec] = Field(default_factory=dict)
-    """For pipelines that name a target without describing it (`targets: {ada: }`)."""
-    toolchains: dict[Name, ToolchainSpec] = Field(default_factory=dict)
-    """TensorRT versions that pipelines may name."""
-    builder: BuilderSpec | None = None
-    """The builder options of every pipeline that has none of its own."""
-    store: StoreSpec = Field(default_factory=StoreSpec)
-    """Where artifacts are kept."""
-    reach: Annotated[tuple[str, ...], AsTuple] = ()
-    """Directories outside the project from which models and data may be read."""

@@ -111,6 +111,7 @@ class _Checker:
                 self._prove_model(proto, targets)
             else:
                 self._try(("transform", "graft"), lambda: self._prove_grafted(proto, targets))
+        self._try(("variants",), self._caches)
 
     def _prove_model(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
         view = self._try(("model", "source"), lambda: self._model(proto))
@@ -118,7 +119,6 @@ class _Checker:
             self._try(("validate",), lambda: self._validation(view))
             self._try(("variants",), lambda: self._budgets(view))
             self._try(("variants",), lambda: self._calibrations(view))
-            self._try(("variants",), lambda: self._caches(view))
             self._try(("targets",), lambda: self._cells(proto, view, targets))
 
     def _prove_grafted(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
@@ -181,9 +181,9 @@ class _Checker:
         outputs = [info.name for info in view.outputs]
         self._add(unmatched(asked.thresholds, outputs, ("validate", "thresholds")))
         if asked.data is not None:
-            self._samples(view, asked.data, asked.samples)
+            self._samples(view, asked.data, asked.samples, ("validate", "data"))
 
-    def _samples(self, view: ModelView, name: str, samples: int | None) -> None:
+    def _samples(self, view: ModelView, name: str, samples: int | None, path: SpecPath) -> None:
         from trtpipe.datasets import open_dataset, runs_code, source_files
         from trtpipe.datasets.locating.projects import ProjectFiles
         from trtpipe.proofs.samples import prove_samples
@@ -203,7 +203,7 @@ class _Checker:
             return
         batches, samples_named = [batch for batch, _ in shapes], [sample for _, sample in shapes]
         names = samples_named if named else ()
-        self._add(prove_samples(batches, view.inputs, spec.profiles, data=name, samples=names))
+        self._add(prove_samples(batches, view.inputs, spec.profiles, data=name, path=path, samples=names))
 
     def _budgets(self, view: ModelView) -> None:
         from trtpipe.comparing.budgets import unmatched_budget
@@ -228,21 +228,29 @@ class _Checker:
         return load_dataset(project.dataset(asked.data), project).spec.labels is not None
 
     def _calibrations(self, view: ModelView) -> None:
-        sets = {
-            (variant.calibration.data, variant.calibration.samples): None
-            for variant in self.pipeline.spec.variants.values()
-            if variant.calibration is not None and variant.calibration.data is not None
-        }
-        for name, samples in sets:
-            self._samples(view, name, samples)
+        sets: dict[tuple[str, int | None], SpecPath] = {}
+        for name, variant in self.pipeline.spec.variants.items():
+            asked = variant.calibration
+            if asked is not None and asked.data is not None:
+                sets.setdefault((asked.data, asked.samples), ("variants", name, "calibration"))
+        for (data, samples), path in sets.items():
+            self._samples(view, data, samples, path)
 
-    def _caches(self, view: ModelView) -> None:
-        """Calibration caches beside the model's names: as they are seen here, or, when those do not do, imported."""
+    def _caches(self) -> None:
+        """Calibration caches beside the names that import and transform leave."""
+        if not any(one.calibration and one.calibration.cache for one in self.pipeline.spec.variants.values()):
+            return
         from trtpipe.system.proving_caches import CacheProver
 
-        prover = CacheProver(self.pipeline, view.proto, self.workspace, self.offline)
+        told = any(problem.severity == "error" for problem in self.report.problems)
+        prover = CacheProver(self.pipeline, self.workspace, self.offline)
         for variant in self.pipeline.spec.variants:
-            problems, line = prover.prove(variant)
+            try:
+                problems, line = prover.prove(variant)
+            except TrtpipeError:
+                if told:
+                    return  # why the model cannot be imported has been said
+                raise
             self._add(problems)
             self.report.lines += [line] if line else []
 

@@ -122,9 +122,11 @@ def canonical_model(
     return folder / MODEL_FILES[0]
 
 
-def transformed_model(pipeline: LoadedPipeline, store: LocalStore, state: ProjectState, folder: Path) -> Path:
+def transformed_model(
+    pipeline: LoadedPipeline, store: LocalStore, state: ProjectState, folder: Path, *, offline: bool = False
+) -> Path:
     """The canonical model after the pipeline's transform, put into `folder`. Raises TrtpipeError."""
-    path = canonical_model(pipeline, store, state, folder)
+    path = canonical_model(pipeline, store, state, folder, offline=offline)
     steps = transform_record(pipeline.spec.transform)
     if not steps:
         return path

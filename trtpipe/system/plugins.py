@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.calibrators import CalibrationRequest
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.bodies import Made
 from trtpipe.stages.task import Task
+
+if TYPE_CHECKING:
+    from trtpipe.datasets.sampling.batches import Dataset
 
 
 class InstalledPlugins:
@@ -76,7 +79,7 @@ class InstalledPlugins:
                 scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
         assert scales is not None, "a calibration is asked for scales, ranges or both"
         scales.write(out)
-        return report_of(scales)
+        return {**report_of(scales), "ranges": len(scales.ranges)}
 
     def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Make the typed model; types per node and the audit of it."""
@@ -124,7 +127,7 @@ class InstalledPlugins:
             inputs = [TensorInfo(name, dtype, dims and tuple(dims)) for name, dtype, dims in inputs]
         files = GivenFiles(task.inputs.get("data", {}))
         with open_dataset(spec, files, inputs, samples=asked["samples"]) as data:
-            look = Look(data, asked["shown"])
+            look = Look(data, asked["shown"], _misfits(data, asked, inputs))
             look.run()
         sheets = look.write_sheets(task.out) if asked["shown"] else {}
         return Made(sheets, look.to_json())
@@ -181,6 +184,23 @@ def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> Calibrati
         task.local.get("threads", 0),
         Path(progress) if progress else None,
     )
+
+
+def _misfits(data: Dataset, asked: Mapping[str, Any], inputs: Any) -> list[str]:
+    """What of a data set's shapes fits no profile of a pipeline; nothing when it is looked at by itself."""
+    from trtpipe.proofs.samples import prove_samples
+    from trtpipe.spec.pipeline import ProfileInput
+
+    if inputs is None:
+        return []
+    profiles = tuple(
+        {name: ProfileInput.model_validate_json(json.dumps(entry)) for name, entry in profile.items()}
+        for profile in asked["profiles"]
+    )
+    shapes = data.shapes_by_sample()
+    names = [sample for _, sample in shapes] if data.has_names else []
+    found = prove_samples([batch for batch, _ in shapes], inputs, profiles, data=asked["name"], samples=names)
+    return [problem.fact for problem in found]
 
 
 def _source(task: Task) -> Path | None:

@@ -15,6 +15,7 @@ from trtpipe.errors import SpecError, TrtpipeError
 from trtpipe.executors.local import Control
 from trtpipe.loading.project import Project, find_project
 from trtpipe.loading.specs import LoadedDataset, load_dataset
+from trtpipe.planning import profiles_record
 from trtpipe.stages.task import Task
 from trtpipe.system.processes import run_in_child
 from trtpipe.system.workspace import BUILD_DIRECTORY, open_workspace
@@ -42,7 +43,7 @@ def preview_dataset(
     Sheets go to `output`, or to `build/preview/NAME.png`. Raises SpecError and StepFailed.
     """
     cwd = cwd or Path.cwd()
-    inputs = _inputs(spec, cwd) if spec is not None else None
+    inputs, profiles = _fed(spec, cwd) if spec is not None else (None, [])
     project = find_project(cwd / spec) if spec is not None else find_project(cwd)
     loaded = load_dataset(project.dataset(name), project)
     with tempfile.TemporaryDirectory(prefix="trtpipe-preview-") as made:
@@ -50,7 +51,14 @@ def preview_dataset(
         (folder / "out").mkdir()
         try:
             files = source_files(loaded.spec, ProjectFiles(project))
-            options = {"spec": _record(loaded), "inputs": inputs, "samples": samples, "shown": shown}
+            options = {
+                "name": name,
+                "spec": _record(loaded),
+                "inputs": inputs,
+                "profiles": profiles,
+                "samples": samples,
+                "shown": shown,
+            }
             task = Task("preview", options, {"data": files}, folder / "out")
             seen = run_in_child(task, folder, Control())
         except TrtpipeError as error:
@@ -64,8 +72,8 @@ def _record(loaded: LoadedDataset) -> dict[str, Any]:
     return loaded.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _inputs(spec: str, cwd: Path) -> list[tuple[str, str, list[Any] | None]]:
-    """The inputs of a pipeline's model, as its transform leaves them."""
+def _fed(spec: str, cwd: Path) -> tuple[list[tuple[str, str, list[Any] | None]], list[Any]]:
+    """The inputs of a pipeline's model, as its transform leaves them, and its profiles."""
     from trtpipe.proofs.model import view_model
     from trtpipe.system.importing import readable_model
     from trtpipe.system.transforming import grafted
@@ -85,7 +93,7 @@ def _inputs(spec: str, cwd: Path) -> list[tuple[str, str, list[Any] | None]]:
             (one.name, one.dtype, list(one.dims) if one.dims is not None else None) for one in view.inputs
         ]
     workspace.state.save()
-    return found
+    return found, profiles_record(pipeline.spec.profiles)
 
 
 def _kept(made: Mapping[str, Path], project: Project, name: str, output: Path | None) -> dict[str, Path]:

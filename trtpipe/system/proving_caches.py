@@ -1,14 +1,14 @@
 """What `check` says of calibration caches: whether they can be read, and cover the model that they are used with.
 
-An ONNX model is looked at as it stands, which costs nothing; only when the cache does not fit that is it imported, for
-import changes some names, and what a build would take must not be refused.
+Import changes some names, and a cache is held against those that are left: the model is imported and transformed for
+it, once, as a build would do it. Only a pipeline with a cache pays for that.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +25,23 @@ from trtpipe.system.workspace import Workspace
 if TYPE_CHECKING:
     import onnx
 
+    from trtpipe.legacy_caches.entries import Cache
+
 
 @dataclass(slots=True)
 class CacheProver:
     """Proves the caches of one pipeline's variants."""
 
     pipeline: LoadedPipeline
-    seen: onnx.ModelProto
-    """The model as far as it can be seen without importing it."""
     workspace: Workspace
     offline: bool = False
+    imported: onnx.ModelProto | None = field(default=None, init=False)
 
     def prove(self, variant: str) -> tuple[list[Problem], str]:
-        """What is wrong with a variant's cache, and what it covers, in a line; neither when it uses none."""
+        """What is wrong with a variant's cache, and what it covers, in a line; neither when it uses none.
+
+        Raises TrtpipeError when the model cannot be imported.
+        """
         asked = self.pipeline.spec.variants[variant].calibration
         if asked is None or asked.cache is None:
             return [], ""
@@ -45,14 +49,29 @@ class CacheProver:
         file = self.pipeline.files["variants", variant, "calibration", "cache"]
         try:
             with located(place):
-                try:
-                    report = self._report(asked, file, self.seen)
-                except ModelError:
-                    report = self._of_imported(asked, file)
+                cache = read_cache(file, asked.format)  # what is none need not wait for an import
+        except ModelError as error:
+            return list(error.problems), ""
+        model = self._model()
+        try:
+            with located(place):
+                report = _report(asked, cache, model)
         except ModelError as error:
             return list(error.problems), ""
         line = _line(f"{self.pipeline.spec.pipeline}/{variant}", asked.cache, report)
         return list(self._drifted(variant, file, (*place, "cache"))), line
+
+    def _model(self) -> onnx.ModelProto:
+        """The model after import and transform, without its weights."""
+        from trtpipe.canonical.reading import read_skeleton
+        from trtpipe.system.importing import transformed_model
+
+        if self.imported is None:
+            store, state = self.workspace.store, self.workspace.state
+            with tempfile.TemporaryDirectory(prefix="trtpipe-cache-") as name:
+                model = transformed_model(self.pipeline, store, state, Path(name), offline=self.offline)
+                self.imported = read_skeleton(model).proto
+        return self.imported
 
     def _drifted(self, variant: str, file: Path, place: SpecPath) -> Iterator[Problem]:
         """A warning when, since the lockfile was written, the model changed and its cache did not."""
@@ -68,24 +87,11 @@ class CacheProver:
                 yield Problem(fact, TIED_TO_WEIGHTS, path=place, severity="warning")
                 return
 
-    def _of_imported(self, asked: CalibrationSpec, file: Path) -> dict[str, Any]:
-        from trtpipe.canonical.reading import read_skeleton
-        from trtpipe.system.importing import transformed_model
 
-        read_cache(file, asked.format)  # what is no cache need not wait for an import
-        workspace = self.workspace
-        pipeline = next(
-            one for one in workspace.pipelines if one.path == self.pipeline.path
-        )  # with its graft
-        with tempfile.TemporaryDirectory(prefix="trtpipe-cache-") as name:
-            model = transformed_model(pipeline, workspace.store, workspace.state, Path(name))
-            return self._report(asked, file, read_skeleton(model).proto)
-
-    def _report(self, asked: CalibrationSpec, file: Path, model: onnx.ModelProto) -> dict[str, Any]:
-        cache = read_cache(file, asked.format)
-        match = matched(cache, model, asked.rename)
-        refuse_uncovered(match, asked.min_coverage)
-        return report_of_cache(cache, match, asked.min_coverage)
+def _report(asked: CalibrationSpec, cache: Cache, model: onnx.ModelProto) -> dict[str, Any]:
+    match = matched(cache, model, asked.rename)
+    refuse_uncovered(match, asked.min_coverage)
+    return report_of_cache(cache, match, asked.min_coverage)
 
 
 def _line(name: str, file: str, report: Mapping[str, Any]) -> str:

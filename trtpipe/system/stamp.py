@@ -121,7 +121,7 @@ def _folders(planned: Planned, record: Mapping[str, Any]) -> Iterator[Path]:
 
     files = ProjectFiles(planned.workspace.project)
     spec = record.get("spec", {})
-    for patterns in (*spec.get("images", {}).values(), spec.get("files", ())):
+    for patterns in (*spec.get("images", {}).values(), spec.get("files", ()), spec.get("parquet", ())):
         for pattern in patterns:
             yield from files.folders(pattern)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ def has_pillow() -> bool:
 
 
 class Look:
-    """One pass over a data set."""
+    """One pass over a data set; `misfits` are the facts of shapes that fit no profile."""
 
-    def __init__(self, data: Dataset, shown: int) -> None:
+    def __init__(self, data: Dataset, shown: int, misfits: Sequence[str] = ()) -> None:
+        self.misfits = misfits
         self.data = data
         self.feeds = {feed.info.name: feed for feed in data.feeds}
         self.statistics: dict[str, Statistics] = {}
@@ -49,7 +50,7 @@ class Look:
             self.statistics[name] = Statistics(image_axis(feed, array.shape))
         elif not feed.sliced:
             return  # the same with every batch
-        self.statistics[name].add(array)
+        self.statistics[name].add(array if feed.sliced and not feed.one_by_one else array[None])
         bad = {fault.index for fault in faults}
         if feed.sliced and not feed.one_by_one:
             captions = [f"#{index}" for index in indices]
@@ -100,6 +101,7 @@ class Look:
             "shown": max((len(sheet.tiles) for sheet in self.sheets.values()), default=0),
             "inputs": inputs,
             "classes": {str(label): count for label, count in sorted(self.classes.items())},
-            "refused": self.refused,
+            "refused": self.refused + len(self.misfits),
+            "misfits": list(self.misfits),
             "faults": self.faults,
         }

@@ -140,7 +140,8 @@ def open_batches(
 ) -> Dataset:
     """The data set for a model with these inputs, or for its own. Raises SpecError with every problem found."""
     with ExitStack() as stack:
-        sources = opened(spec, readers, files, stack)
+        later = stack.enter_context(ExitStack())  # what is opened only when it is read
+        sources = opened(spec, readers, files, later)
         problems: list[Problem] = []
         feeds = _feeds(spec, sources, own_inputs(spec, sources) if inputs is None else inputs, problems)
         total = _total(feeds, problems)

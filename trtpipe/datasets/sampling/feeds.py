@@ -170,6 +170,8 @@ def feed_of(info: TensorInfo, given: InputSpec, source: Source, array: str) -> F
     """The feed of an input from an array, which is brought to what the input says. Raises SpecError."""
     try:
         dtype = np.dtype(given.dtype or info.dtype)
+        if dtype.hasobject or dtype.kind in "USmMc" or dtype.type is np.void:
+            raise TypeError("no numbers that a network takes")
     except TypeError as error:
         what = f"input '{info.name}' has type {given.dtype or info.dtype}, which numpy cannot hold"
         raise SpecError(Problem(what, path=("inputs", info.name))) from error

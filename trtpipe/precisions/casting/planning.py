@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -81,6 +81,8 @@ class TypePlan:
     """Those of them that leave the type's range on the calibration set."""
     by_default: Mapping[str, str] = field(default_factory=dict)
     """Nodes that compute in float32 by default → what they are: normalization, softmax, sum."""
+    unmeasured: int = 0
+    """How many nodes compute in half precision in branches and bodies, where the calibration set shows no ranges."""
     converted: frozenset[str] = frozenset()
     """Inputs and outputs that take the type of `precision`."""
     unconverted: Mapping[str, float] = field(default_factory=dict)
@@ -119,13 +121,14 @@ def plan_around(
         overflows = overflowing(decider.names, decider.types, measured, judged)
         decider.advised |= {name: one.words() for name, one in overflows.items()}
         nodes = decider.decide() if overflows else nodes
+    nested = [name for name, node in decider.names.items() if node.graph is not model.graph]
+    unmeasured = sum(nodes[name].dtype == "float16" for name in nested) if measured is not None else 0
     wide = {name for name, node in nodes.items() if node.reason and node.reason == decider.advised.get(name)}
     by_default = {
         name: defaults[decider.names[name]] for name in nodes if name in wide and name not in overflows
     }
-    return TypePlan(
-        dtype_name(precision), nodes, tuple(problems), forced, decider.advised, overflows, by_default
-    )
+    plan = TypePlan(dtype_name(precision), nodes, tuple(problems), forced, decider.advised)
+    return replace(plan, overflows=overflows, by_default=by_default, unmeasured=unmeasured)
 
 
 def _by_default(kind: str) -> str:

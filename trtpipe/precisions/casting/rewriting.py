@@ -27,7 +27,7 @@ from trtpipe.precisions.casting.planning import (
     is_transparent,
     origin,
 )
-from trtpipe.precisions.casting.ranges import weight_range, why_not_half
+from trtpipe.precisions.casting.ranges import largest_magnitude, why_not_half
 from trtpipe.precisions.casting.signatures import FLOAT_BY_DEFAULT, FLOATS, TYPE_ATTRIBUTES, signature_of
 
 _SUFFIX = {"float16": "fp16", "float32": "fp32", "bfloat16": "bf16", "float64": "fp64"}
@@ -76,7 +76,7 @@ def _settle(model: ir.Model, plan: TypePlan) -> tuple[TypePlan, tuple[Problem, .
             if value not in seen:
                 tensor = constant_of(value)
                 assert tensor is not None, "only constants are looked at"
-                seen[value] = why_not_half(weight_range(tensor))
+                seen[value] = why_not_half(largest_magnitude(tensor))
             if seen[value]:
                 forced[name] = NodeType(node.op_type, "float32", f"its weight '{value.name}' {seen[value]}")
                 warnings.append(_not_half(name, value, seen[value]))
@@ -296,9 +296,10 @@ class _Rewriter:
         if (source, own) in self.made or constant_of(source) is not None:
             return
         maker = source.producer()
-        if maker is not None and maker.graph is graph and cast.graph is graph:
+        home = maker.graph if maker is not None else source.graph
+        if home is graph and cast.graph is graph:
             graph.remove(cast)
-            graph.insert_after(maker, cast)
+            self._insert(cast, source)
             self.made[source, own] = cast.outputs[0]
 
     def _in_type(self, source: ir.Value, dtype: ir.DataType) -> ir.Value:

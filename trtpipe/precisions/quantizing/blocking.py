@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, fields
 import onnx_ir as ir
 
 from trtpipe.precisions.casting.constants import constant_of
-from trtpipe.precisions.casting.element_types import Types, element_types
+from trtpipe.precisions.casting.element_types import element_types
 from trtpipe.precisions.casting.keeping import named_nodes
 from trtpipe.precisions.casting.planning import TypePlan
 from trtpipe.precisions.casting.signatures import FLOATS, is_standard
-from trtpipe.precisions.quantizing.placing import Placement, WeightUse, flag
+from trtpipe.precisions.quantizing.placing import Placement, Weight, comes_quantized, flag, weight_of
 
 _PRODUCTS = ("Gemm", "MatMul")
 _TAKEN_AXES = (2, 3)
@@ -46,13 +46,13 @@ class BlockPlan(TypePlan):
 
 def place_weights(model: ir.Model, keep: Mapping[str, str], block: int) -> Placement:
     """The placement that quantizes weights alone. `keep` holds nodes that stay float, with the reason."""
-    found = Placement()
-    for name, node in _products(model):
-        why = keep.get(name) or _no_blocks(node, block)
+    found = Placement(left_out=_convolutions(model))
+    for name, node, weight in _products(model):
+        why = keep.get(name) or _no_main(model, node) or _no_blocks(node, weight, block)
         if why:
             found.left_out[name] = why
             continue
-        found.weights.append(WeightUse(node, 1, _summed_axis(node), block))
+        found.weights.append(weight.along(_summed_axis(node), block))
         found.quantized.append(name)
     return found
 
@@ -61,49 +61,59 @@ def place_blocks(
     model: ir.Model, keep: Mapping[str, str], block: int, *, scaled: Collection[str] | None = None
 ) -> Placement:
     """The placement that quantizes both operands. Where `scaled` is given, activations must be among it."""
-    found = Placement()
-    for name, node in _products(model):
-        why = keep.get(name) or _no_blocks(node, block, least=2) or _no_activation(node, scaled)
+    found = Placement(left_out=_convolutions(model))
+    for name, node, weight in _products(model):
+        why = keep.get(name) or _no_main(model, node) or _no_blocks(node, weight, block, least=2)
+        why = why or _no_activation(node, scaled)
         if why:
             found.left_out[name] = why
             continue
         value = node.inputs[0]
         assert value is not None, "a product has a left operand"
         found.activations.setdefault(value, []).append((node, 0))
-        found.weights.append(WeightUse(node, 1, _summed_axis(node), block))
+        found.weights.append(weight.along(_summed_axis(node), block))
         found.quantized.append(name)
     return found
 
 
-def _products(model: ir.Model) -> Iterator[tuple[str, ir.Node]]:
-    """The matrix products of the main graph with a constant operand, by name."""
+def _products(model: ir.Model) -> Iterator[tuple[str, ir.Node, Weight]]:
+    """The matrix products with a constant operand, the right one where both are, by name."""
     types = element_types(model)
     for name, node in named_nodes(model).items():
-        if node.graph is model.graph and is_standard(node) and node.op_type in _PRODUCTS:
-            constants = [
-                _is_float(value, types) and constant_of(value) is not None for value in node.inputs[:2]
-            ]
-            if any(constants):
-                yield name, node
+        if node.op_type not in _PRODUCTS or not is_standard(node):
+            continue
+        if all(value is not None and types.get(value) in FLOATS for value in node.inputs[:2]):
+            weight = weight_of(node, 1) or weight_of(node, 0)
+            if weight is not None:
+                yield name, node, weight
 
 
-def _is_float(value: ir.Value | None, types: Types) -> bool:
-    return value is not None and types.get(value) in FLOATS
+def _convolutions(model: ir.Model) -> dict[str, str]:
+    """The convolutions, and why they have no blocks."""
+    convolutions = (
+        name for name, node in named_nodes(model).items() if node.op_type in ("Conv", "ConvTranspose")
+    )
+    return dict.fromkeys(convolutions, "blocks are of matrix products, and it is a convolution")
+
+
+def _no_main(model: ir.Model, node: ir.Node) -> str:
+    return "" if node.graph is model.graph else "it is in a branch or in the body of a loop"
 
 
 def _summed_axis(node: ir.Node) -> int:
     return 1 if node.op_type == "Gemm" and flag(node, "transB") else 0
 
 
-def _no_blocks(node: ir.Node, block: int, least: int = 1) -> str:
+def _no_blocks(node: ir.Node, weight: Weight, block: int, least: int = 1) -> str:
     """Why its weight has no blocks, or less than `least`; empty when it has them."""
-    tensor = constant_of(node.inputs[1])
-    if tensor is None:
+    if weight_of(node, 1) is None:
         return "its constant is the left operand, and blocks are of right ones"
+    tensor = constant_of(weight.node.inputs[weight.index])
+    assert tensor is not None, "a weight is a constant"
     shape = tensor.shape.numpy()
     if len(shape) != 2:
         return f"its weight has {len(shape)} axes, and blocks are of matrices"
-    size = shape[_summed_axis(node)]
+    size = shape[weight.axes[_summed_axis(node)]]
     if size % block:
         return f"the {size} elements that it sums over are no multiple of the block of {block}"
     few = size < least * block
@@ -116,8 +126,10 @@ def _no_activation(node: ir.Node, scaled: Collection[str] | None) -> str:
     """Why its left operand cannot be quantized as it comes; empty when it can."""
     value = node.inputs[0]
     assert value is not None, "a product has a left operand"
-    if constant_of(value) is not None:
+    if weight_of(node, 0) is not None:
         return "both operands are constant"
+    if comes_quantized(value):
+        return "the source has quantized it already"
     if node.op_type == "Gemm" and flag(node, "transA"):
         return "its first operand is transposed"
     axes = 2 if node.op_type == "Gemm" else None if value.shape is None else len(value.shape)

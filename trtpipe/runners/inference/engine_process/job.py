@@ -165,10 +165,9 @@ class Job:
             raise Failure("run", fact, remedy if len(self.request["runs"]) > 1 else "") from error
 
     def _warm_up(self, lanes: list[Lane], runs: list[Run]) -> None:
+        """The untimed iterations, of which nothing is kept."""
         for _ in range(self.request["warm_up"]):
-            for finished in self._round(lanes, runs, deque()):
-                del finished
-        # Nothing of it is kept.
+            deque(self._round(lanes, runs, deque()), maxlen=0)
 
     def _measure(self, gpu: Gpu, lanes: list[Lane], runs: list[Run], taken: dict[str, Any]) -> None:
         """The timed iterations; the outputs of the first are written."""

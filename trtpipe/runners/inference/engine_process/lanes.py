@@ -52,7 +52,6 @@ class Tensor:
         self.host = HostBuffer(memory, purpose)
         self.device = None if port.on_host else DeviceBuffer(memory, purpose, stream)
         self.shape: Shape = ()
-        self.allocated_by_tensorrt = False
 
     @property
     def nbytes(self) -> int:
@@ -127,7 +126,7 @@ class Lane:
         spoken: Spoken,
         capture: bool,
     ) -> None:
-        self._trt, self._gpu, self._memory, self._context, self._spoken = trt, gpu, memory, context, spoken
+        self._trt, self._gpu, self._context, self._spoken = trt, gpu, context, spoken
         self.stream = gpu.new_stream()
         self._marks = [gpu.new_event() for _ in range(MARKS)]
         self._tensors = {port.name: Tensor(port, memory, self.stream) for port in ports}
@@ -257,8 +256,7 @@ class Lane:
         """A buffer for a known shape, an output allocator for one that depends on data."""
         context, name = self._context, tensor.port.name
         shape = tuple(int(size) for size in context.get_tensor_shape(name))
-        tensor.allocated_by_tensorrt = -1 in shape
-        if tensor.allocated_by_tensorrt:
+        if -1 in shape:
             if tensor.device is None:
                 raise Failure("engine", f"output '{name}' stands on the host and its shape depends on data")
             if name not in self._allocators:
@@ -300,12 +298,13 @@ class Lane:
             raise Failure("run", f"TensorRT did not run the engine{reason}")
 
     def close(self) -> None:
-        """Give everything back, the context last but one. Raises CudaError when the GPU is lost."""
+        """Wait, and give everything back in reverse order. Raises CudaError when the GPU is lost."""
+        self._gpu.call("cuStreamSynchronize", self.stream)
         if self.graph is not None:
             self.graph.forget()
         for tensor in reversed(self._tensors.values()):
             tensor.free()
-        self._gpu.call("cuStreamSynchronize", self.stream)
+        self._gpu.call("cuStreamSynchronize", self.stream)  # what was freed goes back to the GPU
         self._context = self.graph = None
         self._allocators.clear()
         for event in reversed(self._marks):
