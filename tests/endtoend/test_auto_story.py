@@ -335,12 +335,17 @@ def test_an_interrupted_search_leaves_nothing_behind_and_goes_on_where_it_stoppe
             "{data: digits-val, samples: 64}",
         ),
         (
+            "{precision: auto, try: [int8], calibration: digits-calib, "
+            "keep: {fp32: [/c1/Conv, /c2/Conv, /c3/Conv]}, budget: {accuracy_drop: 0.01}}",
+            "{data: digits-val, samples: 64}",
+        ),
+        (
             "{precision: auto, try: [int4, bf16], block_size: 16, keep: {fp32: [/c1/Conv]}, "
             "budget: {metric: top1_agreement, min: 0.98}}",
             "{data: digits-val, samples: 64}",
         ),
     ],
-    ids=["random inputs", "bf16", "two quantized types", "weights alone, and a node held"],
+    ids=["random inputs", "bf16", "two quantized types", "most held", "weights alone"],
 )
 def test_every_kind_of_candidate_can_be_searched(healthy, variant, validate):
     healthy.edit(

@@ -14,7 +14,9 @@ from trtpipe.errors import Problem, ValidationFailed
 from trtpipe.manifest import Proof, precision_of
 from trtpipe.plan.graph import Cell, Stage
 from trtpipe.plan.trace import Trace
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.spec.variant import VariantSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.targets import TargetResolver
 
@@ -100,6 +102,12 @@ def _by_budget(
     return [Problem(f"over its budget: {found.why}", fewer, path=("variants", variant, "budget"))]
 
 
+def _least_low(variant: VariantSpec) -> float:
+    """What a search found is what was asked for, however little of it is narrow, unless the spec sets a bound."""
+    bounded = variant.precision != AUTO or "min_low_precision" in variant.model_fields_set
+    return variant.min_low_precision if bounded else 0.0
+
+
 def _audited(
     asked: str,
     cell: Cell,
@@ -117,7 +125,7 @@ def _audited(
     outputs = traces["build_engine"].outputs
     network = json.loads(store.path(outputs["network.json"]).read_bytes())
     typed = traces["quantize"].summary
-    least = spec.variants[cell.variant].min_low_precision
+    least = _least_low(spec.variants[cell.variant])
     audit = audit_engine(network, None, typed["audit"], precision.name, least, typed["why_not"])
     problems += audit.problems
     return audit.as_json()
