@@ -1,4 +1,4 @@
-"""A half variant with a calibration set: nodes that overflow are kept wide, or refused with the lines to paste."""
+"""A half variant with a calibration set: what overflows on the data is kept wide, or refused with what keeps it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from projects import ROOT
 FAR = """\
 schema: 1
 npz: calibration/digits/calib.npz
-inputs: {image: {array: image, scale: 3000.0}}
+inputs: {image: {array: image, scale: 30000.0}}
 labels: label
 """
 """Digits that are so bright that layers leave half precision's range."""
@@ -37,6 +37,10 @@ def test_nodes_that_overflow_on_the_data_are_kept_in_float32_and_told(bright):
 
     assert done.code == 0, done.err
     assert [one for one in done.ran if "calibrate" in one] == ["digits/bright+ranges:calibrate"]
+    delivered = next(one for one in done.events if one["event"] == "delivered")
+    assert delivered["about"].endswith(
+        f", {len(delivered['typed']['overflow'])} nodes kept in float32 for what they reach"
+    )
     manifest = project.manifest("fp16@ada")
     overflow = manifest["typed"]["wide"]["overflow"]
     assert overflow

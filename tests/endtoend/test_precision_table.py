@@ -24,8 +24,8 @@ MODELS = {
         {"w": (32, 32, 3, 3)},
     ),
     "product": (
-        "g (float[8,64] x) => (float[8,32] y) { a = MatMul(x, w)  b = Relu(a)  y = Gemm(b, v, c) }",
-        {"w": (64, 32), "v": (32, 32), "c": (32,)},
+        "g (float[8,64] x) => (float[8,64] y) { a = MatMul(x, w)  b = Relu(a)  y = Gemm(b, v, c) }",
+        {"w": (64, 64), "v": (64, 64), "c": (64,)},
     ),
 }
 VARIANTS = {
@@ -40,6 +40,10 @@ VARIANTS = {
     "int4": "{precision: int4}",
     "int4-wide": "{precision: int4, base: fp32, block_size: 16}",
     "fp4": "{precision: fp4}",
+    "nvfp4": "{precision: nvfp4, calibration: noise}",
+    "nvfp4-wide": "{precision: nvfp4, calibration: noise, base: fp32}",
+    "mxfp8": "{precision: mxfp8}",
+    "mxfp8-bf16": "{precision: mxfp8, base: bf16}",
 }
 WEAKEST = {
     "convolution": {
@@ -64,10 +68,14 @@ WEAKEST = {
         "int4": "sm80",
         "int4-wide": "sm80",
         "fp4": "sm120",
+        "nvfp4": "sm120",
+        "nvfp4-wide": "sm120",
+        "mxfp8": "sm89",
+        "mxfp8-bf16": "sm89",
     },
 }
 """The first architecture that each variant builds for; all later ones build it too (TensorRT-RTX 1.7)."""
-BUILT = ("int8-wide", "fp8", "int4", "fp4")
+BUILT = ("int8-wide", "fp8", "int4", "fp4", "nvfp4", "mxfp8")
 
 BUILD = """
 import json, sys

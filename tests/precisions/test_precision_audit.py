@@ -7,6 +7,7 @@ import onnx_ir as ir
 import pytest
 from precision_graphs import model_of, rewritten
 
+from trtpipe.precisions import find_precision
 from trtpipe.precisions.audit import audit_engine
 from trtpipe.precisions.audit.typed import typed_audit
 
@@ -70,3 +71,92 @@ def test_fused_layers_are_read_from_the_builders_text():
     fused = [{"name": "f", "type": "Myelin", "inputs": "x (Float[1,4])", "outputs": "y (Half[1,4])"}]
 
     assert audit_engine({"layers": []}, fused, {}, "fp32", 0.1).engine_layers == {"float16": 1}
+
+
+def parsed(*layers):
+    """Layers as TensorRT's parser makes them: (name, type, inputs, output's type), the output named as the layer."""
+    return {
+        "layers": [
+            {"name": name, "type": kind, "inputs": list(inputs), "outputs": [{"name": name, "dtype": dtype}]}
+            for name, kind, inputs, dtype in layers
+        ]
+    }
+
+
+ACTIVATION = (("q", "QUANTIZE", ["x", "s"], "int8"), ("d", "DEQUANTIZE", ["q", "s"], "float16"))
+WEIGHT = (
+    ("w", "CONSTANT", [], "int8"),
+    ("wd", "DEQUANTIZE", ["w", "s"], "float16"),
+    ("wt", "SHUFFLE", ["wd"], "float16"),
+)
+
+
+@pytest.mark.parametrize(
+    ("layers", "asked", "counted", "passes"),
+    [
+        ([*ACTIVATION, *WEIGHT, ("m", "MATRIX_MULTIPLY", ["d", "wt"], "float16")], "int8", {"int8": 1}, True),
+        ([*WEIGHT, ("m", "MATRIX_MULTIPLY", ["x", "wt"], "float16")], "int8", {"int8 weights": 1}, False),
+        ([("c", "CONVOLUTION", ["x"], "float16")], "int8", {"float16": 1}, False),
+        (
+            [
+                ("w", "CONSTANT", [], "int4"),
+                ("wd", "DEQUANTIZE", ["w", "s"], "float16"),
+                ("m", "MATRIX_MULTIPLY", ["x", "wd"], "float16"),
+            ],
+            "int4",
+            {"int4 weights": 1},
+            True,
+        ),
+    ],
+    ids=["both operands", "weights alone", "float", "int4"],
+)
+def test_products_count_by_what_their_operands_are_dequantized_from(layers, asked, counted, passes):
+    audit = audit_engine(parsed(*layers), None, {"weight_elements": {asked: 9}}, asked, 0.5)
+
+    assert audit.products == counted
+    assert (not audit.problems) == passes
+
+
+def test_an_int8_variant_without_scales_is_an_error_with_the_reasons():
+    network = parsed(("c", "CONVOLUTION", ["x"], "float16"), ("m", "MATRIX_MULTIPLY", ["c"], "float16"))
+    why_not = {
+        "c": "the calibration has no scale for 'x'",
+        "m": "kept by '/head/*'",
+    }
+
+    audit = audit_engine(network, None, {"weight_elements": {"float16": 90}}, "int8", 0.1, why_not)
+
+    (problem,) = audit.problems
+    assert problem.fact == (
+        "precision 'int8' was asked for, but the engine has only 0.0% of its products and 0.0% of its weights in it "
+        "(at least 10.0% must be)"
+    )
+    assert "products: 2 float16" in problem.remedy
+    assert "1 node stayed wider because the calibration has no scale for 'x': 'c'" in problem.remedy
+    assert "1 node stayed wider because kept by '/head/*': 'm'" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("precision", "weights"),
+    [
+        ("int8", "int8"),
+        ("fp8", "float8e4m3fn"),
+        ("int4", "int4"),
+        ("fp4", "float4e2m1"),
+        ("nvfp4", "float4e2m1"),
+        ("mxfp8", "float8e4m3fn"),
+    ],
+)
+def test_quantized_weights_count_by_their_type(precision, weights):
+    text = "g (float[4,64] x) => (float[4,8] y) { y = MatMul(x, w) }"
+    found = find_precision(precision)
+    proto = ir.to_proto(model_of(text, opset=21, w=np.ones((64, 8), np.float32)))
+    found.prepare(proto)
+    model = ir.from_proto(proto)
+    found.rewrite(model, found.plan_types(model, amax={"x": 1.0}))
+
+    audit = typed_audit(model)
+
+    assert audit["weight_elements"][weights] >= 512
+    assert audit["weight_bytes"][weights] >= (256 if weights in ("int4", "float4e2m1") else 512)
+    assert audit["nodes"] == {"float16": 1}

@@ -124,3 +124,141 @@ def test_quantizing_twice_the_same_way_gives_the_same_bytes():
     once, twice = (quantized(RESIDUAL, amax={"x": 1.0, "b": 2.0}, w=CONV) for _ in range(2))
 
     assert once.SerializeToString(deterministic=True) == twice.SerializeToString(deterministic=True)
+
+
+def reasons(text: str, precision: str = "int8", **weights: np.ndarray) -> dict[str, str]:
+    """Why nodes are not quantized."""
+    found = find_precision(precision)
+    assert found is not None
+    model = model_of(text, opset=21, **weights)
+    return found.plan_types(model, base="fp32").why_not()
+
+
+def test_a_model_that_is_quantized_already_is_left_as_it_is():
+    once = quantized(RESIDUAL, amax={"x": 1.0, "b": 2.0}, w=CONV)
+    model = ir.from_proto(once)
+    found = find_precision("int8")
+    assert found is not None
+
+    plan = found.plan_types(model, base="fp32", amax={"x": 9.0, "b": 9.0, "x_dequantized": 9.0})
+    found.rewrite(model, plan)
+
+    assert plan.quantized == ()
+    assert plan.why_not()["Conv_0"] == "the source has quantized it already"
+    assert [node.op_type for node in ir.to_proto(model).graph.node] == [n.op_type for n in once.graph.node]
+    assert constants(ir.to_proto(model)).keys() == constants(once).keys()
+
+
+ATTENTION = """g (float[1,4,8,16] q, float[1,4,16,8] k, float[1,4,8,16] v) => (float[1,4,8,16] y) {
+  s = MatMul(q, k)  p = Softmax(s)  y = MatMul(p, v)
+}"""
+
+
+def test_attention_is_quantized_in_fp8_and_not_in_int8():
+    fp8 = quantized(ATTENTION, "fp8", amax=dict.fromkeys("qkvp", 1.0))
+
+    assert ops(fp8).count("QuantizeLinear") == 4
+    assert set(reasons(ATTENTION)) == {"MatMul_0", "MatMul_2"}
+    assert "fuses attention in float" in reasons(ATTENTION)["MatMul_0"]
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_the_channels_of_a_transposed_constant_are_its_own(precision):
+    text = "g (float[2,32] x) => (float[2,8] y) { t = Transpose<perm=[1,0]>(w)  y = MatMul(x, t) }"
+
+    made = quantized(
+        text,
+        precision,
+        amax={"x": 1.0},
+        block=32 if precision == "int4" else None,
+        w=np.ascontiguousarray(MATRIX.T),
+    )
+
+    (node,) = [n for n in made.graph.node if n.op_type == "DequantizeLinear" and "w_quantized" in n.input]
+    (reader,) = [n for n in made.graph.node if node.output[0] in n.input]
+    assert reader.op_type == "Transpose"
+    assert {one.name: one.i for one in node.attribute}["axis"] == (0 if precision == "int8" else 1)
+    assert constants(made)["w_scale"].shape == ((8,) if precision == "int8" else (8, 1))
+
+
+def test_a_transposed_constant_that_others_read_too_is_no_weight():
+    text = """g (float[2,32] x) => (float[2,8] y, float[32,8] z) {
+      t = Transpose<perm=[1,0]>(w)  y = MatMul(x, t)  z = Neg(t) }"""
+    found = find_precision("fp8")
+    assert found is not None
+    model = model_of(text, opset=21, w=np.ascontiguousarray(MATRIX.T))
+
+    plan = found.plan_types(model, base="fp32", amax={"x": 1.0})
+
+    assert plan.why_not()["MatMul_1"] == "the calibration has no scale for 't'"
+
+
+def test_what_computes_in_branches_stays_float_and_says_so():
+    text = """g (bool c, float[2,32] x) => (float[2,8] y) {
+      y = If (c) <then_branch = t () => (float[2,8] a) { a = MatMul(x, w) },
+                  else_branch = e () => (float[2,8] b) { b = MatMul(x, w) }> }"""
+
+    assert set(reasons(text, w=MATRIX).values()) >= {"it is in a branch or in the body of a loop"}
+
+
+def test_transposed_convolutions_are_quantized_in_int8_alone():
+    text = "g (float[1,4,8,8] x) => (float[1,4,10,10] y) { y = ConvTranspose(x, w) }"
+
+    made = quantized(text, amax={"x": 1.0}, w=CONV)
+
+    (node,) = [n for n in made.graph.node if n.op_type == "DequantizeLinear" and "w_quantized" in n.input]
+    assert {one.name: one.i for one in node.attribute} == {"axis": 1}
+    assert "not in fp8" in reasons(text, "fp8", w=CONV)["ConvTranspose_0"]
+
+
+BLOCKS = "g (float[B,16,64] x) => (float[B,16,8] y) { y = MatMul(x, w) }"
+TALL = np.random.default_rng(2).standard_normal((64, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("precision", "operators"),
+    [
+        ("nvfp4", ["TRT_FP4DynamicQuantize", *["DequantizeLinear"] * 4, "MatMul"]),
+        ("mxfp8", ["TRT_MXFP8DynamicQuantize", *["TRT_MXFP8DequantizeLinear"] * 2, "MatMul"]),
+    ],
+)
+def test_both_operands_are_quantized_in_blocks(precision, operators):
+    made = quantized(BLOCKS, precision, amax={"x": 1.0}, w=TALL)
+
+    assert ops(made) == operators
+    assert {node.domain for node in made.graph.node if node.op_type.startswith("TRT_")} == {"trt"}
+    assert {one.domain: one.version for one in made.opset_import}["trt"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "why"),
+    [
+        ("g (float[2,3,16,64] x) => (float[2,3,16,8] y) { y = MatMul(x, w) }", (64, 8), "'x' has 4 axes"),
+        ("g (float[16,32] x) => (float[16,8] y) { y = MatMul(x, w) }", (32, 8), "are one block"),
+        (
+            "g (float[16,72] x) => (float[16,8] y) { y = MatMul(x, w) }",
+            (72, 8),
+            "no multiple of the block of 32",
+        ),
+        ("g (float[16,64] x) => (float[8,64] y) { y = MatMul(w, x) }", (8, 16), "is the left operand"),
+        ("g (float[64,16] x) => (float[16,8] y) { y = Gemm<transA=1>(x, w) }", (64, 8), "is transposed"),
+        ("g (float[2,16,64] x) => (float[2,16,8] y) { y = MatMul(x, w) }", (2, 64, 8), "has 3 axes"),
+    ],
+    ids=["axes", "one block", "no multiple", "left", "transposed", "batched"],
+)
+def test_what_has_no_blocks_stays_float_and_says_so(text, shape, why):
+    assert why in reasons(text, "mxfp8", w=np.ones(shape, np.float32)).popitem()[1]
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8", "int4", "fp4", "nvfp4", "mxfp8"])
+def test_planning_reads_no_weight(precision):
+    def never() -> ir.TensorProtocol:
+        raise AssertionError("a weight was read")
+
+    model = model_of("g (float[16,64] x) => (float[16,8] y) { y = MatMul(x, w) }", opset=21, w=TALL)
+    value = model.graph.initializers["w"]
+    value.const_value = ir.LazyTensor(never, dtype=ir.DataType.FLOAT, shape=ir.Shape((64, 8)), name="w")
+    found = find_precision(precision)
+    assert found is not None
+
+    assert found.plan_types(model).quantized == ("MatMul_0",)

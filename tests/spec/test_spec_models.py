@@ -25,8 +25,8 @@ from trtpipe.spec.pipeline import (
     Threshold,
     TransformSpec,
     ValidateSpec,
-    VariantSpec,
 )
+from trtpipe.spec.variant import VariantSpec
 
 LEAST: dict[str, Any] = {
     "schema": 1,

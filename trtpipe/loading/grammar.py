@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-from trtpipe.errors import SpecPath
+from trtpipe.errors import Problem, SpecPath
 
 LISTED_NAMES = 20
 """A remedy lists at most this many names."""
@@ -44,8 +44,12 @@ class KnownNames:
     parser: Callable[[str], Parser] = lambda _: Parser(AnyOptions)
     """A parser by name; what knows its options is imported only when it is asked for."""
     calibrators: tuple[str, ...] = ("trtpipe",)
+    methods: Callable[[str], tuple[str, ...]] = lambda _: ()
+    """The methods that a calibrator has."""
     needs_calibration: Callable[[str], bool] = lambda _: False
     """Whether a precision takes scales."""
+    misfits: Callable[[str, Any, Any], Iterable[Problem]] = lambda *_: ()
+    """What a variant of a precision cannot have as `base` and `block_size`, by their paths in the variant."""
     computes_in_half: Callable[[str], bool] = lambda _: False
     """Whether a precision computes in float16 what it does not quantize, unless a variant's `base` says otherwise."""
 
@@ -85,12 +89,32 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "base": "fp16",
         "block_size": 32,
         "calibration": "ocr-calib",
+        "io": {"*": "convert", "logits": "keep"},
         "overflow": "keep",
         "method": "entropy",
         "percentile": 99.99,
         "min_low_precision": 0.1,
+        "budget": {"metric": "cosine", "min": 0.999},
+        "try": ["int8", "fp16"],
     },
-    "CalibrationSpec": {"data": "ocr-calib", "samples": 512, "backend": "trtpipe"},
+    "BudgetSpec": {
+        "metric": "cosine",
+        "min": 0.999,
+        "max": 0.01,
+        "accuracy_drop": 0.005,
+        "samples": 128,
+        "max_evaluations": 200,
+        "max_seconds": 600,
+    },
+    "CalibrationSpec": {
+        "data": "ocr-calib",
+        "samples": 512,
+        "backend": "trtpipe",
+        "cache": "calibration/ocr.cache",
+        "format": "auto",
+        "min_coverage": 0.9,
+        "rename": {"backbone/*:0": "backbone.*"},
+    },
     "ShapeValues": {"min": [1, 32], "opt": [4, 64], "max": [8, 128]},
     "ProfileInput": {
         "min": "1x3x32x32",

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, SpecPath
@@ -32,7 +33,9 @@ class Choices:
     measured: Measured | None = None
     """How large tensors became on a calibration set; None where there is none."""
     refuse_overflow: bool = False
-    """Whether nodes that overflow half precision are an error; else they compute in float32."""
+    """Whether what overflows half precision is an error; else it stays in float32."""
+    io: Mapping[str, str] = field(default_factory=dict)
+    """Glob of inputs and outputs → `keep` or `convert` their type; what no glob matches is kept."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,35 @@ class Precision:
     quantized: str = ""
     """The type that operands of products are quantized to, `int8` or `int4`, say; empty for a floating type."""
     block: int = 0
-    """Weights alone are quantized, in blocks of this many elements unless a variant says otherwise; 0: operands are."""
+    """Blocks of this many elements have a scale each, unless a variant says otherwise; 0: tensors and channels have."""
+    dynamic: bool = False
+    """In blocks: activations are quantized too, as they come. Otherwise blocks are of weights alone."""
+    scaled: bool = False
+    """Takes scales of activations from a calibration."""
     opset: int = 0
     """The least opset whose operators ONNX allows the type for; models are raised to it."""
 
     def prepare(self, proto: onnx.ModelProto, base: str | None = None) -> str:
-        """Raises the model's opset in place to the one that its types need; what happened, empty when nothing did.
+        """Raises the model's opset in place to the one that its types need, and declares shapes that placing goes by.
 
-        `base` is what the rest computes in, when that is not the precision's own choice.
+        What happened to the opset, empty when nothing did. `base` is what the rest computes in, when that is not the
+        precision's own choice.
         """
         from trtpipe.canonical.opsets import upgrade
 
         rest = find_precision(base) if base else None
         least = max(self.opset, rest.opset if rest else 0)
-        return upgrade(proto, oldest=least, chosen=least) if least else ""
+        raised = upgrade(proto, oldest=least, chosen=least) if least else ""
+        if raised:
+            from onnx.helper import find_min_ir_version_for
+
+            oldest = find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
+            proto.ir_version = max(proto.ir_version, oldest)
+        if self.dynamic:
+            from trtpipe.precisions.quantizing.ranks import declare_shapes
+
+            declare_shapes(proto)
+        return raised
 
     @property
     def is_low(self) -> bool:
@@ -74,7 +92,24 @@ class Precision:
     @property
     def needs_calibration(self) -> bool:
         """Whether it takes scales of activations."""
-        return bool(self.quantized) and not self.block
+        return self.scaled
+
+    def misfits(self, base: object = None, block: object = None) -> tuple[Problem, ...]:
+        """What a variant writes as `base` and `block_size` that this precision does not take, at those paths."""
+        found = []
+        if base is not None and not self.quantized:
+            fact = f"precision '{self.name}' computes everything in one type"
+            found.append(Problem(fact, "leave out base; keep holds nodes in another type", path=("base",)))
+        if block is not None and not self.block:
+            fact, remedy = (
+                f"precision '{self.name}' has no blocks",
+                "leave out block_size; int4 and fp4 take one",
+            )
+            found.append(Problem(fact, remedy, path=("block_size",)))
+        elif block is not None and self.dynamic and block != self.block:
+            fact = f"precision '{self.name}' has blocks of {self.block}"
+            found.append(Problem(fact, "leave out block_size", path=("block_size",)))
+        return tuple(found)
 
     def computes_in_half(self, base: str | None = None) -> bool:
         """Whether it computes in float16 what it does not quantize, `base` being a variant's own choice."""
@@ -109,37 +144,97 @@ class Precision:
         refused = tuple(self._cannot_keep(name, path) for name in keep if name not in self.keeps)
         held = {n: globs for n, globs in keep.items() if n in self.keeps}
         forced, problems = kept_nodes(model, held, path)
-        placement = self._quantize(model, {name: one.reason for name, one in forced.items()}, amax, block)
+        reasons = {name: one.reason for name, one in forced.items()}
+        size = block or self.block
+        placement = None if self.dynamic else self._quantize(model, reasons, amax, size, dtype)
         plan = plan_around(model, dtype, forced, (*refused, *problems), chosen.measured)
         if plan.overflows and chosen.refuse_overflow:
             problem = refusal(plan.overflows, (*path[:-1], "overflow"))
             plan = replace(plan, problems=(*plan.problems, problem))
+        plan = self._with_borders(model, plan, chosen, path[:-1])
+        if self.dynamic:
+            return self._plan_blocks(model, plan, reasons, size, amax)
         return plan if placement is None else placement.onto(plan)
+
+    def _with_borders(
+        self, model: onnx_ir.Model, plan: TypePlan, chosen: Choices, path: SpecPath
+    ) -> TypePlan:
+        """The plan with the inputs and outputs that are converted; `path` leads to the variant."""
+        if not chosen.io:
+            return plan
+        from trtpipe.precisions.casting.borders import border_refusal, converted_borders, out_of_range
+
+        names, problems = converted_borders(model, chosen.io, (*path, "io"))
+        beyond = out_of_range(names, chosen.measured) if plan.precision == "float16" else {}
+        if chosen.refuse_overflow:
+            problems += [border_refusal(name, reaches, (*path, "io")) for name, reaches in beyond.items()]
+        return replace(
+            plan,
+            problems=(*plan.problems, *problems),
+            converted=names - beyond.keys(),
+            unconverted=beyond,
+        )
 
     def _quantize(
         self,
         model: onnx_ir.Model,
         keep: Mapping[str, str],
         amax: Mapping[str, float] | None,
-        block: int | None,
+        block: int,
+        base: onnx_ir.DataType,
     ) -> Placement | None:
         if not self.quantized:
             return None
+        from trtpipe.precisions.quantizing.blocking import place_weights
         from trtpipe.precisions.quantizing.formats import QUANTIZED
         from trtpipe.precisions.quantizing.inserting import insert
-        from trtpipe.precisions.quantizing.placing import place, place_weights
+        from trtpipe.precisions.quantizing.placing import place
 
-        size = block or self.block
-        placement = place_weights(model, keep, size) if self.block else place(model, keep, scaled=amax)
+        placement = (
+            place_weights(model, keep, block)
+            if block
+            else place(model, keep, scaled=amax, kind=self.quantized)
+        )
         known = dict.fromkeys(placement.names(), 1.0) if amax is None else amax
-        insert(model, placement, known, QUANTIZED[self.quantized])
+        insert(model, placement, known, QUANTIZED[self.quantized], base)
         return placement
+
+    def _plan_blocks(
+        self,
+        model: onnx_ir.Model,
+        plan: TypePlan,
+        keep: Mapping[str, str],
+        block: int,
+        amax: Mapping[str, float] | None,
+    ) -> TypePlan:
+        """The plan with what is quantized in blocks once the types are there."""
+        from trtpipe.precisions.quantizing.blocking import BlockPlan, place_blocks
+
+        placement = place_blocks(model, keep, block, scaled=amax if self.scaled else None)
+        return BlockPlan.of(placement.onto(plan), placement, amax or {})
+
+    def nothing_quantized(self, plan: TypePlan) -> tuple[Problem, ...]:
+        """A warning when a quantized precision quantizes nothing, with the reasons: the audit would fail."""
+        if not self.quantized or plan.quantized:
+            return ()
+        reasons = Counter(plan.why_not().values()).most_common(3)
+        told = "; ".join(f"{count} because {reason}" for reason, count in reasons)
+        fact = f"precision '{self.name}' finds nothing to quantize in this model"
+        remedy = f"nodes that stay float: {told}" if told else "it has no convolutions and no matrix products"
+        return (Problem(fact, remedy, severity="warning"),)
 
     def rewrite(self, model: onnx_ir.Model, plan: TypePlan) -> RewriteReport:
         """Rewrites `model` in place. Weights are read one at a time and cast when the model is written."""
         from trtpipe.precisions.casting.rewriting import rewrite_types
 
-        return rewrite_types(model, plan)
+        report = rewrite_types(model, plan)
+        if self.dynamic:
+            from trtpipe.precisions.quantizing.blocking import BlockPlan
+            from trtpipe.precisions.quantizing.inserting_blocks import insert_blocks
+
+            assert isinstance(plan, BlockPlan), "planned by the same precision"
+            insert_blocks(model, plan, self.quantized)
+        return report
 
     def _cannot_keep(self, name: str, path: SpecPath) -> Problem:
         valid = ", ".join(f"'{keep}'" for keep in self.keeps)

@@ -11,10 +11,11 @@ from trtpipe.spec.pipeline import Threshold
 
 precision = Precision(
     name="fp8",
-    version=2,
+    version=3,
     dtype="float16",
     keeps=("fp32", "fp16", "bf16"),
     quantized="fp8",
+    scaled=True,
     opset=21,
     # Rounding to 3 bits of mantissa errs by 2^-4 at most, uncorrelated; as for int8, two nines leave room for depth.
     default_thresholds=(Threshold(metric="cosine", min=0.98),),

@@ -12,10 +12,11 @@ from trtpipe.spec.pipeline import Threshold
 
 precision = Precision(
     name="int8",
-    version=2,
+    version=3,
     dtype="float16",
     keeps=("fp32", "fp16", "bf16"),
     quantized="int8",
+    scaled=True,
     opset=21,
     # Eight bits and a good scale leave some 40 dB between a tensor and its rounding error; this cosine is 14 dB.
     default_thresholds=(Threshold(metric="cosine", min=0.98),),

@@ -18,12 +18,13 @@ from trtpipe.digests import Digest
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, PlanError, SpecError, TrtpipeError
 from trtpipe.executors.local import LocalExecutor
 from trtpipe.files import held
-from trtpipe.lockfile import read_lock, update_lock
+from trtpipe.lockfile import choices_in, read_lock, update_lock
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Plan, Stage, action_of, plan_of
 from trtpipe.plan.ports import Observer
-from trtpipe.planning import PipelineFacts, steps_of
+from trtpipe.planning import steps_of
+from trtpipe.planning.facts import PipelineFacts
 from trtpipe.scheduler import Done, Failed, Scheduler
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stores.local import LocalStore
@@ -78,8 +79,11 @@ class Outcome:
     lock_changed: bool = False
 
 
-def make_plan(workspace: Workspace, *, force: bool = False) -> Planned:
-    """Facts, steps and decisions. Raises SpecError with every problem of every pipeline."""
+def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool = False) -> Planned:
+    """Facts, steps and decisions; `search_again` forces searches only.
+
+    Raises SpecError with every problem of every pipeline.
+    """
     targets = TargetResolver()
     finder = FactFinder(workspace.state, targets)
     facts = {one.spec.pipeline: finder.facts_of(one) for one in workspace.pipelines}
@@ -89,7 +93,8 @@ def make_plan(workspace: Workspace, *, force: bool = False) -> Planned:
     found = {name: known for name, known in facts.items() if known is not None}
     plan = _selected(workspace, specs, found)
     memory = _memory(workspace)
-    rebuilder = Rebuilder(memory, forced=frozenset(plan.steps) if force else ())
+    searches = {address for address, step in plan.steps.items() if search_again and step.stage == "search"}
+    rebuilder = Rebuilder(memory, forced=frozenset(plan.steps if force else searches))
     decisions, undelivered = _decide(workspace, plan, specs, rebuilder)
     return Planned(workspace, plan, decisions, rebuilder, specs, found, targets, undelivered)
 
@@ -224,11 +229,12 @@ def run_build(
     lockfile could not take the results.
     """
     workspace = planned.workspace
-    read_lock(workspace.lockfile)
+    locked = choices_in(read_lock(workspace.lockfile))
     if runs(planned):
         workspace.store.open()
     again = planned.rebuilder.forced
-    performer = Performer(workspace.store, observer, workspace.state.digest, offline, again)
+    anew = len(again) == len(planned.plan.steps)
+    performer = Performer(workspace.store, observer, workspace.state.digest, offline, again, locked, anew)
     executor = LocalExecutor(
         workspace.store, performer, jobs=jobs, observer=observer, forced=planned.rebuilder.forced
     )

@@ -32,6 +32,7 @@ from trtpipe.system.workspace import STATE_DIRECTORY, Workspace
 
 _DELIVERED: Mapping[Stage, tuple[str, ...]] = {
     "calibrate": ("scales.json",),
+    "search": ("precision.json", "search.json"),
     "quantize": ("model.onnx", "model.onnx.data"),
     "build_engine": ("model.engine", "build.log", "network.json", "layers.json"),
     "validate": ("validation.json",),
@@ -47,6 +48,9 @@ def policy_of(spec: PipelineSpec, variant: str) -> str:
         "thresholds": [one.model_dump() for one in asked.thresholds] if asked else [],
         "min_low_precision": spec.variants[variant].min_low_precision,
     }
+    budget = spec.variants[variant].budget
+    if budget is not None:
+        record["budget"] = budget.goal()
     return key_of(record)
 
 
@@ -137,7 +141,7 @@ class Delivery:
     def _tell(self, cell: Cell, traces: Mapping[Stage, Trace], proof: Proof, *, built: bool) -> None:
         size = format_size(traces["build_engine"].outputs["model.engine"].size)
         gpus = " ".join(cell.facts["compute_capabilities"])
-        about = f"{size}, {gpus}, {outcome_words(proof.validation)}"
+        about = f"{size}, {gpus}, {outcome_words(proof.validation)}{_kept_words(traces['quantize'].summary)}"
         self.observer.emit(
             {
                 "event": "delivered",
@@ -147,6 +151,7 @@ class Delivery:
                 "directory": str(self.workspace.build / cell.directory),
                 "validation": dict(proof.validation),
                 "audit": dict(proof.audit),
+                "typed": dict(traces["quantize"].summary.get("wide", {})),
                 "not_run": list(proof.not_run),
             }
         )
@@ -171,6 +176,13 @@ def _remedy(error: OSError) -> str:
     return "the engine is in the store; make room and build again: nothing is built twice"
 
 
+def _kept_words(typed: Mapping[str, Any]) -> str:
+    """How much was kept in float32 because the calibration set showed that it overflows; empty when nothing was."""
+    kept = typed.get("wide", {}).get("overflow", {})
+    nodes = "a node" if len(kept) == 1 else f"{len(kept)} nodes"
+    return f", {nodes} kept in float32 for what they reach" if kept else ""
+
+
 def outcome_words(validation: Mapping[str, Any]) -> str:
     """`validated on the CPU` or what else became of it, in words."""
     outcome = validation.get("outcome")
@@ -178,4 +190,6 @@ def outcome_words(validation: Mapping[str, Any]) -> str:
     words = {"passed": "validated on the CPU", "failed": "validation failed"}.get(
         str(outcome), "not validated"
     )
+    twins = "".join(f", as {twin}" for twin in validation.get("twins", {}).values())
+    words += twins if outcome in ("passed", "failed") else ""
     return f"{words}, accuracy {accuracy:.4g}" if isinstance(accuracy, float) else words

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -21,8 +21,11 @@ from trtpipe.frontends import Frontend, ModelFiles, frontend_called, is_installe
 from trtpipe.loading.project import Project
 from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Input, Source, json_ready
-from trtpipe.planning import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
-from trtpipe.spec.pipeline import GoldenReference, VariantSpec
+from trtpipe.planning.facts import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
+from trtpipe.searching.steps import candidates_with
+from trtpipe.spec.budget import AUTO
+from trtpipe.spec.pipeline import GoldenReference
+from trtpipe.spec.variant import VariantSpec
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
 from trtpipe.system.targets import TargetResolver
@@ -72,20 +75,32 @@ class FactFinder:
             if variant.calibration is None:
                 continue
             path = ("variants", name, "calibration")
-            found = self._guard(pipeline, path, lambda variant=variant: self._calibration(pipeline, variant))
+            find = self._calibration if variant.calibration.cache is None else self._cache
+            found = self._guard(pipeline, path, lambda find=find, name=name: find(pipeline, name))
             if found is not None:
                 yield name, found
 
-    def _calibration(self, pipeline: LoadedPipeline, variant: VariantSpec) -> CalibrationFacts:
+    def _cache(self, pipeline: LoadedPipeline, variant: str) -> CalibrationFacts:
+        from trtpipe.legacy_caches.reading import VERSION
+
+        source = self._source("cache", pipeline.files["variants", variant, "calibration", "cache"])
+        return CalibrationFacts({}, (source,), VERSION, _versions("onnx", "onnx-ir"))
+
+    def _calibration(self, pipeline: LoadedPipeline, name: str) -> CalibrationFacts:
         from trtpipe.calibrators import find_calibrator
         from trtpipe.precisions import find_precision
 
-        asked, precision = variant.calibration, find_precision(variant.precision)
-        assert asked is not None and precision is not None, "the loader knows the precisions"
-        scales = precision.needs_calibration
-        ranges = precision.computes_in_half(variant.base) and (not scales or variant.overflow is not None)
+        variant = pipeline.spec.variants[name]
+        asked = variant.calibration
+        assert asked is not None, "only variants with a calibration are asked for theirs"
+        precisions = [one for called in _computed(variant) if (one := find_precision(called)) is not None]
+        scales = any(one.needs_calibration for one in precisions)
+        half = any(one.computes_in_half(variant.base) for one in precisions)
+        ranges = half and (not scales or variant.overflow is not None)
         calibrator = find_calibrator(asked.backend)
         assert calibrator is not None, "the loader knows the backends"
+        refuse_missing(f"backend {asked.backend!r}", calibrator.packages, calibrator.extra)
+        assert asked.data is not None, "the spec has data or a cache"
         record, sources = self._dataset(pipeline, asked.data)
         tools = _versions("onnx", "numpy", "onnxruntime", *calibrator.packages)
         return CalibrationFacts(record, sources, calibrator.version, tools, scales, ranges)
@@ -287,21 +302,32 @@ def precision_versions(pipeline: LoadedPipeline) -> Mapping[str, int]:
     """Every precision's name → the plug-in's version."""
     from trtpipe.precisions import find_precision
 
+    names = [name for variant in pipeline.spec.variants.values() for name in _computed(variant)]
     versions = {}
-    for variant in pipeline.spec.variants.values():
-        precision = find_precision(variant.precision)
+    for name in dict.fromkeys(names):
+        precision = find_precision(name)
         assert precision is not None, "the loader knows the precisions"
-        versions[variant.precision] = precision.version
+        versions[name] = precision.version
     return versions
+
+
+def _computed(variant: VariantSpec) -> list[str]:
+    """The precision of a variant, or those that a search may come to."""
+    return candidates_with(variant.candidates()) if variant.precision == AUTO else [variant.precision]
 
 
 def import_tools(frontend: Frontend) -> dict[str, str]:
     """The packages that can change what importing makes, with their versions. Raises ModelError naming the extra."""
-    missing = [name for name in frontend.packages if not is_installed(name)]
-    if missing:
-        remedy = f"install it: pip install 'trtpipe[{frontend.extra}]'"
-        raise ModelError(f"parser {frontend.name!r} needs {' and '.join(missing)}", remedy)
+    refuse_missing(f"parser {frontend.name!r}", frontend.packages, frontend.extra)
     return _versions("onnx", "numpy", "onnxruntime", *frontend.packages)
+
+
+def refuse_missing(who: str, packages: Sequence[str], extra: str) -> None:
+    """Raises ModelError with the line that installs what a plug-in needs and is not there."""
+    missing = [name for name in packages if not is_installed(name)]
+    if missing:
+        remedy = f"install it: pip install 'trtpipe[{extra}]'"
+        raise ModelError(f"{who} needs {' and '.join(missing)}", remedy)
 
 
 @cache

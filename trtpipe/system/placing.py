@@ -6,26 +6,28 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from trtpipe.errors import Problem, SpecError, TrtpipeError
+from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.loading.specs import LoadedPipeline, load_dataset
 from trtpipe.system.workspace import Workspace
 
 
 def placed(workspace: Workspace, address: str, error: TrtpipeError) -> TrtpipeError:
-    """The error, with what it says of places in the spec located there, a variant's step in its variant."""
+    """The error, with what it says of places in the spec located there."""
     place, _, stage = address.partition(":")
     name, _, variant = place.partition("/")
-    if stage == "quantize":
-        inside = ("variants", variant)
-        error.problems = tuple(
-            replace(one, path=(*inside, *one.path)) if one.path and one.path[:1] != ("variants",) else one
-            for one in error.problems
-        )
+    if stage == "quantize":  # it knows its options, not the variant that they stand in
+        error.problems = tuple(_inside(one, ("variants", variant)) for one in error.problems)
     loaded = next((one for one in workspace.pipelines if one.spec.pipeline == name), None)
     if loaded is not None:
         locate = _data_set_of(loaded, address, error) or loaded.locate
         error.problems = tuple(locate(one) if one.path else one for one in error.problems)
     return error
+
+
+def _inside(problem: Problem, place: SpecPath) -> Problem:
+    if not problem.path or problem.path[:1] == place[:1]:
+        return problem
+    return replace(problem, path=(*place, *problem.path))
 
 
 def _data_set_of(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.calibrators import CalibrationRequest
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.bodies import Made
 from trtpipe.stages.task import Task
@@ -31,10 +33,8 @@ class InstalledPlugins:
         from trtpipe.fetching import download
 
         remote, place = RemoteFile.from_json(task.local["file"]), tuple(task.local["place"])
-        with Path(task.local["events"]).open("a", buffering=1) as events:
-            found = download(
-                remote, task.out, lambda event: print(json.dumps(event), file=events), path=place
-            )
+        with _events(task) as say:
+            found = download(remote, task.out, say, path=place)
         return Made({"file": found.path}, {"sha256": found.sha256, **found.facts})
 
     def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
@@ -58,6 +58,8 @@ class InstalledPlugins:
 
     def calibrate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Write the scales of a canonical model; what reports say of them."""
+        if "cache" in task.options:
+            return _from_cache(task, out)
         from trtpipe.calibrators import find_calibrator
         from trtpipe.calibrators.measuring.ranges import with_ranges
         from trtpipe.calibrators.measuring.reporting import report_of
@@ -69,14 +71,15 @@ class InstalledPlugins:
         assert calibrator is not None, "the loader knows the backends"
         model = task.input("model")
         graph = ir_model(read_skeleton(model))
-        request = _calibration(task, model, tensors_to_scale(graph))
-        scales = calibrator.calibrate(request) if task.options["method"] else None
-        if task.options.get("ranges"):
-            ranges, means = tensors_to_range(graph)
-            scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
+        with _events(task) as say:
+            request = replace(_calibration(task, model, tensors_to_scale(graph)), tell=_telling(say))
+            scales = calibrator.calibrate(request) if task.options["method"] else None
+            if task.options.get("ranges"):
+                ranges, means = tensors_to_range(graph)
+                scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
         assert scales is not None, "a calibration is asked for scales, ranges or both"
         scales.write(out)
-        return report_of(scales)
+        return {**report_of(scales), "ranges": len(scales.ranges)}
 
     def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Make the typed model; types per node and the audit of it."""
@@ -85,9 +88,9 @@ class InstalledPlugins:
         from trtpipe.precisions.casting.overflow import measured_of
         from trtpipe.scales import read_scales
 
-        found = find_precision(precision)
-        assert found is not None, f"no precision {precision!r}: the loader knows them"
-        asked = task.options
+        asked = _chosen(task) if precision == AUTO else task.options
+        found = find_precision(asked["precision"])
+        assert found is not None, f"no precision {asked['precision']!r}: the loader knows them"
         amax, measured = None, None
         if "scales" in task.inputs:
             scales = read_scales(task.input("scales"))
@@ -100,7 +103,7 @@ class InstalledPlugins:
             keep=asked["keep"],
             base=asked.get("base"),
             amax=amax if found.needs_calibration else None,
-            choices=Choices(measured, asked.get("overflow") == "refuse"),
+            choices=Choices(measured, asked.get("overflow") == "refuse", dict(asked.get("io", ()))),
             block=asked.get("block_size"),
         )
 
@@ -128,6 +131,44 @@ class InstalledPlugins:
             look.run()
         sheets = look.write_sheets(task.out) if asked["shown"] else {}
         return Made(sheets, look.to_json())
+
+
+@contextmanager
+def _events(task: Task) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Where a body says how far it is: a line of JSON an event, which the parent process reads."""
+    with Path(task.local["events"]).open("a", buffering=1) as events:
+        yield lambda event: print(json.dumps(event), file=events)
+
+
+def _telling(say: Callable[[Mapping[str, Any]], None]) -> Callable[[int, int, int], None]:
+    def tell(done: int, total: int, resumed: int) -> None:
+        say({"event": "calibrate", "done": done, "total": total, "resumed": resumed})
+
+    return tell
+
+
+def _from_cache(task: Task, out: Path) -> Mapping[str, Any]:
+    from trtpipe.system.from_cache import scales_from_cache
+
+    asked = task.options["cache"]
+    return scales_from_cache(
+        task.input("model"),
+        task.input("cache"),
+        out,
+        declared=asked["format"],
+        min_coverage=asked["min_coverage"],
+        rename=asked["rename"],
+        place=tuple(task.local["place"]),
+    )
+
+
+def _chosen(task: Task) -> Mapping[str, Any]:
+    """The options of a variant whose precision was searched for."""
+    from trtpipe.searching.choices import Choice
+    from trtpipe.searching.steps import quantize_options
+
+    choice = Choice.from_json(json.loads(task.input("choice").read_bytes()))
+    return quantize_options(task.options, choice)
 
 
 def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:

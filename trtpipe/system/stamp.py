@@ -32,6 +32,7 @@ _CODE = (
     "datasets",
     "toolchains",
     "calibrators",
+    "searching",
 )
 """What of trtpipe itself decides keys and manifests, for those who work on it."""
 

@@ -1,8 +1,9 @@
 """The precision audit: did an engine come out in the precision that its variant asked for?
 
 Two independent witnesses are put together: the typed ONNX model that TensorRT was given (`typed.typed_audit`), and the
-layers of the network that TensorRT's parser made of it. With the flavour tensorrt, an engine inspector's layers may
-be given too. Pure data: this module imports no onnx and no TensorRT.
+layers of the network that TensorRT's parser made of it. Of a floating precision all layers count, of a quantized one
+the convolutions and matrix products (`products`). With the flavour tensorrt, an engine inspector's layers may be given
+too. Pure data: this module imports no onnx and no TensorRT.
 """
 
 from __future__ import annotations
@@ -14,14 +15,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from trtpipe.errors import Problem
+from trtpipe.precisions.audit.products import product_types
 
 _NAMES = {
     "float": "float32", "fp32": "float32", "float32": "float32", "half": "float16", "fp16": "float16",
     "float16": "float16", "bf16": "bfloat16", "bfloat16": "bfloat16", "int8": "int8", "fp8": "float8", "int4": "int4",
     "fp4": "float4", "int32": "int32", "int64": "int64", "bool": "bool", "uint8": "uint8", "e8m0": "float8e8m0",
 }  # fmt: skip
-_LOW = {"fp16": frozenset({"float16"}), "bf16": frozenset({"bfloat16"})}
+_LOW = {"fp16": "float16", "bf16": "bfloat16"}
+_QUANTIZED = {
+    "int8": ("int8", ""), "fp8": ("float8e4m3fn", ""), "mxfp8": ("float8e4m3fn", ""), "nvfp4": ("float4e2m1", ""),
+    "int4": ("int4", " weights"), "fp4": ("float4e2m1", " weights"),
+}  # fmt: skip
+"""Precision → the type of its weights, and what products on it are called beyond that."""
 _WIDE = frozenset({"float32", "tf32"})
+_FLOATS = _WIDE | {"float16", "bfloat16", "float64"}
 _SHOWN_TYPE = re.compile(
     r"\((\w+)\["
 )  # as TensorRT's log shows a fused layer's tensors: `logits (Half[-1,10])`
@@ -37,6 +45,8 @@ class Audit:
     """Floating-point layers of TensorRT's network per type of their first output."""
     engine_layers: dict[str, int]
     """The same of the engine's own layers; empty where no inspector could tell."""
+    products: dict[str, int]
+    """Convolutions and matrix products per type of their operands."""
     typed: dict[str, Any]
     low_layer_share: float | None
     low_weight_share: float | None
@@ -48,6 +58,7 @@ class Audit:
             "asked": self.asked,
             "layers": self.layers,
             "engine_layers": self.engine_layers,
+            "products": self.products,
             "typed": self.typed,
             "low_layer_share": self.low_layer_share,
             "low_weight_share": self.low_weight_share,
@@ -69,22 +80,35 @@ def audit_engine(
     output with a `dtype` (or, for fused layers, text such as `y (Half[1,10])`); `typed` is what `typed_audit` said;
     `why_not` maps nodes that stayed wide to the reason.
     """
-    low = _LOW.get(asked, frozenset())
-    in_network = _per_type(network.get("layers", ()))
-    layer_share = _share(in_network, low)
-    weight_share = _share(typed.get("weight_elements", {}), low)
-    problems = (
-        _problems(asked, min_share, layer_share, weight_share, in_network, why_not or {}) if low else ()
-    )
+    records = network.get("layers", ())
+    in_network, products = _per_type(records), product_types(records)
+    shares = _shares(asked, in_network, products, typed.get("weight_elements", {}))
+    problems: tuple[Problem, ...] = ()
+    if asked in _QUANTIZED:
+        problems = _problems(asked, min_share, shares, "products", products, why_not or {})
+    elif asked in _LOW:
+        problems = _problems(asked, min_share, shares, "layers", in_network, why_not or {})
     return Audit(
         asked=asked,
         layers=in_network,
         engine_layers=_per_type(layers or ()),
+        products=dict(sorted(products.items())),
         typed=dict(typed),
-        low_layer_share=layer_share,
-        low_weight_share=weight_share,
+        low_layer_share=shares[0],
+        low_weight_share=shares[1],
         problems=problems,
     )
+
+
+def _shares(
+    asked: str, layers: Mapping[str, int], products: Mapping[str, int], weights: Mapping[str, int]
+) -> tuple[float | None, float | None]:
+    """The shares of layers, or products, and of weights in the asked precision; None where there are none."""
+    if asked not in _QUANTIZED:
+        low = _LOW.get(asked, "")
+        return _share(layers, low, _WIDE), _share(weights, low, _WIDE)
+    dtype, beyond = _QUANTIZED[asked]
+    return _share(products, dtype + beyond, frozenset(products)), _share(weights, dtype, _FLOATS)
 
 
 def _per_type(layers: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -107,39 +131,40 @@ def _dtype_of(output: Any) -> str:
     return _NAMES.get(name, name)
 
 
-def _share(counts: Mapping[str, int], low: frozenset[str]) -> float | None:
-    in_low = sum(count for name, count in counts.items() if name in low)
-    total = in_low + sum(count for name, count in counts.items() if name in _WIDE)
+def _share(counts: Mapping[str, int], low: str, others: frozenset[str]) -> float | None:
+    in_low = counts.get(low, 0)
+    total = in_low + sum(count for name, count in counts.items() if name in others and name != low)
     return in_low / total if total else None
 
 
 def _problems(
     asked: str,
     least: float,
-    layer_share: float | None,
-    weight_share: float | None,
-    layers: Mapping[str, int],
+    shares: tuple[float | None, float | None],
+    what: str,
+    counts: Mapping[str, int],
     why_not: Mapping[str, str],
 ) -> tuple[Problem, ...]:
     found = []
-    for what, share in (("layers", layer_share), ("weights", weight_share)):
+    for name, share in zip((what, "weights"), shares, strict=True):
         if share is not None and share < least:
-            found.append(f"{share:.1%} of its {what}")
-    if layer_share is None and weight_share is None:
-        found.append("nothing (it has no floating-point layers and no floating-point weights)")
+            found.append(f"{share:.1%} of its {name}")
+    if shares == (None, None) and least > 0:
+        found.append(f"nothing (it has no floating-point {what} and no floating-point weights)")
     if not found:
         return ()
     fact = f"precision '{asked}' was asked for, but the engine has only {' and '.join(found)} in it"
-    return (Problem(f"{fact} (at least {least:.1%} must be)", _remedy(layers, why_not)),)
+    return (Problem(f"{fact} (at least {least:.1%} must be)", _remedy(what, counts, why_not)),)
 
 
-def _remedy(layers: Mapping[str, int], why_not: Mapping[str, str]) -> str:
-    counts = ", ".join(f"{count} {name}" for name, count in layers.items()) or "none"
-    lines = [f"layers: {counts}"]
+def _remedy(what: str, counts: Mapping[str, int], why_not: Mapping[str, str]) -> str:
+    counted = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+    lines = [f"{what}: {counted}"]
     reasons = Counter(why_not.values())
     for reason, count in reasons.most_common(5):
         names = [name for name, why in why_not.items() if why == reason]
         shown = ", ".join(f"'{name}'" for name in names[:3]) + (", …" if count > 3 else "")
-        lines.append(f"{count} nodes stayed wider because {reason}: {shown}")
+        nodes = "1 node" if count == 1 else f"{count} nodes"
+        lines.append(f"{nodes} stayed wider because {reason}: {shown}")
     lines.append("keep fewer nodes, or lower min_low_precision if this is meant")
     return "\n".join(lines)

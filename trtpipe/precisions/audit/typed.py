@@ -16,20 +16,19 @@ from trtpipe.precisions.casting.planning import dtype_name
 from trtpipe.precisions.casting.signatures import FLOATS
 
 _COUNTS_NOTHING = frozenset({"Cast", "Constant", "Shape", "Size"})
+_QUANTIZES = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantize")
 
 
 def typed_audit(model: ir.Model) -> dict[str, Any]:
     """`nodes`, `weights`, `weight_bytes` per type, `casts`, and `low_precision_share` of nodes and weight bytes.
 
-    Nodes count by the type of their first float output (else input); casts, constants and shape queries compute
-    nothing and do not count. Weights are initializers and Constant nodes; a share is None where there is nothing to
-    share.
+    Nodes count by the type of their first float output (else input); casts, constants, shape queries and what only
+    quantizes compute nothing and do not count. Weights are initializers and Constant nodes; a share is None where there
+    is nothing to share.
     """
     types = element_types(model)
     nodes = [node for graph in graphs_of(model) for node in graph]
-    computed = [
-        found for node in nodes if node.op_type not in _COUNTS_NOTHING and (found := _type_of(node, types))
-    ]
+    computed = [found for node in nodes if not _counts_nothing(node) and (found := _type_of(node, types))]
     per_node = Counter(dtype_name(found) for found in computed)
     elements: Counter[str] = Counter()
     nbytes: Counter[str] = Counter()
@@ -47,6 +46,10 @@ def typed_audit(model: ir.Model) -> dict[str, Any]:
         "weight_bytes": dict(sorted(nbytes.items())),
         "low_precision_share": {"nodes": _low_share(per_node), "weight_elements": _low_share(elements)},
     }
+
+
+def _counts_nothing(node: ir.Node) -> bool:
+    return node.op_type in _COUNTS_NOTHING or node.op_type.endswith(_QUANTIZES)
 
 
 def _type_of(node: ir.Node, types: Types) -> ir.DataType | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,20 +32,57 @@ def channel_amax(tensor: ir.TensorProtocol, axis: int | None, block: int = 0) ->
     return magnitude.max(axis=others, initial=0).astype(np.float32)
 
 
+class WeightScales:
+    """A weight's scales as float32: one for all, for each channel along `axis`, or for each block along it.
+
+    `made` gives them when they are first asked for: it reads the weight, and planning reads none.
+    """
+
+    def __init__(
+        self, source: ir.TensorProtocol, axis: int | None, block: int, made: Callable[[], Array]
+    ) -> None:
+        self.source, self.axis, self.block, self.made = source, axis, block, made
+
+    @cached_property
+    def values(self) -> Array:
+        """The scales, of shape `shape`."""
+        return self.made()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Empty, the channels, or the weight's shape with `axis` counting blocks."""
+        dims = tuple(int(dim) for dim in shape_of(self.source).numpy())
+        if self.axis is None:
+            return ()
+        if self.block:
+            return (*dims[: self.axis], dims[self.axis] // self.block, *dims[self.axis + 1 :])
+        return (dims[self.axis],)
+
+    def over(self, rank: int) -> Array:
+        """The scales as they divide a weight of that rank."""
+        if self.axis is None:
+            return self.values
+        if self.block:
+            return np.repeat(self.values, self.block, axis=self.axis)
+        return self.values.reshape([-1 if one == self.axis else 1 for one in range(rank)])
+
+    def constant(self, name: str) -> ir.LazyTensor:
+        """The scales as a constant."""
+
+        def tensor() -> ir.TensorProtocol:
+            return ir.Tensor(self.values, dtype=ir.DataType.FLOAT, name=name)
+
+        return ir.LazyTensor(tensor, dtype=ir.DataType.FLOAT, shape=ir.Shape(self.shape), name=name)
+
+
 class QuantizedTensor(ir.LazyTensor):
     """A float weight divided by its scales and rounded."""
 
     def __init__(
-        self,
-        source: ir.TensorProtocol,
-        kind: QuantizedType,
-        scale: Array,
-        axis: int | None,
-        name: str,
-        block: int = 0,
+        self, source: ir.TensorProtocol, kind: QuantizedType, scales: WeightScales, name: str
     ) -> None:
         super().__init__(self._made, dtype=kind.dtype, shape=shape_of(source), name=name)
-        self.source, self.kind, self.scale, self.axis, self.block = source, kind, scale, axis, block
+        self.source, self.kind, self.scales = source, kind, scales
 
     def pieces(self) -> Iterator[Array]:
         """The elements in order, as ONNX stores them: two to a byte when they have four bits."""
@@ -52,12 +90,7 @@ class QuantizedTensor(ir.LazyTensor):
 
     def _array(self) -> Array:
         values = self.source.numpy().astype(np.float32, copy=False)
-        scale = self.scale
-        if self.axis is not None and self.block:
-            scale = np.repeat(scale, self.block, axis=self.axis)
-        elif self.axis is not None:
-            scale = scale.reshape([-1 if one == self.axis else 1 for one in range(values.ndim)])
-        return self.kind.rounded(values / scale)
+        return self.kind.rounded(values / self.scales.over(values.ndim))
 
     def _made(self) -> ir.TensorProtocol:
         return ir.Tensor(self._array(), dtype=self.dtype, name=self.name)

@@ -1,0 +1,25 @@
+"""nvfp4: both operands of matrix products in float4 e2m1, in blocks of 16; the rest computes in half precision.
+
+Each block has a scale in float8 e4m3, and all of a tensor's share one in float32. Weights' come from their values; an
+activation's blocks are scaled as they come, and a calibration finds the one scale of the whole. GPUs have it from
+Blackwell (sm120) on. On the CPU it is proved by a twin that rounds as TensorRT does (`runners.dynamic_blocks`).
+"""
+
+from __future__ import annotations
+
+from trtpipe.precisions import Precision
+from trtpipe.spec.pipeline import Threshold
+
+precision = Precision(
+    name="nvfp4",
+    version=1,
+    dtype="float16",
+    keeps=("fp32", "fp16", "bf16"),
+    quantized="nvfp4",
+    block=16,
+    dynamic=True,
+    scaled=True,
+    opset=23,
+    # Rounding Gaussian values to e2m1 in blocks of 16 leaves some 20 dB; two operands, and depth, take half of that.
+    default_thresholds=(Threshold(metric="cosine", min=0.97),),
+)
