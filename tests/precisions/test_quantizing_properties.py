@@ -129,7 +129,9 @@ def test_one_element_zeros_and_negative_zeros_have_a_scale(precision):
         for held in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
             scale = QUANTIZED[precision].scale_of(np.float32(amax), held)
             assert np.isfinite(scale) and scale > 0 and np.isfinite(1 / scale)
-            assert amax <= float(scale) * QUANTIZED[precision].largest
+            # Narrow types round up; a float32 scale is the nearest, so that it comes back to the bit.
+            short = 0 if held == ir.DataType.BFLOAT16 else 2.0**-23
+            assert amax * (1 - short) <= float(scale) * QUANTIZED[precision].largest
 
 
 def products(draw):
