@@ -1,4 +1,4 @@
-"""The data sets that a spec names, and whether its variants name those that their precisions need.
+"""The data sets that a spec names, and whether its variants write what their precisions need and take.
 
 Knows names only; what a set holds is looked at when it is loaded.
 """
@@ -6,6 +6,7 @@ Knows names only; what a set holds is looked at when it is loaded.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from trtpipe.errors import Problem, SpecError, SpecPath
@@ -18,7 +19,7 @@ from trtpipe.spec.variant import VariantSpec
 
 
 def calibration_problems(data: dict[str, Any], project: Project, known: KnownNames) -> Iterator[Problem]:
-    """Variants whose precision and calibration do not go together, and sets and backends that nobody knows."""
+    """Variants whose precision and other fields do not go together, and sets and backends that nobody knows."""
     variants = data.get("variants")
     for name, variant in variants.items() if isinstance(variants, dict) else ():
         path = ("variants", name)
@@ -26,6 +27,8 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
         given = _of(variant, "calibration")
         if precision not in (*known.precisions, AUTO):
             continue
+        for problem in known.misfits(precision, _of(variant, "base"), _of(variant, "block_size")):
+            yield replace(problem, path=(*path, *problem.path))
         computed = candidates_in(variant) if precision == AUTO else (precision,)
         asking = next((one for one in computed if known.needs_calibration(one)), None)
         base = _of(variant, "base")
@@ -41,6 +44,7 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
             )
         elif given is not None:
             yield from _calibration(given, (*path, "calibration"), project, known)
+            yield from _method(variant, path, known)
             yield from _beside_a_cache(variant, asking is not None, path)
 
 
@@ -63,6 +67,19 @@ def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames
     if isinstance(backend, str) and backend not in known.calibrators:
         remedy = choose_from(backend, known.calibrators, "backends")
         yield Problem(f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend"))
+
+
+def _method(variant: Any, path: SpecPath, known: KnownNames) -> Iterator[Problem]:
+    """A method that the backend lacks; where none is written, the default is what it lacks."""
+    backend = _of(_of(variant, "calibration"), "backend")
+    if not isinstance(backend, str) or backend not in known.calibrators:
+        return
+    methods = known.methods(backend)
+    method = _of(variant, "method") or VariantSpec().method
+    if isinstance(method, str) and methods and method not in methods:
+        place = (*path, "method") if _of(variant, "method") else (*path, "calibration", "backend")
+        fact = f"backend {backend!r} has no method {shortened(method)!r}"
+        yield Problem(fact, f"its methods are {', '.join(methods)}", path=place)
 
 
 def _beside_a_cache(variant: Any, needed: bool, path: SpecPath) -> Iterator[Problem]:
