@@ -164,6 +164,39 @@ def test_debug_and_sensitivity_find_each_others_measurements(built, tmp_path):
     assert again["units"][0]["value"] == 0.12
 
 
+def test_an_auto_variant_is_ranked_by_what_it_may_try(built, tmp_path):
+    project = copied(built[0], tmp_path)
+
+    ranked = project.run("sensitivity", "digits/auto", "--kept", "--samples", "64")
+
+    assert ranked.code == 0, ranked.err
+    assert ranked.out.splitlines()[0].split()[-3:] == ["cosine", "if", "kept"]
+    assert ranked.out.splitlines()[1].startswith("/c3/Conv")
+
+
+@pytest.mark.parametrize(
+    ("argv", "fact"),
+    [
+        (("sensitivity", "digits/plain"), "digits/plain@ada computes in fp32: no node is lowered"),
+        (("debug", "digits/plain"), "digits/plain@ada computes in fp32: no node is lowered"),
+        (
+            ("sensitivity", "digits/int8", "--metric", "cosin"),
+            "unknown metric 'cosin'\n  did you mean 'cosine'?",
+        ),
+        (("debug", "digits/int4"), "no cell matches 'digits/int4@*'"),
+        (("debug", "digits/*"), "'digits/*' means cells of several variants"),
+    ],
+    ids=["sensitivity of fp32", "debug of fp32", "metric", "no cell", "several"],
+)
+def test_what_cannot_be_looked_at_is_told(healthy, argv, fact):
+    healthy.edit("pipelines/digits.yaml", "  int8: {", "  plain: {}\n  int8: {")
+
+    done = healthy.run(*argv)
+
+    assert done.code == 2
+    assert fact in done.err
+
+
 def test_debug_says_when_nothing_fails_and_when_it_is_not_the_precision(built, tmp_path):
     project = copied(built[0], tmp_path)
 
