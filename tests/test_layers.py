@@ -14,8 +14,8 @@ LAYERS = {
     "errors": 0, "digests": 0, "shapes": 0, "files": 0,
     "spec": 1, "plan": 1, "targets": 1,
     "loading": 2, "canonical": 2, "comparing": 2, "proofs": 2, "describing": 2, "rendering": 2,
-    "weights": 2, "layering": 2,
-    "deciding": 2, "planning": 2, "lockfile": 2, "manifest": 2, "scales": 2,
+    "weights": 2, "layering": 2, "searching": 2,
+    "deciding": 2, "planning": 2, "lockfile": 2, "manifest": 2, "scales": 2, "legacy_caches": 2,
     "stages": 3, "scheduler": 3,
     "frontends": 4, "precisions": 4, "datasets": 4, "stores": 4, "executors": 4, "toolchains": 4, "runners": 4,
     "fetching": 4, "calibrators": 4,
@@ -27,10 +27,12 @@ WITHIN_LAYER = {
     ("proofs", "canonical"), ("proofs", "loading"), ("describing", "canonical"), ("describing", "loading"),
     ("describing", "proofs"), ("targets", "spec"), ("runners", "datasets"), ("weights", "canonical"),
     ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
-    ("calibrators", "datasets"), ("calibrators", "runners"),
+    ("calibrators", "datasets"), ("calibrators", "runners"), ("runners", "toolchains"),
+    ("legacy_caches", "loading"), ("legacy_caches", "scales"), ("planning", "legacy_caches"), ("planning", "searching"),
 }  # fmt: skip
 """Folders of one layer that may see another one: proofs and descriptions are about models and specs,
-validation feeds data sets, calibrators run models on them, and weights may be those of an ONNX model."""
+validation feeds data sets, calibrators run models on them, weights may be those of an ONNX model, engines run in a
+toolchain's interpreter, and a plan has steps that search and steps that read caches."""
 
 PURE = {
     "errors",
@@ -42,6 +44,7 @@ PURE = {
     "rendering",
     "deciding",
     "planning",
+    "searching",
     "scheduler",
 }
 """What a no-op build and `plan` load must not import these."""
@@ -104,7 +107,7 @@ def test_a_module_stays_small_and_says_its_job(path):
     text = path.read_text()
     tree = ast.parse(text)
     # The worker is one file by contract: any interpreter runs it, without trtpipe.
-    limit = 1000 if path.name == "worker.py" else 400
+    limit = 1250 if path.name == "worker.py" else 400
 
     assert text.count("\n") <= limit
     assert ast.get_docstring(tree) or not text.strip()

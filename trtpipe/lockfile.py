@@ -10,13 +10,21 @@ changed engine shows as one changed line:
         engine: 77ab… (164300 bytes)    BLAKE3 of its bytes
         normalised: 90cd…               the same with TensorRT's generated names renamed by order
         ...
+      digits/auto@ada:
+        search: 5ab1…                   the digest of everything that the search for its types depends on
+        precision: int8                 what it found
+        base: fp16
+        keep_fp16:                      one glob a line
+          - "/c2/Conv"
 
-Values are plain text without colons-and-blanks or quotes, so that the text needs no YAML emitter.
+Values are plain text without colons-and-blanks or quotes, so that the text needs no YAML emitter; globs, which may hold
+anything, are quoted as JSON quotes text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +33,13 @@ from trtpipe.files import write_whole
 
 SCHEMA = 1
 HEADER = "# Written by trtpipe build: commit it, do not edit it.\n"
-Entry = Mapping[str, str]
+Fact = str | Sequence[str]
+Entry = Mapping[str, Fact]
 
 FIELDS = (
     "key",
     "source",
+    "calibration_cache",
     "model",
     "engine",
     "normalised",
@@ -37,10 +47,16 @@ FIELDS = (
     "python",
     "compute_capabilities",
     "address_randomisation",
+    "search",
+    "precision",
+    "base",
+    "reached",
     "validated",
     "run_on_gpu",
 )
-"""The facts of a cell, in the order in which they are written."""
+"""The facts of a cell, in the order in which they are written; lists of globs follow."""
+KEEP = "keep_"
+"""How the names of facts begin that are lists of globs; a precision follows."""
 
 
 def render_lock(cells: Mapping[str, Entry]) -> str:
@@ -49,10 +65,36 @@ def render_lock(cells: Mapping[str, Entry]) -> str:
     for name in sorted(cells):
         lines.append(f"  {name}:\n")
         lines += [f"    {field}: {cells[name][field]}\n" for field in FIELDS if cells[name].get(field)]
+        for field in sorted(field for field in cells[name] if field.startswith(KEEP)):
+            lines += [f"    {field}:\n", *(f"      - {_quoted(glob)}\n" for glob in cells[name][field])]
     return "".join(lines)
 
 
-def read_lock(path: Path) -> dict[str, dict[str, str]]:
+def choices_in(cells: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
+    """The key of each search whose choice the cells hold → `precision`, `base`, `keep` and what was `reached`."""
+    found = {}
+    for entry in cells.values():
+        key = entry.get("search")
+        if isinstance(key, str) and entry.get("precision"):
+            keep = {
+                name.removeprefix(KEEP): list(fact) for name, fact in entry.items() if name.startswith(KEEP)
+            }
+            one = {"precision": entry["precision"], "base": entry.get("base"), "keep": keep}
+            found[key] = {**one, "reached": entry.get("reached", "")}
+    return found
+
+
+def _quoted(text: str) -> str:
+    """The text in quotes, with escapes for what YAML does not take as it is."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(one if one.isprintable() else _escape(ord(one)) for one in quoted)
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def read_lock(path: Path) -> dict[str, dict[str, Any]]:
     """The cells of a lockfile; none when there is no file. Raises TrtpipeError when it is damaged or newer."""
     import yaml
 
@@ -111,7 +153,13 @@ def _holds(path: Path, text: str) -> bool:
         return False
 
 
-def _cells_of(path: Path, data: Any) -> dict[str, dict[str, str]]:
+def _is_fact(field: Any, fact: Any) -> bool:
+    if isinstance(field, str) and field.startswith(KEEP):
+        return isinstance(fact, list) and all(isinstance(glob, str) for glob in fact)
+    return isinstance(field, str) and isinstance(fact, str)
+
+
+def _cells_of(path: Path, data: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(data, dict) or not isinstance(data.get("cells"), dict):
         raise _damaged(path, "it has no 'cells'")
     if data.get("schema") != str(SCHEMA):
@@ -122,7 +170,7 @@ def _cells_of(path: Path, data: Any) -> dict[str, dict[str, str]]:
     cells = data["cells"]
     for name, entry in cells.items():
         facts = entry.items() if isinstance(entry, dict) else ()
-        if not facts or not all(isinstance(field, str) and isinstance(fact, str) for field, fact in facts):
+        if not facts or not all(_is_fact(field, fact) for field, fact in facts):
             raise _damaged(path, f"{name!r} is not a block of facts")
     return {str(name): dict(entry) for name, entry in cells.items()}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from trtpipe import __version__
 from trtpipe.digests import Digest, key_of
+from trtpipe.lockfile import KEEP, Fact
 from trtpipe.plan.graph import Cell, Stage
 from trtpipe.plan.trace import Trace
 
@@ -48,11 +49,12 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
         "gpu": cell.facts["gpu"],
         "compute_capabilities": cell.facts["compute_capabilities"],
         "toolchain": dict(cell.facts["toolchain"]),
-        "precision": cell.facts["precision"],
+        "precision": precision_of(cell, traces),
         "typed": _typed(traces["quantize"]),
         "profiles": engine.fingerprint["options"]["profiles"],
         "io": built["io"],
         **_calibration(traces),
+        **_search(traces),
         "audit": dict(proof.audit),
         "validation": dict(proof.validation),
         "not_run": list(proof.not_run),
@@ -66,7 +68,7 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
     }
 
 
-def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict[str, str]:
+def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict[str, Fact]:
     """The cell's facts for the lockfile."""
     engine = traces["build_engine"]
     toolchain = cell.facts["toolchain"]
@@ -74,17 +76,44 @@ def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> di
     source = next(iter(_sources(traces["import"]).values()))
     return {
         "key": engine.key,
-        "source": _shown(Digest.parse(source)) if "/" in source else source,
-        "model": _shown(model),
-        "engine": _shown(engine.outputs["model.engine"]),
+        "source": shown_digest(Digest.parse(source)) if "/" in source else source,
+        **_calibration_cache(traces),
+        "model": shown_digest(model),
+        "engine": shown_digest(engine.outputs["model.engine"]),
         "normalised": engine.summary["normalised"],
         "toolchain": f"{toolchain['flavour']} {toolchain['version']}",
         "python": str(toolchain.get("python", "")),
         "compute_capabilities": " ".join(cell.facts["compute_capabilities"]),
         "address_randomisation": _randomisation(engine.summary),
+        **_locked_choice(traces),
         "validated": str(proof.validation.get("outcome", "not run")).replace("_", " "),
         "run_on_gpu": "not run",
     }
+
+
+def precision_of(cell: Cell, traces: Mapping[Stage, Trace]) -> str:
+    """The precision of the typed model: what the spec names, or what a search found."""
+    if "search" in traces:
+        return str(traces["search"].summary["choice"]["precision"])
+    return str(cell.facts["precision"])
+
+
+def _search(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
+    """What the search came to, with the points to draw, of a cell that has one."""
+    if "search" not in traces:
+        return {}
+    return {"search": {k: v for k, v in traces["search"].summary.items() if k != "evaluations_run"}}
+
+
+def _locked_choice(traces: Mapping[Stage, Trace]) -> dict[str, Fact]:
+    """The choice as plain facts, and the key of the search that it answers."""
+    if "search" not in traces:
+        return {}
+    found = traces["search"].summary
+    choice = found["choice"]
+    facts: dict[str, Fact] = {"search": traces["search"].key, "precision": choice["precision"]}
+    facts |= {"base": choice["base"] or "", "reached": found["reached"]}
+    return facts | {f"{KEEP}{name}": list(globs) for name, globs in choice["keep"].items()}
 
 
 def _sources(imported: Trace) -> dict[str, str]:
@@ -112,12 +141,20 @@ def _calibration(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
     return {"calibration": {k: v for k, v in traces["calibrate"].summary.items() if k != "peak_rss"}}
 
 
+def _calibration_cache(traces: Mapping[Stage, Trace]) -> dict[str, str]:
+    """The calibration cache that a cell's scales came from; with the source beside it, a change of one shows."""
+    inputs = traces["calibrate"].fingerprint["inputs"] if "calibrate" in traces else {}
+    caches = [shown_digest(Digest.parse(one)) for one in inputs.get("cache", {}).values()]
+    return {"calibration_cache": caches[0]} if caches else {}
+
+
 def _reproducibility(built: Mapping[str, Any]) -> dict[str, Any]:
     state = _randomisation(built)
-    record: dict[str, Any] = {"address_randomisation": state}
-    if state != "off":
+    addresses = str(built.get("addresses", "unknown"))
+    record: dict[str, Any] = {"address_randomisation": state, "addresses": addresses}
+    if addresses == "varying":
         record["consequence"] = (
-            "address randomisation could not be switched off here: a rebuild may differ in generated names; "
+            "TensorRT could not be kept at fixed addresses here: a rebuild may differ in generated names; "
             "compare the normalised digest (of some networks it may differ as well)"
         )
     return record
@@ -140,5 +177,6 @@ def _digest(digest: Digest) -> dict[str, Any]:
     return {"blake3": digest.hex, "bytes": digest.size}
 
 
-def _shown(digest: Digest) -> str:
+def shown_digest(digest: Digest) -> str:
+    """A digest as the lockfile shows it."""
     return f"{digest.hex} ({digest.size} bytes)"

@@ -47,6 +47,10 @@ class Scales:
     """Tensor → its largest finite magnitude on the data; empty where ranges were not asked for."""
     sums: Mapping[str, float] = field(default_factory=dict)
     """Tensor that holds means → the largest magnitude of the sums that they were made of."""
+    decibels: Mapping[str, float] = field(default_factory=dict)
+    """Method → signal by noise on what most samples hold, in int8, over all tensors; empty where it is not known."""
+    recommended: str = ""
+    """The method that fits the samples; empty where it is not known."""
 
     def to_json(self) -> dict[str, Any]:
         """The scales as a JSON object."""
@@ -57,9 +61,13 @@ class Scales:
             "backend": self.backend,
             "samples": self.samples,
             "source": self.source,
+            **{what: value for what, value in self._advice().items() if value},
             "tensors": {name: asdict(self.tensors[name]) for name in sorted(self.tensors)},
             **{what: dict(sorted(found.items())) for what, found in measured.items() if found},
         }
+
+    def _advice(self) -> dict[str, Any]:
+        return {"decibels": dict(sorted(self.decibels.items())), "recommended": self.recommended}
 
     def write(self, path: Path) -> None:
         """Write them; equal scales give equal bytes. Raises OSError."""
@@ -74,8 +82,18 @@ def read_scales(path: Path) -> Scales:
         if record["schema"] != SCHEMA:
             raise ValueError(f"schema {record['schema']!r}")
         tensors = {name: TensorScale(**one) for name, one in record["tensors"].items()}
-        ranges, sums = record.get("ranges", {}), record.get("sums", {})
-        method, backend = record["method"], record["backend"]
-        return Scales(tensors, method, backend, record["samples"], record["source"], ranges, sums)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not all(type(one.amax) in (int, float) for one in tensors.values()):
+            raise ValueError("an amax that is no number")
+        return Scales(
+            tensors,
+            record["method"],
+            record["backend"],
+            record["samples"],
+            record["source"],
+            ranges=record.get("ranges", {}),
+            sums=record.get("sums", {}),
+            decibels=record.get("decibels", {}),
+            recommended=record.get("recommended", ""),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"'{path.name}' holds no scales: {error}") from error

@@ -16,7 +16,7 @@ from trtpipe.loading.grammar import KnownNames
 from trtpipe.loading.project import Project, load_project
 from trtpipe.loading.specs import LoadedPipeline, load_pipeline
 from trtpipe.proofs.model import prove_model
-from trtpipe.spec.pipeline import ProjectSpec
+from trtpipe.spec.project import ProjectSpec
 from trtpipe.system.starting import first_spec, recognise
 
 TESTDATA = Path(__file__).parents[2].parent / "shared/testdata/onnx"

@@ -1,4 +1,4 @@
-"""A half variant with a calibration set: nodes that overflow are kept wide, or refused with the lines to paste."""
+"""A half variant with a calibration set: what overflows on the data is kept wide, or refused with what keeps it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from projects import ROOT
 FAR = """\
 schema: 1
 npz: calibration/digits/calib.npz
-inputs: {image: {array: image, scale: 3000.0}}
+inputs: {image: {array: image, scale: 30000.0}}
 labels: label
 """
 """Digits that are so bright that layers leave half precision's range."""

@@ -141,10 +141,10 @@ def test_a_recording_that_differs_fails_by_output(real, tmp_path):
 
 
 def test_what_overflows_in_half_precision_is_named_and_can_be_kept(real, tmp_path):
-    """Magika's layer norms sum squares to 1e5 where half ends at 65504. The fixture keeps them; this does not."""
+    """Magika's layer norms sum squares to 1e5 where half ends at 65504. By default they are kept; not here."""
     shutil.copytree(real.root, tmp_path / "plain", symlinks=True)
     project = type(real)(tmp_path / "plain")
-    zoo.add_model(project.root, "magika_v3_3", keep=False)
+    zoo.add_model(project.root, "magika_v3_3", half='{precision: fp16, keep: {fp16: ["*"]}}')
 
     done = project.run("build", "pipelines/magika_v3_3.yaml")
 
@@ -157,6 +157,26 @@ def test_what_overflows_in_half_precision_is_named_and_can_be_kept(real, tmp_pat
     assert re.search(r"keep: \{fp32: \['\S+/LayerNorm_1/Sum_1'", done.err)
     delivered = manifest_of(project, "magika_v3_3", "fp16@ada")
     assert delivered == manifest_of(real, "magika_v3_3", "fp16@ada"), "what passed before stays"
+
+
+def test_a_calibration_set_shows_what_leaves_half_precision(real, tmp_path):
+    shutil.copytree(real.root, tmp_path / "ranged", symlinks=True)
+    project = type(real)(tmp_path / "ranged")
+    half = "{precision: fp16, calibration: bytes, overflow: refuse}"
+    zoo.add_model(project.root, "magika_v3_3", half=half)
+    project.write(
+        "calibration/bytes.yaml",
+        "schema: 1\nrandom: {shapes: {bytes: [1, 2048]}, low: 0, high: 256}\nsamples: 2\n",
+    )
+
+    done = project.run("build", "magika_v3_3/fp16@ada")
+
+    assert done.code == 0, done.err
+    ranges = json.loads((build_of(project, "magika_v3_3", "fp16@ada") / "scales.json").read_bytes())["ranges"]
+    assert max(reach for name, reach in ranges.items() if name.endswith("LayerNorm_1/Sum_1:0")) > 65504
+    typed = manifest_of(project, "magika_v3_3", "fp16@ada")["typed"]
+    assert typed["wide"]["by_default"] == {"normalization": 28, "sum": 1}
+    assert typed["wide"]["overflow"] == {}
 
 
 REFUSED = {

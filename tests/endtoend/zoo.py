@@ -28,9 +28,6 @@ PROFILES = {
 }
 """Model → input → its smallest, likeliest and largest shape."""
 
-KEEP = {"magika_v3_3": ["*/LayerNorm_?/*"]}
-"""What half precision cannot hold: these layer norms sum squares of activations, to 1.1e5 and more."""
-
 BIND = {"silero_vad_op18_ifless": {"sr": 16000}}
 MODELS = tuple(PROFILES)
 
@@ -47,10 +44,9 @@ def spec_of(
     model: str,
     targets: Mapping[str, str] = ADA,
     validate: str = "{random: {seed: 0, samples: 2}}",
-    keep: bool = True,
+    half: str = "{precision: fp16}",
 ) -> str:
     """The YAML of a pipeline that builds the model in fp32 and fp16."""
-    kept = f", keep: {{fp32: {KEEP[model]}}}" if keep and model in KEEP else ""
     profile = "\n".join(
         f"    {name}: {{min: {low}, opt: {opt}, max: {high}}}"
         for name, (low, opt, high) in PROFILES[model].items()
@@ -62,7 +58,7 @@ def spec_of(
         f"transform: {{bind: {BIND[model]}}}".replace("'", "") if model in BIND else "",
         "variants:",
         "  fp32: {}",
-        f"  fp16: {{precision: fp16{kept}}}",
+        f"  fp16: {half}",
         "profiles:",
         "  -" + profile[3:],
         "targets:",

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sample_readers import image_files, parquet_files, reads_set
+
 SHARED = Path(__file__).resolve().parents[3] / "shared/testdata"
 _LARGEST = 1 << 18  # files of the corpus beyond this only cost time
 
@@ -180,6 +182,46 @@ def _program(folder: Path) -> None:
     write_bare(read_pt2(folder / "net.pt2"), folder / "bare.pt2")
 
 
+def _cache(folder: Path) -> None:
+    """Reads a calibration cache and takes from it what a model of the corpus' names can use."""
+    from trtpipe.legacy_caches.graph_names import ModelNames, NodeNames
+    from trtpipe.legacy_caches.matching import match_cache
+    from trtpipe.legacy_caches.reading import read_cache
+    from trtpipe.legacy_caches.reporting import lines_of, report_of_cache, scales_of
+
+    cache = read_cache(folder / "net.cache")
+    nodes = (NodeNames("conv1", "Conv", ("data", "w"), ("conv1_out",)),)
+    match = match_cache(
+        cache, ModelNames(frozenset({"data", "conv1_out"}), frozenset({"w"}), nodes), ["data"]
+    )
+    report = report_of_cache(cache, match, 0.9)
+    assert report["cache"]["matched"] + len(match.stale) + len(match.unusable) == len(cache.names)
+    assert all(0 < one.amax < float("inf") for one in scales_of(cache, match).tensors.values())
+    scales_of(cache, match).write(folder / "scales.json")
+    "\n".join(lines_of(report)).encode()
+
+
+def _caches() -> list[Files]:
+    import json
+
+    text = (
+        b"TRT-8601-EntropyCalibration2\ndata: 3c008912\n(Unnamed Layer* 1) [Convolution]_output: 3c60dd38\n"
+    )
+    scales = {"schema": 1, "method": "max", "source": "", "tensors": {"data": {"amax": 1.0}}}
+    tables = [{"data": 1.0, "conv1": 2e-3}, {"tensor_scales": {"data": 1.5}}, {"data": [-1.0, 0.5]}, scales]
+    tables.append({"CLS": "TensorsData", "data": {"data": {"lowest": {"data": [-1.0]}, "highest": 2.0}}})
+    files = [text, text.replace(b"\n", b"\r\n"), b"data 1.0\nconv1 2e-3\n", _FLAT_TABLE]
+    return [{"net.cache": one} for one in (*files, *(json.dumps(table).encode() for table in tables))]
+
+
+_FLAT_TABLE = bytes.fromhex(
+    "0c00000000000600080004000600000004000000020000000800000030000000dcffffff080000001000000004000000"
+    "302e32350000000005000000636f6e763100000008000c000800040008000000080000000c00000003000000312e3000"
+    "040000006461746100000000"
+)
+"""A table of ONNX Runtime with two tensors, as the FlatBuffers library writes it."""
+
+
 READERS: dict[str, Reader] = {
     "onnx": Reader(_onnx_models, "model.onnx", _onnx),
     "onnx weights": Reader(_onnx_models, "model.onnx", _weights("model.onnx")),
@@ -188,6 +230,8 @@ READERS: dict[str, Reader] = {
     "safetensors": Reader(_safetensors, "x.safetensors", _weights("x.safetensors")),
     "wts": Reader(_wts, "x.wts", _weights("x.wts")),
     "data set npz": Reader(_npz, "x.npz", _dataset),
+    "data set images": Reader(image_files, "x.png", reads_set(images="x.png", inputs={"x": {"resize": 8}})),
+    "data set parquet": Reader(parquet_files, "x.parquet", reads_set(parquet="x.parquet")),
     "prototxt": Reader(_caffe, "net.prototxt", _parser("caffe", "net.prototxt", weights="net.caffemodel")),
     "caffemodel": Reader(
         _caffe, "net.caffemodel", _parser("caffe", "net.prototxt", weights="net.caffemodel")
@@ -195,6 +239,7 @@ READERS: dict[str, Reader] = {
     "uff": Reader(lambda: _shared("uff/*.uff", "net.uff"), "net.uff", _parser("uff", "net.uff")),
     "graphdef": Reader(lambda: _shared("tf/ops/*.pb", "graph.pb"), "graph.pb", _graph),
     "pt2": Reader(lambda: _shared("torch/*.pt2", "net.pt2"), "net.pt2", _program),
+    "calibration cache": Reader(_caches, "net.cache", _cache),
 }
 
 _NEEDS_PARSER = {

@@ -42,7 +42,15 @@ REFUSED = {
         @:5:27: unknown precision 'fp61'
             variants: {a: {precision: fp61}}
                                       ^
-          did you mean 'fp16'? valid precisions: fp32, fp16, bf16
+          did you mean 'fp16'? valid precisions: fp32, fp16, bf16, auto
+        """,
+    ),
+    "budget without a goal": (
+        "validate: {random: {}}\nvariants: {a: {precision: auto, budget: {samples: 8}}}\n",
+        """\
+        @:6:41: a budget needs either a metric or an accuracy_drop
+            variants: {a: {precision: auto, budget: {samples: 8}}}
+                                                    ^
         """,
     ),
     "unknown precision to keep": (

@@ -309,9 +309,10 @@ def test_a_wrong_data_set_is_told_everything(workspace: Workspace) -> None:
     ]
 
 
-def test_a_data_set_has_one_source(workspace: Workspace) -> None:
+def test_a_data_set_has_a_source(workspace: Workspace) -> None:
     path = workspace.write("calibration/digits.yaml", "schema: 1\n")
 
-    assert "give exactly one of npz, npy and random" in workspace.refusal(
-        lambda: load_dataset(path, find_project(path))
+    assert (
+        "no samples: give one of images, npy, npz, parquet, python, random and safetensors"
+        in workspace.refusal(lambda: load_dataset(path, find_project(path)))
     )

@@ -15,7 +15,7 @@ from trtpipe.loading.grammar import EXAMPLES, keys_of
 from trtpipe.loading.project import CALIBRATION, PIPELINES, PROJECT_FILE
 from trtpipe.loading.reading import document_from_text, read_document
 from trtpipe.loading.schema import dataset_schema, field_docs, pipeline_schema, project_schema
-from trtpipe.spec import dataset, pipeline
+from trtpipe.spec import dataset, pipeline, project
 from trtpipe.spec.fields import SpecModel
 from trtpipe.system.workspace import known_names
 
@@ -27,9 +27,9 @@ SCHEMAS = {
 }
 MODELS = [
     one
-    for module in (pipeline, dataset)
+    for module in (pipeline, dataset, project)
     for one in vars(module).values()
-    if isinstance(one, type) and issubclass(one, SpecModel) and one is not SpecModel
+    if isinstance(one, type) and issubclass(one, SpecModel) and one.__module__ == module.__name__
 ]
 
 
@@ -113,18 +113,26 @@ def test_names_of_plug_ins_are_listed() -> None:
     models = SCHEMAS["pipeline"]["$defs"]
 
     assert models["ModelSpec"]["properties"]["parser"]["enum"] == ["onnx"]
-    assert models["VariantSpec"]["properties"]["precision"]["enum"] == ["fp32", "fp16", "bf16"]
+    assert models["VariantSpec"]["properties"]["precision"]["enum"] == ["fp32", "fp16", "bf16", "auto"]
 
 
 @pytest.mark.parametrize(
     ("schema", "text", "taken"),
     [
         ("dataset", "schema: 1\nnpz: a.npz\n", True),
-        ("dataset", "schema: 1\nnpz: a.npz\nnpy: {x: a.npy}\n", False),
+        ("dataset", "schema: 1\nnpz: a.npz\nnpy: {x: a.npy}\n", True),
+        ("dataset", "schema: 1\nnpz: a.npz\nrandom: {shapes: {x: 1}}\n", False),
+        ("dataset", "schema: 1\nimages: photos\n", True),
+        ("dataset", "schema: 1\nimages: [a/*.png, b.jpg]\nlabels: a.csv\n", True),
+        ("dataset", "schema: 1\nimages: {left: photos/left, right: [photos/right]}\n", True),
+        ("dataset", "schema: 1\nimages: a\ninputs: {x: {resize: 224, center_crop: 200x100}}\n", True),
+        ("dataset", "schema: 1\nimages: a\ninputs: {x: {resize: {size: 224, mode: crop}}}\n", False),
+        ("dataset", "schema: 1\nimages: a\ninputs: {x: {pad_value: 256}}\n", False),
+        ("dataset", "schema: 1\nimages: a\ninputs: {x: {colour: grey}}\n", False),
         ("dataset", "schema: 1\n", False),
         ("dataset", "schema: 1\nrandom: {shapes: {x: 1x3}}\ninputs: {x: {mean: 0.5, std: [1, 2]}}\n", True),
         ("dataset", "schema: 1\nrandom: {shapes: {x: -1x3}}\n", False),
-        ("dataset", "schema: 1\nnpz: a.npz\ninputs: {x: {layout: nchw}}\n", False),
+        ("dataset", "schema: 1\nnpz: a.npz\ninputs: {x: {layout: hwc}}\n", False),
         ("project", "schema: 1\n", True),
         ("project", "schema: 1\nreach: [/data]\nbuilder: {workspace: 1GB}\nstore: {path: /x}\n", True),
         ("project", "schema: 1\nreach: /data\n", False),
@@ -132,7 +140,7 @@ def test_names_of_plug_ins_are_listed() -> None:
     ],
 )
 def test_data_sets_and_projects_are_judged_as_the_models_judge(schema: str, text: str, taken: bool) -> None:
-    model: Any = {"dataset": dataset.DatasetSpec, "project": pipeline.ProjectSpec}[schema]
+    model: Any = {"dataset": dataset.DatasetSpec, "project": project.ProjectSpec}[schema]
 
     assert accepts(schema, text) is taken
     if taken:

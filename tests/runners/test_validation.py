@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 
 from trtpipe.comparing.judging import judge_report
 from trtpipe.errors import StepFailed
-from trtpipe.precisions import find_precision
+from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casting.files import rewrite_file
 from trtpipe.runners.validate import run_validation
 from trtpipe.spec.pipeline import Threshold
@@ -248,6 +249,29 @@ def test_the_digits_demo_keeps_its_accuracy(tmp_path, precision):
     )
 
     assert (judgement.outcome, judgement.accuracy, judgement.reference_accuracy) == ("passed", 0.988, 0.988)
+
+
+def test_recorded_float32_is_fed_to_half_inputs_and_compared_with_half_outputs(tmp_path):
+    folder = ROOT.parent / "shared/testdata/onnx/real"
+    if not (folder / "mtcnn_rnet.onnx").exists():
+        pytest.skip("mtcnn_rnet.onnx is not beside this checkout")
+    half, choices = find_precision("fp16"), Choices(io={"*": "convert"})
+    rewrite_file(half, folder / "mtcnn_rnet.onnx", tmp_path / "typed.onnx", choices=choices)
+    files = {
+        "typed": {"model.onnx": tmp_path / "typed.onnx"},
+        "reference": {"g.npz": folder / "mtcnn_rnet.npz"},
+    }
+
+    report = run_validation(Task("validate", {"reference": "golden"}, files, tmp_path), tmp_path / "v.json")
+
+    judgement = judge_report(report, [], half.default_thresholds)
+    assert judgement.outcome == "passed", judgement.problems
+    assert set(session_types(tmp_path / "typed.onnx")) == {"tensor(float16)"}
+
+
+def session_types(path):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return [one.type for one in (*session.get_inputs(), *session.get_outputs())]
 
 
 @pytest.mark.parametrize("name", ["ppocr_cls", "silero_vad_op18_ifless", "magika_v3_3", "mtcnn_rnet"])

@@ -25,8 +25,8 @@ from trtpipe.spec.pipeline import (
     Threshold,
     TransformSpec,
     ValidateSpec,
-    VariantSpec,
 )
+from trtpipe.spec.variant import VariantSpec
 
 LEAST: dict[str, Any] = {
     "schema": 1,
@@ -143,8 +143,8 @@ def test_inputs_are_validated_on_data_or_on_random_ones() -> None:
     assert refused(ValidateSpec, {"data": "a", "random": {}}) == ["value_error"]
 
 
-@pytest.mark.parametrize("sources", [{}, {"npz": "a", "npy": {"x": "b"}}])
-def test_a_data_set_has_one_source(sources: Any) -> None:
+@pytest.mark.parametrize("sources", [{}, {"npz": "a", "random": {"shapes": {"x": 1}}}])
+def test_random_samples_stand_alone_and_none_is_no_set(sources: Any) -> None:
     assert refused(DatasetSpec, {"schema": 1, **sources}) == ["value_error"]
 
 

@@ -97,8 +97,17 @@ def test_a_provisioned_toolchain_is_listed_and_a_damaged_one_says_so(machine, fa
     assert "installed again when it is used" in found[str(damaged)].reason
 
 
-def test_randomisation_that_stays_on_says_what_follows(machine):
+def test_randomisation_that_stays_on_does_no_harm(machine):
     machine("can_switch_off_randomisation", lambda: False)
+
+    found = finding("reproducibility")
+
+    assert (found.status, found.fact) == ("ok", "address randomisation cannot be switched off for builds")
+    assert "fixed addresses all the same" in found.reason
+
+
+def test_a_limited_address_space_says_what_follows(machine):
+    machine("address_space_is_limited", lambda: True)
 
     found = finding("reproducibility")
 

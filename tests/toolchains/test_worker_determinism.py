@@ -1,4 +1,4 @@
-"""Equal requests give equal engines, whatever surrounds the process that builds them.
+"""Equal requests give equal engines, whatever surrounds the process that builds them, and whatever interpreter runs it.
 
 The network is one whose engine varies in an ordinary process: a dynamic batch, and large enough feature maps. A second
 one, with dynamic height and width, gives work to TensorRT's own threads unless the worker tells it not to.
@@ -7,6 +7,8 @@ one, with dynamic height and width, gives work to TensorRT's own threads unless 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
@@ -21,6 +23,7 @@ import pytest
 from trtpipe.digests import digest_file
 from trtpipe.toolchains.engine_digest import normalised_digest
 from trtpipe.toolchains.launch import WORKER, run_worker
+from trtpipe.toolchains.worker import TUNABLES
 
 pytestmark = pytest.mark.engine
 
@@ -191,14 +194,75 @@ def test_an_ordinary_process_varies_in_generated_names_only(reference, tmp_path,
     assert len(bytes_seen) == 1 + randomised
 
 
-def test_another_interpreter_gives_the_same_up_to_generated_names(reference, tmp_path, model):
+def other_interpreter(minor):
+    """The command and the packages of an interpreter with tensorrt_rtx; skips where there is none."""
     pairs = [pair.split("=") for pair in os.environ.get(INTERPRETERS, "").split(os.pathsep) if pair]
-    if not pairs:
-        pytest.skip(f"no other interpreter with tensorrt_rtx is named in {INTERPRETERS}")
-    for python, site in pairs:
-        engine, _ = build(tmp_path / str(len(list(tmp_path.iterdir()))), model, site, python)
+    usual = shutil.which(f"python3.{minor}")
+    for python, site in [*pairs, *([(usual, "")] if usual else [])]:
+        code = (
+            f"import sys; sys.path += [{site!r}]; import tensorrt_rtx as trt; "
+            "print(sys.version_info.minor, trt.__version__, sys.path[-1] or trt.__path__[0].rpartition('/')[0])"
+        )
+        done = subprocess.run([python, "-B", "-c", code], capture_output=True, text=True, check=False)
+        said = done.stdout.split(maxsplit=2)
+        if not done.returncode and said[:2] == [str(minor), importlib.metadata.version("tensorrt_rtx_cu13")]:
+            return python, site or said[2].strip()
+    return pytest.skip(
+        f"not run: needs python3.{minor} with this tensorrt_rtx (or name one in {INTERPRETERS})"
+    )
 
-        assert normalised_digest(engine) == normalised_digest(reference), python
+
+@pytest.mark.parametrize("minor", [10, 11, 12, 13])
+def test_another_interpreter_gives_the_same_bytes(reference, tmp_path, model, rtx_site, minor):
+    """Of the second network, not even the normalised digest would be the same without fixed addresses."""
+    python, site = other_interpreter(minor)
+
+    engine, _ = build(tmp_path / "one", model, site, python)
+
+    assert digest_file(engine) == digest_file(reference)
+    if THREADED.exists():
+        shutil.copy(THREADED, tmp_path / "threaded.onnx")
+        here, _ = build(tmp_path / "here", tmp_path / "threaded.onnx", rtx_site, shapes=THREADED_SHAPES)
+        there, _ = build(tmp_path / "there", tmp_path / "threaded.onnx", site, python, THREADED_SHAPES)
+        assert digest_file(there) == digest_file(here)
+
+
+def run_worker_script(folder, model, site, prepare=None):
+    """Build where nothing switches randomisation off, which the second argument keeps; the worker's last event."""
+    folder.mkdir()
+    (folder / "model.onnx").hardlink_to(model)
+    (folder / "request.json").write_text(json.dumps(request(site, SHAPES)))
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", str(WORKER), "request.json", "again"],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "GLIBC_TUNABLES": TUNABLES},
+        stdout=subprocess.PIPE,
+        preexec_fn=prepare,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process fix its addresses")
+def test_randomised_addresses_do_not_change_the_bytes(reference, tmp_path, model, rtx_site):
+    for number in range(3):
+        result = run_worker_script(tmp_path / str(number), model, rtx_site)
+
+        assert (result["address_randomisation"], result["addresses"]) == ("on", "fixed")
+        assert digest_file(tmp_path / str(number) / "model.engine") == digest_file(reference)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this limit")
+def test_a_limited_address_space_builds_the_same_up_to_generated_names(reference, tmp_path, model, rtx_site):
+    import resource
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (64 << 30, 64 << 30))
+
+    result = run_worker_script(tmp_path / "limited", model, rtx_site, limit)
+
+    assert result["addresses"] == "varying"
+    assert normalised_digest(tmp_path / "limited" / "model.engine") == normalised_digest(reference)
 
 
 def test_the_normalised_digest_sees_everything_but_generated_numbers(tmp_path):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
+from trtpipe.datasets.locating import Files, GivenFiles, as_files
 from trtpipe.scales import Scales
 from trtpipe.spec.dataset import DatasetSpec
 
@@ -42,10 +43,13 @@ class CalibrationRequest:
     """Float tensors of which only the largest magnitude is wanted: `measuring.ranges` finds it, for every backend."""
     means: Mapping[str, str] = field(default_factory=dict)
     """Tensor of `ranges` that holds means → the tensor of `ranges` that they are of."""
+    tell: Callable[[int, int, int], None] | None = None
+    """Called with the samples that are done, all of them, and those that an interrupted run had done."""
 
-    def file(self, name: str) -> Path:
-        """The file that the data set calls `name`."""
-        return self.resolve(name) if self.resolve is not None else self.files[name]
+    @property
+    def file(self) -> Files:
+        """What finds the data set's files by name."""
+        return as_files(self.resolve) if self.resolve is not None else GivenFiles(self.files)
 
 
 class Calibrator(Protocol):

@@ -20,6 +20,12 @@ class BuildOptions:
     force: bool = False
     offline: bool = False
     as_json: bool = False
+    search_again: bool = False
+
+    @property
+    def runs_known(self) -> bool:
+        """Whether something must run whatever is known."""
+        return self.force or self.search_again
 
 
 def build_command(options: BuildOptions) -> int:
@@ -27,7 +33,7 @@ def build_command(options: BuildOptions) -> int:
     with one_closing(as_json=options.as_json) as closing:
         from trtpipe.system.stamp import is_unchanged
 
-        if not options.force and is_unchanged(options.specs, options.only):
+        if not options.runs_known and is_unchanged(options.specs, options.only):
             closing.text = "nothing to do"
             return EXIT_DONE
         from trtpipe.cli.running import plan_and_run

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from trtpipe import __version__
+from trtpipe.cli.data import data_app
 from trtpipe.cli.output import EXIT_DONE, run_command, say
 
 app = typer.Typer(
@@ -27,6 +28,11 @@ export_app = typer.Typer(
     help="A pipeline's model in another form.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(export_app, name="export")
+app.add_typer(data_app, name="data")
+migrate_app = typer.Typer(
+    help="What other tools left behind, taken over.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(migrate_app, name="migrate")
 
 Specs = Annotated[
     list[str] | None,
@@ -37,6 +43,10 @@ Specs = Annotated[
 ]
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="GLOB", help="Only cells that match.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
+VariantCell = Annotated[
+    str, typer.Argument(metavar="CELL", help="A cell, PIPELINE/VARIANT@TARGET, or PIPELINE/VARIANT.")
+]
+Where = Annotated[list[str] | None, typer.Argument(metavar="[SPEC]...", help="Where it is declared.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 
 
@@ -143,6 +153,10 @@ def build(
         bool, typer.Option("--keep-going", "-k", help="After a failure, finish what does not depend on it.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Run every step, whatever is known.")] = False,
+    search_again: Annotated[
+        bool,
+        typer.Option("--search-again", help="Search anew for the types of auto variants, lockfile or not."),
+    ] = False,
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
@@ -151,7 +165,45 @@ def build(
     def body() -> int:
         from trtpipe.cli.building import BuildOptions, build_command
 
-        return build_command(BuildOptions(specs or [], only or [], jobs, keep_going, force, offline, as_json))
+        asked = (specs or [], only or [], jobs, keep_going, force, offline, as_json, search_again)
+        return build_command(BuildOptions(*asked))
+
+    _run(body)
+
+
+@app.command()
+def sensitivity(
+    cell: VariantCell,
+    specs: Where = None,
+    metric: Annotated[str, typer.Option(help="What the outputs are compared by.")] = "cosine",
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="At most this many samples of the validation data.")
+    ] = None,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="Also measure each unit kept while all others are lowered.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Rank the layers of a variant by what their precision does to its outputs."""
+
+    def body() -> int:
+        from trtpipe.cli.diagnosing import sensitivity_command
+
+        return sensitivity_command(
+            cell, specs or [], metric=metric, samples=samples, kept=kept, as_json=as_json
+        )
+
+    _run(body)
+
+
+@app.command()
+def debug(cell: VariantCell, specs: Where = None, as_json: Json = False) -> None:
+    """Find the fewest nodes whose precision makes a variant miss its thresholds."""
+
+    def body() -> int:
+        from trtpipe.cli.diagnosing import debug_command
+
+        return debug_command(cell, specs or [], as_json=as_json)
 
     _run(body)
 
@@ -214,6 +266,77 @@ def export_network(
         from trtpipe.cli.exporting import network_command
 
         return network_command(spec, output, force=force)
+
+    _run(body)
+
+
+@export_app.command("calibration-cache")
+def export_calibration_cache(
+    scales: Annotated[Path, typer.Argument(help="A scales.json, as a build delivers it.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write; stdout if left out."),
+    ] = None,
+    trt_version: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X.Y.Z",
+            help="The TensorRT that shall read it; the one that wrote the scales if left out.",
+        ),
+    ] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(help="The calibrator that shall read it: EntropyCalibration2, MinMaxCalibration."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write scales as a calibration cache of TensorRT, for versions up to 10."""
+
+    def body() -> int:
+        from trtpipe.cli.caches import export_command
+
+        return export_command(scales, output, trt_version, algorithm, force=force)
+
+    _run(body)
+
+
+@migrate_app.command("calibration-cache")
+def migrate_calibration_cache(
+    cache: Annotated[Path, typer.Argument(help="A calibration cache of TensorRT, ONNX Runtime or TAO.")],
+    model: Annotated[Path, typer.Argument(help="The ONNX model that it belongs to, or a pipeline's spec.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scales as scales.json.")
+    ] = None,
+    qdq: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the model with its Q and DQ, for any strongly typed TensorRT."
+        ),
+    ] = None,
+    base: Annotated[
+        str, typer.Option(metavar="fp32|fp16|bf16", help="With --qdq: what is not quantized computes in.")
+    ] = "fp32",
+    cache_format: Annotated[
+        str, typer.Option("--format", help="auto, tensorrt, onnxruntime, json or trtpipe.")
+    ] = "auto",
+    min_coverage: Annotated[
+        float, typer.Option(min=0, max=1, help="The least share of tensors that the cache must know.")
+    ] = 0.9,
+    rename: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="What a name in the cache means; * allowed.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a calibration cache means for a model, and take it over."""
+
+    def body() -> int:
+        from trtpipe.cli.caches import MigrateOptions, migrate_command
+
+        options = MigrateOptions(
+            output, qdq, base, cache_format, min_coverage, tuple(rename or ()), force, as_json
+        )
+        return migrate_command(cache, model, options)
 
     _run(body)
 

@@ -56,23 +56,26 @@ def _lines_of(event: Event) -> list[str]:
         case "delivered":
             word = "built   " if event["built"] else "restored"
             return [f"{word} {event['cell']} ({event['about']})"]
-        case "warning" | "fetch":
-            return _said(event)
-        case _:
-            return []
+        case "warning" | "fetch" | "calibrate" | "evaluated":
+            return _told(event)
+    return []
 
 
-def _said(event: Event) -> list[str]:
-    """What a warning says, or a download that begins or is tried again."""
-    match event.get("state"):
-        case None:
+def _told(event: Event) -> list[str]:
+    """What is said of a step while it runs: a warning, a download that begins or is tried again, a search's phase, a
+    calibration that goes on from where an interrupted one was."""
+    match event["event"], event.get("state"):
+        case "warning", _:
             return [f"warning: {event['text']}"]
-        case "begin":
+        case "fetch", "begin":
             return [f"fetch    {event['file']}{_amount(event)}"]
-        case "retry":
+        case "fetch", "retry":
             return [f"retry    {event['file']}: {event['text']}"]
-        case _:
-            return []
+        case "evaluated", _ if event["begins"]:
+            return [f"search   {event['address']}: {event['phase']}"]
+        case "calibrate", _ if event["resumed"] and event["done"] == event["resumed"]:
+            return [f"resume   {event['address']}: {event['done']} of {event['total']} samples are done"]
+    return []
 
 
 def _amount(event: Event) -> str:
@@ -80,6 +83,10 @@ def _amount(event: Event) -> str:
     done, total = event["bytes"], event["total"]
     shown = " of ".join(format_size(size) for size in (done, total) if size)
     return f" ({shown})" if shown else ""
+
+
+def _samples(event: Event) -> str:
+    return f"{event['done']} of {event['total']} samples"
 
 
 def _because(event: Event) -> str:
@@ -168,6 +175,11 @@ class LiveProgress:
                 self._running[address] = (time.monotonic(), "")
             case "worker_phase" if address in self._running:
                 self._running[address] = (self._running[address][0], event["name"])
+            case "calibrate" if address in self._running:
+                self._running[address] = (self._running[address][0], _samples(event))
+            case "evaluated":
+                began = self._running[address][0] if address in self._running else time.monotonic()
+                self._running[address] = (began, f"{event['phase']}, {event['asked']} evaluations")
             case "fetch" if event["state"] == "end":
                 self._running.pop(address, None)
             case "fetch":

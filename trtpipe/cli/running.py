@@ -23,7 +23,8 @@ from trtpipe.system.workspace import open_workspace
 
 def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     """Build, and tell `closing` what came of it. 1 when a step or a threshold failed."""
-    planned = make_plan(open_workspace(options.specs, options.only), force=options.force)
+    workspace = open_workspace(options.specs, options.only)
+    planned = make_plan(workspace, force=options.force, search_again=options.search_again)
     if nothing_to_do(planned):
         changed = refresh_lock(planned, [cell.name for cell in planned.plan.cells])
         _remember(planned, options)

@@ -10,7 +10,7 @@ Knows the report as plain data; knows no runner and no store.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trtpipe.comparing.metrics import metrics_from_json
@@ -38,8 +38,8 @@ class Judgement:
     """Where infinities and NaN begin inside the typed model, in words; a warning even when everything passed."""
     by_default: bool = False
     """Whether the thresholds are the precision's own, for the spec sets none."""
-    emulated: tuple[str, ...] = ()
-    """Types that this machine's CPU lacks: they were computed in float32 and rounded."""
+    twins: Mapping[str, str] = field(default_factory=dict)
+    """Type that the CPU has no kernels for → what was measured in its place."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for a manifest."""
@@ -48,9 +48,9 @@ class Judgement:
             "accuracy": self.accuracy,
             "reference_accuracy": self.reference_accuracy,
             "default_thresholds": self.by_default,
+            "twins": dict(self.twins),
             "verdicts": list(self.verdicts),
             "nonfinite": list(self.nonfinite),
-            "emulated": list(self.emulated),
             "problems": [problem.fact for problem in self.problems],
         }
 
@@ -84,7 +84,7 @@ def judge_report(
         reference,
         tuple(nonfinite_words(tensor) for tensor in nonfinite),
         by_default=not thresholds,
-        emulated=tuple(report.get("emulated", ())),
+        twins=report.get("twins", {}),
     )
 
 

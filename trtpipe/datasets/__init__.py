@@ -1,36 +1,37 @@
-"""Data sets: samples on disk, or seeded random ones, as batches of model inputs.
+"""Data sets: from arrays in files to batches of model inputs, in a declared order, reading only what is fed.
 
-Each plain module here reads one kind of source, named as the data set's spec names it, with a module-level `reader`;
-`sampling` makes batches of what they read. This module imports no numpy: keys are made with it.
+A kind of source is one module here, named as its key in the data set's spec, with a module-level `reader`;
+`sampling` makes batches of what they read, `locating` finds the files. This module imports no numpy: keys are made
+with it.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trtpipe.canonical.summary import TensorInfo
+from trtpipe.datasets.locating import Files, Resolve, as_files
 from trtpipe.digests import Digest, digest_file
+from trtpipe.errors import Problem, SpecError
 from trtpipe.spec.dataset import DatasetSpec
 
 if TYPE_CHECKING:
     from trtpipe.datasets.sampling.batches import Dataset
-
-Resolve = Callable[[str], Path]
-"""What turns a file's name in the spec into the file."""
 
 
 class Source(Protocol):
     """One array of samples: dims and NumPy type known, rows read when asked for."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Its dims; the first counts samples."""
+    def shape(self) -> tuple[int | None, ...]:
+        """Its dims; the first counts samples, and None is one in which samples differ."""
 
     @property
     def dtype(self) -> Any:
@@ -42,6 +43,12 @@ class Source(Protocol):
     def whole(self) -> Any:
         """All of it."""
 
+    def shape_at(self, index: int) -> tuple[int, ...]:
+        """The dims of one sample, read without its values. Raises SpecError naming a sample that cannot be read."""
+
+    def name_of(self, index: int) -> str:
+        """What people call a sample: its file, or `sample 7`."""
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -49,20 +56,23 @@ class Reader:
 
     version: int
     """Enters the key; raised when the same files would give other samples."""
-    files: Callable[[DatasetSpec], tuple[str, ...]]
-    """The files, as the spec names them, whose bytes the samples depend on."""
-    open: Callable[[DatasetSpec, Resolve, ExitStack], Mapping[str, Source]]
+    files: Callable[[DatasetSpec, Files], Mapping[str, Path]]
+    """The files whose bytes the samples depend on, by name. Raises SpecError."""
+    open: Callable[[DatasetSpec, Files, ExitStack], Mapping[str, Source]]
     """Opens the arrays; what must be closed goes onto the stack. Raises SpecError."""
+    packages: tuple[str, ...] = ()
+    """Distributions, beside those of the base, whose versions can change the samples."""
+    extra: str = ""
+    """The extra of trtpipe that brings them."""
+    may_use: tuple[str, ...] = ()
+    """Distributions that it does without for some samples, and whose versions can change the others."""
+    runs_code: bool = False
+    """Whether opening runs what the project holds: only done in a stage's own process, with `GivenFiles`."""
 
 
 def reader_names() -> tuple[str, ...]:
     """The kinds of sources that there are; none is imported."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))
-
-
-def kind_of(spec: DatasetSpec) -> str:
-    """Which kind of source a data set has."""
-    return next(name for name in reader_names() if getattr(spec, name, None) is not None)
 
 
 def find_reader(name: str) -> Reader:
@@ -72,43 +82,78 @@ def find_reader(name: str) -> Reader:
     return found
 
 
-def source_files(spec: DatasetSpec, resolve: Resolve) -> dict[str, Path]:
-    """File as the spec names it → the file."""
-    return {name: resolve(name) for name in find_reader(kind_of(spec)).files(spec)}
+def readers_of(spec: DatasetSpec) -> Mapping[str, Reader]:
+    """The readers of a data set's sources, by kind. Raises SpecError when a package that one needs is missing."""
+    found = {kind: find_reader(kind) for kind in spec.kinds()}
+    problems = [problem for kind, reader in found.items() for problem in _missing(kind, reader)]
+    if problems:
+        raise SpecError(problems)
+    return found
+
+
+def _missing(kind: str, reader: Reader) -> Iterator[Problem]:
+    missing = [name for name in reader.packages if _version(name) is None]
+    if missing:
+        fact = f"a data set of {kind} needs {' and '.join(missing)}"
+        yield Problem(fact, f"install it: pip install 'trtpipe[{reader.extra}]'", path=(kind,))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def source_files(spec: DatasetSpec, resolve: Resolve | Files) -> dict[str, Path]:
+    """File as the spec names it → the file. Raises SpecError."""
+    files = as_files(resolve)
+    return {
+        name: path for reader in readers_of(spec).values() for name, path in reader.files(spec, files).items()
+    }
 
 
 def dataset_record(spec: DatasetSpec, digests: Mapping[str, Digest]) -> dict[str, Any]:
-    """Everything that the samples depend on, for a key: the sources' digests, the reader, the preprocessing.
+    """Everything that the samples depend on, for a key: the sources' digests, the readers, the preprocessing.
 
-    Licence and description change no sample and are left out.
+    Licence and description change no sample and are left out, as is what the spec does not say.
     """
-    described = spec.model_dump(mode="json", by_alias=True, exclude={"license", "description"})
-    kind = kind_of(spec)
+    described = spec.model_dump(
+        mode="json", by_alias=True, exclude={"license", "description"}, exclude_none=True
+    )
+    readers = readers_of(spec)
+    named = {name for reader in readers.values() for name in (*reader.packages, *reader.may_use)}
+    packages = {name: version for name in sorted(named) if (version := _version(name)) is not None}
     return {
-        "reader": kind,
-        "reader_version": find_reader(kind).version,
+        "readers": {kind: reader.version for kind, reader in readers.items()},
+        **({"packages": packages} if packages else {}),
         "sources": {name: str(digest) for name, digest in digests.items()},
         "spec": described,
     }
 
 
-def digest_sources(spec: DatasetSpec, resolve: Resolve) -> dict[str, Digest]:
+def runs_code(spec: DatasetSpec) -> bool:
+    """Whether opening the set runs code of the project. Raises SpecError when a package is missing."""
+    return any(reader.runs_code for reader in readers_of(spec).values())
+
+
+def digest_sources(spec: DatasetSpec, resolve: Resolve | Files) -> dict[str, Digest]:
     """The digests of the source files. Raises SpecError from `resolve`, OSError."""
     return {name: digest_file(path) for name, path in source_files(spec, resolve).items()}
 
 
 def open_dataset(
     spec: DatasetSpec,
-    resolve: Resolve,
-    inputs: Sequence[TensorInfo],
+    resolve: Resolve | Files,
+    inputs: Sequence[TensorInfo] | None = None,
     *,
     samples: int | None = None,
 ) -> Dataset:
-    """The data set as batches for a model with these inputs; a context manager.
+    """The data set as batches for a model with these inputs; without any, for the inputs that the set itself names.
 
-    At most `samples` are used. Everything that can be told without reading samples is checked here and reported
-    together. Raises SpecError, with paths into the data set's spec.
+    A context manager. At most `samples` are used. Everything that can be told without reading samples is checked here
+    and reported together. Raises SpecError, with paths into the data set's spec.
     """
     from trtpipe.datasets.sampling.batches import open_batches
 
-    return open_batches(spec, find_reader(kind_of(spec)), resolve, inputs, samples)
+    return open_batches(spec, readers_of(spec), as_files(resolve), inputs, samples)

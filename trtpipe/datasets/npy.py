@@ -6,23 +6,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from trtpipe.datasets import Reader, Resolve, Source
+from trtpipe.datasets import Reader, Source
+from trtpipe.datasets.locating import Files
 from trtpipe.datasets.sampling.mapped import MappedArray, told_at
 from trtpipe.errors import Problem, SpecError
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.weights.npy import map_array, read_header
 
 
-def _files(spec: DatasetSpec) -> tuple[str, ...]:
-    return tuple((spec.npy or {}).values())
+def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
+    return {text: files(text) for text in (spec.npy or {}).values()}
 
 
-def _open(spec: DatasetSpec, resolve: Resolve, stack: ExitStack) -> Mapping[str, Source]:
+def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Source]:
     found: dict[str, Source] = {}
     problems: list[Problem] = []
     for name, text in (spec.npy or {}).items():
         with _collected(problems):
-            found[name] = _array(resolve(text), text, name, stack)
+            found[name] = _array(files(text), text, name, stack)
     if problems:
         raise SpecError(problems)
     return found

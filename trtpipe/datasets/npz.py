@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
-from trtpipe.datasets import Reader, Resolve, Source
+from trtpipe.datasets import Reader, Source
+from trtpipe.datasets.locating import Files
 from trtpipe.datasets.sampling.mapped import MappedArray, told_at
 from trtpipe.errors import Problem, SpecError
 from trtpipe.shapes import format_size
@@ -22,14 +24,14 @@ LARGEST_UNPACKED = 16 << 30
 _WHERE = ("npz",)
 
 
-def _files(spec: DatasetSpec) -> tuple[str, ...]:
-    return (spec.npz,) if spec.npz else ()
+def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
+    return {spec.npz: files(spec.npz)} if spec.npz else {}
 
 
-def _open(spec: DatasetSpec, resolve: Resolve, stack: ExitStack) -> Mapping[str, Source]:
+def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Source]:
     text = spec.npz or ""
     with told_at(_WHERE):
-        return _Members(Archive(resolve(text), text, stack))
+        return _Members(Archive(files(text), text, stack))
 
 
 class _Members(Mapping[str, Source]):

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from trtpipe.datasets import Reader, Resolve, Source
+from trtpipe.datasets import Reader, Source
+from trtpipe.datasets.locating import Files
 from trtpipe.spec.dataset import DatasetSpec
 
 DEFAULT_SAMPLES = 8
@@ -46,6 +48,14 @@ class RandomArray:
         """All of it."""
         return self.rows(range(self.shape[0])) if self.shape else self._draw(0)
 
+    def shape_at(self, index: int) -> tuple[int, ...]:
+        """The dims of one sample."""
+        return self.shape[1:]
+
+    def name_of(self, index: int) -> str:
+        """Samples go by their numbers."""
+        return f"sample {index}"
+
     def _draw(self, index: int) -> Any:
         import numpy as np
 
@@ -60,11 +70,11 @@ class RandomArray:
         return generator.standard_normal(shape, np.float32).astype(self.dtype)
 
 
-def _files(spec: DatasetSpec) -> tuple[str, ...]:
-    return ()
+def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
+    return {}
 
 
-def _open(spec: DatasetSpec, resolve: Resolve, stack: ExitStack) -> Mapping[str, Source]:
+def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Source]:
     import numpy as np
 
     assert spec.random is not None, "the spec says that it is random"

@@ -42,11 +42,20 @@ class Costs:
 def costs_of(proto: onnx.ModelProto, inferred: Inferred) -> Costs:
     """The costs of a model whose shapes were inferred."""
     graph = proto.graph
-    shapes = _Shapes(graph, inferred)
-    counts = [_FLOPS[node.op_type](node, shapes) for node in graph.node if node.op_type in _FLOPS]
+    counts = list(flops_of_nodes(proto, inferred).values())
     known = [count for count in counts if count is not None]
     everywhere = sum(node.op_type in _FLOPS for node in nodes_of(proto))
     return Costs(sum(known), everywhere - len(known), _peak(graph, inferred))
+
+
+def flops_of_nodes(proto: onnx.ModelProto, inferred: Inferred) -> dict[int, int | None]:
+    """Position in the main graph of each node that counts → its operations, None where its shapes are not known."""
+    shapes = _Shapes(proto.graph, inferred)
+    return {
+        index: _FLOPS[node.op_type](node, shapes)
+        for index, node in enumerate(proto.graph.node)
+        if node.op_type in _FLOPS
+    }
 
 
 class _Shapes:

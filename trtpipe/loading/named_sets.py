@@ -10,10 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.loading.auto_variants import candidates_in
 from trtpipe.loading.grammar import KnownNames, choose_from
 from trtpipe.loading.project import Project
 from trtpipe.loading.scalars import shortened
-from trtpipe.spec.pipeline import VariantSpec
+from trtpipe.spec.budget import AUTO
+from trtpipe.spec.variant import VariantSpec
 
 
 def calibration_problems(data: dict[str, Any], project: Project, known: KnownNames) -> Iterator[Problem]:
@@ -23,24 +25,26 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
         path = ("variants", name)
         precision = _of(variant, "precision") or VariantSpec().precision
         given = _of(variant, "calibration")
-        if precision not in known.precisions:
+        if precision not in (*known.precisions, AUTO):
             continue
         for problem in known.misfits(precision, _of(variant, "base"), _of(variant, "block_size")):
             yield replace(problem, path=(*path, *problem.path))
-        needed = known.needs_calibration(precision)
+        computed = candidates_in(variant) if precision == AUTO else (precision,)
+        asking = next((one for one in computed if known.needs_calibration(one)), None)
         base = _of(variant, "base")
-        half = base == "fp16" if base else known.computes_in_half(precision)
+        half = base == "fp16" if base else any(map(known.computes_in_half, computed))
         yield from _overflow(variant, half, path)
-        if needed and given is None:
+        if asking is not None and given is None:
             remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
-            yield Problem(f"precision {precision!r} needs a calibration", remedy, path=path)
-        elif not needed and not half and given is not None:
+            yield Problem(f"precision {asking!r} needs a calibration", remedy, path=path)
+        elif asking is None and not half and given is not None:
             remedy = "leave it out: only half precision has a range that data leave"
             yield Problem(
                 f"precision {precision!r} takes no calibration", remedy, path=(*path, "calibration")
             )
         elif given is not None:
             yield from _calibration(given, (*path, "calibration"), project, known)
+            yield from _beside_a_cache(variant, asking is not None, path)
 
 
 def _overflow(variant: Any, half: bool, path: SpecPath) -> Iterator[Problem]:
@@ -62,6 +66,30 @@ def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames
     if isinstance(backend, str) and backend not in known.calibrators:
         remedy = choose_from(backend, known.calibrators, "backends")
         yield Problem(f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend"))
+
+
+def _beside_a_cache(variant: Any, needed: bool, path: SpecPath) -> Iterator[Problem]:
+    """What a variant with a calibration cache says in vain: the cache was made already, and holds scales only."""
+    if not isinstance(_of(variant["calibration"], "cache"), str):
+        return
+    remedy = "calibrate on data: calibration: NAME"
+    if not needed:
+        fact = "a calibration cache has scales, and this precision takes none"
+        yield Problem(fact, remedy, path=(*path, "calibration", "cache"))
+    elif _of(variant, "overflow") is not None:
+        fact = "what overflows is not known from a calibration cache"
+        yield Problem(fact, f"leave it out, or {remedy}", path=(*path, "overflow"))
+    for key in ("method", "percentile"):
+        if key in variant:
+            fact = f"{key} says nothing here: a calibration cache was made by a method of its own"
+            yield Problem(fact, "leave it out", path=(*path, key))
+
+
+def cache_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
+    """The calibration caches that variants name: the place in the spec, and the text there."""
+    variants = data.get("variants")
+    for name, variant in variants.items() if isinstance(variants, dict) else ():
+        yield ("variants", name, "calibration", "cache"), _of(_of(variant, "calibration"), "cache")
 
 
 def unknown_set(name: str, path: SpecPath, project: Project) -> tuple[Problem, ...]:

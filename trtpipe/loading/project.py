@@ -19,7 +19,7 @@ from trtpipe.loading.reading import MAX_BYTES, read_document, shown_path
 from trtpipe.loading.refusals import stop_at, validated
 from trtpipe.loading.scalars import shortened
 from trtpipe.loading.sources import resolve_source
-from trtpipe.spec.pipeline import ProjectSpec
+from trtpipe.spec.project import ProjectSpec
 
 PROJECT_FILE = "trtpipe.yaml"
 LOCK_FILE = "trtpipe.lock"

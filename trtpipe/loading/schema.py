@@ -20,8 +20,10 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from trtpipe.loading.grammar import EXAMPLES, KnownNames, examples_of, models_in
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
-from trtpipe.spec.pipeline import PipelineSpec, ProjectSpec
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.spec.project import ProjectSpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _OPTIONAL_IN_PIPELINES = "targets"
@@ -48,7 +50,8 @@ def pipeline_schema(known: KnownNames) -> dict[str, Any]:
     _add_parsers(models, known)
     _add_graft(models)
     variant = models["VariantSpec"]["properties"]
-    variant["precision"]["enum"] = list(known.precisions)
+    variant["precision"]["enum"] = [*known.precisions, AUTO]
+    variant["try"]["items"] = {"enum": list(known.precisions)}
     models["CalibrationSpec"]["properties"]["backend"]["enum"] = list(known.calibrators)
     variant["keep"]["propertyNames"] = {"enum": list(known.precisions)}
     return schema
@@ -118,7 +121,9 @@ def _described(schema: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]
 
 def _whole_example(model: type[BaseModel]) -> dict[str, Any]:
     example = EXAMPLES[model.__name__]
-    alternatives = ("npy", "random") if model is DatasetSpec else ()
+    alternatives = (
+        ("npy", "safetensors", "parquet", "python", "files", "random") if model is DatasetSpec else ()
+    )
     return {key: value for key, value in example.items() if key not in alternatives}
 
 

@@ -13,17 +13,20 @@ from typing import Any
 from pydantic import BaseModel
 
 from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.loading.auto_variants import auto_problems
 from trtpipe.loading.grammar import AnyOptions, KnownNames, Parser, choose_from
 from trtpipe.loading.marks import Document
-from trtpipe.loading.named_sets import calibration_problems, unknown_set
+from trtpipe.loading.named_sets import cache_files, calibration_problems, unknown_set
 from trtpipe.loading.project import PROJECT_FILE, Project, find_root, load_project
 from trtpipe.loading.reading import read_document
 from trtpipe.loading.refusals import in_file_order, stop_at, validated
 from trtpipe.loading.remotes import misplaced_pins, named_remotely, unfetchable
 from trtpipe.loading.scalars import shortened
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.fields import PinnedText, named_files
-from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, ProjectSpec, TargetSpec
+from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, TargetSpec
+from trtpipe.spec.project import ProjectSpec
 from trtpipe.spec.remote import RemoteFile
 
 _SHARED = ("targets", "toolchains", "builder")
@@ -132,12 +135,12 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
     problems += [*refused, *ungrafted]
     files: dict[SpecPath, Path] = {}
     wrong = [*_unknown_toolchains(data), *_unknown_data(data, project), *_sourceless(data, parser)]
-    wrong += calibration_problems(data, project, known)
+    wrong += [*calibration_problems(data, project, known), *auto_problems(data, known)]
     remotes: dict[SpecPath, RemoteFile] = {}
     of_model = [(_SOURCE, _source_text(data)), *_files_of(options, _OPTIONS)]
     wrong += unfetchable(of_model, remotes)
     named = [(path, text) for path, text in of_model if not named_remotely(text)]
-    named += [*_other_files(data), *_files_of(graft, GRAFT)]
+    named += [*_other_files(data), *cache_files(data), *_files_of(graft, GRAFT)]
     wrong += _unresolved(named, project, files, parser.takes_directory)
     wrong += misplaced_pins(_at(data, ("model",)), ModelSpec().parser)
     problems += [_located(problem, document, project) for problem in wrong]
@@ -282,7 +285,7 @@ def _unknown_names(document: Document, known: KnownNames) -> list[Problem]:
     variants = data.get("variants")
     for name, variant in variants.items() if isinstance(variants, dict) else ():
         path = ("variants", name)
-        found.append(_unknown(document, (*path, "precision"), known.precisions, "precision"))
+        found.append(_unknown(document, (*path, "precision"), (*known.precisions, AUTO), "precision"))
         keep = variant.get("keep") if isinstance(variant, dict) else None
         for precision in keep if isinstance(keep, dict) else ():
             if precision not in known.precisions:
@@ -340,7 +343,7 @@ def _other_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
 
 
 def _dataset_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
-    yield ("npz",), data.get("npz")
+    yield from (((kind,), data.get(kind)) for kind in ("npz", "safetensors"))
     arrays = data.get("npy")
     for name, file in arrays.items() if isinstance(arrays, dict) else ():
         yield ("npy", name), file

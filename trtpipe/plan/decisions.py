@@ -105,7 +105,7 @@ def show_reason(reason: Reason, *, most: int = 3) -> str:
         return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")
     fixed = {
         "first": "never built here",
-        "forced": "--force",
+        "forced": "asked for",
         "missing_output": f"the store lost {reason.detail}",
         "corrupt_output": f"the store's copy of {reason.detail} was damaged",
         "no_trace": "the store has no trace of it",

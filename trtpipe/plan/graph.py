@@ -16,7 +16,16 @@ from trtpipe.errors import PlanError
 from trtpipe.plan.fingerprint import Fingerprint, Record
 
 Stage = Literal[
-    "fetch", "import", "transform", "calibrate", "quantize", "build_engine", "validate", "package"
+    "fetch",
+    "import",
+    "transform",
+    "calibrate",
+    "evaluate",
+    "search",
+    "quantize",
+    "build_engine",
+    "validate",
+    "package",
 ]
 
 STAGE_VERSIONS: Mapping[Stage, int] = {
@@ -24,11 +33,16 @@ STAGE_VERSIONS: Mapping[Stage, int] = {
     "import": 1,
     "transform": 1,
     "calibrate": 1,
+    "evaluate": 1,
+    "search": 1,
     "quantize": 1,
-    "build_engine": 2,
-    "validate": 1,
+    "build_engine": 3,
+    "validate": 2,
 }
-"""The stages that make steps today. A version is raised when equal inputs would give other outputs."""
+"""The stages that make steps today. A version is raised when equal inputs would give other outputs.
+
+`evaluate` makes no step of a plan: a search asks for as many evaluations as it needs, each an action of its own.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, SpecPath
@@ -33,7 +33,9 @@ class Choices:
     measured: Measured | None = None
     """How large tensors became on a calibration set; None where there is none."""
     refuse_overflow: bool = False
-    """Whether nodes that overflow half precision are an error; else they compute in float32."""
+    """Whether what overflows half precision is an error; else it stays in float32."""
+    io: Mapping[str, str] = field(default_factory=dict)
+    """Glob of inputs and outputs → `keep` or `convert` their type; what no glob matches is kept."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,29 @@ class Precision:
         if plan.overflows and chosen.refuse_overflow:
             problem = refusal(plan.overflows, (*path[:-1], "overflow"))
             plan = replace(plan, problems=(*plan.problems, problem))
+        plan = self._with_borders(model, plan, chosen, path[:-1])
         if self.dynamic:
             return self._plan_blocks(model, plan, reasons, size, amax)
         return plan if placement is None else placement.onto(plan)
+
+    def _with_borders(
+        self, model: onnx_ir.Model, plan: TypePlan, chosen: Choices, path: SpecPath
+    ) -> TypePlan:
+        """The plan with the inputs and outputs that are converted; `path` leads to the variant."""
+        if not chosen.io:
+            return plan
+        from trtpipe.precisions.casting.borders import border_refusal, converted_borders, out_of_range
+
+        names, problems = converted_borders(model, chosen.io, (*path, "io"))
+        beyond = out_of_range(names, chosen.measured) if plan.precision == "float16" else {}
+        if chosen.refuse_overflow:
+            problems += [border_refusal(name, reaches, (*path, "io")) for name, reaches in beyond.items()]
+        return replace(
+            plan,
+            problems=(*plan.problems, *problems),
+            converted=names - beyond.keys(),
+            unconverted=beyond,
+        )
 
     def _quantize(
         self,

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
 
-from trtpipe.canonical.summary import TensorInfo
+from trtpipe.canonical.summary import Dim, TensorInfo
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.loading.grammar import choose_from
 from trtpipe.loading.scalars import flow_yaml
@@ -32,6 +34,25 @@ class _Misfit:
     high: int
 
 
+@dataclass(slots=True)
+class _Finding:
+    """One thing that is wrong, and every shape that it is wrong of, each with what people call its sample."""
+
+    fact: str
+    remedy: str
+    shapes: dict[Shape, str]
+    entry: ProfileInput | None = None
+    input: str = ""
+
+    def problem(self, path: SpecPath) -> Problem:
+        more = len(self.shapes) - 1
+        fact = self.fact + (f"; {more} more shape{'s' if more > 1 else ''} like that" if more > 0 else "")
+        remedy = self.remedy
+        if self.entry is not None:
+            remedy = f"widen it: {_widened(self.input, self.entry, self.shapes)}"
+        return Problem(fact, remedy, path=path)
+
+
 def prove_samples(
     batches: Iterable[Batch],
     inputs: Sequence[TensorInfo],
@@ -39,51 +60,69 @@ def prove_samples(
     *,
     data: str,
     path: SpecPath = ("validate", "data"),
+    samples: Sequence[str] = (),
 ) -> list[Problem]:
     """Everything in the shapes of a data set's batches that the engine would not take; each fact once.
 
-    `data` is the set's name, `path` where the spec names it. Profiles that are wrong in themselves are not judged here.
+    `data` is the set's name, `path` where the spec names it, `samples` what people call the sample of each batch, where
+    that tells them something. Profiles that are wrong in themselves are not judged here.
     """
-    problems: dict[str, Problem] = {}
-    for batch in dict.fromkeys(tuple(sorted(batch.items())) for batch in batches):
-        found = [
-            *_against_model(dict(batch), inputs, data),
-            *_against_profiles(dict(batch), inputs, profiles, data),
-        ]
-        problems |= {fact: Problem(fact, remedy, path=path) for fact, remedy in found}
-    return list(problems.values())
+    found: dict[tuple[Any, ...], _Finding] = {}
+    seen: set[tuple[tuple[str, Shape], ...]] = set()
+    for batch, sample in zip_longest(batches, samples, fillvalue=""):
+        assert not isinstance(batch, str), "there are no more samples than batches"
+        known = tuple(sorted(batch.items()))
+        if known in seen:
+            continue
+        seen.add(known)
+        judged = (
+            *_against_model(batch, inputs, data, sample),
+            *_against_profiles(batch, inputs, profiles, data, sample),
+        )
+        for key, finding in judged:
+            found.setdefault(key, finding).shapes.update(finding.shapes)
+    return [finding.problem(path) for finding in found.values()]
 
 
-def _against_model(batch: Batch, inputs: Sequence[TensorInfo], data: str) -> Iterator[tuple[str, str]]:
+_Keyed = tuple[tuple[Any, ...], _Finding]
+
+
+def _of(sample: str) -> str:
+    return f" ({sample})" if sample else ""
+
+
+def _against_model(batch: Batch, inputs: Sequence[TensorInfo], data: str, sample: str) -> Iterator[_Keyed]:
     known = {info.name: info for info in inputs}
     for name in sorted(batch.keys() - known.keys()):
         fact = f"data set '{data}' feeds '{name}', which is no input of the model"
-        yield fact, choose_from(name, known, "inputs")
+        yield (name,), _Finding(fact, choose_from(name, known, "inputs"), {})
     for info in inputs:
         if info.name not in batch:
-            yield f"data set '{data}' feeds nothing to input '{info.name}'", "add it to the set's 'inputs'"
+            fact = f"data set '{data}' feeds nothing to input '{info.name}'"
+            yield (info.name,), _Finding(fact, "add it to the set's 'inputs'", {})
         elif info.dims is not None:
-            yield from _against_dims(info, batch[info.name], data)
+            yield from _against_dims(info, info.dims, batch[info.name], data, sample)
 
 
-def _against_dims(info: TensorInfo, shape: Shape, data: str) -> Iterator[tuple[str, str]]:
-    assert info.dims is not None
+def _against_dims(
+    info: TensorInfo, dims: Sequence[Dim], shape: Shape, data: str, sample: str
+) -> Iterator[_Keyed]:
     declared = f"the model declares {describe_dims(info)}"
-    if len(shape) != len(info.dims):
-        fact = (
-            f"data set '{data}' feeds '{info.name}' with {format_shape(shape)}, which has rank {len(shape)}"
-        )
-        yield fact, f"{declared}, rank {len(info.dims)}"
+    feeds = f"data set '{data}' feeds '{info.name}' with"
+    if len(shape) != len(dims):
+        fact = f"{feeds} {format_shape(shape)}, which has rank {len(shape)}"
+        yield (info.name, "rank"), _Finding(fact, f"{declared}, rank {len(dims)}", {shape: sample})
         return
-    for axis, (size, dim) in enumerate(zip(shape, info.dims, strict=True)):
+    for axis, (size, dim) in enumerate(zip(shape, dims, strict=True)):
         if isinstance(dim, int) and dim != size:
             remedy = f"{declared}; set the set's 'batch'" if axis == 0 else declared
-            yield f"data set '{data}' feeds '{info.name}' with {size} on axis {axis}, but it is {dim}", remedy
+            fact = f"{feeds} {size} on axis {axis}{_of(sample)}, but it is {dim}"
+            yield (info.name, axis, "static"), _Finding(fact, remedy, {shape: sample})
 
 
 def _against_profiles(
-    batch: Batch, inputs: Sequence[TensorInfo], profiles: tuple[Profile, ...], data: str
-) -> Iterator[tuple[str, str]]:
+    batch: Batch, inputs: Sequence[TensorInfo], profiles: tuple[Profile, ...], data: str, sample: str
+) -> Iterator[_Keyed]:
     if not profiles:
         return
     judged = [(index, profile, list(_misfits(batch, profile))) for index, profile in enumerate(profiles)]
@@ -92,11 +131,12 @@ def _against_profiles(
     where = f"profile {index}" if len(profiles) == 1 else f"the nearest, profile {index}"
     for misfit in (m for m in misfits if (m.input, m.axis) in dynamic):
         shape = batch[misfit.input]
-        yield (
-            f"data set '{data}' feeds '{misfit.input}' with {format_shape(shape)}, which fits no profile: "
-            f"axis {misfit.axis} is {_range(misfit)} in {where}",
-            f"widen it: {_widened(misfit.input, profile[misfit.input], shape)}",
+        fact = (
+            f"data set '{data}' feeds '{misfit.input}' with {format_shape(shape)}{_of(sample)}, which fits no "
+            f"profile: axis {misfit.axis} is {_range(misfit)} in {where}"
         )
+        entry = profile[misfit.input]
+        yield (misfit.input, misfit.axis, index), _Finding(fact, "", {shape: sample}, entry, misfit.input)
 
 
 def _range(misfit: _Misfit) -> str:
@@ -113,10 +153,11 @@ def _misfits(batch: Batch, profile: Profile) -> Iterator[_Misfit]:
                 yield _Misfit(name, axis, least, most)
 
 
-def _widened(name: str, entry: ProfileInput, shape: Shape) -> str:
-    """The entry, ready to paste, with a range that takes the shape too."""
+def _widened(name: str, entry: ProfileInput, shapes: Iterable[Shape]) -> str:
+    """The entry, ready to paste, with a range that takes the shapes too."""
     assert entry.min is not None and entry.max is not None
-    low = tuple(map(min, entry.min, shape))
-    high = tuple(map(max, entry.max, shape))
+    low, high = entry.min, entry.max
+    for shape in shapes:
+        low, high = tuple(map(min, low, shape)), tuple(map(max, high, shape))
     wider = entry.model_copy(update={"min": low, "max": high})
     return f"{flow_yaml(name)}: {flow_yaml(plain_entry(wider))}"

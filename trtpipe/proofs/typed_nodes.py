@@ -40,6 +40,10 @@ class TypedModel:
         nodes = (n._replace(dtypes=(*n.dtypes, dtype)) if n.name in wanted else n for n in self.nodes)
         return TypedModel(tuple(nodes), self.inputs, block)
 
+    def joined(self, other: TypedModel) -> TypedModel:
+        """What either computes in, each node once for every way in which it may be computed."""
+        return TypedModel(tuple(dict.fromkeys((*self.nodes, *other.nodes))), self.inputs | other.inputs)
+
     def only(self, names: Collection[str]) -> TypedModel:
         """The same with these nodes only."""
         kept = tuple(node for node in self.nodes if node.name in names)

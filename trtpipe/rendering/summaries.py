@@ -22,17 +22,53 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"- built by {toolchain['flavour']} {toolchain['version']} for {', '.join(manifest['compute_capabilities'])}"
     yield f"- precision: {manifest['precision']}{_share(manifest['audit'])}"
     yield from _wide(manifest.get("typed", {}).get("wide", {}))
+    yield from _unconverted(manifest.get("typed", {}).get("wide", {}))
     calibration = manifest.get("calibration", {})
     if calibration.get("tensors"):
-        yield f"- scales: {calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
+        yield f"- scales: {_scales(calibration)}"
+        yield from _coverage(calibration)
+    if calibration.get("ranges"):
+        yield f"- ranges: {calibration['ranges']} tensors, {calibration['samples']} samples"
     for warning in calibration.get("warnings", ()):
         yield f"- calibration: {one_line(warning)}"
-    yield f"- address randomisation while building: {manifest['reproducibility']['address_randomisation']}"
+    yield from _search(manifest.get("search"))
+    reproducibility = manifest["reproducibility"]
+    yield f"- address randomisation while building: {reproducibility['address_randomisation']}"
+    yield f"- addresses while building: {reproducibility.get('addresses', 'unknown')}"
     yield ""
     yield from _table(("tensor", "mode", "dtype", "shape"), (_io_row(one) for one in manifest["io"]))
+    yield from _front(manifest.get("search") or {})
     yield from _validation(manifest["validation"])
     for reason in manifest["not_run"]:
         yield f"- not run: {one_line(reason)}"
+
+
+def _search(search: Mapping[str, Any] | None) -> Iterator[str]:
+    if search is None:
+        return
+    keep = search["choice"]["keep"]
+    kept = ", ".join(f"{len(globs)} kept in {name}" for name, globs in keep.items()) or "nothing kept wider"
+    yield f"- found by {search['from']} within its budget, {search['budget']}: {search['reached']}, {kept}"
+    if search.get("bounded"):
+        yield f"- the search stopped at {search['bounded']} after {search['evaluations']} evaluations"
+
+
+def _front(search: Mapping[str, Any]) -> Iterator[str]:
+    """What was measured that no other beats in both cost and error; cost is a model's share of fp32, see the docs."""
+    if not search.get("front"):
+        return
+    yield f"Cost against error, of {search['evaluations']} typed models that were measured:"
+    yield ""
+    header = ("precision", "kept wider", "cost", "weights", "error", "metric", "within the budget")
+    yield from _table(header, (_front_row(one) for one in search["front"]))
+
+
+def _front_row(point: Mapping[str, Any]) -> tuple[str, ...]:
+    kept = ", ".join(f"{count} {name}" for name, count in point["kept"].items()) or "-"
+    noise = "not finite" if point["noise"] is None else f"{point['noise']:.3g}"
+    value = "-" if point["value"] is None else f"{point['value']:.7g}"
+    cost, size = f"{100 * point['cost']:.1f} %", format_size(point["weight_bytes"])
+    return point["precision"], kept, cost, size, noise, value, "yes" if point["inside"] else "no"
 
 
 def _wide(wide: Mapping[str, Any]) -> Iterator[str]:
@@ -48,6 +84,38 @@ def _wide(wide: Mapping[str, Any]) -> Iterator[str]:
             else f"{_code(one['tensor'])} reaches"
         )
         yield f"- kept in float32: {_code(name)}, for {what} {one['reaches']:.6g}, too near half precision's end"
+
+
+def _unconverted(wide: Mapping[str, Any]) -> Iterator[str]:
+    if wide.get("unmeasured"):
+        yield f"- not measured: {wide['unmeasured']} nodes in branches and bodies may overflow half precision"
+    for name, reaches in wide.get("overflow_io", {}).items():
+        yield f"- type kept: {_code(name)} reaches {reaches:.6g}, too near half precision's end"
+
+
+def _coverage(calibration: Mapping[str, Any]) -> Iterator[str]:
+    """What the scales leave of the tensors, and which method would leave most."""
+    counts = calibration.get("counts")
+    if counts:
+        said = ", ".join(f"{count} {what}" for what, count in counts.items())
+        yield f"- coverage: {said}; method recommended: {calibration.get('recommended') or 'not known'}"
+    decibels = calibration.get("decibels")
+    if decibels:
+        said = ", ".join(f"{method} {value:.1f} dB" for method, value in decibels.items())
+        yield f"- signal over noise in int8, by method: {said}"
+
+
+def _scales(calibration: Mapping[str, Any]) -> str:
+    cache = calibration.get("cache")
+    if cache is None:
+        return (
+            f"{calibration['method']} of {calibration['samples']} samples, {calibration['tensors']} tensors"
+        )
+    covered = cache["wanted"] - cache["counts"]["missing"]
+    return (
+        f"from a calibration cache ({one_line(cache['origin'])}): {covered} of {cache['wanted']} tensors; "
+        f"{cache['matched']} of its {cache['entries']} entries match"
+    )
 
 
 def _share(audit: Mapping[str, Any]) -> str:
@@ -69,11 +137,11 @@ def _io_row(tensor: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _validation(validation: Mapping[str, Any]) -> Iterator[str]:
     yield f"Validation: {str(validation.get('outcome', 'not run')).replace('_', ' ')}"
+    for dtype, twin in validation.get("twins", {}).items():
+        yield f"- run on the CPU: {twin}, for ONNX Runtime has no kernels for {dtype} there"
     accuracy = validation.get("accuracy")
     if accuracy is not None:
         yield f"- accuracy {accuracy:.4g} (reference {validation.get('reference_accuracy', float('nan')):.4g})"
-    if validation.get("emulated"):
-        yield f"- in float32 on the CPU, rounded to {', '.join(validation['emulated'])}"
     yield ""
     rows = [
         (

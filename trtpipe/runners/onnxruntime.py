@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
-from trtpipe.runners.bfloat16 import rounding_bfloat16
-from trtpipe.runners.dynamic_blocks import computing_blocks, dynamic_types
 from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
 from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
-from trtpipe.runners.narrow_weights import dequantizing_weights
+from trtpipe.runners.twins import twin_of
 
 _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+\(\d+\)) node with name '([^']*)'")
@@ -46,9 +44,13 @@ class OnnxRuntimeRunner:
     """Whether its weights' pages are given back after each run."""
 
     def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Outputs by name for NumPy arrays by name. Raises StepFailed with the node that failed."""
+        """Outputs by name for NumPy arrays by name; floats are rounded to the type that an input has.
+
+        Raises StepFailed with the node that failed.
+        """
         try:
-            values = self.session.run(list(self.outputs), {name: _held(a) for name, a in inputs.items()})
+            fed = {name: _held(array, self.inputs.get(name, "")) for name, array in inputs.items()}
+            values = self.session.run(list(self.outputs), fed)
         except Exception as error:
             raise mapped_error(error, self.path, StepFailed) from error
         finally:
@@ -61,8 +63,7 @@ class OnnxRuntimeRunner:
 def open_runner(model: Path | RunnableModel, *, threads: int = 0) -> Iterator[OnnxRuntimeRunner]:
     """Loads a model, float16 and bfloat16 tensors rounded as such; 0 threads means one a core. Raises ModelError."""
     runnable = runnable_model(model) if isinstance(model, Path) else model
-    standard = computing_blocks(dequantizing_weights(runnable))
-    computable = rounding_halves(rounding_bfloat16(standard))
+    computable = rounding_halves(twin_of(runnable))
     session = _session(computable, threads)
     inputs = {value.name: value.type for value in session.get_inputs()}
     outputs = tuple(value.name for value in session.get_outputs())
@@ -74,21 +75,18 @@ def open_runner(model: Path | RunnableModel, *, threads: int = 0) -> Iterator[On
         del runner, session
 
 
-def emulated_types(model: RunnableModel) -> tuple[str, ...]:
-    """The types that a model computes in and that are emulated in float32: rounded, not lost."""
-    import onnx
-
-    types = onnx.TensorProto
-    used = {one.data_type for one in model.proto.graph.initializer}
-    values = (*model.proto.graph.value_info, *model.proto.graph.input, *model.proto.graph.output)
-    used |= {value.type.tensor_type.elem_type for value in values}
-    names = {types.BFLOAT16: "bfloat16", types.FLOAT4E2M1: "float4"}
-    return (*(name for number, name in names.items() if number in used), *dynamic_types(model))
+_NUMPY = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(double)": "float64"}
 
 
-def _held(array: Any) -> Any:
-    """An input as ONNX Runtime takes it: NumPy has no bfloat16 of its own."""
-    return array.astype("float32") if array.dtype.name == "bfloat16" else array
+def _held(array: Any, kind: str) -> Any:
+    """A float as the model takes it, which may be another type than the source's; anything else as it is."""
+    import numpy as np
+
+    wanted = _NUMPY.get(kind, "")
+    if not wanted or array.dtype.name not in (*_NUMPY.values(), "bfloat16"):
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(wanted, copy=False)
 
 
 def half_is_rounded() -> bool:

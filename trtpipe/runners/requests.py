@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.canonical.summary import TensorInfo
+from trtpipe.datasets.locating import GivenFiles
 from trtpipe.proofs.corners import CORNERS, shapes_at, values_at
 from trtpipe.runners.corner_inputs import CornerInputs
 from trtpipe.shapes import Shape
@@ -42,9 +43,10 @@ class ValidationRequest:
     threads: int = 0
     memory_limit: int = MEMORY_LIMIT
 
-    def resolve(self, name: str) -> Path:
-        """The file that the data set calls `name`."""
-        return self.files[name]
+    @property
+    def resolve(self) -> GivenFiles:
+        """What finds the data set's files by name."""
+        return GivenFiles(self.files)
 
 
 def request_of(task: Task) -> ValidationRequest:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +21,20 @@ import onnxruntime
 from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.comparing.metrics import Accumulator
-from trtpipe.datasets import open_dataset
-from trtpipe.errors import ModelError, StepFailed, TrtpipeError
+from trtpipe.datasets import open_dataset, runs_code
+from trtpipe.errors import ModelError, Problem, SpecError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.proofs.corners import nbytes_of_info, values_at
+from trtpipe.proofs.samples import prove_samples
 from trtpipe.runners.corner_inputs import CornerInputs, corner_feed, gather_rows
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.nonfinite import Watch, open_watch
-from trtpipe.runners.onnxruntime import (
-    NoKernel,
-    OnnxRuntimeRunner,
-    emulated_types,
-    half_is_rounded,
-    open_runner,
-)
+from trtpipe.runners.onnxruntime import NoKernel, OnnxRuntimeRunner, half_is_rounded, open_runner
 from trtpipe.runners.references import SourceReference, open_source, read_golden
 from trtpipe.runners.requests import ValidationRequest, corners_of, dataset_of, request_of
+from trtpipe.runners.twins import twins_in
 from trtpipe.shapes import format_shape, format_size
+from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.task import Task
 
 SCHEMA = 1
@@ -132,7 +129,7 @@ class Run:
         """Everything measured, as plain data."""
         return {
             **_about(self.request),
-            "emulated": list(emulated_types(self.model)),
+            "twins": dict(twins_in(self.model)),
             "places": self.places,
             "nonfinite": self.nonfinite,
             "not_run": self.not_run,
@@ -162,13 +159,23 @@ class Run:
             return
         profiles = self.request.profiles
         values = values_at(profiles[0], "opt") if self.request.random and profiles else {}
-        fed = [info for info in self.inputs if info.name not in values]
+        fed = [_as_in(reference.inputs, info) for info in self.inputs if info.name not in values]
         with open_dataset(spec, self.request.resolve, fed, samples=self.request.samples) as data:
+            self._require_fitting(spec, data)
             self._data(reference, data, values)
             rows = max((shape[0] for c in corners for shape in c.shapes.values() if shape), default=1)
             samples = gather_rows(data, rows) if corners else {}
         for corner in corners:
             self._corner(reference, corner, samples)
+
+    def _require_fitting(self, spec: DatasetSpec, data: Any) -> None:
+        """Shapes of samples that are known only now must fit a profile; those of files were proved before."""
+        if not runs_code(spec):
+            return
+        shapes = [shapes for shapes, _ in data.shapes_by_sample()]
+        found = prove_samples(shapes, self.inputs, self.request.profiles, data=spec.python or "")
+        if found:
+            raise SpecError([Problem(one.fact, one.remedy, path=("python",)) for one in found])
 
     def _data(self, reference: SourceReference, data: Any, values: Mapping[str, tuple[int, ...]]) -> None:
         measured: dict[str, Accumulator] = {}
@@ -264,6 +271,16 @@ class Run:
         started = clock()
         yield
         self.seconds[place] = round(clock() - started, 3)
+
+
+def _as_in(source: Sequence[TensorInfo], info: TensorInfo) -> TensorInfo:
+    """The input with the float type that it has in the source: that is what the data are made for."""
+    own = next((one.dtype for one in source if one.name == info.name), info.dtype)
+    return replace(info, dtype=own) if _is_float(own) and _is_float(info.dtype) else info
+
+
+def _is_float(dtype: str) -> bool:
+    return dtype in ("bfloat16", "float16", "float32", "float64")
 
 
 def _shapes(feed: Feed) -> dict[str, list[int]]:

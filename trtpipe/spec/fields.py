@@ -250,3 +250,25 @@ def _files_under(
     for step, item in items:
         for path, text in _files_in(annotation, item, marked):
             yield (step, *path), text
+
+
+def _borders(value: Any) -> Any:
+    """One word is about every input and output."""
+    return {"*": value} if isinstance(value, str) else value
+
+
+BorderChoice = Literal["keep", "convert"]
+Borders = Annotated[
+    dict[str, BorderChoice],
+    BeforeValidator(_borders),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["keep", "convert"]},
+                {"type": "object", "additionalProperties": {"enum": ["keep", "convert"]}},
+            ],
+            "examples": ["convert", {"*": "convert", "logits": "keep"}],
+        }
+    ),
+]
+"""What becomes of the types of inputs and outputs."""

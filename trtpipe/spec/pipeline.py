@@ -1,4 +1,4 @@
-"""The pipeline spec: a model, its variants, its targets, its checks; and the project file's shared defaults."""
+"""The pipeline spec: a model, its variants, its targets, its checks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from trtpipe.spec.budget import MetricName
 from trtpipe.spec.fields import (
     AsTuple,
     DynamicShape,
     Name,
-    NameOr,
     Number,
     OneOrMany,
     OneShapeOr,
@@ -20,12 +20,9 @@ from trtpipe.spec.fields import (
     SpecModel,
     StaticShape,
 )
+from trtpipe.spec.variant import VariantSpec
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
-MetricName = Literal[
-    "max_abs", "max_rel", "mean_abs", "rmse", "cosine", "psnr", "snr",
-    "top1_agreement", "top5_agreement", "accuracy",
-]  # fmt: skip
 
 
 class ModelSpec(SpecModel):
@@ -75,57 +72,6 @@ class TransformSpec(SpecModel):
     """Run further graph simplifications (common subexpressions, constant arithmetic)."""
     graft: dict[str, Any] | None = None
     """Declared layers before or behind the model's own, put there last: see `parser: network` for the layers."""
-
-
-def _calibration(value: Any) -> Any:
-    """A data set's name stands for the set itself."""
-    return {"data": value} if isinstance(value, str) else value
-
-
-class CalibrationSpec(SpecModel):
-    """Where a quantized variant's scales come from."""
-
-    data: str
-    """A data set's name: `calibration/NAME.yaml`."""
-    samples: Annotated[int | None, Field(ge=1)] = None
-    """At most this many samples of the data set."""
-    backend: str = "trtpipe"
-    """Who calibrates: trtpipe itself, or a library."""
-
-
-Calibration = Annotated[
-    CalibrationSpec,
-    BeforeValidator(_calibration),
-    NameOr(),
-]
-
-
-class VariantSpec(SpecModel):
-    """One way to make the typed model."""
-
-    precision: str = "fp32"
-    """The numeric precision of the typed model."""
-    keep: dict[str, Annotated[tuple[str, ...], AsTuple]] = Field(default_factory=dict)
-    """Precision → globs of nodes that stay in it: node names such as `/head/**`, `op:Softmax`, `tensor:GLOB` (the nodes
-    that make such a tensor), or `between:A..B` (those on the paths from tensors A to tensors B). The variant's own
-    precision holds nodes in it that would compute in float32 by default: normalizations, softmax and sums."""
-    base: Literal["fp32", "fp16", "bf16"] | None = None
-    """What a quantized variant computes in where nothing is quantized; fp16 when left out."""
-    block_size: Literal[16, 32, 64, 128] | None = None
-    """For weights that are quantized alone (int4, fp4): how many elements share a scale; 64 or 16 when left out."""
-    calibration: Calibration | None = None
-    """Where a quantized variant's scales come from: a data set's name, or a mapping. A variant that computes in half
-    precision may have one too: it shows which nodes overflow."""
-    overflow: Literal["keep", "refuse"] | None = None
-    """What becomes of nodes whose tensors leave half precision's range on the calibration set: they are kept in float32
-    (also when left out), or refused with the `keep` that would hold them. Of a quantized variant every float tensor
-    is looked at only when this is given; when left out, those that have a scale."""
-    method: Literal["max", "percentile", "entropy", "mse"] = "entropy"
-    """How a tensor's values become its scale."""
-    percentile: Annotated[Number, Field(gt=50, le=100)] = 99.99
-    """For `method: percentile`: the share of values that is not clipped, in percent."""
-    min_low_precision: Annotated[Number, Field(ge=0, le=1)] = 0.1
-    """The least share of weight bytes and of typed layers that must have come out in the asked low precision."""
 
 
 class ShapeValues(SpecModel):
@@ -349,27 +295,3 @@ class PipelineSpec(SpecModel):
     """Plugin libraries that the model needs."""
     validate_: ValidateSpec | None = Field(default=None, alias="validate")
     """What every variant must prove."""
-
-
-class StoreSpec(SpecModel):
-    """Where artifacts are kept."""
-
-    path: str | None = None
-    """A directory; `.trtpipe/store` in the project when left out. `$TRTPIPE_STORE` overrides it."""
-
-
-class ProjectSpec(SpecModel):
-    """`trtpipe.yaml`: defaults that a project's pipelines share."""
-
-    schema_: SchemaVersion = Field(alias="schema")
-    """The version of the spec language."""
-    targets: dict[Name, TargetSpec] = Field(default_factory=dict)
-    """For pipelines that name a target without describing it (`targets: {ada: }`)."""
-    toolchains: dict[Name, ToolchainSpec] = Field(default_factory=dict)
-    """TensorRT versions that pipelines may name."""
-    builder: BuilderSpec | None = None
-    """The builder options of every pipeline that has none of its own."""
-    store: StoreSpec = Field(default_factory=StoreSpec)
-    """Where artifacts are kept."""
-    reach: Annotated[tuple[str, ...], AsTuple] = ()
-    """Directories outside the project from which models and data may be read."""

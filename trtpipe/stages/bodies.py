@@ -45,6 +45,9 @@ class Plugins(Protocol):
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Measure the typed model against its reference; what reports say of it."""
 
+    def preview(self, task: Task) -> Made:
+        """Look at a data set: contact sheets, and what its inputs are like."""
+
 
 def _model_files(out: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(out.parent.glob(f"{out.name}*"))}
@@ -90,6 +93,11 @@ def validate_model(task: Task, plugins: Plugins) -> Made:
     return Made({out.name: out}, summary)
 
 
+def preview_data(task: Task, plugins: Plugins) -> Made:
+    """A data set → contact sheets and statistics. No step of a plan: nothing is built from it."""
+    return plugins.preview(task)
+
+
 BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "fetch": fetch_file,
     "import": import_model,
@@ -97,4 +105,5 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "calibrate": calibrate_model,
     "quantize": quantize_model,
     "validate": validate_model,
+    "preview": preview_data,
 }

@@ -144,7 +144,7 @@ class ProjectState:
             self.steps[address] = entry
             self._changed.add(("steps", address))
 
-    def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: Mapping[str, str]) -> None:
+    def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: Mapping[str, Any]) -> None:
         """Note the files that were delivered for a cell and its lock entry; `content` identifies what they hold."""
         paths = list(files)
         folder = paths[0].parent.relative_to(self.root).as_posix()
@@ -152,9 +152,9 @@ class ProjectState:
         self.cells[cell] = {"content": content, "folder": folder, "files": signatures, "lock": dict(lock)}
         self._changed.add(("cells", cell))
 
-    def lock_entry(self, cell: str) -> dict[str, str]:
+    def lock_entry(self, cell: str) -> dict[str, Any]:
         """The lock entry of a delivered cell."""
-        entry: dict[str, str] = self.cells[cell]["lock"]
+        entry: dict[str, Any] = self.cells[cell]["lock"]
         return entry
 
     def noted(self, path: Path, about: str, find: Callable[[], Any]) -> Any:

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from trtpipe.deciding import Memory, Outputs, Rebuilder, decide_all
@@ -18,18 +18,20 @@ from trtpipe.digests import Digest
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, PlanError, SpecError, TrtpipeError
 from trtpipe.executors.local import LocalExecutor
 from trtpipe.files import held
-from trtpipe.lockfile import read_lock, update_lock
+from trtpipe.lockfile import choices_in, read_lock, update_lock
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Plan, Stage, action_of, plan_of
 from trtpipe.plan.ports import Observer
-from trtpipe.planning import PipelineFacts, steps_of
+from trtpipe.planning import steps_of
+from trtpipe.planning.facts import PipelineFacts
 from trtpipe.scheduler import Done, Failed, Scheduler
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.delivering import Delivery, content_of, policy_of
 from trtpipe.system.facts import FactFinder
 from trtpipe.system.performing import Performer
+from trtpipe.system.placing import placed
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import STATE_DIRECTORY, Workspace, cell_names
 
@@ -77,8 +79,11 @@ class Outcome:
     lock_changed: bool = False
 
 
-def make_plan(workspace: Workspace, *, force: bool = False) -> Planned:
-    """Facts, steps and decisions. Raises SpecError with every problem of every pipeline."""
+def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool = False) -> Planned:
+    """Facts, steps and decisions; `search_again` forces searches only.
+
+    Raises SpecError with every problem of every pipeline.
+    """
     targets = TargetResolver()
     finder = FactFinder(workspace.state, targets)
     facts = {one.spec.pipeline: finder.facts_of(one) for one in workspace.pipelines}
@@ -88,7 +93,8 @@ def make_plan(workspace: Workspace, *, force: bool = False) -> Planned:
     found = {name: known for name, known in facts.items() if known is not None}
     plan = _selected(workspace, specs, found)
     memory = _memory(workspace)
-    rebuilder = Rebuilder(memory, forced=frozenset(plan.steps) if force else ())
+    searches = {address for address, step in plan.steps.items() if search_again and step.stage == "search"}
+    rebuilder = Rebuilder(memory, forced=frozenset(plan.steps if force else searches))
     decisions, undelivered = _decide(workspace, plan, specs, rebuilder)
     return Planned(workspace, plan, decisions, rebuilder, specs, found, targets, undelivered)
 
@@ -223,11 +229,12 @@ def run_build(
     lockfile could not take the results.
     """
     workspace = planned.workspace
-    read_lock(workspace.lockfile)
+    locked = choices_in(read_lock(workspace.lockfile))
     if runs(planned):
         workspace.store.open()
     again = planned.rebuilder.forced
-    performer = Performer(workspace.store, observer, workspace.state.digest, offline, again)
+    anew = len(again) == len(planned.plan.steps)
+    performer = Performer(workspace.store, observer, workspace.state.digest, offline, again, locked, anew)
     executor = LocalExecutor(
         workspace.store, performer, jobs=jobs, observer=observer, forced=planned.rebuilder.forced
     )
@@ -250,22 +257,6 @@ def run_build(
         finally:
             executor.close()
     _finish(course)
-
-
-def _placed(workspace: Workspace, address: str, error: TrtpipeError) -> TrtpipeError:
-    """The error, with what it says of places in the spec located there, a variant's step in its variant."""
-    place, _, stage = address.partition(":")
-    name, _, variant = place.partition("/")
-    if stage == "quantize":
-        inside = ("variants", variant)
-        error.problems = tuple(
-            replace(one, path=(*inside, *one.path)) if one.path and one.path[:1] != ("variants",) else one
-            for one in error.problems
-        )
-    loaded = next((one for one in workspace.pipelines if one.spec.pipeline == name), None)
-    if loaded is not None:
-        error.problems = tuple(loaded.locate(one) if one.path else one for one in error.problems)
-    return error
 
 
 @dataclass(slots=True)
@@ -333,7 +324,7 @@ def _finish(course: _Course) -> None:
     planned, outcome = course.planned, course.outcome
     results = course.scheduler.results.items()
     outcome.failures[:0] = [
-        (address, _placed(planned.workspace, address, one.error))
+        (address, placed(planned.workspace, address, one.error))
         for address, one in results
         if isinstance(one, Failed)
     ]

@@ -15,11 +15,13 @@ from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.loading.project import find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all, load_dataset
 from trtpipe.plan.ports import Observer
-from trtpipe.planning import TargetFacts
+from trtpipe.planning.facts import TargetFacts
+from trtpipe.spec.budget import AUTO
 from trtpipe.system.building import Planned, runs
 from trtpipe.system.facts import FactFinder
 from trtpipe.system.importing import origins_of, readable_model
 from trtpipe.system.remotes import unpinned
+from trtpipe.system.searching import heads_of
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import Workspace, known_names
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from trtpipe.proofs.model import ModelView
     from trtpipe.proofs.targets import CellProof, TargetView
+    from trtpipe.proofs.typed_nodes import TypedModel
 
 
 @dataclass(slots=True)
@@ -108,11 +111,13 @@ class _Checker:
                 self._prove_model(proto, targets)
             else:
                 self._try(("transform", "graft"), lambda: self._prove_grafted(proto, targets))
+        self._try(("variants",), self._caches)
 
     def _prove_model(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
         view = self._try(("model", "source"), lambda: self._model(proto))
         if view is not None:
             self._try(("validate",), lambda: self._validation(view))
+            self._try(("variants",), lambda: self._budgets(view))
             self._try(("variants",), lambda: self._calibrations(view))
             self._try(("targets",), lambda: self._cells(proto, view, targets))
 
@@ -176,30 +181,78 @@ class _Checker:
         outputs = [info.name for info in view.outputs]
         self._add(unmatched(asked.thresholds, outputs, ("validate", "thresholds")))
         if asked.data is not None:
-            self._samples(view, asked.data, asked.samples)
+            self._samples(view, asked.data, asked.samples, ("validate", "data"))
 
-    def _samples(self, view: ModelView, name: str, samples: int | None) -> None:
-        from trtpipe.datasets import open_dataset
+    def _samples(self, view: ModelView, name: str, samples: int | None, path: SpecPath) -> None:
+        from trtpipe.datasets import open_dataset, runs_code, source_files
+        from trtpipe.datasets.locating.projects import ProjectFiles
         from trtpipe.proofs.samples import prove_samples
 
         project, spec = self.pipeline.project, self.pipeline.spec
         loaded = load_dataset(project.dataset(name), project)
+        files = ProjectFiles(project)
         try:
-            with open_dataset(loaded.spec, project.resolve_source, view.inputs, samples=samples) as data:
-                shapes = list(data.sample_shapes())
+            if runs_code(loaded.spec):
+                source_files(loaded.spec, files)
+                return  # what it yields is told by the step that runs it
+            with open_dataset(loaded.spec, files, view.inputs, samples=samples) as data:
+                shapes = data.shapes_by_sample()
+                named = data.has_names
         except SpecError as error:
             self._add(loaded.locate(problem) for problem in error.problems)
             return
-        self._add(prove_samples(shapes, view.inputs, spec.profiles, data=name))
+        batches, samples_named = [batch for batch, _ in shapes], [sample for _, sample in shapes]
+        names = samples_named if named else ()
+        self._add(prove_samples(batches, view.inputs, spec.profiles, data=name, path=path, samples=names))
+
+    def _budgets(self, view: ModelView) -> None:
+        from trtpipe.comparing.budgets import unmatched_budget
+
+        outputs = [info.name for info in view.outputs]
+        labelled = self._labelled()
+        for name, variant in self.pipeline.spec.variants.items():
+            path = ("variants", name, "budget")
+            if variant.budget is not None:
+                self._add(unmatched_budget(variant.budget, outputs, path))
+                if variant.budget.needs_labels and not labelled:
+                    fact = "the budget is about accuracy, and the validation data has no labels"
+                    remedy = "give the data set labels, or a budget of another metric: {metric: cosine, min: 0.999}"
+                    self._add([Problem(fact, remedy, path=path)])
+
+    def _labelled(self) -> bool:
+        """Whether the validation data says what is right."""
+        asked = self.pipeline.spec.validate_
+        if asked is None or asked.data is None or asked.reference != "onnxruntime":
+            return False
+        project = self.pipeline.project
+        return load_dataset(project.dataset(asked.data), project).spec.labels is not None
 
     def _calibrations(self, view: ModelView) -> None:
-        sets = {
-            (variant.calibration.data, variant.calibration.samples): None
-            for variant in self.pipeline.spec.variants.values()
-            if variant.calibration is not None
-        }
-        for name, samples in sets:
-            self._samples(view, name, samples)
+        sets: dict[tuple[str, int | None], SpecPath] = {}
+        for name, variant in self.pipeline.spec.variants.items():
+            asked = variant.calibration
+            if asked is not None and asked.data is not None:
+                sets.setdefault((asked.data, asked.samples), ("variants", name, "calibration"))
+        for (data, samples), path in sets.items():
+            self._samples(view, data, samples, path)
+
+    def _caches(self) -> None:
+        """Calibration caches beside the names that import and transform leave."""
+        if not any(one.calibration and one.calibration.cache for one in self.pipeline.spec.variants.values()):
+            return
+        from trtpipe.system.proving_caches import CacheProver
+
+        told = any(problem.severity == "error" for problem in self.report.problems)
+        prover = CacheProver(self.pipeline, self.workspace, self.offline)
+        for variant in self.pipeline.spec.variants:
+            try:
+                problems, line = prover.prove(variant)
+            except TrtpipeError:
+                if told:
+                    return  # why the model cannot be imported has been said
+                raise
+            self._add(problems)
+            self.report.lines += [line] if line else []
 
     def _cells(self, proto: onnx.ModelProto, view: ModelView, targets: Sequence[TargetView]) -> None:
         from trtpipe.proofs.targets import prove_cells
@@ -221,22 +274,37 @@ class _Checker:
         for proof in proofs:
             self._note(proof)
 
-    def _typed(self, proto: onnx.ModelProto, view: ModelView, variant: str) -> Any:
-        """The typed model of a variant: each node's type from the precision's plan."""
+    def _typed(self, proto: onnx.ModelProto, view: ModelView, variant: str) -> TypedModel:
+        """The typed model of a variant: each node's type from the precision's plan; of all that a search tries."""
+        asked = self.pipeline.spec.variants[variant]
+        if asked.precision != AUTO:
+            return self._typed_as(proto, view, variant, asked.precision, asked.base)
+        (first, base), *others = heads_of(asked.candidates())
+        typed = self._typed_as(proto, view, variant, first, base)
+        for precision, base in others:
+            typed = typed.joined(self._typed_as(proto, view, variant, precision, base))
+        return typed
+
+    def _typed_as(
+        self, proto: onnx.ModelProto, view: ModelView, variant: str, name: str, base: str | None
+    ) -> TypedModel:
         import onnx_ir
 
-        from trtpipe.precisions import find_precision
+        from trtpipe.precisions import Choices, find_precision
         from trtpipe.proofs.typed_nodes import typed_model
 
         asked = self.pipeline.spec.variants[variant]
-        precision = find_precision(asked.precision)
+        precision = find_precision(name)
         assert precision is not None, "the loader knows the precisions"
         typed = type(proto)()
         typed.CopyFrom(proto)
-        precision.prepare(typed, asked.base)
+        precision.prepare(typed, base)
         path = ("variants", variant, "keep")
         model = onnx_ir.from_proto(typed)
-        plan = precision.plan_types(model, asked.keep, path, base=asked.base, block=asked.block_size)
+        choices = Choices(io=asked.io)
+        plan = precision.plan_types(
+            model, asked.keep, path, base=base, block=asked.block_size, choices=choices
+        )
         self._add(plan.problems)
         if asked.min_low_precision > 0:
             self._add(precision.nothing_quantized(plan), ("variants", variant, "precision"))

@@ -56,7 +56,7 @@ def error_from_json(data: dict[str, Any]) -> TrtpipeError:
 
 def main(folder: str) -> int:
     """Run the task of a directory; 0 when a result was written, even if that is an error."""
-    _die_with_parent()
+    die_with_parent()
     place = Path(folder)
     task = Task.from_json(json.loads((place / "task.json").read_bytes()))
     try:
@@ -103,8 +103,8 @@ def _peak_rss() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _die_with_parent() -> None:
-    """Linux only: elsewhere an orphan ends with its work."""
+def die_with_parent() -> None:
+    """Ends this process when its parent is gone. Linux only: elsewhere an orphan ends with its work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a step stops
     if not sys.platform.startswith("linux"):
         return

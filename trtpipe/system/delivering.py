@@ -32,6 +32,7 @@ from trtpipe.system.workspace import STATE_DIRECTORY, Workspace
 
 _DELIVERED: Mapping[Stage, tuple[str, ...]] = {
     "calibrate": ("scales.json",),
+    "search": ("precision.json", "search.json"),
     "quantize": ("model.onnx", "model.onnx.data"),
     "build_engine": ("model.engine", "build.log", "network.json", "layers.json"),
     "validate": ("validation.json",),
@@ -47,6 +48,9 @@ def policy_of(spec: PipelineSpec, variant: str) -> str:
         "thresholds": [one.model_dump() for one in asked.thresholds] if asked else [],
         "min_low_precision": spec.variants[variant].min_low_precision,
     }
+    budget = spec.variants[variant].budget
+    if budget is not None:
+        record["budget"] = budget.goal()
     return key_of(record)
 
 
@@ -178,4 +182,6 @@ def outcome_words(validation: Mapping[str, Any]) -> str:
     words = {"passed": "validated on the CPU", "failed": "validation failed"}.get(
         str(outcome), "not validated"
     )
+    twins = "".join(f", as {twin}" for twin in validation.get("twins", {}).values())
+    words += twins if outcome in ("passed", "failed") else ""
     return f"{words}, accuracy {accuracy:.4g}" if isinstance(accuracy, float) else words

@@ -7,15 +7,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.describing.network_spec import network_spec
-from trtpipe.errors import ModelError, SpecError
+from trtpipe.errors import SpecError
 from trtpipe.files import write_whole
 from trtpipe.loading.project import find_project
 from trtpipe.loading.specs import LoadedPipeline
-from trtpipe.planning import transform_record
-from trtpipe.system.importing import canonical_model
+from trtpipe.system.importing import transformed_model
 from trtpipe.system.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ def export_network(workspace: Workspace, directory: Path | None, *, force: bool 
     The model is exported as it is after import and transform. Raises SpecError when a file is there already and not
     `force`, and ModelError that names every node without a declared layer; nothing is written then.
     """
+    from trtpipe.canonical.reading import read_skeleton
     from trtpipe.layering.from_onnx import counted, declare
 
     (pipeline,) = workspace.pipelines
@@ -50,8 +50,8 @@ def export_network(workspace: Workspace, directory: Path | None, *, force: bool 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as workplace:
-            model = _transformed(workspace, pipeline, Path(workplace))
-            declaration = declare(model)
+            model = transformed_model(pipeline, workspace.store, workspace.state, Path(workplace))
+            declaration = declare(read_skeleton(model).proto)
             given = _written(declaration, spec, weights, Path(workplace), pipeline, name)
     except OSError as error:
         raise SpecError(f"cannot write to {folder}: {(error.strerror or str(error)).lower()}") from error
@@ -65,23 +65,6 @@ def _refuse_existing(paths: list[Path], force: bool) -> None:
         raise SpecError(
             f"{there[0]} exists already", "write elsewhere with --output, or replace it with --force"
         )
-
-
-def _transformed(workspace: Workspace, pipeline: LoadedPipeline, folder: Path) -> Any:
-    """The canonical model after the transform, as a skeleton; its weights stand in `folder`."""
-    from trtpipe.canonical.reading import read_skeleton
-    from trtpipe.system.transforming import transform_model
-
-    path = canonical_model(pipeline, workspace.store, workspace.state, folder)
-    steps = transform_record(pipeline.spec.transform)
-    if steps:
-        try:
-            root = pipeline.project.root.resolve()
-            transform_model(path, folder / "transformed.onnx", steps, pipeline.graft_files(), root)
-        except ModelError as error:
-            raise SpecError([pipeline.locate(problem) for problem in error.problems]) from error
-        path = folder / "transformed.onnx"
-    return read_skeleton(path).proto
 
 
 def _written(

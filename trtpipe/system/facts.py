@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.datasets import dataset_record, source_files
+from trtpipe.datasets.locating.projects import ProjectFiles
 from trtpipe.errors import ModelError, Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.frontends import Frontend, ModelFiles, frontend_called, is_installed
+from trtpipe.loading.project import Project
 from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Input, Source, json_ready
-from trtpipe.planning import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
-from trtpipe.spec.pipeline import GoldenReference, VariantSpec
+from trtpipe.planning.facts import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
+from trtpipe.searching.steps import candidates_with
+from trtpipe.spec.budget import AUTO
+from trtpipe.spec.pipeline import GoldenReference
+from trtpipe.spec.variant import VariantSpec
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
 from trtpipe.system.targets import TargetResolver
@@ -35,6 +40,7 @@ class FactFinder:
     state: ProjectState
     targets: TargetResolver
     problems: list[Problem] = field(default_factory=list)
+    _sets: dict[Path, tuple[dict[str, Any], tuple[Source, ...]]] = field(default_factory=dict)
 
     def facts_of(self, pipeline: LoadedPipeline) -> PipelineFacts | None:
         """The facts of one pipeline, or None when something is wrong (see `problems`)."""
@@ -69,30 +75,51 @@ class FactFinder:
             if variant.calibration is None:
                 continue
             path = ("variants", name, "calibration")
-            found = self._guard(pipeline, path, lambda variant=variant: self._calibration(pipeline, variant))
+            find = self._calibration if variant.calibration.cache is None else self._cache
+            found = self._guard(pipeline, path, lambda find=find, name=name: find(pipeline, name))
             if found is not None:
                 yield name, found
 
-    def _calibration(self, pipeline: LoadedPipeline, variant: VariantSpec) -> CalibrationFacts:
+    def _cache(self, pipeline: LoadedPipeline, variant: str) -> CalibrationFacts:
+        from trtpipe.legacy_caches.reading import VERSION
+
+        source = self._source("cache", pipeline.files["variants", variant, "calibration", "cache"])
+        return CalibrationFacts({}, (source,), VERSION, _versions("onnx", "onnx-ir"))
+
+    def _calibration(self, pipeline: LoadedPipeline, name: str) -> CalibrationFacts:
         from trtpipe.calibrators import find_calibrator
         from trtpipe.precisions import find_precision
 
-        asked, precision = variant.calibration, find_precision(variant.precision)
-        assert asked is not None and precision is not None, "the loader knows the precisions"
-        scales = precision.needs_calibration
-        ranges = precision.computes_in_half(variant.base) and (not scales or variant.overflow is not None)
+        variant = pipeline.spec.variants[name]
+        asked = variant.calibration
+        assert asked is not None, "only variants with a calibration are asked for theirs"
+        precisions = [one for called in _computed(variant) if (one := find_precision(called)) is not None]
+        scales = any(one.needs_calibration for one in precisions)
+        half = any(one.computes_in_half(variant.base) for one in precisions)
+        ranges = half and (not scales or variant.overflow is not None)
         calibrator = find_calibrator(asked.backend)
         assert calibrator is not None, "the loader knows the backends"
+        assert asked.data is not None, "the spec has data or a cache"
         record, sources = self._dataset(pipeline, asked.data)
         tools = _versions("onnx", "numpy", "onnxruntime", *calibrator.packages)
         return CalibrationFacts(record, sources, calibrator.version, tools, scales, ranges)
 
     def _dataset(self, pipeline: LoadedPipeline, name: str) -> tuple[dict[str, Any], tuple[Source, ...]]:
-        """A data set's record, and its files."""
-        loaded = load_dataset(pipeline.project.dataset(name), pipeline.project)
-        files = source_files(loaded.spec, pipeline.project.resolve_source)
-        sources = tuple(Source(file, path, self.state.digest(path)) for file, path in sorted(files.items()))
-        return json_ready(dataset_record(loaded.spec, {})), sources
+        """A data set's record, and its files: listed once, however many variants name the set."""
+        path = pipeline.project.dataset(name)
+        if path not in self._sets:
+            self._sets[path] = self._described(path, pipeline.project)
+        return self._sets[path]
+
+    def _described(self, path: Path, project: Project) -> tuple[dict[str, Any], tuple[Source, ...]]:
+        loaded = load_dataset(path, project)
+        try:
+            files = source_files(loaded.spec, ProjectFiles(project))
+            record = json_ready(dataset_record(loaded.spec, {}))
+        except SpecError as error:
+            raise SpecError([loaded.locate(problem) for problem in error.problems]) from error
+        sources = (Source(name, file, self.state.digest(file)) for name, file in sorted(files.items()))
+        return record, tuple(sources)
 
     def model_of(self, pipeline: LoadedPipeline) -> ModelFacts | None:
         """What importing the model depends on, or None when something is wrong (see `problems`)."""
@@ -274,12 +301,18 @@ def precision_versions(pipeline: LoadedPipeline) -> Mapping[str, int]:
     """Every precision's name → the plug-in's version."""
     from trtpipe.precisions import find_precision
 
+    names = [name for variant in pipeline.spec.variants.values() for name in _computed(variant)]
     versions = {}
-    for variant in pipeline.spec.variants.values():
-        precision = find_precision(variant.precision)
+    for name in dict.fromkeys(names):
+        precision = find_precision(name)
         assert precision is not None, "the loader knows the precisions"
-        versions[variant.precision] = precision.version
+        versions[name] = precision.version
     return versions
+
+
+def _computed(variant: VariantSpec) -> list[str]:
+    """The precision of a variant, or those that a search may come to."""
+    return candidates_with(variant.candidates()) if variant.precision == AUTO else [variant.precision]
 
 
 def import_tools(frontend: Frontend) -> dict[str, str]:

@@ -6,8 +6,7 @@ is never asked for again, wherever it is written, and two builds at once fetch o
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from trtpipe.executors.local import Control
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.plan.trace import Trace
-from trtpipe.planning import SOURCE_FOLDER
+from trtpipe.planning.facts import SOURCE_FOLDER
 from trtpipe.spec.remote import RemoteFile, is_local_host, is_plain_relative
 from trtpipe.stages.task import Task
-from trtpipe.system.processes import run_in_child
+from trtpipe.system.processes import Telling, run_in_child
 
 _FILE = "file"
 _TOLD = ("sha256", "commit", "version")
@@ -103,7 +102,7 @@ class Fetcher:
             self.store.partial(key),
             {"file": wanted.remote.to_json(), "place": list(wanted.place), "events": str(events)},
         )
-        result = run_in_child(task, folder, self.control, _Telling(events, self._hear))
+        result = run_in_child(task, folder, self.control, Telling(events, self._hear))
         sha256 = str(result.summary["sha256"])
         digest = self.store.put(result.files[_FILE])
         self.store.forget_partial(key)
@@ -141,27 +140,6 @@ class Fetcher:
             yield _Wanted(
                 SOURCE_FOLDER + name, source.remote.beside(name, pins.get(name, "")), ("model", "source")
             )
-
-
-@dataclass(slots=True)
-class _Telling:
-    """Passes on what a child wrote into its file of events since the last call."""
-
-    file: Path
-    hear: Callable[[Mapping[str, Any]], None]
-    _read: int = 0
-
-    def __call__(self) -> None:
-        try:
-            with self.file.open("rb") as stream:
-                stream.seek(self._read)
-                text = stream.read()
-        except FileNotFoundError:
-            return
-        whole = text[: text.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for line in whole.splitlines():
-            self.hear(json.loads(line))
 
 
 def _key_of(remote: RemoteFile) -> str:

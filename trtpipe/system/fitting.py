@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.describing.init_spec import HalfVariant
 from trtpipe.frontends import Frontend, ModelFiles, lower_model
 from trtpipe.planning import profiles_record, transform_record
-from trtpipe.spec.pipeline import PipelineSpec, VariantSpec
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.spec.variant import VariantSpec
 from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
@@ -71,14 +72,20 @@ def _task(spec: PipelineSpec, model: Path, canonical: Path, folder: Path) -> Tas
 
 
 def _overflowing(canonical: Path, task: Task) -> Iterator[str]:
-    """The nodes that make or read a tensor which half cannot hold, by name, in graph order."""
+    """The nodes of a half variant that make or read a tensor which half cannot hold, by name, in graph order."""
+    from trtpipe.canonical.reading import ir_model, read_skeleton
+    from trtpipe.precisions import find_precision
     from trtpipe.runners.graphs import runnable_model
 
+    half = find_precision("fp16")
+    assert half is not None, "fp16 is one of trtpipe's own"
+    planned = half.plan_types(ir_model(read_skeleton(canonical))).nodes
     model = runnable_model(canonical)
     peaks = _peaks(model, task)
     beyond = {name for name, peak in peaks.items() if not peak * _MARGIN <= _LARGEST_HALF}
     for node in model.proto.graph.node:
-        if not beyond.isdisjoint(node.output) or not beyond.isdisjoint(node.input):
+        touched = not beyond.isdisjoint(node.output) or not beyond.isdisjoint(node.input)
+        if touched and node.name in planned and planned[node.name].dtype == half.dtype:
             yield node.name
 
 

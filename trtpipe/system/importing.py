@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.digests import Digest
-from trtpipe.errors import SpecError, StepFailed, StoreError
+from trtpipe.errors import ModelError, SpecError, StepFailed, StoreError
 from trtpipe.executors.local import LocalExecutor
 from trtpipe.loading.specs import LoadedPipeline
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Step, action_of
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.trace import Trace
-from trtpipe.planning import MODEL_FILES, SOURCE_FOLDER, ModelFacts, fetch_step, import_step
+from trtpipe.planning import fetch_step, import_step, transform_record
+from trtpipe.planning.facts import MODEL_FILES, SOURCE_FOLDER, ModelFacts
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.facts import FactFinder, model_files
@@ -119,6 +120,24 @@ def canonical_model(
         if name in outputs:
             usable.fetch(outputs[name], folder / name)
     return folder / MODEL_FILES[0]
+
+
+def transformed_model(
+    pipeline: LoadedPipeline, store: LocalStore, state: ProjectState, folder: Path, *, offline: bool = False
+) -> Path:
+    """The canonical model after the pipeline's transform, put into `folder`. Raises TrtpipeError."""
+    path = canonical_model(pipeline, store, state, folder, offline=offline)
+    steps = transform_record(pipeline.spec.transform)
+    if not steps:
+        return path
+    from trtpipe.system.transforming import transform_model
+
+    out = folder / "transformed.onnx"
+    try:
+        transform_model(path, out, steps, pipeline.graft_files(), pipeline.project.root.resolve())
+    except ModelError as error:
+        raise SpecError([pipeline.locate(problem) for problem in error.problems]) from error
+    return out
 
 
 def origins_of(pipeline: LoadedPipeline, store: LocalStore) -> Mapping[str, Record]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.digests import Digest, same_digest
 from trtpipe.errors import Interrupted, ModelError, StepFailed, ToolchainError
 from trtpipe.executors.local import Control
+from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.stages.task import Task
 from trtpipe.system.child import of_os_error
-from trtpipe.system.processes import run_in_child
+from trtpipe.system.processes import Telling, run_in_child
+
+if TYPE_CHECKING:
+    from trtpipe.system.evaluating import Evaluations
 
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
 
@@ -31,7 +35,10 @@ class Performer:
     """The digest of a source file, through the stat cache."""
     offline: bool = False
     again: Collection[str] = ()
-    """Fetch steps that fetch anew what has no pin."""
+    """Fetch steps that fetch anew what has no pin; searches that do not take the lockfile's word."""
+    locked: Mapping[str, Record] = field(default_factory=dict)
+    """A search's key → the choice that the lockfile holds for it."""
+    evaluate_anew: bool = False
 
     def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
@@ -52,14 +59,18 @@ class Performer:
             result = self._build_engine(action, scratch, control)
         elif action.step.stage == "fetch":
             result = self._fetch(action, scratch, control)
+        elif action.step.stage == "search":
+            result = self._search(action, scratch, control)
         else:
-            inputs = self._inputs(action, scratch / "in")
+            inputs = self.inputs_of(action, scratch / "in")
             out = scratch / "out"
             out.mkdir()
-            task = Task(
-                action.step.stage, action.fingerprint.options, inputs, out, _json_only(action.step.local)
-            )
-            result = run_in_child(task, scratch, control)
+            local = _json_only(action.step.local)
+            task = Task(action.step.stage, action.fingerprint.options, inputs, out, local)
+            if action.step.stage == "calibrate":
+                result = self._calibrate(action, task, scratch, control)
+            else:
+                result = run_in_child(task, scratch, control)
         self._refuse_changed(sources)
         return result
 
@@ -69,7 +80,7 @@ class Performer:
             if not same_digest(self.digest(source.path), source.digest):
                 raise StepFailed(f"{source.path} changed while it was being built from", "run it again")
 
-    def _inputs(self, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
+    def inputs_of(self, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
         """Sources where they are; artifacts, verified, in a folder for each slot."""
         inputs: dict[str, dict[str, Path]] = {}
         named = action.step.local.get("file_names", {})
@@ -85,11 +96,42 @@ class Performer:
                 self.store.fetch(digest, files[name])
         return inputs
 
+    def _calibrate(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
+        """What was counted lies under the action's key until it is done; another action never sees it."""
+        events = scratch.absolute() / "events"
+        counted = self.store.partial(action.key).absolute() / "counted"
+        local = {**task.local, "events": str(events), "progress": str(counted)}
+
+        def hear(event: Mapping[str, Any]) -> None:
+            self.observer.emit({**event, "address": action.address})
+
+        result = run_in_child(replace(task, local=local), scratch, control, Telling(events, hear))
+        self.store.forget_partial(action.key)
+        for warning in result.summary.get("warnings", ()):
+            self.observer.emit({"event": "warning", "text": f"{action.address}: {warning}"})
+        return result
+
     def _fetch(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         from trtpipe.system.fetched import Fetcher
 
         again = action.address in self.again
         return Fetcher(action, self.store, self.observer, scratch, control, self.offline, again).run()
+
+    def _search(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        from trtpipe.system.searching import perform_search
+
+        locked = {} if action.address in self.again else self.locked
+        with self.evaluations(action, scratch, control) as evaluations:
+            return perform_search(evaluations, self.observer, locked)
+
+    def evaluations(self, action: Action, scratch: Path, control: Control) -> Evaluations:
+        """Evaluations of what a search action is about."""
+        from trtpipe.system.evaluating import Evaluations
+
+        def inputs() -> Mapping[str, Mapping[str, Path]]:
+            return self.inputs_of(action, scratch / "in")
+
+        return Evaluations(action, self.store, scratch, control, inputs, self.evaluate_anew)
 
     def _build_engine(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run the worker on `model.onnx` in the scratch directory itself: the path is a constant."""

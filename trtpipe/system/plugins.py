@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.calibrators import CalibrationRequest
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.bodies import Made
 from trtpipe.stages.task import Task
+
+if TYPE_CHECKING:
+    from trtpipe.datasets.sampling.batches import Dataset
 
 
 class InstalledPlugins:
@@ -28,10 +33,8 @@ class InstalledPlugins:
         from trtpipe.fetching import download
 
         remote, place = RemoteFile.from_json(task.local["file"]), tuple(task.local["place"])
-        with Path(task.local["events"]).open("a", buffering=1) as events:
-            found = download(
-                remote, task.out, lambda event: print(json.dumps(event), file=events), path=place
-            )
+        with _events(task) as say:
+            found = download(remote, task.out, say, path=place)
         return Made({"file": found.path}, {"sha256": found.sha256, **found.facts})
 
     def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
@@ -55,6 +58,8 @@ class InstalledPlugins:
 
     def calibrate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Write the scales of a canonical model; what reports say of them."""
+        if "cache" in task.options:
+            return _from_cache(task, out)
         from trtpipe.calibrators import find_calibrator
         from trtpipe.calibrators.measuring.ranges import with_ranges
         from trtpipe.calibrators.measuring.reporting import report_of
@@ -66,14 +71,15 @@ class InstalledPlugins:
         assert calibrator is not None, "the loader knows the backends"
         model = task.input("model")
         graph = ir_model(read_skeleton(model))
-        request = _calibration(task, model, tensors_to_scale(graph))
-        scales = calibrator.calibrate(request) if task.options["method"] else None
-        if task.options.get("ranges"):
-            ranges, means = tensors_to_range(graph)
-            scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
+        with _events(task) as say:
+            request = replace(_calibration(task, model, tensors_to_scale(graph)), tell=_telling(say))
+            scales = calibrator.calibrate(request) if task.options["method"] else None
+            if task.options.get("ranges"):
+                ranges, means = tensors_to_range(graph)
+                scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
         assert scales is not None, "a calibration is asked for scales, ranges or both"
         scales.write(out)
-        return report_of(scales)
+        return {**report_of(scales), "ranges": len(scales.ranges)}
 
     def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
         """Make the typed model; types per node and the audit of it."""
@@ -82,9 +88,9 @@ class InstalledPlugins:
         from trtpipe.precisions.casting.overflow import measured_of
         from trtpipe.scales import read_scales
 
-        found = find_precision(precision)
-        assert found is not None, f"no precision {precision!r}: the loader knows them"
-        asked = task.options
+        asked = _chosen(task) if precision == AUTO else task.options
+        found = find_precision(asked["precision"])
+        assert found is not None, f"no precision {asked['precision']!r}: the loader knows them"
         amax, measured = None, None
         if "scales" in task.inputs:
             scales = read_scales(task.input("scales"))
@@ -97,7 +103,7 @@ class InstalledPlugins:
             keep=asked["keep"],
             base=asked.get("base"),
             amax=amax if found.needs_calibration else None,
-            choices=Choices(measured, asked.get("overflow") == "refuse"),
+            choices=Choices(measured, asked.get("overflow") == "refuse", dict(asked.get("io", ()))),
             block=asked.get("block_size"),
         )
 
@@ -106,6 +112,63 @@ class InstalledPlugins:
         from trtpipe.runners.validate import run_validation
 
         return run_validation(task, out)
+
+    def preview(self, task: Task) -> Made:
+        """Look at a data set: contact sheets, and what its inputs are like."""
+        from trtpipe.canonical.summary import TensorInfo
+        from trtpipe.datasets import open_dataset
+        from trtpipe.datasets.locating import GivenFiles
+        from trtpipe.datasets.previewing.looking import Look
+
+        asked = task.options
+        spec = DatasetSpec.model_validate_json(json.dumps(asked["spec"]))
+        inputs = asked["inputs"]
+        if inputs is not None:
+            inputs = [TensorInfo(name, dtype, dims and tuple(dims)) for name, dtype, dims in inputs]
+        files = GivenFiles(task.inputs.get("data", {}))
+        with open_dataset(spec, files, inputs, samples=asked["samples"]) as data:
+            look = Look(data, asked["shown"], _misfits(data, asked, inputs))
+            look.run()
+        sheets = look.write_sheets(task.out) if asked["shown"] else {}
+        return Made(sheets, look.to_json())
+
+
+@contextmanager
+def _events(task: Task) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Where a body says how far it is: a line of JSON an event, which the parent process reads."""
+    with Path(task.local["events"]).open("a", buffering=1) as events:
+        yield lambda event: print(json.dumps(event), file=events)
+
+
+def _telling(say: Callable[[Mapping[str, Any]], None]) -> Callable[[int, int, int], None]:
+    def tell(done: int, total: int, resumed: int) -> None:
+        say({"event": "calibrate", "done": done, "total": total, "resumed": resumed})
+
+    return tell
+
+
+def _from_cache(task: Task, out: Path) -> Mapping[str, Any]:
+    from trtpipe.system.from_cache import scales_from_cache
+
+    asked = task.options["cache"]
+    return scales_from_cache(
+        task.input("model"),
+        task.input("cache"),
+        out,
+        declared=asked["format"],
+        min_coverage=asked["min_coverage"],
+        rename=asked["rename"],
+        place=tuple(task.local["place"]),
+    )
+
+
+def _chosen(task: Task) -> Mapping[str, Any]:
+    """The options of a variant whose precision was searched for."""
+    from trtpipe.searching.choices import Choice
+    from trtpipe.searching.steps import quantize_options
+
+    choice = Choice.from_json(json.loads(task.input("choice").read_bytes()))
+    return quantize_options(task.options, choice)
 
 
 def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:
@@ -121,6 +184,23 @@ def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> Calibrati
         task.local.get("threads", 0),
         Path(progress) if progress else None,
     )
+
+
+def _misfits(data: Dataset, asked: Mapping[str, Any], inputs: Any) -> list[str]:
+    """What of a data set's shapes fits no profile of a pipeline; nothing when it is looked at by itself."""
+    from trtpipe.proofs.samples import prove_samples
+    from trtpipe.spec.pipeline import ProfileInput
+
+    if inputs is None:
+        return []
+    profiles = tuple(
+        {name: ProfileInput.model_validate_json(json.dumps(entry)) for name, entry in profile.items()}
+        for profile in asked["profiles"]
+    )
+    shapes = data.shapes_by_sample()
+    names = [sample for _, sample in shapes] if data.has_names else []
+    found = prove_samples([batch for batch, _ in shapes], inputs, profiles, data=asked["name"], samples=names)
+    return [problem.fact for problem in found]
 
 
 def _source(task: Task) -> Path | None:

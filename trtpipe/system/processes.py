@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.executors.local import Control
@@ -29,6 +31,28 @@ _SENT = {
     "SIGINT": "somebody stopped it",
     "SIGHUP": "somebody stopped it",
 }
+
+
+@dataclass(slots=True)
+class Telling:
+    """Passes on what a child wrote into its file of events since the last call."""
+
+    file: Path
+    hear: Callable[[Mapping[str, Any]], None]
+    _read: int = 0
+
+    def __call__(self) -> None:
+        """Pass it on."""
+        try:
+            with self.file.open("rb") as stream:
+                stream.seek(self._read)
+                text = stream.read()
+        except FileNotFoundError:
+            return
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            self.hear(json.loads(line))
 
 
 def run_in_child(
@@ -49,7 +73,7 @@ def run_in_child(
                 ".",
             ],
             cwd=folder,
-            env=_environment(),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
@@ -58,11 +82,11 @@ def run_in_child(
         try:
             code = _wait(child, control, tick)
         finally:
-            _kill(child)
+            kill(child)
     return _result(task, folder, code, log)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The child finds the same trtpipe; threads of BLAS and ORT are bounded by the machine, not by a user's shell."""
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -83,7 +107,8 @@ def _wait(child: subprocess.Popen[bytes], control: Control, tick: Callable[[], N
         pause = min(pause * 1.5, _POLL_SECONDS)
 
 
-def _kill(child: subprocess.Popen[bytes]) -> None:
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """End a child and what it started, if it still runs."""
     if child.poll() is None:
         if os.name == "posix":
             os.killpg(child.pid, signal.SIGKILL)
@@ -95,7 +120,7 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 def _result(task: Task, folder: Path, code: int, log: Path) -> ActionResult:
     answer = folder / "result.json"
     if not answer.exists():
-        raise _crash(task, code, log)
+        raise crash(task, code, log)
     result = json.loads(answer.read_bytes())
     if "error" in result:
         raise error_from_json(result["error"])
@@ -103,7 +128,8 @@ def _result(task: Task, folder: Path, code: int, log: Path) -> ActionResult:
     return ActionResult(files, result["summary"])
 
 
-def _crash(task: Task, code: int, log: Path) -> StepFailed:
+def crash(task: Task, code: int, log: Path) -> StepFailed:
+    """What became of a child that gave no answer."""
     tail = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
     if code == NO_RESULT:
         return of_os_error(OSError("its result could not be written"), log.parent)

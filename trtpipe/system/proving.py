@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Problem, ValidationFailed
-from trtpipe.manifest import Proof
+from trtpipe.manifest import Proof, precision_of
 from trtpipe.plan.graph import Cell, Stage
 from trtpipe.plan.trace import Trace
 from trtpipe.spec.pipeline import PipelineSpec
@@ -30,16 +30,18 @@ def prove_cell(
 ) -> Proof:
     """The cell's proof. Raises ValidationFailed when a threshold or the audit was missed."""
     problems: list[Problem] = []
+    precision = precision_of(cell, traces)
     validation: dict[str, Any] = {"outcome": "not_run"}
     not_run = [_not_run_on_gpu(cell, targets)]
     if "validate" in traces:
-        judgement = _judged(cell, spec, traces["validate"].summary)
+        judgement = _judged(precision, spec, cell.variant, traces["validate"].summary)
         validation = judgement.as_json()
         problems += judgement.problems
+        problems += _by_budget(spec, cell.variant, traces["validate"].summary, validation)
         not_run += judgement.not_run
     else:
         not_run.append("validation: the spec has no `validate`")
-    audit = _audited(cell, spec, traces, store, problems)
+    audit = _audited(precision, cell, spec, traces, store, problems)
     if problems:
         raise ValidationFailed(problems)
     return Proof(validation, audit, tuple(not_run))
@@ -54,17 +56,39 @@ def _not_run_on_gpu(cell: Cell, targets: TargetResolver) -> str:
     return f"the engine on a GPU: {reason or 'a build proves the typed model on the CPU only'}"
 
 
-def _judged(cell: Cell, spec: PipelineSpec, report: Mapping[str, Any]) -> Judgement:
+def _judged(precision: str, spec: PipelineSpec, variant: str, report: Mapping[str, Any]) -> Judgement:
+    """By the spec's thresholds, else the precision's own; a variant with a budget has that instead of the latter."""
     from trtpipe.comparing.judging import judge_report
     from trtpipe.precisions import find_precision
 
-    precision = find_precision(cell.facts["precision"])
-    assert precision is not None, "the loader knows the precisions"
+    found = find_precision(precision)
+    assert found is not None, "the loader knows the precisions"
     asked = spec.validate_.thresholds if spec.validate_ else ()
-    return judge_report(report, asked, precision.default_thresholds)
+    defaults = () if spec.variants[variant].budget is not None else found.default_thresholds
+    return judge_report(report, asked, defaults)
+
+
+def _by_budget(
+    spec: PipelineSpec, variant: str, report: Mapping[str, Any], validation: dict[str, Any]
+) -> list[Problem]:
+    """Holds an auto variant's model against its budget, on the whole of the validation data; noted in `validation`."""
+    budget = spec.variants[variant].budget
+    if budget is None:
+        return []
+    from trtpipe.comparing.budgets import reached
+
+    found = reached(report, budget)
+    validation["budget"] = {"goal": budget.words(), "value": found.value, "inside": found.inside}
+    if found.inside:
+        validation["outcome"] = "failed" if validation["outcome"] == "failed" else "passed"
+        return []
+    validation["outcome"] = "failed"
+    fewer = f"its types were searched for on {budget.samples} samples: take more" if budget.samples else ""
+    return [Problem(f"over its budget: {found.why}", fewer, path=("variants", variant, "budget"))]
 
 
 def _audited(
+    asked: str,
     cell: Cell,
     spec: PipelineSpec,
     traces: Mapping[Stage, Trace],
@@ -75,7 +99,7 @@ def _audited(
     from trtpipe.precisions import find_precision
     from trtpipe.precisions.audit import audit_engine
 
-    precision = find_precision(cell.facts["precision"])
+    precision = find_precision(asked)
     assert precision is not None, "the loader knows the precisions"
     outputs = traces["build_engine"].outputs
     network = json.loads(store.path(outputs["network.json"]).read_bytes())

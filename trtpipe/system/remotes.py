@@ -13,7 +13,7 @@ from trtpipe.loading.scalars import flow_yaml
 from trtpipe.loading.specs import LoadedPipeline
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import FromStep, Input
-from trtpipe.planning import FILES_FOLDER, SOURCE_FOLDER, FetchFacts
+from trtpipe.planning.facts import FILES_FOLDER, SOURCE_FOLDER, FetchFacts
 from trtpipe.spec.remote import RemoteFile
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ _CODE = (
     "datasets",
     "toolchains",
     "calibrators",
+    "searching",
 )
 """What of trtpipe itself decides keys and manifests, for those who work on it."""
 
@@ -102,6 +103,8 @@ def _looked_at(planned: Planned) -> Iterator[Path]:
             yield from (source.path for source in sources)
         for calibration in facts.calibrations.values():
             yield from (source.path for source in calibration.sources)
+            yield from _folders(planned, calibration.record)
+        yield from _folders(planned, facts.data or {})
         if facts.model.directory:
             yield from {source.path.parent for source in facts.model.files()}
     yield from workspace.project.datasets.values()
@@ -110,6 +113,17 @@ def _looked_at(planned: Planned) -> Iterator[Path]:
     yield from _installed(planned)
     code = Path(__file__).resolve().parents[1]
     yield from (code / name for name in _CODE)
+
+
+def _folders(planned: Planned, record: Mapping[str, Any]) -> Iterator[Path]:
+    """The folders in which new samples of a data set would show."""
+    from trtpipe.datasets.locating.projects import ProjectFiles
+
+    files = ProjectFiles(planned.workspace.project)
+    spec = record.get("spec", {})
+    for patterns in (*spec.get("images", {}).values(), spec.get("files", ()), spec.get("parquet", ())):
+        for pattern in patterns:
+            yield from files.folders(pattern)
 
 
 def _homes(path: Path, root: Path) -> Iterator[Path]:
@@ -126,7 +140,9 @@ def _homes(path: Path, root: Path) -> Iterator[Path]:
 def _installed(planned: Planned) -> Iterator[Path]:
     """The folders that carry the versions of the packages in use: another version has another folder."""
     names = {*_PACKAGES, *_toolchain_packages(planned)}
-    names |= {name for facts in planned.facts.values() for name in facts.model.tools}
+    for facts in planned.facts.values():
+        names |= set(facts.model.tools) | set((facts.data or {}).get("packages", ()))
+        names |= {name for one in facts.calibrations.values() for name in one.record.get("packages", ())}
     for name in names:
         try:
             found: Any = metadata.distribution(name)

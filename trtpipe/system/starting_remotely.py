@@ -10,7 +10,8 @@ from trtpipe.describing.init_spec import ModelHead
 from trtpipe.errors import SpecError
 from trtpipe.frontends import ModelFiles
 from trtpipe.plan.ports import Observer
-from trtpipe.planning import SOURCE_FOLDER, FetchFacts, fetch_step
+from trtpipe.planning import fetch_step
+from trtpipe.planning.facts import SOURCE_FOLDER, FetchFacts
 from trtpipe.spec.remote import RemoteFile
 from trtpipe.system.importing import performing
 from trtpipe.system.starting import Recognised, propose

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Problem
-from trtpipe.planning import TargetFacts
+from trtpipe.planning.facts import TargetFacts
 from trtpipe.spec.pipeline import PipelineSpec, TargetSpec, ToolchainSpec
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.gpus import resolve_gpu

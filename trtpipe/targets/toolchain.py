@@ -31,7 +31,7 @@ class Toolchain:
     site: tuple[str, ...]
     """Directories for `sys.path` that hold the packages; empty while the toolchain is still to be provisioned."""
     python_version: str
-    """Implementation and version: `cpython 3.11.7`. Engines of two interpreters can differ in generated names."""
+    """Implementation and version: `cpython 3.11.7`. Its engines may differ from another's on some systems."""
     libraries: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Package → version of what it is made of; for reports, not for keys: CUDA 12 and 13 give the same bytes."""
 

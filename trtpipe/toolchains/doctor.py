@@ -193,16 +193,29 @@ def _running(installed: tuple[Toolchain, ...], gpus: tuple[DetectedGpu, ...]) ->
 
 
 def _randomisation() -> Finding:
-    fact = "address randomisation can be switched off for builds"
-    if can_switch_off_randomisation():
-        return Finding("reproducibility", "ok", fact)
-    return Finding(
-        "reproducibility",
-        "warn",
-        fact.replace("can be", "cannot be"),
-        "engines of some networks will differ in generated names from one build to the next; "
-        "they are compared by their normalised digest, and some differ in that as well",
+    if address_space_is_limited():
+        return Finding(
+            "reproducibility",
+            "warn",
+            "the address space is limited (`ulimit -v`): builds cannot be kept at fixed addresses",
+            "engines of some networks will differ in generated names from one build to the next; "
+            "they are compared by their normalised digest, and some differ in that as well",
+        )
+    can = "can" if can_switch_off_randomisation() else "cannot"
+    fact = f"address randomisation {can} be switched off for builds"
+    reason = (
+        "" if can == "can" else "they are kept at fixed addresses all the same, and their manifests say so"
     )
+    return Finding("reproducibility", "ok", fact, reason)
+
+
+def address_space_is_limited() -> bool:
+    """Whether this process, and so a build, may use only so many addresses."""
+    if sys.platform == "win32":
+        return False
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def can_switch_off_randomisation() -> bool:

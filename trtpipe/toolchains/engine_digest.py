@@ -1,10 +1,10 @@
 """The digest of an engine up to generated names: what stays equal where the bytes may not.
 
 TensorRT's graph compiler names symbols `__mye<digits>`, numbered in the order of pointers. Two builds that did the
-same work may therefore differ in those digits, and of many networks in them alone: another interpreter, another
-machine, or a container that forbids fixed addresses. Of other networks more follows the pointers, and this digest
-differs too. Here every such name is replaced by its rank of first appearance before hashing. This module knows
-nothing else of an engine's layout.
+same work may therefore differ in those digits, and of many networks in them alone: the worker keeps pointers equal
+across interpreters and with randomised addresses, but not below a limit of address space, nor on any system that
+places memory differently. Of other networks more follows the pointers, and this digest differs too. Here every such
+name is replaced by its rank of first appearance before hashing. This module knows nothing else of an engine's layout.
 
 The form that is hashed, with BLAKE3-256: the bytes as they stand, but for `digits` in each `__mye<digits>`,
 replaced by `#<rank>;`, ranks in decimal from 0. Other names and numbers stay.

@@ -1,9 +1,10 @@
 """Builds one engine, parses one model or describes one TensorRT: `PYTHON -I -S -B worker.py request.json`.
 
 One file, standard library only, run by whatever interpreter has TensorRT. It is a process of its own because
-native code can crash, hang or swallow an interrupt, and because equal requests must give equal bytes: the build
-runs without address randomisation, on one fresh thread, below a fixed address, on a model of constant relative
-name. It knows nothing of specs, keys and stores. The working directory is a scratch folder; all paths are in it.
+native code can crash, hang or swallow an interrupt, and because equal requests must give equal bytes: TensorRT's
+libraries and all that it allocates lie at fixed addresses, whatever interpreter runs this (see Ground), and the model
+has a constant relative name. It knows nothing of specs, keys and stores. The working directory is a scratch folder; all
+paths are in it.
 
 Request (JSON, `schema: 1`; what is left out has the default shown)::
 
@@ -33,10 +34,11 @@ import os
 import sys
 
 # The second run pays for every import again, so it begins before the others; pathlib would be the slowest of them.
-# ruff: noqa: E402, PTH110, PTH113, PTH105, PTH123, PTH202
+# ruff: noqa: E402, PTH105, PTH110, PTH112, PTH113, PTH118, PTH123, PTH202, PTH208
 
 ADDR_NO_RANDOMIZE = 0x0040000
-TUNABLES = "glibc.malloc.tcache_count=0"
+TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.mmap_threshold=33554432"
+"""No thread caches, and a fixed threshold (its largest): it would follow what the interpreter has freed."""
 
 
 def libc() -> Any:
@@ -64,9 +66,10 @@ def settle_addresses() -> None:
     end, sooner or later by the load of the machine, and the builder's objects would lie elsewhere. With the caches
     up to one build in ten differed on a busy machine, without them none of 400.
     """
-    if randomisation_is_off() and os.environ.get("GLIBC_TUNABLES") == TUNABLES:
+    if len(sys.argv) != 2 or not sys.platform.startswith("linux"):
         return
-    if len(sys.argv) == 2 and (randomisation_is_off() or switch_randomisation_off()):
+    settled = randomisation_is_off() or not switch_randomisation_off()
+    if not settled or os.environ.get("GLIBC_TUNABLES") != TUNABLES:
         environment = {**os.environ, "GLIBC_TUNABLES": TUNABLES}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"], environment)
 
@@ -75,6 +78,7 @@ RUN_BY_ITSELF = not __package__  # not imported by trtpipe, which takes a few co
 if RUN_BY_ITSELF:
     settle_addresses()
 
+import _thread
 import gc
 import importlib
 import json
@@ -91,6 +95,13 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
 STACK_BYTES = 256 * MIB  # Myelin recurses with the depth of the graph
+HEAP_BYTES = 64 * MIB  # glibc aligns the heaps of threads to this
+LEVEL = MIB  # where TensorRT's part of a thread's heap begins
+PIECE = 64 << 10
+FLOOR_STEP = 256 * GIB
+WARM_THREADS = 3
+EXIT_FUNCTIONS = 512
+SYSTEM_LIBRARIES = ("libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0")
 PR_SET_PDEATHSIG = 1
 PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE = 0, 0x02 | 0x20 | 0x4000
 EVENT_SECONDS = 0.1  # at most ten phase events a second
@@ -197,29 +208,200 @@ def die_with_parent(parent: int | None) -> None:
             os._exit(4)
 
 
-def reserve_addresses() -> None:
-    """Take every free address above a fixed one, so that the next mappings lie below it in a fixed order.
+class Ground:
+    """The memory that TensorRT works on, made the same for every build.
 
-    Names of generated symbols follow the order of pointers; what happened to be mapped before must not matter.
+    The graph compiler orders and hashes by pointers, so that addresses decide names, offsets and even the order of
+    kernels. Its libraries are therefore mapped first, below a fixed address, whatever is mapped above; what it
+    allocates lies in heaps of two threads, parse and build, that begin at fixed places and in equal states; and what
+    glibc would allocate there in passing, by the number of libraries or of exit functions, is allocated beforehand.
+    Every malloc of a build then returns the same address in CPython 3.10 to 3.13, with and without address
+    randomisation. What is left to the interpreter are strings longer than 450 bytes that TensorRT logs, which are freed
+    at once.
+
+    `settled` becomes False where any of this fails, as below a limit of address space; `usual` where the fixed address
+    is another than on other machines.
     """
-    mmap, munmap, page = libc().mmap, libc().munmap, os.sysconf("SC_PAGE_SIZE")
-    mmap.restype = ctypes.c_void_p
-    mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-    munmap.argtypes = mmap.argtypes[:2]
 
-    def take(size: int) -> int:  # Linux gives the highest hole that fits
-        return int(mmap(None, size, PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0) or 0)
+    def __init__(self) -> None:
+        self.libc, self.page = libc(), os.sysconf("SC_PAGE_SIZE")
+        self.mmap, self.munmap, self.malloc = self.libc.mmap, self.libc.munmap, self.libc.malloc
+        self.mmap.restype = self.malloc.restype = ctypes.c_void_p
+        self.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        self.munmap.argtypes, self.malloc.argtypes = self.mmap.argtypes[:2], [ctypes.c_size_t]
+        self.usual = True
+        self.settled = limit_of_address_space() is None and self.find_floor()
 
-    highest = take(page)
-    floor = (highest - 64 * GIB) // TIB * TIB
-    if floor < TIB or take(page) > highest:  # a small address space, or one that is filled upwards
-        return
-    size = TIB
-    while size >= page:
-        address = take(size)
-        if address < floor:
-            munmap(address, size)
-            size //= 2
+    def fixed(self) -> bool:
+        """Whether TensorRT's memory lies where it lies on every machine."""
+        return self.settled and self.usual
+
+    def find_floor(self) -> bool:
+        """Choose the fixed address; False in a small address space, or in one that is filled upwards.
+
+        At most, randomisation puts programs and their own heaps up to 101.4 of 128 TiB, and libraries down to 112.
+        """
+        highest, next_one = self.take(self.page), self.take(self.page)
+        self.floor = (1 << highest.bit_length()) // 16 * 13
+        if self.floor > highest:  # an unlimited stack leaves the upper part alone
+            self.floor, self.usual = (highest // TIB - 1) * TIB, False
+        return self.floor >= 8 * TIB and next_one < highest
+
+    def take(self, size: int) -> int:
+        """Reserve addresses: Linux gives the highest hole that fits. 0 where it refuses."""
+        address = self.mmap(None, size, PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0) or 0
+        return 0 if address % self.page else int(address)
+
+    def sink(self) -> None:
+        """Take every free address above a floor, so that the next mappings lie below it in a fixed order.
+
+        Each call lowers the floor: what was mapped since the last one must not matter.
+        """
+        if not self.settled:
+            return
+        size = TIB
+        while size >= self.page:
+            address = self.take(size)
+            if address < self.floor:
+                if address:
+                    self.munmap(address, size)
+                size //= 2
+        self.floor -= FLOOR_STEP
+
+    def load(self, libraries: list[str]) -> None:
+        """Map libraries before anything else has a chance to; the binding would load them in no fixed order."""
+        for name in SYSTEM_LIBRARIES:
+            can_load(name)  # most interpreters have them already, and elsewhere
+        self.sink()
+        for name in ("libgcc_s.so.1", "libstdc++.so.6", *libraries):
+            can_load(name)
+        self.sink()
+
+    def reserve_exit_functions(self) -> None:
+        """Make room in glibc's list of exit functions: it grows by blocks, after every 32nd static object."""
+        mark = ctypes.c_void_p(id(self))
+        register, nothing = self.libc["__cxa_atexit"], self.libc["free"]  # free(NULL) does nothing
+        for _ in range(EXIT_FUNCTIONS):
+            register(nothing, None, mark)
+        self.libc["__cxa_finalize"](mark)  # calls them, which makes their places free again
+
+    def level(self) -> None:
+        """Fill the holes in this thread's heap and raise its top to a fixed place."""
+        if not self.settled:
+            return
+        size, address = PIECE, self.malloc(PIECE - 8)
+        top, end = address, address + PIECE
+        while size >= 32:  # an address beyond the top says that no hole of that size is left
+            address = self.malloc(size - 8)
+            if address > top:
+                end, size = address + size, size // 2
+        target = address // HEAP_BYTES * HEAP_BYTES + LEVEL
+        while end <= target - 2 * PIECE:
+            end = self.malloc(PIECE - 8) + PIECE
+        if end < target:
+            self.malloc(target - end - 8)
+        self.settled = self.malloc(24) == target
+
+    def warm(self) -> None:
+        """Leave stacks and heaps of ended threads behind, for the thread that the graph compiler starts.
+
+        Else the building thread would allocate for it, and how much follows the number of loaded libraries.
+        """
+        if not self.settled:
+            return
+        usual = _thread.stack_size(0)
+        locks = [_thread.allocate_lock() for _ in range(1 + WARM_THREADS)]
+        for lock in locks:
+            lock.acquire()
+
+        def claim(ready: Any) -> None:
+            self.malloc(24)
+            ready.release()
+            with locks[0]:
+                pass
+
+        for ready in locks[1:]:
+            _thread.start_new_thread(claim, (ready,))
+            ready.acquire()  # one after the other: a heap each, in this order
+        threads = count_of_threads()
+        locks[0].release()
+        _thread.stack_size(usual)
+        until = time.monotonic() + 1
+        while count_of_threads() > threads - WARM_THREADS and time.monotonic() < until:
+            time.sleep(0.0002)
+
+
+class Apart:
+    """A thread with a heap of its own, for one thing that is done later: TensorRT's build and nothing else."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self._ready, self._go, self._done = (_thread.allocate_lock() for _ in range(3))
+        for lock in (self._ready, self._go, self._done):
+            lock.acquire()
+        self._work: Any = None
+        self._made: Any = None
+        self._error: BaseException | None = None
+        _thread.start_new_thread(self._run, ())
+        self._ready.acquire()
+
+    def _run(self) -> None:
+        self.ground.malloc(24)  # from now on the heap is this thread's
+        self._ready.release()
+        self._go.acquire()
+        try:
+            self.ground.level()
+            self._made = self._work()
+        except BaseException as error:  # raised again by the thread that waits
+            self._error = error
+        self._done.release()
+
+    def do(self, work: Any) -> Any:
+        """What `work` returns or raises."""
+        self._work = work
+        self.ground.sink()
+        self._go.release()
+        self._done.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._made
+
+
+def can_load(library: str) -> bool:
+    """Whether a library could be loaded; it stays."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def libraries_of(module: str, places: list[str]) -> list[str]:
+    """The libraries that come with the wheels of a module, in a fixed order."""
+    folders = [os.path.join(place, module + "_libs") for place in places]
+    return [
+        os.path.join(folder, name)
+        for folder in folders
+        if os.path.isdir(folder)
+        for name in sorted(os.listdir(folder))
+        if ".so" in name
+    ]
+
+
+def limit_of_address_space() -> int | None:
+    """The limit in bytes, or None."""
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def count_of_threads() -> int:
+    """How many threads this process has; 0 where the system does not say."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 0
 
 
 def stock_small_memory() -> list[bytes]:
@@ -381,6 +563,7 @@ class Rtx:
     """`tensorrt_rtx` 1.4 to 1.7: engines for named compute capabilities, built without a GPU."""
 
     module = "tensorrt_rtx"
+    placed = True  # its engines are worth having at fixed addresses
     lacks = ("hardware_compatibility", "version_compatible")  # even reading the former logs an internal error
     environment: ClassVar = {
         "__LUNOWUD": "-thread_pool_size=1 -thread_pool_serialize=on",
@@ -439,6 +622,7 @@ class Enterprise:
     """`tensorrt` 10.x (strongly typed) and 11.x: engines for the GPU of this machine."""
 
     module = "tensorrt"
+    placed = False
     lacks = ()
     environment: ClassVar[dict[str, str]] = {}  # it times kernels: no two builds are equal anyway
 
@@ -559,6 +743,10 @@ class Job:
         self.seconds: dict[str, float] = {}
         self.result: dict[str, Any] = {"seconds": self.seconds}
         self.trt: Any = None
+        self.logger: Any = None
+        self.monitor: Any = None
+        self.ground: Ground | None = None
+        self.apart: Apart | None = None
 
     def timed(self, name: str, work: Any) -> Any:
         """What `work` returns; its duration goes into the result."""
@@ -574,12 +762,25 @@ class Job:
         """Import TensorRT."""
         sys.path += self.request.get("site", [])
         os.environ.update(self.flavour.environment)
+        if self.flavour.placed and self.request["action"] == "build" and on_glibc():
+            self.ground = Ground()
+            self.ground.load(libraries_of(self.flavour.module, sys.path))
         try:
             self.trt = importlib.import_module(self.flavour.module)
         except (ImportError, OSError) as error:
             text = f"cannot import {self.flavour.module}: {error}"
             raise Failure("environment", text, "install its wheel for this interpreter") from error
         self.result["version"] = str(self.trt.__version__)
+        if self.request["action"] != "describe":
+            self.logger = new_logger(self.trt, self.events, self.spoken)
+            self.monitor = new_monitor(self.trt, self.events, self.stop)
+
+    def prepare(self) -> None:
+        """The building thread, which takes its heap now; by the main thread, whose heap is not TensorRT's."""
+        if self.ground is not None:
+            self.ground.reserve_exit_functions()
+            self.ground.sink()
+            self.apart = Apart(self.ground)
 
     def run(self) -> None:
         """Everything after the import."""
@@ -587,7 +788,10 @@ class Job:
             self.describe()
             return
         trt = self.trt
-        self.logger = new_logger(trt, self.events, self.spoken)
+        if self.ground is not None:
+            self.ground.malloc(24)  # from now on the heap is this thread's
+            self.ground.warm()
+            self.ground.level()
         try:
             builder = trt.Builder(self.logger)
         except (TypeError, RuntimeError) as error:  # pybind: the factory returned nothing
@@ -660,7 +864,7 @@ class Job:
         self.flavour.configure(self.trt, config, self.request)
         self.add_profiles(builder, network, config)
         self.flavour.use_timing_cache(config, self.request.get("timing_cache"))
-        config.progress_monitor = new_monitor(self.trt, self.events, self.stop)
+        config.progress_monitor = self.monitor
         self.refuse_logged("config")
         self.write_engine(builder, network, config)
         self.flavour.save_timing_cache(config, self.request.get("timing_cache"))
@@ -758,10 +962,10 @@ class Job:
         streams = hasattr(builder, "build_serialized_network_to_stream")  # from 10.13 on
         if streams and self.model_bytes() > STREAM_FROM:
             writer = new_writer(self.trt, fd)
-            built = builder.build_serialized_network_to_stream(network, config, writer)
+            built = self.aside(lambda: builder.build_serialized_network_to_stream(network, config, writer))
             self.check_built(built)
         else:
-            plan = builder.build_serialized_network(network, config)
+            plan = self.aside(lambda: builder.build_serialized_network(network, config))
             self.check_built(plan is not None)
             writer = BufferWriter(fd, plan)
         self.events.begin("write")
@@ -771,6 +975,14 @@ class Job:
         self.check_header(writer.count)  # not flushed: whoever keeps the engine does that
         self.seconds["write"] = round(time.perf_counter() - began, 6)
         return int(writer.count)
+
+    def aside(self, work: Any) -> Any:
+        """What `work` returns, done by the building thread if there is one: here, Python has disturbed the heap."""
+        if self.apart is None:
+            return work()
+        built = self.apart.do(work)
+        self.result["addresses"] = "fixed" if self.apart.ground.fixed() else "varying"
+        return built
 
     def model_bytes(self) -> int:
         """The size of the model with its external data, which lies beside it."""
@@ -809,13 +1021,17 @@ def reason_of(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def on_glibc() -> bool:
+    """Whether the C library is the one whose heaps are known here."""
+    try:
+        return sys.platform.startswith("linux") and os.confstr("CS_GNU_LIBC_VERSION") is not None
+    except (OSError, ValueError):
+        return False
+
+
 def has_driver() -> bool:
     """Whether a CUDA driver library can be loaded."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
+    return can_load("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
 
 
 def dtype_name(tensor: Any) -> str:
@@ -973,14 +1189,14 @@ def main() -> None:
         job = Job(request, events, stop)
         result = job.result
         result["address_randomisation"] = "off" if fixed else "on"
+        stock = stock_small_memory()
         job.timed("import", job.load)
     except Failure as failure:
         os._exit(finish(result, failure, events))
     threading.stack_size(STACK_BYTES)
-    stock = stock_small_memory()
+    stock += stock_small_memory()
     gc.disable()  # it would free one thread's memory on another, at a moment that the clock decides
-    if fixed:
-        reserve_addresses()
+    job.prepare()
     worker = threading.Thread(target=lambda: codes.insert(0, carry_out(job, events)), daemon=True)
     worker.start()
     mind(worker, request, events, stop, began)

@@ -63,13 +63,6 @@ class Histogram:
         self.largest = max(self.largest, peak)
         self.peaks[_peak_bin(peak)] += 1
 
-    def clear(self) -> None:
-        """Forgets everything."""
-        self.counts[:] = 0
-        self.peaks[:] = 0
-        self.zeros = self.nonfinite = self.finite = 0
-        self.largest = 0.0
-
     def typical(self) -> float:
         """The median over the arrays of their largest magnitude, to an eighth of an octave."""
         reached = np.cumsum(self.peaks)

@@ -1,14 +1,16 @@
 """Runs a model on a data set, one sample at a time, and hands on what tensors hold.
 
-The model runs with ONNX Runtime's optimizations, the observed tensors exposed as outputs; memory is that of one sample,
-and does not grow with their number. A sample at a time, whatever the data set's batch: what is observed must not depend
-on it.
+The model runs with ONNX Runtime's optimizations, the observed tensors exposed as outputs. A sample at a time, whatever
+the data set's batch: what is observed must not depend on it. While one sample is looked at, the next is computed, and
+no more than that: memory is that of two samples, and does not grow with their number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import onnxruntime
@@ -19,10 +21,12 @@ from trtpipe.datasets import open_dataset
 from trtpipe.datasets.sampling.batches import Dataset
 from trtpipe.errors import ModelError, StepFailed
 from trtpipe.runners.graphs import RunnableModel, runnable_model
+from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
 from trtpipe.runners.onnxruntime import FOLDER_ENTRY, mapped_error
 
 _QUIET = 4
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
+_MAPPED = 64 << 20  # bytes of samples after which the pages that they were mapped from are given back
 
 Observe = Callable[[str, Any], None]
 
@@ -46,16 +50,42 @@ class Observer:
 
     def feed(self, inputs: dict[str, Any], observe: Observe) -> None:
         """Runs one sample. Raises StepFailed with the node that failed."""
-        for name in self.fed:
-            observe(name, inputs[name])
+        for name, value in self._seen(inputs).items():
+            observe(name, value)
+
+    def seen(self, data: Dataset, first: int = 0) -> Iterator[dict[str, Any]]:
+        """What every tensor holds, a sample after the other, beginning with the `first`; each computed while the one
+        before it is looked at. Raises StepFailed with the node that failed, and what reading samples raises.
+        """
+        left = islice(iter(data), first, None)
+        mapped = 0
+
+        def compute() -> dict[str, Any] | None:
+            nonlocal mapped
+            inputs = next((inputs for inputs, _ in left), None)
+            if inputs is None:
+                return None
+            mapped += sum(array.nbytes for array in inputs.values())
+            if mapped > _MAPPED:
+                let_go_of_mapped_pages()
+                mapped = 0
+            return self._seen(inputs)
+
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(compute)
+            while (found := ahead.result()) is not None:
+                ahead = pool.submit(compute)
+                yield found
+
+    def _seen(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        found = {name: inputs[name] for name in self.fed}
         if not self.wanted:
-            return
+            return found
         try:
             values = self.session.run(self.wanted, inputs)
         except Exception as error:
             raise mapped_error(error, self.request.model, StepFailed) from error
-        for name, value in zip(self.wanted, values, strict=True):
-            observe(name, value)
+        return found | dict(zip(self.wanted, values, strict=True))
 
     @contextmanager
     def samples(self) -> Iterator[Dataset]:
@@ -68,7 +98,6 @@ class Observer:
 def _session(model: RunnableModel, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.enable_cpu_mem_arena = False  # it would keep the largest sample's memory and fragment it
     options.use_deterministic_compute = True
     options.log_severity_level = _QUIET
     options.add_session_config_entry(FOLDER_ENTRY, str(model.folder))

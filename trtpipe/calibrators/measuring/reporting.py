@@ -1,19 +1,21 @@
-"""What reports say of scales: how many tensors, and those that a reviewer should look at.
+"""What reports say of scales: how many tensors, those that a reviewer should look at, and which method fits them best.
 
 dead        nothing but zeros on every sample: the set does not reach that part of the model
 clipped     more than one value in a thousand lies beyond amax
 outliers    the largest magnitude is many times that of most samples: few samples dominate the scale
+
+Lists hold the worst tensors, `counts` says how many there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trtpipe.calibrators.measuring.recommending import dominated
 from trtpipe.scales import Scales
 
 _CLIPPED = 1e-3
-_OUTLIERS = 8.0
 _SHOWN = 20
 
 
@@ -22,36 +24,50 @@ def report_of(scales: Scales) -> dict[str, Any]:
     found = scales.tensors
     dead = sorted(name for name, one in found.items() if one.amax == 0)
     clipped = {name: one.clipped for name, one in found.items() if (one.clipped or 0) > _CLIPPED}
-    reach = {name: one.largest / one.typical for name, one in found.items() if one.largest and one.typical}
-    outliers = {name: round(ratio, 3) for name, ratio in reach.items() if ratio > _OUTLIERS}
+    outliers = {
+        name: round((one.largest or 0) / (one.typical or 1), 3)
+        for name, one in found.items()
+        if dominated(one.largest, one.typical)
+    }
     return {
         "method": scales.method,
         "backend": scales.backend,
         "samples": scales.samples,
         "tensors": len(found),
+        "counts": {"dead": len(dead), "clipped": len(clipped), "outliers": len(outliers)},
         "dead": dead[:_SHOWN],
         "clipped": _worst(clipped),
         "outliers": _worst(outliers),
-        "warnings": list(_warnings(dead, clipped)) + list(_dominated(outliers, scales.method)),
+        "decibels": dict(scales.decibels),
+        "recommended": scales.recommended,
+        "warnings": list(_warnings(dead, clipped, outliers)) + list(_advice(scales)),
     }
 
 
-def _worst(found: dict[str, Any]) -> dict[str, Any]:
+def _worst(found: Mapping[str, Any]) -> dict[str, Any]:
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN])
 
 
-def _dominated(outliers: dict[str, Any], method: str) -> Iterator[str]:
-    if outliers:
-        name, ratio = next(iter(_worst(outliers).items()))
-        advice = "" if method == "entropy" else "; method: entropy looks at where most values are"
-        yield f"few samples dominate {len(outliers)} tensors, '{name}' with {ratio:.3g} x what most reach{advice}"
-
-
-def _warnings(dead: list[str], clipped: dict[str, Any]) -> list[str]:
-    said = []
+def _warnings(dead: list[str], clipped: Mapping[str, Any], outliers: Mapping[str, Any]) -> Iterator[str]:
     if dead:
-        said.append(f"{len(dead)} tensors were zero on every sample, '{dead[0]}' among them")
+        were, among = ("1 tensor was", "") if len(dead) == 1 else (f"{len(dead)} tensors were", " among them")
+        yield f"{were} zero on every sample, '{dead[0]}'{among}"
     if clipped:
         name, share = next(iter(_worst(clipped).items()))
-        said.append(f"{len(clipped)} tensors have values clipped, most of all '{name}' ({share:.2%} of them)")
-    return said
+        have = "1 tensor has" if len(clipped) == 1 else f"{len(clipped)} tensors have"
+        yield f"{have} values clipped, most of all '{name}' ({share:.2%} of them)"
+    if outliers:
+        name, ratio = next(iter(_worst(outliers).items()))
+        tensors = "1 tensor" if len(outliers) == 1 else f"{len(outliers)} tensors"
+        yield f"few samples dominate {tensors}, '{name}' with {ratio:.3g} x what most reach"
+
+
+def _advice(scales: Scales) -> Iterator[str]:
+    best = scales.recommended
+    if not best or best == scales.method:
+        return
+    gain = ""
+    if best in scales.decibels and scales.method in scales.decibels:
+        here, there = scales.decibels[scales.method], scales.decibels[best]
+        gain = f": {there:.1f} dB of signal over noise in int8, where {scales.method} has {here:.1f}"
+    yield f"method: {best} fits most samples better{gain}"

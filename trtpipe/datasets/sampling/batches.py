@@ -17,14 +17,18 @@ from typing import Any
 import numpy as np
 
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets import Reader, Resolve, Source
-from trtpipe.datasets.random import RandomArray
-from trtpipe.datasets.sampling.feeds import Feed, feed_problems
+from trtpipe.datasets import Reader, Source
+from trtpipe.datasets.locating import Files
+from trtpipe.datasets.sampling.arrays import array_of, opened, own_inputs
+from trtpipe.datasets.sampling.feeds import Fault, Feed, feed_of
+from trtpipe.datasets.sampling.fitting import dims_text, feed_problems
 from trtpipe.errors import Problem, SpecError
-from trtpipe.shapes import format_shape
 from trtpipe.spec.dataset import DatasetSpec, InputSpec
 
 Batch = tuple[dict[str, Any], Any]
+
+LISTED = 20
+"""How many samples that cannot be read are named at once."""
 
 
 @dataclass
@@ -50,19 +54,61 @@ class Dataset:
         """Whether each sample has a class."""
         return self.labels is not None
 
+    @property
+    def has_names(self) -> bool:
+        """Whether samples are more to people than numbers."""
+        return any(feed.is_image or feed.varies for feed in self.feeds)
+
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.order), self.batch):
-            indices = self.order[start : start + self.batch]
+        for indices in self._batches():
             labels = None if self.labels is None else self.labels.rows(indices)
             yield {feed.info.name: feed.values(indices) for feed in self.feeds}, labels
 
+    def looked_at(self) -> Iterator[tuple[Any, dict[str, tuple[Any, list[Fault]]]]]:
+        """Each batch's sample numbers, and input → its values and what of them cannot be meant; nothing is refused."""
+        for indices in self._batches():
+            made = {feed.info.name: (feed, feed.made(indices)) for feed in self.feeds}
+            yield (
+                indices,
+                {name: (array, feed.faults(array, indices)) for name, (feed, array) in made.items()},
+            )
+
+    def _batches(self) -> Iterator[Any]:
+        for start in range(0, len(self.order), self.batch):
+            yield self.order[start : start + self.batch]
+
     def sample_shapes(self) -> tuple[dict[str, tuple[int, ...]], ...]:
-        """Every distinct set of input shapes that will be fed; no sample is read."""
+        """Every distinct set of input shapes that will be fed; no value is read. Raises SpecError."""
+        return tuple(shapes for shapes, _ in self.shapes_by_sample())
+
+    def shapes_by_sample(self) -> list[tuple[dict[str, tuple[int, ...]], str]]:
+        """Every distinct set of input shapes that will be fed, and the first sample that has it.
+
+        Of images the headers are read. Raises SpecError naming those that cannot be.
+        """
         counts = [min(self.batch, len(self.order))]
         rest = len(self.order) % self.batch
         if rest and rest not in counts:
             counts.append(rest)
-        return tuple({feed.info.name: feed.shape(count) for feed in self.feeds} for count in counts)
+        judged = next((feed for feed in self.feeds if feed.is_image or feed.varies), self.feeds[0])
+        seen = self._seen() if self.has_names else [int(self.order[0])]
+        found: dict[tuple[Any, ...], tuple[dict[str, tuple[int, ...]], str]] = {}
+        for count in counts:
+            for index in seen:
+                shapes = {feed.info.name: feed.shape_at(index, count) for feed in self.feeds}
+                found.setdefault(tuple(shapes.items()), (shapes, judged.source.name_of(index)))
+        return list(found.values())
+
+    def _seen(self) -> list[int]:
+        """One sample of each set of shapes, every header read. Raises SpecError with all that cannot be."""
+        found: dict[tuple[Any, ...], int] = {}
+        problems: dict[str, Problem] = {}
+        for number in map(int, self.order):
+            shapes = tuple(_shape_or_problems(feed, number, problems) for feed in self.feeds)
+            found.setdefault(shapes, number)
+        if problems:
+            raise SpecError(_first_of(list(problems.values())))
+        return list(found.values())
 
     def close(self) -> None:
         """Releases the files."""
@@ -77,14 +123,27 @@ class Dataset:
         self.close()
 
 
+def _shape_or_problems(feed: Feed, number: int, problems: dict[str, Problem]) -> tuple[int, ...] | None:
+    try:
+        return feed.shape_at(number, 1)
+    except SpecError as error:
+        problems.update({problem.fact: problem for problem in error.problems})
+        return None
+
+
 def open_batches(
-    spec: DatasetSpec, reader: Reader, resolve: Resolve, inputs: Sequence[TensorInfo], samples: int | None
+    spec: DatasetSpec,
+    readers: Mapping[str, Reader],
+    files: Files,
+    inputs: Sequence[TensorInfo] | None,
+    samples: int | None,
 ) -> Dataset:
-    """The data set for a model with these inputs. Raises SpecError with every problem found."""
+    """The data set for a model with these inputs, or for its own. Raises SpecError with every problem found."""
     with ExitStack() as stack:
-        sources = reader.open(spec, resolve, stack)
+        later = stack.enter_context(ExitStack())  # what is opened only when it is read
+        sources = opened(spec, readers, files, later)
         problems: list[Problem] = []
-        feeds = _feeds(spec, sources, inputs, problems)
+        feeds = _feeds(spec, sources, own_inputs(spec, sources) if inputs is None else inputs, problems)
         total = _total(feeds, problems)
         labels = _labels(spec, sources, total, problems)
         batch = _batch(spec, feeds, problems)
@@ -98,7 +157,34 @@ def open_batches(
         if not kept:
             fact = f"{len(order)} samples do not fill one batch of {batch}, which the model needs"
             raise SpecError(Problem(fact, path=("samples",)))
-        return Dataset(tuple(feeds), labels, order[:kept], batch, len(order) - kept, stack.pop_all())
+        made = Dataset(tuple(feeds), labels, order[:kept], batch, len(order) - kept, stack)
+        _refuse_differing(made)
+        made.stack = stack.pop_all()
+        return made
+
+
+def _refuse_differing(data: Dataset) -> None:
+    """Samples that differ in their dims make no batch of several."""
+    if data.batch == 1:
+        return
+    for feed in (one for one in data.feeds if one.varies):
+        first = int(data.order[0])
+        shape = feed.shape_at(first, 1)
+        for number in data.order:
+            other = feed.shape_at(int(number), 1)
+            if other != shape:
+                one, two = feed.source.name_of(first), feed.source.name_of(int(number))
+                said = f"{one} gives {dims_text(shape)} and {two} {dims_text(other)}"
+                fact = f"batch is {data.batch}, but {said}"
+                remedy = "resize them to one size, or leave out batch"
+                raise SpecError(Problem(fact, remedy, path=("inputs", feed.info.name)))
+
+
+def _first_of(problems: list[Problem]) -> list[Problem]:
+    """At most LISTED problems, and how many more there are."""
+    if len(problems) <= LISTED:
+        return problems
+    return [*problems[:LISTED], Problem(f"and {len(problems) - LISTED} more", severity="note")]
 
 
 def _feeds(
@@ -123,7 +209,7 @@ def _feed(
     spec: DatasetSpec, sources: Mapping[str, Source], info: TensorInfo, problems: list[Problem]
 ) -> Feed | None:
     given = spec.inputs.get(info.name) or InputSpec()
-    array = given.array or info.name
+    array = array_of(spec, info.name, sources)
     if array not in sources:
         path = ("inputs", info.name, "array") if given.array else ("inputs",)
         valid = [name for name in sources if name != spec.labels]
@@ -131,15 +217,10 @@ def _feed(
         problems.append(Problem(f"no array '{array}' for the model's input '{info.name}'", remedy, path=path))
         return None
     try:
-        dtype = np.dtype(given.dtype or info.dtype)
-    except TypeError:
-        what = f"input '{info.name}' has type {given.dtype or info.dtype}, which numpy cannot hold"
-        problems.append(Problem(what, path=("inputs", info.name)))
+        return feed_of(info, given, sources[array], array)
+    except SpecError as error:
+        problems += error.problems
         return None
-    source = sources[array]
-    if isinstance(source, RandomArray):
-        source = source.typed(dtype)
-    return Feed(info, given, source, array, dtype)
 
 
 def _listed(wanted: str, valid: list[str], words: str) -> str:
@@ -149,7 +230,7 @@ def _listed(wanted: str, valid: list[str], words: str) -> str:
 
 
 def _total(feeds: list[Feed], problems: list[Problem]) -> int | None:
-    counts = {feed.array: feed.source.shape[0] for feed in feeds if feed.sliced}
+    counts = {feed.array: feed.source.shape[0] or 0 for feed in feeds if feed.sliced}
     if len(set(counts.values())) > 1:
         said = ", ".join(f"'{name}' {count}" for name, count in counts.items())
         remedy = "an array that is fed with every batch needs constant: true"
@@ -171,7 +252,7 @@ def _labels(
         problems.append(Problem(f"no array '{spec.labels}' for the labels", remedy, path=path))
         return None
     if len(source.shape) != 1 or np.dtype(source.dtype).kind not in "iu":
-        fact = f"labels '{spec.labels}' are {np.dtype(source.dtype).name} {format_shape(source.shape)}"
+        fact = f"labels '{spec.labels}' are {np.dtype(source.dtype).name} {dims_text(source.shape)}"
         problems.append(Problem(f"{fact}, not one integer a sample", path=path))
     elif total is not None and source.shape[0] != total:
         fact = f"there are {source.shape[0]} labels '{spec.labels}' for {total} samples"

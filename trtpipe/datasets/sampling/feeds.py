@@ -1,4 +1,4 @@
-"""One model input and the array that feeds it: what must fit is checked, and rows become input values.
+"""One model input and the array that feeds it: rows become input values, and values that cannot be meant are found.
 
 `(array * scale - mean) / std` is computed in float32 (float64 for float64 arrays), in this order, and left out when all
 three are neutral; then the axes are moved and the type is changed. Knows nothing of batches or files.
@@ -8,18 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from trtpipe.canonical.summary import Dim, TensorInfo
+from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets import Source
+from trtpipe.datasets.imaging.arrays import ImageArray
 from trtpipe.datasets.random import RandomArray
 from trtpipe.errors import Problem, SpecError
-from trtpipe.shapes import format_shape
 from trtpipe.spec.dataset import InputSpec
 
+LEAST_VARIED = 16
+"""Values from which on a sample must not be constant: a length or a scale factor may well be."""
 _AXES = {"nchw_to_nhwc": (0, 2, 3, 1), "nhwc_to_nchw": (0, 3, 1, 2)}
+_REMEDIES = {
+    "nonfinite": "clean the data, or correct scale, mean and std",
+    "constant": "take it out, or say inputs: {%s: {allow_constant: true}} if it is meant (a mask, a state)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A sample whose values cannot be meant: NaN or infinities, or one value only."""
+
+    index: int
+    kind: Literal["nonfinite", "constant"]
+    what: str
 
 
 @dataclass(frozen=True)
@@ -38,33 +53,93 @@ class Feed:
         return not self.spec.constant
 
     @property
+    def is_image(self) -> bool:
+        """Whether the array holds decoded images."""
+        return isinstance(self.source, ImageArray)
+
+    @property
     def one_by_one(self) -> bool:
         """Whether a sample is a whole batch."""
         return isinstance(self.source, RandomArray) and self.source.one_by_one
 
-    def shape(self, count: int) -> tuple[int, ...]:
-        """The input's shape when `count` samples are fed."""
+    @property
+    def varies(self) -> bool:
+        """Whether samples differ in their dims."""
+        return None in self.source.shape[1:]
+
+    @property
+    def axes(self) -> tuple[int, ...] | None:
+        """How the array's axes are moved."""
+        if self.is_image:
+            return None if self.spec.layout == "nhwc" else _AXES["nhwc_to_nchw"]
+        return _AXES.get(self.spec.layout or "as_is")
+
+    def shape(self, count: int) -> tuple[int | None, ...]:
+        """The input's shape when `count` samples are fed; None where samples differ."""
         shape = self.source.shape
         if self.sliced:
             shape = shape[1:] if self.one_by_one else (count, *shape[1:])
-        axes = _AXES.get(self.spec.layout)
-        return tuple(shape[axis] for axis in axes) if axes else shape
+        return tuple(self._moved(shape))
+
+    def shape_at(self, index: int, count: int) -> tuple[int, ...]:
+        """The input's shape when `count` samples like this one are fed, values unread. Raises SpecError."""
+        if not self.sliced or self.one_by_one:
+            return tuple(dim or 0 for dim in self.shape(count))
+        return tuple(self._moved((count, *self.source.shape_at(index))))
+
+    def _moved(self, shape: Any) -> Any:
+        return [shape[axis] for axis in self.axes] if self.axes else shape
 
     def values(self, indices: Any) -> Any:
-        """The input's value for these samples. Raises SpecError when one is NaN or infinite."""
+        """The input's value for these samples. Raises SpecError naming every one that cannot be meant."""
+        made = self.made(indices)
+        faults = self.faults(made, indices)
+        if faults:
+            raise SpecError([self.problem(fault) for fault in faults])
+        return made
+
+    def made(self, indices: Any) -> Any:
+        """The input's value for these samples, whatever it holds. Raises SpecError where it cannot be made."""
         array = self.source.rows(indices) if self.sliced else self.source.whole()
         if self.sliced and self.one_by_one:
             array = array[0]
         array = self._normalised(array)
-        axes = _AXES.get(self.spec.layout)
-        if axes:
-            array = array.transpose(axes)
+        if self.axes:
+            array = array.transpose(self.axes)
         with np.errstate(over="ignore", invalid="ignore"):
             made = np.ascontiguousarray(array.astype(self.dtype)).reshape(array.shape)
-        self._require_finite(made, indices)
         if array.dtype.kind in "iu" and made.dtype.kind in "iu" and not np.array_equal(made, array):
             raise SpecError(Problem(f"array '{self.array}' holds integers that do not fit {made.dtype}"))
         return made
+
+    def faults(self, made: Any, indices: Any) -> list[Fault]:
+        """What of a value cannot be meant, sample by sample; a constant array's are told of its first."""
+        if not self.sliced or self.one_by_one:
+            return [fault for fault in [self._fault(made, 0)] if fault and fault.kind == "nonfinite"]
+        found = (self._fault(row, int(index)) for row, index in zip(made, indices, strict=True))
+        return [fault for fault in found if fault]
+
+    def _fault(self, row: Any, index: int) -> Fault | None:
+        if row.dtype.kind not in "iub" and not np.isfinite(row).all():
+            return Fault(index, "nonfinite", "NaN" if np.isnan(row).any() else "an infinity")
+        judged = row.size >= LEAST_VARIED and not self.spec.allow_constant
+        if judged and (self.is_image or row.dtype.kind not in "iub") and (row == row.flat[0]).all():
+            return Fault(index, "constant", f"{float(row.flat[0]):g}")
+        return None
+
+    def problem(self, fault: Fault) -> Problem:
+        """A fault in words, at the input's place in the data set's spec."""
+        name = self.info.name
+        sample = self.source.name_of(fault.index)
+        if fault.kind == "nonfinite":
+            place = f" in {sample}" if self.sliced and not self.one_by_one else ""
+            fact = f"array '{self.array}' gives input '{name}' {fault.what}{place} as {self.dtype}"
+        else:
+            fact = (
+                f"{sample} of array '{self.array}' is constant: every value of input '{name}' is {fault.what}"
+            )
+        remedy = _REMEDIES[fault.kind]
+        return Problem(fact, remedy % name if "%" in remedy else remedy, path=("inputs", name))
 
     def _normalised(self, array: Any) -> Any:
         given = self.spec
@@ -73,102 +148,66 @@ class Feed:
         kind = np.float64 if array.dtype == np.float64 else np.float32
         axis = self.channel_axis()
         made = array.astype(kind) * kind(given.scale)
-        return (made - _along(given.mean, made.ndim, axis, kind)) / _along(given.std, made.ndim, axis, kind)
+        return (made - along(given.mean, made.ndim, axis, kind)) / along(given.std, made.ndim, axis, kind)
 
     def channel_axis(self) -> int:
         """The axis of the array that mean and std run along: the second, or the last when that fits instead."""
         rank = len(self.source.shape)
-        if self.spec.layout == "nhwc_to_nchw":
+        if self.is_image or self.spec.layout == "nhwc_to_nchw":
             return rank - 1
         many = max(len(self.spec.mean), len(self.spec.std))
         fits = rank > 1 and self.source.shape[1] == many
         return 1 if fits or self.spec.layout == "nchw_to_nhwc" else rank - 1
 
-    def _require_finite(self, made: Any, indices: Any) -> None:
-        if made.dtype.kind != "f" or np.isfinite(made).all():
-            return
-        bad = ~np.isfinite(made)
-        what = "NaN" if np.isnan(made).any() else "an infinity"
-        place = ""
-        if self.sliced and not self.one_by_one:
-            row = int(np.flatnonzero(bad.reshape(len(made), -1).any(axis=1))[0])
-            place = f" in sample {int(indices[row])}"
-        fact = f"array '{self.array}' gives input '{self.info.name}' {what}{place} as {made.dtype}"
-        raise SpecError(
-            Problem(fact, "clean the data, or correct scale, mean and std", path=("inputs", self.info.name))
-        )
 
-
-def _along(values: tuple[float, ...], rank: int, axis: int, kind: Any) -> Any:
+def along(values: tuple[float, ...], rank: int, axis: int, kind: Any) -> Any:
+    """The values as an array that runs along one axis of an array of this rank; one value as it is."""
     array = np.asarray(values, kind)
     return array.reshape([-1 if dim == axis else 1 for dim in range(rank)]) if len(values) > 1 else array[0]
 
 
-def feed_problems(feed: Feed) -> Iterator[Problem]:
-    """Everything about one feed that can be told from types and dims alone."""
+def feed_of(info: TensorInfo, given: InputSpec, source: Source, array: str) -> Feed:
+    """The feed of an input from an array, which is brought to what the input says. Raises SpecError."""
+    try:
+        dtype = np.dtype(given.dtype or info.dtype)
+        if dtype.hasobject or dtype.kind in "USmMc" or dtype.type is np.void:
+            raise TypeError("no numbers that a network takes")
+    except TypeError as error:
+        what = f"input '{info.name}' has type {given.dtype or info.dtype}, which numpy cannot hold"
+        raise SpecError(Problem(what, path=("inputs", info.name))) from error
+    if isinstance(source, RandomArray):
+        source = source.typed(dtype)
+    if isinstance(source, ImageArray):
+        source = source.prepared(given)
+    return Feed(info, given, source, array, dtype)
+
+
+def problems_of_images(feed: Feed) -> Iterator[Problem]:
+    """What an input says of images when its array holds none, and what images do not take."""
+    from trtpipe.spec.dataset import IMAGE_FIELDS
+
     path = ("inputs", feed.info.name)
-    if 0 in feed.source.shape:
-        yield Problem(f"array '{feed.array}' is empty ({format_shape(feed.source.shape)})", path=path)
+    layout = feed.spec.layout
+    if not feed.is_image:
+        for field in IMAGE_FIELDS:
+            if getattr(feed.spec, field) is not None:
+                yield Problem(
+                    f"{field} is for images, but array '{feed.array}' holds numbers", path=(*path, field)
+                )
+        if layout in ("nchw", "nhwc"):
+            other = "nhwc_to_nchw" if layout == "nchw" else "nchw_to_nhwc"
+            remedy = f"write layout: {other}, or leave it out"
+            yield Problem(
+                f"layout {layout} is for images, but '{feed.array}' holds numbers",
+                remedy,
+                path=(*path, "layout"),
+            )
         return
-    if feed.sliced and not feed.source.shape:
-        remedy = f"say inputs: {{{feed.info.name}: {{constant: true}}}} to feed it with every batch"
+    if layout not in (None, "nchw", "nhwc"):
         yield Problem(
-            f"array '{feed.array}' is a scalar: it has no axis that counts samples", remedy, path=path
+            f"images are made nchw or nhwc, not {layout}", "write layout: nchw", path=(*path, "layout")
         )
-        return
-    yield from _layout_problems(feed)
-    yield from _type_problems(feed)
-    if 0.0 in feed.spec.std:
-        yield Problem(f"input '{feed.info.name}' has a std of 0", path=(*path, "std"))
-
-
-def _layout_problems(feed: Feed) -> Iterator[Problem]:
-    path = ("inputs", feed.info.name)
-    rank = len(feed.source.shape)
-    if feed.spec.layout in _AXES and rank != 4:
-        fact = f"layout {feed.spec.layout} needs an array of rank 4, but '{feed.array}' has rank {rank}"
-        yield Problem(fact, path=(*path, "layout"))
-        return
-    for field in ("mean", "std"):
-        values = getattr(feed.spec, field)
-        if len(values) > 1 and len(values) != feed.source.shape[feed.channel_axis()]:
-            fact = f"{field} of input '{feed.info.name}' has {len(values)} values, but array '{feed.array}'"
-            yield Problem(f"{fact} is {format_shape(feed.source.shape)}", path=(*path, field))
-    yield from _shape_problems(feed)
-
-
-def _shape_problems(feed: Feed) -> Iterator[Problem]:
-    dims = feed.info.dims
-    if dims is None:
-        return
-    shape = feed.shape(1)
-    found = f"array '{feed.array}' gives {format_shape(shape)}"
-    needs = f"input '{feed.info.name}' is {_dims_text(dims)}"
-    if len(shape) != len(dims):
-        yield Problem(
-            f"{found}, rank {len(shape)}, but {needs}, rank {len(dims)}", path=("inputs", feed.info.name)
-        )
-        return
-    first = 1 if feed.sliced and not feed.one_by_one else 0
-    wrong = [
-        axis for axis in range(first, len(dims)) if isinstance(dims[axis], int) and dims[axis] != shape[axis]
-    ]
-    if wrong:
-        yield Problem(f"{found}, but {needs}: axis {wrong[0]} differs", path=("inputs", feed.info.name))
-
-
-def _dims_text(dims: tuple[Dim, ...]) -> str:
-    return "x".join("?" if dim is None else str(dim) for dim in dims) or "scalar"
-
-
-def _type_problems(feed: Feed) -> Iterator[Problem]:
-    path = ("inputs", feed.info.name)
-    wanted = np.dtype(feed.dtype)
-    if wanted.name != feed.info.dtype:
-        fact = f"input '{feed.info.name}' is {feed.info.dtype}, but the data set says dtype {wanted.name}"
-        yield Problem(fact, f"write dtype: {feed.info.dtype}, or leave it out", path=(*path, "dtype"))
-        return
-    has = np.dtype(feed.source.dtype)
-    if feed.spec.dtype is None and not np.can_cast(has, wanted, "same_kind"):
-        fact = f"array '{feed.array}' is {has.name}, but input '{feed.info.name}' is {wanted.name}"
-        yield Problem(fact, f"say dtype: {wanted.name} if the conversion is meant", path=path)
+    padding = feed.spec.pad_value or (0,)
+    if len(padding) not in (1, feed.source.shape[-1]):
+        fact = f"pad_value of input '{feed.info.name}' has {len(padding)} values for {feed.source.shape[-1]} channels"
+        yield Problem(fact, path=(*path, "pad_value"))

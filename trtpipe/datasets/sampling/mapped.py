@@ -36,6 +36,14 @@ class MappedArray:
         """All of it, copied."""
         return np.array(self.array)
 
+    def shape_at(self, index: int) -> tuple[int, ...]:
+        """The dims of one sample."""
+        return self.shape[1:]
+
+    def name_of(self, index: int) -> str:
+        """Samples go by their numbers."""
+        return f"sample {index}"
+
 
 @contextmanager
 def told_at(path: SpecPath) -> Iterator[None]:

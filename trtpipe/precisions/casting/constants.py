@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from trtpipe.errors import ModelError
 
+HALF_LARGEST = 65504.0
 _CHUNK = 1 << 22  # elements looked at together
 
 
@@ -64,10 +65,18 @@ def shape_of(tensor: ir.TensorProtocol) -> ir.Shape:
 
 def _saturated(array: Any, dtype: ir.DataType) -> Any:
     """Finite values beyond the type's range become its largest: only bounds of Clip get here with such."""
-    if dtype != ir.DataType.FLOAT16:
+    if dtype != ir.DataType.FLOAT16 or peak_of(array) <= HALF_LARGEST:
         return array
     largest = np.float64(65504) if array.dtype == np.float64 else np.float32(65504)
     return np.where(np.isinf(array), array, np.clip(array, -largest, largest))
+
+
+def peak_of(array: Any) -> float:
+    """The largest finite magnitude in an array; two plain reductions where all is finite."""
+    if not array.size:
+        return 0.0
+    peak = max(float(array.max()), -float(array.min()))
+    return peak if np.isfinite(peak) else peak_of(array[np.isfinite(array)])
 
 
 def chunks_of(tensor: ir.TensorProtocol) -> Iterator[Any]:

@@ -81,6 +81,8 @@ def _summary(report: RewriteReport, audit: dict[str, Any]) -> dict[str, Any]:
         "why_not": report.plan.why_not(),
         "wide": {
             "overflow": {name: one.as_json() for name, one in report.plan.overflows.items()},
+            "unmeasured": report.plan.unmeasured,
+            "overflow_io": dict(report.plan.unconverted),
             "by_default": dict(sorted(Counter(report.plan.by_default.values()).items())),
         },
         "warnings": [problem.fact for problem in report.warnings],

@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from trtpipe.errors import Problem, SpecPath
-from trtpipe.precisions.casting.constants import constant_of
+from trtpipe.precisions.casting.constants import HALF_LARGEST, constant_of
 from trtpipe.precisions.casting.element_types import Types, element_types
 from trtpipe.precisions.casting.keeping import glob_of
-from trtpipe.precisions.casting.ranges import HALF_LARGEST
 from trtpipe.precisions.casting.signatures import FLOATS, is_standard
 from trtpipe.scales import Scales
 

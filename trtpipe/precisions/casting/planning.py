@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -81,6 +81,12 @@ class TypePlan:
     """Those of them that leave the type's range on the calibration set."""
     by_default: Mapping[str, str] = field(default_factory=dict)
     """Nodes that compute in float32 by default → what they are: normalization, softmax, sum."""
+    unmeasured: int = 0
+    """How many nodes compute in half precision in branches and bodies, where the calibration set shows no ranges."""
+    converted: frozenset[str] = frozenset()
+    """Inputs and outputs that take the type of `precision`."""
+    unconverted: Mapping[str, float] = field(default_factory=dict)
+    """Those that should and do not, because they leave its range on the calibration set → what they reach."""
     quantized: tuple[str, ...] = ()
     """Nodes of which operands are quantized."""
 
@@ -115,13 +121,14 @@ def plan_around(
         overflows = overflowing(decider.names, decider.types, measured, judged)
         decider.advised |= {name: one.words() for name, one in overflows.items()}
         nodes = decider.decide() if overflows else nodes
+    nested = [name for name, node in decider.names.items() if node.graph is not model.graph]
+    unmeasured = sum(nodes[name].dtype == "float16" for name in nested) if measured is not None else 0
     wide = {name for name, node in nodes.items() if node.reason and node.reason == decider.advised.get(name)}
     by_default = {
         name: defaults[decider.names[name]] for name in nodes if name in wide and name not in overflows
     }
-    return TypePlan(
-        dtype_name(precision), nodes, tuple(problems), forced, decider.advised, overflows, by_default
-    )
+    plan = TypePlan(dtype_name(precision), nodes, tuple(problems), forced, decider.advised)
+    return replace(plan, overflows=overflows, by_default=by_default, unmeasured=unmeasured)
 
 
 def _by_default(kind: str) -> str:
@@ -205,6 +212,7 @@ class Decider:
 
     def decide(self) -> dict[str, NodeType]:
         """Every node's type, in graph order."""
+        self.moving = {}
         decided = {name: self.one(name, node) for name, node in self.names.items()}
         by_node = {node: decided[name].dtype for name, node in self.names.items() if node not in self.moving}
         for group in self._groups():

@@ -1,8 +1,9 @@
 """Carries out a type plan: weights in the planned types, casts at the borders and nowhere else.
 
-The model's inputs and outputs, and those of every nested graph, keep the types that the source gives them. One
-tensor is cast at most once to one type, right after it is made, so that nested graphs share the cast. Casts between
-float types that the source has are dissolved first: rewriting what is already rewritten changes nothing.
+The model's inputs and outputs, and those of every nested graph, keep the types that the source gives them, but for
+those of the model that the plan converts. One tensor is cast at most once to one type, right after it is made, so
+that nested graphs share the cast. Casts between float types that the source has are dissolved first: rewriting what
+is already rewritten changes nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from trtpipe.errors import Problem
+from trtpipe.precisions.casting.borders import bare_output
 from trtpipe.precisions.casting.constants import CastTensor, constant_of, shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
 from trtpipe.precisions.casting.keeping import named_nodes
@@ -25,7 +27,7 @@ from trtpipe.precisions.casting.planning import (
     is_transparent,
     origin,
 )
-from trtpipe.precisions.casting.ranges import weight_range, why_not_half
+from trtpipe.precisions.casting.ranges import largest_magnitude, why_not_half
 from trtpipe.precisions.casting.signatures import FLOAT_BY_DEFAULT, FLOATS, TYPE_ATTRIBUTES, signature_of
 
 _SUFFIX = {"float16": "fp16", "float32": "fp32", "bfloat16": "bf16", "float64": "fp64"}
@@ -74,7 +76,7 @@ def _settle(model: ir.Model, plan: TypePlan) -> tuple[TypePlan, tuple[Problem, .
             if value not in seen:
                 tensor = constant_of(value)
                 assert tensor is not None, "only constants are looked at"
-                seen[value] = why_not_half(weight_range(tensor))
+                seen[value] = why_not_half(largest_magnitude(tensor))
             if seen[value]:
                 forced[name] = NodeType(node.op_type, "float32", f"its weight '{value.name}' {seen[value]}")
                 warnings.append(_not_half(name, value, seen[value]))
@@ -114,6 +116,7 @@ class _Rewriter:
         self.types = self.decider.types
         self.computes = {node: dtype_called(plan.nodes[name].dtype) for name, node in self.names.items()}
         self.after = {value: self._made_type(value) for value in self.types}
+        self.borders = self._converted(plan)
         self.casts: list[str] = []
         self.weights_cast = 0
         self.made: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
@@ -121,6 +124,8 @@ class _Rewriter:
 
     def run(self) -> None:
         """The rewrite, in an order that makes names and positions the same on every run."""
+        for index, wanted in self.borders.items():
+            bare_output(self.model.graph, index, wanted, self.types, self.after)
         uses = list(self._uses())
         dissolved = [n for n in self.names.values() if self._dissolves(n)]
         self.taken = self._names_in_use(set(dissolved))
@@ -135,6 +140,16 @@ class _Rewriter:
         self._remove(dissolved)
 
     # What each value is and must be
+
+    def _converted(self, plan: TypePlan) -> dict[int, ir.DataType]:
+        """The outputs to convert, by position; inputs get their type at once."""
+        graph, dtype = self.model.graph, dtype_called(plan.precision)
+        assert dtype is not None, "a plan's precision is a float type"
+        for value in graph.inputs:
+            if value.name in plan.converted:
+                self.after[value] = dtype
+                value.type = ir.TensorType(dtype)
+        return {index: dtype for index, one in enumerate(graph.outputs) if one.name in plan.converted}
 
     def _needed(self, node: ir.Node, index: int, value: ir.Value) -> ir.DataType:
         """The type in which a node takes a float input."""
@@ -252,10 +267,14 @@ class _Rewriter:
             producer = output.producer()
             if own not in FLOATS or producer is None or producer.graph is not graph:
                 continue
+            wanted = self.borders.get(index, own) if graph is self.model.graph else own
             if is_transparent(producer, self.types):
-                self._keep_cast(graph, producer, own)
-            elif self.after[output] != own:
-                self._cast_output(graph, index, output, own)
+                producer.attributes["to"] = ir.AttrInt64("to", int(wanted))
+                self._keep_cast(graph, producer, wanted)
+            elif self.after[output] != wanted:
+                self._cast_output(graph, index, output, wanted)
+            if wanted != own:
+                graph.outputs[index].type = ir.TensorType(wanted)
 
     def _cast_output(self, graph: ir.Graph, index: int, output: ir.Value, own: ir.DataType) -> None:
         """The output's name goes to the cast; the tensor behind it gets a new one."""
@@ -277,9 +296,10 @@ class _Rewriter:
         if (source, own) in self.made or constant_of(source) is not None:
             return
         maker = source.producer()
-        if maker is not None and maker.graph is graph and cast.graph is graph:
+        home = maker.graph if maker is not None else source.graph
+        if home is graph and cast.graph is graph:
             graph.remove(cast)
-            graph.insert_after(maker, cast)
+            self._insert(cast, source)
             self.made[source, own] = cast.outputs[0]
 
     def _in_type(self, source: ir.Value, dtype: ir.DataType) -> ir.Value:

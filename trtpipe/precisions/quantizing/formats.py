@@ -35,14 +35,17 @@ class QuantizedType:
     def scale_of(self, amax: Array, held: ir.DataType = ir.DataType.FLOAT) -> Array:
         """The scale for a largest magnitude, as float32; 1 where there is nothing but zeros.
 
-        `held` is the float type that the scale is going to be stored in: it is rounded up to a number of that type, so
-        that what is divided by it is multiplied by the same number, and the largest magnitude is not clipped. Scales
-        that float16 does not hold well stay float32, and so do their Q and DQ (`casting.ranges`).
+        `held` is the float type that the scale is going to be stored in. A narrow one rounds up, so that what is
+        divided by it is multiplied by the same number, and the largest magnitude is not clipped. Scales that float16
+        does not hold well stay float32, and so do their Q and DQ (`casting.ranges`). A float32 scale is the nearest
+        to the quotient in float64: one that was multiplied by the largest number there comes back to the bit.
         """
-        amax = np.asarray(amax, np.float32)
-        exact = np.where(amax > 0, np.maximum(amax.astype(np.float64) / self.largest, _SMALLEST), 1.0)
+        amax = np.asarray(amax, np.float64)
+        exact = np.where(amax > 0, np.maximum(amax / self.largest, _SMALLEST), 1.0)
         fits = _SMALLEST_HALF <= exact.max(initial=0) <= _LARGEST_HALF
-        return _rounded_up(exact, held if held != ir.DataType.FLOAT16 or fits else ir.DataType.FLOAT)
+        if held not in _NARROW or (held == ir.DataType.FLOAT16 and not fits):
+            return exact.astype(np.float32)
+        return _rounded_up(exact, held)
 
     def rounded(self, values: Array) -> Array:
         """Values that are already divided by their scale, as this type: nearest even, the ends saturating."""
@@ -53,12 +56,10 @@ class QuantizedType:
 
 
 def _rounded_up(values: Array, held: ir.DataType) -> Array:
-    """The least numbers of a float type that are not below, as float32. They are within its range."""
-    dtype = np.dtype(held.numpy() if held in _NARROW else np.float32)
+    """The least numbers of a float type of 16 bits that are not below, as float32. They are within its range."""
+    dtype = np.dtype(held.numpy())
     nearest = np.asarray(values).astype(dtype)
-    bits = nearest.view(
-        np.uint32 if dtype.itemsize == 4 else np.uint16
-    )  # of positive floats, these are in order
+    bits = nearest.view(np.uint16)  # of positive floats, these are in order
     up = bits + (nearest.astype(np.float64) < values)
     return np.asarray(up, bits.dtype).view(dtype).astype(np.float32)
 

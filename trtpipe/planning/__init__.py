@@ -2,9 +2,9 @@
 
 One pipeline becomes, in this order:
 
-    fetch? ── import ── transform? ──┬── calibrate? ── quantize (a variant) ──┬── build_engine (a cell)
-                                     │                                        └── validate (a variant, on the CPU)
-    sources, data ───────────────────┴────────────────────────────────────────────────┘
+    fetch? ── import ── transform? ──┬── calibrate? ── search? ── quantize (a variant) ──┬── build_engine (a cell)
+                                     │                                                   └── validate (a variant, CPU)
+    sources, data ───────────────────┴───────────────────┴──────────────────────────────────────┘
 
 Variants that are calibrated alike share the step.
 
@@ -14,115 +14,27 @@ Everything before build_engine knows nothing of GPUs and is shared by all target
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from trtpipe.errors import SpecPath
 from trtpipe.plan.fingerprint import Record
-from trtpipe.plan.graph import Cell, FromStep, Input, Source, Stage, Step, json_ready
+from trtpipe.plan.graph import Cell, FromStep, Input, Stage, Step, json_ready
+from trtpipe.planning.calibrations import calibrate_step
+from trtpipe.planning.facts import (
+    MODEL_FILES,
+    SCALES_FILE,
+    FetchFacts,
+    ModelFacts,
+    PipelineFacts,
+)
+from trtpipe.searching.steps import CHOICE_FILE, candidates_with, search_step, subject_options
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import GoldenReference, PipelineSpec, Profile, TransformSpec
-from trtpipe.spec.remote import RemoteFile
-
-MODEL_FILES = ("model.onnx", "model.onnx.data")
-"""What a stage that yields a model yields: the graph and, for a big one, its weights."""
-
-SCALES_FILE = "scales.json"
-"""What calibrating yields."""
+from trtpipe.spec.variant import VariantSpec
 
 NETWORK_NAME = "trtpipe"
 """TensorRT writes the network's name into the engine; one constant keeps equal work equal."""
 
 _LOCAL_BUILDER_FIELDS = frozenset({"time_limit", "memory_limit"})
-
-
-@dataclass(frozen=True, slots=True)
-class TargetFacts:
-    """What a target came to: compute capabilities (`sm89`), the toolchain's identity, and where it is here."""
-
-    compute_capabilities: tuple[str, ...]
-    toolchain: Record
-    gpu: Record = field(default_factory=dict)
-    """Flavour tensorrt: the GPU's identity at the compatibility level that the target asks for."""
-    local: Record = field(default_factory=dict)
-
-
-SOURCE_FOLDER, FILES_FOLDER = "source/", "files/"
-"""Where a fetch step's outputs lie: the model and what lies beside it; what the options name, by place."""
-
-
-@dataclass(frozen=True, slots=True)
-class FetchFacts:
-    """What is to be fetched: output name → remote file, and its path in the spec.
-
-    `beside` says whether the model may refer to files beside it, which are then fetched too; `pins` holds the SHA-256
-    of some of them by name.
-    """
-
-    files: Mapping[str, RemoteFile]
-    places: Mapping[str, SpecPath] = field(default_factory=dict)
-    beside: bool = False
-    pins: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What importing a pipeline's model depends on."""
-
-    inputs: Mapping[str, tuple[Input, ...]]
-    """`source` (the model, then what lies beside it) and `files` (what the options name); slots may be left out."""
-    options: Record
-    """The parser's options after defaults."""
-    parser_version: int
-    tools: Record
-    """Package versions that can change the result."""
-    directory: bool = False
-    """Whether the source is a directory, and `source` its files."""
-    local: Record = field(default_factory=dict)
-    fetch: FetchFacts | None = None
-    """What a fetch step brings first; None where all files are on this machine."""
-
-    def files(self) -> Iterator[Source]:
-        """Those files that are on this machine."""
-        for refs in self.inputs.values():
-            yield from (ref for ref in refs if isinstance(ref, Source))
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationFacts:
-    """What a variant's scales depend on beside the model and the method."""
-
-    record: Record
-    """The data set's spec after defaults."""
-    sources: tuple[Source, ...]
-    backend_version: int
-    tools: Record
-    """Package versions that can change the scales."""
-    scales: bool = True
-    """Whether scales are asked for."""
-    ranges: bool = False
-    """Whether the ranges of all float tensors are."""
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineFacts:
-    """Everything a plan needs to know that the spec does not say."""
-
-    model: ModelFacts
-    tools: Mapping[str, Record]
-    """Stage → package versions that can change its result."""
-    versions: Mapping[str, int]
-    """Each precision's name → the plug-in's version."""
-    targets: Mapping[str, TargetFacts]
-    data: Record | None = None
-    """The validation set's record: its spec after defaults, or `random`."""
-    data_sources: tuple[Source, ...] = ()
-    golden: tuple[Source, ...] = ()
-    plugins: tuple[Source, ...] = ()
-    graft: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)
-    """`files`: what the transform's graft names; `beside`: what belongs to those files."""
-    local: Record = field(default_factory=dict)
-    calibrations: Mapping[str, CalibrationFacts] = field(default_factory=dict)
-    """By variant."""
 
 
 def profiles_record(profiles: tuple[Profile, ...]) -> list[dict[str, Any]]:
@@ -207,56 +119,73 @@ def _shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
 
 def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: str) -> Iterator[Step]:
     asked = spec.variants[variant]
-    options = {
+    searched = asked.precision == AUTO
+    options: dict[str, Any] = {
         "precision": asked.precision,
-        "precision_version": facts.versions[asked.precision],
+        "precision_version": _versions_of(asked, facts),
         "keep": {name: list(globs) for name, globs in sorted(asked.keep.items()) if globs},
     }
     options |= {n: v for n, v in (("base", asked.base), ("block_size", asked.block_size)) if v is not None}
+    options |= {"io": [list(one) for one in asked.io.items()]} if "convert" in asked.io.values() else {}
     options |= {"overflow": asked.overflow} if asked.overflow == "refuse" else {}
     address = f"{spec.pipeline}/{variant}:quantize"
     inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
     if variant in facts.calibrations:
-        calibrate = _calibrate_step(spec, facts, variant, canonical)
+        calibrate = calibrate_step(spec, facts, variant, canonical)
         yield calibrate
         inputs["scales"] = (FromStep(calibrate.address, (SCALES_FILE,)),)
+    if searched:
+        search = _search_step(spec, facts, variant, options, inputs)
+        yield search
+        inputs["choice"] = (FromStep(search.address, (CHOICE_FILE,)),)
     yield Step(address, "quantize", options, facts.tools["quantize"], inputs)
     if spec.validate_ is not None:
         yield _validate_step(spec, facts, variant)
 
 
-def _calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: str) -> Step:
-    """The scales of all tensors that any quantized precision may ask for, the ranges of all that may overflow, or both:
-    variants share them."""
-    asked, known = spec.variants[variant], facts.calibrations[variant]
-    assert asked.calibration is not None
-    options = {
-        "backend": asked.calibration.backend,
-        "backend_version": known.backend_version,
-        "data": known.record,
-        "samples": asked.calibration.samples,
-        "method": asked.method if known.scales else None,
-        "percentile": asked.percentile if known.scales and asked.method == "percentile" else None,
-        "ranges": known.ranges,
-    }
-    inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
-    if known.sources:
-        inputs["data"] = known.sources
-    address = f"{spec.pipeline}/{_calibration_name(options, asked.calibration.data)}:calibrate"
-    return Step(address, "calibrate", options, known.tools, inputs, facts.local)
+def _versions_of(asked: VariantSpec, facts: PipelineFacts) -> Any:
+    """The version of a variant's precision; of a searched one, those of all that may be chosen."""
+    if asked.precision == AUTO:
+        return {one: facts.versions[one] for one in candidates_with(asked.candidates())}
+    return facts.versions[asked.precision]
 
 
-def _calibration_name(options: Mapping[str, Any], data: str) -> str:
-    """What tells a pipeline's calibrations apart, for people; no variant's name has a plus sign."""
-    parts = [data, *([options["method"]] if options["method"] else [])]
-    parts += ["ranges"] if options["ranges"] else []
-    parts += [str(options[name]) for name in ("percentile", "samples") if options[name] is not None]
-    parts += [options["backend"]] if options["backend"] != "trtpipe" else []
-    return "+".join(parts)
+def _search_step(
+    spec: PipelineSpec,
+    facts: PipelineFacts,
+    variant: str,
+    quantize: Record,
+    inputs: Mapping[str, tuple[Input, ...]],
+) -> Step:
+    """What finds an auto variant's types; its targets share it, so their capabilities count together."""
+    asked = spec.variants[variant]
+    assert asked.budget is not None, "the loader refuses an auto variant without a budget"
+    capabilities = {one for target in facts.targets.values() for one in target.compute_capabilities}
+    measure, measured = measured_by(spec, facts)
+    return search_step(
+        f"{spec.pipeline}/{variant}:search",
+        asked.budget,
+        asked.candidates(),
+        subject=subject_options(quantize, measure, asked.budget.samples),
+        capabilities=sorted(capabilities),
+        tools={**facts.tools["quantize"], **facts.tools["validate"]},
+        inputs={**inputs, **measured},
+        local={**facts.local, "variant": variant},
+    )
 
 
 def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> Step:
     """Metrics only: thresholds are judged when the cell is delivered, so changing one runs nothing again."""
+    options, measured = measured_by(spec, facts)
+    typed = {"typed": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),)}
+    address = f"{spec.pipeline}/{variant}:validate"
+    return Step(address, "validate", options, facts.tools["validate"], {**typed, **measured}, facts.local)
+
+
+def measured_by(
+    spec: PipelineSpec, facts: PipelineFacts
+) -> tuple[dict[str, Any], dict[str, tuple[Input, ...]]]:
+    """What any variant's typed model is measured by: options, and inputs by slot."""
     asked = spec.validate_
     assert asked is not None
     options = {
@@ -267,20 +196,10 @@ def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> St
         "reference": "golden" if isinstance(asked.reference, GoldenReference) else "onnxruntime",
         "transform": {} if is_grafted(spec) else transform_record(spec.transform),
     }
-    inputs: dict[str, tuple[Input, ...]] = {
-        "typed": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),),
-        "reference": facts.golden or _reference(spec, facts),
-    }
+    inputs = {"reference": facts.golden or _reference(spec, facts)}
     if facts.data_sources:
         inputs["data"] = facts.data_sources
-    return Step(
-        f"{spec.pipeline}/{variant}:validate",
-        "validate",
-        options,
-        facts.tools["validate"],
-        inputs,
-        facts.local,
-    )
+    return options, inputs
 
 
 def _reference(spec: PipelineSpec, facts: PipelineFacts) -> tuple[Input, ...]:
@@ -345,6 +264,7 @@ def _cell(
         "import": f"{pipeline}:import",
         "transform": f"{pipeline}:transform",
         "calibrate": _calibrated_by(steps[f"{pipeline}/{variant}:quantize"]),
+        "search": f"{pipeline}/{variant}:search",
         "quantize": f"{pipeline}/{variant}:quantize",
         "build_engine": f"{pipeline}/{variant}@{target}:build_engine",
         "validate": f"{pipeline}/{variant}:validate",

@@ -1,0 +1,264 @@
+"""Accuracy as a gate: types are searched for within a budget, kept in the lockfile, and bisected when one fails."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from projects import ROOT, Project, make_project
+from rescaled_digits import write_rescaled
+
+SPEC = """\
+schema: 1
+pipeline: digits
+model: {source: models/digits.onnx}
+variants:
+  auto: {precision: auto, calibration: digits-calib, budget: {accuracy_drop: 0.005}}
+  int8: {precision: int8, calibration: digits-calib}
+profiles:
+  - image: {min: 1x1x8x8, opt: 16x1x8x8, max: 64x1x8x8}
+targets:
+  ada: {gpu: rtx4090}
+builder: {workspace: 1GiB}
+validate: {data: digits-val, corners: false, thresholds: [{metric: accuracy, min: 0.98}]}
+"""
+AUTO = "digits/auto@ada"
+
+
+def digits(root, spec=SPEC):
+    project = make_project(root, spec)
+    shutil.copytree(ROOT / "calibration", project.root / "calibration")
+    return project
+
+
+@pytest.fixture
+def healthy(tmp_path):
+    return digits(tmp_path / "healthy")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The network with channels of very different magnitudes, built as far as it can be; and what the build said."""
+    project = digits(tmp_path_factory.mktemp("rescaled") / "project")
+    write_rescaled(project.root / "models/digits.onnx")
+    return project, project.run("build", "--json", "--keep-going")
+
+
+def copied(project, tmp_path, *, store=True):
+    left_out = shutil.ignore_patterns() if store else shutil.ignore_patterns(".trtpipe", "build")
+    shutil.copytree(project.root, tmp_path / "copy", symlinks=True, ignore=left_out)
+    return Project(tmp_path / "copy")
+
+
+def searched(done):
+    """What the search said when it ended; None when it did not run."""
+    ended = [e for e in done.events if e["event"] == "done" and e["ran"] and e["address"].endswith(":search")]
+    return ended[0]["summary"] if ended else None
+
+
+def delivered(project, name):
+    return json.loads((project.root / "build/digits/auto@ada" / name).read_bytes())
+
+
+def test_channels_of_all_magnitudes_trip_the_gate_and_the_search_recovers_them(built):
+    project, done = built
+
+    failed = done.events[-1]["failed"]
+    assert [one["step"] for one in failed] == ["digits/int8@ada"]
+    assert "accuracy 0.12, which must be at least 0.98" in failed[0]["problems"][0]["fact"]
+    assert done.events[-1]["built"] == [AUTO]
+    assert delivered(project, "precision.json")["keep"] == {"fp16": ["/c3/Conv"]}
+    manifest = project.manifest("auto@ada")
+    assert manifest["precision"] == "int8"
+    assert manifest["validation"]["budget"] == {
+        "goal": "accuracy at most 0.005 below the reference's", "value": 0.0, "inside": True,
+    }  # fmt: skip
+
+
+def test_points_are_in_the_manifest_and_the_front_in_the_summary(built):
+    project, _ = built
+
+    search = project.manifest("auto@ada")["search"]
+    summary = (project.root / "build/digits/auto@ada/summary.md").read_text()
+
+    assert search["sensitivities"][0]["unit"] == "/c3/Conv"
+    assert search["evaluations"] == len(delivered(project, "search.json")["points"])
+    costs = [point["cost"] for point in search["front"]]
+    noises = [point["noise"] for point in search["front"]]
+    assert costs == sorted(costs)
+    assert noises == sorted(noises, reverse=True)
+    assert "| int8 | 1 fp16 |" in summary
+    assert "found by a search within its budget" in summary
+
+
+def test_searching_again_measures_nothing_and_finds_the_same(built, tmp_path):
+    project = copied(built[0], tmp_path)
+    before = delivered(project, "search.json")
+
+    again = project.run("build", "--json", "--search-again", "--only", AUTO)
+
+    assert again.ran == ["digits/auto:search"]
+    assert searched(again)["evaluations_run"] == 0
+    assert delivered(project, "search.json") == before
+    assert project.run("build", "--only", AUTO).out == "nothing to do\n"
+
+
+def test_another_limit_searches_on_what_is_known_and_builds_nothing(built, tmp_path):
+    project = copied(built[0], tmp_path)
+    project.edit("pipelines/digits.yaml", "accuracy_drop: 0.005", "accuracy_drop: 0.005, max_evaluations: 50")
+
+    again = project.run("build", "--json", "--only", AUTO)
+
+    assert again.ran == ["digits/auto:search"]
+    assert searched(again)["evaluations_run"] == 0
+
+
+def test_a_clean_clone_takes_the_lockfiles_choice_without_searching(built, tmp_path):
+    project, _ = built
+    clone = copied(project, tmp_path, store=False)
+    locked = (clone.root / "trtpipe.lock").read_text()
+    assert '    keep_fp16:\n      - "/c3/Conv"\n' in locked
+
+    done = clone.run("build", "--json", "--only", AUTO)
+
+    assert done.code == 0, done.err
+    assert searched(done)["from"] == "the lockfile"
+    assert not [one for one in done.events if one["event"] == "evaluated"]
+    assert (clone.root / "trtpipe.lock").read_text() == locked
+
+
+def test_debug_prints_the_keep_that_mends_it(built, tmp_path):
+    project = copied(built[0], tmp_path)
+
+    found = project.run("debug", "digits/int8@ada")
+
+    assert found.code == 0, found.err
+    keep = "variants:\n  int8:\n    keep:\n      fp16: [/c3/Conv]\n"
+    assert keep in found.out
+    project.edit(
+        "pipelines/digits.yaml",
+        "int8: {precision: int8, calibration: digits-calib}",
+        "int8: {precision: int8, calibration: digits-calib, keep: {fp16: [/c3/Conv]}}",
+    )
+    assert project.run("build", "--only", "digits/int8@ada").code == 0
+    assert project.manifest("int8@ada")["validation"]["accuracy"] >= 0.98
+
+
+def test_debug_and_sensitivity_find_each_others_measurements(built, tmp_path):
+    project = copied(built[0], tmp_path)
+
+    ranked = json.loads(project.run("sensitivity", "digits/int8", "--json").out)
+    again = json.loads(project.run("sensitivity", "digits/int8@ada", "--json", "--metric", "accuracy").out)
+
+    assert ranked["units"][0]["unit"] == "/c3/Conv"
+    assert ranked["units"][0]["value"] < 0.5
+    assert ranked["units"][1]["value"] > 0.999
+    assert again["evaluations_run"] == 0
+    assert again["units"][0]["value"] == 0.12
+
+
+def test_debug_says_when_nothing_fails_and_when_it_is_not_the_precision(built, tmp_path):
+    project = copied(built[0], tmp_path)
+
+    fine = json.loads(project.run("debug", AUTO, "--json").out)
+    project.edit("pipelines/digits.yaml", "metric: accuracy, min: 0.98", "metric: accuracy, min: 0.999")
+    hopeless = project.run("debug", "digits/int8@ada")
+
+    assert fine["verdict"] == "nothing fails"
+    assert hopeless.code == 1
+    assert "fails with every node in fp32, so its precision is not the cause" in hopeless.out
+
+
+def test_a_healthy_network_stays_cheap_whatever_runs_beside(healthy, tmp_path):
+    other = copied(healthy, tmp_path, store=False)
+
+    alone = healthy.run("build", "--json", "--only", AUTO, "--jobs", "1")
+    beside = other.run("build", "--json", "--jobs", "3")
+
+    assert alone.code == beside.code == 0, alone.err + beside.err
+    assert delivered(healthy, "precision.json")["precision"] == "int8"
+    assert delivered(healthy, "precision.json")["keep"] == {}
+    assert delivered(healthy, "search.json") == delivered(other, "search.json")
+    assert searched(alone)["evaluations"] == 1
+
+
+def test_a_tight_budget_is_bounded_by_evaluations_and_says_so(healthy):
+    healthy.edit(
+        "pipelines/digits.yaml",
+        "budget: {accuracy_drop: 0.005}",
+        "budget: {metric: cosine, min: 0.99998, samples: 64, max_evaluations: 5}",
+    )
+
+    done = healthy.run("build", "--json", "--only", AUTO)
+
+    assert done.code == 0, done.err
+    found = searched(done)
+    assert (found["bounded"], found["evaluations"], found["evaluations_run"]) == ("max_evaluations", 5, 5)
+    summary = (healthy.root / "build/digits/auto@ada/summary.md").read_text()
+    assert "the search stopped at max_evaluations after 5 evaluations" in summary
+
+
+def test_a_budget_out_of_reach_names_the_best_and_what_limits_it(healthy):
+    healthy.edit(
+        "pipelines/digits.yaml", "budget: {accuracy_drop: 0.005}", "budget: {metric: accuracy, min: 0.995}"
+    )
+
+    done = healthy.run("build", "--only", AUTO)
+
+    assert done.code == 1
+    assert (
+        "no types of int8, fp16 and fp32 that were tried keep the budget: accuracy at least 0.995" in done.err
+    )
+    assert "the best reached is accuracy 0.988, with precision" in done.err
+    assert "pipelines/digits.yaml:5:" in done.err
+    assert not (healthy.root / "build/digits").exists()
+
+
+def test_samples_that_are_too_few_do_not_ship_what_the_whole_set_refuses(healthy):
+    arrays = dict(np.load(healthy.root / "calibration/digits/val.npz"))
+    arrays["image"][8:] *= 4  # beyond what was calibrated
+    np.savez(healthy.root / "calibration/digits/val.npz", **arrays)
+    healthy.edit(
+        "pipelines/digits.yaml",
+        "budget: {accuracy_drop: 0.005}",
+        "budget: {metric: cosine, min: 0.99, samples: 8}",
+    )
+
+    done = healthy.run("build", "--only", AUTO)
+
+    assert done.code == 1
+    assert "over its budget: output 'logits' has cosine" in done.err
+    assert "its types were searched for on 8 samples: take more" in done.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fact"),
+    [
+        (", budget: {accuracy_drop: 0.005}", "", "precision 'auto' needs a budget"),
+        ("accuracy_drop: 0.005", "metric: cosine, min: 0.9, output: logit", "matches no output of the model"),
+        ("budget:", "try: [int9], budget:", "unknown precision 'int9'"),
+        ("budget:", "try: [fp16, fp16], budget:", "precision 'fp16' is tried twice"),
+        ("auto, calibration: digits-calib,", "auto, try: [int8],", "precision 'int8' needs a calibration"),
+        ("budget:", "base: fp16, budget:", "precision 'auto' takes no base"),
+        ("precision: auto, ", "precision: int8, ", "'budget' is for precision 'auto' only"),
+        ("data: digits-val", "random: {samples: 4}", "the validation data has no labels"),
+        (
+            "gpu: rtx4090}",
+            "gpu: sm86}",
+            "digits/auto@ada: TensorRT-RTX has no fp8 for sm86",
+        ),
+    ],
+    ids=["no budget", "output", "unknown", "twice", "no scales", "base", "not auto", "no labels", "no type"],
+)
+def test_check_refuses_what_no_search_could_do(healthy, old, new, fact):
+    if "fp8" in fact:
+        healthy.edit("pipelines/digits.yaml", "budget:", "try: [fp8, fp16], budget:")
+    healthy.edit("pipelines/digits.yaml", old, new)
+
+    done = healthy.run("check")
+
+    assert done.code == 2
+    assert fact in done.err
+    assert "pipelines/digits.yaml:" in done.err

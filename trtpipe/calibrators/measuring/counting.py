@@ -1,0 +1,108 @@
+"""One pass over a data set, a histogram a tensor, and the scales that a method makes of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from trtpipe.calibrators import CalibrationRequest
+from trtpipe.calibrators.measuring.histograms import Histogram
+from trtpipe.calibrators.measuring.methods import DEFAULT_PERCENTILE, amax_of
+from trtpipe.calibrators.measuring.observing import Observer
+from trtpipe.calibrators.measuring.recommending import decibels_by_method, dominated, recommended_method
+from trtpipe.calibrators.measuring.resuming import SavedCounts
+from trtpipe.datasets.sampling.batches import Dataset
+from trtpipe.errors import SpecError
+from trtpipe.scales import Scales, TensorScale
+
+_SAVE_SECONDS = 1.0
+_SAVING_SHARE = 0.02  # of the time may go into writing down what was counted
+_TELL_SECONDS = 0.25
+
+
+def counted_scales(request: CalibrationRequest, backend: str) -> Scales:
+    """The scales of the request's tensors. Raises ModelError, SpecError or StepFailed."""
+    observer = Observer(request)
+    with observer.samples() as data:
+        histograms = _counted(request, observer, data)
+        samples = data.samples
+    _refuse_nonfinite(histograms)
+    tensors = {name: _scale(histogram, request) for name, histogram in histograms.items()}
+    decibels, recommended = _advice(histograms, request)
+    return Scales(tensors, request.method, backend, samples, decibels=decibels, recommended=recommended)
+
+
+def _counted(request: CalibrationRequest, observer: Observer, data: Dataset) -> dict[str, Histogram]:
+    """Every tensor's histogram over all samples."""
+    counted = request.method != "max"
+    histograms = {name: Histogram() for name in (*observer.fed, *observer.wanted)}
+    saved = SavedCounts(request.progress, counted)
+    done = saved.read(histograms, most=-(-data.samples // data.batch))
+    pace = _Pace(request, data, done)
+    for number, values in enumerate(observer.seen(data, done), done + 1):
+        for name, array in values.items():
+            histograms[name].add(array, counted=counted)
+        if pace.save_now():
+            began = time.monotonic()
+            saved.write(histograms, number)
+            pace.saved(time.monotonic() - began)
+        pace.tell(number)
+    return histograms
+
+
+class _Pace:
+    """When to write down what was counted, and when to say how far it is."""
+
+    def __init__(self, request: CalibrationRequest, data: Dataset, done: int) -> None:
+        self.say, self.batch, self.samples, self.resumed = request.tell, data.batch, data.samples, done
+        self.next_save = time.monotonic() + _SAVE_SECONDS
+        self.next_tell = 0.0
+        self.tell(done)
+
+    def save_now(self) -> bool:
+        """Whether it is time to write."""
+        return time.monotonic() >= self.next_save
+
+    def saved(self, seconds: float) -> None:
+        """Puts the next time off: by longer, the longer writing took."""
+        self.next_save = time.monotonic() + max(_SAVE_SECONDS, seconds / _SAVING_SHARE)
+
+    def tell(self, number: int) -> None:
+        """Says how many samples are done, a few times a second and at the end."""
+        done, now = min(number * self.batch, self.samples), time.monotonic()
+        if self.say is not None and (now >= self.next_tell or done == self.samples):
+            self.next_tell = now + _TELL_SECONDS
+            self.say(done, self.samples, self.resumed * self.batch)
+
+
+def _scale(histogram: Histogram, request: CalibrationRequest) -> TensorScale:
+    amax = amax_of(histogram, request.method, percentile=request.percentile or DEFAULT_PERCENTILE)
+    counted = request.method != "max"
+    return TensorScale(
+        amax,
+        histogram.largest,
+        histogram.typical(),
+        histogram.values,
+        round(histogram.above(amax), 9) if counted else 0.0,
+        round(histogram.zeros / max(histogram.values, 1), 9) if counted else None,
+    )
+
+
+def _advice(histograms: Mapping[str, Histogram], request: CalibrationRequest) -> tuple[dict[str, float], str]:
+    """What each method would leave of the signal, and the one to use. Where only the largest magnitudes are known,
+    entropy, which looks at where most values are, is the answer to samples out of range."""
+    if request.method == "max":
+        spoilt = any(dominated(one.largest, one.typical()) for one in histograms.values())
+        return {}, "entropy" if spoilt else "max"
+    decibels = decibels_by_method(histograms.values(), request.percentile or DEFAULT_PERCENTILE)
+    return decibels, recommended_method(decibels, request.method)
+
+
+def _refuse_nonfinite(histograms: Mapping[str, Histogram]) -> None:
+    broken = [name for name, histogram in histograms.items() if histogram.nonfinite]
+    if broken:
+        shown = ", ".join(f"'{name}'" for name in broken[:3])
+        fact = f"tensors of the model become infinite or NaN on the calibration set: {shown}"
+        raise SpecError(
+            fact, "look for samples out of the model's range, or a model that is broken in float32"
+        )

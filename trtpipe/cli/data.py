@@ -1,0 +1,53 @@
+"""`trtpipe data preview|ls`: what they take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trtpipe.cli.output import run_command
+
+data_app = typer.Typer(help="The data sets of calibration/.", no_args_is_help=True, rich_markup_mode=None)
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
+
+
+@data_app.command("preview")
+def preview(
+    name: Annotated[str, typer.Argument(help="A data set: NAME of calibration/NAME.yaml.")],
+    spec: Annotated[
+        str | None,
+        typer.Option("--spec", metavar="SPEC", help="A pipeline, whose model's inputs are fed."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, help="Look at no more than this many; all if left out.")
+    ] = None,
+    shown: Annotated[int, typer.Option("--shown", min=0, max=1024, help="Samples on the sheet.")] = 64,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The sheet; build/preview/NAME.png if left out."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a network would be fed with: a contact sheet, and statistics of every input."""
+
+    def body() -> int:
+        from trtpipe.cli.previewing import preview_command
+
+        return preview_command(name, spec, samples, shown, output, as_json=as_json)
+
+    raise typer.Exit(run_command(body))
+
+
+@data_app.command("ls")
+def list_(as_json: Json = False) -> None:
+    """List the data sets, where their samples are and how many there are."""
+
+    def body() -> int:
+        from trtpipe.cli.previewing import list_command
+
+        return list_command(as_json=as_json)
+
+    raise typer.Exit(run_command(body))

@@ -1,0 +1,60 @@
+"""Encoded images as an array of samples: uint8, channels last, decoded when rows are asked for.
+
+Images that keep sizes of their own make an array whose height and width are unknown until they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trtpipe.datasets.imaging.decoding import Encoded
+from trtpipe.datasets.imaging.geometry import static_size
+from trtpipe.spec.dataset import InputSpec
+
+
+@dataclass(frozen=True)
+class ImageArray:
+    """Images by number. What an input declares is set by `prepared`."""
+
+    names: Sequence[str]
+    encoded: Callable[[int], Encoded]
+    given: InputSpec
+
+    def prepared(self, given: InputSpec) -> ImageArray:
+        """The same images, for an input with this preprocessing."""
+        return ImageArray(self.names, self.encoded, given)
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Count, height, width, channels."""
+        return len(self.names), *static_size(self.given), self.channels
+
+    @property
+    def channels(self) -> int:
+        """1 for gray, else 3."""
+        return 1 if self.given.colour == "gray" else 3
+
+    @property
+    def dtype(self) -> Any:
+        """Unsigned bytes."""
+        return np.dtype(np.uint8)
+
+    def rows(self, indices: Any) -> Any:
+        """The images at `indices`, which must be of one size; raises SpecError naming one that cannot be read."""
+        return np.stack([self.encoded(int(index)).pixels(self.given) for index in indices])
+
+    def whole(self) -> Any:
+        """All of them."""
+        return self.rows(range(len(self.names)))
+
+    def shape_at(self, index: int) -> tuple[int, ...]:
+        """Height, width and channels of one image, from its header."""
+        return *self.encoded(index).final_size(self.given), self.channels
+
+    def name_of(self, index: int) -> str:
+        """The image's file."""
+        return f"'{self.names[index]}'"

@@ -1,0 +1,79 @@
+"""python: a function of the project that yields samples, one mapping of array name to array after the other.
+
+It runs in the process of the stage that reads the set, never in trtpipe's own: there its source is only parsed. What it
+yields must depend on its source and the declared `files` alone.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from trtpipe.datasets import Reader, Source
+from trtpipe.datasets.locating import Files, GivenFiles
+from trtpipe.errors import Problem, SpecError
+from trtpipe.loading.grammar import choose_from
+from trtpipe.spec.dataset import DatasetSpec
+
+_WHERE = ("python",)
+_ANY_SUFFIX = ("",)
+_LARGEST_SOURCE = 4 << 20
+
+
+def _module_file(spec: DatasetSpec) -> str:
+    """The module's file, as a path in the project."""
+    return (spec.python or "").partition(":")[0].replace(".", "/") + ".py"
+
+
+def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
+    name = _module_file(spec)
+    module = files(name)
+    _require_function(spec, name, module)
+    found = {name: module}
+    for number, pattern in enumerate(spec.files):
+        found |= files.below(pattern, _ANY_SUFFIX, ("files", number))
+    return found
+
+
+def _require_function(spec: DatasetSpec, name: str, module: Path) -> None:
+    """Raises SpecError when the module is no Python or has no such function; nothing of it runs."""
+    wanted = (spec.python or "").partition(":")[2]
+    try:
+        if module.stat().st_size > _LARGEST_SOURCE:
+            raise ValueError(f"it is larger than {_LARGEST_SOURCE >> 20} MiB")
+        tree = ast.parse(module.read_bytes())
+    except SyntaxError as error:
+        raise SpecError(Problem(f"{name}:{error.lineno}: {error.msg}", path=_WHERE)) from error
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        raise SpecError(Problem(f"cannot read '{name}': {error}", path=_WHERE)) from error
+    defined = [one.name for one in tree.body if isinstance(one, (ast.FunctionDef, ast.ClassDef))]
+    if wanted not in defined:
+        fact = f"'{name}' defines no function '{wanted}'"
+        raise SpecError(Problem(fact, choose_from(wanted, defined, "functions"), path=_WHERE))
+
+
+def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Source]:
+    from trtpipe.datasets.spooling.running import samples_of
+    from trtpipe.datasets.spooling.spool import Spool, SpooledArray
+
+    assert isinstance(files, GivenFiles), "only a stage's own process runs what a project holds"
+    name, text = _module_file(spec), spec.python or ""
+    module = files(name).absolute()
+    spools: dict[str, Spool] = {}
+    limit = spec.samples if not spec.shuffle else None
+    declared = _files(spec, files).values()
+    root = module.parents[name.count("/")]
+    for number, sample in enumerate(samples_of(text, module, root, declared, limit)):
+        spools = spools or {array: Spool(stack) for array in sample}
+        for array, values in sample.items():
+            spools[array].append(values, f"'{array}' of sample {number} of {text}", _WHERE)
+    if not spools:
+        raise SpecError(Problem(f"{text} yields no sample", path=_WHERE))
+    for spool in spools.values():
+        spool.close()
+    return {array: SpooledArray(spool) for array, spool in spools.items()}
+
+
+reader = Reader(version=1, files=_files, open=_open, runs_code=True)

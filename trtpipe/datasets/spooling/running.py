@@ -1,0 +1,143 @@
+"""Runs a project's function that yields samples, and minds what it reads.
+
+Every file of the project that the function opens must be declared, or the key would not know of it: Python's audit
+events tell of each, imported modules included. What libraries open by themselves, in C, is not seen.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from trtpipe.errors import Problem, SpecError
+
+WHERE = ("python",)
+_SHOWN = 5
+_watched: list[set[str]] = []
+"""What is being noted now; audit hooks cannot be taken away again, so there is one for good."""
+_hooked = False
+
+
+def samples_of(
+    text: str, file: Path, root: Path, declared: Iterable[Path], limit: int | None = None
+) -> Iterator[Mapping[str, Any]]:
+    """What the function of `MODULE:FUNCTION` yields, at most `limit` samples: array name → array, one sample at a time.
+
+    The working directory is the project's root meanwhile, and its modules can be imported. Raises SpecError for what
+    the function raises, for what it yields that is no sample, and for files of the project that it reads undeclared.
+    """
+    function = text.partition(":")[2]
+    with _inside(root), _noting() as opened:
+        try:
+            yield from _checked(text, islice(getattr(_imported(text, file), function)(), limit))
+        except SpecError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise SpecError(_raised(text, file, error)) from error
+    undeclared = sorted(_undeclared(opened, root, {file.resolve(), *(one.resolve() for one in declared)}))
+    if undeclared:
+        raise SpecError(_reads(text, undeclared))
+
+
+def _imported(text: str, file: Path) -> ModuleType:
+    """The module, under a name of its own: that of a library stays the library's."""
+    name = f"trtpipe_project.{text.partition(':')[0]}"
+    found = importlib.util.spec_from_file_location(name, file)
+    assert found is not None and found.loader is not None, f"{file} is a Python file"
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    found.loader.exec_module(module)
+    return module
+
+
+def _checked(text: str, yielded: Any) -> Iterator[dict[str, Any]]:
+    names: set[str] | None = None
+    for number, sample in enumerate(yielded):
+        if not isinstance(sample, Mapping) or not sample or not all(isinstance(name, str) for name in sample):
+            fact = f"{text} yields {type(sample).__name__} as sample {number}"
+            raise SpecError(Problem(fact, "yield a mapping: array name → array", path=WHERE))
+        names = set(sample) if names is None else names
+        if set(sample) != names:
+            listed = [", ".join(f"'{name}'" for name in sorted(one)) for one in (set(sample), names)]
+            fact = f"{text} yields {listed[0]} as sample {number}, but {listed[1]} before it"
+            raise SpecError(Problem(fact, "yield the same arrays for every sample", path=WHERE))
+        yield {name: np.asarray(value) for name, value in sample.items()}
+
+
+def _raised(text: str, file: Path, error: BaseException) -> Problem:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == str(file)]
+    line = f":{own[-1].lineno}" if own else ""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        line = f":{error.lineno}"
+    said = f": {' '.join(str(error).split())[:200]}" if str(error) else ""
+    return Problem(f"{text} failed at {file.name}{line}: {type(error).__name__}{said}", path=WHERE)
+
+
+def _reads(text: str, undeclared: list[str]) -> Problem:
+    shown = ", ".join(undeclared[:_SHOWN])
+    more = f" and {len(undeclared) - _SHOWN} more" if len(undeclared) > _SHOWN else ""
+    fact = f"{text} reads files that the set does not name: {shown}{more}"
+    return Problem(fact, f"name them, so that a change of them is seen: files: [{shown}]", path=WHERE)
+
+
+@contextmanager
+def _inside(root: Path) -> Iterator[None]:
+    """The project's root as working directory and first place of imports; no bytecode is left there."""
+    before = Path.cwd(), list(sys.path), sys.dont_write_bytecode
+    os.chdir(root)
+    sys.path.insert(0, str(root))
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        os.chdir(before[0])
+        sys.path[:], sys.dont_write_bytecode = before[1], before[2]
+
+
+@contextmanager
+def _noting() -> Iterator[set[str]]:
+    global _hooked  # noqa: PLW0603
+    if not _hooked:
+        sys.addaudithook(_note)
+        _hooked = True
+    opened: set[str] = set()
+    _watched.append(opened)
+    try:
+        yield opened
+    finally:
+        _watched.remove(opened)
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "open" or not _watched:
+        return
+    path, _, flags = arguments
+    if isinstance(path, (str, bytes, os.PathLike)) and not flags & (os.O_WRONLY | os.O_RDWR):
+        name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - as cheap as can be: this hears of every file
+        for noted in _watched:
+            noted.add(name)
+
+
+def _undeclared(opened: Iterable[str], root: Path, declared: set[Path]) -> Iterator[str]:
+    """Those of the files that lie in the project, not in its environments or its state, and are not declared."""
+    home = root.resolve()
+    apart = [
+        Path(place).resolve() for place in (sys.prefix, sys.base_prefix, home / ".trtpipe", home / "build")
+    ]
+    own = Path(__file__).resolve().parents[2]
+    for name in opened:
+        path = Path(name).resolve()
+        inside = path.is_relative_to(home) and path.is_file() and path not in declared
+        if inside and path.suffix != ".pyc" and not any(path.is_relative_to(one) for one in (*apart, own)):
+            yield path.relative_to(home).as_posix()

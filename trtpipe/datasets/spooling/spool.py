@@ -1,0 +1,124 @@
+"""An array's samples in an unnamed temporary file: memory is that of one, disk that of all.
+
+Samples of one array have one type and rank; their dims may differ.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.shapes import format_shape, format_size
+
+LARGEST_SPOOLED = 64 << 30
+"""Bytes of one array beyond which its samples are better stored as .npy, which is read where it lies."""
+MOST_SAMPLES = 50_000_000
+
+
+class Spool:
+    """Samples of one array, appended and read."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        file = tempfile.TemporaryFile(prefix="trtpipe-samples-")  # noqa: SIM115 - the stack closes it
+        self._file: Any = stack.enter_context(file)
+        self._end = 0
+        self._offsets = array("q")
+        self._shapes: dict[tuple[int, ...], int] = {}
+        self._kinds = array("l")  # of each sample, which of the shapes it has
+        self.dtype: Any = None
+
+    def append(self, sample: Any, named: str, path: SpecPath) -> None:
+        """Keeps one sample. Raises SpecError at `path`, calling it as `named`, and OSError."""
+        said = self._unfit(sample)
+        if said:
+            raise SpecError(Problem(f"{named} {said}", path=path))
+        content = np.ascontiguousarray(sample.astype(self.dtype, copy=False)).tobytes()
+        self.append_bytes(content, named, path, sample.shape)
+
+    def _unfit(self, sample: Any) -> str:
+        """Why a sample does not go with those before it; empty when it does."""
+        if sample.dtype.hasobject or sample.dtype.names or sample.dtype.kind in "USmMc":
+            return f"holds {sample.dtype}, not numbers"
+        if self.dtype is None:
+            self.dtype = sample.dtype.newbyteorder("=")
+        first = next(iter(self._shapes), sample.shape)
+        if sample.dtype.newbyteorder("=") != self.dtype:
+            return f"is {sample.dtype.name}, the ones before it {self.dtype.name}"
+        if len(sample.shape) != len(first):
+            return f"is {format_shape(sample.shape)}, the first one {format_shape(first)}"
+        return "" if sample.size else f"is empty ({format_shape(sample.shape)})"
+
+    def append_bytes(self, content: bytes, named: str, path: SpecPath, shape: tuple[int, ...] = ()) -> None:
+        """Keeps one sample's bytes. Raises SpecError and OSError."""
+        if self._end + len(content) > LARGEST_SPOOLED or len(self._offsets) >= MOST_SAMPLES:
+            fact = f"{named} is one too many: {format_size(LARGEST_SPOOLED)} are allowed"
+            raise SpecError(Problem(fact, "say samples: N, or store them as .npy", path=path))
+        self._file.write(content)
+        self._offsets.append(self._end)
+        self._end += len(content)
+        self._kinds.append(self._shapes.setdefault(shape, len(self._shapes)))
+
+    def close(self) -> None:
+        """No more samples will come."""
+        self._file.flush()
+        self._offsets.append(self._end)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def bytes_at(self, index: int) -> bytes:
+        """One sample's bytes."""
+        self._file.seek(self._offsets[index])
+        content: bytes = self._file.read(self._offsets[index + 1] - self._offsets[index])
+        return content
+
+    def shape_at(self, index: int) -> tuple[int, ...]:
+        """The dims of one sample."""
+        return tuple(self._shapes)[self._kinds[index]]
+
+    def sample(self, index: int) -> Any:
+        """One sample."""
+        return np.frombuffer(self.bytes_at(index), self.dtype).reshape(self.shape_at(index))
+
+    def common_shape(self) -> tuple[int | None, ...]:
+        """The dims of a sample; None where samples differ."""
+        shapes = list(self._shapes)
+        return tuple(dims[0] if len(set(dims)) == 1 else None for dims in zip(*shapes, strict=True))
+
+
+class SpooledArray:
+    """A closed spool as an array of samples."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Its dims; None where samples differ."""
+        return len(self.spool), *self.spool.common_shape()
+
+    @property
+    def dtype(self) -> Any:
+        """Its numpy.dtype."""
+        return np.dtype(np.float32) if self.spool.dtype is None else self.spool.dtype
+
+    def rows(self, indices: Any) -> Any:
+        """The samples at `indices`, which must be of one shape."""
+        return np.stack([self.spool.sample(int(index)) for index in indices])
+
+    def whole(self) -> Any:
+        """All of it."""
+        return self.rows(range(len(self.spool)))
+
+    def shape_at(self, index: int) -> tuple[int, ...]:
+        """The dims of one sample."""
+        return self.spool.shape_at(index)
+
+    def name_of(self, index: int) -> str:
+        """Samples go by their numbers."""
+        return f"sample {index}"

@@ -1,0 +1,72 @@
+"""What can be said of variants with `precision: auto` without opening a model: budget, candidates, data to search on.
+
+Knows names only, and of a budget no more than that there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from trtpipe.errors import Problem, SpecPath
+from trtpipe.loading.grammar import KnownNames, choose_from
+from trtpipe.loading.scalars import shortened
+from trtpipe.spec.budget import AUTO
+
+_BUDGET = (
+    "for example budget: {metric: cosine, min: 0.999}, or {accuracy_drop: 0.005} where the data has labels"
+)
+
+
+def auto_problems(data: dict[str, Any], known: KnownNames) -> Iterator[Problem]:
+    """Auto variants that lack what a search needs, and others that have what only a search takes."""
+    variants = data.get("variants")
+    for name, variant in variants.items() if isinstance(variants, dict) else ():
+        if not isinstance(variant, dict):
+            continue
+        path: SpecPath = ("variants", name)
+        yield from _unknown_candidates(variant, path, known)
+        if variant.get("precision") == AUTO:
+            yield from _auto(variant, path, data)
+        else:
+            for key in ("budget", "try"):
+                if variant.get(key) is not None:
+                    remedy = f"leave it out, or write precision: {AUTO}"
+                    yield Problem(f"'{key}' is for precision '{AUTO}' only", remedy, path=(*path, key))
+
+
+def candidates_in(variant: dict[str, Any]) -> tuple[str, ...]:
+    """The precisions that an auto variant tries, as far as what was written is text."""
+    tried = variant.get("try")
+    if tried is None:
+        return ("int8", "fp16") if variant.get("calibration") is not None else ("fp16",)
+    listed: Sequence[Any] = tried if isinstance(tried, (list, tuple)) else (tried,)
+    return tuple(one for one in listed if isinstance(one, str))
+
+
+def _auto(variant: dict[str, Any], path: SpecPath, data: dict[str, Any]) -> Iterator[Problem]:
+    if variant.get("budget") is None:
+        yield Problem(f"precision '{AUTO}' needs a budget", _BUDGET, path=path)
+    if variant.get("overflow") is not None:
+        fact = f"precision '{AUTO}' takes no overflow: what the calibration shows to overflow is kept in fp32"
+        yield Problem(fact, "leave it out", path=(*path, "overflow"))
+    if variant.get("base") is not None:
+        remedy = "name it in 'try': the first floating type there is the base of what is quantized"
+        yield Problem(f"precision '{AUTO}' takes no base", remedy, path=(*path, "base"))
+    validate = data.get("validate")
+    given = validate if isinstance(validate, dict) else {}
+    golden = isinstance(given.get("reference"), dict)
+    if not golden and given.get("data") is None and given.get("random") is None:
+        fact = f"precision '{AUTO}' measures on the validation data, and the spec names none"
+        yield Problem(fact, "for example validate: {data: NAME}", path=path)
+
+
+def _unknown_candidates(variant: dict[str, Any], path: SpecPath, known: KnownNames) -> Iterator[Problem]:
+    written = variant.get("try")
+    tried: list[Any] = written if isinstance(written, list) else []
+    for index, name in enumerate(tried):
+        if isinstance(name, str) and name not in known.precisions:
+            remedy = choose_from(name, known.precisions, "precisions")
+            yield Problem(f"unknown precision {shortened(name)!r}", remedy, path=(*path, "try", index))
+        elif name in tried[:index]:
+            yield Problem(f"precision {name!r} is tried twice", "leave one out", path=(*path, "try", index))

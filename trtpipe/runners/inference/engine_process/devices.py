@@ -1,0 +1,168 @@
+"""The GPU, through the CUDA driver API of cuda-python (`cuda.bindings` 12.8 or later).
+
+The driver API and not the runtime's: it needs nothing but the driver itself, and TensorRT, which uses the runtime,
+works in the same primary context. Every handle here is a plain int, as TensorRT wants it. Knows nothing of TensorRT.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from .telling import Failure
+
+_NO_ROOM = "CUDA_ERROR_OUT_OF_MEMORY"
+
+
+class CudaError(Exception):
+    """A call of the driver that failed; `name` is CUDA's, such as CUDA_ERROR_ILLEGAL_ADDRESS."""
+
+    def __init__(self, call: str, name: str, text: str) -> None:
+        super().__init__(f"{name} ({text}) from {call}")
+        self.name = name
+
+    @property
+    def no_room(self) -> bool:
+        """Whether memory was what was missing."""
+        return self.name == _NO_ROOM
+
+
+class Gpu:
+    """One GPU with its primary context current in this thread; `open_gpu` makes it."""
+
+    def __init__(self, driver: Any, index: int) -> None:
+        self._driver = driver
+        self.index = index
+        self.handle = self.call("cuDeviceGet", index)
+        attributes = driver.CUdevice_attribute
+        major = self.call(
+            "cuDeviceGetAttribute", attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, self.handle
+        )
+        minor = self.call(
+            "cuDeviceGetAttribute", attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, self.handle
+        )
+        self.compute_capability = f"sm{major}{minor}"
+        self.name = self.call("cuDeviceGetName", 256, self.handle).split(b"\0")[0].decode(errors="replace")
+        self.cuda = version_text(self.call("cuDriverGetVersion"))
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """What a function of the driver API returns, without its error code. Raises CudaError."""
+        error, *values = getattr(self._driver, name)(*arguments)
+        if int(error):
+            raise CudaError(name, error.name, self._text_of(error))
+        return values[0] if values else None
+
+    def _text_of(self, error: Any) -> str:
+        _, text = self._driver.cuGetErrorString(error)
+        return text.decode() if text else "unknown"
+
+    def facts(self) -> dict[str, Any]:
+        """What the parent is told of it; memory in bytes."""
+        free, total = self.memory()
+        facts = {"index": self.index, "name": self.name, "compute_capability": self.compute_capability}
+        return facts | {"cuda": self.cuda, "memory_total": total, "memory_free": free}
+
+    def memory(self) -> tuple[int, int]:
+        """Free and total bytes, of all processes."""
+        error, free, total = self._driver.cuMemGetInfo()
+        if int(error):
+            raise CudaError("cuMemGetInfo", error.name, self._text_of(error))
+        return int(free), int(total)
+
+    # -- streams, events, graphs
+
+    def new_stream(self) -> int:
+        """A stream that does not wait for the default one."""
+        return int(self.call("cuStreamCreate", int(self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)))
+
+    def new_event(self) -> int:
+        """An event that keeps time."""
+        return int(self.call("cuEventCreate", int(self._driver.CUevent_flags.CU_EVENT_DEFAULT)))
+
+    def microseconds(self, start: int, end: int) -> float:
+        """The time between two events that have happened."""
+        return float(self.call("cuEventElapsedTime", start, end)) * 1e3
+
+    def capture(self, stream: int, enqueue: Any) -> int:
+        """An executable graph of what `enqueue` puts on the stream. Raises CudaError, and what `enqueue` raises."""
+        mode = self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        self.call("cuStreamBeginCapture", stream, mode)
+        try:
+            enqueue()
+        except BaseException:
+            with contextlib.suppress(CudaError):  # of a capture that was broken, the graph is null
+                self._drop_graph(self.call("cuStreamEndCapture", stream))
+            raise
+        graph = self.call("cuStreamEndCapture", stream)
+        try:
+            return int(self.call("cuGraphInstantiate", graph, 0))
+        finally:
+            self._drop_graph(graph)
+
+    def _drop_graph(self, graph: Any) -> None:
+        if int(graph):
+            self.call("cuGraphDestroy", graph)
+
+
+def version_text(number: int) -> str:
+    """`13000` → `13.0`."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+@contextlib.contextmanager
+def open_gpu(index: int) -> Iterator[Gpu]:
+    """The GPU of that index, its primary context retained and current. Raises Failure where there is none."""
+    driver = _load_driver()
+    try:
+        gpu = Gpu(driver, _checked_index(driver, index))
+        gpu.call("cuCtxSetCurrent", gpu.call("cuDevicePrimaryCtxRetain", gpu.handle))
+    except CudaError as error:
+        raise Failure(
+            "environment", f"the GPU cannot be used: {error}", "see what nvidia-smi says"
+        ) from error
+    try:
+        yield gpu
+    except BaseException as error:
+        let_go(error)
+        with contextlib.suppress(CudaError):  # after a failed launch CUDA refuses even this
+            gpu.call("cuDevicePrimaryCtxRelease", gpu.handle)
+        raise
+    gpu.call("cuDevicePrimaryCtxRelease", gpu.handle)
+
+
+def let_go(error: BaseException | None) -> None:
+    """Free what the functions that an error has ended still hold: contexts and engines go before their GPU."""
+    if error is not None:
+        import traceback  # slow to import
+
+        traceback.clear_frames(error.__traceback__)
+
+
+def _load_driver() -> Any:
+    try:
+        from cuda.bindings import driver
+    except ImportError as error:
+        text = f"cannot import cuda.bindings: {error}"
+        raise Failure("environment", text, "install cuda-python for this interpreter") from error
+    try:
+        (state,) = driver.cuInit(0)
+    except RuntimeError as missing:  # what cuda-python raises where there is no driver library
+        raise _no_driver() from missing
+    if int(state):
+        raise Failure("environment", f"CUDA does not start: {state.name}", "see what nvidia-smi says")
+    return driver
+
+
+def _no_driver() -> Failure:
+    remedy = "run it on a machine with an NVIDIA GPU and its driver"
+    return Failure("environment", "there is no CUDA driver here, and an engine runs on a GPU only", remedy)
+
+
+def _checked_index(driver: Any, index: int) -> int:
+    error, count = driver.cuDeviceGetCount()
+    if int(error) or not count:
+        raise Failure("environment", "the CUDA driver sees no GPU", "see what nvidia-smi says")
+    if not 0 <= index < count:
+        raise Failure("environment", f"there is no GPU {index}", f"choose from 0 to {count - 1}")
+    return index

@@ -1,0 +1,55 @@
+"""A CUDA graph of ours: what an execution context enqueues for the shapes it has, captured once and replayed.
+
+A run goes the plain way first, for TensorRT does some work only the first time that shapes are run. A graph depends on
+the state of the context that it was captured from, so it is dropped when that gets other shapes. Where a context or its
+stream cannot be captured, runs go on the plain way and the reason is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .devices import CudaError, Gpu
+from .telling import Failure
+
+
+class Graph:
+    """The graph of one execution context on one stream; to be closed."""
+
+    def __init__(self, gpu: Gpu, stream: int, context: Any) -> None:
+        self._gpu, self._stream, self._context = gpu, stream, context
+        self._made = 0
+        self._went_plain = False
+        self.captured, self.replayed = 0, 0
+        self.why_not = ""
+
+    def run(self, execute: Callable[[], None]) -> bool:
+        """Do what `execute` does; whether it was by a graph."""
+        if self._went_plain and not self._made and not self.why_not:
+            self._capture(execute)
+        if not self._made:
+            self._went_plain = True
+            execute()
+            return False
+        self._gpu.call("cuGraphLaunch", self._made, self._stream)
+        self.replayed += 1
+        return True
+
+    def _capture(self, execute: Callable[[], None]) -> None:
+        context = self._context
+        if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(self._stream):  # RTX
+            self.why_not = "TensorRT says that this engine cannot be captured with these shapes"
+            return
+        try:
+            self._made = self._gpu.capture(self._stream, execute)
+        except (CudaError, Failure) as error:
+            self.why_not = f"capturing failed: {error}"
+            return
+        self.captured += 1
+
+    def forget(self) -> None:
+        """The context gets another state: destroy the graph and begin again."""
+        if self._made:
+            self._gpu.call("cuGraphExecDestroy", self._made)
+        self._made, self._went_plain = 0, False

@@ -1,0 +1,281 @@
+"""One request, carried out: the engine loaded, its runs given to lanes, outputs and times written."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from .arrays import find_tensor, npy_header, write_tensor
+from .buffers import Memory
+from .devices import CudaError, Gpu, let_go, open_gpu
+from .lanes import Lane, Output, Run
+from .layers import write_layers
+from .loading import Loader, import_tensorrt, read_engine
+from .runtime import execution_contexts, save_runtime_cache
+from .signature import Port, check_inputs, read_ports
+from .telling import Events, Failure, Spoken, Stop
+
+_TIMES = 5  # numbers a row of timings.npy
+
+
+class Job:
+    """One request; `result` fills up on the way."""
+
+    def __init__(self, request: dict[str, Any], events: Events, stop: Stop) -> None:
+        self.request, self.events, self.stop = request, events, stop
+        self.spoken = Spoken()
+        self.result: dict[str, Any] = {}
+        self._times = array.array("d")
+
+    def run(self) -> None:
+        """All of it. Raises Failure, CudaError, OSError."""
+        self.events.begin("opening the GPU")
+        with open_gpu(self.request["device"]) as gpu:
+            self._on(gpu)
+
+    def _on(self, gpu: Gpu) -> None:
+        """The work on an open GPU; nothing of TensorRT outlives it."""
+        request, events = self.request, self.events
+        events.send("gpu", **gpu.facts())
+        events.begin("importing TensorRT")
+        trt = import_tensorrt(request)
+        self.result["version"] = str(trt.__version__)
+        plan = read_engine(request)
+        events.begin("loading the engine")
+        memory = Memory(gpu, request["memory_limit"])
+        taken: dict[str, Any] = {"before": gpu.memory()[0]}
+        loader = Loader(trt, request, gpu, events, self.spoken)
+        engine = loader.load(plan)
+        del plan
+        taken["loaded"] = gpu.memory()[0]
+        ports = read_ports(trt, engine)
+        self._tell_engine(engine, ports)
+        if request["action"] == "run":
+            self._run_all(trt, gpu, engine, ports, memory, taken)
+        else:
+            self.result["layers"] = write_layers(trt, engine)
+        del engine, loader
+        self._tell_memory(gpu, memory, taken)
+
+    def _tell_engine(self, engine: Any, ports: list[Port]) -> None:
+        """What the engine says of itself."""
+        size = getattr(engine, "device_memory_size_v2", None)  # not in 10.0
+        facts = {
+            "name": engine.name,
+            "layers": engine.num_layers,
+            "profiles": engine.num_optimization_profiles,
+            "activation_memory": size,
+            "io": [port.to_json() for port in ports],
+        }
+        self.events.send("engine", **facts)
+        self.result["engine"] = facts
+
+    def _tell_memory(self, gpu: Gpu, memory: Memory, taken: dict[str, Any]) -> None:
+        """Bytes on the GPU, by purpose; other programs on it blur all but those of the tensors."""
+        before, loaded = taken["before"], taken["loaded"]
+        contexts = taken.get("contexts", loaded)
+        self.result["memory"] = {
+            "gpu_total": gpu.memory()[1],
+            "gpu_free_before": before,
+            "gpu_free_after": gpu.memory()[0],
+            "engine": max(before - loaded, 0),
+            "contexts": max(loaded - contexts, 0),
+            "tensors_peak": memory.device_peak,
+            "pinned_peak": memory.pinned_peak,
+            "tensors_left": memory.device + memory.pinned,
+            "gpu_free_middle": taken.get("middle"),
+            "gpu_free_last": taken.get("last"),
+            "host_middle": taken.get("host_middle"),
+            "host_last": taken.get("host_last"),
+        }
+
+    # -- running
+
+    def _run_all(
+        self, trt: Any, gpu: Gpu, engine: Any, ports: list[Port], memory: Memory, taken: dict[str, Any]
+    ) -> None:
+        runs = self._checked_runs(ports)
+        with contextlib.ExitStack() as closing:
+            lanes, cache = self._open_lanes(trt, gpu, engine, ports, memory, closing)
+            taken["contexts"] = gpu.memory()[0]
+            self.events.begin("running")
+            with self._naming_cuda_errors():
+                self._warm_up(lanes, runs)
+                self._measure(gpu, lanes, runs, taken)
+            self._tell_graphs(lanes)
+            save_runtime_cache(self.request, cache, self.events)
+            self.events.begin("freeing memory")
+        self._write_times()
+
+    def _checked_runs(self, ports: list[Port]) -> list[Run]:
+        """The request's runs, all of them looked at before the first goes."""
+        runs = []
+        for number, entry in enumerate(self.request["runs"]):
+            tensors = {name: find_tensor(name, one) for name, one in entry.get("inputs", {}).items()}
+            check_inputs(ports, tensors)
+            runs.append(Run(number, tensors, entry.get("profile")))
+        if not runs:
+            raise Failure("config", "there is nothing to run")
+        return runs
+
+    def _open_lanes(
+        self,
+        trt: Any,
+        gpu: Gpu,
+        engine: Any,
+        ports: list[Port],
+        memory: Memory,
+        closing: contextlib.ExitStack,
+    ) -> tuple[list[Lane], Any]:
+        """The lanes, closed in reverse order with `closing`, and the runtime cache if one is asked for."""
+        self.events.begin("creating execution contexts")
+        contexts, cache = execution_contexts(trt, engine, self.request, self.spoken, self.events)
+        lanes = []
+        while contexts:
+            lane = Lane(
+                trt,
+                gpu,
+                memory,
+                ports,
+                contexts.pop(),
+                spoken=self.spoken,
+                capture=self.request["graph"] == "capture",
+            )
+            closing.push(closing_lane(lane))
+            lanes.append(lane)
+        return lanes, cache
+
+    @contextlib.contextmanager
+    def _naming_cuda_errors(self) -> Iterator[None]:
+        """An error of CUDA while runs are under way is the engine's, and said so."""
+        try:
+            yield
+        except CudaError as error:
+            if error.no_room:
+                remedy = "use smaller shapes or fewer streams, or end other programs on the GPU"
+                raise Failure("memory", f"the GPU has no memory left: {error}", remedy) from error
+            fact = f"the engine failed on the GPU: {error}{self.spoken.because()}"
+            remedy = "run it with one input at a time to see which one it fails on"
+            raise Failure("run", fact, remedy if len(self.request["runs"]) > 1 else "") from error
+
+    def _warm_up(self, lanes: list[Lane], runs: list[Run]) -> None:
+        """The untimed iterations, of which nothing is kept."""
+        for _ in range(self.request["warm_up"]):
+            deque(self._round(lanes, runs, deque()), maxlen=0)
+
+    def _measure(self, gpu: Gpu, lanes: list[Lane], runs: list[Run], taken: dict[str, Any]) -> None:
+        """The timed iterations; the outputs of the first are written."""
+        request, count, began = self.request, 0, time.perf_counter()
+        busy: deque[Lane] = deque()
+        while count < request["iterations"] or time.perf_counter() - began < request["duration"]:
+            for lane, run, outputs, times in self._round(lanes, runs, busy, drain=count == 0):
+                self._take(lane, run, outputs, times, first=count == 0)
+            count += 1
+            if count == 1:
+                first_took = time.perf_counter() - began
+            if count == max(request["iterations"] // 2, 1):
+                taken |= {"middle": gpu.memory()[0], "host_middle": resident_bytes()}
+        for lane in busy:
+            self._take(lane, *lane.finish(), first=False)
+        seconds = time.perf_counter() - began
+        taken |= {"last": gpu.memory()[0], "host_last": resident_bytes()}
+        self.result["timed"] = {
+            "iterations": count,
+            "executions": count * len(runs),
+            "microseconds": seconds * 1e6,
+            "after_first_microseconds": (seconds - first_took) * 1e6,
+        }
+
+    def _round(
+        self, lanes: list[Lane], runs: list[Run], busy: deque[Lane], *, drain: bool = True
+    ) -> Iterator[tuple[Lane, Run, list[Output], tuple[float, ...]]]:
+        """Every run once, by lanes in turn; what finished comes out in order. Without `drain`, lanes stay busy."""
+        for run in runs:
+            self.stop.check()
+            if len(busy) == len(lanes):
+                lane = busy.popleft()
+                yield (lane, *lane.finish())
+            else:
+                lane = next(one for one in lanes if one not in busy)
+            with self._naming_run(run):
+                lane.begin(run)
+            busy.append(lane)
+        while drain and busy:
+            lane = busy.popleft()
+            yield (lane, *lane.finish())
+
+    @contextlib.contextmanager
+    def _naming_run(self, run: Run) -> Iterator[None]:
+        try:
+            yield
+        except Failure as failure:
+            if len(self.request["runs"]) > 1:
+                failure.message = f"run {run.number}: {failure.message}"
+            raise
+
+    def _take(
+        self, lane: Lane, run: Run, outputs: list[Output], times: tuple[float, ...], *, first: bool
+    ) -> None:
+        """Keep a finished run's times, and its outputs when it is the first of its kind."""
+        if self.request["timing"]:
+            self._times.extend(times)
+        if first:
+            written = [self._written(run, index, one) for index, one in enumerate(outputs)]
+            fields = {"profile": lane.profile, "graph": lane.by_graph, "outputs": written}
+            self.events.send("run", index=run.number, **fields)
+
+    def _written(self, run: Run, index: int, output: Output) -> dict[str, Any]:
+        facts: dict[str, Any] = {"name": output.name, "dtype": output.type.name, "shape": list(output.shape)}
+        if self.request["save"]:
+            stem = f"run{run.number}-output{index}"
+            facts["file"] = write_tensor(stem, output.type, output.shape, output.data)
+        return facts
+
+    def _tell_graphs(self, lanes: list[Lane]) -> None:
+        """How many runs were replayed from graphs, and why none were."""
+        graphs = [lane.graph for lane in lanes if lane.graph is not None]
+        if not graphs:
+            return
+        reason = next((graph.why_not for graph in graphs if graph.why_not), "")
+        captured, replayed = sum(graph.captured for graph in graphs), sum(graph.replayed for graph in graphs)
+        self.result["graphs"] = {"captured": captured, "replayed": replayed, "why_not": reason}
+        if reason:
+            self.events.send("note", message=f"ran without a CUDA graph: {reason}")
+
+    def _write_times(self) -> None:
+        if self.request["timing"]:
+            if sys.byteorder == "big":
+                self._times.byteswap()
+            with open("timings.npy", "wb") as file:  # noqa: PTH123
+                file.write(npy_header("<f8", (len(self._times) // _TIMES, _TIMES)))
+                self._times.tofile(file)
+            self.result["timed"]["file"] = "timings.npy"
+
+
+def resident_bytes() -> int | None:
+    """Resident memory of this process; None where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
+
+
+def closing_lane(lane: Lane) -> Any:
+    """Closes a lane; after a failure CUDA may refuse even that, and only the failure is told."""
+
+    def close(kind: Any, error: Any, trace: Any) -> None:
+        let_go(error)
+        try:
+            lane.close()
+        except CudaError:
+            if error is None:
+                raise
+
+    return close

@@ -1,0 +1,21 @@
+"""An engine's layers, as TensorRT's inspector tells them; how much it tells was settled by the build's verbosity."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_FILE = "layers.json"
+
+
+def write_layers(trt: Any, engine: Any) -> str | None:
+    """Write what the inspector says of all layers, which is JSON, as layers.json; its name, or None when it is mute."""
+    inspector = engine.create_engine_inspector()
+    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    try:
+        json.loads(text)
+    except ValueError:
+        return None
+    with open(_FILE, "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(text)
+    return _FILE

@@ -1,0 +1,107 @@
+"""What is asked of the process that runs an engine, as values, and as the JSON that `engine_process` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from trtpipe.runners.inference.tensors import StoredTensor
+from trtpipe.runners.inference.trust import TrustedEngine
+from trtpipe.targets.toolchain import Toolchain
+
+GraphUse = Literal["off", "capture", "rtx"]
+Specialization = Literal["lazy", "eager", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRun:
+    """One set of inputs; the profile is the first that takes their shapes unless one is named by its index."""
+
+    inputs: Mapping[str, StoredTensor]
+    profile: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltFor:
+    """What an engine's header or manifest says; only for wording what does not match the machine it runs on."""
+
+    compute_capabilities: tuple[str, ...] = ()
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HowToRun:
+    """Everything about running but what is run. Times in seconds, sizes in bytes."""
+
+    warm_up: int = 0
+    iterations: int = 1
+    """How often all runs are run; timed, unlike the warm-up."""
+    duration: float = 0
+    """What the timed part lasts at least."""
+    streams: int = 1
+    """Execution contexts, each with a stream and buffers of its own; runs go to them in turn."""
+    graph: GraphUse = "off"
+    specialization: Specialization | None = None
+    """When TensorRT-RTX compiles kernels for the very shapes that are run; None is its own choice."""
+    runtime_cache: tuple[Path | None, Path | None] | None = None
+    """TensorRT-RTX's compiled kernels: the file to read, the file to write."""
+    timing: bool = False
+    save: bool = True
+    """Whether the outputs of the first timed iteration are written."""
+    device: int = 0
+    """Which GPU, among those that CUDA_VISIBLE_DEVICES leaves."""
+    plugins: Sequence[Path] = ()
+    time_limit: float | None = None
+    memory_limit: int | None = None
+    """For tensors on the GPU."""
+    built_for: BuiltFor = field(default_factory=BuiltFor)
+
+
+def request_json(
+    toolchain: Toolchain, site: Sequence[str], engine: TrustedEngine, runs: Sequence[EngineRun], how: HowToRun
+) -> dict[str, Any]:
+    """The request, all paths absolute; without runs the engine is only described."""
+    cache = None
+    if how.runtime_cache is not None:
+        paths = [str(path.absolute()) if path else None for path in how.runtime_cache]
+        cache = {"read": paths[0], "write": paths[1]}
+    return {
+        "schema": 1,
+        "action": "run" if runs else "describe",
+        "flavour": toolchain.flavour,
+        "site": list(site),
+        "engine": str(engine.path),
+        "sha256": engine.sha256,
+        "bytes": engine.digest.size,
+        "built_for": {
+            "compute_capabilities": list(how.built_for.compute_capabilities),
+            "version": how.built_for.version,
+        },
+        "plugins": [str(path.absolute()) for path in how.plugins],
+        "runs": [_run_json(run) for run in runs],
+        "runtime_cache": cache,
+        **{name: getattr(how, name) for name in _PLAIN},
+    }
+
+
+_PLAIN = (
+    "device",
+    "warm_up",
+    "iterations",
+    "duration",
+    "streams",
+    "graph",
+    "specialization",
+    "timing",
+    "save",
+    "time_limit",
+    "memory_limit",
+)
+"""What stands in the request as it is."""
+
+
+def _run_json(run: EngineRun) -> dict[str, Any]:
+    inputs = {name: tensor.to_json() for name, tensor in run.inputs.items()}
+    return {"inputs": inputs, "profile": run.profile}

@@ -1,0 +1,61 @@
+"""Which engines may be deserialized: an engine is a program, so only those whose digest somebody vouched for.
+
+A digest counts when it stands in the manifest beside the engine, in the lockfile, or was named by the user. Here they
+are BLAKE3 in hex.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from trtpipe.digests import Digest
+from trtpipe.errors import ModelError
+from trtpipe.lockfile import read_lock
+
+_CHUNK = 16 << 20
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedEngine:
+    """An engine file whose digest somebody vouched for; it is checked again on the bytes that are deserialized."""
+
+    path: Path
+    digest: Digest
+    sha256: str
+    """In hex: what the process that deserializes can compute with the standard library alone."""
+
+
+def trusted_engine(path: Path, vouched: Collection[str]) -> TrustedEngine:
+    """The engine, if its digest is among those vouched for (BLAKE3, 64 hex digits each). Raises ModelError."""
+    digest, sha256 = _digests_of(path)
+    if digest.hex not in vouched:
+        fact = f"{path} is in no manifest and no lockfile, and deserializing an engine runs what is in it"
+        raise ModelError(fact, f"if you know where it comes from, say --trust {digest.hex}")
+    return TrustedEngine(path.absolute(), digest, sha256)
+
+
+def _digests_of(path: Path) -> tuple[Digest, str]:
+    """Both digests, from one reading. Raises ModelError."""
+    one, other, size = blake3(), hashlib.sha256(), 0
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                one.update(chunk)
+                other.update(chunk)
+                size += len(chunk)
+    except OSError as error:
+        raise ModelError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    return Digest(one.hexdigest(), size), other.hexdigest()
+
+
+def vouched_by_lock(path: Path) -> frozenset[str]:
+    """The digests of all engines in a lockfile; empty without one. Raises TrtpipeError when it is damaged."""
+    entries = read_lock(path).values()
+    return frozenset(match[0] for entry in entries if (match := _HEX.match(entry.get("engine", ""))))

@@ -1,0 +1,32 @@
+"""Twins: what ONNX Runtime's CPU has no kernels for is run as a model that computes the same in float32.
+
+A proof by a twin says so, by the type's name. What each twin does is described where it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from trtpipe.runners.bfloat16 import rounding_bfloat16
+from trtpipe.runners.dynamic_blocks import computing_blocks
+from trtpipe.runners.graphs import RunnableModel
+from trtpipe.runners.narrow_weights import dequantizing_weights
+
+_TWINS: tuple[tuple[str, str, Callable[[RunnableModel], RunnableModel]], ...] = (
+    ("float4 and mxfp8 weights", "a twin that holds such weights in wider types", dequantizing_weights),
+    ("nvfp4 and mxfp8 activations", "a float32 twin that rounds activations in blocks", computing_blocks),
+    ("bfloat16", "a float32 twin that rounds to bfloat16", rounding_bfloat16),
+)
+"""Type, words, and what makes the twin; each gives its argument back where there is nothing to do."""
+
+
+def twin_of(model: RunnableModel) -> RunnableModel:
+    """The model as the CPU runs it; the same when it needs no twin."""
+    for _, _, made in _TWINS:
+        model = made(model)
+    return model
+
+
+def twins_in(model: RunnableModel) -> Mapping[str, str]:
+    """Type → what is run on the CPU in its place; empty for a model that runs as it is."""
+    return {name: words for name, words, made in _TWINS if made(model) is not model}

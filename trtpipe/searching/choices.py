@@ -1,0 +1,140 @@
+"""Assignments of units to precisions, and the choice each comes to: a precision, its base, and a `keep` map.
+
+A ladder holds the precisions that a unit may have, cheapest first: `int8, fp16, fp32`. The first is the precision of
+the variant that a choice stands for, the others are those that it can keep nodes in. Where the first quantizes, the
+second is its base: what nodes compute in of which nothing is quantized.
+
+A choice is plain: written into a spec by hand it gives the same typed model.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trtpipe.searching.units import Unit
+
+Assignment = tuple[int, ...]
+"""The level of each unit, as an index into the ladder."""
+
+WIDEST = "fp32"
+_SCOPED = re.compile(r"[A-Za-z_]+:")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a search came to, as a variant would declare it."""
+
+    precision: str
+    base: str | None = None
+    keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Precision → globs, as in a spec."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The choice as a JSON object; keys and values in a fixed order."""
+        keep = {name: list(globs) for name, globs in sorted(self.keep.items()) if globs}
+        return {"precision": self.precision, "base": self.base, "keep": keep}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Choice:
+        """The choice read back."""
+        keep = {name: tuple(globs) for name, globs in data["keep"].items()}
+        return cls(data["precision"], data["base"], keep)
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Precisions from the cheapest to the widest."""
+
+    levels: tuple[str, ...]
+    quantizes: bool
+    """Whether the first one quantizes operands."""
+    keeps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Each level → the precisions that it can keep nodes in."""
+
+    @property
+    def head(self) -> str:
+        """The cheapest precision."""
+        return self.levels[0]
+
+    @property
+    def base(self) -> str | None:
+        """What a quantized head computes in otherwise; None for a floating head."""
+        return self.levels[1] if self.quantizes else None
+
+    @property
+    def widest(self) -> int:
+        """The level of the widest precision."""
+        return len(self.levels) - 1
+
+    def lowest(self, unit: Unit) -> int:
+        """The cheapest level that a unit can have."""
+        return 1 if self.quantizes and not unit.quantized else 0
+
+    def uniform(self, units: Sequence[Unit], level: int) -> Assignment:
+        """Every unit at a level, or at its own cheapest where that is wider."""
+        return tuple(max(level, self.lowest(unit)) for unit in units)
+
+
+def ladders_of(
+    candidates: Sequence[str], quantized: Iterable[str], keeps: Mapping[str, tuple[str, ...]]
+) -> tuple[Ladder, ...]:
+    """The ladders that try every candidate: each begins with one that the ladders before it cannot give to a unit."""
+    wanted = list(dict.fromkeys((*candidates, WIDEST)))
+    narrow = set(quantized)
+    found: list[Ladder] = []
+    for index, head in enumerate(wanted):
+        if any(head in ladder.levels for ladder in found):
+            continue
+        after = tuple(one for one in wanted[index + 1 :] if one in keeps.get(head, ()))
+        levels = (head, *after)
+        found.append(Ladder(levels, head in narrow, {one: keeps.get(one, ()) for one in levels}))
+    return tuple(found)
+
+
+def choice_of(
+    ladder: Ladder,
+    units: Sequence[Unit],
+    assigned: Assignment,
+    held: Mapping[str, tuple[str, ...]] | None = None,
+) -> Choice:
+    """The choice that an assignment means; `held` are globs that the spec keeps whatever is chosen.
+
+    Where nothing is left in the cheapest precision, it is one of the next, as far as that can keep the rest.
+    """
+    held = {name: globs for name, globs in (held or {}).items() if globs}
+    first = min(assigned, default=ladder.widest)
+    plain = ladder.levels[first]
+    used = {ladder.levels[level] for level in assigned} | set(held)
+    if not (ladder.quantizes and first == 0) and used - {plain} <= set(ladder.keeps.get(plain, ())):
+        return Choice(plain, None, _kept(ladder, units, assigned, held, plain))
+    return Choice(ladder.head, ladder.base, _kept(ladder, units, assigned, held, ladder.head))
+
+
+def _kept(
+    ladder: Ladder,
+    units: Sequence[Unit],
+    assigned: Assignment,
+    held: Mapping[str, tuple[str, ...]],
+    plain: str,
+) -> dict[str, tuple[str, ...]]:
+    """Precision → globs. Of a unit that is kept in the base, only what is quantized need be named."""
+    own = plain in ladder.keeps.get(plain, ())  # it can hold what would compute wider by default
+    found = {name: list(globs) for name, globs in held.items() if name != plain or own}
+    in_base = ladder.base if plain == ladder.head else None
+    for unit, level in zip(units, assigned, strict=True):
+        name = ladder.levels[level]
+        if name == plain:
+            continue
+        nodes = unit.quantized if name == in_base else unit.nodes
+        found.setdefault(name, []).extend(exactly(node) for node in nodes)
+    return {name: tuple(globs) for name, globs in sorted(found.items()) if globs}
+
+
+def exactly(node: str) -> str:
+    """A glob that matches this node's name only: what globs read otherwise is written as a set of one character."""
+    escaped = glob.escape(node)
+    return f"[{node[0]}]{escaped[1:]}" if _SCOPED.match(node) else escaped

@@ -1,0 +1,57 @@
+"""Delta debugging: the fewest of some items that still do it.
+
+Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input" (2002): halves and complements of ever finer
+partitions are tried, and the first that does it is gone on with. What is left is 1-minimal: no single item can go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def ddmin(items: Sequence[Item], does: Callable[[Sequence[Item]], bool]) -> list[Item]:
+    """A 1-minimal subset for which `does` holds, in the items' order; `does` must hold for all of them.
+
+    Empty when it holds for none of them.
+    """
+    left = list(items)
+    if not left or does([]):
+        return []
+    parts = 2
+    while len(left) >= 2:
+        smaller, now = _smaller(left, parts, does)
+        if smaller is None:
+            if parts >= len(left):
+                break
+            parts = min(len(left), parts * 2)
+        else:
+            left, parts = smaller, max(2, min(now, len(smaller)))
+    return left
+
+
+def _smaller(
+    left: list[Item], parts: int, does: Callable[[Sequence[Item]], bool]
+) -> tuple[list[Item] | None, int]:
+    """A part, or all but a part, that does it; and how finely to go on."""
+    pieces = list(_pieces(left, parts))
+    for piece in pieces:
+        if len(piece) < len(left) and does(piece):
+            return piece, 2
+    if parts > 2:
+        for index in range(len(pieces)):
+            rest = [item for i, piece in enumerate(pieces) if i != index for item in piece]
+            if does(rest):
+                return rest, parts - 1
+    return None, parts
+
+
+def _pieces(items: list[Item], parts: int) -> Iterator[list[Item]]:
+    start = 0
+    for index in range(parts):
+        end = start + (len(items) - start) // (parts - index)
+        if end > start:
+            yield items[start:end]
+        start = end

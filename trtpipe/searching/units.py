@@ -1,0 +1,43 @@
+"""Units: the nodes that a search lowers or keeps together, and what each reads, writes and computes.
+
+A unit is a layer as TensorRT fuses it: a convolution or a matrix product with the pointwise nodes behind it, or nodes
+that have no product before them. Which nodes those are is found where models are read; here they are facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One unit; sizes count elements, at the opt shapes of the first profile. What is not known counts as 0."""
+
+    name: str
+    """Its first node."""
+    op: str
+    nodes: tuple[str, ...]
+    """In graph order."""
+    quantized: tuple[str, ...] = ()
+    """Those of its nodes whose operands the cheapest precision quantizes; none where it stays float."""
+    flops: int = 0
+    """Multiplications and additions of its products."""
+    weights: int = 0
+    """Elements of the weights that are, or would be, quantized."""
+    others: int = 0
+    """Elements of its other constants."""
+    read: int = 0
+    """Elements of the tensors that it reads from outside."""
+    written: int = 0
+    """Elements of the tensors that others read."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The unit as a JSON object."""
+        return asdict(self) | {"nodes": list(self.nodes), "quantized": list(self.quantized)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Unit:
+        """The unit read back."""
+        return cls(**{**data, "nodes": tuple(data["nodes"]), "quantized": tuple(data["quantized"])})

@@ -1,0 +1,81 @@
+"""How much accuracy a variant may lose, and how long it may be looked for what costs least within that."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from trtpipe.spec.fields import Number, SpecModel
+
+MetricName = Literal[
+    "max_abs", "max_rel", "mean_abs", "rmse", "cosine", "psnr", "snr",
+    "top1_agreement", "top5_agreement", "accuracy",
+]  # fmt: skip
+
+AUTO = "auto"
+"""The precision of a variant whose types are searched for."""
+
+FEWEST_EVALUATIONS = 4
+"""The cheapest model, one in each of two wider types, and one step between them."""
+
+
+class BudgetSpec(SpecModel):
+    """What a searched variant must keep of the reference's accuracy, and the limits of the search."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["metric"], "anyOf": [{"required": ["min"]}, {"required": ["max"]}]},
+                {"required": ["accuracy_drop"]},
+            ],
+            "dependentRequired": {"min": ["metric"], "max": ["metric"], "output": ["metric"]},
+        }
+    )
+
+    metric: MetricName | None = None
+    """How outputs are compared with the reference, on the validation data; give `min` or `max` with it."""
+    output: str = "*"
+    """A glob of output names: the worst of them counts."""
+    min: Number | None = None
+    """The metric must be at least this."""
+    max: Number | None = None
+    """The metric must be at most this."""
+    accuracy_drop: Annotated[Number, Field(ge=0, lt=1)] | None = None
+    """Instead of a metric: how much less accurate than the reference it may be, a share of the labelled samples."""
+    samples: Annotated[int | None, Field(ge=1)] = None
+    """At most this many samples of the validation data while searching; validation itself takes all of its own."""
+    max_evaluations: Annotated[int, Field(ge=FEWEST_EVALUATIONS)] = 1000
+    """The most typed models that the search may ask to be measured, remembered ones included."""
+    max_seconds: Annotated[Number, Field(gt=0)] | None = None
+    """Seconds after which the search takes the best that it has; what it finds then depends on the machine."""
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> BudgetSpec:
+        if (self.metric is None) == (self.accuracy_drop is None):
+            raise ValueError("a budget needs either a metric or an accuracy_drop")
+        bounds = self.min is not None or self.max is not None
+        if self.metric is not None and not bounds:
+            raise ValueError("a budget's metric needs min or max")
+        if self.metric is None and (bounds or self.output != "*"):
+            raise ValueError("accuracy_drop takes no min, max or output")
+        return self
+
+    def goal(self) -> dict[str, Any]:
+        """What must be reached, without how it is looked for."""
+        given = self.model_dump(exclude={"samples", "max_evaluations", "max_seconds"})
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it is about right and wrong answers."""
+        return self.accuracy_drop is not None or self.metric == "accuracy"
+
+    def words(self) -> str:
+        """What must be reached, in words."""
+        if self.accuracy_drop is not None:
+            return f"accuracy at most {self.accuracy_drop:g} below the reference's"
+        bounds = [f"at least {self.min:g}"] if self.min is not None else []
+        bounds += [f"at most {self.max:g}"] if self.max is not None else []
+        where = "" if self.output == "*" else f" of {self.output}"
+        return f"{self.metric}{where} {' and '.join(bounds)}"

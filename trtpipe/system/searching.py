@@ -1,0 +1,204 @@
+"""How a search action is performed: the search itself here, its evaluations through the store.
+
+A choice that the lockfile holds for this very search is taken as it is: that is how a clean clone gets the same typed
+models without searching.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trtpipe.comparing.budgets import named, reached
+from trtpipe.errors import Problem, StepFailed
+from trtpipe.plan.fingerprint import Record
+from trtpipe.plan.graph import Action
+from trtpipe.plan.ports import ActionResult, Observer
+from trtpipe.searching.choices import Choice, Ladder, ladders_of
+from trtpipe.searching.costing import costs_of
+from trtpipe.searching.measuring import Bound, Ledger, Measured, Point, rounded
+from trtpipe.searching.search import Found, OutOfReach, Sensitivity, Space, search
+from trtpipe.searching.steps import CHOICE_FILE, SEARCH_FILE
+from trtpipe.spec.budget import BudgetSpec
+from trtpipe.system.evaluating import Evaluations
+from trtpipe.targets.compute_capability import ComputeCapability
+
+SCHEMA = 1
+_SHOWN = 5
+
+
+def perform_search(
+    evaluations: Evaluations, observer: Observer, locked: Mapping[str, Record]
+) -> ActionResult:
+    """The choice of a search action, found or taken from the lockfile, as files in the scratch directory.
+
+    Raises StepFailed when no choice keeps the budget, and what evaluating raises.
+    """
+    action = evaluations.action
+    budget = budget_of(action)
+    known = locked.get(action.key)
+    if known is not None:
+        choice = Choice.from_json(known)
+        summary = {
+            "choice": choice.to_json(),
+            "reached": known["reached"],
+            "from": "the lockfile",
+            "budget": budget.words(),
+        }
+        return _result(evaluations.scratch, choice, summary)
+    options = action.fingerprint.options
+    ladders = ladders_for(options["try"])
+    spaces = [space_of(evaluations, ladder, options["compute_capabilities"]) for ladder in ladders]
+    ledger = ledger_of(evaluations, budget, observer)
+    try:
+        found = search(spaces, ledger)
+    except OutOfReach as error:
+        raise _out_of_reach(action, budget, error) from error
+    summary = {"choice": found.point.choice.to_json(), **_told(budget, found, ledger), "from": "a search"}
+    return _result(evaluations.scratch, found.point.choice, summary | {"evaluations_run": evaluations.ran})
+
+
+def budget_of(action: Action) -> BudgetSpec:
+    """The budget and the limits that a search action was given."""
+    options = action.fingerprint.options
+    limits = {"max_evaluations": options["max_evaluations"], "max_seconds": options["max_seconds"]}
+    return BudgetSpec.model_validate({**options["budget"], **limits})
+
+
+def heads_of(candidates: Sequence[str]) -> list[tuple[str, str | None]]:
+    """What a search of some precisions may come to, but for fp32: each precision with its base."""
+    levels = [(one, ladder) for ladder in ladders_for(candidates) for one in ladder.levels]
+    bases = {one: ladder.base if one == ladder.head else None for one, ladder in reversed(levels)}
+    return [(one, bases[one]) for one in dict.fromkeys(candidates)]
+
+
+def ladders_for(candidates: Sequence[str]) -> tuple[Ladder, ...]:
+    """The ladders of some precisions, cheapest first."""
+    from trtpipe.precisions import find_precision
+
+    found = {name: find_precision(name) for name in (*candidates, "fp32")}
+    known = {name: one for name, one in found.items() if one is not None}
+    quantized = [name for name, one in known.items() if one.quantized]
+    return ladders_of(candidates, quantized, {name: one.keeps for name, one in known.items()})
+
+
+def space_of(evaluations: Evaluations, ladder: Ladder, capabilities: list[str]) -> Space:
+    """What a search may choose from."""
+    from trtpipe.precisions import find_precision
+
+    head = find_precision(ladder.head)
+    assert head is not None, "the loader knows the precisions"
+    units = evaluations.units(ladder)
+    boards = [ComputeCapability.parse(one) for one in capabilities]
+    costs = costs_of(ladder, units, boards, weights_alone=bool(head.block))
+    return Space(ladder, units, costs, evaluations.plain(ladder.head, None).keep)
+
+
+def ledger_of(evaluations: Evaluations, budget: BudgetSpec, observer: Observer) -> Ledger:
+    """A ledger whose points are measured by evaluations."""
+    ends = time.monotonic() + budget.max_seconds if budget.max_seconds is not None else None
+    return Ledger(
+        measuring(evaluations, budget),
+        budget.max_evaluations,
+        (lambda: time.monotonic() > ends) if ends is not None else lambda: False,
+        evaluations.telling(observer),
+    )
+
+
+def measuring(evaluations: Evaluations, budget: BudgetSpec) -> Callable[[Choice], Measured]:
+    """Measures a choice against a budget."""
+
+    def measure(choice: Choice) -> Measured:
+        report = evaluations.report(choice)
+        found = reached(report, budget)
+        return Measured(
+            found.inside, found.value, found.excess, found.noise, report.get("weight_bytes", 0), found.why
+        )
+
+    return measure
+
+
+def _told(budget: BudgetSpec, found: Found, ledger: Ledger) -> dict[str, Any]:
+    point = found.point
+    return {
+        "budget": budget.words(),
+        "reached": reached_words(budget, point.measured.value),
+        "cost": rounded(point.cost),
+        "weight_bytes": point.measured.weight_bytes,
+        "evaluations": len(ledger.points),
+        "bounded": found.bounded,
+        "front": [one.to_json() for one in ledger.front()],
+        "points": [one.to_json() for one in ledger.points.values()],
+        "sensitivities": [sensitivity_json(space, one) for space, one in found.sensitivities],
+    }
+
+
+def sensitivity_json(space: Space, one: Sensitivity) -> dict[str, Any]:
+    """One row of a ranking as a JSON object."""
+    units = [space.units[index] for index in one.units]
+    return {
+        "unit": units[0].name,
+        "op": units[0].op,
+        "nodes": [node for unit in units for node in unit.nodes],
+        "precision": space.ladder.levels[space.ladder.lowest(units[0])],
+        "noise": rounded(one.noise),
+        "value": rounded(one.measured.value),
+        "weights": sum(unit.weights for unit in units),
+        "saving": rounded(one.saving),
+    }
+
+
+def reached_words(budget: BudgetSpec, value: float | None) -> str:
+    """What was reached, in words: `cosine 0.99951`."""
+    return f"{named(budget)} {value:.8g}" if value is not None else f"{named(budget)} not measured"
+
+
+def _result(scratch: Path, choice: Choice, summary: Mapping[str, Any]) -> ActionResult:
+    told = {name: value for name, value in summary.items() if name != "evaluations_run"}
+    files = {CHOICE_FILE: {"schema": SCHEMA, **choice.to_json()}, SEARCH_FILE: {"schema": SCHEMA, **told}}
+    paths = {name: scratch / name for name in files}
+    for name, content in files.items():
+        paths[name].write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return ActionResult(paths, {k: v for k, v in summary.items() if k != "points"})
+
+
+def _out_of_reach(action: Action, budget: BudgetSpec, error: OutOfReach) -> StepFailed:
+    tried = ", ".join(action.fingerprint.options["try"])
+    fact = f"no types of {tried} and fp32 that were tried keep the budget: {budget.words()}"
+    lines = [_best(budget, error.best)] if error.best is not None else []
+    if error.bounded:
+        limit = getattr(budget, error.bounded)
+        lines.append(
+            f"the search stopped at {error.bounded}: {limit:g}; give it more, it goes on where it stopped"
+        )
+    elif error.best is not None:
+        lines.append(_limit(error.best, error.bounded))
+    path = ("variants", action.step.local["variant"], "budget")
+    return StepFailed(Problem(fact, "\n".join(lines), path=path))
+
+
+def _best(budget: BudgetSpec, best: Point) -> str:
+    return (
+        f"the best reached is {reached_words(budget, best.measured.value)}, with {choice_words(best.choice)}"
+    )
+
+
+def _limit(best: Point, bounded: Bound) -> str:
+    if best.choice.precision == "fp32" and not bounded:
+        return (
+            f"{best.measured.why}; that is with every node in fp32, so it is not the types that limit it, but the "
+            "network, the data or the budget itself"
+        )
+    return best.measured.why
+
+
+def choice_words(choice: Choice) -> str:
+    """A choice in words: `precision int8, base fp16, 3 nodes kept in fp16 ('/c2/Conv', …)`."""
+    parts = [f"precision {choice.precision}"] + ([f"base {choice.base}"] if choice.base else [])
+    for name, globs in choice.keep.items():
+        shown = ", ".join(f"'{one}'" for one in globs[:_SHOWN]) + (", …" if len(globs) > _SHOWN else "")
+        parts.append(f"{len(globs)} node{'' if len(globs) == 1 else 's'} kept in {name} ({shown})")
+    return ", ".join(parts)
