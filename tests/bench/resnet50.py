@@ -69,9 +69,9 @@ def write_resnet50(path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
 
 
-def write_samples(path: Path, count: int) -> None:
+def write_samples(path: Path, count: int, seed: int = 1) -> None:
     """Writes float32 images, count x 3 x 224 x 224, as an .npy file: smooth patches with noise, mean 0, deviation 1."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     made = np.lib.format.open_memmap(path, "w+", np.float32, (count, 3, 224, 224))
     for index in range(count):
         coarse = np.kron(rng.standard_normal((3, 14, 14)), np.ones((16, 16)))

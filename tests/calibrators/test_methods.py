@@ -66,6 +66,12 @@ def test_entropy_is_not_led_by_a_few_outliers():
     assert amax_of(histogram_of(values), "max") == 160
 
 
+def test_entropy_of_few_values_is_not_led_by_their_gaps():
+    values = gaussian(640)
+
+    assert amax_of(histogram_of(values), "entropy") > 0.7 * np.abs(values).max()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_dead_tensor_has_no_amax(method):
     assert amax_of(histogram_of(np.zeros(100)), method) == 0

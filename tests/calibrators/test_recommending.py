@@ -9,12 +9,8 @@ from small_nets import request_for, samples_of
 from trtpipe.calibrators import METHODS, find_calibrator
 from trtpipe.calibrators.measuring.histograms import Histogram
 from trtpipe.calibrators.measuring.methods import amax_of
-from trtpipe.calibrators.measuring.recommending import (
-    decibels_by_method,
-    dominated,
-    noise_of,
-    recommended_method,
-)
+from trtpipe.calibrators.measuring.noise import dominated, least_noise, noise_of
+from trtpipe.calibrators.measuring.recommending import decibels_by_method, recommended_method
 from trtpipe.calibrators.measuring.reporting import report_of
 from trtpipe.scales import Scales, TensorScale, read_scales
 
@@ -48,6 +44,14 @@ def test_samples_out_of_range_do_not_count():
     assert dominated(spoilt.largest, spoilt.typical())
     assert noise_of(spoilt, 10.0) == pytest.approx(noise_of(plain, 10.0), rel=0.4)
     assert noise_of(spoilt, spoilt.largest) > 100 * noise_of(spoilt, 10.0)
+
+
+@pytest.mark.parametrize("outlier", [1, 40])
+def test_least_noise_is_nearly_the_best_of_all_amax(outlier):
+    made = histogram_of(*[gaussian(seed, 2000) for seed in range(60)], outlier * gaussian(99, 2000))
+    best = min(noise_of(made, amax) for amax in np.linspace(0.5, 9, 300))
+
+    assert noise_of(made, least_noise(made)) <= best * 1.02
 
 
 @pytest.mark.parametrize("method", METHODS)

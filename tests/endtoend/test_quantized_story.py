@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 
@@ -168,4 +169,60 @@ def test_what_does_not_fit_a_precision_is_told_at_its_place(quantized, old, new,
 
     assert done.code == 2
     assert fact in done.err
+    assert "pipelines/digits.yaml:" in done.err
+
+
+def test_a_library_calibrates_where_the_spec_says_so(quantized):
+    quantized.edit(
+        "pipelines/digits.yaml",
+        "{precision: int8, calibration: digits-calib, method: percentile}",
+        "{precision: int8, calibration: {data: digits-calib, backend: onnxruntime}, method: percentile}",
+    )
+
+    done = quantized.run("build", "--only", "digits/percentile@ada", "--json")
+
+    assert done.code == 0, done.err
+    assert "digits/digits-calib+percentile+99.99+onnxruntime:calibrate" in done.ran
+    assert quantized.manifest("percentile@ada")["calibration"]["backend"] == "onnxruntime"
+    assert accuracy(quantized, "percentile") >= 0.98
+
+
+@pytest.mark.parametrize(
+    ("variant", "fact", "remedy"),
+    [
+        (
+            "{precision: int8, calibration: {data: digits-calib, backend: onnxruntime}, method: mse}",
+            "backend 'onnxruntime' has no method 'mse'",
+            "its methods are max, percentile, entropy",
+        ),
+        (
+            "{precision: int8, calibration: {data: digits-calib, backend: modelopt}, method: percentile}",
+            "backend 'modelopt' has no method 'percentile'",
+            "its methods are max, entropy",
+        ),
+        (
+            "{precision: int8, calibration: {data: digits-calib, backend: modlopt}}",
+            "unknown backend 'modlopt'",
+            "did you mean 'modelopt'",
+        ),
+        (
+            "{precision: int8, calibration: {data: digits-calib, backend: modelopt}}",
+            "backend 'modelopt' needs nvidia-modelopt",
+            "pip install 'trtpipe[modelopt]'",
+        ),
+    ],
+    ids=["onnxruntime", "modelopt", "unknown", "not installed"],
+)
+def test_a_backend_that_cannot_is_refused_with_what_it_can(quantized, variant, fact, remedy):
+    if "needs" in fact and importlib.util.find_spec("modelopt") is not None:
+        pytest.skip("the extra modelopt is installed")
+    quantized.edit(
+        "pipelines/digits.yaml", "{precision: int8, calibration: digits-calib, method: mse}", variant
+    )
+
+    done = quantized.run("check")
+
+    assert done.code == 2
+    assert fact in done.err
+    assert remedy in done.err
     assert "pipelines/digits.yaml:" in done.err

@@ -217,7 +217,7 @@ def test_turing_refuses_float32_products_by_name_and_offers_fp16(turing):
             f"      turing: {{gpu: sm75}}\n"
             f"                    ^\n"
             f"  a variant with `precision: fp16` builds for sm75, and so does TensorRT-RTX 1.6 in float32; "
-            f"or leave sm75 out\n"
+            f"or leave sm75 out; of the spec's variants it can build 'fp16'\n"
         )
     assert done.err == expected + "4 errors\n"
 

@@ -44,6 +44,8 @@ class KnownNames:
     parser: Callable[[str], Parser] = lambda _: Parser(AnyOptions)
     """A parser by name; what knows its options is imported only when it is asked for."""
     calibrators: tuple[str, ...] = ("trtpipe",)
+    methods: Callable[[str], tuple[str, ...]] = lambda _: ()
+    """The methods that a calibrator has."""
     needs_calibration: Callable[[str], bool] = lambda _: False
     """Whether a precision takes scales."""
     misfits: Callable[[str, Any, Any], Iterable[Problem]] = lambda *_: ()

@@ -44,6 +44,7 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
             )
         elif given is not None:
             yield from _calibration(given, (*path, "calibration"), project, known)
+            yield from _method(variant, path, known)
             yield from _beside_a_cache(variant, asking is not None, path)
 
 
@@ -66,6 +67,19 @@ def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames
     if isinstance(backend, str) and backend not in known.calibrators:
         remedy = choose_from(backend, known.calibrators, "backends")
         yield Problem(f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend"))
+
+
+def _method(variant: Any, path: SpecPath, known: KnownNames) -> Iterator[Problem]:
+    """A method that the backend lacks; where none is written, the default is what it lacks."""
+    backend = _of(_of(variant, "calibration"), "backend")
+    if not isinstance(backend, str) or backend not in known.calibrators:
+        return
+    methods = known.methods(backend)
+    method = _of(variant, "method") or VariantSpec().method
+    if isinstance(method, str) and methods and method not in methods:
+        place = (*path, "method") if _of(variant, "method") else (*path, "calibration", "backend")
+        fact = f"backend {backend!r} has no method {shortened(method)!r}"
+        yield Problem(fact, f"its methods are {', '.join(methods)}", path=place)
 
 
 def _beside_a_cache(variant: Any, needed: bool, path: SpecPath) -> Iterator[Problem]:

@@ -92,6 +92,8 @@ class _Checker:
     workspace: Workspace
     offline: bool = False
     observer: Observer | None = None
+    proved: set[tuple[str, int | None]] = field(default_factory=set)
+    """The data sets that were held against the model, with how many samples: once is enough."""
 
     def run(self) -> None:
         targets = list(self._targets())
@@ -188,6 +190,9 @@ class _Checker:
         from trtpipe.datasets.locating.projects import ProjectFiles
         from trtpipe.proofs.samples import prove_samples
 
+        if (name, samples) in self.proved:
+            return
+        self.proved.add((name, samples))
         project, spec = self.pipeline.project, self.pipeline.spec
         loaded = load_dataset(project.dataset(name), project)
         files = ProjectFiles(project)

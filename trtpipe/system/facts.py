@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -99,6 +99,7 @@ class FactFinder:
         ranges = half and (not scales or variant.overflow is not None)
         calibrator = find_calibrator(asked.backend)
         assert calibrator is not None, "the loader knows the backends"
+        refuse_missing(f"backend {asked.backend!r}", calibrator.packages, calibrator.extra)
         assert asked.data is not None, "the spec has data or a cache"
         record, sources = self._dataset(pipeline, asked.data)
         tools = _versions("onnx", "numpy", "onnxruntime", *calibrator.packages)
@@ -317,11 +318,16 @@ def _computed(variant: VariantSpec) -> list[str]:
 
 def import_tools(frontend: Frontend) -> dict[str, str]:
     """The packages that can change what importing makes, with their versions. Raises ModelError naming the extra."""
-    missing = [name for name in frontend.packages if not is_installed(name)]
-    if missing:
-        remedy = f"install it: pip install 'trtpipe[{frontend.extra}]'"
-        raise ModelError(f"parser {frontend.name!r} needs {' and '.join(missing)}", remedy)
+    refuse_missing(f"parser {frontend.name!r}", frontend.packages, frontend.extra)
     return _versions("onnx", "numpy", "onnxruntime", *frontend.packages)
+
+
+def refuse_missing(who: str, packages: Sequence[str], extra: str) -> None:
+    """Raises ModelError with the line that installs what a plug-in needs and is not there."""
+    missing = [name for name in packages if not is_installed(name)]
+    if missing:
+        remedy = f"install it: pip install 'trtpipe[{extra}]'"
+        raise ModelError(f"{who} needs {' and '.join(missing)}", remedy)
 
 
 @cache

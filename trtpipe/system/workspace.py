@@ -77,10 +77,18 @@ def known_names() -> KnownNames:
         precisions=precision_names(),
         parser=_parser,
         calibrators=calibrator_names(),
+        methods=_methods,
         needs_calibration=_needs_calibration,
         misfits=_misfits,
         computes_in_half=_computes_in_half,
     )
+
+
+def _methods(calibrator: str) -> tuple[str, ...]:
+    from trtpipe.calibrators import find_calibrator
+
+    found = find_calibrator(calibrator)
+    return found.methods if found is not None else ()
 
 
 def _needs_calibration(precision: str) -> bool:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from trtpipe.calibrators import CalibrationRequest
 from trtpipe.calibrators.measuring.histograms import Histogram
 from trtpipe.calibrators.measuring.methods import DEFAULT_PERCENTILE, amax_of
+from trtpipe.calibrators.measuring.noise import dominated
 from trtpipe.calibrators.measuring.observing import Observer
-from trtpipe.calibrators.measuring.recommending import decibels_by_method, dominated, recommended_method
+from trtpipe.calibrators.measuring.recommending import decibels_by_method, recommended_method
 from trtpipe.calibrators.measuring.resuming import SavedCounts
 from trtpipe.datasets.sampling.batches import Dataset
 from trtpipe.errors import SpecError
@@ -30,6 +31,13 @@ def counted_scales(request: CalibrationRequest, backend: str) -> Scales:
     tensors = {name: _scale(histogram, request) for name, histogram in histograms.items()}
     decibels, recommended = _advice(histograms, request)
     return Scales(tensors, request.method, backend, samples, decibels=decibels, recommended=recommended)
+
+
+def histograms_of(request: CalibrationRequest) -> dict[str, Histogram]:
+    """Each tensor's histogram: those of parts of a data set merge into that of the whole, exactly."""
+    observer = Observer(request)
+    with observer.samples() as data:
+        return _counted(request, observer, data)
 
 
 def _counted(request: CalibrationRequest, observer: Observer, data: Dataset) -> dict[str, Histogram]:

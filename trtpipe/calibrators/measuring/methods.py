@@ -4,7 +4,8 @@
     percentile  the magnitude that the given share of the values does not exceed
     entropy     the amax whose 8-bit histogram diverges least from the tensor's own, after Kullback and Leibler; the
                 search over 2048 linear bins and 128 levels that NVIDIA described at GTC 2017 ("8-bit Inference with
-                TensorRT", Migacz)
+                TensorRT", Migacz). Fewer values than 16 a bin say nothing of a shape: then the amax that leaves
+                least noise on what most samples hold (`noise`)
     mse         the amax that makes the mean squared error of rounding and clipping least
 
 All are functions of the histogram alone, so that any number of samples costs the same.
@@ -18,12 +19,14 @@ from typing import Any
 import numpy as np
 
 from trtpipe.calibrators.measuring.histograms import Histogram, bin_edges
+from trtpipe.calibrators.measuring.noise import least_noise
 
 Array = Any
 
 DEFAULT_PERCENTILE = 99.99
 _LINEAR_BINS = 2048
 _LEVELS = 128
+_ENOUGH = 16
 _STRIDE = 16  # every sixteenth of the linear bins is tried as amax
 _CANDIDATES = 192
 _LEAST_SHARE = 1 / 64  # no amax below this share of the largest magnitude is tried
@@ -68,6 +71,8 @@ def _squared_error(centres: Array, counts: Array, amax: float, levels: int) -> f
 
 
 def _entropy(histogram: Histogram, percentile: float, levels: int) -> float:
+    if histogram.values < _ENOUGH * _LINEAR_BINS and histogram.counts.any():
+        return min(least_noise(histogram, levels), histogram.largest)
     counts = _linear(histogram)
     width = histogram.largest / _LINEAR_BINS
     counts[0] = counts[1]  # values about zero are exact at every amax and would drown the others

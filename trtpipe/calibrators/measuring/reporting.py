@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trtpipe.calibrators.measuring.recommending import dominated
+from trtpipe.calibrators.measuring.noise import dominated
 from trtpipe.scales import Scales
 
 _CLIPPED = 1e-3

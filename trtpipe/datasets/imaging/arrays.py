@@ -6,7 +6,7 @@ Images that keep sizes of their own make an array whose height and width are unk
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ class ImageArray:
     names: Sequence[str]
     encoded: Callable[[int], Encoded]
     given: InputSpec
+    _sizes: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
+    """What headers have said, so that each is read once."""
 
     def prepared(self, given: InputSpec) -> ImageArray:
         """The same images, for an input with this preprocessing."""
@@ -53,7 +55,9 @@ class ImageArray:
 
     def shape_at(self, index: int) -> tuple[int, ...]:
         """Height, width and channels of one image, from its header."""
-        return *self.encoded(index).final_size(self.given), self.channels
+        if index not in self._sizes:
+            self._sizes[index] = self.encoded(index).final_size(self.given)
+        return *self._sizes[index], self.channels
 
     def name_of(self, index: int) -> str:
         """The image's file."""

@@ -29,6 +29,7 @@ _EIGHT_BITS = frozenset(
 )
 _ORIENTATION = 0x0112  # EXIF 2.3, tag 274: 5 to 8 swap height and width
 _SWAPPED = (5, 6, 7, 8)
+_MARKS_OF_EXIF = (b"eXIf", b"Raw profile type", b"xmp")
 
 
 class Encoded:
@@ -41,7 +42,8 @@ class Encoded:
         """Height and width as the preprocessing begins with them, read from the header. Raises SpecError."""
         with self._opened() as image:
             width, height = image.size
-            return (width, height) if _is_turned(image, given) else (height, width)
+            turned = self._orientation(image, given) in _SWAPPED
+            return (width, height) if turned else (height, width)
 
     def final_size(self, given: InputSpec) -> Size:
         """Height and width after the preprocessing, no pixel read. Raises SpecError."""
@@ -50,9 +52,26 @@ class Encoded:
     def pixels(self, given: InputSpec) -> Any:
         """The preprocessed image: uint8 (height, width, channels). Raises SpecError."""
         with self._opened() as opened:
-            image = _turned(opened, given).convert("L" if given.colour == "gray" else "RGB")
+            image = _turned(opened, self._orientation(opened, given)).convert(
+                "L" if given.colour == "gray" else "RGB"
+            )
         geometry = self._geometry((image.height, image.width), given)
         return _placed(_resized(image, geometry, given), geometry, given)
+
+    def _orientation(self, image: Image, given: InputSpec) -> int:
+        """EXIF orientation, 1 to 8; 1 where there is none, it cannot be read, or it is not asked for."""
+        if given.orientation == "as_stored" or (image.format == "PNG" and not self._may_have_exif()):
+            return 1
+        try:
+            found = image.getexif().get(_ORIENTATION, 1)
+        except Exception:  # damaged metadata: the pixels may be whole
+            return 1
+        return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+    def _may_have_exif(self) -> bool:
+        """Whether a PNG may have any, which may stand behind its pixels: Pillow would decode them all to find out."""
+        content = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        return any(mark in content for mark in _MARKS_OF_EXIF)
 
     def _geometry(self, size: Size, given: InputSpec) -> Geometry:
         try:
@@ -94,27 +113,14 @@ def _reason(error: Exception, name: str) -> str:
     return said[:1].lower() + said[1:] if said else type(error).__name__
 
 
-def _orientation(image: Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
-    try:
-        found = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # damaged metadata: the pixels may be whole
-        return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
-
-
-def _is_turned(image: Image, given: InputSpec) -> bool:
-    return given.orientation != "as_stored" and _orientation(image) in _SWAPPED
-
-
-def _turned(image: Image, given: InputSpec) -> Image:
+def _turned(image: Image, orientation: int) -> Image:
     from PIL.Image import Transpose
 
     methods = {
         2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,
         5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
     }  # fmt: skip
-    method = methods.get(_orientation(image)) if given.orientation != "as_stored" else None
+    method = methods.get(orientation)
     return image if method is None else image.transpose(method)
 
 
