@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -382,6 +385,7 @@ WRONG_LABELS = {
     "missing": ("a.png,1\n", "'classes.csv' has no class for 'photos/b.png'"),
     "no number": ("a.png,1\nb.png,cat\n", "cannot read 'classes.csv': line 2 is not path,class"),
     "negative": ("a.png,-1\nb.png,1\n", "'classes.csv' has no class for 'photos/a.png'"),
+    "none": (None, "no such file: 'classes.csv'"),
     "twice": ("a.png,1\na.png,2\nb.png,1\n", "line 2 gives 'a.png' another class than before"),
     "columns": ("a.png,1\nb.png,1,2\n", "cannot read 'classes.csv': line 2 is not path,class"),
     "not text": ("a.png,1\nb.png,\xff\n", "cannot read 'classes.csv': "),
@@ -392,7 +396,8 @@ WRONG_LABELS = {
 def test_labels_that_do_not_fit_are_refused_by_name(tmp_path, text, fact):
     for name in "ab":
         save(tmp_path / f"photos/{name}.png", gradient(4, 4))
-    (tmp_path / "classes.csv").write_bytes(text.encode("latin-1"))
+    if text is not None:
+        (tmp_path / "classes.csv").write_bytes(text.encode("latin-1"))
 
     (said,) = facts_of(tmp_path, spec_of(labels="classes.csv"))
     assert fact in said
@@ -528,3 +533,42 @@ def test_the_key_follows_preprocessing_and_pillows_version(root):
     assert record != dataset_record(of_input(resize=17), {})
     assert set(record["packages"]) == {"pillow"}
     assert record["readers"] == {"images": 1}
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from trtpipe.canonical.summary import TensorInfo
+from trtpipe.datasets import open_dataset
+from trtpipe.datasets.locating.projects import ProjectFiles
+from trtpipe.loading.project import Project
+from trtpipe.spec.dataset import DatasetSpec
+
+spec = DatasetSpec.model_validate({"schema": 1, "images": "photos", "batch": 4, "samples": int(sys.argv[1])})
+with open_dataset(spec, ProjectFiles(Project(Path.cwd())), [TensorInfo("x", "float32", None)]) as data:
+    print(sum(len(inputs["x"]) for inputs, _ in data), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="not run: memory is measured as Linux does it"
+)
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    image = gradient(256, 256)
+    for number in range(160):  # together 30 MiB as bytes, 120 as floats
+        save(tmp_path / f"photos/{number:03}.png", np.roll(image, number, axis=0))
+
+    peaks = {}
+    for count in (16, 160):
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, str(count)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        read, peaks[count] = map(int, done.stdout.split())
+        assert read == count
+
+    assert peaks[160] - peaks[16] < 12 << 10

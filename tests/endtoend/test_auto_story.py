@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+from fnmatch import fnmatchcase
 
 import numpy as np
+import onnx
 import pytest
+import yaml
 from projects import ROOT, Project, make_project
 from rescaled_digits import write_rescaled
 
@@ -262,3 +267,101 @@ def test_check_refuses_what_no_search_could_do(healthy, old, new, fact):
     assert done.code == 2
     assert fact in done.err
     assert "pipelines/digits.yaml:" in done.err
+
+
+ODD = 'op:c3 [0]*: "it\'s" #\x85é\n'
+
+
+def test_a_name_that_is_no_plain_glob_goes_through_lockfile_and_yaml(tmp_path):
+    project = digits(tmp_path / "project")
+    path = project.root / "models/digits.onnx"
+    write_rescaled(path)
+    model = onnx.load(path)
+    next(node for node in model.graph.node if node.name == "/c3/Conv").name = ODD
+    onnx.save(model, path)
+
+    done = project.run("build", "--json", "--only", AUTO)
+    debugged = project.run("debug", "digits/int8@ada")
+    clone = copied(project, tmp_path, store=False)
+    again = clone.run("build", "--json", "--only", AUTO)
+
+    assert done.code == again.code == 0, done.err + again.err
+    (kept,) = delivered(project, "precision.json")["keep"]["fp16"]
+    assert fnmatchcase(ODD, kept)
+    assert yaml.safe_load((project.root / "trtpipe.lock").read_text())["cells"][AUTO]["keep_fp16"] == [kept]
+    assert searched(again)["from"] == "the lockfile"
+    pasted = debugged.out[debugged.out.index("variants:") : debugged.out.rindex("\n", 0, -1)]
+    assert yaml.safe_load(pasted)["variants"]["int8"]["keep"]["fp16"] == [kept]
+
+
+def test_a_lockfile_that_was_edited_into_nonsense_is_searched_past(built, tmp_path):
+    clone = copied(built[0], tmp_path, store=False)
+    clone.edit("trtpipe.lock", "precision: int8", "precision: int3")
+
+    done = clone.run("build", "--json", "--only", AUTO)
+
+    assert done.code == 0, done.err
+    assert searched(done)["from"] == "a search"
+
+
+def test_an_interrupted_search_leaves_nothing_behind_and_goes_on_where_it_stopped(healthy):
+    healthy.edit("pipelines/digits.yaml", "accuracy_drop: 0.005", "metric: cosine, min: 0.99998")
+    running = healthy.start("build", "--json", "--only", AUTO)
+    assert running.stdout is not None
+    measured = 0
+    for line in running.stdout:
+        measured += json.loads(line)["event"] == "evaluated"
+        if measured == 2:
+            os.killpg(running.pid, signal.SIGTERM)
+            break
+    running.communicate(timeout=60)
+
+    done = healthy.run("build", "--json", "--only", AUTO)
+
+    assert running.returncode == 130
+    assert done.code == 0, done.err
+    found = searched(done)
+    assert found["evaluations_run"] <= found["evaluations"] - 2
+    assert healthy.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("variant", "validate"),
+    [
+        ("{precision: auto, budget: {metric: cosine, min: 0.999}}", "{random: {samples: 4}}"),
+        ("{precision: auto, try: [bf16, fp16], budget: {metric: snr, min: 50}}", "{random: {samples: 4}}"),
+        (
+            "{precision: auto, try: [mxfp8, fp8, fp16], calibration: digits-calib, budget: {accuracy_drop: 0.01}}",
+            "{data: digits-val, samples: 64}",
+        ),
+        (
+            "{precision: auto, try: [int8], calibration: digits-calib, "
+            "keep: {fp32: [/c1/Conv, /c2/Conv, /c3/Conv]}, budget: {accuracy_drop: 0.01}}",
+            "{data: digits-val, samples: 64}",
+        ),
+        (
+            "{precision: auto, try: [int4, bf16], block_size: 16, keep: {fp32: [/c1/Conv]}, "
+            "budget: {metric: top1_agreement, min: 0.98}}",
+            "{data: digits-val, samples: 64}",
+        ),
+    ],
+    ids=["random inputs", "bf16", "two quantized types", "most held", "weights alone"],
+)
+def test_every_kind_of_candidate_can_be_searched(healthy, variant, validate):
+    healthy.edit(
+        "pipelines/digits.yaml",
+        "{precision: auto, calibration: digits-calib, budget: {accuracy_drop: 0.005}}",
+        variant,
+    )
+    healthy.edit(
+        "pipelines/digits.yaml",
+        "{data: digits-val, corners: false, thresholds: [{metric: accuracy, min: 0.98}]}",
+        validate,
+    )
+
+    done = healthy.run("build", "--json", "--only", AUTO)
+
+    assert done.code == 0, done.err
+    assert healthy.manifest("auto@ada")["validation"]["budget"]["inside"]
+    held = delivered(healthy, "precision.json")["keep"].get("fp32", [])
+    assert ("/c1/Conv" in held) == ("/c1/Conv" in variant)

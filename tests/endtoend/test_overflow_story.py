@@ -37,6 +37,10 @@ def test_nodes_that_overflow_on_the_data_are_kept_in_float32_and_told(bright):
 
     assert done.code == 0, done.err
     assert [one for one in done.ran if "calibrate" in one] == ["digits/bright+ranges:calibrate"]
+    delivered = next(one for one in done.events if one["event"] == "delivered")
+    assert delivered["about"].endswith(
+        f", {len(delivered['typed']['overflow'])} nodes kept in float32 for what they reach"
+    )
     manifest = project.manifest("fp16@ada")
     overflow = manifest["typed"]["wide"]["overflow"]
     assert overflow

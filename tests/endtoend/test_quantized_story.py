@@ -110,6 +110,21 @@ def test_blocks_are_emulated_on_the_cpu_and_the_manifest_says_so(quantized):
     assert "- run on the CPU: a float32 twin that rounds activations in blocks" in summary
 
 
+def test_a_variant_that_will_quantize_nothing_is_warned_of(quantized):
+    quantized.edit(
+        "pipelines/digits.yaml",
+        "{precision: int4, block_size: 16, ",
+        "{precision: int4, keep: {fp16: [op:Gemm]}, ",
+    )
+
+    done = quantized.run("check")
+
+    assert done.code == 0, done.err
+    assert "precision 'int4' finds nothing to quantize in this model" in done.err
+    assert "3 because blocks are of matrix products, and it is a convolution" in done.err
+    assert "1 because kept by 'op:Gemm'" in done.err
+
+
 def test_a_variant_that_got_almost_none_of_its_type_is_not_delivered(quantized):
     quantized.edit(
         "pipelines/digits.yaml", "precision: int8, calibration: digits-calib, method: max", "precision: int4"
@@ -138,10 +153,17 @@ def test_a_variant_that_got_almost_none_of_its_type_is_not_delivered(quantized):
             "{precision: fp8, calibration: digts-calib}",
             "no data set",
         ),
+        (
+            "{precision: fp8, calibration: digits-calib}",
+            "{precision: fp8, calibration: digits-calib, block_size: 32}",
+            "precision 'fp8' has no blocks",
+        ),
+        ("{precision: int4, ", "{precision: mxfp8, ", "precision 'mxfp8' has blocks of 32"),
+        ("fp32: {}", "fp32: {base: fp16}", "precision 'fp32' computes everything in one type"),
     ],
-    ids=["none", "superfluous", "unknown"],
+    ids=["none", "superfluous", "unknown", "no blocks", "other blocks", "no base"],
 )
-def test_a_calibration_that_does_not_fit_is_told_at_its_place(quantized, old, new, fact):
+def test_what_does_not_fit_a_precision_is_told_at_its_place(quantized, old, new, fact):
     quantized.edit("pipelines/digits.yaml", old, new)
 
     done = quantized.run("check")

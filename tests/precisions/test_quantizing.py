@@ -166,7 +166,13 @@ def test_attention_is_quantized_in_fp8_and_not_in_int8():
 def test_the_channels_of_a_transposed_constant_are_its_own(precision):
     text = "g (float[2,32] x) => (float[2,8] y) { t = Transpose<perm=[1,0]>(w)  y = MatMul(x, t) }"
 
-    made = quantized(text, precision, amax={"x": 1.0}, w=np.ascontiguousarray(MATRIX.T))
+    made = quantized(
+        text,
+        precision,
+        amax={"x": 1.0},
+        block=32 if precision == "int4" else None,
+        w=np.ascontiguousarray(MATRIX.T),
+    )
 
     (node,) = [n for n in made.graph.node if n.op_type == "DequantizeLinear" and "w_quantized" in n.input]
     (reader,) = [n for n in made.graph.node if node.output[0] in n.input]
@@ -242,3 +248,17 @@ def test_both_operands_are_quantized_in_blocks(precision, operators):
 )
 def test_what_has_no_blocks_stays_float_and_says_so(text, shape, why):
     assert why in reasons(text, "mxfp8", w=np.ones(shape, np.float32)).popitem()[1]
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8", "int4", "fp4", "nvfp4", "mxfp8"])
+def test_planning_reads_no_weight(precision):
+    def never() -> ir.TensorProtocol:
+        raise AssertionError("a weight was read")
+
+    model = model_of("g (float[16,64] x) => (float[16,8] y) { y = MatMul(x, w) }", opset=21, w=TALL)
+    value = model.graph.initializers["w"]
+    value.const_value = ir.LazyTensor(never, dtype=ir.DataType.FLOAT, shape=ir.Shape((64, 8)), name="w")
+    found = find_precision(precision)
+    assert found is not None
+
+    assert found.plan_types(model).quantized == ("MatMul_0",)

@@ -3,7 +3,13 @@
 import pytest
 
 from trtpipe.targets.compute_capability import ComputeCapability
-from trtpipe.targets.types_by_gpu import TypedNode, gemm_refusals, missing_types, supports_type
+from trtpipe.targets.types_by_gpu import (
+    TypedNode,
+    block_refusals,
+    gemm_refusals,
+    missing_types,
+    supports_type,
+)
 
 SM75, SM80, SM86, SM89, SM90, SM120, SM121 = (
     ComputeCapability(*numbers) for numbers in ((7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (12, 0), (12, 1))
@@ -114,3 +120,28 @@ def test_refused_nodes_are_named_a_few_at_a_time_and_fp16_is_offered():
     assert "'mm4' (MatMul) and 2 more" in problem.fact
     assert "'mm5'" not in problem.fact
     assert "precision: fp16" in problem.remedy
+
+
+def test_a_quantized_product_in_float32_is_sent_to_a_base_of_half():
+    (problem,) = gemm_refusals(
+        "tensorrt_rtx", "1.7.1", [SM75], [("m", "MatMul", ("float32", "float32", "int8"))]
+    )
+
+    assert "a variant with `base: fp16` builds for sm75" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("flavour", "dtypes", "block", "refused"),
+    [
+        ("tensorrt", ("float16", "int4"), 32, True),
+        ("tensorrt", ("float16", "int4"), 64, False),
+        ("tensorrt", ("float16", "fp4"), 64, True),
+        ("tensorrt", ("float16", "int8"), 0, False),
+        ("tensorrt_rtx", ("float16", "int4"), 16, False),
+    ],
+)
+def test_blocks_have_the_sizes_that_a_flavour_takes(flavour, dtypes, block, refused):
+    problems = block_refusals(flavour, dtypes, block)
+
+    assert bool(problems) == refused
+    assert all(f"in blocks of {block}" in one.fact and "`block_size: " in one.remedy for one in problems)

@@ -40,7 +40,7 @@ def _listed(spec: DatasetSpec, files: Files) -> dict[str, dict[str, Path]]:
 def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
     found = {name: file for named in _listed(spec, files).values() for name, file in named.items()}
     if spec.labels is not None and spec.labels.endswith(_CSV):
-        found[spec.labels] = files(spec.labels)
+        found[spec.labels] = files(spec.labels, ("labels",))
     return found
 
 

@@ -29,7 +29,7 @@ def _module_file(spec: DatasetSpec) -> str:
 
 def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
     name = _module_file(spec)
-    module = files(name)
+    module = files(name, _WHERE)
     _require_function(spec, name, module)
     found = {name: module}
     for number, pattern in enumerate(spec.files):

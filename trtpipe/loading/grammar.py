@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-from trtpipe.errors import SpecPath
+from trtpipe.errors import Problem, SpecPath
 
 LISTED_NAMES = 20
 """A remedy lists at most this many names."""
@@ -48,6 +48,8 @@ class KnownNames:
     """The methods that a calibrator has."""
     needs_calibration: Callable[[str], bool] = lambda _: False
     """Whether a precision takes scales."""
+    misfits: Callable[[str, Any, Any], Iterable[Problem]] = lambda *_: ()
+    """What a variant of a precision cannot have as `base` and `block_size`, by their paths in the variant."""
     computes_in_half: Callable[[str], bool] = lambda _: False
     """Whether a precision computes in float16 what it does not quantize, unless a variant's `base` says otherwise."""
 

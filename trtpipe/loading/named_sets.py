@@ -1,4 +1,4 @@
-"""The data sets that a spec names, and whether its variants name those that their precisions need.
+"""The data sets that a spec names, and whether its variants write what their precisions need and take.
 
 Knows names only; what a set holds is looked at when it is loaded.
 """
@@ -6,6 +6,7 @@ Knows names only; what a set holds is looked at when it is loaded.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from trtpipe.errors import Problem, SpecError, SpecPath
@@ -18,7 +19,7 @@ from trtpipe.spec.variant import VariantSpec
 
 
 def calibration_problems(data: dict[str, Any], project: Project, known: KnownNames) -> Iterator[Problem]:
-    """Variants whose precision and calibration do not go together, and sets and backends that nobody knows."""
+    """Variants whose precision and other fields do not go together, and sets and backends that nobody knows."""
     variants = data.get("variants")
     for name, variant in variants.items() if isinstance(variants, dict) else ():
         path = ("variants", name)
@@ -26,6 +27,8 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
         given = _of(variant, "calibration")
         if precision not in (*known.precisions, AUTO):
             continue
+        for problem in known.misfits(precision, _of(variant, "base"), _of(variant, "block_size")):
+            yield replace(problem, path=(*path, *problem.path))
         computed = candidates_in(variant) if precision == AUTO else (precision,)
         asking = next((one for one in computed if known.needs_calibration(one)), None)
         base = _of(variant, "base")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -92,6 +93,23 @@ class Precision:
     def needs_calibration(self) -> bool:
         """Whether it takes scales of activations."""
         return self.scaled
+
+    def misfits(self, base: object = None, block: object = None) -> tuple[Problem, ...]:
+        """What a variant writes as `base` and `block_size` that this precision does not take, at those paths."""
+        found = []
+        if base is not None and not self.quantized:
+            fact = f"precision '{self.name}' computes everything in one type"
+            found.append(Problem(fact, "leave out base; keep holds nodes in another type", path=("base",)))
+        if block is not None and not self.block:
+            fact, remedy = (
+                f"precision '{self.name}' has no blocks",
+                "leave out block_size; int4 and fp4 take one",
+            )
+            found.append(Problem(fact, remedy, path=("block_size",)))
+        elif block is not None and self.dynamic and block != self.block:
+            fact = f"precision '{self.name}' has blocks of {self.block}"
+            found.append(Problem(fact, "leave out block_size", path=("block_size",)))
+        return tuple(found)
 
     def computes_in_half(self, base: str | None = None) -> bool:
         """Whether it computes in float16 what it does not quantize, `base` being a variant's own choice."""
@@ -194,6 +212,16 @@ class Precision:
 
         placement = place_blocks(model, keep, block, scaled=amax if self.scaled else None)
         return BlockPlan.of(placement.onto(plan), placement, amax or {})
+
+    def nothing_quantized(self, plan: TypePlan) -> tuple[Problem, ...]:
+        """A warning when a quantized precision quantizes nothing, with the reasons: the audit would fail."""
+        if not self.quantized or plan.quantized:
+            return ()
+        reasons = Counter(plan.why_not().values()).most_common(3)
+        told = "; ".join(f"{count} because {reason}" for reason, count in reasons)
+        fact = f"precision '{self.name}' finds nothing to quantize in this model"
+        remedy = f"nodes that stay float: {told}" if told else "it has no convolutions and no matrix products"
+        return (Problem(fact, remedy, severity="warning"),)
 
     def rewrite(self, model: onnx_ir.Model, plan: TypePlan) -> RewriteReport:
         """Rewrites `model` in place. Weights are read one at a time and cast when the model is written."""

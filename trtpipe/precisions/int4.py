@@ -15,7 +15,7 @@ precision = Precision(
     dtype="float16",
     keeps=("fp32", "fp16", "bf16"),
     quantized="int4",
-    block=32,
+    block=64,  # TensorRT takes 64 and 128, TensorRT-RTX smaller ones too
     opset=21,
     # Rounding a block of Gaussian weights to 15 levels leaves some 18 dB between them and their error.
     default_thresholds=(Threshold(metric="cosine", min=0.98),),

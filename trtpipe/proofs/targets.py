@@ -19,7 +19,7 @@ from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.targets.capabilities import buildable, buildable_here, runnable_here
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.toolchain import Flavour, parse_version
-from trtpipe.targets.types_by_gpu import gemm_refusals, missing_types
+from trtpipe.targets.types_by_gpu import block_refusals, gemm_refusals, missing_types
 
 if TYPE_CHECKING:
     import onnx
@@ -121,6 +121,7 @@ def _of_types(target: TargetView, model: TypedModel) -> list[Problem]:
     able = [one for one in target.capabilities if buildable(target.flavour, target.version, one) is None]
     return [
         *missing_types(target.flavour, able, model.dtypes),
+        *block_refusals(target.flavour, model.dtypes, model.block),
         *gemm_refusals(target.flavour, target.version, able, model.nodes),
     ]
 

@@ -26,17 +26,19 @@ class TypedModel:
 
     nodes: tuple[TypedNode, ...]
     inputs: frozenset[str]
+    block: int = 0
+    """How many elements of a weight share a scale where they are quantized alone; 0 where they are not."""
 
     @property
     def dtypes(self) -> frozenset[str]:
         """Every type that a node reads."""
         return self.inputs.union(*(node.dtypes for node in self.nodes))
 
-    def reading(self, names: Collection[str], dtype: str) -> TypedModel:
-        """The same, with these nodes reading a further type: what quantized operands are kept in."""
+    def reading(self, names: Collection[str], dtype: str, block: int = 0) -> TypedModel:
+        """The same, with these nodes reading a further type: what quantized operands are kept in, in blocks."""
         wanted = frozenset(names)
         nodes = (n._replace(dtypes=(*n.dtypes, dtype)) if n.name in wanted else n for n in self.nodes)
-        return TypedModel(tuple(nodes), self.inputs)
+        return TypedModel(tuple(nodes), self.inputs, block)
 
     def joined(self, other: TypedModel) -> TypedModel:
         """What either computes in, each node once for every way in which it may be computed."""
@@ -44,7 +46,8 @@ class TypedModel:
 
     def only(self, names: Collection[str]) -> TypedModel:
         """The same with these nodes only."""
-        return TypedModel(tuple(node for node in self.nodes if node.name in names), self.inputs)
+        kept = tuple(node for node in self.nodes if node.name in names)
+        return TypedModel(kept, self.inputs, self.block)
 
 
 def typed_model(

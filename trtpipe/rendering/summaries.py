@@ -8,6 +8,8 @@ from typing import Any
 from trtpipe.rendering.tables import one_line
 from trtpipe.shapes import format_size
 
+_SHOWN = 20  # nodes that overflow, of any number
+
 
 def cell_summary(manifest: Mapping[str, Any]) -> str:
     """The page: what it is, what it takes and gives, how exact it is, what was not run."""
@@ -77,13 +79,15 @@ def _wide(wide: Mapping[str, Any]) -> Iterator[str]:
     if by_default:
         counts = ", ".join(f"{count} for {kind}" for kind, count in by_default.items())
         yield f"- nodes in float32 by default: {counts}"
-    for name, one in overflow.items():
+    for name, one in list(overflow.items())[:_SHOWN]:
         what = (
             f"what makes {_code(one['tensor'])} adds up to"
             if one["inside"]
             else f"{_code(one['tensor'])} reaches"
         )
         yield f"- kept in float32: {_code(name)}, for {what} {one['reaches']:.6g}, too near half precision's end"
+    if len(overflow) > _SHOWN:
+        yield f"- kept in float32 for the same reason: {len(overflow) - _SHOWN} more nodes, which the manifest names"
 
 
 def _unconverted(wide: Mapping[str, Any]) -> Iterator[str]:

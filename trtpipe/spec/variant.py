@@ -88,7 +88,7 @@ class VariantSpec(SpecModel):
     base: Literal["fp32", "fp16", "bf16"] | None = None
     """What a quantized variant computes in where nothing is quantized; fp16 when left out."""
     block_size: Literal[16, 32, 64, 128] | None = None
-    """For weights that are quantized alone (int4, fp4): how many elements share a scale; 32 or 16 when left out."""
+    """For weights that are quantized alone (int4, fp4): how many elements share a scale; 64 or 16 when left out."""
     calibration: Calibration | None = None
     """Where a quantized variant's scales come from: a data set's name, or a mapping. A variant that computes in half
     precision may have one too: it shows which nodes overflow."""

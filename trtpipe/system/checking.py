@@ -309,9 +309,12 @@ class _Checker:
             model, asked.keep, path, base=base, block=asked.block_size, choices=choices
         )
         self._add(plan.problems)
+        if asked.min_low_precision > 0:
+            self._add(precision.nothing_quantized(plan), ("variants", variant, "precision"))
         computed = {name: node.dtype for name, node in plan.nodes.items()}
         made = typed_model(proto, self._inferred(view), computed)
-        return made.reading(plan.quantized, precision.quantized) if plan.quantized else made
+        block = 0 if precision.dynamic else asked.block_size or precision.block
+        return made.reading(plan.quantized, precision.quantized, block) if plan.quantized else made
 
     def _inferred(self, view: ModelView) -> Any:
         """Every value's type and shape at the first profile's opt."""

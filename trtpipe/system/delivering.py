@@ -141,7 +141,7 @@ class Delivery:
     def _tell(self, cell: Cell, traces: Mapping[Stage, Trace], proof: Proof, *, built: bool) -> None:
         size = format_size(traces["build_engine"].outputs["model.engine"].size)
         gpus = " ".join(cell.facts["compute_capabilities"])
-        about = f"{size}, {gpus}, {outcome_words(proof.validation)}"
+        about = f"{size}, {gpus}, {outcome_words(proof.validation)}{_kept_words(traces['quantize'].summary)}"
         self.observer.emit(
             {
                 "event": "delivered",
@@ -151,6 +151,7 @@ class Delivery:
                 "directory": str(self.workspace.build / cell.directory),
                 "validation": dict(proof.validation),
                 "audit": dict(proof.audit),
+                "typed": dict(traces["quantize"].summary.get("wide", {})),
                 "not_run": list(proof.not_run),
             }
         )
@@ -173,6 +174,13 @@ def _remedy(error: OSError) -> str:
             "the engine is in the store; make the directory writable and build again: nothing is built twice"
         )
     return "the engine is in the store; make room and build again: nothing is built twice"
+
+
+def _kept_words(typed: Mapping[str, Any]) -> str:
+    """How much was kept in float32 because the calibration set showed that it overflows; empty when nothing was."""
+    kept = typed.get("wide", {}).get("overflow", {})
+    nodes = "a node" if len(kept) == 1 else f"{len(kept)} nodes"
+    return f", {nodes} kept in float32 for what they reach" if kept else ""
 
 
 def outcome_words(validation: Mapping[str, Any]) -> str:

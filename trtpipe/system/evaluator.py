@@ -61,9 +61,7 @@ class Evaluator:
         from trtpipe.precisions.grouping.units import find_units
         from trtpipe.scales import read_scales
 
-        measured = (
-            measured_of(read_scales(self.task.input("scales"))) if "scales" in self.task.inputs else None
-        )
+        scales = read_scales(self.task.input("scales")) if "scales" in self.task.inputs else None
         precision = find_precision(quantize["precision"])
         assert precision is not None, "the loader knows the precisions"
         units = find_units(
@@ -72,7 +70,8 @@ class Evaluator:
             keep=quantize["keep"],
             base=quantize.get("base"),
             block=quantize.get("block_size"),
-            measured=measured,
+            measured=measured_of(scales) if scales else None,
+            amax={name: one.amax for name, one in scales.tensors.items()} if scales else None,
             profile=_first_profile(profiles),
         )
         return [unit.to_json() for unit in units]

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Problem, ValidationFailed
 from trtpipe.manifest import Proof, precision_of
 from trtpipe.plan.graph import Cell, Stage
 from trtpipe.plan.trace import Trace
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.spec.variant import VariantSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.targets import TargetResolver
 
@@ -43,8 +46,20 @@ def prove_cell(
         not_run.append("validation: the spec has no `validate`")
     audit = _audited(precision, cell, spec, traces, store, problems)
     if problems:
-        raise ValidationFailed(problems)
+        raise ValidationFailed(_with_way_out(problems, precision, cell))
     return Proof(validation, audit, tuple(not_run))
+
+
+def _with_way_out(problems: list[Problem], precision: str, cell: Cell) -> list[Problem]:
+    """The first output that missed a threshold in a low precision tells how to find the nodes that do it."""
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    first = problems[0]
+    if found is None or not found.is_low or first.path or first.remedy:
+        return problems
+    remedy = f"`trtpipe debug {cell.pipeline}/{cell.variant}` finds the nodes whose precision does it"
+    return [replace(first, remedy=remedy), *problems[1:]]
 
 
 def _not_run_on_gpu(cell: Cell, targets: TargetResolver) -> str:
@@ -87,6 +102,12 @@ def _by_budget(
     return [Problem(f"over its budget: {found.why}", fewer, path=("variants", variant, "budget"))]
 
 
+def _least_low(variant: VariantSpec) -> float:
+    """What a search found is what was asked for, however little of it is narrow, unless the spec sets a bound."""
+    bounded = variant.precision != AUTO or "min_low_precision" in variant.model_fields_set
+    return variant.min_low_precision if bounded else 0.0
+
+
 def _audited(
     asked: str,
     cell: Cell,
@@ -104,7 +125,7 @@ def _audited(
     outputs = traces["build_engine"].outputs
     network = json.loads(store.path(outputs["network.json"]).read_bytes())
     typed = traces["quantize"].summary
-    least = spec.variants[cell.variant].min_low_precision
+    least = _least_low(spec.variants[cell.variant])
     audit = audit_engine(network, None, typed["audit"], precision.name, least, typed["why_not"])
     problems += audit.problems
     return audit.as_json()

@@ -40,7 +40,7 @@ def perform_search(
     action = evaluations.action
     budget = budget_of(action)
     known = locked.get(action.key)
-    if known is not None:
+    if known is not None and _is_possible(known, action.fingerprint.options):
         choice = Choice.from_json(known)
         summary = {
             "choice": choice.to_json(),
@@ -59,6 +59,18 @@ def perform_search(
         raise _out_of_reach(action, budget, error) from error
     summary = {"choice": found.point.choice.to_json(), **_told(budget, found, ledger), "from": "a search"}
     return _result(evaluations.scratch, found.point.choice, summary | {"evaluations_run": evaluations.ran})
+
+
+def _is_possible(known: Record, options: Record) -> bool:
+    """Whether a search could have come to this: a lockfile may be edited by hand, or written by another version."""
+    ladders = ladders_for(options["try"])
+    held = set(options["quantize"]["keep"])
+    return any(
+        known["precision"] in ladder.levels
+        and known["base"] in (None, ladder.base)
+        and set(known["keep"]) <= {*ladder.levels, *held}
+        for ladder in ladders
+    )
 
 
 def budget_of(action: Action) -> BudgetSpec:
@@ -93,7 +105,7 @@ def space_of(evaluations: Evaluations, ladder: Ladder, capabilities: list[str]) 
     assert head is not None, "the loader knows the precisions"
     units = evaluations.units(ladder)
     boards = [ComputeCapability.parse(one) for one in capabilities]
-    costs = costs_of(ladder, units, boards, weights_alone=bool(head.block))
+    costs = costs_of(ladder, units, boards, weights_alone=bool(head.block and not head.dynamic))
     return Space(ladder, units, costs, evaluations.plain(ladder.head, None).keep)
 
 

@@ -79,6 +79,7 @@ def known_names() -> KnownNames:
         calibrators=calibrator_names(),
         methods=_methods,
         needs_calibration=_needs_calibration,
+        misfits=_misfits,
         computes_in_half=_computes_in_half,
     )
 
@@ -95,6 +96,13 @@ def _needs_calibration(precision: str) -> bool:
 
     found = find_precision(precision)
     return found is not None and found.needs_calibration
+
+
+def _misfits(precision: str, base: object, block: object) -> tuple[Problem, ...]:
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    return found.misfits(base, block) if found is not None else ()
 
 
 def _computes_in_half(precision: str) -> bool:

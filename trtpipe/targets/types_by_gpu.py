@@ -57,6 +57,9 @@ _INSTEAD = {
 }
 """What comes nearest to a type, best first; the last works on every GPU."""
 
+_BLOCKS: dict[Flavour, dict[str, tuple[int, ...]]] = {"tensorrt": {"int4": (64, 128), "fp4": (16,)}}
+"""The sizes of blocks that a flavour takes of weights that are quantized alone; from NVIDIA's documentation."""
+
 _PRODUCTS = frozenset({"MatMul", "Gemm", "Einsum", "LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention"})
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 _TURING_LOST_FLOAT32 = (1, 7)
@@ -100,6 +103,24 @@ def supports_type(flavour: Flavour, capability: ComputeCapability, dtype: str) -
 
 def _nearest(flavour: Flavour, weakest: ComputeCapability, dtype: str) -> str:
     return " or ".join([one for one in _INSTEAD[dtype] if supports_type(flavour, weakest, one)][:2])
+
+
+def block_refusals(flavour: Flavour, dtypes: Iterable[str], block: int) -> list[Problem]:
+    """Why TensorRT does not take weights in blocks of this size (0: in none); TensorRT-RTX takes all of 16 to 128."""
+    sizes = _BLOCKS.get(flavour, {})
+    refused = [
+        one
+        for one in sorted({_WORDS.get(one, one) for one in dtypes})
+        if block not in sizes.get(one, (block,))
+    ]
+    return [
+        Problem(
+            f"{TITLES[flavour]} has no {one} in blocks of {block}",
+            f"write `block_size: {sizes[one][0]}`" + "".join(f" or {size}" for size in sizes[one][1:]),
+        )
+        for one in refused
+        if block
+    ]
 
 
 def gemm_refusals(

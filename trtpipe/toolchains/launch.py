@@ -11,29 +11,21 @@ import contextlib
 import ctypes
 import json
 import os
-import queue
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from trtpipe.errors import Interrupted, Problem, StepFailed, ToolchainError, TrtpipeError
+from trtpipe.toolchains.minding import Minding, kill, signal_of, tail
 from trtpipe.toolchains.worker import ADDR_NO_RANDOMIZE, TUNABLES
 
 WORKER = Path(__file__).with_name("worker.py")
 _RUN = "import sys; sys.path.append(sys.argv.pop(2)); from {name} import main; main()"
 """Imported, the worker is read from kept bytecode where the interpreter has it; a script is compiled every time."""
-GRACE_SECONDS = 5.0
-_POLL_SECONDS = 0.05
 _ASK = 0xFFFFFFFF  # personality(2): tell, change nothing
-_LINE_BYTES = 4 << 20  # the longest event: the result of a network with thousands of inputs
-_QUEUED_EVENTS = 256
-_TAIL_BYTES = 4000
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
 
 OnEvent = Callable[[Mapping[str, Any]], None]
@@ -58,13 +50,13 @@ def run_worker(
     with (folder / "build.log").open("ab", buffering=0) as log:
         child = _start(python, folder, log)
         hearing = _Hearing(folder / "build.log", log, on_event)
-        minding = _Minding(child, cancelled, killed, request.get("time_limit"))
+        minding = Minding(child, cancelled, killed, request.get("time_limit"))
         try:
-            for event in _events(child, minding):
+            for event in minding.events():
                 hearing.hear(event)
             code = minding.wait()
         finally:
-            _kill(child)
+            kill(child)
     return hearing.outcome(code, minding.ended_because)
 
 
@@ -130,92 +122,6 @@ def _fixed_addresses() -> Iterator[dict[str, str]]:
             personality(before)
 
 
-def _events(child: subprocess.Popen[bytes], minding: _Minding) -> Iterator[dict[str, Any]]:
-    """The worker's events as they come; ends with the worker."""
-    lines: queue.Queue[bytes | None] = queue.Queue(_QUEUED_EVENTS)
-    reader = threading.Thread(target=_read_lines, args=(child, lines), name="worker-events", daemon=True)
-    reader.start()
-    while True:
-        minding.check()
-        try:
-            line = lines.get(timeout=_POLL_SECONDS)
-        except queue.Empty:
-            continue
-        if line is None:
-            return
-        with contextlib.suppress(ValueError):  # the last line of a worker that died while writing
-            event = json.loads(line)
-            if isinstance(event, dict) and "event" in event:
-                yield event
-
-
-def _read_lines(child: subprocess.Popen[bytes], lines: queue.Queue[bytes | None]) -> None:
-    assert child.stdout is not None
-    with child.stdout as stream:
-        while line := stream.readline(_LINE_BYTES):
-            lines.put(line)
-    lines.put(None)
-
-
-@dataclass
-class _Minding:
-    """Ends a worker that should stop: politely first, then at once."""
-
-    child: subprocess.Popen[bytes]
-    cancelled: threading.Event
-    killed: threading.Event
-    time_limit: float | None
-    ended_because: str = ""
-    _kill_at: float | None = None
-    _began: float = field(default_factory=time.monotonic)
-
-    def check(self) -> None:
-        """To be called often."""
-        now = time.monotonic()
-        if self.killed.is_set():
-            self._end("killed")
-        elif self.cancelled.is_set() and self._kill_at is None:
-            self.ended_because = "cancelled"
-            self._kill_at = now + GRACE_SECONDS
-            _interrupt(self.child)
-        elif self._kill_at is not None and now > self._kill_at:
-            self._end("cancelled")
-        elif self.time_limit and now - self._began > self.time_limit + GRACE_SECONDS:
-            self._end("timeout")
-
-    def wait(self) -> int:
-        """The exit code, once the worker has closed its output."""
-        while self.child.poll() is None:
-            self.check()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(timeout=_POLL_SECONDS)
-        return self.child.returncode
-
-    def _end(self, reason: str) -> None:
-        self.ended_because = self.ended_because or reason
-        _kill(self.child)
-
-
-def _interrupt(child: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        child.terminate()
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGINT)
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """The worker and whatever it started; nothing when it has ended."""
-    if child.poll() is not None:
-        return
-    if sys.platform == "win32":
-        child.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-
-
 class _Hearing:
     """What the worker has said so far, and what it comes to."""
 
@@ -247,7 +153,7 @@ class _Hearing:
             raise self._reported(self._error)
         if ended_because == "timeout":
             raise StepFailed(
-                f"TensorRT took longer than the time limit while {self._phase}", log=self._tail()
+                f"TensorRT took longer than the time limit while {self._phase}", log=tail(self._path)
             )
         raise self._crash(code)
 
@@ -262,22 +168,16 @@ class _Hearing:
             problems = [Problem(str(detail)) for detail in details]
         if kind == "environment":
             return ToolchainError(problems)
-        return StepFailed(problems, log=self._tail())
+        return StepFailed(problems, log=tail(self._path))
 
     def _crash(self, code: int) -> StepFailed:
-        number = -code if code < 0 else code - 128  # a wrapper adds 128
-        if number in {item.value for item in signal.Signals}:
-            name = signal.Signals(number).name
+        name = signal_of(code)
+        if name:
             remedy = "it may have run out of memory" if name == "SIGKILL" else ""
-            return StepFailed(f"TensorRT died of {name} while {self._phase}", remedy, log=self._tail())
-        return StepFailed(f"the engine worker ended with code {code} while {self._phase}", log=self._tail())
-
-    def _tail(self) -> str:
-        """The end of build.log."""
-        with self._path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            return file.read().decode(errors="replace")
+            return StepFailed(f"TensorRT died of {name} while {self._phase}", remedy, log=tail(self._path))
+        return StepFailed(
+            f"the engine worker ended with code {code} while {self._phase}", log=tail(self._path)
+        )
 
 
 def _parser_fact(detail: Mapping[str, Any]) -> str:

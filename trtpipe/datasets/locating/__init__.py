@@ -19,8 +19,8 @@ Resolve = Callable[[str], Path]
 class Files(Protocol):
     """What turns names and patterns of the spec into files."""
 
-    def __call__(self, name: str) -> Path:
-        """The file of a name. Raises SpecError."""
+    def __call__(self, name: str, path: SpecPath = ()) -> Path:
+        """The file of a name at `path` of the spec. Raises SpecError."""
 
     def below(self, pattern: str, suffixes: Iterable[str], path: SpecPath) -> dict[str, Path]:
         """Name → file of everything that a folder, a glob or a file's own name at `path` of the spec means.
@@ -36,7 +36,7 @@ class _Single:
     def __init__(self, resolve: Resolve) -> None:
         self.resolve = resolve
 
-    def __call__(self, name: str) -> Path:
+    def __call__(self, name: str, path: SpecPath = ()) -> Path:
         return self.resolve(name)
 
     def below(self, pattern: str, suffixes: Iterable[str], path: SpecPath) -> dict[str, Path]:
@@ -50,7 +50,7 @@ class GivenFiles:
     def __init__(self, files: Mapping[str, Path]) -> None:
         self.files = files
 
-    def __call__(self, name: str) -> Path:
+    def __call__(self, name: str, path: SpecPath = ()) -> Path:
         """The file of a name."""
         return self.files[name]
 

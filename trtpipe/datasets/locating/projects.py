@@ -20,9 +20,9 @@ class ProjectFiles:
     def __init__(self, project: Project) -> None:
         self.project = project
 
-    def __call__(self, name: str) -> Path:
-        """The file of a name. Raises SpecError."""
-        return self.project.resolve_source(name)
+    def __call__(self, name: str, path: SpecPath = ()) -> Path:
+        """The file of a name at `path` of the spec. Raises SpecError."""
+        return self.project.resolve_source(name, path)
 
     def below(self, pattern: str, suffixes: Iterable[str], path: SpecPath) -> dict[str, Path]:
         """What a folder, a glob or a file's own name means. Raises SpecError."""

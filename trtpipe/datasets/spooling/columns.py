@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,12 @@ class Columns:
         if find_spec("PIL") is None:
             fact = f"images in column '{name}' need pillow"
             raise SpecError(Problem(fact, "install it: pip install 'trtpipe[images]'", path=WHERE))
-        spool = self.spooled(name)
+        spool = cache(lambda: self.spooled(name))  # when the first image is asked for
 
         def encoded(index: int) -> Encoded:
-            return Encoded(f"row {index} of column {name}", spool.bytes_at(index), WHERE)
+            return Encoded(f"row {index} of column {name}", spool().bytes_at(index), WHERE)
 
-        return ImageArray(_RowNames(name, len(spool)), encoded, InputSpec())
+        return ImageArray(_RowNames(name, self.rows()), encoded, InputSpec())
 
     def _values(self, column: str) -> Iterator[tuple[str, int, Any]]:
         """File, row and value of each sample; None is null."""

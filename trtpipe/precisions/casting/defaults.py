@@ -66,17 +66,17 @@ def wide_by_default(nodes: Iterable[ir.Node]) -> dict[ir.Node, str]:
 
 def _spelled_out(root: ir.Node) -> set[ir.Node]:
     """The nodes of the normalization that takes this root of a mean of squares; none when it is no such root."""
-    statistics = _leading(root.inputs[0], _squares)
+    statistics = _leading(_operand(root, 0), _squares)
     if not statistics:
         return set()
-    statistics |= _leading(root.inputs[0], lambda node: node.op_type in _MEANS)
+    statistics |= _leading(_operand(root, 0), lambda node: node.op_type in _MEANS)
     means = [node for node in statistics if node.op_type in _MEANS]
-    squares = [maker for node in means if (maker := _maker(node.inputs[0])) is not None and _squares(node)]
+    squares = [maker for node in means if (maker := _maker(_operand(node, 0))) is not None and _squares(node)]
     centred: set[ir.Node] = set()
     for square in squares:
-        sub = _maker(square.inputs[0])
+        sub = _maker(_operand(square, 0))
         if sub is not None and sub.op_type == "Sub":
-            leading = _leading(sub.inputs[1], lambda node: node.op_type in _MEANS)
+            leading = _leading(_operand(sub, 1), lambda node: node.op_type in _MEANS)
             centred |= {sub, *leading} if leading else set()
     return {root, *statistics, *squares, *centred, *_applied(root)}
 
@@ -87,7 +87,7 @@ def _applied(root: ir.Node) -> set[ir.Node]:
     for use in root.outputs[0].uses():
         node = use.node
         if node.op_type == "Reciprocal" or (
-            node.op_type == "Div" and constant_of(node.inputs[0]) is not None
+            node.op_type == "Div" and constant_of(_operand(node, 0)) is not None
         ):
             found |= {node, *(inner.node for inner in node.outputs[0].uses() if inner.node.op_type == "Mul")}
         elif (node.op_type == "Div" and use.idx == 1) or (node.op_type == "Mul" and root.op_type == "Pow"):
@@ -121,16 +121,20 @@ def _squares(node: ir.Node) -> bool:
     """Whether a node means or adds up squares."""
     if node.op_type in _SQUARED:
         return True
-    square = _maker(node.inputs[0]) if node.op_type in _MEANS else None
+    square = _maker(_operand(node, 0)) if node.op_type in _MEANS else None
     if square is None:
         return False
     if square.op_type == "Mul":
-        return square.inputs[0] is square.inputs[1]
-    return square.op_type == "Pow" and _scalar(square.inputs[1]) == 2
+        return _operand(square, 0) is _operand(square, 1)
+    return square.op_type == "Pow" and _scalar(_operand(square, 1)) == 2
 
 
 def _is_root(node: ir.Node) -> bool:
-    return node.op_type == "Sqrt" or (node.op_type == "Pow" and abs(_scalar(node.inputs[1]) or 0) == 0.5)
+    return node.op_type == "Sqrt" or (node.op_type == "Pow" and abs(_scalar(_operand(node, 1)) or 0) == 0.5)
+
+
+def _operand(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if index < len(node.inputs) else None
 
 
 def _maker(value: ir.Value | None) -> ir.Node | None:

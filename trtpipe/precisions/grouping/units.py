@@ -21,7 +21,7 @@ from trtpipe.canonical.inference import Inferred, infer_at
 from trtpipe.canonical.reading import ir_model, read_skeleton
 from trtpipe.canonical.summary import summarize
 from trtpipe.describing.costs import flops_of_nodes
-from trtpipe.errors import SpecError, SpecPath
+from trtpipe.errors import SpecError
 from trtpipe.precisions import Choices, Precision
 from trtpipe.precisions.casting.constants import constant_of
 from trtpipe.precisions.casting.keeping import SPEC_NAMES, named_nodes
@@ -51,9 +51,11 @@ def find_units(
     block: int | None = None,
     profile: Profile | None = None,
     measured: Measured | None = None,
-    path: SpecPath = ("keep",),
+    amax: Mapping[str, float] | None = None,
 ) -> tuple[Unit, ...]:
-    """The units of the canonical model at `source`, in graph order; nodes that overflow, as `measured`, are in none.
+    """The units of the canonical model at `source`, in graph order.
+
+    Nodes that overflow, as `measured`, are in none. Where `amax` is given, only what it has scales for is quantized.
 
     Raises SpecError when a glob of `keep` matches nothing, ModelError when the model cannot be read.
     """
@@ -61,7 +63,9 @@ def find_units(
     precision.prepare(skeleton.proto, base)
     # Planning puts Q and DQ into the model that it is given.
     choices = Choices(measured)
-    plan = precision.plan_types(ir_model(skeleton), keep, path, base=base, block=block, choices=choices)
+    model = ir_model(skeleton)
+    known = amax if precision.needs_calibration else None
+    plan = precision.plan_types(model, keep, ("keep",), base=base, amax=known, block=block, choices=choices)
     if plan.problems:
         raise SpecError(plan.problems)
     model = ir_model(skeleton)

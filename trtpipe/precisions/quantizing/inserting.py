@@ -70,13 +70,14 @@ def _weight(
     tensor = constant_of(source)
     assert tensor is not None, "only constants are stored quantized"
     name = source.name or "weight"
-    scale = kind.scale_of(channel_amax(tensor, use.axis, use.block), held)
-    scales = WeightScales(scale, use.axis, use.block)
+    scales = WeightScales(
+        tensor, use.axis, use.block, lambda: kind.scale_of(channel_amax(tensor, use.axis, use.block), held)
+    )
     stored = inserter.stored(source, QuantizedTensor(tensor, kind, scales, f"{name}_quantized"))
     back = inserter.value(f"{name}_dequantized", inserter.types[source], source.shape)
     attributes = {} if use.axis is None else {"axis": use.axis}
     attributes |= {"block_size": use.block} if use.block else {}
-    inputs = [stored, inserter.initializer(f"{name}_scale", scale)]
+    inputs = [stored, inserter.constant_later(scales.constant(f"{name}_scale"))]
     node = inserter.node("DequantizeLinear", inputs, [back], f"{name}/dequantize", attributes)
     inserter.graph.insert_before(use.node, node)
     return back
@@ -116,6 +117,11 @@ class Inserter:
     def initializer(self, name: str, array: Any) -> ir.Value:
         """A small constant."""
         tensor = ir.tensor(array, name=self._fresh(name))
+        return self._registered(tensor, shape_of(tensor))
+
+    def constant_later(self, tensor: ir.TensorProtocol) -> ir.Value:
+        """A constant that is made when it is first read."""
+        tensor.name = self._fresh(tensor.name or "constant")
         return self._registered(tensor, shape_of(tensor))
 
     def stored(self, source: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:

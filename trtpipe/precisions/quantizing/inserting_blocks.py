@@ -88,7 +88,7 @@ class _Nvfp4:
         amax = channel_amax(tensor, use.axis, use.block)
         whole = whole_scale(amax.max(initial=0))
         narrow = block_scales(amax, whole)
-        scales = WeightScales(narrow.astype("float32") * whole, use.axis, use.block)
+        scales = WeightScales(tensor, use.axis, use.block, lambda: narrow.astype("float32") * whole)
         quantized = new.stored(
             source, QuantizedTensor(tensor, QUANTIZED["nvfp4"], scales, f"{name}_quantized")
         )
@@ -133,7 +133,7 @@ class _Mxfp8:
         new, name, tensor = self.new, source.name or "weight", _exact(source)
         assert use.axis is not None, "blocks run along an axis"
         exponents = exponents_of(channel_amax(tensor, use.axis, use.block))
-        scales = WeightScales(powers_of(exponents), use.axis, use.block)
+        scales = WeightScales(tensor, use.axis, use.block, lambda: powers_of(exponents))
         quantized = new.stored(
             source, QuantizedTensor(tensor, QUANTIZED["mxfp8"], scales, f"{name}_quantized")
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,31 @@ def channel_amax(tensor: ir.TensorProtocol, axis: int | None, block: int = 0) ->
     return magnitude.max(axis=others, initial=0).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
 class WeightScales:
-    """A weight's scales as float32: one for all, for each channel along `axis`, or for each block along it."""
+    """A weight's scales as float32: one for all, for each channel along `axis`, or for each block along it.
 
-    values: Array
-    axis: int | None = None
-    block: int = 0
+    `made` gives them when they are first asked for: it reads the weight, and planning reads none.
+    """
+
+    def __init__(
+        self, source: ir.TensorProtocol, axis: int | None, block: int, made: Callable[[], Array]
+    ) -> None:
+        self.source, self.axis, self.block, self.made = source, axis, block, made
+
+    @cached_property
+    def values(self) -> Array:
+        """The scales, of shape `shape`."""
+        return self.made()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Empty, the channels, or the weight's shape with `axis` counting blocks."""
+        dims = tuple(int(dim) for dim in shape_of(self.source).numpy())
+        if self.axis is None:
+            return ()
+        if self.block:
+            return (*dims[: self.axis], dims[self.axis] // self.block, *dims[self.axis + 1 :])
+        return (dims[self.axis],)
 
     def over(self, rank: int) -> Array:
         """The scales as they divide a weight of that rank."""
@@ -47,6 +65,14 @@ class WeightScales:
         if self.block:
             return np.repeat(self.values, self.block, axis=self.axis)
         return self.values.reshape([-1 if one == self.axis else 1 for one in range(rank)])
+
+    def constant(self, name: str) -> ir.LazyTensor:
+        """The scales as a constant."""
+
+        def tensor() -> ir.TensorProtocol:
+            return ir.Tensor(self.values, dtype=ir.DataType.FLOAT, name=name)
+
+        return ir.LazyTensor(tensor, dtype=ir.DataType.FLOAT, shape=ir.Shape(self.shape), name=name)
 
 
 class QuantizedTensor(ir.LazyTensor):
