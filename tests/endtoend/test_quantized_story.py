@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import shutil
@@ -225,4 +226,20 @@ def test_a_backend_that_cannot_is_refused_with_what_it_can(quantized, variant, f
     assert done.code == 2
     assert fact in done.err
     assert remedy in done.err
+    assert "pipelines/digits.yaml:" in done.err
+
+
+def test_cuda_that_is_not_here_is_refused_at_check(quantized):
+    if "onnxruntime-gpu" in importlib.metadata.packages_distributions().get("onnxruntime", ()):
+        pytest.skip("onnxruntime-gpu is installed")
+    quantized.edit(
+        "pipelines/digits.yaml",
+        "{precision: int8, calibration: digits-calib, method: mse}",
+        "{precision: int8, calibration: {data: digits-calib, provider: cuda}, method: mse}",
+    )
+
+    done = quantized.run("check")
+
+    assert done.code == 2
+    assert "calibrating on CUDA cannot be: it needs onnxruntime-gpu" in done.err
     assert "pipelines/digits.yaml:" in done.err

@@ -43,6 +43,8 @@ class CalibrationRequest:
     """Float tensors of which only the largest magnitude is wanted: `measuring.ranges` finds it, for every backend."""
     means: Mapping[str, str] = field(default_factory=dict)
     """Tensor of `ranges` that holds means → the tensor of `ranges` that they are of."""
+    provider: str = "cpu"
+    """Where trtpipe itself runs the model: `cpu` or `cuda`."""
     tell: Callable[[int, int, int], None] | None = None
     """Called with the samples that are done, all of them, and those that an interrupted run had done."""
 

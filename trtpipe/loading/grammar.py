@@ -110,6 +110,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "data": "ocr-calib",
         "samples": 512,
         "backend": "trtpipe",
+        "provider": "cpu",
         "cache": "calibration/ocr.cache",
         "format": "auto",
         "min_coverage": 0.9,

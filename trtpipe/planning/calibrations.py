@@ -22,6 +22,7 @@ def calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, canon
     options = {
         "backend": asked.calibration.backend,
         "backend_version": known.backend_version,
+        "provider": known.provider,
         "data": known.record,
         "samples": asked.calibration.samples,
         "method": asked.method if known.scales else None,

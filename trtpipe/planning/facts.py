@@ -83,6 +83,8 @@ class CalibrationFacts:
     """Whether scales are asked for."""
     ranges: bool = False
     """Whether the ranges of all float tensors are."""
+    provider: str = "cpu"
+    """Where the model is run: `cpu` or `cuda`."""
 
 
 @dataclass(frozen=True, slots=True)

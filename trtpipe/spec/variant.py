@@ -10,7 +10,7 @@ from trtpipe.spec.budget import BudgetSpec
 from trtpipe.spec.fields import AsTuple, Borders, NameOr, Number, SpecModel
 
 CacheFormat = Literal["auto", "tensorrt", "onnxruntime", "json", "trtpipe"]
-_DATA_FIELDS = ("data", "samples", "backend")
+_DATA_FIELDS = ("data", "samples", "backend", "provider")
 _CACHE_FIELDS = ("cache", "format", "min_coverage", "rename")
 
 
@@ -37,6 +37,9 @@ class CalibrationSpec(SpecModel):
     """At most this many samples of the data set."""
     backend: str = "trtpipe"
     """Who calibrates: trtpipe itself, or a library."""
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where trtpipe runs the model: on CUDA when onnxruntime-gpu and a driver are here, else on the CPU. Results
+    differ: for scales that are the same on every machine, name one."""
     cache: str | None = None
     """A calibration cache of TensorRT, a calibration table of ONNX Runtime, or JSON: a path inside the project."""
     format: CacheFormat = "auto"

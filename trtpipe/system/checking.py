@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from trtpipe.plan.ports import Observer
 from trtpipe.planning.facts import TargetFacts
 from trtpipe.spec.budget import AUTO
 from trtpipe.system.building import Planned, runs
-from trtpipe.system.facts import FactFinder
+from trtpipe.system.facts import FactFinder, refuse_backend
 from trtpipe.system.importing import origins_of, readable_model
 from trtpipe.system.remotes import unpinned
 from trtpipe.system.searching import heads_of
@@ -237,7 +238,9 @@ class _Checker:
         for name, variant in self.pipeline.spec.variants.items():
             asked = variant.calibration
             if asked is not None and asked.data is not None:
-                sets.setdefault((asked.data, asked.samples), ("variants", name, "calibration"))
+                place = ("variants", name, "calibration")
+                sets.setdefault((asked.data, asked.samples), place)
+                self._try(place, partial(refuse_backend, asked))
         for (data, samples), path in sets.items():
             self._samples(view, data, samples, path)
 

@@ -25,7 +25,7 @@ from trtpipe.planning.facts import CalibrationFacts, ModelFacts, PipelineFacts, 
 from trtpipe.searching.steps import candidates_with
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import GoldenReference
-from trtpipe.spec.variant import VariantSpec
+from trtpipe.spec.variant import CalibrationSpec, VariantSpec
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
 from trtpipe.system.targets import TargetResolver
@@ -99,11 +99,12 @@ class FactFinder:
         ranges = half and (not scales or variant.overflow is not None)
         calibrator = find_calibrator(asked.backend)
         assert calibrator is not None, "the loader knows the backends"
-        refuse_missing(f"backend {asked.backend!r}", calibrator.packages, calibrator.extra)
+        refuse_backend(asked)
         assert asked.data is not None, "the spec has data or a cache"
         record, sources = self._dataset(pipeline, asked.data)
         tools = _versions("onnx", "numpy", "onnxruntime", *calibrator.packages)
-        return CalibrationFacts(record, sources, calibrator.version, tools, scales, ranges)
+        provider = _provider(asked)
+        return CalibrationFacts(record, sources, calibrator.version, tools, scales, ranges, provider)
 
     def _dataset(self, pipeline: LoadedPipeline, name: str) -> tuple[dict[str, Any], tuple[Source, ...]]:
         """A data set's record, and its files: listed once, however many variants name the set."""
@@ -342,5 +343,35 @@ def stage_tools() -> Mapping[str, Mapping[str, str]]:
     }
 
 
+def refuse_backend(asked: CalibrationSpec) -> None:
+    """Raises ModelError when what calibrates is not installed, or cannot run where the spec says."""
+    from trtpipe.calibrators import find_calibrator
+
+    calibrator = find_calibrator(asked.backend)
+    assert calibrator is not None, "the loader knows the backends"
+    refuse_missing(f"backend {asked.backend!r}", calibrator.packages, calibrator.extra)
+    _provider(asked)
+
+
+def _provider(asked: CalibrationSpec) -> str:
+    """Where a calibration's model is run; libraries run it on the CPU. Raises ModelError."""
+    from trtpipe.calibrators.measuring.providers import provider_of
+    from trtpipe.toolchains.detect import driver_may_be_here
+
+    if asked.backend != "trtpipe":
+        if asked.provider == "cuda":
+            raise ModelError(f"backend {asked.backend!r} calibrates on the CPU only", "leave provider out")
+        return "cpu"
+    gpu_package = is_installed("onnxruntime-gpu")
+    return provider_of(asked.provider, gpu_package=gpu_package, driver=gpu_package and driver_may_be_here())
+
+
 def _versions(*names: str) -> dict[str, str]:
-    return {name: metadata.version(name) for name in names}
+    return {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    """A distribution's version; onnxruntime-gpu brings the same library in place of onnxruntime."""
+    if name == "onnxruntime" and not is_installed(name):
+        return metadata.version("onnxruntime-gpu")
+    return metadata.version(name)

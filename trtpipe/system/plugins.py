@@ -183,6 +183,7 @@ def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> Calibrati
         asked["samples"],
         task.local.get("threads", 0),
         Path(progress) if progress else None,
+        provider=asked.get("provider", "cpu"),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import onnxruntime
 
 from trtpipe.calibrators import CalibrationRequest
+from trtpipe.calibrators.measuring.providers import refuse_fallback, session_providers
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.datasets import open_dataset
 from trtpipe.datasets.sampling.batches import Dataset
@@ -44,7 +45,8 @@ class Observer:
         assert not lacking, f"the model has no {lacking}"
         self.fed = [name for name in request.tensors if name in fed]
         wanted = [name for name in request.tensors if name in made]
-        self.session = _session(model.only_outputs(wanted) if wanted else model, request.threads)
+        seen = model.only_outputs(wanted) if wanted else model
+        self.session = _session(seen, request.threads, request.provider)
         kinds = {value.name: value.type for value in self.session.get_outputs()}
         self.wanted = [name for name in wanted if kinds.get(name) in _FLOATS]
 
@@ -95,16 +97,16 @@ class Observer:
             yield data
 
 
-def _session(model: RunnableModel, threads: int) -> Any:
+def _session(model: RunnableModel, threads: int, provider: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.use_deterministic_compute = True
     options.log_severity_level = _QUIET
     options.add_session_config_entry(FOLDER_ENTRY, str(model.folder))
-    available = onnxruntime.get_available_providers()
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-    providers = [name for name in wanted if name in available]
+    providers = session_providers(provider, onnxruntime.get_available_providers())
     try:
-        return onnxruntime.InferenceSession(model.proto.SerializeToString(), options, providers=providers)
+        session = onnxruntime.InferenceSession(model.proto.SerializeToString(), options, providers=providers)
     except Exception as error:
         raise mapped_error(error, model.path, ModelError) from error
+    refuse_fallback(provider, session.get_providers())
+    return session

@@ -1,0 +1,47 @@
+"""Where a model is run to be observed: ONNX Runtime's CPU, or CUDA.
+
+Kernels differ in the last bits, and so may scales: the provider is part of a calibration's key. On CUDA TF32 is off and
+convolution algorithms are not timed, so that a run gives what the one before gave. Imports nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trtpipe.errors import ModelError
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_EXACT = {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}
+
+
+def provider_of(asked: str, *, gpu_package: bool, driver: bool) -> str:
+    """`cpu` or `cuda`. `auto` is CUDA where onnxruntime-gpu is installed and there is a trace of a driver.
+
+    Raises ModelError when CUDA is asked for and cannot be.
+    """
+    if asked == "cuda" and not (gpu_package and driver):
+        lacking = "no NVIDIA driver is here" if gpu_package else "it needs onnxruntime-gpu"
+        remedy = "install it in place of onnxruntime, or leave provider out" if not gpu_package else ""
+        raise ModelError(f"calibrating on CUDA cannot be: {lacking}", remedy or "write provider: cpu")
+    if asked == "auto":
+        return "cuda" if gpu_package and driver else "cpu"
+    return asked
+
+
+def session_providers(provider: str, available: Sequence[str]) -> list[Any]:
+    """What a session is opened with. Raises ModelError when this ONNX Runtime lacks the provider."""
+    if provider == "cpu":
+        return [CPU]
+    if CUDA not in available:
+        raise ModelError("this ONNX Runtime has no CUDA provider", "write provider: cpu")
+    return [(CUDA, _EXACT), CPU]
+
+
+def refuse_fallback(provider: str, opened: Sequence[str]) -> None:
+    """Raises ModelError when ONNX Runtime, which only warns of it, opened a session without CUDA."""
+    if provider == "cuda" and CUDA not in opened:
+        raise ModelError(
+            "ONNX Runtime could not start its CUDA provider",
+            "look whether its CUDA and cuDNN libraries are installed, or write provider: cpu",
+        )
