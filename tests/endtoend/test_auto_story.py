@@ -86,6 +86,7 @@ def test_points_are_in_the_manifest_and_the_front_in_the_summary(built):
     project, _ = built
 
     search = project.manifest("auto@ada")["search"]
+    assert search["plot"] == "pareto.svg" and (project.root / "build/digits/auto@ada/pareto.svg").exists()
     summary = (project.root / "build/digits/auto@ada/summary.md").read_text()
 
     assert search["sensitivities"][0]["unit"] == "/c3/Conv"

@@ -63,6 +63,10 @@ def _front(search: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     header = ("precision", "kept wider", "cost", "weights", "error", "metric", "within the budget")
     yield from _table(header, (_front_row(one) for one in search["front"]))
+    plot = search.get("plot", "")
+    if plot:
+        yield f"![cost against error]({plot})" if plot.endswith(".svg") else f"plot: {plot}"
+        yield ""
 
 
 def _front_row(point: Mapping[str, Any]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from trtpipe.plan.trace import Trace
 from trtpipe.rendering.summaries import cell_summary
 from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.system.plotting import MISSING, PLOT, pareto_svg
 from trtpipe.system.proving import prove_cell
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import STATE_DIRECTORY, Workspace
@@ -94,7 +95,9 @@ class Delivery:
 
     def _write(self, cell: Cell, traces: Mapping[Stage, Trace], manifest: dict[str, Any]) -> list[Path]:
         folder = self.workspace.build / cell.directory
+        plot = _plot(manifest)
         texts = {
+            **({PLOT: plot} if plot else {}),
             "summary.md": cell_summary(manifest) + "\n",
             "manifest.json": json.dumps(manifest, indent=1, ensure_ascii=False) + "\n",
         }
@@ -123,6 +126,7 @@ class Delivery:
     def _put(self, folder: Path, traces: Mapping[Stage, Trace], texts: Mapping[str, str]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "manifest.json").unlink(missing_ok=True)
+        (folder / PLOT).unlink(missing_ok=True)
         files = self._artifacts(folder, traces)
         for name, text in texts.items():
             write_whole(folder / name, text.encode())
@@ -155,6 +159,16 @@ class Delivery:
                 "not_run": list(proof.not_run),
             }
         )
+
+
+def _plot(manifest: dict[str, Any]) -> str | None:
+    """The plot of a search, if there is one to draw; the manifest says where it is, or why it is not."""
+    search = manifest.get("search")
+    if not search or not search.get("points"):  # a choice that the lockfile held was measured elsewhere
+        return None
+    drawn = pareto_svg(search)
+    manifest["search"] = {**search, "plot": PLOT if drawn else MISSING}
+    return drawn
 
 
 def _wanted(traces: Mapping[Stage, Trace]) -> dict[str, Digest]:
