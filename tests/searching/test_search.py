@@ -54,6 +54,21 @@ def test_the_result_is_inside_not_dearer_than_the_widest_and_cannot_be_lowered(n
             assert world.noise_of(trial) > budget
 
 
+def test_what_was_met_on_the_way_is_refined_when_it_is_cheaper():
+    noise = [(1.0, 5.96e-8), (0.25, 5.1e-8), (0.75, 2.7e-8), (0.5, 4.6e-8)]
+    world = World(noise, [1.0, 1.0, 8.0, 6.0], budget=1.25)
+
+    found = search([world.space], world.ledger())
+
+    levels = [world.level(found.point.choice, unit) for unit in world.units]
+    for index, level in enumerate(levels):
+        lowered = [*levels[:index], "int8", *levels[index + 1 :]]
+        assert (
+            level == "int8"
+            or sum(low for (low, _), one in zip(noise, lowered, strict=True) if one == "int8") > 1.25
+        )
+
+
 @given(NOISES)
 def test_equal_measurements_give_equal_choices(noise):
     worlds = [World(noise, [1.0] * len(noise), budget=0.05) for _ in range(2)]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from trtpipe.searching.choices import Choice
+from trtpipe.searching.choices import Assignment, Choice
 
 Bound = Literal["", "max_evaluations", "max_seconds"]
 
@@ -40,6 +40,8 @@ class Point:
     choice: Choice
     cost: float
     measured: Measured
+    assigned: Assignment = ()
+    """The levels of the units that it came from."""
 
     def to_json(self) -> dict[str, Any]:
         """The point as a JSON object, with how many globs keep nodes in what; what is infinite is None."""
@@ -80,7 +82,7 @@ class Ledger:
         """How many more may be asked."""
         return self.most - len(self.points)
 
-    def ask(self, choice: Choice, cost: float) -> Measured:
+    def ask(self, choice: Choice, cost: float, assigned: Assignment = ()) -> Measured:
         """What is known of a choice, or is measured now. Raises Stopped at a limit."""
         key = repr(choice.to_json())
         known = self.points.get(key)
@@ -91,7 +93,7 @@ class Ledger:
         if self.out_of_time():
             raise Stopped("max_seconds")
         measured = self.measure(choice)
-        self.points[key] = Point(choice, cost, measured)
+        self.points[key] = Point(choice, cost, measured, assigned)
         self.tell(self.phase, len(self.points))
         return measured
 

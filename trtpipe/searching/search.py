@@ -97,7 +97,7 @@ def search(spaces: Sequence[Space], ledger: Ledger) -> Found:
 
 def measured(space: Space, ledger: Ledger, assigned: Assignment) -> Measured:
     """How an assignment does. Raises Stopped."""
-    return ledger.ask(space.choice(assigned), total(space.costs, assigned))
+    return ledger.ask(space.choice(assigned), total(space.costs, assigned), assigned)
 
 
 def sensitivities(space: Space, ledger: Ledger, wide: int, most: int) -> Iterator[Sensitivity]:
@@ -141,6 +141,7 @@ def _search_one(space: Space, ledger: Ledger, told: list[tuple[Space, Sensitivit
     raised = _greedy(space, ledger, wide, order)
     ledger.phase = "refine"
     _refine(space, ledger, raised)
+    _refine_cheapest(space, ledger)
 
 
 def _narrowest_level(space: Space, ledger: Ledger) -> int | None:
@@ -178,6 +179,16 @@ def _refine(space: Space, ledger: Ledger, assigned: Assignment) -> None:
         if lower is None:
             return
         assigned = lower
+
+
+def _refine_cheapest(space: Space, ledger: Ledger) -> None:
+    """Lowers what was measured on the way, where that is cheaper than what the order led to."""
+    known = None
+    while (best := ledger.cheapest_inside()) is not None and best is not known:
+        if len(best.assigned) != len(space.units) or space.choice(best.assigned) != best.choice:
+            return  # it is another space's, and was refined there
+        known = best
+        _refine(space, ledger, best.assigned)
 
 
 def _one_lower(space: Space, ledger: Ledger, assigned: Assignment) -> Assignment | None:
