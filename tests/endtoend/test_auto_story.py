@@ -288,11 +288,25 @@ def test_samples_that_are_too_few_do_not_ship_what_the_whole_set_refuses(healthy
             "gpu: sm86}",
             "digits/auto@ada: TensorRT-RTX has no fp8 for sm86",
         ),
+        ("budget:", "block_size: 64, budget:", "none of int8, fp16 has blocks"),
+        ("budget:", "try: [int4, mxfp8], block_size: 64, budget:", "precision 'mxfp8' has blocks of 32"),
     ],
-    ids=["no budget", "output", "unknown", "twice", "no scales", "base", "not auto", "no labels", "no type"],
+    ids=[
+        "no budget",
+        "output",
+        "unknown",
+        "twice",
+        "no scales",
+        "base",
+        "not auto",
+        "no labels",
+        "no type",
+        "no blocks",
+        "other blocks",
+    ],
 )
 def test_check_refuses_what_no_search_could_do(healthy, old, new, fact):
-    if "fp8" in fact:
+    if "no fp8" in fact:
         healthy.edit("pipelines/digits.yaml", "budget:", "try: [fp8, fp16], budget:")
     healthy.edit("pipelines/digits.yaml", old, new)
 
@@ -301,6 +315,15 @@ def test_check_refuses_what_no_search_could_do(healthy, old, new, fact):
     assert done.code == 2
     assert fact in done.err
     assert "pipelines/digits.yaml:" in done.err
+
+
+def test_what_every_candidate_of_a_search_refuses_is_said_once(healthy):
+    healthy.edit("pipelines/digits.yaml", "budget:", "keep: {fp32: [op:Nope]}, budget:")
+
+    done = healthy.run("check", "--only", AUTO)
+
+    assert done.code == 2
+    assert done.err.count("no node of the model has operator 'Nope'") == 1
 
 
 ODD = 'op:c3 [0]*: "it\'s" #\x85é\n'

@@ -160,8 +160,19 @@ def test_a_variant_that_got_almost_none_of_its_type_is_not_delivered(quantized):
         ),
         ("{precision: int4, ", "{precision: mxfp8, ", "precision 'mxfp8' has blocks of 32"),
         ("fp32: {}", "fp32: {base: fp16}", "precision 'fp32' computes everything in one type"),
+        ("method: mse}", "method: mse, percentile: 99}", "percentile says nothing here: the method is 'mse'"),
+        ("{precision: int4, ", "{precision: int4, method: max, ", "method says nothing here"),
     ],
-    ids=["none", "superfluous", "unknown", "no blocks", "other blocks", "no base"],
+    ids=[
+        "none",
+        "superfluous",
+        "unknown",
+        "no blocks",
+        "other blocks",
+        "no base",
+        "no percentile",
+        "no method",
+    ],
 )
 def test_what_does_not_fit_a_precision_is_told_at_its_place(quantized, old, new, fact):
     quantized.edit("pipelines/digits.yaml", old, new)

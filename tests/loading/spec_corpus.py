@@ -51,6 +51,34 @@ REFUSED = {
         @:6:41: a budget needs either a metric or an accuracy_drop
             variants: {a: {precision: auto, budget: {samples: 8}}}
                                                     ^
+          for example {metric: cosine, min: 0.999}
+        """,
+    ),
+    "one word for a mapping": (
+        "variants: {a: {precision: fp16, io: half}}\n",
+        """\
+        @:5:37: unknown io 'half'
+            variants: {a: {precision: fp16, io: half}}
+                                                ^
+          valid values: keep, convert
+        """,
+    ),
+    "number that is none of a few": (
+        "variants: {a: {precision: fp16, block_size: 33}}\n",
+        """\
+        @:5:45: unknown block_size 33
+            variants: {a: {precision: fp16, block_size: 33}}
+                                                        ^
+          valid values: 16, 32, 64, 128
+        """,
+    ),
+    "text for a number of a few": (
+        "variants: {a: {precision: fp16, block_size: '32'}}\n",
+        """\
+        @:5:45: 'block_size' must be a number, not the text '32'
+            variants: {a: {precision: fp16, block_size: '32'}}
+                                                        ^
+          valid values: 16, 32, 64, 128
         """,
     ),
     "unknown precision to keep": (

@@ -18,6 +18,47 @@ def test_refused_with_place_and_remedy(workspace: Workspace, lines: str, said: s
     assert workspace.errors(HEAD + TARGETS + lines) == dedent(said).replace("@", "pipelines/net.yaml")
 
 
+CONTRADICTIONS = {
+    "budget that nothing keeps": (
+        "validate: {random: {}}\nvariants: {a: {precision: auto, budget: {metric: snr, min: 9, max: 8}}}\n",
+        """\
+        @:6:41: nothing is at least 9 and at most 8
+            variants: {a: {precision: auto, budget: {metric: snr, min: 9, max: 8}}}
+                                                    ^
+          leave out min or max
+        """,
+    ),
+    "budget of a search without candidates": (
+        "validate: {random: {}}\nvariants: {a: {precision: auto, try: [], budget: {accuracy_drop: 0.1}}}\n",
+        """\
+        @:6:38: 'try' names no precision
+            variants: {a: {precision: auto, try: [], budget: {accuracy_drop: 0.1}}}
+                                                 ^
+          for example try: [int8, fp16]
+        """,
+    ),
+    "scales of a variant that takes none": (
+        "variants: {a: {precision: fp16, method: max, percentile: 99}}\n",
+        """\
+        @:5:41: method says nothing here: precision 'fp16' takes no scales of activations
+            variants: {a: {precision: fp16, method: max, percentile: 99}}
+                                                    ^
+          leave it out
+        @:5:58: percentile says nothing here: precision 'fp16' takes no scales of activations
+            variants: {a: {precision: fp16, method: max, percentile: 99}}
+                                                                     ^
+          leave it out
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "said"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_fields_that_do_not_go_together_are_told(workspace: Workspace, lines: str, said: str) -> None:
+    """What no JSON Schema says, for it is about the values of several fields."""
+    assert workspace.errors(HEAD + TARGETS + lines) == dedent(said).replace("@", "pipelines/net.yaml")
+
+
 def test_an_almost_empty_spec_is_told_everything_it_needs(workspace: Workspace) -> None:
     assert workspace.errors("schema: 1\n") == dedent("""\
         pipelines/net.yaml:1:1: missing key 'pipeline'

@@ -53,6 +53,8 @@ def _auto(variant: dict[str, Any], path: SpecPath, data: dict[str, Any]) -> Iter
     if variant.get("base") is not None:
         remedy = "name it in 'try': the first floating type there is the base of what is quantized"
         yield Problem(f"precision '{AUTO}' takes no base", remedy, path=(*path, "base"))
+    if variant.get("try") == []:
+        yield Problem("'try' names no precision", "for example try: [int8, fp16]", path=(*path, "try"))
     validate = data.get("validate")
     given = validate if isinstance(validate, dict) else {}
     golden = isinstance(given.get("reference"), dict)

@@ -50,6 +50,8 @@ class KnownNames:
     """Whether a precision takes scales."""
     misfits: Callable[[str, Any, Any], Iterable[Problem]] = lambda *_: ()
     """What a variant of a precision cannot have as `base` and `block_size`, by their paths in the variant."""
+    has_blocks: Callable[[str], bool] = lambda _: False
+    """Whether a precision quantizes in blocks."""
     computes_in_half: Callable[[str], bool] = lambda _: False
     """Whether a precision computes in float16 what it does not quantize, unless a variant's `base` says otherwise."""
 

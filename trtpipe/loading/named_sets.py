@@ -5,7 +5,7 @@ Knows names only; what a set holds is looked at when it is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
     variants = data.get("variants")
     for name, variant in variants.items() if isinstance(variants, dict) else ():
         path = ("variants", name)
+        variant = variant if isinstance(variant, dict) else {}
         precision = _of(variant, "precision") or VariantSpec().precision
         given = _of(variant, "calibration")
         if precision not in (*known.precisions, AUTO):
@@ -30,10 +31,17 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
         for problem in known.misfits(precision, _of(variant, "base"), _of(variant, "block_size")):
             yield replace(problem, path=(*path, *problem.path))
         computed = candidates_in(variant) if precision == AUTO else (precision,)
+        if precision == AUTO:
+            yield from _blocks_tried(computed, _of(variant, "block_size"), path, known)
         asking = next((one for one in computed if known.needs_calibration(one)), None)
         base = _of(variant, "base")
         half = base == "fp16" if base else any(map(known.computes_in_half, computed))
-        yield from _overflow(variant, half, path)
+        if precision != AUTO:  # which takes none, as is said elsewhere
+            yield from _overflow(variant, half, path)
+        if asking is None:
+            yield from _without_scales(variant, precision, path)
+        else:
+            yield from _unused_percentile(variant, path)
         if asking is not None and given is None:
             remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
             yield Problem(f"precision {asking!r} needs a calibration", remedy, path=path)
@@ -46,6 +54,39 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
             yield from _calibration(given, (*path, "calibration"), project, known)
             yield from _method(variant, path, known)
             yield from _beside_a_cache(variant, asking is not None, path)
+
+
+def _blocks_tried(
+    candidates: Sequence[str], block: object, path: SpecPath, known: KnownNames
+) -> Iterator[Problem]:
+    """A size of blocks that no candidate of a search takes, or that one of those with blocks cannot have."""
+    if block is None:
+        return
+    place = (*path, "block_size")
+    blocked = [one for one in candidates if known.has_blocks(one)]
+    if not blocked:
+        remedy = "leave it out; int4 and fp4 take one"
+        yield Problem(f"none of {', '.join(candidates)} has blocks", remedy, path=place)
+    for one in blocked:
+        for problem in known.misfits(one, None, block):
+            yield replace(problem, path=place)
+
+
+def _without_scales(variant: Any, precision: str, path: SpecPath) -> Iterator[Problem]:
+    """How to make scales, said of a variant that takes none."""
+    for key in ("method", "percentile"):
+        if key in variant and not isinstance(_of(_of(variant, "calibration"), "cache"), str):
+            fact = f"{key} says nothing here: precision {precision!r} takes no scales of activations"
+            yield Problem(fact, "leave it out", path=(*path, key))
+
+
+def _unused_percentile(variant: Any, path: SpecPath) -> Iterator[Problem]:
+    """A share of values for a method that does not go by one."""
+    method = _of(variant, "method") or VariantSpec().method
+    cached = isinstance(_of(_of(variant, "calibration"), "cache"), str)
+    if "percentile" in variant and method != "percentile" and isinstance(method, str) and not cached:
+        fact = f"percentile says nothing here: the method is {shortened(method)!r}"
+        yield Problem(fact, "write method: percentile, or leave it out", path=(*path, "percentile"))
 
 
 def _overflow(variant: Any, half: bool, path: SpecPath) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -208,11 +208,27 @@ def _unknown_key(refusal: _Refusal) -> Problem:
 
 
 def _unknown_literal(refusal: _Refusal) -> Problem:
-    valid = [str(value) for value in literals_of(refusal.annotation)]
-    remedy = choose_from(refusal.value, valid, "values")
-    if not isinstance(refusal.value, str):
-        return refusal.problem(f"{refusal.named} must be text, not {kind_of(refusal.value)}", remedy)
-    return refusal.problem(f"unknown {refusal.key} {shortened(refusal.value)!r}", remedy)
+    literals = literals_of(refusal.annotation) or _shorthand_literals(refusal.annotation)
+    valid = [str(value) for value in literals]
+    if isinstance(refusal.value, str) and all(isinstance(value, str) for value in literals):
+        remedy = choose_from(refusal.value, valid, "values")
+        return refusal.problem(f"unknown {refusal.key} {shortened(refusal.value)!r}", remedy)
+    remedy = choose_from(None, valid, "values")
+    kinds = {type(value) for value in literals}
+    if type(refusal.value) in kinds:
+        return refusal.problem(f"unknown {refusal.key} {shortened(str(refusal.value))}", remedy)
+    expected = "text" if kinds == {str} else "a number" if kinds == {int} else "one of the valid values"
+    return refusal.problem(f"{refusal.named} must be {expected}, not {kind_of(refusal.value)}", remedy)
+
+
+def _shorthand_literals(annotation: Any) -> tuple[Any, ...]:
+    """The literals of a mapping's values, for one word that stands for the mapping."""
+    return tuple(
+        value
+        for one in members_of(annotation)
+        if get_origin(one) is dict
+        for value in literals_of(get_args(one)[1])
+    )
 
 
 def _unknown_tag(refusal: _Refusal) -> Problem:

@@ -53,12 +53,18 @@ class BudgetSpec(SpecModel):
     @model_validator(mode="after")
     def _one_goal(self) -> BudgetSpec:
         if (self.metric is None) == (self.accuracy_drop is None):
-            raise ValueError("a budget needs either a metric or an accuracy_drop")
+            raise ValueError(
+                "a budget needs either a metric or an accuracy_drop; for example {metric: cosine, min: 0.999}"
+            )
         bounds = self.min is not None or self.max is not None
         if self.metric is not None and not bounds:
-            raise ValueError("a budget's metric needs min or max")
+            raise ValueError("a budget's metric needs min or max; for example {metric: cosine, min: 0.999}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(
+                f"nothing is at least {self.min:g} and at most {self.max:g}; leave out min or max"
+            )
         if self.metric is None and (bounds or self.output != "*"):
-            raise ValueError("accuracy_drop takes no min, max or output")
+            raise ValueError("accuracy_drop takes no min, max or output; leave them out")
         return self
 
     def goal(self) -> dict[str, Any]:

@@ -52,11 +52,13 @@ class CalibrationSpec(SpecModel):
     @model_validator(mode="after")
     def _one_source(self) -> CalibrationSpec:
         if (self.data is None) == (self.cache is None):
-            raise ValueError("give data or cache, one of the two")
+            raise ValueError("give data or cache, one of the two; for example calibration: {data: NAME}")
         others = _DATA_FIELDS if self.data is None else _CACHE_FIELDS
         wrong = next((name for name in others if name in self.model_fields_set), None)
         if wrong is not None:
-            raise ValueError(f"{wrong} goes with {'data' if self.data is None else 'a cache'} only")
+            raise ValueError(
+                f"{wrong} goes with {'data' if self.data is None else 'a cache'} only; leave it out"
+            )
         return self
 
 

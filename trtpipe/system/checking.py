@@ -153,7 +153,9 @@ class _Checker:
         for problem in problems:
             at = problem.path or path
             placed = Problem(problem.fact, problem.remedy, problem.where, at, problem.severity)
-            self.report.problems.append(self.pipeline.locate(placed))
+            located = self.pipeline.locate(placed)
+            if located not in self.report.problems:  # each precision that a search tries is planned by itself
+                self.report.problems.append(located)
 
     def _targets(self) -> Iterator[TargetView]:
         from trtpipe.proofs.targets import TargetView

@@ -80,6 +80,7 @@ def known_names() -> KnownNames:
         methods=_methods,
         needs_calibration=_needs_calibration,
         misfits=_misfits,
+        has_blocks=_has_blocks,
         computes_in_half=_computes_in_half,
     )
 
@@ -103,6 +104,13 @@ def _misfits(precision: str, base: object, block: object) -> tuple[Problem, ...]
 
     found = find_precision(precision)
     return found.misfits(base, block) if found is not None else ()
+
+
+def _has_blocks(precision: str) -> bool:
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    return found is not None and found.block > 0
 
 
 def _computes_in_half(precision: str) -> bool:
