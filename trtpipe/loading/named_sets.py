@@ -21,9 +21,9 @@ from trtpipe.spec.variant import VariantSpec
 def calibration_problems(data: dict[str, Any], project: Project, known: KnownNames) -> Iterator[Problem]:
     """Variants whose precision and other fields do not go together, and sets and backends that nobody knows."""
     variants = data.get("variants")
-    for name, variant in variants.items() if isinstance(variants, dict) else ():
+    for name, given_variant in variants.items() if isinstance(variants, dict) else ():
         path = ("variants", name)
-        variant = variant if isinstance(variant, dict) else {}
+        variant = given_variant if isinstance(given_variant, dict) else {}
         precision = _of(variant, "precision") or VariantSpec().precision
         given = _of(variant, "calibration")
         if precision not in (*known.precisions, AUTO):

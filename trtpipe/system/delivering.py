@@ -95,7 +95,7 @@ class Delivery:
 
     def _write(self, cell: Cell, traces: Mapping[Stage, Trace], manifest: dict[str, Any]) -> list[Path]:
         folder = self.workspace.build / cell.directory
-        plot = _plot(manifest)
+        plot = self._plot(traces, manifest)
         texts = {
             **({PLOT: plot} if plot else {}),
             "summary.md": cell_summary(manifest) + "\n",
@@ -108,6 +108,21 @@ class Delivery:
         except OSError as error:
             what = (error.strerror or str(error)).lower()
             raise TrtpipeError(f"cannot deliver {cell.name} to {folder}: {what}", _remedy(error)) from error
+
+    def _plot(self, traces: Mapping[Stage, Trace], manifest: dict[str, Any]) -> str | None:
+        """The plot of a search, if there is one to draw; the manifest says where it is, or why it is not.
+
+        Only search.json holds every point; a choice that the lockfile held was measured elsewhere and has none.
+        """
+        found = traces["search"].outputs.get("search.json") if "search" in traces else None
+        if found is None:
+            return None
+        search = json.loads(self.workspace.store.path(found).read_bytes())
+        if not search.get("points"):
+            return None
+        drawn = pareto_svg(search)
+        manifest["search"] = {**manifest["search"], "plot": PLOT if drawn else MISSING}
+        return drawn
 
     def _in_place(
         self, folder: Path, traces: Mapping[Stage, Trace], texts: Mapping[str, str]
@@ -159,16 +174,6 @@ class Delivery:
                 "not_run": list(proof.not_run),
             }
         )
-
-
-def _plot(manifest: dict[str, Any]) -> str | None:
-    """The plot of a search, if there is one to draw; the manifest says where it is, or why it is not."""
-    search = manifest.get("search")
-    if not search or not search.get("points"):  # a choice that the lockfile held was measured elsewhere
-        return None
-    drawn = pareto_svg(search)
-    manifest["search"] = {**search, "plot": PLOT if drawn else MISSING}
-    return drawn
 
 
 def _wanted(traces: Mapping[Stage, Trace]) -> dict[str, Digest]:

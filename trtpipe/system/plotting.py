@@ -16,7 +16,7 @@ MISSING = "not drawn: needs matplotlib (pip install 'trtpipe[report]')"
 
 
 def pareto_svg(search: Mapping[str, Any]) -> str | None:
-    """The plot of a manifest's `search`; None without matplotlib, or without a point that can be drawn."""
+    """The plot of what search.json holds; None without matplotlib, or without a point that can be drawn."""
     points = [one for one in search["points"] if one["noise"] is not None]
     if not points or importlib.util.find_spec("matplotlib") is None:
         return None
