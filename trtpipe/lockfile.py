@@ -30,6 +30,7 @@ from typing import Any
 
 from trtpipe.errors import Location, Problem, TrtpipeError
 from trtpipe.files import write_whole
+from trtpipe.plan.trace import Trace
 
 SCHEMA = 1
 HEADER = "# Written by trtpipe build: commit it, do not edit it.\n"
@@ -71,8 +72,12 @@ def render_lock(cells: Mapping[str, Entry]) -> str:
 
 
 def choices_in(cells: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
-    """The key of each search whose choice the cells hold → `precision`, `base`, `keep` and what was `reached`."""
-    found = {}
+    """The key of each search whose choice the cells hold → `precision`, `base`, `keep` and what was `reached`.
+
+    A search whose cells contradict each other has none: somebody edited one of them.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    contradicted = set()
     for entry in cells.values():
         key = entry.get("search")
         if isinstance(key, str) and entry.get("precision"):
@@ -80,8 +85,25 @@ def choices_in(cells: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
                 name.removeprefix(KEEP): list(fact) for name, fact in entry.items() if name.startswith(KEEP)
             }
             one = {"precision": entry["precision"], "base": entry.get("base"), "keep": keep}
-            found[key] = {**one, "reached": entry.get("reached", "")}
-    return found
+            one["reached"] = entry.get("reached", "")
+            if found.setdefault(key, one) != one:
+                contradicted.add(key)
+    return {key: one for key, one in found.items() if key not in contradicted}
+
+
+def agrees(trace: Trace, choices: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a search's trace is what the lockfile's choices say of its key.
+
+    What a search found here holds until the lockfile says otherwise; what was taken from a lockfile holds only as
+    long as the lockfile says so: one that was edited must not outlive the edit, nor spread by a shared store.
+    """
+    known = choices.get(trace.key)
+    if known is None:
+        return bool(trace.summary["from"] == "a search")
+    one = trace.summary["choice"]
+    told = {name: sorted(globs) for name, globs in known["keep"].items()}
+    found = {name: sorted(globs) for name, globs in one["keep"].items()}
+    return bool((known["precision"], known["base"], told) == (one["precision"], one["base"], found))
 
 
 def _quoted(text: str) -> str:

@@ -361,6 +361,36 @@ def test_a_lockfile_that_was_edited_into_nonsense_is_searched_past(built, tmp_pa
     assert searched(done)["from"] == "a search"
 
 
+def test_an_edited_choice_does_not_outlive_the_edit(built, tmp_path):
+    clone = copied(built[0], tmp_path, store=False)
+    good = (clone.root / "trtpipe.lock").read_text()
+    assert '      - "/c3/Conv"\n' in good
+    clone.edit("trtpipe.lock", '      - "/c3/Conv"\n', '      - "/c3/Conv"\n      - "/c2/Conv"\n')
+    edited = clone.run("build", "--json", "--only", AUTO)
+    assert edited.code == 0 and searched(edited)["from"] == "the lockfile"
+
+    clone.write("trtpipe.lock", good)
+    back = clone.run("build", "--json", "--only", AUTO)
+    assert back.code == 0 and searched(back)["from"] == "the lockfile"
+    assert (clone.root / "trtpipe.lock").read_text() == good
+
+    (clone.root / "trtpipe.lock").unlink()
+    anew = clone.run("build", "--json", "--only", AUTO)
+    assert anew.code == 0 and searched(anew)["from"] == "a search"
+
+
+@pytest.mark.parametrize("glob", ["**", "nosuch", "op:Conv"])
+def test_a_choice_that_names_no_node_is_searched_past_and_told(built, tmp_path, glob):
+    clone = copied(built[0], tmp_path, store=False)
+    clone.edit("trtpipe.lock", '      - "/c3/Conv"\n', f'      - "{glob}"\n')
+
+    done = clone.run("build", "--only", AUTO)
+
+    assert done.code == 0, done.err
+    assert "is none that a search comes to: searching" in done.err
+    assert '      - "/c3/Conv"\n' in (clone.root / "trtpipe.lock").read_text()
+
+
 def test_an_interrupted_search_leaves_nothing_behind_and_goes_on_where_it_stopped(healthy):
     healthy.edit("pipelines/digits.yaml", "accuracy_drop: 0.005", "metric: cosine, min: 0.99998")
     running = healthy.start("build", "--json", "--only", AUTO)

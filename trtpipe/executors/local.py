@@ -48,11 +48,13 @@ class LocalExecutor:
         jobs: int,
         observer: Observer,
         forced: Collection[str] = (),
+        trusted: Callable[[Trace], bool] = lambda trace: True,
     ) -> None:
         self._store = store
         self._perform = perform
         self._observer = observer
         self._forced = frozenset(forced)
+        self._trusted = trusted
         self._control = Control()
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="action")
 
@@ -86,7 +88,7 @@ class LocalExecutor:
         with self._store.lock(action.key, waiting):
             if action.address not in self._forced or waited:
                 trace = self._store.trace(action.key)
-                if trace is not None and all(map(self._store.has, trace.outputs.values())):
+                if trace and self._trusted(trace) and all(map(self._store.has, trace.outputs.values())):
                     return Performed(trace, ran=False)
             return Performed(self._do(action))
 

@@ -17,7 +17,7 @@ from trtpipe.errors import Problem, StepFailed
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult, Observer
-from trtpipe.searching.choices import Choice, Ladder, ladders_of
+from trtpipe.searching.choices import Choice, Ladder, exactly, ladders_of
 from trtpipe.searching.costing import costs_of
 from trtpipe.searching.measuring import Bound, Ledger, Measured, Point, rounded
 from trtpipe.searching.search import Found, OutOfReach, Sensitivity, Space, search
@@ -40,7 +40,10 @@ def perform_search(
     action = evaluations.action
     budget = budget_of(action)
     known = locked.get(action.key)
-    if known is not None and _is_possible(known, action.fingerprint.options):
+    if known is not None and not _is_possible(known, evaluations):
+        text = f"the lockfile's choice for {action.address} is none that a search comes to: searching"
+        observer.emit({"event": "warning", "address": action.address, "text": text})
+    elif known is not None:
         choice = Choice.from_json(known)
         summary = {
             "choice": choice.to_json(),
@@ -61,16 +64,23 @@ def perform_search(
     return _result(evaluations.scratch, found.point.choice, summary | {"evaluations_run": evaluations.ran})
 
 
-def _is_possible(known: Record, options: Record) -> bool:
-    """Whether a search could have come to this: a lockfile may be edited by hand, or written by another version."""
-    ladders = ladders_for(options["try"])
-    held = set(options["quantize"]["keep"])
-    return any(
-        known["precision"] in ladder.levels
-        and known["base"] in (None, ladder.base)
-        and set(known["keep"]) <= {*ladder.levels, *held}
-        for ladder in ladders
-    )
+def _is_possible(known: Record, evaluations: Evaluations) -> bool:
+    """Whether a search could have come to this: a lockfile may be edited by hand, or written by another version.
+
+    What is kept is named node by node, beside the globs that the spec keeps itself.
+    """
+    options = evaluations.action.fingerprint.options
+    held = {name: set(globs) for name, globs in options["quantize"]["keep"].items()}
+    for ladder in ladders_for(options["try"]):
+        if known["precision"] not in ladder.levels or known["base"] not in (None, ladder.base):
+            continue
+        nodes = {exactly(node) for unit in evaluations.units(ladder) for node in unit.nodes}
+        given = known["keep"].items()
+        if all(set(globs) <= held.get(name, set()) | nodes for name, globs in given) and (
+            set(known["keep"]) <= {*ladder.levels, *held}
+        ):
+            return True
+    return False
 
 
 def budget_of(action: Action) -> BudgetSpec:
