@@ -210,6 +210,7 @@ def test_debug_says_when_nothing_fails_and_when_it_is_not_the_precision(built, t
     assert "fails with every node in fp32, so its precision is not the cause" in hopeless.out
 
 
+@pytest.mark.slow
 def test_a_healthy_network_stays_cheap_whatever_runs_beside(healthy, tmp_path):
     other = copied(healthy, tmp_path, store=False)
 
@@ -223,6 +224,7 @@ def test_a_healthy_network_stays_cheap_whatever_runs_beside(healthy, tmp_path):
     assert searched(alone)["evaluations"] == 1
 
 
+@pytest.mark.slow
 def test_a_tight_budget_is_bounded_by_evaluations_and_says_so(healthy):
     healthy.edit(
         "pipelines/digits.yaml",
@@ -255,6 +257,7 @@ def test_a_budget_out_of_reach_names_the_best_and_what_limits_it(healthy):
     assert not (healthy.root / "build/digits").exists()
 
 
+@pytest.mark.slow
 def test_samples_that_are_too_few_do_not_ship_what_the_whole_set_refuses(healthy):
     arrays = dict(np.load(healthy.root / "calibration/digits/val.npz"))
     arrays["image"][8:] *= 4  # beyond what was calibrated
@@ -329,6 +332,7 @@ def test_what_every_candidate_of_a_search_refuses_is_said_once(healthy):
 ODD = 'op:c3 [0]*: "it\'s" #\x85é\n'
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_plain_glob_goes_through_lockfile_and_yaml(tmp_path):
     project = digits(tmp_path / "project")
     path = project.root / "models/digits.onnx"
@@ -351,6 +355,7 @@ def test_a_name_that_is_no_plain_glob_goes_through_lockfile_and_yaml(tmp_path):
     assert yaml.safe_load(pasted)["variants"]["int8"]["keep"]["fp16"] == [kept]
 
 
+@pytest.mark.slow
 def test_a_lockfile_that_was_edited_into_nonsense_is_searched_past(built, tmp_path):
     clone = copied(built[0], tmp_path, store=False)
     clone.edit("trtpipe.lock", "precision: int8", "precision: int3")
@@ -379,7 +384,10 @@ def test_an_edited_choice_does_not_outlive_the_edit(built, tmp_path):
     assert anew.code == 0 and searched(anew)["from"] == "a search"
 
 
-@pytest.mark.parametrize("glob", ["**", "nosuch", "op:Conv"])
+@pytest.mark.parametrize(
+    "glob",
+    ["**", pytest.param("nosuch", marks=pytest.mark.slow), pytest.param("op:Conv", marks=pytest.mark.slow)],
+)
 def test_a_choice_that_names_no_node_is_searched_past_and_told(built, tmp_path, glob):
     clone = copied(built[0], tmp_path, store=False)
     clone.edit("trtpipe.lock", '      - "/c3/Conv"\n', f'      - "{glob}"\n')
@@ -391,6 +399,7 @@ def test_a_choice_that_names_no_node_is_searched_past_and_told(built, tmp_path, 
     assert '      - "/c3/Conv"\n' in (clone.root / "trtpipe.lock").read_text()
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_leaves_nothing_behind_and_goes_on_where_it_stopped(healthy):
     healthy.edit("pipelines/digits.yaml", "accuracy_drop: 0.005", "metric: cosine, min: 0.99998")
     running = healthy.start("build", "--json", "--only", AUTO)
@@ -412,6 +421,7 @@ def test_an_interrupted_search_leaves_nothing_behind_and_goes_on_where_it_stoppe
     assert healthy.leftovers() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "validate"),
     [

@@ -56,6 +56,7 @@ def test_what_is_wrong_in_the_prototxt_is_told_at_its_line(caffe):
         ) in ran.out + ran.err
 
 
+@pytest.mark.slow
 def test_a_projects_own_lowering_is_part_of_what_a_model_depends_on(caffe):
     caffe.edit("models/digits.prototxt", 'type: "ReLU" bottom: "conv1"', 'type: "Rectify" bottom: "conv1"')
     caffe.edit("pipelines/digits.yaml", "batch: dynamic", "batch: dynamic, lowering: my_layers.py")

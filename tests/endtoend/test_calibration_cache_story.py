@@ -90,6 +90,7 @@ def test_a_cache_builds_what_a_calibration_would_and_its_bytes_are_in_the_key(le
     assert "no cache says which: after training, calibrate again" in done.err
 
 
+@pytest.mark.slow
 def test_what_the_cache_lacks_is_refused_or_left_unquantized_and_said(legacy):
     path = legacy.root / CACHE
     path.write_text(path.read_text().replace("/Relu_output_0", "/Relu_out").replace("image", "'image'"))

@@ -89,6 +89,7 @@ def test_after_ctrl_c_and_after_kill_it_goes_on_and_gives_the_same_bytes(slow):
     assert (slow.root / "build/digits/int8@ada/scales.json").read_bytes() == scales
 
 
+@pytest.mark.slow
 def test_what_was_counted_for_another_action_is_not_taken(slow):
     stopped(slow, signal.SIGINT)
     slow.edit("pipelines/digits.yaml", "calibration: wide", "calibration: {data: wide, samples: 40}")

@@ -115,6 +115,7 @@ def test_another_clone_in_other_surroundings_gives_the_same_bytes(nets, new_proj
     assert "address_randomisation: on" not in lock_of(nets)
 
 
+@pytest.mark.slow
 @fixed_addresses
 def test_cells_that_are_built_one_at_a_time_backwards_are_the_same(nets, new_project, tmp_path):
     clone = new_project(tmp_path / "clone")
@@ -128,6 +129,7 @@ def test_cells_that_are_built_one_at_a_time_backwards_are_the_same(nets, new_pro
     assert lock_of(clone) == lock_of(nets)
 
 
+@pytest.mark.slow
 @fixed_addresses
 def test_real_models_are_the_same_in_other_surroundings(real, new_project, tmp_path):
     clone = new_project(tmp_path / "clone", other_surroundings(tmp_path))

@@ -223,6 +223,7 @@ def test_names_in_a_model_are_shown_and_not_sent_to_the_terminal(evil, command, 
     )
 
 
+@pytest.mark.slow
 def test_a_spec_that_init_writes_holds_names_as_data(evil):
     made = evil.run("init", "models/model.onnx", "--output", "pipelines/made.yaml")
     built = evil.run("build", "pipelines/made.yaml")
@@ -428,6 +429,7 @@ def test_paths_that_are_no_text_are_told_and_not_tripped_over(digits):
     assert digits.run("check").code == 0
 
 
+@pytest.mark.slow
 def test_a_project_deep_in_the_file_system_builds(new_project, tmp_path):
     made = new_project(tmp_path.joinpath(*["d" * 200] * 15))
     made.write("pipelines/hostile.yaml", SPEC + PROFILES)
@@ -482,6 +484,7 @@ def test_nobodys_home_is_told_where_it_is_named(digits):
     assert "the store's path '~nobody-at-all/store' names nobody's home" in refused(digits, "plan")
 
 
+@pytest.mark.slow
 def test_the_store_may_lie_in_a_home_directory(digits, tmp_path):
     digits.env |= {"HOME": str(tmp_path / "home"), "TRTPIPE_STORE": "~/store"}
 

@@ -123,6 +123,7 @@ def draw():
 """
 
 
+@pytest.mark.slow
 def test_a_function_validates_and_its_files_are_in_the_key(project):
     shutil.copytree(ROOT / "calibration/digits", project.root / "calibration/digits")
     project.write("calibration/drawing.py", FUNCTION)

@@ -51,6 +51,7 @@ def test_a_first_spec_builds_as_it_is(fresh):
     assert built.out.startswith("built 6 engines in ")
 
 
+@pytest.mark.slow
 def test_nodes_that_half_cannot_hold_are_kept(fresh):
     write_model(fresh.root / "models" / "loud.onnx", 5e4, 1e-4)
 
@@ -66,6 +67,7 @@ def test_nodes_that_half_cannot_hold_are_kept(fresh):
     assert built.code == 0, built.err
 
 
+@pytest.mark.slow
 def test_without_the_kept_nodes_the_build_names_where_overflow_begins(fresh):
     write_model(fresh.root / "models" / "loud.onnx", 5e4, 1e-4)
     fresh.run("init", "models/loud.onnx")

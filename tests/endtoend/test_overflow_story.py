@@ -50,6 +50,7 @@ def test_nodes_that_overflow_on_the_data_are_kept_in_float32_and_told(bright):
     assert project.run("build", "--only", "digits/fp16@ada").out == "nothing to do\n"
 
 
+@pytest.mark.slow
 def test_data_within_the_range_change_nothing(bright):
     project = asking(bright, "{precision: fp16, calibration: digits-calib}")
     with_ranges = project.run("build", "--only", "digits/fp16@ada")
@@ -77,6 +78,7 @@ def test_a_refused_overflow_names_node_tensor_and_range_and_the_keep_that_cures_
     assert project.run("build", "--only", "digits/fp16@ada").code == 0
 
 
+@pytest.mark.slow
 def test_a_quantized_variant_looks_at_every_tensor_when_it_is_asked_to(bright):
     project = asking(
         bright, "{precision: int8, calibration: bright, overflow: keep, method: max, min_low_precision: 0}"

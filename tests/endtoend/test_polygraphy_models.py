@@ -61,6 +61,8 @@ SAMPLE = (
     "roialign",
     "unbounded_dds",
 )
+LONG = ("attention_same_qkv", "unbounded_dds")
+"""Those of the sample that are left out unless slow tests are asked for."""
 
 
 def names():
@@ -83,7 +85,9 @@ def refusal(ran, expected):
     return True
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.slow if one in LONG else ()) for one in SAMPLE]
+)
 def test_a_model_builds_or_is_refused_with_one_clear_error(new_project, tmp_path, name):
     project = new_project(tmp_path / "project")
 

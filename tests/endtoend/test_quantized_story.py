@@ -51,7 +51,10 @@ def test_every_method_keeps_the_accuracy_and_variants_share_scales(quantized):
     assert quantized.run("build").out == "nothing to do\n"
 
 
-@pytest.mark.parametrize("method", ["max", "percentile", "mse"])
+@pytest.mark.parametrize(
+    "method",
+    ["max", pytest.param("percentile", marks=pytest.mark.slow), pytest.param("mse", marks=pytest.mark.slow)],
+)
 def test_a_few_samples_out_of_range_do_not_spoil_the_recommended_method(quantized, method):
     path = quantized.root / "calibration/digits/calib.npz"
     arrays = dict(np.load(path))

@@ -283,6 +283,7 @@ def test_a_full_disk_loses_nothing_and_says_so(tmp_path, done, small_disk, place
     assert wholeness.delivered_bytes(root) == wholeness.delivered_bytes(done.root)
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_sizes_is_one_clear_error(fresh, done):
     limited = subprocess.run(
         fresh.command("build", "--keep-going"),
@@ -391,6 +392,7 @@ def test_damaged_inputs_of_a_changed_step_are_made_again(again):
     assert again.run("build").out == "nothing to do\n"
 
 
+@pytest.mark.slow
 def test_a_damaged_trace_is_put_aside_and_made_again(again, done):
     for path in (again.root / ".trtpipe" / "store" / "traces").glob("*/*"):
         path.write_bytes(path.read_bytes().replace(b'"sm89"', b'"sm75"').replace(b"float32", b"float64"))
@@ -418,6 +420,7 @@ def test_a_damaged_state_is_as_good_as_none(again, text):
     assert again.run("build").out == "nothing to do\n"
 
 
+@pytest.mark.slow
 def test_what_stands_in_the_way_of_the_state_is_told_with_its_remedy(fresh):
     state = fresh.root / ".trtpipe" / "state.json"
     state.mkdir(parents=True)
@@ -457,6 +460,7 @@ def test_a_newer_lockfile_is_left_alone(again):
     assert lock.read_text() == newer
 
 
+@pytest.mark.slow
 def test_a_build_of_one_cell_keeps_the_facts_of_the_others(again):
     lock = (again.root / "trtpipe.lock").read_text()
 
@@ -502,6 +506,7 @@ def test_builds_of_one_project_at_once_build_each_engine_once(fresh, done, count
     assert fresh.run("build").out == "nothing to do\n"
 
 
+@pytest.mark.slow
 def test_builds_of_different_cells_at_once_leave_a_complete_lockfile(fresh, done):
     processes = [fresh.start("build", "--only", f"*/{one}@ada") for one in ("fp32", "fp16")]
 

@@ -21,6 +21,7 @@ def fresh(new_project, tmp_path):
     return project
 
 
+@pytest.mark.slow
 def test_init_writes_a_spec_that_builds(fresh):
     shutil.copy(ROOT / "pipelines" / "models" / "digits.uff", fresh.root / "models")
 

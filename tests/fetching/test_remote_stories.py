@@ -260,6 +260,7 @@ def test_killed_at_random_moments_it_still_arrives(server: Server, url: str, pro
     assert project.run("check").code == 0
 
 
+@pytest.mark.slow
 def test_what_a_query_holds_is_written_nowhere(server: Server, url: str, project: Project) -> None:
     project.spec(f"{{source: '{url}?X-Amz-Signature=geheim&v=offen'}}")
 
@@ -348,6 +349,7 @@ def stand_in(project: Project, tmp_path: Path) -> None:
     project.env["PYTHONPATH"] = f"{folder}:{ROOT}"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stand_in")
 def test_files_of_a_parser_s_options_are_fetched_too(server: Server, url: str, project: Project) -> None:
     (project.root / "here.bin").write_bytes(b"here")
@@ -406,6 +408,7 @@ def test_an_engine_is_built_from_what_was_fetched(server: Server, url: str, proj
     assert "origin" not in project.manifest()
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_force_fetches_anew_what_may_have_changed(server: Server, url: str, project: Project) -> None:
     project.spec(f"{{source: '{url}'}}")
@@ -420,6 +423,7 @@ def test_force_fetches_anew_what_may_have_changed(server: Server, url: str, proj
     assert server.asked(PATH) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_what_the_store_lost_is_fetched_again(server: Server, url: str, project: Project) -> None:
     project.spec(f"{{source: '{url}', sha256: {SHA256}}}")
@@ -434,7 +438,9 @@ def test_what_the_store_lost_is_fetched_again(server: Server, url: str, project:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("kind", ["http", "hf", "s3"])
+@pytest.mark.parametrize(
+    "kind", ["http", pytest.param("hf", marks=pytest.mark.slow), pytest.param("s3", marks=pytest.mark.slow)]
+)
 def test_init_writes_a_spec_that_builds(server: Server, project: Project, tmp_path: Path, kind: str) -> None:
     model, data = external(tmp_path)
     commit = "0123456789abcdef0123456789abcdef01234567"

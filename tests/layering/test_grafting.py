@@ -246,6 +246,7 @@ def test_check_proves_a_grafted_model_by_its_new_inputs(project):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_a_grafted_pipeline_is_built_and_follows_its_weights(project):
     assert build(project).startswith("built 2 engines")
