@@ -1,0 +1,56 @@
+"""The `trtpipe` command as typer sees it: its groups, and the arguments that several commands share.
+
+Each command's body is imported when it runs: start-up is a feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from trtpipe.cli.data import data_app
+from trtpipe.cli.output import run_command
+
+app = typer.Typer(
+    name="trtpipe",
+    help="A declarative YAML build system for NVIDIA TensorRT engines.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+toolchain_app = typer.Typer(
+    help="The TensorRT versions that engines are built with.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(toolchain_app, name="toolchain")
+export_app = typer.Typer(
+    help="A pipeline's model in another form.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(export_app, name="export")
+app.add_typer(data_app, name="data")
+migrate_app = typer.Typer(
+    help="What other tools left behind, taken over.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(migrate_app, name="migrate")
+
+Specs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SPEC|CELL]...",
+        help="Specs, directories of specs, or cells; every spec of pipelines/ if none.",
+    ),
+]
+Only = Annotated[list[str] | None, typer.Option("--only", metavar="GLOB", help="Only cells that match.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
+VariantCell = Annotated[
+    str, typer.Argument(metavar="CELL", help="A cell, PIPELINE/VARIANT@TARGET, or PIPELINE/VARIANT.")
+]
+Where = Annotated[list[str] | None, typer.Argument(metavar="[SPEC]...", help="Where it is declared.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+
+
+def run(body: Callable[[], int]) -> None:
+    """Run a command's body and end with its exit code."""
+    raise typer.Exit(run_command(body))

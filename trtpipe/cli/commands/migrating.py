@@ -1,0 +1,51 @@
+"""Commands that take over what other tools left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trtpipe.cli.app import Json, migrate_app, run
+
+
+@migrate_app.command("calibration-cache")
+def migrate_calibration_cache(
+    cache: Annotated[Path, typer.Argument(help="A calibration cache of TensorRT, ONNX Runtime or TAO.")],
+    model: Annotated[Path, typer.Argument(help="The ONNX model that it belongs to, or a pipeline's spec.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scales as scales.json.")
+    ] = None,
+    qdq: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the model with its Q and DQ, for any strongly typed TensorRT."
+        ),
+    ] = None,
+    base: Annotated[
+        str, typer.Option(metavar="fp32|fp16|bf16", help="With --qdq: what is not quantized computes in.")
+    ] = "fp32",
+    cache_format: Annotated[
+        str, typer.Option("--format", help="auto, tensorrt, onnxruntime, json or trtpipe.")
+    ] = "auto",
+    min_coverage: Annotated[
+        float, typer.Option(min=0, max=1, help="The least share of tensors that the cache must know.")
+    ] = 0.9,
+    rename: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="What a name in the cache means; * allowed.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a calibration cache means for a model, and take it over."""
+
+    def body() -> int:
+        from trtpipe.cli.caches import MigrateOptions, migrate_command
+
+        options = MigrateOptions(
+            output, qdq, base, cache_format, min_coverage, tuple(rename or ()), force, as_json
+        )
+        return migrate_command(cache, model, options)
+
+    run(body)
