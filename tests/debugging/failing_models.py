@@ -64,3 +64,44 @@ def make_project(root: Path, model: onnx.ModelProto, spec: str = SPEC) -> Path:
     onnx.save(model, root / "models" / "net.onnx")
     (root / "pipelines" / "net.yaml").write_text(spec)
     return root
+
+
+def crashing_mxfp8() -> onnx.ModelProto:
+    """Products of mxfp8 tensors, one of which is dequantized to float32 and cast: TensorRT-RTX 1.7 dies of it."""
+    half, rng = TensorProto.FLOAT16, np.random.default_rng(0)
+    weights, nodes, infos, x = [], [], [], "x"
+    for i, wide in enumerate((False, True)):
+        weights.append(numpy_helper.from_array(rng.normal(0, 0.1, (64, 64)).astype(np.float16), f"w{i}"))
+        blocks = {"domain": "trt", "axis": -1, "block_size": 32}
+        made = f"d{i}_wide" if wide else f"d{i}"
+        to = TensorProto.FLOAT if wide else half
+        nodes += [
+            helper.make_node("TRT_MXFP8DynamicQuantize", [x], [f"q{i}", f"s{i}"], f"quantize{i}",
+                             output_dtype=TensorProto.FLOAT8E4M3FN, **blocks),
+            helper.make_node("TRT_MXFP8DequantizeLinear", [f"q{i}", f"s{i}"], [made], f"dequantize{i}",
+                             output_dtype=to, **blocks),
+        ]  # fmt: skip
+        infos += [
+            helper.make_tensor_value_info(f"q{i}", TensorProto.FLOAT8E4M3FN, ["n", 64]),
+            helper.make_tensor_value_info(f"s{i}", TensorProto.UINT8, ["n", 2]),
+            helper.make_tensor_value_info(made, to, ["n", 64]),
+        ]
+        if wide:
+            nodes.append(helper.make_node("Cast", [made], [f"d{i}"], "narrow", to=half))
+        nodes += [
+            helper.make_node("MatMul", [f"d{i}", f"w{i}"], [f"m{i}"], f"product{i}"),
+            helper.make_node("Relu", [f"m{i}"], [f"r{i}"], f"relu{i}"),
+        ]
+        x = f"r{i}"
+    ends = [helper.make_tensor_value_info(name, half, ["n", 64]) for name in ("x", x)]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], weights, value_info=infos)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("trt", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+MXFP8_SPEC = (
+    SPEC.replace("1x3x16x16", "1x64")
+    .replace("4x3x16x16", "32x64")
+    .replace("8x3x16x16", "64x64")
+    .replace("sm89", "sm120")
+)

@@ -12,8 +12,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -86,16 +86,30 @@ def write_reproduction(
     if random_weights and stage != "build_engine":
         fact = f"--random-weights is for an engine's model, and the step is {stage}"
         raise SpecError(fact, "leave it out, or look at what the step reads before you share it")
+    said = failing.error.problems if failing else ()
+    failure = tuple(dict.fromkeys(_portable(steps, str(one)) for one in said))
+    command = _COMMANDS.get(stage, "python run.py")
+    with new_directory(folder) as partial:
+        randomized = _write(steps, action, partial, random_weights)
+        write_environment(steps, action, partial, failure)
+        weights = ""
+        if randomized is not None:
+            weights = f"The weights are random: {randomized} tensors have only the shapes of the original."
+        (partial / "README.md").write_text(readme_of(action, command, failure, weights))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in files)
+    names = tuple(path.relative_to(folder).as_posix() for path in files)
+    return Reproduction(folder, stage, command, failure, randomized, names, size)
+
+
+@contextmanager
+def new_directory(folder: Path) -> Iterator[Path]:
+    """A directory to fill, which gets its name when it is whole. Raises SpecError."""
     require_new_directory(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         partial.mkdir(parents=True)
-        randomized = _write(steps, action, partial, random_weights)
-        said = failing.error.problems if failing else ()
-        failure = tuple(dict.fromkeys(_portable(steps, str(one)) for one in said))
-        _write_environment(steps, action, partial, failure)
-        command = _COMMANDS.get(stage, "python run.py")
-        (partial / "README.md").write_text(_readme(action, command, failure, randomized))
+        yield partial
         with suppress(FileNotFoundError):
             folder.rmdir()
         partial.rename(folder)
@@ -103,10 +117,6 @@ def write_reproduction(
         raise SpecError(f"cannot write '{folder}': {(error.strerror or str(error)).lower()}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    size = sum(path.stat().st_size for path in files)
-    names = tuple(path.relative_to(folder).as_posix() for path in files)
-    return Reproduction(folder, stage, command, failure, randomized, names, size)
 
 
 def replay() -> int:
@@ -218,7 +228,8 @@ def _portable(steps: CellSteps, text: str) -> str:
     return text
 
 
-def _write_environment(steps: CellSteps, action: Action, folder: Path, failure: Sequence[str]) -> None:
+def write_environment(steps: CellSteps, action: Action, folder: Path, failure: Sequence[str]) -> None:
+    """`environment.json`: versions, GPUs and the failure."""
     libc = " ".join(platform.libc_ver())
     facts = {
         "stage": action.step.stage,
@@ -233,14 +244,13 @@ def _write_environment(steps: CellSteps, action: Action, folder: Path, failure: 
     (folder / "environment.json").write_text(json.dumps(facts, indent=1, default=str) + "\n")
 
 
-def _readme(action: Action, command: str, failure: Sequence[str], randomized: int | None) -> str:
+def readme_of(action: Action, command: str, failure: Sequence[str], more: str) -> str:
+    """What the directory is, in the words of its README."""
     happens = "\n".join(f"    {line}" for one in failure for line in one.splitlines())
     what = f"It fails with\n\n{happens}\n" if failure else "It did not fail where this was written.\n"
-    weights = ""
-    if randomized is not None:
-        weights = f"\nThe weights are random: {randomized} tensors have only the shapes of the original.\n"
     about = f"# A {action.step.stage} step of trtpipe {__version__}\n\n    {command}\n\n"
-    return f"{about}{what}{weights}\n{_needs(action)}\n`environment.json` says where it was written.\n"
+    said = f"\n{more}\n" if more else ""
+    return f"{about}{what}{said}\n{_needs(action)}\n`environment.json` says where it was written.\n"
 
 
 def _needs(action: Action) -> str:

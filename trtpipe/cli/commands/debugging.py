@@ -69,6 +69,34 @@ def precision(cell: VariantCell, specs: Where = None, as_json: Json = False) -> 
 
 
 @debug_app.command()
+def reduce(
+    cell: VariantCell,
+    specs: Where = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="A new directory; reduced-CELL if not given."),
+    ] = None,
+    max_trials: Annotated[
+        int | None, typer.Option("--max-trials", min=1, help="Stop after so many trials.")
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option("--time-limit", min=0, metavar="SECONDS", help="Stop after so long.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the smallest part of a model that still fails in the same way."""
+
+    def body() -> int:
+        from trtpipe.cli.reducing import reduce_command
+
+        return reduce_command(
+            cell, specs or [], output=output, trials=max_trials, seconds=time_limit, as_json=as_json
+        )
+
+    run(body)
+
+
+@debug_app.command()
 def repro(
     cell: VariantCell,
     specs: Where = None,
