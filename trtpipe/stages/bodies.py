@@ -45,6 +45,9 @@ class Plugins(Protocol):
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Measure the typed model against its reference; what reports say of it."""
 
+    def compare_all(self, task: Task) -> Mapping[str, Any]:
+        """Compare every tensor of the typed model with the model that it was typed from."""
+
     def preview(self, task: Task) -> Made:
         """Look at a data set: contact sheets, and what its inputs are like."""
 
@@ -98,6 +101,11 @@ def preview_data(task: Task, plugins: Plugins) -> Made:
     return plugins.preview(task)
 
 
+def compare_tensors(task: Task, plugins: Plugins) -> Made:
+    """Typed ONNX and what it was typed from → a comparison. No step of a plan, either."""
+    return Made({}, plugins.compare_all(task))
+
+
 BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "fetch": fetch_file,
     "import": import_model,
@@ -106,4 +114,5 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "quantize": quantize_model,
     "validate": validate_model,
     "preview": preview_data,
+    "compare_all": compare_tensors,
 }

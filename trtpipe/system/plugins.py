@@ -113,6 +113,13 @@ class InstalledPlugins:
 
         return run_validation(task, out)
 
+    def compare_all(self, task: Task) -> Mapping[str, Any]:
+        """Compare every tensor of the typed model with the model that it was typed from."""
+        from trtpipe.runners.compare_all import compare_all
+
+        with _events(task) as say:
+            return compare_all(task, lambda done, lots: say({"done": done, "lots": lots}))
+
     def preview(self, task: Task) -> Made:
         """Look at a data set: contact sheets, and what its inputs are like."""
         from trtpipe.canonical.summary import TensorInfo

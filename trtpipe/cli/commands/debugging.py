@@ -57,13 +57,43 @@ def sensitivity(
 
 
 @debug_app.command(name=_PRECISION)
-def precision(cell: VariantCell, specs: Where = None, as_json: Json = False) -> None:
+def precision(
+    cell: VariantCell,
+    specs: Where = None,
+    compare_all: Annotated[
+        bool, typer.Option("--compare-all", help="The same as `trtpipe debug compare`.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Find the fewest nodes whose precision makes a variant miss its thresholds."""
 
     def body() -> int:
+        if compare_all:
+            from trtpipe.cli.comparing import compare_command
+
+            return compare_command(cell, specs or [], samples=None, as_json=as_json)
         from trtpipe.cli.diagnosing import debug_command
 
         return debug_command(cell, specs or [], as_json=as_json)
+
+    run(body)
+
+
+@debug_app.command()
+def compare(
+    cell: VariantCell,
+    specs: Where = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="At most this many samples of the validation data.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare every tensor with the source's and name where they part."""
+
+    def body() -> int:
+        from trtpipe.cli.comparing import compare_command
+
+        return compare_command(cell, specs or [], samples=samples, as_json=as_json)
 
     run(body)
 
