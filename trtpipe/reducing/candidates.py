@@ -49,9 +49,9 @@ def is_static(info: TensorInfo) -> bool:
 class Whole:
     """A candidate of which parts are taken."""
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Candidate, may_be_inputs: Collection[str] | None = None) -> None:
         self.candidate = candidate
-        self.parts = Parts(candidate.model, _known(candidate))
+        self.parts = Parts(candidate.model, _known(candidate), may_be_inputs)
         self._corners: list[dict[str, Mapping[str, TensorInfo]]] | None = None
 
     def part(self, nodes: Collection[int], keep: Collection[str] = ()) -> Candidate:

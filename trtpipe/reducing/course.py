@@ -55,10 +55,10 @@ def reduce_model(
         trials.phase = "fixed shapes"
         if not trials.best.is_static and (static := fixed(trials.best)) is not None:
             trials.still_fails(static)
-        minimal = _fewer_nodes(trials, keep)
+        minimal = fewer_nodes(trials, keep)
         while minimal and _bypassed(trials, keep):
             minimal = False
-            minimal = _fewer_nodes(trials, keep)
+            minimal = fewer_nodes(trials, keep)
         if shrink:
             _fewer_attributes(trials)
             _smaller_sizes(trials)
@@ -70,8 +70,11 @@ def reduce_model(
     return Reduced(trials.best, before, minimal, trials=trials.count)
 
 
-def _fewer_nodes(trials: Trials[Candidate], keep: Collection[str]) -> bool:
-    whole = Whole(trials.best)
+def fewer_nodes(
+    trials: Trials[Candidate], keep: Collection[str] = (), may_be_inputs: Collection[str] | None = None
+) -> bool:
+    """Takes nodes away until no single one can go; False when not even all of them fail once taken apart."""
+    whole = Whole(trials.best, may_be_inputs)
 
     def does(nodes: Sequence[int]) -> bool:
         try:

@@ -32,6 +32,8 @@ class Parts:
 
     model: onnx.ModelProto
     known: Mapping[str, TensorInfo]
+    may_be_inputs: Collection[str] | None = None
+    """Tensors that may become inputs; every plain float when None."""
     maker: dict[str, int] = field(init=False)
     """Tensor → the index of the node that makes it."""
     reads: list[list[str]] = field(init=False)
@@ -60,6 +62,8 @@ class Parts:
         return sorted(found)
 
     def _may_be_input(self, name: str) -> bool:
+        if self.may_be_inputs is not None and name not in self.may_be_inputs:
+            return False
         info = self.known.get(name)
         return info is not None and info.dtype in FLOATS
 

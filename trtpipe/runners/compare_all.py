@@ -25,7 +25,7 @@ from trtpipe.runners.corner_inputs import CornerInputs, corner_feed
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.references import read_golden
-from trtpipe.runners.requests import ValidationRequest, dataset_of, request_of
+from trtpipe.runners.requests import dataset_of, request_of
 from trtpipe.runners.twins import twins_in
 from trtpipe.shapes import format_shape
 from trtpipe.stages.task import Task
@@ -38,7 +38,7 @@ LOT_BYTES = 256 << 20
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _ENGINE = "an engine shows its inputs and outputs only, and one that was built to show more is another engine"
 
-Feeds = Callable[[], Iterator[Mapping[str, Any]]]
+Feeds = Callable[[], Iterator[tuple[Mapping[str, Any], Any]]]
 
 
 def compare_all(task: Task, tell: Callable[[int, int], None] = lambda done, lots: None) -> dict[str, Any]:
@@ -49,8 +49,7 @@ def compare_all(task: Task, tell: Callable[[int, int], None] = lambda done, lots
     """
     request = request_of(task)
     typed, reference = runnable_model(request.typed), runnable_model(request.reference)
-    golden = task.inputs.get("golden")
-    with _feeds(request, typed, reference, next(iter(golden.values())) if golden else None) as feeds:
+    with data_of(task, typed, reference) as feeds:
         places, unmatched = match_tensors(typed, reference)
         comparison = _Comparison(typed, reference, feeds, request.threads)
         lots = list(comparison.lots(places))
@@ -138,7 +137,7 @@ class _Comparison:
         first = next(self.feeds(), None)
         if first is None:
             raise StepFailed("the validation data hold no batch")
-        shapes = {name: array.shape for name, array in first.items()}
+        shapes = {name: array.shape for name, array in first[0].items()}
         inferred = infer_at(self.reference.proto, shapes).values
         lot: list[Place] = []
         taken = 0
@@ -161,7 +160,7 @@ class _Comparison:
             open_runner(self.typed.only_outputs(names), threads=self.threads) as typed,
             open_runner(self.reference.only_outputs(names), threads=self.threads) as reference,
         ):
-            for feed in self.feeds():
+            for feed, _ in self.feeds():
                 wanted = {name: feed[name] for name in reference.inputs if name in feed}
                 expected = reference.infer(wanted)
                 actual = typed.infer({name: feed[name] for name in typed.inputs if name in feed})
@@ -178,14 +177,13 @@ def _same_shape(name: str, expected: Any, actual: Any) -> None:
 
 
 @contextmanager
-def _feeds(
-    request: ValidationRequest, typed: RunnableModel, reference: RunnableModel, golden: Any
-) -> Iterator[Feeds]:
-    """What gives the data's batches, from the first one each time."""
+def data_of(task: Task, typed: RunnableModel, reference: RunnableModel) -> Iterator[Feeds]:
+    """What gives the data's batches and their labels, from the first one each time. Raises SpecError, StepFailed."""
+    request = request_of(task)
     inputs = summarize(typed.proto).inputs
-    if golden is not None:
-        recorded = read_golden(golden, [info.name for info in inputs])
-        yield lambda: iter([recorded.inputs])
+    if "golden" in task.inputs:
+        recorded = read_golden(task.input("golden"), [info.name for info in inputs])
+        yield lambda: iter([(recorded.inputs, None)])
         return
     spec = dataset_of(request, inputs)
     if spec is None:
@@ -196,9 +194,9 @@ def _feeds(
     more = _value_inputs(inputs, values)
     with open_dataset(spec, request.resolve, fed, samples=request.samples) as data:
 
-        def feeds() -> Iterator[Mapping[str, Any]]:
-            for arrays, _ in data:
-                yield {**arrays, **more}
+        def feeds() -> Iterator[tuple[Mapping[str, Any], Any]]:
+            for arrays, labels in data:
+                yield {**arrays, **more}, labels
 
         yield feeds
 

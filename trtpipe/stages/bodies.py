@@ -48,6 +48,12 @@ class Plugins(Protocol):
     def compare_all(self, task: Task) -> Mapping[str, Any]:
         """Compare every tensor of the typed model with the model that it was typed from."""
 
+    def record_tensors(self, task: Task) -> Mapping[str, Any]:
+        """Write the tensors of the model that was typed, on the validation data, into the task's directory."""
+
+    def measure_part(self, task: Task) -> Mapping[str, Any]:
+        """Measure a part of a typed model on such tensors."""
+
     def preview(self, task: Task) -> Made:
         """Look at a data set: contact sheets, and what its inputs are like."""
 
@@ -106,6 +112,16 @@ def compare_tensors(task: Task, plugins: Plugins) -> Made:
     return Made({}, plugins.compare_all(task))
 
 
+def record_tensors(task: Task, plugins: Plugins) -> Made:
+    """Typed ONNX and what it was typed from → the latter's tensors. No step of a plan."""
+    return Made({}, plugins.record_tensors(task))
+
+
+def measure_part(task: Task, plugins: Plugins) -> Made:
+    """A part of typed ONNX and recorded tensors → measurements. No step of a plan."""
+    return Made({}, plugins.measure_part(task))
+
+
 BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "fetch": fetch_file,
     "import": import_model,
@@ -115,4 +131,6 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "validate": validate_model,
     "preview": preview_data,
     "compare_all": compare_tensors,
+    "record": record_tensors,
+    "measure": measure_part,
 }

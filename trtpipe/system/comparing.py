@@ -6,6 +6,7 @@ The steps before are brought up to date as a build would do it; the comparison i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import SpecError
@@ -17,6 +18,17 @@ from trtpipe.system.processes import Telling, run_in_child
 
 def compare_cell(steps: CellSteps, samples: int | None = None) -> Mapping[str, Any]:
     """The comparison, see `runners.compare_all`. Raises SpecError, and what the steps or the comparison raise."""
+    folder = steps.scratch / "compared"
+    task = comparison_task(steps, "compare_all", folder, samples)
+    events = Path(task.local["events"])
+    return run_in_child(task, folder, Control(), Telling(events, lambda event: _tell(steps, event))).summary
+
+
+def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | None = None) -> Task:
+    """What a child process needs that runs a cell's typed model beside the model that it was typed from.
+
+    Raises SpecError, and what the steps before raise.
+    """
     if "validate" not in steps.cell.steps:
         remedy = "give the spec a `validate` with data: it says on what the tensors are compared"
         raise SpecError(f"{steps.cell.name} validates nothing, so there are no data to compare on", remedy)
@@ -33,12 +45,10 @@ def compare_cell(steps: CellSteps, samples: int | None = None) -> Mapping[str, A
         inputs["golden"] = found["reference"]
     if samples is not None:
         options["samples"] = samples
-    folder = steps.scratch / "compared"
     (folder / "out").mkdir(parents=True)
     events = folder.absolute() / "events"
     local = {name: value for name, value in validate.step.local.items() if name in ("root", "threads")}
-    task = Task("compare_all", options, inputs, folder / "out", {**local, "events": str(events)})
-    return run_in_child(task, folder, Control(), Telling(events, lambda event: _tell(steps, event))).summary
+    return Task(stage, options, inputs, (folder / "out").absolute(), {**local, "events": str(events)})
 
 
 def _tell(steps: CellSteps, event: Mapping[str, Any]) -> None:

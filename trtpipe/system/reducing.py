@@ -134,7 +134,7 @@ class Reduction:
 
 def reduce_build(steps: CellSteps, failing: Failing, limits: Limits) -> Reduction:
     """The reduction of an engine that cannot be built. Raises SpecError when the failure does not come again."""
-    model = _model_of(steps, failing.action)
+    model = model_of(steps, failing.action)
     names = names_of(model)
     wanted = classes_of(failing.error, names)[0]
     profiles = failing.action.fingerprint.options["profiles"]
@@ -142,11 +142,11 @@ def reduce_build(steps: CellSteps, failing: Failing, limits: Limits) -> Reductio
     whole = Candidate(model, profiles)
     trials = Trials(
         run=lambda candidate: wanted in builds.failures(candidate),
-        key=_key,
+        key=key_of_candidate,
         best=whole,
         most=limits.trials,
         seconds=limits.seconds,
-        tell=_telling(steps),
+        tell=telling(steps),
     )
     trials.phase = "the whole"
     interrupted, reduced = False, Reduced(whole, whole.nodes, False)
@@ -195,9 +195,10 @@ def names_of(model: Any) -> frozenset[str]:
     return frozenset(made - {""}) | {one.name for one in (*graph.input, *graph.output)}
 
 
-def _model_of(steps: CellSteps, action: Action) -> Any:
+def model_of(steps: CellSteps, action: Action, slot: str = "model") -> Any:
+    """The model that an action takes, as a skeleton."""
     folder = steps.scratch / "whole"
-    for name, digest in action.fingerprint.inputs["model"].items():
+    for name, digest in action.fingerprint.inputs[slot].items():
         steps.performer.store.fetch(digest, folder / name)
     return read_skeleton(folder / "model.onnx").proto
 
@@ -218,14 +219,16 @@ def _fixed(candidate: Candidate, scratch: Path) -> Candidate | None:
     return fixed if fixed.is_static else None
 
 
-def _key(candidate: Candidate) -> str:
+def key_of_candidate(candidate: Candidate) -> str:
+    """What two candidates share that are the same."""
     from trtpipe.digests import digest_bytes
 
     encoded = candidate.model.SerializeToString(deterministic=True)
     return f"{digest_bytes(encoded)} {json.dumps(candidate.profiles, default=list)}"
 
 
-def _telling(steps: CellSteps) -> Callable[[str, int], None]:
+def telling(steps: CellSteps) -> Callable[[str, int], None]:
+    """Tells how many trials there were, and in which phase."""
     begun: set[str] = set()
 
     def tell(phase: str, count: int) -> None:
