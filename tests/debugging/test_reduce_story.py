@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import onnx
 import pytest
 from failing_models import MXFP8_SPEC, crashing_mxfp8, make_project, needs_rtx
 
 from trtpipe.cli.reducing import reduce_command
+from trtpipe.cli.reproducing import repro_command
 from trtpipe.errors import SpecError
 from trtpipe.system.failing import CellSteps
 from trtpipe.system.reducing import BuildTrials
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "debugging.md"
 
 pytestmark = [needs_rtx, pytest.mark.engine]
 
@@ -51,6 +56,35 @@ def test_few_trials_leave_a_larger_model_and_say_so(refused, tmp_path, monkeypat
     assert found["trials"] == 4 and found["stopped_by"] == "4 trials" and not found["minimal"]
     assert "pool" in {node["name"] for node in found["nodes"]}
     assert 1 < len(found["nodes"]) < found["nodes_before"]
+
+
+def test_no_time_at_all_leaves_the_whole(refused, tmp_path, monkeypatch, capsys):
+    found = reduced(refused, tmp_path / "small", monkeypatch, capsys, seconds=0.0)
+
+    assert found["stopped_by"] == "0 s" and len(found["nodes"]) == found["nodes_before"]
+
+
+def test_what_the_documentation_shows_is_what_is_printed(refused, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shown = re.findall(r"```console\n\$ trtpipe debug (\w+) net/fp16@ada\n(.*?)```", DOCS.read_text(), re.S)
+    printed = {}
+
+    specs = [str(refused / "pipelines")]
+    assert reduce_command("net/fp16@ada", specs, output=None, trials=None, seconds=None, as_json=False) == 0
+    printed["reduce"] = capsys.readouterr().out
+    assert (
+        repro_command("net/fp16@ada", specs, output=None, stage="", random_weights=False, as_json=False) == 0
+    )
+    printed["repro"] = capsys.readouterr().out
+
+    assert {command for command, _ in shown} == {"reduce", "repro"}
+    for command, text in shown:
+        assert as_shown(printed[command]) == as_shown(text)
+
+
+def as_shown(text):
+    """Without what another machine, or a second time, may print otherwise."""
+    return re.sub(r"\d+ of them new|[\d.]+ KiB", "…", text)
 
 
 def test_ctrl_c_leaves_the_best_so_far(refused, tmp_path, monkeypatch, capsys):

@@ -14,10 +14,13 @@ import onnx
 import pytest
 from failing_models import dilated_pooling, make_project, needs_rtx
 from onnx import numpy_helper
+from typer.testing import CliRunner
 
+from trtpipe.cli.main import app
 from trtpipe.cli.reproducing import repro_command
 from trtpipe.errors import SpecError
 from trtpipe.reducing.random_weights import randomize_weights
+from trtpipe.system.failing import CellSteps
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUSAL = "does not support dilations"
@@ -74,6 +77,7 @@ def test_random_weights_hide_the_models_own(refused, tmp_path, monkeypatch, caps
 
     own = {one.name: one for one in onnx.load(refused / "models" / "net.onnx").graph.initializer}
     shared = {one.name: one for one in onnx.load(tmp_path / "repro" / "model.onnx").graph.initializer}
+    assert made["fails_alike"]
     assert made["random_weights"] == len(own) == len(shared)
     for name, tensor in shared.items():
         before, now = numpy_helper.to_array(own[name]), numpy_helper.to_array(tensor)
@@ -158,3 +162,23 @@ def test_a_directory_with_something_in_it_is_left_alone(refused, tmp_path, monke
         written(refused, tmp_path / "mine", monkeypatch, capsys)
 
     assert [one.name for one in (tmp_path / "mine").iterdir()] == ["file"]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_any_work(refused, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(CellSteps, "run", lambda self, *stages: pytest.fail("it ran"))
+
+    with pytest.raises(SpecError, match=r"cannot write '.*file/repro': not a directory"):
+        written(refused, tmp_path / "file" / "repro", monkeypatch, capsys)
+
+
+def test_debug_takes_a_cell_a_command_or_an_option_first():
+    def helped(*args):
+        return CliRunner().invoke(app, ["debug", *args, "--help"]).stdout
+
+    assert "fewest nodes" in helped("net/fp16") and "fewest nodes" in helped("--json", "net/fp16")
+    assert helped("precision") == helped("net/fp16")
+    assert "smallest part" in helped("reduce") and "reproduces it" in helped("repro")
+    assert all(name in helped() for name in ("precision", "compare", "reduce", "repro"))
+    wrong = CliRunner().invoke(app, ["debug", "redcue", "net/fp16"])
+    assert wrong.exit_code == 2 and "No such command 'redcue'" in wrong.output

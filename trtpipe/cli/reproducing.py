@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from trtpipe.cli.output import EXIT_DONE, say, say_json
+from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import SpecError
 from trtpipe.plan.graph import Action, Stage
 from trtpipe.shapes import format_size
 from trtpipe.system.failing import CellSteps, Failing, open_cell
+from trtpipe.system.reducing import fails_alike
 from trtpipe.system.reproducing import (
     Reproduction,
     require_new_directory,
@@ -34,10 +35,13 @@ def repro_command(
         failing = steps.run(*([cast(Stage, stage)] if stage else steps.cell.steps))
         action, failing = _chosen(steps, stage, failing)
         made = write_reproduction(steps, action, failing, folder, random_weights=random_weights)
+        alike = not random_weights or failing is None or fails_alike(steps, failing, folder)
     if as_json:
-        say_json({"schema": 1, "cell": steps.cell.name, **made.to_json()})
+        say_json({"schema": 1, "cell": steps.cell.name, **made.to_json(), "fails_alike": alike})
     else:
         say("\n".join(_told(made)))
+    if not alike:
+        note("warning: with random weights it does not fail in the same way: the weights matter")
     return EXIT_DONE
 
 

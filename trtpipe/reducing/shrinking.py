@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.canonical.checking import check_model
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.canonical.tensors import array_of, dtype_name, nbytes_of, set_inline
+from trtpipe.canonical.tensors import array_of, dtype_name, has_size, nbytes_of, set_inline
 from trtpipe.errors import ModelError
 from trtpipe.proofs.corners import inference_of
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SIZES = (1, 2, 8, 32)
 _SMALL = 16  # weights of fewer elements are parameters: scales, slopes, bounds
+_LARGEST = 512 << 20  # what is made anew is held in memory, and protobuf takes no more than 2 GiB
 _WHOLE_BYTES = frozenset(
     {"float64", "float32", "float16", "bfloat16", "int8", "uint8", "int32", "int64", "bool"}
 )
@@ -101,6 +102,8 @@ def _with_sizes(model: onnx.ModelProto, sizes: Mapping[int, int]) -> onnx.ModelP
             return None
         array: Any = array_of(tensor)
         cut = array[tuple(slice(sizes.get(dim, dim)) for dim in array.shape)]
+        if cut.nbytes > _LARGEST:
+            return None
         set_inline(tensor, _renumbered(cut, sizes).tobytes())
         tensor.dims[:] = cut.shape
     for value in (*made.graph.input, *made.graph.value_info):
@@ -124,6 +127,8 @@ def _renumbered(array: np.ndarray[Any, Any], sizes: Mapping[int, int]) -> np.nda
 
 def without_weights_values(model: onnx.ModelProto) -> onnx.ModelProto | None:
     """A copy whose weights are all zeros; None when it has no weights."""
+    if sum(nbytes_of(tensor) for tensor in model.graph.initializer if has_size(tensor)) > _LARGEST:
+        return None
     made = copy_of(model)
     zeroed = 0
     for tensor in made.graph.initializer:

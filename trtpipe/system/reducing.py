@@ -145,7 +145,6 @@ def reduce_build(steps: CellSteps, failing: Failing, limits: Limits) -> Reductio
         key=key_of_candidate,
         best=whole,
         most=limits.trials,
-        seconds=limits.seconds,
         tell=telling(steps),
     )
     trials.phase = "the whole"
@@ -153,11 +152,21 @@ def reduce_build(steps: CellSteps, failing: Failing, limits: Limits) -> Reductio
     try:
         if not trials.still_fails(whole):
             raise SpecError(f"it failed once and not again: {wanted.words()}", "run the build again")
+        trials.seconds = limits.seconds
         reduced = reduce_model(trials, lambda one: _fixed(one, steps.scratch))
     except KeyboardInterrupt:
         interrupted = True
         reduced = replace(reduced, candidate=trials.best, trials=trials.count)
     return Reduction(reduced, wanted, builds.ran, interrupted)
+
+
+def fails_alike(steps: CellSteps, failing: Failing, folder: Path) -> bool:
+    """Whether the model in a directory fails as a cell's engine does. Raises ToolchainError or StoreError."""
+    names = names_of(model_of(steps, failing.action))
+    builds = BuildTrials(steps, failing.action, names, _LEAST_SECONDS)
+    model = read_skeleton(folder / "model.onnx").proto
+    found = builds.failures(Candidate(model, failing.action.fingerprint.options["profiles"]))
+    return classes_of(failing.error, names)[0] in found
 
 
 def write_reduction(steps: CellSteps, action: Action, reduction: Reduction, folder: Path) -> None:

@@ -71,9 +71,15 @@ class Reproduction:
 
 
 def require_new_directory(folder: Path) -> None:
-    """Raises SpecError unless the directory can be made, or is there and empty."""
-    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise SpecError(f"'{folder}' exists already", "name a new directory with --output")
+    """Raises SpecError unless the directory can be made, or is there and empty: before any work is done for it."""
+    try:
+        if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+            raise SpecError(f"'{folder}' exists already", "name a new directory with --output")
+        partial = _partial(folder)
+        partial.mkdir(parents=True)
+        partial.rmdir()
+    except OSError as error:
+        raise SpecError(f"cannot write '{folder}': {(error.strerror or str(error)).lower()}") from error
 
 
 def write_reproduction(
@@ -106,7 +112,7 @@ def write_reproduction(
 def new_directory(folder: Path) -> Iterator[Path]:
     """A directory to fill, which gets its name when it is whole. Raises SpecError."""
     require_new_directory(folder)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    partial = _partial(folder)
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -117,6 +123,11 @@ def new_directory(folder: Path) -> Iterator[Path]:
         raise SpecError(f"cannot write '{folder}': {(error.strerror or str(error)).lower()}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(folder: Path) -> Path:
+    folder = folder.resolve()
+    return folder.with_name(f".{folder.name}.{os.getpid()}.partial")
 
 
 def replay() -> int:

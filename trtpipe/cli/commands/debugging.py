@@ -11,13 +11,15 @@ from typer.core import TyperGroup
 from trtpipe.cli.app import Json, VariantCell, Where, app, run
 
 _PRECISION = "precision"
+_OF_A_CELL = "/@*-"
+"""What a cell, or an option before it, has and a command has not."""
 
 
 class _Debug(TyperGroup):
     """`debug CELL` is short for `debug precision CELL`: a cell's name has a slash, a command's has none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] != "--help":
+        if args and args[0] != "--help" and any(mark in args[0] for mark in _OF_A_CELL):
             args = [_PRECISION, *args]
         return super().parse_args(ctx, args)
 
