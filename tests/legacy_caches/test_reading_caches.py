@@ -246,7 +246,7 @@ def test_json_that_is_no_table_is_refused(tmp_path, text, fact):
 def test_our_own_scales_of_another_schema_are_refused_with_a_remedy(tmp_path):
     newer = refusal(tmp_path, json.dumps({"schema": 2, "tensors": {"x": {"amax": 1.0}}}))
 
-    assert "scales in schema 2, this trtpipe knows 1" in newer
+    assert "scales in schema '2', this trtpipe knows 1" in newer
     assert "use the trtpipe that wrote it" in newer
 
 
