@@ -48,6 +48,12 @@ class Plugins(Protocol):
     def preview(self, task: Task) -> Made:
         """Look at a data set: contact sheets, and what its inputs are like."""
 
+    def infer(self, task: Task) -> Mapping[str, Any]:
+        """Run inputs through a typed model on the CPU; its outputs, in files."""
+
+    def bench(self, task: Task) -> Made:
+        """Time a typed model on the CPU."""
+
 
 def _model_files(out: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(out.parent.glob(f"{out.name}*"))}
@@ -98,6 +104,16 @@ def preview_data(task: Task, plugins: Plugins) -> Made:
     return plugins.preview(task)
 
 
+def infer_on_cpu(task: Task, plugins: Plugins) -> Made:
+    """Inputs → outputs of a typed model, on the CPU. No step of a plan either."""
+    return Made({}, plugins.infer(task))
+
+
+def bench_on_cpu(task: Task, plugins: Plugins) -> Made:
+    """A typed model's times on the CPU. No step of a plan either."""
+    return plugins.bench(task)
+
+
 BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "fetch": fetch_file,
     "import": import_model,
@@ -106,4 +122,6 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "quantize": quantize_model,
     "validate": validate_model,
     "preview": preview_data,
+    "infer": infer_on_cpu,
+    "bench": bench_on_cpu,
 }
