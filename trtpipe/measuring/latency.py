@@ -36,15 +36,16 @@ def summary_of(times: Any) -> dict[str, Any]:
 def histogram_of(series: Any) -> dict[str, Any]:
     """`edges_us` (n + 1, ascending) and `counts` (n, all times counted).
 
-    The bins reach from the least time to the 99.5th percentile and are equally wide; what is above, a few late ones,
-    is one last bin: else these would leave all others in the first.
+    The bins are equally wide up to where few times lie above: the 99.5th percentile, or six interquartile ranges above
+    the third quartile if that is less. What lies above is one last bin: a few late times would else leave all others
+    in the first.
     """
     least, most = float(series.min()), float(series.max())
     if most <= least:
         return {"edges_us": [least, float(np.nextafter(least, np.inf))], "counts": [int(series.size)]}
-    top = float(np.percentile(series, 99.5))
-    edges = np.linspace(least, top if top > least else most, min(BINS, max(series.size, 1)) + 1)
-    edges = np.unique(edges)
+    first, third, late = (float(one) for one in np.percentile(series, (25, 75, 99.5)))
+    top = min(late, third + 6 * (third - first))
+    edges = np.unique(np.linspace(least, top if top > least else most, min(BINS, series.size) + 1))
     if edges[-1] < most:
         edges = np.append(edges, most)
     counts, _ = np.histogram(series, edges)

@@ -16,6 +16,7 @@ from trtpipe.system.places import Place
 from trtpipe.targets.toolchain import Toolchain
 
 if TYPE_CHECKING:
+    from trtpipe.runners.feeding.signature import Signature
     from trtpipe.runners.inference.requests import EngineRun, HowToRun
     from trtpipe.runners.inference.results import Inference
 
@@ -67,6 +68,19 @@ class Chosen:
         assert self.place.model is not None, "choosing has looked"
         model = self.place.model.absolute()
         return {model.name: model}
+
+    def signature(self, folder: Path) -> Signature:
+        """What is to be fed; an engine of which nothing else is known is asked, in `folder`. Raises TrtpipeError."""
+        from trtpipe.runners.feeding.signature import signature_of_engine
+        from trtpipe.runners.inference.requests import HowToRun
+
+        told = self.place.signature()
+        if told is not None:
+            return told
+        assert not self.why_not, "what runs on the CPU has a typed model"
+        asking = folder / "asking"
+        asking.mkdir()
+        return signature_of_engine(self.run_engine([], HowToRun(), asking)[1].engine)
 
     def run_engine(
         self,

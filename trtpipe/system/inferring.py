@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trtpipe.errors import SpecError, ToolchainError
 from trtpipe.executors.local import Control
@@ -22,9 +22,6 @@ from trtpipe.system.feeding import FeedRequest, feeds_of
 from trtpipe.system.machines import Machine, this_machine
 from trtpipe.system.places import one_place
 from trtpipe.system.results import named_arrays, read_labels, save_arrays, tops
-
-if TYPE_CHECKING:
-    from trtpipe.runners.feeding.signature import Signature
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def infer(asked: InferRequest, machine: Machine | None = None, cwd: Path | None 
     chosen = choose(one_place(asked.what, cwd), machine, asked.where, cwd)
     with tempfile.TemporaryDirectory(prefix="trtpipe-run-") as made:
         folder = Path(made)
-        signature = chosen.place.signature() or _told_by_engine(chosen, folder)
+        signature = chosen.signature(folder)
         feeds = [
             checked_feed(feed, signature, cast=asked.feed.cast)
             for feed in feeds_of(asked.feed, signature, cwd)
@@ -92,16 +89,6 @@ def _refuse_output(output: Path | None) -> None:
         raise SpecError(f"--output {str(output)!r} is no .npz file", "outputs are saved by name: FILE.npz")
     if not output.parent.is_dir():
         raise SpecError(f"there is no directory {str(output.parent)!r} for --output")
-
-
-def _told_by_engine(chosen: Chosen, folder: Path) -> Signature:
-    """The signature of an engine of which nothing else is known: it is asked."""
-    from trtpipe.runners.feeding.signature import signature_of_engine
-
-    assert not chosen.why_not, "what runs on the CPU has a typed model"
-    asking = folder / "asking"
-    asking.mkdir()
-    return signature_of_engine(chosen.run_engine([], HowToRun(), asking)[1].engine)
 
 
 def _run(chosen: Chosen, runs: Sequence[EngineRun], folder: Path) -> _Ran:

@@ -85,3 +85,72 @@ def run_(
         return infer_command(InferRequest(what, feed, where, labels, top_k, output), as_json=as_json)
 
     run(body)
+
+
+@app.command()
+def bench(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CELL|DIRECTORY...",
+            help="Built cells (globs allowed), their directories, engines or models.",
+        ),
+    ] = None,
+    streams: Annotated[
+        str, typer.Option(metavar="1,2,4", help="How many inferences at a time, for the throughput.")
+    ] = "1",
+    graph: Annotated[
+        str,
+        typer.Option(metavar="off|on|rtx|both", help="CUDA graphs: ours (on) or TensorRT-RTX's own (rtx)."),
+    ] = "off",
+    shape: Shape = None,
+    profile: Profile = None,
+    seed: Seed = 0,
+    warm_up: Annotated[int, typer.Option(min=0, max=100_000, help="Runs before the first that counts.")] = 10,
+    window: Annotated[float, typer.Option(help="Seconds that a window lasts at least.")] = 0.5,
+    within: Annotated[
+        float, typer.Option(help="Percent within which the medians of three windows must agree.")
+    ] = 2.0,
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", help="Seconds after which a measurement ends, stable or not.")
+    ] = 30.0,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A bench.json to compare with.")
+    ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Compare neither with the fp32 variant nor with the last result.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result instead.")
+    ] = None,
+    cpu: Cpu = False,
+    require_gpu: RequireGpu = False,
+    device: Device = 0,
+    trust: Trust = None,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure latency and throughput of engines, or where they cannot run of their typed models on the CPU."""
+
+    def body() -> int:
+        from trtpipe.cli.benching import bench_command
+        from trtpipe.system.bench_request import BenchRequest, graph_called, parsed_streams, steady_for
+        from trtpipe.system.choosing import Where
+
+        asked = BenchRequest(
+            what or [],
+            Where(cpu, require_gpu, device, trust or [], threads),
+            streams=parsed_streams(streams),
+            graph=graph_called(graph),
+            shapes=shape or [],
+            profile=profile,
+            seed=seed,
+            warm_up=warm_up,
+            steady=steady_for(window, within, time_limit),
+            compare=compare,
+            alone=alone,
+            output=output,
+        )
+        return bench_command(asked, as_json=as_json)
+
+    run(body)
