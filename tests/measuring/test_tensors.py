@@ -45,3 +45,4 @@ def test_the_best_classes_come_first_and_nan_last():
     assert [[index for index, _ in row] for row in top_k(scores, 9)] == [[1, 2, 0, 3], [0, 1, 2, 3]]
     assert [len(row) for row in top_k(scores, 2)] == [2, 2]
     assert top_k(scores.reshape(2, 4, 1, 1), 1) == [[(1, pytest.approx(0.9))], [(0, 5.0)]]
+    assert top_k(np.zeros((0, 10)), 3) == []

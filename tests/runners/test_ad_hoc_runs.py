@@ -6,6 +6,7 @@ Engines copy x to y here and typed models negate it, so that what ran shows.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -341,11 +342,28 @@ def test_what_cannot_be_written_is_said_before_anything_runs(bench, project):
         asked = InferRequest(CELL, FeedRequest(random=True), output=project / place)
         with pytest.raises(SpecError, match=error):
             infer(asked, with_gpu(bench), project)
+    os.mkfifo(project / "pipe.npz")
     (project / "taken.npz").mkdir()
-    asked = InferRequest(CELL, FeedRequest(random=True), output=project / "taken.npz")
-    with pytest.raises(SpecError, match=r"cannot write '.*taken.npz'"):
-        infer(asked, with_gpu(bench), project)
+    for name in ("pipe.npz", "taken.npz"):
+        asked = InferRequest(CELL, FeedRequest(random=True), output=project / name)
+        with pytest.raises(SpecError, match=f"{name}' is no regular file"):
+            infer(asked, with_gpu(bench), project)
     assert not [path for path in project.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "labels.txt", "manifest.json", "model.onnx"])
+def test_pipes_are_not_waited_for(bench, project, name):
+    if name in ("manifest.json", "model.onnx"):
+        place = project / "build" / CELL / name
+        place.unlink()
+    else:
+        place = project / "pipes" / name
+        place.parent.mkdir()
+    os.mkfifo(place)
+    given = f"x={place}" if place.suffix in (".npy", ".npz") else "x=x.npy"
+
+    with pytest.raises(TrtpipeError):
+        run(without_gpu(bench), project, inputs=[given], labels=place if name == "labels.txt" else None)
 
 
 # -- classes, samples and images, on the digits

@@ -23,6 +23,7 @@ from trtpipe.runners.inference.requests import Steady
 from trtpipe.system import benching
 from trtpipe.system.bench_request import BenchRequest, graph_called, parsed_streams, steady_for
 from trtpipe.system.choosing import ENGINE, ON_CPU, Where
+from trtpipe.toolchains.header import EngineHeader
 
 CELL = "copy/fp16@here"
 QUICK = Steady(window=0.005, within=0.5, limit=2.0)
@@ -186,6 +187,22 @@ def test_a_cpus_result_does_not_replace_that_of_the_engine(bench, project):
     assert elsewhere.saved == project / "cpu.json"
 
 
+def test_an_engine_of_another_name_leaves_no_result_beside_it(bench, project, monkeypatch):
+    folder = project / "build" / CELL
+    (folder / "model.engine").rename(folder / "copy.engine")
+    header = EngineHeader("1.7.1.116", 0, ("sm89",), 0, 0)
+    monkeypatch.setattr("trtpipe.toolchains.header.read_engine_header", lambda path: header)
+    monkeypatch.setattr("trtpipe.runners.inference.delivered.read_engine_header", lambda path: header)
+    monkeypatch.setattr("trtpipe.system.places.kind_of_file", lambda path: "engine")
+    name = f"build/{CELL}/copy.engine"
+
+    found = measure(with_gpu(bench), project, name)[name]
+
+    assert found.record["subject"] == ENGINE
+    assert found.saved is None
+    assert not (folder / "bench.json").exists()
+
+
 def test_a_typed_model_by_itself(bench, project):
     found = measure(with_gpu(bench), project, f"build/{CELL}/model.onnx")[f"build/{CELL}/model.onnx"]
 
@@ -239,6 +256,21 @@ def test_what_cannot_be_written_is_still_told(bench, project):
 
     assert found.record["latency"]["total"]["count"] > 0
     assert str(found.error).startswith(f"cannot write {project / 'gone' / 'x.json'}: no such file")
+
+
+def test_pipes_are_neither_waited_for_nor_replaced(bench, project):
+    pipe = project / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(SpecError, match="is no regular file"):
+        measure(with_gpu(bench), project, output=pipe)
+    with pytest.raises(ModelError, match="is no result of trtpipe bench"):
+        measure(with_gpu(bench), project, compare=pipe)
+
+    beside = project / "build" / CELL / "bench.json"
+    os.mkfifo(beside)
+    found = measure(with_gpu(bench), project, alone=False)[CELL]
+    assert str(found.error).startswith(f"{beside} is no regular file")
+    assert found.record is not None
 
 
 # -- comparisons
@@ -428,7 +460,7 @@ def test_the_first_line_and_every_table_say_what_was_measured(command):
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"{CELL}: typed model on the CPU (")
-    assert ", 1 threads, ONNX Runtime " in lines[0]
+    assert ", 1 thread, ONNX Runtime " in lines[0]
     assert lines[1] == "not run: the engine: the engine needs sm89, this machine has no GPU"
     rows = [line for line in lines if "x=2x4" in line]
     assert len(rows) == 3

@@ -5,6 +5,7 @@ The engines are the stand-in's, with kernels that copy or spin for a known time.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import numpy as np
@@ -13,15 +14,16 @@ from cells import make_cell
 from engine_bench import STAND_IN, Bench
 from test_engines_on_a_gpu import kernels, launching  # noqa: F401 - a fixture
 
+from trtpipe.errors import ToolchainError
 from trtpipe.measuring.records import read_record
 from trtpipe.runners.inference.requests import Steady
 from trtpipe.runners.inference.running import cuda_site
 from trtpipe.system import benching
 from trtpipe.system.bench_request import BenchRequest
-from trtpipe.system.choosing import ENGINE, Where
+from trtpipe.system.choosing import ENGINE, ON_CPU, Where
 from trtpipe.system.feeding import FeedRequest
 from trtpipe.system.inferring import InferRequest, infer
-from trtpipe.system.machines import Machine
+from trtpipe.system.machines import Machine, this_machine
 from trtpipe.toolchains.detect import detect_gpus
 
 pytestmark = pytest.mark.skipif(not detect_gpus(), reason="not run: needs a CUDA GPU")
@@ -74,6 +76,20 @@ def test_a_run_gives_the_kernels_bytes(bench, machine, kernels):  # noqa: F811
     assert np.allclose(np.load(bench.folder / "y.npz")["y"], 3 * x + 1, rtol=1e-6, atol=1e-6)
 
 
+def test_a_cell_for_another_gpu_is_refused_in_one_sentence_or_its_typed_model_runs(bench):
+    here = detect_gpus()[0].compute_capability.sm
+    other = "sm86" if here != "sm86" else "sm89"
+    make_cell(bench.folder, capabilities=[other])
+    why = f"the engine needs {other}, this machine has {here}"
+
+    with pytest.raises(ToolchainError, match=f"^copy/fp16@here: {why}\n") as caught:
+        infer(InferRequest("copy/fp16", FeedRequest(random=True), REQUIRED), this_machine(), bench.folder)
+    assert caught.value.exit_code == 2
+
+    found = infer(InferRequest("copy/fp16", FeedRequest(random=True)), this_machine(), bench.folder)
+    assert (found["subject"], found["why_not_engine"]) == (ON_CPU, why)
+
+
 def test_times_are_those_of_the_kernel_and_clocks_are_noted(bench, machine, kernels):  # noqa: F811
     folder = cell(bench, launching(kernels, ("spin", 1000.0), blocks=16))
 
@@ -87,11 +103,16 @@ def test_times_are_those_of_the_kernel_and_clocks_are_noted(bench, machine, kern
     assert record["latency"]["host"]["p50_us"] >= total["p50_us"] * 0.98
     assert 0.5 < 1e6 / record["throughput"][0]["per_second"] / record["latency"]["host"]["p50_us"] < 2
     assert record["stable"]
+    assert read_record(folder / "bench.json")["engine"] == record["engine"]
+    if importlib.util.find_spec("cuda.bindings.nvml") is None:
+        assert record["not_run"] == [
+            "clocks, power and temperature: cuda-python has no nvml here: pip install -U cuda-python"
+        ]
+        return
     assert record["clocks"] is not None, record["not_run"]
     assert record["clocks"]["before"]["sm_mhz"] > 0
     assert record["clocks"]["after"]["power_w"] > 0
     assert 0 < record["clocks"]["after"]["temperature_c"] < 120
-    assert read_record(folder / "bench.json")["engine"] == record["engine"]
 
 
 def _short(record):

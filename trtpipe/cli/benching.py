@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, problem_json, say, say_json, show_error
-from trtpipe.errors import Interrupted, SpecError
+from trtpipe.errors import SpecError
 from trtpipe.rendering.tables import render_table
 from trtpipe.system.bench_request import BenchRequest
+from trtpipe.system.bench_runs import threads_words
 from trtpipe.system.benching import Benched, bench
 from trtpipe.system.choosing import ENGINE
 
@@ -60,8 +61,6 @@ def _show(one: Benched) -> None:
     if one.record is not None:
         say("\n".join(_lines(one)))
     if one.error is not None:
-        if isinstance(one.error, Interrupted):
-            raise one.error
         note(f"{one.name} failed:")
         show_error(one.error)
     say()
@@ -96,7 +95,7 @@ def _subject(record: Mapping[str, Any]) -> str:
     if record["subject"] == ENGINE:
         gpu = machine["gpu"]
         return f"engine on {gpu['name']} ({gpu['compute_capability']}), TensorRT {record['tensorrt']}"
-    return f"{record['subject']} ({machine['cpu']}, {how['threads']} threads, {how['runtime']})"
+    return f"{record['subject']} ({machine['cpu']}, {threads_words(how['threads'])}, {how['runtime']})"
 
 
 def _latency_rows(record: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -63,7 +63,7 @@ def _top_lines(top: Mapping[str, Any]) -> Iterator[str]:
     rows = top["rows"]
     for row in rows[:_ROWS]:
         truth = f" (label {row['label']})" if row["label"] is not None else ""
-        best = ", ".join(f"{_class(one)} {one['score']:.4g}" for one in row["best"])
+        best = ", ".join(f"{_class(one)} {_score(one['score'])}" for one in row["best"])
         yield f"  {row['row']}{truth}: {best}"
     if len(rows) > _ROWS:
         yield f"  and {len(rows) - _ROWS} more: see --json"
@@ -75,6 +75,10 @@ def _top_lines(top: Mapping[str, Any]) -> Iterator[str]:
 
 def _class(one: Mapping[str, Any]) -> str:
     return f"{one['class']} {one['name']}" if one["name"] is not None else str(one["class"])
+
+
+def _score(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4g}"
 
 
 def _number(value: float | None) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import ModelError
+from trtpipe.files import is_special
 from trtpipe.measuring.differences import difference, words
 
 SCHEMA = 1
@@ -26,8 +27,8 @@ _MOST_BLOCKS = 1 << 16
 def read_record(path: Path) -> dict[str, Any]:
     """A result of `trtpipe bench`, checked as far as it is used here. Raises ModelError."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError("it is too large")
+        if is_special(path) or path.stat().st_size > _LARGEST:
+            raise ValueError("it is no file, or too large")
         record = json.loads(path.read_bytes())
         _check(record)
     except OSError as error:

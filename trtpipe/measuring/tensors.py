@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ def top_k(array: Any, count: int) -> list[list[tuple[int, float]]]:
 
     NaN is last.
     """
-    rows = np.asarray(array, np.float64).reshape(len(array), -1)
+    rows = np.asarray(array, np.float64).reshape(len(array), math.prod(array.shape[1:]))
     keys = np.where(np.isnan(rows), -np.inf, rows)
     order = np.argsort(-keys, axis=1, kind="stable")[:, :count]
     return [

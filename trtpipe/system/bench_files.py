@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import ModelError, TrtpipeError
-from trtpipe.files import write_whole
+from trtpipe.files import is_special, write_whole
 from trtpipe.measuring.records import NAME, read_record
+from trtpipe.runners.inference.delivered import ENGINE as MODEL_ENGINE
 from trtpipe.runners.inference.delivered import MANIFEST
 from trtpipe.system.choosing import ENGINE
 from trtpipe.system.places import Place, find_places
@@ -29,12 +30,17 @@ class Before:
 def before(place: Place) -> Before:
     """The result that stands beside an engine, whichever engine it was of."""
     path = place.folder / NAME
-    if place.only_model or place.engine is None or not path.exists():
+    if not _is_delivered(place) or not path.exists():
         return Before()
     try:
         return Before(read_record(path))
     except ModelError as error:
         return Before(why_not=error.problems[0].fact)
+
+
+def _is_delivered(place: Place) -> bool:
+    """Whether it is an engine in a directory of its own, whose results may lie there."""
+    return not place.only_model and place.engine is not None and place.engine.name == MODEL_ENGINE
 
 
 def reference_of(place: Place) -> Place | None:
@@ -65,13 +71,15 @@ def keep(place: Place, record: Mapping[str, Any], output: Path | None) -> tuple[
     """
     path = output
     if path is None:
-        if place.only_model or place.engine is None:
+        if not _is_delivered(place):
             return None, ""
         path = place.folder / NAME
         former = before(place).record
         measured = former is not None and former["subject"] == ENGINE and record["subject"] != ENGINE
         if measured and former is not None and former.get("engine") == record["engine"]:
             return None, f"{path} is left as it is: it holds what the engine itself was measured at"
+    if is_special(path):
+        raise TrtpipeError(f"{path} is no regular file", "move it away, or name another place with --output")
     try:
         write_whole(path, (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
     except OSError as error:

@@ -173,7 +173,7 @@ def measure_model(
     measurements: list[dict[str, Any]] = []
     about: dict[str, Any] = {}
     for number, one in enumerate(feeds):
-        say(f"{chosen.place.name}: {one.words()}, {ON_CPU}, {threads} threads")
+        say(f"{chosen.place.name}: {one.words()}, {ON_CPU}, {threads_words(threads)}")
         measured, about = _model_measured(asked, chosen, one, folder / f"cpu{number}", threads)
         measurements.append(measured)
     record = {
@@ -285,6 +285,11 @@ def _cpu_names() -> Iterator[str]:
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             yield value.strip()
+
+
+def threads_words(count: int) -> str:
+    """`1 thread`, `8 threads`."""
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _streams(count: int) -> str:

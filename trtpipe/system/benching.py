@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trtpipe.errors import Problem, SpecError, ToolchainError, TrtpipeError
+from trtpipe.errors import Interrupted, Problem, SpecError, ToolchainError, TrtpipeError
+from trtpipe.files import is_special
 from trtpipe.measuring.records import compared, read_record
 from trtpipe.runners.feeding.feeds import Feed, checked_feed, checked_profile
 from trtpipe.runners.feeding.signature import Signature
@@ -53,6 +54,8 @@ def bench(
         raise SpecError(
             "--output is for one result", "each cell's is written as bench.json beside its engine"
         )
+    if asked.output is not None and is_special(asked.output):
+        raise SpecError(f"--output {str(asked.output)!r} is no regular file", "name another place")
     return _results(asked, say, machine, cwd, Queue(places, other))
 
 
@@ -118,6 +121,8 @@ def _one(
         record["compared"] = [*_compared(asked, record, former, *against)]
         saved, note = keep(place, record, asked.output)
         return Benched(place.name, record, None, saved, note)
+    except Interrupted:
+        raise
     except TrtpipeError as error:
         return Benched(place.name, record, error)
 

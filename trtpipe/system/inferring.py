@@ -13,6 +13,7 @@ from typing import Any
 
 from trtpipe.errors import SpecError, ToolchainError
 from trtpipe.executors.local import Control
+from trtpipe.files import is_special
 from trtpipe.runners.feeding.feeds import Feed, checked_feed, checked_profile
 from trtpipe.runners.inference.requests import EngineRun, HowToRun
 from trtpipe.runners.inference.tensors import StoredTensor, store_tensors, type_name
@@ -87,6 +88,8 @@ def _refuse_output(output: Path | None) -> None:
         return
     if output.suffix != ".npz":
         raise SpecError(f"--output {str(output)!r} is no .npz file", "outputs are saved by name: FILE.npz")
+    if is_special(output):
+        raise SpecError(f"--output {str(output)!r} is no regular file", "name another place")
     if not output.parent.is_dir():
         raise SpecError(f"there is no directory {str(output.parent)!r} for --output")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import Problem, SpecError
-from trtpipe.files import open_beside
+from trtpipe.files import is_special, open_beside
 from trtpipe.runners.feeding.feeds import Feed
 from trtpipe.runners.inference.tensors import type_name
 
@@ -33,8 +34,10 @@ def read_labels(path: Path | None, top_k: int | None) -> Labels | None:
     if path is None:
         return Labels((), top_k) if top_k is not None else None
     try:
-        if path.stat().st_size > _LARGEST_LABELS:
-            raise SpecError(f"'{path}' is too large for a file of labels", "it holds one name a line")
+        if is_special(path) or path.stat().st_size > _LARGEST_LABELS:
+            raise SpecError(
+                f"'{path}' is no file, or too large for one of labels", "it holds one name a line"
+            )
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise SpecError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
@@ -133,5 +136,6 @@ def tops(arrays: Mapping[str, Any], feeds: Sequence[Feed], labels: Labels) -> li
 
 
 def _class(number: int, score: float, labels: Labels) -> dict[str, Any]:
+    """A class; JSON has no number for a score that is not finite."""
     name = labels.names[number] if labels.names else None
-    return {"class": number, "name": name, "score": score}
+    return {"class": number, "name": name, "score": score if math.isfinite(score) else None}

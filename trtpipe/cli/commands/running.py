@@ -22,7 +22,7 @@ Shape = Annotated[
     list[str] | None, typer.Option("--shape", metavar="NAME=1x3x224x224", help="The shape of an input.")
 ]
 Profile = Annotated[int | None, typer.Option(min=0, help="Only this profile, by its index.")]
-Threads = Annotated[int, typer.Option(min=0, help="Threads on the CPU; 0: one a core.")]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="Threads on the CPU; 0: one a core.")]
 Seed = Annotated[int, typer.Option(min=0, help="What decides random inputs.")]
 
 
