@@ -87,42 +87,48 @@ def run_(
     run(body)
 
 
+Cells = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CELL|DIRECTORY...", help="Built cells (globs allowed), their directories, engines or models."
+    ),
+]
+Streams = Annotated[
+    str, typer.Option(metavar="1,2,4", help="How many inferences at a time, for the throughput.")
+]
+Graphs = Annotated[
+    str, typer.Option(metavar="off|on|rtx|both", help="CUDA graphs: ours (on) or TensorRT-RTX's own (rtx).")
+]
+WarmUp = Annotated[int, typer.Option(min=0, max=100_000, help="Runs before the first that counts.")]
+Window = Annotated[float, typer.Option(help="Seconds that a window lasts at least.")]
+Within = Annotated[float, typer.Option(help="Percent within which the medians of three windows must agree.")]
+TimeLimit = Annotated[
+    float, typer.Option("--time-limit", help="Seconds after which a measurement ends, stable or not.")
+]
+Compare = Annotated[Path | None, typer.Option(metavar="FILE", help="A bench.json to compare with.")]
+Alone = Annotated[
+    bool, typer.Option("--alone", help="Compare neither with the fp32 variant nor with the last result.")
+]
+Result = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result instead.")
+]
+
+
 @app.command()
 def bench(
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="CELL|DIRECTORY...",
-            help="Built cells (globs allowed), their directories, engines or models.",
-        ),
-    ] = None,
-    streams: Annotated[
-        str, typer.Option(metavar="1,2,4", help="How many inferences at a time, for the throughput.")
-    ] = "1",
-    graph: Annotated[
-        str,
-        typer.Option(metavar="off|on|rtx|both", help="CUDA graphs: ours (on) or TensorRT-RTX's own (rtx)."),
-    ] = "off",
+    what: Cells = None,
+    streams: Streams = "1",
+    graph: Graphs = "off",
     shape: Shape = None,
     profile: Profile = None,
     seed: Seed = 0,
-    warm_up: Annotated[int, typer.Option(min=0, max=100_000, help="Runs before the first that counts.")] = 10,
-    window: Annotated[float, typer.Option(help="Seconds that a window lasts at least.")] = 0.5,
-    within: Annotated[
-        float, typer.Option(help="Percent within which the medians of three windows must agree.")
-    ] = 2.0,
-    time_limit: Annotated[
-        float, typer.Option("--time-limit", help="Seconds after which a measurement ends, stable or not.")
-    ] = 30.0,
-    compare: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A bench.json to compare with.")
-    ] = None,
-    alone: Annotated[
-        bool, typer.Option("--alone", help="Compare neither with the fp32 variant nor with the last result.")
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result instead.")
-    ] = None,
+    warm_up: WarmUp = 10,
+    window: Window = 0.5,
+    within: Within = 2.0,
+    time_limit: TimeLimit = 30.0,
+    compare: Compare = None,
+    alone: Alone = False,
+    output: Result = None,
     cpu: Cpu = False,
     require_gpu: RequireGpu = False,
     device: Device = 0,
