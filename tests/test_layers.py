@@ -13,7 +13,7 @@ PACKAGE = ROOT / "trtpipe"
 LAYERS = {
     "errors": 0, "digests": 0, "shapes": 0, "files": 0,
     "spec": 1, "plan": 1, "targets": 1,
-    "loading": 2, "canonical": 2, "comparing": 2, "proofs": 2, "describing": 2, "rendering": 2,
+    "loading": 2, "canonical": 2, "comparing": 2, "measuring": 2, "proofs": 2, "describing": 2, "rendering": 2,
     "weights": 2, "layering": 2, "searching": 2, "reducing": 2,
     "deciding": 2, "planning": 2, "lockfile": 2, "manifest": 2, "scales": 2, "legacy_caches": 2,
     "stages": 3, "scheduler": 3,

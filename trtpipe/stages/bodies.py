@@ -57,6 +57,12 @@ class Plugins(Protocol):
     def preview(self, task: Task) -> Made:
         """Look at a data set: contact sheets, and what its inputs are like."""
 
+    def infer(self, task: Task) -> Mapping[str, Any]:
+        """Run inputs through a typed model on the CPU; its outputs, in files."""
+
+    def bench(self, task: Task) -> Made:
+        """Time a typed model on the CPU."""
+
 
 def _model_files(out: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(out.parent.glob(f"{out.name}*"))}
@@ -122,6 +128,16 @@ def measure_part(task: Task, plugins: Plugins) -> Made:
     return Made({}, plugins.measure_part(task))
 
 
+def infer_on_cpu(task: Task, plugins: Plugins) -> Made:
+    """Inputs → outputs of a typed model, on the CPU. No step of a plan either."""
+    return Made({}, plugins.infer(task))
+
+
+def bench_on_cpu(task: Task, plugins: Plugins) -> Made:
+    """A typed model's times on the CPU. No step of a plan either."""
+    return plugins.bench(task)
+
+
 BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "fetch": fetch_file,
     "import": import_model,
@@ -133,4 +149,6 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "compare_all": compare_tensors,
     "record": record_tensors,
     "measure": measure_part,
+    "infer": infer_on_cpu,
+    "bench": bench_on_cpu,
 }

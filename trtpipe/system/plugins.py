@@ -154,6 +154,18 @@ class InstalledPlugins:
         sheets = look.write_sheets(task.out) if asked["shown"] else {}
         return Made(sheets, look.to_json())
 
+    def infer(self, task: Task) -> Mapping[str, Any]:
+        """Run inputs through a typed model on the CPU; its outputs, in files."""
+        from trtpipe.runners.typed_model import infer
+
+        return infer(task)
+
+    def bench(self, task: Task) -> Made:
+        """Time a typed model on the CPU."""
+        from trtpipe.runners.benching.on_cpu import bench
+
+        return Made(*bench(task))
+
 
 @contextmanager
 def _events(task: Task) -> Iterator[Callable[[Mapping[str, Any]], None]]:
