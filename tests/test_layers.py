@@ -25,7 +25,8 @@ LAYERS = {
 
 WITHIN_LAYER = {
     ("proofs", "canonical"), ("proofs", "loading"), ("describing", "canonical"), ("describing", "loading"),
-    ("describing", "proofs"), ("targets", "spec"), ("runners", "datasets"), ("weights", "canonical"),
+    ("describing", "proofs"), ("describing", "weights"), ("targets", "spec"), ("runners", "datasets"),
+    ("weights", "canonical"),
     ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
     ("calibrators", "datasets"), ("calibrators", "runners"), ("runners", "toolchains"),
     ("legacy_caches", "loading"), ("legacy_caches", "scales"), ("planning", "legacy_caches"), ("planning", "searching"),
