@@ -8,14 +8,18 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.describing.inspect_model import Asked, ModelDescription, describe_graph, describe_model
 from trtpipe.describing.weight_table import WeightsDescription, weight_lines
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.frontends import Frontend, ModelFiles, Proposal
+
+if TYPE_CHECKING:
+    import onnx
 
 _UNCONVERTED = ("tensorflow", "pytorch")
 
@@ -74,6 +78,28 @@ def describe_any_model(path: Path, asked: Asked, caffemodel: Path | None = None)
     return _read(frontend, proposal, asked).to_json()
 
 
+def kind_of_model(path: Path) -> str:
+    """`model` for what can be read as ONNX, `weights`, or `unconverted model`. Raises ModelError."""
+    from trtpipe.system.starting import propose
+
+    if _is_npz(path):
+        return "weights"
+    return "unconverted model" if propose(path)[0].name in _UNCONVERTED else "model"
+
+
+def readable_proto(path: Path, stack: ExitStack) -> onnx.ModelProto:
+    """A model as ONNX, a skeleton whose weights can be read until the stack is closed. Raises ModelError."""
+    from trtpipe.canonical.reading import read_skeleton
+    from trtpipe.system.starting import propose
+
+    frontend, proposal = propose(path)
+    if frontend.name == "onnx":
+        return read_skeleton(path).proto
+    workplace = stack.enter_context(tempfile.TemporaryDirectory(prefix="trtpipe-diff-"))
+    files, options = _files_of(frontend, proposal)
+    return frontend.read(files, options, Path(workplace))
+
+
 def describe_weights(path: Path, asked: Asked) -> dict[str, Any]:
     """The description of a file of weights. Raises ModelError."""
     from trtpipe.weights import open_weights
@@ -108,19 +134,21 @@ def _is_npz(path: Path) -> bool:
 
 def _read(frontend: Frontend, proposal: Proposal, asked: Asked) -> ModelDescription:
     """The model as its frontend reads it, with the options that `init` would write."""
-    assert proposal.source is not None, "only declared networks have none, and they have no file"
-    source = proposal.source
-    named = {name: value for name, value in proposal.options.items() if isinstance(value, Path)}
-    written = {
-        name: value.as_posix() if isinstance(value, Path) else value
-        for name, value in proposal.options.items()
-    }
-    options = frontend.Options.model_validate(written)
+    files, options = _files_of(frontend, proposal)
     with tempfile.TemporaryDirectory(prefix="trtpipe-inspect-") as workplace:
-        files = ModelFiles(source, named, source.resolve().parent)
         graph = describe_graph(frontend.read(files, options, Path(workplace)), asked)
-    size = sum(file.stat().st_size for file in (source, *named.values()))
-    return ModelDescription(str(source), frontend.name, size, (), graph)
+    size = sum(file.stat().st_size for file in (files.model, *files.named.values()))
+    return ModelDescription(str(files.model), frontend.name, size, (), graph)
+
+
+def _files_of(frontend: Frontend, proposal: Proposal) -> tuple[ModelFiles, Any]:
+    """A model's files and options as `init` would write them."""
+    assert proposal.source is not None, "only declared networks have none, and they have no file"
+    source, said = proposal.source, proposal.options
+    named = {name: value for name, value in said.items() if isinstance(value, Path)}
+    written = {name: value.as_posix() if isinstance(value, Path) else value for name, value in said.items()}
+    options = frontend.Options.model_validate(written)
+    return ModelFiles(source, named, source.resolve().parent), options
 
 
 _FEW_TYPES = {1: "float32", 2: "float64", 3: "int32", 4: "uint8", 6: "int8", 9: "int64", 10: "bool", 14: "bfloat16",

@@ -1,4 +1,4 @@
-"""Commands that tell: inspect, schema, doctor."""
+"""Commands that tell: inspect, diff, schema, doctor."""
 
 from __future__ import annotations
 
@@ -50,6 +50,27 @@ def inspect(
             caffemodel=caffemodel,
             as_json=as_json,
         )
+
+    run(body)
+
+
+_SIDE = "A model, weights, an engine, a lockfile, scales; a built cell; or REVISION:FILE of git."
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="OLD", help=_SIDE)],
+    b: Annotated[str, typer.Argument(metavar="NEW", help="One of the same kind.")],
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write Markdown, for a pull request.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 1 when they differ.")] = False,
+) -> None:
+    """Show what changed between two models, engines, lockfiles or files of weights; no GPU is needed."""
+
+    def body() -> int:
+        from trtpipe.cli.diffing import diff_command
+
+        return diff_command(a, b, as_json=as_json, markdown=markdown, exit_code=exit_code)
 
     run(body)
 
