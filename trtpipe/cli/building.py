@@ -21,11 +21,12 @@ class BuildOptions:
     offline: bool = False
     as_json: bool = False
     search_again: bool = False
+    frozen: bool = False
 
     @property
     def runs_known(self) -> bool:
-        """Whether something must run whatever is known."""
-        return self.force or self.search_again
+        """Whether something must run, or be looked at, whatever is known."""
+        return self.force or self.search_again or self.frozen
 
 
 def build_command(options: BuildOptions) -> int:
