@@ -275,3 +275,33 @@ def test_a_merge_conflict_in_the_lockfile_is_settled_by_a_build(versioned):
     assert "<<<<<<<" not in lock_of(versioned)
     assert versioned.run("build", "--frozen").out == "nothing to do\n"
     assert versioned.run("build").out == "nothing to do\n"
+
+
+# -- built again
+
+
+def test_everything_built_again_is_graded_and_nothing_is_replaced(mine):
+    lock = lock_of(mine)
+    before = {path: path.stat().st_mtime_ns for path in (mine.root / ".trtpipe" / "store").rglob("*.json")}
+
+    checked = mine.run("build", "--check")
+    forged = lock.replace("engine: ", "engine: 0").replace("normalised: ", "normalised: 0")
+    mine.write(LOCK, forged)
+    other = mine.run("build", "--check", "--json")
+    mine.edit(SPEC, "workspace: 1GiB", "workspace: 2GiB")
+    changed = mine.run("build", "--check", "digits/fp32@ada")
+
+    assert checked.code == 0, checked.err
+    assert checked.out.splitlines()[1:] == [
+        "digits:import         identical  ok",
+        "digits/fp32:quantize  identical  ok",
+        "digits/fp32@ada       identical  ok",
+        "built 3 again: 3 identical",
+    ]
+    grades = {one["name"]: one["grade"] for one in other.events if one["event"] == "graded"}
+    assert (other.code, grades["digits/fp32@ada"]) == (3, "different")
+    assert changed.code == 3
+    assert "not run: the lockfile has another key" in changed.out
+    assert lock_of(mine) == forged
+    after = {path: path.stat().st_mtime_ns for path in (mine.root / ".trtpipe" / "store").rglob("*.json")}
+    assert after == before

@@ -1,4 +1,4 @@
-"""The lockfile's text: what is written comes back, whatever names hold; older, newer and damaged ones; steady values."""
+"""The lockfile's text: what is written comes back, whatever names hold; older, newer and damaged ones."""
 
 from __future__ import annotations
 

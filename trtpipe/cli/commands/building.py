@@ -106,6 +106,10 @@ def build(
         bool,
         typer.Option("--frozen", help="The lockfile must already say exactly this; it is not written."),
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Build again in scratch, grade against the lockfile, replace nothing."),
+    ] = False,
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
@@ -114,7 +118,18 @@ def build(
     def body() -> int:
         from trtpipe.cli.building import BuildOptions, build_command
 
-        asked = (specs or [], only or [], jobs, keep_going, force, offline, as_json, search_again, frozen)
+        asked = (
+            specs or [],
+            only or [],
+            jobs,
+            keep_going,
+            force,
+            offline,
+            as_json,
+            search_again,
+            frozen,
+            check,
+        )
         return build_command(BuildOptions(*asked))
 
     run(body)
