@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from trtpipe.cli.building import BuildOptions
 from trtpipe.cli.closing import Closing
-from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, show_error
+from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_error
 from trtpipe.cli.progress import LazyProgress, open_progress
-from trtpipe.errors import ModelError, StepFailed, TrtpipeError
+from trtpipe.errors import LockMismatch, ModelError, StepFailed, TrtpipeError
 from trtpipe.rendering.plans import plan_json
 from trtpipe.system.building import (
     Outcome,
@@ -14,20 +14,21 @@ from trtpipe.system.building import (
     default_jobs,
     make_plan,
     nothing_to_do,
-    refresh_lock,
     run_build,
     runs,
 )
+from trtpipe.system.locking import refresh_lock, refuse_differences
 from trtpipe.system.reproducing import NO_PROCESS
 from trtpipe.system.workspace import open_workspace
 
 
 def plan_and_run(options: BuildOptions, closing: Closing) -> int:
-    """Build, and tell `closing` what came of it. 1 when a step or a threshold failed."""
+    """Build, and tell `closing` what came of it. 1 when a step or a threshold failed, 3 when the lockfile disagrees."""
     workspace = open_workspace(options.specs, options.only)
     planned = make_plan(workspace, force=options.force, search_again=options.search_again)
+    frozen = refuse_differences(planned) if options.frozen else None
     if nothing_to_do(planned):
-        changed = refresh_lock(planned, [cell.name for cell in planned.plan.cells])
+        changed = frozen is None and refresh_lock(planned, [cell.name for cell in planned.plan.cells])
         _remember(planned, options)
         closing.text = "nothing to do" + (", lockfile written" if changed else "")
         return EXIT_DONE
@@ -47,12 +48,14 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
                 jobs=options.jobs or default_jobs(),
                 keep_going=options.keep_going,
                 offline=options.offline,
+                frozen=frozen,
             )
     finally:
         if not options.as_json:
             _show_failures(outcome, planned)
     if outcome.failures or outcome.blocked:
-        return EXIT_FAILED
+        otherwise = all(isinstance(error, LockMismatch) for _, error in outcome.failures)
+        return EXIT_LOCK if outcome.failures and otherwise else EXIT_FAILED
     _remember(planned, options)
     return EXIT_DONE
 

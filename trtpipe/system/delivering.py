@@ -19,6 +19,8 @@ from trtpipe import manifest as manifests
 from trtpipe.digests import Digest, digest_file, key_of, same_digest
 from trtpipe.errors import ArtifactMissing, TrtpipeError
 from trtpipe.files import held, write_whole
+from trtpipe.lockfile import SCHEMA as LOCK_SCHEMA
+from trtpipe.lockfile import Fact
 from trtpipe.manifest import Proof, lock_entry_of, manifest_of
 from trtpipe.plan.graph import Cell, Stage
 from trtpipe.plan.ports import Observer
@@ -45,6 +47,7 @@ def policy_of(spec: PipelineSpec, variant: str) -> str:
     asked = spec.validate_
     record = {
         "manifest": manifests.SCHEMA,
+        "lockfile": LOCK_SCHEMA,
         "trtpipe": __version__,
         "thresholds": [one.model_dump() for one in asked.thresholds] if asked else [],
         "min_low_precision": spec.variants[variant].min_low_precision,
@@ -79,13 +82,21 @@ class Delivery:
         state = self.workspace.state
         if state.delivered(cell.name, content):
             return False
-        traces = {stage: self._trace(key) for stage, key in keys.items()}
-        proof = prove_cell(cell, spec, traces, self.workspace.store, self.targets)
+        traces, proof = self._proved(cell, keys)
         manifest = manifest_of(cell, traces, proof)
         files = self._write(cell, traces, manifest)
         state.remember_cell(cell.name, content, files, lock_entry_of(cell, traces, proof))
         self._tell(cell, traces, proof, built=built)
         return True
+
+    def entry_of(self, cell: Cell, keys: Mapping[Stage, str]) -> dict[str, Fact]:
+        """The cell's facts for the lockfile; nothing is delivered. Raises ValidationFailed, StoreError."""
+        return lock_entry_of(cell, *self._proved(cell, keys))
+
+    def _proved(self, cell: Cell, keys: Mapping[Stage, str]) -> tuple[dict[Stage, Trace], Proof]:
+        traces = {stage: self._trace(key) for stage, key in keys.items()}
+        spec = self.specs[cell.pipeline]
+        return traces, prove_cell(cell, spec, traces, self.workspace.store, self.targets)
 
     def _trace(self, key: str) -> Trace:
         trace = self.workspace.store.trace(key)

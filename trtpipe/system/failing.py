@@ -13,7 +13,7 @@ from pathlib import Path
 from trtpipe.digests import Digest
 from trtpipe.errors import ModelError, Problem, SpecError, StepFailed, TrtpipeError
 from trtpipe.executors.local import LocalExecutor
-from trtpipe.lockfile import choices_in, read_lock
+from trtpipe.lockfile import choices_in, load_lock
 from trtpipe.plan.graph import Action, Cell, Stage, action_of
 from trtpipe.plan.ports import Observer
 from trtpipe.system.building import Planned, make_plan
@@ -101,7 +101,7 @@ def open_cell(name: str, specs: Sequence[str], observer: Observer) -> Iterator[C
     cell = _one_cell(planned, name)
     store = planned.workspace.store
     store.open()
-    locked = choices_in(read_lock(planned.workspace.lockfile))
+    locked = choices_in(load_lock(planned.workspace.lockfile).every_entry())
     performer = Performer(store, observer, planned.workspace.state.digest, locked=locked)
     with store.scratch() as scratch:
         yield CellSteps(planned, cell, performer, observer, scratch)
