@@ -151,7 +151,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "reference": "onnxruntime",
         "thresholds": [{"output": "*", "metric": "cosine", "min": 0.999}],
     },
-    "StoreSpec": {"path": "/var/cache/trtpipe"},
+    "StoreSpec": {"path": "/var/cache/trtpipe", "locks": "system"},
     "ProjectSpec": {
         "schema": 1,
         "targets": {"ada": {"gpu": "rtx4090"}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ class StoreSpec(SpecModel):
 
     path: str | None = None
     """A directory; `.trtpipe/store` in the project when left out. `$TRTPIPE_STORE` overrides it."""
+    locks: Literal["system", "files"] = "system"
+    """How builds that share the store keep out of each other's way: `files` for a network file system without locks."""
 
 
 class ProjectSpec(SpecModel):
