@@ -7,7 +7,7 @@ from spec_workspace import Workspace
 
 from trtpipe.errors import SpecError
 from trtpipe.loading.project import find_pipelines, find_project, find_root, load_project
-from trtpipe.spec.project import StoreSpec
+from trtpipe.spec.store import StoreSpec
 
 
 @pytest.mark.parametrize("marker", ["trtpipe.yaml", "trtpipe.lock"])

@@ -21,6 +21,7 @@ class BuildOptions:
     offline: bool = False
     as_json: bool = False
     search_again: bool = False
+    require_remote: bool = False
 
     @property
     def runs_known(self) -> bool:

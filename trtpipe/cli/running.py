@@ -18,12 +18,14 @@ from trtpipe.system.building import (
     run_build,
     runs,
 )
+from trtpipe.system.stores import use_remote
 from trtpipe.system.workspace import open_workspace
 
 
 def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     """Build, and tell `closing` what came of it. 1 when a step or a threshold failed."""
     workspace = open_workspace(options.specs, options.only)
+    use_remote(workspace.store, offline=options.offline, required=options.require_remote)
     planned = make_plan(workspace, force=options.force, search_again=options.search_again)
     if nothing_to_do(planned):
         changed = refresh_lock(planned, [cell.name for cell in planned.plan.cells])
@@ -47,7 +49,12 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
                 keep_going=options.keep_going,
                 offline=options.offline,
             )
+        workspace.store.settle()
+    except BaseException:
+        workspace.store.settle(give_up=True)
+        raise
     finally:
+        _tell(planned)
         if not options.as_json:
             _show_failures(outcome)
     if outcome.failures or outcome.blocked:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from trtpipe.spec.fields import AsTuple, Name, SchemaVersion, SpecModel
 from trtpipe.spec.pipeline import BuilderSpec, TargetSpec, ToolchainSpec
-
-
-class StoreSpec(SpecModel):
-    """Where artifacts are kept."""
-
-    path: str | None = None
-    """A directory; `.trtpipe/store` in the project when left out. `$TRTPIPE_STORE` overrides it."""
-    locks: Literal["system", "files"] = "system"
-    """How builds that share the store keep out of each other's way: `files` for a network file system without locks."""
+from trtpipe.spec.store import StoreSpec
 
 
 class ProjectSpec(SpecModel):
@@ -31,6 +23,6 @@ class ProjectSpec(SpecModel):
     builder: BuilderSpec | None = None
     """The builder options of every pipeline that has none of its own."""
     store: StoreSpec = Field(default_factory=StoreSpec)
-    """Where artifacts are kept."""
+    """Where artifacts are kept, and whom they are shared with."""
     reach: Annotated[tuple[str, ...], AsTuple] = ()
     """Directories outside the project from which models and data may be read."""

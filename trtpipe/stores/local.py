@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,15 @@ class LocalStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, written_trace(trace))
 
-    def settle(self) -> None:
+    @property
+    def is_shared(self) -> bool:
+        """Whether a remote stands behind it that may know more."""
+        return False
+
+    def prefetch(self, keys: Iterable[str]) -> None:
+        """Have the traces of these keys here: they are, or there are none."""
+
+    def settle(self, *, give_up: bool = False) -> None:
         """Wait for what is still under way: nothing here."""
 
     def open(self) -> None:

@@ -33,6 +33,7 @@ from trtpipe.system.delivering import Delivery, content_of, policy_of
 from trtpipe.system.facts import FactFinder
 from trtpipe.system.performing import Performer
 from trtpipe.system.placing import placed
+from trtpipe.system.prefetching import prefetch_traces
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import STATE_DIRECTORY, Workspace, cell_names
 
@@ -93,6 +94,7 @@ def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool =
     specs = {one.spec.pipeline: one.spec for one in workspace.pipelines}
     found = {name: known for name, known in facts.items() if known is not None}
     plan = _selected(workspace, specs, found)
+    prefetch_traces(plan, workspace.store, workspace.state)
     memory = _memory(workspace)
     searches = {address for address, step in plan.steps.items() if search_again and step.stage == "search"}
     rebuilder = Rebuilder(memory, forced=frozenset(plan.steps if force else searches))

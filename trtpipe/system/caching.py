@@ -44,7 +44,7 @@ class Cache:
 def open_cache(cwd: Path | None = None) -> Cache:
     """The store of the project around the working directory. Raises SpecError."""
     project = find_project(cwd or Path.cwd())
-    return Cache(project, open_store(project.root, project.spec))
+    return Cache(project, open_store(project))
 
 
 def roots_of(projects: Iterable[Path]) -> Roots:

@@ -47,7 +47,7 @@ class Workspace:
     @cached_property
     def store(self) -> LocalStore:
         """The store: `$TRTPIPE_STORE`, else the project's, else `.trtpipe/store`. Nothing is made yet."""
-        return open_store(self.root, self.project.spec)
+        return open_store(self.project)
 
     @cached_property
     def state(self) -> ProjectState:

@@ -103,6 +103,9 @@ def build(
         typer.Option("--search-again", help="Search anew for the types of auto variants, lockfile or not."),
     ] = False,
     offline: Offline = False,
+    require_remote: Annotated[
+        bool, typer.Option("--require-remote", help="Fail when the remote store cannot be used.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Build and validate what is not up to date, and write the lockfile."""
@@ -110,7 +113,17 @@ def build(
     def body() -> int:
         from trtpipe.cli.building import BuildOptions, build_command
 
-        asked = (specs or [], only or [], jobs, keep_going, force, offline, as_json, search_again)
+        asked = (
+            specs or [],
+            only or [],
+            jobs,
+            keep_going,
+            force,
+            offline,
+            as_json,
+            search_again,
+            require_remote,
+        )
         return build_command(BuildOptions(*asked))
 
     run(body)
