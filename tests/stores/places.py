@@ -23,7 +23,14 @@ from trtpipe.system.stores import open_bucket
 
 
 def needs(package: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"not run: needs {package}")
+    return pytest.mark.skipif(not _is_there(package), reason=f"not run: needs {package}")
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 class PuttingHandler(servers.Handler):

@@ -12,7 +12,7 @@ from trtpipe.stores import packing
 from trtpipe.stores.packing import MAGIC, Wrong, packed, unpacked
 
 
-@pytest.fixture(params=[pytest.param("zstd", marks=needs("backports")), "plain"])
+@pytest.fixture(params=[pytest.param("zstd", marks=needs("backports.zstd")), "plain"])
 def way(request, monkeypatch):
     if request.param == "plain":
         monkeypatch.setattr(packing, "_zstd", lambda: None)
@@ -36,7 +36,7 @@ def test_what_is_packed_is_unpacked(tmp_path, way, data):
         assert b"".join(unpacked(pieces, len(data))) == data
 
 
-@needs("backports")
+@needs("backports.zstd")
 def test_what_does_not_shrink_travels_as_it_is(tmp_path):
     noise = os.urandom(1 << 20)
 
@@ -60,7 +60,7 @@ def test_what_is_wrong_is_told(text, why):
         list(unpacked(iter([text]), 10))
 
 
-@needs("backports")
+@needs("backports.zstd")
 def test_a_bomb_is_cut_off_at_the_size_that_it_should_have():
     from backports import zstd
 
@@ -73,7 +73,7 @@ def test_a_bomb_is_cut_off_at_the_size_that_it_should_have():
     assert brought <= 1 << 20
 
 
-@needs("backports")
+@needs("backports.zstd")
 def test_a_frame_that_is_cut_or_damaged_is_told():
     from backports import zstd
 
@@ -83,7 +83,7 @@ def test_a_frame_that_is_cut_or_damaged_is_told():
             list(unpacked(iter([MAGIC + b"z" + text]), 60_000))
 
 
-@needs("backports")
+@needs("backports.zstd")
 def test_a_reader_without_zstandard_says_what_it_needs(monkeypatch):
     monkeypatch.setattr(packing, "_zstd", lambda: None)
 

@@ -93,6 +93,11 @@ def collect(store: LocalStore, roots: Roots, limits: Limits, *, dry_run: bool = 
     return result
 
 
+def needed_keys(found: Survey, roots: Roots) -> set[str]:
+    """The keys of the traces that the roots need: what they name, what that was made from, and its validations."""
+    return _Choice(found, roots, Limits(), 0.0).needed()
+
+
 @contextlib.contextmanager
 def _alone(store: LocalStore) -> Iterator[None]:
     """Two collectors at once would be right, but each would tell half of what went."""
@@ -127,11 +132,13 @@ class _Choice:
     makers: dict[str, list[TraceFile]] = field(default_factory=dict)
     """By digest in hex, the traces that yielded it."""
 
-    def run(self) -> _Kept:
+    def __post_init__(self) -> None:
         for one in self.found.traces.values():
             for digest in one.trace.outputs.values():
                 self.makers.setdefault(digest.hex, []).append(one)
-        needed = self._needed()
+
+    def run(self) -> _Kept:
+        needed = self.needed()
         used = self._used()
         oldest = self.now - self.limits.older_than if self.limits.older_than is not None else None
         recent = {key for key, at in used.items() if oldest is None or at >= oldest}
@@ -140,7 +147,7 @@ class _Choice:
             kept = self._within(self.limits.max_size, needed, kept, used)
         return _Kept(kept, needed, self.roots.artifacts)
 
-    def _needed(self) -> set[str]:
+    def needed(self) -> set[str]:
         """What the roots name, all that it was made from, and the validations of what is needed."""
         live = {key for key in self.roots.keys if key in self.found.traces}
         live |= {one.trace.key for hex_ in self.roots.artifacts for one in self.makers.get(hex_, ())}

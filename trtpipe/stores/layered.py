@@ -145,9 +145,9 @@ class LayeredStore(LocalStore):
             return
         self._uploads.shutdown(wait=True, cancel_futures=give_up)
         sending, self._sending, self._uploads = self._sending, [], None
-        errors = [one.exception() for one in sending if not one.cancelled()]
-        for error in filter(None, errors):
-            raise error
+        for one in sending:
+            if not one.cancelled():
+                one.result()
 
     def _bring(self, digest: Digest) -> None:
         """Fetch an artifact from the remote into the local store, once however many ask for it."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trtpipe.cli.app import Json, cache_app, run
+from trtpipe.cli.app import Json, Only, Specs, cache_app, run
 
 
 @cache_app.command("ls")
@@ -91,5 +91,48 @@ def cache_path(
         from trtpipe.cli.caching import path_command
 
         return path_command(what, name)
+
+    run(body)
+
+
+@cache_app.command("push")
+def cache_push(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Everything in the store, not what this project needs alone.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Send to the remote store what it lacks of what was built here."""
+
+    def body() -> int:
+        from trtpipe.cli.sharing import push_command
+
+        return push_command(everything=everything, as_json=as_json)
+
+    run(body)
+
+
+@cache_app.command("pull")
+def cache_pull(specs: Specs = None, only: Only = None, as_json: Json = False) -> None:
+    """Bring here what the remote store has for these cells, so that they can be built without it."""
+
+    def body() -> int:
+        from trtpipe.cli.sharing import pull_command
+
+        return pull_command(specs or [], only or [], as_json=as_json)
+
+    run(body)
+
+
+@cache_app.command("keygen")
+def cache_keygen(
+    file: Annotated[Path, typer.Argument(help="Where the secret key goes; outside of the repository.")],
+) -> None:
+    """Make a key to sign traces with; prints the public key for `trust`."""
+
+    def body() -> int:
+        from trtpipe.cli.sharing import keygen_command
+
+        return keygen_command(file)
 
     run(body)
