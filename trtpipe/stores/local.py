@@ -46,9 +46,8 @@ _TOUCH_SECONDS = 6 * 3600
 class LocalStore:
     """A store in one directory, shared safely by any number of processes on a file system with locks.
 
-    `project` is who uses it, for the collector. With `lock_files` a lock is a file that exists, for network file
-    systems without working locks; one of a process of this machine that died is taken over. A `read_only` store is
-    never written to, not even to put damage aside.
+    `project` is who uses it, for the collector. With `lock_files` a lock is a file that exists (`leases.py`), for
+    network file systems without working locks. A `read_only` store is never written to, not even to put damage aside.
     """
 
     def __init__(
@@ -191,24 +190,15 @@ class LocalStore:
             yield
 
     def forget_locks(self, before: float) -> int:
-        """Remove the locks of actions, made before that time, which nobody holds; how many there were.
-
-        Where a lock is a file that exists, one of a machine that never came back goes too.
-        """
+        """Remove the locks of actions, made before that time, which nobody holds; how many there were."""
         from filelock import Timeout
 
         folder, found = self.root / "locks", 0
         for path in folder.glob("?" * 64 + ".lock"):
-            lock = self._lock(path.stem)
             with contextlib.suppress(FileNotFoundError, Timeout, PermissionError):
                 if path.stat().st_mtime < before:
-                    if self._lock_files:
-                        path.unlink()
-                    else:
-                        with lock.acquire(
-                            timeout=0
-                        ):  # who waits for it sees that its file is gone, and asks again
-                            path.unlink()
+                    with self._lock(path.stem).acquire(timeout=0):
+                        path.unlink()  # who waits for it sees that its file is gone, and asks again
                     found += 1
         return found
 
@@ -258,10 +248,14 @@ class LocalStore:
         return found
 
     def _lock(self, name: str) -> Any:
-        from filelock import FileLock, SoftFileLock
+        path = self.root / "locks" / f"{name}.lock"
+        if self._lock_files:
+            from trtpipe.stores.leases import FileLease
 
-        kind = SoftFileLock if self._lock_files else FileLock
-        return kind(self.root / "locks" / f"{name}.lock", thread_local=False)
+            return FileLease(path)
+        from filelock import FileLock
+
+        return FileLock(path, thread_local=False)
 
     def _holds(self, target: Path, digest: Digest) -> bool:
         """Whether the store has these very bytes already; a damaged copy is put aside."""
