@@ -29,12 +29,14 @@ WITHIN_LAYER = {
     ("reducing", "canonical"), ("reducing", "searching"), ("reducing", "proofs"), ("describing", "weights"),
     ("differing", "canonical"), ("differing", "weights"), ("differing", "lockfile"),
     ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
-    ("calibrators", "datasets"), ("calibrators", "runners"), ("runners", "toolchains"),
+    ("calibrators", "datasets"), ("calibrators", "runners"), ("stores", "fetching"),
+    ("runners", "toolchains"),
     ("legacy_caches", "loading"), ("legacy_caches", "scales"), ("planning", "legacy_caches"), ("planning", "searching"),
 }  # fmt: skip
 """Folders of one layer that may see another one: proofs and descriptions are about models and specs,
 validation feeds data sets, calibrators run models on them, weights may be those of an ONNX model, engines run in a
-toolchain's interpreter, and a plan has steps that search and steps that read caches."""
+toolchain's interpreter, shared stores are reached as sources are, and a plan has steps that search and
+steps that read caches."""
 
 PURE = {
     "errors",

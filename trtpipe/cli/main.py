@@ -19,6 +19,7 @@ for _kind in (
     "looking",
     "exporting",
     "migrating",
+    "cache",
     "toolchains",
 ):
     import_module(f"trtpipe.cli.commands.{_kind}")

@@ -19,12 +19,14 @@ from trtpipe.system.building import (
 )
 from trtpipe.system.locking import refresh_lock, refuse_differences
 from trtpipe.system.reproducing import NO_PROCESS
+from trtpipe.system.stores import use_remote
 from trtpipe.system.workspace import open_workspace
 
 
 def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     """Build, and tell `closing` what came of it. 1 when a step or a threshold failed, 3 when the lockfile disagrees."""
     workspace = open_workspace(options.specs, options.only)
+    use_remote(workspace.store, offline=options.offline, required=options.require_remote)
     planned = make_plan(workspace, force=options.force, search_again=options.search_again)
     frozen = refuse_differences(planned) if options.frozen else None
     if nothing_to_do(planned):
@@ -50,7 +52,12 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
                 offline=options.offline,
                 frozen=frozen,
             )
+        workspace.store.settle()
+    except BaseException:
+        workspace.store.settle(give_up=True)
+        raise
     finally:
+        _tell(planned)
         if not options.as_json:
             _show_failures(outcome, planned)
     if outcome.failures or outcome.blocked:

@@ -31,6 +31,7 @@ from trtpipe.system.keeping import KeptTo
 from trtpipe.system.locking import refresh_lock, refuse_conflict_elsewhere
 from trtpipe.system.performing import Performer
 from trtpipe.system.placing import placed
+from trtpipe.system.prefetching import prefetch_traces
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import Workspace
 
@@ -97,6 +98,7 @@ def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool =
     specs = {one.spec.pipeline: one.spec for one in workspace.pipelines}
     found = {name: known for name, known in facts.items() if known is not None}
     plan, declared = _selected(workspace, specs, found)
+    prefetch_traces(plan, workspace.store, workspace.state)
     memory = _memory(workspace)
     searches = {address for address, step in plan.steps.items() if search_again and step.stage == "search"}
     rebuilder = Rebuilder(memory, forced=frozenset(plan.steps if force else searches))
