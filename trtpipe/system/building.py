@@ -251,7 +251,7 @@ def run_build(
         forced=planned.rebuilder.forced,
         trusted=lambda trace: not trace.address.endswith(":search") or agrees(trace, locked),
     )
-    course = _Course(planned, Delivery(workspace, planned.specs, observer, planned.targets), outcome)
+    course = _Course(planned, _delivery(planned, observer), outcome)
     with _counting_interrupts() as presses:
         course.scheduler = Scheduler(
             planned.plan,
@@ -270,6 +270,10 @@ def run_build(
         finally:
             executor.close()
     _finish(course)
+
+
+def _delivery(planned: Planned, observer: Observer) -> Delivery:
+    return Delivery(planned.workspace, planned.specs, observer, planned.targets, planned.plan.steps)
 
 
 @dataclass(slots=True)

@@ -138,6 +138,7 @@ class Performer:
         from trtpipe.toolchains.engine_digest import normalised_digest
         from trtpipe.toolchains.header import read_engine_header
         from trtpipe.toolchains.launch import run_worker
+        from trtpipe.toolchains.wheels import wheels_of
 
         for name, digest in action.fingerprint.inputs["model"].items():
             self.store.fetch(digest, scratch / name)
@@ -165,6 +166,7 @@ class Performer:
             **{name: value for name, value in result.items() if name not in ("event", "ok", "at")},
             "normalised": normalised_digest(engine),
             "header": header,
+            "wheels": wheels_of(toolchain),
         }
         return ActionResult(files, summary)
 
