@@ -242,7 +242,10 @@ def run_build(
         workspace.store.open()
     again = planned.rebuilder.forced
     anew = len(again) == len(planned.plan.steps)
-    performer = Performer(workspace.store, observer, workspace.state.digest, offline, again, locked, anew)
+    wheels = workspace.wheel_lock
+    performer = Performer(
+        workspace.store, observer, workspace.state.digest, offline, again, locked, anew, wheels
+    )
     executor = LocalExecutor(
         workspace.store,
         performer,
