@@ -11,7 +11,16 @@ from trtpipe import __version__
 from trtpipe.cli.app import app
 from trtpipe.cli.output import EXIT_DONE, say
 
-for _kind in ("building", "debugging", "looking", "exporting", "migrating", "provenance", "toolchains"):
+for _kind in (
+    "building",
+    "debugging",
+    "looking",
+    "exporting",
+    "migrating",
+    "provenance",
+    "toolchains",
+    "upgrading",
+):
     import_module(f"trtpipe.cli.commands.{_kind}")
 
 
