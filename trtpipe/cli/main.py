@@ -17,6 +17,8 @@ for _kind in (
     "running",
     "debugging",
     "looking",
+    "provenance",
+    "upgrading",
     "exporting",
     "migrating",
     "cache",

@@ -247,7 +247,10 @@ def run_build(
         workspace.store.open()
     again = planned.rebuilder.forced
     anew = len(again) == len(planned.plan.steps)
-    performer = Performer(workspace.store, observer, workspace.state.digest, offline, again, locked, anew)
+    wheels = workspace.wheel_lock
+    performer = Performer(
+        workspace.store, observer, workspace.state.digest, offline, again, locked, anew, wheels
+    )
     executor = LocalExecutor(
         workspace.store,
         performer,
@@ -256,7 +259,7 @@ def run_build(
         forced=planned.rebuilder.forced,
         trusted=lambda trace: not trace.address.endswith(":search") or agrees(trace, locked),
     )
-    delivery = Delivery(workspace, planned.specs, observer, planned.targets)
+    delivery = delivery_of(planned, observer)
     course = _Course(planned, delivery, outcome, KeptTo(frozen, delivery) if frozen is not None else None)
     with counting_interrupts() as presses:
         course.scheduler = Scheduler(
@@ -276,6 +279,11 @@ def run_build(
         finally:
             executor.close()
     _finish(course)
+
+
+def delivery_of(planned: Planned, observer: Observer) -> Delivery:
+    """What puts the plan's cells into place."""
+    return Delivery(planned.workspace, planned.specs, observer, planned.targets, planned.plan.steps)
 
 
 @dataclass(slots=True)
