@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.errors import ModelError, StepFailed
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
+from trtpipe.runners.recordings import RecordedRun, read_recording
 
 
 @dataclass(frozen=True)
@@ -76,26 +77,27 @@ def open_source(
         yield SourceReference(model, runner, inputs, bound, lacking)
 
 
-@dataclass(frozen=True)
-class GoldenReference:
-    """Recorded inputs and outputs."""
-
-    inputs: Mapping[str, Any]
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-
-
-def read_golden(path: Path, wanted: Sequence[str]) -> GoldenReference:
-    """The recording: inputs as `in:NAME`, outputs as `out:NAME`. Raises StepFailed when something is missing."""
+def read_golden(path: Path, wanted: Sequence[str]) -> tuple[RecordedRun, ...]:
+    """The recorded runs, with the inputs of these names. Raises StepFailed when something is missing."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise StepFailed(f"cannot read the recorded outputs '{path.name}': {error}") from error
-    inputs = {name[3:]: array for name, array in arrays.items() if name.startswith("in:")}
-    outputs = {name[4:]: array for name, array in arrays.items() if name.startswith("out:")}
-    missing = [name for name in wanted if name not in inputs]
-    if missing or not outputs:
-        lacks = [f"'in:{name}'" for name in missing] or ["any 'out:NAME'"]
-        have = ", ".join(repr(name) for name in arrays) or "nothing"
-        raise StepFailed(f"the recorded outputs lack {', '.join(lacks)}", f"'{path.name}' holds {have}")
-    return GoldenReference({name: inputs[name] for name in wanted}, outputs)
+        runs = read_recording(path)
+    except ModelError as error:
+        problem = error.problems[0]
+        raise StepFailed(
+            f"cannot read the recorded outputs '{path.name}': {problem.fact}", problem.remedy
+        ) from error
+    if not runs:
+        raise _lacking(path, [f"'in:{name}'" for name in wanted], "nothing")
+    for number, run in enumerate(runs):
+        missing = [f"'in:{name}'" for name in wanted if name not in run.inputs]
+        if missing or not run.outputs:
+            have = ", ".join(repr(name) for name, _ in run.arrays()) or "nothing"
+            about = f"run {number} " if len(runs) > 1 else ""
+            raise _lacking(path, missing or ["any 'out:NAME'"], have, about)
+    return tuple(replace(run, inputs={name: run.inputs[name] for name in wanted}) for run in runs)
+
+
+def _lacking(path: Path, what: Sequence[str], have: str, about: str = "") -> StepFailed:
+    return StepFailed(
+        f"the recorded outputs lack {', '.join(what)}", f"{about}'{path.name}' holds {have}".strip()
+    )

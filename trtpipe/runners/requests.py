@@ -104,3 +104,11 @@ def corners_of(request: ValidationRequest, inputs: Sequence[TensorInfo]) -> list
             for names, made in same.values()
         ]
     return found
+
+
+def takes_one_sample(request: ValidationRequest, inputs: Sequence[TensorInfo]) -> bool:
+    """Whether the model, and some profile if there are any, takes a batch of one."""
+    if any(info.dims and isinstance(info.dims[0], int) and info.dims[0] != 1 for info in inputs):
+        return False
+    least = [[entry.min for entry in profile.values() if entry.min] for profile in request.profiles]
+    return not least or any(all(shape[0] <= 1 for shape in shapes) for shapes in least)

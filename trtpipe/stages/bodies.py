@@ -87,10 +87,11 @@ def quantize_model(task: Task, plugins: Plugins) -> Made:
 
 
 def validate_model(task: Task, plugins: Plugins) -> Made:
-    """Typed ONNX and its reference → measurements."""
+    """Typed ONNX and its reference → measurements, and samples for those who have no reference."""
     out = task.out / "validation.json"
     summary = plugins.validate(task, out)
-    return Made({out.name: out}, summary)
+    kept = {path.name: path for path in sorted(task.out.glob("*.npz"))}
+    return Made({out.name: out, **kept}, summary)
 
 
 def preview_data(task: Task, plugins: Plugins) -> Made:

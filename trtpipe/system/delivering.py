@@ -36,7 +36,7 @@ _DELIVERED: Mapping[Stage, tuple[str, ...]] = {
     "search": ("precision.json", "search.json"),
     "quantize": ("model.onnx", "model.onnx.data"),
     "build_engine": ("model.engine", "build.log", "network.json", "layers.json"),
-    "validate": ("validation.json",),
+    "validate": ("validation.json", "golden.npz"),
 }
 
 
