@@ -24,11 +24,6 @@ from trtpipe.files import open_beside
 from trtpipe.shapes import format_size
 from trtpipe.weights.archive import Archive
 
-GOLDEN = "golden.npz"
-"""What a validation leaves for machines that have neither source nor data: the first samples and their reference."""
-WORST = "worst.npz"
-"""What it leaves to look at: of each place the sample with the largest error."""
-
 RECORDED_BYTES = 8 << 20
 """Samples are recorded up to this size, whole batches of them."""
 LARGEST_BATCH = 64 << 20

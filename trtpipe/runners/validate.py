@@ -21,31 +21,35 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.comparing.metrics import Accumulator
 from trtpipe.comparing.spread import Spread
 from trtpipe.datasets import open_dataset, runs_code
 from trtpipe.errors import ModelError, Problem, SpecError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
-from trtpipe.proofs.corners import nbytes_of_info, values_at
+from trtpipe.proofs.corners import values_at
 from trtpipe.proofs.samples import prove_samples
-from trtpipe.runners.corner_inputs import CornerInputs, corner_feed, gather_rows
+from trtpipe.runners.corner_inputs import CornerInputs, gather_rows
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.nonfinite import Watch, open_watch
 from trtpipe.runners.onnxruntime import NoKernel, OnnxRuntimeRunner, half_is_rounded, open_runner
-from trtpipe.runners.recordings import GOLDEN, WORST, RecordedRun, Recorder, Worst, write_recording
+from trtpipe.runners.recordings import RecordedRun, Recorder, Worst, write_recording
 from trtpipe.runners.references import SourceReference, open_source, read_golden
 from trtpipe.runners.requests import (
     ValidationRequest,
     corners_of,
     dataset_of,
+    feed_at,
     request_of,
+    rows_at,
     takes_one_sample,
+    too_much,
+    value_inputs,
 )
 from trtpipe.runners.twins import twins_in
-from trtpipe.shapes import format_shape, format_size
+from trtpipe.shapes import format_shape
 from trtpipe.spec.dataset import DatasetSpec
+from trtpipe.stages.bodies import GOLDEN, WORST
 from trtpipe.stages.task import Task
 
 SCHEMA = 1
@@ -204,8 +208,7 @@ class Run:
         with open_dataset(spec, self.request.resolve, fed, samples=self.request.samples) as data:
             self._require_fitting(spec, data)
             self._data(reference, data, values)
-            rows = max((shape[0] for c in corners for shape in c.shapes.values() if shape), default=1)
-            samples = gather_rows(data, rows) if corners else {}
+            samples = gather_rows(data, rows_at(corners)) if corners else {}
         for corner in corners:
             self._corner(reference, corner, samples)
 
@@ -224,7 +227,7 @@ class Run:
         shapes: dict[str, list[int]] = {}
         with self._timed("data"):
             for inputs, labels in data:
-                feed = {**inputs, **self._value_inputs(values)}
+                feed = {**inputs, **value_inputs(self.inputs, values)}
                 shapes = shapes or _shapes(feed)
                 expected = reference.expected(feed)
                 actual = self.runner.infer(feed)
@@ -237,22 +240,12 @@ class Run:
             about = {"batch": data.batch, "dropped": data.dropped, "labels": data.has_labels}
             self._place("data", "data", measured, samples=data.samples, shapes=shapes, **about)
 
-    def _value_inputs(self, values: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-        corner = CornerInputs("", {}, values)
-        shaped = {info.name: info for info in self.inputs if info.name in values}
-        made = corner_feed({}, corner, {name: np.dtype(info.dtype) for name, info in shaped.items()})
-        return {name: array.reshape(()) if shaped[name].dims == () else array for name, array in made.items()}
-
     def _corner(self, reference: SourceReference, corner: CornerInputs, samples: Feed) -> None:
-        too_much = self._too_much(corner)
-        if too_much:
-            self._skip(corner.place, too_much)
+        reason = too_much(self.model, self.inputs, corner, self.request.memory_limit)
+        if reason:
+            self._skip(corner.place, reason)
             return
-        known = {name: array for name, array in samples.items() if name not in corner.values}
-        feed = {
-            **corner_feed(known, CornerInputs("", corner.shapes, {}), {}),
-            **self._value_inputs(corner.values),
-        }
+        feed = feed_at(corner, self.inputs, samples)
         try:
             expected = reference.expected(feed)
         except TrtpipeError as error:
@@ -270,16 +263,6 @@ class Run:
             self._place(corner.place, "corner", measured, samples=None, shapes=_shapes(feed))
         self._locate(corner.place, feed, reference)
 
-    def _too_much(self, corner: CornerInputs) -> str:
-        inferred = infer_at(self.model.proto, corner.shapes, corner.values)
-        ends = [*(info.name for info in self.inputs), *self.model.outputs()]
-        sizes = {name: nbytes_of_info(info) or 0 for name, info in inferred.values.items()}
-        needed = sum(sizes.get(name, 0) for name in ends) + max(sizes.values(), default=0)
-        if needed <= self.request.memory_limit:
-            return ""
-        limit = format_size(self.request.memory_limit)
-        return f"its inputs, outputs and largest tensor take {format_size(needed)}, more than {limit}"
-
     def _accumulators(self, expected: Feed) -> dict[str, Accumulator]:
         def made() -> Accumulator:
             return Accumulator(spread=Spread() if self.kept is not None else None)
@@ -294,7 +277,7 @@ class Run:
         if place in ("data", "golden"):
             count = max((np.shape(array)[0] for array in feed.values() if np.ndim(array)), default=1)
             self.kept.recorder.add(RecordedRun(feed, outputs, labels=labels), count)
-        cut = place == "data" and takes_one_sample(self.request, self.inputs)
+        cut = place == "data" and takes_one_sample(self.request.profiles, self.inputs)
         self.kept.worst.add(RecordedRun(feed, outputs, actual, labels, place), outputs, cut=cut)
 
     def _measure(

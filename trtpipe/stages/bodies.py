@@ -14,6 +14,10 @@ from trtpipe.stages.task import Task
 
 MODEL = "model.onnx"
 SCALES = "scales.json"
+GOLDEN = "golden.npz"
+"""What a validation leaves for machines that have neither source nor data: the first samples and their reference."""
+WORST = "worst.npz"
+"""What it leaves to look at: of each place the sample with the largest error."""
 
 
 @dataclass(frozen=True, slots=True)

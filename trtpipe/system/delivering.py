@@ -26,6 +26,9 @@ from trtpipe.plan.trace import Trace
 from trtpipe.rendering.summaries import cell_summary
 from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.system.engine_proofs import PROOF, read_proof
+from trtpipe.system.engine_proofs import SCHEMA as PROOF_SCHEMA
+from trtpipe.system.failing_inputs import keeping_failing_inputs
 from trtpipe.system.plotting import MISSING, PLOT, pareto_svg
 from trtpipe.system.proving import prove_cell
 from trtpipe.system.targets import TargetResolver
@@ -46,6 +49,7 @@ def policy_of(spec: PipelineSpec, variant: str) -> str:
     record = {
         "manifest": manifests.SCHEMA,
         "trtpipe": __version__,
+        "proof": PROOF_SCHEMA,
         "thresholds": [one.model_dump() for one in asked.thresholds] if asked else [],
         "min_low_precision": spec.variants[variant].min_low_precision,
     }
@@ -80,9 +84,15 @@ class Delivery:
         if state.delivered(cell.name, content):
             return False
         traces = {stage: self._trace(key) for stage, key in keys.items()}
-        proof = prove_cell(cell, spec, traces, self.workspace.store, self.targets)
+        folder = self.workspace.build / cell.directory
+        found, ignored = read_proof(folder, traces["build_engine"].outputs["model.engine"].hex)
+        if ignored:
+            self.observer.emit({"event": "warning", "text": f"{cell.name}: {ignored}"})
+        with keeping_failing_inputs(self.workspace, cell, spec, traces):
+            proof = prove_cell(cell, spec, traces, self.workspace.store, self.targets, found)
         manifest = manifest_of(cell, traces, proof)
         files = self._write(cell, traces, manifest)
+        files.append(folder / PROOF)  # there or not: when that changes, the cell is judged again
         state.remember_cell(cell.name, content, files, lock_entry_of(cell, traces, proof))
         self._tell(cell, traces, proof, built=built)
         return True
@@ -160,7 +170,8 @@ class Delivery:
     def _tell(self, cell: Cell, traces: Mapping[Stage, Trace], proof: Proof, *, built: bool) -> None:
         size = format_size(traces["build_engine"].outputs["model.engine"].size)
         gpus = " ".join(cell.facts["compute_capabilities"])
-        about = f"{size}, {gpus}, {outcome_words(proof.validation)}{_kept_words(traces['quantize'].summary)}"
+        proved = f", run on {proof.gpu_words()}" if proof.run_on_gpu else ""
+        about = f"{size}, {gpus}, {outcome_words(proof.validation)}{proved}{_kept_words(traces['quantize'].summary)}"
         self.observer.emit(
             {
                 "event": "delivered",
