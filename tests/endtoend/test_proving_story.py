@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from projects import SPEC, Project, make_project
 
-from trtpipe.cli.proving import validate_command
+from trtpipe.cli.proving import golden_command, validate_command
+from trtpipe.errors import SpecError, ToolchainError
 from trtpipe.runners import validate_engine
 from trtpipe.runners.inference.results import GpuFacts
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.recordings import read_recording
-from trtpipe.system import validating
+from trtpipe.system import golden, validating
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.validating import HowToValidate
 from trtpipe.targets.compute_capability import ComputeCapability
@@ -163,3 +165,55 @@ def test_what_fails_in_a_build_is_kept_for_replay_and_cleared_when_it_passes(pro
     project.edit("pipelines/digits.yaml", "min: 0.99999999999}", "min: 0.99}")
     assert project.run("build").code == 0
     assert not kept.exists()
+
+
+def record(*, engine=False, force=False, output=None, samples=32):
+    return golden_command(
+        "digits/fp16", output, HowToValidate(), engine=engine, samples=samples, force=force, as_json=False
+    )
+
+
+def test_golden_outputs_are_recorded_once_and_a_spec_compares_with_them(project, capsys):
+    assert record() == 0
+    told = capsys.readouterr().out
+    assert told == (
+        "recorded 32 samples of the reference in golden/digits.npz; to compare with them:\n"
+        "validate:\n  reference: {golden: golden/digits.npz}\n"
+    )
+    with pytest.raises(SpecError, match=r"golden/digits\.npz exists already"):
+        record()
+    assert record(force=True, samples=1) == 0
+    assert len(read_recording(project.root / "golden/digits.npz")) == 1
+
+    project.edit(
+        "pipelines/digits.yaml", "validate:\n", "validate:\n  reference: {golden: golden/digits.npz}\n"
+    )
+    done = project.run("build")
+
+    assert done.code == 0, done.err
+    assert {one["place"] for one in project.manifest("fp16@ada")["validation"]["verdicts"]} == {"golden"}
+    with pytest.raises(SpecError, match="is a recording already"):
+        record(force=True)
+
+
+def test_what_an_engine_gives_is_recorded_where_its_gpu_is(project, a_gpu, monkeypatch, capsys):
+    with pytest.raises(ToolchainError, match="not run: needs sm89, this machine has no GPU"):
+        record(engine=True)
+    monkeypatch.setattr(golden, "TargetResolver", validating.TargetResolver)
+    a_gpu["factor"] = -1.0
+
+    assert record(engine=True, output=Path("golden/flipped.npz")) == 0
+
+    assert "of the engine on NVIDIA L4 (sm89) in golden/flipped.npz" in capsys.readouterr().out
+    (run, _) = read_recording(project.root / "golden/flipped.npz")
+    (reference, *_) = read_recording(cell_folder(project) / "golden.npz")
+    assert np.array_equal(run.inputs["image"], reference.inputs["image"])
+    assert np.abs(run.outputs["logits"][:, ::-1] - reference.outputs["logits"]).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("/tmp/a.npz", "outside the project"), ("a.txt", "no .npz"), (".", "no .npz")]
+)
+def test_a_recording_goes_into_the_project_or_nowhere(project, name, why):
+    with pytest.raises(SpecError, match=why):
+        record(output=Path(name))

@@ -1,4 +1,4 @@
-"""`trtpipe validate`."""
+"""`trtpipe validate` and `trtpipe golden`."""
 
 from __future__ import annotations
 
@@ -124,3 +124,32 @@ def _json_of(one: Validated) -> dict[str, Any]:
 
 def _problems(error: TrtpipeError | None) -> list[dict[str, Any]]:
     return [problem_json(problem) for problem in error.problems] if error is not None else []
+
+
+def golden_command(
+    cell: str,
+    output: Path | None,
+    how: HowToValidate,
+    *,
+    engine: bool,
+    samples: int,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Record outputs and print the lines that make a spec use them."""
+    from trtpipe.cli.progress import LazyProgress
+    from trtpipe.loading.scalars import flow_yaml
+    from trtpipe.system.golden import record_golden
+
+    with LazyProgress() as progress:
+        done = record_golden(cell, output, how, progress, engine=engine, samples=samples, force=force)
+    if as_json:
+        shapes = {name: list(shape) for name, shape in done.shapes.items()}
+        told = {"file": str(done.path), "golden": done.named, "samples": done.samples, "of": done.of}
+        say_json({"schema": 1, **told, "arrays": shapes})
+        return EXIT_DONE
+    count = "1 sample" if done.samples == 1 else f"{done.samples} samples"
+    say(f"recorded {count} of {done.of} in {done.named}; to compare with them:")
+    say("validate:")
+    say(f"  reference: {flow_yaml({'golden': done.named})}")
+    return EXIT_DONE

@@ -136,14 +136,6 @@ class _Measuring:
         """Note what was not run."""
         self.not_run.append({"name": name, "why": why})
 
-    def typed(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Inputs in the types of the typed model, which are the engine's."""
-        made = {}
-        for info in self.inputs:
-            with np.errstate(over="ignore"):
-                made[info.name] = np.asarray(inputs[info.name]).astype(element_type(info.dtype), copy=False)
-        return made
-
     def compare(self, place: str, kind: str, runs: Sequence[tuple[RecordedRun, Any]]) -> None:
         """Measure runs at one place, each with what came out."""
         measured: dict[str, Accumulator] = {}
@@ -162,6 +154,15 @@ class _Measuring:
         self.places.append({"place": place, "kind": kind, "shapes": shapes, "outputs": outputs})
 
 
+def typed_inputs(infos: Sequence[TensorInfo], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs in the types of the typed model, which are the engine's."""
+    made = {}
+    for info in infos:
+        with np.errstate(over="ignore"):
+            made[info.name] = np.asarray(inputs[info.name]).astype(element_type(info.dtype), copy=False)
+    return made
+
+
 def measure_engine(subject: EngineSubject, infer: Infer, worst: Worst) -> dict[str, Any]:
     """The measurements, in the form of a validation's report; `broken` has the places where nothing came out.
 
@@ -171,7 +172,7 @@ def measure_engine(subject: EngineSubject, infer: Infer, worst: Worst) -> dict[s
     inputs = summarize(model.proto).inputs
     run = _Measuring(model, inputs, worst, takes_one_sample(subject.profiles, inputs))
     runs = _recorded(subject, run)
-    data = [Feed("data", run.typed(one.inputs)) for one in runs]
+    data = [Feed("data", typed_inputs(run.inputs, one.inputs)) for one in runs]
     corners = _corners(subject, run, runs)
     answers = _answers([*data, *(feed for feed, _ in corners)], infer, run)
     if runs and all(answer is not None for answer in answers[: len(data)]):
@@ -229,7 +230,9 @@ def _corners(
         return []
     if not corners:
         return []
-    samples = gather_rows([(dict(run.typed(one.inputs)), None) for one in runs], rows_at(corners))
+    samples = gather_rows(
+        [(dict(typed_inputs(run.inputs, one.inputs)), None) for one in runs], rows_at(corners)
+    )
     made: list[tuple[Feed, Mapping[str, Any]]] = []
     try:
         with open_runner(run.model) as reference:

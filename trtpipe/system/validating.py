@@ -117,14 +117,14 @@ def _validate(result: Validated, how: HowToValidate, targets: TargetResolver) ->
         vouched |= vouched_by_lock(place.workspace.lockfile)
     delivered = delivered_engine(place.folder, vouched=vouched)
     require_whole(place, facts)
-    result.why = "the typed model was asked for" if how.cpu else _cannot_run(facts, targets)
+    result.why = "the typed model was asked for" if how.cpu else cannot_run(facts, targets)
     if not result.why:
         _on_gpu(result, facts, delivered, how)
     elif how.cpu or not targets.here():
         _on_cpu(result, facts)
 
 
-def _cannot_run(facts: EngineFacts, targets: TargetResolver) -> str:
+def cannot_run(facts: EngineFacts, targets: TargetResolver) -> str:
     """Why no GPU of this machine runs the engine; empty when one does."""
     from trtpipe.targets.capabilities import runnable_here
     from trtpipe.targets.compute_capability import ComputeCapability
