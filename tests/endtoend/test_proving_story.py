@@ -217,3 +217,37 @@ def test_what_an_engine_gives_is_recorded_where_its_gpu_is(project, a_gpu, monke
 def test_a_recording_goes_into_the_project_or_nowhere(project, name, why):
     with pytest.raises(SpecError, match=why):
         record(output=Path(name))
+
+
+def test_another_variant_is_the_reference(project):
+    """Its typed model is made for that, its engine is not; a change of it validates again."""
+    project.edit("pipelines/digits.yaml", "variants:\n", "variants:\n  fp32: {}\n")
+    project.edit("pipelines/digits.yaml", "validate:\n", "validate:\n  reference: {variant: fp32}\n")
+
+    done = project.run("build", "--json", "--only", CELL)
+
+    assert done.code == 0, done.err
+    assert done.ran == ["digits/fp16:validate", "digits/fp32:quantize"]
+    manifest = project.manifest("fp16@ada")
+    reference = manifest["steps"]["validate"]["fingerprint"]["inputs"]["reference"]["model.onnx"]
+    assert reference != manifest["steps"]["import"]["fingerprint"]["inputs"]["source"]["model.onnx"]
+    found = json.loads(project.run("sensitivity", CELL, "--samples", "1", "--json").out)
+    assert found["none_lowered"] == pytest.approx(1)
+
+    project.edit("pipelines/digits.yaml", "fp32: {}", "fp32: {precision: fp16}")
+    again = project.run("build", "--json", "--only", CELL)
+    assert again.ran == ["digits/fp16:validate"]  # the same typed model was made before
+    verdicts = project.manifest("fp16@ada")["validation"]["verdicts"]
+    assert all(one["value"] == pytest.approx(1) for one in verdicts)
+
+
+def test_a_reference_in_float64_says_where_it_is_not(project):
+    project.edit("pipelines/digits.yaml", "validate:\n", "validate:\n  reference: float64\n")
+
+    done = project.run("build")
+
+    assert done.code == 0, done.err
+    manifest = project.manifest("fp16@ada")
+    assert any(text.startswith("float64 in Conv of the reference:") for text in manifest["not_run"])
+    (run, *_) = read_recording(cell_folder(project) / "golden.npz")
+    assert run.outputs["logits"].dtype == np.float64

@@ -47,6 +47,8 @@ class ValidationRequest:
     bound: Mapping[str, Any] = field(default_factory=dict)
     reshaped: tuple[str, ...] = ()
     """Inputs whose shapes the transform has set."""
+    wide: bool = False
+    """Whether the reference is asked for in float64."""
     threads: int = 0
     memory_limit: int = MEMORY_LIMIT
 
@@ -74,6 +76,7 @@ def request_of(task: Task) -> ValidationRequest:
         corners=bool(options.get("corners", True)),
         bound=(options.get("transform") or {}).get("bind", {}),
         reshaped=tuple((options.get("transform") or {}).get("set_shapes", {})),
+        wide=options.get("reference") == "float64",
         threads=task.local.get("threads", 0),
     )
 

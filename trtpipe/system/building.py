@@ -22,7 +22,7 @@ from trtpipe.files import held
 from trtpipe.lockfile import agrees, choices_in, read_lock, update_lock
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.fingerprint import Record
-from trtpipe.plan.graph import Action, Cell, Plan, Stage, action_of, plan_of
+from trtpipe.plan.graph import Action, Cell, Plan, Stage, Step, action_of, plan_of
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import steps_of
 from trtpipe.planning.facts import PipelineFacts
@@ -107,12 +107,23 @@ def _selected(
     for name, spec in specs.items():
         made, declared = steps_of(spec, facts[name])
         wanted = [cell for cell in declared if workspace.wants(cell.name)]
-        needed = {address for cell in wanted for address in cell.steps.values()}
+        needed = _with_upstream(made, {address for cell in wanted for address in cell.steps.values()})
         steps.update({address: step for address, step in made.items() if address in needed})
         cells += wanted
     if not cells:
         raise PlanError("no cell is left to build")
     return plan_of(steps, tuple(cells))
+
+
+def _with_upstream(steps: Mapping[str, Step], needed: set[str]) -> set[str]:
+    """Steps and all that they take something from: a variant may be validated against another one."""
+    pending = list(needed)
+    while pending:
+        for up in steps[pending.pop()].upstream():
+            if up not in needed:
+                needed.add(up)
+                pending.append(up)
+    return needed
 
 
 def _memory(workspace: Workspace) -> Memory:

@@ -18,7 +18,6 @@ from trtpipe.plan.ports import Observer
 from trtpipe.runners.inference.delivered import delivered_engine
 from trtpipe.runners.inference.requests import HowToRun
 from trtpipe.runners.inference.trust import vouched_by_lock
-from trtpipe.spec.pipeline import GoldenReference
 from trtpipe.stages.bodies import GOLDEN, MODEL
 from trtpipe.system.building import Planned
 from trtpipe.system.engine_places import EnginePlace, read_facts
@@ -70,7 +69,7 @@ def record_golden(
     if spec.validate_ is None:
         remedy = "give the spec a `validate` with data: its samples are what is recorded"
         raise SpecError(f"{cell.name} validates nothing, so there are no samples", remedy)
-    if isinstance(spec.validate_.reference, GoldenReference) and not engine:
+    if spec.validate_.golden is not None and not engine:
         remedy = (
             "take `reference` out of the spec to record anew, or record the engine's outputs with --engine"
         )
