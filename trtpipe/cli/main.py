@@ -14,6 +14,7 @@ from trtpipe.cli.output import EXIT_DONE, say
 for _kind in (
     "building",
     "locking",
+    "proving",
     "running",
     "debugging",
     "looking",

@@ -14,6 +14,10 @@ from trtpipe.stages.task import Task
 
 MODEL = "model.onnx"
 SCALES = "scales.json"
+GOLDEN = "golden.npz"
+"""What a validation leaves for machines that have neither source nor data: the first samples and their reference."""
+WORST = "worst.npz"
+"""What it leaves to look at: of each place the sample with the largest error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,11 @@ def quantize_model(task: Task, plugins: Plugins) -> Made:
 
 
 def validate_model(task: Task, plugins: Plugins) -> Made:
-    """Typed ONNX and its reference → measurements."""
+    """Typed ONNX and its reference → measurements, and samples for those who have no reference."""
     out = task.out / "validation.json"
     summary = plugins.validate(task, out)
-    return Made({out.name: out}, summary)
+    kept = {path.name: path for path in sorted(task.out.glob("*.npz"))}
+    return Made({out.name: out, **kept}, summary)
 
 
 def preview_data(task: Task, plugins: Plugins) -> Made:

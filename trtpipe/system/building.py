@@ -117,12 +117,23 @@ def _selected(
         made, declared = steps_of(spec, facts[name])
         addresses |= made.keys()
         wanted = [cell for cell in declared if workspace.wants(cell.name)]
-        needed = {address for cell in wanted for address in cell.steps.values()}
+        needed = _with_upstream(made, {address for cell in wanted for address in cell.steps.values()})
         steps.update({address: step for address, step in made.items() if address in needed})
         cells += wanted
     if not cells:
         raise PlanError("no cell is left to build")
     return plan_of(steps, tuple(cells)), frozenset(addresses)
+
+
+def _with_upstream(steps: Mapping[str, Step], needed: set[str]) -> set[str]:
+    """Steps and all that they take something from: a variant may be validated against another one."""
+    pending = list(needed)
+    while pending:
+        for up in steps[pending.pop()].upstream():
+            if up not in needed:
+                needed.add(up)
+                pending.append(up)
+    return needed
 
 
 def _memory(workspace: Workspace) -> Memory:
