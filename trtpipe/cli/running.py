@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from trtpipe.cli.annotating import annotate, annotate_failures
 from trtpipe.cli.building import BuildOptions
 from trtpipe.cli.closing import Closing
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, show_error
 from trtpipe.cli.progress import LazyProgress, open_progress
-from trtpipe.errors import TrtpipeError
+from trtpipe.cli.reporting import tell_reports
+from trtpipe.errors import Interrupted, TrtpipeError
 from trtpipe.rendering.plans import plan_json
 from trtpipe.system.building import (
     Outcome,
@@ -47,9 +49,14 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
                 keep_going=options.keep_going,
                 offline=options.offline,
             )
+    except Interrupted:
+        tell_reports(planned, outcome, interrupted=True)
+        raise
     finally:
         if not options.as_json:
             _show_failures(outcome)
+        annotate_failures(outcome.failures)
+    tell_reports(planned, outcome)
     if outcome.failures or outcome.blocked:
         return EXIT_FAILED
     _remember(planned, options)
@@ -74,6 +81,7 @@ def _prove(planned: Planned, options: BuildOptions) -> None:
         warnings = prove_before_building(planned, offline=options.offline, observer=progress)
     for problem in warnings:
         note(str(problem))
+    annotate(warnings)
 
 
 def _tell(planned: Planned) -> None:

@@ -26,7 +26,7 @@ from trtpipe.plan.graph import Action, Cell, Plan, Stage, action_of, plan_of
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import steps_of
 from trtpipe.planning.facts import PipelineFacts
-from trtpipe.scheduler import Done, Failed, Scheduler
+from trtpipe.scheduler import Done, Failed, Scheduler, told_of
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.delivering import Delivery, content_of, policy_of
@@ -78,6 +78,10 @@ class Outcome:
     """Step address or cell → why."""
     blocked: list[str] = field(default_factory=list)
     lock_changed: bool = False
+    locked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The lockfile's cells as they were before."""
+    steps: dict[str, tuple[str, float | None]] = field(default_factory=dict)
+    """What became of each step that was reached, and its seconds if it ran."""
 
 
 def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool = False) -> Planned:
@@ -237,7 +241,8 @@ def run_build(
     lockfile could not take the results.
     """
     workspace = planned.workspace
-    locked = choices_in(read_lock(workspace.lockfile))
+    outcome.locked = read_lock(workspace.lockfile)
+    locked = choices_in(outcome.locked)
     if runs(planned):
         workspace.store.open()
     again = planned.rebuilder.forced
@@ -341,6 +346,7 @@ def _finish(course: _Course) -> None:
         for address, one in results
         if isinstance(one, Failed)
     ]
+    outcome.steps = {address: told_of(one) for address, one in results}
     failed = {name for name, _ in outcome.failures}
     outcome.blocked = [name for name in course.pending if name not in failed]
     try:
