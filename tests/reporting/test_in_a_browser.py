@@ -74,11 +74,15 @@ def cell(tmp_path_factory):
 
 
 def shown(browser):
-    return browser.run("[...document.querySelectorAll('#cell-table tbody tr')].filter(r => !r.hidden).map(r => r.cells[0].textContent)")
+    return browser.run(
+        "[...document.querySelectorAll('#cell-table tbody tr')].filter(r => !r.hidden).map(r => r.cells[0].textContent)"
+    )
 
 
 def column(browser, index):
-    return browser.run(f"[...document.querySelectorAll('#cell-table tbody tr')].map(r => r.cells[{index}].dataset.v)")
+    return browser.run(
+        f"[...document.querySelectorAll('#cell-table tbody tr')].map(r => r.cells[{index}].dataset.v)"
+    )
 
 
 def focused(browser):
@@ -120,13 +124,18 @@ def test_columns_sort_by_keyboard(browser, build):
 
     browser.enter()
 
-    assert browser.run("document.querySelectorAll('#cell-table th')[7].getAttribute('aria-sort')") == "ascending"
+    assert (
+        browser.run("document.querySelectorAll('#cell-table th')[7].getAttribute('aria-sort')") == "ascending"
+    )
     sizes = [float(one) for one in column(browser, 7)]
     assert sizes == sorted(sizes)
 
     browser.enter()
 
-    assert browser.run("document.querySelectorAll('#cell-table th')[7].getAttribute('aria-sort')") == "descending"
+    assert (
+        browser.run("document.querySelectorAll('#cell-table th')[7].getAttribute('aria-sort')")
+        == "descending"
+    )
     assert [float(one) for one in column(browser, 7)] == sizes[::-1]
     assert browser.run("document.querySelectorAll('#cell-table th[aria-sort=none]').length") == 9
     assert browser.run("document.getElementById('filter-told').textContent") == "sorted by Size, descending"
@@ -143,16 +152,23 @@ def test_cells_are_filtered_by_keyboard(browser, build):
     assert found
     assert len(found) < CELLS
     assert all("int8" in name and name.startswith("net1/") for name in found)
-    assert browser.run("document.getElementById('filter-told').textContent") == f"{len(found)} of 200 cells shown"
-    assert browser.run("[...document.querySelectorAll('#details > details')].filter(d => !d.hidden).length") == len(found)
+    assert (
+        browser.run("document.getElementById('filter-told').textContent")
+        == f"{len(found)} of 200 cells shown"
+    )
+    assert browser.run(
+        "[...document.querySelectorAll('#details > details')].filter(d => !d.hidden).length"
+    ) == len(found)
 
 
 def test_cells_are_filtered_by_kind(browser, build):
     browser.open(build)
+    select = "document.getElementById('filter-kind')"
+    choose = f"(kind => {{ {select}.value = kind; {select}.dispatchEvent(new Event('change')) }})"
 
-    browser.run("{ const s = document.getElementById('filter-kind'); s.value = 'built'; s.dispatchEvent(new Event('change')); }")
+    browser.run(f"{choose}('built')")
     assert len(shown(browser)) == CELLS
-    browser.run("{ const s = document.getElementById('filter-kind'); s.value = 'failed'; s.dispatchEvent(new Event('change')); }")
+    browser.run(f"{choose}('failed')")
     assert shown(browser) == []
 
 
@@ -194,7 +210,9 @@ def test_the_theme_can_be_chosen_against_the_system(browser, cell):
     browser.run("document.querySelector('input[value=dark]').click()")
 
     assert browser.run(colour) != light
-    assert browser.run("getComputedStyle(document.querySelector('main svg .bar')).fill") != "rgb(47, 111, 159)"
+    assert (
+        browser.run("getComputedStyle(document.querySelector('main svg .bar')).fill") != "rgb(47, 111, 159)"
+    )
     browser.run("document.querySelector('input[value=auto]').click()")
     assert browser.run(colour) == light
 
@@ -209,7 +227,9 @@ def test_motion_is_left_out_for_those_who_ask(browser, cell):
 def test_the_names_that_a_screen_reader_speaks(browser, build):
     browser.open(build)
 
+    browser.call("Accessibility.enable")
     tree = browser.call("Accessibility.getFullAXTree", depth=8)["nodes"]
+    browser.call("Accessibility.disable")
 
     roles = {node["role"]["value"] for node in tree if not node.get("ignored")}
     assert {"banner", "navigation", "main", "region", "table", "heading", "columnheader", "status"} <= roles
@@ -230,7 +250,9 @@ def test_the_reports_of_a_build_link_to_each_other(browser, tmp_path):
     report_build(planned, outcome_of(planned), interrupted=False)
     browser.open(planned.workspace.build / "report.html")
 
-    links = browser.run("[...document.querySelectorAll('main a')].map(a => a.getAttribute('href')).filter(h => !h.startsWith('#'))")
+    links = browser.run(
+        "[...document.querySelectorAll('main a')].map(a => a.getAttribute('href')).filter(h => !h.startsWith('#'))"
+    )
 
     assert links
     assert [one for one in links if not (planned.workspace.build / one).is_file()] == []

@@ -37,8 +37,8 @@ from trtpipe.reporting.words import (
 
 _MOST_DETAILS = 3_000_000  # characters of the cells' details, so that the page stays under 5 MB
 _MOST_ROWS = 1500
-_MOST_FIGURES = 6
-_MOST_VERDICTS = 24
+_MOST_FIGURES = 4
+_MOST_VERDICTS = 12
 
 Report = Mapping[str, Any]
 Places = Mapping[str, Sequence[Mapping[str, Any]]]

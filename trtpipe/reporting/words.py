@@ -76,7 +76,7 @@ def bound_words(verdict: dict[str, Any]) -> str:
 
 def mix_words(mix: dict[str, int]) -> str:
     """`float16 12, float32 3`: how many layers compute in which type."""
-    return ", ".join(f"{shortened(dtype, 40)} {count}" for dtype, count in mix.items())
+    return ", ".join(f"{shortened(dtype, 40)} {count}" for dtype, count in mix.items() if count)
 
 
 def plural(count: int, noun: str) -> str:
