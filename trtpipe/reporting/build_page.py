@@ -26,6 +26,7 @@ from trtpipe.reporting.plan_graph import plan_section
 from trtpipe.reporting.words import (
     NONE,
     clipped,
+    metric_words,
     micros_words,
     mix_words,
     number_words,
@@ -193,7 +194,7 @@ def _row(index: int, cell: Mapping[str, Any], details: CellDetails) -> Markup:
         el("td", status(cell["validation"]["outcome"])),
         el("td", _gpu(cell)),
         el("td", _precision(cell)),
-        _number(value, f"{clipped(worst['metric'], 24)} {number_words(value, 8)}" if worst else NONE),
+        _number(value, f"{clipped(worst['metric'], 24)} {metric_words(value)}" if worst else NONE),
         _number(accuracy, number_words(accuracy, 4)),
         _number(engine.get("bytes"), size_words(engine.get("bytes"))),
         _number(built, seconds_words(built)),

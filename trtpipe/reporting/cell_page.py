@@ -25,8 +25,10 @@ from trtpipe.reporting.plots import INSTALL, can_draw, scatter_plot
 from trtpipe.reporting.words import (
     NONE,
     fact_words,
+    metric_words,
     mix_words,
     number_words,
+    plain_words,
     plural,
     seconds_words,
     shape_words,
@@ -131,7 +133,7 @@ def _metrics(places: Sequence[Mapping[str, Any]]) -> Markup:
             shortened(place["place"]),
             code(shortened(one["output"])),
             str(one["elements"] if one["elements"] is not None else NONE),
-            number_words(one["metrics"].get("cosine"), 8),
+            metric_words(one["metrics"].get("cosine")),
             *(number_words(one["metrics"].get(metric), 4) for metric in ("max_abs", "mean_abs", "snr")),
         ]
         for place in places
@@ -245,7 +247,7 @@ def _provenance(report: Report) -> Iterator[Content]:
         ("Typed model", joined([shortened(name), " ", code(one[:12])])) for name, one in made["model"].items()
     ]
     pairs += [
-        (str(name).replace("_", " "), shortened(str(one), 300))
+        (str(name).replace("_", " "), shortened(plain_words(one), 300))
         for name, one in report["reproducibility"].items()
     ]
     yield facts(pairs[:_MOST_ROWS])

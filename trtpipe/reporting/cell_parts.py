@@ -7,7 +7,15 @@ from typing import Any
 
 from trtpipe.reporting.bars import histogram_bars
 from trtpipe.reporting.html import Content, Markup, code, el, joined, status, table
-from trtpipe.reporting.words import NONE, bound_words, fact_words, number_words, plural, shortened
+from trtpipe.reporting.words import (
+    NONE,
+    bound_words,
+    fact_words,
+    metric_words,
+    number_words,
+    plural,
+    shortened,
+)
 
 _MOST_VERDICTS = 60
 _MOST_ITEMS = 40
@@ -25,7 +33,7 @@ def verdict_table(
             shortened(one["place"]),
             code(shortened(one["output"])),
             shortened(one["metric"]),
-            number_words(one["value"], 8),
+            metric_words(one["value"]),
             bound_words(one),
             status(one["outcome"], f"({shortened(one['why'])})" if one["why"] else ""),
         ]

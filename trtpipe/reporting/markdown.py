@@ -13,6 +13,7 @@ from trtpipe.reporting.cells import worst_verdict
 from trtpipe.reporting.words import (
     NONE,
     fact_words,
+    metric_words,
     mix_words,
     number_words,
     plural,
@@ -107,7 +108,7 @@ def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:
         _gpu(cell["on_gpu"]),
         _plain(cell["precision"] or NONE),
         _plain(mix_words(cell["layers"])) or NONE,
-        f"{_plain(worst['metric'])} {number_words(worst['value'], 8)}" if worst else NONE,
+        f"{_plain(worst['metric'])} {metric_words(worst['value'])}" if worst else NONE,
         number_words(accuracy, 4),
         size_words(engine.get("bytes")),
         seconds_words(cell["seconds"].get("build_engine")),

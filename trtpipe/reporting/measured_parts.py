@@ -13,6 +13,7 @@ from trtpipe.reporting.words import (
     NONE,
     micros_words,
     number_words,
+    plain_words,
     plural,
     shape_words,
     share_words,
@@ -132,7 +133,7 @@ def bench_part(bench: Mapping[str, Any]) -> Markup:
             ("TensorRT", bench["tensorrt"] or NONE),
             ("Shapes", shapes or NONE),
             ("Stable", stable),
-            ("Clocks", shortened(str(bench["clocks"]), 200) if bench["clocks"] else NONE),
+            ("Clocks", shortened(plain_words(bench["clocks"]), 200) if bench["clocks"] else NONE),
         ]
     )
     parts: list[Content] = [notice, told, _percentiles(bench), _distributions(bench), _throughput(bench)]

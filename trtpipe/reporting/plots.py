@@ -39,7 +39,7 @@ def _drawn(
 
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=size)
-        axes = figure.add_axes((0.15, 0.17, 0.82, 0.74))
+        axes = figure.add_axes((0.19, 0.17, 0.78, 0.74))
         draw(axes)
         axes.minorticks_off()  # a logarithmic axis spends most of its time on them
         drawn = io.StringIO()

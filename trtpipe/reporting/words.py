@@ -34,6 +34,20 @@ def number_words(value: Any, digits: int = 6) -> str:
     return NONE if value is None else f"{value:.{digits}g}"
 
 
+def metric_words(value: Any) -> str:
+    """A metric: near one, where a cosine or an accuracy is, with the digits that tell it from one."""
+    return number_words(value, 8 if isinstance(value, (int, float)) and 0.99 < value < 1 else 5)
+
+
+def plain_words(value: Any) -> str:
+    """JSON on one line, as `name value` pairs."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {plain_words(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return " ".join(map(plain_words, value))
+    return number_words(value) if isinstance(value, float) else str(value)
+
+
 def size_words(value: int | None) -> str:
     """`4.2 MiB`."""
     return NONE if value is None else format_size(value)
