@@ -17,6 +17,7 @@ for _kind in (
     "proving",
     "running",
     "debugging",
+    "reporting",
     "looking",
     "provenance",
     "upgrading",

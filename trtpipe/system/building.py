@@ -21,7 +21,7 @@ from trtpipe.plan.graph import Action, Cell, Plan, Stage, Step, action_of, plan_
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import steps_of
 from trtpipe.planning.facts import PipelineFacts
-from trtpipe.scheduler import Done, Failed, Scheduler
+from trtpipe.scheduler import Done, Failed, Scheduler, told_of
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.delivering import Delivery, content_of, policy_of
@@ -29,6 +29,7 @@ from trtpipe.system.facts import FactFinder
 from trtpipe.system.interrupts import counting_interrupts
 from trtpipe.system.keeping import KeptTo
 from trtpipe.system.locking import refresh_lock, refuse_conflict_elsewhere
+from trtpipe.system.outcome import Outcome
 from trtpipe.system.performing import Performer
 from trtpipe.system.placing import placed
 from trtpipe.system.prefetching import prefetch_traces
@@ -64,25 +65,6 @@ class Planned:
     def last_record(self, address: str) -> Record | None:
         """The fingerprint record of a step's last success here."""
         return self.rebuilder.memory.last_record(address)
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a build came to."""
-
-    built: list[str] = field(default_factory=list)
-    """Cells whose engine was built now."""
-    restored: list[str] = field(default_factory=list)
-    """Cells whose files came from the store."""
-    fresh: list[str] = field(default_factory=list)
-    failures: list[tuple[str, TrtpipeError]] = field(default_factory=list)
-    """Step address or cell → why."""
-    blocked: list[str] = field(default_factory=list)
-    lock_changed: bool = False
-
-    def count(self, cell: str, *, ran: bool, changed: bool) -> None:
-        """Note a cell that was delivered."""
-        (self.built if ran else self.restored if changed else self.fresh).append(cell)
 
 
 def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool = False) -> Planned:
@@ -252,7 +234,8 @@ def run_build(
     lockfile could not take the results.
     """
     workspace = planned.workspace
-    locked = choices_in(load_lock(workspace.lockfile).every_entry())
+    lock = load_lock(workspace.lockfile)
+    outcome.locked, locked = lock.cells, choices_in(lock.every_entry())
     refuse_conflict_elsewhere(planned)
     if runs(planned):
         workspace.store.open()
@@ -370,6 +353,7 @@ def _finish(course: _Course) -> None:
         for address, one in results
         if isinstance(one, Failed)
     ]
+    outcome.steps = {address: told_of(one) for address, one in results}
     failed = {name for name, _ in outcome.failures}
     outcome.blocked = [name for name in course.pending if name not in failed]
     try:

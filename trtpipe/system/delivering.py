@@ -181,7 +181,8 @@ class Delivery:
     def _put(self, folder: Path, traces: Mapping[Stage, Trace], texts: Mapping[str, str]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "manifest.json").unlink(missing_ok=True)
-        (folder / PLOT).unlink(missing_ok=True)
+        for name in (PLOT, "report.html", "report.json"):  # of what stood there before
+            (folder / name).unlink(missing_ok=True)
         files = self._artifacts(folder, traces)
         for name, text in texts.items():
             write_whole(folder / name, text.encode())
