@@ -13,11 +13,11 @@ from failing_models import needs_rtx
 from trtpipe.cli.comparing import compare_command
 from trtpipe.errors import SpecError
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from rescaled_digits import write_rescaled
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "debugging.md"
-
-sys.path.insert(0, str(ROOT / "tests"))
-from rescaled_digits import write_rescaled
 
 pytestmark = needs_rtx
 
