@@ -5,6 +5,7 @@ Engines copy x to y here and typed models negate it, so that what ran shows.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from cells import PROFILES, make_cell, with_gpu, without_gpu, write_model
 from engine_bench import copying, rows
 
 from trtpipe.digests import digest_file
-from trtpipe.errors import ModelError, SpecError, ToolchainError, TrtpipeError
+from trtpipe.errors import ModelError, SpecError, StepFailed, ToolchainError, TrtpipeError
 from trtpipe.system.choosing import ENGINE, ON_CPU, Where
 from trtpipe.system.feeding import FeedRequest
 from trtpipe.system.inferring import InferRequest, infer
@@ -349,6 +350,19 @@ def test_what_cannot_be_written_is_said_before_anything_runs(bench, project):
         with pytest.raises(SpecError, match=f"{name}' is no regular file"):
             infer(asked, with_gpu(bench), project)
     assert not [path for path in project.iterdir() if path.name.startswith(".")]
+
+
+def test_a_full_disk_is_told_in_a_sentence(bench, project, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("trtpipe.system.inferring.store_tensors", full)
+    with pytest.raises(StepFailed, match=r"temporary directory: no space left on device\n  make room there"):
+        run(with_gpu(bench), project)
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    with pytest.raises(StepFailed, match="no space left on device"):
+        run(with_gpu(bench), project)
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "labels.txt", "manifest.json", "model.onnx"])
