@@ -6,7 +6,7 @@ from trtpipe.cli.building import BuildOptions
 from trtpipe.cli.closing import Closing
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, show_error
 from trtpipe.cli.progress import LazyProgress, open_progress
-from trtpipe.errors import TrtpipeError
+from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.rendering.plans import plan_json
 from trtpipe.system.building import (
     Outcome,
@@ -18,6 +18,7 @@ from trtpipe.system.building import (
     run_build,
     runs,
 )
+from trtpipe.system.reproducing import NO_PROCESS
 from trtpipe.system.workspace import open_workspace
 
 
@@ -49,7 +50,7 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
             )
     finally:
         if not options.as_json:
-            _show_failures(outcome)
+            _show_failures(outcome, planned)
     if outcome.failures or outcome.blocked:
         return EXIT_FAILED
     _remember(planned, options)
@@ -83,10 +84,24 @@ def _tell(planned: Planned) -> None:
     planned.workspace.store.warnings.clear()
 
 
-def _show_failures(outcome: Outcome) -> None:
+def _show_failures(outcome: Outcome, planned: Planned) -> None:
     together: dict[str, list[tuple[str, TrtpipeError]]] = {}
     for name, error in outcome.failures:
         together.setdefault(f"{error}{getattr(error, 'log', '')}", []).append((name, error))
     for failures in together.values():
         note(f"\n{', '.join(name for name, _ in failures)} failed:")
         show_error(failures[0][1])
+        _show_reproduction(*failures[0], planned)
+
+
+def _show_reproduction(address: str, error: TrtpipeError, planned: Planned) -> None:
+    """How to take a failed step elsewhere; what is wrong with the spec itself needs no such thing."""
+    step = planned.plan.steps.get(address)
+    cell = next((one.name for one in planned.plan.cells if address in one.steps.values()), None)
+    if (
+        isinstance(error, (StepFailed, ModelError))
+        and step is not None
+        and step.stage not in NO_PROCESS
+        and cell
+    ):
+        note(f"`trtpipe debug repro {cell}` writes what it takes to see this elsewhere")
