@@ -477,7 +477,7 @@ def test_the_command_says_what_ran(bench, project, monkeypatch, capfd):
     done = CliRunner().invoke(app, ["run", CELL, "-i", "x=x.npy", "-o", "y.npz"])
 
     assert done.exit_code == 0
-    assert done.stderr == f"not run: {CELL} as an engine: the engine needs sm89, this machine has no GPU\n"
+    assert done.stderr == f"not run: {CELL} as an engine: needs sm89, this machine has no GPU\n"
     assert done.stdout.splitlines() == [
         f"{CELL}: typed model on the CPU, on x=x.npy",
         "1 run: x 3x4",
