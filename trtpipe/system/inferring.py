@@ -62,7 +62,10 @@ def infer(asked: InferRequest, machine: Machine | None = None, cwd: Path | None 
             checked_feed(feed, signature, cast=asked.feed.cast)
             for feed in feeds_of(asked.feed, signature, cwd)
         ]
-        profiles = [checked_profile(feed, signature, asked.feed.profile) for feed in feeds]
+        profiles = [
+            checked_profile(feed, signature, asked.feed.profile, can_split=not asked.feed.random)
+            for feed in feeds
+        ]
         runs = [
             EngineRun(store_tensors(feed.arrays, folder, f"run{number}-input"), asked.feed.profile)
             for number, feed in enumerate(feeds)
