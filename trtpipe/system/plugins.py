@@ -113,6 +113,12 @@ class InstalledPlugins:
 
         return run_validation(task, out)
 
+    def propose(self, task: Task) -> Mapping[str, Any]:
+        """Measure what a precision's rounding does to a model's outputs."""
+        from trtpipe.runners.proposing import run_proposing
+
+        return run_proposing(task)
+
     def preview(self, task: Task) -> Made:
         """Look at a data set: contact sheets, and what its inputs are like."""
         from trtpipe.canonical.summary import TensorInfo
