@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trtpipe.digests import Digest
 from trtpipe.errors import PlanError, SpecError
 from trtpipe.executors.local import LocalExecutor
-from trtpipe.lockfile import choices_in, read_lock
+from trtpipe.lockfile import choices_in, load_lock
 from trtpipe.plan.graph import Cell, Plan, Stage, action_of
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.trace import Trace
@@ -49,7 +49,7 @@ def brought_up_to_date(
     """A cell's step, run if need be as a build would run it. Raises what a build raises."""
     store = planned.workspace.store
     store.open()
-    locked = choices_in(read_lock(planned.workspace.lockfile))
+    locked = choices_in(load_lock(planned.workspace.lockfile).every_entry())
     performer = Performer(store, observer, planned.workspace.state.digest, offline, locked=locked)
     executor = LocalExecutor(store, performer, jobs=1, observer=observer)
     outputs: dict[str, Mapping[str, Digest]] = {}

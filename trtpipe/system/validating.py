@@ -234,13 +234,13 @@ def take_in(found: Sequence[Validated]) -> list[str]:
     if not cells:
         return []
     from trtpipe.plan.decisions import Restore, UpToDate
-    from trtpipe.system.building import make_plan, refresh_lock
-    from trtpipe.system.delivering import Delivery
+    from trtpipe.system.building import delivery_of, make_plan
+    from trtpipe.system.locking import refresh_lock
     from trtpipe.system.workspace import open_workspace
 
     root = next(one.place.workspace.root for one in found if one.place.workspace is not None)
     planned = make_plan(open_workspace((), tuple(cells), cwd=root))
-    delivery = Delivery(planned.workspace, planned.specs, _Unheard(), planned.targets)
+    delivery = delivery_of(planned, _Unheard())
     taken, notes = [], []
     for cell in planned.plan.cells:
         decisions = {stage: planned.decisions[address] for stage, address in cell.steps.items()}
