@@ -46,6 +46,29 @@ def run(machine, root, what=CELL, *, where=None, labels=None, top_k=None, **feed
 # -- what runs
 
 
+def test_what_was_recorded_is_run_again_in_the_types_that_the_network_takes(bench, project):
+    kept = {
+        "in:x": rows(2).astype(np.float64),
+        "out:y": rows(2),
+        "got:y": rows(2),
+        "place": np.frombuffer(b"data", np.uint8),
+    }
+    np.savez(project / "data.npz", **kept)
+
+    found, y = run(with_gpu(bench), project, inputs=["data.npz"])
+
+    assert np.array_equal(y, rows(2))
+    with pytest.raises(SpecError, match="is a recording, whose runs are fed as they are"):
+        run(with_gpu(bench), project, inputs=["data.npz"], batch=1)
+
+
+def test_a_recording_of_another_network_is_refused(bench, project):
+    np.savez(project / "other.npz", **{"in:z": rows(2)})
+
+    with pytest.raises(SpecError, match="there is no input 'z'|input 'x' is missing|'z'"):
+        run(with_gpu(bench), project, inputs=["other.npz"])
+
+
 def test_the_engine_runs_where_it_can(bench, project):
     found, y = run(with_gpu(bench), project)
 
