@@ -15,7 +15,7 @@ from typing import Any
 from trtpipe.digests import Digest
 from trtpipe.errors import Problem, SpecError
 from trtpipe.executors.local import Control, LocalExecutor
-from trtpipe.lockfile import choices_in, read_lock
+from trtpipe.lockfile import choices_in, load_lock
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Step, action_of
 from trtpipe.plan.ports import Observer
@@ -69,7 +69,7 @@ def open_subject(
     store = planned.workspace.store
     store.open()
     control = Control()
-    locked = choices_in(read_lock(planned.workspace.lockfile))
+    locked = choices_in(load_lock(planned.workspace.lockfile).every_entry())
     performer = Performer(store, observer, planned.workspace.state.digest, locked=locked)
     with store.scratch() as scratch:
         outputs = _brought_up_to_date(planned, performer, observer, _needed(planned, cell, searched))
