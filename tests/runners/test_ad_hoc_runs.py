@@ -55,7 +55,7 @@ def test_what_was_recorded_is_run_again_in_the_types_that_the_network_takes(benc
     }
     np.savez(project / "data.npz", **kept)
 
-    found, y = run(with_gpu(bench), project, inputs=["data.npz"])
+    _, y = run(with_gpu(bench), project, inputs=["data.npz"])
 
     assert np.array_equal(y, rows(2))
     with pytest.raises(SpecError, match="is a recording, whose runs are fed as they are"):
@@ -65,7 +65,7 @@ def test_what_was_recorded_is_run_again_in_the_types_that_the_network_takes(benc
 def test_a_recording_of_another_network_is_refused(bench, project):
     np.savez(project / "other.npz", **{"in:z": rows(2)})
 
-    with pytest.raises(SpecError, match="there is no input 'z'|input 'x' is missing|'z'"):
+    with pytest.raises(SpecError, match="'z'"):
         run(with_gpu(bench), project, inputs=["other.npz"])
 
 
