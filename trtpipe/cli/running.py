@@ -18,6 +18,7 @@ from trtpipe.system.building import (
     run_build,
     runs,
 )
+from trtpipe.system.prefetching import prefetch_files
 from trtpipe.system.stores import use_remote
 from trtpipe.system.workspace import open_workspace
 
@@ -41,6 +42,7 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
         ) as progress:
             if options.as_json:
                 progress.emit({"event": "plan", **plan_json(planned.plan, planned.decisions)})
+            prefetch_files(planned.plan, planned.decisions, planned.undelivered, workspace.store)
             run_build(
                 planned,
                 progress,
