@@ -11,7 +11,21 @@ from trtpipe import __version__
 from trtpipe.cli.app import app
 from trtpipe.cli.output import EXIT_DONE, say
 
-for _kind in ("building", "debugging", "looking", "exporting", "migrating", "toolchains", "cache"):
+for _kind in (
+    "building",
+    "locking",
+    "proving",
+    "running",
+    "debugging",
+    "reporting",
+    "looking",
+    "provenance",
+    "upgrading",
+    "exporting",
+    "migrating",
+    "cache",
+    "toolchains",
+):
     import_module(f"trtpipe.cli.commands.{_kind}")
 
 

@@ -56,6 +56,8 @@ def _lines_of(event: Event) -> list[str]:
         case "delivered":
             word = "built   " if event["built"] else "restored"
             return [f"{word} {event['cell']} ({event['about']})"]
+        case "graded":
+            return [f"checked  {event['name']}: {event['grade'] or 'not run'}"]
         case "warning" | "fetch" | "calibrate" | "evaluated":
             return _told(event)
     return []

@@ -15,6 +15,7 @@ from trtpipe.loading.specs import LoadedPipeline, load_all
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
 from trtpipe.system.stores import open_store
+from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
 
 STATE_DIRECTORY = ".trtpipe"
 BUILD_DIRECTORY = "build"
@@ -38,6 +39,11 @@ class Workspace:
     def lockfile(self) -> Path:
         """`trtpipe.lock` at the root."""
         return self.root / LOCK_FILE
+
+    @property
+    def wheel_lock(self) -> Path:
+        """`trtpipe-toolchains.lock` beside it."""
+        return self.root / WHEEL_LOCK
 
     @property
     def build(self) -> Path:

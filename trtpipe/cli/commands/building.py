@@ -102,6 +102,14 @@ def build(
         bool,
         typer.Option("--search-again", help="Search anew for the types of auto variants, lockfile or not."),
     ] = False,
+    frozen: Annotated[
+        bool,
+        typer.Option("--frozen", help="The lockfile must already say exactly this; it is not written."),
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Build again in scratch, grade against the lockfile, replace nothing."),
+    ] = False,
     offline: Offline = False,
     require_remote: Annotated[
         bool, typer.Option("--require-remote", help="Fail when the remote store cannot be used.")
@@ -122,6 +130,8 @@ def build(
             offline,
             as_json,
             search_again,
+            frozen,
+            check,
             require_remote,
         )
         return build_command(BuildOptions(*asked))
