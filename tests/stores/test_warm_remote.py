@@ -73,7 +73,8 @@ def fill(bucket: MemoryBucket, plan: Plan, folder: Path) -> None:
         artifact.write_bytes(address.encode() * 10)
         action = action_of(step, outputs)
         outputs[address] = {"out": digest_bytes(artifact.read_bytes())}
-        trace = Trace(action.key, address, action.fingerprint.record(), outputs[address])
+        told = {"audit": {}, "normalised": "", "version": "", "layer_counts": {}, "io": []}
+        trace = Trace(action.key, address, action.fingerprint.record(), outputs[address], told)
         assert remote.send(trace, lambda digest: artifact)
 
 
