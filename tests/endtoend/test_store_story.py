@@ -106,6 +106,11 @@ def test_without_its_remote_a_project_builds_by_itself_unless_it_is_required(tmp
     assert done.code == 0, done.err
     assert done.err.count("there is no directory") == 1
     assert "built 1 engine" in done.out
+    (project.root / ".trtpipe/state.json").unlink()
+    shutil.rmtree(project.root / ".trtpipe/store/traces")
+    assert project.run("plan").err.count("there is no directory") == 1
+    for command in (("check", "--offline"), ("build", "--offline")):
+        assert "there is no directory" not in project.run(*command).err
 
 
 def test_what_is_pulled_is_built_offline(remote, tmp_path):

@@ -191,6 +191,27 @@ def test_a_push_that_was_cut_off_leaves_no_trace_without_its_artifacts(server, t
     assert store_on(tmp_path / "bob", server.url("/prefix")).trace(trace.key) == trace
 
 
+def test_a_build_that_gives_up_leaves_the_rest_to_the_next_push(server, tmp_path):
+    """Ctrl-C waits for what is under way, not for what is queued."""
+    server.always["PUT"] = slow
+    alice = store_on(tmp_path / "alice", server.url("/prefix"), stall=5.0, writes=True)
+    traces = [step(alice, f"n{index}", b"%d" % index) for index in range(40)]
+    alice.settle(give_up=True)
+    sent = len(server.files)
+
+    assert sent < 40
+    server.always.clear()
+    for trace in traces:
+        alice.push(trace)
+    alice.settle()
+    assert sum("/traces/" in path for path in server.files) == 40
+
+
+def slow(handler: servers.Handler, data: bytes) -> None:
+    time.sleep(0.1)
+    putting(handler, data)
+
+
 def putting(handler: servers.Handler, data: bytes) -> None:
     handler.state.files[handler.path] = data
     servers.status(201)(handler, data)
