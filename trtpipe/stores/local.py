@@ -68,6 +68,10 @@ class LocalStore:
         except OSError:
             return False
 
+    def has_here(self, digest: Digest) -> bool:
+        """Whether it is on this machine, without asking anybody else."""
+        return self.has(digest)
+
     def path(self, digest: Digest) -> Path:
         """Where an artifact's bytes are, verified. Raises ArtifactMissing or ArtifactDamaged."""
         path = self.object_path(digest)

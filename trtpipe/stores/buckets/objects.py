@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from trtpipe import __version__
 from trtpipe.fetching.opening import ACCESS, client_options, first_line, in_words
+from trtpipe.spec.remote import is_local_address
 from trtpipe.stores.buckets import Absent, Chunks, Unusable
 
 _PIECE = 1 << 20
@@ -112,11 +113,12 @@ class ObjectBucket:
             raise Unusable(first_line(error), _access(self._scheme)) from error
 
     def _headers(self) -> dict[str, str]:
+        """With the token, if there is one, and if nobody on the way can read it."""
         token = os.environ.get(_TOKEN, "").strip()
+        safe = self._scheme == "https" or is_local_address(self._url)
+        usable = token.isascii() and token.isprintable() and safe
         headers = {"User-Agent": f"trtpipe/{__version__}"}
-        return headers | (
-            {"Authorization": f"Bearer {token}"} if token.isascii() and token.isprintable() and token else {}
-        )
+        return headers | ({"Authorization": f"Bearer {token}"} if token and usable else {})
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
