@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from projects import SPEC, Project, make_project
 
-from trtpipe.cli.proving import golden_command, validate_command
+from trtpipe.cli.proving import golden_command, propose_command, validate_command
 from trtpipe.errors import SpecError, ToolchainError
 from trtpipe.runners import validate_engine
 from trtpipe.runners.inference.results import GpuFacts
@@ -239,6 +240,28 @@ def test_another_variant_is_the_reference(project):
     assert again.ran == ["digits/fp16:validate"]  # the same typed model was made before
     verdicts = project.manifest("fp16@ada")["validation"]["verdicts"]
     assert all(one["value"] == pytest.approx(1) for one in verdicts)
+
+
+def test_thresholds_are_proposed_as_lines_to_paste(project, capsys):
+    def propose(*cells, as_json=False):
+        return propose_command(cells, seeds=2, first=5, margin=3.0, offline=False, as_json=as_json)
+
+    assert propose("digits/fp16") == 0
+    told = capsys.readouterr().out
+    lines = yaml.safe_load(told)["validate"]["thresholds"]
+    assert [(one["output"], one["metric"]) for one in lines] == [("logits", "snr"), ("logits", "max_abs")]
+    assert told.endswith(f"# {CELL} meets them\n")
+    assert propose(CELL, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["thresholds"] == lines
+
+    spec = "".join(f"    - {json.dumps(one)}\n" for one in lines)
+    project.edit(
+        "pipelines/digits.yaml", "  thresholds: [{metric: cosine, min: 0.99}]\n", f"  thresholds:\n{spec}"
+    )
+    assert project.run("build").code == 0
+    for cells in ([], ["a", "b"], ["digits/none"]):
+        with pytest.raises(SpecError):
+            propose(*cells)
 
 
 def test_a_reference_in_float64_says_where_it_is_not(project):

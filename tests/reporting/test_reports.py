@@ -21,6 +21,7 @@ from trtpipe.reporting.details import bench_of, proof_of, validation_of
 from trtpipe.reporting.junit import junit_xml
 from trtpipe.reporting.markdown import build_markdown
 from trtpipe.reporting.schema import report_schema
+from trtpipe.reporting.words import fact_words
 from trtpipe.system.engine_directories import delivered_in
 from trtpipe.system.reporting import report_build, report_delivered, report_directory
 
@@ -287,6 +288,17 @@ def test_changes_are_told_field_by_field_the_engine_first():
         {"field": "keep_fp16", "old": ["x"], "new": ["x", "y"]},
         {"field": "reached", "old": "cosine 1", "new": None},
     ]
+
+
+def test_facts_of_every_kind_are_told_short():
+    digest = "ab" * 32
+
+    changes = changes_between(
+        {"engine": f"{digest} (7 bytes)"}, {"source": {"model.onnx": digest}, "engine": "x"}
+    )
+
+    assert [fact_words(one["old"]) for one in changes] == ["abababababab (7 bytes)", "(none)"]
+    assert [fact_words(one["new"]) for one in changes] == ["x", "model.onnx: abababababab"]
 
 
 def test_an_annotation_cannot_be_broken_out_of():

@@ -1,4 +1,4 @@
-"""`trtpipe validate` and `trtpipe golden`."""
+"""`trtpipe validate`, with and without `--propose`, and `trtpipe golden`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, note, problem_json, say, say_json
-from trtpipe.errors import TrtpipeError
+from trtpipe.errors import SpecError, TrtpipeError
 from trtpipe.rendering.tables import one_line, render_table
 from trtpipe.system.engine_places import engine_places
 from trtpipe.system.validating import HowToValidate, Validated, take_in, validate_places
@@ -124,6 +124,37 @@ def _json_of(one: Validated) -> dict[str, Any]:
 
 def _problems(error: TrtpipeError | None) -> list[dict[str, Any]]:
     return [problem_json(problem) for problem in error.problems] if error is not None else []
+
+
+def propose_command(
+    cells: Sequence[str], *, seeds: int, first: int, margin: float, offline: bool, as_json: bool
+) -> int:
+    """Print thresholds to paste, and how the cell stands against them."""
+    from trtpipe.cli.progress import LazyProgress
+    from trtpipe.loading.scalars import flow_yaml
+    from trtpipe.system.proposing import propose_thresholds
+
+    if len(cells) != 1:
+        raise SpecError("--propose takes one cell", "for example trtpipe validate --propose digits/fp16@ada")
+    with LazyProgress() as progress:
+        found = propose_thresholds(
+            cells[0], progress, seeds=seeds, first=first, margin=margin, offline=offline
+        )
+    lines = [one.model_dump(exclude_none=True) for one in found.thresholds]
+    problems = [problem.fact for problem in found.judgement.problems]
+    if as_json:
+        told = {"cell": found.cell, "precision": found.precision, "seeds": seeds, "margin": margin}
+        say_json({"schema": 1, **told, "thresholds": lines, "missed_now": problems})
+        return EXIT_DONE
+    say(f"# from what rounding to {found.precision} does to {found.cell}: {seeds} seeds, margin {margin:g}")
+    say("validate:")
+    say("  thresholds:")
+    for line in lines:
+        say(f"    - {flow_yaml(line)}")
+    say(f"# {found.cell} meets them" if not problems else f"# {found.cell} misses them:")
+    for fact in problems:
+        say(f"#   {one_line(fact)}")
+    return EXIT_DONE
 
 
 def golden_command(

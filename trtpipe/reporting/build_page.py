@@ -38,8 +38,8 @@ from trtpipe.reporting.words import (
 
 _MOST_DETAILS = 3_000_000  # characters of the cells' details, so that the page stays under 5 MB
 _MOST_ROWS = 1500
-_MOST_FIGURES = 4
-_MOST_VERDICTS = 12
+_MOST_FIGURES = 2
+_MOST_VERDICTS = 4
 
 Report = Mapping[str, Any]
 Places = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -24,7 +24,7 @@ _MOST_ITEMS = 40
 def verdict_table(
     verdicts: Sequence[dict[str, Any]], caption: str, most: int = _MOST_VERDICTS
 ) -> Markup | None:
-    """A row for each threshold at each place, those that failed first."""
+    """A row for each threshold at each place: those that failed first, then the nearest to their bounds."""
     if not verdicts:
         return None
     order = {"failed": 0, "not run": 1, "passed": 2}
@@ -37,12 +37,20 @@ def verdict_table(
             bound_words(one),
             status(one["outcome"], f"({shortened(one['why'])})" if one["why"] else ""),
         ]
-        for one in sorted(verdicts, key=lambda one: order[one["outcome"]])[:most]
+        for one in sorted(verdicts, key=lambda one: (order[one["outcome"]], _margin(one)))[:most]
     ]
     header = ("on", "output", "metric", "value", "must be", "outcome")
     return joined(
         [table(header, rows, caption=caption, numeric=(3, 4)), more(len(verdicts) - most, "verdict")]
     )
+
+
+def _margin(verdict: Mapping[str, Any]) -> float:
+    """How far a value is from its bound, by the bound; the nearest tell most, and stand first of equal outcomes."""
+    value, bound = verdict["value"], verdict["min"] if verdict["min"] is not None else verdict["max"]
+    if bound is None or not isinstance(value, (int, float)):
+        return 0.0
+    return float(abs(value - bound) / max(abs(bound), 1e-12))
 
 
 def more(count: int, noun: str) -> Markup | None:

@@ -27,6 +27,8 @@ def _fact(value: Any) -> str | list[str] | None:
     """A fact as the lockfile holds it; one that is empty is not written there."""
     if not value:
         return None
+    if isinstance(value, Mapping):
+        return [f"{name}: {one}" for name, one in value.items()]
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [str(one) for one in value]
     return str(value)

@@ -5,7 +5,7 @@ Each reader takes a parsed file and gives plain records with every field there, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trtpipe.reporting.cells import outcome_of, verdicts_of
@@ -174,8 +174,19 @@ def bench_of(data: Any) -> dict[str, Any] | None:
             {"streams": count_of(one.get("streams")), "per_second": number_of(one.get("per_second"))}
             for one in objects_of(found.get("throughput"), 100)
         ],
+        "compared": [words for one in objects_of(found.get("compared"), 20) for words in _compared(one)],
         "not_run": not_run_of(found.get("not_run")),
     }
+
+
+def _compared(one: Mapping[str, Any]) -> Iterator[str]:
+    """How two benchmarks differ, in words: against what, at which shapes, part by part; or why that is not told."""
+    against = f"against {text_of(one.get('with'))}"
+    if one.get("why_not"):
+        yield f"{against}: not compared, {text_of(one.get('why_not'))}"
+    for measurement in objects_of(one.get("measurements"), 50):
+        for part, told in mapping_of(measurement.get("parts")).items():
+            yield f"{against}, {text_of(part)}: {text_of(mapping_of(told).get('words'))}"
 
 
 def _latency(part: str, one: Mapping[str, Any]) -> dict[str, Any]:

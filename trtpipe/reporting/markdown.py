@@ -24,7 +24,7 @@ from trtpipe.reporting.words import (
 
 _MOST_ROWS = 200
 _SPECIAL = str.maketrans(
-    {char: f"\\{char}" for char in "\\`*_{}[]()#+!|~@"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+    {char: f"\\{char}" for char in "\\`*_{}[]#+!|~@"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
 _STATE_MARKS = {"failed": "❌", "not built": "⚪", "built": "🔨", "restored": "📦", "up to date": "✔"}
 

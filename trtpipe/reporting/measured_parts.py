@@ -137,6 +137,8 @@ def bench_part(bench: Mapping[str, Any]) -> Markup:
         ]
     )
     parts: list[Content] = [notice, told, _percentiles(bench), _distributions(bench), _throughput(bench)]
+    if bench["compared"]:
+        parts.append(el("ul", *(el("li", shortened(one, 300)) for one in bench["compared"][:_MOST_ROWS])))
     parts += [el("p", status("not run"), f": {shortened(one, 300)}") for one in bench["not_run"][:20]]
     return joined(parts)
 

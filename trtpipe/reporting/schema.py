@@ -270,6 +270,7 @@ def _bench() -> Schema:
         clocks={},
         latency=_list(latency),
         throughput=_list(_object("Runs a second.", streams=COUNT, per_second=NUMBER)),
+        compared=_list(TEXT, "How it differs from other results, in words."),
         not_run=_list(TEXT),
     )
 

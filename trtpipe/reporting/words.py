@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from trtpipe.rendering.tables import one_line
@@ -9,6 +10,7 @@ from trtpipe.shapes import format_size
 
 NONE = "-"
 LONGEST_NAME = 96
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 GPU_CHECK = "the engine on a GPU"
 """How a manifest's `not_run` names what only the target GPU can tell."""
 
@@ -102,9 +104,5 @@ def fact_words(value: Any) -> str:
     """A fact of the lockfile for a reader: digests shortened, lists on one line."""
     if value is None:
         return "(none)"
-    if isinstance(value, list):
-        return shortened(", ".join(value), 200)
-    head, _, rest = str(value).partition(" ")
-    if len(head) == 64 and set(head) <= set("0123456789abcdef"):
-        return f"{head[:12]} {rest}".strip()
-    return shortened(str(value), 200)
+    told = ", ".join(value) if isinstance(value, list) else str(value)
+    return shortened(_DIGEST.sub(lambda found: found[0][:12], told), 200)

@@ -102,6 +102,12 @@ def write_recording(path: Path, runs: Sequence[RecordedRun]) -> None:
         raise
 
 
+def is_recorded(name: str) -> bool:
+    """Whether an array of that name in an archive is a recorded input."""
+    kind = _KIND.fullmatch(name)
+    return kind is not None and kind[2] == "in"
+
+
 def read_recording(path: Path) -> tuple[RecordedRun, ...]:
     """The runs of an archive, in order; mapped from it. Raises ModelError when it is damaged, or none."""
     found: dict[int, dict[str, dict[str, Any]]] = {}

@@ -49,6 +49,9 @@ class Plugins(Protocol):
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Measure the typed model against its reference; what reports say of it."""
 
+    def propose(self, task: Task) -> Mapping[str, Any]:
+        """Measure what a precision's rounding does to a model's outputs."""
+
     def compare_all(self, task: Task) -> Mapping[str, Any]:
         """Compare every tensor of the typed model with the model that it was typed from."""
 
@@ -113,6 +116,11 @@ def validate_model(task: Task, plugins: Plugins) -> Made:
     return Made({out.name: out, **kept}, summary)
 
 
+def propose_thresholds(task: Task, plugins: Plugins) -> Made:
+    """A model and its reference → measurements of noise. No step of a plan: nothing is built from it."""
+    return Made({}, plugins.propose(task))
+
+
 def preview_data(task: Task, plugins: Plugins) -> Made:
     """A data set → contact sheets and statistics. No step of a plan: nothing is built from it."""
     return plugins.preview(task)
@@ -150,6 +158,7 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "calibrate": calibrate_model,
     "quantize": quantize_model,
     "validate": validate_model,
+    "propose": propose_thresholds,
     "preview": preview_data,
     "compare_all": compare_tensors,
     "record": record_tensors,

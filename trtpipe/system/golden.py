@@ -102,7 +102,7 @@ def _samples(
     """The first batches that a validation records, up to a number of samples; one at least."""
     from trtpipe.runners.recordings import read_recording
 
-    trace = brought_up_to_date(planned, cell, "validate", observer, offline=how.offline)
+    trace = brought_up_to_date(planned, cell, "validate", observer, offline=how.offline).trace
     digest = trace.outputs.get(GOLDEN)
     if digest is None:
         reasons = [f"{one['name']}: {one['why']}" for one in trace.summary.get("not_run", ())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from trtpipe.digests import Digest
 from trtpipe.errors import PlanError, SpecError
@@ -15,6 +16,16 @@ from trtpipe.system.building import Planned, make_plan
 from trtpipe.system.checking import prove_before_building
 from trtpipe.system.performing import Performer
 from trtpipe.system.workspace import open_workspace
+
+
+@dataclass(frozen=True, slots=True)
+class UpToDate:
+    """A step that is up to date."""
+
+    trace: Trace
+    outputs: Mapping[str, Mapping[str, Digest]]
+    """What every step up to it yielded, by address."""
+    performer: Performer
 
 
 def planned_cell(name: str, observer: Observer, *, offline: bool = False) -> tuple[Planned, Cell]:
@@ -34,8 +45,8 @@ def planned_cell(name: str, observer: Observer, *, offline: bool = False) -> tup
 
 def brought_up_to_date(
     planned: Planned, cell: Cell, stage: Stage, observer: Observer, *, offline: bool = False
-) -> Trace:
-    """The trace of a cell's step, run if need be as a build would run it. Raises what a build raises."""
+) -> UpToDate:
+    """A cell's step, run if need be as a build would run it. Raises what a build raises."""
     store = planned.workspace.store
     store.open()
     locked = choices_in(load_lock(planned.workspace.lockfile).every_entry())
@@ -55,7 +66,7 @@ def brought_up_to_date(
     planned.workspace.state.save()
     if trace is None:
         raise PlanError(f"{cell.name} has no step {stage}")
-    return trace
+    return UpToDate(trace, outputs, performer)
 
 
 def _ancestors(plan: Plan, address: str) -> list[str]:

@@ -39,16 +39,28 @@ def validate(
     plugin: Annotated[
         list[Path] | None, typer.Option(metavar="LIBRARY", help="A plugin library to load first.")
     ] = None,
+    propose: Annotated[
+        bool, typer.Option("--propose", help="Propose thresholds for a cell instead; no GPU is needed.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="With --propose: how often noise is drawn.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, max=10_000, help="With --propose: the first seed.")] = 0,
+    margin: Annotated[
+        float, typer.Option(min=1, max=1000, help="With --propose: how much worse than any seen may be.")
+    ] = 3.0,
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
     """Run engines on this machine's GPU and hold their outputs against the reference's."""
 
     def body() -> int:
-        from trtpipe.cli.proving import validate_command
+        from trtpipe.cli.proving import propose_command, validate_command
         from trtpipe.system.validating import HowToValidate
 
         how = HowToValidate(cpu, device, tuple(trust or ()), tuple(plugin or ()), offline)
+        if propose:
+            return propose_command(
+                engines or [], seeds=seeds, first=seed, margin=margin, offline=offline, as_json=as_json
+            )
         return validate_command(engines or [], how, as_json=as_json)
 
     run(body)
