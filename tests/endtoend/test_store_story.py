@@ -54,7 +54,7 @@ def test_another_checkout_builds_nothing_and_gets_the_same(remote, tmp_path):
 
     assert done.code == 0, done.err
     assert done.ran == []
-    for name in ("model.engine", "model.onnx", "network.json", "validation.json"):
+    for name in ("model.engine", "model.onnx", "network.json", "manifest.json"):
         assert (project.root / CELL / name).read_bytes() == (remote.parent / CELL / name).read_bytes()
     assert (project.root / "trtpipe.lock").read_bytes() == (remote.parent / "trtpipe.lock").read_bytes()
     assert project.run("build").out.startswith("nothing to do")
