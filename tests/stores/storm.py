@@ -192,8 +192,10 @@ if __name__ == "__main__":
     parser.add_argument("--processes", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--actions", type=int, default=ACTIONS)
     parser.add_argument("--lock-files", action="store_true")
     asked = parser.parse_args()
+    ACTIONS = asked.actions
     shutil.rmtree(asked.root, ignore_errors=True)
     asked.root.mkdir(parents=True)
     json.dump(

@@ -55,6 +55,14 @@ def reset(handler: servers.Handler, data: bytes) -> None:
     handler.close_connection = True
 
 
+WORDS = {
+    "reset": "the connection broke off",
+    "500": "it says 500",
+    "401": "access was denied",
+    "403": "access was denied",
+    "stalls for 10 s": "it did not answer in time",
+    "trickles": "it did not answer in time",
+}
 FAULTS = {
     "reset": reset,
     "cut": servers.cut(100),
@@ -98,7 +106,8 @@ def test_a_server_that_fails_at_a_trace_is_not_asked_again(server, shared, tmp_p
     assert not bob.has(shared.outputs["out0"])
 
     assert len(server.seen) == asked
-    assert len(bob.warnings) == 1 and "is built here instead" in bob.warnings[0]
+    assert len(bob.warnings) == 1 and "; what it holds is built here instead" in bob.warnings[0]
+    assert f"{server.url('/prefix')}: {WORDS.get(fault, '')}" in bob.warnings[0]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -182,6 +191,27 @@ def test_a_push_that_was_cut_off_leaves_no_trace_without_its_artifacts(server, t
     assert store_on(tmp_path / "bob", server.url("/prefix")).trace(trace.key) == trace
 
 
+def test_a_build_that_gives_up_leaves_the_rest_to_the_next_push(server, tmp_path):
+    """Ctrl-C waits for what is under way, not for what is queued."""
+    server.always["PUT"] = slow
+    alice = store_on(tmp_path / "alice", server.url("/prefix"), stall=5.0, writes=True)
+    traces = [step(alice, f"n{index}", b"%d" % index) for index in range(40)]
+    alice.settle(give_up=True)
+    sent = len(server.files)
+
+    assert sent < 40
+    server.always.clear()
+    for trace in traces:
+        alice.push(trace)
+    alice.settle()
+    assert sum("/traces/" in path for path in server.files) == 40
+
+
+def slow(handler: servers.Handler, data: bytes) -> None:
+    time.sleep(0.1)
+    putting(handler, data)
+
+
 def putting(handler: servers.Handler, data: bytes) -> None:
     handler.state.files[handler.path] = data
     servers.status(201)(handler, data)
@@ -199,11 +229,24 @@ def test_a_token_is_sent_to_the_server(server, shared, tmp_path, monkeypatch):
     } == {"Bearer secret-token"}
 
 
+def test_a_token_is_not_sent_where_anybody_can_read_it(monkeypatch):
+    from trtpipe.stores.buckets.objects import ObjectBucket
+
+    monkeypatch.setenv("TRTPIPE_REMOTE_TOKEN", "secret-token")
+    sent = {
+        url: "Authorization" in ObjectBucket(url, STALL)._headers()
+        for url in ("https://host/x", "http://localhost:1/x", "http://cache.example.com/x")
+    }
+    assert list(sent.values()) == [True, True, False]
+
+
 def test_nobody_listens(tmp_path):
     bob = store_on(tmp_path / "bob", "http://127.0.0.1:9/prefix", stall=STALL)
 
     assert bob.trace("ab" * 32) is None
-    assert len(bob.warnings) == 1
+    assert bob.warnings == [
+        "the remote store http://127.0.0.1:9/prefix: nobody listens there; what it holds is built here instead"
+    ]
 
 
 def test_a_directory_that_is_not_mounted_is_not_filled(tmp_path: Path):
@@ -221,11 +264,12 @@ def test_an_s3_that_says_no_costs_one_warning(s3_bucket, tmp_path, monkeypatch):
     assert bob.trace("ab" * 32) is None
     step(bob, "digits", b"engine")
     bob.settle()
-    assert len(bob.warnings) == 1
+    assert len(bob.warnings) == 1 and "there is no such bucket" in bob.warnings[0]
 
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
     carol = store_on(tmp_path / "carol", s3_bucket, stall=STALL)
     assert carol.trace("ab" * 32) is None
-    assert len(carol.warnings) == 1
+    assert len(carol.warnings) == 1 and "no credentials were found" in carol.warnings[0]

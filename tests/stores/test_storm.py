@@ -30,7 +30,7 @@ def weathered(root: Path, *options: str) -> dict:
 
 @pytest.mark.parametrize("options", [(), ("--lock-files",)], ids=["system locks", "lock files"])
 def test_a_few_processes_for_some_seconds(tmp_path, options):
-    result = weathered(tmp_path / "storm", "--processes", "5", "--seconds", "4", *options)
+    result = weathered(tmp_path / "storm", "--processes", "5", "--seconds", "3", "--actions", "40", *options)
 
     assert result["killed"] and result["ran"] and result["collections"]
 

@@ -74,9 +74,17 @@ def test_a_trace_of_another_version_of_a_stage_is_not_taken():
         believed(data(fingerprint=record, key=key), key, fetched=True)
 
 
+@pytest.mark.parametrize("stage", ["build_engine", "search", "evaluate", "quantize", "validate"])
+def test_a_trace_without_what_is_read_of_its_stage_is_not_believed(stage):
+    key, address, record = fingerprint("digits", stage)
+
+    with pytest.raises(Untrusted, match="its summary's"):
+        believed(data(key=key, address=address, fingerprint=record), key, fetched=False)
+
+
 def test_what_a_pin_came_to_is_taken_only_from_those_who_sign():
     key, address, record = fingerprint("digits", "fetch")
-    found = data(key=key, address=address, fingerprint=record)
+    found = data(key=key, address=address, fingerprint=record, summary={"files": {}})
 
     assert believed(found, key, fetched=True)
     with pytest.raises(Untrusted, match="not shared"):

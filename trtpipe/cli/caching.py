@@ -126,9 +126,8 @@ def verify_command(*, as_json: bool) -> int:
         for text in found.damaged:
             note(text)
         if found.incomplete:
-            note(
-                f"{_count(found.incomplete, 'trace')} without all artifacts: made again where they are needed"
-            )
+            incomplete = _count(found.incomplete, "trace")
+            note(f"{incomplete} without all artifacts: those come, or are made again, where they are needed")
         say(
             f"verified {_count(range(found.artifacts), 'artifact')} ({format_size(found.bytes)}) and "
             f"{_count(range(found.traces), 'trace')}: "

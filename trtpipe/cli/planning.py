@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from trtpipe.cli.output import EXIT_DONE, say, say_json
+from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.plan.decisions import decision_json
 from trtpipe.plan.fingerprint import changes_between
@@ -20,6 +20,7 @@ def plan_command(
     if graph not in (None, "mermaid"):
         raise SpecError(f"unknown graph format {graph!r}", "the only one is mermaid")
     planned = make_plan(open_workspace(specs, only), force=force)
+    _tell(planned)
     if as_json:
         say_json(plan_json(planned.plan, planned.decisions))
     elif graph:
@@ -36,6 +37,7 @@ def explain_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:
     planned = make_plan(
         open_workspace([*specs, cell] if "@" in cell else specs, () if "@" in cell else (cell,))
     )
+    _tell(planned)
     actions = planned.actions()
     last = {address: planned.last_record(address) for address in planned.plan.steps}
     if as_json:
@@ -48,6 +50,12 @@ def explain_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:
         say("\n\n".join(stories))
     planned.workspace.state.save()
     return EXIT_DONE
+
+
+def _tell(planned: Planned) -> None:
+    """What is wrong with a store, its own or one that is shared."""
+    for text in planned.workspace.store.warnings:
+        note(f"warning: {text}")
 
 
 def _story(planned: Planned, addresses: Iterable[str]) -> list[dict[str, object]]:

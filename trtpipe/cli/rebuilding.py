@@ -13,13 +13,16 @@ from trtpipe.rendering.tables import render_table
 from trtpipe.system.building import default_jobs, make_plan
 from trtpipe.system.grading import GRADES, Graded
 from trtpipe.system.rebuilding import Rebuild
+from trtpipe.system.stores import use_remote
 from trtpipe.system.workspace import open_workspace
 
 
 def check_again(options: BuildOptions, closing: Closing) -> int:
     """Build again and grade. 3 when anything came out worse than its flavour promises, 1 when a step failed."""
     _refuse_with(options)
-    planned = make_plan(open_workspace(options.specs, options.only))
+    workspace = open_workspace(options.specs, options.only)
+    use_remote(workspace.store, offline=options.offline, required=options.require_remote)
+    planned = make_plan(workspace)
     total = len(planned.plan.steps)
     with open_progress(as_json=options.as_json, total=total, began=closing.began) as progress:
         rebuild = Rebuild(planned, progress, options.jobs or default_jobs(), options.offline)

@@ -20,6 +20,7 @@ from trtpipe.system.building import (
 )
 from trtpipe.system.locking import refresh_lock, refuse_differences
 from trtpipe.system.outcome import Outcome
+from trtpipe.system.prefetching import prefetch_files
 from trtpipe.system.reproducing import NO_PROCESS
 from trtpipe.system.stores import use_remote
 from trtpipe.system.workspace import open_workspace
@@ -45,6 +46,7 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
         ) as progress:
             if options.as_json:
                 progress.emit({"event": "plan", **plan_json(planned.plan, planned.decisions)})
+            prefetch_files(planned.plan, planned.decisions, planned.undelivered, workspace.store)
             run_build(
                 planned,
                 progress,

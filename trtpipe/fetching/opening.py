@@ -46,6 +46,28 @@ def status_in(error: Exception) -> int:
     return int(found[1]) if found else 0
 
 
+_WORDS = (
+    ("/latest/api/token", "no credentials were found"),
+    ("InvalidCertificate", "its certificate is not valid"),
+    ("kind: Timeout", "it did not answer in time"),
+    ("dns error", "its host is not known"),
+    ("kind: ConnectionRefused", "nobody listens there"),
+    ("kind: Connect,", "no connection"),
+    ("kind: Interrupted", "the connection broke off"),
+    ("kind: Request", "the connection broke off"),
+    ("kind: Decode", "the connection broke off"),
+)
+"""What an error of obstore holds, in its text or in its insides, and what that comes to; the first counts."""
+
+
+def in_words(error: Exception) -> str:
+    """What an error of obstore comes to, for people."""
+    status = status_in(error)
+    text = str(error)
+    known = next((words for mark, words in _WORDS if mark in text), None)
+    return known or (f"it says {status}" if status else first_line(error))
+
+
 def first_line(error: Exception) -> str:
     """The first line of what obstore says, which may go on with the insides of its error."""
     lines = str(error).strip().splitlines() or [type(error).__name__]

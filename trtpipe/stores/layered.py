@@ -23,7 +23,7 @@ from trtpipe.stores.remote import Remote
 
 _AT_ONCE = 16
 """Requests to a remote that wait at the same time; each holds a piece or a part of an object."""
-_UPLOADS = 4
+_UPLOADS = _DOWNLOADS = 4
 
 
 class LayeredStore(LocalStore):
@@ -94,7 +94,7 @@ class LayeredStore(LocalStore):
             found = self.remote.trace(key)
             if found is not None:
                 with contextlib.suppress(StoreError):  # a store that cannot be written still reads
-                    super().record(found)
+                    self._write_trace(found, durable=False)
         return found
 
     @property
@@ -111,10 +111,20 @@ class LayeredStore(LocalStore):
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(self.trace, missing))
 
-    def pull(self, digests: Collection[Digest]) -> None:
-        """Bring artifacts here that are not. Raises ArtifactMissing, StoreError."""
-        with ThreadPoolExecutor(_UPLOADS) as pool:
-            list(pool.map(self._bring, [one for one in dict.fromkeys(digests) if not self.has_here(one)]))
+    def pull(self, digests: Collection[Digest], *, strict: bool = True) -> None:
+        """Bring artifacts here that are not, several at a time.
+
+        Raises ArtifactMissing and StoreError; unless it is `strict`, what cannot be had is left to who needs it.
+        """
+
+        def bring(digest: Digest) -> None:
+            with contextlib.suppress(*(() if strict else (ArtifactMissing,))):
+                self._bring(digest)
+
+        missing = [one for one in dict.fromkeys(digests) if not self.has_here(one)]
+        if missing and self.remote is not None:
+            with ThreadPoolExecutor(_DOWNLOADS) as pool:
+                list(pool.map(bring, missing))
 
     def record(self, trace: Trace) -> None:
         """Remember a trace, and send it and its artifacts away in the background."""

@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,10 @@ class LocalStore:
             return self.object_path(digest).stat().st_size == digest.size
         except OSError:
             return False
+
+    def has_here(self, digest: Digest) -> bool:
+        """Whether it is on this machine, without asking anybody else."""
+        return self.has(digest)
 
     def path(self, digest: Digest) -> Path:
         """Where an artifact's bytes are, verified. Raises ArtifactMissing or ArtifactDamaged."""
@@ -138,11 +142,15 @@ class LocalStore:
 
     def record(self, trace: Trace) -> None:
         """Remember a trace. Raises StoreError."""
+        self._write_trace(trace, durable=True)
+
+    def _write_trace(self, trace: Trace, *, durable: bool) -> None:
+        """What can be had again need not be `durable`: a thousand flushes take a while."""
         with mapped(self.root):
             self._open()
             path = self.trace_path(trace.key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, written_trace(trace))
+            write_whole(path, written_trace(trace), durable=durable)
 
     @property
     def is_shared(self) -> bool:
@@ -151,6 +159,9 @@ class LocalStore:
 
     def prefetch(self, keys: Iterable[str]) -> None:
         """Have the traces of these keys here: they are, or there are none."""
+
+    def pull(self, digests: Collection[Digest], *, strict: bool = True) -> None:
+        """Have these artifacts here: they are, or cannot be had."""
 
     def settle(self, *, give_up: bool = False) -> None:
         """Wait for what is still under way: nothing here."""

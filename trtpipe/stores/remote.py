@@ -202,7 +202,7 @@ class Remote:
         canonical_json(data)
         if self.terms.secret:
             data = signed(data, self.terms.secret)
-        return json.dumps(data, ensure_ascii=False, sort_keys=True).encode()
+        return json.dumps(data, ensure_ascii=False).encode()
 
     def _send_artifact(self, digest: Digest, path_of: Callable[[Digest], Path]) -> None:
         name = _object_name(digest)

@@ -30,6 +30,17 @@ _FIELDS = {
 }
 
 
+_TOLD: dict[str, dict[str, type]] = {
+    "fetch": {"files": dict},
+    "search": {"from": str, "choice": dict},
+    "evaluate": {"answer": dict},
+    "quantize": {"audit": dict},
+    "build_engine": {"normalised": str, "version": str, "layer_counts": dict, "io": list},
+    "validate": {"places": list, "twins": dict},
+}
+"""What a stage's summary holds at least: others read it without asking whether it is there."""
+
+
 class Untrusted(Exception):
     """A trace that is not to be believed, and why."""
 
@@ -79,6 +90,9 @@ def believed(data: dict[str, Any], key: str, *, fetched: bool) -> Trace:
         raise Untrusted("it is of a stage that is not shared, or of another version of it")
     if not 0 <= data["seconds"] < math.inf or len(data["address"]) > _LONGEST:
         raise Untrusted("its address or duration is none")
+    for name, kind in _TOLD.get(data["fingerprint"]["stage"], {}).items():
+        if not isinstance(data["summary"].get(name), kind):
+            raise Untrusted(f"its summary's {name} is missing or of another kind")
     outputs = _outputs(data["outputs"])
     return Trace(key, data["address"], data["fingerprint"], outputs, data["summary"], float(data["seconds"]))
 

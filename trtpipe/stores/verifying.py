@@ -24,7 +24,7 @@ class Verified:
     damaged: list[str] = field(default_factory=list)
     """What is wrong, one sentence each."""
     incomplete: list[str] = field(default_factory=list)
-    """Keys of traces that yielded an artifact which is not here: what made it runs again where it is needed."""
+    """Keys of traces that yielded an artifact which is not here: it is fetched or made again where it is needed."""
 
 
 def verify(store: LocalStore) -> Verified:
@@ -41,7 +41,7 @@ def verify(store: LocalStore) -> Verified:
         found.damaged.append(f"trace {path.stem[:12]} is damaged")
     found.traces = len(seen.traces)
     found.incomplete = [
-        key for key, one in seen.traces.items() if not all(map(store.has, one.trace.outputs.values()))
+        key for key, one in seen.traces.items() if not all(map(store.has_here, one.trace.outputs.values()))
     ]
     store.warnings.clear()
     return found

@@ -11,7 +11,7 @@ from typing import Any
 from trtpipe.digests import Digest
 from trtpipe.errors import SpecError
 from trtpipe.loading.project import LOCK_FILE, Project, find_project, find_root
-from trtpipe.lockfile import read_lock
+from trtpipe.lockfile import load_lock
 from trtpipe.stores.collecting import Roots
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
@@ -48,12 +48,23 @@ def open_cache(cwd: Path | None = None) -> Cache:
 
 
 def roots_of(projects: Iterable[Path]) -> Roots:
-    """What these projects need. Raises TrtpipeError when a lockfile is damaged: what it needs would not be known."""
+    """What these projects need. Raises TrtpipeError when a lockfile is damaged: what it needs would not be known.
+
+    Of a lockfile in a merge conflict, what either side names.
+    """
     named: set[str] = set()
     for root in projects:
-        named.update(_digests_in(read_lock(root / LOCK_FILE)))
+        named.update(_digests_of(root / LOCK_FILE))
         named.update(_digests_in(ProjectState.load(root / STATE_FILE).steps))
     return Roots(frozenset(named), frozenset(named))
+
+
+def _digests_of(lockfile: Path) -> list[str]:
+    load_lock(lockfile)
+    try:
+        return _DIGEST.findall(lockfile.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
 
 
 def _digests_in(value: Any) -> Iterator[str]:

@@ -23,6 +23,7 @@ from trtpipe.system.facts import FactFinder, refuse_backend
 from trtpipe.system.importing import origins_of, readable_model
 from trtpipe.system.remotes import unpinned
 from trtpipe.system.searching import heads_of
+from trtpipe.system.stores import use_remote
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import Workspace, known_names
 
@@ -64,6 +65,7 @@ def check_specs(
     resolver = TargetResolver()
     for pipeline in loaded:
         workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only))
+        use_remote(workspace.store, offline=offline, required=False)
         _Checker(pipeline, resolver, report, workspace, offline, observer).run()
     return report
 

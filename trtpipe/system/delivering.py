@@ -38,13 +38,14 @@ from trtpipe.system.stating import Statements
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import STATE_DIRECTORY, Workspace
 
-_DELIVERED: Mapping[Stage, tuple[str, ...]] = {
+DELIVERED: Mapping[Stage, tuple[str, ...]] = {
     "calibrate": ("scales.json",),
     "search": ("precision.json", "search.json"),
     "quantize": ("model.onnx", "model.onnx.data"),
     "build_engine": ("model.engine", "build.log", "network.json", "layers.json"),
     "validate": ("validation.json", "golden.npz"),
 }
+"""The artifacts that a cell's directory holds, by the stage that yields them."""
 
 
 def policy_of(spec: PipelineSpec, variant: str) -> str:
@@ -191,7 +192,7 @@ class Delivery:
 
     def _artifacts(self, folder: Path, traces: Mapping[Stage, Trace]) -> list[Path]:
         wanted = _wanted(traces)
-        for name in (name for names in _DELIVERED.values() for name in names if name not in wanted):
+        for name in (name for names in DELIVERED.values() for name in names if name not in wanted):
             with contextlib.suppress(FileNotFoundError):
                 (folder / name).unlink()
         for name, digest in wanted.items():
@@ -221,7 +222,7 @@ class Delivery:
 def _wanted(traces: Mapping[Stage, Trace]) -> dict[str, Digest]:
     """The artifacts that a cell's directory holds, by name."""
     found: dict[str, Digest] = {}
-    for stage, names in _DELIVERED.items():
+    for stage, names in DELIVERED.items():
         outputs = traces[stage].outputs if stage in traces else {}
         found |= {name: outputs[name] for name in names if name in outputs}
     return found

@@ -1,13 +1,20 @@
-"""Asks a remote for a plan's traces level by level, many at a time, before the decisions ask for them one by one."""
+"""Asks a remote for many things at a time, before they are asked for one by one.
+
+For a plan's traces, level by level, before the decisions; for the files of the cells that are delivered and need no
+step, before the build.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from trtpipe.deciding import Outputs
+from trtpipe.digests import Digest
+from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.graph import Plan, action_of
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
+from trtpipe.system.delivering import DELIVERED
 
 
 def prefetch_traces(plan: Plan, store: LocalStore, state: ProjectState) -> None:
@@ -28,6 +35,23 @@ def prefetch_traces(plan: Plan, store: LocalStore, state: ProjectState) -> None:
             del waiting[address]
         store.prefetch(key for address, key in ready.items() if state.last_outputs(address, key) is None)
         known |= _found(ready, store, state)
+
+
+def prefetch_files(
+    plan: Plan, decisions: Mapping[str, Decision], cells: Collection[str], store: LocalStore
+) -> None:
+    """Have the artifacts here that `cells` are delivered with, of those whose steps are all known."""
+    if not store.is_shared:
+        return
+    wanted: list[Digest] = []
+    for cell in (cell for cell in plan.cells if cell.name in cells):
+        known = {stage: decisions[address] for stage, address in cell.steps.items()}
+        for stage, one in known.items():
+            if all(isinstance(other, (UpToDate, Restore)) for other in known.values()):
+                assert isinstance(one, (UpToDate, Restore))
+                names = DELIVERED.get(stage, ())
+                wanted += [digest for name, digest in one.outputs.items() if name in names]
+    store.pull(wanted, strict=False)
 
 
 def _found(ready: Mapping[str, str], store: LocalStore, state: ProjectState) -> dict[str, Outputs]:

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from trtpipe import __version__
-from trtpipe.fetching.opening import ACCESS, client_options, first_line, status_in
+from trtpipe.fetching.opening import ACCESS, client_options, first_line, in_words
+from trtpipe.spec.remote import is_local_address
 from trtpipe.stores.buckets import Absent, Chunks, Unusable
 
 _PIECE = 1 << 20
@@ -59,15 +60,20 @@ class ObjectBucket:
 
     def write(self, name: str, chunks: Chunks, size: int | None) -> None:
         """In one request when it is small, else in parts; a web server knows no parts."""
-        import obstore
-
         if self._scheme in ("http", "https"):
             from trtpipe.stores.buckets.sending import send
 
             send(f"{self._url.rstrip('/')}/{name}", self._headers(), chunks, size, self._stall)
             return
+        try:
+            self._put(name, chunks())
+        except Absent:  # of an object that is written, only its bucket can be missing
+            raise Unusable("there is no such bucket", "look at its address") from None
+
+    def _put(self, name: str, pieces: Iterator[bytes]) -> None:
+        import obstore
+
         first = b""
-        pieces = chunks()
         for piece in pieces:
             first += piece
             if len(first) > _WHOLE:
@@ -107,11 +113,12 @@ class ObjectBucket:
             raise Unusable(first_line(error), _access(self._scheme)) from error
 
     def _headers(self) -> dict[str, str]:
+        """With the token, if there is one, and if nobody on the way can read it."""
         token = os.environ.get(_TOKEN, "").strip()
+        safe = self._scheme == "https" or is_local_address(self._url)
+        usable = token.isascii() and token.isprintable() and safe
         headers = {"User-Agent": f"trtpipe/{__version__}"}
-        return headers | (
-            {"Authorization": f"Bearer {token}"} if token.isascii() and token.isprintable() and token else {}
-        )
+        return headers | ({"Authorization": f"Bearer {token}"} if token and usable else {})
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
@@ -120,12 +127,13 @@ class ObjectBucket:
         try:
             yield
         except (exceptions.NotFoundError, FileNotFoundError) as error:
+            if "NoSuchBucket" in str(error):
+                raise Unusable("there is no such bucket", "look at its address") from error
             raise Absent from error
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
             raise Unusable("access was denied", _access(self._scheme)) from error
         except (exceptions.BaseError, OSError, ValueError) as error:
-            status = status_in(error)
-            raise Unusable(f"it says {status}" if status else first_line(error)) from error
+            raise Unusable(in_words(error)) from error
 
 
 def _from(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

@@ -1,0 +1,116 @@
+"""A plan of a thousand cells against a remote that has them all: traces come, engines do not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from trtpipe.deciding import Memory, Rebuilder, decide_all
+from trtpipe.digests import digest_bytes
+from trtpipe.plan.decisions import UpToDate
+from trtpipe.plan.graph import FromStep, Plan, Source, Step, action_of, plan_of
+from trtpipe.plan.trace import Trace
+from trtpipe.stores.buckets import Absent, Chunks
+from trtpipe.stores.layered import LayeredStore
+from trtpipe.stores.remote import Remote, Terms
+from trtpipe.stores.state import STATE_FILE, ProjectState
+from trtpipe.system.prefetching import prefetch_traces
+
+CELLS = 1000
+
+
+class MemoryBucket:
+    """Objects in a dict, and how many requests were under way at the same time."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.waiting, self.most = 0, 0
+        self.lock = threading.Lock()
+
+    def has(self, name: str) -> bool:
+        self.asked.append(name)
+        return name in self.objects
+
+    def read(self, name: str, most: int) -> bytes:
+        with self.lock:
+            self.asked.append(name)
+            self.waiting += 1
+            self.most = max(self.most, self.waiting)
+        threading.Event().wait(0.001)
+        with self.lock:
+            self.waiting -= 1
+        if name not in self.objects:
+            raise Absent(name)
+        return self.objects[name]
+
+    def stream(self, name: str, size: int) -> Iterator[bytes]:
+        yield self.read(name, size)
+
+    def write(self, name: str, chunks: Chunks, size: int | None) -> None:
+        self.objects[name] = b"".join(chunks())
+
+
+def matrix(cells: int) -> Plan:
+    """One model in two types, built for many targets."""
+    model = Source("model.onnx", Path("/nowhere/model.onnx"), digest_bytes(b"model"))
+    steps = [Step("digits:import", "import", {}, {}, {"source": (model,)})]
+    for variant in ("fp32", "fp16"):
+        taken = {"model": (FromStep("digits:import", ("out",)),)}
+        steps.append(Step(f"digits/{variant}:quantize", "quantize", {"precision": variant}, {}, taken))
+        for number in range(cells // 2):
+            inputs = {"model": (FromStep(f"digits/{variant}:quantize", ("out",)),)}
+            address = f"digits/{variant}@t{number}:build_engine"
+            steps.append(Step(address, "build_engine", {"target": number}, {}, inputs))
+    return plan_of({step.address: step for step in steps}, ())
+
+
+def fill(bucket: MemoryBucket, plan: Plan, folder: Path) -> None:
+    remote = Remote(lambda: bucket, "memory", Terms(writes=True), lambda text: None)
+    artifact, outputs = folder / "artifact", {}
+    for address, step in plan.steps.items():
+        artifact.write_bytes(address.encode() * 10)
+        action = action_of(step, outputs)
+        outputs[address] = {"out": digest_bytes(artifact.read_bytes())}
+        told = {"audit": {}, "normalised": "", "version": "", "layer_counts": {}, "io": []}
+        trace = Trace(action.key, address, action.fingerprint.record(), outputs[address], told)
+        assert remote.send(trace, lambda digest: artifact)
+
+
+def test_a_thousand_cells_are_up_to_date_without_a_byte_of_an_engine(tmp_path):
+    bucket, plan = MemoryBucket(), matrix(CELLS)
+    fill(bucket, plan, tmp_path)
+    bucket.asked.clear()
+    store = LayeredStore(tmp_path / "store")
+    store.remote = Remote(lambda: bucket, "memory", Terms(required=True), store.warnings.append)
+    state = ProjectState.load(tmp_path / STATE_FILE)
+
+    prefetch_traces(plan, store, state)
+
+    def outputs_of(address: str, key: str):
+        trace = store.trace(key)
+        return trace.outputs if trace else None
+
+    decisions = decide_all(plan, Rebuilder(Memory(outputs_of, lambda address: None, store.has)))
+    assert {type(one) for one in decisions.values()} == {UpToDate}
+    assert all(store.has(one.outputs["out"]) for one in decisions.values())
+    assert len(bucket.asked) == len(plan.steps) == CELLS + 3
+    assert all("/traces/" in name for name in bucket.asked)
+    assert store.remote.traffic.bytes_received == 0
+    assert not list((store.root / "objects").iterdir())
+    assert bucket.most > 4, "traces were asked for one after the other"
+
+
+def test_what_the_project_remembers_is_not_asked_for(tmp_path):
+    bucket, plan = MemoryBucket(), matrix(10)
+    store = LayeredStore(tmp_path / "store")
+    store.remote = Remote(lambda: bucket, "memory", Terms(required=True), store.warnings.append)
+    state, outputs = ProjectState.load(tmp_path / STATE_FILE), {}
+    for address, step in plan.steps.items():
+        outputs[address] = {"out": digest_bytes(address.encode())}
+        state.remember_step(address, action_of(step, outputs).key, outputs[address])
+
+    prefetch_traces(plan, store, state)
+
+    assert bucket.asked == []
