@@ -17,8 +17,8 @@ from trtpipe.reporting.values import mapping_of
 _MOST_BYTES = 64 << 20
 _LISTED = (
     "manifest.json", "summary.md", "build.log", "report.json", "validation.json", "proof.json", "bench.json",
-    "search.json", "precision.json", "scales.json", "network.json", "layers.json", "pareto.svg", "model.onnx", "golden.npz",
-    "provenance.json", "model.cdx.json",
+    "search.json", "precision.json", "scales.json", "network.json", "layers.json", "pareto.svg", "model.onnx",
+    "golden.npz", "provenance.json", "model.cdx.json",
 )  # fmt: skip
 """What a report links to, when it is there."""
 _WRITTEN_WITH_IT = "report.json"
