@@ -118,6 +118,8 @@ def _escape(code: int) -> str:
 
 def read_lock(path: Path) -> dict[str, dict[str, Any]]:
     """The cells of a lockfile; none when there is no file. Raises TrtpipeError when it is damaged or newer."""
+    import yaml
+
     _refuse_no_file(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -125,13 +127,6 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(path, str(error)) from error
-    return read_lock_text(path, text)
-
-
-def read_lock_text(path: Path, text: str) -> dict[str, dict[str, Any]]:
-    """The cells of a lockfile's text, which is or was at `path`. Raises TrtpipeError when it is damaged or newer."""
-    import yaml
-
     try:
         # The base loader leaves every value text: `off` is no boolean here and 3.10 no number.
         data = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
