@@ -6,12 +6,14 @@ Composed from the cell's traces alone, so that a restored engine gets the same m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trtpipe import __version__
-from trtpipe.digests import Digest, key_of
-from trtpipe.lockfile import KEEP, Fact
+from trtpipe.digests import Digest
+from trtpipe.lockfile import KEEP, Fact, shown_digest
+from trtpipe.lockfile.gathering import asked_facts, model_files, origin_facts, tactic_facts, typed_facts
+from trtpipe.lockfile.measuring import measured_facts
 from trtpipe.plan.graph import Cell, Stage
 from trtpipe.plan.trace import Trace
 
@@ -25,6 +27,13 @@ class Proof:
     validation: Mapping[str, Any]
     audit: Mapping[str, Any]
     not_run: tuple[str, ...]
+    run_on_gpu: Mapping[str, Any] = field(default_factory=dict)
+    """What the engine itself proved on a GPU: `gpu`, `tensorrt`, `outcome`, `verdicts`; empty while nobody ran it."""
+
+    def gpu_words(self) -> str:
+        """Which GPU the engine was proved on: `NVIDIA L4 (sm89)`, or `not run`."""
+        gpu = self.run_on_gpu.get("gpu")
+        return f"{gpu['name']} ({gpu['compute_capability']})" if gpu else "not run"
 
 
 def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict[str, Any]:
@@ -44,7 +53,7 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
             "header": built.get("header"),
         },
         "model": {name: _digest(digest) for name, digest in sorted(traces["quantize"].outputs.items())},
-        "source": _sources(traces["import"]),
+        "source": model_files(traces["import"].fingerprint),
         **_origin(traces),
         "gpu": cell.facts["gpu"],
         "compute_capabilities": cell.facts["compute_capabilities"],
@@ -57,6 +66,7 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
         **_search(traces),
         "audit": dict(proof.audit),
         "validation": dict(proof.validation),
+        **({"run_on_gpu": dict(proof.run_on_gpu)} if proof.run_on_gpu else {}),
         "not_run": list(proof.not_run),
         "reproducibility": _reproducibility(built),
         "timings": _timings(traces),
@@ -71,23 +81,24 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
 def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict[str, Fact]:
     """The cell's facts for the lockfile."""
     engine = traces["build_engine"]
-    toolchain = cell.facts["toolchain"]
-    model = traces["quantize"].outputs["model.onnx"]
-    source = next(iter(_sources(traces["import"]).values()))
+    records = {stage: trace.fingerprint for stage, trace in traces.items()}
+    scales = traces["calibrate"].outputs.get("scales.json") if "calibrate" in traces else None
     return {
         "key": engine.key,
-        "source": shown_digest(Digest.parse(source)) if "/" in source else source,
-        **_calibration_cache(traces),
-        "model": shown_digest(model),
+        **asked_facts(records, cell.facts),
+        **(origin_facts(traces["fetch"].summary) if "fetch" in traces else {}),
+        "model": shown_digest(traces["quantize"].outputs["model.onnx"]),
+        **({"scales": shown_digest(scales)} if scales else {}),
         "engine": shown_digest(engine.outputs["model.engine"]),
         "normalised": engine.summary["normalised"],
-        "toolchain": f"{toolchain['flavour']} {toolchain['version']}",
-        "python": str(toolchain.get("python", "")),
-        "compute_capabilities": " ".join(cell.facts["compute_capabilities"]),
         "address_randomisation": _randomisation(engine.summary),
+        "precision": precision_of(cell, traces),
         **_locked_choice(traces),
+        **typed_facts(traces["quantize"].summary),
+        **tactic_facts(engine.summary),
         "validated": str(proof.validation.get("outcome", "not run")).replace("_", " "),
-        "run_on_gpu": "not run",
+        "measured": measured_facts(proof.validation.get("verdicts", ())),
+        "run_on_gpu": proof.gpu_words(),
     }
 
 
@@ -116,15 +127,8 @@ def _locked_choice(traces: Mapping[Stage, Trace]) -> dict[str, Fact]:
     return facts | {f"{KEEP}{name}": list(globs) for name, globs in choice["keep"].items()}
 
 
-def _sources(imported: Trace) -> dict[str, str]:
-    """The model's files by name; a model that is declared in its spec and names none is its declaration."""
-    inputs = imported.fingerprint["inputs"]
-    found = {name: digest for slot in ("source", "files") for name, digest in inputs.get(slot, {}).items()}
-    return found or {"declared": f"{key_of(imported.fingerprint['options'])} (declared)"}
-
-
 def _origin(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
-    """Where fetched files came from; addresses are in no key but the fetch step's, and not in the lockfile."""
+    """Where fetched files came from; addresses are in no key but the fetch step's."""
     return {"origin": dict(traces["fetch"].summary["files"])} if "fetch" in traces else {}
 
 
@@ -139,13 +143,6 @@ def _calibration(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
     if "calibrate" not in traces:
         return {}
     return {"calibration": {k: v for k, v in traces["calibrate"].summary.items() if k != "peak_rss"}}
-
-
-def _calibration_cache(traces: Mapping[Stage, Trace]) -> dict[str, str]:
-    """The calibration cache that a cell's scales came from; with the source beside it, a change of one shows."""
-    inputs = traces["calibrate"].fingerprint["inputs"] if "calibrate" in traces else {}
-    caches = [shown_digest(Digest.parse(one)) for one in inputs.get("cache", {}).values()]
-    return {"calibration_cache": caches[0]} if caches else {}
 
 
 def _reproducibility(built: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,8 +172,3 @@ def _file(name: str, digest: Digest) -> dict[str, Any]:
 
 def _digest(digest: Digest) -> dict[str, Any]:
     return {"blake3": digest.hex, "bytes": digest.size}
-
-
-def shown_digest(digest: Digest) -> str:
-    """A digest as the lockfile shows it."""
-    return f"{digest.hex} ({digest.size} bytes)"

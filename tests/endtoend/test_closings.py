@@ -115,7 +115,7 @@ def test_a_lockfile_that_cannot_take_the_results(project):
 
     assert ran.code == 2
     ended = closing(ran)
-    assert "trtpipe.lock cannot be read" in ended["problems"][0]["fact"]
+    assert "holds a merge conflict that cannot be told apart" in ended["problems"][0]["fact"]
     assert ended["closing"].startswith("1 error")
 
 

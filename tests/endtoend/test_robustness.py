@@ -450,13 +450,13 @@ def test_a_lockfile_that_cannot_be_merged_is_refused_before_anything_is_built(ag
 
 def test_a_newer_lockfile_is_left_alone(again):
     lock = again.root / "trtpipe.lock"
-    newer = lock.read_text().replace("schema: 1", "schema: 2")
+    newer = lock.read_text().replace("schema: 2", "schema: 3")
     lock.write_text(newer)
 
     refused = again.run("build")
 
     assert refused.code == 2
-    assert "has schema 2, this trtpipe knows schema 1" in refused.err
+    assert "has schema 3, this trtpipe knows schema 2" in refused.err
     assert lock.read_text() == newer
 
 

@@ -21,11 +21,14 @@ class BuildOptions:
     offline: bool = False
     as_json: bool = False
     search_again: bool = False
+    frozen: bool = False
+    check: bool = False
+    require_remote: bool = False
 
     @property
     def runs_known(self) -> bool:
-        """Whether something must run whatever is known."""
-        return self.force or self.search_again
+        """Whether something must run, or be looked at, whatever is known."""
+        return self.force or self.search_again or self.frozen or self.check
 
 
 def build_command(options: BuildOptions) -> int:
@@ -36,6 +39,10 @@ def build_command(options: BuildOptions) -> int:
         if not options.runs_known and is_unchanged(options.specs, options.only):
             closing.text = "nothing to do"
             return EXIT_DONE
+        if options.check:
+            from trtpipe.cli.rebuilding import check_again
+
+            return check_again(options, closing)
         from trtpipe.cli.running import plan_and_run
 
         return plan_and_run(options, closing)

@@ -14,13 +14,18 @@ from trtpipe.cli.output import EXIT_DONE, say
 for _kind in (
     "building",
     "ci",
+    "locking",
+    "proving",
+    "running",
     "debugging",
+    "reporting",
     "looking",
+    "provenance",
+    "upgrading",
     "exporting",
     "migrating",
-    "provenance",
+    "cache",
     "toolchains",
-    "upgrading",
 ):
     import_module(f"trtpipe.cli.commands.{_kind}")
 

@@ -143,7 +143,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "PluginSpec": {"library": "plugins/libmyops.so"},
     "RandomData": {"seed": 0, "samples": 8},
     "Threshold": {"output": "logits", "metric": "cosine", "min": 0.999, "max": 0.01},
-    "GoldenReference": {"golden": "tests/outputs.npz"},
+    "OtherReference": {"golden": "tests/outputs.npz", "variant": "fp32"},
     "ValidateSpec": {
         "data": "ocr-val",
         "random": {"seed": 0, "samples": 8},
@@ -151,7 +151,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "reference": "onnxruntime",
         "thresholds": [{"output": "*", "metric": "cosine", "min": 0.999}],
     },
-    "StoreSpec": {"path": "/var/cache/trtpipe"},
+    "StoreSpec": {
+        "path": "/var/cache/trtpipe",
+        "locks": "system",
+        "shared": ["/mnt/trtpipe"],
+        "remote": "s3://bucket/prefix",
+        "mode": "read-only",
+        "sign": "$TRTPIPE_SIGNING_KEY",
+        "trust": ["ed25519:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="],
+    },
     "ProjectSpec": {
         "schema": 1,
         "targets": {"ada": {"gpu": "rtx4090"}},

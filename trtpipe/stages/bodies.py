@@ -14,6 +14,10 @@ from trtpipe.stages.task import Task
 
 MODEL = "model.onnx"
 SCALES = "scales.json"
+GOLDEN = "golden.npz"
+"""What a validation leaves for machines that have neither source nor data: the first samples and their reference."""
+WORST = "worst.npz"
+"""What it leaves to look at: of each place the sample with the largest error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,26 @@ class Plugins(Protocol):
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Measure the typed model against its reference; what reports say of it."""
 
+    def propose(self, task: Task) -> Mapping[str, Any]:
+        """Measure what a precision's rounding does to a model's outputs."""
+
+    def compare_all(self, task: Task) -> Mapping[str, Any]:
+        """Compare every tensor of the typed model with the model that it was typed from."""
+
+    def record_tensors(self, task: Task) -> Mapping[str, Any]:
+        """Write the tensors of the model that was typed, on the validation data, into the task's directory."""
+
+    def measure_part(self, task: Task) -> Mapping[str, Any]:
+        """Measure a part of a typed model on such tensors."""
+
     def preview(self, task: Task) -> Made:
         """Look at a data set: contact sheets, and what its inputs are like."""
+
+    def infer(self, task: Task) -> Mapping[str, Any]:
+        """Run inputs through a typed model on the CPU; its outputs, in files."""
+
+    def bench(self, task: Task) -> Made:
+        """Time a typed model on the CPU."""
 
 
 def _model_files(out: Path) -> dict[str, Path]:
@@ -87,15 +109,46 @@ def quantize_model(task: Task, plugins: Plugins) -> Made:
 
 
 def validate_model(task: Task, plugins: Plugins) -> Made:
-    """Typed ONNX and its reference → measurements."""
+    """Typed ONNX and its reference → measurements, and samples for those who have no reference."""
     out = task.out / "validation.json"
     summary = plugins.validate(task, out)
-    return Made({out.name: out}, summary)
+    kept = {path.name: path for path in sorted(task.out.glob("*.npz"))}
+    return Made({out.name: out, **kept}, summary)
+
+
+def propose_thresholds(task: Task, plugins: Plugins) -> Made:
+    """A model and its reference → measurements of noise. No step of a plan: nothing is built from it."""
+    return Made({}, plugins.propose(task))
 
 
 def preview_data(task: Task, plugins: Plugins) -> Made:
     """A data set → contact sheets and statistics. No step of a plan: nothing is built from it."""
     return plugins.preview(task)
+
+
+def compare_tensors(task: Task, plugins: Plugins) -> Made:
+    """Typed ONNX and what it was typed from → a comparison. No step of a plan, either."""
+    return Made({}, plugins.compare_all(task))
+
+
+def record_tensors(task: Task, plugins: Plugins) -> Made:
+    """Typed ONNX and what it was typed from → the latter's tensors. No step of a plan."""
+    return Made({}, plugins.record_tensors(task))
+
+
+def measure_part(task: Task, plugins: Plugins) -> Made:
+    """A part of typed ONNX and recorded tensors → measurements. No step of a plan."""
+    return Made({}, plugins.measure_part(task))
+
+
+def infer_on_cpu(task: Task, plugins: Plugins) -> Made:
+    """Inputs → outputs of a typed model, on the CPU. No step of a plan either."""
+    return Made({}, plugins.infer(task))
+
+
+def bench_on_cpu(task: Task, plugins: Plugins) -> Made:
+    """A typed model's times on the CPU. No step of a plan either."""
+    return plugins.bench(task)
 
 
 BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
@@ -105,5 +158,11 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "calibrate": calibrate_model,
     "quantize": quantize_model,
     "validate": validate_model,
+    "propose": propose_thresholds,
     "preview": preview_data,
+    "compare_all": compare_tensors,
+    "record": record_tensors,
+    "measure": measure_part,
+    "infer": infer_on_cpu,
+    "bench": bench_on_cpu,
 }

@@ -7,34 +7,34 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from trtpipe.deciding import Memory, Outputs, Rebuilder, decide_all
 from trtpipe.digests import Digest
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, PlanError, SpecError, TrtpipeError
 from trtpipe.executors.local import LocalExecutor
-from trtpipe.files import held
-from trtpipe.lockfile import agrees, choices_in, read_lock, update_lock
+from trtpipe.lockfile import Lock, agrees, choices_in, load_lock
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.fingerprint import Record
-from trtpipe.plan.graph import Action, Cell, Plan, Stage, action_of, plan_of
+from trtpipe.plan.graph import Action, Cell, Plan, Stage, Step, action_of, plan_of
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import steps_of
 from trtpipe.planning.facts import PipelineFacts
-from trtpipe.scheduler import Done, Failed, Scheduler
+from trtpipe.scheduler import Done, Failed, Scheduler, told_of
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.delivering import Delivery, content_of, policy_of
 from trtpipe.system.facts import FactFinder
+from trtpipe.system.interrupts import counting_interrupts
+from trtpipe.system.keeping import KeptTo
+from trtpipe.system.locking import refresh_lock, refuse_conflict_elsewhere
+from trtpipe.system.outcome import Outcome
 from trtpipe.system.performing import Performer
 from trtpipe.system.placing import placed
+from trtpipe.system.prefetching import prefetch_traces
 from trtpipe.system.targets import TargetResolver
-from trtpipe.system.workspace import STATE_DIRECTORY, Workspace, cell_names
+from trtpipe.system.workspace import Workspace
 
 
 @dataclass(slots=True)
@@ -50,6 +50,8 @@ class Planned:
     targets: TargetResolver
     undelivered: Collection[str]
     """Cells whose files are not all in place."""
+    declared: frozenset[str] = frozenset()
+    """The addresses of all steps that the specs declare, those of cells that are not wanted included."""
 
     def actions(self) -> dict[str, Action]:
         """The action of every step whose inputs are known."""
@@ -65,21 +67,6 @@ class Planned:
         return self.rebuilder.memory.last_record(address)
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What a build came to."""
-
-    built: list[str] = field(default_factory=list)
-    """Cells whose engine was built now."""
-    restored: list[str] = field(default_factory=list)
-    """Cells whose files came from the store."""
-    fresh: list[str] = field(default_factory=list)
-    failures: list[tuple[str, TrtpipeError]] = field(default_factory=list)
-    """Step address or cell → why."""
-    blocked: list[str] = field(default_factory=list)
-    lock_changed: bool = False
-
-
 def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool = False) -> Planned:
     """Facts, steps and decisions; `search_again` forces searches only.
 
@@ -92,27 +79,43 @@ def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool =
         raise SpecError(finder.problems)
     specs = {one.spec.pipeline: one.spec for one in workspace.pipelines}
     found = {name: known for name, known in facts.items() if known is not None}
-    plan = _selected(workspace, specs, found)
+    plan, declared = _selected(workspace, specs, found)
+    prefetch_traces(plan, workspace.store, workspace.state)
     memory = _memory(workspace)
     searches = {address for address, step in plan.steps.items() if search_again and step.stage == "search"}
     rebuilder = Rebuilder(memory, forced=frozenset(plan.steps if force else searches))
     decisions, undelivered = _decide(workspace, plan, specs, rebuilder)
-    return Planned(workspace, plan, decisions, rebuilder, specs, found, targets, undelivered)
+    return Planned(workspace, plan, decisions, rebuilder, specs, found, targets, undelivered, declared)
 
 
 def _selected(
     workspace: Workspace, specs: Mapping[str, PipelineSpec], facts: Mapping[str, PipelineFacts]
-) -> Plan:
-    steps, cells = {}, []
+) -> tuple[Plan, frozenset[str]]:
+    """The plan of the cells that are wanted, and the addresses of all steps."""
+    steps: dict[str, Step] = {}
+    cells: list[Cell] = []
+    addresses: set[str] = set()
     for name, spec in specs.items():
         made, declared = steps_of(spec, facts[name])
+        addresses |= made.keys()
         wanted = [cell for cell in declared if workspace.wants(cell.name)]
-        needed = {address for cell in wanted for address in cell.steps.values()}
+        needed = _with_upstream(made, {address for cell in wanted for address in cell.steps.values()})
         steps.update({address: step for address, step in made.items() if address in needed})
         cells += wanted
     if not cells:
         raise PlanError("no cell is left to build")
-    return plan_of(steps, tuple(cells))
+    return plan_of(steps, tuple(cells)), frozenset(addresses)
+
+
+def _with_upstream(steps: Mapping[str, Step], needed: set[str]) -> set[str]:
+    """Steps and all that they take something from: a variant may be validated against another one."""
+    pending = list(needed)
+    while pending:
+        for up in steps[pending.pop()].upstream():
+            if up not in needed:
+                needed.add(up)
+                pending.append(up)
+    return needed
 
 
 def _memory(workspace: Workspace) -> Memory:
@@ -120,7 +123,7 @@ def _memory(workspace: Workspace) -> Memory:
 
     @functools.cache
     def locked() -> Mapping[str, Record]:
-        return choices_in(read_lock(workspace.lockfile))
+        return choices_in(load_lock(workspace.lockfile).every_entry())
 
     def outputs_of(address: str, key: str) -> Outputs | None:
         if address.endswith(":search"):
@@ -213,15 +216,6 @@ def nothing_to_do(planned: Planned) -> bool:
     return not planned.undelivered
 
 
-def refresh_lock(planned: Planned, delivered: Collection[str]) -> bool:
-    """Bring the lockfile up to date with the cells that are delivered; whether it changed."""
-    workspace = planned.workspace
-    entries = {name: workspace.state.lock_entry(name) for name in delivered}
-    known = frozenset(cell_names(workspace))
-    with held(workspace.root / STATE_DIRECTORY / "lockfile.lock"):  # two builds of other cells both write it
-        return update_lock(workspace.lockfile, entries, known=known, scope=frozenset(planned.specs))
-
-
 def run_build(
     planned: Planned,
     observer: Observer,
@@ -230,14 +224,19 @@ def run_build(
     jobs: int,
     keep_going: bool = False,
     offline: bool = False,
+    frozen: Lock | None = None,
 ) -> None:
     """Run what must run and deliver every cell that completes. Raises Interrupted after Ctrl-C.
+
+    With `frozen`, cells are delivered in the end, when all of them are what that lockfile says, and it is not written.
 
     Fills `outcome`, also when it raises. Raises StoreError or TrtpipeError before anything runs, when the store or the
     lockfile could not take the results.
     """
     workspace = planned.workspace
-    locked = choices_in(read_lock(workspace.lockfile))
+    lock = load_lock(workspace.lockfile)
+    outcome.locked, locked = lock.cells, choices_in(lock.every_entry())
+    refuse_conflict_elsewhere(planned)
     if runs(planned):
         workspace.store.open()
     again = planned.rebuilder.forced
@@ -254,8 +253,9 @@ def run_build(
         forced=planned.rebuilder.forced,
         trusted=lambda trace: not trace.address.endswith(":search") or agrees(trace, locked),
     )
-    course = _Course(planned, _delivery(planned, observer), outcome)
-    with _counting_interrupts() as presses:
+    delivery = delivery_of(planned, observer)
+    course = _Course(planned, delivery, outcome, KeptTo(frozen, delivery) if frozen is not None else None)
+    with counting_interrupts() as presses:
         course.scheduler = Scheduler(
             planned.plan,
             planned.rebuilder,
@@ -275,7 +275,8 @@ def run_build(
     _finish(course)
 
 
-def _delivery(planned: Planned, observer: Observer) -> Delivery:
+def delivery_of(planned: Planned, observer: Observer) -> Delivery:
+    """What puts the plan's cells into place."""
     return Delivery(planned.workspace, planned.specs, observer, planned.targets, planned.plan.steps)
 
 
@@ -286,6 +287,7 @@ class _Course:
     planned: Planned
     delivery: Delivery
     outcome: Outcome
+    kept_to: KeptTo | None = None
     scheduler: Scheduler = field(init=False)
     pending: dict[str, Cell] = field(init=False)
 
@@ -311,6 +313,10 @@ class _Course:
         ran = done["build_engine"].trace is not None
         try:
             keys = {stage: result.key for stage, result in done.items()}
+            if self.kept_to is not None:
+                self.kept_to.take(cell, keys, built=ran)
+                del self.pending[cell.name]
+                return
             changed = self.delivery.deliver(cell, keys, built=ran)
         except TrtpipeError as error:
             lost = isinstance(error, (ArtifactMissing, ArtifactDamaged)) and self._make_again(cell, done)
@@ -319,8 +325,7 @@ class _Course:
                 self.outcome.failures.append((cell.name, error))
             return
         del self.pending[cell.name]
-        names = self.outcome.built if ran else self.outcome.restored if changed else self.outcome.fresh
-        names.append(cell.name)
+        self.outcome.count(cell.name, ran=ran, changed=changed)
 
     def _make_again(self, cell: Cell, done: Mapping[Stage, Done]) -> bool:
         """Run the steps again whose results the store turned out to have lost; whether there are any."""
@@ -348,33 +353,16 @@ def _finish(course: _Course) -> None:
         for address, one in results
         if isinstance(one, Failed)
     ]
+    outcome.steps = {address: told_of(one) for address, one in results}
     failed = {name for name, _ in outcome.failures}
     outcome.blocked = [name for name in course.pending if name not in failed]
     try:
-        outcome.lock_changed = refresh_lock(planned, [*outcome.built, *outcome.restored, *outcome.fresh])
+        if course.kept_to is not None:
+            course.kept_to.deliver(outcome)
+        else:
+            outcome.lock_changed = refresh_lock(planned, [*outcome.built, *outcome.restored, *outcome.fresh])
     finally:
         planned.workspace.state.save()
-
-
-@contextmanager
-def _counting_interrupts() -> Iterator[Callable[[], int]]:
-    """Count Ctrl-C instead of raising KeyboardInterrupt somewhere; SIGTERM counts as two."""
-    count = 0
-
-    def press(number: int, _: Any) -> None:
-        nonlocal count
-        count += 1 if number == signal.SIGINT else 2
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: count
-        return
-    kinds = [signal.SIGINT, signal.SIGTERM]
-    before = {kind: signal.signal(kind, press) for kind in kinds}
-    try:
-        yield lambda: count
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
 
 
 def default_jobs() -> int:

@@ -19,6 +19,8 @@ from trtpipe import manifest as manifests
 from trtpipe.digests import Digest, digest_file, key_of, same_digest
 from trtpipe.errors import ArtifactMissing, TrtpipeError
 from trtpipe.files import held, write_whole
+from trtpipe.lockfile import SCHEMA as LOCK_SCHEMA
+from trtpipe.lockfile import Fact
 from trtpipe.manifest import Proof, lock_entry_of, manifest_of
 from trtpipe.plan.graph import Cell, Stage, Step
 from trtpipe.plan.ports import Observer
@@ -26,6 +28,9 @@ from trtpipe.plan.trace import Trace
 from trtpipe.rendering.summaries import cell_summary
 from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.system.engine_proofs import PROOF, read_proof
+from trtpipe.system.engine_proofs import SCHEMA as PROOF_SCHEMA
+from trtpipe.system.failing_inputs import keeping_failing_inputs
 from trtpipe.system.plotting import MISSING, PLOT, pareto_svg
 from trtpipe.system.proving import prove_cell
 from trtpipe.system.stating import SCHEMA as STATEMENTS
@@ -38,7 +43,7 @@ _DELIVERED: Mapping[Stage, tuple[str, ...]] = {
     "search": ("precision.json", "search.json"),
     "quantize": ("model.onnx", "model.onnx.data"),
     "build_engine": ("model.engine", "build.log", "network.json", "layers.json"),
-    "validate": ("validation.json",),
+    "validate": ("validation.json", "golden.npz"),
 }
 
 
@@ -47,8 +52,10 @@ def policy_of(spec: PipelineSpec, variant: str) -> str:
     asked = spec.validate_
     record = {
         "manifest": manifests.SCHEMA,
+        "lockfile": LOCK_SCHEMA,
         "trtpipe": __version__,
         "statements": STATEMENTS,
+        "proof": PROOF_SCHEMA,
         "thresholds": [one.model_dump() for one in asked.thresholds] if asked else [],
         "min_low_precision": spec.variants[variant].min_low_precision,
     }
@@ -85,13 +92,33 @@ class Delivery:
         state = self.workspace.state
         if state.delivered(cell.name, content):
             return False
-        traces = {stage: self._trace(key) for stage, key in keys.items()}
-        proof = prove_cell(cell, spec, traces, self.workspace.store, self.targets)
+        traces = self._traces(keys)
+        with keeping_failing_inputs(self.workspace, cell, spec, traces):
+            proof = self._proof(cell, traces)
         manifest = manifest_of(cell, traces, proof)
         files = self._write(cell, traces, manifest)
+        files.append(
+            self.workspace.build / cell.directory / PROOF
+        )  # there or not: when that changes, the cell is judged again
         state.remember_cell(cell.name, content, files, lock_entry_of(cell, traces, proof))
         self._tell(cell, traces, proof, built=built)
         return True
+
+    def entry_of(self, cell: Cell, keys: Mapping[Stage, str]) -> dict[str, Fact]:
+        """The cell's facts for the lockfile; nothing is delivered. Raises ValidationFailed, StoreError."""
+        traces = self._traces(keys)
+        return lock_entry_of(cell, traces, self._proof(cell, traces))
+
+    def _traces(self, keys: Mapping[Stage, str]) -> dict[Stage, Trace]:
+        return {stage: self._trace(key) for stage, key in keys.items()}
+
+    def _proof(self, cell: Cell, traces: Mapping[Stage, Trace]) -> Proof:
+        """What the cell proved, on a GPU too where somebody left a proof of this very engine."""
+        folder = self.workspace.build / cell.directory
+        found, ignored = read_proof(folder, traces["build_engine"].outputs["model.engine"].hex)
+        if ignored:
+            self.observer.emit({"event": "warning", "text": f"{cell.name}: {ignored}"})
+        return prove_cell(cell, self.specs[cell.pipeline], traces, self.workspace.store, self.targets, found)
 
     def _trace(self, key: str) -> Trace:
         trace = self.workspace.store.trace(key)
@@ -155,7 +182,8 @@ class Delivery:
     def _put(self, folder: Path, traces: Mapping[Stage, Trace], texts: Mapping[str, str]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "manifest.json").unlink(missing_ok=True)
-        (folder / PLOT).unlink(missing_ok=True)
+        for name in (PLOT, "report.html", "report.json"):  # of what stood there before
+            (folder / name).unlink(missing_ok=True)
         files = self._artifacts(folder, traces)
         for name, text in texts.items():
             write_whole(folder / name, text.encode())
@@ -174,7 +202,8 @@ class Delivery:
     def _tell(self, cell: Cell, traces: Mapping[Stage, Trace], proof: Proof, *, built: bool) -> None:
         size = format_size(traces["build_engine"].outputs["model.engine"].size)
         gpus = " ".join(cell.facts["compute_capabilities"])
-        about = f"{size}, {gpus}, {outcome_words(proof.validation)}{_kept_words(traces['quantize'].summary)}"
+        proved = f", run on {proof.gpu_words()}" if proof.run_on_gpu else ""
+        about = f"{size}, {gpus}, {outcome_words(proof.validation)}{proved}{_kept_words(traces['quantize'].summary)}"
         self.observer.emit(
             {
                 "event": "delivered",

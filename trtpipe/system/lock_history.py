@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trtpipe.errors import TrtpipeError
-from trtpipe.lockfile import read_lock
+from trtpipe.lockfile import lock_in
 
 MOST_COMMITS = 50
 _SECONDS = 20
@@ -77,13 +76,10 @@ def _cells_at(revision: str, lockfile: Path, digest: str) -> tuple[str, ...]:
     """The cells whose engine had that digest at a revision; none where its lockfile is absent or cannot be read."""
     asked = ("show", "--no-ext-diff", "--no-textconv", f"{revision}:./{lockfile.name}")
     text = _git(lockfile.parent, *asked) or ""
-    with tempfile.TemporaryDirectory(prefix="trtpipe-lock-") as folder:
-        older = Path(folder, lockfile.name)
-        older.write_text(text, encoding="utf-8", errors="replace")
-        try:
-            cells = read_lock(older) if text else {}
-        except TrtpipeError:
-            return ()
+    try:
+        cells = lock_in(lockfile, text).cells if text else {}
+    except TrtpipeError:
+        return ()
     having = (name for name, entry in cells.items() if str(entry.get("engine", "")).startswith(digest))
     return tuple(sorted(having))
 

@@ -16,8 +16,7 @@ from trtpipe.errors import ModelError, Problem, SpecPath
 from trtpipe.legacy_caches.reading import read_cache
 from trtpipe.legacy_caches.reporting import TIED_TO_WEIGHTS, refuse_uncovered, report_of_cache
 from trtpipe.loading.specs import LoadedPipeline
-from trtpipe.lockfile import read_lock
-from trtpipe.manifest import shown_digest
+from trtpipe.lockfile import first_source, read_lock, shown_digest
 from trtpipe.spec.variant import CalibrationSpec
 from trtpipe.system.from_cache import located, matched
 from trtpipe.system.workspace import Workspace
@@ -81,7 +80,7 @@ class CacheProver:
         now = shown_digest(state.digest(model)), shown_digest(state.digest(file))
         cells = f"{self.pipeline.spec.pipeline}/{variant}@"
         for name, entry in read_lock(self.workspace.lockfile).items():
-            then = entry.get("source"), entry.get("calibration_cache")
+            then = first_source(entry), entry.get("calibration_cache")
             if name.startswith(cells) and then[1] == now[1] and then[0] != now[0]:
                 fact = f"the model changed since {name} was locked, and its calibration cache did not"
                 yield Problem(fact, TIED_TO_WEIGHTS, path=place, severity="warning")

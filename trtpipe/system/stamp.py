@@ -22,11 +22,14 @@ from trtpipe.stores.state import STATE_FILE, ProjectState, signature_of
 if TYPE_CHECKING:
     from trtpipe.system.building import Planned
 
+_SCHEMA = "2"
+"""Raised when a build would write something else from the same files, such as another lockfile."""
 _PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime")
 _CODE = (
     "plan/graph.py",
-    "planning.py",
+    "planning/__init__.py",
     "manifest.py",
+    "lockfile/entries.py",
     "frontends",
     "precisions",
     "datasets",
@@ -68,7 +71,7 @@ def _name(arguments: Sequence[str], only: Sequence[str]) -> str:
 
 def _environment() -> list[str]:
     named = [os.environ.get(name, "") for name in ("TRTPIPE_STORE", "TRTPIPE_TOOLCHAINS")]
-    return [__version__, sys.executable, sys.version, *named]
+    return [_SCHEMA, __version__, sys.executable, sys.version, *named]
 
 
 def _root_of(start: Path) -> Path | None:

@@ -102,7 +102,18 @@ def build(
         bool,
         typer.Option("--search-again", help="Search anew for the types of auto variants, lockfile or not."),
     ] = False,
+    frozen: Annotated[
+        bool,
+        typer.Option("--frozen", help="The lockfile must already say exactly this; it is not written."),
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Build again in scratch, grade against the lockfile, replace nothing."),
+    ] = False,
     offline: Offline = False,
+    require_remote: Annotated[
+        bool, typer.Option("--require-remote", help="Fail when the remote store cannot be used.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Build and validate what is not up to date, and write the lockfile."""
@@ -110,7 +121,19 @@ def build(
     def body() -> int:
         from trtpipe.cli.building import BuildOptions, build_command
 
-        asked = (specs or [], only or [], jobs, keep_going, force, offline, as_json, search_again)
+        asked = (
+            specs or [],
+            only or [],
+            jobs,
+            keep_going,
+            force,
+            offline,
+            as_json,
+            search_again,
+            frozen,
+            check,
+            require_remote,
+        )
         return build_command(BuildOptions(*asked))
 
     run(body)

@@ -1,0 +1,74 @@
+"""After any history of edits, partial builds, crashes and losses, a build equals a clean one."""
+
+from __future__ import annotations
+
+import pytest
+from histories import SOURCES, InMemory, OnDisk, lives_through
+
+from trtpipe.deciding import Rebuilder
+from trtpipe.digests import digest_bytes
+from trtpipe.plan.decisions import Decision, Run, UpToDate
+from trtpipe.plan.graph import action_of
+
+
+def right(world, memory):
+    return Rebuilder(memory)
+
+
+def in_memory():
+    return InMemory(bytes_of={digest_bytes(data): data for data in SOURCES})
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_a_build_after_any_history_equals_a_clean_one(block):
+    wrong = [
+        seed
+        for seed in range(block * 50, block * 50 + 50)
+        if not lives_through(seed, in_memory, right, events=14)
+    ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_so_it_is_with_the_real_store_whose_files_are_damaged(tmp_path, seed):
+    assert lives_through(seed, lambda: OnDisk(tmp_path), right, events=10)
+
+
+class ByAddress(Rebuilder):
+    """Wrong: believes that what a step yielded last is what it yields."""
+
+    def decide(self, step, outputs) -> Decision:
+        decision = super().decide(step, outputs)
+        last = self.world.traces.get(self.world.last.get(step.address, ""))
+        return UpToDate(last.key, last.outputs) if last and isinstance(decision, Run) else decision
+
+
+class WithoutOptions(Rebuilder):
+    """Wrong: a key that has forgotten the options."""
+
+    def decide(self, step, outputs) -> Decision:
+        decision = super().decide(step, outputs)
+        if not isinstance(decision, Run):
+            return decision
+        inputs = {
+            slot: sorted(map(str, files.values())) for slot, files in self._inputs(step, outputs).items()
+        }
+        for trace in self.world.traces.values():
+            known = {slot: sorted(files.values()) for slot, files in trace.fingerprint["inputs"].items()}
+            if trace.address == step.address and known == inputs:
+                return UpToDate(trace.key, trace.outputs)
+        return decision
+
+    def _inputs(self, step, outputs):
+        return action_of(step, outputs).fingerprint.inputs
+
+
+@pytest.mark.parametrize("kind", [ByAddress, WithoutOptions])
+def test_rebuilders_that_are_wrong_on_purpose_are_found_out(kind):
+    def wrong(world, memory):
+        made = kind(memory)
+        object.__setattr__(made, "world", world)
+        return made
+
+    assert not all(lives_through(seed, in_memory, wrong, events=14) for seed in range(60))

@@ -1,0 +1,67 @@
+"""The lockfile `trtpipe.lock`: what the committed spec came to, as sorted text that a reviewer can read.
+
+It is YAML with one block a cell and a step, and one fact a line, so that two branches that build different cells merge,
+and a changed engine shows as one changed line:
+
+    schema: 2
+    cells:
+      digits/fp16@ada:
+        key: 1c0f…                      the digest of everything the engine depends on
+        source:
+          model.onnx: 4c3f… (62857 bytes)
+        engine: 77ab… (164300 bytes)    BLAKE3 of its bytes
+        normalised: 90cd…               the same with TensorRT's generated names renamed by order
+        ...
+      digits/auto@ada:
+        search: 5ab1…                   the digest of everything that the search for its types depends on
+        precision: int8                 what it found
+        base: fp16
+        keep_fp16:                      one glob a line
+          - "/c2/Conv"
+    steps:
+      digits:import:                    what was asked for before any engine, and what it yielded
+        recipe: 8a12…                   the digest of options and inputs, without the versions of packages
+        model.onnx: d2ac… (32612 bytes)
+
+The steps let somebody who has built nothing follow the spec's files through to every engine's key: see `foretelling`.
+Schema 1 had no steps; it is read, and written anew by the next build. Knows text and facts; knows no plan and no store.
+"""
+
+from __future__ import annotations
+
+from trtpipe.lockfile.choices import agrees, choices_in
+from trtpipe.lockfile.entries import (
+    KEEP,
+    SCHEMA,
+    Entry,
+    Fact,
+    Lock,
+    StepEntry,
+    digest_in,
+    first_source,
+    pipeline_of,
+    shown_digest,
+)
+from trtpipe.lockfile.reading import load_lock, lock_in, read_lock
+from trtpipe.lockfile.writing import Update, render_lock, update_lock
+
+__all__ = [
+    "KEEP",
+    "SCHEMA",
+    "Entry",
+    "Fact",
+    "Lock",
+    "StepEntry",
+    "Update",
+    "agrees",
+    "choices_in",
+    "digest_in",
+    "first_source",
+    "load_lock",
+    "lock_in",
+    "pipeline_of",
+    "read_lock",
+    "render_lock",
+    "shown_digest",
+    "update_lock",
+]

@@ -1,0 +1,44 @@
+"""What searches chose, as the lockfile's cells hold it, and whether a search's trace agrees with that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trtpipe.lockfile.entries import KEEP, Entry
+from trtpipe.plan.trace import Trace
+
+
+def choices_in(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
+    """The key of each search whose choice the cells hold → `precision`, `base`, `keep` and what was `reached`.
+
+    A search whose cells contradict each other has none: somebody edited one of them.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    contradicted = set()
+    for entry in entries:
+        key = entry.get("search")
+        if isinstance(key, str) and entry.get("precision"):
+            keep = {
+                name.removeprefix(KEEP): list(fact) for name, fact in entry.items() if name.startswith(KEEP)
+            }
+            one = {"precision": entry["precision"], "base": entry.get("base"), "keep": keep}
+            one["reached"] = entry.get("reached", "")
+            if found.setdefault(key, one) != one:
+                contradicted.add(key)
+    return {key: one for key, one in found.items() if key not in contradicted}
+
+
+def agrees(trace: Trace, choices: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a search's trace is what the lockfile's choices say of its key.
+
+    What a search found here holds until the lockfile says otherwise; what was taken from a lockfile holds only as
+    long as the lockfile says so: one that was edited must not outlive the edit, nor spread by a shared store.
+    """
+    known = choices.get(trace.key)
+    if known is None:
+        return bool(trace.summary["from"] == "a search")
+    one = trace.summary["choice"]
+    told = {name: sorted(globs) for name, globs in known["keep"].items()}
+    found = {name: sorted(globs) for name, globs in one["keep"].items()}
+    return bool((known["precision"], known["base"], told) == (one["precision"], one["base"], found))

@@ -1,0 +1,93 @@
+"""What a lockfile holds: the facts of each cell, the recipe of each step. Knows neither its text nor its file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trtpipe.digests import Digest
+
+SCHEMA = 2
+Fact = str | Sequence[str] | Mapping[str, str]
+"""A text, a list of globs, or texts by name."""
+Entry = Mapping[str, Fact]
+StepEntry = Mapping[str, str]
+"""`recipe`, and each output that other steps take by its name."""
+
+RECIPE = "recipe"
+FIELDS = (
+    "key",
+    "source",
+    "origin",
+    "data",
+    "golden",
+    "calibration",
+    "calibration_data",
+    "calibration_cache",
+    "graft",
+    "plugins",
+    "model",
+    "scales",
+    "engine",
+    "normalised",
+    "toolchain",
+    "python",
+    "compute_capabilities",
+    "address_randomisation",
+    "search",
+    "precision",
+    "base",
+    "reached",
+    "nodes",
+    "tactics",
+    "validated",
+    "measured",
+    "run_on_gpu",
+)
+"""The facts of a cell, in the order in which they are written; lists of globs follow."""
+KEEP = "keep_"
+"""How the names of facts begin that are lists of globs; a precision follows."""
+CIRCUMSTANCES = frozenset({"address_randomisation", "run_on_gpu"})
+"""What tells of the machine and not of the work: recorded, and never a reason to refuse."""
+
+_SHOWN = re.compile(r"([0-9a-f]{64}) \((\d+) bytes\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lockfile as it was read. Of a merge conflict, both sides: where they disagree, neither counts."""
+
+    cells: Mapping[str, Entry] = field(default_factory=dict)
+    steps: Mapping[str, StepEntry] = field(default_factory=dict)
+    schema: int = SCHEMA
+    disagreeing: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    """Cell → what the sides of a merge conflict say of it."""
+    conflict: bool = False
+
+    def every_entry(self) -> list[Entry]:
+        """The facts of all cells, those of both sides of a conflict included."""
+        return [*self.cells.values(), *(entry for sides in self.disagreeing.values() for entry in sides)]
+
+
+def shown_digest(digest: Digest) -> str:
+    """A digest as the lockfile shows it."""
+    return f"{digest.hex} ({digest.size} bytes)"
+
+
+def digest_in(text: Any) -> Digest | None:
+    """The digest that `shown_digest` made the text of; None when it is none."""
+    match = _SHOWN.fullmatch(text) if isinstance(text, str) else None
+    return Digest(match[1], int(match[2])) if match else None
+
+
+def first_source(entry: Entry) -> str:
+    """The digest of a cell's model file, as it is shown; that of the first when there are several."""
+    source = entry.get("source", "")
+    return next(iter(source.values()), "") if isinstance(source, Mapping) else str(source)
+
+
+def pipeline_of(name: str) -> str:
+    """The pipeline that a cell's name or a step's address begins with."""
+    return re.split("[/:]", name, maxsplit=1)[0]

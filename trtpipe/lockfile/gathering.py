@@ -1,0 +1,149 @@
+"""The facts of a cell for its entry in the lockfile, from what its steps depend on and what they yielded.
+
+What a step depends on is known before it runs; so those facts are told apart, for a check that builds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trtpipe.digests import Digest, key_of
+from trtpipe.lockfile.entries import Fact, shown_digest
+from trtpipe.plan.fingerprint import Record
+
+Records = Mapping[Any, Record]
+"""Stage → the fingerprint record of a cell's step, as far as it is known."""
+
+
+def recipe_of(record: Record) -> str:
+    """The digest of what a step was asked to do, and with which files: its record without the versions of packages.
+
+    What other versions of packages change is caught by what the step yields; a lockfile shall not change with each of
+    them.
+    """
+    return key_of({name: value for name, value in record.items() if name != "tools"})
+
+
+def asked_facts(records: Records, cell: Mapping[str, Any]) -> dict[str, Fact]:
+    """What a cell is made from and for: files by digest, the toolchain, the compute capabilities.
+
+    `cell` holds the cell's own facts. Only what the known steps tell is there.
+    """
+    facts: dict[str, Fact] = {}
+    if "import" in records:
+        facts["source"] = _sources(records["import"])
+    facts |= _validation_facts(records)
+    facts |= _calibration_facts(records)
+    facts |= _files_fact(records, "transform", ("files", "beside"), "graft")
+    facts |= _files_fact(records, "build_engine", ("plugins",), "plugins")
+    toolchain = cell["toolchain"]
+    facts["toolchain"] = f"{toolchain['flavour']} {toolchain['version']}"
+    facts["python"] = str(toolchain.get("python", ""))
+    facts["compute_capabilities"] = " ".join(cell["compute_capabilities"])
+    return facts
+
+
+def asked_fields(records: Records) -> set[str]:
+    """The names of the facts that `asked_facts` tells of these steps, also of those that a cell does not have."""
+    fields = {"toolchain", "python", "compute_capabilities"}
+    told = {
+        "import": ("source",),
+        "validate": ("data", "golden"),
+        "calibrate": ("calibration", "calibration_data", "calibration_cache"),
+        "transform": ("graft",),
+        "build_engine": ("plugins", "key"),
+    }
+    return fields.union(*(told.get(stage, ()) for stage in records))
+
+
+def origin_facts(summary: Record) -> dict[str, Fact]:
+    """Where a fetch step's files came from, without what an address asks for in its query."""
+    files = summary.get("files", {})
+    found = {_inside(name): _origin(one) for name, one in files.items()}
+    return {"origin": found} if found else {}
+
+
+def typed_facts(summary: Record) -> dict[str, Fact]:
+    """How many nodes compute in which type, and how many were kept wide because the data leave half's range."""
+    counts = [f"{name} {count}" for name, count in sorted(summary.get("planned", {}).items())]
+    overflow = len(summary.get("wide", {}).get("overflow", {}))
+    counts += [f"{overflow} of them kept wide by what they reach"] if overflow else []
+    return {"nodes": ", ".join(counts)} if counts else {}
+
+
+def tactic_facts(summary: Record) -> dict[str, Fact]:
+    """The tactic that TensorRT chose under each key of its timing cache; empty for TensorRT-RTX, which has none."""
+    tactics = summary.get("tactics") or {}
+    return {"tactics": {str(key): str(tactic) for key, tactic in tactics.items()}} if tactics else {}
+
+
+def _inside(name: str) -> str:
+    """A fetched file's name without the folder of the fetch step."""
+    return name.split("/", 1)[-1]
+
+
+def _origin(told: Record) -> str:
+    commit = f" at {told['commit']}" if told.get("commit") and told["commit"] not in told["url"] else ""
+    return f"{told['url']}{commit} (sha256 {told.get('sha256', 'unknown')})"
+
+
+def model_files(imported: Record) -> dict[str, str]:
+    """A model's files by name → digest; a model that is declared in its spec and names none is its declaration."""
+    inputs = imported["inputs"]
+    found = {name: text for slot in ("source", "files") for name, text in inputs.get(slot, {}).items()}
+    return found or {"declared": f"{key_of(imported['options'])} (declared)"}
+
+
+def _sources(imported: Record) -> dict[str, str]:
+    found = model_files(imported)
+    return {name: shown_digest(Digest.parse(text)) if "/" in text else text for name, text in found.items()}
+
+
+def _validation_facts(records: Records) -> dict[str, Fact]:
+    if "validate" not in records:
+        return {}
+    inputs = records["validate"]["inputs"]
+    facts: dict[str, Fact] = {}
+    if inputs.get("data"):
+        facts["data"] = _set_of(inputs["data"])
+    if records["validate"]["options"].get("reference") == "golden":
+        facts["golden"] = _set_of(inputs["reference"])
+    return facts
+
+
+def _calibration_facts(records: Records) -> dict[str, Fact]:
+    if "calibrate" not in records:
+        return {}
+    options, inputs = records["calibrate"]["options"], records["calibrate"]["inputs"]
+    facts: dict[str, Fact] = {}
+    method = options.get("method")
+    if "backend" in options:
+        words = [str(method)] if method else []
+        words += [str(options["percentile"])] if options.get("percentile") is not None else []
+        words += ["ranges"] if options.get("ranges") else []
+        words += [f"by {options['backend']}"]
+        facts["calibration"] = " ".join(words)
+    if inputs.get("data"):
+        facts["calibration_data"] = _set_of(inputs["data"])
+    if inputs.get("cache"):
+        facts["calibration_cache"] = shown_digest(Digest.parse(next(iter(inputs["cache"].values()))))
+    return facts
+
+
+def _files_fact(records: Records, stage: str, slots: tuple[str, ...], field: str) -> dict[str, Fact]:
+    inputs = records[stage]["inputs"] if stage in records else {}
+    found = {
+        name: shown_digest(Digest.parse(text))
+        for slot in slots
+        for name, text in inputs.get(slot, {}).items()
+    }
+    return {field: found} if found else {}
+
+
+def _set_of(files: Mapping[str, str]) -> str:
+    """Many files as one line: the digest of one file, or of all names and digests."""
+    size = sum(Digest.parse(text).size for text in files.values())
+    if len(files) == 1:
+        return f"{Digest.parse(next(iter(files.values()))).hex} (1 file, {size} bytes)"
+    return f"{key_of(dict(files))} ({len(files)} files, {size} bytes)"

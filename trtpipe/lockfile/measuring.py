@@ -1,0 +1,85 @@
+"""Measured values as the lockfile shows them: short, and steady from one processor to another.
+
+Kernels of different processors add in different orders, so the last digits of a measured value tell nothing. A value
+has four digits here, and is written anew only when it moved by more than one unit of the last of them; otherwise a
+lockfile would change with every machine that builds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trtpipe.lockfile.entries import Entry, Fact
+
+_DIGITS = 4
+
+
+def measured_facts(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """`OUTPUT METRIC` → the worst value of all places, and the bound that it was held against."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for verdict in verdicts:
+        name = f"{verdict['output']} {verdict['metric']}"
+        if _number(verdict["value"]) is not None and _worse(verdict, found.get(name)):
+            found[name] = verdict
+    return {name: f"{_shown(one['value'])}{_bound(one)}" for name, one in sorted(found.items())}
+
+
+def steady(old: Entry, new: Entry) -> Entry:
+    """The new facts, with the old text of each measured value that is about the same."""
+    before, now = old.get("measured"), new.get("measured")
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return new
+    kept: dict[str, str] = {
+        name: before[name] if _about_equal(before.get(name), text) else text for name, text in now.items()
+    }
+    return {**new, "measured": kept}
+
+
+def same_fact(field: str, old: Fact | None, new: Fact | None) -> bool:
+    """Whether a fact of a cell says the same, measured values within their last digit."""
+    if field == "measured" and isinstance(old, Mapping) and isinstance(new, Mapping):
+        return old.keys() == new.keys() and all(_about_equal(old[name], new[name]) for name in new)
+    return (old or None) == (new or None)
+
+
+def _worse(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
+    if other is None:
+        return True
+    value, known = _number(one["value"]), _number(other["value"])
+    assert value is not None and known is not None
+    return value < known if one.get("min") is not None else value > known
+
+
+def _bound(verdict: Mapping[str, Any]) -> str:
+    bounds = [
+        f"{word} {verdict[name]:.12g}"
+        for name, word in (("min", "at least"), ("max", "at most"))
+        if verdict.get(name) is not None
+    ]
+    return f" ({', '.join(bounds)})" if bounds else ""
+
+
+def _shown(value: Any) -> str:
+    return f"{_number(value):.{_DIGITS}g}"
+
+
+def _number(value: Any) -> float | None:
+    """The value of a metric; `inf` stands as text in a report."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _about_equal(old: Any, new: str) -> bool:
+    if not isinstance(old, str):
+        return False
+    (before, *bound), (now, *other) = old.split(" ", 1), new.split(" ", 1)
+    one, two = _number(before), _number(now)
+    if before == now or one is None or two is None or not (math.isfinite(one) and math.isfinite(two)):
+        return old == new
+    largest = max(abs(one), abs(two))
+    unit = 10.0 ** (math.floor(math.log10(largest)) - _DIGITS + 1) if largest else 0.0
+    return bound == other and abs(one - two) <= unit * 1.001

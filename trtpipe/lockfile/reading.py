@@ -1,0 +1,148 @@
+"""Reads a lockfile: whole, damaged, of an older or a newer schema, or left in a merge conflict by git."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import Location, Problem, TrtpipeError
+from trtpipe.lockfile.conflicts import both_sides, conflict_at
+from trtpipe.lockfile.entries import KEEP, RECIPE, SCHEMA, Lock
+
+_OLDEST = 1
+_MOST_BYTES = 256 << 20
+
+
+def read_lock(path: Path) -> dict[str, dict[str, Any]]:
+    """The cells of a lockfile; none when there is no file. Raises TrtpipeError when it is damaged or newer.
+
+    Of a merge conflict, those cells on which both sides agree.
+    """
+    return {name: dict(entry) for name, entry in load_lock(path).cells.items()}
+
+
+def load_lock(path: Path) -> Lock:
+    """A lockfile; an empty one when there is no file. Raises TrtpipeError when it is damaged or newer."""
+    refuse_no_file(path)
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise _damaged(path, "it is larger than any lockfile")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Lock()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(path, str(error)) from error
+    return lock_in(path, text)
+
+
+def lock_in(path: Path, text: str) -> Lock:
+    """The lockfile of a text, which is or was at `path`. Raises TrtpipeError when it is damaged or newer."""
+    return _parsed(path, text) if conflict_at(text) is None else _merged(path, text)
+
+
+def refuse_no_file(path: Path) -> None:
+    """Raises TrtpipeError when something else than a file stands there."""
+    if path.exists() and not path.is_file():
+        raise TrtpipeError(f"{path} is not a file", "move it away: the lockfile goes there")
+
+
+def _merged(path: Path, text: str) -> Lock:
+    """Both sides of a conflict as one: what one side alone has counts, what they disagree on does not."""
+    number, line = conflict_at(text) or (1, "")
+    where = Location(str(path), number, 1, line)
+    sides = both_sides(text)
+    if sides is None:
+        raise _torn(path, where)
+    try:
+        ours, theirs = (_parsed(path, side) for side in sides)
+    except TrtpipeError as error:
+        raise _torn(path, where) from error
+    cells, steps = {**theirs.cells, **ours.cells}, {**theirs.steps, **ours.steps}
+    clash = {
+        name: (ours.cells[name], theirs.cells[name])
+        for name in ours.cells.keys() & theirs.cells.keys()
+        if ours.cells[name] != theirs.cells[name]
+    }
+    torn = {
+        name for name in ours.steps.keys() & theirs.steps.keys() if ours.steps[name] != theirs.steps[name]
+    }
+    return Lock(
+        {name: entry for name, entry in cells.items() if name not in clash},
+        {name: entry for name, entry in steps.items() if name not in torn},
+        min(ours.schema, theirs.schema),
+        dict(sorted(clash.items())),
+        conflict=True,
+    )
+
+
+def _parsed(path: Path, text: str) -> Lock:
+    import yaml
+
+    try:
+        # The base loader leaves every value text: `off` is no boolean here and 3.10 no number.
+        data = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _damaged(path, _first_line(error), _place(path, text, error)) from error
+    if not isinstance(data, dict) or not isinstance(data.get("cells"), dict):
+        raise _damaged(path, "it has no 'cells'")
+    schema = _schema_of(path, data)
+    steps = data.get("steps", {})
+    if not isinstance(steps, dict):
+        raise _damaged(path, "its 'steps' are no blocks")
+    for name, entry in data["cells"].items():
+        facts = entry.items() if isinstance(entry, dict) else ()
+        if not isinstance(name, str) or not facts or not all(_is_fact(*one) for one in facts):
+            raise _damaged(path, f"{name!r} is not a block of facts")
+    for name, entry in steps.items():
+        if not isinstance(name, str) or not _is_texts(entry) or RECIPE not in entry:
+            raise _damaged(path, f"{name!r} is not a block of facts")
+    return Lock({name: dict(entry) for name, entry in data["cells"].items()}, dict(steps), schema)
+
+
+def _schema_of(path: Path, data: dict[Any, Any]) -> int:
+    told = data.get("schema")
+    if told not in {str(one) for one in range(_OLDEST, SCHEMA + 1)}:
+        raise TrtpipeError(
+            f"{path} has schema {told}, this trtpipe knows schema {SCHEMA}",
+            "use the trtpipe that wrote it, or delete it and build again",
+        )
+    return int(str(told))
+
+
+def _is_fact(field: Any, fact: Any) -> bool:
+    if isinstance(field, str) and field.startswith(KEEP):
+        return isinstance(fact, list) and all(isinstance(glob, str) for glob in fact)
+    return isinstance(field, str) and (isinstance(fact, str) or _is_texts(fact))
+
+
+def _is_texts(fact: Any) -> bool:
+    return isinstance(fact, dict) and all(isinstance(one, str) for pair in fact.items() for one in pair)
+
+
+def _torn(path: Path, where: Location) -> TrtpipeError:
+    fact = f"the lockfile {path} holds a merge conflict that cannot be told apart"
+    remedy = "take either side and build again: trtpipe writes what is right"
+    return TrtpipeError(Problem(fact, remedy, where))
+
+
+def _damaged(path: Path, why: str, where: Location | None = None) -> TrtpipeError:
+    return TrtpipeError(
+        Problem(
+            f"the lockfile {path} cannot be read: {why}",
+            "take it from version control, or delete it and build again",
+            where,
+        )
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "problem", None) or error).splitlines()[0]
+
+
+def _place(path: Path, text: str, error: Exception) -> Location | None:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return None
+    lines = text.splitlines()
+    source = lines[mark.line] if mark.line < len(lines) else ""
+    return Location(str(path), mark.line + 1, mark.column + 1, source)

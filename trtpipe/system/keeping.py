@@ -1,0 +1,57 @@
+"""A build that is kept to its lockfile (`--frozen`): cells are held against it as they complete, delivered together.
+
+Nothing is delivered unless everything is what the lockfile says. What ran is in the store: that is a cache, and never
+wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from trtpipe.errors import TrtpipeError
+from trtpipe.lockfile import Lock
+from trtpipe.lockfile.comparing import between, mismatch
+from trtpipe.plan.graph import Cell, Stage
+
+if TYPE_CHECKING:
+    from trtpipe.system.delivering import Delivery
+    from trtpipe.system.outcome import Outcome
+
+REBUILT_OTHERWISE = (
+    "`trtpipe build --check` tells how far they differ; `trtpipe build` writes what came out here"
+)
+
+
+@dataclass(slots=True)
+class KeptTo:
+    """The lockfile that a build is kept to, and the cells that agree with it so far."""
+
+    lock: Lock
+    delivery: Delivery
+    held: list[tuple[Cell, Mapping[Stage, str], bool]] = field(default_factory=list)
+
+    def take(self, cell: Cell, keys: Mapping[Stage, str], *, built: bool) -> None:
+        """Hold a complete cell against the lockfile. Raises LockMismatch, ValidationFailed, StoreError."""
+        entry = self.delivery.entry_of(cell, keys)
+        differences = between(cell.name, self.lock.cells.get(cell.name, {}), entry)
+        if differences:
+            raise mismatch(differences, REBUILT_OTHERWISE)
+        self.held.append((cell, keys, built))
+
+    def deliver(self, outcome: Outcome) -> None:
+        """Deliver every cell, if all came out as the lockfile says; else name them as not built."""
+        if outcome.failures or outcome.blocked:
+            outcome.blocked += [cell.name for cell, _, _ in self.held]
+            return
+        for held in self.held:
+            self._deliver(outcome, *held)
+
+    def _deliver(self, outcome: Outcome, cell: Cell, keys: Mapping[Stage, str], built: bool) -> None:
+        try:
+            changed = self.delivery.deliver(cell, keys, built=built)
+        except TrtpipeError as error:
+            outcome.failures.append((cell.name, error))
+        else:
+            outcome.count(cell.name, ran=built, changed=changed)

@@ -1,0 +1,231 @@
+"""Builds everything again for `trtpipe build --check`, each action once, and has it graded.
+
+First whatever the engines need and was never done here, as any build would; then every step of the plan again, each in
+a scratch directory that is gone afterwards. Data that is fetched and types that were searched for are decisions, which
+the lockfile holds: those are not made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from trtpipe.deciding import Outputs
+from trtpipe.errors import Interrupted, LockMismatch, StepFailed, ToolchainError, TrtpipeError
+from trtpipe.executors.local import Control, LocalExecutor
+from trtpipe.lockfile import Lock, agrees, choices_in, load_lock
+from trtpipe.lockfile.entries import RECIPE
+from trtpipe.plan.graph import Action, Cell, Plan, action_of, plan_of
+from trtpipe.plan.ports import ActionResult, Observer
+from trtpipe.scheduler import Done, Failed, Scheduler
+from trtpipe.system.building import Planned
+from trtpipe.system.grading import Graded, grade_engine, grade_outputs, timed
+from trtpipe.system.interrupts import counting_interrupts
+from trtpipe.system.performing import Performer
+from trtpipe.system.placing import placed
+
+_AGAIN = ("import", "transform", "calibrate", "quantize")
+_TICK_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class Rebuild:
+    """One invocation of `build --check`."""
+
+    planned: Planned
+    observer: Observer
+    jobs: int
+    offline: bool = False
+    lock: Lock = field(init=False)
+    control: Control = field(default_factory=Control)
+    failures: list[tuple[str, TrtpipeError]] = field(default_factory=list)
+    """Steps before the engines that failed."""
+
+    def run(self) -> list[Graded]:
+        """The grades, steps first. Raises Interrupted, LockMismatch without a lockfile, StoreError."""
+        workspace = self.planned.workspace
+        if not workspace.lockfile.exists():
+            raise LockMismatch(
+                f"there is no lockfile {workspace.lockfile} to check against", "run `trtpipe build`"
+            )
+        self.lock = load_lock(workspace.lockfile)
+        if self.lock.conflict:
+            fact = f"the lockfile {workspace.lockfile} holds a merge conflict"
+            raise LockMismatch(fact, "run `trtpipe build`: it settles it")
+        workspace.store.open()
+        with counting_interrupts() as presses:
+            outputs = self._before_engines(presses)
+            return self._graded(outputs, presses)
+
+    def _performer(self) -> Performer:
+        workspace = self.planned.workspace
+        locked = choices_in(self.lock.every_entry())
+        return Performer(workspace.store, self.observer, workspace.state.digest, self.offline, (), locked)
+
+    def _before_engines(self, presses: Callable[[], int]) -> dict[str, Outputs]:
+        """What every step before the engines yields, run where it was never done."""
+        planned, store = self.planned, self.planned.workspace.store
+        steps = {
+            address: step
+            for address, step in planned.plan.steps.items()
+            if step.stage not in ("build_engine", "validate")
+        }
+        locked = choices_in(self.lock.every_entry())
+        executor = LocalExecutor(
+            store,
+            self._performer(),
+            jobs=self.jobs,
+            observer=self.observer,
+            trusted=lambda trace: not trace.address.endswith(":search") or agrees(trace, locked),
+        )
+        rebuilder = replace(planned.rebuilder, wanted_again=self._lost(steps))
+        scheduler = Scheduler(
+            plan_of(steps, ()), rebuilder, executor, self.observer, keep_going=True, interrupted=presses
+        )
+        try:
+            results = scheduler.run()
+        finally:
+            executor.close()
+        self.failures = [
+            (address, placed(planned.workspace, address, one.error))
+            for address, one in results.items()
+            if isinstance(one, Failed)
+        ]
+        return {address: one.outputs for address, one in results.items() if isinstance(one, Done)}
+
+    def _lost(self, steps: Iterable[str]) -> set[str]:
+        """Steps whose outputs the store has lost: everything runs again here, so all of them are needed."""
+        has = self.planned.workspace.store.has
+        known = {address: self.planned.decisions[address] for address in steps}
+        return {
+            address
+            for address, decision in known.items()
+            if not all(map(has, getattr(decision, "outputs", {}).values()))
+        }
+
+    def _graded(self, outputs: Mapping[str, Outputs], presses: Callable[[], int]) -> list[Graded]:
+        plan, graded = self.planned.plan, []
+        actions = _actions(plan, outputs)
+        jobs: dict[Future[None], Graded] = {}
+        with ThreadPoolExecutor(self.jobs, thread_name_prefix="check") as pool:
+            for address, step in plan.steps.items():
+                if step.stage in _AGAIN and address in actions:
+                    one = Graded(address)
+                    graded.append(one)
+                    jobs[pool.submit(self._grade_step, one, actions[address])] = one
+            for cells in _same_engines(plan, actions):
+                some = [Graded(cell.name) for cell in cells]
+                graded += some
+                action = actions.get(cells[0].steps["build_engine"])
+                ready = [one for cell, one in zip(cells, some, strict=True) if self._can(cell, action, one)]
+                if ready and action is not None:
+                    jobs[pool.submit(self._grade_cells, ready, action)] = ready[0]
+            self._wait(jobs, presses, pool)
+        return graded
+
+    def _wait(
+        self, jobs: Mapping[Future[None], Graded], presses: Callable[[], int], pool: ThreadPoolExecutor
+    ) -> None:
+        pending = set(jobs)
+        while pending:
+            done, pending = wait(pending, _TICK_SECONDS, FIRST_COMPLETED)
+            for future in done:
+                if not presses():
+                    future.result()  # a bug: show its traceback
+            if presses():
+                self.control.cancelled.set()
+                if presses() > 1:
+                    self.control.killed.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                pending = {future for future in pending if not future.cancelled()}
+        if presses():
+            raise Interrupted("interrupted", "nothing was replaced; run it again")
+
+    def _can(self, cell: Cell, action: Action | None, graded: Graded) -> bool:
+        """Whether a cell can be held against the lockfile; notes why not."""
+        locked = self.lock.cells.get(cell.name)
+        if action is None:
+            graded.failed = True
+            graded.not_run.append("a step before it failed")
+        elif locked is None:
+            graded.failed = True
+            graded.not_run.append("it is not in the lockfile: build it first")
+        elif locked.get("key") != action.key:
+            graded.failed = True
+            graded.not_run.append(
+                "the lockfile has another key: the spec or its files changed, so build it first"
+            )
+        return not graded.not_run
+
+    def _grade_step(self, graded: Graded, action: Action) -> None:
+        entry = self.lock.steps.get(action.address, {})
+        locked = {name: text for name, text in entry.items() if name != RECIPE}
+        if not locked:
+            graded.not_run.append("the lockfile does not say what it yielded")
+            return
+
+        def grade(result: ActionResult) -> Graded:
+            return grade_outputs(graded.name, locked, result)
+
+        self._again(graded, action, grade)
+
+    def _grade_cells(self, cells: list[Graded], action: Action) -> None:
+        """Builds one engine again and grades it for each cell that it is the engine of."""
+        store = self.planned.workspace.store
+
+        def grade(result: ActionResult) -> Graded:
+            first, *others = [
+                grade_engine(one.name, action, self.lock.cells[one.name], result, store) for one in cells
+            ]
+            for one, found in zip(cells[1:], others, strict=True):
+                _take(one, found)
+                self._tell(one)
+            return first
+
+        self._again(cells[0], action, grade)
+        for one in cells[1:]:
+            if one.grade is None:
+                one.not_run, one.failed = list(cells[0].not_run), cells[0].failed
+
+    def _again(self, graded: Graded, action: Action, grade: Callable[[ActionResult], Graded]) -> None:
+        self.observer.emit({"event": "check", "address": action.address, "state": "begin"})
+        with timed(graded):
+            try:
+                with self.planned.workspace.store.scratch() as scratch:
+                    _take(graded, grade(self._performer()(action, scratch, self.control)))
+            except Interrupted:
+                graded.not_run.append("interrupted")
+            except ToolchainError as error:
+                graded.not_run.append(error.problems[0].fact)
+            except TrtpipeError as error:
+                graded.failed = True
+                graded.not_run.append(f"it failed when it ran again: {error.problems[0].fact}")
+                if isinstance(error, StepFailed):
+                    graded.details += error.log.splitlines()[-5:]
+        self._tell(graded)
+
+    def _tell(self, graded: Graded) -> None:
+        self.observer.emit({"event": "graded", **graded.to_json()})
+
+
+def _take(graded: Graded, found: Graded) -> None:
+    graded.grade, graded.passed, graded.details = found.grade, found.passed, found.details
+
+
+def _actions(plan: Plan, outputs: Mapping[str, Outputs]) -> dict[str, Action]:
+    return {
+        address: action_of(step, outputs)
+        for address, step in plan.steps.items()
+        if all(up in outputs for up in step.upstream())
+    }
+
+
+def _same_engines(plan: Plan, actions: Mapping[str, Any]) -> list[list[Cell]]:
+    """Cells that share an engine together: it is built once."""
+    found: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        action = actions.get(cell.steps["build_engine"])
+        found.setdefault(action.key if action else cell.name, []).append(cell)
+    return list(found.values())
