@@ -198,6 +198,32 @@ def test_damage_around_an_engine_stops_nobody_from_knowing_it(committed, tmp_pat
     assert any("lockfile" in note for note in found["notes"])
 
 
+NONSENSE = [
+    "[" * 100_000,
+    '{"engine": 5, "steps": 5, "subject": 5, "outputs": 5}',
+    '{"engine": {"blake3": "deadbeefdeadbeef"}, "steps": 5, "toolchain": 7, "cell": ["a"], "compute_capabilities": 3}',
+    '{"subject": [5, {"digest": 5}, {"digest": {"sha256": "deadbeefdeadbeef"}}], "fingerprint": {"tools": 5}}',
+    '{"outputs": {"model.engine": "deadbeefdeadbeef/1"}, "fingerprint": 5, "address": 3}',
+]
+
+
+@pytest.mark.parametrize("text", NONSENSE)
+def test_nonsense_where_answers_should_be_is_passed_over(new_project, tmp_path, text):
+    project = new_project(tmp_path / "project")
+    for name in (
+        "build/x/y/manifest.json",
+        "build/x/y/provenance.json",
+        ".trtpipe/store/traces/de/adbeef.json",
+    ):
+        project.write(name, text)
+
+    for arguments in ((), ("--json",)):
+        done = project.run("which", "deadbeefdeadbeef", *arguments)
+
+        assert done.code in (0, 1)
+        assert "Traceback" not in done.err
+
+
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "provenance.md"
 EXAMPLES = re.findall(r"^trtpipe (.+)$", DOCS.read_text(), re.M)
 

@@ -13,6 +13,7 @@ from trtpipe.cli.output import EXIT_DONE, say
 
 for _kind in (
     "building",
+    "ci",
     "locking",
     "proving",
     "running",

@@ -80,6 +80,8 @@ class Delivery:
     observer: Observer
     targets: TargetResolver
     steps: Mapping[str, Step] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
+    """Of artifacts, by their BLAKE3, as far as a cell needed it."""
 
     def deliver(self, cell: Cell, keys: Mapping[Stage, str], *, built: bool) -> bool:
         """Bring a cell's files into place; whether anything changed.
@@ -146,9 +148,8 @@ class Delivery:
         self, cell: Cell, traces: Mapping[Stage, Trace], manifest: Mapping[str, Any]
     ) -> dict[str, str]:
         """Provenance and bill of materials, by file name."""
-        return Statements(self.workspace.store, self.workspace.state, self.steps).texts(
-            cell, traces, manifest
-        )
+        store, state = self.workspace.store, self.workspace.state
+        return Statements(store, state, self.steps, self.sha256).texts(cell, traces, manifest)
 
     def _plot(self, traces: Mapping[Stage, Trace], manifest: dict[str, Any]) -> str | None:
         """The plot of a search, if there is one to draw; the manifest says where it is, or why it is not.

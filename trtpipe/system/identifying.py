@@ -119,10 +119,12 @@ def _whole(digits: str, root: Path) -> str:
     """The BLAKE3 that the digits begin, or that belongs to this SHA-256; the digits themselves if nothing knows it."""
     known: set[str] = set()
     for path in _delivered(root, PROVENANCE):
-        for subject in _json_of(path).get("subject", ()):
-            digests = subject.get("digest", {}) if isinstance(subject, dict) else {}
-            if digits == digests.get("sha256") or str(digests.get("blake3", "")).startswith(digits):
-                known.add(digests["blake3"])
+        subjects = _json_of(path).get("subject")
+        for subject in subjects if isinstance(subjects, list) else ():
+            digests = _inside(subject, "digest")
+            blake3 = str(digests.get("blake3", ""))
+            if blake3 and (digits == digests.get("sha256") or blake3.startswith(digits)):
+                known.add(blake3)
     known |= {one for one in _locked_engines(root).values() if one.startswith(digits)}
     if len(known) > 1:
         listed = ", ".join(sorted(one[:16] for one in known))
@@ -173,7 +175,7 @@ class _Search:
 
     def _manifest(self, where: str, path: Path, record: Mapping[str, Any]) -> Place:
         reports = [self._shown(path.parent / name) for name in _REPORTS if (path.parent / name).is_file()]
-        step = record.get("steps", {}).get("build_engine", {})
+        step = _inside(record, "steps", "build_engine")
         facts = {
             "key": step.get("key"),
             "toolchain": record.get("toolchain"),
@@ -202,7 +204,7 @@ class _Search:
                 if self.blake3.encode() not in text:
                     continue
                 record = _parsed(text)
-                engine = str(record.get("outputs", {}).get("model.engine", ""))
+                engine = str(_inside(record, "outputs").get("model.engine", ""))
                 if self._is(engine.partition("/")[0]):
                     cell = str(record.get("address", "")).rpartition(":")[0]
                     facts = {"key": record.get("key"), "toolchain": _toolchain_of(record)}
@@ -267,13 +269,18 @@ def _engine_of(entry: Mapping[str, Any]) -> str:
 
 
 def _engine_in(manifest: Mapping[str, Any]) -> str:
-    engine = manifest.get("engine")
-    return str(engine.get("blake3", "")) if isinstance(engine, dict) else ""
+    return str(_inside(manifest, "engine").get("blake3", ""))
 
 
 def _toolchain_of(trace: Mapping[str, Any]) -> Any:
-    tools = trace.get("fingerprint", {}).get("tools", {})
-    return tools.get("toolchain") if isinstance(tools, dict) else None
+    return _inside(trace, "fingerprint", "tools").get("toolchain")
+
+
+def _inside(record: Any, *names: str) -> dict[str, Any]:
+    """The object at these names in one that anybody may have written; empty where there is none."""
+    for name in names:
+        record = record.get(name) if isinstance(record, dict) else None
+    return record if isinstance(record, dict) else {}
 
 
 def _json_of(path: Path) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Writes what a delivered engine says of its origin: `provenance.json` and `model.cdx.json`, as text.
 
 Adds to what the traces know the SHA-256 of the engine, of the typed model and of the model's own files, which the
-store, whose digests are BLAKE3, does not have. Each is read once and then known by its signature.
+store, whose digests are BLAKE3, does not have. An artifact is read for it once a build; a model's own files are known
+by their signatures from then on.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ class Statements:
     state: ProjectState
     steps: Mapping[str, Step]
     """The plan's steps: where a model's own files are on this machine."""
+    known: dict[str, str] = field(default_factory=dict)
+    """The SHA-256 of artifacts by their BLAKE3: the targets of a variant share its typed model."""
 
     def texts(self, cell: Cell, traces: Mapping[Stage, Trace], manifest: Mapping[str, Any]) -> dict[str, str]:
         """Both documents by file name. Raises StoreError, and OSError when a file cannot be read."""
@@ -48,17 +52,17 @@ class Statements:
         }
 
     def _stored(self, digest: Digest) -> str:
-        return self._noted(self.store.path(digest))
-
-    def _noted(self, path: Path) -> str:
-        return str(self.state.noted(path, "sha256", lambda: sha256_of(path)))
+        if digest.hex not in self.known:
+            self.known[digest.hex] = sha256_of(self.store.path(digest))
+        return self.known[digest.hex]
 
     def _sources(self, cell: Cell) -> dict[str, str]:
         """Of the model's own files; one that changed since it was built from has none."""
         found = {}
         for source in self._model_files(cell):
             if same_digest(self.state.digest(source.path), source.digest):
-                found[source.digest.hex] = self._noted(source.path)
+                path = source.path
+                found[source.digest.hex] = str(self.state.noted(path, "sha256", partial(sha256_of, path)))
         return found
 
     def _model_files(self, cell: Cell) -> Iterable[Source]:

@@ -289,8 +289,9 @@ def _key(planned: Planned, cell: Cell) -> str | None:
 
 
 def _manifest_in(build: Path, cell: str) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         record: dict[str, Any] = json.loads((build / cell / "manifest.json").read_bytes())
+        facts_of(record)  # an older one may lack what is compared
         return record if record["cell"] == cell and record["steps"]["build_engine"]["key"] else None
     return None
 

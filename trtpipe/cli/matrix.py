@@ -1,0 +1,20 @@
+"""`trtpipe ci matrix`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast, get_args
+
+from trtpipe.cli.output import EXIT_DONE, say_json
+from trtpipe.errors import SpecError
+
+
+def matrix_command(specs: Sequence[str], only: Sequence[str], purpose: str, most: int | None) -> int:
+    """Print the matrix on one line, which can be given to a step's output as it is."""
+    from trtpipe.system.matrix import Purpose, matrix_of
+    from trtpipe.system.workspace import open_workspace
+
+    if purpose not in get_args(Purpose):
+        raise SpecError(f"nothing is known of machines for {purpose!r}", "write --for build or --for run")
+    say_json(matrix_of(open_workspace(specs, only), cast(Purpose, purpose), most), indent=None)
+    return EXIT_DONE
