@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,14 @@ def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def is_special(path: Path) -> bool:
+    """Whether something is there that is no regular file: a pipe would be waited for, a device replaced."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def open_beside(path: Path) -> tuple[int, Path]:

@@ -165,7 +165,7 @@ def victim(project, worker):
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if inside and (b"from worker import main" if worker else b"trtpipe.system.child") in command:
+            if inside and (b"from worker import main" if worker else b"trtpipe.system.") in command:
                 return int(entry.name)
         time.sleep(0.005)
     raise AssertionError("it never ran")

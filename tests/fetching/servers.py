@@ -230,9 +230,9 @@ def endless(handler: Handler, data: bytes) -> None:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
+def running(kind: type[Handler] = Handler) -> Iterator[Server]:
     """A server in a thread, on a port of its own."""
-    handler = type("OneHandler", (Handler,), {"protocol_version": "HTTP/1.1"})
+    handler = type("OneHandler", (kind,), {"protocol_version": "HTTP/1.1"})
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     httpd.daemon_threads = True
     handler.state = state = Server(httpd.server_address[1])

@@ -243,6 +243,13 @@ def test_json_that_is_no_table_is_refused(tmp_path, text, fact):
     assert fact in refusal(tmp_path, text)
 
 
+def test_our_own_scales_of_another_schema_are_refused_with_a_remedy(tmp_path):
+    newer = refusal(tmp_path, json.dumps({"schema": 2, "tensors": {"x": {"amax": 1.0}}}))
+
+    assert "scales in schema '2', this trtpipe knows 1" in newer
+    assert "use the trtpipe that wrote it" in newer
+
+
 def test_json_numbers_beyond_all_bounds_are_no_scales(tmp_path):
     cache = cache_in(tmp_path, '{"a": 1e999, "b": NaN, "c": -Infinity, "d": 1, "e": 1' + "0" * 400 + "}")
 

@@ -7,6 +7,7 @@ from spec_workspace import Workspace
 
 from trtpipe.errors import SpecError
 from trtpipe.loading.project import find_pipelines, find_project, find_root, load_project
+from trtpipe.spec.store import StoreSpec
 
 
 @pytest.mark.parametrize("marker", ["trtpipe.yaml", "trtpipe.lock"])
@@ -63,7 +64,7 @@ def test_a_wrong_project_file_is_told_everything(workspace: Workspace) -> None:
         "trtpipe.yaml:3:9: unknown key 'dir'\n"
         "    store: {dir: x}\n"
         "            ^\n"
-        "  valid keys: path\n"
+        f"  valid keys: {', '.join(StoreSpec.model_fields)}\n"
     )
 
 

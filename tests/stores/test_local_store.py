@@ -172,7 +172,7 @@ def test_a_full_disk_is_one_clear_error(store, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trtpipe.stores.local._flush", full)
+    monkeypatch.setattr("trtpipe.stores.local.flush", full)
     with pytest.raises(StoreError, match="no space left on the device that holds"):
         put(store, b"engine")
     assert not list(store.root.glob("objects/*/*"))

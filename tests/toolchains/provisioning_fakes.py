@@ -9,10 +9,13 @@ import pytest
 from trtpipe.toolchains import pip
 
 FAKE_PIP = """
-import hashlib, json, os, pathlib, re, sys, time
+import base64, hashlib, json, os, pathlib, re, sys, time
 arguments = sys.argv[1:]
 target = pathlib.Path(arguments[arguments.index("--target") + 1])
-wanted = [one.split("==") for one in arguments if "==" in one]
+listed = arguments[arguments.index("--requirement") + 1] if "--requirement" in arguments else None
+lines = pathlib.Path(listed).read_text().splitlines() if listed else [one for one in arguments if "==" in one]
+wanted = [line.split()[0].split("==") for line in lines]
+hashes = {line.split("==")[0]: re.findall("sha256:([0-9a-f]+)", line) for line in lines}
 with open(os.environ["FAKE_PIP_LOG"], "a") as log:
     log.write(json.dumps([name for name, _ in wanted]) + "\\n")
 mode = os.environ.get("FAKE_PIP_MODE", "ok")
@@ -29,6 +32,9 @@ if mode in refusals and not (mode == "cuda13 missing" and "cu12" in wanted[0][0]
     (target / "half").write_text("half an installation")
     sys.exit(refusals[mode])
 report = {"install": []}
+for name, _ in wanted if "--require-hashes" in arguments else ():
+    if hashlib.sha256(name.replace("-", "_").encode()).hexdigest() not in hashes[name]:
+        sys.exit("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.")
 for name, version in wanted:
     plain = name.replace("-", "_")
     about = target / f"{plain}-{version}.dist-info"
@@ -39,6 +45,11 @@ for name, version in wanted:
     (module / "__init__.py").write_text("")
     if module.name.endswith("_libs"):
         (module / "libtensorrt_rtx.so.1").write_bytes(b"library")
+    record = [f"{plain}-{version}.dist-info/RECORD,,"]
+    for file in (about / "METADATA", *sorted(module.iterdir())):
+        digest = base64.urlsafe_b64encode(hashlib.sha256(file.read_bytes()).digest()).rstrip(b"=").decode()
+        record.append(f"{file.relative_to(target)},sha256={digest},{file.stat().st_size}")
+    (about / "RECORD").write_text("\\n".join(record) + "\\n")
     url = f"file:///wheels/{plain}-{version}-py3-none-any.whl"
     sha256 = hashlib.sha256(plain.encode()).hexdigest()
     entry = {"metadata": {"name": plain, "version": version}}

@@ -29,6 +29,10 @@ export_app = typer.Typer(
     help="A pipeline's model in another form.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(export_app, name="export")
+cache_app = typer.Typer(
+    help="The store of artifacts, here and shared with others.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 migrate_app = typer.Typer(
     help="What other tools left behind, taken over.", no_args_is_help=True, rich_markup_mode=None

@@ -23,6 +23,7 @@ class BuildOptions:
     search_again: bool = False
     frozen: bool = False
     check: bool = False
+    require_remote: bool = False
 
     @property
     def runs_known(self) -> bool:

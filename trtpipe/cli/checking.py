@@ -46,4 +46,5 @@ def _json_of(report: CheckReport) -> dict[str, Any]:
         "ok": not any(problem.severity == "error" for problem in report.problems),
         "problems": [problem_json(problem) for problem in report.problems],
         "cells": [dict(cell) for cell in report.cells],
+        "notes": list(report.lines),
     }

@@ -11,7 +11,19 @@ from trtpipe import __version__
 from trtpipe.cli.app import app
 from trtpipe.cli.output import EXIT_DONE, say
 
-for _kind in ("building", "locking", "debugging", "looking", "exporting", "migrating", "toolchains"):
+for _kind in (
+    "building",
+    "locking",
+    "running",
+    "debugging",
+    "looking",
+    "provenance",
+    "upgrading",
+    "exporting",
+    "migrating",
+    "cache",
+    "toolchains",
+):
     import_module(f"trtpipe.cli.commands.{_kind}")
 
 

@@ -6,7 +6,7 @@ from trtpipe.cli.building import BuildOptions
 from trtpipe.cli.closing import Closing
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_error
 from trtpipe.cli.progress import LazyProgress, open_progress
-from trtpipe.errors import LockMismatch, TrtpipeError
+from trtpipe.errors import LockMismatch, ModelError, StepFailed, TrtpipeError
 from trtpipe.rendering.plans import plan_json
 from trtpipe.system.building import (
     Outcome,
@@ -18,12 +18,15 @@ from trtpipe.system.building import (
     runs,
 )
 from trtpipe.system.locking import refresh_lock, refuse_differences
+from trtpipe.system.reproducing import NO_PROCESS
+from trtpipe.system.stores import use_remote
 from trtpipe.system.workspace import open_workspace
 
 
 def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     """Build, and tell `closing` what came of it. 1 when a step or a threshold failed, 3 when the lockfile disagrees."""
     workspace = open_workspace(options.specs, options.only)
+    use_remote(workspace.store, offline=options.offline, required=options.require_remote)
     planned = make_plan(workspace, force=options.force, search_again=options.search_again)
     frozen = refuse_differences(planned) if options.frozen else None
     if nothing_to_do(planned):
@@ -49,9 +52,14 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
                 offline=options.offline,
                 frozen=frozen,
             )
+        workspace.store.settle()
+    except BaseException:
+        workspace.store.settle(give_up=True)
+        raise
     finally:
+        _tell(planned)
         if not options.as_json:
-            _show_failures(outcome)
+            _show_failures(outcome, planned)
     if outcome.failures or outcome.blocked:
         otherwise = all(isinstance(error, LockMismatch) for _, error in outcome.failures)
         return EXIT_LOCK if outcome.failures and otherwise else EXIT_FAILED
@@ -86,10 +94,24 @@ def _tell(planned: Planned) -> None:
     planned.workspace.store.warnings.clear()
 
 
-def _show_failures(outcome: Outcome) -> None:
+def _show_failures(outcome: Outcome, planned: Planned) -> None:
     together: dict[str, list[tuple[str, TrtpipeError]]] = {}
     for name, error in outcome.failures:
         together.setdefault(f"{error}{getattr(error, 'log', '')}", []).append((name, error))
     for failures in together.values():
         note(f"\n{', '.join(name for name, _ in failures)} failed:")
         show_error(failures[0][1])
+        _show_reproduction(*failures[0], planned)
+
+
+def _show_reproduction(address: str, error: TrtpipeError, planned: Planned) -> None:
+    """How to take a failed step elsewhere; what is wrong with the spec itself needs no such thing."""
+    step = planned.plan.steps.get(address)
+    cell = next((one.name for one in planned.plan.cells if address in one.steps.values()), None)
+    if (
+        isinstance(error, (StepFailed, ModelError))
+        and step is not None
+        and step.stage not in NO_PROCESS
+        and cell
+    ):
+        note(f"`trtpipe debug repro {cell}` writes what it takes to see this elsewhere")

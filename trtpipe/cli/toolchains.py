@@ -1,12 +1,14 @@
-"""`trtpipe toolchain ls|install|remove`."""
+"""`trtpipe toolchain ls|install|remove|verify`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from trtpipe.cli.output import EXIT_DONE, note, say, say_json
+from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, say_json
 from trtpipe.errors import Problem, SpecError, ToolchainError
 from trtpipe.rendering.tables import render_table
 from trtpipe.shapes import format_size
@@ -16,6 +18,8 @@ from trtpipe.targets.capabilities import capabilities_of
 if TYPE_CHECKING:
     from trtpipe.targets.toolchain import Toolchain
     from trtpipe.toolchains.provision import Provisioned
+    from trtpipe.toolchains.verifying import Verdict
+    from trtpipe.toolchains.wheel_lock import WheelLock
 
 
 def list_command(*, as_json: bool) -> int:
@@ -43,12 +47,24 @@ def list_command(*, as_json: bool) -> int:
     return EXIT_DONE
 
 
-def install_command(flavour: str, version: str) -> int:
-    """Provision a toolchain."""
-    from trtpipe.toolchains.resolve import locate_toolchain, ready_toolchain
+def install_command(flavour: str, versions: Sequence[str]) -> int:
+    """Provision toolchains, from the wheels that the project around the working directory knows."""
+    from trtpipe.toolchains.resolve import ready_toolchain
 
     if flavour not in get_args(Flavour):
         raise SpecError(f"unknown flavour {flavour!r}", f"the flavours are {', '.join(get_args(Flavour))}")
+    lock = _wheel_lock()
+    for found in [_located(flavour, version) for version in versions]:
+        ready = ready_toolchain(
+            found, offline=False, progress=note, lock=lock if lock.path.exists() else None
+        )
+        say(f"{_name(ready.flavour, ready.version)} is ready")
+    return EXIT_DONE
+
+
+def _located(flavour: str, version: str) -> Toolchain:
+    from trtpipe.toolchains.resolve import locate_toolchain
+
     try:
         spec = ToolchainSpec.model_validate({"flavour": flavour, "version": version})
     except ValidationError as error:
@@ -57,9 +73,58 @@ def install_command(flavour: str, version: str) -> int:
     found = locate_toolchain(None, spec)
     if isinstance(found, Problem):
         raise ToolchainError(Problem(found.fact, found.remedy))
-    ready = ready_toolchain(found, offline=False, progress=note)
-    say(f"{_name(ready.flavour, ready.version)} is ready")
-    return EXIT_DONE
+    return found
+
+
+def verify_command(names: Sequence[str], *, as_json: bool) -> int:
+    """Hash toolchains. 1 when one is not what was installed."""
+    from trtpipe.toolchains.verifying import verify
+
+    known, lock = _known_toolchains(), _wheel_lock()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        listed = ", ".join(known) or "none"
+        raise ToolchainError(f"no toolchain {unknown[0]!r} is here", f"there are: {listed}")
+    verdicts = []
+    for name, found in known.items():
+        for toolchain, damage in found if not names or name in names else ():
+            note(f"reading {name}")
+            verdicts.append(verify(toolchain, lock, damage))
+            if not as_json:
+                say("\n".join(_verdict_lines(verdicts[-1])))
+    if as_json:
+        say_json([one.to_json() for one in verdicts])
+    return EXIT_FAILED if any(one.problems for one in verdicts) else EXIT_DONE
+
+
+def _verdict_lines(one: Verdict) -> Iterator[str]:
+    locked = f", {one.wheels} wheels as locked" if one.wheels else ""
+    said = "CHANGED" if one.problems else f"{one.files} files as installed{locked}"
+    yield f"{one.name} ({one.origin}): {said}"
+    yield from (f"  {problem}" for problem in one.problems)
+
+
+def _known_toolchains() -> dict[str, list[tuple[Toolchain, str]]]:
+    """What is installed or provisioned, by name, with the damage that is known already; more of one, if there are."""
+    from trtpipe.toolchains.installed import installed_toolchain
+    from trtpipe.toolchains.provision import list_provisioned, provisioned_toolchain
+
+    found: dict[str, list[tuple[Toolchain, str]]] = {}
+    for flavour in get_args(Flavour):
+        if (installed := installed_toolchain(flavour)) is not None:
+            found.setdefault(_name(flavour, installed.version), []).append((installed, ""))
+    for one in list_provisioned():
+        found.setdefault(_name(one.flavour, one.version), []).append(
+            (provisioned_toolchain(one), one.damaged)
+        )
+    return found
+
+
+def _wheel_lock() -> WheelLock:
+    from trtpipe.loading.project import find_root
+    from trtpipe.toolchains.wheel_lock import LOCK_FILE, WheelLock
+
+    return WheelLock(find_root(Path.cwd()) / LOCK_FILE)
 
 
 def remove_command(name: str) -> int:

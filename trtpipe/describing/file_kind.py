@@ -1,4 +1,7 @@
-"""Tells an engine, a pipeline's spec and a model apart by their first bytes; names and suffixes are not asked."""
+"""Tells the files that trtpipe knows apart by their first bytes; names and suffixes are not asked.
+
+Formats of models are told apart by the frontends that read them: here they are all `model`.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,48 @@ from typing import Literal
 
 from trtpipe.errors import ModelError
 
+Kind = Literal["engine", "lockfile", "pipeline", "json", "weights", "cache", "model"]
+
 _ENGINE = re.compile(rb"[a-z]trt")  # TensorRT-RTX begins with vtrt, TensorRT with ftrt or ptrt
 _SPEC = re.compile(rb"(?m)^[ {]*['\"]?(schema|pipeline)['\"]?[ \t]*:")
+_LOCK = re.compile(rb"(?m)\A(?:#[^\n]*\n|\s*\n)*schema:[^\n]*\n(?:#[^\n]*\n)*cells:")
+_CACHE = re.compile(rb"\A\s*TRT-\w+-\w+")
+_JSON = re.compile(rb"\A\s*\{\s*[\"}]")
+_WTS = re.compile(rb"\A\s*\d{1,9}[ \t\r]*\n\S+[ \t]+\d+[ \t]+[0-9A-Fa-f]{1,8}\b")
 _HEAD = 1 << 16
 
 
-def kind_of_file(path: Path) -> Literal["engine", "model", "pipeline"]:
-    """`engine` for a file that begins as TensorRT's do, `pipeline` for text with a spec's first keys, else `model`.
+def kind_of_file(path: Path) -> Kind:
+    """What a file is by its first 64 KiB; `model` for all that is nothing else.
 
     What is none of them is refused by whoever reads it as a model, and told by its own name there. Raises ModelError.
     """
+    head = head_of(path)
+    if _ENGINE.match(head):
+        return "engine"
+    if head.startswith(b"\x93NUMPY") or (len(head) > 8 and head[6:8] == b"\0\0" and head[8:9] == b"{"):
+        return "weights"
+    if b"\0" in head:
+        return "model"
+    if _JSON.match(head):
+        return "json" if not _flow_spec(head) else "pipeline"
+    for kind, begins in (("lockfile", _LOCK), ("cache", _CACHE), ("weights", _WTS), ("pipeline", _SPEC)):
+        if begins.search(head):
+            return kind  # type: ignore[return-value]
+    return "model"
+
+
+def _flow_spec(head: bytes) -> bool:
+    """A spec that is written as JSON: its first keys are a spec's."""
+    return re.search(rb"['\"]pipeline['\"]\s*:", head) is not None and b'"cell"' not in head
+
+
+def head_of(path: Path) -> bytes:
+    """The first 64 KiB of a regular file. Raises ModelError."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ModelError(f"'{path}' is not a regular file")  # a pipe would be waited for
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            return file.read(_HEAD)
     except OSError as error:
         raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
-    if _ENGINE.match(head):
-        return "engine"
-    return "pipeline" if b"\0" not in head and _SPEC.search(head) else "model"

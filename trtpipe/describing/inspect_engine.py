@@ -5,19 +5,25 @@ Needs no GPU and no TensorRT. How a header is read is handed in; a manifest coun
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from trtpipe.describing.engine_files import (
+    MANIFEST,
+    NetworkLayer,
+    kinds_of,
+    read_json,
+    read_network,
+    records_beside,
+    types_of,
+)
 from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import ModelError
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.gpus import gpus_with
 
-MANIFEST = "manifest.json"
-_LARGEST_MANIFEST = 64 << 20
 _NAMED_GPUS = 4
 
 
@@ -44,10 +50,15 @@ class EngineDescription:
     """Compute capability → some GPUs that have it."""
     manifest: Mapping[str, Any] | None
     notes: tuple[str, ...] = ()
+    network: tuple[NetworkLayer, ...] | None = None
+    """The layers that TensorRT was given, of an engine whose manifest lies beside it."""
+    records: Mapping[str, Any] = field(default_factory=dict)
+    """What was measured of these bytes: `proof`, `bench`."""
 
     def to_json(self) -> dict[str, Any]:
         """This description as plain JSON values."""
         return {
+            "kind": "engine",
             "format": "engine",
             "path": self.path,
             "bytes": self.digest.size,
@@ -55,6 +66,8 @@ class EngineDescription:
             "header": None if self.header is None else dict(self.header),
             "gpus": {name: list(gpus) for name, gpus in self.gpus.items()},
             "manifest": None if self.manifest is None else dict(self.manifest),
+            "network": None if self.network is None else _network_json(self.network),
+            "records": dict(self.records),
             "notes": list(self.notes),
         }
 
@@ -84,6 +97,9 @@ def describe_engine(
             raise
         notes.append(error.problems[0].fact)
     names = header.capabilities if header is not None else _targets_in(manifest)
+    records, more = records_beside(path.parent, digest)
+    notes += more
+    network = _network_beside(path, notes) if beside is not None else None
     return EngineDescription(
         str(path),
         digest,
@@ -91,17 +107,31 @@ def describe_engine(
         {name: _some_gpus(name) for name in names},
         manifest,
         tuple(notes),
+        network,
+        records,
     )
+
+
+def _network_beside(path: Path, notes: list[str]) -> tuple[NetworkLayer, ...] | None:
+    try:
+        return read_network(path.parent)
+    except ModelError as error:
+        notes.append(error.problems[0].fact)
+        return None
+
+
+def _network_json(layers: tuple[NetworkLayer, ...]) -> dict[str, Any]:
+    return {"types": types_of(layers), "kinds": kinds_of(layers), "layers": [one.to_json() for one in layers]}
 
 
 def _beside(path: Path, digest: Digest) -> tuple[Mapping[str, Any] | None, list[str]]:
     """The manifest in the engine's folder when it is this engine's; and what is odd about it."""
     file = path.parent / MANIFEST
     try:
-        if not file.is_file() or file.stat().st_size > _LARGEST_MANIFEST:
+        if not file.is_file():
             return None, []
-        record = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        record = read_json(file)
+    except (OSError, ModelError):
         return None, [f"'{file}' cannot be read as a manifest"]
     engine = record.get("engine") if isinstance(record, dict) else None
     if not isinstance(engine, dict) or "blake3" not in engine:
@@ -113,7 +143,7 @@ def _beside(path: Path, digest: Digest) -> tuple[Mapping[str, Any] | None, list[
 
 def _targets_in(manifest: Mapping[str, Any] | None) -> tuple[str, ...]:
     names = (manifest or {}).get("compute_capabilities", ())
-    return tuple(str(name) for name in names)
+    return tuple(str(name) for name in names) if isinstance(names, (list, tuple)) else ()
 
 
 def _some_gpus(name: str) -> tuple[str, ...]:

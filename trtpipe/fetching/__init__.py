@@ -6,7 +6,6 @@ pauses, the pin. How a kind of address is asked is `http`'s and `objects`' busin
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trtpipe.errors import Problem, SpecError, StepFailed
+from trtpipe.errors import Problem, StepFailed
 from trtpipe.fetching.answers import Answer, Broken, Other, Refused
 from trtpipe.fetching.partial import Partial
+from trtpipe.fetching.patience import seconds_from
 from trtpipe.shapes import format_size
 from trtpipe.spec.remote import RemoteFile
 
@@ -45,14 +45,7 @@ class Patience:
     @classmethod
     def from_environment(cls) -> Patience:
         """With `$TRTPIPE_FETCH_TIMEOUT` seconds before a silent server is given up. Raises SpecError."""
-        text = os.environ.get("TRTPIPE_FETCH_TIMEOUT", "")
-        try:
-            stall = float(text) if text else cls().stall
-        except ValueError:
-            stall = 0.0
-        if not 0 < stall < 1e6:
-            raise SpecError(f"$TRTPIPE_FETCH_TIMEOUT is {text!r}", "write seconds, for example 60")
-        return cls(stall=stall)
+        return cls(stall=seconds_from("TRTPIPE_FETCH_TIMEOUT", cls().stall))
 
 
 @dataclass(frozen=True, slots=True)

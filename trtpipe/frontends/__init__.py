@@ -93,13 +93,14 @@ class LowerReport:
     """What lowering a source made.
 
     `files` are those written, the model first; `changes` counts what each pass did and notes the rest; `summary`
-    describes the canonical model; `warnings` are sentences for the user.
+    describes the canonical model; `warnings` are sentences for the user; `claims` is what the source says of itself.
     """
 
     files: tuple[Path, ...]
     changes: dict[str, Any]
     summary: dict[str, Any]
     warnings: tuple[str, ...]
+    claims: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values, files by name alone."""
@@ -108,6 +109,7 @@ class LowerReport:
             "changes": self.changes,
             "summary": self.summary,
             "warnings": list(self.warnings),
+            "claims": self.claims,
         }
 
 
@@ -116,6 +118,7 @@ def lower_model(frontend: Frontend, files: ModelFiles, options: Any, out: Path) 
 
     An option `opset`, where a parser has it, is the least opset that the model is brought to.
     """
+    from trtpipe.canonical.claims import claims_of
     from trtpipe.canonical.evaluation import Evaluator
     from trtpipe.canonical.legalizing import legalize
     from trtpipe.canonical.summary import summarize
@@ -127,11 +130,13 @@ def lower_model(frontend: Frontend, files: ModelFiles, options: Any, out: Path) 
         for place in places:
             place.mkdir()
         model = frontend.read(files, options, places[0])
+        claims = claims_of(model)
         with Evaluator(places[1]) as evaluator:
             changes = legalize(model, evaluator, opset=getattr(options, "opset", None))
             written = write_model(model, out)
     summary = summarize(model)
-    return LowerReport(tuple(written), changes.to_json(), summary.to_json(), tuple(warnings_about(summary)))
+    warnings = tuple(warnings_about(summary))
+    return LowerReport(tuple(written), changes.to_json(), summary.to_json(), warnings, claims)
 
 
 def is_installed(distribution: str) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 from trtpipe.errors import ModelError
 from trtpipe.legacy_caches.entries import Cache, cache_of
 from trtpipe.legacy_caches.tensorrt_text import shown
+from trtpipe.scales import SCHEMA
 
 _RUNTIME_CLASSES = ("TensorsData", "TensorData")
 
@@ -53,6 +54,9 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _own(data: dict[str, Any]) -> Cache:
+    if data["schema"] != SCHEMA:
+        fact = f"it is trtpipe's scales in schema {shown(json.dumps(data['schema']))}, this trtpipe knows {SCHEMA}"
+        raise ModelError(fact, "use the trtpipe that wrote it, or calibrate again")
     method, origin = data.get("method"), data.get("source")
     numbers = {name: one.get("amax") for name, one in data["tensors"].items() if isinstance(one, dict)}
     return cache_of(

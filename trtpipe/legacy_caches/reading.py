@@ -31,7 +31,7 @@ def read_cache(path: Path, declared: str = "auto") -> Cache:
         return _read(data, declared)
     except ModelError as error:
         problems = [
-            Problem(f"'{path.name}' is no calibration cache: {one.fact}", one.remedy)
+            Problem(f"'{path.name}' is no calibration cache: {one.fact}", one.remedy or _AGAIN)
             for one in error.problems
         ]
         raise ModelError(problems) from error
@@ -40,13 +40,14 @@ def read_cache(path: Path, declared: str = "auto") -> Cache:
 def _bytes_of(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ModelError(f"'{path}' is not a regular file")  # a pipe would be waited for
+            raise ModelError(f"'{path}' is not a regular file", "name a file")  # a pipe would be waited for
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
     if len(data) > MAX_BYTES:
-        raise ModelError(f"'{path.name}' is no calibration cache: it has more than {MAX_BYTES >> 20} MiB")
+        fact = f"'{path.name}' is no calibration cache: it has more than {MAX_BYTES >> 20} MiB"
+        raise ModelError(fact, _AGAIN)
     return data
 
 

@@ -151,7 +151,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "reference": "onnxruntime",
         "thresholds": [{"output": "*", "metric": "cosine", "min": 0.999}],
     },
-    "StoreSpec": {"path": "/var/cache/trtpipe"},
+    "StoreSpec": {
+        "path": "/var/cache/trtpipe",
+        "locks": "system",
+        "shared": ["/mnt/trtpipe"],
+        "remote": "s3://bucket/prefix",
+        "mode": "read-only",
+        "sign": "$TRTPIPE_SIGNING_KEY",
+        "trust": ["ed25519:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="],
+    },
     "ProjectSpec": {
         "schema": 1,
         "targets": {"ada": {"gpu": "rtx4090"}},

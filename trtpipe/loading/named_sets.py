@@ -44,7 +44,8 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
             yield from _unused_percentile(variant, path)
         if asking is not None and given is None:
             remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
-            yield Problem(f"precision {asking!r} needs a calibration", remedy, path=path)
+            place = _tried_at(variant, asking, path)
+            yield Problem(f"precision {asking!r} needs a calibration", remedy, path=place)
         elif asking is None and not half and given is not None:
             remedy = "leave it out: only half precision has a range that data leave"
             yield Problem(
@@ -54,6 +55,12 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
             yield from _calibration(given, (*path, "calibration"), project, known)
             yield from _method(variant, path, known)
             yield from _beside_a_cache(variant, asking is not None, path)
+
+
+def _tried_at(variant: dict[str, Any], precision: str, path: SpecPath) -> SpecPath:
+    """Where a precision stands that a search tries; else where its variant does."""
+    tried = variant.get("try")
+    return (*path, "try", tried.index(precision)) if isinstance(tried, list) and precision in tried else path
 
 
 def _blocks_tried(

@@ -42,7 +42,7 @@ from trtpipe.lockfile.entries import (
     pipeline_of,
     shown_digest,
 )
-from trtpipe.lockfile.reading import load_lock, read_lock
+from trtpipe.lockfile.reading import load_lock, lock_in, read_lock
 from trtpipe.lockfile.writing import Update, render_lock, update_lock
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "digest_in",
     "first_source",
     "load_lock",
+    "lock_in",
     "pipeline_of",
     "read_lock",
     "render_lock",

@@ -32,9 +32,12 @@ def load_lock(path: Path) -> Lock:
         return Lock()
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(path, str(error)) from error
-    if conflict_at(text) is None:
-        return _parsed(path, text)
-    return _merged(path, text)
+    return lock_in(path, text)
+
+
+def lock_in(path: Path, text: str) -> Lock:
+    """The lockfile of a text, which is or was at `path`. Raises TrtpipeError when it is damaged or newer."""
+    return _parsed(path, text) if conflict_at(text) is None else _merged(path, text)
 
 
 def refuse_no_file(path: Path) -> None:

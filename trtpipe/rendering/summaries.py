@@ -59,7 +59,7 @@ def _front(search: Mapping[str, Any]) -> Iterator[str]:
     """What was measured that no other beats in both cost and error; cost is a model's share of fp32, see the docs."""
     if not search.get("front"):
         return
-    yield f"Cost against error, of {search['evaluations']} typed models that were measured:"
+    yield f"Cost against error, of {_models(search['evaluations'])} measured:"
     yield ""
     header = ("precision", "kept wider", "cost", "weights", "error", "metric", "within the budget")
     yield from _table(header, (_front_row(one) for one in search["front"]))
@@ -67,6 +67,10 @@ def _front(search: Mapping[str, Any]) -> Iterator[str]:
     if plot:
         yield f"![cost against error]({plot})" if plot.endswith(".svg") else f"plot: {plot}"
         yield ""
+
+
+def _models(count: int) -> str:
+    return "the one typed model that was" if count == 1 else f"{count} typed models that were"
 
 
 def _front_row(point: Mapping[str, Any]) -> tuple[str, ...]:

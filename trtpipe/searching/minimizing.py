@@ -12,6 +12,26 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
+def trim(items: Sequence[Item], does: Callable[[Sequence[Item]], bool]) -> list[Item]:
+    """A run of the items for which `does` holds, its ends found by halves: first the last needed, then the first.
+
+    It must hold for all of them. Exact where more items never undo it; elsewhere the run may be longer than need be.
+    """
+    items = list(items)
+    end = _least(len(items), lambda size: does(items[:size]))
+    items = items[:end]
+    return items[len(items) - _least(len(items), lambda size: does(items[len(items) - size :])) :]
+
+
+def _least(most: int, does: Callable[[int], bool]) -> int:
+    """A size for which `does` holds, and not for one less; it holds for `most`."""
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if does(middle) else (middle, high)
+    return high
+
+
 def ddmin(items: Sequence[Item], does: Callable[[Sequence[Item]], bool]) -> list[Item]:
     """A 1-minimal subset for which `does` holds, in the items' order; `does` must hold for all of them.
 

@@ -8,13 +8,7 @@ from pydantic import Field
 
 from trtpipe.spec.fields import AsTuple, Name, SchemaVersion, SpecModel
 from trtpipe.spec.pipeline import BuilderSpec, TargetSpec, ToolchainSpec
-
-
-class StoreSpec(SpecModel):
-    """Where artifacts are kept."""
-
-    path: str | None = None
-    """A directory; `.trtpipe/store` in the project when left out. `$TRTPIPE_STORE` overrides it."""
+from trtpipe.spec.store import StoreSpec
 
 
 class ProjectSpec(SpecModel):
@@ -29,6 +23,6 @@ class ProjectSpec(SpecModel):
     builder: BuilderSpec | None = None
     """The builder options of every pipeline that has none of its own."""
     store: StoreSpec = Field(default_factory=StoreSpec)
-    """Where artifacts are kept."""
+    """Where artifacts are kept, and whom they are shared with."""
     reach: Annotated[tuple[str, ...], AsTuple] = ()
     """Directories outside the project from which models and data may be read."""

@@ -45,8 +45,23 @@ class Plugins(Protocol):
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Measure the typed model against its reference; what reports say of it."""
 
+    def compare_all(self, task: Task) -> Mapping[str, Any]:
+        """Compare every tensor of the typed model with the model that it was typed from."""
+
+    def record_tensors(self, task: Task) -> Mapping[str, Any]:
+        """Write the tensors of the model that was typed, on the validation data, into the task's directory."""
+
+    def measure_part(self, task: Task) -> Mapping[str, Any]:
+        """Measure a part of a typed model on such tensors."""
+
     def preview(self, task: Task) -> Made:
         """Look at a data set: contact sheets, and what its inputs are like."""
+
+    def infer(self, task: Task) -> Mapping[str, Any]:
+        """Run inputs through a typed model on the CPU; its outputs, in files."""
+
+    def bench(self, task: Task) -> Made:
+        """Time a typed model on the CPU."""
 
 
 def _model_files(out: Path) -> dict[str, Path]:
@@ -98,6 +113,31 @@ def preview_data(task: Task, plugins: Plugins) -> Made:
     return plugins.preview(task)
 
 
+def compare_tensors(task: Task, plugins: Plugins) -> Made:
+    """Typed ONNX and what it was typed from → a comparison. No step of a plan, either."""
+    return Made({}, plugins.compare_all(task))
+
+
+def record_tensors(task: Task, plugins: Plugins) -> Made:
+    """Typed ONNX and what it was typed from → the latter's tensors. No step of a plan."""
+    return Made({}, plugins.record_tensors(task))
+
+
+def measure_part(task: Task, plugins: Plugins) -> Made:
+    """A part of typed ONNX and recorded tensors → measurements. No step of a plan."""
+    return Made({}, plugins.measure_part(task))
+
+
+def infer_on_cpu(task: Task, plugins: Plugins) -> Made:
+    """Inputs → outputs of a typed model, on the CPU. No step of a plan either."""
+    return Made({}, plugins.infer(task))
+
+
+def bench_on_cpu(task: Task, plugins: Plugins) -> Made:
+    """A typed model's times on the CPU. No step of a plan either."""
+    return plugins.bench(task)
+
+
 BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "fetch": fetch_file,
     "import": import_model,
@@ -106,4 +146,9 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "quantize": quantize_model,
     "validate": validate_model,
     "preview": preview_data,
+    "compare_all": compare_tensors,
+    "record": record_tensors,
+    "measure": measure_part,
+    "infer": infer_on_cpu,
+    "bench": bench_on_cpu,
 }

@@ -31,6 +31,7 @@ from trtpipe.system.keeping import KeptTo
 from trtpipe.system.locking import refresh_lock, refuse_conflict_elsewhere
 from trtpipe.system.performing import Performer
 from trtpipe.system.placing import placed
+from trtpipe.system.prefetching import prefetch_traces
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import Workspace
 
@@ -97,6 +98,7 @@ def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool =
     specs = {one.spec.pipeline: one.spec for one in workspace.pipelines}
     found = {name: known for name, known in facts.items() if known is not None}
     plan, declared = _selected(workspace, specs, found)
+    prefetch_traces(plan, workspace.store, workspace.state)
     memory = _memory(workspace)
     searches = {address for address, step in plan.steps.items() if search_again and step.stage == "search"}
     rebuilder = Rebuilder(memory, forced=frozenset(plan.steps if force else searches))
@@ -245,7 +247,10 @@ def run_build(
         workspace.store.open()
     again = planned.rebuilder.forced
     anew = len(again) == len(planned.plan.steps)
-    performer = Performer(workspace.store, observer, workspace.state.digest, offline, again, locked, anew)
+    wheels = workspace.wheel_lock
+    performer = Performer(
+        workspace.store, observer, workspace.state.digest, offline, again, locked, anew, wheels
+    )
     executor = LocalExecutor(
         workspace.store,
         performer,
@@ -254,7 +259,7 @@ def run_build(
         forced=planned.rebuilder.forced,
         trusted=lambda trace: not trace.address.endswith(":search") or agrees(trace, locked),
     )
-    delivery = Delivery(workspace, planned.specs, observer, planned.targets)
+    delivery = delivery_of(planned, observer)
     course = _Course(planned, delivery, outcome, KeptTo(frozen, delivery) if frozen is not None else None)
     with counting_interrupts() as presses:
         course.scheduler = Scheduler(
@@ -274,6 +279,11 @@ def run_build(
         finally:
             executor.close()
     _finish(course)
+
+
+def delivery_of(planned: Planned, observer: Observer) -> Delivery:
+    """What puts the plan's cells into place."""
+    return Delivery(planned.workspace, planned.specs, observer, planned.targets, planned.plan.steps)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from trtpipe.files import held, write_whole
 from trtpipe.lockfile import SCHEMA as LOCK_SCHEMA
 from trtpipe.lockfile import Fact
 from trtpipe.manifest import Proof, lock_entry_of, manifest_of
-from trtpipe.plan.graph import Cell, Stage
+from trtpipe.plan.graph import Cell, Stage, Step
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.trace import Trace
 from trtpipe.rendering.summaries import cell_summary
@@ -30,6 +30,8 @@ from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.system.plotting import MISSING, PLOT, pareto_svg
 from trtpipe.system.proving import prove_cell
+from trtpipe.system.stating import SCHEMA as STATEMENTS
+from trtpipe.system.stating import Statements
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import STATE_DIRECTORY, Workspace
 
@@ -49,6 +51,7 @@ def policy_of(spec: PipelineSpec, variant: str) -> str:
         "manifest": manifests.SCHEMA,
         "lockfile": LOCK_SCHEMA,
         "trtpipe": __version__,
+        "statements": STATEMENTS,
         "thresholds": [one.model_dump() for one in asked.thresholds] if asked else [],
         "min_low_precision": spec.variants[variant].min_low_precision,
     }
@@ -71,6 +74,7 @@ class Delivery:
     specs: Mapping[str, PipelineSpec]
     observer: Observer
     targets: TargetResolver
+    steps: Mapping[str, Step] = field(default_factory=dict)
 
     def deliver(self, cell: Cell, keys: Mapping[Stage, str], *, built: bool) -> bool:
         """Bring a cell's files into place; whether anything changed.
@@ -109,6 +113,7 @@ class Delivery:
         plot = self._plot(traces, manifest)
         texts = {
             **({PLOT: plot} if plot else {}),
+            **self._statements(cell, traces, manifest),
             "summary.md": cell_summary(manifest) + "\n",
             "manifest.json": json.dumps(manifest, indent=1, ensure_ascii=False) + "\n",
         }
@@ -119,6 +124,14 @@ class Delivery:
         except OSError as error:
             what = (error.strerror or str(error)).lower()
             raise TrtpipeError(f"cannot deliver {cell.name} to {folder}: {what}", _remedy(error)) from error
+
+    def _statements(
+        self, cell: Cell, traces: Mapping[Stage, Trace], manifest: Mapping[str, Any]
+    ) -> dict[str, str]:
+        """Provenance and bill of materials, by file name."""
+        return Statements(self.workspace.store, self.workspace.state, self.steps).texts(
+            cell, traces, manifest
+        )
 
     def _plot(self, traces: Mapping[Stage, Trace], manifest: dict[str, Any]) -> str | None:
         """The plot of a search, if there is one to draw; the manifest says where it is, or why it is not.

@@ -1,39 +1,143 @@
-"""The model of a pipeline, described: what `inspect` shows of a spec."""
+"""What `inspect` shows: told by content what a file, directory or cell is, and described by whoever knows it.
+
+Nothing is built, converted or run; a spec whose model is not ONNX is imported unless the store has it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from trtpipe.describing.inspect_pipeline import LayerLine, PipelineDescription, describe_pipeline
+from trtpipe.describing.engine_files import ENGINE, MANIFEST
+from trtpipe.describing.inspect_model import NOTHING_MORE, Asked
+from trtpipe.describing.inspect_pipeline import LayerLine, PipelineDescription
+from trtpipe.digests import Digest
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.loading.specs import LoadedPipeline
 from trtpipe.system.importing import readable_model
-from trtpipe.system.workspace import open_workspace
+from trtpipe.system.workspace import BUILD_DIRECTORY, open_workspace
 
 
-def describe_spec(spec: str) -> PipelineDescription:
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is to be described, and how much of it."""
+
+    path: Path
+    asked: Asked = NOTHING_MORE
+    caffemodel: Path | None = None
+    """The weights of a prototxt, when they are not found beside it."""
+
+
+def describe(subject: Subject) -> dict[str, Any]:
+    """The description as plain JSON values; its `kind` says of what. Raises SpecError and ModelError."""
+    path = subject.path
+    if path.is_dir():
+        return _directory(subject)
+    from trtpipe.describing.file_kind import kind_of_file
+
+    kind = kind_of_file(path)
+    if kind == "engine":
+        return _engine(path)
+    if kind == "pipeline":
+        return describe_spec(str(path), subject.asked).to_json()
+    if kind == "model":
+        return _model(subject)
+    if kind == "weights":
+        return _weights(path, subject.asked)
+    from trtpipe.system import describing_records as records
+
+    if kind == "json" and records.is_manifest(path):
+        return _engine(path.with_name(ENGINE))
+    return {"lockfile": records.lockfile, "cache": records.cache, "json": records.json_file}[kind](path)
+
+
+def find_subject(text: str, cwd: Path) -> Path:
+    """The path that a user means: a file, a directory, or the delivered directory of a cell. Raises SpecError."""
+    path = Path(text)
+    if (cwd / path).exists() or (cwd / path).is_symlink():
+        return path
+    if "@" in text and "/" in text:
+        from trtpipe.loading.project import find_root
+
+        folder = find_root(cwd) / BUILD_DIRECTORY / text
+        if ".." not in Path(text).parts and folder.is_dir():
+            return folder
+        raise SpecError(
+            f"no such file, and the cell {text!r} has not been built here", f"trtpipe build {text}"
+        )
+    raise SpecError(f"no such file: {text!r}")
+
+
+def _directory(subject: Subject) -> dict[str, Any]:
+    folder = subject.path
+    if (folder / ENGINE).exists() or (folder / MANIFEST).exists():
+        return _engine(folder / ENGINE)
+    if (folder / "saved_model.pb").exists():
+        return _model(subject)
+    raise ModelError(
+        f"'{folder}' holds neither an engine nor a SavedModel",
+        f"name a file in it, or a directory with {ENGINE} or saved_model.pb",
+    )
+
+
+def _engine(file: Path) -> dict[str, Any]:
+    from trtpipe.describing.inspect_engine import describe_engine
+    from trtpipe.toolchains.header import read_engine_header
+
+    return describe_engine(file, read_header=read_engine_header, find_manifest=manifest_in_build).to_json()
+
+
+def manifest_in_build(digest: Digest) -> Mapping[str, Any] | None:
+    """The manifest of an engine that was copied away from this project's build directory."""
+    from trtpipe.describing.engine_files import read_json
+    from trtpipe.loading.project import find_root
+
+    for path in sorted((find_root(Path.cwd()) / BUILD_DIRECTORY).glob(f"*/*/{MANIFEST}")):
+        with contextlib.suppress(ModelError, KeyError, TypeError):
+            record: Mapping[str, Any] = read_json(path)
+            if record["engine"]["blake3"] == digest.hex:
+                return record
+    return None
+
+
+def _model(subject: Subject) -> dict[str, Any]:
+    from trtpipe.system.describing_models import describe_any_model
+
+    return describe_any_model(subject.path, subject.asked, subject.caffemodel)
+
+
+def _weights(path: Path, asked: Asked) -> dict[str, Any]:
+    from trtpipe.system.describing_models import describe_weights
+
+    return describe_weights(path, asked)
+
+
+def describe_spec(spec: str, asked: Asked = NOTHING_MORE) -> PipelineDescription:
     """The description of the pipeline in a file; its model is imported unless the store has it.
 
     Raises SpecError, and ModelError with places in the spec where they are known.
     """
+    from trtpipe.describing.inspect_model import describe_graph
+
     workspace = open_workspace([spec])
     (pipeline,) = workspace.pipelines
+    declared = pipeline.spec.model.parser == "network"
     try:
-        layers = tuple(_layers(pipeline))
+        layers = tuple(_layers(pipeline)) if declared else ()
         with readable_model(pipeline, workspace.store, workspace.state) as proto:
-            described = describe_pipeline(
-                spec, pipeline.spec.pipeline, pipeline.spec.model.parser, proto, layers
-            )
+            # A declared network is shown by its layers; nodes are what those were lowered to.
+            graph = describe_graph(proto, replace(asked, nodes=asked.nodes and not declared))
     except ModelError as error:
         raise SpecError([pipeline.locate(problem) for problem in error.problems]) from error
     workspace.state.save()
-    return described
+    return PipelineDescription(spec, pipeline.spec.pipeline, pipeline.spec.model.parser, graph, layers)
 
 
 def _layers(pipeline: LoadedPipeline) -> Iterator[LayerLine]:
     """The declared layers, each with what it yields."""
-    if pipeline.spec.model.parser != "network":
-        return
     from trtpipe.layering.network import describe_layers, weight_files
     from trtpipe.spec.network.network import NetworkOptions
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -30,7 +29,8 @@ from trtpipe.searching.steps import EVALUATION_FILE, UNITS_FILE, evaluation, qua
 from trtpipe.searching.units import Unit
 from trtpipe.stages.task import Task
 from trtpipe.system.child import error_from_json
-from trtpipe.system.processes import crash, environment, kill
+from trtpipe.system.processes import crash, environment
+from trtpipe.system.stage_processes import interpreter, kill
 
 _POLL_SECONDS = 0.1
 
@@ -140,9 +140,8 @@ class _Child:
         (folder / "task.json").write_text(json.dumps(task.to_json()))
         self.stack = ExitStack()
         log = self.stack.enter_context(self.log.open("wb"))
-        flag = "-P" if sys.version_info >= (3, 11) else "-B"
         self.process = subprocess.Popen(
-            [sys.executable, flag, "-m", "trtpipe.system.evaluator", "."],
+            interpreter("trtpipe.system.evaluator", "."),
             cwd=folder,
             env=environment(),
             stdin=subprocess.PIPE,

@@ -39,6 +39,8 @@ class Performer:
     locked: Mapping[str, Record] = field(default_factory=dict)
     """A search's key → the choice that the lockfile holds for it."""
     evaluate_anew: bool = False
+    wheel_lock: Path | None = None
+    """The file that holds the SHA-256 of toolchains' wheels, in a project that has one to keep."""
 
     def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
@@ -138,6 +140,7 @@ class Performer:
         from trtpipe.toolchains.engine_digest import normalised_digest
         from trtpipe.toolchains.header import read_engine_header
         from trtpipe.toolchains.launch import run_worker
+        from trtpipe.toolchains.wheels import wheels_of
 
         for name, digest in action.fingerprint.inputs["model"].items():
             self.store.fetch(digest, scratch / name)
@@ -165,16 +168,20 @@ class Performer:
             **{name: value for name, value in result.items() if name not in ("event", "ok", "at")},
             "normalised": normalised_digest(engine),
             "header": header,
+            "wheels": wheels_of(toolchain),
         }
         return ActionResult(files, summary)
 
     def _toolchain(self, action: Action) -> Any:
         from trtpipe.toolchains.resolve import ready_toolchain
+        from trtpipe.toolchains.wheel_lock import WheelLock
 
         def say(text: str) -> None:
             self.observer.emit({"event": "provision", "address": action.address, "text": text})
 
-        return ready_toolchain(action.step.local["toolchain"], offline=self.offline, progress=say)
+        lock = WheelLock(self.wheel_lock) if self.wheel_lock is not None else None
+        wanted = action.step.local["toolchain"]
+        return ready_toolchain(wanted, offline=self.offline, progress=say, lock=lock)
 
 
 def request_of(action: Action, toolchain: Any) -> dict[str, Any]:

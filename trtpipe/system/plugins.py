@@ -113,6 +113,28 @@ class InstalledPlugins:
 
         return run_validation(task, out)
 
+    def compare_all(self, task: Task) -> Mapping[str, Any]:
+        """Compare every tensor of the typed model with the model that it was typed from."""
+        from trtpipe.runners.compare_all import compare_all
+
+        with _events(task) as say:
+            return compare_all(task, lambda done, lots: say({"done": done, "lots": lots}))
+
+    def record_tensors(self, task: Task) -> Mapping[str, Any]:
+        """Write the tensors of the model that was typed, on the validation data, into the task's directory."""
+        from trtpipe.runners.partial_runs import record
+
+        return record(task, task.out)
+
+    def measure_part(self, task: Task) -> Mapping[str, Any]:
+        """Measure a part of a typed model on such tensors."""
+        from trtpipe.runners.graphs import runnable_model
+        from trtpipe.runners.partial_runs import Recorded, measure
+
+        model, recorded = runnable_model(task.input("model")), Recorded(Path(task.local["recorded"]))
+        threads = task.local.get("threads", 0)
+        return {"outputs": measure(model, recorded, task.options["batches"], threads)}
+
     def preview(self, task: Task) -> Made:
         """Look at a data set: contact sheets, and what its inputs are like."""
         from trtpipe.canonical.summary import TensorInfo
@@ -131,6 +153,18 @@ class InstalledPlugins:
             look.run()
         sheets = look.write_sheets(task.out) if asked["shown"] else {}
         return Made(sheets, look.to_json())
+
+    def infer(self, task: Task) -> Mapping[str, Any]:
+        """Run inputs through a typed model on the CPU; its outputs, in files."""
+        from trtpipe.runners.typed_model import infer
+
+        return infer(task)
+
+    def bench(self, task: Task) -> Made:
+        """Time a typed model on the CPU."""
+        from trtpipe.runners.benching.on_cpu import bench
+
+        return Made(*bench(task))
 
 
 @contextmanager

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from trtpipe.executors.local import Control
 from trtpipe.plan.ports import ActionResult
 from trtpipe.stages.task import Task
 from trtpipe.system.child import NO_RESULT, error_from_json, of_os_error
+from trtpipe.system.stage_processes import StageProcess, start_stage
 
 _POLL_SECONDS = 0.05
 _FIRST_POLLS = 0.005
@@ -62,28 +61,12 @@ def run_in_child(
 
     Raises StepFailed (a crash included), Interrupted, or what the body raised."""
     (folder / "task.json").write_text(json.dumps(task.to_json()))
-    log = folder / "child.log"
-    with log.open("wb") as stream:
-        child = subprocess.Popen(
-            [
-                sys.executable,
-                "-P" if sys.version_info >= (3, 11) else "-B",
-                "-m",
-                "trtpipe.system.child",
-                ".",
-            ],
-            cwd=folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            code = _wait(child, control, tick)
-        finally:
-            kill(child)
-    return _result(task, folder, code, log)
+    child = start_stage(task.stage, folder, environment())
+    try:
+        code = _wait(child, control, tick)
+    finally:
+        child.end()
+    return _result(task, folder, code, folder / "child.log")
 
 
 def environment() -> dict[str, str]:
@@ -93,7 +76,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TRTPIPE_PARENT": str(os.getpid())}
 
 
-def _wait(child: subprocess.Popen[bytes], control: Control, tick: Callable[[], None]) -> int:
+def _wait(child: StageProcess, control: Control, tick: Callable[[], None]) -> int:
     """The exit code; on cancel or kill the child is ended and Interrupted raised."""
     pause = _FIRST_POLLS
     while True:
@@ -105,16 +88,6 @@ def _wait(child: subprocess.Popen[bytes], control: Control, tick: Callable[[], N
             raise Interrupted("interrupted")
         time.sleep(pause)
         pause = min(pause * 1.5, _POLL_SECONDS)
-
-
-def kill(child: subprocess.Popen[bytes]) -> None:
-    """End a child and what it started, if it still runs."""
-    if child.poll() is None:
-        if os.name == "posix":
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
-        child.wait()
 
 
 def _result(task: Task, folder: Path, code: int, log: Path) -> ActionResult:

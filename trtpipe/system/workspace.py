@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,6 +14,8 @@ from trtpipe.loading.project import LOCK_FILE, Project, find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
+from trtpipe.system.stores import open_store
+from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
 
 STATE_DIRECTORY = ".trtpipe"
 BUILD_DIRECTORY = "build"
@@ -40,6 +41,11 @@ class Workspace:
         return self.root / LOCK_FILE
 
     @property
+    def wheel_lock(self) -> Path:
+        """`trtpipe-toolchains.lock` beside it."""
+        return self.root / WHEEL_LOCK
+
+    @property
     def build(self) -> Path:
         """Where cells are delivered."""
         return self.root / BUILD_DIRECTORY
@@ -47,14 +53,7 @@ class Workspace:
     @cached_property
     def store(self) -> LocalStore:
         """The store: `$TRTPIPE_STORE`, else the project's, else `.trtpipe/store`. Nothing is made yet."""
-        named = os.environ.get("TRTPIPE_STORE")
-        spec = self.project.spec
-        inside = spec.store.path if spec and spec.store.path else f"{STATE_DIRECTORY}/store"
-        try:
-            expanded = Path(named or inside).expanduser()
-        except RuntimeError as error:
-            raise SpecError(f"the store's path {named or inside!r} names nobody's home directory") from error
-        return LocalStore(expanded.absolute() if named else self.root / expanded)
+        return open_store(self.project)
 
     @cached_property
     def state(self) -> ProjectState:

@@ -22,7 +22,7 @@ from trtpipe.toolchains.detect import DetectedGpu, detect_gpus, driver_may_be_he
 from trtpipe.toolchains.installed import installed_toolchain
 from trtpipe.toolchains.lookup import python_version
 from trtpipe.toolchains.pip import find_installer
-from trtpipe.toolchains.provision import Provisioned, list_provisioned, toolchains_root
+from trtpipe.toolchains.provision import Provisioned, changes_in, list_provisioned, toolchains_root
 
 Status = Literal["ok", "warn", "no"]
 
@@ -157,6 +157,9 @@ def _provisioned(provisioned: tuple[Provisioned, ...]) -> Iterator[Finding]:
             yield Finding(
                 "toolchain", "warn", title, f"it is for another interpreter than {python_version()}"
             )
+        elif changed := changes_in(one):
+            reason = f"builds refuse it; `trtpipe toolchain verify {one.flavour}-{one.version}` says more"
+            yield Finding("toolchain", "warn", f"{title}, and was changed: {changed[0]}", reason)
         else:
             yield Finding("toolchain", "ok", f"{title}; {_builds_for(one.flavour, one.version)}")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import ToolchainError
 from trtpipe.toolchains.lookup import PACKAGES
+from trtpipe.toolchains.wheel_lock import LOCK_FILE, Wheels, required_hashes
 
 if TYPE_CHECKING:
     from trtpipe.targets.toolchain import Flavour
@@ -32,25 +33,33 @@ _NO_NETWORK = re.compile(
     r"|network is unreachable|error sending request|dns error|could not fetch url|sslerror|failed to fetch",
     re.I,
 )
+_OTHER_HASHES = re.compile(r"do(?:es)? not match the hash|hash mismatch", re.I)
 _LOG_LINES = 20
 
 
 def install_packages(
-    flavour: Flavour, version: str, folder: Path, say: Callable[[str], None]
+    flavour: Flavour, version: str, folder: Path, say: Callable[[str], None], known: Wheels | None = None
 ) -> list[dict[str, str]]:
     """Install a flavour's packages of one version into a folder: name, version, file and sha256 of each wheel.
 
-    The CUDA 13 packages are tried before the CUDA 12 ones. Raises ToolchainError.
+    The CUDA 13 packages are tried before the CUDA 12 ones. Where `known` has wheels for this machine, the installer
+    takes those and no others. Raises ToolchainError.
     """
     said = ""
     for package in PACKAGES[flavour][:2]:
         requirements = _requirements(flavour, package, version)
         say(f"installing {requirements[0]} (100 MB and more)")
-        done, report = _run(requirements, folder)
+        names = [one.partition("==")[0] for one in requirements]
+        done, report = _run(requirements, folder, required_hashes(known or {}, names))
         if done.returncode == 0:
             return _wheels(report)
         said = done.stderr + done.stdout
-        if _NO_SPACE.search(said) or _NO_NETWORK.search(said) or not _NOT_THERE.search(said):
+        if (
+            _OTHER_HASHES.search(said)
+            or _NO_SPACE.search(said)
+            or _NO_NETWORK.search(said)
+            or not _NOT_THERE.search(said)
+        ):
             break
     raise _refusal(flavour, version, said)
 
@@ -69,15 +78,26 @@ def _requirements(flavour: Flavour, package: str, version: str) -> list[str]:
     return [f"{(package + part).replace('_', '-')}=={version}" for part in parts]
 
 
-def _run(requirements: list[str], folder: Path) -> tuple[subprocess.CompletedProcess[str], Path | None]:
-    """One installation; pip's report lies beside the folder's content until it has been read."""
+def _run(
+    requirements: list[str], folder: Path, hashed: list[str]
+) -> tuple[subprocess.CompletedProcess[str], Path | None]:
+    """One installation, of the `hashed` requirements where there are any.
+
+    pip's report lies beside the folder's content until it has been read.
+    """
     installer = find_installer()
     if installer is None:
         raise ToolchainError(
             f"{sys.executable} has no pip, and there is no uv",
             "install pip or uv, or give the toolchain a `python:` that has TensorRT",
         )
-    command = [*installer, "install", "--target", str(folder), *requirements]
+    command = [*installer, "install", "--target", str(folder)]
+    listed = folder / ".requirements.txt"  # only in a file may requirements have hashes
+    if hashed:
+        listed.write_text("\n".join(hashed) + "\n")
+        command += ["--require-hashes", "--requirement", str(listed)]
+    else:
+        command += requirements
     report = None
     if Path(installer[0]).stem != "uv":
         report = folder / ".report.json"
@@ -89,6 +109,7 @@ def _run(requirements: list[str], folder: Path) -> tuple[subprocess.CompletedPro
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=_environment(), stdin=subprocess.DEVNULL
     )
+    listed.unlink(missing_ok=True)
     return done, report
 
 
@@ -123,6 +144,12 @@ def _wheel(entry: dict[str, Any]) -> dict[str, str]:
 def _refusal(flavour: Flavour, version: str, said: str) -> ToolchainError:
     """What the installer's output means for the user; the first that fits, most certain first."""
     what = f"{flavour} {version}"
+    if _OTHER_HASHES.search(said):
+        return ToolchainError(
+            f"the packages of {what} are not those that {LOCK_FILE} names",
+            "the index, a proxy or a cache serves other bytes than before: do not install them; if they were published "
+            f"anew, take the lines of {flavour}-{version} out of that file",
+        )
     if _NO_SPACE.search(said):
         return ToolchainError(
             f"no space left while installing {what}",

@@ -20,6 +20,7 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from trtpipe.errors import ToolchainError
 from trtpipe.files import write_whole
 from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
 from trtpipe.toolchains import lookup
+from trtpipe.toolchains.verifying import changed_files, record_digest, stamps_of
+from trtpipe.toolchains.wheel_lock import Wheels
+from trtpipe.toolchains.wheels import MANIFEST
 
-MANIFEST = "manifest.json"
 _SCHEMA = 1
 _MANIFEST_KEYS = {"flavour", "version", "libraries", "files", "nbytes"}
 _LIBRARY = (".so", ".dll", ".pyd")
@@ -93,9 +96,17 @@ def list_provisioned() -> tuple[Provisioned, ...]:
 
 
 def provision(
-    flavour: Flavour, version: str, *, offline: bool = False, progress: Progress | None = None
+    flavour: Flavour,
+    version: str,
+    *,
+    offline: bool = False,
+    progress: Progress | None = None,
+    known: Wheels | None = None,
 ) -> Toolchain:
-    """The toolchain of an exact version, installed when it is not here yet. Raises ToolchainError."""
+    """The toolchain of an exact version, installed when it is not here yet. Raises ToolchainError.
+
+    `known` holds wheels, of any platform, that it may be installed from, where somebody knows them.
+    """
     say = progress or _silent
     root = toolchains_root()
     folder = root / folder_name(flavour, version)
@@ -105,7 +116,7 @@ def provision(
         root.mkdir(parents=True, exist_ok=True)
         with _only_one(_lock_of(folder), f"{flavour} {version}", say):
             if _damage_in(folder):
-                _make(folder, flavour, version, offline, say)
+                _make(folder, flavour, version, offline, say, known)
     except OSError as error:
         raise _disk_trouble(error, root) from error
     return _toolchain_in(folder)
@@ -142,7 +153,9 @@ def _lock_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.lock")
 
 
-def _make(folder: Path, flavour: Flavour, version: str, offline: bool, say: Progress) -> None:
+def _make(
+    folder: Path, flavour: Flavour, version: str, offline: bool, say: Progress, known: Wheels | None
+) -> None:
     """Install beside the folder, describe, rename. The lock is held: whatever else has this name is left over."""
     from trtpipe.toolchains.pip import install_packages
     from trtpipe.toolchains.resolve import install_line
@@ -160,7 +173,7 @@ def _make(folder: Path, flavour: Flavour, version: str, offline: bool, say: Prog
         shutil.rmtree(folder)
     making = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        wheels = install_packages(flavour, version, making, say)
+        wheels = install_packages(flavour, version, making, say, known)
         _describe(making, flavour, version, wheels)
         making.chmod(0o755)
         making.rename(folder)
@@ -183,9 +196,15 @@ def _describe(making: Path, flavour: Flavour, version: str, wheels: list[dict[st
         "libraries": found["libraries"],
         "wheels": wheels,
         "files": dict(sorted(files.items())),
+        "stamps": stamps_of(making, files),
+        "records": {str(one.metadata["Name"]): record_digest(one) for one in _distributions(making)},
         "nbytes": _size_of(making),
     }
     write_whole(making / MANIFEST, json.dumps(record, indent=2).encode() + b"\n")
+
+
+def _distributions(folder: Path) -> Iterator[metadata.Distribution]:
+    yield from metadata.distributions(path=[str(folder)])
 
 
 def _files_that_matter(folder: Path, flavour: str) -> Iterator[Path]:
@@ -236,6 +255,18 @@ def _toolchain_in(folder: Path) -> Toolchain:
         lookup.python_version(),
         manifest["libraries"],
     )
+
+
+def provisioned_toolchain(one: Provisioned) -> Toolchain:
+    """The toolchain of an environment, be it damaged or for another interpreter: for looking at, not for use."""
+    if _manifest_of(one.folder) is not None:
+        return _toolchain_in(one.folder)
+    return Toolchain(one.flavour, one.version, (sys.executable,), (str(one.folder),), one.python)
+
+
+def changes_in(one: Provisioned) -> list[str]:
+    """The files of a whole environment that were changed since it was installed."""
+    return [] if one.damaged else changed_files(provisioned_toolchain(one))
 
 
 def _described(folder: Path) -> Provisioned | None:

@@ -21,6 +21,7 @@ from trtpipe.toolchains.installed import installed_toolchain
 
 if TYPE_CHECKING:
     from trtpipe.spec.pipeline import ToolchainSpec
+    from trtpipe.toolchains.wheel_lock import WheelLock
 
 _PROBE_SECONDS = 60
 _WHOLE = {"tensorrt_rtx": (4, "1.7.1.116"), "tensorrt": (3, "10.16.1.11")}
@@ -49,14 +50,30 @@ def locate_toolchain(
 
 
 def ready_toolchain(
-    toolchain: Toolchain, *, offline: bool = False, progress: Callable[[str], None] | None = None
+    toolchain: Toolchain,
+    *,
+    offline: bool = False,
+    progress: Callable[[str], None] | None = None,
+    lock: WheelLock | None = None,
 ) -> Toolchain:
-    """The toolchain, on this machine; one that is not here yet is installed. Raises ToolchainError."""
-    from trtpipe.toolchains.provision import provision
+    """The toolchain, on this machine; one that is not here yet is installed, from the wheels that `lock` knows.
 
-    if toolchain.ready and all(Path(folder).is_dir() for folder in toolchain.site):
-        return toolchain
-    return provision(toolchain.flavour, toolchain.version, offline=offline, progress=progress)
+    One that trtpipe made is refused when it was changed on disk, or came from other wheels than the lock's. Raises
+    ToolchainError.
+    """
+    from trtpipe.toolchains.provision import provision
+    from trtpipe.toolchains.verifying import learn_wheels, name_of, refuse_changed
+
+    ready = toolchain
+    if not toolchain.ready or not all(Path(folder).is_dir() for folder in toolchain.site):
+        known = lock.wheels(name_of(toolchain)) if lock is not None else None
+        ready = provision(
+            toolchain.flavour, toolchain.version, offline=offline, progress=progress, known=known
+        )
+    refuse_changed(ready)
+    if lock is not None:
+        learn_wheels(ready, lock)
+    return ready
 
 
 def install_line(flavour: Flavour, version: str) -> str:

@@ -115,6 +115,9 @@ def build(
         typer.Option("--check", help="Build again in scratch, grade against the lockfile, replace nothing."),
     ] = False,
     offline: Offline = False,
+    require_remote: Annotated[
+        bool, typer.Option("--require-remote", help="Fail when the remote store cannot be used.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Build and validate what is not up to date, and write the lockfile."""
@@ -133,6 +136,7 @@ def build(
             search_again,
             frozen,
             check,
+            require_remote,
         )
         return build_command(BuildOptions(*asked))
 

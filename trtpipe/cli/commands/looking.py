@@ -1,4 +1,4 @@
-"""Commands that tell: inspect, schema, doctor."""
+"""Commands that tell: inspect, diff, schema, doctor."""
 
 from __future__ import annotations
 
@@ -12,15 +12,65 @@ from trtpipe.cli.app import Json, app, run
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="An ONNX model, an engine, or a pipeline's spec.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|DIRECTORY|CELL",
+            help="A model, weights, an engine, a spec, a lockfile, scales, a calibration cache; or a built cell.",
+        ),
+    ],
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option("--shape", metavar="INPUT=SHAPE", help="Reckon costs at this shape: x=1x3x224x224."),
+    ] = None,
+    gpus: Annotated[
+        list[str] | None,
+        typer.Option("--for", metavar="GPU[,GPU]", help="Only these GPUs: sm89,sm120 or rtx4090."),
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="A line for every node or layer.")] = False,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Read all weights, and tell their statistics.")
+    ] = False,
+    caffemodel: Annotated[
+        Path | None, typer.Option("--caffemodel", metavar="FILE", help="The weights of a prototxt.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a model, an engine or a pipeline's model is; an engine needs no GPU for it."""
+    """Show what a model, weights, an engine or a project's file is; nothing is built, and no GPU is needed."""
 
     def body() -> int:
         from trtpipe.cli.inspecting import inspect_command
 
-        return inspect_command(file, as_json=as_json)
+        return inspect_command(
+            target,
+            shapes=shapes or (),
+            gpus=gpus or (),
+            layers=layers,
+            weights=weights,
+            caffemodel=caffemodel,
+            as_json=as_json,
+        )
+
+    run(body)
+
+
+_SIDE = "A model, weights, an engine, a lockfile, scales; a built cell; or REVISION:FILE of git."
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="OLD", help=_SIDE)],
+    b: Annotated[str, typer.Argument(metavar="NEW", help="One of the same kind.")],
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write Markdown, for a pull request.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 1 when they differ.")] = False,
+) -> None:
+    """Show what changed between two models, engines, lockfiles or files of weights; no GPU is needed."""
+
+    def body() -> int:
+        from trtpipe.cli.diffing import diff_command
+
+        return diff_command(a, b, as_json=as_json, markdown=markdown, exit_code=exit_code)
 
     run(body)
 

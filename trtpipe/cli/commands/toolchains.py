@@ -23,15 +23,17 @@ def toolchain_ls(as_json: Json = False) -> None:
 
 @toolchain_app.command("install")
 def toolchain_install(
-    version: Annotated[str, typer.Argument(help="An exact version, such as 1.6.1.120.")],
+    versions: Annotated[
+        list[str], typer.Argument(metavar="VERSION...", help="Exact versions, such as 1.6.1.120.")
+    ],
     flavour: Annotated[str, typer.Option(help="tensorrt_rtx or tensorrt.")] = "tensorrt_rtx",
 ) -> None:
-    """Provision a private environment with a TensorRT version."""
+    """Provision a private environment with each TensorRT version."""
 
     def body() -> int:
         from trtpipe.cli.toolchains import install_command
 
-        return install_command(flavour, version)
+        return install_command(flavour, versions)
 
     run(body)
 
@@ -46,5 +48,23 @@ def toolchain_remove(
         from trtpipe.cli.toolchains import remove_command
 
         return remove_command(name)
+
+    run(body)
+
+
+@toolchain_app.command("verify")
+def toolchain_verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Names that `toolchain ls` prints; all if none."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Hash every file of the toolchains, and say what is not as it was installed."""
+
+    def body() -> int:
+        from trtpipe.cli.toolchains import verify_command
+
+        return verify_command(names or [], as_json=as_json)
 
     run(body)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import ModelError
+from trtpipe.files import is_special
 from trtpipe.runners.inference.requests import BuiltFor
 from trtpipe.runners.inference.trust import TrustedEngine, trusted_engine
 from trtpipe.targets.toolchain import FLAVOURS, Flavour
@@ -60,7 +61,8 @@ def read_manifest(path: Path) -> Mapping[str, Any] | None:
     try:
         if not path.exists():
             return None
-        raw = path.read_bytes() if path.stat().st_size <= _LARGEST_MANIFEST else b""
+        small = not is_special(path) and path.stat().st_size <= _LARGEST_MANIFEST
+        raw = path.read_bytes() if small else b""
         record = json.loads(raw)
         toolchain, names = record["toolchain"], record["compute_capabilities"]
         right = isinstance(record["engine"]["blake3"], str) and toolchain["flavour"] in FLAVOURS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,16 @@ class BuiltFor:
 
 
 @dataclass(frozen=True, slots=True)
+class Steady:
+    """When times are steady: three windows of at least `window` seconds in a row whose medians lie `within` a share."""
+
+    window: float = 0.5
+    within: float = 0.02
+    limit: float = 30.0
+    """Seconds after which it is over, steady or not."""
+
+
+@dataclass(frozen=True, slots=True)
 class HowToRun:
     """Everything about running but what is run. Times in seconds, sizes in bytes."""
 
@@ -40,6 +50,8 @@ class HowToRun:
     """How often all runs are run; timed, unlike the warm-up."""
     duration: float = 0
     """What the timed part lasts at least."""
+    steady: Steady | None = None
+    """Go on until times are steady."""
     streams: int = 1
     """Execution contexts, each with a stream and buffers of its own; runs go to them in turn."""
     graph: GraphUse = "off"
@@ -82,6 +94,7 @@ def request_json(
         "plugins": [str(path.absolute()) for path in how.plugins],
         "runs": [_run_json(run) for run in runs],
         "runtime_cache": cache,
+        "steady": asdict(how.steady) if how.steady else None,
         **{name: getattr(how, name) for name in _PLAIN},
     }
 

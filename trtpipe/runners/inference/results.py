@@ -51,6 +51,10 @@ class Timings:
     """Of all timed iterations, by the host's clock."""
     window_after_first: float
     """The same without the first iteration, whose outputs are written to files."""
+    steady: bool | None = None
+    """Whether the last windows agreed; None when that was not asked for."""
+    windows: Sequence[Mapping[str, float]] = ()
+    """`executions`, `seconds`, `median_us` of the total and `first` (execution), of each window."""
 
     def column(self, name: str) -> Any:
         """One of TIMES."""
@@ -142,4 +146,6 @@ def _timings(timed: Mapping[str, Any] | None, folder: Path) -> Timings | None:
     import numpy as np
 
     times = np.load(folder / timed["file"], allow_pickle=False)
-    return Timings(times, timed["executions"], timed["microseconds"], timed["after_first_microseconds"])
+    kept = (timed["executions"], timed["microseconds"], timed["after_first_microseconds"])
+    found = timed.get("steadiness") or {"steady": None, "windows": ()}
+    return Timings(times, *kept, found["steady"], tuple(found["windows"]))

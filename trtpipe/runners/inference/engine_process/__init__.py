@@ -17,6 +17,8 @@ Request (JSON, `schema: 1`; what is left out has the default shown)::
                         a file is .npy, or the tensor's bytes alone; dtypes are ONNX's names in lower case
     warm_up, iterations 0, 1: how often all runs are run, untimed and then timed
     duration            0: seconds that the timed part lasts at least
+    steady              null, or {"window": seconds, "within": share, "limit": seconds}: on until the median times of
+                        the last windows agree (`steadiness`), at most so long
     streams             1: execution contexts, each with its own stream and buffers; runs go to them in turn
     graph               "off" | "capture" (a CUDA graph of ours for each set of shapes) | "rtx" (TensorRT-RTX's own)
     specialization      null | "lazy" | "eager" | "none": kernels for dynamic shapes; tensorrt_rtx only
@@ -34,5 +36,5 @@ timeout, cancelled, config, internal. Exit code 0 says that result.ok is true.
 
 `timings.npy` (`result.timed.file`) is float64, one row an execution of the timed iterations, in microseconds: copies
 to the GPU, compute, copies back, from the first of these to the last (all by CUDA events), and by the host's clock from
-the first call to the end.
+the first call to the end. With `steady`, `result.timed.steadiness` tells of the windows.
 """

@@ -19,9 +19,11 @@ from .layers import write_layers
 from .loading import Loader, import_tensorrt, read_engine
 from .runtime import execution_contexts, save_runtime_cache
 from .signature import Port, check_inputs, read_ports
+from .steadiness import Steadiness
 from .telling import Events, Failure, Spoken, Stop
 
 _TIMES = 5  # numbers a row of timings.npy
+_TOTAL = 3  # the one by which runs are steady or not
 
 
 class Job:
@@ -32,6 +34,7 @@ class Job:
         self.spoken = Spoken()
         self.result: dict[str, Any] = {}
         self._times = array.array("d")
+        self._steady = Steadiness(**request["steady"]) if request["steady"] else None
 
     def run(self) -> None:
         """All of it. Raises Failure, CudaError, OSError."""
@@ -173,7 +176,9 @@ class Job:
         """The timed iterations; the outputs of the first are written."""
         request, count, began = self.request, 0, time.perf_counter()
         busy: deque[Lane] = deque()
-        while count < request["iterations"] or time.perf_counter() - began < request["duration"]:
+        if self._steady is not None:
+            self._steady.start(began)
+        while count < request["iterations"] or self._goes_on(began):
             for lane, run, outputs, times in self._round(lanes, runs, busy, drain=count == 0):
                 self._take(lane, run, outputs, times, first=count == 0)
             count += 1
@@ -191,6 +196,15 @@ class Job:
             "microseconds": seconds * 1e6,
             "after_first_microseconds": (seconds - first_took) * 1e6,
         }
+        if self._steady is not None:
+            self._steady.finish(time.perf_counter())
+            self.result["timed"]["steadiness"] = self._steady.to_json()
+
+    def _goes_on(self, began: float) -> bool:
+        """Whether time asks for another iteration."""
+        now = time.perf_counter()
+        unsteady = self._steady is not None and not self._steady.done(now)
+        return unsteady or now - began < self.request["duration"]
 
     def _round(
         self, lanes: list[Lane], runs: list[Run], busy: deque[Lane], *, drain: bool = True
@@ -225,6 +239,8 @@ class Job:
         """Keep a finished run's times, and its outputs when it is the first of its kind."""
         if self.request["timing"]:
             self._times.extend(times)
+        if self._steady is not None:
+            self._steady.add(times[_TOTAL], time.perf_counter())
         if first:
             written = [self._written(run, index, one) for index, one in enumerate(outputs)]
             fields = {"profile": lane.profile, "graph": lane.by_graph, "outputs": written}

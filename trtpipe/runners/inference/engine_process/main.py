@@ -29,6 +29,7 @@ _DEFAULTS: dict[str, Any] = {
     "warm_up": 0,
     "iterations": 1,
     "duration": 0,
+    "steady": None,
     "streams": 1,
     "graph": "off",
     "specialization": None,

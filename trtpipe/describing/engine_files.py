@@ -1,0 +1,103 @@
+"""The files that lie beside a delivered engine, read with care: network.json, and records that name the engine.
+
+Each is bounded, and none is believed further than it is used. What a record says of another engine does not count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtpipe.digests import Digest
+from trtpipe.errors import ModelError
+
+MANIFEST, NETWORK, ENGINE = "manifest.json", "network.json", "model.engine"
+LARGEST_JSON = 256 << 20
+_RECORDS = ("proof.json", "bench.json")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkLayer:
+    """A layer of the network that TensorRT was given: outputs are name, dtype and shape, as far as they are told."""
+
+    name: str
+    type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[tuple[str, str, tuple[int, ...]], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """This layer as network.json has it."""
+        outputs = [
+            {"name": name, "dtype": dtype, "shape": list(shape)} for name, dtype, shape in self.outputs
+        ]
+        return {"name": self.name, "type": self.type, "inputs": list(self.inputs), "outputs": outputs}
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in a file of at most 256 MiB. Raises ModelError."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_JSON + 1)
+        if len(raw) > LARGEST_JSON:
+            raise ModelError(f"'{path}' has more than {LARGEST_JSON >> 20} MiB, too much for its kind")
+        return json.loads(raw)
+    except OSError as error:
+        raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+    except (ValueError, RecursionError) as error:
+        said = "nests too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ModelError(f"'{path}' is damaged: {said}", "build the cell again, or copy it again") from error
+
+
+def read_network(folder: Path) -> tuple[NetworkLayer, ...] | None:
+    """The layers in a directory's network.json, None where there is none. Raises ModelError."""
+    path = folder / NETWORK
+    if not path.is_file():
+        return None
+    try:
+        return tuple(_layer(one) for one in read_json(path)["layers"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"'{path}' does not hold layers", "build the cell again") from error
+
+
+def _layer(record: Mapping[str, Any]) -> NetworkLayer:
+    outputs = [
+        (str(one["name"]), str(one["dtype"]), tuple(int(size) for size in one["shape"]))
+        for one in record["outputs"]
+    ]
+    return NetworkLayer(
+        str(record["name"]), str(record["type"]), tuple(map(str, record["inputs"])), tuple(outputs)
+    )
+
+
+def types_of(layers: tuple[NetworkLayer, ...]) -> dict[str, int]:
+    """How many layers yield each type, by the first of their outputs."""
+    return dict(sorted(Counter(one.outputs[0][1] for one in layers if one.outputs).items()))
+
+
+def kinds_of(layers: tuple[NetworkLayer, ...]) -> dict[str, int]:
+    """How many layers of each type there are."""
+    return dict(sorted(Counter(one.type for one in layers).items()))
+
+
+def records_beside(folder: Path, digest: Digest) -> tuple[dict[str, Any], list[str]]:
+    """What proof.json and bench.json say of the engine with this digest, and notes on those that do not count."""
+    found: dict[str, Any] = {}
+    notes = []
+    for name in _RECORDS:
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            record = read_json(path)
+        except ModelError as error:
+            notes.append(error.problems[0].fact)
+            continue
+        if not isinstance(record, dict) or record.get("engine") != digest.hex:
+            notes.append(f"'{path}' speaks of another engine, and does not count")
+        else:
+            found[name.removesuffix(".json")] = record
+    return found, notes

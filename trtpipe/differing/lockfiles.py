@@ -1,0 +1,152 @@
+"""What changed from one lockfile to another, cell by cell, and what the cells that changed have in common.
+
+A *cause* is a fact that an engine is made from (its source, its toolchain, …); what follows from it (digests, sizes,
+verdicts) is counted. Cells with the same causes, old and new alike, are one group. Facts that are not known here are
+treated as what follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trtpipe.lockfile import KEEP
+
+Entry = Mapping[str, str | Sequence[str]]
+
+CAUSES = (
+    "source",
+    "calibration_cache",
+    "toolchain",
+    "python",
+    "compute_capabilities",
+    "address_randomisation",
+    "precision",
+    "base",
+)
+"""In the order in which they are told; lists of globs to keep follow."""
+_SIZED = re.compile(r"[0-9a-f]{64} \((\d+) bytes\)")
+
+
+@dataclass(frozen=True, slots=True)
+class FactChange:
+    """One fact of a cell; empty where it is not there. Lists are joined by commas."""
+
+    field: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellChange:
+    """A cell that both lockfiles have."""
+
+    cell: str
+    facts: tuple[FactChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CauseGroup:
+    """Cells that changed for the same causes; `why` says in words what is behind those that show none.
+
+    `follows` counts in how many of them each other fact changed; `bytes` are their engines, old and new.
+    """
+
+    causes: tuple[FactChange, ...]
+    why: str
+    cells: tuple[str, ...]
+    follows: Mapping[str, int]
+    bytes: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LockChanges:
+    """Cells by name."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[CellChange, ...]
+    groups: tuple[CauseGroup, ...]
+    unchanged: int
+
+    @property
+    def any(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.added or self.removed or self.changed)
+
+    def to_json(self) -> dict[str, Any]:
+        """These changes as plain JSON values."""
+        return {"differs": self.any, **asdict(self)}
+
+
+def diff_locks(a: Mapping[str, Entry], b: Mapping[str, Entry]) -> LockChanges:
+    """What changed from the cells of A to those of B."""
+    both = sorted(a.keys() & b.keys())
+    changed = [CellChange(cell, _facts(a[cell], b[cell])) for cell in both if a[cell] != b[cell]]
+    changed = [one for one in changed if one.facts]
+    return LockChanges(
+        added=tuple(sorted(b.keys() - a.keys())),
+        removed=tuple(sorted(a.keys() - b.keys())),
+        changed=tuple(changed),
+        groups=_groups(changed, a, b),
+        unchanged=len(both) - len(changed),
+    )
+
+
+def _facts(old: Entry, new: Entry) -> tuple[FactChange, ...]:
+    names = dict.fromkeys((*old, *new))
+    changes = (FactChange(name, _text(old.get(name)), _text(new.get(name))) for name in names)
+    return tuple(one for one in changes if one.old != one.new)
+
+
+def _text(fact: Any) -> str:
+    if fact is None:
+        return ""
+    return fact if isinstance(fact, str) else ", ".join(map(str, fact))
+
+
+def is_cause(field: str) -> bool:
+    """Whether an engine is made from such a fact."""
+    return field in CAUSES or field.startswith(KEEP)
+
+
+def _groups(
+    changed: Sequence[CellChange], a: Mapping[str, Entry], b: Mapping[str, Entry]
+) -> tuple[CauseGroup, ...]:
+    """The largest group first."""
+    found: dict[tuple[tuple[FactChange, ...], str], list[CellChange]] = {}
+    for one in changed:
+        causes = tuple(sorted((f for f in one.facts if is_cause(f.field)), key=_order))
+        found.setdefault((causes, "" if causes else _why(one)), []).append(one)
+    groups = []
+    for (causes, why), cells in found.items():
+        follows = Counter(f.field for one in cells for f in one.facts if not is_cause(f.field))
+        names = tuple(one.cell for one in cells)
+        sizes = sum(_size(a[name]) for name in names), sum(_size(b[name]) for name in names)
+        groups.append(CauseGroup(causes, why, names, dict(follows), sizes))
+    return tuple(sorted(groups, key=lambda group: (-len(group.cells), group.cells)))
+
+
+def _order(change: FactChange) -> tuple[int, str]:
+    return (CAUSES.index(change.field) if change.field in CAUSES else len(CAUSES), change.field)
+
+
+def _why(change: CellChange) -> str:
+    """What lies behind a change whose cause is not in the lockfile."""
+    fields = {one.field for one in change.facts}
+    if "model" in fields:
+        return "the spec, or what makes the typed model: its bytes changed, the source's did not"
+    if "key" in fields:
+        return "what the engine is built with: profiles, builder options, plugins"
+    if "engine" in fields:
+        names = "" if "normalised" in fields else ", equal up to generated names"
+        return f"a rebuild of the same thing gave other bytes{names}"
+    return "what was proved"
+
+
+def _size(entry: Entry) -> int:
+    match = _SIZED.fullmatch(_text(entry.get("engine")))
+    return int(match[1]) if match else 0

@@ -1,0 +1,44 @@
+"""What changed from one JSON object to another, leaf by leaf. Knows nothing of what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_DEEPEST = 24
+
+
+@dataclass(frozen=True, slots=True)
+class LeafChange:
+    """A value by its path, `toolchain.version`; None where there is none."""
+
+    path: str
+    old: Any
+    new: Any
+
+
+def diff_records(a: Any, b: Any, *, without: Collection[str] = ()) -> tuple[LeafChange, ...]:
+    """The leaves that differ, in A's order, then what only B has. Keys in `without` are passed over."""
+    of_a, of_b = dict(_leaves(a, without)), dict(_leaves(b, without))
+    paths = dict.fromkeys((*of_a, *of_b))
+    changes = (LeafChange(path, of_a.get(path), of_b.get(path)) for path in paths)
+    return tuple(one for one in changes if one.old != one.new)
+
+
+def _leaves(
+    value: Any, without: Collection[str], path: str = "", depth: int = 0
+) -> Iterator[tuple[str, Any]]:
+    """Objects are entered, and lists of objects that have names, which take the place of indices."""
+    if isinstance(value, Mapping) and value and depth < _DEEPEST:
+        for name, inner in value.items():
+            if name not in without:
+                yield from _leaves(inner, without, f"{path}.{name}" if path else str(name), depth + 1)
+    elif (
+        isinstance(value, list) and value and depth < _DEEPEST and all(isinstance(o, Mapping) for o in value)
+    ):
+        for index, inner in enumerate(value):
+            name = inner.get("name", index)
+            yield from _leaves(inner, without, f"{path}[{name}]", depth + 1)
+    else:
+        yield path, value

@@ -1,0 +1,52 @@
+"""Opening object stores through obstore, an extra: what every user of it has to set up, and its errors in words.
+
+Credentials, region and endpoint come from the environment as obstore reads it: `AWS_*`, `GOOGLE_*`, `AZURE_*`. Plain
+HTTP is allowed to an endpoint on this machine, or where `$AWS_ALLOW_HTTP` says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from typing import Any
+
+from trtpipe.errors import masked
+from trtpipe.spec.remote import is_local_address
+
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+ACCESS = {
+    "s3": "$AWS_ACCESS_KEY_ID, $AWS_SECRET_ACCESS_KEY and $AWS_REGION, or AWS_SKIP_SIGNATURE=true for a public one",
+    "gs": "$GOOGLE_SERVICE_ACCOUNT, or GOOGLE_SKIP_SIGNATURE=true for a public one",
+    "az": "$AZURE_STORAGE_ACCOUNT_NAME and $AZURE_STORAGE_ACCOUNT_KEY, or $AZURE_STORAGE_SAS_TOKEN",
+}
+"""Where a kind's access comes from."""
+_STATUS = re.compile(r"\bstatus:? ?(?:code:? ?)?(\d{3})\b", re.IGNORECASE)
+
+
+def client_options(scheme: str, stall: float, whole: timedelta) -> dict[str, Any]:
+    """How long a server may take to begin and between bytes (`stall` seconds), and for a whole request."""
+    options: dict[str, Any] = {
+        "timeout": whole,
+        "connect_timeout": timedelta(seconds=stall),
+        "read_timeout": timedelta(seconds=stall),
+    }
+    if any(is_local_address(os.environ.get(name, "")) for name in _ENDPOINTS.get(scheme, ())):
+        options["allow_http"] = True
+    return options
+
+
+def status_in(error: Exception) -> int:
+    """The status that an error of obstore tells of; 0 when it tells none."""
+    found = _STATUS.search(str(error))
+    return int(found[1]) if found else 0
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what obstore says, which may go on with the insides of its error."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return masked(lines[0])[:200].lower()

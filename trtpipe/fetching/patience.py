@@ -1,0 +1,19 @@
+"""How long servers are waited for, as the environment says."""
+
+from __future__ import annotations
+
+import os
+
+from trtpipe.errors import SpecError
+
+
+def seconds_from(variable: str, otherwise: float) -> float:
+    """The seconds that an environment variable holds. Raises SpecError."""
+    text = os.environ.get(variable, "")
+    try:
+        seconds = float(text) if text else otherwise
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise SpecError(f"${variable} is {text!r}", f"write seconds, for example {otherwise:.0f}")
+    return seconds

@@ -1,0 +1,61 @@
+"""A series of times in a few numbers: percentiles, a histogram, and blocks by which its own noise can be told.
+
+Times are microseconds. Percentiles interpolate linearly between order statistics (Hyndman and Fan's definition 7,
+NumPy's own). Knows nothing of what was timed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+PERCENTILES = (50, 90, 95, 99)
+BINS = 40
+BLOCKS = 32
+"""How many blocks in time a series is cut into, at most."""
+LEAST_IN_BLOCK = 4
+
+
+def summary_of(times: Any) -> dict[str, Any]:
+    """Mean, ends, percentiles, count, histogram and block medians of a series, in the order in which it was timed."""
+    series = np.asarray(times, np.float64)
+    assert series.ndim == 1 and series.size, "a series has at least one time"
+    found = np.percentile(series, PERCENTILES)
+    return {
+        "mean_us": float(series.mean()),
+        "min_us": float(series.min()),
+        "max_us": float(series.max()),
+        **{f"p{one}_us": float(value) for one, value in zip(PERCENTILES, found, strict=True)},
+        "count": int(series.size),
+        "histogram": histogram_of(series),
+        "block_medians_us": block_medians(series),
+    }
+
+
+def histogram_of(series: Any) -> dict[str, Any]:
+    """`edges_us` (n + 1, ascending) and `counts` (n, all times counted).
+
+    The bins are equally wide up to where few times lie above: the 99.5th percentile, or six interquartile ranges above
+    the third quartile if that is less. What lies above is one last bin: a few late times would else leave all others
+    in the first.
+    """
+    least, most = float(series.min()), float(series.max())
+    if most <= least:
+        return {"edges_us": [least, float(np.nextafter(least, np.inf))], "counts": [int(series.size)]}
+    first, third, late = (float(one) for one in np.percentile(series, (25, 75, 99.5)))
+    top = min(late, third + 6 * (third - first))
+    edges = np.unique(np.linspace(least, top if top > least else most, min(BINS, series.size) + 1))
+    if edges[-1] < most:
+        edges = np.append(edges, most)
+    counts, _ = np.histogram(series, edges)
+    return {"edges_us": [float(one) for one in edges], "counts": [int(one) for one in counts]}
+
+
+def block_medians(series: Any) -> list[float]:
+    """The medians of up to BLOCKS stretches of the series, each of LEAST_IN_BLOCK times or more if there are so many.
+
+    What is near in time is alike (clocks, temperature), so single times understate the noise; stretches do so less.
+    """
+    count = max(1, min(BLOCKS, series.size // LEAST_IN_BLOCK))
+    return [float(np.median(block)) for block in np.array_split(series, count)]

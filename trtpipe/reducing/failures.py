@@ -1,0 +1,63 @@
+"""Classes of failures: what makes two failures the same one, whatever the model's names and shapes are.
+
+An error is told by its words with names, numbers and quotations left out, a crash by its signal, a missed threshold by
+its output and metric. A failure may belong to several classes (a parser refuses several nodes); a smaller model fails
+in the same way when it fails in the class that was asked for, whatever else is wrong with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from trtpipe.errors import TrtpipeError
+
+_DIED = re.compile(r"died of (SIG\w+)|was ended by (SIG\w+)")
+_TIME, _MEMORY = "longer than the time limit", "more than the limit of"
+_WORD = re.compile(r"[^\s'\"`,;:(){}\[\]<>=]+")
+_QUOTED = re.compile(r"'[^']*'|`[^`]*`|\{[^{}]*\}|\[[^\[\]]*\]")
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\b\d+(?:x\d+)+\b|-?\b\d+(?:\.\d+)?(?:e[-+]?\d+)?\b")
+_LISTED = re.compile(r"#(?:[\sx,]+#)+")
+
+
+@dataclass(frozen=True, slots=True)
+class FailureClass:
+    """How something fails: `kind` is `error`, `crash`, `time limit`, `memory limit` or `threshold`."""
+
+    kind: str
+    text: str = ""
+
+    def words(self) -> str:
+        """The class in words."""
+        return f"{self.kind}: {self.text}" if self.text else self.kind
+
+
+def classes_of(error: TrtpipeError, names: Collection[str] = ()) -> tuple[FailureClass, ...]:
+    """Every class that an error belongs to, the first problem's first; `names` are those of the model."""
+    found = []
+    for problem in error.problems:
+        died = _DIED.search(problem.fact)
+        if died:
+            found.append(FailureClass("crash", died[1] or died[2]))
+        elif _TIME in problem.fact:
+            found.append(FailureClass("time limit"))
+        elif _MEMORY in problem.fact:
+            found.append(FailureClass("memory limit"))
+        else:
+            found.append(FailureClass("error", normalised(problem.fact, names)))
+    return tuple(dict.fromkeys(found))
+
+
+def normalised(text: str, names: Collection[str] = ()) -> str:
+    """A message without what differs between models that fail alike: names, numbers, what is quoted or bracketed."""
+    known = set(names)
+    text = _WORD.sub(lambda word: "…" if word[0] in known else word[0], text)
+    text = _QUOTED.sub("…", text)
+    text = _LISTED.sub("#", _NUMBER.sub("#", text))
+    return " ".join(text.split())
+
+
+def is_settled(failure: FailureClass) -> bool:
+    """Whether it says something of the model for good: limits and kills depend on the machine and its load."""
+    return failure.kind in ("error", "threshold") or (failure.kind == "crash" and failure.text != "SIGKILL")

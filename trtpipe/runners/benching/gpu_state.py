@@ -1,0 +1,104 @@
+"""What a GPU's clocks, power and temperature are at a moment, from the driver's management library.
+
+Through `cuda.bindings.nvml`, which came after the oldest cuda-python that runs engines: without it, nothing is noted
+and the reason is told. Makes no CUDA context, and changes no setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+NOT_A_REASON = ("GPU_IDLE", "NONE")
+"""Clock event reasons that limit nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nothing is noted, and why."""
+
+    why: str
+
+
+def gpu_state(uuid: str, index: int, nvml: ModuleType | None = None) -> dict[str, Any] | Unknown:
+    """`sm_mhz`, `sm_max_mhz`, `memory_mhz`, `power_w`, `power_limit_w`, `temperature_c` and `limited_by`.
+
+    What the driver does not tell is None. By UUID, for the order of CUDA's numbers may be another.
+    """
+    nvml = nvml or _library()
+    if nvml is None:
+        return Unknown("cuda-python has no nvml here: pip install -U cuda-python")
+    try:
+        nvml.init_v2()
+    except _errors(nvml) as error:
+        return Unknown(f"NVML does not start: {_first_line(error)}")
+    try:
+        return _state(nvml, uuid, index)
+    except _errors(nvml) as error:
+        return Unknown(f"NVML does not find the GPU: {_first_line(error)}")
+    finally:
+        nvml.shutdown()
+
+
+def _errors(nvml: Any) -> tuple[type[Exception], ...]:
+    """What its calls raise: its own errors, and RuntimeError where the driver's library is not to be found."""
+    return (nvml.NvmlError, RuntimeError)
+
+
+def _library() -> ModuleType | None:
+    try:
+        from cuda.bindings import nvml
+    except ImportError:
+        return None
+    found: ModuleType = nvml
+    return found
+
+
+def _state(nvml: Any, uuid: str, index: int) -> dict[str, Any]:
+    device = nvml.device_get_handle_by_uuid(uuid) if uuid else nvml.device_get_handle_by_index_v2(index)
+    clocks = nvml.ClockType
+    milliwatts = _told(nvml, lambda: nvml.device_get_power_usage(device))
+    limit = _told(nvml, lambda: nvml.device_get_enforced_power_limit(device))
+    return {
+        "sm_mhz": _told(nvml, lambda: nvml.device_get_clock_info(device, clocks.CLOCK_SM)),
+        "sm_max_mhz": _told(nvml, lambda: nvml.device_get_max_clock_info(device, clocks.CLOCK_SM)),
+        "memory_mhz": _told(nvml, lambda: nvml.device_get_clock_info(device, clocks.CLOCK_MEM)),
+        "power_w": None if milliwatts is None else round(milliwatts / 1000, 1),
+        "power_limit_w": None if limit is None else round(limit / 1000, 1),
+        "temperature_c": _told(nvml, lambda: _temperature(nvml, device)),
+        "limited_by": _told(nvml, lambda: _reasons(nvml, device)),
+    }
+
+
+def _told(nvml: Any, ask: Callable[[], Any]) -> Any:
+    """The answer, or None where the driver or the GPU has none."""
+    try:
+        return ask()
+    except (nvml.NvmlError, RuntimeError, AttributeError):
+        return None
+
+
+def _temperature(nvml: Any, device: int) -> int:
+    """Degrees Celsius; a number, or a structure that holds it, by version."""
+    found = nvml.device_get_temperature_v(device, nvml.TemperatureSensors.TEMPERATURE_GPU)
+    return int(getattr(found, "temperature", found))
+
+
+def _reasons(nvml: Any, device: int) -> list[str]:
+    """What holds the clocks down at this moment, in NVML's words."""
+    bits = int(nvml.device_get_current_clocks_event_reasons(device))
+    names = {
+        name.removeprefix("EVENT_REASON_").removeprefix("THROTTLE_REASON_"): int(value)
+        for name, value in nvml.ClocksEventReasons.__members__.items()
+    }
+    return [
+        name.lower().replace("_", " ")
+        for name, bit in names.items()
+        if bit & bits and name not in NOT_A_REASON
+    ]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

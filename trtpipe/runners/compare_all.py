@@ -1,0 +1,214 @@
+"""Every intermediate tensor of a typed model against the model that it was typed from, on the validation data.
+
+Precisions keep the names of tensors: what a node of the source makes has the same name in the typed model, and what was
+put in between (casts, Q and DQ) has new names. Both models run with some tensors as outputs, as many at a time as fit
+into memory, and the data are gone through for each lot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trtpipe.canonical.folding import infer_values
+from trtpipe.canonical.inference import infer_at
+from trtpipe.canonical.summary import TensorInfo, summarize
+from trtpipe.comparing.growth import Place, first_divergence, first_nonfinite, grown
+from trtpipe.datasets import open_dataset
+from trtpipe.errors import SpecError, StepFailed
+from trtpipe.proofs.corners import nbytes_of_info, values_at
+from trtpipe.runners.corner_inputs import CornerInputs, corner_feed
+from trtpipe.runners.graphs import RunnableModel, runnable_model
+from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.references import read_golden
+from trtpipe.runners.requests import dataset_of, request_of
+from trtpipe.runners.twins import twins_in
+from trtpipe.shapes import format_shape
+from trtpipe.stages.task import Task
+
+if TYPE_CHECKING:
+    import onnx
+
+LOT_BYTES = 256 << 20
+"""Bytes of the reference's tensors that are compared at a time, for one batch; a larger one is alone."""
+_FLOATS = ("float16", "float32", "float64", "bfloat16")
+_ENGINE = "an engine shows its inputs and outputs only, and one that was built to show more is another engine"
+
+Feeds = Callable[[], Iterator[tuple[Mapping[str, Any], Any]]]
+
+
+def compare_all(task: Task, tell: Callable[[int, int], None] = lambda done, lots: None) -> dict[str, Any]:
+    """The comparison: a record for each tensor in topological order, the first divergence, what was not compared.
+
+    `task` is a validation's, with `typed` and `reference` (the model that was typed) as inputs, and `golden` where the
+    data are recorded inputs. Raises ModelError, SpecError or StepFailed.
+    """
+    request = request_of(task)
+    typed, reference = runnable_model(request.typed), runnable_model(request.reference)
+    with data_of(task, typed, reference) as feeds:
+        places, unmatched = match_tensors(typed, reference)
+        comparison = _Comparison(typed, reference, feeds, request.threads)
+        lots = list(comparison.lots(places))
+        for done, lot in enumerate(lots, 1):
+            comparison.compare(lot)
+            tell(done, len(lots))
+    records = grown(places)
+    divergence, nonfinite = first_divergence(records), first_nonfinite(records)
+    return {
+        "tensors": records,
+        "divergence": divergence["tensor"] if divergence else None,
+        "nonfinite": nonfinite["tensor"] if nonfinite else None,
+        "unmatched": unmatched,
+        "samples": comparison.samples,
+        "lots": len(lots),
+        "twins": dict(twins_in(typed)),
+        "not_run": [{"name": "the engine's tensors", "why": _ENGINE}],
+    }
+
+
+def match_tensors(typed: RunnableModel, reference: RunnableModel) -> tuple[list[Place], list[str]]:
+    """The float tensors that both have by name, in the typed model's order; and those that only the reference has."""
+    known, source = infer_values(typed.proto), infer_values(reference.proto)
+    shared = {
+        name
+        for name in reference.tensors() & typed.tensors()
+        if name in source and source[name].dtype in _FLOATS
+    }
+    makers = {name: node for node in typed.proto.graph.node for name in node.output if name}
+    places = []
+    for node in typed.proto.graph.node:
+        for name in node.output:
+            if name in shared:
+                inputs, dtypes = _before(name, makers, shared, known)
+                dtype = known[name].dtype if name in known else "undefined"
+                does = _behind_casts(node, makers, shared)
+                places.append(Place(name, does.op_type, does.name, dtype, inputs, (*dtypes, dtype)))
+    return places, sorted(reference.tensors() - typed.tensors())
+
+
+def _before(
+    name: str,
+    makers: Mapping[str, onnx.NodeProto],
+    shared: set[str],
+    known: Mapping[str, TensorInfo],
+) -> tuple[list[str], list[str]]:
+    """The shared tensors before a tensor, and the types on the way."""
+    inputs: dict[str, None] = {}
+    dtypes: dict[str, None] = {}
+    pending = [name]
+    seen = set(pending)
+    while pending:
+        for read in filter(None, makers[pending.pop()].input):
+            if read in known:
+                dtypes[known[read].dtype] = None
+            if read in shared:
+                inputs[read] = None
+            elif read in makers and read not in seen:
+                seen.add(read)
+                pending.append(read)
+    return list(inputs), list(dtypes)
+
+
+def _behind_casts(
+    node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto], shared: set[str]
+) -> onnx.NodeProto:
+    """The node that makes what casts make of it."""
+    while node.op_type == "Cast" and node.input[0] in makers and node.input[0] not in shared:
+        node = makers[node.input[0]]
+    return node
+
+
+@dataclass
+class _Comparison:
+    """Two models, compared lot by lot."""
+
+    typed: RunnableModel
+    reference: RunnableModel
+    feeds: Feeds
+    threads: int
+    samples: int = 0
+
+    def lots(self, places: Sequence[Place]) -> Iterator[list[Place]]:
+        """The places in groups whose tensors fit into memory together."""
+        first = next(self.feeds(), None)
+        if first is None:
+            raise StepFailed("the validation data hold no batch")
+        shapes = {name: array.shape for name, array in first[0].items()}
+        inferred = infer_at(self.reference.proto, shapes).values
+        lot: list[Place] = []
+        taken = 0
+        for place in places:
+            size = nbytes_of_info(inferred.get(place.tensor))
+            size = LOT_BYTES if size is None else size
+            if lot and taken + size > LOT_BYTES:
+                yield lot
+                lot, taken = [], 0
+            lot.append(place)
+            taken += size
+        if lot:
+            yield lot
+
+    def compare(self, lot: Sequence[Place]) -> None:
+        """Measures a lot on all of the data."""
+        names = [place.tensor for place in lot]
+        self.samples = 0
+        with (
+            open_runner(self.typed.only_outputs(names), threads=self.threads) as typed,
+            open_runner(self.reference.only_outputs(names), threads=self.threads) as reference,
+        ):
+            for feed, _ in self.feeds():
+                wanted = {name: feed[name] for name in reference.inputs if name in feed}
+                expected = reference.infer(wanted)
+                actual = typed.infer({name: feed[name] for name in typed.inputs if name in feed})
+                self.samples += max((array.shape[0] for array in feed.values() if array.ndim), default=1)
+                for place in lot:
+                    _same_shape(place.tensor, expected[place.tensor], actual[place.tensor])
+                    place.measured.add(expected[place.tensor], actual[place.tensor])
+
+
+def _same_shape(name: str, expected: Any, actual: Any) -> None:
+    if np.shape(expected) != np.shape(actual):
+        shape, wanted = format_shape(np.shape(actual)), format_shape(np.shape(expected))
+        raise StepFailed(f"tensor '{name}' is {shape} instead of the source's {wanted}")
+
+
+@contextmanager
+def data_of(task: Task, typed: RunnableModel, reference: RunnableModel) -> Iterator[Feeds]:
+    """What gives the data's batches and their labels, from the first one each time. Raises SpecError, StepFailed."""
+    request = request_of(task)
+    inputs = summarize(typed.proto).inputs
+    if "golden" in task.inputs:
+        recorded = read_golden(task.input("golden"), [info.name for info in inputs])
+        yield lambda: iter([(recorded.inputs, None)])
+        return
+    spec = dataset_of(request, inputs)
+    if spec is None:
+        raise SpecError("the spec names no data to compare on", "give it validate.data or validate.random")
+    values = values_at(request.profiles[0], "opt") if request.random and request.profiles else {}
+    source = {info.name: info for info in summarize(reference.proto).inputs}
+    fed = [_as_in(source.get(info.name), info) for info in inputs if info.name not in values]
+    more = _value_inputs(inputs, values)
+    with open_dataset(spec, request.resolve, fed, samples=request.samples) as data:
+
+        def feeds() -> Iterator[tuple[Mapping[str, Any], Any]]:
+            for arrays, labels in data:
+                yield {**arrays, **more}, labels
+
+        yield feeds
+
+
+def _as_in(source: TensorInfo | None, info: TensorInfo) -> TensorInfo:
+    """The input with the float type that it has in the source: that is what the data are made for."""
+    both = source is not None and source.dtype in _FLOATS and info.dtype in _FLOATS
+    return replace(info, dtype=source.dtype) if source is not None and both else info
+
+
+def _value_inputs(inputs: Sequence[TensorInfo], values: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    shaped = {info.name: info for info in inputs if info.name in values}
+    corner = CornerInputs("", {}, values)
+    made = corner_feed({}, corner, {name: np.dtype(info.dtype) for name, info in shaped.items()})
+    return {name: array.reshape(()) if shaped[name].dims == () else array for name, array in made.items()}

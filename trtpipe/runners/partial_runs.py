@@ -1,0 +1,138 @@
+"""Parts of a typed model, run on what the source model computes in their place.
+
+`record` runs the source on the validation data and keeps its tensors in files, batch by batch. `measure` runs a part of
+the typed model whose inputs are such tensors and measures its outputs against the recorded ones: everything before
+the part is exact then, so what is measured is the part's own doing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trtpipe.comparing.metrics import Accumulator
+from trtpipe.comparing.thresholds import judge
+from trtpipe.errors import ModelError, StepFailed
+from trtpipe.runners.compare_all import LOT_BYTES, data_of, match_tensors
+from trtpipe.runners.graphs import RunnableModel, runnable_model
+from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.requests import request_of
+from trtpipe.spec.pipeline import Threshold
+from trtpipe.stages.task import Task
+
+RECORD_BYTES = 2 << 30
+"""Bytes of the source's tensors on disk above which no further batch is recorded."""
+INDEX = "index.json"
+
+
+def record(task: Task, out: Path) -> dict[str, Any]:
+    """Records the source's tensors in `out`: names, batches and samples. Raises ModelError, SpecError or StepFailed.
+
+    `task` is a comparison's, see `compare_all`. Recorded are inputs, and the tensors that both models have.
+    """
+    request = request_of(task)
+    typed, reference = runnable_model(request.typed), runnable_model(request.reference)
+    names = [place.tensor for place in match_tensors(typed, reference)[0]]
+    batches, taken, samples = 0, 0, 0
+    with data_of(task, typed, reference) as feeds:
+        for feed, labels in feeds():
+            folder = out / str(batches)
+            folder.mkdir()
+            written = _write(folder, {f"in:{name}": array for name, array in feed.items()})
+            if labels is not None:
+                np.save(folder / "labels.npy", np.asarray(labels), allow_pickle=False)
+            for start, lot in _lots(names, written):
+                with open_runner(reference.only_outputs(lot), threads=request.threads) as runner:
+                    found = runner.infer({name: feed[name] for name in runner.inputs if name in feed})
+                written += _write(folder, found, start)
+            batches += 1
+            taken += written
+            samples += max((array.shape[0] for array in feed.values() if array.ndim), default=1)
+            if taken + written > RECORD_BYTES:
+                break
+    index = {"names": names, "batches": batches, "samples": samples}
+    (out / INDEX).write_text(json.dumps(index))
+    return index
+
+
+def _lots(names: Sequence[str], size: int) -> Iterator[tuple[int, Sequence[str]]]:
+    """The names in groups; how large a tensor is shows when it is there, so groups are small where inputs are large."""
+    count = max(1, min(len(names), LOT_BYTES // max(1, 4 * size)))
+    for start in range(0, len(names), count):
+        yield start, names[start : start + count]
+
+
+def _write(folder: Path, arrays: Mapping[str, Any], start: int = 0) -> int:
+    """Writes arrays; the bytes. Inputs go by their names' place among the inputs, tensors by theirs in the index."""
+    total = 0
+    for index, (name, array) in enumerate(arrays.items(), start):
+        kind = "in" if name.startswith("in:") else "t"
+        held = np.asarray(array)
+        if kind == "t" and held.dtype.kind not in "biufc":  # types that NumPy lacks
+            held = held.astype(np.float32)
+        np.save(folder / f"{kind}{index}.npy", held, allow_pickle=False)
+        total += held.nbytes
+    if any(name.startswith("in:") for name in arrays):
+        (folder / "inputs.json").write_text(json.dumps([name.removeprefix("in:") for name in arrays]))
+    return total
+
+
+class Recorded:
+    """What `record` left in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index = json.loads((folder / INDEX).read_bytes())
+        self.place = {name: number for number, name in enumerate(self.index["names"])}
+
+    def array(self, batch: int, name: str) -> Any:
+        """A tensor or an input. Raises ModelError when it was not recorded."""
+        folder = self.folder / str(batch)
+        if name in self.place:
+            return np.load(folder / f"t{self.place[name]}.npy", allow_pickle=False, mmap_mode="r")
+        inputs = json.loads((folder / "inputs.json").read_bytes())
+        if name not in inputs:
+            raise ModelError(f"tensor '{name}' was not recorded")
+        return np.load(folder / f"in{inputs.index(name)}.npy", allow_pickle=False, mmap_mode="r")
+
+    def labels(self, batch: int) -> Any:
+        """The labels of a batch; None without any."""
+        path = self.folder / str(batch) / "labels.npy"
+        return np.load(path, allow_pickle=False) if path.exists() else None
+
+
+def measure(
+    model: RunnableModel, recorded: Recorded, batches: int, threads: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Output → its metrics on the first batches, as a validation's report has them. Raises ModelError or StepFailed."""
+    with open_runner(model, threads=threads) as runner:
+        measured = {name: Accumulator() for name in runner.outputs if name in recorded.place}
+        for batch in range(batches):
+            found = runner.infer({name: np.array(recorded.array(batch, name)) for name in runner.inputs})
+            for name, accumulator in measured.items():
+                expected = np.array(recorded.array(batch, name))
+                if np.shape(found[name]) != expected.shape:
+                    raise StepFailed(f"output '{name}' has another shape than the source's")
+                accumulator.add(expected, found[name], recorded.labels(batch))
+    return {name: accumulator.result().as_json() for name, accumulator in measured.items()}
+
+
+def replay(folder: Path) -> int:
+    """Runs a reduced model on its recorded inputs, tells what its output comes to; 1 when it misses its threshold."""
+    from trtpipe.comparing.metrics import metrics_from_json
+
+    found = json.loads((folder / "reduction.json").read_bytes())
+    recorded = Recorded(folder / "recorded")
+    threshold = Threshold.model_validate(found["threshold"])
+    measured = measure(runnable_model(folder / "model.onnx"), recorded, recorded.index["batches"])
+    metrics = metrics_from_json(measured[found["output"]])
+    verdicts = judge(found["output"], metrics, [threshold]).verdicts
+    for verdict in verdicts:
+        value = "not measured" if verdict.value is None else f"{verdict.value:.6g}"
+        sys.stdout.write(f"{found['output']}: {verdict.metric} {value}: {verdict.outcome}\n")
+    return int(any(verdict.outcome == "failed" for verdict in verdicts))

@@ -1,0 +1,45 @@
+"""Runs given inputs through a typed model on the CPU, as validation does: the body of what `trtpipe run` does there.
+
+Inputs and outputs are tensors in files, as they are for an engine on a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trtpipe.runners.graphs import runnable_model
+from trtpipe.runners.inference.tensors import StoredTensor, store_tensor
+from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.twins import twins_in
+from trtpipe.stages.task import Task
+
+
+def infer(task: Task) -> dict[str, Any]:
+    """Run the task's `runs` one after the other; per run, output → file, dtype and shape.
+
+    Raises ModelError, StepFailed.
+    """
+    model = runnable_model(task.input("model"))
+    runs = []
+    with open_runner(model, threads=task.options["threads"]) as runner:
+        for number, run in enumerate(task.options["runs"]):
+            feed = {name: stored(one).array() for name, one in run.items()}
+            outputs = runner.infer(feed)
+            runs.append(
+                {
+                    name: _kept(array, task.out / f"run{number}-output{index}")
+                    for index, (name, array) in enumerate(outputs.items())
+                }
+            )
+    return {"runs": runs, "twins": dict(twins_in(model))}
+
+
+def stored(record: Mapping[str, Any]) -> StoredTensor:
+    """The tensor that `StoredTensor.to_json` named."""
+    return StoredTensor(Path(record["file"]), record["dtype"], tuple(record["shape"]))
+
+
+def _kept(array: Any, stem: Path) -> dict[str, Any]:
+    return store_tensor(array, stem).to_json()

@@ -1,0 +1,93 @@
+"""The spec of `store` in `trtpipe.yaml`: where artifacts are kept, and whom they are shared with."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from trtpipe.errors import masked
+from trtpipe.spec.fields import AsTuple, SpecModel
+from trtpipe.spec.remote import is_local_host
+
+SIGNED_BY = "ed25519:"
+_KEY_BYTES = 32
+_OURS = ("s3", "gs", "az", "https", "http", "file")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+
+
+def _remote(text: str) -> str:
+    """An address without anything that must not stand in a file that is committed."""
+    found = _SCHEME.match(text)
+    if found is None:
+        if ":" in text.partition("/")[0] or not text.strip() or not text.isprintable():
+            raise ValueError(
+                f"not an address: {masked(text)[:100]!r}; write s3://BUCKET/PREFIX or a directory"
+            )
+        return text
+    try:
+        parts = urlsplit(text)
+        host, asked = parts.hostname, (parts.username, parts.password, parts.query, parts.fragment)
+    except ValueError:
+        raise ValueError(f"not an address: {masked(text)[:100]!r}") from None
+    if any(asked):
+        raise ValueError(
+            "an address here holds no name, password or query: credentials come from the environment"
+        )
+    if not host and found[1].lower() != "file":
+        raise ValueError(f"the address {text[:100]!r} names no bucket or server; write s3://BUCKET/PREFIX")
+    if not text.isprintable() or any(part == ".." for part in parts.path.split("/")):
+        raise ValueError(f"not an address: {text[:100]!r}")
+    return text
+
+
+def _public_key(text: str) -> str:
+    try:
+        raw = base64.b64decode(text.removeprefix(SIGNED_BY), validate=True)
+    except ValueError:
+        raw = b""
+    if not text.startswith(SIGNED_BY) or len(raw) != _KEY_BYTES:
+        raise ValueError(
+            f"not a public key: {text[:60]!r}; write ed25519:… as `trtpipe cache keygen` prints it"
+        )
+    return text
+
+
+def _trusted(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class StoreSpec(SpecModel):
+    """Where artifacts are kept, and whom they are shared with."""
+
+    path: str | None = None
+    """A directory; `.trtpipe/store` in the project when left out. `$TRTPIPE_STORE` overrides it."""
+    locks: Literal["system", "files"] = "system"
+    """How builds that share the store keep out of each other's way: `files` for a network file system without locks."""
+    shared: Annotated[tuple[str, ...], AsTuple] = ()
+    """Directories of stores that are only read, looked into when the own store lacks something."""
+    remote: Annotated[str, AfterValidator(_remote)] | None = None
+    """A store that is shared with others: `s3://`, `gs://`, `az://` or `https://` with a prefix, or a directory."""
+    mode: Literal["read-only", "read-write"] = "read-only"
+    """Whether what is built here goes to the remote. `$TRTPIPE_REMOTE_MODE` overrides it."""
+    sign: str | None = None
+    """The key that traces are signed with: `$NAME` of an environment variable, or a file outside the repository."""
+    trust: Annotated[
+        tuple[Annotated[str, AfterValidator(_public_key)], ...], AsTuple, BeforeValidator(_trusted)
+    ] = Field(default=())
+    """Public keys; where there are any, the remote's traces count only when one of them signed them."""
+
+    @model_validator(mode="after")
+    def _refuse_open_ways(self) -> StoreSpec:
+        refuse_plain_http(self.remote, bool(self.trust))
+        return self
+
+
+def refuse_plain_http(remote: str | None, signed: bool) -> None:
+    """Raise ValueError for an address whose answers anybody on the way could change, unless traces are `signed`."""
+    plain = remote is not None and remote.lower().startswith("http://")
+    if plain and not signed and not is_local_host(urlsplit(remote or "").netloc):
+        raise ValueError("plain http can be changed on the way: write https://, or trust signed traces")

@@ -1,0 +1,137 @@
+"""Object stores and web servers as buckets, through obstore, an extra: s3, gs, az, https and http.
+
+A web server is asked with plain GET, HEAD and PUT; `$TRTPIPE_REMOTE_TOKEN` goes to it as a bearer token.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from trtpipe import __version__
+from trtpipe.fetching.opening import ACCESS, client_options, first_line, status_in
+from trtpipe.stores.buckets import Absent, Chunks, Unusable
+
+_PIECE = 1 << 20
+_WHOLE = 8 << 20
+"""Objects up to this size are sent in one request, larger ones in parts of this size, several at a time."""
+_AT_ONCE = 4
+_LEAST_PACE = 256 << 10
+"""Bytes a second, below which a server is as good as none: most things are built faster."""
+_TOKEN = "TRTPIPE_REMOTE_TOKEN"
+
+
+class ObjectBucket:
+    """A bucket behind obstore; `stall` is how many seconds a server may be silent."""
+
+    def __init__(self, url: str, stall: float) -> None:
+        self._scheme = urlsplit(url).scheme
+        self._url, self._stall = url, stall
+        self._small = self._opened(stall)
+
+    def has(self, name: str) -> bool:
+        """Ask for the object's head."""
+        import obstore
+
+        try:
+            with self._mapped():
+                obstore.head(self._small, name)
+        except Absent:
+            return False
+        return True
+
+    def read(self, name: str, most: int) -> bytes:
+        """In one request."""
+        found = b""
+        for piece in self._pieces(name, self._small):
+            found += piece
+            if len(found) > most:
+                return found[: most + 1]
+        return found
+
+    def stream(self, name: str, size: int) -> Iterator[bytes]:
+        """As it comes, as long as it comes at a pace."""
+        yield from self._pieces(name, self._opened(2 * self._stall + size / _LEAST_PACE))
+
+    def write(self, name: str, chunks: Chunks, size: int | None) -> None:
+        """In one request when it is small, else in parts; a web server knows no parts."""
+        import obstore
+
+        if self._scheme in ("http", "https"):
+            from trtpipe.stores.buckets.sending import send
+
+            send(f"{self._url.rstrip('/')}/{name}", self._headers(), chunks, size, self._stall)
+            return
+        first = b""
+        pieces = chunks()
+        for piece in pieces:
+            first += piece
+            if len(first) > _WHOLE:
+                break
+        store = self._opened(self._stall + _WHOLE / _LEAST_PACE)
+        with self._mapped():
+            if len(first) <= _WHOLE:
+                obstore.put(store, name, first, use_multipart=False)
+            else:
+                obstore.put(store, name, _from(first, pieces), chunk_size=_WHOLE, max_concurrency=_AT_ONCE)
+
+    def _pieces(self, name: str, store: Any) -> Iterator[bytes]:
+        import obstore
+
+        with self._mapped():
+            stream = iter(obstore.get(store, name).stream(min_chunk_size=_PIECE))
+        while True:
+            with self._mapped():
+                piece = next(stream, None)
+            if piece is None:
+                return
+            yield bytes(piece)
+
+    def _opened(self, whole: float) -> Any:
+        try:
+            from obstore.exceptions import BaseError
+            from obstore.store import from_url
+        except ImportError as error:
+            raise Unusable("it needs the package obstore", "pip install 'trtpipe[remote]'") from error
+        options = client_options(self._scheme, self._stall, timedelta(seconds=whole))
+        if self._scheme in ("http", "https"):
+            options |= {"default_headers": self._headers(), "allow_http": self._scheme == "http"}
+        retries = {"max_retries": 2, "retry_timeout": timedelta(seconds=self._stall)}
+        try:
+            return from_url(self._url, client_options=options, retry_config=retries)
+        except (BaseError, ValueError) as error:
+            raise Unusable(first_line(error), _access(self._scheme)) from error
+
+    def _headers(self) -> dict[str, str]:
+        token = os.environ.get(_TOKEN, "").strip()
+        headers = {"User-Agent": f"trtpipe/{__version__}"}
+        return headers | (
+            {"Authorization": f"Bearer {token}"} if token.isascii() and token.isprintable() and token else {}
+        )
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        from obstore import exceptions
+
+        try:
+            yield
+        except (exceptions.NotFoundError, FileNotFoundError) as error:
+            raise Absent from error
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise Unusable("access was denied", _access(self._scheme)) from error
+        except (exceptions.BaseError, OSError, ValueError) as error:
+            status = status_in(error)
+            raise Unusable(f"it says {status}" if status else first_line(error)) from error
+
+
+def _from(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _access(scheme: str) -> str:
+    return f"its access comes from {ACCESS.get(scheme, '$' + _TOKEN)}"

@@ -1,0 +1,254 @@
+"""A store that is shared with others, behind a bucket: traces and artifacts apart, named by keys and digests alone.
+
+    v1/traces/ab/abcd….json    a trace, perhaps signed
+    v1/objects/ab/abcd…        an artifact, as `packing.py` writes it
+
+It only saves work, so whatever is wrong with it (not there, slow, unauthorised, lying, half-written) costs one warning
+and the local build goes on; with `required` it is an error. Where it fails as a whole it is left alone for the rest of
+the process; where one object is wrong, that object counts as absent and is sent anew once it was made.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from blake3 import blake3
+
+from trtpipe.digests import Digest, canonical_json, same_digest
+from trtpipe.errors import ArtifactMissing, Problem, StoreError, TrtpipeError
+from trtpipe.plan.trace import Trace
+from trtpipe.stores.buckets import Absent, Bucket, Unusable
+from trtpipe.stores.packing import Wrong, packed, unpacked
+from trtpipe.stores.signing import Unsigned, signed, verified
+from trtpipe.stores.strangers import MOST_BYTES, Untrusted, believed, is_shared, parse
+
+_LAYOUT = "v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a remote is used for, and whom it is believed."""
+
+    writes: bool = False
+    required: bool = False
+    trusted: tuple[str, ...] = ()
+    """Public keys; where there are any, a trace without a signature of one of them counts as absent."""
+    secret: str = ""
+    """The key that traces are signed with; empty: they are not."""
+
+    @property
+    def fetched(self) -> bool:
+        """Whether what addresses and pins came to is exchanged too."""
+        return bool(self.trusted)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went to and fro; `sent` and `received` are artifacts, `bytes_*` their plain bytes."""
+
+    traces_received: int = 0
+    traces_sent: int = 0
+    received: int = 0
+    sent: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+
+
+@dataclass(slots=True)
+class Remote:
+    """One remote, for one process; safe to use from several threads."""
+
+    open_bucket: Callable[[], Bucket]
+    shown: str
+    """Its address as people are told it."""
+    terms: Terms
+    warn: Callable[[str], None]
+    traffic: Traffic = field(default_factory=Traffic)
+    _bucket: Bucket | None = None
+    _down: bool = False
+    _told: bool = False
+    _mutex: threading.RLock = field(default_factory=threading.RLock)
+    _traces: dict[str, Trace | None] = field(default_factory=dict)
+    _objects: dict[str, bool] = field(default_factory=dict)
+    """By digest in hex, whether it is there, as far as that is known."""
+    _wrong: set[str] = field(default_factory=set)
+    """Names of objects that are there and are wrong."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is worth asking."""
+        return not self._down
+
+    def require(self, required: bool) -> None:
+        """Whether trouble with it is an error."""
+        self.terms = replace(self.terms, required=required)
+
+    def stop(self) -> None:
+        """Ask nothing any more, and say nothing of it."""
+        self._down = True
+
+    def trace(self, key: str) -> Trace | None:
+        """The trace of a key, when there is one that is to be believed. Raises StoreError when it is required."""
+        if key in self._traces or self._down:
+            return self._traces.get(key)
+        found = None
+        with self._using(None):
+            try:
+                found = self._believed(key)
+            except Absent:
+                pass
+            except (Untrusted, Unsigned) as error:
+                self._wrong.add(_trace_name(key))
+                self._tell(f"its trace {key[:12]} counts as absent: {error}")
+        self._traces[key] = found
+        if found is not None:
+            with self._mutex:
+                self.traffic.traces_received += 1
+            for digest in found.outputs.values():
+                self._objects.setdefault(digest.hex, True)
+        return found
+
+    def _believed(self, key: str) -> Trace:
+        data = parse(self._opened().read(_trace_name(key), MOST_BYTES))
+        if self.terms.trusted:
+            data = verified(data, self.terms.trusted)
+        else:
+            data.pop("signature", None)
+        return believed(data, key, fetched=self.terms.fetched)
+
+    def offers(self, digest: Digest) -> bool:
+        """Whether it has an artifact, as far as it says so: a trace of its own names it, or it answers for it."""
+        if digest.hex not in self._objects and not self._down:
+            there = False
+            with self._using(None):
+                there = self._opened().has(_object_name(digest))
+            self._objects[digest.hex] = there
+        return not self._down and self._objects.get(digest.hex, False)
+
+    def fetch(self, digest: Digest, target: Path) -> None:
+        """Write an artifact's verified bytes to `target`. Raises ArtifactMissing, OSError."""
+        fact = f"{self.shown} has no artifact {digest.short}"
+        if self._down or not self.offers(digest):
+            raise ArtifactMissing(fact)
+        with self._using(ArtifactMissing(fact)):
+            try:
+                self._receive(digest, target)
+            except Absent:
+                self._lost(digest, "it is not there, though a trace names it")
+                raise ArtifactMissing(fact) from None
+            except Wrong as error:
+                self._lost(digest, str(error))
+                raise ArtifactMissing(fact) from None
+            return
+        raise ArtifactMissing(fact)
+
+    def _receive(self, digest: Digest, target: Path) -> None:
+        hasher, size = blake3(), 0
+        with target.open("wb") as file:
+            for piece in unpacked(self._opened().stream(_object_name(digest), digest.size), digest.size):
+                file.write(piece)
+                hasher.update(piece)
+                size += len(piece)
+        if not same_digest(Digest(hasher.hexdigest(), size), digest):
+            raise Wrong(f"its bytes are {hasher.hexdigest()[:12]}")
+        with self._mutex:
+            self.traffic.received += 1
+            self.traffic.bytes_received += size
+
+    def _lost(self, digest: Digest, why: str) -> None:
+        self._objects[digest.hex] = False
+        self._wrong.add(_object_name(digest))
+        self._tell(f"its artifact {digest.short} counts as absent: {why}")
+
+    def takes(self, trace: Trace) -> bool:
+        """Whether a trace is one that is sent there."""
+        return (
+            self.terms.writes and not self._down and is_shared(trace.fingerprint, fetched=self.terms.fetched)
+        )
+
+    def send(self, trace: Trace, path_of: Callable[[Digest], Path]) -> bool:
+        """Send what a trace yielded, as far as it is not there, then the trace. Raises StoreError when required.
+
+        So no trace is there before its artifacts, and a push that was cut off goes on with what is missing. Returns
+        whether all of it is there now.
+        """
+        if not self.takes(trace):
+            return False
+        try:
+            text = self._written(trace)
+        except ValueError:  # a summary with a number that is none: nobody else could read it
+            return False
+        with self._using(None):
+            name = _trace_name(trace.key)
+            anew = name in self._wrong
+            for digest in sorted(set(trace.outputs.values())):
+                anew |= _object_name(digest) in self._wrong
+                self._send_artifact(digest, path_of)
+            if anew or not self._opened().has(name):
+                self._opened().write(name, lambda: iter([text]), len(text))
+                with self._mutex:
+                    self.traffic.traces_sent += 1
+                self._wrong.discard(name)
+            return True
+        return False
+
+    def _written(self, trace: Trace) -> bytes:
+        data = trace.to_json()
+        canonical_json(data)
+        if self.terms.secret:
+            data = signed(data, self.terms.secret)
+        return json.dumps(data, ensure_ascii=False, sort_keys=True).encode()
+
+    def _send_artifact(self, digest: Digest, path_of: Callable[[Digest], Path]) -> None:
+        name = _object_name(digest)
+        if name not in self._wrong and self._opened().has(name):
+            return
+        path = path_of(digest)
+        _, size = packed(path, digest)
+        self._opened().write(name, lambda: packed(path, digest)[0], size)
+        self._objects[digest.hex] = True
+        self._wrong.discard(name)
+        with self._mutex:
+            self.traffic.sent += 1
+            self.traffic.bytes_sent += digest.size
+
+    def _opened(self) -> Bucket:
+        with self._mutex:
+            if self._bucket is None:
+                self._bucket = self.open_bucket()
+            return self._bucket
+
+    @contextmanager
+    def _using(self, otherwise: TrtpipeError | None) -> Iterator[None]:
+        """Where the remote cannot be used: an error if it is required, else one warning, and `otherwise` if any."""
+        try:
+            yield
+        except Unusable as error:
+            self._down = True
+            self._tell(error.fact, error.remedy, rest="; what it holds is built here instead")
+            if otherwise is not None:
+                raise otherwise from error
+
+    def _tell(self, fact: str, remedy: str = "", *, rest: str = "") -> None:
+        """Raise where the remote is required, else warn once: the same trouble mostly comes a thousand times."""
+        text = f"the remote store {self.shown}: {fact}"
+        if self.terms.required:
+            raise StoreError(Problem(text, remedy or "build without --require-remote to go on without it"))
+        with self._mutex:
+            if self._told:
+                return
+            self._told = True
+        self.warn(text + rest + (f" ({remedy})" if remedy else ""))
+
+
+def _trace_name(key: str) -> str:
+    return f"{_LAYOUT}/traces/{key[:2]}/{key}.json"
+
+
+def _object_name(digest: Digest) -> str:
+    return f"{_LAYOUT}/objects/{digest.hex[:2]}/{digest.hex}"

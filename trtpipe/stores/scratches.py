@@ -1,0 +1,92 @@
+"""Scratch directories that die with their process: claimed by a lock, swept when nobody holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from trtpipe.files import owner_is_dead, owner_of
+
+_STARTED = time.time()
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a scratch directory as this process's own; the system lets go of it when the process dies."""
+    handle = _try_claim(folder)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the scratch directories of processes of this machine that are gone.
+
+    The lock decides: a process id says nothing across containers, where other processes have the same one.
+    """
+    for path in folder.iterdir():
+        if not owner_is_dead(path.name) and not _of_a_namesake(path):
+            continue
+        handle = _try_claim(path)
+        if handle is not None:
+            os.close(handle)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_older(folder: Path, pattern: str, before: float) -> int:
+    """Remove what matches and was last changed before that time, unless somebody holds it; how many there were."""
+    found = 0
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in list(entries):
+            if fnmatch.fnmatchcase(entry.name, pattern):
+                found += _remove_if_older(Path(entry.path), before)
+    return found
+
+
+def _remove_if_older(path: Path, before: float) -> bool:
+    try:
+        if path.lstat().st_mtime >= before:
+            return False
+        if not path.is_dir() or path.is_symlink():
+            path.unlink()
+            return True
+    except OSError:
+        return False
+    handle = _try_claim(path)
+    if handle is None and os.name != "nt":
+        return False
+    shutil.rmtree(path, ignore_errors=True)
+    if handle is not None:
+        os.close(handle)
+    return True
+
+
+def _try_claim(folder: Path) -> int | None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _of_a_namesake(path: Path) -> bool:
+    """Whether it is older than this process and yet has its id, as the first process of a container always has."""
+    with contextlib.suppress(OSError):
+        return owner_of(path.name) == os.getpid() and path.stat().st_mtime < _STARTED
+    return False

@@ -1,0 +1,123 @@
+"""What a local store holds: its traces and artifacts, and when each was last of use.
+
+Reads names, sizes and traces, no artifact's bytes but to verify them. What is being written meanwhile may or may not be
+among what is found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trtpipe.digests import Digest
+from trtpipe.plan.trace import Trace
+from trtpipe.stores.local import LocalStore
+from trtpipe.stores.traces import read_trace
+
+_HEX = frozenset("0123456789abcdef")
+_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TraceFile:
+    """A trace, where it is, and when it was last asked for (seconds since 1970)."""
+
+    path: Path
+    trace: Trace
+    used: float
+
+    @property
+    def artifacts(self) -> set[str]:
+        """The digests of what it yielded and of what it was made from, in hex."""
+        made = {digest.hex for digest in self.trace.outputs.values()}
+        return made | set(inputs_of(self.trace))
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact's file: its digest in hex, its size, and when it came or was last relied on."""
+
+    path: Path
+    hex: str
+    size: int
+    seen: float
+
+
+@dataclass(slots=True)
+class Survey:
+    """Everything in a store."""
+
+    traces: dict[str, TraceFile] = field(default_factory=dict)
+    """By key."""
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    """By digest in hex."""
+    damaged: list[Path] = field(default_factory=list)
+    """Files among the traces that are none."""
+
+
+def inputs_of(trace: Trace) -> Iterator[str]:
+    """The digests, in hex, of what the trace's action was given: of artifacts, and of files outside the store."""
+    inputs = trace.fingerprint.get("inputs")
+    for files in inputs.values() if isinstance(inputs, Mapping) else ():
+        for text in files.values() if isinstance(files, Mapping) else ():
+            yield str(text).partition("/")[0]
+
+
+def stage_of(trace: Trace) -> str:
+    """The stage that made it; `fetch` for what an address or a pin came to."""
+    return str(trace.fingerprint.get("stage", "fetch"))
+
+
+def survey(store: LocalStore) -> Survey:
+    """Look at all of it."""
+    found = Survey()
+    for path in _files(store.root / "traces", ".json"):
+        try:
+            used, text = path.stat().st_mtime, path.read_bytes()
+        except OSError:
+            continue
+        trace = read_trace(text)
+        if trace is None or f"{trace.key}.json" != path.name:
+            found.damaged.append(path)
+        else:
+            found.traces[trace.key] = TraceFile(path, trace, used)
+    for artifact in artifacts_of(store):
+        found.artifacts[artifact.hex] = artifact
+    return found
+
+
+def artifacts_of(store: LocalStore) -> Iterator[Artifact]:
+    """Every artifact, by digest."""
+    for path in _files(store.root / "objects", ""):
+        try:
+            seen = path.stat()
+        except OSError:
+            continue
+        yield Artifact(path, path.name, seen.st_size, max(seen.st_ctime, seen.st_mtime))
+
+
+def find_artifacts(store: LocalStore, prefix: str) -> list[Digest]:
+    """The artifacts whose digest begins so; `prefix` is lower-case hex."""
+    paths = _files(store.root / "objects", "", prefix[:2])
+    return [Digest(path.name, path.stat().st_size) for path in paths if path.name.startswith(prefix)]
+
+
+def _files(folder: Path, suffix: str, fan: str = "") -> Iterator[Path]:
+    """The files named by 64 hex digits, in the folders named by their first two."""
+    for inner in _sorted(folder):
+        if len(inner) != 2 or not _HEX.issuperset(inner) or not inner.startswith(fan):
+            continue
+        for name in _sorted(folder / inner):
+            stem = name.removesuffix(suffix)
+            if name.endswith(suffix) and len(stem) == _LENGTH and _HEX.issuperset(stem):
+                yield folder / inner / name
+
+
+def _sorted(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries)
+    except OSError:
+        return []

@@ -1,0 +1,56 @@
+"""`debug compare`: every tensor of a cell's typed model against the model that it was typed from.
+
+The steps before are brought up to date as a build would do it; the comparison itself is kept nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import SpecError
+from trtpipe.executors.local import Control
+from trtpipe.stages.task import Task
+from trtpipe.system.failing import CellSteps
+from trtpipe.system.processes import Telling, run_in_child
+
+
+def compare_cell(steps: CellSteps, samples: int | None = None) -> Mapping[str, Any]:
+    """The comparison, see `runners.compare_all`. Raises SpecError, and what the steps or the comparison raise."""
+    folder = steps.scratch / "compared"
+    task = comparison_task(steps, "compare_all", folder, samples)
+    events = Path(task.local["events"])
+    return run_in_child(task, folder, Control(), Telling(events, lambda event: _tell(steps, event))).summary
+
+
+def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | None = None) -> Task:
+    """What a child process needs that runs a cell's typed model beside the model that it was typed from.
+
+    Raises SpecError, and what the steps before raise.
+    """
+    if "validate" not in steps.cell.steps:
+        remedy = "give the spec a `validate` with data: it says on what the tensors are compared"
+        raise SpecError(f"{steps.cell.name} validates nothing, so there are no data to compare on", remedy)
+    failing = steps.run("quantize")
+    if failing is not None:
+        raise failing.error
+    quantize, validate = steps.action("quantize"), steps.action("validate")
+    assert quantize is not None and validate is not None, "what they need has run"
+    found = steps.performer.inputs_of(validate, steps.scratch / "validate")
+    source = steps.performer.inputs_of(quantize, steps.scratch / "source")["model"]
+    inputs = {**found, "reference": source}
+    options = {**validate.fingerprint.options, "transform": {}, "corners": False}
+    if options["reference"] == "golden":
+        inputs["golden"] = found["reference"]
+    if samples is not None:
+        options["samples"] = samples
+    (folder / "out").mkdir(parents=True)
+    events = folder.absolute() / "events"
+    local = {name: value for name, value in validate.step.local.items() if name in ("root", "threads")}
+    return Task(stage, options, inputs, (folder / "out").absolute(), {**local, "events": str(events)})
+
+
+def _tell(steps: CellSteps, event: Mapping[str, Any]) -> None:
+    done = {"event": "evaluated", "address": f"{steps.cell.name}:compare", "asked": event["done"]}
+    steps.observer.emit({**done, "phase": "tensors", "ran": event["done"], "begins": event["done"] == 1})

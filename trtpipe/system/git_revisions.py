@@ -1,0 +1,126 @@
+"""A file as it stood in a git revision, `HEAD~1:trtpipe.lock`, taken out into a folder; git itself is asked.
+
+Only `git cat-file` is run, with arguments that cannot be taken for options: no filter, no textconv, no hook, no
+download. A path is taken from the working directory, then from the repository's root, as git does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path, PurePosixPath
+
+from trtpipe.errors import ModelError, SpecError
+
+_LARGEST = 16 << 30
+_SECONDS = 60
+
+
+def file_of_revision(text: str, cwd: Path, folder: Path) -> Path:
+    """The file that `REVISION:PATH` names, in `folder` under its own name; the data beside a model come with it.
+
+    Raises SpecError when there is no such file or revision, or no git.
+    """
+    revision, _, name = text.partition(":")
+    if not revision or not name or text.startswith("-") or not text.isprintable():
+        raise SpecError(f"no such file, and no revision and file of git's: {text!r}", "write REVISION:PATH")
+    spellings = (name, name) if name.startswith(("./", "../", "/")) else (f"./{name}", name)
+    for spelling in spellings:
+        size = _size_of(f"{revision}:{spelling}", cwd)
+        if size is not None:
+            out = folder / PurePosixPath(name).name
+            _take(f"{revision}:{spelling}", cwd, out, size)
+            _take_data(revision, spelling, cwd, out)
+            return out
+    raise SpecError(
+        f"git has no file {name!r} in revision {revision!r}", "see git ls-tree -r --name-only " + revision
+    )
+
+
+def _take_data(revision: str, spelling: str, cwd: Path, model: Path) -> None:
+    """The external data of an ONNX model, from the same revision; what is not there is told when it is read."""
+    from trtpipe.canonical.reading import external_locations
+    from trtpipe.describing.file_kind import kind_of_file
+
+    if kind_of_file(model) != "model":
+        return
+    try:
+        locations = external_locations(model)
+    except ModelError:
+        return
+    beside = PurePosixPath(spelling).parent
+    for location in locations:
+        inner = PurePosixPath(location)
+        if inner.is_absolute() or ".." in inner.parts or not location.isprintable() or "\\" in location:
+            continue
+        prefix = "./" if spelling.startswith("./") else ""
+        there = f"{revision}:{prefix}{(beside / inner).as_posix()}"
+        size = _size_of(there, cwd)
+        if size is not None:
+            out = model.parent / location
+            out.parent.mkdir(parents=True, exist_ok=True)
+            _take(there, cwd, out, size)
+
+
+def _command(*arguments: str) -> list[str]:
+    return ["git", "--no-pager", "--no-replace-objects", "-c", "core.fsmonitor=false", "cat-file", *arguments]
+
+
+def _environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "LC_ALL": "C",
+    }
+
+
+def _size_of(name: str, cwd: Path) -> int | None:
+    """The bytes of a file in a revision; None when git has no such file."""
+    ran, kind = (_asked(option, name, cwd) for option in ("-s", "-t"))
+    if "not a git repository" in ran.stderr:
+        raise SpecError(f"no such file: {name!r}, and this is not a git repository")
+    if "dubious ownership" in ran.stderr:
+        raise SpecError(
+            "git refuses a repository that belongs to someone else", "see git help config, safe.directory"
+        )
+    right = ran.returncode == 0 and kind.stdout.strip() == "blob" and ran.stdout.strip().isdecimal()
+    return int(ran.stdout) if right else None
+
+
+def _asked(option: str, name: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            _command(option, name),
+            cwd=cwd,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except FileNotFoundError:
+        raise SpecError(f"{name!r} is no file, and git, which might know it, is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise SpecError(f"git did not answer within {_SECONDS} seconds") from None
+
+
+def _take(name: str, cwd: Path, out: Path, size: int) -> None:
+    if size > _LARGEST:
+        raise SpecError(f"{name!r} has {size} bytes, too many to take out of git")
+    try:
+        with out.open("xb") as file:
+            ran = subprocess.run(
+                _command("blob", name), cwd=cwd, env=_environment(), stdout=file, stderr=subprocess.PIPE,
+                stdin=subprocess.DEVNULL, check=False,
+            )  # fmt: skip
+    except OSError as error:
+        raise SpecError(
+            f"cannot take {name!r} out of git: {(error.strerror or str(error)).lower()}"
+        ) from error
+    if ran.returncode or out.stat().st_size != size:
+        said = ran.stderr.decode(errors="replace").strip().splitlines()
+        raise SpecError(f"git could not give {name!r}: {said[-1] if said else 'it was cut short'}")

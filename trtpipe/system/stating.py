@@ -1,0 +1,80 @@
+"""Writes what a delivered engine says of its origin: `provenance.json` and `model.cdx.json`, as text.
+
+Adds to what the traces know the SHA-256 of the engine, of the typed model and of the model's own files, which the
+store, whose digests are BLAKE3, does not have. Each is read once and then known by its signature.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtpipe.digests import Digest, same_digest
+from trtpipe.plan.graph import Cell, Source, Stage, Step
+from trtpipe.plan.trace import Trace
+from trtpipe.provenance.materials import materials_of
+from trtpipe.provenance.ml_bom import bill_of
+from trtpipe.provenance.statement import statement_of
+from trtpipe.stores.local import LocalStore
+from trtpipe.stores.state import ProjectState
+from trtpipe.toolchains.wheels import sha256_of
+
+SCHEMA = 1
+"""Raised when a delivered cell should be given new statements, though nothing of it changed."""
+PROVENANCE, BILL = "provenance.json", "model.cdx.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """Makes the statements of a project's cells."""
+
+    store: LocalStore
+    state: ProjectState
+    steps: Mapping[str, Step]
+    """The plan's steps: where a model's own files are on this machine."""
+
+    def texts(self, cell: Cell, traces: Mapping[Stage, Trace], manifest: Mapping[str, Any]) -> dict[str, str]:
+        """Both documents by file name. Raises StoreError, and OSError when a file cannot be read."""
+        made = [traces["build_engine"].outputs["model.engine"], *traces["quantize"].outputs.values()]
+        sha256 = {one.hex: self._stored(one) for one in made}
+        sha256 |= self._sources(cell)
+        materials = materials_of(traces, sha256)
+        return {
+            PROVENANCE: _text(statement_of(cell, traces, materials, sha256)),
+            BILL: _text(bill_of(manifest, traces, materials, sha256)),
+        }
+
+    def _stored(self, digest: Digest) -> str:
+        return self._noted(self.store.path(digest))
+
+    def _noted(self, path: Path) -> str:
+        return str(self.state.noted(path, "sha256", lambda: sha256_of(path)))
+
+    def _sources(self, cell: Cell) -> dict[str, str]:
+        """Of the model's own files; one that changed since it was built from has none."""
+        found = {}
+        for source in self._model_files(cell):
+            if same_digest(self.state.digest(source.path), source.digest):
+                found[source.digest.hex] = self._noted(source.path)
+        return found
+
+    def _model_files(self, cell: Cell) -> Iterable[Source]:
+        stages: tuple[Stage, ...] = ("import", "transform")
+        for stage in stages:
+            step = self.steps.get(cell.steps.get(stage, ""))
+            for refs in step.inputs.values() if step is not None else ():
+                yield from (ref for ref in refs if isinstance(ref, Source) and _is_file(ref.path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,136 @@
+"""Which store a project has, as its `trtpipe.yaml` and the environment say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from trtpipe.errors import Problem, SpecError
+from trtpipe.loading.project import Project
+from trtpipe.spec.store import StoreSpec, refuse_plain_http
+from trtpipe.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from trtpipe.stores.buckets import Bucket
+    from trtpipe.stores.remote import Remote
+
+_DEFAULT = ".trtpipe/store"
+_MODES = ("read-only", "read-write")
+_OBJECTS = ("s3", "gs", "az", "http", "https")
+
+
+def open_store(project: Project) -> LocalStore:
+    """The store of a project. Nothing is made and nobody is asked yet. Raises SpecError."""
+    asked = project.spec.store if project.spec else StoreSpec()
+    named = os.environ.get("TRTPIPE_STORE")
+    place = _expanded(named or asked.path or _DEFAULT)
+    root = place.absolute() if named else project.root / place
+    address = os.environ.get("TRTPIPE_REMOTE", asked.remote or "")
+    if not address and not asked.shared:
+        return LocalStore(root, project=project.root, lock_files=asked.locks == "files")
+    from trtpipe.stores.layered import LayeredStore
+
+    shared = [LocalStore(project.root / _expanded(text), read_only=True) for text in asked.shared]
+    store = LayeredStore(root, shared=shared, project=project.root, lock_files=asked.locks == "files")
+    if address:
+        store.remote = _remote(project, asked, address, store.warnings.append)
+    return store
+
+
+def use_remote(store: LocalStore, *, offline: bool, required: bool) -> None:
+    """Say how a command uses the remote: not at all, or not without. Raises SpecError when there is none to require."""
+    remote = getattr(store, "remote", None)
+    if required and (remote is None or offline):
+        fact = (
+            "--require-remote and --offline exclude each other"
+            if offline
+            else "there is no remote to require"
+        )
+        raise SpecError(
+            fact, "" if offline else "name one in trtpipe.yaml: store: {remote: s3://BUCKET/PREFIX}"
+        )
+    if remote is not None:
+        remote.require(required)
+        if offline:
+            remote.stop()
+
+
+def _remote(project: Project, asked: StoreSpec, address: str, warn: Callable[[str], None]) -> Remote:
+    from trtpipe.fetching.patience import seconds_from
+    from trtpipe.stores.remote import Remote, Terms
+
+    mode = os.environ.get("TRTPIPE_REMOTE_MODE") or asked.mode
+    if mode not in _MODES:
+        raise SpecError(f"$TRTPIPE_REMOTE_MODE is {mode!r}", f"write {' or '.join(_MODES)}")
+    try:
+        StoreSpec(remote=address, trust=asked.trust)
+        refuse_plain_http(address, bool(asked.trust))
+    except ValueError as error:
+        raise SpecError(f"$TRTPIPE_REMOTE: {_words(error)}") from None
+    stall = seconds_from("TRTPIPE_REMOTE_TIMEOUT", 30.0)
+    secret, writes = "", mode == "read-write"
+    if writes and asked.sign:
+        secret = _secret(project, asked.sign)
+        if not secret:
+            writes = False
+            warn(f"nothing is sent to the remote store: {asked.sign} holds no signing key")
+    return Remote(
+        lambda: open_bucket(address, project.root, stall),
+        address,
+        Terms(writes, trusted=asked.trust, secret=secret),
+        warn,
+    )
+
+
+def open_bucket(address: str, root: Path, stall: float) -> Bucket:
+    """The bucket at an address; a relative directory lies in the project. Raises Unusable."""
+    scheme = urlsplit(address).scheme.lower() if "://" in address else ""
+    if scheme in ("", "file"):
+        from trtpipe.stores.buckets.directory import DirectoryBucket
+
+        return DirectoryBucket(
+            root / (Path(unquote(urlsplit(address).path)) if scheme else _expanded(address))
+        )
+    if scheme in _OBJECTS:
+        from trtpipe.stores.buckets.objects import ObjectBucket
+
+        return ObjectBucket(address, stall)
+    from trtpipe.stores.buckets.filesystems import FilesystemBucket
+
+    return FilesystemBucket(address)
+
+
+def _secret(project: Project, where: str) -> str:
+    """The text of a signing key; empty when there is none. Raises SpecError when it is unreadable or no key."""
+    if where.startswith("$"):
+        text = os.environ.get(where[1:].strip("{}"), "")
+    else:
+        path = project.root / _expanded(where)
+        try:
+            text = path.read_text(encoding="ascii")
+        except FileNotFoundError:
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(Problem(f"cannot read the signing key {path}: {error}")) from error
+    if text.strip():
+        from trtpipe.stores.signing import public_key
+
+        public_key(text)
+    return text.strip()
+
+
+def _words(error: ValueError) -> str:
+    """What pydantic, or a validator, says of one value."""
+    errors = getattr(error, "errors", None)
+    text = str(errors()[0]["msg"]) if errors is not None else str(error)
+    return text.removeprefix("Value error, ")
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise SpecError(f"the store's path {text!r} names nobody's home directory") from error

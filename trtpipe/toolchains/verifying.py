@@ -1,0 +1,163 @@
+"""Whether a toolchain on disk is what was installed: at once by signatures, in full by the digests in its RECORDs.
+
+A build asks the former of environments that trtpipe made; `toolchain verify` asks the latter of all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import ToolchainError
+from trtpipe.files import write_whole
+from trtpipe.targets.toolchain import Toolchain
+from trtpipe.toolchains.wheel_lock import WheelLock, known_by_file
+from trtpipe.toolchains.wheels import (
+    MANIFEST,
+    RecordedFile,
+    distributions_in,
+    recorded_files,
+    sha256_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of verifying one toolchain."""
+
+    name: str
+    origin: str
+    """`installed` or `provisioned`."""
+    files: int
+    """How many files were hashed."""
+    wheels: int
+    """How many of its wheels the project's lock knows."""
+    problems: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """This verdict as plain JSON values."""
+        return {
+            "toolchain": self.name,
+            "origin": self.origin,
+            "files": self.files,
+            "wheels": self.wheels,
+            "problems": list(self.problems),
+        }
+
+
+def verify(toolchain: Toolchain, lock: WheelLock, damage: str = "") -> Verdict:
+    """Hash every file of a toolchain, of which `damage` is known already. Raises ToolchainError for a damaged lock."""
+    name = name_of(toolchain)
+    manifest = manifest_of(toolchain)
+    files, problems = 0, [damage] if damage else []
+    for one in distributions_in(toolchain):
+        recorded = list(recorded_files(one))
+        title = str(one.metadata["Name"])
+        if not recorded:
+            problems.append(f"{title} has no RECORD to hold its files against")
+        if _record_changed(one, title, manifest):
+            problems.append(f"the RECORD of {title} is not the one that was installed")
+        files += len(recorded)
+        problems += [said for file in recorded if (said := _said_of(file))]
+    problems += [] if files or problems else ["none of its packages is there"]
+    known = lock.wheels(name)
+    came_from = known_by_file(manifest.get("wheels", ()))
+    for file, sha256 in came_from.items():
+        if known.get(file, sha256) != sha256:
+            problems.append(f"it was installed from another {file} than {lock.path.name} names")
+    origin = "provisioned" if manifest or damage else "installed"
+    return Verdict(name, origin, files, len(came_from.keys() & known.keys()), tuple(problems))
+
+
+def _said_of(file: RecordedFile) -> str:
+    """What is wrong with a file; empty when nothing is."""
+    try:
+        return "" if sha256_of(file.path) == file.sha256 else f"changed: {file.name}"
+    except FileNotFoundError:
+        return f"missing: {file.name}"
+    except OSError as error:
+        return f"unreadable: {file.name}: {(error.strerror or str(error)).lower()}"
+
+
+def _record_changed(distribution: Any, title: str, manifest: Mapping[str, Any]) -> bool:
+    noted = manifest.get("records", {}).get(title)
+    return noted is not None and noted != record_digest(distribution)
+
+
+def record_digest(distribution: Any) -> str:
+    """SHA-256 of a package's RECORD."""
+    return hashlib.sha256((distribution.read_text("RECORD") or "").encode()).hexdigest()
+
+
+def stamps_of(folder: Path, names: Mapping[str, Any]) -> dict[str, int]:
+    """When each file was last written, in nanoseconds: what a change by ordinary means cannot keep."""
+    return {name: (folder / name).stat().st_mtime_ns for name in names}
+
+
+def changed_files(toolchain: Toolchain) -> list[str]:
+    """The files of a provisioned toolchain that are not what its wheels held. Costs a stat each.
+
+    Only files that were written to since are hashed; what they turn out to be is noted.
+    """
+    manifest = manifest_of(toolchain)
+    stamps = manifest.get("stamps")
+    if not isinstance(stamps, dict):
+        return []
+    folder = Path(toolchain.site[0])
+    touched = [name for name, stamp in stamps.items() if _stamp(folder / name) != stamp]
+    if not touched:
+        return []
+    recorded = {file.name: file for one in distributions_in(toolchain) for file in recorded_files(one)}
+    wrong = [name for name in touched if name not in recorded or _said_of(recorded[name])]
+    if not wrong:
+        with contextlib.suppress(OSError):
+            manifest["stamps"] = stamps_of(folder, stamps)
+            write_whole(folder / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
+    return wrong
+
+
+def _stamp(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def refuse_changed(toolchain: Toolchain) -> None:
+    """Raise ToolchainError when a provisioned toolchain was changed on disk."""
+    wrong = changed_files(toolchain)
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        name = name_of(toolchain)
+        raise ToolchainError(
+            f"the toolchain {name} was changed on disk: {wrong[0]}{more} is not what its wheel held",
+            f"`trtpipe toolchain verify {name}` lists what changed; `trtpipe toolchain remove {name}` and a build "
+            "install it again",
+        )
+
+
+def learn_wheels(toolchain: Toolchain, lock: WheelLock) -> None:
+    """Hold the wheels that a provisioned toolchain came from against the lock, and add new ones."""
+    wheels = known_by_file(manifest_of(toolchain).get("wheels", ()))
+    if wheels:
+        lock.learn(name_of(toolchain), wheels)
+
+
+def name_of(toolchain: Toolchain) -> str:
+    """`tensorrt_rtx-1.6.1.120`, as `toolchain ls` prints it."""
+    return f"{toolchain.flavour}-{toolchain.version}"
+
+
+def manifest_of(toolchain: Toolchain) -> dict[str, Any]:
+    """The manifest of the environment that a toolchain lies in; empty for one that trtpipe did not make."""
+    for folder in toolchain.site[:1]:
+        with contextlib.suppress(OSError, ValueError):
+            record = json.loads((Path(folder) / MANIFEST).read_bytes())
+            ours = isinstance(record, dict) and record.get("flavour") == toolchain.flavour
+            return record if ours else {}
+    return {}

@@ -1,0 +1,151 @@
+"""`trtpipe-toolchains.lock`: the SHA-256 of every wheel that a project's toolchains were installed from.
+
+    schema: 1
+    toolchains:
+      tensorrt_rtx-1.6.1.120:
+        tensorrt_rtx_cu13_libs-1.6.1.120-py3-none-manylinux_2_28_x86_64.whl: 736d…
+
+A file of its own beside the lockfile, because it grows with the platforms and interpreters that a project is built on,
+while the lockfile is the same on all of them. A wheel is believed when it is first seen and held to it from then on.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import ToolchainError
+from trtpipe.files import held, write_whole
+
+LOCK_FILE = "trtpipe-toolchains.lock"
+SCHEMA = 1
+HEADER = "# Written by trtpipe: commit it. The SHA-256 of what toolchains were installed from, by file.\n"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[A-Za-z0-9_.+!-]+")
+
+Wheels = Mapping[str, str]
+"""File name of a wheel, or of a source distribution → its SHA-256 in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class WheelLock:
+    """The file at one path; one that is not there knows nothing."""
+
+    path: Path
+
+    def wheels(self, toolchain: str) -> dict[str, str]:
+        """The wheels of a toolchain, `tensorrt_rtx-1.6.1.120`. Raises ToolchainError when the file is damaged."""
+        return self._read().get(toolchain, {})
+
+    def learn(self, toolchain: str, wheels: Wheels) -> bool:
+        """Hold wheels against those that are known and add the others; whether the file changed.
+
+        Raises ToolchainError when one is known with another SHA-256, or when the file is damaged.
+        """
+        known = self.wheels(toolchain)
+        self.refuse_others(toolchain, wheels, known)
+        if wheels.items() <= known.items():
+            return False
+        try:
+            with held(self.path.parent / ".trtpipe" / "toolchains.lock"):
+                record = self._read()
+                record[toolchain] = {**record.get(toolchain, {}), **wheels}
+                write_whole(self.path, _rendered(record).encode())
+        except OSError:  # a project that cannot be written to is held to what it knows, and learns nothing
+            return False
+        return True
+
+    def refuse_others(self, toolchain: str, wheels: Wheels, known: Wheels) -> None:
+        """Raise ToolchainError when a wheel is known with another SHA-256."""
+        for name, sha256 in wheels.items():
+            if known.get(name, sha256) != sha256:
+                fact = f"{toolchain} was installed from another {name} than {self.path.name} names"
+                raise ToolchainError(
+                    fact,
+                    f"it has SHA-256 {sha256[:16]}… instead of {known[name][:16]}…: run "
+                    f"`trtpipe toolchain remove {toolchain}` and install it again from a source that you trust",
+                )
+
+    def _read(self) -> dict[str, dict[str, str]]:
+        import yaml
+
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._damaged(str(error)) from error
+        try:
+            data = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise self._damaged(str(error).splitlines()[0]) from error
+        if not isinstance(data, dict) or data.get("schema") != str(SCHEMA):
+            raise self._damaged(f"it is not of schema {SCHEMA}")
+        return self._checked(data.get("toolchains"))
+
+    def _checked(self, toolchains: Any) -> dict[str, dict[str, str]]:
+        for toolchain, wheels in toolchains.items() if isinstance(toolchains, dict) else [("", None)]:
+            whole = isinstance(wheels, dict) and all(
+                isinstance(sha256, str) and _NAME.fullmatch(str(name)) and _SHA256.fullmatch(sha256)
+                for name, sha256 in wheels.items()
+            )
+            if not whole:
+                raise self._damaged(f"{toolchain!r} is not a list of files with their SHA-256")
+        return {str(name): dict(wheels) for name, wheels in toolchains.items()}
+
+    def _damaged(self, why: str) -> ToolchainError:
+        return ToolchainError(
+            f"{self.path} cannot be read: {why}", "take it from version control, or delete it and build again"
+        )
+
+
+def _rendered(record: Mapping[str, Wheels]) -> str:
+    lines = [HEADER, f"schema: {SCHEMA}\n", "toolchains:\n"]
+    for toolchain in sorted(record):
+        lines += [
+            f"  {toolchain}:\n",
+            *(f"    {name}: {record[toolchain][name]}\n" for name in sorted(record[toolchain])),
+        ]
+    return "".join(lines)
+
+
+def known_by_file(wheels: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Wheels as an environment's manifest lists them, by file; those of unknown SHA-256 are left out."""
+    return {one["file"]: one["sha256"] for one in wheels if one.get("file") and one.get("sha256")}
+
+
+def required_hashes(wheels: Wheels, packages: Iterable[str]) -> list[str]:
+    """Requirements with hashes, as pip takes them in a file: every known package, by those files that fit this machine.
+
+    Empty unless one fits for each of `packages` (`tensorrt-rtx-cu13`): then nobody saw this platform yet.
+    """
+    fitting: dict[str, list[str]] = {}
+    for name, sha256 in sorted(wheels.items()):
+        parts = name.removesuffix(".whl").removesuffix(".tar.gz").split("-")
+        if len(parts) >= 2 and fits_here(name):
+            fitting.setdefault(f"{parts[0].replace('_', '-')}=={parts[1]}", []).append(sha256)
+    there = {one.partition("==")[0] for one in fitting}
+    if not set(packages) <= there:
+        return []
+    return [f"{one} " + " ".join(f"--hash=sha256:{sha256}" for sha256 in fitting[one]) for one in fitting]
+
+
+def fits_here(name: str) -> bool:
+    """Whether a file is a source distribution, or a wheel for the running interpreter and platform, by its name."""
+    if not name.endswith(".whl"):
+        return True
+    python, _, system = name.removesuffix(".whl").split("-")[-3:]
+    own = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    pythons = python.split(".")
+    if own not in pythons and "py3" not in pythons:
+        return False
+    here = {"linux": "linux", "win32": "win", "darwin": "macosx"}.get(sys.platform, sys.platform)
+    machine = platform.machine().lower()
+    return system == "any" or (
+        here in system and (machine in system or machine.replace("x86_64", "amd64") in system)
+    )
