@@ -29,7 +29,7 @@ from trtpipe.system.facts import FactFinder
 from trtpipe.system.interrupts import counting_interrupts
 from trtpipe.system.keeping import KeptTo
 from trtpipe.system.locking import refresh_lock, refuse_conflict_elsewhere
-from trtpipe.system.performing import Performer
+from trtpipe.system.performing import performer_of
 from trtpipe.system.placing import placed
 from trtpipe.system.prefetching import prefetch_traces
 from trtpipe.system.targets import TargetResolver
@@ -241,16 +241,14 @@ def run_build(
     lockfile could not take the results.
     """
     workspace = planned.workspace
-    locked = choices_in(load_lock(workspace.lockfile).every_entry())
+    lock = load_lock(workspace.lockfile)
+    locked = choices_in(lock.every_entry())
     refuse_conflict_elsewhere(planned)
     if runs(planned):
         workspace.store.open()
     again = planned.rebuilder.forced
     anew = len(again) == len(planned.plan.steps)
-    wheels = workspace.wheel_lock
-    performer = Performer(
-        workspace.store, observer, workspace.state.digest, offline, again, locked, anew, wheels
-    )
+    performer = performer_of(workspace, observer, lock, offline=offline, again=again, evaluate_anew=anew)
     executor = LocalExecutor(
         workspace.store,
         performer,
