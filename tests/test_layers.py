@@ -16,7 +16,7 @@ LAYERS = {
     "loading": 2, "canonical": 2, "comparing": 2, "measuring": 2, "proofs": 2, "describing": 2, "rendering": 2,
     "weights": 2, "layering": 2, "searching": 2, "reducing": 2, "differing": 2,
     "deciding": 2, "planning": 2, "lockfile": 2, "manifest": 2, "scales": 2, "legacy_caches": 2,
-    "provenance": 2,
+    "provenance": 2, "reporting": 2,
     "stages": 3, "scheduler": 3,
     "frontends": 4, "precisions": 4, "datasets": 4, "stores": 4, "executors": 4, "toolchains": 4, "runners": 4,
     "fetching": 4, "calibrators": 4,
@@ -30,14 +30,14 @@ WITHIN_LAYER = {
     ("reducing", "canonical"), ("reducing", "searching"), ("reducing", "proofs"), ("describing", "weights"),
     ("differing", "canonical"), ("differing", "weights"), ("differing", "lockfile"),
     ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
-    ("calibrators", "datasets"), ("calibrators", "runners"), ("stores", "fetching"),
-    ("runners", "toolchains"),
+    ("calibrators", "datasets"), ("calibrators", "runners"), ("stores", "fetching"), ("runners", "toolchains"),
+    ("reporting", "rendering"),
     ("legacy_caches", "loading"), ("legacy_caches", "scales"), ("planning", "legacy_caches"), ("planning", "searching"),
 }  # fmt: skip
 """Folders of one layer that may see another one: proofs and descriptions are about models and specs,
 validation feeds data sets, calibrators run models on them, weights may be those of an ONNX model, engines run in a
-toolchain's interpreter, shared stores are reached as sources are, and a plan has steps that search and
-steps that read caches."""
+toolchain's interpreter, shared stores are reached as sources are, reports use the tables of other texts, and a plan has
+steps that search and steps that read caches."""
 
 PURE = {
     "errors",
@@ -47,13 +47,25 @@ PURE = {
     "plan",
     "targets",
     "rendering",
+    "reporting",
     "deciding",
     "planning",
     "searching",
     "scheduler",
 }
 """What a no-op build and `plan` load must not import these."""
-HEAVY = {"onnx", "onnx_ir", "onnxruntime", "numpy", "tensorrt", "tensorrt_rtx", "cuda", "rich", "obstore"}
+HEAVY = {
+    "onnx",
+    "onnx_ir",
+    "onnxruntime",
+    "numpy",
+    "tensorrt",
+    "tensorrt_rtx",
+    "cuda",
+    "rich",
+    "obstore",
+    "matplotlib",
+}
 
 
 def modules() -> list[Path]:

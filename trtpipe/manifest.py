@@ -6,7 +6,7 @@ Composed from the cell's traces alone, so that a restored engine gets the same m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trtpipe import __version__
@@ -27,6 +27,13 @@ class Proof:
     validation: Mapping[str, Any]
     audit: Mapping[str, Any]
     not_run: tuple[str, ...]
+    run_on_gpu: Mapping[str, Any] = field(default_factory=dict)
+    """What the engine itself proved on a GPU: `gpu`, `tensorrt`, `outcome`, `verdicts`; empty while nobody ran it."""
+
+    def gpu_words(self) -> str:
+        """Which GPU the engine was proved on: `NVIDIA L4 (sm89)`, or `not run`."""
+        gpu = self.run_on_gpu.get("gpu")
+        return f"{gpu['name']} ({gpu['compute_capability']})" if gpu else "not run"
 
 
 def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict[str, Any]:
@@ -59,6 +66,7 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
         **_search(traces),
         "audit": dict(proof.audit),
         "validation": dict(proof.validation),
+        **({"run_on_gpu": dict(proof.run_on_gpu)} if proof.run_on_gpu else {}),
         "not_run": list(proof.not_run),
         "reproducibility": _reproducibility(built),
         "timings": _timings(traces),
@@ -90,7 +98,7 @@ def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> di
         **tactic_facts(engine.summary),
         "validated": str(proof.validation.get("outcome", "not run")).replace("_", " "),
         "measured": measured_facts(proof.validation.get("verdicts", ())),
-        "run_on_gpu": "not run",
+        "run_on_gpu": proof.gpu_words(),
     }
 
 

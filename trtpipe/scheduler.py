@@ -51,6 +51,18 @@ class Blocked:
 Result = Done | Failed | Blocked
 
 
+def told_of(result: Result) -> tuple[str, float | None]:
+    """What became of a step, in words, and the seconds that it took if it ran."""
+    match result:
+        case Done(_, _, Trace(seconds=seconds)):
+            return "ran", round(seconds, 3)
+        case Done():
+            return "up to date", None
+        case Failed():
+            return "failed", None
+    return "not run", None
+
+
 @dataclass(slots=True)
 class Scheduler:
     """One run over one plan. Use it once."""

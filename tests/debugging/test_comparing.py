@@ -157,3 +157,16 @@ def test_random_graphs_in_their_own_type_diverge_nowhere(model, tmp_path):
 
     assert found["divergence"] is None
     assert {one["error"] for one in found["tensors"]} <= {0.0}
+
+
+def test_recorded_inputs_are_compared_on_as_well(tmp_path):
+    source, typed = typed_as("fp16", layers(), tmp_path)
+    recorded = {"in:x": np.ones((3, 16), np.float32), "out:y": np.zeros((3, 16), np.float32)}
+    np.savez(tmp_path / "golden.npz", **recorded)
+    inputs = {"typed": typed, "reference": source, "golden": tmp_path / "golden.npz"}
+    slots = {slot: {path.name: path} for slot, path in inputs.items()}
+
+    found = compare_all(Task("compare_all", {"reference": "golden", "profiles": []}, slots, tmp_path))
+
+    assert found["samples"] == 3 and found["divergence"] is None
+    assert found["tensors"][0]["elements"] == 48

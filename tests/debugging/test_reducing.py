@@ -201,3 +201,21 @@ def test_both_ends_are_found_by_halves(size, data):
 
     assert trim(range(size), does) == list(range(first, last + 1))
     assert len(asked) <= 14
+
+
+def test_branches_and_what_they_read_outside_stay_whole():
+    model = parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+        net (float[4] x, bool c) => (float[4] y) {
+            a = Relu(x)
+            b = Exp(x)
+            d = If(c) <then_branch = t () => (float[4] p) { p = Neg(a) },
+                       else_branch = e () => (float[4] q) { q = Abs(b) }>
+            y = Tanh(d)
+        }""")
+
+    part = Whole(Candidate(model)).part([2]).model
+    found, _ = reduced(model, lambda one: any(node.op_type == "If" for node in one.model.graph.node))
+
+    assert {one.name for one in part.graph.input} == {"a", "b", "c"}
+    assert [node.op_type for node in found.candidate.model.graph.node] == ["If"]
+    check_model(found.candidate.model)

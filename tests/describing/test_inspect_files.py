@@ -175,7 +175,7 @@ HOSTILE = {
 def test_what_is_damaged_is_refused_in_a_sentence(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
-    for asked in (Asked(), EVERYTHING):
+    for asked in (Asked(), EVERYTHING, Asked(weights=True)):
         with pytest.raises(TrtpipeError) as caught:
             describe(Subject(path, asked))
         assert caught.value.problems[0].fact
@@ -228,3 +228,97 @@ def test_a_cell_that_was_not_built_says_how_to_build_it(tmp_path: Path) -> None:
 def test_options_that_mean_nothing_are_refused(shapes: list[str], gpus: list[str], told: str) -> None:
     with pytest.raises(SpecError, match=told):
         inspect_command(str(MODELS / "digits_cnn.onnx"), shapes=shapes, gpus=gpus)
+
+
+# -- engines --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def delivered(tmp_path: Path) -> Path:
+    from trtpipe.digests import digest_bytes
+
+    engine = b"ftrt" + bytes(200)
+    (tmp_path / "model.engine").write_bytes(engine)
+    manifest = {
+        "cell": "a/b@c",
+        "engine": {"blake3": digest_bytes(engine).hex},
+        "toolchain": {"flavour": "tensorrt", "version": "11.1.0.1"},
+        "compute_capabilities": ["sm89"],
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    outputs = [{"name": "y", "dtype": "float16", "shape": [-1, 4]}]
+    layers = [{"name": "c1", "type": "CONVOLUTION", "inputs": ["x"], "outputs": outputs}]
+    (tmp_path / "network.json").write_text(json.dumps({"io": [], "layers": layers}))
+    return tmp_path
+
+
+def on_gpus(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    from types import SimpleNamespace
+
+    from trtpipe.targets.compute_capability import ComputeCapability
+    from trtpipe.toolchains import detect
+
+    gpus = tuple(SimpleNamespace(compute_capability=ComputeCapability.parse(name)) for name in names)
+    monkeypatch.setattr(detect, "detect_gpus", lambda: gpus)
+
+
+def test_layers_of_the_network_are_told_without_a_gpu(delivered: Path, monkeypatch: Any) -> None:
+    on_gpus(monkeypatch)
+    text = text_of(describe(Subject(delivered, Asked(nodes=True))))
+    assert "c1     CONVOLUTION  float16  ?x4" in text
+    assert "layers: not run: needs sm89, this machine has no GPU" in text
+    assert "not run: needs" not in text_of(describe(Subject(delivered)))
+
+
+def test_layers_that_no_toolchain_here_can_load_say_what_they_need(delivered: Path, monkeypatch: Any) -> None:
+    on_gpus(monkeypatch, "sm89")
+    record = describe(Subject(delivered, Asked(nodes=True)))
+    assert record["layers"].startswith("not run: ")
+    assert "11.1.0.1" in record["layers"]
+
+
+def test_layers_of_an_engine_that_nobody_vouches_for_are_not_asked(delivered: Path, monkeypatch: Any) -> None:
+    on_gpus(monkeypatch, "sm89")
+    text = (delivered / "manifest.json").read_text()
+    (delivered / "model.engine").write_bytes((delivered / "model.engine").read_bytes() + b"x")
+    (delivered / "manifest.json").write_text(text)
+    from trtpipe.system.inspecting_layers import engine_layers
+
+    told = engine_layers(delivered / "model.engine")
+    assert isinstance(told, str)
+    assert "is in no manifest and no lockfile" in told
+
+
+def test_on_its_gpu_the_inspector_is_asked(delivered: Path, monkeypatch: Any) -> None:
+    from types import SimpleNamespace
+
+    from trtpipe.system import inspecting_layers
+    from trtpipe.targets.toolchain import Toolchain
+    from trtpipe.toolchains import resolve
+
+    here = Toolchain("tensorrt", "11.1.0.1", ("python3",), ("/nowhere",), "cpython 3.11.7")
+    told = {"Layers": [{"Name": "c1+relu", "LayerType": "gemm", "Outputs": [{"Name": "y"}]}, "named alone"]}
+
+    def run(toolchain: Any, engine: Any, runs: Any, how: Any, folder: Path) -> Any:
+        assert (toolchain, runs) == (here, ())
+        (folder / "layers.json").write_text(json.dumps(told))
+        return SimpleNamespace(layers=folder / "layers.json")
+
+    on_gpus(monkeypatch, "sm89")
+    monkeypatch.setattr(resolve, "locate_toolchain", lambda *_: here)
+    monkeypatch.setattr(inspecting_layers, "run_engine", run)
+    record = describe(Subject(delivered, Asked(nodes=True)))
+    assert [one["name"] for one in record["layers"]] == ["c1+relu", "named alone"]
+    assert "c1+relu       gemm  y" in text_of(record)
+
+
+def test_what_is_asked_in_vain_is_refused(delivered: Path, tmp_path: Path) -> None:
+    (tmp_path / "trtpipe.lock").write_text(LOCK)
+    np.save(tmp_path / "w.npy", np.zeros(3, np.float32))
+    for name, asked in (
+        ("model.engine", Asked(weights=True)),
+        ("trtpipe.lock", Asked(nodes=True)),
+        ("w.npy", Asked(shapes={"x": (1,)})),
+    ):
+        with pytest.raises(SpecError, match="need a model that can be read as ONNX"):
+            describe(Subject(tmp_path / name, asked))

@@ -67,6 +67,15 @@ def test_globs_to_keep_are_causes_and_fields_that_are_not_known_are_not() -> Non
     assert group.follows == {"latency": 1}
 
 
+def test_facts_that_are_texts_by_name_are_compared_one_by_one() -> None:
+    old, new = (
+        {"a/x@t": cell(data={"val.npz": one, "same.npz": "d"}, measured={"y": one})} for one in ("d1", "d2")
+    )
+    (group,) = diff_locks(old, new).groups
+    assert group.causes == (FactChange("data.val.npz", "d1", "d2"),)
+    assert group.follows == {"measured.y": 1}
+
+
 facts = st.dictionaries(
     st.sampled_from(["key", "source", "model", "engine", "odd"]), st.text(max_size=3), min_size=1
 )

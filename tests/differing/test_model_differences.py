@@ -307,6 +307,15 @@ def test_nan_is_equal_to_itself_and_infinity_is_left_out_of_sizes() -> None:
     assert (change.changed, change.largest) == (2, 2.0)
 
 
+def test_a_change_from_zero_has_no_relative_size() -> None:
+    def of(value: float) -> onnx.ModelProto:
+        weight = numpy_helper.from_array(np.full(2, value, np.float32), "w")
+        return model([helper.make_node("Identity", ["w"], ["y"], "i")], {}, {"y": [2]}, [weight])
+
+    (change,) = diff_models(of(0), of(1)).graph.weights
+    assert (change.largest, change.relative, change.mean_relative) == (1.0, None, None)
+
+
 def test_the_changes_are_plain_json() -> None:
     changes: ModelChanges = diff_models(chain("Relu", "MatMul"), chain("MatMul", "Tanh", weight=3.0))
     assert json.loads(json.dumps(changes.to_json()))["differs"] is True

@@ -266,20 +266,25 @@ REFUSED = {
         @:5:23: unknown reference 'onnx'
             validate: {reference: onnx}
                                   ^
-          did you mean 'onnxruntime'? valid values: onnxruntime
+          did you mean 'onnxruntime'? valid values: onnxruntime, float64
         """,
     ),
     "wrong golden reference": (
         "validate: {reference: {gold: x.npz}}\n",
         """\
-        @:5:12: missing key 'golden' in 'validate.reference'
-            validate: {reference: {gold: x.npz}}
-                       ^
-          for example golden: tests/outputs.npz
         @:5:24: unknown key 'gold'
             validate: {reference: {gold: x.npz}}
                                    ^
-          did you mean 'golden'? valid keys: golden
+          did you mean 'golden'? valid keys: golden, variant
+        """,
+    ),
+    "two references": (
+        "validate: {reference: {golden: models/net.onnx, variant: fp32}}\n",
+        """\
+        @:5:23: a reference needs either golden or variant
+            validate: {reference: {golden: models/net.onnx, variant: fp32}}
+                                  ^
+          for example {golden: golden/net.npz}
         """,
     ),
     "two sources of inputs": (

@@ -357,3 +357,14 @@ def test_a_data_set_has_a_source(workspace: Workspace) -> None:
         "no samples: give one of images, npy, npz, parquet, python, random and safetensors"
         in workspace.refusal(lambda: load_dataset(path, find_project(path)))
     )
+
+
+def test_a_reference_names_a_variant(workspace: Workspace) -> None:
+    lines = (
+        "variants: {wide: {}, half: {precision: fp16}}\nvalidate: {reference: {variant: whide}, random: {}}\n"
+    )
+
+    said = workspace.errors(HEAD + TARGETS + lines)
+
+    assert said.startswith("pipelines/net.yaml:6:33: unknown variant 'whide'\n")
+    assert said.endswith("did you mean 'wide'? valid variants: wide, half\n")

@@ -21,7 +21,7 @@ def series(center, spread=0.01, count=2000, seed=0):
 
 
 @given(st.floats(1.1, 20), st.integers(0, 100))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_what_is_faster_by_more_than_its_noise_is_called_so_and_its_opposite_slower(factor, seed):
     slow, fast = series(100 * factor, seed=seed), series(100, seed=seed + 1)
 
@@ -146,3 +146,38 @@ def test_what_is_no_record(tmp_path, text):
         read_record(path)
     with pytest.raises(ModelError, match="cannot read"):
         read_record(tmp_path / "gone.json")
+
+
+JUNK = [None, True, -1, 1e308, "", "x", [], [[]], {}, {"p50_us": 1}, float("inf"), 2**70]
+
+
+PLAIN = record()
+
+
+def paths_in(value, path=()):
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in items:
+        yield from paths_in(below, (*path, key))
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_record_with_anything_in_any_place_is_refused_or_can_be_compared(data, tmp_path_factory):
+    few = summary_of(np.linspace(100, 110, 24))
+    good = record(measurements=[{"shapes": {"x": [1, 4]}, "graph": "off", "latency": {"compute": few}}])
+    path = data.draw(st.sampled_from([one for one in paths_in(good) if one]))
+    *above, last = path
+    place = good
+    for key in above:
+        place = place[key]
+    place[last] = data.draw(st.sampled_from(JUNK))
+    file = tmp_path_factory.mktemp("junk") / "bench.json"
+    file.write_text(json.dumps(good))
+
+    try:
+        read = read_record(file)
+    except ModelError:
+        return
+    json.dumps(compared(PLAIN, read, "before", 0.02), allow_nan=False)
+    json.dumps(compared(read, PLAIN, "before", 0.02), allow_nan=False)

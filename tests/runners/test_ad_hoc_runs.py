@@ -5,6 +5,7 @@ Engines copy x to y here and typed models negate it, so that what ran shows.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from cells import PROFILES, make_cell, with_gpu, without_gpu, write_model
 from engine_bench import copying, rows
 
 from trtpipe.digests import digest_file
-from trtpipe.errors import ModelError, SpecError, ToolchainError, TrtpipeError
+from trtpipe.errors import ModelError, SpecError, StepFailed, ToolchainError, TrtpipeError
 from trtpipe.system.choosing import ENGINE, ON_CPU, Where
 from trtpipe.system.feeding import FeedRequest
 from trtpipe.system.inferring import InferRequest, infer
@@ -43,6 +44,29 @@ def run(machine, root, what=CELL, *, where=None, labels=None, top_k=None, **feed
 
 
 # -- what runs
+
+
+def test_what_was_recorded_is_run_again_in_the_types_that_the_network_takes(bench, project):
+    kept = {
+        "in:x": rows(2).astype(np.float64),
+        "out:y": rows(2),
+        "got:y": rows(2),
+        "place": np.frombuffer(b"data", np.uint8),
+    }
+    np.savez(project / "data.npz", **kept)
+
+    _, y = run(with_gpu(bench), project, inputs=["data.npz"])
+
+    assert np.array_equal(y, rows(2))
+    with pytest.raises(SpecError, match="is a recording, whose runs are fed as they are"):
+        run(with_gpu(bench), project, inputs=["data.npz"], batch=1)
+
+
+def test_a_recording_of_another_network_is_refused(bench, project):
+    np.savez(project / "other.npz", **{"in:z": rows(2)})
+
+    with pytest.raises(SpecError, match="'z'"):
+        run(with_gpu(bench), project, inputs=["other.npz"])
 
 
 def test_the_engine_runs_where_it_can(bench, project):
@@ -219,7 +243,7 @@ def test_a_manifest_that_says_nonsense(bench, project, changes):
         ({"inputs": ["X=x.npy"]}, r"there is no input 'X'\n  did you mean 'x'\?"),
         ({"inputs": ["x=wrong.npy"]}, "input 'x' is 3, not \\?x4\n  the batch dimension may be what is missing"),
         ({"inputs": ["x=double.npy"]}, r"input 'x' is float64, and the model takes float32\n  .*or say --cast"),
-        ({"inputs": ["x=nine.npy"]}, "no profile takes these shapes\n  profile 0: 'x' is 9x4, not 1x4 to 8x4"),
+        ({"inputs": ["x=nine.npy"]}, "no profile takes .*\n  profile 0: 'x' is 9x4, not 1x4 to 8x4\n  --batch N"),
         ({"inputs": ["x=x.npy"], "profile": 1}, "there is no profile 1\n  choose from 0 to 0"),
         ({"inputs": ["x=gone.npy"]}, "cannot read 'gone.npy': no such file"),
         ({"inputs": ["x=."]}, "no file of a kind"),
@@ -237,7 +261,7 @@ def test_a_manifest_that_says_nonsense(bench, project, changes):
         ({"random": True, "shapes": ["y=2x4"]}, "there is no input 'y'"),
         ({"random": True, "shapes": ["x=-1x4"]}, "has a dynamic dim"),
         ({"random": True, "shapes": ["x=2147483647x2147483647"]}, "more than 8.0 GiB"),
-        ({"random": True, "shapes": ["x=9x4"]}, "no profile takes these shapes"),
+        ({"random": True, "shapes": ["x=9x4"]}, "no profile takes these shapes\n.* to 8x4$"),
         ({"random": True, "profile": 3}, "there is no profile 3"),
         ({"samples": 2}, "nothing to run it on\n  say --input .*'x' float32 \\?x4"),
         ({"samples": 2, "inputs": ["x=x.npy"]}, "--samples is of a data set"),
@@ -349,6 +373,19 @@ def test_what_cannot_be_written_is_said_before_anything_runs(bench, project):
         with pytest.raises(SpecError, match=f"{name}' is no regular file"):
             infer(asked, with_gpu(bench), project)
     assert not [path for path in project.iterdir() if path.name.startswith(".")]
+
+
+def test_a_full_disk_is_told_in_a_sentence(bench, project, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("trtpipe.system.inferring.store_tensors", full)
+    with pytest.raises(StepFailed, match=r"temporary directory: no space left on device\n  make room there"):
+        run(with_gpu(bench), project)
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    with pytest.raises(StepFailed, match="no space left on device"):
+        run(with_gpu(bench), project)
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "labels.txt", "manifest.json", "model.onnx"])
@@ -463,7 +500,7 @@ def test_the_command_says_what_ran(bench, project, monkeypatch, capfd):
     done = CliRunner().invoke(app, ["run", CELL, "-i", "x=x.npy", "-o", "y.npz"])
 
     assert done.exit_code == 0
-    assert done.stderr == f"not run: {CELL} as an engine: the engine needs sm89, this machine has no GPU\n"
+    assert done.stderr == f"not run: {CELL} as an engine: needs sm89, this machine has no GPU\n"
     assert done.stdout.splitlines() == [
         f"{CELL}: typed model on the CPU, on x=x.npy",
         "1 run: x 3x4",

@@ -144,7 +144,7 @@ def test_an_engine_that_cannot_be_captured_says_why(bench, project):
 @pytest.mark.parametrize(
     ("machine", "where", "why"),
     [
-        (without_gpu, Where(), "the engine: the engine needs sm89, this machine has no GPU"),
+        (without_gpu, Where(), "the engine: needs sm89, this machine has no GPU"),
         (with_gpu, Where(cpu=True, threads=1), "the engine: --cpu asks for the typed model"),
     ],
 )
@@ -461,7 +461,7 @@ def test_the_first_line_and_every_table_say_what_was_measured(command):
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"{CELL}: typed model on the CPU (")
     assert ", 1 thread, ONNX Runtime " in lines[0]
-    assert lines[1] == "not run: the engine: the engine needs sm89, this machine has no GPU"
+    assert lines[1] == "not run: the engine: needs sm89, this machine has no GPU"
     rows = [line for line in lines if "x=2x4" in line]
     assert len(rows) == 3
     assert all(row.startswith("typed model on the CPU") for row in rows)

@@ -42,8 +42,8 @@ def npz_data(tmp_path, batch=2, **arrays):
     return {"spec": spec}
 
 
-def validated(tmp_path, reference, typed, **options):
-    files = {"typed": {"model.onnx": typed}, "reference": {"model.onnx": reference}}
+def validated(tmp_path, source, typed, **options):
+    files = {"typed": {"model.onnx": typed}, "reference": {"model.onnx": source}}
     files["data"] = {"data.npz": tmp_path / "data.npz"}
     task = Task("validate", {"reference": "onnxruntime", **options}, files, tmp_path)
     return run_validation(task, tmp_path / "validation.json")

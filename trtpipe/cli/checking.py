@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from trtpipe.cli.annotating import annotate
 from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, problem_json, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import Problem, SpecError
@@ -15,6 +16,7 @@ def check_command(specs: Sequence[str], only: Sequence[str], *, as_json: bool, o
     """Prove every spec; every problem of every spec is told in one pass."""
     with LazyProgress() as progress:
         report = check_specs(specs, only, offline=offline, observer=progress)
+    annotate(report.problems)
     errors = [problem for problem in report.problems if problem.severity == "error"]
     if as_json:
         say_json(_json_of(report))

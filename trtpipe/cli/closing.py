@@ -12,7 +12,7 @@ from trtpipe.cli.output import problem_json, say, say_json
 from trtpipe.errors import Interrupted, Problem, TrtpipeError
 
 if TYPE_CHECKING:
-    from trtpipe.system.building import Outcome
+    from trtpipe.system.outcome import Outcome
 
 _STOPPED = (Interrupted, KeyboardInterrupt)
 

@@ -22,7 +22,8 @@ def infer_command(asked: InferRequest, *, as_json: bool) -> int:
         say_json(record)
         return EXIT_DONE
     if record["why_not_engine"] not in ("", NAMED_MODEL):
-        note(f"not run: {record['name']} as an engine: {record['why_not_engine']}")
+        why_not = record["why_not_engine"].removeprefix("the engine ")
+        note(f"not run: {record['name']} as an engine: {why_not}")
     say("\n".join(_lines(record)))
     return EXIT_DONE
 

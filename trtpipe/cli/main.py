@@ -14,8 +14,10 @@ from trtpipe.cli.output import EXIT_DONE, say
 for _kind in (
     "building",
     "locking",
+    "proving",
     "running",
     "debugging",
+    "reporting",
     "looking",
     "provenance",
     "upgrading",

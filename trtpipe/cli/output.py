@@ -104,7 +104,10 @@ def run_command(body: Callable[[], int]) -> int:
         _refuse_no_directory()
         code = body()
     except TrtpipeError as error:
+        from trtpipe.cli.annotating import annotate
+
         show_error(error)
+        annotate(error.problems)
         code = error.exit_code
     except KeyboardInterrupt:
         note("interrupted")

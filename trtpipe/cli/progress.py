@@ -74,7 +74,7 @@ def _told(event: Event) -> list[str]:
         case "fetch", "retry":
             return [f"retry    {event['file']}: {event['text']}"]
         case "evaluated", _ if event["begins"]:
-            return [f"search   {event['address']}: {event['phase']}"]
+            return [f"{event.get('what', 'search'):8} {event['address']}: {event['phase']}"]
         case "calibrate", _ if event["resumed"] and event["done"] == event["resumed"]:
             return [f"resume   {event['address']}: {event['done']} of {event['total']} samples are done"]
     return []

@@ -8,7 +8,7 @@ from pathlib import Path
 from trtpipe.cli.output import EXIT_DONE, EXIT_INTERRUPTED, note, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.cli.reproducing import default_directory
-from trtpipe.errors import SpecError
+from trtpipe.errors import SpecError, ToolchainError
 from trtpipe.system.failing import CellSteps, Failing, open_cell
 from trtpipe.system.reducing import Limits, Reduction, about, reduce_build, write_reduction
 from trtpipe.system.reducing_accuracy import (
@@ -57,7 +57,13 @@ def reduce_command(
 
 def _failing(steps: CellSteps) -> Failing | None:
     """The engine that cannot be built; None when it can, and thresholds may be missed."""
-    failing = steps.run("build_engine")
+    try:
+        failing = steps.run("build_engine")
+    except ToolchainError as error:
+        if "validate" not in steps.cell.steps:
+            raise
+        note(f"the engine was not built, so only thresholds are looked at: {error.problems[0].fact}")
+        return None
     if failing is None and "validate" not in steps.cell.steps:
         fact = f"the engine of {steps.cell.name} is built and nothing is validated, so there is nothing to reduce"
         raise SpecError(fact)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from trtpipe.cli.annotating import annotate, annotate_failures
 from trtpipe.cli.building import BuildOptions
 from trtpipe.cli.closing import Closing
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_error
 from trtpipe.cli.progress import LazyProgress, open_progress
-from trtpipe.errors import LockMismatch, ModelError, StepFailed, TrtpipeError
+from trtpipe.cli.reporting import tell_reports
+from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
 from trtpipe.rendering.plans import plan_json
 from trtpipe.system.building import (
-    Outcome,
     Planned,
     default_jobs,
     make_plan,
@@ -18,6 +19,7 @@ from trtpipe.system.building import (
     runs,
 )
 from trtpipe.system.locking import refresh_lock, refuse_differences
+from trtpipe.system.outcome import Outcome
 from trtpipe.system.reproducing import NO_PROCESS
 from trtpipe.system.stores import use_remote
 from trtpipe.system.workspace import open_workspace
@@ -53,13 +55,18 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
                 frozen=frozen,
             )
         workspace.store.settle()
-    except BaseException:
+    except BaseException as error:
         workspace.store.settle(give_up=True)
+        if isinstance(error, Interrupted):
+            tell_reports(planned, outcome, interrupted=True)
         raise
     finally:
         _tell(planned)
         if not options.as_json:
             _show_failures(outcome, planned)
+        annotate_failures(outcome.failures)
+    if not any(isinstance(error, LockMismatch) for _, error in outcome.failures):  # then nothing is written
+        tell_reports(planned, outcome)
     if outcome.failures or outcome.blocked:
         otherwise = all(isinstance(error, LockMismatch) for _, error in outcome.failures)
         return EXIT_LOCK if outcome.failures and otherwise else EXIT_FAILED
@@ -85,6 +92,7 @@ def _prove(planned: Planned, options: BuildOptions) -> None:
         warnings = prove_before_building(planned, offline=options.offline, observer=progress)
     for problem in warnings:
         note(str(problem))
+    annotate(warnings)
 
 
 def _tell(planned: Planned) -> None:

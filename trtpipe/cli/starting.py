@@ -99,6 +99,12 @@ def schema_command(kind: str) -> int:
             say_json(dataset_schema())
         case "project":
             say_json(project_schema())
+        case "report":
+            from trtpipe.reporting.schema import report_schema
+
+            say_json(report_schema())
         case _:
-            raise SpecError(f"unknown schema {kind!r}", "the schemas are pipeline, dataset and project")
+            raise SpecError(
+                f"unknown schema {kind!r}", "the schemas are pipeline, dataset, project and report"
+            )
     return EXIT_DONE

@@ -10,7 +10,7 @@ Knows the report as plain data; knows no runner and no store.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trtpipe.comparing.metrics import metrics_from_json
@@ -40,6 +40,8 @@ class Judgement:
     """Whether the thresholds are the precision's own, for the spec sets none."""
     twins: Mapping[str, str] = field(default_factory=dict)
     """Type that the CPU has no kernels for → what was measured in its place."""
+    thresholds: tuple[Threshold, ...] = ()
+    """Those that were applied."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for a manifest."""
@@ -48,6 +50,7 @@ class Judgement:
             "accuracy": self.accuracy,
             "reference_accuracy": self.reference_accuracy,
             "default_thresholds": self.by_default,
+            "thresholds": [one.model_dump() for one in self.thresholds],
             "twins": dict(self.twins),
             "verdicts": list(self.verdicts),
             "nonfinite": list(self.nonfinite),
@@ -85,7 +88,39 @@ def judge_report(
         tuple(nonfinite_words(tensor) for tensor in nonfinite),
         by_default=not thresholds,
         twins=report.get("twins", {}),
+        thresholds=tuple(applied),
     )
+
+
+def judge_engine(
+    report: Mapping[str, Any], thresholds: Sequence[Threshold], *, samples: int | None
+) -> Judgement:
+    """The judgement of what an engine gave for recorded samples, by the thresholds of its typed model.
+
+    `samples` is how many the thresholds are about. Where fewer were recorded, accuracy is a matter of which, and is
+    not judged; what was measured nowhere is not run. Places where the engine gave nothing to compare fail.
+    """
+    recorded = report.get("recorded", 0)
+    whole = samples is None or recorded >= samples
+    applied = [one for one in thresholds if whole or one.metric != "accuracy"]
+    judgement = judge_report(report, (), applied)
+    broken = tuple(Problem(f"{one['why']} ({one['place']})") for one in report.get("broken", ()))
+    left_out = (
+        [f"accuracy: {recorded} of {samples} samples were recorded"] if len(applied) < len(thresholds) else []
+    )
+    outcome: Outcome = "failed" if broken else judgement.outcome
+    return replace(
+        judgement,
+        outcome=outcome,
+        problems=(*broken, *judgement.problems),
+        not_run=(*judgement.not_run, *left_out),
+        by_default=False,
+    )
+
+
+def failed_places(judgement: Judgement) -> set[str]:
+    """Where something was missed."""
+    return {verdict["place"] for verdict in judgement.verdicts if verdict["outcome"] == "failed"}
 
 
 def _compared(place: Mapping[str, Any], thresholds: Sequence[Threshold]) -> dict[str, Comparison]:

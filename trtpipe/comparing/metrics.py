@@ -31,6 +31,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trtpipe.comparing.spread import Spread
+
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 
@@ -75,6 +77,8 @@ class Metrics:
     """max |r|, over finite elements."""
     where_max_abs: tuple[int, ...] = ()
     """The index, within its batch, of the element with the largest error."""
+    spread: Mapping[str, Any] = field(default_factory=dict)
+    """`errors` and `scatter`, as `Spread` has them; empty when they were not asked for."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; infinities and NaN as text, for JSON has neither."""
@@ -88,6 +92,7 @@ class Metrics:
             "reference_accuracy": self.reference_accuracy,
             "largest": json_number(self.largest),
             "where_max_abs": list(self.where_max_abs),
+            **self.spread,
         }
 
 
@@ -148,6 +153,8 @@ class Accumulator:
     labels_given: bool = False
     counts: dict[str, int] = field(default_factory=dict)
     rows: _Rows = field(default_factory=_Rows)
+    spread: Spread | None = None
+    """Takes the errors as well, when a report is to show how they are spread."""
 
     def add(self, reference: Array, actual: Array, labels: Array | None = None) -> None:
         """One batch; `labels` are class indices, one a row. Raises ValueError when the shapes differ."""
@@ -159,6 +166,7 @@ class Accumulator:
         self._add_rows(reference, actual, labels)
 
     def _add_chunk(self, start: int, r: Array, a: Array, shape: tuple[int, ...]) -> None:
+        seen = self.elements
         self.elements += r.size
         self.differing += int(np.count_nonzero(a != r))
         r, a = _double(r), _double(a)
@@ -172,7 +180,10 @@ class Accumulator:
         if not r.size:
             return
         self.finite += r.size
-        error = np.abs(a - r)
+        with np.errstate(over="ignore"):
+            error = np.abs(a - r)
+        if self.spread is not None:
+            self.spread.add(seen + (np.arange(r.size) if positions is None else positions), r, a, error)
         self.sum_abs += float(error.sum())
         self.sum_error2 += float(np.dot(error, error))
         self.sum_a2 += float(np.dot(a, a))
@@ -232,6 +243,7 @@ class Accumulator:
             reference_accuracy=rows.reference_right / rows.labelled if rows.labelled else None,
             largest=self.largest,
             where_max_abs=self.where,
+            spread=self.spread.as_json() if self.spread is not None else {},
         )
 
     def _errors(self) -> tuple[dict[str, float | None], dict[str, str]]:

@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from trtpipe.lockfile import KEEP
 
-Entry = Mapping[str, str | Sequence[str]]
+Entry = Mapping[str, str | Sequence[str] | Mapping[str, str]]
 
 CAUSES = (
     "source",
+    "origin",
+    "data",
+    "golden",
+    "calibration",
+    "calibration_data",
     "calibration_cache",
+    "graft",
+    "plugins",
     "toolchain",
     "python",
     "compute_capabilities",
@@ -33,7 +40,7 @@ _SIZED = re.compile(r"[0-9a-f]{64} \((\d+) bytes\)")
 
 @dataclass(frozen=True, slots=True)
 class FactChange:
-    """One fact of a cell; empty where it is not there. Lists are joined by commas."""
+    """One fact of a cell; empty where it is not there. Lists are joined by commas, texts by name are `FACT.NAME`."""
 
     field: str
     old: str
@@ -97,9 +104,18 @@ def diff_locks(a: Mapping[str, Entry], b: Mapping[str, Entry]) -> LockChanges:
 
 
 def _facts(old: Entry, new: Entry) -> tuple[FactChange, ...]:
-    names = dict.fromkeys((*old, *new))
-    changes = (FactChange(name, _text(old.get(name)), _text(new.get(name))) for name in names)
+    before, after = dict(_flat(old)), dict(_flat(new))
+    names = dict.fromkeys((*before, *after))
+    changes = (FactChange(name, before.get(name, ""), after.get(name, "")) for name in names)
     return tuple(one for one in changes if one.old != one.new)
+
+
+def _flat(entry: Entry) -> Iterator[tuple[str, str]]:
+    for field, fact in entry.items():
+        if isinstance(fact, Mapping):
+            yield from ((f"{field}.{name}", str(text)) for name, text in fact.items())
+        else:
+            yield field, _text(fact)
 
 
 def _text(fact: Any) -> str:
@@ -110,7 +126,7 @@ def _text(fact: Any) -> str:
 
 def is_cause(field: str) -> bool:
     """Whether an engine is made from such a fact."""
-    return field in CAUSES or field.startswith(KEEP)
+    return field.partition(".")[0] in CAUSES or field.startswith(KEEP)
 
 
 def _groups(
@@ -131,7 +147,8 @@ def _groups(
 
 
 def _order(change: FactChange) -> tuple[int, str]:
-    return (CAUSES.index(change.field) if change.field in CAUSES else len(CAUSES), change.field)
+    field = change.field.partition(".")[0]
+    return (CAUSES.index(field) if field in CAUSES else len(CAUSES), change.field)
 
 
 def _why(change: CellChange) -> str:

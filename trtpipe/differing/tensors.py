@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ class WeightChange:
     """A weight that is another now. Shapes and types are (old, new); `a` and `b` are its names.
 
     Changes are in float64, None where shapes differ, or nothing is finite on both sides: `largest` is
-    max |new - old|; `relative` the same by max |old|, and `mean_relative` mean |new - old| by mean |old| (infinite
+    max |new - old|; `relative` the same by max |old|, and `mean_relative` mean |new - old| by mean |old| (None
     where old is all zeros); `changed` counts elements.
     """
 
@@ -74,7 +73,7 @@ def _is_nan(values: Any) -> Any:
     return np.not_equal(values, values)
 
 
-def _ratio(part: float, whole: float) -> float:
+def _ratio(part: float, whole: float) -> float | None:
     if not part:
         return 0.0
-    return part / whole if whole else math.inf
+    return part / whole if whole else None

@@ -57,7 +57,8 @@ def _auto(variant: dict[str, Any], path: SpecPath, data: dict[str, Any]) -> Iter
         yield Problem("'try' names no precision", "for example try: [int8, fp16]", path=(*path, "try"))
     validate = data.get("validate")
     given = validate if isinstance(validate, dict) else {}
-    golden = isinstance(given.get("reference"), dict)
+    reference = given.get("reference")
+    golden = isinstance(reference, dict) and reference.get("golden") is not None
     if not golden and given.get("data") is None and given.get("random") is None:
         fact = f"precision '{AUTO}' measures on the validation data, and the spec names none"
         yield Problem(fact, "for example validate: {data: NAME}", path=path)

@@ -143,7 +143,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "PluginSpec": {"library": "plugins/libmyops.so"},
     "RandomData": {"seed": 0, "samples": 8},
     "Threshold": {"output": "logits", "metric": "cosine", "min": 0.999, "max": 0.01},
-    "GoldenReference": {"golden": "tests/outputs.npz"},
+    "OtherReference": {"golden": "tests/outputs.npz", "variant": "fp32"},
     "ValidateSpec": {
         "data": "ocr-val",
         "random": {"seed": 0, "samples": 8},

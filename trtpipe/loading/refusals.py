@@ -191,7 +191,8 @@ def _annotation_at_step(annotation: Any, step: str | int) -> Any:
 
 
 def _is_branch(step: str | int) -> bool:
-    return isinstance(step, str) and (step.startswith("literal[") or step in EXAMPLES)
+    """A literal, a model, or a model with a validator of its own."""
+    return isinstance(step, str) and (step.startswith(("literal[", "function-after[")) or step in EXAMPLES)
 
 
 def _missing(refusal: _Refusal) -> Problem:

@@ -283,6 +283,8 @@ def _unknown_names(document: Document, known: KnownNames) -> list[Problem]:
     data = document.data
     found = [_unknown(document, ("model", "parser"), known.parsers, "parser")]
     variants = data.get("variants")
+    named = tuple(map(str, variants)) if isinstance(variants, dict) else ("fp32",)
+    found.append(_unknown(document, ("validate", "reference", "variant"), named, "variant"))
     for name, variant in variants.items() if isinstance(variants, dict) else ():
         path = ("variants", name)
         found.append(_unknown(document, (*path, "precision"), (*known.precisions, AUTO), "precision"))

@@ -28,7 +28,7 @@ from trtpipe.planning.facts import (
 )
 from trtpipe.searching.steps import CHOICE_FILE, candidates_with, search_step, subject_options
 from trtpipe.spec.budget import AUTO
-from trtpipe.spec.pipeline import GoldenReference, PipelineSpec, Profile, TransformSpec
+from trtpipe.spec.pipeline import PipelineSpec, Profile, TransformSpec, ValidateSpec
 from trtpipe.spec.variant import VariantSpec
 
 NETWORK_NAME = "trtpipe"
@@ -161,7 +161,7 @@ def _search_step(
     asked = spec.variants[variant]
     assert asked.budget is not None, "the loader refuses an auto variant without a budget"
     capabilities = {one for target in facts.targets.values() for one in target.compute_capabilities}
-    measure, measured = measured_by(spec, facts)
+    measure, measured = measured_by(spec, facts, variant)
     return search_step(
         f"{spec.pipeline}/{variant}:search",
         asked.budget,
@@ -176,38 +176,49 @@ def _search_step(
 
 def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> Step:
     """Metrics only: thresholds are judged when the cell is delivered, so changing one runs nothing again."""
-    options, measured = measured_by(spec, facts)
+    options, measured = measured_by(spec, facts, variant)
     typed = {"typed": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),)}
     address = f"{spec.pipeline}/{variant}:validate"
     return Step(address, "validate", options, facts.tools["validate"], {**typed, **measured}, facts.local)
 
 
 def measured_by(
-    spec: PipelineSpec, facts: PipelineFacts
+    spec: PipelineSpec, facts: PipelineFacts, variant: str
 ) -> tuple[dict[str, Any], dict[str, tuple[Input, ...]]]:
-    """What any variant's typed model is measured by: options, and inputs by slot."""
+    """What a variant's typed model is measured by: options, and inputs by slot."""
     asked = spec.validate_
     assert asked is not None
+    other = asked.reference_of(variant)
+    transformed = is_grafted(spec) or other is not None
     options = {
         "data": facts.data,
         "samples": asked.samples,
         "profiles": profiles_record(spec.profiles),
         "corners": asked.corners,
-        "reference": "golden" if isinstance(asked.reference, GoldenReference) else "onnxruntime",
-        "transform": {} if is_grafted(spec) else transform_record(spec.transform),
+        "reference": _kind_of_reference(asked),
+        "transform": {} if transformed else transform_record(spec.transform),
     }
-    inputs = {"reference": facts.golden or _reference(spec, facts)}
+    inputs = {"reference": facts.golden or _reference(spec, facts, other)}
     if facts.data_sources:
         inputs["data"] = facts.data_sources
     return options, inputs
 
 
-def _reference(spec: PipelineSpec, facts: PipelineFacts) -> tuple[Input, ...]:
-    """What ONNX Runtime can run: the source itself, else what it was imported as.
+def _kind_of_reference(asked: ValidateSpec) -> str:
+    """`onnxruntime` of any model that is run in its own types: which one it is, its digest says."""
+    if asked.golden is not None:
+        return "golden"
+    return "float64" if asked.reference == "float64" else "onnxruntime"
+
+
+def _reference(spec: PipelineSpec, facts: PipelineFacts, other: str | None) -> tuple[Input, ...]:
+    """What ONNX Runtime can run: another variant if one was asked for, the source, else what it was imported as.
 
     A grafted model is compared with what it was transformed into, before its precision was lowered: nothing else
     holds the grafted layers.
     """
+    if other is not None:
+        return (FromStep(f"{spec.pipeline}/{other}:quantize", MODEL_FILES),)
     if is_grafted(spec):
         return (FromStep(f"{spec.pipeline}:transform", MODEL_FILES),)
     if spec.model.parser == "onnx":

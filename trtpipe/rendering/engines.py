@@ -21,7 +21,7 @@ def engine_lines(record: Mapping[str, Any]) -> Iterator[str]:
         yield from _manifest(record["manifest"])
     else:
         yield "no manifest is known for these bytes"
-    yield from _network(record.get("network"))
+    yield from _network(record.get("network"), every="layers" in record)
     yield from _records(record.get("records") or {})
     yield from _inspected(record.get("layers"))
     yield from map(one_line, record["notes"])
@@ -61,12 +61,20 @@ def _interface(manifest: Mapping[str, Any]) -> Iterator[str]:
             yield render_table((f"profile {index}", "min", "opt", "max"), corners)
 
 
-def _network(network: Mapping[str, Any] | None) -> Iterator[str]:
+def _network(network: Mapping[str, Any] | None, *, every: bool) -> Iterator[str]:
     if not network:
         return
     counts = ", ".join(f"{one_line(name)} {count}" for name, count in network["kinds"].items())
     yield f"network of {len(network['layers'])} layers: {counts}"
     yield "layers in: " + ", ".join(f"{one_line(name)} {count}" for name, count in network["types"].items())
+    if every:
+        rows = [_layer_row(layer) for layer in network["layers"]]
+        yield render_table(("layer", "type", "dtype", "shape"), rows)
+
+
+def _layer_row(layer: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    first = layer["outputs"][0] if layer["outputs"] else {}
+    return _text(layer, "name"), _text(layer, "type"), _text(first, "dtype"), _dims(first.get("shape"))
 
 
 def _records(records: Mapping[str, Any]) -> Iterator[str]:

@@ -183,7 +183,7 @@ def data_of(task: Task, typed: RunnableModel, reference: RunnableModel) -> Itera
     inputs = summarize(typed.proto).inputs
     if "golden" in task.inputs:
         recorded = read_golden(task.input("golden"), [info.name for info in inputs])
-        yield lambda: iter([(recorded.inputs, None)])
+        yield lambda: ((run.inputs, run.labels) for run in recorded)
         return
     spec = dataset_of(request, inputs)
     if spec is None:

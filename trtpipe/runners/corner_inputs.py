@@ -24,6 +24,8 @@ class CornerInputs:
     place: str
     shapes: Mapping[str, Shape]
     values: Mapping[str, tuple[int, ...]]
+    profile: int = 0
+    """The profile that they are corners of."""
 
 
 def gather_rows(batches: Iterable[tuple[dict[str, Any], Any]], rows: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -39,10 +39,10 @@ class RememberedReference(SourceReference):
         path = self.folder / f"{next(self.order)}.npz"
         if path.exists():
             with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[f"a{index}"] for index, name in enumerate(self.runner.outputs)}
+                return {name: arrays[f"a{index}"] for index, name in enumerate(self.outputs)}
         outputs = super().expected(typed)
         if all(isinstance(array, np.ndarray) and array.dtype.kind in "biufc" for array in outputs.values()):
-            arrays = {f"a{index}": outputs[name] for index, name in enumerate(self.runner.outputs)}
+            arrays = {f"a{index}": outputs[name] for index, name in enumerate(self.outputs)}
             np.savez(path, **arrays)
         return outputs
 
@@ -98,7 +98,7 @@ class Measuring:
         folder.mkdir(parents=True, exist_ok=True)
         source = self._source(request, model)
         return RememberedReference(
-            source.model, source.runner, source.inputs, source.bound, source.lacking, folder
+            **{one.name: getattr(source, one.name) for one in fields(source)}, folder=folder
         )
 
     def _source(self, request: ValidationRequest, model: RunnableModel) -> SourceReference:
@@ -111,6 +111,7 @@ class Measuring:
                     request.bound,
                     threads=request.threads,
                     reshaped=request.reshaped,
+                    wide=request.wide,
                 )
                 self.opened[outputs] = self.stack.enter_context(opened)
             except NoKernel as error:

@@ -1,4 +1,4 @@
-"""What a typed model is compared with: the source model in ONNX Runtime, or recorded outputs.
+"""What a typed model is compared with: the source model in ONNX Runtime, in float64 if asked for, or recorded outputs.
 
 Both answer `expected(feed)` with outputs by name. Inputs that the transform bound to constants are fed to the source
 as those constants; outputs that the transform cut are exposed on a copy of it.
@@ -7,8 +7,8 @@ as those constants; outputs that the transform cut are exposed on a copy of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ import numpy as np
 
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.errors import ModelError, StepFailed
+from trtpipe.runners.float64 import open_lifted
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
+from trtpipe.runners.recordings import RecordedRun, read_recording
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,18 @@ class SourceReference:
     bound: Mapping[str, Any]
     lacking: tuple[str, ...]
     """Outputs of the typed model that the source has no tensor for."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Output → what the runner calls it, where that is another name."""
+    narrow: tuple[str, ...] = ()
+    """Of a source in float64: the operators that computed in float32 all the same."""
+    not_lifted: str = ""
+    """Why the source is not in float64 although that was asked for."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What it gives, by the source's names."""
+        known = {other: name for name, other in self.names.items()}
+        return tuple(known.get(name, name) for name in self.runner.outputs)
 
     def feed(self, typed: Mapping[str, Any]) -> dict[str, Any]:
         """The source's inputs for the typed model's."""
@@ -47,7 +61,8 @@ class SourceReference:
 
     def expected(self, typed: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name. Raises StepFailed."""
-        return self.runner.infer(self.feed(typed))
+        found = self.runner.infer(self.feed(typed))
+        return dict(zip(self.outputs, found.values(), strict=True))
 
 
 @contextmanager
@@ -58,10 +73,12 @@ def open_source(
     *,
     threads: int,
     reshaped: Iterable[str] = (),
+    wide: bool = False,
 ) -> Iterator[SourceReference]:
-    """The source model at `path`, giving those of `outputs` that it has. Raises ModelError.
+    """The source model at `path`, giving those of `outputs` that it has; `wide` asks for float64. Raises ModelError.
 
-    `reshaped` names the inputs whose shapes the transform has set: the source must take the new ones.
+    `reshaped` names the inputs whose shapes the transform has set: the source must take the new ones. Where the source
+    cannot be run in float64, it is run as it is, and the reference says why.
     """
     model = runnable_model(path).with_free_shapes(reshaped)
     known = {*model.outputs(), *model.tensors()}
@@ -69,33 +86,44 @@ def open_source(
     if not wanted:
         have = ", ".join(repr(name) for name in model.outputs())
         raise ModelError(f"the reference has none of the outputs of the typed model; its own are {have}")
-    exposed = model.with_outputs(wanted)
-    with open_runner(exposed, threads=threads) as runner:
-        inputs = summarize(model.proto).inputs
-        lacking = tuple(name for name in outputs if name not in known)
-        yield SourceReference(model, runner, inputs, bound, lacking)
+    inputs = summarize(model.proto).inputs
+    lacking = tuple(name for name in outputs if name not in known)
+    with ExitStack() as stack:
+        why, reference = "", None
+        if wide:
+            try:
+                runner, lifted = stack.enter_context(open_lifted(model, wanted, threads=threads))
+                names, narrow = lifted.names, lifted.narrow
+                reference = SourceReference(model, runner, inputs, bound, lacking, names, narrow)
+            except ModelError as error:
+                why = error.problems[0].fact
+        if reference is None:
+            runner = stack.enter_context(open_runner(model.with_outputs(wanted), threads=threads))
+            reference = SourceReference(model, runner, inputs, bound, lacking, not_lifted=why)
+        yield reference
 
 
-@dataclass(frozen=True)
-class GoldenReference:
-    """Recorded inputs and outputs."""
-
-    inputs: Mapping[str, Any]
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-
-
-def read_golden(path: Path, wanted: Sequence[str]) -> GoldenReference:
-    """The recording: inputs as `in:NAME`, outputs as `out:NAME`. Raises StepFailed when something is missing."""
+def read_golden(path: Path, wanted: Sequence[str]) -> tuple[RecordedRun, ...]:
+    """The recorded runs, with the inputs of these names. Raises StepFailed when something is missing."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise StepFailed(f"cannot read the recorded outputs '{path.name}': {error}") from error
-    inputs = {name[3:]: array for name, array in arrays.items() if name.startswith("in:")}
-    outputs = {name[4:]: array for name, array in arrays.items() if name.startswith("out:")}
-    missing = [name for name in wanted if name not in inputs]
-    if missing or not outputs:
-        lacks = [f"'in:{name}'" for name in missing] or ["any 'out:NAME'"]
-        have = ", ".join(repr(name) for name in arrays) or "nothing"
-        raise StepFailed(f"the recorded outputs lack {', '.join(lacks)}", f"'{path.name}' holds {have}")
-    return GoldenReference({name: inputs[name] for name in wanted}, outputs)
+        runs = read_recording(path)
+    except ModelError as error:
+        problem = error.problems[0]
+        raise StepFailed(
+            f"cannot read the recorded outputs '{path.name}': {problem.fact}", problem.remedy
+        ) from error
+    if not runs:
+        raise _lacking(path, [f"'in:{name}'" for name in wanted], "nothing")
+    for number, run in enumerate(runs):
+        missing = [f"'in:{name}'" for name in wanted if name not in run.inputs]
+        if missing or not run.outputs:
+            have = ", ".join(repr(name) for name, _ in run.arrays()) or "nothing"
+            about = f"run {number} " if len(runs) > 1 else ""
+            raise _lacking(path, missing or ["any 'out:NAME'"], have, about)
+    return tuple(replace(run, inputs={name: run.inputs[name] for name in wanted}) for run in runs)
+
+
+def _lacking(path: Path, what: Sequence[str], have: str, about: str = "") -> StepFailed:
+    return StepFailed(
+        f"the recorded outputs lack {', '.join(what)}", f"{about}'{path.name}' holds {have}".strip()
+    )

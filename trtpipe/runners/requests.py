@@ -1,4 +1,7 @@
-"""What one validation is asked to do, read from its task: models, data, corners. Knows nothing of running them."""
+"""What one validation is asked to do, read from its task: models, data, corners; and the inputs of corners.
+
+Knows nothing of running them.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets.locating import GivenFiles
-from trtpipe.proofs.corners import CORNERS, shapes_at, values_at
-from trtpipe.runners.corner_inputs import CornerInputs
-from trtpipe.shapes import Shape
+from trtpipe.proofs.corners import CORNERS, nbytes_of_info, shapes_at, values_at
+from trtpipe.runners.corner_inputs import CornerInputs, corner_feed
+from trtpipe.runners.graphs import RunnableModel
+from trtpipe.shapes import Shape, format_size
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.pipeline import Profile, ProfileInput
 from trtpipe.stages.task import Task
@@ -40,6 +47,8 @@ class ValidationRequest:
     bound: Mapping[str, Any] = field(default_factory=dict)
     reshaped: tuple[str, ...] = ()
     """Inputs whose shapes the transform has set."""
+    wide: bool = False
+    """Whether the reference is asked for in float64."""
     threads: int = 0
     memory_limit: int = MEMORY_LIMIT
 
@@ -63,15 +72,17 @@ def request_of(task: Task) -> ValidationRequest:
         random=(drawn["seed"], drawn["samples"]) if drawn else None,
         files=task.inputs.get("data", {}),
         samples=options.get("samples"),
-        profiles=tuple(_profile(profile) for profile in options.get("profiles") or ()),
+        profiles=tuple(profile_of(profile) for profile in options.get("profiles") or ()),
         corners=bool(options.get("corners", True)),
         bound=(options.get("transform") or {}).get("bind", {}),
         reshaped=tuple((options.get("transform") or {}).get("set_shapes", {})),
+        wide=options.get("reference") == "float64",
         threads=task.local.get("threads", 0),
     )
 
 
-def _profile(record: Mapping[str, Any]) -> Profile:
+def profile_of(record: Mapping[str, Any]) -> Profile:
+    """A profile as the plan's record has it. Raises ValueError."""
     return {name: ProfileInput.model_validate_json(json.dumps(entry)) for name, entry in record.items()}
 
 
@@ -92,15 +103,63 @@ def _ones(info: TensorInfo) -> Shape:
 
 
 def corners_of(request: ValidationRequest, inputs: Sequence[TensorInfo]) -> list[CornerInputs]:
+    """Every corner of every profile, if corners are asked for."""
+    return all_corners(request.profiles, inputs) if request.corners else []
+
+
+def all_corners(profiles: Sequence[Profile], inputs: Sequence[TensorInfo]) -> list[CornerInputs]:
     """Every corner of every profile; corners of one profile that are equal are run once."""
     found: list[CornerInputs] = []
-    for index, profile in enumerate(request.profiles if request.corners else ()):
+    for index, profile in enumerate(profiles):
         same: dict[str, tuple[list[str], CornerInputs]] = {}
         for corner in CORNERS:
             made = CornerInputs("", shapes_at(inputs, profile, corner), values_at(profile, corner))
             same.setdefault(repr((made.shapes, made.values)), ([], made))[0].append(corner)
         found += [
-            CornerInputs(f"profile {index} at {', '.join(names)}", made.shapes, made.values)
+            CornerInputs(f"profile {index} at {', '.join(names)}", made.shapes, made.values, index)
             for names, made in same.values()
         ]
     return found
+
+
+def too_much(
+    model: RunnableModel, inputs: Sequence[TensorInfo], corner: CornerInputs, limit: int = MEMORY_LIMIT
+) -> str:
+    """Why a corner takes too much memory to run, or an empty text."""
+    inferred = infer_at(model.proto, corner.shapes, corner.values)
+    ends = [*(info.name for info in inputs), *model.outputs()]
+    sizes = {name: nbytes_of_info(info) or 0 for name, info in inferred.values.items()}
+    needed = sum(sizes.get(name, 0) for name in ends) + max(sizes.values(), default=0)
+    if needed <= limit:
+        return ""
+    return (
+        f"its inputs, outputs and largest tensor take {format_size(needed)}, more than {format_size(limit)}"
+    )
+
+
+def value_inputs(inputs: Sequence[TensorInfo], values: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Shape tensors that hold a profile's values."""
+    shaped = {info.name: info for info in inputs if info.name in values}
+    dtypes = {name: np.dtype(info.dtype) for name, info in shaped.items()}
+    made = corner_feed({}, CornerInputs("", {}, values), dtypes)
+    return {name: array.reshape(()) if shaped[name].dims == () else array for name, array in made.items()}
+
+
+def feed_at(corner: CornerInputs, inputs: Sequence[TensorInfo], samples: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs at a corner, made of samples."""
+    known = {name: array for name, array in samples.items() if name not in corner.values}
+    made = corner_feed(known, CornerInputs("", corner.shapes, {}), {})
+    return {**made, **value_inputs(inputs, corner.values)}
+
+
+def rows_at(corners: Sequence[CornerInputs]) -> int:
+    """How many samples the largest of some corners takes."""
+    return max((shape[0] for corner in corners for shape in corner.shapes.values() if shape), default=1)
+
+
+def takes_one_sample(profiles: Sequence[Profile], inputs: Sequence[TensorInfo]) -> bool:
+    """Whether the model, and some profile if there are any, takes a batch of one."""
+    if any(info.dims and isinstance(info.dims[0], int) and info.dims[0] != 1 for info in inputs):
+        return False
+    least = [[entry.min for entry in profile.values() if entry.min] for profile in profiles]
+    return not least or any(all(shape[0] <= 1 for shape in shapes) for shapes in least)

@@ -3,6 +3,9 @@
 Measures and reports; whether that is good enough is judged elsewhere, so that a changed threshold runs nothing again.
 One batch is held at a time, the reference's outputs and then the typed model's. What could not be run is listed by
 name with its reason. The report holds nothing that differs from run to run: seconds are kept beside it.
+
+Beside the report lie the first samples with the reference's outputs, for a machine that runs the engine and has
+nothing else, and of each place the sample with the largest error, for whoever wants to know why.
 """
 
 from __future__ import annotations
@@ -18,23 +21,35 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.comparing.metrics import Accumulator
+from trtpipe.comparing.spread import Spread
 from trtpipe.datasets import open_dataset, runs_code
 from trtpipe.errors import ModelError, Problem, SpecError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
-from trtpipe.proofs.corners import nbytes_of_info, values_at
+from trtpipe.proofs.corners import values_at
 from trtpipe.proofs.samples import prove_samples
-from trtpipe.runners.corner_inputs import CornerInputs, corner_feed, gather_rows
+from trtpipe.runners.corner_inputs import CornerInputs, gather_rows
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.nonfinite import Watch, open_watch
 from trtpipe.runners.onnxruntime import NoKernel, OnnxRuntimeRunner, half_is_rounded, open_runner
+from trtpipe.runners.recordings import RecordedRun, Recorder, Worst, write_recording
 from trtpipe.runners.references import SourceReference, open_source, read_golden
-from trtpipe.runners.requests import ValidationRequest, corners_of, dataset_of, request_of
+from trtpipe.runners.requests import (
+    ValidationRequest,
+    corners_of,
+    dataset_of,
+    feed_at,
+    request_of,
+    rows_at,
+    takes_one_sample,
+    too_much,
+    value_inputs,
+)
 from trtpipe.runners.twins import twins_in
-from trtpipe.shapes import format_shape, format_size
+from trtpipe.shapes import format_shape
 from trtpipe.spec.dataset import DatasetSpec
+from trtpipe.stages.bodies import GOLDEN, WORST
 from trtpipe.stages.task import Task
 
 SCHEMA = 1
@@ -48,14 +63,36 @@ def run_validation(task: Task, out: Path) -> dict[str, Any]:
     Raises ModelError, SpecError (the data set) or StepFailed.
     """
     started = time.monotonic()
-    report, seconds = validate(request_of(task))
+    kept = Kept()
+    report, seconds = validate(request_of(task), kept)
     encoded = json.dumps(report, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(out, (encoded + "\n").encode())
-    return {**report, "seconds": {**seconds, "all": round(time.monotonic() - started, 3)}}
+    for name, runs in ((GOLDEN, kept.recorder.runs), (WORST, kept.worst.runs())):
+        if runs:
+            write_recording(out.with_name(name), runs)
+    seconds = {**seconds, "all": round(time.monotonic() - started, 3)}
+    return {**report, "places": [_without_spread(place) for place in report["places"]], "seconds": seconds}
 
 
-def validate(request: ValidationRequest) -> tuple[dict[str, Any], dict[str, float]]:
-    """The measurements, and the seconds that each place took.
+def _without_spread(place: Mapping[str, Any]) -> dict[str, Any]:
+    """A place as a trace has it: what plots need is in the report alone."""
+    outputs = {
+        name: {key: value for key, value in record.items() if key not in ("errors", "scatter")}
+        for name, record in place["outputs"].items()
+    }
+    return {**place, "outputs": outputs}
+
+
+@dataclass
+class Kept:
+    """Samples that are kept beside a report."""
+
+    recorder: Recorder = field(default_factory=Recorder)
+    worst: Worst = field(default_factory=Worst)
+
+
+def validate(request: ValidationRequest, kept: Kept) -> tuple[dict[str, Any], dict[str, float]]:
+    """The measurements, and the seconds that each place took; samples go to `kept`.
 
     Where ONNX Runtime lacks a kernel for the typed model, or cannot load the source at all (which importing may have
     mended), nothing is measured and the report says so.
@@ -65,7 +102,7 @@ def validate(request: ValidationRequest) -> tuple[dict[str, Any], dict[str, floa
     threads = request.threads
     try:
         with open_runner(model, threads=threads) as runner, open_watch(model, threads=threads) as watch:
-            run = Run(request, model, runner, inputs, watch)
+            run = Run(request, model, runner, inputs, watch, kept)
             if request.golden:
                 run.golden()
             else:
@@ -85,6 +122,7 @@ def _against_source(run: Run) -> None:
                 request.bound,
                 threads=request.threads,
                 reshaped=request.reshaped,
+                wide=request.wide,
             )
             reference = stack.enter_context(opened)
         except ModelError as error:
@@ -105,7 +143,7 @@ def _nothing_measured(request: ValidationRequest, why: str) -> dict[str, Any]:
 def _about(request: ValidationRequest) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "reference": "golden" if request.golden else "onnxruntime",
+        "reference": "golden" if request.golden else "float64" if request.wide else "onnxruntime",
         "onnxruntime": onnxruntime.__version__,
         "half_is_rounded": half_is_rounded(),
     }
@@ -120,6 +158,8 @@ class Run:
     runner: OnnxRuntimeRunner
     inputs: tuple[TensorInfo, ...]
     watch: Watch | None
+    kept: Kept | None = None
+    """Where samples go; without it none are kept, and how errors are spread is not looked at either."""
     places: list[dict[str, Any]] = field(default_factory=list)
     not_run: list[dict[str, str]] = field(default_factory=list)
     nonfinite: list[dict[str, Any]] = field(default_factory=list)
@@ -127,30 +167,41 @@ class Run:
 
     def report(self) -> dict[str, Any]:
         """Everything measured, as plain data."""
+        recorded = {"recorded": self.kept.recorder.samples} if self.kept is not None else {}
         return {
             **_about(self.request),
             "twins": dict(twins_in(self.model)),
             "places": self.places,
+            **recorded,
             "nonfinite": self.nonfinite,
             "not_run": self.not_run,
         }
 
     def golden(self) -> None:
         """Against recorded outputs, on their recorded inputs."""
-        golden = read_golden(self.request.reference, [info.name for info in self.inputs])
+        runs = read_golden(self.request.reference, [info.name for info in self.inputs])
+        measured = self._accumulators(runs[0].outputs)
         with self._timed("golden"):
-            actual = self.runner.infer(golden.inputs)
-            measured = {name: Accumulator() for name in self.runner.outputs if name in golden.outputs}
-            self._measure("golden", measured, golden.outputs, actual, None)
-            self._place("golden", "golden", measured, samples=None, shapes=_shapes(golden.inputs))
+            for run in runs:
+                actual = self.runner.infer(run.inputs)
+                self._measure("golden", measured, run.outputs, actual, run.labels)
+                self._keep("golden", run.inputs, run.outputs, actual, run.labels)
+            shapes = _shapes(runs[0].inputs)
+            self._place("golden", "golden", measured, samples=None, shapes=shapes)
         self._lacking([name for name in self.runner.outputs if name not in measured], "it was not recorded")
-        self._locate("golden", golden.inputs, None)
+        for run in runs:
+            self._locate("golden", run.inputs, None)
         for corner in corners_of(self.request, self.inputs):
             self._skip(corner.place, "recorded outputs are of their own inputs only")
 
     def source(self, reference: SourceReference) -> None:
         """Against the source model, on the data and at the corners."""
         self._lacking(reference.lacking, "the reference has no tensor of this name")
+        if reference.not_lifted:
+            self._skip("the reference in float64", f"{reference.not_lifted}; float32 was used")
+        elif reference.narrow:
+            why = "ONNX Runtime's CPU has no such kernels, and float32 was used there"
+            self._skip(f"float64 in {', '.join(reference.narrow)} of the reference", why)
         spec = dataset_of(self.request, self.inputs)
         corners = corners_of(self.request, self.inputs)
         if spec is None:
@@ -163,8 +214,7 @@ class Run:
         with open_dataset(spec, self.request.resolve, fed, samples=self.request.samples) as data:
             self._require_fitting(spec, data)
             self._data(reference, data, values)
-            rows = max((shape[0] for c in corners for shape in c.shapes.values() if shape), default=1)
-            samples = gather_rows(data, rows) if corners else {}
+            samples = gather_rows(data, rows_at(corners)) if corners else {}
         for corner in corners:
             self._corner(reference, corner, samples)
 
@@ -183,58 +233,58 @@ class Run:
         shapes: dict[str, list[int]] = {}
         with self._timed("data"):
             for inputs, labels in data:
-                feed = {**inputs, **self._value_inputs(values)}
+                feed = {**inputs, **value_inputs(self.inputs, values)}
                 shapes = shapes or _shapes(feed)
                 expected = reference.expected(feed)
                 actual = self.runner.infer(feed)
                 measured = measured or self._accumulators(expected)
                 self._measure("data", measured, expected, actual, labels)
+                self._keep("data", feed, expected, actual, labels)
                 if not looked or (not self.nonfinite and _differs(expected, actual)):
                     looked = True
                     self._locate("data", feed, reference)
             about = {"batch": data.batch, "dropped": data.dropped, "labels": data.has_labels}
             self._place("data", "data", measured, samples=data.samples, shapes=shapes, **about)
 
-    def _value_inputs(self, values: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-        corner = CornerInputs("", {}, values)
-        shaped = {info.name: info for info in self.inputs if info.name in values}
-        made = corner_feed({}, corner, {name: np.dtype(info.dtype) for name, info in shaped.items()})
-        return {name: array.reshape(()) if shaped[name].dims == () else array for name, array in made.items()}
-
     def _corner(self, reference: SourceReference, corner: CornerInputs, samples: Feed) -> None:
-        too_much = self._too_much(corner)
-        if too_much:
-            self._skip(corner.place, too_much)
+        reason = too_much(self.model, self.inputs, corner, self.request.memory_limit)
+        if reason:
+            self._skip(corner.place, reason)
             return
-        known = {name: array for name, array in samples.items() if name not in corner.values}
-        feed = {
-            **corner_feed(known, CornerInputs("", corner.shapes, {}), {}),
-            **self._value_inputs(corner.values),
-        }
+        feed = feed_at(corner, self.inputs, samples)
         try:
             expected = reference.expected(feed)
         except TrtpipeError as error:
             self._skip(corner.place, f"the reference does not run there: {error.problems[0].fact}")
             return
         with self._timed(corner.place):
-            actual = self.runner.infer(feed)
+            try:
+                actual = self.runner.infer(feed)
+            except StepFailed as error:
+                problem = error.problems[0]
+                raise StepFailed(f"at {corner.place}: {problem.fact}", problem.remedy) from error
             measured = self._accumulators(expected)
             self._measure(corner.place, measured, expected, actual, None)
+            self._keep(corner.place, feed, expected, actual, None)
             self._place(corner.place, "corner", measured, samples=None, shapes=_shapes(feed))
         self._locate(corner.place, feed, reference)
 
-    def _too_much(self, corner: CornerInputs) -> str:
-        inferred = infer_at(self.model.proto, corner.shapes, corner.values)
-        ends = [*(info.name for info in self.inputs), *self.model.outputs()]
-        sizes = {name: nbytes_of_info(info) or 0 for name, info in inferred.values.items()}
-        needed = sum(sizes.get(name, 0) for name in ends) + max(sizes.values(), default=0)
-        if needed <= self.request.memory_limit:
-            return ""
-        limit = format_size(self.request.memory_limit)
-        return f"its inputs, outputs and largest tensor take {format_size(needed)}, more than {limit}"
-
     def _accumulators(self, expected: Feed) -> dict[str, Accumulator]:
-        return {name: Accumulator() for name in self.runner.outputs if name in expected}
+        def made() -> Accumulator:
+            return Accumulator(spread=Spread() if self.kept is not None else None)
+
+        return {name: made() for name in self.runner.outputs if name in expected}
+
+    def _keep(self, place: str, feed: Feed, expected: Feed, actual: Feed, labels: Any) -> None:
+        """Data is recorded from its beginning; of every place the worst is kept."""
+        if self.kept is None:
+            return
+        outputs = {name: expected[name] for name in self.runner.outputs if name in expected}
+        if place in ("data", "golden"):
+            count = max((np.shape(array)[0] for array in feed.values() if np.ndim(array)), default=1)
+            self.kept.recorder.add(RecordedRun(feed, outputs, labels=labels), count)
+        cut = place == "data" and takes_one_sample(self.request.profiles, self.inputs)
+        self.kept.worst.add(RecordedRun(feed, outputs, actual, labels, place), outputs, cut=cut)
 
     def _measure(
         self, place: str, measured: Mapping[str, Accumulator], expected: Feed, actual: Feed, labels: Any

@@ -238,11 +238,25 @@ class Threshold(SpecModel):
         return self
 
 
-class GoldenReference(SpecModel):
-    """Recorded outputs to compare with."""
+class OtherReference(SpecModel):
+    """Something else than the source to compare with: recorded outputs, or another variant."""
 
-    golden: str
-    """An .npz inside the project: inputs as `in:NAME`, outputs as `out:NAME`."""
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["golden"]}, {"required": ["variant"]}]}
+    )
+
+    golden: str | None = None
+    """An .npz inside the project: inputs as `in:NAME`, outputs as `out:NAME`; `trtpipe golden` records one."""
+    variant: Name | None = None
+    """Another variant of this pipeline, whose typed model is the reference; its own reference is the source."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> OtherReference:
+        if (self.golden is None) == (self.variant is None):
+            raise ValueError(
+                "a reference needs either golden or variant; for example {golden: golden/net.npz}"
+            )
+        return self
 
 
 class ValidateSpec(SpecModel):
@@ -258,8 +272,9 @@ class ValidateSpec(SpecModel):
     """At most this many samples of the data set."""
     corners: bool = True
     """Also run every profile at min, opt and max."""
-    reference: Literal["onnxruntime"] | GoldenReference = "onnxruntime"
-    """What the typed model is compared with."""
+    reference: Literal["onnxruntime", "float64"] | OtherReference = "onnxruntime"
+    """What the typed model is compared with: the source in float32 by ONNX Runtime, in `float64` where it can, recorded
+    outputs (`{golden: FILE}`) or another variant (`{variant: NAME}`)."""
     thresholds: Annotated[tuple[Threshold, ...], AsTuple] = ()
     """Left out, each precision's default applies and is named in the report."""
 
@@ -268,6 +283,16 @@ class ValidateSpec(SpecModel):
         if self.data is not None and self.random is not None:
             raise ValueError("give data or random, not both")
         return self
+
+    @property
+    def golden(self) -> str | None:
+        """The recording that is the reference, if it is one."""
+        return self.reference.golden if isinstance(self.reference, OtherReference) else None
+
+    def reference_of(self, variant: str) -> str | None:
+        """The variant that another one is held against; None for that variant itself, whose reference is the source."""
+        other = self.reference.variant if isinstance(self.reference, OtherReference) else None
+        return other if other != variant else None
 
 
 class PipelineSpec(SpecModel):

@@ -14,6 +14,10 @@ from trtpipe.stages.task import Task
 
 MODEL = "model.onnx"
 SCALES = "scales.json"
+GOLDEN = "golden.npz"
+"""What a validation leaves for machines that have neither source nor data: the first samples and their reference."""
+WORST = "worst.npz"
+"""What it leaves to look at: of each place the sample with the largest error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class Plugins(Protocol):
 
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Measure the typed model against its reference; what reports say of it."""
+
+    def propose(self, task: Task) -> Mapping[str, Any]:
+        """Measure what a precision's rounding does to a model's outputs."""
 
     def compare_all(self, task: Task) -> Mapping[str, Any]:
         """Compare every tensor of the typed model with the model that it was typed from."""
@@ -102,10 +109,16 @@ def quantize_model(task: Task, plugins: Plugins) -> Made:
 
 
 def validate_model(task: Task, plugins: Plugins) -> Made:
-    """Typed ONNX and its reference → measurements."""
+    """Typed ONNX and its reference → measurements, and samples for those who have no reference."""
     out = task.out / "validation.json"
     summary = plugins.validate(task, out)
-    return Made({out.name: out}, summary)
+    kept = {path.name: path for path in sorted(task.out.glob("*.npz"))}
+    return Made({out.name: out, **kept}, summary)
+
+
+def propose_thresholds(task: Task, plugins: Plugins) -> Made:
+    """A model and its reference → measurements of noise. No step of a plan: nothing is built from it."""
+    return Made({}, plugins.propose(task))
 
 
 def preview_data(task: Task, plugins: Plugins) -> Made:
@@ -145,6 +158,7 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "calibrate": calibrate_model,
     "quantize": quantize_model,
     "validate": validate_model,
+    "propose": propose_thresholds,
     "preview": preview_data,
     "compare_all": compare_tensors,
     "record": record_tensors,

@@ -183,7 +183,11 @@ def measure_model(
         "tensorrt": None,
         "how": {**asked.how(), "threads": threads, **about},
     }
-    not_run = [f"the engine: {chosen.why_not}"] if chosen.place.engine is not None else []
+    not_run = (
+        [f"the engine: {chosen.why_not.removeprefix('the engine ')}"]
+        if chosen.place.engine is not None
+        else []
+    )
     if asked.graph != "off":
         not_run.append("CUDA graphs: the CPU has none")
     return _record(chosen, record, measurements, None, not_run)

@@ -6,7 +6,6 @@ it tells nothing of the engine's speed. A cell that fails loses no other's resul
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from trtpipe.system.choosing import Chosen, choose
 from trtpipe.system.feeding import chance
 from trtpipe.system.machines import Machine, this_machine
 from trtpipe.system.places import Place, find_places
+from trtpipe.system.scratch import scratch_folder
 
 Say = Callable[[str], None]
 
@@ -128,8 +128,7 @@ def _one(
 
 
 def _measured(asked: BenchRequest, say: Say, chosen: Chosen) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="trtpipe-bench-") as made:
-        folder = Path(made)
+    with scratch_folder("bench") as folder:
         signature = chosen.signature(folder)
         feeds = [*_feeds(asked, signature)]
         if chosen.why_not:

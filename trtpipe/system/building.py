@@ -21,7 +21,7 @@ from trtpipe.plan.graph import Action, Cell, Plan, Stage, Step, action_of, plan_
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import steps_of
 from trtpipe.planning.facts import PipelineFacts
-from trtpipe.scheduler import Done, Failed, Scheduler
+from trtpipe.scheduler import Done, Failed, Scheduler, told_of
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.delivering import Delivery, content_of, policy_of
@@ -29,6 +29,7 @@ from trtpipe.system.facts import FactFinder
 from trtpipe.system.interrupts import counting_interrupts
 from trtpipe.system.keeping import KeptTo
 from trtpipe.system.locking import refresh_lock, refuse_conflict_elsewhere
+from trtpipe.system.outcome import Outcome
 from trtpipe.system.performing import performer_of
 from trtpipe.system.placing import placed
 from trtpipe.system.prefetching import prefetch_traces
@@ -66,25 +67,6 @@ class Planned:
         return self.rebuilder.memory.last_record(address)
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What a build came to."""
-
-    built: list[str] = field(default_factory=list)
-    """Cells whose engine was built now."""
-    restored: list[str] = field(default_factory=list)
-    """Cells whose files came from the store."""
-    fresh: list[str] = field(default_factory=list)
-    failures: list[tuple[str, TrtpipeError]] = field(default_factory=list)
-    """Step address or cell → why."""
-    blocked: list[str] = field(default_factory=list)
-    lock_changed: bool = False
-
-    def count(self, cell: str, *, ran: bool, changed: bool) -> None:
-        """Note a cell that was delivered."""
-        (self.built if ran else self.restored if changed else self.fresh).append(cell)
-
-
 def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool = False) -> Planned:
     """Facts, steps and decisions; `search_again` forces searches only.
 
@@ -117,12 +99,23 @@ def _selected(
         made, declared = steps_of(spec, facts[name])
         addresses |= made.keys()
         wanted = [cell for cell in declared if workspace.wants(cell.name)]
-        needed = {address for cell in wanted for address in cell.steps.values()}
+        needed = _with_upstream(made, {address for cell in wanted for address in cell.steps.values()})
         steps.update({address: step for address, step in made.items() if address in needed})
         cells += wanted
     if not cells:
         raise PlanError("no cell is left to build")
     return plan_of(steps, tuple(cells)), frozenset(addresses)
+
+
+def _with_upstream(steps: Mapping[str, Step], needed: set[str]) -> set[str]:
+    """Steps and all that they take something from: a variant may be validated against another one."""
+    pending = list(needed)
+    while pending:
+        for up in steps[pending.pop()].upstream():
+            if up not in needed:
+                needed.add(up)
+                pending.append(up)
+    return needed
 
 
 def _memory(workspace: Workspace) -> Memory:
@@ -242,7 +235,7 @@ def run_build(
     """
     workspace = planned.workspace
     lock = load_lock(workspace.lockfile)
-    locked = choices_in(lock.every_entry())
+    outcome.locked, locked = lock.cells, choices_in(lock.every_entry())
     refuse_conflict_elsewhere(planned)
     if runs(planned):
         workspace.store.open()
@@ -357,6 +350,7 @@ def _finish(course: _Course) -> None:
         for address, one in results
         if isinstance(one, Failed)
     ]
+    outcome.steps = {address: told_of(one) for address, one in results}
     failed = {name for name, _ in outcome.failures}
     outcome.blocked = [name for name in course.pending if name not in failed]
     try:

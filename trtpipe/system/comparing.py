@@ -52,5 +52,5 @@ def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | N
 
 
 def _tell(steps: CellSteps, event: Mapping[str, Any]) -> None:
-    done = {"event": "evaluated", "address": f"{steps.cell.name}:compare", "asked": event["done"]}
+    done = {"event": "evaluated", "address": steps.cell.name, "asked": event["done"], "what": "compare"}
     steps.observer.emit({**done, "phase": "tensors", "ran": event["done"], "begins": event["done"] == 1})

@@ -28,6 +28,9 @@ from trtpipe.plan.trace import Trace
 from trtpipe.rendering.summaries import cell_summary
 from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.system.engine_proofs import PROOF, read_proof
+from trtpipe.system.engine_proofs import SCHEMA as PROOF_SCHEMA
+from trtpipe.system.failing_inputs import keeping_failing_inputs
 from trtpipe.system.plotting import MISSING, PLOT, pareto_svg
 from trtpipe.system.proving import prove_cell
 from trtpipe.system.stating import SCHEMA as STATEMENTS
@@ -40,7 +43,7 @@ _DELIVERED: Mapping[Stage, tuple[str, ...]] = {
     "search": ("precision.json", "search.json"),
     "quantize": ("model.onnx", "model.onnx.data"),
     "build_engine": ("model.engine", "build.log", "network.json", "layers.json"),
-    "validate": ("validation.json",),
+    "validate": ("validation.json", "golden.npz"),
 }
 
 
@@ -52,6 +55,7 @@ def policy_of(spec: PipelineSpec, variant: str) -> str:
         "lockfile": LOCK_SCHEMA,
         "trtpipe": __version__,
         "statements": STATEMENTS,
+        "proof": PROOF_SCHEMA,
         "thresholds": [one.model_dump() for one in asked.thresholds] if asked else [],
         "min_low_precision": spec.variants[variant].min_low_precision,
     }
@@ -86,21 +90,33 @@ class Delivery:
         state = self.workspace.state
         if state.delivered(cell.name, content):
             return False
-        traces, proof = self._proved(cell, keys)
+        traces = self._traces(keys)
+        with keeping_failing_inputs(self.workspace, cell, spec, traces):
+            proof = self._proof(cell, traces)
         manifest = manifest_of(cell, traces, proof)
         files = self._write(cell, traces, manifest)
+        files.append(
+            self.workspace.build / cell.directory / PROOF
+        )  # there or not: when that changes, the cell is judged again
         state.remember_cell(cell.name, content, files, lock_entry_of(cell, traces, proof))
         self._tell(cell, traces, proof, built=built)
         return True
 
     def entry_of(self, cell: Cell, keys: Mapping[Stage, str]) -> dict[str, Fact]:
         """The cell's facts for the lockfile; nothing is delivered. Raises ValidationFailed, StoreError."""
-        return lock_entry_of(cell, *self._proved(cell, keys))
+        traces = self._traces(keys)
+        return lock_entry_of(cell, traces, self._proof(cell, traces))
 
-    def _proved(self, cell: Cell, keys: Mapping[Stage, str]) -> tuple[dict[Stage, Trace], Proof]:
-        traces = {stage: self._trace(key) for stage, key in keys.items()}
-        spec = self.specs[cell.pipeline]
-        return traces, prove_cell(cell, spec, traces, self.workspace.store, self.targets)
+    def _traces(self, keys: Mapping[Stage, str]) -> dict[Stage, Trace]:
+        return {stage: self._trace(key) for stage, key in keys.items()}
+
+    def _proof(self, cell: Cell, traces: Mapping[Stage, Trace]) -> Proof:
+        """What the cell proved, on a GPU too where somebody left a proof of this very engine."""
+        folder = self.workspace.build / cell.directory
+        found, ignored = read_proof(folder, traces["build_engine"].outputs["model.engine"].hex)
+        if ignored:
+            self.observer.emit({"event": "warning", "text": f"{cell.name}: {ignored}"})
+        return prove_cell(cell, self.specs[cell.pipeline], traces, self.workspace.store, self.targets, found)
 
     def _trace(self, key: str) -> Trace:
         trace = self.workspace.store.trace(key)
@@ -165,7 +181,8 @@ class Delivery:
     def _put(self, folder: Path, traces: Mapping[Stage, Trace], texts: Mapping[str, str]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "manifest.json").unlink(missing_ok=True)
-        (folder / PLOT).unlink(missing_ok=True)
+        for name in (PLOT, "report.html", "report.json"):  # of what stood there before
+            (folder / name).unlink(missing_ok=True)
         files = self._artifacts(folder, traces)
         for name, text in texts.items():
             write_whole(folder / name, text.encode())
@@ -184,7 +201,8 @@ class Delivery:
     def _tell(self, cell: Cell, traces: Mapping[Stage, Trace], proof: Proof, *, built: bool) -> None:
         size = format_size(traces["build_engine"].outputs["model.engine"].size)
         gpus = " ".join(cell.facts["compute_capabilities"])
-        about = f"{size}, {gpus}, {outcome_words(proof.validation)}{_kept_words(traces['quantize'].summary)}"
+        proved = f", run on {proof.gpu_words()}" if proof.run_on_gpu else ""
+        about = f"{size}, {gpus}, {outcome_words(proof.validation)}{proved}{_kept_words(traces['quantize'].summary)}"
         self.observer.emit(
             {
                 "event": "delivered",

@@ -40,7 +40,7 @@ def describe(subject: Subject) -> dict[str, Any]:
 
     kind = kind_of_file(path)
     if kind == "engine":
-        return _engine(path)
+        return _engine(path, subject.asked)
     if kind == "pipeline":
         return describe_spec(str(path), subject.asked).to_json()
     if kind == "model":
@@ -50,7 +50,8 @@ def describe(subject: Subject) -> dict[str, Any]:
     from trtpipe.system import describing_records as records
 
     if kind == "json" and records.is_manifest(path):
-        return _engine(path.with_name(ENGINE))
+        return _engine(path.with_name(ENGINE), subject.asked)
+    refuse_in_vain(subject.asked, "this is none")
     return {"lockfile": records.lockfile, "cache": records.cache, "json": records.json_file}[kind](path)
 
 
@@ -74,7 +75,7 @@ def find_subject(text: str, cwd: Path) -> Path:
 def _directory(subject: Subject) -> dict[str, Any]:
     folder = subject.path
     if (folder / ENGINE).exists() or (folder / MANIFEST).exists():
-        return _engine(folder / ENGINE)
+        return _engine(folder / ENGINE, subject.asked)
     if (folder / "saved_model.pb").exists():
         return _model(subject)
     raise ModelError(
@@ -83,11 +84,23 @@ def _directory(subject: Subject) -> dict[str, Any]:
     )
 
 
-def _engine(file: Path) -> dict[str, Any]:
+def refuse_in_vain(asked: Asked, why: str) -> None:
+    """Raises SpecError when something was asked that only a model has an answer to."""
+    if asked != NOTHING_MORE:
+        raise SpecError("--shape, --for, --layers and --weights need a model that can be read as ONNX", why)
+
+
+def _engine(file: Path, asked: Asked) -> dict[str, Any]:
     from trtpipe.describing.inspect_engine import describe_engine
     from trtpipe.toolchains.header import read_engine_header
 
-    return describe_engine(file, read_header=read_engine_header, find_manifest=manifest_in_build).to_json()
+    refuse_in_vain(replace(asked, nodes=False), "of an engine, --layers shows its layers")
+    found = describe_engine(file, read_header=read_engine_header, find_manifest=manifest_in_build).to_json()
+    if asked.nodes:
+        from trtpipe.system.inspecting_layers import engine_layers
+
+        found["layers"] = engine_layers(file)
+    return found
 
 
 def manifest_in_build(digest: Digest) -> Mapping[str, Any] | None:

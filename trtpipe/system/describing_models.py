@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,7 @@ class UnconvertedModel:
 
 def describe_any_model(path: Path, asked: Asked, caffemodel: Path | None = None) -> dict[str, Any]:
     """The description of a model in any format. Raises ModelError, and SpecError for what is asked in vain."""
+    from trtpipe.system.describing import refuse_in_vain
     from trtpipe.system.starting import propose
 
     if _is_npz(path):
@@ -101,20 +102,16 @@ def readable_proto(path: Path, stack: ExitStack) -> onnx.ModelProto:
 
 
 def describe_weights(path: Path, asked: Asked) -> dict[str, Any]:
-    """The description of a file of weights. Raises ModelError."""
+    """The description of a file of weights. Raises ModelError, and SpecError for what is asked in vain."""
+    from trtpipe.system.describing import refuse_in_vain
     from trtpipe.weights import open_weights
     from trtpipe.weights.pieces import streams_of_file
 
+    refuse_in_vain(replace(asked, weights=False), "of weights, --weights shows their statistics")
     weights = open_weights(path, root=None)
     name = type(weights).__name__.removesuffix("File").lower()
     lines = weight_lines(streams_of_file(weights), statistics=asked.weights)
     return WeightsDescription(str(path), name, path.stat().st_size, lines).to_json()
-
-
-def refuse_in_vain(asked: Asked, why: str) -> None:
-    """Raises SpecError when something was asked that such a file has no answer to."""
-    if asked.shapes or asked.nodes or asked.weights or asked.capabilities:
-        raise SpecError("--shape, --for, --layers and --weights need a model that can be read as ONNX", why)
 
 
 def _is_npz(path: Path) -> bool:

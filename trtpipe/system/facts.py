@@ -24,7 +24,6 @@ from trtpipe.plan.graph import Input, Source, json_ready
 from trtpipe.planning.facts import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
 from trtpipe.searching.steps import candidates_with
 from trtpipe.spec.budget import AUTO
-from trtpipe.spec.pipeline import GoldenReference
 from trtpipe.spec.variant import CalibrationSpec, VariantSpec
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
@@ -238,7 +237,7 @@ class FactFinder:
 
     def _files(self, pipeline: LoadedPipeline, section: str, name: str) -> tuple[Source, ...]:
         files = [file for path, file in pipeline.files.items() if path[0] == section]
-        golden = pipeline.spec.validate_ and isinstance(pipeline.spec.validate_.reference, GoldenReference)
+        golden = pipeline.spec.validate_ and pipeline.spec.validate_.golden
         if section == "validate" and not golden:
             return ()
         found = (

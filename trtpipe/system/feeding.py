@@ -14,6 +14,7 @@ from trtpipe.loading.specs import load_dataset
 from trtpipe.runners.feeding.chance import random_feed
 from trtpipe.runners.feeding.feeds import Feed, split_feed, unknown_inputs
 from trtpipe.runners.feeding.given import Given, named_file, read_given
+from trtpipe.runners.feeding.recorded import recorded_feeds
 from trtpipe.runners.feeding.samples import image_feeds, sampled_feeds
 from trtpipe.runners.feeding.signature import Signature
 from trtpipe.shapes import Shape, parse_shape
@@ -51,6 +52,9 @@ def feeds_of(asked: FeedRequest, signature: Signature, cwd: Path) -> list[Feed]:
         return [chance(asked.shapes, asked.profile, asked.seed, signature)]
     if not asked.inputs:
         return _sampled(asked, signature, cwd)
+    recorded = _recorded(asked, signature, cwd)
+    if recorded:
+        return recorded
     given = read_given(asked.inputs, signature, cwd, SUFFIXES)
     if given.images:
         return _with_images(asked, given, signature, cwd)
@@ -63,6 +67,19 @@ def feeds_of(asked: FeedRequest, signature: Signature, cwd: Path) -> list[Feed]:
     if problems:
         raise SpecError(problems)
     return [*split_feed(whole, signature, asked.batch)] if asked.batch else [whole]
+
+
+def _recorded(asked: FeedRequest, signature: Signature, cwd: Path) -> list[Feed]:
+    """The runs of a recording, when that is what the one input is."""
+    file = asked.inputs[0]
+    if len(asked.inputs) > 1 or not file.endswith(".npz") or not (cwd / file).is_file():
+        return []
+    feeds = recorded_feeds(cwd / file, file, signature)
+    if feeds and (asked.data or asked.batch):
+        raise SpecError(
+            f"'{file}' is a recording, whose runs are fed as they are", "leave out --data and --batch"
+        )
+    return feeds
 
 
 def _refuse_contradictions(asked: FeedRequest, signature: Signature) -> None:

@@ -5,7 +5,6 @@ Which of the two ran, and why not the other, is part of every result.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from trtpipe.system.feeding import FeedRequest, feeds_of
 from trtpipe.system.machines import Machine, this_machine
 from trtpipe.system.places import one_place
 from trtpipe.system.results import named_arrays, read_labels, save_arrays, tops
+from trtpipe.system.scratch import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,16 @@ def infer(asked: InferRequest, machine: Machine | None = None, cwd: Path | None 
     labels = read_labels(asked.labels, asked.top_k)
     _refuse_output(asked.output)
     chosen = choose(one_place(asked.what, cwd), machine, asked.where, cwd)
-    with tempfile.TemporaryDirectory(prefix="trtpipe-run-") as made:
-        folder = Path(made)
+    with scratch_folder("run") as folder:
         signature = chosen.signature(folder)
         feeds = [
             checked_feed(feed, signature, cast=asked.feed.cast)
             for feed in feeds_of(asked.feed, signature, cwd)
         ]
-        profiles = [checked_profile(feed, signature, asked.feed.profile) for feed in feeds]
+        profiles = [
+            checked_profile(feed, signature, asked.feed.profile, can_split=not asked.feed.random)
+            for feed in feeds
+        ]
         runs = [
             EngineRun(store_tensors(feed.arrays, folder, f"run{number}-input"), asked.feed.profile)
             for number, feed in enumerate(feeds)

@@ -16,8 +16,8 @@ from trtpipe.lockfile.comparing import between, mismatch
 from trtpipe.plan.graph import Cell, Stage
 
 if TYPE_CHECKING:
-    from trtpipe.system.building import Outcome
     from trtpipe.system.delivering import Delivery
+    from trtpipe.system.outcome import Outcome
 
 REBUILT_OTHERWISE = (
     "`trtpipe build --check` tells how far they differ; `trtpipe build` writes what came out here"

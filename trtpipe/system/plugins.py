@@ -113,6 +113,12 @@ class InstalledPlugins:
 
         return run_validation(task, out)
 
+    def propose(self, task: Task) -> Mapping[str, Any]:
+        """Measure what a precision's rounding does to a model's outputs."""
+        from trtpipe.runners.proposing import run_proposing
+
+        return run_proposing(task)
+
     def compare_all(self, task: Task) -> Mapping[str, Any]:
         """Compare every tensor of the typed model with the model that it was typed from."""
         from trtpipe.runners.compare_all import compare_all

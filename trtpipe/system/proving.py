@@ -1,6 +1,7 @@
 """What a cell proved: its validation judged by the spec's thresholds, its engine's precisions audited.
 
-Pure judgement over what the steps measured: changing a threshold judges again and runs nothing.
+Pure judgement over what the steps measured, and over what `trtpipe validate` measured with the engine on a GPU and left
+beside it: changing a threshold judges again and runs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from trtpipe.plan.trace import Trace
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.spec.variant import VariantSpec
+from trtpipe.stages.bodies import GOLDEN
 from trtpipe.stores.local import LocalStore
+from trtpipe.system.engine_proofs import judged_on_gpu
 from trtpipe.system.targets import TargetResolver
 
 if TYPE_CHECKING:
@@ -30,24 +33,56 @@ def prove_cell(
     traces: Mapping[Stage, Trace],
     store: LocalStore,
     targets: TargetResolver,
+    found: Mapping[str, Any] | None = None,
 ) -> Proof:
-    """The cell's proof. Raises ValidationFailed when a threshold or the audit was missed."""
+    """The cell's proof; `found` is what its engine proved on a GPU.
+
+    Raises ValidationFailed when a threshold or the audit was missed.
+    """
     problems: list[Problem] = []
     precision = precision_of(cell, traces)
     validation: dict[str, Any] = {"outcome": "not_run"}
-    not_run = [_not_run_on_gpu(cell, targets)]
+    not_run = [] if found else [_not_run_on_gpu(cell, targets)]
+    on_gpu: Mapping[str, Any] = {}
     if "validate" in traces:
-        judgement = _judged(precision, spec, cell.variant, traces["validate"].summary)
-        validation = judgement.as_json()
+        measured = traces["validate"]
+        judgement = _judged(precision, spec, cell.variant, measured.summary)
+        validation = {**judgement.as_json(), "recorded": _recorded(measured)}
         problems += judgement.problems
-        problems += _by_budget(spec, cell.variant, traces["validate"].summary, validation)
+        problems += _by_budget(spec, cell.variant, measured.summary, validation)
         not_run += judgement.not_run
+        if found:
+            verdict = judged_on_gpu(found, validation)
+            problems += verdict.problems
+            not_run += verdict.not_run
+            on_gpu = verdict.record
     else:
         not_run.append("validation: the spec has no `validate`")
     audit = _audited(precision, cell, spec, traces, store, problems)
     if problems:
         raise ValidationFailed(_with_way_out(problems, precision, cell))
-    return Proof(validation, audit, tuple(not_run))
+    return Proof(validation, audit, tuple(not_run), on_gpu)
+
+
+def places_missed(cell: Cell, spec: PipelineSpec, traces: Mapping[Stage, Trace]) -> set[str]:
+    """Where a cell's typed model missed a threshold; the data, when it is over its budget."""
+    from trtpipe.comparing.judging import failed_places
+
+    if "validate" not in traces:
+        return set()
+    report = traces["validate"].summary
+    missed = failed_places(_judged(precision_of(cell, traces), spec, cell.variant, report))
+    over = _by_budget(spec, cell.variant, report, {"outcome": "not_run"})
+    return missed | ({"data", "golden"} if over else set())
+
+
+def _recorded(measured: Trace) -> dict[str, Any]:
+    """What a machine with the GPU gets to compare with: how many samples of how many, and their digest."""
+    places = measured.summary.get("places", ())
+    samples = next((place["samples"] for place in places if place["kind"] == "data"), None)
+    golden = measured.outputs.get(GOLDEN)
+    recorded = {"samples": measured.summary.get("recorded", 0), "of": samples}
+    return {**recorded, "blake3": golden.hex if golden is not None else None}
 
 
 def _with_way_out(problems: list[Problem], precision: str, cell: Cell) -> list[Problem]:
@@ -93,7 +128,8 @@ def _by_budget(
     from trtpipe.comparing.budgets import reached
 
     found = reached(report, budget)
-    validation["budget"] = {"goal": budget.words(), "value": found.value, "inside": found.inside}
+    told = {"goal": budget.words(), "value": found.value, "inside": found.inside, "spec": budget.goal()}
+    validation["budget"] = told
     if found.inside:
         validation["outcome"] = "failed" if validation["outcome"] == "failed" else "passed"
         return []

@@ -241,8 +241,8 @@ def telling(steps: CellSteps) -> Callable[[str, int], None]:
     begun: set[str] = set()
 
     def tell(phase: str, count: int) -> None:
-        event = {"event": "evaluated", "address": f"{steps.cell.name}:reduce", "phase": phase, "asked": count}
-        steps.observer.emit({**event, "ran": count, "begins": phase not in begun})
+        event = {"event": "evaluated", "address": steps.cell.name, "phase": phase, "asked": count}
+        steps.observer.emit({**event, "what": "reduce", "ran": count, "begins": phase not in begun})
         begun.add(phase)
 
     return tell

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,15 +149,19 @@ def reduce_accuracy(steps: CellSteps, limits: Limits) -> AccuracyReduction:
     )
 
 
-def _fewer(measuring: _Measuring, trials: Trials[Candidate], run: Any) -> bool:
+def _fewer(measuring: _Measuring, trials: Trials[Candidate], run: Callable[[Candidate], bool]) -> bool:
     """Halves the batches if the best misses its threshold on half of them as well; whether it does."""
     before, trials.phase = measuring.batches, "batches"
-    measuring.batches = before // 2
+    if trials.most is not None and trials.count >= trials.most:
+        return False
     trials.count += 1
-    if run(trials.best):
-        return True
-    measuring.batches = before
-    return False
+    fewer = False
+    try:
+        measuring.batches = before // 2
+        fewer = run(trials.best)
+    finally:  # Ctrl-C leaves what is known to fail
+        measuring.batches = before // 2 if fewer else before
+    return fewer
 
 
 def _bounds(verdict: Verdict) -> str:

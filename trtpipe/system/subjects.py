@@ -98,10 +98,10 @@ def _needed(planned: Planned, cell: Cell, searched: bool) -> list[str]:
     pending += [cell.steps["validate"]]
     while pending:
         for up in steps[pending.pop()].upstream():
-            if up not in wanted and (searched or steps[up].stage != "search"):
+            if up not in wanted and (searched or up != cell.steps.get("search")):
                 wanted.add(up)
                 pending.append(up)
-    return [address for address in steps if address in wanted and steps[address].stage != "quantize"]
+    return [address for address in steps if address in wanted and address != cell.steps["quantize"]]
 
 
 def _brought_up_to_date(
@@ -128,7 +128,7 @@ def _action(
     """What stands for a search of this variant: the same subject, without a budget."""
     facts, spec = planned.facts[cell.pipeline], planned.specs[cell.pipeline]
     quantize = planned.plan.steps[cell.steps["quantize"]]
-    measure, measured = measured_by(spec, facts)
+    measure, measured = measured_by(spec, facts, cell.variant)
     template = dict(quantize.options)
     inputs = {slot: refs for slot, refs in quantize.inputs.items() if slot != "choice"} | measured
     searched = cell.steps.get("search", "")

@@ -78,10 +78,10 @@ def diff(
 @app.command()
 def schema(
     kind: Annotated[
-        str, typer.Argument(metavar="[pipeline|dataset|project]", help="Which file.")
+        str, typer.Argument(metavar="[pipeline|dataset|project|report]", help="Which file.")
     ] = "pipeline",
 ) -> None:
-    """Print the JSON Schema of a spec, for editors."""
+    """Print the JSON Schema of a spec, for editors, or of report.json."""
 
     def body() -> int:
         from trtpipe.cli.starting import schema_command

@@ -106,11 +106,27 @@ def _in_numpy(dtype: str) -> bool:
     return str(element_type(dtype)) == dtype and dtype not in ("bfloat16", "int4")
 
 
-def checked_profile(feed: Feed, signature: Signature, wanted: int | None) -> int:
-    """The profile that takes the feed. Raises SpecError."""
+def checked_profile(feed: Feed, signature: Signature, wanted: int | None, *, can_split: bool = False) -> int:
+    """The profile that takes the feed. Raises SpecError, which tells of --batch where that would help."""
     valued = {name for profile in signature.profiles for name, entry in profile.items() if entry.values}
     values = {name: tuple(int(value) for value in feed.arrays[name].reshape(-1)) for name in sorted(valued)}
-    return profile_for(signature, feed.shapes(), values, wanted)
+    try:
+        return profile_for(signature, feed.shapes(), values, wanted)
+    except SpecError as error:
+        if not (can_split and _too_many_rows(feed, signature)):
+            raise
+        (problem,) = error.problems
+        remedy = f"{problem.remedy}\n--batch N runs N rows at a time"
+        raise SpecError(Problem(problem.fact, remedy)) from error
+
+
+def _too_many_rows(feed: Feed, signature: Signature) -> bool:
+    """Whether an input has more rows than any profile takes."""
+    for name, array in feed.arrays.items():
+        tops = [entry.max[0] for one in signature.profiles if (entry := one.get(name)) and entry.max]
+        if tops and array.ndim and len(array) > max(tops):
+            return True
+    return False
 
 
 def split_feed(feed: Feed, signature: Signature, batch: int) -> Iterator[Feed]:

@@ -1,0 +1,102 @@
+"""`trtpipe report`, and the reports at the end of a build: where they went, and what could not be written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
+from trtpipe.errors import SpecError
+
+if TYPE_CHECKING:
+    from trtpipe.system.building import Planned
+    from trtpipe.system.outcome import Outcome
+    from trtpipe.system.reporting import Written
+
+_MOST_BYTES = 1_000_000
+"""What GitHub takes of a step's summary, with room for what other steps wrote."""
+
+
+def tell_reports(planned: Planned, outcome: Outcome, *, interrupted: bool = False) -> None:
+    """Write the reports of a build; whatever goes wrong here is a warning, for the build itself is done."""
+    try:
+        from trtpipe.system.reporting import report_build
+
+        written = report_build(planned, outcome, interrupted=interrupted)
+        _warn(written)
+        append_step_summary(written)
+    except Exception as error:
+        note(f"warning: the reports were not written: {type(error).__name__}: {error}")
+
+
+def report_command(
+    arguments: Sequence[str], only: Sequence[str], *, since: Path | None, as_json: bool
+) -> int:
+    """Write reports anew from what is delivered. 2 when one cannot be written."""
+    folders = [Path(one) for one in arguments if (Path(one) / "manifest.json").is_file()]
+    others = [one for one in arguments if Path(one) not in folders]
+    if folders and (only or since):
+        raise SpecError(
+            "an engine directory takes neither --only nor --since", "they are for the cells of specs"
+        )
+    all_written = [_of_directory(folder) for folder in folders]
+    if others or not folders:
+        all_written.append(_of_specs(others, only, since))
+    for written in all_written:
+        if as_json:
+            say_json(written.report)
+        else:
+            say("\n".join(_shown(path) for path in written.files if path.name == "report.html"))
+        _warn(written)
+    append_step_summary(all_written[-1])
+    return EXIT_USAGE if any(written.warnings for written in all_written) else EXIT_DONE
+
+
+def _of_directory(folder: Path) -> Written:
+    from trtpipe.system.reporting import report_directory
+
+    return report_directory(folder)
+
+
+def _of_specs(specs: Sequence[str], only: Sequence[str], since: Path | None) -> Written:
+    from trtpipe.system.building import make_plan
+    from trtpipe.system.reporting import report_delivered
+    from trtpipe.system.workspace import open_workspace
+
+    planned = make_plan(open_workspace(specs, only))
+    written = report_delivered(planned, since)
+    planned.workspace.state.save()
+    return written
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _warn(written: Written) -> None:
+    for text in written.warnings[:10]:
+        note(f"warning: {text}")
+    if len(written.warnings) > 10:
+        note(f"warning: {len(written.warnings) - 10} more reports could not be written")
+
+
+def append_step_summary(written: Written) -> None:
+    """Add the Markdown summary to the page of a job of GitHub Actions, where there is one."""
+    target = os.environ.get("GITHUB_STEP_SUMMARY", "")
+    if not target or "cells" not in written.report:
+        return
+    from trtpipe.reporting.markdown import build_markdown
+
+    text = build_markdown(written.report).encode("utf-8", "backslashreplace")
+    try:
+        with Path(target).open("ab") as file:
+            room = _MOST_BYTES - file.tell()
+            if len(text) <= room:
+                file.write(text)
+            else:
+                file.write(b"The summary of this build is too long for this page: see build/summary.md.\n")
+    except OSError as error:
+        note(f"warning: cannot write GITHUB_STEP_SUMMARY: {(error.strerror or str(error)).lower()}")

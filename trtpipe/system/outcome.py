@@ -1,0 +1,32 @@
+"""What a build came to: cells, failures and steps, filled in while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trtpipe.errors import TrtpipeError
+from trtpipe.lockfile import Entry
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a build came to."""
+
+    built: list[str] = field(default_factory=list)
+    """Cells whose engine was built now."""
+    restored: list[str] = field(default_factory=list)
+    """Cells whose files came from the store."""
+    fresh: list[str] = field(default_factory=list)
+    failures: list[tuple[str, TrtpipeError]] = field(default_factory=list)
+    """Step address or cell → why."""
+    blocked: list[str] = field(default_factory=list)
+    lock_changed: bool = False
+    locked: Mapping[str, Entry] = field(default_factory=dict)
+    """The lockfile's cells as they were before."""
+    steps: dict[str, tuple[str, float | None]] = field(default_factory=dict)
+    """What became of each step that was reached, and its seconds if it ran."""
+
+    def count(self, cell: str, *, ran: bool, changed: bool) -> None:
+        """Note a cell that was delivered."""
+        (self.built if ran else self.restored if changed else self.fresh).append(cell)

@@ -1,0 +1,83 @@
+"""`trtpipe validate --propose`: thresholds for a cell from the noise that its precision's rounding makes.
+
+The typed model has no part in it; how it stands against what is proposed is told beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.errors import SpecError
+from trtpipe.executors.local import Control
+from trtpipe.plan.graph import action_of
+from trtpipe.plan.ports import Observer
+from trtpipe.spec.budget import AUTO
+from trtpipe.spec.pipeline import Threshold
+from trtpipe.stages.task import Task
+from trtpipe.system.measuring import brought_up_to_date, planned_cell
+from trtpipe.system.processes import run_in_child
+
+if TYPE_CHECKING:
+    from trtpipe.comparing.judging import Judgement
+
+_BASES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Thresholds, and how the cell stands against them."""
+
+    cell: str
+    precision: str
+    thresholds: tuple[Threshold, ...]
+    judgement: Judgement
+
+
+def propose_thresholds(
+    name: str, observer: Observer, *, seeds: int, first: int, margin: float, offline: bool = False
+) -> Proposal:
+    """Thresholds for a cell, from `seeds` runs. Raises SpecError when there is nothing to propose for, StepFailed."""
+    from trtpipe.comparing.judging import judge_report
+    from trtpipe.comparing.proposing import proposed_thresholds
+
+    planned, cell = planned_cell(name, observer, offline=offline)
+    spec = planned.specs[cell.pipeline]
+    if spec.validate_ is None:
+        remedy = "give the spec a `validate` with data: it says what is measured, and on what"
+        raise SpecError(f"{cell.name} validates nothing, so there is nothing to measure", remedy)
+    variant = spec.variants[cell.variant]
+    if variant.precision == AUTO:
+        raise SpecError(f"{cell.name} has a budget, which takes the place of thresholds", "name another cell")
+    done = brought_up_to_date(planned, cell, "validate", observer, offline=offline)
+    steps, store = planned.plan.steps, planned.workspace.store
+    validate = action_of(steps[cell.steps["validate"]], done.outputs)
+    quantize = action_of(steps[cell.steps["quantize"]], done.outputs)
+    with store.scratch() as scratch:
+        inputs = done.performer.inputs_of(validate, scratch / "in")
+        inputs["typed"] = done.performer.inputs_of(quantize, scratch / "model")["model"]
+        asked = {
+            "precision": variant.precision,
+            "base": variant.base or _base_of(variant.precision),
+            "seeds": list(range(first, first + seeds)),
+        }
+        options = {**validate.fingerprint.options, "propose": asked}
+        local = {name: value for name, value in validate.step.local.items() if name in ("threads", "root")}
+        (scratch / "out").mkdir()
+        task = Task("propose", options, inputs, scratch / "out", local)
+        reports: list[Any] = run_in_child(task, scratch, Control()).summary["reports"]
+    thresholds = proposed_thresholds(reports, margin)
+    if not thresholds:
+        why = [f"{one['name']}: {one['why']}" for one in reports[0]["not_run"]]
+        raise SpecError(f"nothing was measured of {cell.name}", "\n".join(why))
+    judgement = judge_report(done.trace.summary, thresholds)
+    return Proposal(cell.name, variant.precision, tuple(thresholds), judgement)
+
+
+def _base_of(precision: str) -> str:
+    """What a quantized precision computes in where the spec does not say."""
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    assert found is not None, "the loader knows the precisions"
+    return _BASES[found.dtype]

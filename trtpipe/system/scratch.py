@@ -1,0 +1,22 @@
+"""A folder for what a command needs only while it runs; what the system refuses there is told in a sentence."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trtpipe.errors import StepFailed
+
+
+@contextmanager
+def scratch_folder(purpose: str) -> Iterator[Path]:
+    """A new temporary folder, gone afterwards. Raises StepFailed where it cannot be made or written."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"trtpipe-{purpose}-", ignore_cleanup_errors=True) as made:
+            yield Path(made)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        place = f"{error.filename}: " if error.filename else "the temporary directory: "
+        raise StepFailed(f"{place}{reason}", "make room there, or set TMPDIR to another disk") from error
