@@ -305,3 +305,15 @@ def test_everything_built_again_is_graded_and_nothing_is_replaced(mine):
     assert lock_of(mine) == forged
     after = {path: path.stat().st_mtime_ns for path in (mine.root / ".trtpipe" / "store").rglob("*.json")}
     assert after == before
+
+
+def test_a_decision_names_the_commit_that_changed_its_input(versioned):
+    versioned.edit(SPEC, "workspace: 1GiB", "workspace: 2GiB")
+    commit_all(versioned, "Give the builder more room")
+
+    why = versioned.run("plan", "--why").out
+    told = versioned.run("explain", "digits/fp32@ada").out
+
+    for text in (why, told):
+        assert "options.builder.workspace: 1073741824 -> 2147483648\n    last change: " in text
+        assert "Give the builder more room" in text

@@ -15,7 +15,7 @@ from trtpipe.plan.graph import Action, Step
 from trtpipe.plan.ports import ActionResult
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.local import LocalStore
-from trtpipe.system.grading import GRADES, grade_engine, grade_outputs
+from trtpipe.system.grading import GRADES, OUTPUTS, grade_engine, grade_outputs
 from trtpipe.toolchains.engine_digest import normalised_digest
 
 RELU = {"name": "relu", "type": "ACTIVATION", "inputs": ["x"], "outputs": [{"name": "y", "dtype": "float16"}]}
@@ -94,6 +94,7 @@ def test_for_rtx_anything_beyond_generated_names_fails(rtx):
     graded = rtx.grade(rtx.locked(), b"engine __mye12 __myeX", addresses="varying")
 
     assert (graded.grade, graded.passed) == ("different", False)
+    assert graded.not_run == [OUTPUTS]
     assert graded.details == ["bytes: 1 of 21 differ, the first at 20, the last at 20"]
 
 

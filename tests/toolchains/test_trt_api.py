@@ -31,12 +31,20 @@ RECEIVERS = {
     "flags": "BuilderFlag",
 }
 FAMILIES = {"Rtx": "tensorrt_rtx ", "Enterprise": "tensorrt "}
+BEFORE_EDITABLE = ["tensorrt 10.0.1", "tensorrt 10.3.0"]
 BEFORE_STREAMS = ["tensorrt 10.0.1", "tensorrt 10.3.0", "tensorrt 10.9.0.34"]
 GUARDED = {
     ("Builder", "build_serialized_network_to_stream"): BEFORE_STREAMS,
     ("*module", "IStreamWriter"): BEFORE_STREAMS,  # made only when the builder has the method above
     ("IStreamWriter", "__init__"): BEFORE_STREAMS,
     ("IStreamWriter", "write"): BEFORE_STREAMS,
+    ("BuilderFlag", "EDITABLE_TIMING_CACHE"): BEFORE_EDITABLE,
+    ("ITimingCache", "queryKeys"): BEFORE_EDITABLE,
+    ("ITimingCache", "query"): BEFORE_EDITABLE,  # as the next ones: only behind one of those two
+    ("ITimingCache", "update"): BEFORE_EDITABLE,
+    ("*module", "TimingCacheKey"): BEFORE_EDITABLE,
+    ("TimingCacheKey", "parse"): BEFORE_EDITABLE,
+    ("*module", "TimingCacheValue"): BEFORE_EDITABLE,
 }
 Use = tuple[str, str]
 
@@ -97,7 +105,7 @@ def test_guards_are_asked_for_by_name():
     asked = {
         call.args[1].value for call in calls if name_of(call.func) == "hasattr" and class_of(call.args[0])
     }
-    assert asked == {"build_serialized_network_to_stream"}
+    assert asked == {"build_serialized_network_to_stream", "EDITABLE_TIMING_CACHE", "queryKeys"}
 
 
 def test_the_collection_sees_the_whole_api():

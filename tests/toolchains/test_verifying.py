@@ -135,6 +135,16 @@ def test_a_damaged_lock_is_refused_before_anything_is_installed(built_with, fake
     assert fake_pip.asked == []
 
 
+def test_a_frozen_build_is_held_to_the_lock_and_writes_nothing(fake_pip, lock):
+    frozen = WheelLock(lock.path, learns=False)
+    ready_toolchain(planned_toolchain(RTX, OLD), lock=frozen)
+    assert not lock.path.exists()
+
+    lock.learn(NAME, {LIBS: "0" * 64})
+    with pytest.raises(ToolchainError, match=f"was installed from another {LIBS}"):
+        ready_toolchain(planned_toolchain(RTX, OLD), lock=frozen)
+
+
 def test_a_project_that_cannot_be_written_to_builds_all_the_same(built_with, lock, monkeypatch):
     def refuse(path, data):
         raise PermissionError(13, "Permission denied", str(path))

@@ -63,10 +63,48 @@ def test_compatibility_and_plugins_reach_tensorrt(tmp_path):
 
 
 def test_the_timing_cache_is_read_and_written_back(tmp_path):
-    run(tmp_path, timing_cache="timing.cache")
-    run(tmp_path, timing_cache="timing.cache")
+    (tmp_path / "tactic").write_text("0x5")
+    first, _ = run(tmp_path, timing_cache="timing.cache")
+    (tmp_path / "tactic").write_text("0x6")
+    again, engine = run(tmp_path, timing_cache="timing.cache")
 
-    assert (tmp_path / "timing.cache").read_bytes() == b"++"
+    assert first["tactics"] == again["tactics"] == {"0xAA": "0x5 0.25 ms", "0xBB": "0x5 0.25 ms"}
+    assert json.loads((tmp_path / "timing.cache").read_bytes()) == {"0xAA": [5, 0.25], "0xBB": [5, 0.25]}
+    assert engine["flags"] == ["EDITABLE_TIMING_CACHE", "TF32"]
+
+
+def test_timing_caches_of_builds_at_the_same_time_become_one(tmp_path):
+    (tmp_path / "one.cache").write_text('{"0xAA": [1, 0.5], "0xC1": [1, 1.0]}')
+    (tmp_path / "two.cache").write_text('{"0xBB": [2, 0.5], "0xC2": [1, 1.0]}')
+
+    result, _ = run(tmp_path, timing_cache="timing.cache", timing_caches=["one.cache", "two.cache"])
+
+    assert set(json.loads((tmp_path / "timing.cache").read_bytes())) == {"0xAA", "0xBB", "0xC1", "0xC2"}
+    assert result["tactics"] == {"0xAA": "0x1 0.5 ms", "0xBB": "0x2 0.5 ms"}  # not those of other engines
+
+
+def test_a_timing_cache_of_another_gpu_is_passed_over(tmp_path):
+    (tmp_path / "one.cache").write_text("not for this GPU")
+
+    result, _ = run(tmp_path, timing_cache="timing.cache", timing_caches=["one.cache"])
+
+    assert set(result["tactics"]) == {"0xAA", "0xBB"}
+
+
+def test_tactics_are_replayed_from_the_request_alone(tmp_path):
+    (tmp_path / "tactic").write_text("0x9")
+    (tmp_path / "timing.cache").write_text('{"0xAA": [9, 0.5]}')
+    tactics = {"0xAA": "0x3 0.125 ms", "0xBB": "0x4 0.25 ms"}
+
+    result, engine = run(tmp_path, timing_cache="timing.cache", tactics=tactics)
+
+    assert result["tactics"] == tactics
+    assert {"ERROR_ON_TIMING_CACHE_MISS", "DISABLE_COMPILATION_CACHE"} <= set(engine["flags"])
+
+
+def test_a_tactic_that_is_missing_fails_the_replay(tmp_path):
+    with pytest.raises(StepFailed, match="timing cache miss of 0xBB"):
+        run(tmp_path, timing_cache="timing.cache", tactics={"0xAA": "0x3 0.125 ms"})
 
 
 def test_a_plugin_library_that_cannot_be_loaded_is_named(tmp_path):

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
-from trtpipe.plan.decisions import decision_json
+from trtpipe.plan.decisions import Pending, decision_json
 from trtpipe.plan.fingerprint import changes_between
 from trtpipe.rendering.plans import explain_cell, plan_closing, plan_json, plan_mermaid, plan_table
+from trtpipe.rendering.reasons import ways_to, why_json, why_text
 from trtpipe.system.building import Planned, make_plan
+from trtpipe.system.causes import Causes
+from trtpipe.system.commits import Commit
 from trtpipe.system.workspace import open_workspace
 
 
 def plan_command(
-    specs: Sequence[str], only: Sequence[str], *, as_json: bool, graph: str | None, force: bool
+    specs: Sequence[str],
+    only: Sequence[str],
+    *,
+    as_json: bool,
+    graph: str | None,
+    force: bool,
+    why: bool = False,
 ) -> int:
     """Print the plan as a table, JSON or a graph."""
     if graph not in (None, "mermaid"):
         raise SpecError(f"unknown graph format {graph!r}", "the only one is mermaid")
     planned = make_plan(open_workspace(specs, only), force=force)
     _tell(planned)
+    commits = Causes(planned).of(planned.decisions) if why else {}
     if as_json:
-        say_json(plan_json(planned.plan, planned.decisions))
+        chains = {"why": why_json(planned.plan, planned.decisions, commits)} if why else {}
+        say_json(plan_json(planned.plan, planned.decisions) | chains)
     elif graph:
         say(plan_mermaid(planned.plan, planned.decisions))
+    elif why:
+        say(why_text(planned.plan, planned.decisions, commits) or "every step is up to date")
     else:
         say(plan_table(planned.plan, planned.decisions))
         say(plan_closing(planned.decisions))
@@ -40,11 +53,13 @@ def explain_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:
     _tell(planned)
     actions = planned.actions()
     last = {address: planned.last_record(address) for address in planned.plan.steps}
+    commits = Causes(planned).of(planned.decisions)
     if as_json:
-        say_json({"schema": 1, "cells": [_story(planned, one.steps.values()) for one in planned.plan.cells]})
+        cells = [_story(planned, one.steps.values(), commits) for one in planned.plan.cells]
+        say_json({"schema": 1, "cells": cells})
     else:
         stories = [
-            f"# {one.name}\n\n{explain_cell(one, planned.decisions, actions, last)}"
+            f"# {one.name}\n\n{explain_cell(planned.plan, one, planned.decisions, actions, last, commits)}"
             for one in planned.plan.cells
         ]
         say("\n\n".join(stories))
@@ -58,7 +73,9 @@ def _tell(planned: Planned) -> None:
         note(f"warning: {text}")
 
 
-def _story(planned: Planned, addresses: Iterable[str]) -> list[dict[str, object]]:
+def _story(
+    planned: Planned, addresses: Iterable[str], commits: Mapping[tuple[str, str], Commit]
+) -> list[dict[str, object]]:
     actions = planned.actions()
     story = []
     for address in addresses:
@@ -72,7 +89,14 @@ def _story(planned: Planned, addresses: Iterable[str]) -> list[dict[str, object]
                 **decision_json(planned.decisions[address]),
                 "fingerprint": record,
                 "last_fingerprint": last,
-                "changes": [change.to_json() for change in changed],
+                "changes": [
+                    {**change.to_json(), "commit": told.to_json() if told else None}
+                    for change in changed
+                    for told in (commits.get((address, change.field)),)
+                ],
+                "follows_from": ways_to(planned.decisions, address)
+                if isinstance(planned.decisions[address], Pending)
+                else [],
             }
         )
     return story

@@ -18,6 +18,7 @@ from trtpipe.plan.decisions import (
 )
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Plan
+from trtpipe.rendering.reasons import Commits, because
 from trtpipe.rendering.tables import render_table
 
 Decisions = Mapping[str, Decision]
@@ -93,19 +94,30 @@ def plan_mermaid(plan: Plan, decisions: Decisions) -> str:
 
 
 def explain_cell(
-    cell: Cell, decisions: Decisions, actions: Mapping[str, Action], last: Mapping[str, Record | None]
+    plan: Plan,
+    cell: Cell,
+    decisions: Decisions,
+    actions: Mapping[str, Action],
+    last: Mapping[str, Record | None],
+    commits: Commits,
 ) -> str:
     """Every step of a cell: its decision, its reason field by field, and all that its key is made of."""
     return "\n\n".join(
-        _explain_step(address, decisions[address], actions.get(address), last.get(address))
+        _explain_step(
+            address,
+            decisions[address],
+            because(plan, decisions, address, commits),
+            actions.get(address),
+            last.get(address),
+        )
         for address in cell.steps.values()
     )
 
 
-def _explain_step(address: str, decision: Decision, action: Action | None, last: Record | None) -> str:
-    lines = [f"{address}: {DECISION_WORDS[type(decision)]}"]
-    reason = why(decision, most=50)
-    lines += [f"  {part}" for part in reason.split("; ") if part]
+def _explain_step(
+    address: str, decision: Decision, reasons: list[str], action: Action | None, last: Record | None
+) -> str:
+    lines = [f"{address}: {DECISION_WORDS[type(decision)]}", *(f"  {line}" for line in reasons)]
     if action is None:
         return "\n".join(lines)
     lines.append(f"  key {action.key}")

@@ -30,7 +30,7 @@ from trtpipe.system.interrupts import counting_interrupts
 from trtpipe.system.keeping import KeptTo
 from trtpipe.system.locking import refresh_lock, refuse_conflict_elsewhere
 from trtpipe.system.outcome import Outcome
-from trtpipe.system.performing import Performer
+from trtpipe.system.performing import performer_of
 from trtpipe.system.placing import placed
 from trtpipe.system.prefetching import prefetch_traces
 from trtpipe.system.targets import TargetResolver
@@ -241,9 +241,8 @@ def run_build(
         workspace.store.open()
     again = planned.rebuilder.forced
     anew = len(again) == len(planned.plan.steps)
-    wheels = workspace.wheel_lock
-    performer = Performer(
-        workspace.store, observer, workspace.state.digest, offline, again, locked, anew, wheels
+    performer = performer_of(
+        workspace, observer, lock, offline=offline, again=again, evaluate_anew=anew, frozen=frozen is not None
     )
     executor = LocalExecutor(
         workspace.store,

@@ -3,9 +3,9 @@
     identical           the same bytes
     generated names     the same but for names that TensorRT's compiler numbers (the normalised digest)
     same tactics        the same layers with the same tactics: what the flavour tensorrt can promise
-    same outputs        the same outputs on a GPU, bit by bit
-    within tolerance    outputs within the variant's thresholds
-    different           none of these
+    same outputs        the same outputs on a GPU, bit by bit: not measured yet, and named as not run
+    within tolerance    outputs within the variant's thresholds: likewise
+    different           none of these, as far as it is known
 
 Nothing is replaced: not an artifact, not a delivered file, not the lockfile. Steps that were never done here run as in
 any build; those that were done, engines included, run again into a scratch directory.
@@ -47,6 +47,8 @@ GRADES: tuple[Grade, ...] = (
     "different",
 )
 """From best to worst."""
+OUTPUTS = "whether outputs are the same, or within tolerance: both engines would have to run on their GPU"
+"""What is not told of engines that differ; until it is, they count as different."""
 _CHUNK = 1 << 20
 
 
@@ -109,6 +111,7 @@ def grade_engine(name: str, action: Action, locked: Entry, result: ActionResult,
         graded.grade, graded.passed = "same tactics", True
     else:
         graded.grade = "different"
+        graded.not_run.append(OUTPUTS)
     graded.details += _what_differs(result, old, store)
     return graded
 

@@ -170,7 +170,7 @@ def compare_with_lock(planned: Planned, lock: Lock) -> Comparison:
     Raises ValidationFailed when a cell that is not delivered misses a threshold, StoreError when the store is damaged.
     """
     comparison, told = Comparison(), foretold(planned, lock)
-    delivery = Delivery(planned.workspace, planned.specs, _Silence(), planned.targets)
+    delivery = Delivery(planned.workspace, planned.specs, _Silence(), planned.targets, planned.plan.steps)
     for cell in planned.plan.cells:
         _compare_cell(planned, lock, cell, told, delivery, comparison)
     names = frozenset(cell_names(planned.workspace))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.digests import Digest, same_digest
 from trtpipe.errors import Interrupted, ModelError, StepFailed, ToolchainError
 from trtpipe.executors.local import Control
+from trtpipe.lockfile import Lock, choices_in
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.ports import ActionResult, Observer, Store
@@ -20,7 +21,10 @@ from trtpipe.system.child import of_os_error
 from trtpipe.system.processes import Telling, run_in_child
 
 if TYPE_CHECKING:
+    from trtpipe.stores.timing_caches import TimingCaches
     from trtpipe.system.evaluating import Evaluations
+    from trtpipe.system.timing import Run
+    from trtpipe.system.workspace import Workspace
 
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
 
@@ -41,6 +45,12 @@ class Performer:
     evaluate_anew: bool = False
     wheel_lock: Path | None = None
     """The file that holds the SHA-256 of toolchains' wheels, in a project that has one to keep."""
+    timing_caches: TimingCaches | None = None
+    """Where the flavour tensorrt's timing caches are; None: every build times anew, and replays nothing."""
+    tactics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """An engine's key → the tactics that the lockfile holds for it."""
+    frozen: bool = False
+    """Whether nothing of the project's is written: wheels that are not known yet stay so."""
 
     def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
@@ -150,14 +160,17 @@ class Performer:
         def hear(event: Mapping[str, Any]) -> None:
             self.observer.emit({**event, "event": f"worker_{event['event']}", "address": action.address})
 
-        result = run_worker(
-            toolchain.python,
-            request,
-            scratch,
-            on_event=hear,
-            cancelled=control.cancelled,
-            killed=control.killed,
-        )
+        def run(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+            return run_worker(
+                toolchain.python,
+                asked,
+                scratch,
+                on_event=hear,
+                cancelled=control.cancelled,
+                killed=control.killed,
+            )
+
+        result = self._timed(action, toolchain, request, scratch, run)
         engine = scratch / "model.engine"
         files = {name: scratch / name for name in _WORKER_FILES if (scratch / name).exists()}
         header = None
@@ -172,6 +185,19 @@ class Performer:
         }
         return ActionResult(files, summary)
 
+    def _timed(
+        self, action: Action, toolchain: Any, request: Mapping[str, Any], scratch: Path, run: Run
+    ) -> Mapping[str, Any]:
+        """The worker's result; a TensorRT that times its kernels starts from what earlier builds measured."""
+        if toolchain.flavour != "tensorrt" or self.timing_caches is None:
+            return run(request)
+        from trtpipe.system.timing import TimedBuild, gpu_here
+
+        tactics = self.tactics.get(action.key, {})
+        version = f"tensorrt-{toolchain.version}"
+        build = TimedBuild(self.timing_caches, self.observer, action.address, version, gpu_here(), tactics)
+        return build.run(request, scratch, run)
+
     def _toolchain(self, action: Action) -> Any:
         from trtpipe.toolchains.resolve import ready_toolchain
         from trtpipe.toolchains.wheel_lock import WheelLock
@@ -179,9 +205,38 @@ class Performer:
         def say(text: str) -> None:
             self.observer.emit({"event": "provision", "address": action.address, "text": text})
 
-        lock = WheelLock(self.wheel_lock) if self.wheel_lock is not None else None
+        lock = WheelLock(self.wheel_lock, not self.frozen) if self.wheel_lock is not None else None
         wanted = action.step.local["toolchain"]
         return ready_toolchain(wanted, offline=self.offline, progress=say, lock=lock)
+
+
+def performer_of(
+    workspace: Workspace,
+    observer: Observer,
+    lock: Lock,
+    *,
+    offline: bool,
+    again: Collection[str] = (),
+    evaluate_anew: bool = False,
+    frozen: bool = False,
+) -> Performer:
+    """What performs a workspace's actions, with what its lockfile holds of searches and tactics."""
+    from trtpipe.stores.timing_caches import TimingCaches
+    from trtpipe.system.timing import locked_tactics
+
+    return Performer(
+        workspace.store,
+        observer,
+        workspace.state.digest,
+        offline,
+        again,
+        choices_in(lock.every_entry()),
+        evaluate_anew,
+        workspace.wheel_lock,
+        TimingCaches(workspace.store.root),
+        locked_tactics(lock.cells),
+        frozen,
+    )
 
 
 def request_of(action: Action, toolchain: Any) -> dict[str, Any]:

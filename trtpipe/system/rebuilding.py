@@ -23,7 +23,7 @@ from trtpipe.scheduler import Done, Failed, Scheduler
 from trtpipe.system.building import Planned
 from trtpipe.system.grading import Graded, grade_engine, grade_outputs, timed
 from trtpipe.system.interrupts import counting_interrupts
-from trtpipe.system.performing import Performer
+from trtpipe.system.performing import Performer, performer_of
 from trtpipe.system.placing import placed
 
 _AGAIN = ("import", "transform", "calibrate", "quantize")
@@ -60,9 +60,7 @@ class Rebuild:
             return self._graded(outputs, presses)
 
     def _performer(self) -> Performer:
-        workspace = self.planned.workspace
-        locked = choices_in(self.lock.every_entry())
-        return Performer(workspace.store, self.observer, workspace.state.digest, self.offline, (), locked)
+        return performer_of(self.planned.workspace, self.observer, self.lock, offline=self.offline)
 
     def _before_engines(self, presses: Callable[[], int]) -> dict[str, Outputs]:
         """What every step before the engines yields, run where it was never done."""

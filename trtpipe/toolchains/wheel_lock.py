@@ -37,19 +37,21 @@ class WheelLock:
     """The file at one path; one that is not there knows nothing."""
 
     path: Path
+    learns: bool = True
+    """Whether wheels that it does not know yet are written down; `build --frozen` writes nothing."""
 
     def wheels(self, toolchain: str) -> dict[str, str]:
         """The wheels of a toolchain, `tensorrt_rtx-1.6.1.120`. Raises ToolchainError when the file is damaged."""
         return self._read().get(toolchain, {})
 
     def learn(self, toolchain: str, wheels: Wheels) -> bool:
-        """Hold wheels against those that are known and add the others; whether the file changed.
+        """Hold wheels against those that are known and add the others, unless it is frozen; whether the file changed.
 
         Raises ToolchainError when one is known with another SHA-256, or when the file is damaged.
         """
         known = self.wheels(toolchain)
         self.refuse_others(toolchain, wheels, known)
-        if wheels.items() <= known.items():
+        if not self.learns or wheels.items() <= known.items():
             return False
         try:
             with held(self.path.parent / ".trtpipe" / "toolchains.lock"):

@@ -17,7 +17,9 @@ Request (JSON, `schema: 1`; what is left out has the default shown)::
     profiles            [{INPUT: {"min": [..], "opt": [..], "max": [..], "values": {"min": [..], …}}}]
     options             see DEFAULTS; workspace and tactic_shared_memory in bytes
     plugins             [] library paths; tensorrt only
-    timing_cache        null or a path, read if there and written back; tensorrt only
+    timing_cache        null or a path, read if there and written back; tensorrt only, as are the next two
+    timing_caches       [] more of them, to start from
+    tactics             {KEY: "HASH TIME"}: build with these choices alone; the result tells those that were made
     time_limit          null or seconds; memory_limit: null or bytes of resident memory
     parent              null or the process id without which the worker ends
 
@@ -133,6 +135,7 @@ MEMORY_LINES = {
     "Total Activation Memory": "activation_memory",
     "Max Scratch Memory": "scratch_memory",
 }
+KEY_NAMED = re.compile(r"\(key: (0x[0-9a-f]+)\)")
 SHAPE_KEYS = ("min", "opt", "max")
 
 
@@ -479,6 +482,7 @@ class Spoken:
         self.errors: list[str] = []
         self.memory: dict[str, int] = {}
         self.layers = ""
+        self.keys: set[str] | None = None  # of the timing cache, as far as they are named; None: nobody asks
 
     def hear(self, severity: str, message: str) -> None:
         """One message of the logger."""
@@ -505,6 +509,8 @@ def new_logger(trt: Any, events: Events, spoken: Spoken) -> Any:
                 events.send("log", severity=severity.name, message=message)
             elif message.startswith("Engine Layer Information"):
                 spoken.layers = message
+            elif spoken.keys is not None:
+                spoken.keys.update(KEY_NAMED.findall(message.lower()))
 
     return Logger()
 
@@ -580,7 +586,9 @@ class Rtx:
 
     def check(self, request: dict[str, Any]) -> list[str]:
         """What the request asks that this flavour cannot do."""
-        problems = [f"TensorRT-RTX has no {key}" for key in ("plugins", "timing_cache") if request.get(key)]
+        problems = [
+            f"TensorRT-RTX has no {key}" for key in ("plugins", "timing_cache", "tactics") if request.get(key)
+        ]
         if not request.get("compute_capabilities"):  # none set would mean an unchecked default of many
             problems.append("TensorRT-RTX needs the compute capabilities named")
         return problems
@@ -611,11 +619,12 @@ class Rtx:
     def load_plugins(self, trt: Any, logger: Any, paths: list[str]) -> None:
         """RTX aborts the process when a node uses a plugin; `check` has refused them."""
 
-    def use_timing_cache(self, config: Any, path: str | None) -> None:
+    def use_timing_cache(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
         """A deprecated no-op in RTX."""
 
-    def save_timing_cache(self, config: Any, path: str | None) -> None:
-        """Nothing to save."""
+    def save_timing_cache(self, config: Any, request: dict[str, Any], named: set[str]) -> dict[str, str]:
+        """Nothing to save, and no tactics to tell."""
+        return {}
 
 
 class Enterprise:
@@ -625,6 +634,7 @@ class Enterprise:
     placed = False
     lacks = ()
     environment: ClassVar[dict[str, str]] = {}  # it times kernels: no two builds are equal anyway
+    known: Any = frozenset()  # keys of the timing cache that others may have put there
 
     def check(self, request: dict[str, Any]) -> list[str]:
         """What the request asks that this flavour cannot do."""
@@ -658,17 +668,47 @@ class Enterprise:
             if registry.load_library(path) is None:
                 raise Failure("config", f"cannot load the plugin library '{path}'")
 
-    def use_timing_cache(self, config: Any, path: str | None) -> None:
-        """Start from the timing cache of an earlier build."""
-        if path:
-            data = read_bytes(path) if os.path.exists(path) else b""
-            config.set_timing_cache(config.create_timing_cache(data), False)
+    def use_timing_cache(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+        """Start from the timing caches of earlier builds or, with `tactics`, from those choices alone."""
+        path, tactics, flags = request.get("timing_cache"), request.get("tactics") or {}, trt.BuilderFlag
+        if not path:
+            return
+        if hasattr(flags, "EDITABLE_TIMING_CACHE"):  # from 10.8 on; before that no tactics are known either
+            config.set_flag(flags.EDITABLE_TIMING_CACHE)
+        files = [
+            one for one in (path, *request.get("timing_caches", [])) if os.path.exists(one) and not tactics
+        ]
+        found = [config.create_timing_cache(read_bytes(one)) for one in files]
+        timing_cache, *others = [one for one in found if one] or [config.create_timing_cache(b"")]
+        for other in others:
+            timing_cache.combine(other, False)
+        for text, choice in tactics.items():
+            tactic, taken = choice.split()[:2]
+            value = trt.TimingCacheValue(int(tactic, 16), float(taken))
+            timing_cache.update(trt.TimingCacheKey.parse(text), value)
+        if config.set_timing_cache(timing_cache, False) is False:  # another GPU's: go on without
+            config.set_timing_cache(config.create_timing_cache(b""), False)
+        if tactics:
+            config.set_flag(flags.ERROR_ON_TIMING_CACHE_MISS)
+            config.set_flag(flags.DISABLE_COMPILATION_CACHE)
+        self.known = self.entries(timing_cache).keys() - tactics.keys()
 
-    def save_timing_cache(self, config: Any, path: str | None) -> None:
-        """Write the timing cache, grown by this build."""
+    def save_timing_cache(self, config: Any, request: dict[str, Any], named: set[str]) -> dict[str, str]:
+        """Write the timing cache, grown by this build; the tactics of keys that the log names, or that are new."""
+        path = request.get("timing_cache")
         timing_cache = config.get_timing_cache() if path else None
-        if path and timing_cache:
-            write_whole(path, bytes(timing_cache.serialize()))
+        if not path or not timing_cache:
+            return {}
+        write_whole(path, bytes(timing_cache.serialize()))
+        named |= {key.lower() for key in self.entries(timing_cache).keys() - self.known}
+        return {key: one for key, one in self.entries(timing_cache).items() if key.lower() in named}
+
+    def entries(self, timing_cache: Any) -> dict[str, str]:
+        """Each key of an editable timing cache, and the tactic under it with its time; sorted."""
+        if not hasattr(timing_cache, "queryKeys"):
+            return {}
+        found = {str(key): timing_cache.query(key) for key in timing_cache.queryKeys()}
+        return {key: f"{one.tacticHash:#x} {one.timingMSec:.6g} ms" for key, one in sorted(found.items())}
 
 
 FLAVOURS: dict[str, type[Rtx] | type[Enterprise]] = {"tensorrt_rtx": Rtx, "tensorrt": Enterprise}
@@ -863,11 +903,16 @@ class Job:
         self.configure(config)
         self.flavour.configure(self.trt, config, self.request)
         self.add_profiles(builder, network, config)
-        self.flavour.use_timing_cache(config, self.request.get("timing_cache"))
+        self.flavour.use_timing_cache(self.trt, config, self.request)
+        if self.request.get("timing_cache"):
+            self.spoken.take_errors()  # of caches that do not fit
+            self.spoken.keys = set()
         config.progress_monitor = self.monitor
         self.refuse_logged("config")
         self.write_engine(builder, network, config)
-        self.flavour.save_timing_cache(config, self.request.get("timing_cache"))
+        self.result["tactics"] = self.flavour.save_timing_cache(
+            config, self.request, self.spoken.keys or set()
+        )
         write_whole("layers.json", json.dumps(fused_layers(self.spoken.layers)).encode())
         self.result.update(self.spoken.memory)
 

@@ -8,7 +8,11 @@ from pathlib import Path
 
 __version__ = "10.9.0.34"
 
-BuilderFlag = enum.Enum("BuilderFlag", "TF32 WEIGHT_STREAMING SPARSE_WEIGHTS VERSION_COMPATIBLE")
+BuilderFlag = enum.Enum(
+    "BuilderFlag",
+    "TF32 WEIGHT_STREAMING SPARSE_WEIGHTS VERSION_COMPATIBLE "
+    "EDITABLE_TIMING_CACHE ERROR_ON_TIMING_CACHE_MISS DISABLE_COMPILATION_CACHE",
+)
 MemoryPoolType = enum.Enum("MemoryPoolType", "WORKSPACE TACTIC_SHARED_MEMORY")
 ProfilingVerbosity = enum.Enum("ProfilingVerbosity", "LAYER_NAMES_ONLY NONE DETAILED")
 HardwareCompatibilityLevel = enum.Enum("HardwareCompatibilityLevel", "NONE AMPERE_PLUS")
@@ -54,12 +58,47 @@ class OnnxParser:
         return True
 
 
+class TimingCacheKey(str):
+    __slots__ = ()
+
+    @staticmethod
+    def parse(text):
+        return TimingCacheKey(text)
+
+
+class TimingCacheValue:
+    def __init__(self, tacticHash, timingMSec):  # noqa: N803 - as TensorRT has it
+        self.tacticHash, self.timingMSec = tacticHash, timingMSec
+
+
 class ITimingCache:
+    """JSON of key -> [tactic, time]; what cannot be read is of another GPU."""
+
     def __init__(self, data):
-        self.data = data
+        try:
+            self.entries = {k: TimingCacheValue(*v) for k, v in json.loads(data or b"{}").items()}
+        except ValueError:
+            self.entries = None
 
     def serialize(self):
-        return self.data + b"+"
+        found = {key: [one.tacticHash, one.timingMSec] for key, one in self.entries.items()}
+        return json.dumps(found, sort_keys=True).encode()
+
+    def combine(self, other, ignore_mismatch):
+        if self.entries is None or other.entries is None:
+            return False
+        self.entries = {**other.entries, **self.entries}
+        return True
+
+    def queryKeys(self):  # noqa: N802 - as TensorRT has it
+        return [TimingCacheKey(key) for key in self.entries or {}]
+
+    def query(self, key):
+        return self.entries[key]
+
+    def update(self, key, value):
+        self.entries[str(key)] = value
+        return True
 
 
 class IBuilderConfig:
@@ -82,7 +121,10 @@ class IBuilderConfig:
         return ITimingCache(data)
 
     def set_timing_cache(self, timing_cache, ignore_mismatch):
+        if timing_cache.entries is None:
+            return False
         self.timing_cache = timing_cache
+        return True
 
     def get_timing_cache(self):
         return self.timing_cache
@@ -90,6 +132,7 @@ class IBuilderConfig:
 
 class Builder:
     def __init__(self, logger):
+        self.logger = logger
         if Path("no-driver").exists():
             logger.log(Severity.ERROR, "CUDA initialization failure with error: 35")
             raise TypeError("pybind11::init(): factory function returned nullptr")
@@ -102,6 +145,15 @@ class Builder:
         return IBuilderConfig()
 
     def build_serialized_network(self, network, config):
+        """Times the kernels of two operations, of which each key is a digest; `tactic` in the folder chooses one."""
+        chosen = int(Path("tactic").read_text(), 16) if Path("tactic").exists() else 7
+        cache = config.timing_cache
+        for key in ("0xAA", "0xBB") if cache is not None else ():
+            if key not in cache.entries and "ERROR_ON_TIMING_CACHE_MISS" in config.flags:
+                self.logger.log(Severity.ERROR, f"timing cache miss of {key}")
+                return None
+            self.logger.log(Severity.VERBOSE, f"Autotuning op conv(key: {key.lower()}):")
+            cache.entries.setdefault(key, TimingCacheValue(chosen, 0.25))
         settings = {
             "name": network.name,
             "flags": sorted(config.flags),

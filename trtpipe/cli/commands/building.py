@@ -57,13 +57,17 @@ def plan(
         str | None, typer.Option("--graph", metavar="mermaid", help="Print a graph instead.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="As if nothing had been built.")] = False,
+    why: Annotated[
+        bool,
+        typer.Option("--why", help="The whole chain behind each decision, with the commit that changed it."),
+    ] = False,
 ) -> None:
     """Show every step with its decision and the reason for it."""
 
     def body() -> int:
         from trtpipe.cli.planning import plan_command
 
-        return plan_command(specs or [], only or [], as_json=as_json, graph=graph, force=force)
+        return plan_command(specs or [], only or [], as_json=as_json, graph=graph, force=force, why=why)
 
     run(body)
 

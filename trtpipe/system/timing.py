@@ -1,0 +1,94 @@
+"""Timing caches and tactics around a build of the flavour tensorrt: restored before, replayed, kept after.
+
+What TensorRT chooses depends on how fast kernels happened to be. The lockfile holds the choices (`tactics`); an engine
+of the same key is built from those alone, and where TensorRT cannot follow them, it is built by timing as ever, with a
+warning. TensorRT-RTX times nothing. None of this is in a key: the module `plan/fingerprint.py` says so.
+
+This has never run with a real TensorRT: it is held against the names of nine versions and a stand-in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtpipe.errors import StepFailed
+from trtpipe.plan.ports import Observer
+from trtpipe.stores.timing_caches import TimingCaches, cache_name
+
+GROWN = "timing.cache"
+Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Carries out one request of the worker."""
+
+
+def locked_tactics(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """An engine's key → the tactics that the lockfile's cells hold for it."""
+    return {
+        str(entry["key"]): dict(entry["tactics"])
+        for entry in entries.values()
+        if isinstance(entry.get("tactics"), Mapping) and entry.get("key")
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class TimedBuild:
+    """One build of an engine whose kernels are timed."""
+
+    caches: TimingCaches
+    observer: Observer
+    address: str
+    version: str
+    gpu: str
+    tactics: Mapping[str, str]
+    """What the lockfile says was chosen; empty when it says nothing of this key."""
+
+    def run(self, request: Mapping[str, Any], folder: Path, run: Run) -> dict[str, Any]:
+        """The worker's result, with the tactics that were chosen. Raises what the worker's run raises."""
+        if self.tactics:
+            try:
+                found = run({**request, "timing_cache": GROWN, "tactics": dict(self.tactics)})
+            except StepFailed as error:
+                self._warn(f"the lockfile's tactics could not be followed: {error.problems[0].fact}")
+            else:
+                for line in changed_tactics(self.tactics, found.get("tactics") or {}):
+                    self._warn(line)
+                return dict(found)
+        name = cache_name(self.version, self.gpu)
+        taken = self.caches.take(name, folder)
+        (folder / GROWN).unlink(missing_ok=True)
+        files = [path.name for path in taken]
+        result = run({**request, "timing_cache": GROWN, "timing_caches": files})
+        if (folder / GROWN).exists():
+            self.caches.give(name, folder / GROWN, taken)
+        return dict(result)
+
+    def _warn(self, text: str) -> None:
+        self.observer.emit({"event": "warning", "text": f"{self.address}: {text}"})
+
+
+def changed_tactics(locked: Mapping[str, str], chosen: Mapping[str, str]) -> Iterator[str]:
+    """What a replay did not keep to, in words: tactics that are gone, new, or other ones."""
+    before, now = (_hashes(one) for one in (locked, chosen))
+    words = {
+        "not used": before.keys() - now.keys(),
+        "not in the lockfile": now.keys() - before.keys(),
+        "another one": {key for key in before.keys() & now.keys() if before[key] != now[key]},
+    }
+    for word, keys in words.items():
+        if keys:
+            shown = ", ".join(sorted(keys)[:3])
+            yield f"tactics {word} after the replay: {len(keys)} ({shown})"
+
+
+def _hashes(tactics: Mapping[str, str]) -> dict[str, str]:
+    """The tactic of each key without how long it took."""
+    return {key: text.split(" ")[0] for key, text in tactics.items()}
+
+
+def gpu_here() -> str:
+    """The model of this machine's GPU, on which kernels are timed; `unknown` where nobody says."""
+    from trtpipe.toolchains.detect import detect_gpus
+
+    return next((gpu.name for gpu in detect_gpus() if gpu.name), "unknown")
