@@ -79,6 +79,7 @@ def test_channels_of_all_magnitudes_trip_the_gate_and_the_search_recovers_them(b
     assert manifest["precision"] == "int8"
     assert manifest["validation"]["budget"] == {
         "goal": "accuracy at most 0.005 below the reference's", "value": 0.0, "inside": True,
+        "spec": {"accuracy_drop": 0.005, "output": "*"},
     }  # fmt: skip
 
 
