@@ -19,10 +19,14 @@ def main() -> NoReturn:
     _open_missing_streams()
     for number in _STOPS:
         signal.signal(number, _end_at_once)
-    from trtpipe.cli.main import main as run
+    from trtpipe.cli.shortcut import nothing_to_do
 
     try:
-        code = run()
+        code = nothing_to_do(sys.argv[1:])
+        if code is None:
+            from trtpipe.cli.main import main as run
+
+            code = run()
     except KeyboardInterrupt:
         code = 130
     for number in _STOPS:  # nothing is left to stop, and Python's ending has no handler

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +141,8 @@ def _homes(path: Path, root: Path) -> Iterator[Path]:
 
 def _installed(planned: Planned) -> Iterator[Path]:
     """The folders that carry the versions of the packages in use: another version has another folder."""
+    from importlib import metadata  # which takes as long as looking at a thousand files
+
     names = {*_PACKAGES, *_toolchain_packages(planned)}
     for facts in planned.facts.values():
         names |= set(facts.model.tools) | set((facts.data or {}).get("packages", ()))
