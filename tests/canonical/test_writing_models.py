@@ -82,6 +82,7 @@ lower_model(frontend, ModelFiles(Path(sys.argv[1])), OnnxOptions(), Path(sys.arg
 
 
 @pytest.mark.parametrize("name", ["ppocr_cls", "magika_v3_3", "silero_vad_op18_ifless"])
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_process(tmp_path, name):
     if not REAL.exists():
         pytest.skip("no real models in ../shared/testdata")

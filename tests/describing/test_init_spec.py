@@ -101,6 +101,7 @@ def test_real_models_get_a_spec_that_is_proved(name: str, tmp_path: Path) -> Non
     assert problems_of(tmp_path / source.name, tmp_path) == []
 
 
+@pytest.mark.slow
 def test_polygraphys_models_get_a_spec_that_is_proved_or_one_refusal(tmp_path: Path) -> None:
     folder = TESTDATA / "polygraphy"
     if not folder.exists():

@@ -112,6 +112,7 @@ def test_searching_again_measures_nothing_and_finds_the_same(built, tmp_path):
     assert project.run("build", "--only", AUTO).out == "nothing to do\n"
 
 
+@pytest.mark.slow
 def test_another_limit_searches_on_what_is_known_and_builds_nothing(built, tmp_path):
     project = copied(built[0], tmp_path)
     project.edit("pipelines/digits.yaml", "accuracy_drop: 0.005", "accuracy_drop: 0.005, max_evaluations: 50")
@@ -136,6 +137,7 @@ def test_a_clean_clone_takes_the_lockfiles_choice_without_searching(built, tmp_p
     assert (clone.root / "trtpipe.lock").read_text() == locked
 
 
+@pytest.mark.slow
 def test_debug_prints_the_keep_that_mends_it(built, tmp_path):
     project = copied(built[0], tmp_path)
 
@@ -153,6 +155,7 @@ def test_debug_prints_the_keep_that_mends_it(built, tmp_path):
     assert project.manifest("int8@ada")["validation"]["accuracy"] >= 0.98
 
 
+@pytest.mark.slow
 def test_debug_and_sensitivity_find_each_others_measurements(built, tmp_path):
     project = copied(built[0], tmp_path)
 
@@ -166,6 +169,7 @@ def test_debug_and_sensitivity_find_each_others_measurements(built, tmp_path):
     assert again["units"][0]["value"] == 0.12
 
 
+@pytest.mark.slow
 def test_an_auto_variant_is_ranked_by_what_it_may_try(built, tmp_path):
     project = copied(built[0], tmp_path)
 
@@ -190,6 +194,7 @@ def test_an_auto_variant_is_ranked_by_what_it_may_try(built, tmp_path):
     ],
     ids=["sensitivity of fp32", "debug of fp32", "metric", "no cell", "several"],
 )
+@pytest.mark.slow
 def test_what_cannot_be_looked_at_is_told(healthy, argv, fact):
     healthy.edit("pipelines/digits.yaml", "  int8: {", "  plain: {}\n  int8: {")
 
@@ -199,6 +204,7 @@ def test_what_cannot_be_looked_at_is_told(healthy, argv, fact):
     assert fact in done.err
 
 
+@pytest.mark.slow
 def test_debug_says_when_nothing_fails_and_when_it_is_not_the_precision(built, tmp_path):
     project = copied(built[0], tmp_path)
 
@@ -242,6 +248,7 @@ def test_a_tight_budget_is_bounded_by_evaluations_and_says_so(healthy):
     assert "the search stopped at max_evaluations after 5 evaluations" in summary
 
 
+@pytest.mark.slow
 def test_a_budget_out_of_reach_names_the_best_and_what_limits_it(healthy):
     healthy.edit(
         "pipelines/digits.yaml", "budget: {accuracy_drop: 0.005}", "budget: {metric: accuracy, min: 0.995}"
@@ -321,6 +328,7 @@ def test_check_refuses_what_no_search_could_do(healthy, old, new, fact):
     assert "pipelines/digits.yaml:" in done.err
 
 
+@pytest.mark.slow
 def test_what_every_candidate_of_a_search_refuses_is_said_once(healthy):
     healthy.edit("pipelines/digits.yaml", "budget:", "keep: {fp32: [op:Nope]}, budget:")
 
@@ -367,6 +375,7 @@ def test_a_lockfile_that_was_edited_into_nonsense_is_searched_past(built, tmp_pa
     assert searched(done)["from"] == "a search"
 
 
+@pytest.mark.slow
 def test_an_edited_choice_does_not_outlive_the_edit(built, tmp_path):
     clone = copied(built[0], tmp_path, store=False)
     good = (clone.root / "trtpipe.lock").read_text()

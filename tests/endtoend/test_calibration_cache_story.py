@@ -45,6 +45,7 @@ def accuracy_of(model: Path, data: Path) -> float:
     return float((logits.argmax(axis=1) == arrays["label"]).mean())
 
 
+@pytest.mark.slow
 def test_a_cache_builds_what_a_calibration_would_and_its_bytes_are_in_the_key(legacy):
     done = legacy.run("build", "--json")
 

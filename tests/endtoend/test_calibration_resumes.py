@@ -70,6 +70,7 @@ def stopped(project, number):
     return progress_of(out.splitlines())
 
 
+@pytest.mark.slow
 def test_after_ctrl_c_and_after_kill_it_goes_on_and_gives_the_same_bytes(slow):
     first = stopped(slow, signal.SIGINT)
     second = stopped(slow, signal.SIGKILL)

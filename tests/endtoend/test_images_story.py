@@ -46,6 +46,7 @@ def photographed(project):
     return project
 
 
+@pytest.mark.slow
 def test_images_calibrate_and_validate_and_each_file_counts(photographed):
     done = photographed.run("build", "--json")
 

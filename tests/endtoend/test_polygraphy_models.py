@@ -158,6 +158,7 @@ def test_all_others_build_or_name_what_failed(all_of_them, tmp_path):
     assert copy.leftovers() == []
 
 
+@pytest.mark.slow
 def test_weights_in_a_file_beside_the_model_are_found(new_project, tmp_path):
     project = new_project(tmp_path / "project")
     shutil.copytree(zoo.SHARED / "polygraphy" / "ext_weights_same_dir", project.root / "models")

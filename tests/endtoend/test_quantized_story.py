@@ -94,6 +94,7 @@ BLOCKS = """\
 """
 
 
+@pytest.mark.slow
 def test_blocks_are_emulated_on_the_cpu_and_the_manifest_says_so(quantized):
     quantized.edit("pipelines/digits.yaml", VARIANTS, BLOCKS)
     quantized.edit("pipelines/digits.yaml", "gpu: rtx4090", "gpu: sm120")

@@ -150,6 +150,7 @@ def test_a_bad_address_is_one_error_at_its_place(project: Project, source: str, 
     assert "geheim" not in done.err.replace("#geheim", "")
 
 
+@pytest.mark.slow
 def test_weights_beside_the_model_are_fetched_with_it(
     server: Server, project: Project, tmp_path: Path
 ) -> None:
@@ -248,6 +249,7 @@ def test_an_interrupt_keeps_what_came_and_the_next_goes_on(
     assert not project.partials()
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_still_arrives(server: Server, url: str, project: Project) -> None:
     server.always[PATH] = servers.trickle(30, 0.05, 2000)
     project.spec(f"{{source: '{url}', sha256: {SHA256}}}")

@@ -41,6 +41,7 @@ def test_every_kind_of_layer_is_among_the_cases():
 
 
 @pytest.mark.engine
+@pytest.mark.slow
 def test_tensorrt_rtx_builds_each_or_says_why_not(tmp_path):
     models = {}
     for name, case in CASES.items():
