@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+BASE_INSTALL = Path(__file__).parent / "base_install"
 
 SPEC = """\
 schema: 1
@@ -54,6 +55,8 @@ class Project:
 
     root: Path
     env: dict[str, str] = field(default_factory=dict)
+    plots: bool = False
+    """Whether the extra `report` is there; elsewhere commands run in the base install."""
 
     def write(self, name: str, text: str) -> Path:
         path = self.root / name
@@ -71,7 +74,8 @@ class Project:
         return [sys.executable, "-m", "trtpipe", *argv]
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(ROOT), **self.env}
+        paths = [ROOT] if self.plots else [ROOT, BASE_INSTALL]
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **self.env}
 
     def run(self, *argv: str, cwd: Path | None = None, timeout: float = 300) -> Ran:
         done = subprocess.run(

@@ -48,6 +48,7 @@ def built(tmp_path_factory):
     """The network with channels of very different magnitudes, built as far as it can be; and what the build said."""
     project = digits(tmp_path_factory.mktemp("rescaled") / "project")
     write_rescaled(project.root / "models/digits.onnx")
+    project.plots = True
     return project, project.run("build", "--json", "--keep-going")
 
 
