@@ -1,4 +1,4 @@
-"""Makes an interpreter what the base install is: without the extra `report`, whose import costs every build a second."""
+"""Makes an interpreter what the base install is: without the extra `report`, which costs every build a second."""
 
 from __future__ import annotations
 
