@@ -7,15 +7,12 @@ treated as what follows.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trtpipe.lockfile import KEEP
-
-Entry = Mapping[str, str | Sequence[str] | Mapping[str, str]]
+from trtpipe.lockfile import KEEP, Entry, digest_in
 
 CAUSES = (
     "source",
@@ -35,7 +32,6 @@ CAUSES = (
     "base",
 )
 """In the order in which they are told; lists of globs to keep follow."""
-_SIZED = re.compile(r"[0-9a-f]{64} \((\d+) bytes\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,5 +161,5 @@ def _why(change: CellChange) -> str:
 
 
 def _size(entry: Entry) -> int:
-    match = _SIZED.fullmatch(_text(entry.get("engine")))
-    return int(match[1]) if match else 0
+    digest = digest_in(entry.get("engine"))
+    return digest.size if digest else 0

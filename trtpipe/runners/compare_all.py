@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +21,10 @@ from trtpipe.comparing.growth import Place, first_divergence, first_nonfinite, g
 from trtpipe.datasets import open_dataset
 from trtpipe.errors import SpecError, StepFailed
 from trtpipe.proofs.corners import nbytes_of_info, values_at
-from trtpipe.runners.corner_inputs import CornerInputs, corner_feed
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.references import read_golden
-from trtpipe.runners.requests import dataset_of, request_of
+from trtpipe.runners.requests import as_in_source, dataset_of, request_of, value_inputs
 from trtpipe.runners.twins import twins_in
 from trtpipe.shapes import format_shape
 from trtpipe.stages.task import Task
@@ -190,8 +189,8 @@ def data_of(task: Task, typed: RunnableModel, reference: RunnableModel) -> Itera
         raise SpecError("the spec names no data to compare on", "give it validate.data or validate.random")
     values = values_at(request.profiles[0], "opt") if request.random and request.profiles else {}
     source = {info.name: info for info in summarize(reference.proto).inputs}
-    fed = [_as_in(source.get(info.name), info) for info in inputs if info.name not in values]
-    more = _value_inputs(inputs, values)
+    fed = [as_in_source(source.get(info.name), info) for info in inputs if info.name not in values]
+    more = value_inputs(inputs, values)
     with open_dataset(spec, request.resolve, fed, samples=request.samples) as data:
 
         def feeds() -> Iterator[tuple[Mapping[str, Any], Any]]:
@@ -199,16 +198,3 @@ def data_of(task: Task, typed: RunnableModel, reference: RunnableModel) -> Itera
                 yield {**arrays, **more}, labels
 
         yield feeds
-
-
-def _as_in(source: TensorInfo | None, info: TensorInfo) -> TensorInfo:
-    """The input with the float type that it has in the source: that is what the data are made for."""
-    both = source is not None and source.dtype in _FLOATS and info.dtype in _FLOATS
-    return replace(info, dtype=source.dtype) if source is not None and both else info
-
-
-def _value_inputs(inputs: Sequence[TensorInfo], values: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    shaped = {info.name: info for info in inputs if info.name in values}
-    corner = CornerInputs("", {}, values)
-    made = corner_feed({}, corner, {name: np.dtype(info.dtype) for name, info in shaped.items()})
-    return {name: array.reshape(()) if shaped[name].dims == () else array for name, array in made.items()}

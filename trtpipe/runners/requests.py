@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from trtpipe.stages.task import Task
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of inputs, outputs and the largest tensor between them above which a corner is not run."""
+
+_FLOATS = ("bfloat16", "float16", "float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,12 @@ def too_much(
     return (
         f"its inputs, outputs and largest tensor take {format_size(needed)}, more than {format_size(limit)}"
     )
+
+
+def as_in_source(source: TensorInfo | None, info: TensorInfo) -> TensorInfo:
+    """The input with the float type that it has in the source: that is what the data are made for."""
+    both = source is not None and source.dtype in _FLOATS and info.dtype in _FLOATS
+    return replace(info, dtype=source.dtype) if source is not None and both else info
 
 
 def value_inputs(inputs: Sequence[TensorInfo], values: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:

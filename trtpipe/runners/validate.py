@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from trtpipe.runners.recordings import RecordedRun, Recorder, Worst, write_recor
 from trtpipe.runners.references import SourceReference, open_source, read_golden
 from trtpipe.runners.requests import (
     ValidationRequest,
+    as_in_source,
     corners_of,
     dataset_of,
     feed_at,
@@ -210,7 +211,8 @@ class Run:
             return
         profiles = self.request.profiles
         values = values_at(profiles[0], "opt") if self.request.random and profiles else {}
-        fed = [_as_in(reference.inputs, info) for info in self.inputs if info.name not in values]
+        source = {info.name: info for info in reference.inputs}
+        fed = [as_in_source(source.get(info.name), info) for info in self.inputs if info.name not in values]
         with open_dataset(spec, self.request.resolve, fed, samples=self.request.samples) as data:
             self._require_fitting(spec, data)
             self._data(reference, data, values)
@@ -321,16 +323,6 @@ class Run:
         started = clock()
         yield
         self.seconds[place] = round(clock() - started, 3)
-
-
-def _as_in(source: Sequence[TensorInfo], info: TensorInfo) -> TensorInfo:
-    """The input with the float type that it has in the source: that is what the data are made for."""
-    own = next((one.dtype for one in source if one.name == info.name), info.dtype)
-    return replace(info, dtype=own) if _is_float(own) and _is_float(info.dtype) else info
-
-
-def _is_float(dtype: str) -> bool:
-    return dtype in ("bfloat16", "float16", "float32", "float64")
 
 
 def _shapes(feed: Feed) -> dict[str, list[int]]:

@@ -28,18 +28,12 @@ from trtpipe.system.facts import FactFinder, model_files
 from trtpipe.system.performing import Performer
 from trtpipe.system.remotes import fetch_facts
 from trtpipe.system.targets import TargetResolver
+from trtpipe.system.unheard import Unheard
 
 if TYPE_CHECKING:
     import onnx
 
     from trtpipe.frontends import ModelFiles
-
-
-class _Silent:
-    """Hears events for nobody."""
-
-    def emit(self, event: Mapping[str, object]) -> None:
-        """Nothing."""
 
 
 @contextmanager
@@ -173,7 +167,7 @@ def performing(
     store: LocalStore, state: ProjectState, observer: Observer | None, offline: bool
 ) -> Iterator[_Perform]:
     """Performs steps one after the other, given the outputs of those before; Ctrl-C stops the one that runs."""
-    heard = observer or _Silent()
+    heard = observer or Unheard()
     executor = LocalExecutor(store, Performer(store, heard, state.digest, offline), jobs=1, observer=heard)
 
     def perform(step: Step, before: Mapping[str, Mapping[str, Digest]]) -> Trace:

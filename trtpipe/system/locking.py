@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.deciding import Outputs
 from trtpipe.digests import Digest, key_of
@@ -24,6 +24,7 @@ from trtpipe.plan.decisions import Restore, UpToDate, show_value
 from trtpipe.plan.fingerprint import Change, changes_between
 from trtpipe.plan.graph import Action, Cell, FromStep, Step, action_of
 from trtpipe.system.delivering import Delivery
+from trtpipe.system.unheard import Unheard
 from trtpipe.system.workspace import STATE_DIRECTORY, cell_names
 
 if TYPE_CHECKING:
@@ -144,13 +145,6 @@ def _told_outputs(entry: StepEntry) -> Iterator[tuple[str, Digest]]:
             yield name, digest
 
 
-class _Silence:
-    """Hears nothing: what is only looked at is not told as if it were delivered."""
-
-    def emit(self, event: Mapping[str, Any]) -> None:
-        """Let an event pass."""
-
-
 @dataclass(slots=True)
 class Comparison:
     """What the lockfile says, held against what is known without running anything."""
@@ -170,7 +164,7 @@ def compare_with_lock(planned: Planned, lock: Lock) -> Comparison:
     Raises ValidationFailed when a cell that is not delivered misses a threshold, StoreError when the store is damaged.
     """
     comparison, told = Comparison(), foretold(planned, lock)
-    delivery = Delivery(planned.workspace, planned.specs, _Silence(), planned.targets, planned.plan.steps)
+    delivery = Delivery(planned.workspace, planned.specs, Unheard(), planned.targets, planned.plan.steps)
     for cell in planned.plan.cells:
         _compare_cell(planned, lock, cell, told, delivery, comparison)
     names = frozenset(cell_names(planned.workspace))

@@ -32,6 +32,7 @@ from trtpipe.system.engine_places import EngineFacts, EnginePlace, read_facts, r
 from trtpipe.system.engine_proofs import SCHEMA, EngineVerdict, judged_on_gpu, write_proof
 from trtpipe.system.failing_inputs import FAILED, clear, keep
 from trtpipe.system.targets import TargetResolver
+from trtpipe.system.unheard import Unheard
 from trtpipe.system.workspace import STATE_DIRECTORY
 from trtpipe.targets.toolchain import Toolchain
 
@@ -240,7 +241,7 @@ def take_in(found: Sequence[Validated]) -> list[str]:
 
     root = next(one.place.workspace.root for one in found if one.place.workspace is not None)
     planned = make_plan(open_workspace((), tuple(cells), cwd=root))
-    delivery = delivery_of(planned, _Unheard())
+    delivery = delivery_of(planned, Unheard())
     taken, notes = [], []
     for cell in planned.plan.cells:
         decisions = {stage: planned.decisions[address] for stage, address in cell.steps.items()}
@@ -261,10 +262,3 @@ def take_in(found: Sequence[Validated]) -> list[str]:
     refresh_lock(planned, taken)
     planned.workspace.state.save()
     return notes
-
-
-class _Unheard:
-    """Hears the events of a delivery; the command tells what matters."""
-
-    def emit(self, event: Mapping[str, Any]) -> None:
-        """Hear one event."""
