@@ -1,0 +1,116 @@
+"""JSON as typed values, and how a record that somebody else wrote is read without trusting its shape.
+
+`json.loads` yields anything at all. `read_object` is the border: behind it a record is a `JsonObject`, and the functions
+below take a field out of it as the type that it must have. What is missing or of another type raises `Malformed`, which
+names the field; whoever knows the file turns that into one sentence for the user.
+
+Knows nothing of any particular record.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, Union
+
+Json: TypeAlias = Union[None, bool, int, float, str, Sequence["Json"], Mapping[str, "Json"]]
+"""A value as JSON has it. Sequences are lists or tuples; a string is not meant by one."""
+JsonObject: TypeAlias = Mapping[str, Json]
+
+
+class Malformed(ValueError):
+    """A record that is not what its reader expects; the text says which field, in a few words."""
+
+
+def read_object(text: str | bytes) -> dict[str, Json]:
+    """The object in a JSON text. Raises Malformed, also for NaN, for too deep nesting and for bytes that are no text."""
+    try:
+        found = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Malformed("it is not JSON") from error
+    return dict(as_object(found, "the document"))
+
+
+def as_object(value: object, name: str) -> JsonObject:
+    """The value, which must be an object. Raises Malformed."""
+    if not isinstance(value, Mapping):
+        raise Malformed(f"{name} is not an object")
+    return value
+
+
+def object_in(record: JsonObject, name: str) -> JsonObject:
+    """A field that must be an object. Raises Malformed."""
+    return as_object(_field(record, name), name)
+
+
+def objects_in(record: JsonObject, name: str) -> list[JsonObject]:
+    """A field that must be a list of objects. Raises Malformed."""
+    return [as_object(one, f"an entry of {name}") for one in list_in(record, name)]
+
+
+def list_in(record: JsonObject, name: str) -> Sequence[Json]:
+    """A field that must be a list. Raises Malformed."""
+    found = _field(record, name)
+    if not isinstance(found, (list, tuple)):
+        raise Malformed(f"{name} is not a list")
+    return found
+
+
+def text_in(record: JsonObject, name: str) -> str:
+    """A field that must be a string. Raises Malformed."""
+    found = _field(record, name)
+    if not isinstance(found, str):
+        raise Malformed(f"{name} is not a text")
+    return found
+
+
+def texts_in(record: JsonObject, name: str) -> list[str]:
+    """A field that must be a list of strings. Raises Malformed."""
+    found = [one for one in list_in(record, name) if isinstance(one, str)]
+    if len(found) != len(list_in(record, name)):
+        raise Malformed(f"an entry of {name} is not a text")
+    return found
+
+
+def integer_in(record: JsonObject, name: str) -> int:
+    """A field that must be an integer; a boolean is none. Raises Malformed."""
+    found = _field(record, name)
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise Malformed(f"{name} is not an integer")
+    return found
+
+
+def number_in(record: JsonObject, name: str) -> float:
+    """A field that must be a finite number. Raises Malformed."""
+    return as_number(_field(record, name), name)
+
+
+def numbers_in(record: JsonObject, name: str) -> list[float]:
+    """A field that must be a list of finite numbers. Raises Malformed."""
+    return [as_number(one, f"an entry of {name}") for one in list_in(record, name)]
+
+
+def as_number(value: object, name: str) -> float:
+    """The value, which must be a finite number. Raises Malformed."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise Malformed(f"{name} is not a finite number")
+    return value
+
+
+def flag_in(record: JsonObject, name: str) -> bool:
+    """A field that must be true or false. Raises Malformed."""
+    found = _field(record, name)
+    if not isinstance(found, bool):
+        raise Malformed(f"{name} is neither true nor false")
+    return found
+
+
+def _field(record: JsonObject, name: str) -> Json:
+    if name not in record:
+        raise Malformed(f"{name} is missing")
+    return record[name]
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
