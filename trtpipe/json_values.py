@@ -1,8 +1,8 @@
 """JSON as typed values, and how a record that somebody else wrote is read without trusting its shape.
 
-`json.loads` yields anything at all. `read_object` is the border: behind it a record is a `JsonObject`, and the functions
-below take a field out of it as the type that it must have. What is missing or of another type raises `Malformed`, which
-names the field; whoever knows the file turns that into one sentence for the user.
+`json.loads` yields anything at all. `read_object` is the border: behind it a record is a `JsonObject`, and the
+functions below take a field out of it as the type that it must have. What is missing or of another type raises
+`Malformed`, which names the field; whoever knows the file turns that into one sentence for the user.
 
 Knows nothing of any particular record.
 """
@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
-Json: TypeAlias = Union[None, bool, int, float, str, Sequence["Json"], Mapping[str, "Json"]]
+Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 """A value as JSON has it. Sequences are lists or tuples; a string is not meant by one."""
 JsonObject: TypeAlias = Mapping[str, Json]
 
@@ -24,7 +24,7 @@ class Malformed(ValueError):
 
 
 def read_object(text: str | bytes) -> dict[str, Json]:
-    """The object in a JSON text. Raises Malformed, also for NaN, for too deep nesting and for bytes that are no text."""
+    """The object in a JSON text. Raises Malformed, also for NaN, deep nesting and bytes that are no text."""
     try:
         found = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
