@@ -1,102 +1,158 @@
 """Whether a step must run: from its key, what is known of that key, and what the last run looked like.
 
-The rebuilder of a topological build system with constructive traces: a step is up to date when a trace of its
-key exists, whoever made it. It knows nothing of order, processes or files; the scheduler asks it again for every
-step whose inputs became known, which is all that early cutoff needs.
+The rebuilder of a topological build system with constructive traces: a step is up to date when a trace of its key
+exists, whoever made it. It is a function of a view of the past and changes nothing, so the same question has the same
+answer whoever asks it: `plan`, the scheduler for each step whose inputs became known (which is all that early cutoff
+needs), and a second look at what was lost. It knows nothing of order, processes or files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from trtpipe.digests import Digest
-from trtpipe.plan.decisions import Decision, Pending, Run, UpToDate
+from trtpipe.plan.address import Address, Stage
+from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Record, changes_between
-from trtpipe.plan.graph import Action, Plan, Step, action_of
+from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, action_of
 from trtpipe.plan.reasons import Changed, First, Forced, MissingOutput, NoTrace, Reason
 
-Outputs = Mapping[str, Digest]
+Keys = Mapping[Stage, str]
+"""The keys of a cell's steps."""
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What is known of the past, as three questions.
+class Past:
+    """A view of what was done before, as five questions. Asking changes nothing.
 
     `outputs_of(address, key)`: what an action of that key yielded, or None.
     `last_record(address)`: the fingerprint record of the step's last success here, or None.
     `has(digest)`: whether the artifact can still be had.
+    `has_trace(key)`: whether the trace itself can: a report needs more of it than the outputs.
+    `delivered(cell, keys)`: whether the cell's files are in place, as steps of these keys make them.
     """
 
-    outputs_of: Callable[[str, str], Outputs | None]
-    last_record: Callable[[str], Record | None]
+    outputs_of: Callable[[Address, str], Outputs | None]
+    last_record: Callable[[Address], Record | None]
     has: Callable[[Digest], bool]
+    has_trace: Callable[[str], bool] = lambda key: True
+    delivered: Callable[[Cell, Keys], bool] = lambda cell, keys: True
+
+    def is_whole(self, known: UpToDate) -> bool:
+        """Whether all that a step yielded is there, and the trace of it."""
+        return all(map(self.has, known.outputs.values())) and self.has_trace(known.key)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Rebuilder:
-    """Decides step by step; `forced` addresses run whatever is known."""
+    """The decision for one step; `forced` steps run whatever is known, `lost` ones because their outputs are gone."""
 
-    memory: Memory
-    forced: Collection[str] = ()
-    wanted_again: set[str] = field(default_factory=set)
-    """Steps whose outputs were lost and are needed: they run although a trace exists."""
+    past: Past
+    forced: frozenset[Address] = frozenset()
+    lost: frozenset[Address] = frozenset()
 
-    def decide(self, step: Step, outputs: Mapping[str, Outputs]) -> Decision:
-        """The decision for a step, given the outputs of those steps before it that are known."""
+    def __call__(self, step: Step, outputs: Mapping[Address, Outputs]) -> Decision:
+        """The decision, given the outputs of those steps before it that are known."""
         unknown = tuple(dict.fromkeys(up for up in step.upstream() if up not in outputs))
         if unknown:
             return Pending(unknown)
         action = action_of(step, outputs)
         if step.address in self.forced:
             return Run(action.key, Forced())
-        known = self.memory.outputs_of(step.address, action.key)
+        known = self.past.outputs_of(step.address, action.key)
         if known is None:
             return Run(action.key, self._why(action))
-        if step.address in self.wanted_again:
-            lost = [name for name, digest in known.items() if not self.memory.has(digest)]
-            return Run(action.key, MissingOutput(tuple(lost) or (step.address,)))
+        if step.address in self.lost:
+            gone = [name for name, digest in known.items() if not self.past.has(digest)]
+            return Run(action.key, MissingOutput(tuple(gone) or (str(step.address),)))
         return UpToDate(action.key, known)
 
     def _why(self, action: Action) -> Reason:
-        last = self.memory.last_record(action.address)
+        last = self.past.last_record(action.address)
         if last is None:
             return First()
         changes = changes_between(last, action.fingerprint.record())
         return Changed(changes) if changes else NoTrace()
 
 
-def decide_all(plan: Plan, rebuilder: Rebuilder) -> dict[str, Decision]:
-    """A decision for every step, before anything runs.
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A plan's decisions before anything runs."""
 
-    A step that is up to date but whose outputs a running or pending step needs, and which the store has lost, is
-    decided again as one that must run.
+    decisions: Mapping[Address, Decision]
+    undelivered: frozenset[str]
+    """The names of cells whose files are not all in place."""
+    rebuilder: Rebuilder
+    """What decided, with what it found to be lost: for the steps that are still to be decided."""
+
+
+def decide_all(plan: Plan, rebuilder: Rebuilder, wanted: Collection[Address] = ()) -> Decided:
+    """A decision for every step of a plan.
+
+    A step that is up to date but whose outputs are needed and gone must run. Needed are the outputs of steps that a
+    running or pending step takes something from, all that a cell to be delivered is made of, and `wanted`.
     """
     while True:
-        decisions = _forward(plan, rebuilder)
-        lost = _lost_upstream(plan, decisions, rebuilder.memory) - rebuilder.wanted_again
-        if not lost:
-            return decisions
-        rebuilder.wanted_again |= lost
+        decisions = dict(_forward(plan, rebuilder))
+        absent = list(_absent_cells(plan, decisions, rebuilder.past))
+        lost = {
+            *_lost_upstream(plan, decisions, rebuilder.past),
+            *_lost_among(wanted, decisions, rebuilder.past),
+            *(one for cell in absent for one in _lost_among(cell.steps.values(), decisions, rebuilder.past)),
+        }
+        if lost <= rebuilder.lost:
+            break
+        rebuilder = replace(rebuilder, lost=rebuilder.lost | lost)
+    ready = {cell.name for cell in _ready_cells(plan, decisions)} - {cell.name for cell in absent}
+    for cell in absent:
+        address = cell.steps["build_engine"]
+        if isinstance(decision := decisions[address], UpToDate):  # cells may share the step
+            decisions[address] = Restore(decision.key, decision.outputs, (f"{cell.directory}/",))
+    return Decided(decisions, frozenset(cell.name for cell in plan.cells) - ready, rebuilder)
 
 
-def _forward(plan: Plan, rebuilder: Rebuilder) -> dict[str, Decision]:
-    decisions: dict[str, Decision] = {}
-    outputs: dict[str, Outputs] = {}
+def _forward(plan: Plan, rebuilder: Rebuilder) -> Iterator[tuple[Address, Decision]]:
+    outputs: dict[Address, Outputs] = {}
     for address, step in plan.steps.items():
-        decision = decisions[address] = rebuilder.decide(step, outputs)
+        decision = rebuilder(step, outputs)
         if isinstance(decision, UpToDate):
             outputs[address] = decision.outputs
-    return decisions
+        yield address, decision
 
 
-def _lost_upstream(plan: Plan, decisions: Mapping[str, Decision], memory: Memory) -> set[str]:
-    lost = set()
+def _ready_cells(plan: Plan, decisions: Mapping[Address, Decision]) -> Iterator[Cell]:
+    """The cells all of whose steps are up to date."""
+    for cell in plan.cells:
+        if all(isinstance(decisions[address], UpToDate) for address in cell.steps.values()):
+            yield cell
+
+
+def _absent_cells(plan: Plan, decisions: Mapping[Address, Decision], past: Past) -> Iterator[Cell]:
+    """The cells all of whose steps are up to date, and whose files are not in place."""
+    for cell in _ready_cells(plan, decisions):
+        found = {stage: decisions[address] for stage, address in cell.steps.items()}
+        keys = {stage: one.key for stage, one in found.items() if isinstance(one, UpToDate)}
+        if not past.delivered(cell, keys):
+            yield cell
+
+
+def _lost_upstream(plan: Plan, decisions: Mapping[Address, Decision], past: Past) -> Iterator[Address]:
+    """Steps whose outputs a step that will run takes, and which the store does not have any more."""
     for address, decision in decisions.items():
         if isinstance(decision, UpToDate):
             continue
         for up in plan.steps[address].upstream():
             before = decisions[up]
-            if isinstance(before, UpToDate) and not all(map(memory.has, before.outputs.values())):
-                lost.add(up)
-    return lost
+            if isinstance(before, UpToDate) and not all(map(past.has, before.outputs.values())):
+                yield up
+
+
+def _lost_among(
+    addresses: Collection[Address], decisions: Mapping[Address, Decision], past: Past
+) -> Iterator[Address]:
+    """Those of these steps that are up to date, but not whole."""
+    for address in addresses:
+        decision = decisions[address]
+        if isinstance(decision, UpToDate) and not past.is_whole(decision):
+            yield address

@@ -14,7 +14,8 @@ from trtpipe.digests import Digest
 from trtpipe.lockfile import KEEP, Fact, shown_digest
 from trtpipe.lockfile.gathering import asked_facts, model_files, origin_facts, tactic_facts, typed_facts
 from trtpipe.lockfile.measuring import measured_facts
-from trtpipe.plan.graph import Cell, Stage
+from trtpipe.plan.address import Stage
+from trtpipe.plan.graph import Cell
 from trtpipe.plan.trace import Trace
 
 SCHEMA = 1
@@ -72,7 +73,11 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
         "timings": _timings(traces),
         "peak_rss": {stage: trace.summary.get("peak_rss") for stage, trace in traces.items()},
         "steps": {
-            stage: {"address": cell.steps[stage], "key": trace.key, "fingerprint": dict(trace.fingerprint)}
+            stage: {
+                "address": str(cell.steps[stage]),
+                "key": trace.key,
+                "fingerprint": dict(trace.fingerprint),
+            }
             for stage, trace in traces.items()
         },
     }

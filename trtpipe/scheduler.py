@@ -1,30 +1,70 @@
-"""When steps run: as soon as what they need is there, as many at a time as the executor takes.
+"""When steps run: as soon as what they need is there, as many at a time as the dispatcher takes.
 
-A topological scheduler. It asks the rebuilder whether and the executor how; all three meet as values. A step's
-states are Waiting -> Ready -> Running -> Done | Failed, or Waiting -> Blocked when something before it failed;
-every transition goes through one method. When a step's inputs are known its decision is made, so a step that
-turns out up to date after its upstream ran is never started (early cutoff).
+A topological scheduler. It is given a function that says *whether* a step must run and a dispatcher that has it run,
+and yields each step's end as it comes: whoever iterates may deliver what is done while the rest runs. When a step's
+inputs are known its decision is made, so a step that turns out up to date after its upstream ran is never started
+(early cutoff).
+
+A step is in one of these states; `_STATES_BEFORE` says which may follow which, and `_set` is the only way from one to
+the next:
+
+    Waiting ──> Running ──> Done ──> Running     its outputs were lost and are made again
+       │  ^        │ ├────> Failed
+       │  └────────┘ │                           an input was lost: it waits for that to be made again
+       ├─────────────┴────> Blocked              something before it failed, or the build stopped
+       └──────────────────> Done, Failed         up to date; or its start failed
 """
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from trtpipe.deciding import Outputs, Rebuilder
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, TrtpipeError
-from trtpipe.plan.decisions import Pending, Run, UpToDate
-from trtpipe.plan.graph import Plan, Step, action_of
-from trtpipe.plan.ports import Executor, Observer, Performed
-from trtpipe.plan.reasons import CorruptOutput
+from trtpipe.plan.address import Address
+from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
+from trtpipe.plan.graph import Action, Outputs, Plan, Step, action_of
+from trtpipe.plan.ports import Observer, Performed
+from trtpipe.plan.reasons import CorruptOutput, Forced
 from trtpipe.plan.trace import Trace
 from trtpipe.rendering.decisions import decision_json
 
 _MOST_AGAIN = 2  # a store that loses an artifact more often than this has another trouble
 _TICK_SECONDS = 0.25  # how often the loop looks for Ctrl-C while nothing finishes
+
+Decide = Callable[[Step, Mapping[Address, Outputs]], Decision]
+"""Whether a step must run, given the outputs of the steps before it."""
+
+
+class Jobs(Protocol):
+    """What has actions run; see `dispatcher.Dispatcher`."""
+
+    def submit(self, action: Action, *, anew: bool = False) -> Future[Performed]:
+        """See an action through; `anew` although its result may be known."""
+
+    def has(self, outputs: Outputs) -> bool:
+        """Whether these artifacts are there."""
+
+    def cancel(self, *, now: bool = False) -> None:
+        """Stop what runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Of the steps that it needs, these are not done yet."""
+
+    on: frozenset[Address]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """All its inputs are known, and the dispatcher sees its action through."""
+
+    job: Future[Performed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +85,22 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The step was not started: something before it failed, or the build stopped."""
+    """The step was not started, or was stopped: `by` is what failed before it, None when the build was stopped."""
 
-    by: str
+    by: Address | None = None
 
 
 Result = Done | Failed | Blocked
+State = Waiting | Running | Result
+
+_STATES_BEFORE: Mapping[type, tuple[type, ...]] = {
+    Waiting: (Waiting, Running),
+    Running: (Waiting, Done),
+    Done: (Waiting, Running),
+    Failed: (Waiting, Running),
+    Blocked: (Waiting, Running),
+}
+"""State → those that it may follow; every step begins as Waiting."""
 
 
 def told_of(result: Result) -> tuple[str, float | None]:
@@ -70,58 +120,92 @@ class Scheduler:
     """One run over one plan. Use it once."""
 
     plan: Plan
-    rebuilder: Rebuilder
-    executor: Executor
+    decide: Decide
+    jobs: Jobs
     observer: Observer
     keep_going: bool = False
-    on_done: Callable[[str], None] = lambda address: None
-    """Called in the scheduler's own thread after a step is Done."""
     interrupted: Callable[[], int] = lambda: 0
-    """How often the user pressed Ctrl-C."""
-    results: dict[str, Result] = field(default_factory=dict)
-    _running: dict[str, Future[Performed]] = field(default_factory=dict)
-    _finished: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
-    _again: dict[str, int] = field(default_factory=dict)
-    _known: dict[str, Outputs] = field(default_factory=dict)
+    """How often the user pressed Ctrl-C: after the first press nothing is started, after the second all is ended."""
+    _states: dict[Address, State] = field(default_factory=dict)
+    _known: dict[Address, Outputs] = field(default_factory=dict)
+    _needed_by: dict[Address, list[Address]] = field(default_factory=dict)
+    _again: dict[Address, int] = field(default_factory=dict)
+    _finished: queue.SimpleQueue[Address] = field(default_factory=queue.SimpleQueue)
+    _results: deque[tuple[Address, Result]] = field(default_factory=deque)
+    _running: int = 0
     _stopping: bool = False
-    _waiting_on: dict[str, int] = field(default_factory=dict)
-    _needed_by: dict[str, list[str]] = field(default_factory=dict)
 
-    def run(self) -> Mapping[str, Result]:
-        """Bring every step to Done, Failed or Blocked. Raises Interrupted after Ctrl-C."""
-        for step in self.plan.steps.values():
-            before = set(step.upstream())
-            self._waiting_on[step.address] = len(before)
+    def run(self) -> Iterator[tuple[Address, Result]]:
+        """Bring every step to Done, Failed or Blocked, and yield each as it gets there.
+
+        A step whose outputs were lost and made again is yielded again. A bug in an action is raised as it is.
+        """
+        for address, step in self.plan.steps.items():
+            before = frozenset(step.upstream())
+            self._states[address] = Waiting(before)
             for up in before:
-                self._needed_by.setdefault(up, []).append(step.address)
-        for step in [step for step in self.plan.steps.values() if self._waiting_on[step.address] == 0]:
-            self._start(step)
+                self._needed_by.setdefault(up, []).append(address)
+        for address in [address for address, state in self._states.items() if state == Waiting(frozenset())]:
+            self._start(address)
+        yield from self._told()
         while self._running:
             self._collect()
-        if self.interrupted():
-            raise Interrupted("interrupted", "what was finished is kept; run it again to go on")
-        return self.results
+            yield from self._told()
 
-    def _start(self, step: Step) -> None:
-        """Ready: decide, then run it or take what is known."""
-        if self._stopping:
-            self._settle(step.address, Blocked("the build was stopped"))
+    def _told(self) -> Iterator[tuple[Address, Result]]:
+        while self._results:
+            yield self._results.popleft()
+
+    def _set(self, address: Address, state: State) -> None:
+        """The one transition from a state to the next; what ends is told, and moves what waited for it."""
+        before = self._states[address]
+        assert type(before) in _STATES_BEFORE[type(state)], f"{address}: {before} cannot become {state}"
+        self._running += isinstance(state, Running) - isinstance(before, Running)
+        self._states[address] = state
+        if isinstance(state, (Done, Failed, Blocked)):
+            self._results.append((address, state))
+            self.observer.emit(_event_of(address, state))
+            self._stopping |= isinstance(state, Failed) and not self.keep_going
+            if isinstance(state, Done):
+                self._known[address] = state.outputs
+            for after in self._needed_by.get(address, ()):
+                self._hear(after, address, state)
+
+    def _hear(self, address: Address, before: Address, result: Result) -> None:
+        """A step that waits for another one hears what became of it."""
+        state = self._states[address]
+        if not isinstance(state, Waiting) or before not in state.on:
             return
-        decision = self.rebuilder.decide(step, self._known)
-        match decision:
-            case UpToDate(key, outputs):
-                self._settle(step.address, Done(outputs, key))
-            case Run():
-                self.observer.emit({"event": "start", "address": step.address} | decision_json(decision))
-                self._submit(step)
-            case Pending():
-                raise AssertionError(f"{step.address} was started before {decision.waits_for}")
+        if not isinstance(result, Done):
+            self._set(address, Blocked(before))
+            return
+        self._set(address, Waiting(state.on - {before}))
+        if state.on == {before}:
+            self._start(address)
 
-    def _submit(self, step: Step) -> None:
-        address = step.address
-        future = self.executor.submit(action_of(step, self._known))
-        self._running[address] = future
-        future.add_done_callback(lambda _: self._finished.put(address))
+    def _start(self, address: Address) -> None:
+        """A step that waits for nothing: decide, then run it or take what is known."""
+        if self._stopping:
+            self._set(address, Blocked())
+            return
+        step = self.plan.steps[address]
+        match self.decide(step, self._known):
+            case UpToDate(key, outputs) | Restore(key, outputs):
+                self._set(address, Done(outputs, key))
+            case Run() as decision:
+                self._submit(address, decision)
+            case Pending(waits_for):
+                raise AssertionError(f"{address} was started before {waits_for}")
+
+    def _submit(self, address: Address, decision: Run) -> None:
+        """Tell why a step runs, and have it run."""
+        self.observer.emit({"event": "start", "address": str(address)} | decision_json(decision))
+        self._dispatch(address, anew=isinstance(decision.reason, Forced))
+
+    def _dispatch(self, address: Address, *, anew: bool = False) -> None:
+        job = self.jobs.submit(action_of(self.plan.steps[address], self._known), anew=anew)
+        self._set(address, Running(job))
+        job.add_done_callback(lambda _: self._finished.put(address))
 
     def _collect(self) -> None:
         """Wait for one step to end, minding Ctrl-C."""
@@ -130,21 +214,20 @@ class Scheduler:
         except queue.Empty:
             self._mind_interrupt()
             return
-        future = self._running.pop(address)
-        error = None if future.cancelled() else future.exception()
-        if future.cancelled():
-            self._settle(address, Blocked("the build was stopped"))
+        state = self._states[address]
+        assert isinstance(state, Running), f"{address} ended and did not run"
+        error = None if state.job.cancelled() else state.job.exception()
+        if state.job.cancelled() or isinstance(error, Interrupted):
+            self._set(address, Blocked())
         elif error is None:
-            done = future.result()
-            self._settle(address, Done(done.trace.outputs, done.trace.key, done.trace if done.ran else None))
-        elif isinstance(error, Interrupted):
-            self._settle(address, Blocked("the build was stopped"))
-        elif isinstance(error, (ArtifactMissing, ArtifactDamaged)) and self._make_inputs_again(address):
-            pass
+            done = state.job.result()
+            self._set(address, Done(done.trace.outputs, done.trace.key, done.trace if done.ran else None))
         elif isinstance(error, TrtpipeError):
-            self._settle(address, Failed(error))
+            lost = isinstance(error, (ArtifactMissing, ArtifactDamaged))
+            if not lost or not self._make_inputs_again(address):
+                self._set(address, Failed(error))
         else:
-            self.executor.cancel(now=True)
+            self.jobs.cancel(now=True)
             raise error  # a bug: show its traceback
         self._mind_interrupt()
 
@@ -152,70 +235,34 @@ class Scheduler:
         presses = self.interrupted()
         if presses:
             self._stopping = True
-            self.executor.cancel(now=presses > 1)
+            self.jobs.cancel(now=presses > 1)
 
-    def make_again(self, address: str, detail: str) -> bool:
-        """Run a step that is Done once more, because the store lost what it made; whether that is worth a try.
-
-        To be called from `on_done`, which hears of it again.
-        """
-        if address in self._running or address not in self.results:
-            return True
-        if self._stopping or self._again.get(address, 0) >= _MOST_AGAIN:
+    def _make_inputs_again(self, address: Address) -> bool:
+        """An input was lost before it was used: run what makes it, then this step; whether that is worth a try."""
+        upstream = dict.fromkeys(self.plan.steps[address].upstream())
+        lost = [
+            up for up in upstream if isinstance(self._states[up], Done) and not self.jobs.has(self._known[up])
+        ]
+        under_way = [up for up in upstream if not isinstance(self._states[up], Done)]
+        tried = lost or ([] if under_way else [address])  # another build may have made it again meanwhile
+        if self._stopping or any(self._again.get(one, 0) >= _MOST_AGAIN for one in tried):
             return False
-        self._again[address] = self._again.get(address, 0) + 1
-        self.rebuilder.wanted_again.add(address)
-        del self.results[address]
-        self._needed_by[address] = []  # those that waited for it have gone on
-        reason = Run("", CorruptOutput(detail))
-        self.observer.emit({"event": "start", "address": address} | decision_json(reason))
-        self._submit(self.plan.steps[address])
-        return True
-
-    def _make_inputs_again(self, address: str) -> bool:
-        """An input was lost between decision and use: run what makes it, then this step."""
-        has = self.rebuilder.memory.has
-        before = dict.fromkeys(self.plan.steps[address].upstream())
-        lost = [up for up in before if up not in self.results or not all(map(has, self._known[up].values()))]
-        if not all(self.make_again(up, f"what {up} made") for up in lost):
-            return False
-        if not lost:  # another build has made it again meanwhile
-            self._again[address] = self._again.get(address, 0) + 1
-            if self._again[address] > _MOST_AGAIN:
-                return False
-            self._submit(self.plan.steps[address])
-        self._waiting_on[address] = len(lost)
+        for one in tried:
+            self._again[one] = self._again.get(one, 0) + 1
+        self._set(address, Waiting(frozenset((*lost, *under_way))))
         for up in lost:
-            self._needed_by[up].append(address)
+            self._submit(up, Run("", CorruptOutput(f"what {up} made")))
+        if tried == [address]:
+            self._dispatch(address)
         return True
 
-    def _settle(self, address: str, result: Result) -> None:
-        """The one transition to an end state; starts or blocks what waited for it."""
-        waiting = self._needed_by.get(address, [])
-        self.results[address] = result
-        self.observer.emit(_event_of(address, result))
-        if isinstance(result, Done):
-            self._known[address] = result.outputs
-            self.on_done(address)
-        elif isinstance(result, Failed) and not self.keep_going:
-            self._stopping = True
-        for after in waiting:
-            if isinstance(self.results.get(after), Blocked):
-                continue
-            if not isinstance(result, Done):
-                self._settle(after, Blocked(address))
-                continue
-            self._waiting_on[after] -= 1
-            if self._waiting_on[after] == 0 and after not in self.results:
-                self._start(self.plan.steps[after])
 
-
-def _event_of(address: str, result: Result) -> dict[str, Any]:
+def _event_of(address: Address, result: Result) -> dict[str, Any]:
     match result:
         case Done(_, key, trace):
             return {
                 "event": "done",
-                "address": address,
+                "address": str(address),
                 "key": key,
                 "ran": trace is not None,
                 "seconds": trace.seconds if trace else 0.0,
@@ -223,6 +270,10 @@ def _event_of(address: str, result: Result) -> dict[str, Any]:
             }
         case Failed(error):
             problems = [problem.fact for problem in error.problems]
-            return {"event": "failed", "address": address, "problems": problems}
+            return {"event": "failed", "address": str(address), "problems": problems}
         case Blocked(by):
-            return {"event": "blocked", "address": address, "by": by}
+            return {
+                "event": "blocked",
+                "address": str(address),
+                "by": str(by) if by is not None else "the build was stopped",
+            }

@@ -7,7 +7,7 @@ executor, whose files are cut short, flipped and removed.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,20 +15,22 @@ from typing import Any
 
 from world import World, compute, plan, step
 
-from trtpipe.deciding import Memory, Rebuilder, decide_all
+from trtpipe.deciding import Past, Rebuilder, decide_all
 from trtpipe.digests import Digest, digest_bytes
+from trtpipe.dispatcher import Dispatcher
 from trtpipe.errors import ArtifactMissing, StoreError
 from trtpipe.executors.local import LocalExecutor
-from trtpipe.plan.decisions import UpToDate
-from trtpipe.plan.graph import Action, FromStep, Plan, Source, Step
+from trtpipe.plan.address import Address
+from trtpipe.plan.graph import Action, Plan, Step
 from trtpipe.plan.ports import ActionResult, Performed
 from trtpipe.plan.trace import Trace
-from trtpipe.scheduler import Done, Scheduler
+from trtpipe.scheduler import Done, Result, Scheduler
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 
 SOURCES = [b"one", b"two", b"three", b"two more"]
-RebuilderOf = Callable[[Any, Memory], Rebuilder]
+RebuilderOf = Callable[[Any], Rebuilder]
+ROUNDS = 3
 
 
 class Killed(BaseException):
@@ -89,43 +91,44 @@ class Spec:
         return step(name, *self.needs[name], source=self.sources[name], **self.options[name])
 
 
-def last_steps(wanted: Plan) -> list[str]:
+def last_steps(wanted: Plan) -> list[Address]:
     """The steps whose outputs nobody else takes: what a user is handed."""
     taken = {up for one in wanted.steps.values() for up in one.upstream()}
     return [address for address in wanted.steps if address not in taken]
 
 
-def build(world: Any, wanted: Plan, rebuilder: Rebuilder) -> Mapping[str, Digest]:
-    """A build as the composition root does it: what is handed over must be there, lost or not. Step → output."""
-    has = rebuilder.memory.has
-    while True:
-        decisions = decide_all(wanted, rebuilder)
-        lost = {
-            address
-            for address in last_steps(wanted)
-            if isinstance(one := decisions[address], UpToDate) and not all(map(has, one.outputs.values()))
-        }
-        if not lost - rebuilder.wanted_again:
+def build(world: Any, wanted: Plan, rebuilder_of: RebuilderOf) -> Mapping[str, Digest]:
+    """A build as the composition root does it: what is handed over must be there, lost or not. Step → output.
+
+    What turns out lost when it is handed over is gone through once more.
+    """
+    handed = last_steps(wanted)
+    results: dict[Address, Result] = {}
+    part = wanted
+    for _ in range(ROUNDS):
+        decided = decide_all(part, rebuilder_of(world), [one for one in handed if one in part.steps])
+        lost = []
+        for address, result in world.run(part, decided.rebuilder):
+            results[address] = result
+            if (
+                address in handed
+                and isinstance(result, Done)
+                and not all(map(world.whole, result.outputs.values()))
+            ):
+                lost.append(address)
+        if not lost:
             break
-        rebuilder.wanted_again |= lost
-    results = world.run(wanted, rebuilder, set(last_steps(wanted)))
+        part = part.upto(lost)
+    assert not lost
     assert all(isinstance(one, Done) for one in results.values()), results
-    return {address: one.outputs["out"] for address, one in results.items()}
+    return {address.pipeline: one.outputs["out"] for address, one in results.items()}
 
 
 def clean_outputs(wanted: Plan) -> tuple[dict[str, Digest], dict[Digest, bytes]]:
     """What a clean build gives."""
     world = World(bytes_of={digest_bytes(data): data for data in SOURCES})
-    outputs = {address: one.outputs["out"] for address, one in world.build(wanted).items()}
+    outputs = {name: one.outputs["out"] for name, one in world.build(wanted).items()}
     return outputs, world.bytes_of
-
-
-def deliver(scheduler: Scheduler, address: str, whole: Callable[[Digest], bool]) -> None:
-    """Hand over what a step made; what turns out lost is made again, as a delivery has it."""
-    done = scheduler.results[address]
-    assert isinstance(done, Done)
-    if not all(map(whole, done.outputs.values())):
-        assert scheduler.make_again(address, "lost")
 
 
 @dataclass
@@ -140,8 +143,8 @@ class InMemory(World):
             raise Killed
         self.dies_in -= 1
 
-    def submit(self, action: Action) -> Future[Performed]:
-        self.ran.append(action.address)
+    def submit(self, action: Action, *, anew: bool = False) -> Future[Performed]:
+        self.ran.append(action.address.pipeline)
         future: Future[Performed] = Future()
         inputs = [digest for files in action.fingerprint.inputs.values() for digest in files.values()]
         if any(digest not in self.bytes_of for digest in inputs):
@@ -152,22 +155,18 @@ class InMemory(World):
         self.written()
         self.bytes_of[digest] = output
         self.written()
-        trace = Trace(action.key, action.address, action.fingerprint.record(), {"out": digest})
+        trace = Trace(action.key, str(action.address), action.fingerprint.record(), {"out": digest})
         self.traces[action.key] = trace
         self.written()
-        self.last[action.address] = action.key
+        self.last[action.address.pipeline] = action.key
         future.set_result(Performed(trace))
         return future
 
-    def run(self, wanted: Plan, rebuilder: Rebuilder, handed: set[str]) -> Mapping[str, Any]:
-        scheduler = Scheduler(wanted, rebuilder, self, self)
+    def run(self, wanted: Plan, rebuilder: Rebuilder) -> Iterator[tuple[Address, Result]]:
+        return Scheduler(wanted, rebuilder, self, self).run()
 
-        def on_done(address: str) -> None:
-            if address in handed:
-                deliver(scheduler, address, lambda digest: digest in self.bytes_of)
-
-        scheduler.on_done = on_done
-        return scheduler.run()
+    def whole(self, digest: Digest) -> bool:
+        return digest in self.bytes_of
 
     def lose(self, rng: random.Random) -> None:
         """Whatever a user or a disk may take away."""
@@ -192,27 +191,25 @@ class OnDisk:
         self.state = ProjectState.load(self.root / "state.json")
         self.sources = {digest_bytes(data): data for data in SOURCES}
 
-    def memory(self) -> Memory:
-        def outputs_of(address: str, key: str) -> Mapping[str, Digest] | None:
+    def past(self) -> Past:
+        def outputs_of(address: Address, key: str) -> Mapping[str, Digest] | None:
             known = self.state.last_outputs(address, key)
             trace = None if known is not None else self.store.trace(key)
             return known if trace is None else trace.outputs
 
-        def last_record(address: str) -> Mapping[str, Any] | None:
+        def last_record(address: Address) -> Mapping[str, Any] | None:
             trace = self.store.trace(self.state.last_key(address) or "")
             return trace.fingerprint if trace else None
 
-        return Memory(outputs_of, last_record, self.store.has)
+        return Past(outputs_of, last_record, self.store.has)
 
     def perform(self, action: Action, scratch: Path, control: Any) -> ActionResult:
         taken = dict(self.sources)
-        for refs in action.step.inputs.values():
-            for ref in refs:
-                if isinstance(ref, FromStep):
-                    digest = action.fingerprint.inputs[ref.address]["out"]
-                    self.store.fetch(digest, scratch / "in" / ref.address)
-                    taken[digest] = (scratch / "in" / ref.address).read_bytes()
-                assert isinstance(ref, FromStep | Source)
+        for slot, files in action.fingerprint.inputs.items():
+            for name, digest in files.items():
+                if name != "source":
+                    self.store.fetch(digest, scratch / "in" / slot)
+                    taken[digest] = (scratch / "in" / slot).read_bytes()
         path = scratch / "out"
         path.write_bytes(compute(action, taken))
         return ActionResult({"out": path})
@@ -227,22 +224,16 @@ class OnDisk:
         except StoreError:
             return False
 
-    def run(self, wanted: Plan, rebuilder: Rebuilder, handed: set[str]) -> Mapping[str, Any]:
-        executor = LocalExecutor(_Dying(self), self.perform, jobs=2, observer=self)
-        scheduler = Scheduler(wanted, rebuilder, executor, self)
-
-        def remember(address: str) -> None:
-            done = scheduler.results[address]
-            assert isinstance(done, Done)
-            self.state.remember_step(address, done.key, done.outputs)
-            if address in handed:
-                deliver(scheduler, address, self.whole)
-
-        scheduler.on_done = remember
+    def run(self, wanted: Plan, rebuilder: Rebuilder) -> Iterator[tuple[Address, Result]]:
+        store = _Dying(self)
+        jobs = Dispatcher(store, LocalExecutor(store, self.perform), jobs=2, observer=self)
         try:
-            return scheduler.run()
+            for address, result in Scheduler(wanted, rebuilder, jobs, self).run():
+                if isinstance(result, Done):
+                    self.state.remember_step(address, result.key, result.outputs)
+                yield address, result
         finally:
-            executor.close()
+            jobs.close()
             if self.dies_in < 0:
                 self.state.save()
 
@@ -295,11 +286,11 @@ def lives_through(
             case 0 | 1:
                 spec.edit()
             case 2:
-                build(world, spec.part(), rebuilder_of(world, world.memory()))
+                build(world, spec.part(), rebuilder_of)
             case 3:
                 world.dies_in = rng.randint(0, 8)
                 try:
-                    build(world, spec.plan(), rebuilder_of(world, world.memory()))
+                    build(world, spec.plan(), rebuilder_of)
                     world.dies_in = -1
                 except Killed:
                     world.dies_in = -1
@@ -308,7 +299,7 @@ def lives_through(
                 world.lose(rng)
                 world = world if isinstance(world, InMemory) else open_world()
     wanted = spec.plan()
-    found = build(world, wanted, rebuilder_of(world, world.memory()))
+    found = build(world, wanted, rebuilder_of)
     expected, bytes_of = clean_outputs(wanted)
-    handed = last_steps(wanted)
+    handed = [one.pipeline for one in last_steps(wanted)]
     return found == expected and all(world.holds(expected[one], bytes_of[expected[one]]) for one in handed)

@@ -20,7 +20,7 @@ class Rotting(World):
     stuck: bool = False
     """A store that cannot put them aside."""
 
-    def submit(self, action):
+    def submit(self, action, *, anew=False):
         fetched = [digest for files in action.fingerprint.inputs.values() for digest in files.values()]
         bad = [digest for digest in fetched if digest in self.rotten or digest not in self.bytes_of]
         if not bad:
@@ -102,7 +102,7 @@ def test_what_cannot_be_made_again_blocks_what_needs_it(world):
 def test_a_step_that_was_interrupted_is_no_failure(world):
     presses = []
 
-    def submit(action):
+    def submit(action, *, anew=False):
         presses.append(action.address)
         future = Future()
         future.set_exception(Interrupted("interrupted"))

@@ -1,17 +1,22 @@
-"""An in-memory world for the scheduler: stages are functions of bytes, the store is a dict, nothing is slow."""
+"""An in-memory world for the scheduler: stages are functions of bytes, the store is a dict, nothing is slow.
+
+Steps are called by a name alone here: it stands for the import step of a pipeline of that name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trtpipe.deciding import Memory, Rebuilder
+from trtpipe.deciding import Decided, Past, Rebuilder, decide_all
 from trtpipe.digests import Digest, digest_bytes
-from trtpipe.errors import StepFailed
-from trtpipe.plan.graph import Action, FromStep, Plan, Source, Step, plan_of
+from trtpipe.errors import Interrupted, StepFailed
+from trtpipe.plan.address import Address, address
+from trtpipe.plan.decisions import Decision
+from trtpipe.plan.graph import Action, FromStep, Outputs, Plan, Source, Step, plan_of
 from trtpipe.plan.ports import Performed
 from trtpipe.plan.trace import Trace
 from trtpipe.scheduler import Done, Result, Scheduler
@@ -19,14 +24,24 @@ from trtpipe.scheduler import Done, Result, Scheduler
 Compute = Callable[[Mapping[str, bytes]], bytes]
 
 
-def step(address: str, *needs: str, source: bytes | None = None, **options: Any) -> Step:
+def at(name: str) -> Address:
+    """The address of a step that is called by its name."""
+    return address("import", name)
+
+
+def decisions(plan: Plan, rebuilder: Rebuilder) -> dict[str, Decision]:
+    """What is decided of each step, by its name."""
+    return {one.pipeline: decision for one, decision in decide_all(plan, rebuilder).decisions.items()}
+
+
+def step(name: str, *needs: str, source: bytes | None = None, **options: Any) -> Step:
     """A step with one output, `out`, that takes the outputs of others and perhaps a source."""
     inputs: dict[str, tuple[Any, ...]] = {}
     for need in needs:
-        inputs[need] = (FromStep(need, ("out",)),)
+        inputs[need] = (FromStep(at(need), ("out",)),)
     if source is not None:
         inputs["source"] = (Source("source", Path("/nowhere"), digest_bytes(source)),)
-    return Step(address, "import", options, {}, inputs)
+    return Step(at(name), options, {}, inputs)
 
 
 def plan(*steps: Step) -> Plan:
@@ -49,32 +64,35 @@ class World:
         self.bytes_of[digest_bytes(data)] = data
         return data
 
-    def memory(self) -> Memory:
-        def outputs_of(_: str, key: str) -> Mapping[str, Digest] | None:
+    def past(self) -> Past:
+        def outputs_of(_: Address, key: str) -> Mapping[str, Digest] | None:
             return self.traces[key].outputs if key in self.traces else None
 
-        def last_record(address: str) -> Mapping[str, Any] | None:
-            key = self.last.get(address)
+        def last_record(address: Address) -> Mapping[str, Any] | None:
+            key = self.last.get(address.pipeline)
             return self.traces[key].fingerprint if key in self.traces else None
 
-        return Memory(outputs_of, last_record, lambda digest: digest in self.bytes_of)
+        return Past(outputs_of, last_record, lambda digest: digest in self.bytes_of)
 
-    def rebuilder(self, **options: Any) -> Rebuilder:
-        return Rebuilder(self.memory(), **options)
+    def rebuilder(self, forced: Collection[str] = ()) -> Rebuilder:
+        return Rebuilder(self.past(), frozenset(map(at, forced)))
 
-    def submit(self, action: Action) -> Future[Performed]:
+    def has(self, outputs: Outputs) -> bool:
+        return all(digest in self.bytes_of for digest in outputs.values())
+
+    def submit(self, action: Action, *, anew: bool = False) -> Future[Performed]:
         future: Future[Performed] = Future()
         future.set_running_or_notify_cancel()
-        self.ran.append(action.address)
-        if action.address in self.failing:
+        self.ran.append(action.address.pipeline)
+        if action.address.pipeline in self.failing:
             future.set_exception(StepFailed(f"{action.address} went wrong"))
             return future
         output = compute(action, self.bytes_of)
         digest = digest_bytes(output)
         self.bytes_of[digest] = output
-        trace = Trace(action.key, action.address, action.fingerprint.record(), {"out": digest})
+        trace = Trace(action.key, str(action.address), action.fingerprint.record(), {"out": digest})
         self.traces[action.key] = trace
-        self.last[action.address] = action.key
+        self.last[action.address.pipeline] = action.key
         future.set_result(Performed(trace))
         return future
 
@@ -87,11 +105,22 @@ class World:
     def emit(self, event: Mapping[str, Any]) -> None:
         self.events.append(dict(event))
 
-    def build(self, plan: Plan, **options: Any) -> Mapping[str, Result]:
-        """Bring the plan up to date; what ran in this build is in `ran`."""
+    def build(
+        self, plan: Plan, rebuilder: Rebuilder | None = None, decided: Decided | None = None, **options: Any
+    ) -> dict[str, Result]:
+        """Bring the plan up to date; what ran in this build is in `ran`. Step → what became of it last."""
         self.ran = []
-        rebuilder = options.pop("rebuilder", None) or self.rebuilder()
-        return Scheduler(plan, rebuilder, self, self, **options).run()
+        decided = decided or decide_all(plan, rebuilder or self.rebuilder())
+        results: dict[str, Result] = {}
+        for one, result in Scheduler(plan, decided.rebuilder, self, self, **options).run():
+            results[one.pipeline] = result
+            self.hear(one, result)
+        if options.get("interrupted", lambda: 0)():
+            raise Interrupted("interrupted")
+        return results
+
+    def hear(self, address: Address, result: Result) -> None:
+        """Called with what became of each step, as it comes."""
 
     def output(self, result: Result) -> bytes:
         assert isinstance(result, Done)
@@ -101,6 +130,6 @@ class World:
 def compute(action: Action, bytes_of: Mapping[Digest, bytes]) -> bytes:
     """A function of the inputs' bytes and the options; `keep` cuts it short, so that changes can vanish."""
     parts = [bytes_of[d] for files in action.fingerprint.inputs.values() for d in files.values()]
-    text = b"+".join(parts) + str(sorted(action.step.options.items())).encode()
-    keep = action.step.options.get("keep")
+    text = b"+".join(parts) + str(sorted(action.fingerprint.options.items())).encode()
+    keep = action.fingerprint.options.get("keep")
     return text if keep is None else text[: int(keep)]

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
-from trtpipe.plan.decisions import Pending
+from trtpipe.plan.address import Address
 from trtpipe.plan.fingerprint import changes_between
 from trtpipe.rendering.decisions import decision_json
 from trtpipe.rendering.plans import explain_cell, plan_closing, plan_json, plan_mermaid, plan_table
-from trtpipe.rendering.reasons import ways_to, why_json, why_text
+from trtpipe.rendering.reasons import follows_from, why_json, why_text
 from trtpipe.system.building import Planned, make_plan
 from trtpipe.system.causes import Causes
 from trtpipe.system.commits import Commit
@@ -75,7 +75,7 @@ def _tell(planned: Planned) -> None:
 
 
 def _story(
-    planned: Planned, addresses: Iterable[str], commits: Mapping[tuple[str, str], Commit]
+    planned: Planned, addresses: Iterable[Address], commits: Mapping[tuple[Address, str], Commit]
 ) -> list[dict[str, object]]:
     actions = planned.actions()
     story: list[dict[str, object]] = []
@@ -86,7 +86,7 @@ def _story(
         changed = changes_between(last, record) if last is not None and record is not None else ()
         story.append(
             {
-                "address": address,
+                "address": str(address),
                 **decision_json(planned.decisions[address]),
                 "fingerprint": record,
                 "last_fingerprint": last,
@@ -95,9 +95,7 @@ def _story(
                     for change in changed
                     for told in (commits.get((address, change.field)),)
                 ],
-                "follows_from": ways_to(planned.decisions, address)
-                if isinstance(planned.decisions[address], Pending)
-                else [],
+                "follows_from": follows_from(planned.decisions, address),
             }
         )
     return story

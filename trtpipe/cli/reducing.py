@@ -67,7 +67,7 @@ def _failing(steps: CellSteps) -> Failing | None:
     if failing is None and "validate" not in steps.cell.steps:
         fact = f"the engine of {steps.cell.name} is built and nothing is validated, so there is nothing to reduce"
         raise SpecError(fact)
-    if failing is not None and failing.action.step.stage != "build_engine":
+    if failing is not None and failing.action.stage != "build_engine":
         fact = f"{failing.action.address} fails, and only an engine's failure can be reduced"
         raise SpecError(
             fact, f"`trtpipe debug repro {steps.cell.name}` writes it as a directory"

@@ -9,7 +9,8 @@ from typing import cast
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import SpecError
-from trtpipe.plan.graph import Action, Stage
+from trtpipe.plan.address import Stage
+from trtpipe.plan.graph import Action
 from trtpipe.shapes import format_size
 from trtpipe.system.failing import CellSteps, Failing, open_cell
 from trtpipe.system.reducing import fails_alike
@@ -52,7 +53,8 @@ def default_directory(kind: str, steps: CellSteps) -> str:
 
 def _chosen(steps: CellSteps, stage: str, failing: Failing | None) -> tuple[Action, Failing | None]:
     if failing is not None:
-        own = steps.failed.get(steps.cell.steps.get(cast(Stage, stage), ""), None if stage else failing)
+        address = steps.cell.steps.get(cast(Stage, stage))
+        own = failing if not stage else steps.failed.get(address) if address is not None else None
         if own is None:
             raise SpecError(
                 f"{failing.action.address} fails before the {stage} step can run", "leave --step out"

@@ -116,12 +116,12 @@ def _show_failures(outcome: Outcome, planned: Planned) -> None:
 
 def _show_reproduction(address: str, error: TrtpipeError, planned: Planned) -> None:
     """How to take a failed step elsewhere; what is wrong with the spec itself needs no such thing."""
-    step = planned.plan.steps.get(address)
-    cell = next((one.name for one in planned.plan.cells if address in one.steps.values()), None)
+    step = next((one for one in planned.plan.steps.values() if str(one.address) == address), None)
+    served = [] if step is None else [one for one in planned.plan.cells if step.address in one.steps.values()]
     if (
         isinstance(error, (StepFailed, ModelError))
         and step is not None
         and step.stage not in NO_PROCESS
-        and cell
+        and served
     ):
-        note(f"`trtpipe debug repro {cell}` writes what it takes to see this elsewhere")
+        note(f"`trtpipe debug repro {served[0].name}` writes what it takes to see this elsewhere")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from trtpipe.digests import Digest
+from trtpipe.plan.address import Address
 from trtpipe.plan.reasons import Reason
 
 
@@ -39,7 +40,7 @@ class Run:
 class Pending:
     """Inputs are unknown until the named steps have run."""
 
-    waits_for: tuple[str, ...]
+    waits_for: tuple[Address, ...]
 
 
 Decision: TypeAlias = UpToDate | Restore | Run | Pending

@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trtpipe.digests import Digest, key_of
+from trtpipe.json_values import JsonObject, Malformed, integer_in, object_in, text_in
 
 SCHEMA = 1
 Record = Mapping[str, Any]
@@ -65,6 +66,24 @@ class Fingerprint:
                 for slot, files in self.inputs.items()
             },
         }
+
+    @classmethod
+    def from_record(cls, record: JsonObject) -> Fingerprint:
+        """The fingerprint of a record. Raises ValueError when it is damaged or of another schema."""
+        if integer_in(record, "schema") != SCHEMA:
+            raise Malformed(f"a fingerprint of schema {record['schema']!r}")
+        slots = object_in(record, "inputs")
+        inputs = {slot: object_in(slots, slot) for slot in slots}
+        return cls(
+            text_in(record, "stage"),
+            integer_in(record, "version"),
+            object_in(record, "options"),
+            object_in(record, "tools"),
+            {
+                slot: {name: Digest.parse(text_in(files, name)) for name in files}
+                for slot, files in inputs.items()
+            },
+        )
 
     @property
     def key(self) -> str:

@@ -1,48 +1,30 @@
 """Steps, their inputs, and the plan they make; and actions, which are steps whose inputs are all known.
 
-A step's address says where it stands: `digits:import` is shared by the whole pipeline, `digits/fp16:quantize` by a
-variant's targets, `digits/fp16@ada:build_engine` belongs to one cell.
+A plan is made on this machine and knows its files. An action is what is left of a step when it is to run: plain data,
+with digests where the step had files, which can be sent to another process or machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 from trtpipe.digests import Digest
 from trtpipe.errors import PlanError
+from trtpipe.json_values import Json, JsonObject, Malformed, object_in, text_in
+from trtpipe.plan.address import STAGE_VERSIONS, Address, Place, Stage
 from trtpipe.plan.fingerprint import Fingerprint, Record
+from trtpipe.plan.requirements import (
+    NOTHING_REQUIRED,
+    Requirements,
+    requirements_from_json,
+    requirements_json,
+)
 
-Stage = Literal[
-    "fetch",
-    "import",
-    "transform",
-    "calibrate",
-    "evaluate",
-    "search",
-    "quantize",
-    "build_engine",
-    "validate",
-    "package",
-]
-
-STAGE_VERSIONS: Mapping[Stage, int] = {
-    "fetch": 1,
-    "import": 1,
-    "transform": 1,
-    "calibrate": 1,
-    "evaluate": 1,
-    "search": 1,
-    "quantize": 1,
-    "build_engine": 3,
-    "validate": 3,
-}
-"""The stages that make steps today. A version is raised when equal inputs would give other outputs.
-
-`evaluate` makes no step of a plan: a search asks for as many evaluations as it needs, each an action of its own.
-"""
+Outputs: TypeAlias = Mapping[str, Digest]
+"""What a step yielded: name → digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +44,7 @@ class FromStep:
     follow.
     """
 
-    address: str
+    address: Address
     names: tuple[str, ...]
     folder: str = ""
     rest: bool = False
@@ -85,15 +67,25 @@ Input = Source | FromStep
 class Step:
     """One stage for one place in a plan."""
 
-    address: str
-    stage: Stage
+    address: Address
     options: Record
     tools: Record
     inputs: Mapping[str, tuple[Input, ...]]
-    local: Record = field(default_factory=dict)
-    """What the step needs on this machine and the key must not see: interpreters, paths, limits."""
+    requirements: Requirements = NOTHING_REQUIRED
 
-    def upstream(self) -> Iterator[str]:
+    @property
+    def stage(self) -> Stage:
+        """What kind of work it is."""
+        return self.address.stage
+
+    def sources(self) -> dict[str, dict[str, Source]]:
+        """Its inputs that are files outside the store: slot → name → file."""
+        return {
+            slot: {ref.name: ref for ref in refs if isinstance(ref, Source)}
+            for slot, refs in self.inputs.items()
+        }
+
+    def upstream(self) -> Iterator[Address]:
         """The addresses of the steps it takes outputs from."""
         for refs in self.inputs.values():
             yield from (ref.address for ref in refs if isinstance(ref, FromStep))
@@ -101,16 +93,38 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A step whose inputs are all digests: serialisable, fingerprinted, executed anywhere."""
+    """A step whose inputs are all digests: plain data that is run anywhere by the code that its stage names."""
 
-    step: Step
+    address: Address
     fingerprint: Fingerprint
-    key: str
+    requirements: Requirements = NOTHING_REQUIRED
+    key: str = field(init=False)
+    """The fingerprint's digest: it finds the trace of what the action yields."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.fingerprint.key)
 
     @property
-    def address(self) -> str:
-        """The step's address."""
-        return self.step.address
+    def stage(self) -> Stage:
+        """The stage whose code does it."""
+        return self.address.stage
+
+    def to_json(self) -> dict[str, Json]:
+        """The action as a JSON object, to hand to another process or machine."""
+        return {
+            "address": str(self.address),
+            "fingerprint": self.fingerprint.record(),
+            "requirements": requirements_json(self.requirements),
+        }
+
+    @classmethod
+    def from_json(cls, record: JsonObject) -> Action:
+        """The action read back. Raises ValueError when it is damaged, or of another version of a stage."""
+        address = Address.parse(text_in(record, "address"))
+        fingerprint = Fingerprint.from_record(object_in(record, "fingerprint"))
+        if (fingerprint.stage, fingerprint.version) != (address.stage, STAGE_VERSIONS.get(address.stage)):
+            raise Malformed(f"stage {fingerprint.stage} of version {fingerprint.version} is not known here")
+        return cls(address, fingerprint, requirements_from_json(object_in(record, "requirements")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +135,14 @@ class Cell:
     pipeline: str
     variant: str
     target: str
-    steps: Mapping[Stage, str]
+    steps: Mapping[Stage, Address]
     facts: Record = field(default_factory=dict)
     """What the manifest says of it: GPUs, toolchain, precision, profiles."""
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the plan."""
+        return Place(self.pipeline, self.variant, self.target)
 
     @property
     def directory(self) -> str:
@@ -135,24 +154,35 @@ class Cell:
 class Plan:
     """Steps in an order in which every step stands behind those it needs, and the cells they serve."""
 
-    steps: Mapping[str, Step]
+    steps: Mapping[Address, Step]
     cells: tuple[Cell, ...]
 
-    def needed_by(self, address: str) -> tuple[str, ...]:
-        """The steps that take something from this one."""
-        return tuple(step.address for step in self.steps.values() if address in step.upstream())
+    def upto(self, addresses: Collection[Address]) -> Plan:
+        """These steps and all that they need, in the plan's order, and the cells whose steps all are among them."""
+        wanted = with_upstream(self.steps, addresses)
+        steps = {address: step for address, step in self.steps.items() if address in wanted}
+        return Plan(steps, tuple(cell for cell in self.cells if wanted.issuperset(cell.steps.values())))
 
 
-def action_of(step: Step, outputs: Mapping[str, Mapping[str, Digest]]) -> Action:
+def with_upstream(steps: Mapping[Address, Step], addresses: Collection[Address]) -> set[Address]:
+    """Addresses and those of all steps that they take something from, directly or not."""
+    found, pending = set(addresses), list(addresses)
+    while pending:
+        for up in steps[pending.pop()].upstream():
+            if up not in found:
+                found.add(up)
+                pending.append(up)
+    return found
+
+
+def action_of(step: Step, outputs: Mapping[Address, Outputs]) -> Action:
     """The action of a step, given the outputs of every step before it."""
     inputs = {slot: dict(_resolve(refs, outputs)) for slot, refs in step.inputs.items()}
     fingerprint = Fingerprint(step.stage, STAGE_VERSIONS[step.stage], step.options, step.tools, inputs)
-    return Action(step, fingerprint, fingerprint.key)
+    return Action(step.address, fingerprint, step.requirements)
 
 
-def _resolve(
-    refs: tuple[Input, ...], outputs: Mapping[str, Mapping[str, Digest]]
-) -> Iterator[tuple[str, Digest]]:
+def _resolve(refs: tuple[Input, ...], outputs: Mapping[Address, Outputs]) -> Iterator[tuple[str, Digest]]:
     for ref in refs:
         if isinstance(ref, Source):
             yield ref.name, ref.digest
@@ -162,17 +192,17 @@ def _resolve(
         yield from found.items()
 
 
-def plan_of(steps: Mapping[str, Step], cells: tuple[Cell, ...]) -> Plan:
+def plan_of(steps: Mapping[Address, Step], cells: tuple[Cell, ...]) -> Plan:
     """The plan, with steps sorted so that each follows what it needs. Raises PlanError on a cycle."""
-    ordered: dict[str, Step] = {}
-    trail: list[str] = []
+    ordered: dict[Address, Step] = {}
+    trail: list[Address] = []
 
-    def visit(address: str) -> None:
+    def visit(address: Address) -> None:
         if address in ordered:
             return
         if address in trail:
             raise PlanError(
-                "steps need each other: " + " -> ".join([*trail[trail.index(address) :], address])
+                "steps need each other: " + " -> ".join(map(str, [*trail[trail.index(address) :], address]))
             )
         trail.append(address)
         for before in steps[address].upstream():

@@ -6,15 +6,16 @@ Effects implement them, one folder a port; the composition root puts them togeth
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from trtpipe.digests import Digest
-from trtpipe.plan.graph import Action
+from trtpipe.plan.control import Control
+from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.trace import Trace
+from trtpipe.targets.toolchain import Toolchain
 
 
 class Store(Protocol):
@@ -72,16 +73,31 @@ class Performed:
 
 
 class Executor(Protocol):
-    """Runs actions; knows nothing of plans and freshness."""
+    """Runs actions, here or elsewhere. Knows nothing of plans, and does not ask whether an action need run."""
 
-    def submit(self, action: Action) -> Future[Performed]:
-        """Run an action and store what it yields. The future raises StepFailed or another TrtpipeError."""
+    def execute(self, action: Action, control: Control) -> Trace:
+        """Run an action, store what it yields and record its trace; returns when all that is done.
 
-    def cancel(self, *, now: bool = False) -> None:
-        """Stop what runs: politely, or at once."""
+        Called from several threads. Raises StepFailed, Interrupted when `control` says so, or another TrtpipeError.
+        """
 
-    def close(self) -> None:
-        """Wait for what runs and release everything."""
+
+class Here(Protocol):
+    """What only the machine knows on which an action runs: nothing of it is in the action or its key."""
+
+    @property
+    def root(self) -> Path:
+        """The project's root: what a model names must lie in it."""
+
+    @property
+    def reach(self) -> tuple[str, ...]:
+        """Directories outside it from which models may be read."""
+
+    def sources(self, action: Action) -> Mapping[str, Mapping[str, Source]]:
+        """Slot → name → the file that is that input here. Inputs that are not in it come from the store."""
+
+    def toolchain(self, action: Action) -> Toolchain:
+        """The TensorRT that an engine's action names, as it was found here; it may still have to be installed."""
 
 
 class Observer(Protocol):

@@ -26,6 +26,11 @@ class Trace:
     summary: Record = field(default_factory=dict)
     seconds: float = 0.0
 
+    @property
+    def stage(self) -> str:
+        """The stage of the action; empty of a note that is no stage's."""
+        return str(self.fingerprint.get("stage", ""))
+
     def to_json(self) -> dict[str, Any]:
         """The trace as a JSON object."""
         return {

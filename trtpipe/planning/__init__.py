@@ -16,8 +16,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trtpipe.plan.address import Address, Place, address
 from trtpipe.plan.fingerprint import Record
-from trtpipe.plan.graph import Cell, FromStep, Input, Stage, Step, json_ready
+from trtpipe.plan.graph import Cell, FromStep, Input, Step, json_ready
+from trtpipe.plan.requirements import (
+    NOTHING_REQUIRED,
+    EngineRequirements,
+    FetchRequirements,
+    ImportRequirements,
+)
 from trtpipe.planning.calibrations import calibrate_step
 from trtpipe.planning.facts import (
     MODEL_FILES,
@@ -59,12 +66,11 @@ def is_grafted(spec: PipelineSpec) -> bool:
     return spec.transform is not None and spec.transform.graft is not None
 
 
-def steps_of(spec: PipelineSpec, facts: PipelineFacts) -> tuple[dict[str, Step], tuple[Cell, ...]]:
+def steps_of(spec: PipelineSpec, facts: PipelineFacts) -> tuple[dict[Address, Step], tuple[Cell, ...]]:
     """Every step of a pipeline by address, and its cells in the spec's order."""
     steps = {step.address: step for step in _shared_steps(spec, facts)}
-    canonical = (
-        f"{spec.pipeline}:transform" if f"{spec.pipeline}:transform" in steps else f"{spec.pipeline}:import"
-    )
+    transform, imported = address("transform", spec.pipeline), address("import", spec.pipeline)
+    canonical = transform if transform in steps else imported
     engine_options = _engine_options(spec)
     cells = []
     for variant in spec.variants:
@@ -86,11 +92,8 @@ def fetch_step(pipeline: str, fetch: FetchFacts) -> Step:
         "beside": fetch.beside,
         "pins": {name: pin.lower() for name, pin in sorted(fetch.pins.items())},
     }
-    local = {
-        "files": {name: file.to_json() for name, file in fetch.files.items()},
-        "places": {name: list(path) for name, path in fetch.places.items()},
-    }
-    return Step(f"{pipeline}:fetch", "fetch", options, {}, {}, local)
+    asked = FetchRequirements(fetch.files, fetch.places)
+    return Step(address("fetch", pipeline), options, {}, {}, asked)
 
 
 def import_step(spec: PipelineSpec, model: ModelFacts) -> Step:
@@ -102,7 +105,8 @@ def import_step(spec: PipelineSpec, model: ModelFacts) -> Step:
     }
     if model.directory:
         options["directory"] = True
-    return Step(f"{spec.pipeline}:import", "import", options, model.tools, model.inputs, model.local)
+    asked = ImportRequirements(model.file_names) if model.file_names else NOTHING_REQUIRED
+    return Step(address("import", spec.pipeline), options, model.tools, model.inputs, asked)
 
 
 def _shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
@@ -112,12 +116,13 @@ def _shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
     yield import_step(spec, facts.model)
     transform = transform_record(spec.transform)
     if transform:
-        inputs = {"model": (FromStep(f"{pipeline}:import", MODEL_FILES),), **facts.graft}
-        local = facts.local if facts.graft else {}
-        yield Step(f"{pipeline}:transform", "transform", transform, facts.tools["transform"], inputs, local)
+        inputs = {"model": (FromStep(address("import", pipeline), MODEL_FILES),), **facts.graft}
+        yield Step(address("transform", pipeline), transform, facts.tools["transform"], inputs)
 
 
-def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: str) -> Iterator[Step]:
+def _variant_steps(
+    spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: Address
+) -> Iterator[Step]:
     asked = spec.variants[variant]
     searched = asked.precision == AUTO
     options: dict[str, Any] = {
@@ -128,7 +133,6 @@ def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canon
     options |= {n: v for n, v in (("base", asked.base), ("block_size", asked.block_size)) if v is not None}
     options |= {"io": [list(one) for one in asked.io.items()]} if "convert" in asked.io.values() else {}
     options |= {"overflow": asked.overflow} if asked.overflow == "refuse" else {}
-    address = f"{spec.pipeline}/{variant}:quantize"
     inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
     if variant in facts.calibrations:
         calibrate = calibrate_step(spec, facts, variant, canonical)
@@ -138,7 +142,7 @@ def _variant_steps(spec: PipelineSpec, facts: PipelineFacts, variant: str, canon
         search = _search_step(spec, facts, variant, options, inputs)
         yield search
         inputs["choice"] = (FromStep(search.address, (CHOICE_FILE,)),)
-    yield Step(address, "quantize", options, facts.tools["quantize"], inputs)
+    yield Step(address("quantize", spec.pipeline, variant), options, facts.tools["quantize"], inputs)
     if spec.validate_ is not None:
         yield _validate_step(spec, facts, variant)
 
@@ -163,23 +167,23 @@ def _search_step(
     capabilities = {one for target in facts.targets.values() for one in target.compute_capabilities}
     measure, measured = measured_by(spec, facts, variant)
     return search_step(
-        f"{spec.pipeline}/{variant}:search",
+        address("search", spec.pipeline, variant),
         asked.budget,
         asked.candidates(),
         subject=subject_options(quantize, measure, asked.budget.samples),
         capabilities=sorted(capabilities),
         tools={**facts.tools["quantize"], **facts.tools["validate"]},
         inputs={**inputs, **measured},
-        local={**facts.local, "variant": variant},
+        budget_path=("variants", variant, "budget"),
     )
 
 
 def _validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> Step:
     """Metrics only: thresholds are judged when the cell is delivered, so changing one runs nothing again."""
     options, measured = measured_by(spec, facts, variant)
-    typed = {"typed": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),)}
-    address = f"{spec.pipeline}/{variant}:validate"
-    return Step(address, "validate", options, facts.tools["validate"], {**typed, **measured}, facts.local)
+    typed = {"typed": (FromStep(address("quantize", spec.pipeline, variant), MODEL_FILES),)}
+    place = address("validate", spec.pipeline, variant)
+    return Step(place, options, facts.tools["validate"], {**typed, **measured})
 
 
 def measured_by(
@@ -218,12 +222,12 @@ def _reference(spec: PipelineSpec, facts: PipelineFacts, other: str | None) -> t
     holds the grafted layers.
     """
     if other is not None:
-        return (FromStep(f"{spec.pipeline}/{other}:quantize", MODEL_FILES),)
+        return (FromStep(address("quantize", spec.pipeline, other), MODEL_FILES),)
     if is_grafted(spec):
-        return (FromStep(f"{spec.pipeline}:transform", MODEL_FILES),)
+        return (FromStep(address("transform", spec.pipeline), MODEL_FILES),)
     if spec.model.parser == "onnx":
         return facts.model.inputs["source"]
-    return (FromStep(f"{spec.pipeline}:import", MODEL_FILES),)
+    return (FromStep(address("import", spec.pipeline), MODEL_FILES),)
 
 
 def _engine_options(spec: PipelineSpec) -> dict[str, Any]:
@@ -245,41 +249,37 @@ def _engine_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, target:
             "version_compatible": asked.version_compatible,
         }
     inputs: dict[str, tuple[Input, ...]] = {
-        "model": (FromStep(f"{spec.pipeline}/{variant}:quantize", MODEL_FILES),)
+        "model": (FromStep(address("quantize", spec.pipeline, variant), MODEL_FILES),)
     }
     if facts.plugins:
         inputs["plugins"] = facts.plugins
-    limits = {"time_limit": spec.builder.time_limit, "memory_limit": spec.builder.memory_limit}
-    return Step(
-        f"{spec.pipeline}/{variant}@{target}:build_engine",
-        "build_engine",
-        options,
-        {"toolchain": known.toolchain},
-        inputs,
-        {**known.local, **limits},
-    )
+    limits = EngineRequirements(spec.builder.time_limit, spec.builder.memory_limit)
+    place = address("build_engine", spec.pipeline, variant, target)
+    return Step(place, options, {"toolchain": known.toolchain}, inputs, limits)
 
 
-def _calibrated_by(quantize: Step) -> str:
-    """The address of the step that makes its scales; empty when it takes none."""
-    refs = quantize.inputs.get("scales", ())
-    return next((ref.address for ref in refs if isinstance(ref, FromStep)), "")
+def _calibrated_by(quantize: Step) -> Iterator[Address]:
+    """The address of the step that makes its scales, if it takes any."""
+    for ref in quantize.inputs.get("scales", ()):
+        if isinstance(ref, FromStep):
+            yield ref.address
 
 
 def _cell(
-    spec: PipelineSpec, facts: PipelineFacts, variant: str, target: str, steps: Mapping[str, Step]
+    spec: PipelineSpec, facts: PipelineFacts, variant: str, target: str, steps: Mapping[Address, Step]
 ) -> Cell:
     pipeline = spec.pipeline
-    stages: dict[Stage, str] = {
-        "fetch": f"{pipeline}:fetch",
-        "import": f"{pipeline}:import",
-        "transform": f"{pipeline}:transform",
-        "calibrate": _calibrated_by(steps[f"{pipeline}/{variant}:quantize"]),
-        "search": f"{pipeline}/{variant}:search",
-        "quantize": f"{pipeline}/{variant}:quantize",
-        "build_engine": f"{pipeline}/{variant}@{target}:build_engine",
-        "validate": f"{pipeline}/{variant}:validate",
-    }
+    quantize = address("quantize", pipeline, variant)
+    made = [
+        address("fetch", pipeline),
+        address("import", pipeline),
+        address("transform", pipeline),
+        *_calibrated_by(steps[quantize]),
+        address("search", pipeline, variant),
+        quantize,
+        address("build_engine", pipeline, variant, target),
+        address("validate", pipeline, variant),
+    ]
     known = facts.targets[target]
     about = {
         "precision": spec.variants[variant].precision,
@@ -288,10 +288,10 @@ def _cell(
         "toolchain": known.toolchain,
     }
     return Cell(
-        f"{pipeline}/{variant}@{target}",
+        str(Place(pipeline, variant, target)),
         pipeline,
         variant,
         target,
-        {stage: address for stage, address in stages.items() if address in steps},
+        {one.stage: one for one in made if one in steps},
         about,
     )

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtpipe.legacy_caches.step_names import cache_name, cache_options
+from trtpipe.plan.address import Address, address
 from trtpipe.plan.graph import FromStep, Input, Step
+from trtpipe.plan.requirements import PlaceRequirements
 from trtpipe.planning.facts import MODEL_FILES, CalibrationFacts, PipelineFacts
 from trtpipe.spec.pipeline import PipelineSpec
 
 
-def calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: str) -> Step:
+def calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: Address) -> Step:
     """The scales of all tensors that any quantized precision may ask for, the ranges of all that may overflow, or both:
     variants share them."""
     asked, known = spec.variants[variant], facts.calibrations[variant]
@@ -32,11 +34,11 @@ def calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, canon
     inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
     if known.sources:
         inputs["data"] = known.sources
-    address = f"{spec.pipeline}/{_calibration_name(options, asked.calibration.data)}:calibrate"
-    return Step(address, "calibrate", options, known.tools, inputs, facts.local)
+    name = _calibration_name(options, asked.calibration.data)
+    return Step(address("calibrate", spec.pipeline, name), options, known.tools, inputs)
 
 
-def _cache_step(spec: PipelineSpec, known: CalibrationFacts, variant: str, canonical: str) -> Step:
+def _cache_step(spec: PipelineSpec, known: CalibrationFacts, variant: str, canonical: Address) -> Step:
     """The scales that a calibration cache has for the model's tensors."""
     asked = spec.variants[variant].calibration
     assert asked is not None, "only a variant with a cache asks for it"
@@ -45,9 +47,14 @@ def _cache_step(spec: PipelineSpec, known: CalibrationFacts, variant: str, canon
         "model": (FromStep(canonical, MODEL_FILES),),
         "cache": known.sources,
     }
-    address = f"{spec.pipeline}/{cache_name(spec, asked)}:calibrate"
-    place = {"place": ["variants", variant, "calibration"]}
-    return Step(address, "calibrate", options, known.tools, inputs, place)
+    place = address("calibrate", spec.pipeline, cache_name(spec, asked))
+    about = PlaceRequirements(("variants", variant, "calibration"))
+    return Step(place, options, known.tools, inputs, about)
+
+
+def data_set_of(calibrate: Address) -> str:
+    """The data set that a calibration reads, by its step's address."""
+    return calibrate.variant.partition("+")[0]
 
 
 def _calibration_name(options: Mapping[str, Any], data: str) -> str:

@@ -9,6 +9,7 @@ from trtpipe.errors import SpecPath
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Input, Source
 from trtpipe.spec.remote import RemoteFile
+from trtpipe.targets.toolchain import Toolchain
 
 MODEL_FILES = ("model.onnx", "model.onnx.data")
 """What a stage that yields a model yields: the graph and, for a big one, its weights."""
@@ -25,7 +26,8 @@ class TargetFacts:
     toolchain: Record
     gpu: Record = field(default_factory=dict)
     """Flavour tensorrt: the GPU's identity at the compatibility level that the target asks for."""
-    local: Record = field(default_factory=dict)
+    found: Toolchain = field(kw_only=True)
+    """The toolchain as it was found on this machine."""
 
 
 SOURCE_FOLDER, FILES_FOLDER = "source/", "files/"
@@ -59,7 +61,8 @@ class ModelFacts:
     """Package versions that can change the result."""
     directory: bool = False
     """Whether the source is a directory, and `source` its files."""
-    local: Record = field(default_factory=dict)
+    file_names: Mapping[str, str] = field(default_factory=dict)
+    """Remote files that the options name: place → the file's own name."""
     fetch: FetchFacts | None = None
     """What a fetch step brings first; None where all files are on this machine."""
 
@@ -104,6 +107,5 @@ class PipelineFacts:
     plugins: tuple[Source, ...] = ()
     graft: Mapping[str, tuple[Input, ...]] = field(default_factory=dict)
     """`files`: what the transform's graft names; `beside`: what belongs to those files."""
-    local: Record = field(default_factory=dict)
     calibrations: Mapping[str, CalibrationFacts] = field(default_factory=dict)
     """By variant."""

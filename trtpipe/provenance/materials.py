@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trtpipe.digests import Digest, key_of
-from trtpipe.plan.graph import Stage
+from trtpipe.plan.address import Stage
 from trtpipe.plan.trace import Trace
 
 Kind = Literal["model", "calibration data", "validation data", "reference", "weights", "plugin", "toolchain"]

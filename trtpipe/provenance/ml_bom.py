@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trtpipe import __version__
-from trtpipe.plan.graph import Stage
+from trtpipe.plan.address import Stage
 from trtpipe.plan.trace import Trace
 from trtpipe.provenance.materials import Material
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtpipe import __version__
-from trtpipe.plan.graph import Cell, Stage
+from trtpipe.plan.address import Stage
+from trtpipe.plan.graph import Cell
 from trtpipe.plan.trace import Trace
 from trtpipe.provenance.materials import Material
 

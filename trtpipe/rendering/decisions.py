@@ -103,7 +103,7 @@ def decision_json(decision: Decision) -> dict[str, Json]:
         case Run(key, reason):
             record |= {"key": key, "reason": reason_json(reason)}
         case Pending(waits_for):
-            record["waits_for"] = list(waits_for)
+            record["waits_for"] = list(map(str, waits_for))
         case _:
             assert_never(decision)
     return record

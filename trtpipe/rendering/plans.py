@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Plan
@@ -12,7 +13,7 @@ from trtpipe.rendering.decisions import DECISION_WORDS, decision_json, show_reas
 from trtpipe.rendering.reasons import Commits, because
 from trtpipe.rendering.tables import render_table
 
-Decisions = Mapping[str, Decision]
+Decisions = Mapping[Address, Decision]
 
 
 def why(decision: Decision, *, most: int = 2) -> str:
@@ -21,7 +22,7 @@ def why(decision: Decision, *, most: int = 2) -> str:
         case Run(_, reason):
             return show_reason(reason, most=most)
         case Pending(waits_for):
-            return "waits for " + ", ".join(waits_for)
+            return "waits for " + ", ".join(map(str, waits_for))
         case Restore(_, _, missing):
             return "not in build/: " + ", ".join(missing)
         case UpToDate():
@@ -31,7 +32,8 @@ def why(decision: Decision, *, most: int = 2) -> str:
 def plan_table(plan: Plan, decisions: Decisions) -> str:
     """One row a step, shared steps first, then cell by cell."""
     rows = [
-        (address, DECISION_WORDS[type(decisions[address])], why(decisions[address])) for address in plan.steps
+        (str(address), DECISION_WORDS[type(decisions[address])], why(decisions[address]))
+        for address in plan.steps
     ]
     return render_table(("step", "decision", "why"), rows)
 
@@ -47,14 +49,21 @@ def plan_json(plan: Plan, decisions: Decisions) -> dict[str, Any]:
     """The plan and its decisions as a JSON object."""
     steps = [
         {
-            "address": address,
+            "address": str(address),
             "stage": step.stage,
-            "needs": sorted(set(step.upstream())),
+            "needs": sorted(set(map(str, step.upstream()))),
             **decision_json(decisions[address]),
         }
         for address, step in plan.steps.items()
     ]
-    cells = [{"cell": cell.name, "steps": dict(cell.steps), **dict(cell.facts)} for cell in plan.cells]
+    cells = [
+        {
+            "cell": cell.name,
+            "steps": {stage: str(one) for stage, one in cell.steps.items()},
+            **dict(cell.facts),
+        }
+        for cell in plan.cells
+    ]
     return {"schema": 1, "steps": steps, "cells": cells}
 
 
@@ -88,8 +97,8 @@ def explain_cell(
     plan: Plan,
     cell: Cell,
     decisions: Decisions,
-    actions: Mapping[str, Action],
-    last: Mapping[str, Record | None],
+    actions: Mapping[Address, Action],
+    last: Mapping[Address, Record | None],
     commits: Commits,
 ) -> str:
     """Every step of a cell: its decision, its reason field by field, and all that its key is made of."""
@@ -106,7 +115,7 @@ def explain_cell(
 
 
 def _explain_step(
-    address: str, decision: Decision, reasons: list[str], action: Action | None, last: Record | None
+    address: Address, decision: Decision, reasons: list[str], action: Action | None, last: Record | None
 ) -> str:
     lines = [f"{address}: {DECISION_WORDS[type(decision)]}", *(f"  {line}" for line in reasons)]
     if action is None:

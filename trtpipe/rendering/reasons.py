@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.graph import FromStep, Plan, Step
 from trtpipe.plan.reasons import Changed
 from trtpipe.rendering.decisions import DECISION_WORDS, decision_json, show_change, show_reason
 
-Decisions = Mapping[str, Decision]
+Decisions = Mapping[Address, Decision]
 
 
 class Told(Protocol):
@@ -21,7 +22,7 @@ class Told(Protocol):
         """As a JSON object."""
 
 
-Commits = Mapping[tuple[str, str], Told]
+Commits = Mapping[tuple[Address, str], Told]
 """Step and field → the commit that last changed what stands behind it."""
 
 
@@ -37,11 +38,11 @@ def why_text(plan: Plan, decisions: Decisions, commits: Commits) -> str:
     return "\n\n".join(blocks)
 
 
-def _indented(plan: Plan, decisions: Decisions, address: str, commits: Commits) -> list[str]:
+def _indented(plan: Plan, decisions: Decisions, address: Address, commits: Commits) -> list[str]:
     return [f"  {line}" for line in because(plan, decisions, address, commits)]
 
 
-def because(plan: Plan, decisions: Decisions, address: str, commits: Commits) -> list[str]:
+def because(plan: Plan, decisions: Decisions, address: Address, commits: Commits) -> list[str]:
     """The lines that say why a step is not up to date."""
     decision = decisions[address]
     match decision:
@@ -58,27 +59,27 @@ def because(plan: Plan, decisions: Decisions, address: str, commits: Commits) ->
     return lines
 
 
-def _changed(plan: Plan, address: str, change: Change, commits: Commits) -> Iterator[str]:
+def _changed(plan: Plan, address: Address, change: Change, commits: Commits) -> Iterator[str]:
     yield show_change(change)
     commit = commits.get((address, change.field))
     if commit is not None:
         yield f"  last change: {commit}"
     maker = maker_of(plan.steps[address], change.field)
-    if maker:
+    if maker is not None:
         yield f"  {maker} yields it, and it yields other bytes now"
 
 
-def maker_of(step: Step, name: str) -> str:
-    """The step whose output a field is the digest of; empty when it is a file, an option or a tool."""
+def maker_of(step: Step, name: str) -> Address | None:
+    """The step whose output a field is the digest of; None when it is a file, an option or a tool."""
     for slot, refs in step.inputs.items():
         if name.startswith(f"inputs.{slot}."):
-            return next((ref.address for ref in refs if isinstance(ref, FromStep)), "")
-    return ""
+            return next((ref.address for ref in refs if isinstance(ref, FromStep)), None)
+    return None
 
 
-def _follows(plan: Plan, decisions: Decisions, address: str, commits: Commits) -> Iterator[str]:
+def _follows(plan: Plan, decisions: Decisions, address: Address, commits: Commits) -> Iterator[str]:
     for way in ways_to(decisions, address):
-        yield f"{' -> '.join(way)}: runs if what is before it yields other bytes"
+        yield f"{' -> '.join(map(str, way))}: runs if what is before it yields other bytes"
         yield from (
             f"  {line}"
             for line in because(plan, decisions, way[0], commits)
@@ -86,9 +87,9 @@ def _follows(plan: Plan, decisions: Decisions, address: str, commits: Commits) -
         )
 
 
-def ways_to(decisions: Decisions, address: str) -> list[list[str]]:
+def ways_to(decisions: Decisions, address: Address) -> list[list[Address]]:
     """For each step that must run and that this one waits for, one way from there to here."""
-    found: dict[str, list[str]] = {}
+    found: dict[Address, list[Address]] = {}
     pending = [[address]]
     seen = set()
     while pending:
@@ -104,14 +105,20 @@ def ways_to(decisions: Decisions, address: str) -> list[list[str]]:
     return list(found.values())
 
 
+def follows_from(decisions: Decisions, address: Address) -> list[list[str]]:
+    """Those ways as texts, for JSON; none of a step that waits for nothing."""
+    waits = isinstance(decisions[address], Pending)
+    return [list(map(str, way)) for way in ways_to(decisions, address)] if waits else []
+
+
 def why_json(plan: Plan, decisions: Decisions, commits: Commits) -> list[dict[str, Any]]:
     """The same as JSON: for each step its decision, its changes with their commits, and what it follows from."""
     return [
         {
-            "address": address,
+            "address": str(address),
             **decision_json(decision),
             "commits": {name: told.to_json() for (step, name), told in commits.items() if step == address},
-            "follows_from": ways_to(decisions, address) if isinstance(decision, Pending) else [],
+            "follows_from": follows_from(decisions, address),
         }
         for address, decision in decisions.items()
         if address in plan.steps and not isinstance(decision, UpToDate)

@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trtpipe.errors import SpecPath
+from trtpipe.plan.address import STAGE_VERSIONS, Address
 from trtpipe.plan.fingerprint import Fingerprint, Record
-from trtpipe.plan.graph import STAGE_VERSIONS, Input, Step
+from trtpipe.plan.graph import Input, Step
+from trtpipe.plan.requirements import PlaceRequirements
 from trtpipe.searching.choices import WIDEST, Choice
 from trtpipe.spec.budget import AUTO, BudgetSpec
 
@@ -26,7 +29,7 @@ UNITS_FILE = "units.json"
 
 
 def search_step(
-    address: str,
+    address: Address,
     budget: BudgetSpec,
     candidates: Sequence[str],
     *,
@@ -34,7 +37,7 @@ def search_step(
     capabilities: Sequence[str],
     tools: Record,
     inputs: Mapping[str, tuple[Input, ...]],
-    local: Record,
+    budget_path: SpecPath,
 ) -> Step:
     """The step that finds an auto variant's choice.
 
@@ -49,7 +52,7 @@ def search_step(
         "compute_capabilities": list(capabilities),
         **subject,
     }
-    return Step(address, "search", options, tools, inputs, local)
+    return Step(address, options, tools, inputs, PlaceRequirements(budget_path))
 
 
 def subject_options(quantize: Record, measure: Record, samples: int | None = None) -> dict[str, Any]:

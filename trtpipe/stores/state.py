@@ -20,6 +20,7 @@ from typing import Any
 from trtpipe.digests import Digest, digest_bytes, digest_file
 from trtpipe.errors import StoreError
 from trtpipe.files import held, write_whole
+from trtpipe.plan.address import Address
 
 SCHEMA = 1
 STATE_FILE = ".trtpipe/state.json"
@@ -123,26 +124,27 @@ class ProjectState:
         """The project's root: what is delivered is noted relative to it, so that a copied project is another one."""
         return self.path.parent.parent
 
-    def last_key(self, address: str) -> str | None:
+    def last_key(self, address: Address) -> str | None:
         """The key of the step's last success here."""
-        entry = self.steps.get(address)
+        entry = self.steps.get(str(address))
         return entry["key"] if entry else None
 
-    def last_outputs(self, address: str, key: str) -> dict[str, Digest] | None:
+    def last_outputs(self, address: Address, key: str) -> dict[str, Digest] | None:
         """What the step yielded last, if that was under this key."""
-        entry = self.steps.get(address)
+        entry = self.steps.get(str(address))
         if entry is None or entry["key"] != key:
             return None
         with contextlib.suppress(ValueError, AttributeError):
             return {name: Digest.parse(text) for name, text in entry["outputs"].items()}
         return None
 
-    def remember_step(self, address: str, key: str, outputs: Mapping[str, Digest]) -> None:
+    def remember_step(self, address: Address, key: str, outputs: Mapping[str, Digest]) -> None:
         """Note a step's success."""
         entry = {"key": key, "outputs": {name: str(digest) for name, digest in outputs.items()}}
-        if self.steps.get(address) != entry:
-            self.steps[address] = entry
-            self._changed.add(("steps", address))
+        name = str(address)
+        if self.steps.get(name) != entry:
+            self.steps[name] = entry
+            self._changed.add(("steps", name))
 
     def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: Mapping[str, Any]) -> None:
         """Note the files that were delivered for a cell and its lock entry; `content` identifies what they hold."""

@@ -11,7 +11,7 @@ import math
 from typing import Any, NoReturn
 
 from trtpipe.digests import Digest, key_of
-from trtpipe.plan.graph import STAGE_VERSIONS
+from trtpipe.plan.address import STAGE_VERSIONS
 from trtpipe.plan.trace import SCHEMA, Trace
 from trtpipe.spec.remote import is_plain_relative
 

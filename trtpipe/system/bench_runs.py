@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from trtpipe import __version__
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError
-from trtpipe.executors.local import Control
 from trtpipe.measuring.records import PARTS, SCHEMA
+from trtpipe.plan.control import Control
 from trtpipe.runners.benching.gpu_state import Unknown, gpu_state
 from trtpipe.runners.feeding.feeds import Feed
 from trtpipe.runners.inference.engine_process.steadiness import WINDOWS

@@ -5,23 +5,22 @@ A build with nothing to do stops after the decisions: it has read the specs, the
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 
-from trtpipe.deciding import Memory, Outputs, Rebuilder, decide_all
-from trtpipe.digests import Digest
+from trtpipe.deciding import Decided, Keys, Past, Rebuilder, decide_all
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, PlanError, SpecError, TrtpipeError
-from trtpipe.executors.local import LocalExecutor
-from trtpipe.lockfile import Lock, agrees, choices_in, load_lock
+from trtpipe.lockfile import Lock
+from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.fingerprint import Record
-from trtpipe.plan.graph import Action, Cell, Plan, Stage, Step, action_of, plan_of
+from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, action_of, plan_of, with_upstream
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import steps_of
 from trtpipe.planning.facts import PipelineFacts
-from trtpipe.scheduler import Done, Failed, Scheduler, told_of
+from trtpipe.scheduler import Done, Failed, Result, told_of
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.delivering import Delivery, content_of, policy_of
@@ -30,30 +29,72 @@ from trtpipe.system.interrupts import counting_interrupts
 from trtpipe.system.keeping import KeptTo
 from trtpipe.system.locking import refresh_lock, refuse_conflict_elsewhere
 from trtpipe.system.outcome import Outcome
-from trtpipe.system.performing import performer_of
+from trtpipe.system.performing import PLAIN_TERMS, Terms
 from trtpipe.system.placing import placed
 from trtpipe.system.prefetching import prefetch_traces
+from trtpipe.system.site import HereOf, Site
+from trtpipe.system.steps import Steps, open_steps
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import Workspace
 
+_ROUNDS = 3
+"""How often a plan is gone through for cells of which the store lost something just when they were to be delivered."""
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """A plan with its decisions, before anything runs."""
 
     workspace: Workspace
+    site: Site
     plan: Plan
-    decisions: dict[str, Decision]
-    rebuilder: Rebuilder
+    decided: Decided
     specs: Mapping[str, PipelineSpec]
     facts: Mapping[str, PipelineFacts]
     targets: TargetResolver
-    undelivered: Collection[str]
-    """Cells whose files are not all in place."""
-    declared: frozenset[str] = frozenset()
+    declared: frozenset[Address] = frozenset()
     """The addresses of all steps that the specs declare, those of cells that are not wanted included."""
 
-    def actions(self) -> dict[str, Action]:
+    @property
+    def decisions(self) -> Mapping[Address, Decision]:
+        """What is to happen to each step."""
+        return self.decided.decisions
+
+    @property
+    def undelivered(self) -> Collection[str]:
+        """Cells whose files are not all in place."""
+        return self.decided.undelivered
+
+    def here(self) -> HereOf:
+        """What this machine knows of the plan's actions."""
+        toolchains = {
+            address: self.facts[address.pipeline].targets[address.target].found
+            for address in self.plan.steps
+            if address.stage == "build_engine"
+        }
+        return HereOf(self.site.root, self.site.reach, self.plan.steps, toolchains)
+
+    def steps(
+        self,
+        observer: Observer,
+        *,
+        terms: Terms = PLAIN_TERMS,
+        quiet: bool = True,
+        writes: bool = True,
+    ) -> AbstractContextManager[Steps]:
+        """What brings the plan's steps up to date, while the context lasts. Raises StoreError."""
+        return open_steps(
+            self.plan,
+            self.site,
+            self.here(),
+            observer,
+            terms=terms,
+            quiet=quiet,
+            writes=writes,
+            past=self.decided.rebuilder.past,
+        )
+
+    def actions(self) -> dict[Address, Action]:
         """The action of every step whose inputs are known."""
         outputs = _known_outputs(self.decisions)
         return {
@@ -62,9 +103,9 @@ class Planned:
             if all(up in outputs for up in step.upstream())
         }
 
-    def last_record(self, address: str) -> Record | None:
+    def last_record(self, address: Address) -> Record | None:
         """The fingerprint record of a step's last success here."""
-        return self.rebuilder.memory.last_record(address)
+        return self.decided.rebuilder.past.last_record(address)
 
 
 def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool = False) -> Planned:
@@ -81,25 +122,36 @@ def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool =
     found = {name: known for name, known in facts.items() if known is not None}
     plan, declared = _selected(workspace, specs, found)
     prefetch_traces(plan, workspace.store, workspace.state)
-    memory = _memory(workspace)
-    searches = {address for address, step in plan.steps.items() if search_again and step.stage == "search"}
-    rebuilder = Rebuilder(memory, forced=frozenset(plan.steps if force else searches))
-    decisions, undelivered = _decide(workspace, plan, specs, rebuilder)
-    return Planned(workspace, plan, decisions, rebuilder, specs, found, targets, undelivered, declared)
+    site = workspace.site
+    forced = {one for one in plan.steps if force or (search_again and one.stage == "search")}
+    rebuilder = Rebuilder(_past(site, specs), frozenset(forced))
+    return Planned(workspace, site, plan, decide_all(plan, rebuilder), specs, found, targets, declared)
+
+
+def _past(site: Site, specs: Mapping[str, PipelineSpec]) -> Past:
+    """What was done before, and which cells are delivered as these specs want them judged."""
+    policies = {
+        (name, variant): policy_of(spec, variant) for name, spec in specs.items() for variant in spec.variants
+    }
+
+    def delivered(cell: Cell, keys: Keys) -> bool:
+        return site.state.delivered(cell.name, content_of(cell, policies[cell.pipeline, cell.variant], keys))
+
+    return replace(site.past(), delivered=delivered)
 
 
 def _selected(
     workspace: Workspace, specs: Mapping[str, PipelineSpec], facts: Mapping[str, PipelineFacts]
-) -> tuple[Plan, frozenset[str]]:
+) -> tuple[Plan, frozenset[Address]]:
     """The plan of the cells that are wanted, and the addresses of all steps."""
-    steps: dict[str, Step] = {}
+    steps: dict[Address, Step] = {}
     cells: list[Cell] = []
-    addresses: set[str] = set()
+    addresses: set[Address] = set()
     for name, spec in specs.items():
         made, declared = steps_of(spec, facts[name])
         addresses |= made.keys()
         wanted = [cell for cell in declared if workspace.wants(cell.name)]
-        needed = _with_upstream(made, {address for cell in wanted for address in cell.steps.values()})
+        needed = with_upstream(made, {address for cell in wanted for address in cell.steps.values()})
         steps.update({address: step for address, step in made.items() if address in needed})
         cells += wanted
     if not cells:
@@ -107,101 +159,7 @@ def _selected(
     return plan_of(steps, tuple(cells)), frozenset(addresses)
 
 
-def _with_upstream(steps: Mapping[str, Step], needed: set[str]) -> set[str]:
-    """Steps and all that they take something from: a variant may be validated against another one."""
-    pending = list(needed)
-    while pending:
-        for up in steps[pending.pop()].upstream():
-            if up not in needed:
-                needed.add(up)
-                pending.append(up)
-    return needed
-
-
-def _memory(workspace: Workspace) -> Memory:
-    state, store = workspace.state, workspace.store
-
-    @functools.cache
-    def locked() -> Mapping[str, Record]:
-        return choices_in(load_lock(workspace.lockfile).every_entry())
-
-    def outputs_of(address: str, key: str) -> Outputs | None:
-        if address.endswith(":search"):
-            found = store.trace(key)
-            return found.outputs if found is not None and agrees(found, locked()) else None
-        known = state.last_outputs(address, key)
-        if known is not None:
-            return known
-        trace = store.trace(key)
-        return trace.outputs if trace is not None else None
-
-    def last_record(address: str) -> Record | None:
-        key = state.last_key(address)
-        trace = store.trace(key) if key else None
-        return trace.fingerprint if trace else None
-
-    return Memory(outputs_of, last_record, store.has)
-
-
-def _decide(
-    workspace: Workspace, plan: Plan, specs: Mapping[str, PipelineSpec], rebuilder: Rebuilder
-) -> tuple[dict[str, Decision], set[str]]:
-    """Decisions, and the cells that are not delivered.
-
-    A cell that must be delivered again needs the traces and artifacts of all its steps; where the store has lost
-    one, that step runs again.
-    """
-    state = workspace.state
-    policies = {
-        (name, variant): policy_of(spec, variant) for name, spec in specs.items() for variant in spec.variants
-    }
-    delivered: dict[str, bool] = {}
-    while True:
-        decisions = decide_all(plan, rebuilder)
-        ready = [
-            cell
-            for cell in plan.cells
-            if all(isinstance(decisions[address], UpToDate) for address in cell.steps.values())
-        ]
-        for cell in ready:
-            if cell.name not in delivered:
-                policy = policies[cell.pipeline, cell.variant]
-                delivered[cell.name] = state.delivered(
-                    cell.name, content_of(cell, policy, _keys(cell, decisions))
-                )
-        absent = [cell for cell in ready if not delivered[cell.name]]
-        lost = {address for cell in absent for address in _lost_steps(workspace, cell, decisions)}
-        if not lost - rebuilder.wanted_again:
-            break
-        rebuilder.wanted_again |= lost
-    _mark_restores(absent, decisions)
-    there = {cell.name for cell in ready if delivered[cell.name]}
-    return decisions, {cell.name for cell in plan.cells} - there
-
-
-def _keys(cell: Cell, decisions: Mapping[str, Decision]) -> dict[Stage, str]:
-    found = {stage: decisions[address] for stage, address in cell.steps.items()}
-    return {stage: one.key for stage, one in found.items() if isinstance(one, UpToDate)}
-
-
-def _lost_steps(workspace: Workspace, cell: Cell, decisions: Mapping[str, Decision]) -> Iterator[str]:
-    for address in cell.steps.values():
-        decision = decisions[address]
-        assert isinstance(decision, UpToDate)
-        whole = all(map(workspace.store.has, decision.outputs.values()))
-        if not whole or workspace.store.trace(decision.key) is None:
-            yield address
-
-
-def _mark_restores(absent: Iterable[Cell], decisions: dict[str, Decision]) -> None:
-    for cell in absent:
-        address = cell.steps["build_engine"]
-        decision = decisions[address]
-        if isinstance(decision, UpToDate):
-            decisions[address] = Restore(decision.key, decision.outputs, (f"{cell.directory}/",))
-
-
-def _known_outputs(decisions: Mapping[str, Decision]) -> dict[str, Mapping[str, Digest]]:
+def _known_outputs(decisions: Mapping[Address, Decision]) -> dict[Address, Outputs]:
     return {
         address: decision.outputs
         for address, decision in decisions.items()
@@ -233,45 +191,42 @@ def run_build(
     Fills `outcome`, also when it raises. Raises StoreError or TrtpipeError before anything runs, when the store or the
     lockfile could not take the results.
     """
-    workspace = planned.workspace
-    lock = load_lock(workspace.lockfile)
-    outcome.locked, locked = lock.cells, choices_in(lock.every_entry())
+    outcome.locked = planned.site.lock.cells
     refuse_conflict_elsewhere(planned)
-    if runs(planned):
-        workspace.store.open()
-    again = planned.rebuilder.forced
-    anew = len(again) == len(planned.plan.steps)
-    performer = performer_of(
-        workspace, observer, lock, offline=offline, again=again, evaluate_anew=anew, frozen=frozen is not None
-    )
-    executor = LocalExecutor(
-        workspace.store,
-        performer,
-        jobs=jobs,
-        observer=observer,
-        forced=planned.rebuilder.forced,
-        trusted=lambda trace: not trace.address.endswith(":search") or agrees(trace, locked),
-    )
     delivery = delivery_of(planned, observer)
     course = _Course(planned, delivery, outcome, KeptTo(frozen, delivery) if frozen is not None else None)
-    with counting_interrupts() as presses:
-        course.scheduler = Scheduler(
-            planned.plan,
-            planned.rebuilder,
-            executor,
-            observer,
-            keep_going=keep_going,
-            on_done=course.on_done,
-            interrupted=presses,
-        )
-        try:
-            course.scheduler.run()
-        except Interrupted:
-            _finish(course)
-            raise
-        finally:
-            executor.close()
-    _finish(course)
+    forced = planned.decided.rebuilder.forced
+    anew = len(forced) == len(planned.plan.steps)
+    terms = Terms(jobs, offline, forced, evaluate_anew=anew, frozen=frozen is not None)
+    writes = bool(runs(planned))
+    with (
+        counting_interrupts() as presses,
+        planned.steps(observer, terms=terms, quiet=False, writes=writes) as steps,
+    ):
+        _go_through(course, steps, keep_going, presses)
+    _finish(course, steps)
+    if presses():
+        raise Interrupted("interrupted", "what was finished is kept; run it again to go on")
+
+
+def _go_through(course: _Course, steps: Steps, keep_going: bool, presses: Callable[[], int]) -> None:
+    """Run the plan and deliver what completes.
+
+    A cell of which the store turns out to have lost something is gone through again: its decisions then say what must
+    run once more.
+    """
+    plan, decided = course.planned.plan, course.planned.decided
+    for number in range(1, _ROUNDS + 1):
+        course.last_round = number == _ROUNDS
+        for address, result in steps.run(plan, decided, keep_going=keep_going, interrupted=presses):
+            course.take(address, result, steps)
+        lost, course.lost = course.lost, {}
+        if not lost or presses():
+            course.give_up(lost)
+            return
+        cells = [cell for cell in plan.cells if cell.name in lost]
+        plan = replace(plan.upto({one for cell in cells for one in cell.steps.values()}), cells=tuple(cells))
+        decided = decide_all(plan, Rebuilder(decided.rebuilder.past))
 
 
 def delivery_of(planned: Planned, observer: Observer) -> Delivery:
@@ -281,60 +236,63 @@ def delivery_of(planned: Planned, observer: Observer) -> Delivery:
 
 @dataclass(slots=True)
 class _Course:
-    """Follows a run: remembers each step, delivers each cell whose steps are all done."""
+    """Follows a run: delivers each cell whose steps are all done."""
 
     planned: Planned
     delivery: Delivery
     outcome: Outcome
     kept_to: KeptTo | None = None
-    scheduler: Scheduler = field(init=False)
+    last_round: bool = False
+    lost: dict[str, TrtpipeError] = field(default_factory=dict)
+    """Cells of which the store turned out to have lost something when they were to be delivered."""
     pending: dict[str, Cell] = field(init=False)
+    cells_of: dict[Address, list[Cell]] = field(init=False)
+    """Step → the cells that it serves."""
 
     def __post_init__(self) -> None:
         self.pending = {cell.name: cell for cell in self.planned.plan.cells}
+        self.cells_of = {}
+        for cell in self.pending.values():
+            for address in cell.steps.values():
+                self.cells_of.setdefault(address, []).append(cell)
 
-    def on_done(self, address: str) -> None:
-        results = self.scheduler.results
-        done = results[address]
-        assert isinstance(done, Done)
-        self.planned.workspace.state.remember_step(address, done.key, done.outputs)
-        for cell in [cell for cell in self.pending.values() if address in cell.steps.values()]:
-            if all(isinstance(results.get(step), Done) for step in cell.steps.values()):
-                self._deliver(cell)
+    def take(self, address: Address, result: Result, steps: Steps) -> None:
+        """Hear what became of a step."""
+        if isinstance(result, Done):
+            for cell in [one for one in self.cells_of.get(address, ()) if one.name in self.pending]:
+                done = dict(_done_steps(cell, steps))
+                if len(done) == len(cell.steps):
+                    self._deliver(cell, done)
         tell_warnings(self.planned.workspace.store, self.delivery.observer)
 
-    def _deliver(self, cell: Cell) -> None:
-        done: dict[Stage, Done] = {}
-        for stage, address in cell.steps.items():
-            result = self.scheduler.results[address]
-            assert isinstance(result, Done)
-            done[stage] = result
+    def _deliver(self, cell: Cell, done: Mapping[Stage, Done]) -> None:
         ran = done["build_engine"].trace is not None
+        keys = {stage: result.key for stage, result in done.items()}
         try:
-            keys = {stage: result.key for stage, result in done.items()}
             if self.kept_to is not None:
                 self.kept_to.take(cell, keys, built=ran)
-                del self.pending[cell.name]
-                return
-            changed = self.delivery.deliver(cell, keys, built=ran)
+            else:
+                changed = self.delivery.deliver(cell, keys, built=ran)
+                self.outcome.count(cell.name, ran=ran, changed=changed)
         except TrtpipeError as error:
-            lost = isinstance(error, (ArtifactMissing, ArtifactDamaged)) and self._make_again(cell, done)
-            if not lost:
-                del self.pending[cell.name]
-                self.outcome.failures.append((cell.name, error))
-            return
+            if isinstance(error, (ArtifactMissing, ArtifactDamaged)) and not self.last_round:
+                self.lost[cell.name] = error
+                return
+            self.outcome.failures.append((cell.name, error))
         del self.pending[cell.name]
-        self.outcome.count(cell.name, ran=ran, changed=changed)
 
-    def _make_again(self, cell: Cell, done: Mapping[Stage, Done]) -> bool:
-        """Run the steps again whose results the store turned out to have lost; whether there are any."""
-        store = self.planned.workspace.store
-        lost = [
-            cell.steps[stage]
-            for stage, result in done.items()
-            if store.trace(result.key) is None or not all(map(store.has, result.outputs.values()))
-        ]
-        return bool(lost) and all(self.scheduler.make_again(one, f"what {one} made") for one in lost)
+    def give_up(self, lost: Mapping[str, TrtpipeError]) -> None:
+        """Leave these cells as they are: the build was stopped."""
+        for name, error in lost.items():
+            self.pending.pop(name, None)
+            self.outcome.failures.append((name, error))
+
+
+def _done_steps(cell: Cell, steps: Steps) -> Iterator[tuple[Stage, Done]]:
+    for stage, address in cell.steps.items():
+        result = steps.results.get(address)
+        if isinstance(result, Done):
+            yield stage, result
 
 
 def tell_warnings(store: LocalStore, observer: Observer) -> None:
@@ -343,16 +301,16 @@ def tell_warnings(store: LocalStore, observer: Observer) -> None:
         observer.emit({"event": "warning", "text": store.warnings.pop(0)})
 
 
-def _finish(course: _Course) -> None:
+def _finish(course: _Course, steps: Steps) -> None:
     """Sum up, and write down what is delivered, the lockfile first; neither keeps the other from being written."""
     planned, outcome = course.planned, course.outcome
-    results = course.scheduler.results.items()
+    results = steps.results.items()
     outcome.failures[:0] = [
-        (address, placed(planned.workspace, address, one.error))
+        (str(address), placed(planned.workspace, address, one.error))
         for address, one in results
         if isinstance(one, Failed)
     ]
-    outcome.steps = {address: told_of(one) for address, one in results}
+    outcome.steps = {str(address): told_of(one) for address, one in results}
     failed = {name for name, _ in outcome.failures}
     outcome.blocked = [name for name in course.pending if name not in failed]
     try:
@@ -371,7 +329,7 @@ def default_jobs() -> int:
     return os.cpu_count() or 1
 
 
-def runs(planned: Planned) -> list[str]:
+def runs(planned: Planned) -> list[Address]:
     """The addresses of the steps that must run, or may have to."""
     return [
         address

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from trtpipe.digests import Digest
 from trtpipe.errors import SpecError
 from trtpipe.loading.project import LOCK_FILE, Project, find_project, find_root
 from trtpipe.lockfile import load_lock
+from trtpipe.plan.address import Address, Place
 from trtpipe.stores.collecting import Roots
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
@@ -102,17 +104,25 @@ def artifact_called(cache: Cache, what: str, name: str) -> Digest:
 def _outputs_of(cache: Cache, cell: str) -> dict[str, Digest]:
     """What the last build of a cell left, by name: the engine's step last, so that its names win."""
     steps = ProjectState.load(cache.project.root / STATE_FILE).steps
-    variant, at, _ = cell.partition("@")
-    known = [address for address in steps if address.endswith((":build_engine", ":validate"))]
-    cells = sorted(address.rpartition(":")[0] for address in known if address.endswith(":build_engine"))
-    if not at or cell not in cells:
+    known = list(_addresses(steps))
+    cells = sorted(str(one.place) for one in known if one.stage == "build_engine")
+    place = Place.parse(cell)
+    if cell not in cells:
         listed = f"the cells that were built here are {', '.join(cells)}" if cells else "build it first"
         raise SpecError(f"no digest and no cell that was built here: {what_is(cell)}", listed)
     found: dict[str, Digest] = {}
-    for address in steps:
-        if address.rpartition(":")[0] in (variant, cell):
-            found |= {name: Digest.parse(text) for name, text in steps[address]["outputs"].items()}
+    for address in known:
+        if address.place in (place, replace(place, target="")):
+            entry = steps[str(address)]
+            found |= {name: Digest.parse(text) for name, text in entry["outputs"].items()}
     return found
+
+
+def _addresses(steps: Iterable[str]) -> Iterator[Address]:
+    """The addresses that this version knows; another one may have noted stages of its own."""
+    for text in steps:
+        with suppress(ValueError):
+            yield Address.parse(text)
 
 
 def what_is(text: str) -> str:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, SpecError, SpecPath
 from trtpipe.loading.specs import LoadedPipeline
-from trtpipe.lockfile import pipeline_of
+from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, Run
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.graph import Source, Step
 from trtpipe.plan.reasons import Changed
+from trtpipe.planning.calibrations import data_set_of
 from trtpipe.system.commits import Commit, History
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ class Causes:
     def __post_init__(self) -> None:
         self.history = History(self.planned.workspace.root)
 
-    def of(self, decisions: Mapping[str, Decision]) -> dict[tuple[str, str], Commit]:
+    def of(self, decisions: Mapping[Address, Decision]) -> dict[tuple[Address, str], Commit]:
         """Step and field → the commit that last changed what stands behind it, as far as git knows."""
-        found: dict[tuple[str, str], Commit] = {}
+        found: dict[tuple[Address, str], Commit] = {}
         for address, decision in decisions.items():
             if isinstance(decision, Run) and isinstance(decision.reason, Changed):
                 for change in decision.reason.changes:
@@ -54,7 +55,7 @@ class Causes:
                 if isinstance(ref, Source) and name == f"inputs.{slot}.{ref.name}":
                     return ref.path, None
         pipelines = {one.spec.pipeline: one for one in self.planned.workspace.pipelines}
-        pipeline = pipelines.get(pipeline_of(step.address))
+        pipeline = pipelines.get(step.address.pipeline)
         if pipeline is None:
             return None
         if name.startswith("options.data"):
@@ -66,8 +67,7 @@ class Causes:
 
 def spec_path_of(step: Step, name: str) -> SpecPath:
     """Where the spec says what a field of a step's fingerprint holds; empty when it is not the spec that says it."""
-    place = step.address.rsplit(":", 1)[0].partition("/")[2]
-    variant, _, target = place.partition("@")
+    variant, target = step.address.variant, step.address.target
     profile = _PROFILE.match(name)
     if profile:
         return ("profiles", int(profile[1]), *([profile[2]] if profile[2] else []))
@@ -90,9 +90,7 @@ def spec_path_of(step: Step, name: str) -> SpecPath:
 
 def _data_set(pipeline: LoadedPipeline, step: Step) -> tuple[Path, None] | None:
     asked = pipeline.spec.validate_
-    name = (
-        asked.data if step.stage == "validate" and asked else step.address.partition("/")[2].partition("+")[0]
-    )
+    name = asked.data if step.stage == "validate" and asked else data_set_of(step.address)
     try:
         return (pipeline.project.dataset(name), None) if isinstance(name, str) else None
     except SpecError:

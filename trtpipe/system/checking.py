@@ -74,7 +74,7 @@ def prove_before_building(
     planned: Planned, *, offline: bool = False, observer: Observer | None = None
 ) -> list[Problem]:
     """Prove the pipelines of which something must run; their warnings. Raises SpecError with every error."""
-    stale = {address.partition(":")[0].partition("/")[0] for address in runs(planned)}
+    stale = {address.pipeline for address in runs(planned)}
     report = CheckReport()
     for pipeline in planned.workspace.pipelines:
         if pipeline.spec.pipeline in stale:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import SpecError
-from trtpipe.executors.local import Control
+from trtpipe.plan.control import Control
 from trtpipe.stages.task import Task
 from trtpipe.system.failing import CellSteps
 from trtpipe.system.processes import Telling, run_in_child
@@ -37,8 +37,8 @@ def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | N
         raise failing.error
     quantize, validate = steps.action("quantize"), steps.action("validate")
     assert quantize is not None and validate is not None, "what they need has run"
-    found = steps.performer.inputs_of(validate, steps.scratch / "validate")
-    source = steps.performer.inputs_of(quantize, steps.scratch / "source")["model"]
+    found = steps.steps.inputs_of(validate, steps.scratch / "validate")
+    source = steps.steps.inputs_of(quantize, steps.scratch / "source")["model"]
     inputs = {**found, "reference": source}
     options = {**validate.fingerprint.options, "transform": {}, "corners": False}
     if options["reference"] == "golden":
@@ -47,8 +47,8 @@ def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | N
         options["samples"] = samples
     (folder / "out").mkdir(parents=True)
     events = folder.absolute() / "events"
-    local = {name: value for name, value in validate.step.local.items() if name in ("root", "threads")}
-    return Task(stage, options, inputs, (folder / "out").absolute(), {**local, "events": str(events)})
+    local = {**steps.steps.performer.local_of(validate), "events": str(events)}
+    return Task(stage, options, inputs, (folder / "out").absolute(), local)
 
 
 def _tell(steps: CellSteps, event: Mapping[str, Any]) -> None:

@@ -22,7 +22,8 @@ from trtpipe.files import held, write_whole
 from trtpipe.lockfile import SCHEMA as LOCK_SCHEMA
 from trtpipe.lockfile import Fact
 from trtpipe.manifest import Proof, lock_entry_of, manifest_of
-from trtpipe.plan.graph import Cell, Stage, Step
+from trtpipe.plan.address import Address, Stage
+from trtpipe.plan.graph import Cell, Step
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.trace import Trace
 from trtpipe.rendering.summaries import cell_summary
@@ -79,7 +80,7 @@ class Delivery:
     specs: Mapping[str, PipelineSpec]
     observer: Observer
     targets: TargetResolver
-    steps: Mapping[str, Step] = field(default_factory=dict)
+    steps: Mapping[Address, Step] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     """Of artifacts, by their BLAKE3, as far as a cell needed it."""
 

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from trtpipe.errors import Interrupted, StepFailed
-from trtpipe.executors.local import Control
+from trtpipe.plan.control import Control
 from trtpipe.plan.fingerprint import Fingerprint, Record
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import Observer, Store
@@ -45,6 +45,8 @@ class Evaluations:
     control: Control
     inputs: Callable[[], Mapping[str, Mapping[str, Path]]]
     """Brings the action's inputs to this machine's files; called when the first evaluation must run."""
+    local: Record
+    """What the evaluating process is told beside its options."""
     anew: bool = False
     """Whether to evaluate what the store knows already."""
     ran: int = 0
@@ -89,7 +91,12 @@ class Evaluations:
         begun: set[str] = set()
 
         def tell(phase: str, count: int) -> None:
-            event = {"event": "evaluated", "address": self.action.address, "phase": phase, "asked": count}
+            event = {
+                "event": "evaluated",
+                "address": str(self.action.address),
+                "phase": phase,
+                "asked": count,
+            }
             observer.emit({**event, "ran": self.ran, "begins": phase not in begun})
             begun.add(phase)
 
@@ -125,9 +132,8 @@ class Evaluations:
     def _start(self) -> _Child:
         folder = self.scratch / "evaluator"
         (folder / "out").mkdir(parents=True)
-        local = {name: value for name, value in self.action.step.local.items() if name in ("root", "threads")}
         options = self.action.fingerprint.options
-        task = Task("evaluate", options, self.inputs(), folder / "out", local)
+        task = Task("evaluate", options, self.inputs(), folder / "out", self.local)
         return _Child(task, folder, self.control)
 
 

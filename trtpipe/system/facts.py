@@ -65,7 +65,6 @@ class FactFinder:
             self._files(pipeline, "validate", "golden.npz"),
             self._files(pipeline, "plugins", "plugin"),
             graft,
-            local_facts(pipeline),
             calibrations,
         )
 
@@ -131,12 +130,12 @@ class FactFinder:
             return None
         options = json_ready(pipeline.options.model_dump(mode="json", by_alias=True))
         directory = pipeline.model_file is not None and pipeline.model_file.is_dir()
-        local, fetch = local_facts(pipeline), None
+        fetch, names = None, {}
         if pipeline.remotes:
             fetch = fetch_facts(pipeline)
             name_plainly(options, pipeline)
-            local["file_names"] = {place: file.name for place, (_, file) in pipeline.option_remotes().items()}
-        return ModelFacts(inputs, options, frontend.version, tools, directory, local, fetch)
+            names = {place: file.name for place, (_, file) in pipeline.option_remotes().items()}
+        return ModelFacts(inputs, options, frontend.version, tools, directory, names, fetch)
 
     def _guard(self, pipeline: LoadedPipeline, path: tuple[str, ...], find: Any) -> Any:
         """What `find` finds; its problems are located at `path` where they say nothing better."""
@@ -261,11 +260,6 @@ def reach_of(pipeline: LoadedPipeline) -> tuple[str, ...]:
     """The directories from which this pipeline's model may be read."""
     spec = pipeline.project.spec
     return spec.reach if spec else ()
-
-
-def local_facts(pipeline: LoadedPipeline) -> dict[str, Any]:
-    """Where this pipeline's files may be."""
-    return {"root": str(pipeline.project.root), "reach": list(reach_of(pipeline))}
 
 
 def model_files(pipeline: LoadedPipeline) -> ModelFiles:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, TrtpipeError, ValidationFailed
-from trtpipe.plan.graph import Cell, Stage
+from trtpipe.plan.address import Stage
+from trtpipe.plan.graph import Cell
 from trtpipe.plan.trace import Trace
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stages.bodies import WORST

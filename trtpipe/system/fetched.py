@@ -13,9 +13,10 @@ from typing import Any
 
 from trtpipe.digests import Digest, key_of
 from trtpipe.errors import Problem, SpecError, SpecPath, StepFailed
-from trtpipe.executors.local import Control
+from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult, Observer, Store
+from trtpipe.plan.requirements import FetchRequirements
 from trtpipe.plan.trace import Trace
 from trtpipe.planning.facts import SOURCE_FOLDER
 from trtpipe.spec.remote import RemoteFile, is_local_host, is_plain_relative
@@ -49,11 +50,9 @@ class Fetcher:
 
     def run(self) -> ActionResult:
         """Bring every file. Raises StepFailed, Interrupted, and SpecError when offline and not all are in the store."""
-        options, local = self.action.fingerprint.options, self.action.step.local
-        wanted = [
-            _Wanted(name, RemoteFile.from_json(file), tuple(local["places"].get(name, ())))
-            for name, file in local["files"].items()
-        ]
+        options, asked = self.action.fingerprint.options, self.action.requirements
+        assert isinstance(asked, FetchRequirements), "a fetch has them"
+        wanted = [_Wanted(name, remote, asked.places.get(name, ())) for name, remote in asked.files.items()]
         found = self._all(wanted)
         if options["beside"]:
             source = next(one for one in wanted if one.name.startswith(SOURCE_FOLDER))
@@ -114,7 +113,7 @@ class Fetcher:
         return _memo(wanted.remote, digest, summary)
 
     def _hear(self, event: Mapping[str, Any]) -> None:
-        self.observer.emit({**event, "address": self.action.address})
+        self.observer.emit({**event, "address": str(self.action.address)})
 
     def _folder(self) -> Path:
         """A new folder for one child process."""

@@ -21,7 +21,8 @@ from trtpipe.runners.inference.trust import vouched_by_lock
 from trtpipe.stages.bodies import GOLDEN, MODEL
 from trtpipe.system.building import Planned
 from trtpipe.system.engine_places import EnginePlace, read_facts
-from trtpipe.system.measuring import brought_up_to_date, planned_cell
+from trtpipe.system.measuring import planned_variant, step_of
+from trtpipe.system.performing import Terms
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.validating import HowToValidate, cannot_run, toolchain_for
 
@@ -60,7 +61,7 @@ def record_golden(
     Raises SpecError when there is such a file already and not `force`, or nothing to record; ToolchainError when this
     machine cannot run the engine.
     """
-    planned, cell = planned_cell(name, observer, offline=how.offline)
+    planned, cell = planned_variant(name, observer, offline=how.offline)
     root = planned.workspace.root.resolve()
     stem = cell.name.replace("/", "-") if engine else cell.pipeline
     path = (output or root / FOLDER / f"{stem}.npz").absolute()
@@ -102,7 +103,10 @@ def _samples(
     """The first batches that a validation records, up to a number of samples; one at least."""
     from trtpipe.runners.recordings import read_recording
 
-    trace = brought_up_to_date(planned, cell, "validate", observer, offline=how.offline).trace
+    address = step_of(cell, "validate")
+    with planned.steps(observer, terms=Terms(offline=how.offline)) as steps:
+        steps.bring([address])
+        trace = steps.trace(address)
     digest = trace.outputs.get(GOLDEN)
     if digest is None:
         reasons = [f"{one['name']}: {one['why']}" for one in trace.summary.get("not_run", ())]

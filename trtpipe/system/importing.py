@@ -7,17 +7,15 @@ build then finds that step done. So is what must be fetched first.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.digests import Digest
 from trtpipe.errors import ModelError, SpecError, StepFailed, StoreError
-from trtpipe.executors.local import LocalExecutor
 from trtpipe.loading.specs import LoadedPipeline
 from trtpipe.plan.fingerprint import Record
-from trtpipe.plan.graph import Step, action_of
+from trtpipe.plan.graph import Step, action_of, plan_of
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.trace import Trace
 from trtpipe.planning import fetch_step, import_step, transform_record
@@ -25,8 +23,10 @@ from trtpipe.planning.facts import MODEL_FILES, SOURCE_FOLDER, ModelFacts
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.facts import FactFinder, model_files
-from trtpipe.system.performing import Performer
+from trtpipe.system.performing import Terms
 from trtpipe.system.remotes import fetch_facts
+from trtpipe.system.site import HereOf, Site, site_of
+from trtpipe.system.steps import open_steps
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.unheard import Unheard
 
@@ -81,12 +81,11 @@ def fetched_files(
 
     facts = _facts_of(pipeline, state)
     assert facts.fetch is not None, "the model is remote"
-    usable = _usable(store, folder)
     step = fetch_step(pipeline.spec.pipeline, facts.fetch)
-    with performing(usable, state, observer, offline) as perform:
-        outputs = perform(step, {}).outputs
-    for name, digest in outputs.items():
-        usable.fetch(digest, folder / name)
+    site = site_of(pipeline.project, _usable(store, folder), state)
+    trace = brought([step], site, observer=observer, offline=offline)
+    for name, digest in trace.outputs.items():
+        site.store.fetch(digest, folder / name)
     return ModelFiles(
         folder / SOURCE_FOLDER / f"model.{pipeline.spec.model.parser}", {}, folder / SOURCE_FOLDER
     )
@@ -103,16 +102,14 @@ def canonical_model(
 ) -> Path:
     """The canonical model, put into `folder`; imported now unless the store has it. Raises TrtpipeError."""
     facts = _facts_of(pipeline, state)
-    usable = _usable(store, folder)
-    with performing(usable, state, observer, offline) as perform:
-        before: dict[str, Mapping[str, Digest]] = {}
-        if facts.fetch is not None:
-            fetch = fetch_step(pipeline.spec.pipeline, facts.fetch)
-            before[fetch.address] = perform(fetch, {}).outputs
-        outputs = perform(import_step(pipeline.spec, facts), before).outputs
+    steps = [import_step(pipeline.spec, facts)]
+    if facts.fetch is not None:
+        steps.insert(0, fetch_step(pipeline.spec.pipeline, facts.fetch))
+    site = site_of(pipeline.project, _usable(store, folder), state)
+    outputs = brought(steps, site, observer=observer, offline=offline).outputs
     for name in MODEL_FILES:
         if name in outputs:
-            usable.fetch(outputs[name], folder / name)
+            site.store.fetch(outputs[name], folder / name)
     return folder / MODEL_FILES[0]
 
 
@@ -159,27 +156,19 @@ def _usable(store: LocalStore, folder: Path) -> LocalStore:
     return store
 
 
-_Perform = Callable[[Step, Mapping[str, Mapping[str, Digest]]], Trace]
+def brought(
+    steps: Sequence[Step], site: Site, *, observer: Observer | None = None, offline: bool = False
+) -> Trace:
+    """The trace of the last of these steps, which need each other at most; they run now unless they are done.
 
-
-@contextmanager
-def performing(
-    store: LocalStore, state: ProjectState, observer: Observer | None, offline: bool
-) -> Iterator[_Perform]:
-    """Performs steps one after the other, given the outputs of those before; Ctrl-C stops the one that runs."""
-    heard = observer or Unheard()
-    executor = LocalExecutor(store, Performer(store, heard, state.digest, offline), jobs=1, observer=heard)
-
-    def perform(step: Step, before: Mapping[str, Mapping[str, Digest]]) -> Trace:
-        try:
-            return executor.submit(action_of(step, before)).result().trace
-        except StepFailed as error:
-            raise SpecError(error.problems) from error
-
+    Raises SpecError for what is wrong with the model, and what running a step raises.
+    """
+    plan = plan_of({step.address: step for step in steps}, ())
+    here = HereOf(site.root, site.reach, plan.steps, {})
+    last = steps[-1].address
     try:
-        yield perform
-    except KeyboardInterrupt:
-        executor.cancel(now=True)
-        raise
-    finally:
-        executor.close()
+        with open_steps(plan, site, here, observer or Unheard(), terms=Terms(offline=offline)) as run:
+            run.bring([last])
+            return run.trace(last)
+    except StepFailed as error:
+        raise SpecError(error.problems) from error

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import SpecError, ToolchainError
-from trtpipe.executors.local import Control
 from trtpipe.files import is_special
+from trtpipe.plan.control import Control
 from trtpipe.runners.feeding.feeds import Feed, checked_feed, checked_profile
 from trtpipe.runners.inference.requests import EngineRun, HowToRun
 from trtpipe.runners.inference.tensors import StoredTensor, store_tensors, type_name

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from trtpipe.errors import TrtpipeError
 from trtpipe.lockfile import Lock
 from trtpipe.lockfile.comparing import between, mismatch
-from trtpipe.plan.graph import Cell, Stage
+from trtpipe.plan.address import Stage
+from trtpipe.plan.graph import Cell
 
 if TYPE_CHECKING:
     from trtpipe.system.delivering import Delivery

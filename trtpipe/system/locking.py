@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from trtpipe.deciding import Outputs
 from trtpipe.digests import Digest, key_of
 from trtpipe.errors import LockMismatch, Problem, SpecError
 from trtpipe.files import held
@@ -20,9 +19,10 @@ from trtpipe.lockfile.comparing import NOTHING, Difference, between, mismatch
 from trtpipe.lockfile.entries import RECIPE, SCHEMA, Entry
 from trtpipe.lockfile.gathering import asked_facts, asked_fields, recipe_of
 from trtpipe.lockfile.writing import refuse_undecided, update_lock
+from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Restore, UpToDate
 from trtpipe.plan.fingerprint import Change, changes_between
-from trtpipe.plan.graph import Action, Cell, FromStep, Step, action_of
+from trtpipe.plan.graph import Action, Cell, FromStep, Outputs, Step, action_of
 from trtpipe.rendering.decisions import show_value
 from trtpipe.system.delivering import Delivery
 from trtpipe.system.unheard import Unheard
@@ -49,7 +49,7 @@ def write_entries(planned: Planned, entries: Mapping[str, Entry]) -> bool:
 
 def _update(planned: Planned, entries: Mapping[str, Entry]) -> Update:
     cells = [cell for cell in planned.plan.cells if cell.name in entries]
-    known = frozenset(cell_names(planned.workspace)) | planned.declared
+    known = frozenset(cell_names(planned.workspace)) | set(map(str, planned.declared))
     return Update(entries, step_entries(planned, cells), known, frozenset(planned.specs))
 
 
@@ -70,15 +70,15 @@ def step_entries(planned: Planned, cells: Iterable[Cell]) -> dict[str, StepEntry
     for address, (action, outputs) in done.items():
         if address in wanted:
             shown = {name: shown_digest(outputs[name]) for name in taken.get(address, ()) if name in outputs}
-            found[address] = {RECIPE: recipe_of(action.fingerprint.record()), **shown}
+            found[str(address)] = {RECIPE: recipe_of(action.fingerprint.record()), **shown}
     return found
 
 
-def _done_steps(planned: Planned) -> dict[str, tuple[Action, Outputs]]:
+def _done_steps(planned: Planned) -> dict[Address, tuple[Action, Outputs]]:
     """Each step before the engines that is done: its action and what it yielded, in the plan's order."""
     state = planned.workspace.state
-    found: dict[str, tuple[Action, Outputs]] = {}
-    outputs: dict[str, Outputs] = {}
+    found: dict[Address, tuple[Action, Outputs]] = {}
+    outputs: dict[Address, Outputs] = {}
     for address, step in planned.plan.steps.items():
         if step.stage == "build_engine" or any(up not in outputs for up in step.upstream()):
             continue
@@ -93,9 +93,11 @@ def _done_steps(planned: Planned) -> dict[str, tuple[Action, Outputs]]:
     return found
 
 
-def _taken_outputs(planned: Planned, done: Mapping[str, tuple[Action, Outputs]]) -> dict[str, set[str]]:
+def _taken_outputs(
+    planned: Planned, done: Mapping[Address, tuple[Action, Outputs]]
+) -> dict[Address, set[str]]:
     """Step → its outputs that other steps of the plan take, by their names among the step's outputs."""
-    taken: dict[str, set[str]] = {}
+    taken: dict[Address, set[str]] = {}
     for step in planned.plan.steps.values():
         for refs in step.inputs.values():
             for ref in refs:
@@ -109,9 +111,9 @@ def _taken_outputs(planned: Planned, done: Mapping[str, tuple[Action, Outputs]])
 class Foretold:
     """How far a plan is known, from what was done here and, where nothing was, from the lockfile's word."""
 
-    actions: dict[str, Action] = field(default_factory=dict)
-    outputs: dict[str, Outputs] = field(default_factory=dict)
-    by_word: set[str] = field(default_factory=set)
+    actions: dict[Address, Action] = field(default_factory=dict)
+    outputs: dict[Address, Outputs] = field(default_factory=dict)
+    by_word: set[Address] = field(default_factory=set)
     """Steps whose outputs only the lockfile tells."""
 
 
@@ -126,14 +128,14 @@ def foretold(planned: Planned, lock: Lock) -> Foretold:
         if isinstance(decision, (UpToDate, Restore)) and decision.key == action.key:
             found.outputs[address] = decision.outputs
             continue
-        entry = lock.steps.get(address)
+        entry = lock.steps.get(str(address))
         if entry is not None and entry[RECIPE] == recipe_of(action.fingerprint.record()):
             found.outputs[address] = dict(_told_outputs(entry))
             found.by_word.add(address)
     return found
 
 
-def _inputs_are_known(step: Step, outputs: Mapping[str, Outputs]) -> bool:
+def _inputs_are_known(step: Step, outputs: Mapping[Address, Outputs]) -> bool:
     """Whether all that a step takes is there; somebody may have cut a line out of the lockfile."""
     refs = [ref for refs in step.inputs.values() for ref in refs if isinstance(ref, FromStep)]
     return all(ref.taken_from(outputs.get(ref.address, {})) for ref in refs)
@@ -236,7 +238,7 @@ def _changed_options(planned: Planned, locked: Entry, cell: Cell, told: Foretold
             yield _of_change(cell, address, change)
 
 
-def _of_change(cell: Cell, address: str, change: Change) -> Difference:
+def _of_change(cell: Cell, address: Address, change: Change) -> Difference:
     return Difference(cell.name, f"{address} {change.field}", show_value(change.old), show_value(change.new))
 
 
@@ -247,7 +249,7 @@ def _broken_chain(planned: Planned, lock: Lock, cell: Cell, told: Foretold) -> I
         if stage == "build_engine" or action is None or address in told.outputs:
             continue
         record = action.fingerprint.record()
-        entry = lock.steps.get(address)
+        entry = lock.steps.get(str(address))
         old, new = (entry[RECIPE] if entry else NOTHING), recipe_of(record)
         last = planned.last_record(address)
         changes = changes_between(last, record) if last is not None and recipe_of(last) == old else ()

@@ -3,54 +3,68 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtpipe.digests import Digest, same_digest
+from trtpipe.digests import same_digest
 from trtpipe.errors import Interrupted, ModelError, StepFailed, ToolchainError
-from trtpipe.executors.local import Control
-from trtpipe.lockfile import Lock, choices_in
-from trtpipe.plan.fingerprint import Record
+from trtpipe.json_values import Json
+from trtpipe.plan.address import Address
+from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action, Source
-from trtpipe.plan.ports import ActionResult, Observer, Store
+from trtpipe.plan.ports import ActionResult, Here, Observer
+from trtpipe.plan.requirements import EngineRequirements, ImportRequirements, PlaceRequirements
 from trtpipe.stages.task import Task
+from trtpipe.stores.local import LocalStore
 from trtpipe.system.child import of_os_error
 from trtpipe.system.processes import Telling, run_in_child
+from trtpipe.system.site import Site
+from trtpipe.targets.toolchain import Toolchain
 
 if TYPE_CHECKING:
     from trtpipe.stores.timing_caches import TimingCaches
     from trtpipe.system.evaluating import Evaluations
     from trtpipe.system.timing import Run
-    from trtpipe.system.workspace import Workspace
 
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a command allows the steps that it runs; none of it changes what they yield."""
+
+    jobs: int = 1
+    """How many run at a time."""
+    offline: bool = False
+    forced: frozenset[Address] = frozenset()
+    """Steps that were asked for by name: a fetch fetches anew what has no pin, a search searches anew."""
+    evaluate_anew: bool = False
+    frozen: bool = False
+    """Whether nothing of the project's is written: wheels that are not known yet stay so."""
+
+
+PLAIN_TERMS = Terms()
 
 
 @dataclass(frozen=True, slots=True)
 class Performer:
     """Performs actions with files from a store; the composition root's answer to an executor's `perform`."""
 
-    store: Store
+    site: Site
+    here: Here
     observer: Observer
-    digest: Callable[[Path], Digest]
-    """The digest of a source file, through the stat cache."""
-    offline: bool = False
-    again: Collection[str] = ()
-    """Fetch steps that fetch anew what has no pin; searches that do not take the lockfile's word."""
-    locked: Mapping[str, Record] = field(default_factory=dict)
-    """A search's key → the choice that the lockfile holds for it."""
-    evaluate_anew: bool = False
-    wheel_lock: Path | None = None
-    """The file that holds the SHA-256 of toolchains' wheels, in a project that has one to keep."""
-    timing_caches: TimingCaches | None = None
-    """Where the flavour tensorrt's timing caches are; None: every build times anew, and replays nothing."""
+    terms: Terms
+    timing_caches: TimingCaches
+    """Where the flavour tensorrt's timing caches are."""
     tactics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """An engine's key → the tactics that the lockfile holds for it."""
-    frozen: bool = False
-    """Whether nothing of the project's is written: wheels that are not known yet stay so."""
+
+    @property
+    def store(self) -> LocalStore:
+        """Where artifacts come from."""
+        return self.site.store
 
     def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
@@ -61,47 +75,61 @@ class Performer:
         except Interrupted as error:
             if control.cancelled.is_set():
                 raise
-            fact = f"the {action.step.stage} step was told to stop by a signal from outside"
+            fact = f"the {action.stage} step was told to stop by a signal from outside"
             raise StepFailed(fact, "build again") from error
 
     def _perform(self, action: Action, scratch: Path, control: Control) -> ActionResult:
-        sources = _sources(action)
+        sources = [one for files in self.here.sources(action).values() for one in files.values()]
         self._refuse_changed(sources)
-        if action.step.stage == "build_engine":
-            result = self._build_engine(action, scratch, control)
-        elif action.step.stage == "fetch":
-            result = self._fetch(action, scratch, control)
-        elif action.step.stage == "search":
-            result = self._search(action, scratch, control)
-        else:
-            inputs = self.inputs_of(action, scratch / "in")
-            out = scratch / "out"
-            out.mkdir()
-            local = _json_only(action.step.local)
-            task = Task(action.step.stage, action.fingerprint.options, inputs, out, local)
-            if action.step.stage == "calibrate":
-                result = self._calibrate(action, task, scratch, control)
-            else:
-                result = run_in_child(task, scratch, control)
+        match action.stage:
+            case "build_engine":
+                result = self._build_engine(action, scratch, control)
+            case "fetch":
+                result = self._fetch(action, scratch, control)
+            case "search":
+                result = self._search(action, scratch, control)
+            case "calibrate":
+                result = self._calibrate(action, self._task(action, scratch), scratch, control)
+            case _:
+                result = run_in_child(self._task(action, scratch), scratch, control)
         self._refuse_changed(sources)
         return result
+
+    def _task(self, action: Action, scratch: Path) -> Task:
+        """What the stage's process is handed: the action with its files on this machine."""
+        inputs = self.inputs_of(action, scratch / "in")
+        out = scratch / "out"
+        out.mkdir()
+        return Task(action.stage, action.fingerprint.options, inputs, out, self.local_of(action))
+
+    def local_of(self, action: Action) -> dict[str, Json]:
+        """What an action's process is told beside its options: where it may read, and what its requirements say."""
+        local: dict[str, Json] = {"root": str(self.here.root), "reach": list(self.here.reach)}
+        match action.requirements:
+            case ImportRequirements(file_names):
+                local["file_names"] = dict(file_names)
+            case PlaceRequirements(path):
+                local["place"] = list(path)
+        return local
 
     def _refuse_changed(self, sources: Iterable[Source]) -> None:
         """A source that changed since the plan was made would be recorded under the wrong digest."""
         for source in sources:
-            if not same_digest(self.digest(source.path), source.digest):
+            if not same_digest(self.site.state.digest(source.path), source.digest):
                 raise StepFailed(f"{source.path} changed while it was being built from", "run it again")
 
     def inputs_of(self, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
-        """Sources where they are; artifacts, verified, in a folder for each slot."""
+        """Sources where they are on this machine; what is from the store, verified, in a folder for each slot."""
         inputs: dict[str, dict[str, Path]] = {}
-        named = action.step.local.get("file_names", {})
-        for slot, refs in action.step.inputs.items():
-            here = {ref.name: ref.path for ref in refs if isinstance(ref, Source)}
+        wanted = action.requirements
+        named = wanted.file_names if isinstance(wanted, ImportRequirements) else {}
+        sources = self.here.sources(action)
+        for slot, digests in action.fingerprint.inputs.items():
+            here = sources.get(slot, {})
             files = inputs[slot] = {}
-            for name, digest in action.fingerprint.inputs[slot].items():
+            for name, digest in digests.items():
                 if name in here:
-                    files[name] = here[name]
+                    files[name] = here[name].path
                     continue
                 own = f"{name}/{named[name]}" if slot == "files" and name in named else name
                 files[name] = folder / slot / own
@@ -115,7 +143,7 @@ class Performer:
         local = {**task.local, "events": str(events), "progress": str(counted)}
 
         def hear(event: Mapping[str, Any]) -> None:
-            self.observer.emit({**event, "address": action.address})
+            self.observer.emit({**event, "address": str(action.address)})
 
         result = run_in_child(replace(task, local=local), scratch, control, Telling(events, hear))
         self.store.forget_partial(action.key)
@@ -126,13 +154,13 @@ class Performer:
     def _fetch(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         from trtpipe.system.fetched import Fetcher
 
-        again = action.address in self.again
-        return Fetcher(action, self.store, self.observer, scratch, control, self.offline, again).run()
+        anew = action.address in self.terms.forced
+        return Fetcher(action, self.store, self.observer, scratch, control, self.terms.offline, anew).run()
 
     def _search(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         from trtpipe.system.searching import perform_search
 
-        locked = {} if action.address in self.again else self.locked
+        locked = {} if action.address in self.terms.forced else self.site.choices
         with self.evaluations(action, scratch, control) as evaluations:
             return perform_search(evaluations, self.observer, locked)
 
@@ -143,7 +171,8 @@ class Performer:
         def inputs() -> Mapping[str, Mapping[str, Path]]:
             return self.inputs_of(action, scratch / "in")
 
-        return Evaluations(action, self.store, scratch, control, inputs, self.evaluate_anew)
+        local = self.local_of(action)
+        return Evaluations(action, self.store, scratch, control, inputs, local, self.terms.evaluate_anew)
 
     def _build_engine(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run the worker on `model.onnx` in the scratch directory itself: the path is a constant."""
@@ -155,10 +184,11 @@ class Performer:
         for name, digest in action.fingerprint.inputs["model"].items():
             self.store.fetch(digest, scratch / name)
         toolchain = self._toolchain(action)
-        request = request_of(action, toolchain)
+        plugins = self.inputs_of(action, scratch / "plugins").get("plugins", {})
+        request = request_of(action, toolchain, plugins.values())
 
         def hear(event: Mapping[str, Any]) -> None:
-            self.observer.emit({**event, "event": f"worker_{event['event']}", "address": action.address})
+            self.observer.emit({**event, "event": f"worker_{event['event']}", "address": str(action.address)})
 
         def run(asked: Mapping[str, Any]) -> Mapping[str, Any]:
             return run_worker(
@@ -186,65 +216,39 @@ class Performer:
         return ActionResult(files, summary)
 
     def _timed(
-        self, action: Action, toolchain: Any, request: Mapping[str, Any], scratch: Path, run: Run
+        self, action: Action, toolchain: Toolchain, request: Mapping[str, Any], scratch: Path, run: Run
     ) -> Mapping[str, Any]:
         """The worker's result; a TensorRT that times its kernels starts from what earlier builds measured."""
-        if toolchain.flavour != "tensorrt" or self.timing_caches is None:
+        if toolchain.flavour != "tensorrt":
             return run(request)
         from trtpipe.system.timing import TimedBuild, gpu_here
 
         tactics = self.tactics.get(action.key, {})
         version = f"tensorrt-{toolchain.version}"
-        build = TimedBuild(self.timing_caches, self.observer, action.address, version, gpu_here(), tactics)
+        build = TimedBuild(
+            self.timing_caches, self.observer, str(action.address), version, gpu_here(), tactics
+        )
         return build.run(request, scratch, run)
 
-    def _toolchain(self, action: Action) -> Any:
+    def _toolchain(self, action: Action) -> Toolchain:
         from trtpipe.toolchains.resolve import ready_toolchain
         from trtpipe.toolchains.wheel_lock import WheelLock
 
         def say(text: str) -> None:
-            self.observer.emit({"event": "provision", "address": action.address, "text": text})
+            self.observer.emit({"event": "provision", "address": str(action.address), "text": text})
 
-        lock = WheelLock(self.wheel_lock, not self.frozen) if self.wheel_lock is not None else None
-        wanted = action.step.local["toolchain"]
-        return ready_toolchain(wanted, offline=self.offline, progress=say, lock=lock)
-
-
-def performer_of(
-    workspace: Workspace,
-    observer: Observer,
-    lock: Lock,
-    *,
-    offline: bool,
-    again: Collection[str] = (),
-    evaluate_anew: bool = False,
-    frozen: bool = False,
-) -> Performer:
-    """What performs a workspace's actions, with what its lockfile holds of searches and tactics."""
-    from trtpipe.stores.timing_caches import TimingCaches
-    from trtpipe.system.timing import locked_tactics
-
-    return Performer(
-        workspace.store,
-        observer,
-        workspace.state.digest,
-        offline,
-        again,
-        choices_in(lock.every_entry()),
-        evaluate_anew,
-        workspace.wheel_lock,
-        TimingCaches(workspace.store.root),
-        locked_tactics(lock.cells),
-        frozen,
-    )
+        lock = WheelLock(self.site.wheel_lock, not self.terms.frozen)
+        return ready_toolchain(
+            self.here.toolchain(action), offline=self.terms.offline, progress=say, lock=lock
+        )
 
 
-def request_of(action: Action, toolchain: Any) -> dict[str, Any]:
+def request_of(action: Action, toolchain: Toolchain, plugins: Iterable[Path] = ()) -> dict[str, Any]:
     """The worker's request: everything from the fingerprint, and where things are on this machine."""
-    options, local = action.fingerprint.options, action.step.local
+    options, limits = action.fingerprint.options, action.requirements
+    assert isinstance(limits, EngineRequirements), "an engine's action has them"
     if not toolchain.site:
         raise ToolchainError(f"{toolchain.flavour} {toolchain.version} is not installed")
-    plugins = [str(ref.path) for ref in action.step.inputs.get("plugins", ()) if isinstance(ref, Source)]
     return {
         "schema": 1,
         "action": "build",
@@ -262,25 +266,8 @@ def request_of(action: Action, toolchain: Any) -> dict[str, Any]:
             "hardware_compatibility": options.get("hardware_compatibility", "none"),
             "version_compatible": options.get("version_compatible", False),
         },
-        "plugins": plugins,
-        "time_limit": local.get("time_limit"),
-        "memory_limit": local.get("memory_limit"),
+        "plugins": [str(path) for path in plugins],
+        "time_limit": limits.time_limit,
+        "memory_limit": limits.memory_limit,
         "timing_cache": None,
     }
-
-
-def _json_only(local: Mapping[str, Any]) -> dict[str, Any]:
-    """The local facts that another process can be told."""
-    return {name: value for name, value in local.items() if _is_json(value)}
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value)
-    except TypeError:
-        return False
-    return True
-
-
-def _sources(action: Action) -> list[Source]:
-    return [ref for refs in action.step.inputs.values() for ref in refs if isinstance(ref, Source)]

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.loading.specs import LoadedPipeline, load_dataset
+from trtpipe.plan.address import Address
+from trtpipe.planning.calibrations import data_set_of
 from trtpipe.system.workspace import Workspace
 
 
-def placed(workspace: Workspace, address: str, error: TrtpipeError) -> TrtpipeError:
+def placed(workspace: Workspace, address: Address, error: TrtpipeError) -> TrtpipeError:
     """The error, with what it says of places in the spec located there."""
-    place, _, stage = address.partition(":")
-    name, _, variant = place.partition("/")
-    if stage == "quantize":  # it knows its options, not the variant that they stand in
-        error.problems = tuple(_inside(one, ("variants", variant)) for one in error.problems)
-    loaded = next((one for one in workspace.pipelines if one.spec.pipeline == name), None)
+    if address.stage == "quantize":  # it knows its options, not the variant that they stand in
+        error.problems = tuple(_inside(one, ("variants", address.variant)) for one in error.problems)
+    loaded = next((one for one in workspace.pipelines if one.spec.pipeline == address.pipeline), None)
     if loaded is not None:
         locate = _data_set_of(loaded, address, error) or loaded.locate
         error.problems = tuple(locate(one) if one.path else one for one in error.problems)
@@ -31,13 +31,12 @@ def _inside(problem: Problem, place: SpecPath) -> Problem:
 
 
 def _data_set_of(
-    pipeline: LoadedPipeline, address: str, error: TrtpipeError
+    pipeline: LoadedPipeline, address: Address, error: TrtpipeError
 ) -> Callable[[Problem], Problem] | None:
     """What places problems in the data set that a step reads; None when the error is not about samples."""
-    step, _, stage = address.rpartition(":")
     asked = pipeline.spec.validate_
-    name = step.rpartition("/")[2].partition("+")[0] if stage == "calibrate" else asked and asked.data
-    if not isinstance(error, SpecError) or stage not in ("calibrate", "validate") or not name:
+    name = data_set_of(address) if address.stage == "calibrate" else asked and asked.data
+    if not isinstance(error, SpecError) or address.stage not in ("calibrate", "validate") or not name:
         return None
     with contextlib.suppress(SpecError):  # it was deleted or damaged while the step ran
         return load_dataset(pipeline.project.dataset(name), pipeline.project).locate

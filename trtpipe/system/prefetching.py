@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from trtpipe.deciding import Outputs
 from trtpipe.digests import Digest
+from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
-from trtpipe.plan.graph import Plan, action_of
+from trtpipe.plan.graph import Outputs, Plan, action_of
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.delivering import DELIVERED
@@ -21,7 +21,7 @@ def prefetch_traces(plan: Plan, store: LocalStore, state: ProjectState) -> None:
     """Have the traces here that a remote holds for the steps of a plan. A key is known once its inputs are."""
     if not store.is_shared:
         return
-    known: dict[str, Outputs] = {}
+    known: dict[Address, Outputs] = {}
     waiting = dict(plan.steps)
     while True:
         ready = {
@@ -38,7 +38,7 @@ def prefetch_traces(plan: Plan, store: LocalStore, state: ProjectState) -> None:
 
 
 def prefetch_files(
-    plan: Plan, decisions: Mapping[str, Decision], cells: Collection[str], store: LocalStore
+    plan: Plan, decisions: Mapping[Address, Decision], cells: Collection[str], store: LocalStore
 ) -> None:
     """Have the artifacts here that `cells` are delivered with, of those whose steps are all known."""
     if not store.is_shared:
@@ -54,8 +54,8 @@ def prefetch_files(
     store.pull(wanted, strict=False)
 
 
-def _found(ready: Mapping[str, str], store: LocalStore, state: ProjectState) -> dict[str, Outputs]:
-    found: dict[str, Outputs] = {}
+def _found(ready: Mapping[Address, str], store: LocalStore, state: ProjectState) -> dict[Address, Outputs]:
+    found: dict[Address, Outputs] = {}
     for address, key in ready.items():
         outputs = state.last_outputs(address, key)
         trace = store.trace(key) if outputs is None else None

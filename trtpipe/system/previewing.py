@@ -12,9 +12,9 @@ from typing import Any
 from trtpipe.datasets import source_files
 from trtpipe.datasets.locating.projects import ProjectFiles
 from trtpipe.errors import SpecError, TrtpipeError
-from trtpipe.executors.local import Control
 from trtpipe.loading.project import Project, find_project
 from trtpipe.loading.specs import LoadedDataset, load_dataset
+from trtpipe.plan.control import Control
 from trtpipe.planning import profiles_record
 from trtpipe.stages.task import Task
 from trtpipe.system.processes import run_in_child

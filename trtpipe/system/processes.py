@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import Interrupted, StepFailed
-from trtpipe.executors.local import Control
+from trtpipe.plan.control import Control
 from trtpipe.plan.ports import ActionResult
 from trtpipe.stages.task import Task
 from trtpipe.system.child import NO_RESULT, error_from_json, of_os_error

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import SpecError
-from trtpipe.executors.local import Control
-from trtpipe.plan.graph import action_of
+from trtpipe.plan.control import Control
 from trtpipe.plan.ports import Observer
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import Threshold
 from trtpipe.stages.task import Task
-from trtpipe.system.measuring import brought_up_to_date, planned_cell
+from trtpipe.system.measuring import planned_variant, step_of
+from trtpipe.system.performing import Terms
 from trtpipe.system.processes import run_in_child
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def propose_thresholds(
     from trtpipe.comparing.judging import judge_report
     from trtpipe.comparing.proposing import proposed_thresholds
 
-    planned, cell = planned_cell(name, observer, offline=offline)
+    planned, cell = planned_variant(name, observer, offline=offline)
     spec = planned.specs[cell.pipeline]
     if spec.validate_ is None:
         remedy = "give the spec a `validate` with data: it says what is measured, and on what"
@@ -49,28 +49,30 @@ def propose_thresholds(
     variant = spec.variants[cell.variant]
     if variant.precision == AUTO:
         raise SpecError(f"{cell.name} has a budget, which takes the place of thresholds", "name another cell")
-    done = brought_up_to_date(planned, cell, "validate", observer, offline=offline)
-    steps, store = planned.plan.steps, planned.workspace.store
-    validate = action_of(steps[cell.steps["validate"]], done.outputs)
-    quantize = action_of(steps[cell.steps["quantize"]], done.outputs)
-    with store.scratch() as scratch:
-        inputs = done.performer.inputs_of(validate, scratch / "in")
-        inputs["typed"] = done.performer.inputs_of(quantize, scratch / "model")["model"]
+    with (
+        planned.steps(observer, terms=Terms(offline=offline)) as steps,
+        planned.site.store.scratch() as scratch,
+    ):
+        address = step_of(cell, "validate")
+        steps.bring([address])
+        validate, quantize = steps.action(address), steps.action(cell.steps["quantize"])
+        inputs = steps.inputs_of(validate, scratch / "in")
+        inputs["typed"] = steps.inputs_of(quantize, scratch / "model")["model"]
         asked = {
             "precision": variant.precision,
             "base": variant.base or _base_of(variant.precision),
             "seeds": list(range(first, first + seeds)),
         }
         options = {**validate.fingerprint.options, "propose": asked}
-        local = {name: value for name, value in validate.step.local.items() if name in ("threads", "root")}
         (scratch / "out").mkdir()
-        task = Task("propose", options, inputs, scratch / "out", local)
+        task = Task("propose", options, inputs, scratch / "out", steps.performer.local_of(validate))
         reports: list[Any] = run_in_child(task, scratch, Control()).summary["reports"]
+        measured = steps.trace(address).summary
     thresholds = proposed_thresholds(reports, margin)
     if not thresholds:
         why = [f"{one['name']}: {one['why']}" for one in reports[0]["not_run"]]
         raise SpecError(f"nothing was measured of {cell.name}", "\n".join(why))
-    judgement = judge_report(done.trace.summary, thresholds)
+    judgement = judge_report(measured, thresholds)
     return Proposal(cell.name, variant.precision, tuple(thresholds), judgement)
 
 

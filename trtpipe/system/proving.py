@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Problem, ValidationFailed
 from trtpipe.manifest import Proof, precision_of
-from trtpipe.plan.graph import Cell, Stage
+from trtpipe.plan.address import Stage
+from trtpipe.plan.graph import Cell
 from trtpipe.plan.trace import Trace
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import PipelineSpec

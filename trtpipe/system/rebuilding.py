@@ -7,24 +7,24 @@ the lockfile holds: those are not made again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
-from trtpipe.deciding import Outputs
 from trtpipe.errors import Interrupted, LockMismatch, StepFailed, ToolchainError, TrtpipeError
-from trtpipe.executors.local import Control, LocalExecutor
-from trtpipe.lockfile import Lock, agrees, choices_in, load_lock
+from trtpipe.lockfile import Lock, load_lock
 from trtpipe.lockfile.entries import RECIPE
-from trtpipe.plan.graph import Action, Cell, Plan, action_of, plan_of
+from trtpipe.plan.address import Address
+from trtpipe.plan.control import Control
+from trtpipe.plan.graph import Action, Cell, Outputs, Plan, action_of
 from trtpipe.plan.ports import ActionResult, Observer
-from trtpipe.scheduler import Done, Failed, Scheduler
+from trtpipe.scheduler import Failed
 from trtpipe.system.building import Planned
 from trtpipe.system.grading import Graded, grade_engine, grade_outputs, timed
 from trtpipe.system.interrupts import counting_interrupts
-from trtpipe.system.performing import Performer, performer_of
+from trtpipe.system.performing import Terms
 from trtpipe.system.placing import placed
+from trtpipe.system.steps import Steps
 
 _AGAIN = ("import", "transform", "calibrate", "quantize")
 _TICK_SECONDS = 0.25
@@ -54,72 +54,43 @@ class Rebuild:
         if self.lock.conflict:
             fact = f"the lockfile {workspace.lockfile} holds a merge conflict"
             raise LockMismatch(fact, "run `trtpipe build`: it settles it")
-        workspace.store.open()
-        with counting_interrupts() as presses:
-            outputs = self._before_engines(presses)
-            return self._graded(outputs, presses)
+        terms = Terms(self.jobs, self.offline)
+        with (
+            counting_interrupts() as presses,
+            self.planned.steps(self.observer, terms=terms, quiet=False) as steps,
+        ):
+            self._before_engines(steps, presses)
+            return self._graded(steps, presses)
 
-    def _performer(self) -> Performer:
-        return performer_of(self.planned.workspace, self.observer, self.lock, offline=self.offline)
-
-    def _before_engines(self, presses: Callable[[], int]) -> dict[str, Outputs]:
-        """What every step before the engines yields, run where it was never done."""
-        planned, store = self.planned, self.planned.workspace.store
-        steps = {
-            address: step
-            for address, step in planned.plan.steps.items()
-            if step.stage not in ("build_engine", "validate")
-        }
-        locked = choices_in(self.lock.every_entry())
-        executor = LocalExecutor(
-            store,
-            self._performer(),
-            jobs=self.jobs,
-            observer=self.observer,
-            trusted=lambda trace: not trace.address.endswith(":search") or agrees(trace, locked),
-        )
-        rebuilder = replace(planned.rebuilder, wanted_again=self._lost(steps))
-        scheduler = Scheduler(
-            plan_of(steps, ()), rebuilder, executor, self.observer, keep_going=True, interrupted=presses
-        )
-        try:
-            results = scheduler.run()
-        finally:
-            executor.close()
+    def _before_engines(self, steps: Steps, presses: Callable[[], int]) -> None:
+        """Run every step before the engines that was never done: all their results are needed here."""
+        wanted = [one for one in self.planned.plan.steps if one.stage not in ("build_engine", "validate")]
+        results = steps.bring(wanted, keep_going=True, interrupted=presses)
+        if presses():
+            raise Interrupted("interrupted", "nothing was replaced; run it again")
         self.failures = [
-            (address, placed(planned.workspace, address, one.error))
+            (str(address), placed(self.planned.workspace, address, one.error))
             for address, one in results.items()
             if isinstance(one, Failed)
         ]
-        return {address: one.outputs for address, one in results.items() if isinstance(one, Done)}
 
-    def _lost(self, steps: Iterable[str]) -> set[str]:
-        """Steps whose outputs the store has lost: everything runs again here, so all of them are needed."""
-        has = self.planned.workspace.store.has
-        known = {address: self.planned.decisions[address] for address in steps}
-        return {
-            address
-            for address, decision in known.items()
-            if not all(map(has, getattr(decision, "outputs", {}).values()))
-        }
-
-    def _graded(self, outputs: Mapping[str, Outputs], presses: Callable[[], int]) -> list[Graded]:
+    def _graded(self, steps: Steps, presses: Callable[[], int]) -> list[Graded]:
         plan, graded = self.planned.plan, []
-        actions = _actions(plan, outputs)
+        actions = _actions(plan, steps.outputs)
         jobs: dict[Future[None], Graded] = {}
         with ThreadPoolExecutor(self.jobs, thread_name_prefix="check") as pool:
             for address, step in plan.steps.items():
                 if step.stage in _AGAIN and address in actions:
-                    one = Graded(address)
+                    one = Graded(str(address))
                     graded.append(one)
-                    jobs[pool.submit(self._grade_step, one, actions[address])] = one
+                    jobs[pool.submit(self._grade_step, steps, one, actions[address])] = one
             for cells in _same_engines(plan, actions):
                 some = [Graded(cell.name) for cell in cells]
                 graded += some
                 action = actions.get(cells[0].steps["build_engine"])
                 ready = [one for cell, one in zip(cells, some, strict=True) if self._can(cell, action, one)]
                 if ready and action is not None:
-                    jobs[pool.submit(self._grade_cells, ready, action)] = ready[0]
+                    jobs[pool.submit(self._grade_cells, steps, ready, action)] = ready[0]
             self._wait(jobs, presses, pool)
         return graded
 
@@ -157,8 +128,8 @@ class Rebuild:
             )
         return not graded.not_run
 
-    def _grade_step(self, graded: Graded, action: Action) -> None:
-        entry = self.lock.steps.get(action.address, {})
+    def _grade_step(self, steps: Steps, graded: Graded, action: Action) -> None:
+        entry = self.lock.steps.get(str(action.address), {})
         locked = {name: text for name, text in entry.items() if name != RECIPE}
         if not locked:
             graded.not_run.append("the lockfile does not say what it yielded")
@@ -167,9 +138,9 @@ class Rebuild:
         def grade(result: ActionResult) -> Graded:
             return grade_outputs(graded.name, locked, result)
 
-        self._again(graded, action, grade)
+        self._again(steps, graded, action, grade)
 
-    def _grade_cells(self, cells: list[Graded], action: Action) -> None:
+    def _grade_cells(self, steps: Steps, cells: list[Graded], action: Action) -> None:
         """Builds one engine again and grades it for each cell that it is the engine of."""
         store = self.planned.workspace.store
 
@@ -182,17 +153,19 @@ class Rebuild:
                 self._tell(one)
             return first
 
-        self._again(cells[0], action, grade)
+        self._again(steps, cells[0], action, grade)
         for one in cells[1:]:
             if one.grade is None:
                 one.not_run, one.failed = list(cells[0].not_run), cells[0].failed
 
-    def _again(self, graded: Graded, action: Action, grade: Callable[[ActionResult], Graded]) -> None:
-        self.observer.emit({"event": "check", "address": action.address, "state": "begin"})
+    def _again(
+        self, steps: Steps, graded: Graded, action: Action, grade: Callable[[ActionResult], Graded]
+    ) -> None:
+        self.observer.emit({"event": "check", "address": str(action.address), "state": "begin"})
         with timed(graded):
             try:
-                with self.planned.workspace.store.scratch() as scratch:
-                    _take(graded, grade(self._performer()(action, scratch, self.control)))
+                with steps.store.scratch() as scratch:
+                    _take(graded, grade(steps.perform(action, scratch, self.control)))
             except Interrupted:
                 graded.not_run.append("interrupted")
             except ToolchainError as error:
@@ -212,7 +185,7 @@ def _take(graded: Graded, found: Graded) -> None:
     graded.grade, graded.passed, graded.details = found.grade, found.passed, found.details
 
 
-def _actions(plan: Plan, outputs: Mapping[str, Outputs]) -> dict[str, Action]:
+def _actions(plan: Plan, outputs: Mapping[Address, Outputs]) -> dict[Address, Action]:
     return {
         address: action_of(step, outputs)
         for address, step in plan.steps.items()
@@ -220,7 +193,7 @@ def _actions(plan: Plan, outputs: Mapping[str, Outputs]) -> dict[str, Action]:
     }
 
 
-def _same_engines(plan: Plan, actions: Mapping[str, Any]) -> list[list[Cell]]:
+def _same_engines(plan: Plan, actions: Mapping[Address, Action]) -> list[list[Cell]]:
     """Cells that share an engine together: it is built once."""
     found: dict[str, list[Cell]] = {}
     for cell in plan.cells:

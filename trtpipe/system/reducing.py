@@ -31,7 +31,13 @@ from trtpipe.reducing.course import Reduced, reduce_model
 from trtpipe.reducing.failures import FailureClass, classes_of, is_settled
 from trtpipe.reducing.shrinking import copy_of
 from trtpipe.system.failing import CellSteps, Failing
-from trtpipe.system.reproducing import new_directory, readme_of, write_environment, write_request
+from trtpipe.system.reproducing import (
+    new_directory,
+    plugins_of,
+    readme_of,
+    write_environment,
+    write_request,
+)
 
 _LEAST_SECONDS = 60
 _MEMORY = 12 << 30
@@ -61,8 +67,9 @@ class BuildTrials:
         from trtpipe.system.performing import request_of
         from trtpipe.toolchains.resolve import ready_toolchain
 
-        self.toolchain = ready_toolchain(self.action.step.local["toolchain"])
-        request = request_of(self.action, self.toolchain)
+        here = self.steps.planned.here()
+        self.toolchain = ready_toolchain(here.toolchain(self.action))
+        request = request_of(self.action, self.toolchain, plugins_of(self.steps, self.action))
         self.request = {
             **request,
             "time_limit": request["time_limit"] or self.seconds,
@@ -78,7 +85,7 @@ class BuildTrials:
         options = {**self.action.fingerprint.options, "profiles": list(candidate.profiles)}
         digests = {path.name: digest_file(path) for path in files}
         made = Fingerprint("reduce", 1, options, self.action.fingerprint.tools, {"model": digests})
-        known = self.steps.performer.store.trace(made.key)
+        known = self.steps.steps.store.trace(made.key)
         if known is not None:
             return tuple(FailureClass(*one) for one in known.summary["failures"])
         began = time.perf_counter()
@@ -87,7 +94,7 @@ class BuildTrials:
             summary = {"failures": [[one.kind, one.text] for one in found]}
             seconds = time.perf_counter() - began
             address = f"{self.action.address}/reduce"
-            self.steps.performer.store.record(Trace(made.key, address, made.record(), {}, summary, seconds))
+            self.steps.steps.store.record(Trace(made.key, address, made.record(), {}, summary, seconds))
         return found
 
     def _built(self, candidate: Candidate, folder: Path) -> tuple[FailureClass, ...]:
@@ -175,11 +182,13 @@ def write_reduction(steps: CellSteps, action: Action, reduction: Reduction, fold
     failure = (reduction.wanted.words(),)
     with new_directory(folder) as partial:
         write_model(candidate.model, partial / "model.onnx")
-        write_request(action, partial, {"profiles": list(candidate.profiles), "memory_limit": _MEMORY})
+        write_request(steps, action, partial, {"profiles": list(candidate.profiles), "memory_limit": _MEMORY})
         write_environment(steps, action, partial, failure)
         found = json.dumps(reduction.to_json(), indent=1, ensure_ascii=False)
         (partial / "reduction.json").write_text(found + "\n")
-        readme = readme_of(action, "python worker.py request.json", failure, " ".join(about(reduction)))
+        readme = readme_of(
+            steps, action, "python worker.py request.json", failure, " ".join(about(reduction))
+        )
         (partial / "README.md").write_text(readme)
 
 
@@ -208,7 +217,7 @@ def model_of(steps: CellSteps, action: Action, slot: str = "model") -> Any:
     """The model that an action takes, as a skeleton."""
     folder = steps.scratch / "whole"
     for name, digest in action.fingerprint.inputs[slot].items():
-        steps.performer.store.fetch(digest, folder / name)
+        steps.steps.store.fetch(digest, folder / name)
     return read_skeleton(folder / "model.onnx").proto
 
 

@@ -18,7 +18,7 @@ from trtpipe.canonical.writing import write_model
 from trtpipe.comparing.metrics import metrics_from_json
 from trtpipe.comparing.thresholds import Verdict, judge
 from trtpipe.errors import ModelError, SpecError, StepFailed
-from trtpipe.executors.local import Control
+from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action
 from trtpipe.reducing.budget import Spent, Trials
 from trtpipe.reducing.candidates import Candidate
@@ -206,7 +206,7 @@ def write_accuracy_reduction(steps: CellSteps, reduction: AccuracyReduction, fol
         (partial / "reduction.json").write_text(found + "\n")
         (partial / "run.py").write_text(_RUN)
         words = " ".join([*about(reduction), *about_accuracy(reduction), "The inputs are in `recorded/`."])
-        (partial / "README.md").write_text(readme_of(reduction.action, _COMMAND, failure, words))
+        (partial / "README.md").write_text(readme_of(steps, reduction.action, _COMMAND, failure, words))
 
 
 def about_accuracy(reduction: AccuracyReduction) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.loading.scalars import flow_yaml
 from trtpipe.loading.specs import LoadedPipeline
+from trtpipe.plan.address import address
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import FromStep, Input
 from trtpipe.planning.facts import FILES_FOLDER, SOURCE_FOLDER, FetchFacts
@@ -36,14 +37,14 @@ def with_fetched(
     pipeline: LoadedPipeline, slots: Mapping[str, tuple[Input, ...]]
 ) -> dict[str, tuple[Input, ...]]:
     """The slots with what the fetch step brings."""
-    address, found = f"{pipeline.spec.pipeline}:fetch", dict(slots)
+    fetch, found = address("fetch", pipeline.spec.pipeline), dict(slots)
     if ("model", "source") in pipeline.remotes:
         found["source"] = (
-            FromStep(address, (f"model.{pipeline.spec.model.parser}",), SOURCE_FOLDER, rest=True),
+            FromStep(fetch, (f"model.{pipeline.spec.model.parser}",), SOURCE_FOLDER, rest=True),
         )
     places = tuple(sorted(pipeline.option_remotes()))
     if places:
-        found["files"] = (*slots["files"], FromStep(address, places, FILES_FOLDER))
+        found["files"] = (*slots["files"], FromStep(fetch, places, FILES_FOLDER))
     return found
 
 

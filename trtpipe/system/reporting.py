@@ -177,7 +177,7 @@ class _Reporter:
         self._note_changes(record)
         for stage, address in cell.steps.items():
             if stage in record["seconds"]:
-                self.seconds[address] = record["seconds"][stage]
+                self.seconds[str(address)] = record["seconds"][stage]
         if cell.name in self.anew or not (folder / PAGE).is_file():
             _write_cell(self.written, folder, record, found)
         measured = found.part("validation.json")
@@ -238,11 +238,11 @@ def _steps(planned: Planned, outcome: Outcome | None) -> Iterator[Record]:
         decision = planned.decisions[address]
         state, seconds = DECISION_WORDS[type(decision)], None
         if outcome is not None:
-            state, seconds = outcome.steps.get(address, ("not run", None))
+            state, seconds = outcome.steps.get(str(address), ("not run", None))
         yield {
-            "address": address,
+            "address": str(address),
             "stage": step.stage,
-            "needs": sorted(set(step.upstream())),
+            "needs": sorted(set(map(str, step.upstream()))),
             "state": state,
             "why": why(decision),
             "seconds": seconds,
@@ -263,7 +263,7 @@ def _why_not(planned: Planned, outcome: Outcome, *, interrupted: bool) -> dict[s
     failures = {name: [str(one.fact) for one in error.problems] for name, error in outcome.failures}
     found = {}
     for cell in planned.plan.cells:
-        own = [name for name in (cell.name, *cell.steps.values()) if name in failures]
+        own = [name for name in (cell.name, *map(str, cell.steps.values())) if name in failures]
         if own:
             sentences = [f"{name}: {fact}" for name in own for fact in failures[name]]
             found[cell.name] = ("failed", sentences)

@@ -20,7 +20,7 @@ from typing import Any
 
 from trtpipe import __version__
 from trtpipe.errors import Problem, SpecError, TrtpipeError
-from trtpipe.plan.graph import Action, Source
+from trtpipe.plan.graph import Action
 from trtpipe.stages.task import Task
 from trtpipe.system.failing import CellSteps, Failing
 from trtpipe.system.performing import request_of
@@ -29,7 +29,6 @@ NO_PROCESS = {
     "fetch": "fetching depends on servers, not on files: `trtpipe build` tells what they said",
     "search": "a search is many steps of other kinds: `trtpipe debug CELL` looks into it",
 }
-_PORTABLE = ("place", "threads", "file_names", "variant")
 _COMMANDS = {"build_engine": "python worker.py request.json"}
 _RUN = '''\
 """Runs the step in task.json again: `python run.py`, by a Python that has trtpipe."""
@@ -86,7 +85,7 @@ def write_reproduction(
     steps: CellSteps, action: Action, failing: Failing | None, folder: Path, *, random_weights: bool = False
 ) -> Reproduction:
     """Writes the directory whole or not at all. Raises SpecError, StoreError or ToolchainError."""
-    stage = action.step.stage
+    stage = action.stage
     if stage in NO_PROCESS:
         raise SpecError(f"a {stage} step cannot be taken elsewhere", NO_PROCESS[stage])
     if random_weights and stage != "build_engine":
@@ -101,7 +100,7 @@ def write_reproduction(
         weights = ""
         if randomized is not None:
             weights = f"The weights are random: {randomized} tensors have only the shapes of the original."
-        (partial / "README.md").write_text(readme_of(action, command, failure, weights))
+        (partial / "README.md").write_text(readme_of(steps, action, command, failure, weights))
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in files)
     names = tuple(path.relative_to(folder).as_posix() for path in files)
@@ -149,12 +148,12 @@ def replay() -> int:
 
 def _write(steps: CellSteps, action: Action, folder: Path, random_weights: bool) -> int | None:
     """What the step needs; how many tensors became random, None when none was to."""
-    if action.step.stage == "build_engine":
+    if action.stage == "build_engine":
         return _write_engine_step(steps, action, folder, random_weights)
     inputs = _copied_inputs(steps, action, folder)
-    local = {name: action.step.local[name] for name in _PORTABLE if name in action.step.local}
-    local |= {"root": ".", "events": "events", "progress": "counted"}
-    task = Task(action.step.stage, action.fingerprint.options, inputs, Path("out"), local)
+    local = {**steps.steps.performer.local_of(action), "root": ".", "reach": []}
+    local |= {"events": "events", "progress": "counted"}
+    task = Task(action.stage, action.fingerprint.options, inputs, Path("out"), local)
     (folder / "task.json").write_text(json.dumps(task.to_json(), indent=1) + "\n")
     (folder / "run.py").write_text(_RUN)
     return None
@@ -165,7 +164,7 @@ def _write_engine_step(steps: CellSteps, action: Action, folder: Path, random_we
     from trtpipe.canonical.writing import write_model
     from trtpipe.reducing.random_weights import randomize_weights
 
-    store = steps.performer.store
+    store = steps.steps.store
     at = steps.scratch / "reproduced" if random_weights else folder
     for name, digest in action.fingerprint.inputs["model"].items():
         store.fetch(digest, at / name, link=False)
@@ -174,17 +173,25 @@ def _write_engine_step(steps: CellSteps, action: Action, folder: Path, random_we
         model = read_skeleton(at / "model.onnx").proto
         randomized = randomize_weights(model)
         write_model(model, folder / "model.onnx")
-    write_request(action, folder)
+    write_request(steps, action, folder)
     return randomized
 
 
-def write_request(action: Action, folder: Path, changes: Mapping[str, Any] | None = None) -> None:
+def plugins_of(steps: CellSteps, action: Action) -> list[Path]:
+    """The plugin libraries of an engine's action, as files of this machine."""
+    return list(steps.steps.inputs_of(action, steps.scratch / "libraries").get("plugins", {}).values())
+
+
+def write_request(
+    steps: CellSteps, action: Action, folder: Path, changes: Mapping[str, Any] | None = None
+) -> None:
     """`request.json` and the worker, for an interpreter that has TensorRT installed. Raises ToolchainError, OSError."""
     from trtpipe.toolchains.launch import WORKER
     from trtpipe.toolchains.resolve import ready_toolchain
 
-    toolchain = ready_toolchain(action.step.local["toolchain"])
-    request = {**request_of(action, toolchain), "site": [], **(changes or {})}
+    toolchain = ready_toolchain(steps.planned.here().toolchain(action))
+    plugins = plugins_of(steps, action)
+    request = {**request_of(action, toolchain, plugins), "site": [], **(changes or {})}
     libraries = [Path(path) for path in request["plugins"]]
     for path in libraries:
         (folder / "plugins").mkdir(exist_ok=True)
@@ -196,10 +203,11 @@ def write_request(action: Action, folder: Path, changes: Mapping[str, Any] | Non
 
 def _copied_inputs(steps: CellSteps, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
     """The step's files in `in/SLOT/`, laid out as they are, for models name what lies beside them."""
-    found = steps.performer.inputs_of(action, steps.scratch / "reproduced")
+    found = steps.steps.inputs_of(action, steps.scratch / "reproduced")
+    own = steps.planned.here().sources(action)
     inputs: dict[str, dict[str, Path]] = {}
     for slot, files in found.items():
-        here = {ref.name for ref in action.step.inputs[slot] if isinstance(ref, Source)}
+        here = own.get(slot, {})
         sources = {name: path for name, path in files.items() if name in here}
         base = _base([path.resolve() for path in sources.values()], steps.planned.workspace.root.resolve())
         inputs[slot] = {}
@@ -243,7 +251,7 @@ def write_environment(steps: CellSteps, action: Action, folder: Path, failure: S
     """`environment.json`: versions, GPUs and the failure."""
     libc = " ".join(platform.libc_ver())
     facts = {
-        "stage": action.step.stage,
+        "stage": action.stage,
         "trtpipe": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}" + (f", {libc}" if libc.strip() else ""),
@@ -255,22 +263,22 @@ def write_environment(steps: CellSteps, action: Action, folder: Path, failure: S
     (folder / "environment.json").write_text(json.dumps(facts, indent=1, default=str) + "\n")
 
 
-def readme_of(action: Action, command: str, failure: Sequence[str], more: str) -> str:
+def readme_of(steps: CellSteps, action: Action, command: str, failure: Sequence[str], more: str) -> str:
     """What the directory is, in the words of its README."""
     happens = "\n".join(f"    {line}" for one in failure for line in one.splitlines())
     what = f"It fails with\n\n{happens}\n" if failure else "It did not fail where this was written.\n"
-    about = f"# A {action.step.stage} step of trtpipe {__version__}\n\n    {command}\n\n"
+    about = f"# A {action.stage} step of trtpipe {__version__}\n\n    {command}\n\n"
     said = f"\n{more}\n" if more else ""
-    return f"{about}{what}{said}\n{_needs(action)}\n`environment.json` says where it was written.\n"
+    return f"{about}{what}{said}\n{_needs(steps, action)}\n`environment.json` says where it was written.\n"
 
 
-def _needs(action: Action) -> str:
-    if action.step.stage != "build_engine":
+def _needs(steps: CellSteps, action: Action) -> str:
+    if action.stage != "build_engine":
         packages = ", ".join(f"{name} {version}" for name, version in action.fingerprint.tools.items())
         return f"It needs a Python with trtpipe {__version__} ({packages or 'its own packages'}) and nothing else.\n"
     from trtpipe.toolchains.lookup import PACKAGES
 
-    toolchain = action.step.local["toolchain"]
+    toolchain = steps.planned.here().toolchain(action)
     package = PACKAGES[toolchain.flavour][0].replace("_", "-")
     return (
         f"It needs a Python with {toolchain.flavour} {toolchain.version} and nothing else:\n\n"

@@ -17,6 +17,7 @@ from trtpipe.errors import Problem, StepFailed
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult, Observer
+from trtpipe.plan.requirements import PlaceRequirements
 from trtpipe.searching.choices import Choice, Ladder, exactly, ladders_of
 from trtpipe.searching.costing import costs_of
 from trtpipe.searching.measuring import Bound, Ledger, Measured, Point, rounded
@@ -42,7 +43,7 @@ def perform_search(
     known = locked.get(action.key)
     if known is not None and not _is_possible(known, evaluations):
         text = f"the lockfile's choice for {action.address} is none that a search comes to: searching"
-        observer.emit({"event": "warning", "address": action.address, "text": text})
+        observer.emit({"event": "warning", "address": str(action.address), "text": text})
     elif known is not None:
         choice = Choice.from_json(known)
         summary = {
@@ -198,8 +199,9 @@ def _out_of_reach(action: Action, budget: BudgetSpec, error: OutOfReach) -> Step
         )
     elif error.best is not None:
         lines.append(_limit(error.best, error.bounded))
-    path = ("variants", action.step.local["variant"], "budget")
-    return StepFailed(Problem(fact, "\n".join(lines), path=path))
+    asked = action.requirements
+    assert isinstance(asked, PlaceRequirements), "a search's action says where its budget is"
+    return StepFailed(Problem(fact, "\n".join(lines), path=asked.path))
 
 
 def _best(budget: BudgetSpec, best: Point) -> str:

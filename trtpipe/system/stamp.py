@@ -158,4 +158,4 @@ def _installed(planned: Planned) -> Iterator[Path]:
 def _toolchain_packages(planned: Planned) -> Iterable[str]:
     for facts in planned.facts.values():
         for target in facts.targets.values():
-            yield from target.local["toolchain"].libraries
+            yield from target.found.libraries

@@ -13,7 +13,7 @@ from trtpipe.plan.ports import Observer
 from trtpipe.planning import fetch_step
 from trtpipe.planning.facts import SOURCE_FOLDER, FetchFacts
 from trtpipe.spec.remote import RemoteFile
-from trtpipe.system.importing import performing
+from trtpipe.system.importing import brought
 from trtpipe.system.starting import Recognised, propose
 from trtpipe.system.workspace import Workspace
 
@@ -49,9 +49,7 @@ def _fetch(
 ) -> Mapping[str, Mapping[str, Any]]:
     """Fetch into the store and put the files into `folder`; what is told of each."""
     store = workspace.store
-    store.open()
-    with performing(store, workspace.state, observer, offline=False) as perform:
-        trace = perform(fetch_step("init", facts), {})
+    trace = brought([fetch_step("init", facts)], workspace.site, observer=observer)
     for name, digest in trace.outputs.items():
         store.fetch(digest, folder / name)
     found: Mapping[str, Mapping[str, Any]] = trace.summary["files"]

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.digests import Digest, same_digest
-from trtpipe.plan.graph import Cell, Source, Stage, Step
+from trtpipe.plan.address import Address, Stage
+from trtpipe.plan.graph import Cell, Source, Step
 from trtpipe.plan.trace import Trace
 from trtpipe.provenance.materials import materials_of
 from trtpipe.provenance.ml_bom import bill_of
@@ -35,7 +36,7 @@ class Statements:
 
     store: LocalStore
     state: ProjectState
-    steps: Mapping[str, Step]
+    steps: Mapping[Address, Step]
     """The plan's steps: where a model's own files are on this machine."""
     known: dict[str, str] = field(default_factory=dict)
     """The SHA-256 of artifacts by their BLAKE3: the targets of a variant share its typed model."""
@@ -68,7 +69,8 @@ class Statements:
     def _model_files(self, cell: Cell) -> Iterable[Source]:
         stages: tuple[Stage, ...] = ("import", "transform")
         for stage in stages:
-            step = self.steps.get(cell.steps.get(stage, ""))
+            address = cell.steps.get(stage)
+            step = self.steps.get(address) if address is not None else None
             for refs in step.inputs.values() if step is not None else ():
                 yield from (ref for ref in refs if isinstance(ref, Source) and _is_file(ref.path))
 

@@ -12,23 +12,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from trtpipe.digests import Digest
 from trtpipe.errors import Problem, SpecError
-from trtpipe.executors.local import Control, LocalExecutor
-from trtpipe.lockfile import choices_in, load_lock
+from trtpipe.plan.address import Address, address
+from trtpipe.plan.control import Control
 from trtpipe.plan.fingerprint import Record
-from trtpipe.plan.graph import Action, Cell, Step, action_of
+from trtpipe.plan.graph import Cell, Outputs, Step
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import measured_by
 from trtpipe.searching.choices import WIDEST, Choice, Ladder
 from trtpipe.searching.steps import CHOICE_FILE, is_auto, quantize_options, subject_options
 from trtpipe.spec.pipeline import PipelineSpec
-from trtpipe.system.building import Planned, make_plan
-from trtpipe.system.checking import prove_before_building
+from trtpipe.system.building import Planned
 from trtpipe.system.evaluating import Evaluations
-from trtpipe.system.performing import Performer
+from trtpipe.system.measuring import planned_variant
 from trtpipe.system.searching import ladders_for
-from trtpipe.system.workspace import open_workspace
 
 _FLOATS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
@@ -58,90 +55,46 @@ def open_subject(
     `searched`: of an auto variant, what its search came to, which is done first. Raises SpecError, StepFailed and what
     a build raises.
     """
-    glob = name if "@" in name else f"{name}@*"
-    planned = make_plan(open_workspace(specs, (glob,)))
-    prove_before_building(planned, observer=observer)
-    cell = _one_variant(planned, name)
+    planned, cell = planned_variant(name, observer, specs=specs)
     spec = planned.specs[cell.pipeline]
     if spec.validate_ is None:
         remedy = "give the spec a `validate` with data: it says what is measured, and on what"
         raise SpecError(f"{cell.name} validates nothing, so there is nothing to measure", remedy)
-    store = planned.workspace.store
-    store.open()
-    control = Control()
-    locked = choices_in(load_lock(planned.workspace.lockfile).every_entry())
-    performer = Performer(store, observer, planned.workspace.state.digest, locked=locked)
-    with store.scratch() as scratch:
-        outputs = _brought_up_to_date(planned, performer, observer, _needed(planned, cell, searched))
-        action = _action(planned, cell, outputs, samples)
-        ladder = _ladder(action.fingerprint.options["quantize"], spec.variants[cell.variant].candidates())
-        with performer.evaluations(action, scratch, control) as evaluations:
+    with planned.steps(observer) as steps, steps.store.scratch() as scratch:
+        steps.bring(_needed(planned, cell, searched))
+        step = _step(planned, cell, steps.outputs, samples)
+        ladder = _ladder(step.options["quantize"], spec.variants[cell.variant].candidates())
+        with steps.evaluations(step, scratch, Control()) as evaluations:
             targets = planned.facts[cell.pipeline].targets.values()
             capabilities = sorted({one for target in targets for one in target.compute_capabilities})
             yield Subject(cell, spec, ladder, capabilities, evaluations, planned)
     planned.workspace.state.save()
 
 
-def _one_variant(planned: Planned, name: str) -> Cell:
-    cells = planned.plan.cells
-    if len({(cell.pipeline, cell.variant) for cell in cells}) > 1:
-        listed = ", ".join(cell.name for cell in cells)
-        raise SpecError(f"{name!r} means cells of several variants", f"name one of {listed}")
-    return cells[0]
+def _needed(planned: Planned, cell: Cell, searched: bool) -> set[Address]:
+    """The steps before the typed model and what it is compared with; not its own search unless that is asked for."""
+    quantize, search = cell.steps["quantize"], cell.steps.get("search")
+    found = {up for one in (quantize, cell.steps["validate"]) for up in planned.plan.steps[one].upstream()}
+    return found - {quantize} - ({search} if search is not None and not searched else set())
 
 
-def _needed(planned: Planned, cell: Cell, searched: bool) -> list[str]:
-    """The addresses of the steps before the typed model and what it is compared with, in order."""
-    steps = planned.plan.steps
-    wanted: set[str] = set()
-    pending = [cell.steps["quantize"]]
-    pending += [cell.steps["validate"]]
-    while pending:
-        for up in steps[pending.pop()].upstream():
-            if up not in wanted and (searched or up != cell.steps.get("search")):
-                wanted.add(up)
-                pending.append(up)
-    return [address for address in steps if address in wanted and address != cell.steps["quantize"]]
-
-
-def _brought_up_to_date(
-    planned: Planned, performer: Performer, observer: Observer, addresses: Sequence[str]
-) -> dict[str, Mapping[str, Digest]]:
-    outputs: dict[str, Mapping[str, Digest]] = {}
-    executor = LocalExecutor(performer.store, performer, jobs=1, observer=observer)
-    try:
-        for address in addresses:
-            action = action_of(planned.plan.steps[address], outputs)
-            done = executor.submit(action).result()
-            outputs[address] = done.trace.outputs
-    except KeyboardInterrupt:
-        executor.cancel(now=True)
-        raise
-    finally:
-        executor.close()
-    return outputs
-
-
-def _action(
-    planned: Planned, cell: Cell, outputs: Mapping[str, Mapping[str, Digest]], samples: int | None
-) -> Action:
+def _step(planned: Planned, cell: Cell, outputs: Mapping[Address, Outputs], samples: int | None) -> Step:
     """What stands for a search of this variant: the same subject, without a budget."""
     facts, spec = planned.facts[cell.pipeline], planned.specs[cell.pipeline]
     quantize = planned.plan.steps[cell.steps["quantize"]]
     measure, measured = measured_by(spec, facts, cell.variant)
     template = dict(quantize.options)
     inputs = {slot: refs for slot, refs in quantize.inputs.items() if slot != "choice"} | measured
-    searched = cell.steps.get("search", "")
-    if is_auto(template) and searched in outputs:
+    searched = cell.steps.get("search")
+    if is_auto(template) and searched is not None and searched in outputs:
         template = _as_found(planned, template, outputs[searched])
     template["precision_version"] = _versions(template, quantize.options)
     options = subject_options(template, measure, samples)
     tools = {**facts.tools["quantize"], **facts.tools["validate"]}
-    step = Step(f"{cell.pipeline}/{cell.variant}", "search", options, tools, inputs, facts.local)
-    return action_of(step, outputs)
+    return Step(address("search", cell.pipeline, cell.variant), options, tools, inputs)
 
 
-def _as_found(planned: Planned, template: Record, outputs: Mapping[str, Digest]) -> dict[str, Any]:
+def _as_found(planned: Planned, template: Record, outputs: Outputs) -> dict[str, Any]:
     found = planned.workspace.store.path(outputs[CHOICE_FILE]).read_bytes()
     return quantize_options(template, Choice.from_json(json.loads(found)))
 

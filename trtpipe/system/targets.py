@@ -39,12 +39,11 @@ class TargetResolver:
             return [*problems, toolchain]
         if problems:
             return problems
-        local = {"python": list(toolchain.python), "site": list(toolchain.site), "toolchain": toolchain}
         return TargetFacts(
             tuple(one.sm for one in capabilities),
             toolchain.facts(),
             self._gpu_identity(target, toolchain),
-            local,
+            found=toolchain,
         )
 
     def toolchain_of(self, spec: PipelineSpec, target: str) -> Toolchain | Problem:

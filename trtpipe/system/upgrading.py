@@ -21,6 +21,7 @@ from trtpipe.errors import Problem, SpecError, ToolchainError, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.loading.project import LOCK_FILE
 from trtpipe.loading.specs import LoadedPipeline
+from trtpipe.plan.address import Place
 from trtpipe.plan.decisions import Restore, UpToDate
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
@@ -187,7 +188,9 @@ def run_upgrade(upgrade: Upgrade, observer: Observer, *, jobs: int, offline: boo
     run_build(planned, observer, outcome, jobs=jobs, keep_going=True, offline=offline)
     cells = {cell.name: cell for cell in planned.plan.cells}
     for name, error in outcome.failures:
-        for cell in [one for one in cells.values() if name == one.name or name in one.steps.values()]:
+        for cell in [
+            one for one in cells.values() if name == one.name or name in map(str, one.steps.values())
+        ]:
             upgrade.problems.setdefault(cell.name, []).extend(_said(error))
 
 
@@ -299,10 +302,10 @@ def _manifest_in(build: Path, cell: str) -> dict[str, Any] | None:
 def _changes(upgrade: Upgrade) -> Iterator[str]:
     """The lines of the specs that make the upgrade, each with its place; each once."""
     seen: set[str] = set()
-    concerned = {cell.partition("/")[0] + "@" + cell.partition("@")[2] for cell in upgrade.cells}
+    concerned = {(place.pipeline, place.target) for place in map(Place.parse, upgrade.cells)}
     for loaded in upgrade.old.pipelines:
         for target, one in loaded.spec.targets.items():
-            if f"{loaded.spec.pipeline}@{target}" in concerned:
+            if (loaded.spec.pipeline, target) in concerned:
                 said = _change_of(upgrade, loaded, target, one.toolchain)
                 if said not in seen:
                     seen.add(said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from trtpipe.loading.project import LOCK_FILE, Project, find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
+from trtpipe.system.site import Site, site_of
 from trtpipe.system.stores import open_store
 from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
 
@@ -59,6 +60,12 @@ class Workspace:
     def state(self) -> ProjectState:
         """What this project saw last."""
         return ProjectState.load(self.root / STATE_FILE)
+
+    @cached_property
+    def site(self) -> Site:
+        """Where the steps of its pipelines run."""
+        usual = site_of(self.project, self.store, self.state)
+        return replace(usual, lockfile=self.lockfile, wheel_lock=self.wheel_lock)
 
     def wants(self, cell: str) -> bool:
         """Whether the command is about this cell."""

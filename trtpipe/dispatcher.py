@@ -1,0 +1,82 @@
+"""Has an executor run actions, a few at a time, each once among all processes that share the store.
+
+Between the scheduler, which says when, and an executor, which says how. An action's key is locked while it runs. Who
+had to wait for the lock looks once more whether the work is done by then. Knows nothing of plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from trtpipe.plan.control import Control
+from trtpipe.plan.graph import Action, Outputs
+from trtpipe.plan.ports import Executor, Observer, Performed, Store
+from trtpipe.plan.trace import Trace
+
+
+class Dispatcher:
+    """A pool of threads, each of which sees one action through."""
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        *,
+        jobs: int,
+        observer: Observer,
+        believed: Callable[[Trace], bool] = lambda trace: True,
+    ) -> None:
+        """`believed` says whether a trace that stands in the store may be taken instead of running its action."""
+        self._store = store
+        self._executor = executor
+        self._observer = observer
+        self._believed = believed
+        self.control = Control()
+        self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="action")
+
+    def submit(self, action: Action, *, anew: bool = False) -> Future[Performed]:
+        """See an action through. The future raises StepFailed, Interrupted or another TrtpipeError.
+
+        `anew`: what the store knows of it is not taken, unless another build has just done the same.
+        """
+        return self._pool.submit(self._run, action, anew)
+
+    def has(self, outputs: Outputs) -> bool:
+        """Whether the store still has all of these artifacts."""
+        return all(map(self._store.has, outputs.values()))
+
+    def cancel(self, *, now: bool = False) -> None:
+        """Stop what runs, politely or at once, and forget what waits."""
+        if now:
+            self.control.killed.set()
+        if not self.control.cancelled.is_set():
+            self.control.cancelled.set()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """Wait for what runs."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, action: Action, anew: bool) -> Performed:
+        self.control.check()
+        waited = False
+
+        def waiting() -> None:
+            nonlocal waited
+            self.control.check()
+            if not waited:
+                self._observer.emit({"event": "waiting", "address": str(action.address)})
+            waited = True
+
+        with self._store.lock(action.key, waiting):
+            known = self._known(action) if waited or not anew else None
+            return (
+                Performed(known, ran=False)
+                if known
+                else Performed(self._executor.execute(action, self.control))
+            )
+
+    def _known(self, action: Action) -> Trace | None:
+        trace = self._store.trace(action.key)
+        return trace if trace and self._believed(trace) and self.has(trace.outputs) else None

@@ -1,0 +1,119 @@
+"""Where a step stands in a plan: which pipeline, variant and target it serves, and what kind of work it is.
+
+Written down, `digits:import` is shared by the whole pipeline, `digits/fp16:quantize` by a variant's targets, and
+`digits/fp16@ada:build_engine` belongs to one cell. `digits/fp16@ada` is the name of a cell. This module alone puts such
+texts together and takes them apart; everywhere else an address is a value with fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Stage = Literal[
+    "fetch",
+    "import",
+    "transform",
+    "calibrate",
+    "evaluate",
+    "search",
+    "quantize",
+    "build_engine",
+    "validate",
+    "package",
+]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+STAGE_VERSIONS: Mapping[Stage, int] = {
+    "fetch": 1,
+    "import": 1,
+    "transform": 1,
+    "calibrate": 1,
+    "evaluate": 1,
+    "search": 1,
+    "quantize": 1,
+    "build_engine": 3,
+    "validate": 3,
+}
+"""The stages that make steps today. A version is raised when equal inputs would give other outputs.
+
+`evaluate` makes no step of a plan: a search asks for as many evaluations as it needs, each an action of its own.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A pipeline, one of its variants, or a cell: `variant` and `target` are empty where a step serves all of them.
+
+    A calibration that several variants share stands in the variant's place, under a name of its own
+    (`ocr-images+entropy`).
+    """
+
+    pipeline: str
+    variant: str = ""
+    target: str = ""
+
+    def __str__(self) -> str:
+        variant = f"/{self.variant}" if self.variant else ""
+        return f"{self.pipeline}{variant}@{self.target}" if self.target else f"{self.pipeline}{variant}"
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """The place of a text: `digits`, `digits/fp16` or `digits/fp16@ada`."""
+        pipeline, _, rest = text.partition("/")
+        variant, _, target = rest.partition("@")
+        return cls(pipeline, variant, target)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Address:
+    """A step's place and its stage. Equal, and hashed, by its text, which is made once: plans hold many thousands."""
+
+    place: Place
+    stage: Stage
+    text: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", f"{self.place}:{self.stage}")
+
+    @property
+    def pipeline(self) -> str:
+        """The pipeline's name."""
+        return self.place.pipeline
+
+    @property
+    def variant(self) -> str:
+        """The variant's name, or a shared calibration's; empty where all variants share the step."""
+        return self.place.variant
+
+    @property
+    def target(self) -> str:
+        """The target's name; empty where all targets share the step."""
+        return self.place.target
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Address) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __lt__(self, other: Address) -> bool:
+        return self.text < other.text
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """The address of a text, such as `digits/fp16@ada:build_engine`. Raises ValueError when it is none."""
+        place, colon, stage = text.rpartition(":")
+        for known in STAGES:
+            if colon and stage == known:
+                return cls(Place.parse(place), known)
+        raise ValueError(f"{text!r} is not the address of a step")
+
+
+def address(stage: Stage, pipeline: str, variant: str = "", target: str = "") -> Address:
+    """The address of a pipeline's step, of a variant's, or of a cell's."""
+    return Address(Place(pipeline, variant, target), stage)

@@ -1,0 +1,21 @@
+"""How a running action hears that it must stop: politely first, then at once."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from trtpipe.errors import Interrupted
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Two signals from whoever minds the build to whatever runs an action, in another thread."""
+
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    killed: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Raises Interrupted when the build is being stopped."""
+        if self.cancelled.is_set():
+            raise Interrupted("interrupted")

@@ -1,0 +1,101 @@
+"""Where a project's steps run on this machine: its store, its memory of the last builds, its lockfile and its places.
+
+What a workspace has of this is enough to run steps of any plan of the project, a plan of one import included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from trtpipe.deciding import Past
+from trtpipe.loading.project import LOCK_FILE, Project
+from trtpipe.lockfile import Lock, agrees, choices_in, load_lock
+from trtpipe.plan.address import Address
+from trtpipe.plan.fingerprint import Record
+from trtpipe.plan.graph import Action, Outputs, Source, Step
+from trtpipe.plan.trace import Trace
+from trtpipe.stores.local import LocalStore
+from trtpipe.stores.state import ProjectState
+from trtpipe.targets.toolchain import Toolchain
+from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
+
+
+@dataclass(frozen=True)
+class Site:
+    """One project on this machine, as the steps of a plan see it."""
+
+    store: LocalStore
+    state: ProjectState
+    root: Path
+    lockfile: Path
+    wheel_lock: Path
+    """The file that holds the SHA-256 of toolchains' wheels."""
+    reach: tuple[str, ...] = ()
+    """Directories outside the project from which models may be read."""
+
+    @cached_property
+    def lock(self) -> Lock:
+        """The lockfile as it was when it was first looked at. Raises LockMismatch when it is damaged."""
+        return load_lock(self.lockfile)
+
+    @cached_property
+    def choices(self) -> Mapping[str, Record]:
+        """A search's key → the choice that the lockfile holds for it."""
+        return choices_in(self.lock.every_entry())
+
+    def believes(self, trace: Trace) -> bool:
+        """Whether a trace in the store may be taken: not of a search to which the lockfile holds another answer."""
+        return trace.stage != "search" or agrees(trace, self.choices)
+
+    def past(self) -> Past:
+        """What was done before, as far as this project and its store know. A cell counts as delivered."""
+        return Past(self._outputs_of, self._last_record, self.store.has, self._has_trace)
+
+    def _outputs_of(self, address: Address, key: str) -> Outputs | None:
+        known = self.state.last_outputs(address, key) if address.stage != "search" else None
+        if known is not None:
+            return known
+        trace = self.store.trace(key)
+        return trace.outputs if trace is not None and self.believes(trace) else None
+
+    def _last_record(self, address: Address) -> Record | None:
+        key = self.state.last_key(address)
+        trace = self.store.trace(key) if key else None
+        return trace.fingerprint if trace else None
+
+    def _has_trace(self, key: str) -> bool:
+        return self.store.trace(key) is not None
+
+
+def site_of(project: Project, store: LocalStore, state: ProjectState) -> Site:
+    """The site of a project whose results go where they usually do."""
+    reach = project.spec.reach if project.spec is not None else ()
+    root = project.root
+    return Site(store, state, root, root / LOCK_FILE, root / WHEEL_LOCK, reach)
+
+
+@dataclass(frozen=True)
+class HereOf:
+    """What this machine knows of the actions of a plan: it made the plan of its own files and toolchains."""
+
+    root: Path
+    reach: tuple[str, ...]
+    steps: Mapping[Address, Step]
+    toolchains: Mapping[Address, Toolchain]
+    """Of the steps that build engines."""
+
+    def knowing(self, step: Step) -> HereOf:
+        """The same, and the files of a step that is not in the plan."""
+        return replace(self, steps={**self.steps, step.address: step})
+
+    def sources(self, action: Action) -> Mapping[str, Mapping[str, Source]]:
+        """The files of the action's step, by slot and name."""
+        step = self.steps.get(action.address)
+        return step.sources() if step is not None else {}
+
+    def toolchain(self, action: Action) -> Toolchain:
+        """The toolchain that was found for the action's target."""
+        return self.toolchains[action.address]
