@@ -17,7 +17,7 @@ LAYERS = {
     "weights": 2, "layering": 2, "searching": 2, "reducing": 2, "differing": 2,
     "deciding": 2, "planning": 2, "lockfile": 2, "manifest": 2, "scales": 2, "legacy_caches": 2,
     "provenance": 2, "reporting": 2,
-    "stages": 3, "scheduler": 3,
+    "stages": 3, "scheduler": 3, "dispatcher": 3,
     "frontends": 4, "precisions": 4, "datasets": 4, "stores": 4, "executors": 4, "toolchains": 4, "runners": 4,
     "fetching": 4, "calibrators": 4,
     "system": 5,
@@ -31,7 +31,7 @@ WITHIN_LAYER = {
     ("differing", "canonical"), ("differing", "weights"), ("differing", "lockfile"),
     ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
     ("calibrators", "datasets"), ("calibrators", "runners"), ("stores", "fetching"), ("runners", "toolchains"),
-    ("reporting", "rendering"),
+    ("reporting", "rendering"), ("plan", "spec"), ("plan", "targets"),
     ("legacy_caches", "loading"), ("legacy_caches", "scales"), ("planning", "legacy_caches"), ("planning", "searching"),
 }  # fmt: skip
 """Folders of one layer that may see another one: proofs and descriptions are about models and specs,
@@ -52,6 +52,7 @@ PURE = {
     "planning",
     "searching",
     "scheduler",
+    "dispatcher",
 }
 """What a no-op build and `plan` load must not import these."""
 HEAVY = {

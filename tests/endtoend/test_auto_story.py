@@ -15,6 +15,15 @@ import yaml
 from projects import ROOT, Project, make_project
 from rescaled_digits import write_rescaled
 
+from trtpipe.errors import StepFailed
+from trtpipe.plan.address import address
+from trtpipe.plan.decisions import Run
+from trtpipe.system.building import make_plan
+from trtpipe.system.performing import Performer
+from trtpipe.system.subjects import open_subject
+from trtpipe.system.unheard import Unheard
+from trtpipe.system.workspace import open_workspace
+
 SPEC = """\
 schema: 1
 pipeline: digits
@@ -124,7 +133,7 @@ def test_another_limit_searches_on_what_is_known_and_builds_nothing(built, tmp_p
     assert searched(again)["evaluations_run"] == 0
 
 
-def test_a_clean_clone_takes_the_lockfiles_choice_without_searching(built, tmp_path):
+def test_a_clean_clone_takes_the_lockfiles_choice_without_searching(built, tmp_path, monkeypatch):
     project, _ = built
     clone = copied(project, tmp_path, store=False)
     locked = (clone.root / "trtpipe.lock").read_text()
@@ -136,6 +145,30 @@ def test_a_clean_clone_takes_the_lockfiles_choice_without_searching(built, tmp_p
     assert searched(done)["from"] == "the lockfile"
     assert not [one for one in done.events if one["event"] == "evaluated"]
     assert (clone.root / "trtpipe.lock").read_text() == locked
+
+    edited_choices_are_refused(clone, monkeypatch)
+
+
+def edited_choices_are_refused(clone, monkeypatch):
+    """What was taken from a lockfile holds only as long as the lockfile says so, for a build and for `debug` alike."""
+    lock = clone.root / "trtpipe.lock"
+    lock.write_text(lock.read_text().replace("/c3/Conv", "/c1/Conv"))
+    monkeypatch.chdir(clone.root)
+    monkeypatch.delenv("TRTPIPE_STORE", raising=False)
+    planned = make_plan(open_workspace([], (AUTO,)))
+    search = address("search", "digits", "auto")
+    ran = []
+
+    def perform(self, action, scratch, control):
+        ran.append(action.address)
+        raise StepFailed("it is not to be taken from the store")
+
+    monkeypatch.setattr(Performer, "__call__", perform)
+    with pytest.raises(StepFailed), open_subject("digits/auto", [], Unheard(), searched=True):
+        pass
+
+    assert isinstance(planned.decisions[search], Run)
+    assert ran == [search]
 
 
 @pytest.mark.slow

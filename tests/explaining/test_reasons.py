@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trtpipe.digests import digest_bytes
+from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.graph import FromStep, Source, Step, plan_of
@@ -20,17 +21,20 @@ from trtpipe.system.commits import NOT_COMMITTED, Commit, History
 OLD, NEW = f"{'a' * 64}/1", f"{'b' * 64}/2"
 
 
-def step(address, *needs, stage="quantize"):
-    inputs = {"model": tuple(FromStep(need, ("model.onnx",)) for need in needs)}
+at = Address.parse
+
+
+def step(address, *needs):
+    inputs = {"model": tuple(FromStep(at(need), ("model.onnx",)) for need in needs)}
     if not needs:
         inputs = {"source": (Source("model.onnx", Path("m.onnx"), digest_bytes(b"m")),)}
-    return Step(address, stage, {}, {}, inputs)
+    return Step(at(address), {}, {}, inputs)
 
 
 STEPS = [
-    step("p:import", stage="import"),
+    step("p:import"),
     step("p/a:quantize", "p:import"),
-    step("p/a@x:build_engine", "p/a:quantize", stage="build_engine"),
+    step("p/a@x:build_engine", "p/a:quantize"),
 ]
 PLAN = plan_of({one.address: one for one in STEPS}, ())
 SOURCE = Run("k", Changed((Change("inputs.source.model.onnx", OLD, NEW),)))
@@ -38,13 +42,13 @@ SOURCE = Run("k", Changed((Change("inputs.source.model.onnx", OLD, NEW),)))
 
 def test_a_chain_goes_from_the_file_that_changed_to_the_step_that_waits():
     decisions = {
-        "p:import": SOURCE,
-        "p/a:quantize": Pending(("p:import",)),
-        "p/a@x:build_engine": Pending(("p/a:quantize",)),
+        at("p:import"): SOURCE,
+        at("p/a:quantize"): Pending((at("p:import"),)),
+        at("p/a@x:build_engine"): Pending((at("p/a:quantize"),)),
     }
     commit = Commit("1a2b3c4", "2026-11-20", "Train longer")
 
-    said = why_text(PLAN, decisions, {("p:import", "inputs.source.model.onnx"): commit})
+    said = why_text(PLAN, decisions, {(at("p:import"), "inputs.source.model.onnx"): commit})
 
     assert said.split("\n\n") == [
         "p:import: run\n"
@@ -64,15 +68,15 @@ def test_a_chain_goes_from_the_file_that_changed_to_the_step_that_waits():
 def test_an_input_that_another_step_made_is_told_with_its_maker():
     run = Run("k", Changed((Change("inputs.model.model.onnx", OLD, NEW),)))
     decisions = {
-        "p:import": UpToDate("k", {}),
-        "p/a:quantize": run,
-        "p/a@x:build_engine": Pending(("p/a:quantize",)),
+        at("p:import"): UpToDate("k", {}),
+        at("p/a:quantize"): run,
+        at("p/a@x:build_engine"): Pending((at("p/a:quantize"),)),
     }
 
-    assert because(PLAN, decisions, "p/a:quantize", {})[1:] == [
+    assert because(PLAN, decisions, at("p/a:quantize"), {})[1:] == [
         "  p:import yields it, and it yields other bytes now"
     ]
-    assert maker_of(STEPS[0], "inputs.source.model.onnx") == ""
+    assert maker_of(STEPS[0], "inputs.source.model.onnx") is None
 
 
 @pytest.mark.parametrize(
@@ -86,30 +90,31 @@ def test_an_input_that_another_step_made_is_told_with_its_maker():
     ],
 )
 def test_every_decision_has_its_words(decision, told):
-    assert because(PLAN, {"p:import": decision}, "p:import", {}) == [told]
+    assert because(PLAN, {at("p:import"): decision}, at("p:import"), {}) == [told]
 
 
 def test_a_step_that_waits_for_two_that_run_has_two_chains():
-    decisions = {"a": SOURCE, "b": SOURCE, "c": Pending(("a", "b")), "d": Pending(("c", "a"))}
+    a, b, c, d = (address("import", name) for name in "abcd")
+    decisions = {a: SOURCE, b: SOURCE, c: Pending((a, b)), d: Pending((c, a))}
 
-    assert ways_to(decisions, "d") == [["a", "d"], ["b", "c", "d"]]
+    assert ways_to(decisions, d) == [[a, d], [b, c, d]]
 
 
 def test_json_holds_the_chain_and_leaves_out_what_is_up_to_date():
     decisions = {
-        "p:import": SOURCE,
-        "p/a:quantize": Pending(("p:import",)),
-        "p/a@x:build_engine": UpToDate("k", {}),
+        at("p:import"): SOURCE,
+        at("p/a:quantize"): Pending((at("p:import"),)),
+        at("p/a@x:build_engine"): UpToDate("k", {}),
     }
 
-    first, second = why_json(PLAN, decisions, {("p:import", "inputs.source.model.onnx"): NOT_COMMITTED})
+    first, second = why_json(PLAN, decisions, {(at("p:import"), "inputs.source.model.onnx"): NOT_COMMITTED})
 
     assert first["commits"]["inputs.source.model.onnx"]["committed"] is False
     assert second["follows_from"] == [["p:import", "p/a:quantize"]]
 
 
 @pytest.mark.parametrize(
-    ("address", "stage", "name", "path"),
+    ("where", "stage", "name", "path"),
     [
         ("p/a@x:build_engine", "build_engine", "options.builder.workspace", ("builder", "workspace")),
         ("p/a@x:build_engine", "build_engine", "options.profiles[1].image.opt", ("profiles", 1, "image")),
@@ -122,8 +127,8 @@ def test_json_holds_the_chain_and_leaves_out_what_is_up_to_date():
         ("p:import", "import", "tools.onnx", ()),
     ],
 )
-def test_a_field_leads_to_its_place_in_the_spec(address, stage, name, path):
-    assert spec_path_of(step(address, stage=stage), name) == path
+def test_a_field_leads_to_its_place_in_the_spec(where, stage, name, path):
+    assert spec_path_of(step(where), name) == path
 
 
 # -- git

@@ -10,8 +10,9 @@ import pytest
 from trtpipe.comparing.engines import header_differences, io_differences, layer_differences, same_tactics
 from trtpipe.digests import digest_bytes, digest_file
 from trtpipe.lockfile import shown_digest
+from trtpipe.plan.address import address
 from trtpipe.plan.fingerprint import Fingerprint
-from trtpipe.plan.graph import Action, Step
+from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.local import LocalStore
@@ -29,9 +30,7 @@ class Bench:
     def __init__(self, folder: Path, flavour: str = "tensorrt_rtx") -> None:
         self.folder, self.store = folder, LocalStore(folder / "store")
         fingerprint = Fingerprint("build_engine", 3, {}, {"toolchain": {"flavour": flavour}})
-        self.action = Action(
-            Step("p/v@t:build_engine", "build_engine", {}, {}, {}), fingerprint, fingerprint.key
-        )
+        self.action = Action(address("build_engine", "p", "v", "t"), fingerprint)
 
     def result(self, name, engine, *, layers=(FUSED,), network=(RELU,), io=(PORT,), **summary):
         folder = self.folder / name
@@ -56,7 +55,7 @@ class Bench:
         if stored:
             outputs = {name: self.store.put(path) for name, path in made.files.items()}
             record = self.action.fingerprint.record()
-            self.store.record(Trace(self.action.key, self.action.address, record, outputs, made.summary))
+            self.store.record(Trace(self.action.key, str(self.action.address), record, outputs, made.summary))
         return entry
 
     def grade(self, entry, engine, **facts):

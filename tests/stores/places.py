@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fetching"))  # ser
 import servers
 
 from trtpipe.digests import Digest, key_of
-from trtpipe.plan.graph import STAGE_VERSIONS
+from trtpipe.plan.address import STAGE_VERSIONS
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.remote import Remote, Terms

@@ -6,12 +6,11 @@ Knows the parts of an address; knows neither how one is checked nor how anything
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
 
 from trtpipe.digests import key_of
 from trtpipe.errors import masked
+from trtpipe.json_values import JsonObject, text_in
 
 SCHEMES = ("https", "http", "s3", "gs", "hf")
 _REMOTE = re.compile(rf"({'|'.join(SCHEMES)})://", re.IGNORECASE)
@@ -131,6 +130,6 @@ class RemoteFile:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> RemoteFile:
-        """The file read back."""
-        return cls(**data)
+    def from_json(cls, data: JsonObject) -> RemoteFile:
+        """The file read back. Raises Malformed."""
+        return cls(**{one.name: text_in(data, one.name) for one in fields(cls)})
