@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from trtpipe.digests import Digest
-from trtpipe.plan.decisions import Decision, Pending, Reason, Run, UpToDate
+from trtpipe.plan.decisions import Decision, Pending, Run, UpToDate
 from trtpipe.plan.fingerprint import Record, changes_between
 from trtpipe.plan.graph import Action, Plan, Step, action_of
+from trtpipe.plan.reasons import Changed, First, Forced, MissingOutput, NoTrace, Reason
 
 Outputs = Mapping[str, Digest]
 
@@ -48,21 +49,21 @@ class Rebuilder:
             return Pending(unknown)
         action = action_of(step, outputs)
         if step.address in self.forced:
-            return Run(action.key, Reason("forced"))
+            return Run(action.key, Forced())
         known = self.memory.outputs_of(step.address, action.key)
         if known is None:
             return Run(action.key, self._why(action))
         if step.address in self.wanted_again:
             lost = [name for name, digest in known.items() if not self.memory.has(digest)]
-            return Run(action.key, Reason("missing_output", detail=", ".join(lost) or step.address))
+            return Run(action.key, MissingOutput(tuple(lost) or (step.address,)))
         return UpToDate(action.key, known)
 
     def _why(self, action: Action) -> Reason:
         last = self.memory.last_record(action.address)
         if last is None:
-            return Reason("first")
+            return First()
         changes = changes_between(last, action.fingerprint.record())
-        return Reason("changed", changes) if changes else Reason("no_trace")
+        return Changed(changes) if changes else NoTrace()
 
 
 def decide_all(plan: Plan, rebuilder: Rebuilder) -> dict[str, Decision]:

@@ -16,10 +16,12 @@ from typing import Any
 
 from trtpipe.deciding import Outputs, Rebuilder
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, TrtpipeError
-from trtpipe.plan.decisions import Pending, Reason, Run, UpToDate, decision_json
+from trtpipe.plan.decisions import Pending, Run, UpToDate
 from trtpipe.plan.graph import Plan, Step, action_of
 from trtpipe.plan.ports import Executor, Observer, Performed
+from trtpipe.plan.reasons import CorruptOutput
 from trtpipe.plan.trace import Trace
+from trtpipe.rendering.decisions import decision_json
 
 _MOST_AGAIN = 2  # a store that loses an artifact more often than this has another trouble
 _TICK_SECONDS = 0.25  # how often the loop looks for Ctrl-C while nothing finishes
@@ -165,7 +167,7 @@ class Scheduler:
         self.rebuilder.wanted_again.add(address)
         del self.results[address]
         self._needed_by[address] = []  # those that waited for it have gone on
-        reason = Run("", Reason("corrupt_output", detail=detail))
+        reason = Run("", CorruptOutput(detail))
         self.observer.emit({"event": "start", "address": address} | decision_json(reason))
         self._submit(self.plan.steps[address])
         return True

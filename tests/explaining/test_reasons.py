@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from trtpipe.digests import digest_bytes
-from trtpipe.plan.decisions import Pending, Reason, Restore, Run, UpToDate
+from trtpipe.plan.decisions import Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.graph import FromStep, Source, Step, plan_of
+from trtpipe.plan.reasons import Changed, First, Forced, MissingOutput
 from trtpipe.rendering.reasons import because, maker_of, ways_to, why_json, why_text
 from trtpipe.system.causes import spec_path_of
 from trtpipe.system.commits import NOT_COMMITTED, Commit, History
@@ -32,7 +33,7 @@ STEPS = [
     step("p/a@x:build_engine", "p/a:quantize", stage="build_engine"),
 ]
 PLAN = plan_of({one.address: one for one in STEPS}, ())
-SOURCE = Run("k", Reason("changed", (Change("inputs.source.model.onnx", OLD, NEW),)))
+SOURCE = Run("k", Changed((Change("inputs.source.model.onnx", OLD, NEW),)))
 
 
 def test_a_chain_goes_from_the_file_that_changed_to_the_step_that_waits():
@@ -61,7 +62,7 @@ def test_a_chain_goes_from_the_file_that_changed_to_the_step_that_waits():
 
 
 def test_an_input_that_another_step_made_is_told_with_its_maker():
-    run = Run("k", Reason("changed", (Change("inputs.model.model.onnx", OLD, NEW),)))
+    run = Run("k", Changed((Change("inputs.model.model.onnx", OLD, NEW),)))
     decisions = {
         "p:import": UpToDate("k", {}),
         "p/a:quantize": run,
@@ -77,9 +78,9 @@ def test_an_input_that_another_step_made_is_told_with_its_maker():
 @pytest.mark.parametrize(
     ("decision", "told"),
     [
-        (Run("k", Reason("first")), "never built here"),
-        (Run("k", Reason("forced")), "asked for"),
-        (Run("k", Reason("missing_output", detail="model.onnx")), "the store lost model.onnx"),
+        (Run("k", First()), "never built here"),
+        (Run("k", Forced()), "asked for"),
+        (Run("k", MissingOutput(("model.onnx",))), "the store lost model.onnx"),
         (Restore("k", {}, ("p/a@x/",)), "the store has all of it; not in build/: p/a@x/"),
         (UpToDate("k", {}), "what it depends on is what it was, and what it yields is known"),
     ],

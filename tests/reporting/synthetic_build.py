@@ -12,8 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from trtpipe.errors import Problem, StepFailed
-from trtpipe.plan.decisions import Reason, Run, UpToDate
+from trtpipe.plan.decisions import Run, UpToDate
 from trtpipe.plan.graph import Cell, FromStep, Step, plan_of
+from trtpipe.plan.reasons import First
 from trtpipe.system.outcome import Outcome
 
 SMS = ("sm80", "sm86", "sm89", "sm120", "sm121")
@@ -171,9 +172,7 @@ def planned_of(root: Path, cells: list[tuple[str, str, str]]) -> Any:
         facts = {"gpu": ["sm89"], "compute_capabilities": ["sm89"], "precision": "fp16",
                  "toolchain": {"flavour": "tensorrt_rtx", "version": "1.7.1.116"}}  # fmt: skip
         made.append(Cell(f"{pipeline}/{variant}@{target}", pipeline, variant, target, own, facts))  # type: ignore[arg-type]
-    decisions = {
-        address: Run("", Reason("first")) if "int8" in address else UpToDate("", {}) for address in steps
-    }
+    decisions = {address: Run("", First()) if "int8" in address else UpToDate("", {}) for address in steps}
     workspace = SimpleNamespace(
         build=root / "build",
         root=root,

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
-from trtpipe.plan.decisions import Pending, decision_json
+from trtpipe.plan.decisions import Pending
 from trtpipe.plan.fingerprint import changes_between
+from trtpipe.rendering.decisions import decision_json
 from trtpipe.rendering.plans import explain_cell, plan_closing, plan_json, plan_mermaid, plan_table
 from trtpipe.rendering.reasons import ways_to, why_json, why_text
 from trtpipe.system.building import Planned, make_plan
@@ -77,7 +78,7 @@ def _story(
     planned: Planned, addresses: Iterable[str], commits: Mapping[tuple[str, str], Commit]
 ) -> list[dict[str, object]]:
     actions = planned.actions()
-    story = []
+    story: list[dict[str, object]] = []
     for address in addresses:
         action = actions.get(address)
         record = action.fingerprint.record() if action else None

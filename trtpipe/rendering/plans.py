@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trtpipe.plan.decisions import (
-    DECISION_WORDS,
-    Decision,
-    Pending,
-    Restore,
-    Run,
-    UpToDate,
-    decision_json,
-    show_reason,
-    show_value,
-)
+from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Plan
+from trtpipe.rendering.decisions import DECISION_WORDS, decision_json, show_reason, show_value
 from trtpipe.rendering.reasons import Commits, because
 from trtpipe.rendering.tables import render_table
 

@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from trtpipe.plan.decisions import (
-    DECISION_WORDS,
-    Decision,
-    Pending,
-    Restore,
-    Run,
-    UpToDate,
-    decision_json,
-    show_reason,
-    show_value,
-)
+from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.graph import FromStep, Plan, Step
+from trtpipe.plan.reasons import Changed
+from trtpipe.rendering.decisions import DECISION_WORDS, decision_json, show_change, show_reason
 
 Decisions = Mapping[str, Decision]
 
@@ -53,8 +45,8 @@ def because(plan: Plan, decisions: Decisions, address: str, commits: Commits) ->
     """The lines that say why a step is not up to date."""
     decision = decisions[address]
     match decision:
-        case Run(_, reason) if reason.cause == "changed":
-            lines = [line for change in reason.changes for line in _changed(plan, address, change, commits)]
+        case Run(_, Changed(changes)):
+            lines = [line for change in changes for line in _changed(plan, address, change, commits)]
         case Run(_, reason):
             lines = [show_reason(reason)]
         case Pending():
@@ -67,7 +59,7 @@ def because(plan: Plan, decisions: Decisions, address: str, commits: Commits) ->
 
 
 def _changed(plan: Plan, address: str, change: Change, commits: Commits) -> Iterator[str]:
-    yield f"{change.field}: {show_value(change.old)} -> {show_value(change.new)}"
+    yield show_change(change)
     commit = commits.get((address, change.field))
     if commit is not None:
         yield f"  last change: {commit}"

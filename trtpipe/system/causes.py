@@ -14,6 +14,7 @@ from trtpipe.lockfile import pipeline_of
 from trtpipe.plan.decisions import Decision, Run
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.graph import Source, Step
+from trtpipe.plan.reasons import Changed
 from trtpipe.system.commits import Commit, History
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Causes:
         """Step and field → the commit that last changed what stands behind it, as far as git knows."""
         found: dict[tuple[str, str], Commit] = {}
         for address, decision in decisions.items():
-            if isinstance(decision, Run):
+            if isinstance(decision, Run) and isinstance(decision.reason, Changed):
                 for change in decision.reason.changes:
                     commit = self._commit_of(self.planned.plan.steps[address], change)
                     if commit is not None:

@@ -20,9 +20,10 @@ from trtpipe.lockfile.comparing import NOTHING, Difference, between, mismatch
 from trtpipe.lockfile.entries import RECIPE, SCHEMA, Entry
 from trtpipe.lockfile.gathering import asked_facts, asked_fields, recipe_of
 from trtpipe.lockfile.writing import refuse_undecided, update_lock
-from trtpipe.plan.decisions import Restore, UpToDate, show_value
+from trtpipe.plan.decisions import Restore, UpToDate
 from trtpipe.plan.fingerprint import Change, changes_between
 from trtpipe.plan.graph import Action, Cell, FromStep, Step, action_of
+from trtpipe.rendering.decisions import show_value
 from trtpipe.system.delivering import Delivery
 from trtpipe.system.unheard import Unheard
 from trtpipe.system.workspace import STATE_DIRECTORY, cell_names

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.errors import Problem, SpecError
 from trtpipe.files import write_whole
 from trtpipe.lockfile import read_lock
-from trtpipe.plan.decisions import DECISION_WORDS
 from trtpipe.plan.graph import Cell
+from trtpipe.rendering.decisions import DECISION_WORDS
 from trtpipe.rendering.plans import why
 from trtpipe.reporting.build_page import CellDetails, build_page
 from trtpipe.reporting.builds import Course, build_record
