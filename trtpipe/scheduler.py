@@ -12,16 +12,16 @@ import queue
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
 
 from trtpipe.deciding import Outputs, Rebuilder
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, TrtpipeError
 from trtpipe.plan.decisions import Pending, Run, UpToDate
+from trtpipe.plan.events import StepBlocked, StepEvent, StepFailure, StepFinished, StepStarted
 from trtpipe.plan.graph import Plan, Step, action_of
 from trtpipe.plan.ports import Executor, Observer, Performed
 from trtpipe.plan.reasons import CorruptOutput
 from trtpipe.plan.trace import Trace
-from trtpipe.rendering.decisions import decision_json
+from trtpipe.unions import assert_never
 
 _MOST_AGAIN = 2  # a store that loses an artifact more often than this has another trouble
 _TICK_SECONDS = 0.25  # how often the loop looks for Ctrl-C while nothing finishes
@@ -112,7 +112,7 @@ class Scheduler:
             case UpToDate(key, outputs):
                 self._settle(step.address, Done(outputs, key))
             case Run():
-                self.observer.emit({"event": "start", "address": step.address} | decision_json(decision))
+                self.observer.emit(StepStarted(step.address, decision))
                 self._submit(step)
             case Pending():
                 raise AssertionError(f"{step.address} was started before {decision.waits_for}")
@@ -167,8 +167,7 @@ class Scheduler:
         self.rebuilder.wanted_again.add(address)
         del self.results[address]
         self._needed_by[address] = []  # those that waited for it have gone on
-        reason = Run("", CorruptOutput(detail))
-        self.observer.emit({"event": "start", "address": address} | decision_json(reason))
+        self.observer.emit(StepStarted(address, Run("", CorruptOutput(detail))))
         self._submit(self.plan.steps[address])
         return True
 
@@ -210,19 +209,14 @@ class Scheduler:
                 self._start(self.plan.steps[after])
 
 
-def _event_of(address: str, result: Result) -> dict[str, Any]:
+def _event_of(address: str, result: Result) -> StepEvent:
     match result:
         case Done(_, key, trace):
-            return {
-                "event": "done",
-                "address": address,
-                "key": key,
-                "ran": trace is not None,
-                "seconds": trace.seconds if trace else 0.0,
-                "summary": dict(trace.summary) if trace else {},
-            }
+            if trace is None:
+                return StepFinished(address, key, ran=False)
+            return StepFinished(address, key, True, trace.seconds, trace.summary)
         case Failed(error):
-            problems = [problem.fact for problem in error.problems]
-            return {"event": "failed", "address": address, "problems": problems}
+            return StepFailure(address, tuple(error.problems))
         case Blocked(by):
-            return {"event": "blocked", "address": address, "by": by}
+            return StepBlocked(address, by)
+    assert_never(result)

@@ -20,6 +20,7 @@ from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import ArtifactMissing, StoreError
 from trtpipe.executors.local import LocalExecutor
 from trtpipe.plan.decisions import UpToDate
+from trtpipe.plan.events import Event
 from trtpipe.plan.graph import Action, FromStep, Plan, Source, Step
 from trtpipe.plan.ports import ActionResult, Performed
 from trtpipe.plan.trace import Trace
@@ -217,7 +218,7 @@ class OnDisk:
         path.write_bytes(compute(action, taken))
         return ActionResult({"out": path})
 
-    def emit(self, event: Mapping[str, Any]) -> None:
+    def emit(self, event: Event) -> None:
         pass
 
     def whole(self, digest: Digest) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from trtpipe.deciding import Memory, Rebuilder
 from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import StepFailed
+from trtpipe.plan.events import Event
 from trtpipe.plan.graph import Action, FromStep, Plan, Source, Step, plan_of
 from trtpipe.plan.ports import Performed
 from trtpipe.plan.trace import Trace
@@ -42,7 +43,7 @@ class World:
     traces: dict[str, Trace] = field(default_factory=dict)
     last: dict[str, str] = field(default_factory=dict)
     ran: list[str] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
 
     def source(self, data: bytes) -> bytes:
@@ -79,13 +80,13 @@ class World:
         return future
 
     def cancel(self, *, now: bool = False) -> None:
-        self.events.append({"event": "cancel", "now": now})
+        pass
 
     def close(self) -> None:
         pass
 
-    def emit(self, event: Mapping[str, Any]) -> None:
-        self.events.append(dict(event))
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
 
     def build(self, plan: Plan, **options: Any) -> Mapping[str, Result]:
         """Bring the plan up to date; what ran in this build is in `ran`."""

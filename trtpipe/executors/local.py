@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trtpipe.errors import Interrupted
+from trtpipe.plan.events import StepWaiting
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult, Observer, Performed, Store
 from trtpipe.plan.trace import Trace
@@ -82,7 +83,7 @@ class LocalExecutor:
             nonlocal waited
             self._control.check()
             if not waited:
-                self._observer.emit({"event": "waiting", "address": action.address})
+                self._observer.emit(StepWaiting(action.address))
             waited = True
 
         with self._store.lock(action.key, waiting):

@@ -10,11 +10,14 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trtpipe.digests import Digest
 from trtpipe.plan.graph import Action
 from trtpipe.plan.trace import Trace
+
+if TYPE_CHECKING:
+    from trtpipe.plan.events import Event
 
 
 class Store(Protocol):
@@ -87,5 +90,5 @@ class Executor(Protocol):
 class Observer(Protocol):
     """Hears what happens, for a terminal, a log or a machine."""
 
-    def emit(self, event: Mapping[str, Any]) -> None:
-        """One event; `event["event"]` names its kind. Called from several threads."""
+    def emit(self, event: Event) -> None:
+        """One event. Called from several threads."""

@@ -16,6 +16,7 @@ from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, PlanEr
 from trtpipe.executors.local import LocalExecutor
 from trtpipe.lockfile import Lock, agrees, choices_in, load_lock
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
+from trtpipe.plan.events import Warned
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Plan, Stage, Step, action_of, plan_of
 from trtpipe.plan.ports import Observer
@@ -340,7 +341,7 @@ class _Course:
 def tell_warnings(store: LocalStore, observer: Observer) -> None:
     """Pass on what the store had to warn of."""
     while store.warnings:
-        observer.emit({"event": "warning", "text": store.warnings.pop(0)})
+        observer.emit(Warned(store.warnings.pop(0)))
 
 
 def _finish(course: _Course) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.executors.local import Control
+from trtpipe.plan.events import SearchProgress
 from trtpipe.plan.fingerprint import Fingerprint, Record
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import Observer, Store
@@ -89,8 +90,8 @@ class Evaluations:
         begun: set[str] = set()
 
         def tell(phase: str, count: int) -> None:
-            event = {"event": "evaluated", "address": self.action.address, "phase": phase, "asked": count}
-            observer.emit({**event, "ran": self.ran, "begins": phase not in begun})
+            begins = phase not in begun
+            observer.emit(SearchProgress(self.action.address, phase, count, self.ran, begins))
             begun.add(phase)
 
         return tell

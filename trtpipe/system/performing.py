@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.digests import Digest, same_digest
 from trtpipe.errors import Interrupted, ModelError, StepFailed, ToolchainError
 from trtpipe.executors.local import Control
+from trtpipe.json_values import JsonObject
 from trtpipe.lockfile import Lock, choices_in
+from trtpipe.plan.child_reports import SampleCount
+from trtpipe.plan.events import CalibrationProgress, ToolchainProgress, Warned, WorkerProgress
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.ports import ActionResult, Observer, Store
+from trtpipe.plan.worker_messages import WorkerMessage
 from trtpipe.stages.task import Task
 from trtpipe.system.child import of_os_error
 from trtpipe.system.processes import Telling, run_in_child
@@ -114,13 +118,13 @@ class Performer:
         counted = self.store.partial(action.key).absolute() / "counted"
         local = {**task.local, "events": str(events), "progress": str(counted)}
 
-        def hear(event: Mapping[str, Any]) -> None:
-            self.observer.emit({**event, "address": action.address})
+        def hear(report: JsonObject) -> None:
+            self.observer.emit(CalibrationProgress(action.address, SampleCount.from_json(report)))
 
         result = run_in_child(replace(task, local=local), scratch, control, Telling(events, hear))
         self.store.forget_partial(action.key)
         for warning in result.summary.get("warnings", ()):
-            self.observer.emit({"event": "warning", "text": f"{action.address}: {warning}"})
+            self.observer.emit(Warned(f"{action.address}: {warning}"))
         return result
 
     def _fetch(self, action: Action, scratch: Path, control: Control) -> ActionResult:
@@ -157,8 +161,8 @@ class Performer:
         toolchain = self._toolchain(action)
         request = request_of(action, toolchain)
 
-        def hear(event: Mapping[str, Any]) -> None:
-            self.observer.emit({**event, "event": f"worker_{event['event']}", "address": action.address})
+        def hear(message: WorkerMessage) -> None:
+            self.observer.emit(WorkerProgress(action.address, message))
 
         def run(asked: Mapping[str, Any]) -> Mapping[str, Any]:
             return run_worker(
@@ -168,7 +172,7 @@ class Performer:
                 on_event=hear,
                 cancelled=control.cancelled,
                 killed=control.killed,
-            )
+            ).facts
 
         result = self._timed(action, toolchain, request, scratch, run)
         engine = scratch / "model.engine"
@@ -178,7 +182,7 @@ class Performer:
             with contextlib.suppress(ModelError):
                 header = read_engine_header(engine).to_json()
         summary = {
-            **{name: value for name, value in result.items() if name not in ("event", "ok", "at")},
+            **result,
             "normalised": normalised_digest(engine),
             "header": header,
             "wheels": wheels_of(toolchain),
@@ -203,7 +207,7 @@ class Performer:
         from trtpipe.toolchains.wheel_lock import WheelLock
 
         def say(text: str) -> None:
-            self.observer.emit({"event": "provision", "address": action.address, "text": text})
+            self.observer.emit(ToolchainProgress(action.address, text))
 
         lock = WheelLock(self.wheel_lock, not self.frozen) if self.wheel_lock is not None else None
         wanted = action.step.local["toolchain"]

@@ -17,6 +17,7 @@ from trtpipe.errors import Interrupted, LockMismatch, StepFailed, ToolchainError
 from trtpipe.executors.local import Control, LocalExecutor
 from trtpipe.lockfile import Lock, agrees, choices_in, load_lock
 from trtpipe.lockfile.entries import RECIPE
+from trtpipe.plan.events import CheckStarted
 from trtpipe.plan.graph import Action, Cell, Plan, action_of, plan_of
 from trtpipe.plan.ports import ActionResult, Observer
 from trtpipe.scheduler import Done, Failed, Scheduler
@@ -188,7 +189,7 @@ class Rebuild:
                 one.not_run, one.failed = list(cells[0].not_run), cells[0].failed
 
     def _again(self, graded: Graded, action: Action, grade: Callable[[ActionResult], Graded]) -> None:
-        self.observer.emit({"event": "check", "address": action.address, "state": "begin"})
+        self.observer.emit(CheckStarted(action.address))
         with timed(graded):
             try:
                 with self.planned.workspace.store.scratch() as scratch:
@@ -205,7 +206,7 @@ class Rebuild:
         self._tell(graded)
 
     def _tell(self, graded: Graded) -> None:
-        self.observer.emit({"event": "graded", **graded.to_json()})
+        self.observer.emit(graded.event())
 
 
 def _take(graded: Graded, found: Graded) -> None:
