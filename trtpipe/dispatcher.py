@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from trtpipe.plan.control import Control
+from trtpipe.plan.events import StepWaiting
 from trtpipe.plan.graph import Action, Outputs
 from trtpipe.plan.ports import Executor, Observer, Performed, Store
 from trtpipe.plan.trace import Trace
@@ -66,7 +67,7 @@ class Dispatcher:
             nonlocal waited
             self.control.check()
             if not waited:
-                self._observer.emit({"event": "waiting", "address": str(action.address)})
+                self._observer.emit(StepWaiting(action.address))
             waited = True
 
         with self._store.lock(action.key, waiting):

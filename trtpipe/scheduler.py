@@ -22,16 +22,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, TrtpipeError
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
+from trtpipe.plan.events import StepBlocked, StepEvent, StepFailure, StepFinished, StepStarted
 from trtpipe.plan.graph import Action, Outputs, Plan, Step, action_of
 from trtpipe.plan.ports import Observer, Performed
 from trtpipe.plan.reasons import CorruptOutput, Forced
 from trtpipe.plan.trace import Trace
-from trtpipe.rendering.decisions import decision_json
+from trtpipe.unions import assert_never
 
 _MOST_AGAIN = 2  # a store that loses an artifact more often than this has another trouble
 _TICK_SECONDS = 0.25  # how often the loop looks for Ctrl-C while nothing finishes
@@ -199,7 +200,7 @@ class Scheduler:
 
     def _submit(self, address: Address, decision: Run) -> None:
         """Tell why a step runs, and have it run."""
-        self.observer.emit({"event": "start", "address": str(address)} | decision_json(decision))
+        self.observer.emit(StepStarted(address, decision))
         self._dispatch(address, anew=isinstance(decision.reason, Forced))
 
     def _dispatch(self, address: Address, *, anew: bool = False) -> None:
@@ -257,23 +258,14 @@ class Scheduler:
         return True
 
 
-def _event_of(address: Address, result: Result) -> dict[str, Any]:
+def _event_of(address: Address, result: Result) -> StepEvent:
     match result:
         case Done(_, key, trace):
-            return {
-                "event": "done",
-                "address": str(address),
-                "key": key,
-                "ran": trace is not None,
-                "seconds": trace.seconds if trace else 0.0,
-                "summary": dict(trace.summary) if trace else {},
-            }
+            if trace is None:
+                return StepFinished(address, key, ran=False)
+            return StepFinished(address, key, True, trace.seconds, trace.summary)
         case Failed(error):
-            problems = [problem.fact for problem in error.problems]
-            return {"event": "failed", "address": str(address), "problems": problems}
+            return StepFailure(address, tuple(error.problems))
         case Blocked(by):
-            return {
-                "event": "blocked",
-                "address": str(address),
-                "by": str(by) if by is not None else "the build was stopped",
-            }
+            return StepBlocked(address, by)
+    assert_never(result)

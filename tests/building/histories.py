@@ -21,6 +21,7 @@ from trtpipe.dispatcher import Dispatcher
 from trtpipe.errors import ArtifactMissing, StoreError
 from trtpipe.executors.local import LocalExecutor
 from trtpipe.plan.address import Address
+from trtpipe.plan.events import Event
 from trtpipe.plan.graph import Action, Plan, Step
 from trtpipe.plan.ports import ActionResult, Performed
 from trtpipe.plan.trace import Trace
@@ -214,7 +215,7 @@ class OnDisk:
         path.write_bytes(compute(action, taken))
         return ActionResult({"out": path})
 
-    def emit(self, event: Mapping[str, Any]) -> None:
+    def emit(self, event: Event) -> None:
         pass
 
     def whole(self, digest: Digest) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from world import World, plan, step
 
 from trtpipe.errors import ArtifactDamaged, Interrupted
+from trtpipe.plan.events import StepFailure
 from trtpipe.scheduler import Blocked, Done, Failed
 
 
@@ -113,4 +114,4 @@ def test_a_step_that_was_interrupted_is_no_failure(world):
     with pytest.raises(Interrupted):
         world.build(diamond(1), interrupted=lambda: len(presses))
 
-    assert not [event for event in world.events if event["event"] == "failed"]
+    assert not [event for event in world.events if isinstance(event, StepFailure)]

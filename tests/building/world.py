@@ -16,6 +16,7 @@ from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import Decision
+from trtpipe.plan.events import Event
 from trtpipe.plan.graph import Action, FromStep, Outputs, Plan, Source, Step, plan_of
 from trtpipe.plan.ports import Performed
 from trtpipe.plan.trace import Trace
@@ -57,7 +58,7 @@ class World:
     traces: dict[str, Trace] = field(default_factory=dict)
     last: dict[str, str] = field(default_factory=dict)
     ran: list[str] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
 
     def source(self, data: bytes) -> bytes:
@@ -97,13 +98,13 @@ class World:
         return future
 
     def cancel(self, *, now: bool = False) -> None:
-        self.events.append({"event": "cancel", "now": now})
+        pass
 
     def close(self) -> None:
         pass
 
-    def emit(self, event: Mapping[str, Any]) -> None:
-        self.events.append(dict(event))
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
 
     def build(
         self, plan: Plan, rebuilder: Rebuilder | None = None, decided: Decided | None = None, **options: Any

@@ -18,6 +18,7 @@ from trtpipe.system.failing import open_cell
 from trtpipe.system.plugins import InstalledPlugins
 from trtpipe.system.reducing import Limits
 from trtpipe.system.reducing_accuracy import reduce_accuracy, write_accuracy_reduction
+from trtpipe.system.unheard import Unheard
 
 pytestmark = needs_rtx
 
@@ -31,11 +32,6 @@ profiles:
 targets: {ada: {gpu: sm89}}
 validate: {random: {seed: 0, samples: 8}, corners: false, thresholds: [{metric: cosine, min: 0.9999}]}
 """
-
-
-class Quiet:
-    def emit(self, event):
-        pass
 
 
 def cancelling():
@@ -74,7 +70,7 @@ def in_this_process(monkeypatch):
 
 def reduced(project, output, monkeypatch, limits=None):
     monkeypatch.chdir(project)
-    with open_cell("net/fp16", [], Quiet()) as steps:
+    with open_cell("net/fp16", [], Unheard()) as steps:
         found = reduce_accuracy(steps, limits or Limits())
         write_accuracy_reduction(steps, found, output)
     return found

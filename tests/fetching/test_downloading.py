@@ -7,7 +7,6 @@ import random
 import shutil
 from collections import namedtuple
 from pathlib import Path
-from typing import Any
 
 import pytest
 import servers
@@ -17,6 +16,7 @@ import trtpipe.fetching
 from trtpipe.errors import StepFailed
 from trtpipe.fetching import Fetched, Patience, download
 from trtpipe.loading.remotes import remote_file
+from trtpipe.plan.child_reports import Download
 
 DATA = random.Random(7).randbytes(3_000_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -57,14 +57,12 @@ def test_an_empty_file_arrives_too(server: Server, tmp_path: Path) -> None:
 
 
 def test_what_is_heard_tells_how_far_it_is(url: str, tmp_path: Path) -> None:
-    heard: list[Any] = []
+    heard: list[Download] = []
 
     download(remote_file(url), tmp_path, heard.append, QUICK)
 
-    assert [one["state"] for one in heard][:1] == ["begin"]
-    assert heard[-1] == {
-        "event": "fetch", "state": "end", "file": url, "bytes": len(DATA), "total": len(DATA),
-    }  # fmt: skip
+    assert heard[0].state == "begin"
+    assert heard[-1] == Download("end", url, len(DATA), len(DATA))
 
 
 @pytest.mark.parametrize("seed", range(8))

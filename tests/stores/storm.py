@@ -30,17 +30,13 @@ from trtpipe.plan.ports import ActionResult
 from trtpipe.stores.collecting import Limits, Roots, collect
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.verifying import verify
+from trtpipe.system.unheard import Unheard
 
 ACTIONS = 200
 CONTENTS = 90
 GRACE = 0.6
 SURE = GRACE / 2
 """Seconds within which what was just made must still be there."""
-
-
-class Silent:
-    def emit(self, event: object) -> None:
-        pass
 
 
 def action(number: int) -> Action:
@@ -65,7 +61,7 @@ def build(store: LocalStore, seconds: float, dice: random.Random, out: Path) -> 
     """Run random actions and use what they yield; what is wrong is written down at once, for a kill may come."""
     counts = {"ran": 0, "known": 0, "made again": 0}
     told = out.parent / f"counts-{os.getpid()}"
-    dispatcher = Dispatcher(store, LocalExecutor(store, perform), jobs=2, observer=Silent())
+    dispatcher = Dispatcher(store, LocalExecutor(store, perform), jobs=2, observer=Unheard())
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         number = dice.randrange(ACTIONS)
@@ -163,7 +159,7 @@ def examined(root: Path, locks: bool) -> dict[str, object]:
     began = time.monotonic()
     out = root / "last"
     out.mkdir()
-    dispatcher = Dispatcher(store, LocalExecutor(store, perform), jobs=2, observer=Silent())
+    dispatcher = Dispatcher(store, LocalExecutor(store, perform), jobs=2, observer=Unheard())
     lost = []
     for number in range(ACTIONS):
         trace = dispatcher.submit(action(number)).result(timeout=30).trace

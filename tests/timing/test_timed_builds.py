@@ -25,7 +25,7 @@ class Bench:
         self.caches = TimingCaches(root / "store")
 
     def emit(self, event):
-        self.warnings.append(event["text"])
+        self.warnings.append(event.text)
 
     def build(self, *, tactic="0x7", tactics=None, during=lambda: None, gpu="NVIDIA H100"):
         self.count += 1
@@ -47,7 +47,7 @@ class Bench:
             never = threading.Event()
             return run_worker(
                 [sys.executable], asked, folder, on_event=lambda event: None, cancelled=never, killed=never
-            )
+            ).facts
 
         timed = TimedBuild(self.caches, self, "p/v@t:build_engine", "tensorrt-10.9", gpu, tactics or {})
         return timed.run(request, folder, run)["tactics"]

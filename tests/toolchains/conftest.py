@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from provisioning_fakes import fake_pip, packages, toolchains_root
 
+from trtpipe.plan.worker_messages import WorkerMessage
+from trtpipe.rendering.worker_messages import message_json
 from trtpipe.toolchains.launch import run_worker
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/models.py
@@ -44,11 +46,11 @@ class Bench:
         return request | changes
 
     def run(self, **changes: Any) -> Mapping[str, Any]:
-        def heard(event: Mapping[str, Any]) -> None:
-            self.events.append(event)
-            self.on_event(event)
+        def heard(message: WorkerMessage) -> None:
+            self.events.append(message_json(message))
+            self.on_event(self.events[-1])
 
-        return run_worker(
+        result = run_worker(
             [sys.executable],
             self.request(**changes),
             self.folder,
@@ -56,6 +58,7 @@ class Bench:
             cancelled=self.cancelled,
             killed=self.killed,
         )
+        return message_json(result)
 
     @property
     def engine(self) -> Path:

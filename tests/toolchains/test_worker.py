@@ -467,10 +467,11 @@ def test_the_worker_dies_with_its_parent(bench):
     models.resnet50_like(bench.folder / "model.onnx", width=0.25, dynamic_batch=False)
     script = (
         "import json, sys, os, threading; from pathlib import Path\n"
+        "from trtpipe.plan.worker_messages import WorkerPhase, WorkerStart\n"
         "from trtpipe.toolchains.launch import run_worker\n"
-        "def heard(event):\n"
-        "    if event['event'] == 'start': print(event['pid'], flush=True)\n"
-        "    if event.get('name') == 'build': os._exit(0)\n"
+        "def heard(message):\n"
+        "    if isinstance(message, WorkerStart): print(message.pid, flush=True)\n"
+        "    if isinstance(message, WorkerPhase) and message.name == 'build': os._exit(0)\n"
         "never = threading.Event()\n"
         "run_worker([sys.executable], json.loads(sys.argv[1]), Path(sys.argv[2]), on_event=heard,"
         " cancelled=never, killed=never)\n"

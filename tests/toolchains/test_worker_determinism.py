@@ -88,7 +88,7 @@ def build(folder, model, site, python=sys.executable, shapes=SHAPES):
     result = run_worker(
         [python], request(site, shapes), folder, on_event=lambda event: None, cancelled=never, killed=never
     )
-    return folder / "model.engine", result["address_randomisation"] == "off"
+    return folder / "model.engine", result.facts["address_randomisation"] == "off"
 
 
 @pytest.fixture(scope="module")

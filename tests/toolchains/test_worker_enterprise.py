@@ -34,7 +34,7 @@ def run(folder, **changes):
         cancelled=never,
         killed=never,
     )
-    return result, json.loads((folder / "model.engine").read_bytes())
+    return result.facts, json.loads((folder / "model.engine").read_bytes())
 
 
 def test_options_reach_a_tensorrt_that_cannot_stream(tmp_path):

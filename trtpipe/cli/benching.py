@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, problem_json, say, say_json, show_error
+from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, say_json, show_error
 from trtpipe.errors import SpecError
+from trtpipe.rendering.problems import problem_json
 from trtpipe.rendering.tables import render_table
 from trtpipe.system.bench_request import BenchRequest
 from trtpipe.system.bench_runs import threads_words

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from trtpipe.cli.annotating import annotate
-from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, problem_json, say, say_json
+from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import Problem, SpecError
+from trtpipe.rendering.problems import problem_json
 from trtpipe.system.checking import CheckReport, check_specs
 
 

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trtpipe.cli.output import problem_json, say, say_json
+from trtpipe.cli.output import say, say_json
 from trtpipe.errors import Interrupted, Problem, TrtpipeError
 
 if TYPE_CHECKING:
+    from trtpipe.plan.build_end import BuildEnded, FailedItem
     from trtpipe.system.outcome import Outcome
 
 _STOPPED = (Interrupted, KeyboardInterrupt)
@@ -31,22 +32,27 @@ class Closing:
         """The closing line of a build that nothing stopped."""
         return closing_line(self.outcome, self._seconds()) if self.outcome else self.text
 
-    def event(self, error: BaseException | None) -> dict[str, Any]:
-        """The closing event; `error` is what ended the build before its end."""
+    def say_event(self, error: BaseException | None) -> None:
+        """Write the closing event; `error` is what ended the build before its end."""
+        from trtpipe.rendering.build_end import build_end_json
+
+        say_json({**build_end_json(self._event(error)), "at": round(self._seconds(), 3)}, indent=None)
+
+    def _event(self, error: BaseException | None) -> BuildEnded:
+        from trtpipe.plan.build_end import BuildEnded
+
         outcome = self.outcome
-        return {
-            "event": "end",
-            "built": outcome.built if outcome else [],
-            "restored": outcome.restored if outcome else [],
-            "up_to_date": outcome.fresh if outcome else [],
-            "failed": [_failure(name, one) for name, one in outcome.failures] if outcome else [],
-            "not_built": outcome.blocked if outcome else [],
-            "lock_changed": outcome.lock_changed if outcome else False,
-            "interrupted": isinstance(error, _STOPPED),
-            "problems": [problem_json(one) for one in _problems(error)],
-            "closing": ", ".join(filter(None, (_why(error), self.line()))),
-            "at": round(self._seconds(), 3),
-        }
+        return BuildEnded(
+            built=tuple(outcome.built) if outcome else (),
+            restored=tuple(outcome.restored) if outcome else (),
+            up_to_date=tuple(outcome.fresh) if outcome else (),
+            failed=tuple(_failed(name, one) for name, one in outcome.failures) if outcome else (),
+            not_built=tuple(outcome.blocked) if outcome else (),
+            lock_changed=outcome.lock_changed if outcome else False,
+            interrupted=isinstance(error, _STOPPED),
+            problems=tuple(_problems(error)),
+            closing=", ".join(filter(None, (_why(error), self.line()))),
+        )
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began
@@ -60,10 +66,10 @@ def one_closing(*, as_json: bool) -> Iterator[Closing]:
         yield closing
     except BaseException as error:
         if as_json:
-            say_json(closing.event(error), indent=None)
+            closing.say_event(error)
         raise
     if as_json:
-        say_json(closing.event(None), indent=None)
+        closing.say_event(None)
     else:
         say(closing.line())
 
@@ -98,6 +104,7 @@ def _problems(error: BaseException | None) -> Sequence[Problem]:
     return error.problems if isinstance(error, TrtpipeError) and not isinstance(error, Interrupted) else ()
 
 
-def _failure(name: str, error: TrtpipeError) -> dict[str, Any]:
-    problems = [problem_json(one) for one in error.problems]
-    return {"step": name, "problems": problems, "log": getattr(error, "log", "")}
+def _failed(name: str, error: TrtpipeError) -> FailedItem:
+    from trtpipe.plan.build_end import FailedItem
+
+    return FailedItem(name, tuple(error.problems), getattr(error, "log", ""))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from trtpipe.errors import Problem, SpecError, StepFailed, TrtpipeError
+from trtpipe.errors import SpecError, StepFailed, TrtpipeError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_LOCK, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -69,13 +69,6 @@ def note(text: str) -> None:
 def printable(text: str) -> str:
     """The text with every control character but tab and line feed as its escape."""
     return text.translate(_CONTROL)
-
-
-def problem_json(problem: Problem) -> dict[str, Any]:
-    """A problem as a JSON object."""
-    where = problem.where
-    place = {"file": where.file, "line": where.line, "column": where.column} if where else None
-    return {"severity": problem.severity, "fact": problem.fact, "remedy": problem.remedy, "where": place}
 
 
 def show_error(error: TrtpipeError) -> None:

@@ -9,16 +9,32 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trtpipe.cli.output import note, printable, say_json
-from trtpipe.shapes import format_size
+from trtpipe.plan.child_reports import Download
+from trtpipe.plan.events import (
+    CalibrationProgress,
+    ComparisonProgress,
+    Event,
+    FetchProgress,
+    ProgressEvent,
+    ReductionProgress,
+    SearchProgress,
+    StepBlocked,
+    StepEvent,
+    StepFailure,
+    StepFinished,
+    StepStarted,
+    StepWaiting,
+    ToolchainProgress,
+    WorkerProgress,
+)
+from trtpipe.rendering.events import event_json, event_lines, phase_words
+from trtpipe.unions import assert_never
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-Event = Mapping[str, Any]
 
 
 class Progress(Protocol):
@@ -41,64 +57,6 @@ def open_progress(*, as_json: bool, total: int, began: float) -> Progress:
     return PlainProgress()
 
 
-def _lines_of(event: Event) -> list[str]:
-    """What an event says in plain lines; most say nothing."""
-    address = event.get("address", "")
-    match event["event"]:
-        case "start":
-            return [f"start    {address}{_because(event)}"]
-        case "done" if event["ran"]:
-            return [f"done     {address} in {event['seconds']:.1f} s"]
-        case "failed":
-            return [f"FAILED   {address}"]
-        case "waiting":
-            return [f"wait     {address}: the same work is under way already"]
-        case "delivered":
-            word = "built   " if event["built"] else "restored"
-            return [f"{word} {event['cell']} ({event['about']})"]
-        case "graded":
-            return [f"checked  {event['name']}: {event['grade'] or 'not run'}"]
-        case "warning" | "fetch" | "calibrate" | "evaluated":
-            return _told(event)
-    return []
-
-
-def _told(event: Event) -> list[str]:
-    """What is said of a step while it runs: a warning, a download that begins or is tried again, a search's phase, a
-    calibration that goes on from where an interrupted one was."""
-    match event["event"], event.get("state"):
-        case "warning", _:
-            return [f"warning: {event['text']}"]
-        case "fetch", "begin":
-            return [f"fetch    {event['file']}{_amount(event)}"]
-        case "fetch", "retry":
-            return [f"retry    {event['file']}: {event['text']}"]
-        case "evaluated", _ if event["begins"]:
-            return [f"{event.get('what', 'search'):8} {event['address']}: {event['phase']}"]
-        case "calibrate", _ if event["resumed"] and event["done"] == event["resumed"]:
-            return [f"resume   {event['address']}: {event['done']} of {event['total']} samples are done"]
-    return []
-
-
-def _amount(event: Event) -> str:
-    """How much of a file is there: ` (3 MiB of 45 MiB)`."""
-    done, total = event["bytes"], event["total"]
-    shown = " of ".join(format_size(size) for size in (done, total) if size)
-    return f" ({shown})" if shown else ""
-
-
-def _samples(event: Event) -> str:
-    return f"{event['done']} of {event['total']} samples"
-
-
-def _because(event: Event) -> str:
-    reason = event.get("reason") or {}
-    changed = [change["field"] for change in reason.get("changes", ())]
-    if changed:
-        return ": changed " + ", ".join(changed[:3]) + (" …" if len(changed) > 3 else "")
-    return ""
-
-
 class PlainProgress:
     """Lines on stderr, as they come."""
 
@@ -114,7 +72,7 @@ class PlainProgress:
     def emit(self, event: Event) -> None:
         """Write what the event says."""
         with self._lock:
-            for line in _lines_of(event):
+            for line in event_lines(event):
                 note(line)
 
 
@@ -133,7 +91,7 @@ class JsonProgress:
 
     def emit(self, event: Event) -> None:
         """Write the event."""
-        record = {**event, "at": round(time.monotonic() - self._began, 3)}
+        record = {**event_json(event), "at": round(time.monotonic() - self._began, 3)}
         with self._lock:
             say_json(record, indent=None)
 
@@ -165,31 +123,49 @@ class LiveProgress:
         """Note what changed; the view redraws itself."""
         with self._lock:
             self._follow(event)
-        if event["event"] != "start":
-            for line in _lines_of(event):
+        if not isinstance(event, StepStarted):
+            for line in event_lines(event):
                 with contextlib.suppress(OSError):  # nobody has to listen
                     self._console.print(printable(line), markup=False, soft_wrap=True)
 
     def _follow(self, event: Event) -> None:
-        address = event.get("address", "")
-        match event["event"]:
-            case "start":
-                self._running[address] = (time.monotonic(), "")
-            case "worker_phase" if address in self._running:
-                self._running[address] = (self._running[address][0], event["name"])
-            case "calibrate" if address in self._running:
-                self._running[address] = (self._running[address][0], _samples(event))
-            case "evaluated":
-                began = self._running[address][0] if address in self._running else time.monotonic()
-                self._running[address] = (began, f"{event['phase']}, {event['asked']} evaluations")
-            case "fetch" if event["state"] == "end":
-                self._running.pop(address, None)
-            case "fetch":
-                began = self._running[address][0] if address in self._running else time.monotonic()
-                self._running[address] = (began, event["file"].rsplit("/", 1)[-1] + _amount(event))
-            case "done" | "failed" | "blocked":
-                self._running.pop(address, None)
+        """Of the build as a whole nothing is shown here but its lines."""
+        if isinstance(event, StepEvent):
+            self._follow_step(event)
+        elif isinstance(event, ProgressEvent):
+            self._follow_progress(event)
+
+    def _follow_step(self, event: StepEvent) -> None:
+        match event:
+            case StepStarted(address):
+                self._running[str(address)] = (time.monotonic(), "")
+            case StepFinished(address) | StepFailure(address) | StepBlocked(address):
+                self._running.pop(str(address), None)
                 self._ended += 1
+            case StepWaiting():
+                pass
+            case _:
+                assert_never(event)
+
+    def _follow_progress(self, event: ProgressEvent) -> None:
+        """What is searched or fetched need be no step of a plan, and then begins with its first event."""
+        match event:
+            case FetchProgress(address, Download(state="end")):
+                self._running.pop(str(address), None)
+            case FetchProgress(address) | SearchProgress(address):
+                self._show(str(address), event, begin=True)
+            case ReductionProgress(cell) | ComparisonProgress(cell):
+                self._show(cell, event, begin=True)
+            case CalibrationProgress(address) | WorkerProgress(address) | ToolchainProgress(address):
+                self._show(str(address), event)
+            case _:
+                assert_never(event)
+
+    def _show(self, name: str, event: ProgressEvent, *, begin: bool = False) -> None:
+        words = phase_words(event)
+        if words and (begin or name in self._running):
+            began = self._running[name][0] if name in self._running else time.monotonic()
+            self._running[name] = (began, words)
 
     def _draw(self) -> RenderableType:
         from rich.spinner import Spinner

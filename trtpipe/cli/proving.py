@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, note, problem_json, say, say_json
+from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, note, say, say_json
 from trtpipe.errors import SpecError, TrtpipeError
+from trtpipe.rendering.problems import problem_json
 from trtpipe.rendering.tables import one_line, render_table
 from trtpipe.system.engine_places import engine_places
 from trtpipe.system.validating import HowToValidate, Validated, take_in, validate_places

@@ -9,7 +9,7 @@ from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_err
 from trtpipe.cli.progress import LazyProgress, open_progress
 from trtpipe.cli.reporting import tell_reports
 from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
-from trtpipe.rendering.plans import plan_json
+from trtpipe.plan.events import PlanMade
 from trtpipe.system.building import (
     Planned,
     default_jobs,
@@ -45,7 +45,7 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
             as_json=options.as_json, total=len(planned.plan.steps), began=closing.began
         ) as progress:
             if options.as_json:
-                progress.emit({"event": "plan", **plan_json(planned.plan, planned.decisions)})
+                progress.emit(PlanMade(planned.plan, planned.decisions))
             prefetch_files(planned.plan, planned.decisions, planned.undelivered, workspace.store)
             run_build(
                 planned,

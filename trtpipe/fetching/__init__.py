@@ -18,10 +18,11 @@ from trtpipe.errors import Problem, StepFailed
 from trtpipe.fetching.answers import Answer, Broken, Other, Refused
 from trtpipe.fetching.partial import Partial
 from trtpipe.fetching.patience import seconds_from
+from trtpipe.plan.child_reports import Download, DownloadState
 from trtpipe.shapes import format_size
 from trtpipe.spec.remote import RemoteFile
 
-Hear = Callable[[Mapping[str, Any]], None]
+Hear = Callable[[Download], None]
 Ask = Callable[[int, Mapping[str, Any]], AbstractContextManager[Answer]]
 """Asks for the bytes from an offset on, of the file that a mark tells; Broken, Other or Refused where it fails."""
 
@@ -175,21 +176,12 @@ class _Course:
 
     def _pause(self, failures: int, trouble: str, wait: float) -> None:
         pause = min(self.patience.pause * 2 ** max(failures - 1, 0), self.patience.longest_pause)
-        self._tell("retry", text=trouble)
+        self._tell("retry", trouble)
         time.sleep(max(pause, min(wait, self.patience.stall)))
 
-    def _tell(self, state: str, **more: str) -> None:
+    def _tell(self, state: DownloadState, trouble: str = "") -> None:
         self._told = time.monotonic()
-        self.hear(
-            {
-                "event": "fetch",
-                "state": state,
-                "file": self.remote.shown,
-                "bytes": self.partial.size,
-                "total": self.partial.total,
-                **more,
-            }
-        )
+        self.hear(Download(state, self.remote.shown, self.partial.size, self.partial.total, trouble))
 
 
 def _lively(pieces: Iterator[bytes], stall: float) -> Iterator[bytes]:

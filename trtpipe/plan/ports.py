@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trtpipe.digests import Digest
 from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.trace import Trace
 from trtpipe.targets.toolchain import Toolchain
+
+if TYPE_CHECKING:
+    from trtpipe.plan.events import Event
 
 
 class Store(Protocol):
@@ -103,5 +106,5 @@ class Here(Protocol):
 class Observer(Protocol):
     """Hears what happens, for a terminal, a log or a machine."""
 
-    def emit(self, event: Mapping[str, Any]) -> None:
-        """One event; `event["event"]` names its kind. Called from several threads."""
+    def emit(self, event: Event) -> None:
+        """One event. Called from several threads."""

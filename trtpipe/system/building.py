@@ -15,6 +15,7 @@ from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, PlanEr
 from trtpipe.lockfile import Lock
 from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
+from trtpipe.plan.events import Warned
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, action_of, plan_of, with_upstream
 from trtpipe.plan.ports import Observer
@@ -298,7 +299,7 @@ def _done_steps(cell: Cell, steps: Steps) -> Iterator[tuple[Stage, Done]]:
 def tell_warnings(store: LocalStore, observer: Observer) -> None:
     """Pass on what the store had to warn of."""
     while store.warnings:
-        observer.emit({"event": "warning", "text": store.warnings.pop(0)})
+        observer.emit(Warned(store.warnings.pop(0)))
 
 
 def _finish(course: _Course, steps: Steps) -> None:

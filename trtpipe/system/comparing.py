@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import SpecError
+from trtpipe.json_values import JsonObject, integer_in
 from trtpipe.plan.control import Control
+from trtpipe.plan.events import ComparisonProgress
 from trtpipe.stages.task import Task
 from trtpipe.system.failing import CellSteps
 from trtpipe.system.processes import Telling, run_in_child
@@ -21,7 +23,7 @@ def compare_cell(steps: CellSteps, samples: int | None = None) -> Mapping[str, A
     folder = steps.scratch / "compared"
     task = comparison_task(steps, "compare_all", folder, samples)
     events = Path(task.local["events"])
-    return run_in_child(task, folder, Control(), Telling(events, lambda event: _tell(steps, event))).summary
+    return run_in_child(task, folder, Control(), Telling(events, lambda report: _tell(steps, report))).summary
 
 
 def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | None = None) -> Task:
@@ -51,6 +53,5 @@ def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | N
     return Task(stage, options, inputs, (folder / "out").absolute(), local)
 
 
-def _tell(steps: CellSteps, event: Mapping[str, Any]) -> None:
-    done = {"event": "evaluated", "address": steps.cell.name, "asked": event["done"], "what": "compare"}
-    steps.observer.emit({**done, "phase": "tensors", "ran": event["done"], "begins": event["done"] == 1})
+def _tell(steps: CellSteps, report: JsonObject) -> None:
+    steps.observer.emit(ComparisonProgress(steps.cell.name, integer_in(report, "done")))

@@ -23,6 +23,7 @@ from trtpipe.lockfile import SCHEMA as LOCK_SCHEMA
 from trtpipe.lockfile import Fact
 from trtpipe.manifest import Proof, lock_entry_of, manifest_of
 from trtpipe.plan.address import Address, Stage
+from trtpipe.plan.events import CellDelivered, Warned
 from trtpipe.plan.graph import Cell, Step
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.trace import Trace
@@ -119,7 +120,7 @@ class Delivery:
         folder = self.workspace.build / cell.directory
         found, ignored = read_proof(folder, traces["build_engine"].outputs["model.engine"].hex)
         if ignored:
-            self.observer.emit({"event": "warning", "text": f"{cell.name}: {ignored}"})
+            self.observer.emit(Warned(f"{cell.name}: {ignored}"))
         return prove_cell(cell, self.specs[cell.pipeline], traces, self.workspace.store, self.targets, found)
 
     def _trace(self, key: str) -> Trace:
@@ -207,17 +208,16 @@ class Delivery:
         proved = f", run on {proof.gpu_words()}" if proof.run_on_gpu else ""
         about = f"{size}, {gpus}, {outcome_words(proof.validation)}{proved}{_kept_words(traces['quantize'].summary)}"
         self.observer.emit(
-            {
-                "event": "delivered",
-                "built": built,
-                "cell": cell.name,
-                "about": about,
-                "directory": str(self.workspace.build / cell.directory),
-                "validation": dict(proof.validation),
-                "audit": dict(proof.audit),
-                "typed": dict(traces["quantize"].summary.get("wide", {})),
-                "not_run": list(proof.not_run),
-            }
+            CellDelivered(
+                cell.name,
+                built,
+                about,
+                self.workspace.build / cell.directory,
+                validation=proof.validation,
+                audit=proof.audit,
+                typed=traces["quantize"].summary.get("wide", {}),
+                not_run=tuple(proof.not_run),
+            )
         )
 
 

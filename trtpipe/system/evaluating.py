@@ -20,6 +20,7 @@ from typing import Any
 
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.plan.control import Control
+from trtpipe.plan.events import SearchProgress
 from trtpipe.plan.fingerprint import Fingerprint, Record
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import Observer, Store
@@ -91,13 +92,8 @@ class Evaluations:
         begun: set[str] = set()
 
         def tell(phase: str, count: int) -> None:
-            event = {
-                "event": "evaluated",
-                "address": str(self.action.address),
-                "phase": phase,
-                "asked": count,
-            }
-            observer.emit({**event, "ran": self.ran, "begins": phase not in begun})
+            begins = phase not in begun
+            observer.emit(SearchProgress(self.action.address, phase, count, self.ran, begins))
             begun.add(phase)
 
         return tell

@@ -13,7 +13,10 @@ from typing import Any
 
 from trtpipe.digests import Digest, key_of
 from trtpipe.errors import Problem, SpecError, SpecPath, StepFailed
+from trtpipe.json_values import JsonObject
+from trtpipe.plan.child_reports import Download
 from trtpipe.plan.control import Control
+from trtpipe.plan.events import FetchProgress
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.plan.requirements import FetchRequirements
@@ -112,8 +115,8 @@ class Fetcher:
             self.store.record(_memo(one, digest, summary))
         return _memo(wanted.remote, digest, summary)
 
-    def _hear(self, event: Mapping[str, Any]) -> None:
-        self.observer.emit({**event, "address": str(self.action.address)})
+    def _hear(self, report: JsonObject) -> None:
+        self.observer.emit(FetchProgress(self.action.address, Download.from_json(report)))
 
     def _folder(self) -> Path:
         """A new folder for one child process."""

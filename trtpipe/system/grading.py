@@ -27,6 +27,7 @@ from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, StoreError
 from trtpipe.lockfile.entries import Entry, shown_digest
 from trtpipe.lockfile.gathering import tactic_facts
+from trtpipe.plan.events import RebuildGraded
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult
 from trtpipe.stores.local import LocalStore
@@ -66,16 +67,10 @@ class Graded:
     """Whether it is not graded because a step failed or the lockfile says otherwise: that is no excuse."""
     seconds: float = 0.0
 
-    def to_json(self) -> dict[str, Any]:
-        """The grade as a JSON object."""
-        return {
-            "name": self.name,
-            "grade": self.grade,
-            "passed": self.passed,
-            "details": self.details,
-            "not_run": self.not_run,
-            "seconds": round(self.seconds, 3),
-        }
+    def event(self) -> RebuildGraded:
+        """The grade for an observer."""
+        details, not_run = tuple(self.details), tuple(self.not_run)
+        return RebuildGraded(self.name, self.grade, self.passed, details, not_run, self.seconds)
 
 
 def grade_outputs(name: str, locked: Mapping[str, str], result: ActionResult) -> Graded:

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.digests import same_digest
 from trtpipe.errors import Interrupted, ModelError, StepFailed, ToolchainError
-from trtpipe.json_values import Json
+from trtpipe.json_values import Json, JsonObject
 from trtpipe.plan.address import Address
+from trtpipe.plan.child_reports import SampleCount
 from trtpipe.plan.control import Control
+from trtpipe.plan.events import CalibrationProgress, ToolchainProgress, Warned, WorkerProgress
 from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.ports import ActionResult, Here, Observer
 from trtpipe.plan.requirements import EngineRequirements, ImportRequirements, PlaceRequirements
+from trtpipe.plan.worker_messages import WorkerMessage
 from trtpipe.stages.task import Task
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.child import of_os_error
@@ -142,13 +145,13 @@ class Performer:
         counted = self.store.partial(action.key).absolute() / "counted"
         local = {**task.local, "events": str(events), "progress": str(counted)}
 
-        def hear(event: Mapping[str, Any]) -> None:
-            self.observer.emit({**event, "address": str(action.address)})
+        def hear(report: JsonObject) -> None:
+            self.observer.emit(CalibrationProgress(action.address, SampleCount.from_json(report)))
 
         result = run_in_child(replace(task, local=local), scratch, control, Telling(events, hear))
         self.store.forget_partial(action.key)
         for warning in result.summary.get("warnings", ()):
-            self.observer.emit({"event": "warning", "text": f"{action.address}: {warning}"})
+            self.observer.emit(Warned(f"{action.address}: {warning}"))
         return result
 
     def _fetch(self, action: Action, scratch: Path, control: Control) -> ActionResult:
@@ -187,8 +190,8 @@ class Performer:
         plugins = self.inputs_of(action, scratch / "plugins").get("plugins", {})
         request = request_of(action, toolchain, plugins.values())
 
-        def hear(event: Mapping[str, Any]) -> None:
-            self.observer.emit({**event, "event": f"worker_{event['event']}", "address": str(action.address)})
+        def hear(message: WorkerMessage) -> None:
+            self.observer.emit(WorkerProgress(action.address, message))
 
         def run(asked: Mapping[str, Any]) -> Mapping[str, Any]:
             return run_worker(
@@ -198,7 +201,7 @@ class Performer:
                 on_event=hear,
                 cancelled=control.cancelled,
                 killed=control.killed,
-            )
+            ).facts
 
         result = self._timed(action, toolchain, request, scratch, run)
         engine = scratch / "model.engine"
@@ -208,7 +211,7 @@ class Performer:
             with contextlib.suppress(ModelError):
                 header = read_engine_header(engine).to_json()
         summary = {
-            **{name: value for name, value in result.items() if name not in ("event", "ok", "at")},
+            **result,
             "normalised": normalised_digest(engine),
             "header": header,
             "wheels": wheels_of(toolchain),
@@ -235,7 +238,7 @@ class Performer:
         from trtpipe.toolchains.wheel_lock import WheelLock
 
         def say(text: str) -> None:
-            self.observer.emit({"event": "provision", "address": str(action.address), "text": text})
+            self.observer.emit(ToolchainProgress(action.address, text))
 
         lock = WheelLock(self.site.wheel_lock, not self.terms.frozen)
         return ready_toolchain(

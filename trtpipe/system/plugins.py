@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.calibrators import CalibrationRequest
+from trtpipe.json_values import JsonObject
+from trtpipe.plan.child_reports import SampleCount
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.bodies import Made
@@ -34,7 +36,7 @@ class InstalledPlugins:
 
         remote, place = RemoteFile.from_json(task.local["file"]), tuple(task.local["place"])
         with _events(task) as say:
-            found = download(remote, task.out, say, path=place)
+            found = download(remote, task.out, lambda report: say(report.to_json()), path=place)
         return Made({"file": found.path}, {"sha256": found.sha256, **found.facts})
 
     def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
@@ -174,15 +176,15 @@ class InstalledPlugins:
 
 
 @contextmanager
-def _events(task: Task) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Where a body says how far it is: a line of JSON an event, which the parent process reads."""
+def _events(task: Task) -> Iterator[Callable[[JsonObject], None]]:
+    """Where a body says how far it is: a line of JSON a report, which the parent process reads."""
     with Path(task.local["events"]).open("a", buffering=1) as events:
-        yield lambda event: print(json.dumps(event), file=events)
+        yield lambda report: print(json.dumps(report), file=events)
 
 
-def _telling(say: Callable[[Mapping[str, Any]], None]) -> Callable[[int, int, int], None]:
+def _telling(say: Callable[[JsonObject], None]) -> Callable[[int, int, int], None]:
     def tell(done: int, total: int, resumed: int) -> None:
-        say({"event": "calibrate", "done": done, "total": total, "resumed": resumed})
+        say(SampleCount(done, total, resumed).to_json())
 
     return tell
 

@@ -9,12 +9,12 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trtpipe.errors import Interrupted, StepFailed
+from trtpipe.json_values import JsonObject, read_object
 from trtpipe.plan.control import Control
 from trtpipe.plan.ports import ActionResult
 from trtpipe.stages.task import Task
@@ -37,7 +37,7 @@ class Telling:
     """Passes on what a child wrote into its file of events since the last call."""
 
     file: Path
-    hear: Callable[[Mapping[str, Any]], None]
+    hear: Callable[[JsonObject], None]
     _read: int = 0
 
     def __call__(self) -> None:
@@ -51,7 +51,7 @@ class Telling:
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.splitlines():
-            self.hear(json.loads(line))
+            self.hear(read_object(line))
 
 
 def run_in_child(

@@ -16,6 +16,7 @@ from trtpipe.lockfile import Lock, load_lock
 from trtpipe.lockfile.entries import RECIPE
 from trtpipe.plan.address import Address
 from trtpipe.plan.control import Control
+from trtpipe.plan.events import CheckStarted
 from trtpipe.plan.graph import Action, Cell, Outputs, Plan, action_of
 from trtpipe.plan.ports import ActionResult, Observer
 from trtpipe.scheduler import Failed
@@ -161,7 +162,7 @@ class Rebuild:
     def _again(
         self, steps: Steps, graded: Graded, action: Action, grade: Callable[[ActionResult], Graded]
     ) -> None:
-        self.observer.emit({"event": "check", "address": str(action.address), "state": "begin"})
+        self.observer.emit(CheckStarted(action.address))
         with timed(graded):
             try:
                 with steps.store.scratch() as scratch:
@@ -178,7 +179,7 @@ class Rebuild:
         self._tell(graded)
 
     def _tell(self, graded: Graded) -> None:
-        self.observer.emit({"event": "graded", **graded.to_json()})
+        self.observer.emit(graded.event())
 
 
 def _take(graded: Graded, found: Graded) -> None:

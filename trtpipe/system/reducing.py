@@ -22,6 +22,7 @@ from trtpipe.canonical.transforming import apply_transform
 from trtpipe.canonical.writing import write_model
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, SpecError, StepFailed
+from trtpipe.plan.events import ReductionProgress
 from trtpipe.plan.fingerprint import Fingerprint
 from trtpipe.plan.graph import Action
 from trtpipe.plan.trace import Trace
@@ -107,7 +108,7 @@ class BuildTrials:
                 self.toolchain.python,
                 request,
                 folder,
-                on_event=lambda event: None,
+                on_event=lambda message: None,
                 cancelled=Event(),
                 killed=Event(),
             )
@@ -250,8 +251,7 @@ def telling(steps: CellSteps) -> Callable[[str, int], None]:
     begun: set[str] = set()
 
     def tell(phase: str, count: int) -> None:
-        event = {"event": "evaluated", "address": steps.cell.name, "phase": phase, "asked": count}
-        steps.observer.emit({**event, "what": "reduce", "ran": count, "begins": phase not in begun})
+        steps.observer.emit(ReductionProgress(steps.cell.name, phase, count, phase not in begun))
         begun.add(phase)
 
     return tell

@@ -14,6 +14,7 @@ from typing import Any
 
 from trtpipe.comparing.budgets import named, reached
 from trtpipe.errors import Problem, StepFailed
+from trtpipe.plan.events import Warned
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult, Observer
@@ -43,7 +44,7 @@ def perform_search(
     known = locked.get(action.key)
     if known is not None and not _is_possible(known, evaluations):
         text = f"the lockfile's choice for {action.address} is none that a search comes to: searching"
-        observer.emit({"event": "warning", "address": str(action.address), "text": text})
+        observer.emit(Warned(text, action.address))
     elif known is not None:
         choice = Choice.from_json(known)
         summary = {

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import StepFailed
+from trtpipe.plan.events import Warned
 from trtpipe.plan.ports import Observer
 from trtpipe.stores.timing_caches import TimingCaches, cache_name
 
@@ -65,7 +66,7 @@ class TimedBuild:
         return dict(result)
 
     def _warn(self, text: str) -> None:
-        self.observer.emit({"event": "warning", "text": f"{self.address}: {text}"})
+        self.observer.emit(Warned(f"{self.address}: {text}"))
 
 
 def changed_tactics(locked: Mapping[str, str], chosen: Mapping[str, str]) -> Iterator[str]:

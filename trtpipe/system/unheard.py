@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from trtpipe.plan.events import Event
 
 
 class Unheard:
     """Hears events for nobody: what matters is told by the command itself."""
 
-    def emit(self, event: Mapping[str, Any]) -> None:
+    def emit(self, event: Event) -> None:
         """Let an event pass."""

@@ -19,8 +19,22 @@ from pathlib import Path
 from typing import IO, Any
 
 from trtpipe.errors import Interrupted, Problem, StepFailed, ToolchainError, TrtpipeError
+from trtpipe.json_values import JsonObject, as_object, texts_in
+from trtpipe.plan.worker_messages import (
+    WorkerEngine,
+    WorkerError,
+    WorkerLog,
+    WorkerMemory,
+    WorkerMessage,
+    WorkerNetwork,
+    WorkerPhase,
+    WorkerResult,
+    WorkerStart,
+)
+from trtpipe.toolchains.messages import message_from
 from trtpipe.toolchains.minding import Minding, kill, signal_of, tail
 from trtpipe.toolchains.worker import ADDR_NO_RANDOMIZE, TUNABLES
+from trtpipe.unions import assert_never
 
 WORKER = Path(__file__).with_name("worker.py")
 _RUN = "import sys; sys.path.append(sys.argv.pop(2)); from {name} import main; main()"
@@ -28,7 +42,7 @@ _RUN = "import sys; sys.path.append(sys.argv.pop(2)); from {name} import main; m
 _ASK = 0xFFFFFFFF  # personality(2): tell, change nothing
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
 
-OnEvent = Callable[[Mapping[str, Any]], None]
+OnEvent = Callable[[WorkerMessage], None]
 
 
 def run_worker(
@@ -39,8 +53,8 @@ def run_worker(
     on_event: OnEvent,
     cancelled: threading.Event,
     killed: threading.Event,
-) -> Mapping[str, Any]:
-    """Carry out one request in `folder`, which holds the model, and return the worker's `result` event.
+) -> WorkerResult:
+    """Carry out one request in `folder`, which holds the model, and return the worker's result.
 
     `python` is the interpreter's command line; `request` is described in `worker.py`. On `cancelled` the worker
     is asked to stop and has five seconds; on `killed` it has none. Raises StepFailed when TensorRT refuses or
@@ -53,7 +67,7 @@ def run_worker(
         minding = Minding(child, cancelled, killed, request.get("time_limit"))
         try:
             for event in minding.events():
-                hearing.hear(event)
+                hearing.hear(message_from(event))
             code = minding.wait()
         finally:
             kill(child)
@@ -128,24 +142,28 @@ class _Hearing:
     def __init__(self, path: Path, log: IO[bytes], on_event: OnEvent) -> None:
         self._path, self._log, self._on_event = path, log, on_event
         self._phase = "starting"
-        self._error: Mapping[str, Any] | None = None
-        self._result: Mapping[str, Any] | None = None
+        self._error: WorkerError | None = None
+        self._result: WorkerResult | None = None
 
-    def hear(self, event: dict[str, Any]) -> None:
-        kind = event["event"]
-        if kind == "log":
-            self._log.write(f"[{event['severity']}] {event['message']}\n".encode(errors="replace"))
-        elif kind == "phase":
-            self._phase = event["name"]
-        elif kind == "error":
-            self._error = event
-        elif kind == "result":
-            self._result = event
-        self._on_event(event)
+    def hear(self, message: WorkerMessage) -> None:
+        match message:
+            case WorkerLog(severity, text):
+                self._log.write(f"[{severity}] {text}\n".encode(errors="replace"))
+            case WorkerPhase(name):
+                self._phase = name
+            case WorkerError():
+                self._error = message
+            case WorkerResult():
+                self._result = message
+            case WorkerStart() | WorkerMemory() | WorkerNetwork() | WorkerEngine():
+                pass
+            case _:
+                assert_never(message)
+        self._on_event(message)
 
-    def outcome(self, code: int, ended_because: str) -> Mapping[str, Any]:
+    def outcome(self, code: int, ended_because: str) -> WorkerResult:
         """The result. Raises what stood in its way."""
-        if self._result is not None and self._result.get("ok"):
+        if self._result is not None and self._result.ok:
             return self._result
         if ended_because in ("cancelled", "killed"):
             raise Interrupted("interrupted")
@@ -157,16 +175,15 @@ class _Hearing:
             )
         raise self._crash(code)
 
-    def _reported(self, error: Mapping[str, Any]) -> TrtpipeError:
-        kind, details = error["kind"], error["details"]
-        if kind == "cancelled":
+    def _reported(self, error: WorkerError) -> TrtpipeError:
+        if error.kind == "cancelled":
             return Interrupted("interrupted")
-        problems = [Problem(error["message"], error["remedy"])]
-        if kind == "parse" and details:
-            problems = [Problem(_parser_fact(detail)) for detail in details]
-        elif kind == "profile" and details:
-            problems = [Problem(str(detail)) for detail in details]
-        if kind == "environment":
+        problems = [Problem(error.message, error.remedy)]
+        if error.kind == "parse" and error.details:
+            problems = [Problem(_parser_fact(as_object(detail, "a refusal"))) for detail in error.details]
+        elif error.kind == "profile" and error.details:
+            problems = [Problem(str(detail)) for detail in error.details]
+        if error.kind == "environment":
             return ToolchainError(problems)
         return StepFailed(problems, log=tail(self._path))
 
@@ -180,10 +197,11 @@ class _Hearing:
         )
 
 
-def _parser_fact(detail: Mapping[str, Any]) -> str:
+def _parser_fact(detail: JsonObject) -> str:
     """One refusal of the parser: which node, which operator, why."""
     if detail["node"] is None and not detail["name"]:
         return str(detail["reason"])
-    inside = f" in {', '.join(detail['functions'])}" if detail["functions"] else ""
+    functions = texts_in(detail, "functions")
+    inside = f" in {', '.join(functions)}" if functions else ""
     name = f"'{detail['name']}'" if detail["name"] else f"number {detail['node']}"
     return f"node {name} ({detail['op']}){inside}: {detail['reason']}"

@@ -1,0 +1,220 @@
+"""What happens while trtpipe works, as a closed union: an observer hears these, one after the other.
+
+Every class says who sends it and when. They hold values, not words: `rendering/events.py` makes the JSON lines of
+`--json` and the plain lines of them, in one place. An event belongs to the step whose address it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from trtpipe.plan.build_end import BuildEnded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trtpipe.errors import Problem
+    from trtpipe.json_values import JsonObject
+    from trtpipe.plan.address import Address
+    from trtpipe.plan.child_reports import Download, SampleCount
+    from trtpipe.plan.decisions import Decision, Run
+    from trtpipe.plan.graph import Plan
+    from trtpipe.plan.worker_messages import WorkerMessage
+
+
+# -- a step of the plan
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """The scheduler is about to hand a step to the executor, and why it must run.
+
+    A step whose output was lost is started once more, with an empty key in its decision.
+    """
+
+    address: Address
+    decision: Run
+
+
+@dataclass(frozen=True, slots=True)
+class StepWaiting:
+    """The executor found another build at the same work, and waits for it; once a step."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """The scheduler has a step's outputs.
+
+    `ran` is False when they were known or another build made them; then there are neither seconds nor a summary.
+    """
+
+    address: Address
+    key: str
+    ran: bool
+    seconds: float = 0.0
+    summary: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailure:
+    """The scheduler heard that a step failed, or could not be started."""
+
+    address: Address
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepBlocked:
+    """The scheduler will not start a step: `by` is the step before it that failed, None when the build was stopped."""
+
+    address: Address
+    by: Address | None
+
+
+StepEvent: TypeAlias = StepStarted | StepWaiting | StepFinished | StepFailure | StepBlocked
+
+
+# -- how far a step is
+
+
+@dataclass(frozen=True, slots=True)
+class ToolchainProgress:
+    """While a toolchain is installed or repaired for an engine: a line of what is done."""
+
+    address: Address
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchProgress:
+    """While a fetch step's child fetches a file."""
+
+    address: Address
+    download: Download
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationProgress:
+    """While a calibrate step's child sees samples."""
+
+    address: Address
+    samples: SampleCount
+
+
+@dataclass(frozen=True, slots=True)
+class SearchProgress:
+    """A search, or `sensitivity` or `debug`, asked for one more evaluation.
+
+    `asked` counts those of this phase, `ran` those that were not in the store, of all phases. `begins` marks the first
+    event of a phase.
+    """
+
+    address: Address
+    phase: str
+    asked: int
+    ran: int
+    begins: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReductionProgress:
+    """`debug reduce` tried one more smaller model; `begins` marks the first event of a phase."""
+
+    cell: str
+    phase: str
+    tried: int
+    begins: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonProgress:
+    """`debug compare` has compared one more lot of tensors."""
+
+    cell: str
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProgress:
+    """The engine worker said something while it builds an engine."""
+
+    address: Address
+    message: WorkerMessage
+
+
+ProgressEvent: TypeAlias = (
+    ToolchainProgress
+    | FetchProgress
+    | CalibrationProgress
+    | SearchProgress
+    | ReductionProgress
+    | ComparisonProgress
+    | WorkerProgress
+)
+
+
+# -- the build as a whole
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMade:
+    """`build --json` has a plan and is about to run it; the first event."""
+
+    plan: Plan
+    decisions: Mapping[Address, Decision]
+
+
+@dataclass(frozen=True, slots=True)
+class CellDelivered:
+    """A cell's files are in place under the build directory.
+
+    `built` is False when all of them came from the store. `about` sums up the rest for a person.
+    """
+
+    cell: str
+    built: bool
+    about: str
+    directory: Path
+    validation: JsonObject
+    audit: JsonObject
+    typed: JsonObject
+    not_run: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that a person should know and that stops nothing; the address only where the text does not name it."""
+
+    text: str
+    address: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStarted:
+    """`build --check` runs a step again that is up to date, to compare what it yields with the lockfile."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildGraded:
+    """`build --check` has compared a cell's or a step's rebuild with the lockfile.
+
+    `grade` is one of `system/grading.py`; None when it could not be told, and `not_run` says why.
+    """
+
+    name: str
+    grade: str | None
+    passed: bool
+    details: tuple[str, ...]
+    not_run: tuple[str, ...]
+    seconds: float
+
+
+BuildEvent: TypeAlias = PlanMade | CellDelivered | Warned | CheckStarted | RebuildGraded | BuildEnded
+
+Event: TypeAlias = StepEvent | ProgressEvent | BuildEvent

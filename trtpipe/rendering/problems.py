@@ -1,0 +1,18 @@
+"""Problems as JSON: the form that every command's `--json` has of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trtpipe.errors import Problem
+    from trtpipe.json_values import Json, JsonObject
+
+
+def problem_json(problem: Problem) -> dict[str, Json]:
+    """A problem as a JSON object."""
+    where = problem.where
+    place: JsonObject | None = None
+    if where is not None:
+        place = {"file": where.file, "line": where.line, "column": where.column}
+    return {"severity": problem.severity, "fact": problem.fact, "remedy": problem.remedy, "where": place}
