@@ -16,8 +16,9 @@ from trtpipe.canonical.tensors import nbytes_of, number_of_dtype, set_external
 from trtpipe.canonical.wire import LARGE
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+
+    from trtpipe.arrays import Array
 
 PLUGIN_DOMAIN = "trt.plugins"
 """The domain of nodes that stand for plugins: TensorRT's parser looks at an operator's name only, people at both."""
@@ -125,7 +126,7 @@ class GraphBuilder:
         """The model; its large constants refer to the workplace's file."""
         return self._model
 
-    def _append(self, array: np.ndarray[Any, Any]) -> int:
+    def _append(self, array: Array) -> int:
         with self._weights.open("ab") as file:
             start = -(-file.tell() // _ALIGNMENT) * _ALIGNMENT
             file.write(b"\0" * (start - file.tell()))
@@ -134,7 +135,7 @@ class GraphBuilder:
         return start
 
 
-def _number(array: np.ndarray[Any, Any]) -> int:
+def _number(array: Array) -> int:
     import onnx
 
     return int(onnx.helper.np_dtype_to_tensor_dtype(array.dtype))

@@ -21,8 +21,9 @@ from trtpipe.canonical.tensors import number_of_dtype
 from trtpipe.errors import ModelError, Problem, SpecPath
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+
+    from trtpipe.arrays import Array
 
 
 Graft = Callable[["onnx.ModelProto"], None]
@@ -179,7 +180,7 @@ def _bind(model: onnx.ModelProto, bind: Mapping[str, Any]) -> None:
         raise ModelError(problems)
 
 
-def _array(info: TensorInfo, value: Any) -> np.ndarray[Any, Any]:
+def _array(info: TensorInfo, value: Any) -> Array:
     """The value in the input's dtype and rank. Raises ValueError when it does not fit."""
     import numpy as np
     import onnx

@@ -15,8 +15,9 @@ from trtpipe.canonical.tensors import array_of, dtype_name
 from trtpipe.weights.safetensors import WRITABLE, Writable
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+
+    from trtpipe.arrays import Array
 
 DECLARED_TYPES = {
     **{name: name for name in ("float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool")},
@@ -77,7 +78,7 @@ class Undeclared:
         self.weights[name] = Writable(dtype, tuple(tensor.dims), lambda: array_of(tensor))
         return name
 
-    def derived(self, name: str, array: np.ndarray[Any, Any]) -> str:
+    def derived(self, name: str, array: Array) -> str:
         """Weights that stand in no initializer as they are."""
         name = self.unique(name)
         self.weights[name] = Writable(str(array.dtype.name), array.shape, lambda: array)
@@ -188,7 +189,7 @@ class NodeForm:
             self.refuse(f"its {what} is computed, and a declared layer has it constant")
         return self.model.constants[self.node.input[index]]
 
-    def array(self, index: int, what: str) -> np.ndarray[Any, Any] | None:
+    def array(self, index: int, what: str) -> Array | None:
         """A small constant input's values; None when it is left out. Raises NoForm when it is computed or large."""
         if not self.has(index):
             return None

@@ -9,7 +9,7 @@ from trtpipe.layering.values import INTEGERS, may_equal
 from trtpipe.spec.network.recurrent import GRU, LSTM, RNN
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array
 
 _Recurrent = RNN | GRU | LSTM
 _DIRECTIONS = {"unidirection": "forward", "bidirection": "bidirectional", "reverse": "reverse"}
@@ -72,7 +72,7 @@ def _lengths(at: Scope) -> str | None:
     return lengths.name if lengths.dtype == "int32" else at.emit("Cast", lengths.name, to=6)
 
 
-def _stacked(at: Scope, name: str, dims: tuple[int, ...], directions: int) -> np.ndarray[Any, Any]:
+def _stacked(at: Scope, name: str, dims: tuple[int, ...], directions: int) -> Array:
     """The weights of a field with the directions as their first axis."""
     import numpy as np
 
@@ -87,7 +87,7 @@ def _stacked(at: Scope, name: str, dims: tuple[int, ...], directions: int) -> np
     return np.stack(parts)
 
 
-def _ordered(weights: np.ndarray[Any, Any], order: Any, size: int) -> np.ndarray[Any, Any]:
+def _ordered(weights: Array, order: Any, size: int) -> Array:
     """The gates, which lie behind one another on the second axis, in ONNX's order."""
     import numpy as np
 

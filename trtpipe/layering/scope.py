@@ -17,7 +17,7 @@ from trtpipe.layering.values import FLOATS, Value, shape_text
 from trtpipe.spec.network.fields import Declared
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class Scope:
             self.constant(array, hint, chosen), chosen, array.shape, array.astype(numpy_type(chosen))
         )
 
-    def array(self, value: Any, *where: str | int) -> np.ndarray[Any, Any]:
+    def array(self, value: Any, *where: str | int) -> Array:
         """An inline constant's values. Raises ModelError for lists that are not even."""
         import numpy as np
 
@@ -188,9 +188,7 @@ class Scope:
         self.held[name] = parameter
         return name
 
-    def weights_array(
-        self, written: Any, dims: Sequence[int], dtype: str, *where: str | int
-    ) -> np.ndarray[Any, Any]:
+    def weights_array(self, written: Any, dims: Sequence[int], dtype: str, *where: str | int) -> Array:
         """The values of weights, for a layer that must rearrange them. Raises ModelError."""
         taken = self._parameter(written, dims, dtype, *where)
         return self.parameters.array(written, dims, dtype) if taken.array is None else taken.array
@@ -243,5 +241,5 @@ def _count(dims: Sequence[int]) -> int:
     return total
 
 
-def _own_type(array: np.ndarray[Any, Any]) -> str:
+def _own_type(array: Array) -> str:
     return {"f": "float32", "b": "bool"}.get(array.dtype.kind, "int64")

@@ -17,8 +17,9 @@ from trtpipe.errors import ModelError
 from trtpipe.proofs.corners import inference_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+
+    from trtpipe.arrays import Array
 
 _SIZES = (1, 2, 8, 32)
 _SMALL = 16  # weights of fewer elements are parameters: scales, slopes, bounds
@@ -115,7 +116,7 @@ def _with_sizes(model: onnx.ModelProto, sizes: Mapping[int, int]) -> onnx.ModelP
     return made
 
 
-def _renumbered(array: np.ndarray[Any, Any], sizes: Mapping[int, int]) -> np.ndarray[Any, Any]:
+def _renumbered(array: Array, sizes: Mapping[int, int]) -> Array:
     """Integer constants that hold the size (of a reshape, say) hold the new one."""
     import numpy as np
 

@@ -96,7 +96,7 @@ class InstalledPlugins:
             scales = read_scales(task.input("scales"))
             amax = {name: tensor.amax for name, tensor in scales.tensors.items()}
             measured = measured_of(scales)
-        return rewrite_file(
+        rewritten = rewrite_file(
             found,
             task.input("model"),
             out,
@@ -106,6 +106,7 @@ class InstalledPlugins:
             choices=Choices(measured, asked.get("overflow") == "refuse", dict(asked.get("io", ()))),
             block=asked.get("block_size"),
         )
+        return rewritten.to_json()
 
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Measure the typed model against its reference; what reports say of it."""

@@ -17,7 +17,7 @@ from trtpipe.frontends.reading_caffe.params import Params
 from trtpipe.frontends.reading_caffe.wiring import WiredLayer
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array
 
 Dims = tuple[Dim, ...]
 
@@ -175,11 +175,11 @@ class Layer:
             return self.builder.mapped_constant(name, "float32", made, blob.file, blob.mapped)
         return self.builder.constant(blob.array().reshape(made), name)
 
-    def array(self, index: int, dims: Sequence[int], part: str) -> np.ndarray[Any, Any]:
+    def array(self, index: int, dims: Sequence[int], part: str) -> Array:
         """Blob `index`, which must have these dims, as an array."""
         return self.blob(index, dims, part).array().reshape(list(dims))
 
-    def arrays(self) -> list[np.ndarray[Any, Any]]:
+    def arrays(self) -> list[Array]:
         """All blobs as arrays of the shapes that the file gives them."""
         self._used.update(range(len(self.blobs)))
         return [blob.array().reshape(blob.dims) for blob in self.blobs]

@@ -22,8 +22,9 @@ from trtpipe.frontends.reading_uff.messages import Blob
 from trtpipe.frontends.reading_uff.orders import Permutation, inverse, is_identity
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+
+    from trtpipe.arrays import Array
 
 Dims = tuple[int | str | None, ...]
 
@@ -199,7 +200,7 @@ class Net:
         """The data type of an ONNX tensor."""
         return dtype_name(self._types[name].tensor_type.elem_type)
 
-    def array(self, constant: Constant) -> np.ndarray[Any, Any]:
+    def array(self, constant: Constant) -> Array:
         """A constant's values, mapped: touch only what you need."""
         import numpy as np
 
@@ -210,7 +211,7 @@ class Net:
             constant.dims
         )
 
-    def weights(self, array: np.ndarray[Any, Any], base: str) -> str:
+    def weights(self, array: Array, base: str) -> str:
         """A constant whose values the file has in another layout, if at all."""
         import onnx
 
