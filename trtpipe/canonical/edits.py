@@ -29,7 +29,7 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
-def attribute_of(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+def attribute_of(node: onnx.NodeProto, name: str, default: object = None) -> Any:
     """An attribute's value, `default` when absent."""
     import onnx
 
