@@ -30,7 +30,7 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def attribute_of(node: onnx.NodeProto, name: str, default: object = None) -> Any:
-    """An attribute's value, `default` when absent."""
+    """An attribute's value, of whatever type the model gives it; `default` when absent."""
     import onnx
 
     for attribute in node.attribute:

@@ -139,7 +139,7 @@ class NodeForm:
     # What the node has
 
     def attribute(self, name: str, default: Json = None) -> Any:
-        """An attribute's value; text for a string, a list for several."""
+        """An attribute's value, of whatever type the model gives it; text for a string, a list for several."""
         import onnx
 
         if name not in self._attributes:

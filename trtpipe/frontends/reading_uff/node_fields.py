@@ -112,7 +112,8 @@ class NodeFields:
             f"{self.node.operation} '{self.node.id}' cannot be read: its field '{name}' {fact}", remedy
         )
 
-    def _typed(self, name: str, kinds: tuple[str, ...], default: Any) -> Any:
+    def _typed(self, name: str, kinds: tuple[str, ...], default: object) -> Any:
+        """The value of a field that has one of these kinds, which say of what type it is."""
         found = self.datum(name)
         if found is None:
             if default is None:
