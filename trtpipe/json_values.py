@@ -93,9 +93,16 @@ def numbers_in(record: JsonObject, name: str) -> list[float]:
 
 def as_number(value: object, name: str) -> float:
     """The value, which must be a finite number. Raises Malformed."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
         raise Malformed(f"{name} is not a finite number")
     return value
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def flag_in(record: JsonObject, name: str) -> bool:

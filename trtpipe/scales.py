@@ -12,10 +12,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from trtpipe.errors import ModelError
 from trtpipe.files import write_whole
+from trtpipe.json_values import (
+    Json,
+    JsonObject,
+    Malformed,
+    as_number,
+    as_object,
+    integer_in,
+    number_in,
+    object_in,
+    read_object,
+    text_in,
+)
 
 SCHEMA = 1
 
@@ -52,7 +63,7 @@ class Scales:
     recommended: str = ""
     """The method that fits the samples; empty where it is not known."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The scales as a JSON object."""
         measured = {"ranges": self.ranges, "sums": self.sums}
         return {
@@ -66,7 +77,7 @@ class Scales:
             **{what: dict(sorted(found.items())) for what, found in measured.items() if found},
         }
 
-    def _advice(self) -> dict[str, Any]:
+    def _advice(self) -> dict[str, Json]:
         return {"decibels": dict(sorted(self.decibels.items())), "recommended": self.recommended}
 
     def write(self, path: Path) -> None:
@@ -78,22 +89,53 @@ class Scales:
 def read_scales(path: Path) -> Scales:
     """The scales in a file. Raises ModelError when it holds none."""
     try:
-        record = json.loads(path.read_bytes())
-        if record["schema"] != SCHEMA:
-            raise ValueError(f"schema {record['schema']!r}")
-        tensors = {name: TensorScale(**one) for name, one in record["tensors"].items()}
-        if not all(type(one.amax) in (int, float) for one in tensors.values()):
-            raise ValueError("an amax that is no number")
-        return Scales(
-            tensors,
-            record["method"],
-            record["backend"],
-            record["samples"],
-            record["source"],
-            ranges=record.get("ranges", {}),
-            sums=record.get("sums", {}),
-            decibels=record.get("decibels", {}),
-            recommended=record.get("recommended", ""),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return _scales_in(read_object(path.read_bytes()))
+    except (OSError, Malformed) as error:
         raise ModelError(f"'{path.name}' holds no scales: {error}") from error
+
+
+def _scales_in(record: JsonObject) -> Scales:
+    schema = integer_in(record, "schema")
+    if schema != SCHEMA:
+        raise Malformed(f"schema {schema}")
+    found = object_in(record, "tensors")
+    return Scales(
+        {name: _scale_in(as_object(one, f"tensor '{name}'")) for name, one in found.items()},
+        text_in(record, "method"),
+        text_in(record, "backend"),
+        None if record.get("samples") is None else integer_in(record, "samples"),
+        text_in(record, "source"),
+        ranges=_magnitudes_in(record, "ranges"),
+        sums=_magnitudes_in(record, "sums"),
+        decibels=_numbers_by_name(record, "decibels"),
+        recommended=text_in(record, "recommended") if "recommended" in record else "",
+    )
+
+
+_NUMBERS = ("largest", "typical", "clipped", "zeros")
+_COUNTS = ("values", "nonfinite")
+
+
+def _scale_in(record: JsonObject) -> TensorScale:
+    unknown = record.keys() - {"amax", *_NUMBERS, *_COUNTS}
+    if unknown:
+        raise Malformed(f"a tensor has {min(unknown)!r}, which nothing is known of")
+    amax = number_in(record, "amax")
+    if amax < 0:
+        raise Malformed("an amax is negative")
+    numbers = {name: number_in(record, name) for name in _NUMBERS if record.get(name) is not None}
+    values = None if record.get("values") is None else integer_in(record, "values")
+    nonfinite = integer_in(record, "nonfinite") if "nonfinite" in record else 0
+    return TensorScale(amax, values=values, nonfinite=nonfinite, **numbers)
+
+
+def _magnitudes_in(record: JsonObject, what: str) -> dict[str, float]:
+    found = _numbers_by_name(record, what)
+    if any(value < 0 for value in found.values()):
+        raise Malformed(f"a number of {what} is negative")
+    return found
+
+
+def _numbers_by_name(record: JsonObject, what: str) -> dict[str, float]:
+    found = object_in(record, what) if what in record else {}
+    return {name: as_number(value, f"'{name}' of {what}") for name, value in found.items()}

@@ -202,6 +202,40 @@ def test_an_archive_that_was_cut_off_is_no_program(tmp_path):
     assert "damaged archive" in refusal(cut)
 
 
+def paths_in(value, path=()):
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in items:
+        yield from paths_in(below, (*path, key))
+
+
+def text_with(record, path, junk):
+    made = [json.loads(json.dumps(record))]
+    place, last = made, 0
+    for key in path:
+        place, last = place[last], key
+    place[last] = junk
+    return json.dumps(made[0]).replace('"@deep@"', "[" * 100_000 + "]" * 100_000).encode()
+
+
+@pytest.mark.parametrize(
+    "junk", [None, [], {}, "", -1, 2**70, float("inf"), "@deep@"], ids=lambda junk: repr(junk)[:12]
+)
+@pytest.mark.parametrize("member", ["models__model.json", "data__weights__model_weights_config.json"])
+def test_a_description_with_anything_in_any_place_is_read_or_refused(tmp_path, member, junk):
+    with zipfile.ZipFile(write_pt2(tmp_path / "good.pt2")) as good:
+        record = json.loads(good.read("net/" + member.replace("__", "/")))
+
+    for path in paths_in(record):
+        changed = write_pt2(tmp_path / "net.pt2", **{member: text_with(record, path, junk)})
+        try:
+            read = archive.read_pt2(changed)
+            read.targets()
+            archive.write_bare(read, tmp_path / "bare.pt2")
+        except ModelError as error:
+            assert all("\n" not in problem.fact for problem in error.problems)
+
+
 def test_a_weight_whose_bytes_were_damaged_is_found_while_it_is_copied(tmp_path):
     path = write_pt2(tmp_path / "net.pt2")
     data = path.read_bytes()

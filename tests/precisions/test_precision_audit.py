@@ -22,7 +22,7 @@ def layer(kind, dtype):
 def test_typed_audit_counts_nodes_weights_and_bytes():
     proto, _ = rewritten(model_of(TEXT, w=W), fp32=["op:Softmax"])
 
-    audit = typed_audit(ir.from_proto(proto))
+    audit = typed_audit(ir.from_proto(proto)).to_json()
 
     assert audit["nodes"] == {"float16": 2, "float32": 1}
     assert audit["weight_bytes"] == {"float16": 32}
@@ -31,7 +31,7 @@ def test_typed_audit_counts_nodes_weights_and_bytes():
 
 
 def test_an_fp32_engine_for_an_fp16_variant_is_an_error_with_the_reasons():
-    typed = typed_audit(model_of(TEXT, w=W))
+    typed = typed_audit(model_of(TEXT, w=W)).to_json()
     network = {"layers": [layer("MATRIX_MULTIPLY", "float32"), layer("SOFTMAX", "float32")]}
     why_not = {"MatMul_0": "kept by '*'", "MatMul_2": "kept by '*'"}
 
@@ -45,7 +45,7 @@ def test_an_fp32_engine_for_an_fp16_variant_is_an_error_with_the_reasons():
 
 
 def test_an_fp16_engine_passes_and_casts_do_not_count():
-    typed = typed_audit(ir.from_proto(rewritten(model_of(TEXT, w=W))[0]))
+    typed = typed_audit(ir.from_proto(rewritten(model_of(TEXT, w=W))[0])).to_json()
     layers = [layer("CAST", "float32"), layer("MATRIX_MULTIPLY", "float16"), layer("SHUFFLE", "int64")]
 
     audit = audit_engine({"layers": layers}, None, typed, "fp16", 0.9)
@@ -155,7 +155,7 @@ def test_quantized_weights_count_by_their_type(precision, weights):
     model = ir.from_proto(proto)
     found.rewrite(model, found.plan_types(model, amax={"x": 1.0}))
 
-    audit = typed_audit(model)
+    audit = typed_audit(model).to_json()
 
     assert audit["weight_elements"][weights] >= 512
     assert audit["weight_bytes"][weights] >= (256 if weights in ("int4", "float4e2m1") else 512)

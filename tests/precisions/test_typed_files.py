@@ -24,7 +24,7 @@ def source(tmp_path):
 
 
 def test_the_file_holds_the_cast_weights(source, tmp_path):
-    summary = rewrite_file(find_precision("fp16"), source, tmp_path / "typed.onnx")
+    summary = rewrite_file(find_precision("fp16"), source, tmp_path / "typed.onnx").to_json()
 
     weight = onnx.load(tmp_path / "typed.onnx").graph.initializer[0]
     assert np.array_equal(onnx.numpy_helper.to_array(weight), WEIGHT.astype(np.float16))

@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 from trtpipe.datasets.locating import Files, GivenFiles, as_files
 from trtpipe.scales import Scales
@@ -79,4 +79,5 @@ def find_calibrator(name: str) -> Calibrator | None:
     """The backend of this name; None when there is none."""
     if name not in calibrator_names():
         return None
-    return cast(Calibrator, importlib.import_module(f"{__name__}.{name}").calibrator)
+    found: Calibrator = importlib.import_module(f"{__name__}.{name}").calibrator
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from trtpipe.canonical.naming import FreshNames
 from trtpipe.canonical.opsets import CHOSEN
@@ -16,8 +16,24 @@ from trtpipe.canonical.tensors import nbytes_of, number_of_dtype, set_external
 from trtpipe.canonical.wire import LARGE
 
 if TYPE_CHECKING:
-    import numpy as np
+    import numpy.typing as npt
     import onnx
+
+    from trtpipe.arrays import Array
+
+    Attribute: TypeAlias = (
+        bool
+        | int
+        | float
+        | str
+        | bytes
+        | Sequence[int]
+        | Sequence[float]
+        | Sequence[str]
+        | onnx.TensorProto
+        | None
+    )
+    """What a node's attribute may hold; None: it is left out."""
 
 PLUGIN_DOMAIN = "trt.plugins"
 """The domain of nodes that stand for plugins: TensorRT's parser looks at an operator's name only, people at both."""
@@ -64,7 +80,7 @@ class GraphBuilder:
         self.graph.output.append(_value(tensor, dtype, dims))
         return tensor
 
-    def constant(self, value: Any, name: str = "constant") -> str:
+    def constant(self, value: npt.ArrayLike, name: str = "constant") -> str:
         """An initializer with this value (array, number or list; its dtype is kept); the tensor's name."""
         import numpy as np
         import onnx
@@ -96,8 +112,8 @@ class GraphBuilder:
         *,
         name: str,
         domain: str = "",
-        attributes: Mapping[str, Any] | None = None,
-        **more: Any,
+        attributes: Mapping[str, Attribute] | None = None,
+        **more: Attribute,
     ) -> list[str]:
         """Adds a node; the names of its outputs. None among the inputs is an input left out.
 
@@ -125,7 +141,7 @@ class GraphBuilder:
         """The model; its large constants refer to the workplace's file."""
         return self._model
 
-    def _append(self, array: np.ndarray[Any, Any]) -> int:
+    def _append(self, array: Array) -> int:
         with self._weights.open("ab") as file:
             start = -(-file.tell() // _ALIGNMENT) * _ALIGNMENT
             file.write(b"\0" * (start - file.tell()))
@@ -134,7 +150,7 @@ class GraphBuilder:
         return start
 
 
-def _number(array: np.ndarray[Any, Any]) -> int:
+def _number(array: Array) -> int:
     import onnx
 
     return int(onnx.helper.np_dtype_to_tensor_dtype(array.dtype))

@@ -6,7 +6,7 @@ stay nodes, and small ones inside nested graphs stay where they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import attribute_of, keep_nodes
 from trtpipe.canonical.tensors import array_of, graphs_of, is_external, set_inline
@@ -70,12 +70,16 @@ def tensor_of_constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
         return tensor
     if attribute.name == "sparse_value":
         return _dense(attribute.sparse_tensor, node.output[0])
-    value: Any = attribute_of(node, attribute.name)
-    dtypes: dict[str, Any] = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32,
-                              "value_floats": np.float32}  # fmt: skip
+    dtypes: dict[str, type[np.generic]] = {
+        "value_int": np.int64,
+        "value_ints": np.int64,
+        "value_float": np.float32,
+        "value_floats": np.float32,
+    }
     if attribute.name not in dtypes:
         return None
-    made: onnx.TensorProto = onnx.numpy_helper.from_array(np.asarray(value, dtypes[attribute.name]))
+    value = np.asarray(attribute_of(node, attribute.name), dtypes[attribute.name])
+    made: onnx.TensorProto = onnx.numpy_helper.from_array(value)
     return made
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.edits import attribute_of, keep_nodes, rename_reads, subgraphs
+from trtpipe.canonical.edits import integer_of, integers_of, keep_nodes, rename_reads, subgraphs
 from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.canonical.tensors import is_external, number_of_dtype
@@ -78,8 +78,8 @@ def remove_idle(model: onnx.ModelProto) -> int:
 def _is_idle(node: onnx.NodeProto, types: dict[str, TensorInfo]) -> bool:
     if node.op_type == "Cast":
         info = types.get(node.input[0])
-        return info is not None and number_of_dtype(info.dtype) == attribute_of(node, "to") != 0
+        return info is not None and number_of_dtype(info.dtype) == integer_of(node, "to") != 0
     if node.op_type == "Transpose":
-        permutation = list(attribute_of(node, "perm", ()))
+        permutation = integers_of(node, "perm")
         return bool(permutation) and permutation == sorted(permutation)
     return node.op_type == "Concat" and len(node.input) == 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import graphs_of
 from trtpipe.errors import ModelError
@@ -29,14 +29,27 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
-def attribute_of(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
-    """An attribute's value, `default` when absent."""
+def attribute_of(node: onnx.NodeProto, name: str) -> object:
+    """An attribute's value, of whatever type the model gives it; None when absent."""
     import onnx
 
     for attribute in node.attribute:
         if attribute.name == name:
-            return onnx.helper.get_attribute_value(attribute)
-    return default
+            found: object = onnx.helper.get_attribute_value(attribute)
+            return found
+    return None
+
+
+def integer_of(node: onnx.NodeProto, name: str, default: int = 0) -> int:
+    """An attribute that is a whole number; `default` when absent."""
+    found = attribute_of(node, name)
+    return found if isinstance(found, int) else default
+
+
+def integers_of(node: onnx.NodeProto, name: str) -> list[int]:
+    """An attribute that is a list of whole numbers; empty when absent."""
+    found = attribute_of(node, name)
+    return [one for one in found if isinstance(one, int)] if isinstance(found, list) else []
 
 
 def values_read(node: onnx.NodeProto) -> Iterator[str]:

@@ -14,13 +14,15 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from trtpipe.canonical.tensors import external_entries, is_external, set_external, set_inline
 from trtpipe.canonical.wire import LARGE
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.canonical.evaluation_child import Answer, Feed, Request, Result
 
 _CHILD = Path(__file__).with_name("evaluation_child.py")
 _PATIENCE = 120.0  # seconds for one batch
@@ -89,7 +91,7 @@ class Evaluator:
         values = [value for value in answer["values"] if value["length"] <= limits[value["name"]]]
         return {value["name"]: _tensor(value, results) for value in values}
 
-    def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _ask(self, request: Request) -> Answer | None:
         if self.crashes >= _MOST_CRASHES:
             return None
         if self._process is None:
@@ -105,7 +107,7 @@ class Evaluator:
             self.crashes += 1
             self._stop()
             return None
-        answer: Mapping[str, Any] = json.loads(line)
+        answer: Answer = json.loads(line)
         return answer
 
     def _start(self) -> None:
@@ -157,12 +159,12 @@ def _closed_model(
     constants: Mapping[str, onnx.TensorProto],
     opsets: Sequence[onnx.OperatorSetIdProto],
     limits: Mapping[str, int],
-) -> tuple[onnx.ModelProto, dict[str, dict[str, Any]]]:
+) -> tuple[onnx.ModelProto, dict[str, Feed]]:
     import onnx
 
     made = {name for node in nodes for name in node.output if name}
     read = dict.fromkeys(name for node in nodes for name in node.input if name and name not in made)
-    feeds: dict[str, dict[str, Any]] = {}
+    feeds: dict[str, Feed] = {}
     graph = onnx.GraphProto(name="constants", node=nodes)
     for name in read:
         tensor = constants[name]
@@ -178,7 +180,7 @@ def _closed_model(
     return onnx.ModelProto(ir_version=max(lowest, 8), graph=graph, opset_import=opsets), feeds
 
 
-def _tensor(value: Mapping[str, Any], results: Path) -> onnx.TensorProto:
+def _tensor(value: Result, results: Path) -> onnx.TensorProto:
     import onnx
 
     tensor = onnx.TensorProto(name=value["name"], data_type=value["dtype"], dims=value["dims"])

@@ -3,9 +3,8 @@
 Started by path, not imported, so it uses nothing of trtpipe. One JSON request a line on stdin, one JSON answer a
 line on stdout; tensors travel as files. A kernel that crashes takes this process with it and nothing else.
 
-Request: {"model": FILE, "feeds": {NAME: {"file", "dtype", "dims", "offset"}}, "limit": BYTES, "out": FILE}
-Answer: {"values": [{"name", "dtype", "dims", "offset", "length"}]} or {"error": TEXT}. `dtype` counts as in
-TensorProto.DataType; results over `limit` bytes are left out.
+A request is a `Request`, an answer an `Answer`. `dtype` counts as in TensorProto.DataType; results over `limit` bytes
+are left out.
 """
 
 from __future__ import annotations
@@ -14,10 +13,50 @@ import ctypes
 import json
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    import onnx
+
+    from trtpipe.arrays import Array
 
 _PR_SET_PDEATHSIG = 1
 _MEMORY = 16 << 30  # bytes of address space: a constant that asks for more is not worth having
+
+
+class Feed(TypedDict):
+    """An input's values: where they stand in a file."""
+
+    file: str
+    dtype: int
+    dims: list[int]
+    offset: int
+
+
+class Request(TypedDict):
+    """A model's file, what it is fed, the most bytes of a result, and the file that results are added to."""
+
+    model: str
+    feeds: dict[str, Feed]
+    limit: int
+    out: str
+
+
+class Result(TypedDict):
+    """An output's values: where they stand in the file of results."""
+
+    name: str
+    dtype: int
+    dims: list[int]
+    offset: int
+    length: int
+
+
+class Answer(TypedDict, total=False):
+    """The results, or why there are none."""
+
+    values: list[Result]
+    error: str
 
 
 def main() -> None:
@@ -52,7 +91,7 @@ def _limit_memory() -> None:
     )
 
 
-def _evaluate(request: dict[str, Any]) -> dict[str, Any]:
+def _evaluate(request: Request) -> Answer:
     import onnx
 
     with open(request["model"], "rb") as file:  # noqa: PTH123
@@ -66,7 +105,7 @@ def _evaluate(request: dict[str, Any]) -> dict[str, Any]:
     return {"values": _stored(model, results, request["limit"], request["out"])}
 
 
-def _mapped(where: dict[str, Any]) -> Any:
+def _mapped(where: Feed) -> Array:
     import numpy as np
     import onnx
 
@@ -74,7 +113,7 @@ def _mapped(where: dict[str, Any]) -> Any:
     return np.memmap(where["file"], dtype, "r", where["offset"], tuple(where["dims"]))
 
 
-def _run(encoded: bytes, feeds: dict[str, Any]) -> list[Any]:
+def _run(encoded: bytes, feeds: dict[str, Array]) -> list[Array]:
     import numpy as np
     import onnxruntime as ort
 
@@ -105,17 +144,17 @@ _OPAQUE = frozenset(
 """Types whose values ONNX Runtime hands to numpy as plain integers; the reference keeps their type."""
 
 
-def _refer(model: Any, feeds: dict[str, Any]) -> list[Any]:
+def _refer(model: onnx.ModelProto, feeds: dict[str, Array]) -> list[Array]:
     from onnx.reference import ReferenceEvaluator
 
     return list(ReferenceEvaluator(model).run(None, feeds))
 
 
-def _stored(model: Any, results: list[Any], limit: int, path: str) -> list[dict[str, Any]]:
+def _stored(model: onnx.ModelProto, results: list[Array], limit: int, path: str) -> list[Result]:
     import numpy as np
     import onnx
 
-    values = []
+    values: list[Result] = []
     with open(path, "ab") as file:  # noqa: PTH123
         for output, result in zip(model.graph.output, results, strict=True):
             tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(result).reshape(np.shape(result)))

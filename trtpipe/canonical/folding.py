@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.checking import without_weights
 from trtpipe.canonical.constants import constants_of
-from trtpipe.canonical.edits import attribute_of, keep_nodes, subgraphs, values_read
+from trtpipe.canonical.edits import integer_of, keep_nodes, subgraphs, values_read
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.summary import TensorInfo, tensor_info
 from trtpipe.canonical.tensors import array_of, dtype_name, is_external, nbytes_of
@@ -181,7 +181,7 @@ def _dims(node: onnx.NodeProto, known: Mapping[str, TensorInfo]) -> tuple[int | 
     info = known.get(node.input[0])
     if info is None or info.dims is None:
         return None
-    start, end = attribute_of(node, "start", 0), attribute_of(node, "end", len(info.dims))
+    start, end = integer_of(node, "start"), integer_of(node, "end", len(info.dims))
     return info.dims[start:end]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import ONNX_DOMAINS, Dim, TensorInfo, tensor_info
 from trtpipe.canonical.tensors import nodes_of
@@ -99,7 +99,7 @@ def _constant(value: onnx.ValueInfoProto, numbers: Sequence[int]) -> onnx.Tensor
     scalar = value.type.tensor_type.HasField("shape") and not value.type.tensor_type.shape.dim
     array = np.asarray(numbers, dtype=onnx.helper.tensor_dtype_to_np_dtype(elem_type))
     array = array.reshape(()) if scalar and array.size == 1 else array.reshape(-1)
-    tensor: Any = onnx.numpy_helper.from_array(array, value.name)
+    tensor: onnx.TensorProto = onnx.numpy_helper.from_array(array, value.name)
     return tensor
 
 

@@ -8,7 +8,7 @@ model in, same bytes out, on any machine.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical import constants, naming, simplifying
 from trtpipe.canonical.branches import resolve_branches
@@ -29,6 +29,8 @@ from trtpipe.canonical.tensors import graphs_of, number_of_dtype
 if TYPE_CHECKING:
     import onnx
 
+    from trtpipe.json_values import Json
+
 _MOST_ROUNDS = 64
 
 
@@ -45,7 +47,7 @@ class Changes:
             self.counts[name] = self.counts.get(name, 0) + count
         return count
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The changes as plain JSON values."""
         return {"counts": dict(sorted(self.counts.items())), "notes": list(self.notes)}
 
@@ -174,6 +176,8 @@ def clear_descriptions(model: onnx.ModelProto) -> None:
     model.graph.name = "main"
 
 
-def _clear(message: Any, name: str) -> None:
+def _clear(
+    message: onnx.GraphProto | onnx.NodeProto | onnx.ValueInfoProto | onnx.AttributeProto, name: str
+) -> None:
     if name in message.DESCRIPTOR.fields_by_name:  # newer and older onnx know other fields
         message.ClearField(name)

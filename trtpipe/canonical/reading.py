@@ -12,7 +12,7 @@ import mmap
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.foreign import foreign_format
 from trtpipe.canonical.tensors import (
@@ -163,7 +163,7 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, int]:
 _AGAIN = "download or export the model again"
 
 
-def _misfit(tensor: Any) -> list[Problem]:
+def _misfit(tensor: onnx.TensorProto) -> list[Problem]:
     """Says when the raw bytes in the file are not as many as the dims ask for; none at all is `checking`'s case."""
     given = len(tensor.raw_data)
     if not given or not has_size(tensor):
@@ -174,7 +174,7 @@ def _misfit(tensor: Any) -> list[Problem]:
     )
 
 
-def _settle(tensor: Any, model: Path, root: Path | None) -> tuple[Path, int]:
+def _settle(tensor: onnx.TensorProto, model: Path, root: Path | None) -> tuple[Path, int]:
     """Checks one external tensor, makes its reference absolute and complete; its file and its bytes."""
     name = tensor.name
     entries = external_entries(tensor)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import dtype_name, nbytes_of, nodes_of, tensors_of
+from trtpipe.json_values import Malformed, integer_in, list_in, objects_in, text_in, texts_in
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.json_values import Json, JsonObject
 
 Dim = int | str | None
 """A fixed size, the name of a symbolic one, or None where the model says nothing."""
@@ -79,24 +81,24 @@ class ModelSummary:
         """The elements of all weights."""
         return sum(item.elements for item in self.weights)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This summary as plain JSON values."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> ModelSummary:
-        """The summary that `to_json` wrote, lists turned back into tuples."""
+    def from_json(cls, record: JsonObject) -> ModelSummary:
+        """The summary that `to_json` wrote, lists turned back into tuples. Raises Malformed."""
         return cls(
-            inputs=tuple(_info_of(item) for item in record["inputs"]),
-            outputs=tuple(_info_of(item) for item in record["outputs"]),
-            opsets=tuple((domain, version) for domain, version in record["opsets"]),
-            ir_version=record["ir_version"],
-            producer=record["producer"],
-            operators=tuple((op, count) for op, count in record["operators"]),
-            weights=tuple(Weights(**item) for item in record["weights"]),
-            functions=tuple(record["functions"]),
-            custom_domains=tuple(record["custom_domains"]),
-            data_dependent=tuple(record["data_dependent"]),
+            inputs=tuple(_info_of(item) for item in objects_in(record, "inputs")),
+            outputs=tuple(_info_of(item) for item in objects_in(record, "outputs")),
+            opsets=_counted(record, "opsets"),
+            ir_version=integer_in(record, "ir_version"),
+            producer=text_in(record, "producer"),
+            operators=_counted(record, "operators"),
+            weights=tuple(_weights_of(item) for item in objects_in(record, "weights")),
+            functions=tuple(texts_in(record, "functions")),
+            custom_domains=tuple(texts_in(record, "custom_domains")),
+            data_dependent=tuple(texts_in(record, "data_dependent")),
         )
 
 
@@ -135,7 +137,7 @@ def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
     return TensorInfo(value.name, dtype_name(tensor.elem_type), dims)
 
 
-def _dim(dim: Any) -> Dim:
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
     if dim.HasField("dim_value"):
         return dim.dim_value if dim.dim_value >= 0 else None
     return dim.dim_param or None
@@ -145,7 +147,7 @@ def _domain(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
-def _operator(node: Any) -> str:
+def _operator(node: onnx.NodeProto) -> str:
     domain = _domain(node.domain)
     return f"{domain}::{node.op_type}" if domain else str(node.op_type)
 
@@ -160,6 +162,29 @@ def _weights(proto: onnx.ModelProto) -> tuple[Weights, ...]:
     return tuple(Weights(dtype, elements[dtype], nbytes[dtype]) for dtype in sorted(elements))
 
 
-def _info_of(record: Mapping[str, Any]) -> TensorInfo:
-    dims = record["dims"]
-    return TensorInfo(record["name"], record["dtype"], None if dims is None else tuple(dims))
+def _info_of(record: JsonObject) -> TensorInfo:
+    dims: list[Dim] = []
+    known = record.get("dims") is not None
+    for dim in list_in(record, "dims") if known else ():
+        if not isinstance(dim, (int, str, type(None))):
+            raise Malformed("a dim is neither a size nor a name")
+        dims.append(dim)
+    return TensorInfo(text_in(record, "name"), text_in(record, "dtype"), tuple(dims) if known else None)
+
+
+def _weights_of(record: JsonObject) -> Weights:
+    counts = integer_in(record, "elements"), integer_in(record, "nbytes")
+    return Weights(text_in(record, "dtype"), *counts)
+
+
+def _counted(record: JsonObject, name: str) -> tuple[tuple[str, int], ...]:
+    """Pairs of a text and a number, as JSON has them: lists of two."""
+    found: list[tuple[str, int]] = []
+    for pair in list_in(record, name):
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise Malformed(f"an entry of {name} is no pair")
+        what, count = pair
+        if not isinstance(what, str) or not isinstance(count, int):
+            raise Malformed(f"an entry of {name} is no pair of a name and a number")
+        found.append((what, count))
+    return tuple(found)

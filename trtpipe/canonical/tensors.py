@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+
+    from trtpipe.arrays import Array, Dtype
 
 # Bits of one element by TensorProto.DataType (onnx.proto3); strings have no fixed size.
 _BITS: dict[int, int] = {
@@ -88,7 +89,7 @@ def is_external(tensor: onnx.TensorProto) -> bool:
     return bool(tensor.data_location == tensor.EXTERNAL)
 
 
-def array_of(tensor: onnx.TensorProto) -> np.ndarray[Any, Any]:
+def array_of(tensor: onnx.TensorProto) -> Array:
     """Its values; an external one is a read-only map of its file, so touch only what you need."""
     import numpy as np
     import onnx
@@ -99,16 +100,16 @@ def array_of(tensor: onnx.TensorProto) -> np.ndarray[Any, Any]:
     offset, length = int(entries["offset"]), int(entries["length"])
     mapped = np.memmap(entries["location"], mode="r", offset=offset, shape=(length,), dtype=np.uint8)
     if _BITS[tensor.data_type] >= 8:
-        dtype: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        dtype: Dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
         return mapped.view(dtype).reshape(tuple(tensor.dims))
     packed = onnx.TensorProto(dims=tensor.dims, data_type=tensor.data_type, raw_data=mapped.tobytes())
     return _inline_array(packed)
 
 
-def _inline_array(tensor: onnx.TensorProto) -> np.ndarray[Any, Any]:
+def _inline_array(tensor: onnx.TensorProto) -> Array:
     import onnx
 
-    array: np.ndarray[Any, Any] = onnx.numpy_helper.to_array(tensor)
+    array: Array = onnx.numpy_helper.to_array(tensor)
     return array
 
 

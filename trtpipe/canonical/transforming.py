@@ -7,9 +7,9 @@ make more of it constant. Knows no spec; names that are not in the model come ba
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical import duplicates
 from trtpipe.canonical.edits import remove_unused, uses
@@ -21,8 +21,10 @@ from trtpipe.canonical.tensors import number_of_dtype
 from trtpipe.errors import ModelError, Problem, SpecPath
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
 
 
 Graft = Callable[["onnx.ModelProto"], None]
@@ -34,7 +36,7 @@ def apply_transform(
     evaluator: Evaluator,
     *,
     simplify: bool = False,
-    bind: Mapping[str, Any] | None = None,
+    bind: Mapping[str, Json] | None = None,
     outputs: Sequence[str] | None = None,
     set_shapes: Mapping[str, Sequence[int]] | None = None,
     graft: Graft | None = None,
@@ -98,10 +100,19 @@ def outline_transform(
     finish(model, changes)
 
 
-def transform_file(source: Path, out: Path, **steps: Any) -> tuple[list[Path], Changes]:
+def transform_file(
+    source: Path,
+    out: Path,
+    *,
+    simplify: bool = False,
+    bind: Mapping[str, Json] | None = None,
+    outputs: Sequence[str] | None = None,
+    set_shapes: Mapping[str, Sequence[int]] | None = None,
+    graft: Graft | None = None,
+) -> tuple[list[Path], Changes]:
     """Transforms the canonical model in `source` into `out`; the files written, and what changed.
 
-    `steps` are the keyword arguments of `apply_transform`. Raises ModelError.
+    The keyword arguments are those of `apply_transform`. Raises ModelError.
     """
     import tempfile
 
@@ -113,7 +124,15 @@ def transform_file(source: Path, out: Path, **steps: Any) -> tuple[list[Path], C
         tempfile.TemporaryDirectory(prefix=".transform-", dir=out.parent) as workplace,
         Evaluator(Path(workplace)) as evaluator,
     ):
-        changes = apply_transform(model, evaluator, **steps)
+        changes = apply_transform(
+            model,
+            evaluator,
+            simplify=simplify,
+            bind=bind,
+            outputs=outputs,
+            set_shapes=set_shapes,
+            graft=graft,
+        )
         return write_model(model, out), changes
 
 
@@ -128,7 +147,7 @@ def _simplify(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) ->
 
 
 def _refuse_unknown(
-    model: onnx.ModelProto, bind: Mapping[str, Any], outputs: Sequence[str], set_shapes: Mapping[str, Any]
+    model: onnx.ModelProto, bind: Collection[str], outputs: Sequence[str], set_shapes: Collection[str]
 ) -> None:
     inputs = [value.name for value in model.graph.input]
     made = [name for node in model.graph.node for name in node.output if name]
@@ -136,7 +155,7 @@ def _refuse_unknown(
         "input", set_shapes, inputs, ("set_shapes",)
     )
     problems += _unknown("value", outputs, made, ("outputs",))
-    for name in bind.keys() & set_shapes.keys():
+    for name in set(bind) & set(set_shapes):
         problems.append(
             Problem(f"input '{name}' is bound, so it has no shape to set", path=("set_shapes", name))
         )
@@ -158,7 +177,7 @@ def _unknown(kind: str, names: Iterable[str], valid: Sequence[str], path: SpecPa
     return problems
 
 
-def _bind(model: onnx.ModelProto, bind: Mapping[str, Any]) -> None:
+def _bind(model: onnx.ModelProto, bind: Mapping[str, Json]) -> None:
     import onnx
 
     problems = []
@@ -179,7 +198,7 @@ def _bind(model: onnx.ModelProto, bind: Mapping[str, Any]) -> None:
         raise ModelError(problems)
 
 
-def _array(info: TensorInfo, value: Any) -> np.ndarray[Any, Any]:
+def _array(info: TensorInfo, value: Json) -> Array:
     """The value in the input's dtype and rank. Raises ValueError when it does not fit."""
     import numpy as np
     import onnx

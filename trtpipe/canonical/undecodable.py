@@ -6,8 +6,8 @@ pass may then expect `str`. Descriptions are not looked at: they are never read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import graphs_of, tensors_of
 from trtpipe.errors import ModelError
@@ -41,7 +41,7 @@ def _names(proto: onnx.ModelProto) -> Iterator[str | bytes]:
             yield from (entry.key, entry.value)
 
 
-def _of_nodes(nodes: Any) -> Iterator[str | bytes]:
+def _of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
     for node in nodes:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         for attribute in node.attribute:

@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.edits import attribute_of
+from trtpipe.canonical.edits import attribute_of, integer_of
 from trtpipe.canonical.inference import Inferred
 from trtpipe.shapes import Shape
 
@@ -75,7 +75,7 @@ def _gemm(node: onnx.NodeProto, shapes: Shapes) -> int | None:
     y, a = shapes.of(node.output[0]), shapes.operand(node, 0)
     if y is None or a is None or len(a) != 2:
         return None
-    return 2 * math.prod(y) * a[0 if attribute_of(node, "transA", 0) else 1]
+    return 2 * math.prod(y) * a[0 if integer_of(node, "transA") else 1]
 
 
 _TERM = re.compile(r"[A-Za-z]*")
@@ -83,7 +83,7 @@ _TERM = re.compile(r"[A-Za-z]*")
 
 def _einsum(node: onnx.NodeProto, shapes: Shapes) -> int | None:
     """None for an ellipsis, whose indices have no names, and for more than two operands, whose order is not known."""
-    equation = attribute_of(node, "equation", b"")
+    equation = attribute_of(node, "equation") or b""
     text = (equation.decode(errors="replace") if isinstance(equation, bytes) else str(equation)).replace(
         " ", ""
     )
@@ -115,7 +115,7 @@ def _attention(node: onnx.NodeProto, shapes: Shapes) -> int | None:
     length = k[-2] + (past[2] if past is not None and len(past) == 4 else 0)
     if len(q) == 4:
         return 2 * q[0] * q[1] * q[2] * length * (q[3] + v[3])
-    heads = int(attribute_of(node, "q_num_heads", 0)), int(attribute_of(node, "kv_num_heads", 0))
+    heads = integer_of(node, "q_num_heads"), integer_of(node, "kv_num_heads")
     if len(q) != 3 or min(heads) <= 0:
         return None
     return 2 * q[0] * q[1] * length * (q[2] + heads[0] * v[2] // heads[1])

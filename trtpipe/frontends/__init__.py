@@ -14,13 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trtpipe.errors import ModelError
 from trtpipe.spec.fields import SpecModel
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.json_values import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Proposal:
     """
 
     source: Path | None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     comment: str = ""
 
 
@@ -63,7 +65,7 @@ class Frontend(Protocol):
     version: int
     """Enters the key; raised when the same source would give other bytes."""
     Options: type[SpecModel]
-    """`model.options` of the spec; fields of type `ProjectFile` name files."""
+    """`model.options` of the spec; fields of type `ProjectFile` name files. Methods take an instance of it."""
     needs_source: bool
     """Whether `model.source` must be given."""
     takes_directory: bool
@@ -97,12 +99,12 @@ class LowerReport:
     """
 
     files: tuple[Path, ...]
-    changes: dict[str, Any]
-    summary: dict[str, Any]
+    changes: dict[str, Json]
+    summary: dict[str, Json]
     warnings: tuple[str, ...]
     claims: dict[str, str] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The report as plain JSON values, files by name alone."""
         return {
             "files": [file.name for file in self.files],
@@ -113,7 +115,7 @@ class LowerReport:
         }
 
 
-def lower_model(frontend: Frontend, files: ModelFiles, options: Any, out: Path) -> LowerReport:
+def lower_model(frontend: Frontend, files: ModelFiles, options: SpecModel, out: Path) -> LowerReport:
     """Writes the canonical form of a model to `out`, large weights to `<out>.data` beside it. Raises ModelError.
 
     An option `opset`, where a parser has it, is the least opset that the model is brought to.
@@ -157,7 +159,8 @@ def find_frontend(name: str) -> Frontend | None:
     """The frontend of this name; None when there is none."""
     if name not in frontend_names():
         return None
-    return cast(Frontend, importlib.import_module(f"{__name__}.{name}").frontend)
+    found: Frontend = importlib.import_module(f"{__name__}.{name}").frontend
+    return found
 
 
 def frontend_called(name: str) -> Frontend:

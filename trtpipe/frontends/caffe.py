@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -179,7 +179,7 @@ def _custom(files: ModelFiles, options: CaffeOptions) -> Custom:
     from trtpipe.frontends.reading_caffe.custom import Plugin, load_lowerings
     from trtpipe.frontends.reading_caffe.lowering import Custom
 
-    plugins: dict[str, Any] = {}
+    plugins: dict[str, Plugin] = {}
     for name, layer in options.layers.items():
         plugin = layer.plugin
         plugins[name] = Plugin(plugin.name, plugin.version, plugin.namespace, plugin.fields, plugin.outputs)

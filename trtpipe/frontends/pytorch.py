@@ -6,7 +6,7 @@ Knows which facts are asked for where; what PyTorch may load is decided in `read
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
     from trtpipe.frontends.converting.running import Converter
+    from trtpipe.frontends.reading_torch.archive import Pt2Archive
     from trtpipe.frontends.reading_torch.program import ProgramFacts
 
 _OPTIONS = ("model", "options")
@@ -83,7 +84,7 @@ class PytorchFrontend:
         return Proposal(path, comment=_sizes(_read(path).facts))
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> Pt2Archive:
     from trtpipe.frontends.reading_torch.archive import read_pt2
     from trtpipe.frontends.reading_torch.kinds import refuse_pickles
 

@@ -5,9 +5,9 @@ Knows which options go with which of the two; what TensorFlow's files say is rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from trtpipe.frontends.converting.running import Converter
     from trtpipe.frontends.reading_tensorflow.graphs import Graph, MetaGraph
+    from trtpipe.json_values import Json
 
 _OPTIONS = ("model", "options")
 _OPSET = 17
@@ -106,10 +107,10 @@ def _converter() -> Converter:
     return Converter(Path(reading_tensorflow.__file__).with_name("converter.py"), "tf2onnx", "tensorflow")
 
 
-def _request(source: Path, options: TensorflowOptions) -> dict[str, Any]:
+def _request(source: Path, options: TensorflowOptions) -> dict[str, Json]:
     """What the converter is asked. Raises ModelError with everything that does not fit."""
     shapes = {name: list(shape) for name, shape in options.shapes.items()}
-    common = {"source": str(source.resolve()), "opset": _OPSET}
+    common: dict[str, Json] = {"source": str(source.resolve()), "opset": _OPSET}
     if source.is_dir():
         chosen = _saved_model(source, options)
         large = sum(file.stat().st_size for file in source.rglob("*") if file.is_file()) >= _LARGE
@@ -173,7 +174,7 @@ def _unknown(graph: Graph, key: str, names: Sequence[str]) -> Iterator[Problem]:
         yield Problem(f"{name!r} stands twice in {key!r}", "name each tensor once", path=(*_OPTIONS, key))
 
 
-def _shapeless(shapes: Mapping[str, Any], inputs: Sequence[str]) -> Iterator[Problem]:
+def _shapeless(shapes: Iterable[str], inputs: Sequence[str]) -> Iterator[Problem]:
     known = set(map(_tensor, inputs))
     for name in shapes:
         if inputs and _tensor(name) not in known:
@@ -189,7 +190,7 @@ def _only_for(what: str, options: TensorflowOptions, keys: Sequence[str]) -> Ite
             yield Problem(f"{key!r} is an option for {what}", "leave it out", path=(*_OPTIONS, key))
 
 
-def _saved_model(folder: Path, options: TensorflowOptions) -> dict[str, Any]:
+def _saved_model(folder: Path, options: TensorflowOptions) -> dict[str, Json]:
     from trtpipe.frontends.reading_tensorflow.graphs import read_saved_model
 
     found = read_saved_model(folder)
@@ -236,7 +237,7 @@ def _outside(folder: Path) -> Iterator[Problem]:
 
 def _proposed_signature(path: Path, found: Sequence[MetaGraph]) -> Proposal:
     graph = next((one for one in found if one.tags == ("serve",)), found[0])
-    options: dict[str, Any] = {} if graph.tags == ("serve",) else {"tags": list(graph.tags)}
+    options: dict[str, object] = {} if graph.tags == ("serve",) else {"tags": list(graph.tags)}
     names = [name for name in graph.signatures if not name.startswith("_")]
     if "serving_default" not in names and names:
         options["signature"] = names[0]

@@ -6,7 +6,7 @@ Knows the options and where the file is; reading it is `reading_uff`'s business.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -99,7 +99,7 @@ class UffFrontend:
         if not is_uff(path):
             return None
         custom = custom_operations(path)
-        options: dict[str, Any] = (
+        options: dict[str, object] = (
             {"plugins": {name: {"name": name.lstrip("_")} for name in custom}} if custom else {}
         )
         comment = "its custom operations need plugins, which TensorRT-RTX does not take" if custom else ""

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.opsets import opset_of
@@ -27,6 +27,8 @@ from trtpipe.weights.safetensors import Writable
 if TYPE_CHECKING:
     import onnx
 
+    from trtpipe.json_values import Json
+
 Form = Callable[[NodeForm], None]
 
 
@@ -34,8 +36,8 @@ Form = Callable[[NodeForm], None]
 class Declaration:
     """A network as `model.options` of the network parser has it, without the weights file's name."""
 
-    inputs: Mapping[str, Mapping[str, Any]]
-    layers: tuple[Mapping[str, Any], ...]
+    inputs: Mapping[str, Mapping[str, Json]]
+    layers: tuple[Mapping[str, Json], ...]
     outputs: tuple[str, ...]
     weights: Mapping[str, Writable]
 
@@ -110,7 +112,7 @@ def _wrong_inputs(inputs: list[TensorInfo]) -> list[Problem]:
     ]
 
 
-def _input(info: TensorInfo) -> dict[str, Any]:
+def _input(info: TensorInfo) -> dict[str, Json]:
     dims = [dim if isinstance(dim, int) else _dim_name(dim) for dim in info.dims or ()]
     return {"dtype": DECLARED_TYPES[info.dtype], "shape": dims}
 

@@ -15,8 +15,10 @@ from trtpipe.canonical.tensors import array_of, dtype_name
 from trtpipe.weights.safetensors import WRITABLE, Writable
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
 
 DECLARED_TYPES = {
     **{name: name for name in ("float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool")},
@@ -47,7 +49,7 @@ class Undeclared:
         self.values, self.opset = values, opset
         self.constants: dict[str, onnx.TensorProto] = {one.name: one for one in graph.initializer}
         self.inputs = [tensor_info(value) for value in graph.input if value.name not in self.constants]
-        self.layers: list[dict[str, Any]] = []
+        self.layers: list[dict[str, Json]] = []
         self.weights: dict[str, Writable] = {}
         self._tensors = {info.name for info in self.inputs} | set(self.constants)
         self._tensors |= {name for node in graph.node for name in node.output}
@@ -77,7 +79,7 @@ class Undeclared:
         self.weights[name] = Writable(dtype, tuple(tensor.dims), lambda: array_of(tensor))
         return name
 
-    def derived(self, name: str, array: np.ndarray[Any, Any]) -> str:
+    def derived(self, name: str, array: Array) -> str:
         """Weights that stand in no initializer as they are."""
         name = self.unique(name)
         self.weights[name] = Writable(str(array.dtype.name), array.shape, lambda: array)
@@ -96,7 +98,7 @@ class Undeclared:
         """A graph output that may be a constant."""
         return self.as_tensor(name)
 
-    def _constant(self, name: str) -> dict[str, Any]:
+    def _constant(self, name: str) -> dict[str, Json]:
         tensor = self.constants[name]
         written = written_out(tensor)
         if written is None:
@@ -104,7 +106,7 @@ class Undeclared:
         return {"weights": written, "dtype": DECLARED_TYPES[dtype_name(tensor.data_type)]}
 
 
-def written_out(tensor: onnx.TensorProto) -> Any:
+def written_out(tensor: onnx.TensorProto) -> Json:
     """A small constant as numbers that read back exactly; None for any other."""
     import numpy as np
 
@@ -117,11 +119,12 @@ def written_out(tensor: onnx.TensorProto) -> Any:
     return _numbers(array)
 
 
-def _numbers(array: Any) -> Any:
+def _numbers(array: Array) -> Json:
     """Nested lists; a float32 by the shortest digits that are its own."""
     if array.ndim:
         return [_numbers(row) for row in array]
-    return float(str(array)) if array.dtype.kind == "f" else array.item()
+    number: Json = float(str(array)) if array.dtype.kind == "f" else array.item()
+    return number
 
 
 class NodeForm:
@@ -135,8 +138,8 @@ class NodeForm:
 
     # What the node has
 
-    def attribute(self, name: str, default: Any = None) -> Any:
-        """An attribute's value; text for a string, a list for several."""
+    def attribute(self, name: str, default: Json = None) -> Any:
+        """An attribute's value, of whatever type the model gives it; text for a string, a list for several."""
         import onnx
 
         if name not in self._attributes:
@@ -146,7 +149,7 @@ class NodeForm:
             return value.decode(errors="replace")
         return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
-    def only(self, **expected: Any) -> None:
+    def only(self, **expected: Json) -> None:
         """Refuses the node when an attribute is there with another value than the expected one."""
         for name, value in expected.items():
             given = self.attribute(name, value)
@@ -169,7 +172,7 @@ class NodeForm:
         """An input as a tensor that a layer may read."""
         return self.model.as_tensor(self.node.input[index])
 
-    def operand(self, index: int) -> Any:
+    def operand(self, index: int) -> Json:
         """An input as a tensor's name, or a small constant written out."""
         name = self.node.input[index]
         written = written_out(self.model.constants[name]) if name in self.model.constants else None
@@ -188,7 +191,7 @@ class NodeForm:
             self.refuse(f"its {what} is computed, and a declared layer has it constant")
         return self.model.constants[self.node.input[index]]
 
-    def array(self, index: int, what: str) -> np.ndarray[Any, Any] | None:
+    def array(self, index: int, what: str) -> Array | None:
         """A small constant input's values; None when it is left out. Raises NoForm when it is computed or large."""
         if not self.has(index):
             return None
@@ -202,11 +205,11 @@ class NodeForm:
         array = self.array(index, what)
         return None if array is None else [int(one) for one in array.reshape(-1)]
 
-    def integers_or_tensor(self, index: int) -> Any:
+    def integers_or_tensor(self, index: int) -> list[int] | str | None:
         """Whole numbers when the input is a constant, else the tensor's name."""
         return self.ints(index, "input") if self.is_constant(index) else self.tensor(index)
 
-    def number_or_tensor(self, index: int) -> Any:
+    def number_or_tensor(self, index: int) -> int | list[int] | str | None:
         """A whole number when the input is a constant of one, else the tensor's name."""
         values = self.integers_or_tensor(index)
         return values[0] if isinstance(values, list) and len(values) == 1 else values
@@ -248,34 +251,34 @@ class NodeForm:
 
     # What is made of it
 
-    def step(self, kind: str, hint: str, **fields: Any) -> str:
+    def step(self, kind: str, hint: str, **fields: Json) -> str:
         """A layer on the way; the name of what it yields."""
         name = self.model.unique(f"{self.name}/{hint}")
         self._add(kind, name, fields)
         return name
 
-    def constant(self, hint: str, value: Any, dtype: str = "int64") -> str:
+    def constant(self, hint: str, value: Json, dtype: str = "int64") -> str:
         """A constant of the form's own; the name of its tensor."""
         return self.step("constant", hint, weights=value, dtype=dtype)
 
-    def elementwise(self, op: str, one: Any, other: Any, hint: str) -> str:
+    def elementwise(self, op: str, one: Json, other: Json, hint: str) -> str:
         """An elementwise layer on the way."""
         return self.step("elementwise", hint, op=op, inputs=[one, other])
 
-    def last(self, kind: str, count: int = 1, /, **fields: Any) -> None:
+    def last(self, kind: str, count: int = 1, /, **fields: Json) -> None:
         """The layer that yields what the node yields; `count` outputs, those that the node leaves out named anew."""
         given = [one or self.model.unique(f"{self.name}/unused") for one in self.node.output[:count]]
         if count > 1:
             given += [self.model.unique(f"{self.name}/unused") for _ in range(count - len(given))]
         self._add(kind, self.name, fields if given == [self.name] else {"outputs": given, **fields})
 
-    def yields(self, index: int, kind: str, **fields: Any) -> None:
+    def yields(self, index: int, kind: str, **fields: Json) -> None:
         """A layer that yields one of several outputs of the node; nothing when the node leaves it out."""
         if self.uses_output(index):
             output = self.node.output[index]
             name = self.model.layer_name(output)
             self._add(kind, name, fields if name == output else {"outputs": [output], **fields})
 
-    def _add(self, kind: str, name: str, fields: Mapping[str, Any]) -> None:
+    def _add(self, kind: str, name: str, fields: Mapping[str, Json]) -> None:
         given = {key: value for key, value in fields.items() if value is not None}
         self.model.layers.append({"layer": kind, "name": name, **given})

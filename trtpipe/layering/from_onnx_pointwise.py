@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.layering.from_onnx_node import DECLARED_TYPES, NodeForm
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 _UNARY = {
     "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Reciprocal": "recip", "Abs": "abs", "Neg": "neg", "Sin": "sin",
@@ -96,7 +99,7 @@ def _unary(form: NodeForm) -> None:
     form.last("unary", input=form.tensor(), op=_UNARY[form.operator])
 
 
-def _pair(form: NodeForm) -> list[Any]:
+def _pair(form: NodeForm) -> list[Json]:
     """Both inputs; the constant one written out when it is small and the other tells its type."""
     constant = [form.is_constant(index) for index in (0, 1)]
     if all(constant) or form.dtype(0) != form.dtype(1):
@@ -210,11 +213,11 @@ def _dequantize(form: NodeForm) -> None:
     form.last("dequantize", input=form.tensor(), **_scaled(form), to_type=declared_type(form, form.dtype(1)))
 
 
-def _scaled(form: NodeForm) -> dict[str, Any]:
+def _scaled(form: NodeForm) -> dict[str, Json]:
     block, axis = form.attribute("block_size", 0), form.attribute("axis", 1)
     scale = form.constant_tensor(1, "scale")
     zero = form.array(2, "zero point")
-    fields: dict[str, Any] = {"scale": form.weight(1, "scale")}
+    fields: dict[str, Json] = {"scale": form.weight(1, "scale")}
     if zero is not None and zero.astype("float32").any():
         fields["zero_point"] = form.weight(2, "zero point")
     if block:

@@ -7,10 +7,13 @@ directions side by side (ONNX operators; `spec.network.recurrent`). Shuffles sta
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import array_of
 from trtpipe.layering.from_onnx_node import NodeForm
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 _DIRECTIONS = {"forward": None, "bidirectional": "bidirection", "reverse": "reverse"}
 _GATES = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
@@ -24,7 +27,7 @@ def _recurrent(form: NodeForm) -> None:
         kernel.dims[0],
         form.attribute("hidden_size") or form.constant_tensor(2, "weights").dims[2],
     )
-    fields: dict[str, Any] = {
+    fields: dict[str, Json] = {
         "hidden_size": hidden,
         "direction": _DIRECTIONS[form.attribute("direction", "forward")],
         "input_weights": form.weight(1, "weights"),
@@ -46,7 +49,7 @@ def _recurrent(form: NodeForm) -> None:
         form.yields(index, "shuffle", input=made[index], first_transpose=[1, 0, 2])
 
 
-def _kind(form: NodeForm, directions: int) -> dict[str, Any]:
+def _kind(form: NodeForm, directions: int) -> dict[str, Json]:
     """What only one of the three has. Raises NoForm for other activations than TensorRT's."""
     given = form.attribute("activations") or _GATES[form.operator] * directions
     if form.operator == "RNN" and set(given) == {"Relu"}:
@@ -62,7 +65,7 @@ def _kind(form: NodeForm, directions: int) -> dict[str, Any]:
     return {}
 
 
-def _biases(form: NodeForm) -> dict[str, Any]:
+def _biases(form: NodeForm) -> dict[str, Json]:
     """ONNX has both biases in one tensor, side by side."""
     if not form.has(3):
         return {}

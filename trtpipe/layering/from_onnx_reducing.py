@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from trtpipe.layering.from_onnx_node import NodeForm
 from trtpipe.layering.from_onnx_pointwise import short
 from trtpipe.layering.from_onnx_shaping import axes_of
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
+
+    _Part: TypeAlias = tuple[str, str, dict[str, Json], list[Json]]
+    """A layer in the making: its kind, a hint for its name, its fields but for the inputs, and its inputs."""
 
 _REDUCTIONS = {
     "ReduceSum": "sum", "ReduceProd": "prod", "ReduceMax": "max", "ReduceMin": "min", "ReduceMean": "avg",
@@ -36,7 +42,7 @@ def _kept(form: NodeForm) -> bool | None:
     return True if form.attribute("keepdims", 1) else None
 
 
-def _reduced(form: NodeForm) -> dict[str, Any]:
+def _reduced(form: NodeForm) -> dict[str, Json]:
     axes = _axes(form)
     if not axes:
         form.refuse("it names no axes")
@@ -71,7 +77,7 @@ def _log_sum(form: NodeForm) -> None:
 def _log_sum_exp(form: NodeForm) -> None:
     """log(sum(exp(x - m))) + m, where m is the maximum: nothing overflows."""
     along, x = _reduced(form), form.tensor()
-    exponential = _shifted_exp(form, x, along["axes"])[1]
+    exponential = _shifted_exp(form, x, _axes(form))[1]
     total = form.step("reduce", "sum", input=exponential, op="sum", **along)
     logarithm = form.step("unary", "log", input=total, op="log")
     most = form.step("reduce", "most", input=x, op="max", **along)
@@ -107,7 +113,13 @@ def _arg(form: NodeForm) -> None:
     form.only(select_last_index=0)
     op = "max" if form.operator == "ArgMax" else "min"
     axes = [form.attribute("axis", 0)]
-    fields = {"input": form.tensor(), "op": op, "k": 1, "axes": axes, "indices_type": "int64"}
+    fields: dict[str, Json] = {
+        "input": form.tensor(),
+        "op": op,
+        "k": 1,
+        "axes": axes,
+        "indices_type": "int64",
+    }
     values, indices = form.model.unique(f"{form.name}/values"), form.node.output[0]
     if form.attribute("keepdims", 1):
         form.step("topk", "topk", outputs=[values, indices], **fields)
@@ -140,22 +152,21 @@ def _gemm(form: NodeForm) -> None:
             bias=form.weight(2, "bias"),
         )
         return
-    fields: dict[str, Any] = {f"op{index}": "transpose" if one else None for index, one in enumerate(turned)}
-    fields["inputs"] = [form.tensor(0), form.tensor(1)]
-    parts = [("matrix_multiply", "product", fields)]
+    fields: dict[str, Json] = {f"op{index}": "transpose" if one else None for index, one in enumerate(turned)}
+    parts: list[_Part] = [("matrix_multiply", "product", fields, [form.tensor(0), form.tensor(1)])]
     if alpha != 1.0:
-        parts.append(("elementwise", "scaled", {"op": "prod", "inputs": [alpha]}))
+        parts.append(("elementwise", "scaled", {"op": "prod"}, [alpha]))
     if form.has(2) and beta != 0.0:
         added = form.operand(2) if beta == 1.0 else form.elementwise("prod", form.tensor(2), beta, "bias")
-        parts.append(("elementwise", "sum", {"op": "sum", "inputs": [added]}))
+        parts.append(("elementwise", "sum", {"op": "sum"}, [added]))
     _in_turn(form, parts)
 
 
-def _in_turn(form: NodeForm, parts: list[tuple[str, str, dict[str, Any]]]) -> None:
+def _in_turn(form: NodeForm, parts: list[_Part]) -> None:
     """Layers of which each reads the one before as its first input."""
-    found: list[Any] = []
-    for index, (kind, hint, fields) in enumerate(parts):
-        given = {**fields, "inputs": [*found, *fields["inputs"]]}
+    found: list[Json] = []
+    for index, (kind, hint, fields, inputs) in enumerate(parts):
+        given: dict[str, Json] = {**fields, "inputs": [*found, *inputs]}
         if index == len(parts) - 1:
             form.last(kind, **given)
         else:
@@ -220,7 +231,7 @@ def _nms(form: NodeForm) -> None:
     """Scores are classes by boxes in ONNX, boxes by classes in TensorRT."""
     boxes = form.tensor(0)
     scores = form.step("shuffle", "scores", input=form.tensor(1), first_transpose=[0, 2, 1])
-    fields: dict[str, Any] = {
+    fields: dict[str, Json] = {
         "inputs": [boxes, scores],
         "max_output_boxes_per_class": form.number_or_tensor(2) if form.has(2) else 0,
         "bounding_box_format": "center_sizes" if form.attribute("center_point_box", 0) else None,
@@ -231,7 +242,7 @@ def _nms(form: NodeForm) -> None:
     form.last("nms", 2, **fields)
 
 
-def _threshold(form: NodeForm, index: int) -> Any:
+def _threshold(form: NodeForm, index: int) -> Json:
     if not form.is_constant(index):
         return form.tensor(index)
     value = form.array(index, "threshold")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import array_of
 from trtpipe.layering.from_onnx_node import NodeForm
 from trtpipe.layering.from_onnx_pointwise import declared_type
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 _MOST_REPEATS = 64
 
@@ -134,7 +137,7 @@ def _fill(form: NodeForm) -> None:
 _FILLED = ("float32", "int32", "int64")
 
 
-def _filled(form: NodeForm, shape: Any, number: Any, dtype: str) -> None:
+def _filled(form: NodeForm, shape: Json, number: float, dtype: str) -> None:
     alpha = float(number)
     if dtype in _FILLED:
         form.last("fill", shape=shape, alpha=alpha, to_type=dtype)
@@ -151,7 +154,7 @@ def _expand(form: NodeForm) -> None:
     form.last("elementwise", op="and" if dtype == "bool" else "prod", inputs=[x, ones])
 
 
-def _ones(form: NodeForm, shape: Any, dtype: str) -> str:
+def _ones(form: NodeForm, shape: Json, dtype: str) -> str:
     kind = dtype if dtype in _FILLED else "float32"
     ones = form.step("fill", "ones", shape=shape, alpha=1.0, to_type=kind)
     if dtype == kind:

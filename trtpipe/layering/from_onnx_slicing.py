@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import Dim
 from trtpipe.layering.from_onnx_node import NodeForm
 from trtpipe.layering.from_onnx_shaping import axes_of
+
+if TYPE_CHECKING:
+    pass
 
 _FILLS = {"constant": "fill", "edge": "clamp", "reflect": "reflect", "wrap": "wrap"}
 
@@ -50,7 +53,7 @@ def _sliced(form: NodeForm, axes: Sequence[int], ranges: Sequence[range]) -> Non
 
 def _dynamic(
     form: NodeForm, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]
-) -> tuple[Any, str]:
+) -> tuple[str, str]:
     """Where a slice of step 1 begins, and how long it is, reckoned from the dims when the engine runs."""
     shape = form.step("shape", "shape", input=form.tensor())
     indices = form.constant("axes", list(axes))
@@ -110,7 +113,7 @@ def _pad(form: NodeForm) -> None:
 
 
 def _padded(
-    form: NodeForm, axes: list[int], before: list[int], after: list[int], mode: str, number: Any
+    form: NodeForm, axes: list[int], before: list[int], after: list[int], mode: str, number: float
 ) -> None:
     dims = form.dims()
     shape = [_grown(form, dims[axis], before[axis] + after[axis]) for axis in axes]

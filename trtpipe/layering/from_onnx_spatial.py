@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from trtpipe.layering.from_onnx_node import NodeForm
 from trtpipe.layering.from_onnx_pointwise import short
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 _MOST_SPATIAL = 3
 
@@ -33,12 +36,12 @@ def _deconvolution(form: NodeForm) -> None:
     window = _window(form, count)
     more = form.attribute("output_padding") or [0] * count
     if any(more):
-        after = window.pop("post_padding", None) or window.get("padding") or [0] * count
-        before = window.pop("pre_padding", None) or window.pop("padding", None) or [0] * count
-        if any(one > other for one, other in zip(more, after, strict=True)) or "padding_mode" in window:
+        padding = _padding(form, count)
+        if isinstance(padding, str) or any(one > other for one, other in zip(more, padding[1], strict=True)):
             form.refuse("its output_padding is more than the padding that it takes away")
+        before, after = padding
         after = [one - other for one, other in zip(after, more, strict=True)]
-        window |= {"pre_padding": before, "post_padding": after}
+        window = {**_stride(form, count), "pre_padding": before, "post_padding": after}
     form.last(
         "deconvolution",
         input=form.tensor(),
@@ -57,7 +60,7 @@ def _spatial(form: NodeForm, sizes: list[int]) -> list[int]:
     return sizes
 
 
-def _dilated(form: NodeForm) -> dict[str, Any]:
+def _dilated(form: NodeForm) -> dict[str, Json]:
     groups, dilation = form.attribute("group", 1), form.attribute("dilations")
     return {
         "num_groups": groups if groups != 1 else None,
@@ -65,22 +68,31 @@ def _dilated(form: NodeForm) -> dict[str, Any]:
     }
 
 
-def _window(form: NodeForm, count: int) -> dict[str, Any]:
+def _window(form: NodeForm, count: int) -> dict[str, Json]:
     """Stride and padding; what is ONNX's default is left out."""
-    fields: dict[str, Any] = {}
-    strides = form.attribute("strides") or [1] * count
-    if any(one != 1 for one in strides):
-        fields["stride"] = strides
-    auto = form.attribute("auto_pad", "NOTSET")
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        return {**fields, "padding_mode": auto.lower()}
-    pads = (form.attribute("pads") if auto == "NOTSET" else None) or [0] * (2 * count)
-    before, after = pads[:count], pads[count:]
-    if any(one < 0 for one in pads):
-        form.refuse("its padding is negative")
+    fields, padding = _stride(form, count), _padding(form, count)
+    if isinstance(padding, str):
+        return {**fields, "padding_mode": padding}
+    before, after = padding
     if before == after:
         return {**fields, "padding": before} if any(before) else fields
     return {**fields, "pre_padding": before, "post_padding": after}
+
+
+def _stride(form: NodeForm, count: int) -> dict[str, Json]:
+    strides = form.attribute("strides") or [1] * count
+    return {"stride": strides} if any(one != 1 for one in strides) else {}
+
+
+def _padding(form: NodeForm, count: int) -> tuple[list[int], list[int]] | str:
+    """Padding before and behind each spatial axis, or a mode of reckoning it."""
+    auto = form.attribute("auto_pad", "NOTSET")
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        return str(auto.lower())
+    pads = (form.attribute("pads") if auto == "NOTSET" else None) or [0] * (2 * count)
+    if any(one < 0 for one in pads):
+        form.refuse("its padding is negative")
+    return pads[:count], pads[count:]
 
 
 def _pooling(form: NodeForm) -> None:
@@ -140,7 +152,7 @@ def _resize(form: NodeForm) -> None:
     coordinates = form.attribute("coordinate_transformation_mode", "half_pixel")
     if coordinates not in _COORDINATES:
         form.refuse(f"its coordinate_transformation_mode is {coordinates}")
-    fields: dict[str, Any] = {**_size(form), "resize_mode": mode, **_COORDINATES[coordinates]}
+    fields: dict[str, Json] = {**_size(form), "resize_mode": mode, **_COORDINATES[coordinates]}
     if mode == "nearest":
         fields["nearest_rounding"] = _ROUNDING[form.attribute("nearest_mode", "round_prefer_floor")]
     if mode == "cubic":
@@ -151,7 +163,7 @@ def _resize(form: NodeForm) -> None:
     form.last("resize", input=form.tensor(), **fields)
 
 
-def _size(form: NodeForm) -> dict[str, Any]:
+def _size(form: NodeForm) -> dict[str, Json]:
     """Scales or dims of every axis."""
     axes = form.attribute("axes")
     scales = form.array(2, "scales")
@@ -165,7 +177,7 @@ def _size(form: NodeForm) -> dict[str, Any]:
     return {"shape": _on_axes(form, axes, form.ints(3, "size") or [], -1)}
 
 
-def _on_axes(form: NodeForm, axes: list[int] | None, values: list[Any], other: Any) -> list[Any]:
+def _on_axes(form: NodeForm, axes: list[int] | None, values: Sequence[Json], other: Json) -> Sequence[Json]:
     if axes is None:
         return values
     placed = dict(zip((axis % form.rank() for axis in axes), values, strict=True))

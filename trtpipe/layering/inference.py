@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import Dim, TensorInfo, tensor_info
 from trtpipe.canonical.tensors import number_of_dtype
@@ -16,8 +16,9 @@ from trtpipe.errors import ModelError
 from trtpipe.layering.values import Value, shape_text
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+
+    from trtpipe.arrays import Array
 
 _FACT = re.compile(r"\[(?:Shape|Type)InferenceError\]\s*(?P<fact>.*)", re.DOTALL)
 _FEW = 128
@@ -56,7 +57,7 @@ def known_dims(dims: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
     return tuple(None if isinstance(dim, str) and dim.startswith("unk__") else dim for dim in dims)
 
 
-def _tensor(name: str, array: np.ndarray[Any, Any] | None) -> onnx.TensorProto:
+def _tensor(name: str, array: Array | None) -> onnx.TensorProto:
     import onnx
 
     assert array is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.building import GraphBuilder
 from trtpipe.canonical.folding import infer_values
@@ -24,6 +24,8 @@ from trtpipe.spec.network.fields import Declared, OneInput, tensors_of, weights_
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.arrays import Array
 
 _FEW = 128
 
@@ -179,6 +181,7 @@ class Lowering:
         if one.location is not None:
             file, offset = one.location
             return self.builder.mapped_constant(name, one.dtype, one.dims, file, offset)
+        assert one.array is not None, "a parameter has values where it has no place"
         return self.builder.constant(one.array, name)
 
 
@@ -215,5 +218,5 @@ def _proto(node: Node, name: str) -> onnx.NodeProto:
     return made
 
 
-def _few(one: Parameter) -> Any:
+def _few(one: Parameter) -> Array | None:
     return one.array if one.array is not None and one.array.size <= _FEW else None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, Problem, SpecPath
 from trtpipe.layering.values import FLOATS, INTEGERS, shape_text
@@ -18,7 +18,7 @@ from trtpipe.loading.grammar import choose_from, listed
 from trtpipe.weights import NamedWeights, open_weights
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array, Dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Parameter:
     name: str
     dtype: str
     dims: tuple[int, ...]
-    array: np.ndarray[Any, Any] | None = None
+    array: Array | None = None
     location: tuple[Path, int] | None = None
 
 
@@ -109,7 +109,7 @@ class Parameters:
             return Parameter(name, dtype, tuple(dims), file.array(own).reshape(dims))
         return Parameter(name, dtype, tuple(dims), _cast(name, file.array(own), source, dtype).reshape(dims))
 
-    def array(self, name: str, dims: Sequence[int], dtype: str) -> np.ndarray[Any, Any]:
+    def array(self, name: str, dims: Sequence[int], dtype: str) -> Array:
         """The values with these dims, in this type. Raises ModelError as `take` does."""
         taken = self.take(name, dims, dtype)
         if taken.array is not None:
@@ -151,7 +151,7 @@ def open_parameters(
         raise ModelError([Problem(one.fact, one.remedy, path=place) for one in error.problems]) from error
 
 
-def _cast(name: str, array: np.ndarray[Any, Any], source: str, dtype: str) -> np.ndarray[Any, Any]:
+def _cast(name: str, array: Array, source: str, dtype: str) -> Array:
     import numpy as np
 
     target = numpy_type(dtype)
@@ -165,11 +165,11 @@ def _cast(name: str, array: np.ndarray[Any, Any], source: str, dtype: str) -> np
     raise ModelError(f"weights '{name}' are {source} instead of {dtype}", "store them in that type")
 
 
-def numpy_type(dtype: str) -> np.dtype[Any]:
+def numpy_type(dtype: str) -> Dtype:
     """NumPy's type of a data type's name, `bfloat16` and the like from ml_dtypes."""
     import onnx
 
     from trtpipe.canonical.tensors import number_of_dtype
 
-    found: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(number_of_dtype(dtype))
+    found: Dtype = onnx.helper.tensor_dtype_to_np_dtype(number_of_dtype(dtype))
     return found

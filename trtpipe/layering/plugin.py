@@ -6,12 +6,15 @@ of those names, and each field of the plugin from the attribute of the field's n
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.building import PLUGIN_DOMAIN
 from trtpipe.layering.scope import Scope
 from trtpipe.layering.values import declared_dims, dtype_of
 from trtpipe.spec.network.plugin import Plugin, PluginField
+
+if TYPE_CHECKING:
+    from trtpipe.canonical.building import Attribute
 
 _OWN = ("plugin_version", "plugin_namespace")
 
@@ -23,16 +26,16 @@ def plugin(layer: Plugin, at: Scope) -> list[str]:
             at.refuse(
                 f"has a field '{name}'", f"write {name.removeprefix('plugin_')}: in the layer", "fields", name
             )
-    attributes: dict[str, Any] = {name: _attribute(one) for name, one in sorted(layer.fields.items())}
+    attributes: dict[str, Attribute] = {name: _attribute(one) for name, one in sorted(layer.fields.items())}
     attributes |= {"plugin_version": layer.version, "plugin_namespace": layer.namespace}
     inputs = [value.name for value in at.inputs]
-    made = at.emit_many(layer.plugin, inputs, len(layer.outputs), domain=PLUGIN_DOMAIN, **attributes)
+    made = at.emit_node(layer.plugin, inputs, len(layer.outputs), PLUGIN_DOMAIN, attributes)
     for tensor, one in zip(made, layer.outputs, strict=True):
         at.declare(tensor, dtype_of(one.dtype), declared_dims(one.name, one.shape))
     return list(made)
 
 
-def _attribute(field: PluginField) -> Any:
+def _attribute(field: PluginField) -> Attribute:
     """Floats, whole numbers or text, as ONNX has them; TensorRT narrows them to the field's type."""
     if isinstance(field.value, str):
         return field.value

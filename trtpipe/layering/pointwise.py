@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from trtpipe.canonical.tensors import number_of_dtype
 from trtpipe.layering.scope import Scope
@@ -49,13 +48,14 @@ def activation(layer: Activation, at: Scope) -> list[str]:
         inner = at.emit(operator, _times(at, x.name, beta, "beta"))
         return [_times(at, inner, alpha, "alpha")]
     if layer.type == "clip":
+        assert alpha is not None and beta is not None
         bounds = [at.constant(bound, name, x.dtype) for name, bound in (("alpha", alpha), ("beta", beta))]
         return [at.emit("Clip", x.name, *bounds)]
     if layer.type.startswith("gelu"):
         approximate = "tanh" if layer.type == "gelu_tanh" else None
         return [at.emit("Gelu", x.name, approximate=approximate)]
     second = {"selu": "gamma"}.get(layer.type, "beta")
-    parameters: dict[str, Any] = {"alpha": alpha, second: beta}
+    parameters: dict[str, float | None] = {"alpha": alpha, second: beta}
     return [at.emit(operator, x.name, **parameters)]
 
 
@@ -178,7 +178,7 @@ def select_inputs(layer: Select, at: Scope) -> tuple[Value, Value, Value]:
     """Condition, then, else; inline numbers take the type of the other value, not of the condition."""
     if len(layer.inputs) != 3:
         at.refuse(f"has {len(layer.inputs)} inputs instead of 3", "give condition, then, else", "inputs")
-    written: list[Any] = list(layer.inputs)
+    written = list(layer.inputs)
     tensors = [at.reads[("inputs", i)] for i in (1, 2) if isinstance(written[i], str)]
     like = tensors[0].dtype if tensors else "float32"
     types = ("bool", like, like)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from trtpipe.layering.scope import Scope
 from trtpipe.layering.values import INTEGERS, may_equal
 from trtpipe.spec.network.recurrent import GRU, LSTM, RNN
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array
+    from trtpipe.canonical.building import Attribute
 
 _Recurrent = RNN | GRU | LSTM
 _DIRECTIONS = {"unidirection": "forward", "bidirection": "bidirectional", "reverse": "reverse"}
@@ -34,7 +36,9 @@ def lstm(layer: LSTM, at: Scope) -> list[str]:
     return _recurrent(layer, at, "LSTM", order)
 
 
-def _recurrent(layer: _Recurrent, at: Scope, operator: str, order: Any, **attributes: Any) -> list[str]:
+def _recurrent(
+    layer: _Recurrent, at: Scope, operator: str, order: Sequence[int], **attributes: Attribute
+) -> list[str]:
     x = at.input
     if at.rank(x) != 3:
         at.refuse(f"reads '{x.name}' {x.text}", "give batch x steps x features", "input")
@@ -72,7 +76,7 @@ def _lengths(at: Scope) -> str | None:
     return lengths.name if lengths.dtype == "int32" else at.emit("Cast", lengths.name, to=6)
 
 
-def _stacked(at: Scope, name: str, dims: tuple[int, ...], directions: int) -> np.ndarray[Any, Any]:
+def _stacked(at: Scope, name: str, dims: tuple[int, ...], directions: int) -> Array:
     """The weights of a field with the directions as their first axis."""
     import numpy as np
 
@@ -87,7 +91,7 @@ def _stacked(at: Scope, name: str, dims: tuple[int, ...], directions: int) -> np
     return np.stack(parts)
 
 
-def _ordered(weights: np.ndarray[Any, Any], order: Any, size: int) -> np.ndarray[Any, Any]:
+def _ordered(weights: Array, order: Sequence[int], size: int) -> Array:
     """The gates, which lie behind one another on the second axis, in ONNX's order."""
     import numpy as np
 
@@ -96,7 +100,7 @@ def _ordered(weights: np.ndarray[Any, Any], order: Any, size: int) -> np.ndarray
     return np.concatenate([weights[:, gate * size : (gate + 1) * size] for gate in order], axis=1)
 
 
-def _bias(at: Scope, rows: int, directions: int, order: Any, size: int) -> str | None:
+def _bias(at: Scope, rows: int, directions: int, order: Sequence[int], size: int) -> str | None:
     """Both biases behind one another, as ONNX wants them; None when there is none."""
     import numpy as np
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from trtpipe.canonical.summary import Dim
 from trtpipe.errors import ModelError, Problem, SpecPath
@@ -17,7 +17,11 @@ from trtpipe.layering.values import FLOATS, Value, shape_text
 from trtpipe.spec.network.fields import Declared
 
 if TYPE_CHECKING:
-    import numpy as np
+    import numpy.typing as npt
+
+    from trtpipe.arrays import Array
+    from trtpipe.canonical.building import Attribute
+    from trtpipe.json_values import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Node:
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: Mapping[str, Any]
+    attributes: Mapping[str, Attribute]
     domain: str = ""
 
 
@@ -121,14 +125,25 @@ class Scope:
             self.refuse(f"names an axis twice in {name}: {list(axes)}", "name each once", name)
         return found
 
-    def emit(self, operator: str, *inputs: str | None, domain: str = "", **attributes: Any) -> str:
+    def emit(self, operator: str, *inputs: str | None, **attributes: Attribute) -> str:
         """Adds a node of one output, whose name it gives. Attributes that are None are left out."""
-        return self.emit_many(operator, inputs, 1, domain=domain, **attributes)[0]
+        return self.emit_many(operator, inputs, 1, **attributes)[0]
 
     def emit_many(
-        self, operator: str, inputs: Sequence[str | None], count: int, *, domain: str = "", **attributes: Any
+        self, operator: str, inputs: Sequence[str | None], count: int, **attributes: Attribute
     ) -> tuple[str, ...]:
         """Adds a node of several outputs; their names."""
+        return self.emit_node(operator, inputs, count, "", attributes)
+
+    def emit_node(
+        self,
+        operator: str,
+        inputs: Sequence[str | None],
+        count: int,
+        domain: str,
+        attributes: Mapping[str, Attribute],
+    ) -> tuple[str, ...]:
+        """Adds a node of any domain; the names of its outputs."""
         number = len(self.nodes)
         outputs = tuple(
             f"{self.layer.name}/{operator}_{number}" + (f":{index}" if index else "")
@@ -142,7 +157,7 @@ class Scope:
         """Says what a tensor of the layer's own is, where ONNX cannot infer it."""
         self.declared[tensor] = Value(tensor, dtype, dims)
 
-    def constant(self, value: Any, hint: str, dtype: str = "int64") -> str:
+    def constant(self, value: npt.ArrayLike, hint: str, dtype: str = "int64") -> str:
         """A constant of the layer's own; its name."""
         import numpy as np
 
@@ -153,7 +168,7 @@ class Scope:
         self.held[name] = Parameter(name, dtype, array.shape, array)
         return name
 
-    def inline(self, value: Any, hint: str, dtype: str | None) -> Value:
+    def inline(self, value: Json, hint: str, dtype: str | None) -> Value:
         """An inline constant as a tensor; of its own type when none is given. Raises ModelError."""
         array = self.array(value, hint)
         chosen = dtype or _own_type(array)
@@ -163,7 +178,7 @@ class Scope:
             self.constant(array, hint, chosen), chosen, array.shape, array.astype(numpy_type(chosen))
         )
 
-    def array(self, value: Any, *where: str | int) -> np.ndarray[Any, Any]:
+    def array(self, value: Json, *where: str | int) -> Array:
         """An inline constant's values. Raises ModelError for lists that are not even."""
         import numpy as np
 
@@ -188,14 +203,12 @@ class Scope:
         self.held[name] = parameter
         return name
 
-    def weights_array(
-        self, written: Any, dims: Sequence[int], dtype: str, *where: str | int
-    ) -> np.ndarray[Any, Any]:
+    def weights_array(self, written: Json, dims: Sequence[int], dtype: str, *where: str | int) -> Array:
         """The values of weights, for a layer that must rearrange them. Raises ModelError."""
         taken = self._parameter(written, dims, dtype, *where)
-        return self.parameters.array(written, dims, dtype) if taken.array is None else taken.array
+        return self.parameters.array(taken.name, dims, dtype) if taken.array is None else taken.array
 
-    def dims_of_weights(self, written: Any, *where: str | int) -> tuple[int, ...]:
+    def dims_of_weights(self, written: Json, *where: str | int) -> tuple[int, ...]:
         """The dims that weights have by themselves; flat ones have one. Raises ModelError."""
         if not isinstance(written, str):
             return tuple(self.array(written, *where).shape)
@@ -205,7 +218,7 @@ class Scope:
         except ModelError as error:
             self._refuse_as(error, *where)
 
-    def _parameter(self, written: Any, dims: Sequence[int], dtype: str, *where: str | int) -> Parameter:
+    def _parameter(self, written: Json, dims: Sequence[int], dtype: str, *where: str | int) -> Parameter:
         self.weight_count += _count(dims)
         if isinstance(written, str):
             try:
@@ -243,5 +256,5 @@ def _count(dims: Sequence[int]) -> int:
     return total
 
 
-def _own_type(array: np.ndarray[Any, Any]) -> str:
+def _own_type(array: Array) -> str:
     return {"f": "float32", "b": "bool"}.get(array.dtype.kind, "int64")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from trtpipe.layering.scope import Scope
 from trtpipe.layering.shaping import as_int64
@@ -119,7 +119,7 @@ def _dynamic(layer: Slice, at: Scope, axes: list[int]) -> str:
     if isinstance(layer.stride, tuple) and min(layer.stride) < 1:
         at.refuse("runs backwards over dims that are tensors, which has no ONNX form", "", "stride")
 
-    def tensor(name: str, default: Any = None) -> str:
+    def tensor(name: str, default: Sequence[int] = ()) -> str:
         given = at.tensor(name)
         written = getattr(layer, name)
         return as_int64(at, given) if given else at.constant(default if written is None else written, name)

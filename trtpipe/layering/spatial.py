@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import Dim
 from trtpipe.layering.scope import Scope
@@ -19,6 +19,9 @@ from trtpipe.spec.network.spatial import (
     Pooling,
     Resize,
 )
+
+if TYPE_CHECKING:
+    from trtpipe.canonical.building import Attribute
 
 _Windowed = Convolution | Deconvolution | Pooling
 
@@ -88,7 +91,7 @@ def pooling(layer: Pooling, at: Scope) -> list[str]:
                 "make the padding smaller than the window", "window_size",
             )  # fmt: skip
     _fits(at, x, layer.window_size, padding, "window_size")
-    window: dict[str, Any] = {
+    window: dict[str, Attribute] = {
         "kernel_shape": layer.window_size,
         "strides": _per_axis(layer, at, "stride", axes, 1),
         "ceil_mode": 1 if layer.padding_mode == "explicit_round_up" else None,
@@ -104,7 +107,7 @@ def pooling(layer: Pooling, at: Scope) -> list[str]:
     return [at.emit("Add", at.emit("Mul", largest, rest), at.emit("Mul", average, share))]
 
 
-def _average(layer: Pooling, at: Scope, window: dict[str, Any], padding: list[int]) -> str:
+def _average(layer: Pooling, at: Scope, window: dict[str, Attribute], padding: list[int]) -> str:
     x = at.input
     if layer.average_count_excludes_padding or not any(padding):
         included = 0 if layer.average_count_excludes_padding else 1
@@ -282,7 +285,7 @@ def _padding(layer: _Windowed, at: Scope, axes: int) -> list[int]:
     return _per_axis(layer, at, "pre_padding", axes, 0) + _per_axis(layer, at, "post_padding", axes, 0)
 
 
-def _pads(layer: _Windowed, padding: list[int]) -> dict[str, Any]:
+def _pads(layer: _Windowed, padding: list[int]) -> dict[str, Attribute]:
     if layer.padding_mode.startswith("same"):
         return {"auto_pad": layer.padding_mode.upper()}
     return {"pads": padding} if any(padding) else {}

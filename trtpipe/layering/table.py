@@ -19,6 +19,7 @@ from trtpipe.spec.network.fields import Declared
 from trtpipe.spec.network.plugin import Plugin
 
 Lower = Callable[[Any, Scope], list[str]]
+"""Lowers a layer of one class, which is its key below."""
 
 LOWERINGS: Mapping[type[Declared], Lower] = {
     spaces.Convolution: spatial.convolution,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import Dim
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array
 
 _ONNX_NAMES = {"fp8": "float8_e4m3fn", "fp4": "float4_e2m1fn"}
 FLOATS = ("float64", "float32", "float16", "bfloat16")
@@ -25,7 +25,7 @@ class Value:
     name: str
     dtype: str
     dims: tuple[Dim, ...] | None
-    array: np.ndarray[Any, Any] | None = None
+    array: Array | None = None
 
     @property
     def text(self) -> str:

@@ -7,7 +7,7 @@ left open, as are conditions that depend on what is fed at run time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.branches import resolve_branches
 from trtpipe.canonical.constants import lift_constants
@@ -17,11 +17,14 @@ from trtpipe.canonical.tensors import is_external
 if TYPE_CHECKING:
     import onnx
 
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
+
 _MOST_NODES = 64
 _DEEPEST = 8
 
 
-def decide_branches(model: onnx.ModelProto, bound: Mapping[str, Any]) -> None:
+def decide_branches(model: onnx.ModelProto, bound: Mapping[str, Json]) -> None:
     """Replaces, in place, each If of the main graph whose condition the values of bound inputs decide."""
     for _ in range(_DEEPEST):
         lift_constants(model)
@@ -31,7 +34,7 @@ def decide_branches(model: onnx.ModelProto, bound: Mapping[str, Any]) -> None:
         remove_unused(model)
 
 
-def _decide(model: onnx.ModelProto, condition: str, bound: Mapping[str, Any]) -> bool:
+def _decide(model: onnx.ModelProto, condition: str, bound: Mapping[str, Json]) -> bool:
     """Makes the condition an initializer if its value can be told; whether it is one now."""
     import numpy as np
     import onnx
@@ -48,7 +51,7 @@ def _decide(model: onnx.ModelProto, condition: str, bound: Mapping[str, Any]) ->
     return True
 
 
-def _value(model: onnx.ModelProto, condition: str, bound: Mapping[str, Any]) -> Any:
+def _value(model: onnx.ModelProto, condition: str, bound: Mapping[str, Json]) -> Array | None:
     import numpy as np
     import onnx
     from onnx.reference import ReferenceEvaluator
@@ -77,7 +80,8 @@ def _value(model: onnx.ModelProto, condition: str, bound: Mapping[str, Any]) -> 
         (found,) = ReferenceEvaluator(small).run(None, feeds)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         return None  # the reference does not know the operator, or the bound value does not suit it
-    return found
+    value: Array = found
+    return value
 
 
 def _ancestors(graph: onnx.GraphProto, name: str) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import sort_nodes
 from trtpipe.canonical.inference import Inferred
@@ -26,6 +26,8 @@ from trtpipe.spec.pipeline import Profile, TransformSpec
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.json_values import Json
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,14 @@ def _fixed(info: TensorInfo) -> Shape | None:
     return sizes if info.dims is not None and len(sizes) == len(info.dims) else None
 
 
-def _with_bound(model: onnx.ModelProto, bound: Mapping[str, Any]) -> Infer:
+def _with_bound(model: onnx.ModelProto, bound: Mapping[str, Json]) -> Infer:
     """Shape inference that knows the bound inputs' shapes, and the values of those of rank 0 and 1."""
     import numpy as np
 
     infer = inference_of(model)
-    known = {name: np.shape(value) for name, value in bound.items()}
-    numbers = {name: np.ravel(value).tolist() for name, value in bound.items() if len(known[name]) <= 1}
+    arrays = {name: np.asarray(value) for name, value in bound.items()}
+    known = {name: array.shape for name, array in arrays.items()}
+    numbers = {name: array.ravel().tolist() for name, array in arrays.items() if array.ndim <= 1}
 
     def infer_bound(shapes: Mapping[str, Shape], values: Mapping[str, Sequence[int]]) -> Inferred:
         return infer({**known, **shapes}, {**numbers, **values})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.loading.scalars import flow_yaml
 from trtpipe.shapes import format_shape
 from trtpipe.spec.pipeline import Profile, ProfileInput
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 
 def yaml_profiles(profiles: tuple[Profile, ...]) -> str:
@@ -18,9 +21,9 @@ def yaml_profiles(profiles: tuple[Profile, ...]) -> str:
     return "\n".join(lines)
 
 
-def plain_entry(entry: ProfileInput) -> Any:
+def plain_entry(entry: ProfileInput) -> str | dict[str, Json]:
     """One input's range as plain data: a lone shape when min, opt and max are the same."""
-    plain: dict[str, Any] = {}
+    plain: dict[str, Json] = {}
     if entry.min is not None and entry.opt is not None and entry.max is not None:
         shapes = [format_shape(shape) for shape in (entry.min, entry.opt, entry.max)]
         if len(set(shapes)) == 1 and entry.values is None:

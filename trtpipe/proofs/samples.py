@@ -5,10 +5,9 @@ Holds shapes against ranges; knows nothing of files, preprocessing or values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 from trtpipe.canonical.summary import Dim, TensorInfo
 from trtpipe.errors import Problem, SpecPath
@@ -67,7 +66,7 @@ def prove_samples(
     `data` is the set's name, `path` where the spec names it, `samples` what people call the sample of each batch, where
     that tells them something. Profiles that are wrong in themselves are not judged here.
     """
-    found: dict[tuple[Any, ...], _Finding] = {}
+    found: dict[tuple[Hashable, ...], _Finding] = {}
     seen: set[tuple[tuple[str, Shape], ...]] = set()
     for batch, sample in zip_longest(batches, samples, fillvalue=""):
         assert not isinstance(batch, str), "there are no more samples than batches"
@@ -84,7 +83,7 @@ def prove_samples(
     return [finding.problem(path) for finding in found.values()]
 
 
-_Keyed = tuple[tuple[Any, ...], _Finding]
+_Keyed = tuple[tuple[Hashable, ...], _Finding]
 
 
 def _of(sample: str) -> str:

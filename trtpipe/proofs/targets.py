@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem
 from trtpipe.proofs.model import view_model
@@ -23,6 +23,8 @@ from trtpipe.targets.types_by_gpu import block_refusals, gemm_refusals, missing_
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.json_values import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class CellProof:
     runnable_here: bool
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This proof as plain JSON values."""
         return {**asdict(self), "notes": list(self.notes)}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.inference import infer_at
@@ -20,7 +20,9 @@ from trtpipe.spec.pipeline import Profile, ProfileInput
 if TYPE_CHECKING:
     import onnx
 
-Profiles = Sequence[Mapping[str, Any]]
+    from trtpipe.json_values import JsonObject
+
+Profiles: TypeAlias = "Sequence[Mapping[str, JsonObject]]"
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Whole:
         return self._corners
 
 
-def profile_of(record: Mapping[str, Any]) -> Profile:
+def profile_of(record: Mapping[str, JsonObject]) -> Profile:
     """A request's profile as the spec's model of it."""
     return {name: ProfileInput.model_validate(dict(entry)) for name, entry in record.items()}
 

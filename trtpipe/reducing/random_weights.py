@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import array_of, dtype_name, nbytes_of, set_inline, tensors_of
 
@@ -76,5 +76,4 @@ def _random_floats(tensor: onnx.TensorProto, generator: np.random.Generator, dty
 
 
 def _has_negative(tensor: onnx.TensorProto) -> bool:
-    array: Any = array_of(tensor)
-    return bool((array.astype("float32") < 0).any())
+    return bool((array_of(tensor).astype("float32") < 0).any())

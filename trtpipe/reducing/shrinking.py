@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.checking import check_model
 from trtpipe.canonical.summary import TensorInfo
@@ -17,8 +17,9 @@ from trtpipe.errors import ModelError
 from trtpipe.proofs.corners import inference_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+
+    from trtpipe.arrays import Array
 
 _SIZES = (1, 2, 8, 32)
 _SMALL = 16  # weights of fewer elements are parameters: scales, slopes, bounds
@@ -100,7 +101,7 @@ def _with_sizes(model: onnx.ModelProto, sizes: Mapping[int, int]) -> onnx.ModelP
             continue
         if dtype_name(tensor.data_type) not in _WHOLE_BYTES:
             return None
-        array: Any = array_of(tensor)
+        array = array_of(tensor)
         cut = array[tuple(slice(sizes.get(dim, dim)) for dim in array.shape)]
         if cut.nbytes > _LARGEST:
             return None
@@ -115,14 +116,14 @@ def _with_sizes(model: onnx.ModelProto, sizes: Mapping[int, int]) -> onnx.ModelP
     return made
 
 
-def _renumbered(array: np.ndarray[Any, Any], sizes: Mapping[int, int]) -> np.ndarray[Any, Any]:
+def _renumbered(array: Array, sizes: Mapping[int, int]) -> Array:
     """Integer constants that hold the size (of a reshape, say) hold the new one."""
     import numpy as np
 
     if array.dtype != np.int64 or array.ndim > 1:
         return array
-    renumbered: Any = np.array([sizes.get(int(one), int(one)) for one in array.ravel()], np.int64)
-    return renumbered.reshape(array.shape)  # type: ignore[no-any-return]
+    renumbered = np.array([sizes.get(int(one), int(one)) for one in array.ravel()], np.int64)
+    return renumbered.reshape(array.shape)
 
 
 def without_weights_values(model: onnx.ModelProto) -> onnx.ModelProto | None:

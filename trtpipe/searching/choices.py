@@ -11,11 +11,18 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
+from trtpipe.errors import ModelError
+from trtpipe.json_values import Malformed, object_in, read_object, text_in, texts_in
 from trtpipe.searching.units import Unit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trtpipe.json_values import Json, JsonObject
 
 Assignment = tuple[int, ...]
 """The level of each unit, as an index into the ladder."""
@@ -33,16 +40,30 @@ class Choice:
     keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Precision → globs, as in a spec."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The choice as a JSON object; keys and values in a fixed order."""
-        keep = {name: list(globs) for name, globs in sorted(self.keep.items()) if globs}
+        keep: Json = {name: list(globs) for name, globs in sorted(self.keep.items()) if globs}
         return {"precision": self.precision, "base": self.base, "keep": keep}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Choice:
-        """The choice read back."""
-        keep = {name: tuple(globs) for name, globs in data["keep"].items()}
-        return cls(data["precision"], data["base"], keep)
+    def from_json(cls, data: JsonObject) -> Choice:
+        """The choice read back. Raises Malformed."""
+        kept = object_in(data, "keep")
+        keep = {name: tuple(texts_in(kept, name)) for name in kept}
+        base = None if data.get("base") is None else text_in(data, "base")
+        return cls(text_in(data, "precision"), base, keep)
+
+
+def read_choice(path: Path, candidates: Collection[str]) -> Choice:
+    """The choice among candidates in a file that a search left. Raises ModelError when it holds none."""
+    try:
+        choice = Choice.from_json(read_object(path.read_bytes()))
+        for name in (choice.precision, choice.base):
+            if name is not None and name not in candidates:
+                raise Malformed(f"{name!r} is not among {', '.join(candidates)}")
+    except (OSError, Malformed) as error:
+        raise ModelError(f"'{path.name}' holds no choice of precisions: {error}") from error
+    return choice
 
 
 @dataclass(frozen=True, slots=True)

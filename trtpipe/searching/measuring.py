@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from trtpipe.searching.choices import Assignment, Choice
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 Bound = Literal["", "max_evaluations", "max_seconds"]
 
@@ -43,7 +46,7 @@ class Point:
     assigned: Assignment = ()
     """The levels of the units that it came from."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The point as a JSON object, with how many globs keep nodes in what; what is infinite is None."""
         one = self.measured
         return {

@@ -8,7 +8,7 @@ model, a search, `sensitivity` or `debug`, finds it in the store.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import SpecPath
 from trtpipe.plan.address import STAGE_VERSIONS, Address
@@ -17,6 +17,9 @@ from trtpipe.plan.graph import Input, Step
 from trtpipe.plan.requirements import PlaceRequirements
 from trtpipe.searching.choices import WIDEST, Choice
 from trtpipe.spec.budget import AUTO, BudgetSpec
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 CHOICE_FILE = "precision.json"
 """What a search yields for the quantize step: the plain choice, and nothing that another search would change."""
@@ -55,7 +58,7 @@ def search_step(
     return Step(address, options, tools, inputs, PlaceRequirements(budget_path))
 
 
-def subject_options(quantize: Record, measure: Record, samples: int | None = None) -> dict[str, Any]:
+def subject_options(quantize: Record, measure: Record, samples: int | None = None) -> Record:
     """What is evaluated: `quantize` and `measure` are the options of a variant's quantize and validate steps.
 
     On the data, not at the corners.
@@ -71,7 +74,7 @@ def candidates_with(candidates: Sequence[str]) -> list[str]:
     return list(dict.fromkeys((*candidates, WIDEST)))
 
 
-def quantize_options(template: Record, choice: Choice) -> dict[str, Any]:
+def quantize_options(template: Record, choice: Choice) -> dict[str, Json]:
     """The options of the quantize step that a choice comes to; `template` are those of the variant."""
     versions = template["precision_version"]
     version = versions[choice.precision] if isinstance(versions, Mapping) else versions

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.describing.inspect_model import Asked, ModelDescription, describe_graph, describe_model
 from trtpipe.describing.weight_table import WeightsDescription, weight_lines
-from trtpipe.errors import ModelError, SpecError
+from trtpipe.errors import SpecError
 from trtpipe.frontends import Frontend, ModelFiles, Proposal
 
 if TYPE_CHECKING:
@@ -189,11 +189,7 @@ def _pytorch(path: Path) -> UnconvertedModel:
     from trtpipe.frontends.reading_torch.archive import read_pt2
 
     archive = read_pt2(path)
-    try:
-        nodes = archive.description["graph_module"]["graph"]["nodes"]
-        operators = Counter(str(node["target"]).removeprefix("torch.ops.") for node in nodes)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"'{path.name}' does not describe its nodes", "export it again") from error
+    operators = Counter(name.removeprefix("torch.ops.") for name in archive.targets())
     weights = [
         one.file_size for name, one in archive.members.items() if name.startswith("data/weights/weight_")
     ]

@@ -152,7 +152,7 @@ def _refused(canonical: Path, keep: tuple[str, ...], task: Task) -> str:
     assert half is not None, "fp16 is one of trtpipe's own"
     typed = task.out / "typed.onnx"
     made = rewrite_file(half, canonical, typed, keep={"fp32": keep} if keep else {})
-    shares = [share for share in made["audit"]["low_precision_share"].values() if share is not None]
+    shares = [share for share in (made.audit.low_nodes, made.audit.low_elements) if share is not None]
     if not shares or min(shares) < _LEAST_SHARE:
         return "next to nothing of the model computes in it"
     inputs = {**task.inputs, "typed": {"": typed}}

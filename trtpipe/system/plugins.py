@@ -98,7 +98,7 @@ class InstalledPlugins:
             scales = read_scales(task.input("scales"))
             amax = {name: tensor.amax for name, tensor in scales.tensors.items()}
             measured = measured_of(scales)
-        return rewrite_file(
+        rewritten = rewrite_file(
             found,
             task.input("model"),
             out,
@@ -108,6 +108,7 @@ class InstalledPlugins:
             choices=Choices(measured, asked.get("overflow") == "refuse", dict(asked.get("io", ()))),
             block=asked.get("block_size"),
         )
+        return rewritten.to_json()
 
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Measure the typed model against its reference; what reports say of it."""
@@ -206,11 +207,12 @@ def _from_cache(task: Task, out: Path) -> Mapping[str, Any]:
 
 def _chosen(task: Task) -> Mapping[str, Any]:
     """The options of a variant whose precision was searched for."""
-    from trtpipe.searching.choices import Choice
+    from trtpipe.searching.choices import read_choice
     from trtpipe.searching.steps import quantize_options
 
-    choice = Choice.from_json(json.loads(task.input("choice").read_bytes()))
-    return quantize_options(task.options, choice)
+    return quantize_options(
+        task.options, read_choice(task.input("choice"), task.options["precision_version"])
+    )
 
 
 def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:

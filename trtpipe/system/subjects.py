@@ -6,7 +6,6 @@ that a search of the same variant would make, so each finds the others' in the s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Cell, Outputs, Step
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import measured_by
-from trtpipe.searching.choices import WIDEST, Choice, Ladder
+from trtpipe.searching.choices import WIDEST, Choice, Ladder, read_choice
 from trtpipe.searching.steps import CHOICE_FILE, is_auto, quantize_options, subject_options
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.system.building import Planned
@@ -95,8 +94,8 @@ def _step(planned: Planned, cell: Cell, outputs: Mapping[Address, Outputs], samp
 
 
 def _as_found(planned: Planned, template: Record, outputs: Outputs) -> dict[str, Any]:
-    found = planned.workspace.store.path(outputs[CHOICE_FILE]).read_bytes()
-    return quantize_options(template, Choice.from_json(json.loads(found)))
+    found = planned.workspace.store.path(outputs[CHOICE_FILE])
+    return quantize_options(template, read_choice(found, template["precision_version"]))
 
 
 def _versions(template: Record, declared: Record) -> dict[str, int]:

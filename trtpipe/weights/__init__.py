@@ -8,12 +8,12 @@ module imports neither onnx nor numpy.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trtpipe.errors import ModelError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array
 
 _HEAD = 4096
 
@@ -33,7 +33,7 @@ class NamedWeights(Protocol):
     def count_of(self, name: str) -> int:
         """How many elements."""
 
-    def array(self, name: str) -> np.ndarray[Any, Any]:
+    def array(self, name: str) -> Array:
         """The values, read-only, in this machine's byte order, with the dims of `shape_of` or flat.
 
         Raises ModelError when the file turns out damaged only now.

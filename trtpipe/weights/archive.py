@@ -14,14 +14,14 @@ import zipfile
 import zlib
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from trtpipe.errors import ModelError
 from trtpipe.shapes import format_size
 from trtpipe.weights.npy import NpyHeader, data_offset, map_array, read_header
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array
 
 _PIECE = 1 << 20
 _ALLOWED = 1 << 16  # a compressed member may be this large whatever its ratio
@@ -89,7 +89,7 @@ class Archive:
             raise ModelError(f"{what} is cut short", "copy or download the archive again")
         return header
 
-    def array(self, name: str) -> np.ndarray[Any, Any]:
+    def array(self, name: str) -> Array:
         """The member, mapped read-only; a compressed one from an unnamed file that goes with the array."""
         header, info = self.header(name), self.infos[name]
         if info.compress_type == zipfile.ZIP_STORED:
@@ -134,7 +134,7 @@ class Archive:
             raise ModelError(f"{what} is cut short", "copy or download the archive again")
         return start
 
-    def _unpack(self, info: zipfile.ZipInfo, target: Any, what: str) -> None:
+    def _unpack(self, info: zipfile.ZipInfo, target: IO[bytes], what: str) -> None:
         try:
             with self._zip.open(info) as packed:
                 left = info.file_size

@@ -5,34 +5,36 @@ Knows no file format.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import number_of_dtype
 from trtpipe.errors import ModelError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array, Dtype
 
 
-def numpy_dtype(name: str) -> Any:
+def numpy_dtype(name: str) -> Dtype:
     """The numpy.dtype of `float32`, `bfloat16`, `float8_e4m3fn`, …, little-endian."""
     import onnx
 
-    return onnx.helper.tensor_dtype_to_np_dtype(number_of_dtype(name)).newbyteorder("<")
+    found: Dtype = onnx.helper.tensor_dtype_to_np_dtype(number_of_dtype(name))
+    little: Dtype = found.newbyteorder("<")
+    return little
 
 
-def dtype_called(dtype: Any) -> str:
+def dtype_called(dtype: Dtype) -> str:
     """The name of a numpy.dtype, whatever its byte order."""
     return str(dtype.name)
 
 
-def refuse_foreign_type(what: str, dtype: Any) -> None:
+def refuse_foreign_type(what: str, dtype: Dtype) -> None:
     """Raises ModelError for an element type that ONNX does not know, such as float128."""
     if not number_of_dtype(dtype_called(dtype)):
         raise ModelError(f"{what} has type {dtype}, which ONNX does not know", "save it as float32")
 
 
-def native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def native(array: Array) -> Array:
     """The array in this machine's byte order, read-only; as it is when it has that already."""
     made = array.astype(array.dtype.newbyteorder("="), copy=False)
     if made.flags.writeable:

@@ -11,13 +11,13 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Literal
 
 from trtpipe.errors import ModelError
 from trtpipe.weights.elements import dtype_called, native, refuse_foreign_type
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array, Dtype
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 1 << 16
@@ -36,8 +36,7 @@ class NpyHeader:
 
     shape: tuple[int, ...]
     fortran: bool
-    dtype: Any
-    """A numpy.dtype."""
+    dtype: Dtype
     size: int
     """Bytes of the header."""
 
@@ -58,13 +57,13 @@ def read_header(file: IO[bytes], what: str) -> NpyHeader:
     return NpyHeader(_shape(entries["shape"], what), entries["fortran_order"] == "True", dtype, size)
 
 
-def map_array(file: Any, header: NpyHeader, start: int) -> np.ndarray[Any, Any]:
+def map_array(file: IO[bytes], header: NpyHeader, start: int) -> Array:
     """The array whose header begins at byte `start` of an open file, read-only; the file is known to hold it."""
     import numpy as np
 
     if header.nbytes == 0:
         return np.zeros(header.shape, header.dtype)
-    order: Any = "F" if header.fortran else "C"
+    order: Literal["F", "C"] = "F" if header.fortran else "C"
     offset = start + header.size
     return np.memmap(file, mode="r", offset=offset, dtype=header.dtype, shape=header.shape, order=order)
 
@@ -106,7 +105,7 @@ class NpyFile:
         """How many elements."""
         return math.prod(self._header.shape)
 
-    def array(self, name: str) -> np.ndarray[Any, Any]:
+    def array(self, name: str) -> Array:
         """Its values."""
         with self._path.open("rb") as file:
             return native(map_array(file, self._header, 0))
@@ -154,11 +153,13 @@ def _entries(text: str) -> dict[str, str]:
     return found
 
 
-def _dtype(descr: str, what: str) -> Any:
+def _dtype(descr: str, what: str) -> Dtype:
     import numpy as np
 
     try:
-        dtype = np.dtype(descr) if re.fullmatch(r"[<>|=]?[?biufcSUVOMm]\d{0,4}", descr) else None
+        dtype: Dtype | None = (
+            np.dtype(descr) if re.fullmatch(r"[<>|=]?[?biufcSUVOMm]\d{0,4}", descr) else None
+        )
     except TypeError:
         dtype = None
     if dtype is None:

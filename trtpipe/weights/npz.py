@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.shapes import format_size
@@ -15,7 +15,7 @@ from trtpipe.weights.elements import dtype_called, native, refuse_foreign_type
 from trtpipe.weights.npy import NpyHeader
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array
 
 LARGEST_UNPACKED = 16 << 30
 """Bytes that one compressed array may claim: beyond it is a zip bomb, or better stored."""
@@ -50,7 +50,7 @@ class NpzFile:
         """Elements of an array."""
         return math.prod(self._headers[name].shape)
 
-    def array(self, name: str) -> np.ndarray[Any, Any]:
+    def array(self, name: str) -> Array:
         """The values: mapped when stored, else from an unnamed file that goes with them."""
         with ExitStack() as stack:
             return native(Archive(self._path, str(self._path), stack).array(name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.reading import read_skeleton
 from trtpipe.canonical.tensors import array_of, dtype_name, external_entries, is_external
@@ -12,8 +12,9 @@ from trtpipe.errors import ModelError
 from trtpipe.weights.elements import native
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
+
+    from trtpipe.arrays import Array
 
 
 class OnnxInitializers:
@@ -53,7 +54,7 @@ class OnnxInitializers:
         """Elements of an initializer."""
         return math.prod(self._tensors[name].dims)
 
-    def array(self, name: str) -> np.ndarray[Any, Any]:
+    def array(self, name: str) -> Array:
         """The values; large ones are mapped. Raises ModelError when a small one does not hold what it says."""
         try:
             return native(array_of(self._tensors[name]))

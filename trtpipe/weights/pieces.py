@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from trtpipe.canonical.tensors import (
     array_of,
@@ -25,10 +25,12 @@ from trtpipe.errors import ModelError
 from trtpipe.weights.elements import numpy_dtype
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
 
+    from trtpipe.arrays import Array
     from trtpipe.weights import NamedWeights
+
+    Pieces: TypeAlias = Callable[[], Iterator[Array]]
 
 PIECE = 1 << 20
 """Elements of a piece; even, so that types of four bits end on a byte."""
@@ -45,7 +47,7 @@ class WeightStream:
     dims: tuple[int, ...] | None
     count: int
     nbytes: int
-    pieces: Callable[[], Iterator[np.ndarray[Any, Any]]]
+    pieces: Pieces
     """Its values, flat, in pieces of `PIECE` elements, the last one shorter. Raises ModelError."""
 
 
@@ -117,7 +119,7 @@ def statistics_of(stream: WeightStream) -> Statistics:
     return Statistics(least, most, mean if math.isfinite(mean) else None, deviation, zeros, nonfinite)
 
 
-def _merged(total: int, mean: float, squares: float, values: Any) -> tuple[int, float, float]:
+def _merged(total: int, mean: float, squares: float, values: Array) -> tuple[int, float, float]:
     """Count, mean and sum of squared deviations with some values more (Chan, Golub and LeVeque, 1983)."""
     import numpy as np
 
@@ -136,8 +138,8 @@ def _bits(dtype: str) -> int:
     return int(numpy_dtype(dtype).itemsize) * 8
 
 
-def _reader(path: Path, offset: int, dtype: str, count: int) -> Callable[[], Iterator[Any]]:
-    def pieces() -> Iterator[Any]:
+def _reader(path: Path, offset: int, dtype: str, count: int) -> Pieces:
+    def pieces() -> Iterator[Array]:
         try:
             with path.open("rb") as file:
                 file.seek(offset)
@@ -154,20 +156,21 @@ def _reader(path: Path, offset: int, dtype: str, count: int) -> Callable[[], Ite
     return pieces
 
 
-def _decoded(raw: bytes, dtype: str, elements: int) -> Any:
+def _decoded(raw: bytes, dtype: str, elements: int) -> Array:
     import numpy as np
     import onnx
 
     if dtype not in _PACKED:
         return np.frombuffer(raw, numpy_dtype(dtype))
     packed = onnx.TensorProto(dims=[elements], data_type=number_of_dtype(dtype), raw_data=raw)
-    return onnx.numpy_helper.to_array(packed)
+    unpacked: Array = onnx.numpy_helper.to_array(packed)
+    return unpacked
 
 
-def _splitter(load: Callable[[], Any]) -> Callable[[], Iterator[Any]]:
+def _splitter(load: Callable[[], Array]) -> Pieces:
     """Pieces of an array that is in memory, or mapped because it stands in no file as it is."""
 
-    def pieces() -> Iterator[Any]:
+    def pieces() -> Iterator[Array]:
         array = load().reshape(-1)
         for begin in range(0, array.size, PIECE):
             yield array[begin : begin + PIECE]
@@ -175,7 +178,7 @@ def _splitter(load: Callable[[], Any]) -> Callable[[], Iterator[Any]]:
     return pieces
 
 
-def _inline(tensor: onnx.TensorProto) -> Any:
+def _inline(tensor: onnx.TensorProto) -> Array:
     try:
         return array_of(tensor)
     except (ValueError, TypeError) as error:

@@ -14,14 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, NoReturn, TypeGuard
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.files import open_beside
 from trtpipe.weights.elements import native, numpy_dtype
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json, JsonObject
 
 _LONGEST_HEADER = 32 << 20
 _MOST_DIMS = 32
@@ -75,7 +76,7 @@ class SafetensorsFile:
         """Elements of a tensor."""
         return math.prod(self._entries[name].shape)
 
-    def array(self, name: str) -> np.ndarray[Any, Any]:
+    def array(self, name: str) -> Array:
         """The values, mapped."""
         import numpy as np
 
@@ -99,7 +100,7 @@ class Writable:
 
     dtype: str
     shape: tuple[int, ...]
-    values: Callable[[], np.ndarray[Any, Any]]
+    values: Callable[[], Array]
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Writable]) -> None:
@@ -127,7 +128,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Writable]) -> None:
 _AGAIN = "copy or download the file again"
 
 
-def _header(file: Any, size: int) -> tuple[Any, int]:
+def _header(file: IO[bytes], size: int) -> tuple[JsonObject, int]:
     """The header's JSON and where the data begin. Raises ValueError."""
     raw = file.read(8)
     if len(raw) < 8:
@@ -144,7 +145,7 @@ def _header(file: Any, size: int) -> tuple[Any, int]:
     return header, 8 + length
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_duplicates(pairs: list[tuple[str, Json]]) -> JsonObject:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -153,11 +154,11 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_constant(text: str) -> Any:
+def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"its header holds {text}")
 
 
-def _entries(header: Mapping[str, Any], start: int, size: int, path: Path) -> dict[str, _Entry]:
+def _entries(header: JsonObject, start: int, size: int, path: Path) -> dict[str, _Entry]:
     """The tensors as the header has them, in the order of their bytes. Raises ModelError."""
     found: dict[str, _Entry] = {}
     problems: list[Problem] = []
@@ -183,7 +184,7 @@ def _entries(header: Mapping[str, Any], start: int, size: int, path: Path) -> di
     return ordered
 
 
-def _entry(name: str, said: Any, start: int) -> _Entry:
+def _entry(name: str, said: Json, start: int) -> _Entry:
     if not isinstance(said, dict) or set(said) != {"dtype", "shape", "data_offsets"}:
         raise ValueError("must have dtype, shape and data_offsets, nothing else")
     name.encode()  # a lone surrogate is a ValueError: no name for ONNX
@@ -201,12 +202,12 @@ def _entry(name: str, said: Any, start: int) -> _Entry:
     return _Entry(dtype, tuple(shape), start + offsets[0], start + offsets[1])
 
 
-def _are_counts(values: Any) -> bool:
+def _are_counts(values: Json) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(one) is int and 0 <= one < 1 << 48 for one in values)
 
 
 def _header_bytes(tensors: Mapping[str, Writable], order: Sequence[str]) -> bytes:
-    header: dict[str, Any] = {}
+    header: dict[str, Json] = {}
     end = 0
     for name in order:
         code, width = _CODES[tensors[name].dtype]
@@ -217,7 +218,7 @@ def _header_bytes(tensors: Mapping[str, Writable], order: Sequence[str]) -> byte
     return struct.pack("<Q", len(text)) + text
 
 
-def _little_endian(array: np.ndarray[Any, Any]) -> Any:
+def _little_endian(array: Array) -> memoryview:
     import numpy as np
 
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from trtpipe.errors import ModelError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array
 
 _PIECE = 1 << 20
 _HEAD = 1 << 12
@@ -77,7 +77,7 @@ class WtsFile:
         """Elements of a tensor."""
         return self._entries[name].count
 
-    def array(self, name: str) -> np.ndarray[Any, Any]:
+    def array(self, name: str) -> Array:
         """The values, flat and mapped."""
         entry = self._entries[name]
         begin = entry.offset // _WIDTH
@@ -89,7 +89,7 @@ class WtsFile:
         return (self._named, entry.offset) if self._named is not None and entry.count else None
 
 
-def _scratch(workplace: Path | None) -> Any:
+def _scratch(workplace: Path | None) -> IO[bytes]:
     if workplace is None:
         return tempfile.TemporaryFile(prefix="trtpipe-")
     taken = (workplace / f"wts-{number}.bin" for number in count())
@@ -99,7 +99,7 @@ def _scratch(workplace: Path | None) -> Any:
 class _Reading:
     """One pass over the text."""
 
-    def __init__(self, text: IO[bytes], scratch: Any, path: Path) -> None:
+    def __init__(self, text: IO[bytes], scratch: IO[bytes], path: Path) -> None:
         self.text, self.scratch, self.path = text, scratch, path
         self.line = 1
         self.written = 0

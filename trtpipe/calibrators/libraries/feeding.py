@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from trtpipe.datasets.sampling.batches import Dataset
 from trtpipe.errors import SpecError, StepFailed, TrtpipeError
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.scales import Scales, TensorScale
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 
 class Samples:
@@ -32,18 +35,18 @@ class Samples:
     def __iter__(self) -> Samples:
         return self
 
-    def __next__(self) -> dict[str, Any]:
+    def __next__(self) -> dict[str, Array]:
         inputs, _ = next(self.left)
         self.done = min(self.done + self.data.batch, self.data.samples)
         if self.request.tell is not None:
             self.request.tell(self.done, self.data.samples, 0)
         return inputs
 
-    def get_next(self) -> dict[str, Any] | None:
+    def get_next(self) -> dict[str, Array] | None:
         """The next sample's inputs; None behind the last."""
         return next(self, None)
 
-    def get_first(self) -> dict[str, Any]:
+    def get_first(self) -> dict[str, Array]:
         """The first sample's inputs; the next is the first again."""
         inputs, _ = next(iter(self.data))
         return inputs

@@ -5,13 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.calibrators import CalibrationRequest
 from trtpipe.calibrators.libraries.feeding import library_errors, samples_of, scales_of
 from trtpipe.canonical.reading import read_skeleton
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.scales import Scales
+
+if TYPE_CHECKING:
+    import onnx
 
 _LARGE = 1 << 30
 _LEVELS = 127  # ModelOpt's int8 scale is amax / 127
@@ -43,7 +46,7 @@ def activation_amax(path: Path) -> Iterator[tuple[str, float]]:
     import onnx
 
     graph = read_skeleton(path).proto.graph
-    constants: dict[str, Any] = {one.name: one for one in graph.initializer}
+    constants: dict[str, onnx.TensorProto] = {one.name: one for one in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
             constants[node.output[0]] = node.attribute[0].t

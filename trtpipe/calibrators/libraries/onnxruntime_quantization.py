@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,12 @@ from trtpipe.calibrators import CalibrationRequest
 from trtpipe.calibrators.libraries.feeding import library_errors, samples_of, scales_of
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.scales import Scales
+
+if TYPE_CHECKING:
+    import onnx
+    from onnxruntime.quantization.calibrate import CalibraterBase
+
+    from trtpipe.arrays import Array
 
 _LARGE = (
     1 << 30
@@ -40,23 +46,23 @@ def calibrated(request: CalibrationRequest, backend: str) -> Scales:
 class _One:
     """One sample as a reader."""
 
-    def __init__(self, inputs: Mapping[str, Any]) -> None:
-        self.left: Iterator[Mapping[str, Any]] = iter([inputs])
+    def __init__(self, inputs: Mapping[str, Array]) -> None:
+        self.left: Iterator[Mapping[str, Array]] = iter([inputs])
 
-    def get_next(self) -> Mapping[str, Any] | None:
+    def get_next(self) -> Mapping[str, Array] | None:
         """The sample, then None."""
         return next(self.left, None)
 
 
-def _largest(found: tuple[Any, Any]) -> float:
+def _largest(found: tuple[Array, Array]) -> float:
     return float(max(np.abs(np.asarray(value, np.float64)).max() for value in found))
 
 
-def _calibrator(request: CalibrationRequest, augmented: Path) -> Any:
+def _calibrator(request: CalibrationRequest, augmented: Path) -> CalibraterBase:
     """One of ONNX Runtime's, with its own defaults, that looks at the request's tensors."""
     from onnxruntime.quantization import calibrate
 
-    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+    kinds: dict[str, tuple[type[CalibraterBase], dict[str, float | None]]] = {
         "max": (calibrate.MinMaxCalibrater, {}),
         "entropy": (calibrate.EntropyCalibrater, {}),
         "percentile": (calibrate.PercentileCalibrater, {"percentile": request.percentile}),
@@ -65,7 +71,7 @@ def _calibrator(request: CalibrationRequest, augmented: Path) -> Any:
     wanted = frozenset(request.tensors)
 
     class Chosen(kind):  # type: ignore[misc, valid-type]
-        def select_tensors_to_calibrate(self, model: Any) -> tuple[set[str], Any]:
+        def select_tensors_to_calibrate(self, model: onnx.ModelProto) -> tuple[set[str], object]:
             tensors, infos = super().select_tensors_to_calibrate(model)
             return tensors & wanted, infos
 

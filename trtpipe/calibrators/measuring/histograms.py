@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 _MANTISSA_BITS = 7
 _SHIFT = 23 - _MANTISSA_BITS
@@ -25,13 +28,12 @@ _PEAK_BINS = 256 << 3
 _UPPER_HALF = 1 if sys.byteorder == "little" else 0
 _PIECE = 1 << 18  # elements at a time: bincount makes eight bytes of each
 
-Array = Any
-
 
 def bin_edges() -> Array:
     """BINS + 1 float64 magnitudes: bin i holds [edge i, edge i + 1)."""
     bits = (np.arange(BINS + 1, dtype=np.uint32) + np.uint32(_FIRST)) << np.uint32(_SHIFT)
-    return bits.view(np.float32).astype(np.float64)
+    edges: Array = bits.view(np.float32).astype(np.float64)
+    return edges
 
 
 @dataclass

@@ -14,14 +14,16 @@ All are functions of the histogram alone, so that any number of samples costs th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trtpipe.calibrators.measuring.histograms import Histogram, bin_edges
 from trtpipe.calibrators.measuring.noise import least_noise
 
-Array = Any
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+
 
 DEFAULT_PERCENTILE = 99.99
 _LINEAR_BINS = 2048

@@ -7,11 +7,14 @@ uniform rounding, step^2 / 12 (the value itself where it rounds to zero); above 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trtpipe.calibrators.measuring.histograms import Histogram, bin_edges
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 OUTLIERS = 8.0
 """A tensor whose largest magnitude is more than this many times the typical one is dominated by few samples."""
@@ -20,8 +23,6 @@ _ROOM = 2.0  # typical is a median: half of the samples reach further
 
 _CANDIDATES = 192
 _LEAST_SHARE = 1 / 64
-
-Array = Any
 
 
 def dominated(largest: float | None, typical: float | None) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import onnxruntime
 
@@ -25,11 +25,14 @@ from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
 from trtpipe.runners.onnxruntime import FOLDER_ENTRY, mapped_error
 
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+
 _QUIET = 4
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _MAPPED = 64 << 20  # bytes of samples after which the pages that they were mapped from are given back
 
-Observe = Callable[[str, Any], None]
+Observe: TypeAlias = "Callable[[str, Array], None]"
 
 
 class Observer:
@@ -50,19 +53,19 @@ class Observer:
         kinds = {value.name: value.type for value in self.session.get_outputs()}
         self.wanted = [name for name in wanted if kinds.get(name) in _FLOATS]
 
-    def feed(self, inputs: dict[str, Any], observe: Observe) -> None:
+    def feed(self, inputs: dict[str, Array], observe: Observe) -> None:
         """Runs one sample. Raises StepFailed with the node that failed."""
         for name, value in self._seen(inputs).items():
             observe(name, value)
 
-    def seen(self, data: Dataset, first: int = 0) -> Iterator[dict[str, Any]]:
+    def seen(self, data: Dataset, first: int = 0) -> Iterator[dict[str, Array]]:
         """What every tensor holds, a sample after the other, beginning with the `first`; each computed while the one
         before it is looked at. Raises StepFailed with the node that failed, and what reading samples raises.
         """
         left = islice(iter(data), first, None)
         mapped = 0
 
-        def compute() -> dict[str, Any] | None:
+        def compute() -> dict[str, Array] | None:
             nonlocal mapped
             inputs = next((inputs for inputs, _ in left), None)
             if inputs is None:
@@ -79,7 +82,7 @@ class Observer:
                 ahead = pool.submit(compute)
                 yield found
 
-    def _seen(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def _seen(self, inputs: dict[str, Array]) -> dict[str, Array]:
         found = {name: inputs[name] for name in self.fed}
         if not self.wanted:
             return found
@@ -97,7 +100,7 @@ class Observer:
             yield data
 
 
-def _session(model: RunnableModel, threads: int, provider: str) -> Any:
+def _session(model: RunnableModel, threads: int, provider: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.use_deterministic_compute = True

@@ -7,7 +7,6 @@ convolution algorithms are not timed, so that a run gives what the one before ga
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from trtpipe.errors import ModelError
 
@@ -29,7 +28,7 @@ def provider_of(asked: str, *, gpu_package: bool, driver: bool) -> str:
     return asked
 
 
-def session_providers(provider: str, available: Sequence[str]) -> list[Any]:
+def session_providers(provider: str, available: Sequence[str]) -> list[str | tuple[str, dict[str, str]]]:
     """What a session is opened with. Raises ModelError when this ONNX Runtime lacks the provider."""
     if provider == "cpu":
         return [CPU]

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trtpipe.calibrators import CalibrationRequest
 from trtpipe.calibrators.measuring.observing import Observer
 from trtpipe.scales import Scales
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 
 def with_ranges(scales: Scales | None, request: CalibrationRequest) -> Scales:
@@ -25,7 +28,7 @@ def with_ranges(scales: Scales | None, request: CalibrationRequest) -> Scales:
     sizes: dict[str, int] = {}
     peaks: dict[str, float] = {}
 
-    def observe(name: str, array: Any) -> None:
+    def observe(name: str, array: Array) -> None:
         sizes[name], peaks[name] = array.size, largest(array)
 
     with observer.samples() as data:
@@ -41,7 +44,7 @@ def _sum(mean: str, means: Mapping[str, str], peaks: Mapping[str, float], sizes:
     return peaks[mean] * (sizes[means[mean]] / sizes[mean]) if sizes[mean] else 0.0
 
 
-def largest(array: Any) -> float:
+def largest(array: Array) -> float:
     """The largest finite magnitude of an array; 0 when it has none."""
     if not array.size:
         return 0.0

@@ -10,20 +10,23 @@ Lists hold the worst tensors, `counts` says how many there are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.calibrators.measuring.noise import dominated
 from trtpipe.scales import Scales
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 _CLIPPED = 1e-3
 _SHOWN = 20
 
 
-def report_of(scales: Scales) -> dict[str, Any]:
+def report_of(scales: Scales) -> dict[str, Json]:
     """The report as plain data, the worst tensors first."""
     found = scales.tensors
     dead = sorted(name for name, one in found.items() if one.amax == 0)
-    clipped = {name: one.clipped for name, one in found.items() if (one.clipped or 0) > _CLIPPED}
+    clipped = {name: share for name, one in found.items() if (share := one.clipped or 0) > _CLIPPED}
     outliers = {
         name: round((one.largest or 0) / (one.typical or 1), 3)
         for name, one in found.items()
@@ -44,11 +47,11 @@ def report_of(scales: Scales) -> dict[str, Any]:
     }
 
 
-def _worst(found: Mapping[str, Any]) -> dict[str, Any]:
+def _worst(found: Mapping[str, float]) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN])
 
 
-def _warnings(dead: list[str], clipped: Mapping[str, Any], outliers: Mapping[str, Any]) -> Iterator[str]:
+def _warnings(dead: list[str], clipped: Mapping[str, float], outliers: Mapping[str, float]) -> Iterator[str]:
     if dead:
         were, among = ("1 tensor was", "") if len(dead) == 1 else (f"{len(dead)} tensors were", " among them")
         yield f"{were} zero on every sample, '{dead[0]}'{among}"

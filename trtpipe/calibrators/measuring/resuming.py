@@ -18,7 +18,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from blake3 import blake3
@@ -26,11 +26,12 @@ from blake3 import blake3
 from trtpipe.calibrators.measuring.histograms import BINS, Histogram
 from trtpipe.files import write_whole
 
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+
 MAGIC = b"trtcal1\n"
 _DIGEST = 32
 _FACTS = 4
-
-Array = Any
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,34 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from trtpipe.json_values import Json
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST = 2000
 _MOST_CAUSES = 20
+
+
+class Message(TypedDict):
+    """The converter's file, what it is asked, where packages are found, and the process that started this one."""
+
+    converter: str
+    request: dict[str, Json]
+    path: list[str]
+    parent: int
+
+
+class Outcome(TypedDict, total=False):
+    """`facts`, or the class and the words of what was raised and, where one is missing, the module."""
+
+    facts: dict[str, Json]
+    raised: str
+    said: str
+    module: str
 
 
 def main() -> None:
@@ -33,19 +56,21 @@ def main() -> None:
     whole.replace("result.json")
 
 
-def _outcome(request: dict[str, Any]) -> dict[str, Any]:
-    """What `convert` returned as `facts`, or what it raised as `raised`, `said` and, for a missing module, `module`."""
+def _outcome(request: Message) -> Outcome:
+    """What `convert` returned, or what it raised."""
     try:
         return {"facts": _converter(request["converter"]).convert(request["request"])}
     except ImportError as error:
         traceback.print_exc()
-        return {**_raised(error), "module": error.name or ""}
+        outcome = _raised(error)
+        outcome["module"] = error.name or ""
+        return outcome
     except Exception as error:
         traceback.print_exc()
         return _raised(error)
 
 
-def _converter(path: str) -> Any:
+def _converter(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location("converter", path)
     assert spec is not None and spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
@@ -53,7 +78,7 @@ def _converter(path: str) -> Any:
     return module
 
 
-def _raised(error: Exception) -> dict[str, Any]:
+def _raised(error: Exception) -> Outcome:
     """The class of what was raised, and the words of what caused it in the first place."""
     cause: BaseException = error
     for _ in range(_MOST_CAUSES):

@@ -15,9 +15,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING
 
 from trtpipe.errors import ModelError, Problem
+
+if TYPE_CHECKING:
+    from trtpipe.frontends.converting.child import Message, Outcome
+    from trtpipe.json_values import Json
 
 _CHILD = Path(__file__).with_name("child.py")
 TIME_LIMIT = 3600.0
@@ -50,8 +54,8 @@ class ConversionRefused(ModelError):
 
 
 def run_converter(
-    converter: Converter, request: Mapping[str, Any], workplace: Path, *, time_limit: float = TIME_LIMIT
-) -> dict[str, Any]:
+    converter: Converter, request: Mapping[str, Json], workplace: Path, *, time_limit: float = TIME_LIMIT
+) -> dict[str, Json]:
     """The facts that the converter gives for the request; it works in `workplace`, where its files stay.
 
     Raises ConversionRefused when it raises something, ModelError when it dies, takes too long or lacks a package.
@@ -59,8 +63,13 @@ def run_converter(
     folder = workplace.resolve()
     home = folder / "home"
     home.mkdir()
-    message = {"converter": str(converter.file), "request": dict(request), "path": _search_path()}
-    (folder / "request.json").write_text(json.dumps({**message, "parent": os.getpid()}))
+    message: Message = {
+        "converter": str(converter.file),
+        "request": dict(request),
+        "path": _search_path(),
+        "parent": os.getpid(),
+    }
+    (folder / "request.json").write_text(json.dumps(message))
     log = folder / "converter.log"
     with log.open("wb") as stream:
         child = _start(folder, home, stream)
@@ -75,7 +84,7 @@ def run_converter(
     return _facts(converter, folder / "result.json", code, log)
 
 
-def _start(folder: Path, home: Path, log: Any) -> subprocess.Popen[bytes]:
+def _start(folder: Path, home: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     # -I would do all of this but for the hash seed, which it leaves to chance: sets of names would be walked in
     # another order each time.
     return subprocess.Popen(
@@ -107,17 +116,16 @@ def _environment(home: Path) -> dict[str, str]:
     return kept | places | fixed
 
 
-def _facts(converter: Converter, answer: Path, code: int, log: Path) -> dict[str, Any]:
+def _facts(converter: Converter, answer: Path, code: int, log: Path) -> dict[str, Json]:
     if not answer.is_file() or answer.stat().st_size > _LARGEST_RESULT:
         raise ModelError(_crash(converter, code, log))
-    result: dict[str, Any] = json.loads(answer.read_bytes())
+    result: Outcome = json.loads(answer.read_bytes())
     if "facts" in result:
-        facts: dict[str, Any] = result["facts"]
-        return facts
+        return result["facts"]
     raise _refused(converter, result, log)
 
 
-def _refused(converter: Converter, result: Mapping[str, Any], log: Path) -> ModelError:
+def _refused(converter: Converter, result: Outcome, log: Path) -> ModelError:
     raised, said = str(result["raised"]), str(result["said"])
     install = f"install it: pip install 'trtpipe[{converter.extra}]'"
     if raised == "ModuleNotFoundError":

@@ -12,14 +12,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.wire import I32, I64, LEN, VARINT, Field, WireError, WireReader
 from trtpipe.errors import ModelError
 from trtpipe.shapes import LARGEST_DIM
 
 if TYPE_CHECKING:
-    import numpy as np
+    from trtpipe.arrays import Array
 
 _MOST_FIELDS = 4_000_000
 _MOST_LAYERS = 200_000
@@ -60,7 +60,7 @@ class Blob:
         run = self.runs[0]
         return run.offset if (run.dtype, run.stride) == ("<f4", 4) else None
 
-    def array(self) -> np.ndarray[Any, Any]:
+    def array(self) -> Array:
         """The values as a new float32 vector."""
         import numpy as np
 

@@ -24,12 +24,15 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.building import PLUGIN_DOMAIN
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_caffe.layer import Layer, Lowered, Lowering, Tensor
 from trtpipe.loading.scalars import shortened
+
+if TYPE_CHECKING:
+    from trtpipe.canonical.building import Attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Plugin:
     name: str
     version: str
     namespace: str
-    fields: Mapping[str, Any]
+    fields: Mapping[str, Attribute]
     outputs: Sequence[Sequence[int]]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from trtpipe.canonical.building import Dim, GraphBuilder
 from trtpipe.canonical.wire import LARGE
@@ -17,7 +17,11 @@ from trtpipe.frontends.reading_caffe.params import Params
 from trtpipe.frontends.reading_caffe.wiring import WiredLayer
 
 if TYPE_CHECKING:
-    import numpy as np
+    import numpy.typing as npt
+
+    from trtpipe.arrays import Array
+    from trtpipe.canonical.building import Attribute
+    from trtpipe.json_values import Json
 
 Dims = tuple[Dim, ...]
 
@@ -79,7 +83,7 @@ class Layer:
         return found
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Json]:
         """All that is written in the layer, as plain values: {"name": …, "mish_param": {"scale": 2}}."""
         return self._wired.layer.params.to_dict()
 
@@ -129,10 +133,16 @@ class Layer:
         return count
 
     def node(
-        self, operator: str, inputs: Sequence[Tensor | str], part: str = "", **attributes: Any
+        self,
+        operator: str,
+        inputs: Sequence[Tensor | str],
+        part: str = "",
+        *,
+        domain: str = "",
+        **attributes: Attribute,
     ) -> Tensor:
         """Adds a node with one output. `part` names it after the layer: LAYER/PART, or LAYER when left out."""
-        return self.nodes(operator, inputs, 1, part, **attributes)[0]
+        return self.nodes(operator, inputs, 1, part, domain=domain, **attributes)[0]
 
     def nodes(
         self,
@@ -142,7 +152,7 @@ class Layer:
         part: str = "",
         *,
         domain: str = "",
-        **attributes: Any,
+        **attributes: Attribute,
     ) -> list[Tensor]:
         """Adds a node with `count` outputs; `domain` is that of its operator."""
         name = f"{self.name}/{part}" if part else self.name
@@ -157,7 +167,7 @@ class Layer:
             wanted += "_"
         return wanted
 
-    def constant(self, value: Any, part: str) -> str:
+    def constant(self, value: npt.ArrayLike, part: str) -> str:
         """A constant, float32 unless it is an array of another type; its name."""
         import numpy as np
 
@@ -175,11 +185,11 @@ class Layer:
             return self.builder.mapped_constant(name, "float32", made, blob.file, blob.mapped)
         return self.builder.constant(blob.array().reshape(made), name)
 
-    def array(self, index: int, dims: Sequence[int], part: str) -> np.ndarray[Any, Any]:
+    def array(self, index: int, dims: Sequence[int], part: str) -> Array:
         """Blob `index`, which must have these dims, as an array."""
         return self.blob(index, dims, part).array().reshape(list(dims))
 
-    def arrays(self) -> list[np.ndarray[Any, Any]]:
+    def arrays(self) -> list[Array]:
         """All blobs as arrays of the shapes that the file gives them."""
         self._used.update(range(len(self.blobs)))
         return [blob.array().reshape(blob.dims) for blob in self.blobs]

@@ -93,23 +93,37 @@ def pool(
 
 
 def _pooled(
-    layer: Layer, operator: str, x: Tensor, window: Window, pads: list[int], part: str, **more: int
+    layer: Layer,
+    operator: str,
+    x: Tensor,
+    window: Window,
+    pads: list[int],
+    part: str,
+    *,
+    counted: int | None = None,
 ) -> Tensor:
+    """`counted` says whether an average counts the padding."""
     return layer.node(
-        operator, [x], part, kernel_shape=window.kernel, strides=window.stride, pads=pads, **more
+        operator,
+        [x],
+        part,
+        kernel_shape=window.kernel,
+        strides=window.stride,
+        pads=pads,
+        count_include_pad=counted,
     )
 
 
 def _average(layer: Layer, x: Tensor, window: Window, behind: list[int], part: str) -> Tensor:
     """Padding that counts is put there first where the window reaches beyond it."""
     if all(extra <= pad for extra, pad in zip(behind, window.pad, strict=True)):
-        return _pooled(layer, "AveragePool", x, window, [*window.pad, *behind], part, count_include_pad=1)
+        return _pooled(layer, "AveragePool", x, window, [*window.pad, *behind], part, counted=1)
     axes = len(window.pad)
     if any(window.pad):
         pads = layer.constant([0, 0, *window.pad, 0, 0, *window.pad], "pads")
         x = layer.node("Pad", [x, pads], f"{part}/padded" if part else "padded")
     rest = [max(0, extra - pad) for extra, pad in zip(behind, window.pad, strict=True)]
-    return _pooled(layer, "AveragePool", x, window, [*[0] * axes, *rest], part, count_include_pad=0)
+    return _pooled(layer, "AveragePool", x, window, [*[0] * axes, *rest], part, counted=0)
 
 
 def _lrn(layer: Layer) -> Tensor:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import Location, ModelError, Problem
 from trtpipe.frontends.reading_caffe.prototext import Message, Scalar, TextDocument, TextField
 from trtpipe.loading.grammar import choose_from
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 _TRUE, _FALSE = ("true", "t", "True", "1"), ("false", "f", "False", "0")
 _LARGEST = 2**63
@@ -135,16 +138,16 @@ class Params:
                 where = self._document.locate(fields[0].offset)
                 yield Problem(fact, choose_from(name, sorted(self._read), "fields"), where)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """All fields as plain values; a field that is written more than once is a list."""
-        found: dict[str, Any] = {}
+        found: dict[str, Json] = {}
         for name, fields in self._fields.items():
             values = [self._plain(item) for item in fields]
             found[name] = values if len(values) > 1 else values[0]
         self._read.update(found)
         return found
 
-    def _plain(self, item: TextField) -> Any:
+    def _plain(self, item: TextField) -> Json:
         if isinstance(item.value, Message):
             return self._inner(item).to_dict()
         if item.value.kind == "number":

@@ -81,8 +81,9 @@ def slice_axes(
 ) -> Tensor:
     """`x` from `starts` to `ends` along `axes`; an end may be a tensor of one int64."""
     prefix = f"{part}/" if part else ""
-    if all(isinstance(end, int) for end in ends):
-        behind: Tensor | str = layer.constant(list(ends), f"{prefix}ends")
+    fixed = [end for end in ends if isinstance(end, int)]
+    if len(fixed) == len(ends):
+        behind: Tensor | str = layer.constant(fixed, f"{prefix}ends")
     else:
         pieces = [
             end if isinstance(end, Tensor) else layer.constant([end], f"{prefix}end_{axis}")

@@ -1,19 +1,40 @@
 """Runs in the child that converts: a graph or SavedModel to ONNX through tf2onnx. Imports nothing of trtpipe.
 
-The request names `source`, a file or a directory; for a file `inputs` and `outputs`, tensors; for a directory
-`signature` and `tags`; for both `shapes` (input → sizes, -1 dynamic), `opset`, and `large`: whether the model may
-exceed what one protobuf holds. The model goes to `model.onnx` in the working directory.
+The model goes to `model.onnx` in the working directory.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import onnx
+    import tensorflow
+    from tf2onnx.tf_utils import ExternalTensorStorage
 
 MODEL = Path("model.onnx")
 
 
-def convert(request: dict[str, Any]) -> dict[str, Any]:
+class Request(TypedDict, total=False):
+    """What is converted."""
+
+    source: str
+    """A file, with `inputs` and `outputs`, or a directory, with `signature` and `tags`."""
+    inputs: list[str]
+    outputs: list[str]
+    signature: str
+    tags: list[str]
+    shapes: dict[str, list[int]]
+    """Input → sizes, -1 for dynamic ones."""
+    opset: int
+    large: bool
+    """Whether the model may exceed what one protobuf holds."""
+
+
+def convert(request: Request) -> dict[str, str]:
     """Writes the model as ONNX; the versions of TensorFlow and tf2onnx that did."""
     import numpy as np
     import tensorflow as tf
@@ -43,7 +64,9 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
     return {"tensorflow": tf.__version__, "tf2onnx": tf2onnx.__version__}
 
 
-def _load(request: dict[str, Any]) -> tuple[Any, list[str], list[str], dict[str, str], Any]:
+def _load(
+    request: Request,
+) -> tuple[tensorflow.Graph, list[str], list[str], dict[str, str], Mapping[str, object] | None]:
     """The frozen graph, its inputs and outputs, names for them, and what tables hold."""
     import tensorflow as tf
     from tf2onnx import tf_loader
@@ -72,20 +95,25 @@ def _shapes(asked: dict[str, list[int]], names: dict[str, str]) -> dict[str, lis
     return {tensors.get(name, name): sizes for name, sizes in asked.items()}
 
 
-def _write(model: Any, weights: Any) -> None:
+def _write(model: onnx.ModelProto, weights: ExternalTensorStorage | None) -> None:
     """The model, and for a large one each weight in a file of its own, whose name no model chose."""
+    if weights is not None:
+        _write_weights(model, weights)
+    MODEL.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _write_weights(model: onnx.ModelProto, weights: ExternalTensorStorage) -> None:
     files: dict[str, str] = {}
-    for tensor in _external(model) if weights is not None else ():
+    for tensor in _external(model):
         (location,) = (entry for entry in tensor.external_data if entry.key == "location")
         if location.value not in files:
             files[location.value] = f"weight_{len(files)}.bin"
             data = weights.name_to_tensor_data.pop(location.value)
             Path(files[location.value]).write_bytes(data)
         location.value = files[location.value]
-    MODEL.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _external(model: Any) -> Any:
+def _external(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     waiting = [model.graph]
     while waiting:
         graph = waiting.pop()

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_torch.kinds import DAMAGED
 from trtpipe.frontends.reading_torch.program import ProgramFacts, facts_of
+from trtpipe.json_values import Malformed, integer_in, object_in, objects_in, text_in
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json, JsonObject
 
 _MODEL = "models/model.json"
 _WEIGHTS, _CONSTANTS = "data/weights/", "data/constants/"
@@ -35,9 +39,17 @@ class Pt2Archive:
 
     path: Path
     facts: ProgramFacts
-    description: Mapping[str, Any]
+    description: JsonObject
     members: Mapping[str, zipfile.ZipInfo]
     """Name below the archive's one folder → the member."""
+
+    def targets(self) -> list[str]:
+        """What the program's nodes call, in order. Raises ModelError when that is not described."""
+        try:
+            graph = object_in(object_in(self.description, "graph_module"), "graph")
+            return [text_in(node, "target") for node in objects_in(graph, "nodes")]
+        except Malformed as error:
+            raise ModelError(f"'{self.path.name}' does not describe its nodes", "export it again") from error
 
 
 def read_pt2(path: Path) -> Pt2Archive:
@@ -110,20 +122,20 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Pt2Archive:
     kept = [name for name in _KEPT if name in members]
     kept += [folder + name for folder, name in _CONFIGS.items()]
     kept += [
-        folder + one["path_name"] for folder, config in configs.items() for one in _payloads(config).values()
+        folder + _stored(one) for folder, config in configs.items() for one in _payloads(config).values()
     ]
     for name in kept:
         _require_stored(path, members[name])
     return Pt2Archive(path, facts, description, {name: members[name] for name in dict.fromkeys(kept)})
 
 
-def _other(members: Mapping[str, Any]) -> str:
+def _other(members: Iterable[str]) -> str:
     if any(name.startswith("data/aotinductor/") for name in members):
         return "it was compiled by AOTInductor; take the program before that: torch.export.save(program, 'model.pt2')"
     return _AGAIN
 
 
-def _json(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], name: str) -> Mapping[str, Any]:
+def _json(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], name: str) -> JsonObject:
     if name not in members:
         raise ModelError(f"the exported program has no {name}", _AGAIN)
     _require_stored(Path(archive.filename or ""), members[name])
@@ -146,13 +158,13 @@ def _require_stored(path: Path, member: zipfile.ZipInfo) -> None:
         raise ModelError(f"'{member.filename}' in '{path.name}' claims to be larger than the file")
 
 
-def _payloads(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _payloads(config: JsonObject) -> JsonObject:
     payloads = config.get("config")
     return payloads if isinstance(payloads, dict) else {}
 
 
 def _payload_problems(
-    folder: str, config: Mapping[str, Any], members: Mapping[str, zipfile.ZipInfo]
+    folder: str, config: JsonObject, members: Mapping[str, zipfile.ZipInfo]
 ) -> Iterator[Problem]:
     noun = "weight" if folder == _WEIGHTS else "constant"
     if not isinstance(config.get("config"), dict):
@@ -168,16 +180,22 @@ def _payload_problems(
             yield Problem(f"{noun} {name[:80]!r} of the exported program {fact}", remedy)
 
 
-def _misfit(payload: Any, folder: str, members: Mapping[str, zipfile.ZipInfo]) -> str:
+def _stored(payload: Json) -> str:
+    """The name of a weight's member below its folder; empty when it is not said."""
+    name = payload.get("path_name") if isinstance(payload, Mapping) else None
+    return name if isinstance(name, str) else ""
+
+
+def _misfit(payload: Json, folder: str, members: Mapping[str, zipfile.ZipInfo]) -> str:
     """What is wrong with where a weight's bytes are; empty when nothing is."""
-    stored = payload.get("path_name") if isinstance(payload, dict) else None
-    if not isinstance(stored, str) or folder + stored not in members:
+    stored = _stored(payload)
+    if not isinstance(payload, Mapping) or not stored or folder + stored not in members:
         return "has no data in the archive"
     if payload.get("use_pickle") is not False or not stored.startswith(("weight_", "tensor_")):
         return "is a pickle, which can run any code when it is loaded"
     try:
-        sizes = [int(size["as_int"]) for size in payload["tensor_meta"]["sizes"]]
-    except (KeyError, TypeError, ValueError, OverflowError):
+        sizes = [integer_in(one, "as_int") for one in objects_in(object_in(payload, "tensor_meta"), "sizes")]
+    except Malformed:
         return "has no fixed shape"
     if members[folder + stored].file_size == 0 and 0 not in sizes:
         return f"claims the shape {'x'.join(map(str, sizes)) or 'scalar'} but has no bytes"

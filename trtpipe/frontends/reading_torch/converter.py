@@ -1,16 +1,22 @@
 """Runs in the child that converts: an exported program to ONNX through torch.onnx. Imports nothing of trtpipe.
 
-The request names `program`, the bare archive, and `opset`; the model goes to `model.onnx` in the working directory,
-its weights beside it.
+The model goes to `model.onnx` in the working directory, its weights beside it.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TypedDict
 
 
-def convert(request: dict[str, Any]) -> dict[str, Any]:
+class Request(TypedDict):
+    """What is converted: a bare archive, and to which opset."""
+
+    program: str
+    opset: int
+
+
+def convert(request: Request) -> dict[str, str]:
     """Writes the program as ONNX; the version of PyTorch that did."""
     import onnxscript  # torch.onnx would say much later that it is missing
     import torch

@@ -40,7 +40,7 @@ class ProgramFacts:
     ranges: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
 
 
-def facts_of(model: Any) -> ProgramFacts:
+def facts_of(model: Mapping[str, Any]) -> ProgramFacts:
     """The facts of a `models/model.json`. Raises ModelError when it is no such thing or says more than it needs to."""
     problems = list(_too_much(model))
     if problems:
@@ -71,7 +71,7 @@ def _range(found: Mapping[str, Any]) -> tuple[int | None, int | None]:
     return (None if low is None else int(low)), (None if high is None else int(high))
 
 
-def _too_much(model: Any) -> Iterator[Problem]:
+def _too_much(model: object) -> Iterator[Problem]:
     """Whatever in the description could make PyTorch do more than build a graph."""
     for key, text in _texts(model):
         if key == "expr_str" and not is_arithmetic(text):
@@ -88,9 +88,9 @@ def _refusal(fact: str) -> Problem:
     )
 
 
-def _texts(value: Any) -> Iterator[tuple[str, str]]:
+def _texts(value: object) -> Iterator[tuple[str, str]]:
     """Every text in a JSON value with the key that it stands under, however deep."""
-    waiting: list[tuple[str, Any]] = [("", value)]
+    waiting: list[tuple[str, object]] = [("", value)]
     while waiting:
         key, one = waiting.pop()
         if isinstance(one, dict):

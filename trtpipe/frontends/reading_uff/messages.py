@@ -11,11 +11,12 @@ import mmap
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from trtpipe.canonical.wire import I64, LEN, VARINT, Field, WireError, WireReader
 
 Buffer = mmap.mmap | bytes
+_Number = TypeVar("_Number", int, float)
 
 MOST_NODES = 200_000
 MOST_VALUES = 1 << 20
@@ -152,13 +153,13 @@ class _Decoder:
         return MetaGraph(versions[1], versions[2], tuple(descriptors), tuple(graphs), referenced)
 
     def descriptor(self, at: Field) -> Descriptor:
-        found: dict[int, Any] = {1: "", 2: 0, 3: 0}
+        name, numbers = "", {2: 0, 3: 0}
         for one in self.inside(at):
             if one.number == 1:
-                found[1] = self.text(one)
-            elif one.number in found:
-                found[one.number] = self.integer(one)
-        return Descriptor(found[1], found[2], bool(found[3]))
+                name = self.text(one)
+            elif one.number in numbers:
+                numbers[one.number] = self.integer(one)
+        return Descriptor(name, numbers[2], bool(numbers[3]))
 
     def graph(self, at: Field) -> Graph:
         name, nodes = "", []
@@ -209,7 +210,7 @@ class _Decoder:
                 made = Data(kind, self.value_of(kind, one))
         return made
 
-    def value_of(self, kind: str, one: Field) -> Any:
+    def value_of(self, kind: str, one: Field) -> object:
         if kind == "blob":
             return Blob(one.value, one.end - one.value)
         if kind in ("s", "ref"):
@@ -222,7 +223,7 @@ class _Decoder:
             return tuple(self.list_of(kind, one))
         return bool(one.number_value) if kind == "b" else _signed(one.number_value)
 
-    def list_of(self, kind: str, one: Field) -> Iterator[Any]:
+    def list_of(self, kind: str, one: Field) -> Iterator[object]:
         if kind == "s_list":
             return map(self.text, self.items(one))
         if kind == "dim_orders_list":
@@ -236,7 +237,8 @@ class _Decoder:
         """DimensionOrders: map<int32, int64 list>."""
         found: dict[int, tuple[int, ...]] = {}
         for entry in self.items(at):
-            key, dims = 0, ()
+            key = 0
+            dims: tuple[int, ...] = ()
             for one in self.inside(entry):
                 if one.number == 1:
                     key = self.integer(one)
@@ -252,7 +254,9 @@ class _Decoder:
                 self.count(1)
                 yield one
 
-    def numbers(self, at: Field, wire: int, read: Callable[[int, int], tuple[Any, int]]) -> Iterator[Any]:
+    def numbers(
+        self, at: Field, wire: int, read: Callable[[int, int], tuple[_Number, int]]
+    ) -> Iterator[_Number]:
         """The numbers of a list, packed or one by one."""
         for one in self.inside(at):
             if one.number != 1:

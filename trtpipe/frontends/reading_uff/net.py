@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.building import GraphBuilder
 from trtpipe.canonical.naming import FreshNames
@@ -22,8 +22,11 @@ from trtpipe.frontends.reading_uff.messages import Blob
 from trtpipe.frontends.reading_uff.orders import Permutation, inverse, is_identity
 
 if TYPE_CHECKING:
-    import numpy as np
+    import numpy.typing as npt
     import onnx
+
+    from trtpipe.arrays import Array
+    from trtpipe.canonical.building import Attribute
 
 Dims = tuple[int | str | None, ...]
 
@@ -96,7 +99,7 @@ class Net:
         inputs: Sequence[str | None],
         name: str,
         tensor: str | None = None,
-        **attributes: Any,
+        **attributes: Attribute,
     ) -> str:
         """Adds a standard node; its output is called `tensor`, or as the node when left out.
 
@@ -107,15 +110,15 @@ class Net:
         self._infer(self.builder.graph.node[-1])
         return output
 
-    def apart(self, operator: str, inputs: Sequence[str | None], base: str, **attributes: Any) -> str:
+    def apart(self, operator: str, inputs: Sequence[str | None], base: str, **attributes: Attribute) -> str:
         """The same for a node that is not of the file: its name begins with `base` and is nobody's id."""
-        return self.emit(operator, inputs, self.fresh(f"{base}/{operator.lower()}"), **attributes)
+        return self.emit(operator, inputs, self.fresh(f"{base}/{operator.lower()}"), None, **attributes)
 
     def fresh(self, name: str) -> str:
         """`name`, or that with a number, such that no node of the file has it."""
         return self._names(name)
 
-    def values(self, value: Any, base: str, dtype: str = "int64") -> str:
+    def values(self, value: npt.ArrayLike, base: str, dtype: str = "int64") -> str:
         """A small constant."""
         import numpy as np
         import onnx
@@ -199,7 +202,7 @@ class Net:
         """The data type of an ONNX tensor."""
         return dtype_name(self._types[name].tensor_type.elem_type)
 
-    def array(self, constant: Constant) -> np.ndarray[Any, Any]:
+    def array(self, constant: Constant) -> Array:
         """A constant's values, mapped: touch only what you need."""
         import numpy as np
 
@@ -210,7 +213,7 @@ class Net:
             constant.dims
         )
 
-    def weights(self, array: np.ndarray[Any, Any], base: str) -> str:
+    def weights(self, array: Array, base: str) -> str:
         """A constant whose values the file has in another layout, if at all."""
         import onnx
 

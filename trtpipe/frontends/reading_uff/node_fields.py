@@ -6,8 +6,8 @@ Knows the shape of values, not what an operation does with them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from trtpipe.errors import ModelError
 from trtpipe.frontends.reading_uff.messages import Blob, Data, Node
@@ -24,6 +24,8 @@ _WORDS = {
     "dtype": "a data type", "blob": "bytes",
 }  # fmt: skip
 
+_Value = TypeVar("_Value")
+
 
 class NodeFields:
     """The fields of one node. Every method raises ModelError naming node and field."""
@@ -34,37 +36,36 @@ class NodeFields:
 
     def whole(self, name: str, default: int | None = None) -> int:
         """A whole number."""
-        return int(self._typed(name, ("i",), default))
+        return self._typed(name, ("i",), default, int)
 
     def number(self, name: str, default: float | None = None) -> float:
         """A finite number."""
-        value = float(self._typed(name, ("d", "i"), default))
+        value = float(self._typed(name, ("d", "i"), default, float))
         if not math.isfinite(value):
             raise self.wrong(name, f"is {value}")
         return value
 
     def flag(self, name: str, default: bool | None = None) -> bool:
         """True or false."""
-        return bool(self._typed(name, ("b", "i"), default))
+        return self._typed(name, ("b", "i"), default, bool)
 
     def text(self, name: str, default: str | None = None) -> str:
         """A text."""
-        return str(self._typed(name, ("s",), default))
+        return self._typed(name, ("s",), default, str)
 
     def whole_list(self, name: str, default: Sequence[int] | None = None) -> tuple[int, ...]:
         """Whole numbers."""
-        return tuple(self._typed(name, ("i_list",), default))
+        return tuple(self._typed(name, ("i_list",), default, tuple[int, ...]))
 
     def blob(self, name: str) -> Blob:
         """Bytes in the file."""
-        found: Blob = self._typed(name, ("blob",), None)
-        return found
+        return self._typed(name, ("blob",), None, lambda value: Blob(value.offset, value.length))
 
     def dtype(self, name: str, default: str | None = None) -> str:
         """A data type by its NumPy name."""
         if default is not None and self.datum(name) is None:
             return default
-        number = self._typed(name, ("dtype",), None)
+        number = self._typed(name, ("dtype",), None, int)
         if number not in DTYPES:
             listed = ", ".join(DTYPES.values())
             raise self.wrong(name, f"is the unknown data type {number}", f"UFF has {listed}")
@@ -112,7 +113,10 @@ class NodeFields:
             f"{self.node.operation} '{self.node.id}' cannot be read: its field '{name}' {fact}", remedy
         )
 
-    def _typed(self, name: str, kinds: tuple[str, ...], default: Any) -> Any:
+    def _typed(
+        self, name: str, kinds: tuple[str, ...], default: _Value | None, read: Callable[[Any], _Value]
+    ) -> _Value:
+        """The value of a field of one of these kinds, as `read` takes it."""
         found = self.datum(name)
         if found is None:
             if default is None:
@@ -120,4 +124,4 @@ class NodeFields:
             return default
         if found.kind not in kinds:
             raise self.wrong(name, f"is not {_WORDS[kinds[0]]}")
-        return found.value
+        return read(found.value)

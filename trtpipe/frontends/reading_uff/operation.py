@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.frontends.reading_uff.messages import Node
 from trtpipe.frontends.reading_uff.net import Constant, Dims, Misfit, Net, Tensor
 from trtpipe.frontends.reading_uff.node_fields import NodeFields
 from trtpipe.frontends.reading_uff.orders import Permutation, order_for
+
+if TYPE_CHECKING:
+    from trtpipe.canonical.building import Attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,12 @@ class Operation:
         """An input in the file's layout."""
         return self.net.plain(self.inputs[index])
 
-    def emit(self, operator: str, inputs: list[str], **attributes: Any) -> Tensor:
+    def emit(self, operator: str, inputs: list[str], **attributes: Attribute) -> Tensor:
         """Adds the ONNX node that makes this operation's tensor in the file's layout."""
-        return Tensor(self.id, plain=self.net.emit(operator, inputs, self.id, **attributes))
+        return Tensor(self.id, plain=self.net.emit(operator, inputs, self.id, None, **attributes))
 
     def canonical(
-        self, operator: str, inputs: list[str | None], order: Permutation, **attributes: Any
+        self, operator: str, inputs: list[str | None], order: Permutation, **attributes: Attribute
     ) -> Tensor:
         """The same for one whose result is in canonical layout."""
         name = self.net.emit(operator, inputs, self.id, self.net.name_of(self.id, order), **attributes)

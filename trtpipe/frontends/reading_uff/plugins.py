@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.building import PLUGIN_DOMAIN
 from trtpipe.errors import Problem
@@ -21,6 +21,8 @@ from trtpipe.frontends.reading_uff.operation import Operation
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.canonical.building import Attribute
 
 _PLACE = ("model", "options", "plugins")
 _TYPE_MARK = re.compile(r"_u_[a-z]+$")  # the converter marks a custom node's fields: topK_u_int
@@ -43,7 +45,7 @@ class Plugin:
     name: str
     version: str = "1"
     namespace: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Attribute] = field(default_factory=dict)
     outputs: tuple[Output, ...] = (Output(),)
 
 
@@ -82,9 +84,9 @@ def _dims(dims: tuple[int, ...] | None) -> Dims | None:
     return None if dims is None else tuple(None if size < 0 else size for size in dims)
 
 
-def _own_fields(op: Operation) -> dict[str, Any]:
+def _own_fields(op: Operation) -> dict[str, Attribute]:
     """The node's fields as attributes, without the marks of their types."""
-    found = {}
+    found: dict[str, Attribute] = {}
     for name in op.node.fields:
         datum = op.fields.datum(name)
         value = _attribute(datum) if datum is not None and name != "inputs_orders" else None
@@ -93,7 +95,7 @@ def _own_fields(op: Operation) -> dict[str, Any]:
     return found
 
 
-def _attribute(datum: Data) -> Any:
+def _attribute(datum: Data) -> Attribute:
     """A value as an ONNX attribute; None for what is none (orders, bytes)."""
     if isinstance(datum.value, Blob) or datum.kind.startswith("dim_orders"):
         return None
@@ -103,7 +105,8 @@ def _attribute(datum: Data) -> Any:
         return None
     if datum.kind in ("b", "b_list"):
         return int(datum.value) if datum.kind == "b" else tuple(map(int, datum.value))
-    return datum.value
+    value: Attribute = datum.value
+    return value
 
 
 def refusals(nodes: Iterable[Node], known: Sequence[str], plugins: Mapping[str, Plugin]) -> list[Problem]:

@@ -132,7 +132,7 @@ def _slice(op: Operation, shrunk: list[int], sliced: list[int], bounds: _Bounds)
             _vector(op, 1, sliced, begins),
             _vector(op, 2, sliced, ends),
             op.net.values(sliced, f"{op.id}/axes"),
-            op.net.values([steps[axis] for axis in sliced], f"{op.id}/steps"),
+            op.net.values([steps[axis] or 1 for axis in sliced], f"{op.id}/steps"),
         ]
         make = op.net.emit if last is None else op.net.apart
         name = make("Slice", inputs, op.id)
@@ -144,13 +144,13 @@ def _slice(op: Operation, shrunk: list[int], sliced: list[int], bounds: _Bounds)
 
 def _vector(op: Operation, index: int, axes: list[int], known: list[int | None]) -> str:
     """Bounds of some axes: constants where they are known, else taken from the input."""
-    values = [known[axis] for axis in axes]
-    if all(value is not None for value in values):
+    values = [value for axis in axes if (value := known[axis]) is not None]
+    if len(values) == len(axes):
         return op.net.values(values, f"{op.id}/{'begin' if index == 1 else 'end'}")
     whole = op.net.apart("Cast", [op.plain(index)], op.id, to=_INT64)
     parts = [
-        op.net.values([known[axis]], f"{op.id}/bound")
-        if known[axis] is not None
+        op.net.values([value], f"{op.id}/bound")
+        if (value := known[axis]) is not None
         else op.net.apart("Gather", [whole, op.net.values([axis], f"{op.id}/axis")], op.id, axis=0)
         for axis in axes
     ]

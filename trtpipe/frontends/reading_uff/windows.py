@@ -7,11 +7,14 @@ dilation does not matter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.frontends.reading_uff.net import Dims, Misfit, Tensor
 from trtpipe.frontends.reading_uff.operation import Operation, Rule
 from trtpipe.frontends.reading_uff.orders import Permutation, inverse
+
+if TYPE_CHECKING:
+    from trtpipe.canonical.building import Attribute
 
 _MOST_SPATIAL = 3
 
@@ -45,7 +48,7 @@ def _same(op: Operation) -> bool:
 
 def _padding(
     op: Operation, dims: Dims, kernel: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
-) -> dict[str, Any]:
+) -> dict[str, Attribute]:
     """ONNX's attributes for the padding of a window over canonical `dims`."""
     explicit = op.fields.sizes("padding", len(kernel), 0, 0)
     if not _same(op):
@@ -167,7 +170,7 @@ def _output_sizes(op: Operation, order: Permutation) -> list[int]:
 def _transposed_padding(
     op: Operation, sizes: Sequence[int], dims: Dims, kernel: Sequence[int], strides: Sequence[int],
     dilation: Sequence[int],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Attribute]:  # fmt: skip
     """The padding of the convolution whose result `dims` would be and whose input has `sizes`."""
     explicit = op.fields.sizes("padding", len(kernel), 0, 0)
     same = _same(op)

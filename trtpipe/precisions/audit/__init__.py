@@ -12,10 +12,14 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem
+from trtpipe.precisions.audit.layers import Layer, Output, layers_in, layers_of
 from trtpipe.precisions.audit.products import product_types
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json, JsonObject
 
 _NAMES = {
     "float": "float32", "fp32": "float32", "float32": "float32", "half": "float16", "fp16": "float16",
@@ -47,12 +51,12 @@ class Audit:
     """The same of the engine's own layers; empty where no inspector could tell."""
     products: dict[str, int]
     """Convolutions and matrix products per type of their operands."""
-    typed: dict[str, Any]
+    typed: JsonObject
     low_layer_share: float | None
     low_weight_share: float | None
     problems: tuple[Problem, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Json]:
         """Plain data for a manifest."""
         return {
             "asked": self.asked,
@@ -67,9 +71,9 @@ class Audit:
 
 
 def audit_engine(
-    network: Mapping[str, Any],
-    layers: Sequence[Mapping[str, Any]] | None,
-    typed: Mapping[str, Any],
+    network: JsonObject,
+    layers: Sequence[JsonObject] | None,
+    typed: JsonObject,
     asked: str,
     min_share: float,
     why_not: Mapping[str, str] | None = None,
@@ -80,9 +84,9 @@ def audit_engine(
     output with a `dtype` (or, for fused layers, text such as `y (Half[1,10])`); `typed` is what `typed_audit` said;
     `why_not` maps nodes that stayed wide to the reason.
     """
-    records = network.get("layers", ())
-    in_network, products = _per_type(records), product_types(records)
-    shares = _shares(asked, in_network, products, typed.get("weight_elements", {}))
+    in_parsed = layers_in(network)
+    in_network, products = _per_type(in_parsed), product_types(in_parsed)
+    shares = _shares(asked, in_network, products, _counts(typed.get("weight_elements")))
     problems: tuple[Problem, ...] = ()
     if asked in _QUANTIZED:
         problems = _problems(asked, min_share, shares, "products", products, why_not or {})
@@ -91,7 +95,7 @@ def audit_engine(
     return Audit(
         asked=asked,
         layers=in_network,
-        engine_layers=_per_type(layers or ()),
+        engine_layers=_per_type(layers_of(layers or ())),
         products=dict(sorted(products.items())),
         typed=dict(typed),
         low_layer_share=shares[0],
@@ -111,23 +115,25 @@ def _shares(
     return _share(products, dtype + beyond, frozenset(products)), _share(weights, dtype, _FLOATS)
 
 
-def _per_type(layers: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def _counts(found: Json) -> dict[str, int]:
+    items = found.items() if isinstance(found, Mapping) else ()
+    return {name: count for name, count in items if isinstance(count, int)}
+
+
+def _per_type(layers: Sequence[Layer]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for layer in layers:
-        kind = str(layer.get("type", "")).upper().rsplit(".", 1)[-1]
-        outputs = layer.get("outputs") or ()
-        if kind in _COUNTS_NOTHING or not outputs:
+        if layer.kind in _COUNTS_NOTHING or not layer.outputs:
             continue
-        dtype = _dtype_of(outputs if isinstance(outputs, str) else outputs[0])
+        dtype = _dtype_of(layer.outputs[0])
         if dtype.startswith(("float", "bfloat")) or dtype in ("int8", "int4", "tf32"):
             counts[dtype] += 1
     return dict(sorted(counts.items()))
 
 
-def _dtype_of(output: Any) -> str:
-    text = output.get("dtype", "") if isinstance(output, Mapping) else str(output)
-    shown = _SHOWN_TYPE.search(text)
-    name = (shown[1] if shown else text).lower().rsplit(".", 1)[-1]
+def _dtype_of(output: Output) -> str:
+    shown = _SHOWN_TYPE.search(output.dtype)
+    name = (shown[1] if shown else output.dtype).lower().rsplit(".", 1)[-1]
     return _NAMES.get(name, name)
 
 

@@ -6,7 +6,9 @@ Reads types and dims, never a weight's values.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -15,16 +17,44 @@ from trtpipe.precisions.casting.element_types import Types, element_types, graph
 from trtpipe.precisions.casting.planning import dtype_name
 from trtpipe.precisions.casting.signatures import FLOATS
 
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
+
 _COUNTS_NOTHING = frozenset({"Cast", "Constant", "Shape", "Size"})
 _QUANTIZES = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantize")
 
 
-def typed_audit(model: ir.Model) -> dict[str, Any]:
-    """`nodes`, `weights`, `weight_bytes` per type, `casts`, and `low_precision_share` of nodes and weight bytes.
+@dataclass(frozen=True, slots=True)
+class TypedAudit:
+    """How many of what a typed model has in each type; a share is None where there is nothing to share."""
+
+    nodes: Mapping[str, int]
+    casts: int
+    weights: Mapping[str, int]
+    weight_elements: Mapping[str, int]
+    weight_bytes: Mapping[str, int]
+    low_nodes: float | None
+    """The share of nodes that compute in a low precision."""
+    low_elements: float | None
+    """The share of the weights' elements that are kept in one."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain data for a summary."""
+        return {
+            "nodes": self.nodes,
+            "casts": self.casts,
+            "weights": self.weights,
+            "weight_elements": self.weight_elements,
+            "weight_bytes": self.weight_bytes,
+            "low_precision_share": {"nodes": self.low_nodes, "weight_elements": self.low_elements},
+        }
+
+
+def typed_audit(model: ir.Model) -> TypedAudit:
+    """Counts nodes and weights of a model by type.
 
     Nodes count by the type of their first float output (else input); casts, constants, shape queries and what only
-    quantizes compute nothing and do not count. Weights are initializers and Constant nodes; a share is None where there
-    is nothing to share.
+    quantizes compute nothing and do not count. Weights are initializers and Constant nodes.
     """
     types = element_types(model)
     nodes = [node for graph in graphs_of(model) for node in graph]
@@ -38,14 +68,15 @@ def typed_audit(model: ir.Model) -> dict[str, Any]:
         tensors[name] += 1
         elements[name] += tensor.size
         nbytes[name] += tensor.nbytes
-    return {
-        "nodes": dict(sorted(per_node.items())),
-        "casts": sum(node.op_type == "Cast" for node in nodes),
-        "weights": dict(sorted(tensors.items())),
-        "weight_elements": dict(sorted(elements.items())),
-        "weight_bytes": dict(sorted(nbytes.items())),
-        "low_precision_share": {"nodes": _low_share(per_node), "weight_elements": _low_share(elements)},
-    }
+    return TypedAudit(
+        nodes=dict(sorted(per_node.items())),
+        casts=sum(node.op_type == "Cast" for node in nodes),
+        weights=dict(sorted(tensors.items())),
+        weight_elements=dict(sorted(elements.items())),
+        weight_bytes=dict(sorted(nbytes.items())),
+        low_nodes=_low_share(per_node),
+        low_elements=_low_share(elements),
+    )
 
 
 def _counts_nothing(node: ir.Node) -> bool:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from trtpipe.errors import ModelError
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 HALF_LARGEST = 65504.0
 _CHUNK = 1 << 22  # elements looked at together
@@ -47,7 +50,7 @@ class CastTensor(ir.LazyTensor):
         super().__init__(self._made, dtype=dtype, shape=shape_of(source), name=name)
         self.source = source
 
-    def pieces(self) -> Iterator[Any]:
+    def pieces(self) -> Iterator[Array]:
         """The elements in order, a piece at a time, so that not even one weight need be in memory as a whole."""
         for piece in chunks_of(self.source):
             yield _saturated(piece, self.dtype).astype(self.dtype.numpy())
@@ -63,7 +66,7 @@ def shape_of(tensor: ir.TensorProtocol) -> ir.Shape:
     return ir.Shape(tensor.shape.numpy())
 
 
-def _saturated(array: Any, dtype: ir.DataType) -> Any:
+def _saturated(array: Array, dtype: ir.DataType) -> Array:
     """Finite values beyond the type's range become its largest: only bounds of Clip get here with such."""
     if dtype != ir.DataType.FLOAT16 or peak_of(array) <= HALF_LARGEST:
         return array
@@ -71,7 +74,7 @@ def _saturated(array: Any, dtype: ir.DataType) -> Any:
     return np.where(np.isinf(array), array, np.clip(array, -largest, largest))
 
 
-def peak_of(array: Any) -> float:
+def peak_of(array: Array) -> float:
     """The largest finite magnitude in an array; two plain reductions where all is finite."""
     if not array.size:
         return 0.0
@@ -79,7 +82,7 @@ def peak_of(array: Any) -> float:
     return peak if np.isfinite(peak) else peak_of(array[np.isfinite(array)])
 
 
-def chunks_of(tensor: ir.TensorProtocol) -> Iterator[Any]:
+def chunks_of(tensor: ir.TensorProtocol) -> Iterator[Array]:
     """A tensor's elements in pieces.
 
     One that lies in a file is read and not mapped: mapped pages count as ours until the end. Raises ModelError.
@@ -92,7 +95,7 @@ def chunks_of(tensor: ir.TensorProtocol) -> Iterator[Any]:
         yield flat[start : start + _CHUNK]
 
 
-def _read(tensor: ir.ExternalTensor) -> Iterator[Any]:
+def _read(tensor: ir.ExternalTensor) -> Iterator[Array]:
     dtype = np.dtype(tensor.dtype.numpy())
     left = tensor.size
     with Path(tensor.path).open("rb") as file:

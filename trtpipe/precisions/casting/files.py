@@ -8,8 +8,9 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -17,13 +18,45 @@ from trtpipe.canonical.reading import ir_model, read_skeleton
 from trtpipe.canonical.writing import write_model
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.precisions import Choices, Precision
-from trtpipe.precisions.audit.typed import typed_audit
+from trtpipe.precisions.audit.typed import TypedAudit, typed_audit
 from trtpipe.precisions.casting.constants import CastTensor, shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
 from trtpipe.precisions.casting.rewriting import RewriteReport
 from trtpipe.precisions.quantizing.weights import QuantizedTensor
 
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
+
 _LARGE = 1024  # smaller weights stay in the graph
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What became of a model file; `opset` says how its opset was raised, empty when it was not."""
+
+    report: RewriteReport
+    audit: TypedAudit
+    opset: str
+
+    def to_json(self) -> dict[str, Json]:
+        """The summary of a `quantize` step."""
+        plan = self.report.plan
+        summary: dict[str, Json] = {
+            "audit": self.audit.to_json(),
+            "planned": plan.counts(),
+            "quantized": len(plan.quantized),
+            "casts": len(self.report.casts),
+            "weights_cast": self.report.weights_cast,
+            "why_not": plan.why_not(),
+            "wide": {
+                "overflow": {name: one.as_json() for name, one in plan.overflows.items()},
+                "unmeasured": plan.unmeasured,
+                "overflow_io": dict(plan.unconverted),
+                "by_default": dict(sorted(Counter(plan.by_default.values()).items())),
+            },
+            "warnings": [problem.fact for problem in self.report.warnings],
+        }
+        return summary | ({"opset": self.opset} if self.opset else {})
 
 
 def rewrite_file(
@@ -36,8 +69,8 @@ def rewrite_file(
     amax: Mapping[str, float] | None = None,
     block: int | None = None,
     choices: Choices | None = None,
-) -> dict[str, Any]:
-    """Writes the typed model of `source` to `out` (and `out`.data when large); what was done, as plain data.
+) -> Rewritten:
+    """Writes the typed model of `source` to `out` (and `out`.data when large); what was done.
 
     A quantized precision needs `amax`, the largest magnitude of each activation; `base` is what is not quantized,
     `block` the size of blocks where weights alone are. Raises SpecError when a glob of `keep`
@@ -68,25 +101,7 @@ def rewrite_file(
             write_model(ir.to_proto(model), out)
     except OSError as error:
         raise ModelError(f"cannot write '{out}': {error.strerror}") from error
-    return _summary(report, audit) | ({"opset": raised} if raised else {})
-
-
-def _summary(report: RewriteReport, audit: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "audit": audit,
-        "planned": report.plan.counts(),
-        "quantized": len(report.plan.quantized),
-        "casts": len(report.casts),
-        "weights_cast": report.weights_cast,
-        "why_not": report.plan.why_not(),
-        "wide": {
-            "overflow": {name: one.as_json() for name, one in report.plan.overflows.items()},
-            "unmeasured": report.plan.unmeasured,
-            "overflow_io": dict(report.plan.unconverted),
-            "by_default": dict(sorted(Counter(report.plan.by_default.values()).items())),
-        },
-        "warnings": [problem.fact for problem in report.warnings],
-    }
+    return Rewritten(report, audit, raised)
 
 
 def _spill(model: ir.Model, path: Path, file: IO[bytes]) -> None:

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -21,6 +22,9 @@ from trtpipe.precisions.casting.element_types import Types, element_types
 from trtpipe.precisions.casting.keeping import glob_of
 from trtpipe.precisions.casting.signatures import FLOATS, is_standard
 from trtpipe.scales import Scales
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 MARGIN = 2.0
 """How many times further than on the data a tensor of half precision must be able to reach."""
@@ -51,7 +55,7 @@ class Overflow:
         what = f"what makes '{self.tensor}' adds up to" if self.inside else f"'{self.tensor}' reaches"
         return f"{what} {self.reaches:.6g} on the calibration set"
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Json]:
         """Plain data for a report."""
         return {"tensor": self.tensor, "reaches": self.reaches, "inside": self.inside}
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import onnx.defs
 import onnx_ir as ir
@@ -125,7 +124,7 @@ def constant_type(node: ir.Node) -> ir.DataType | None:
     kinds = {"value_float": "FLOAT", "value_floats": "FLOAT", "value_int": "INT64", "value_ints": "INT64"}
     for name, attribute in node.attributes.items():
         if name == "value":
-            tensor: Any = attribute.as_tensor()
+            tensor: ir.TensorProtocol = attribute.as_tensor()
             return ir.DataType(tensor.dtype)
         if name in kinds:
             return ir.DataType[kinds[name]]

@@ -11,12 +11,14 @@ times one scale of the whole tensor, amax / (448 * 6).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
-Array = Any
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+
 
 E4M3_LARGEST = 448.0
 _E4M3_SMALLEST = 2.0**-9
@@ -32,7 +34,7 @@ class QuantizedType:
     dtype: ir.DataType
     largest: float
 
-    def scale_of(self, amax: Array, held: ir.DataType = ir.DataType.FLOAT) -> Array:
+    def scale_of(self, amax: Array | float, held: ir.DataType = ir.DataType.FLOAT) -> Array:
         """The scale for a largest magnitude, as float32; 1 where there is nothing but zeros.
 
         `held` is the float type that the scale is going to be stored in. A narrow one rounds up, so that what is
@@ -90,10 +92,11 @@ def exponents_of(amax: Array) -> Array:
 
 def powers_of(exponents: Array) -> Array:
     """What e8m0 scales stand for, as float32."""
-    return np.ldexp(np.float32(1), exponents.astype(np.int32) - _E8M0_BIAS).astype(np.float32)
+    powers: Array = np.ldexp(np.float32(1), exponents.astype(np.int32) - _E8M0_BIAS)
+    return powers.astype(np.float32)
 
 
-def whole_scale(amax: Array) -> Array:
+def whole_scale(amax: Array | float) -> Array:
     """nvfp4's float32 scale of a whole tensor: it maps the largest block's scale to the largest e4m3."""
     top = np.float32(E4M3_LARGEST * QUANTIZED["nvfp4"].largest)
     return QuantizedType(ir.DataType.FLOAT4E2M1, float(top)).scale_of(amax)
@@ -101,6 +104,6 @@ def whole_scale(amax: Array) -> Array:
 
 def block_scales(amax: Array, whole: Array) -> Array:
     """nvfp4's e4m3 scales of blocks with these largest magnitudes: nearest, but above zero; 1 for zeros."""
-    scales = np.asarray(amax, np.float32) / np.float32(QUANTIZED["nvfp4"].largest) / np.float32(whole)
+    scales: Array = np.asarray(amax, np.float32) / np.float32(QUANTIZED["nvfp4"].largest) / np.float32(whole)
     scales = np.where(np.asarray(amax) > 0, np.clip(scales, _E4M3_SMALLEST, E4M3_LARGEST), np.float32(1))
     return scales.astype(ir.DataType.FLOAT8E4M3FN.numpy())

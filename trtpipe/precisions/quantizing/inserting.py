@@ -8,7 +8,7 @@ is always written. Weights are stored in the quantized type, so that the file ha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -19,6 +19,9 @@ from trtpipe.precisions.casting.element_types import Types, element_types
 from trtpipe.precisions.quantizing.formats import QuantizedType
 from trtpipe.precisions.quantizing.placing import Placement, WeightUse
 from trtpipe.precisions.quantizing.weights import QuantizedTensor, WeightScales, channel_amax
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 
 def insert(
@@ -46,7 +49,7 @@ def insert(
         inserter.replace(use, known[key])
 
 
-def _activation(inserter: Inserter, value: ir.Value, kind: QuantizedType, scale: Any) -> ir.Value:
+def _activation(inserter: Inserter, value: ir.Value, kind: QuantizedType, scale: Array) -> ir.Value:
     """The dequantized form of an activation."""
     name = value.name or "tensor"
     scaled = inserter.initializer(f"{name}_scale", scale)
@@ -101,7 +104,7 @@ class Inserter:
         inputs: Sequence[ir.Value],
         outputs: Sequence[ir.Value],
         name: str,
-        attributes: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, int] | None = None,
         *,
         domain: str = "",
     ) -> ir.Node:
@@ -114,7 +117,7 @@ class Inserter:
         """A value that a node is going to make."""
         return ir.Value(name=self._fresh(name), type=ir.TensorType(dtype), shape=shape)
 
-    def initializer(self, name: str, array: Any) -> ir.Value:
+    def initializer(self, name: str, array: Array) -> ir.Value:
         """A small constant."""
         tensor = ir.tensor(array, name=self._fresh(name))
         return self._registered(tensor, shape_of(tensor))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -12,7 +12,8 @@ import onnx_ir as ir
 from trtpipe.precisions.casting.constants import shape_of
 from trtpipe.precisions.quantizing.formats import QuantizedType
 
-Array = Any
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 
 def channel_amax(tensor: ir.TensorProtocol, axis: int | None, block: int = 0) -> Array:
@@ -25,11 +26,9 @@ def channel_amax(tensor: ir.TensorProtocol, axis: int | None, block: int = 0) ->
     if axis is not None and block:
         shape = magnitude.shape
         blocked = (*shape[:axis], shape[axis] // block, block, *shape[axis + 1 :])
-        return magnitude.reshape(blocked).max(axis=axis + 1).astype(np.float32)
-    if axis is None:
-        return np.float32(magnitude.max(initial=0))
-    others = tuple(one for one in range(magnitude.ndim) if one != axis)
-    return magnitude.max(axis=others, initial=0).astype(np.float32)
+        return np.asarray(magnitude.reshape(blocked).max(axis=axis + 1), np.float32)
+    others = None if axis is None else tuple(one for one in range(magnitude.ndim) if one != axis)
+    return np.asarray(magnitude.max(axis=others, initial=0), np.float32)
 
 
 class WeightScales:

@@ -1,0 +1,64 @@
+"""Layers of TensorRT's network, or of an engine, as its reports show them.
+
+Reports differ: a network's layers list their outputs with names and types, fused layers of an engine give one text such
+as `y (Half[1,10])`. Both become the same records here. Pure data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json, JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One tensor that a layer makes; `dtype` as the report writes it. One that is shown as text has no name."""
+
+    name: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer; `kind` in capitals, without the enumeration's name."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[Output, ...]
+    fused: bool
+    """Whether its tensors are one text, in which no single one can be told from the others."""
+
+
+def layers_of(records: Sequence[Json]) -> list[Layer]:
+    """The layers that a report lists, in its order."""
+    return [_layer(record) for record in records if isinstance(record, Mapping)]
+
+
+def layers_in(report: JsonObject) -> list[Layer]:
+    """The layers of a report that keeps them under `layers`."""
+    return layers_of(_list(report.get("layers")))
+
+
+def _layer(record: JsonObject) -> Layer:
+    outputs, inputs = record.get("outputs"), record.get("inputs")
+    fused = isinstance(outputs, str)
+    return Layer(
+        kind=str(record.get("type", "")).upper().rsplit(".", 1)[-1],
+        inputs=tuple(str(one) for one in _list(inputs)),
+        outputs=tuple(_output(one) for one in ([outputs] if outputs and fused else _list(outputs))),
+        fused=fused,
+    )
+
+
+def _output(shown: Json) -> Output:
+    if isinstance(shown, Mapping):
+        return Output(str(shown.get("name", "")), str(shown.get("dtype", "")))
+    return Output("", str(shown))
+
+
+def _list(found: Json) -> Sequence[Json]:
+    return found if isinstance(found, (list, tuple)) else ()
