@@ -61,23 +61,48 @@ class Dispatcher:
 
     def _run(self, action: Action, anew: bool) -> Performed:
         self.control.check()
-        waited = False
 
-        def waiting() -> None:
-            nonlocal waited
-            self.control.check()
-            if not waited:
-                self._observer.emit(StepWaiting(action.address))
-            waited = True
+        def tell() -> None:
+            self._observer.emit(StepWaiting(action.address))
 
-        with self._store.lock(action.key, waiting):
-            known = self._known(action) if waited or not anew else None
-            return (
-                Performed(known, ran=False)
-                if known
-                else Performed(self._executor.execute(action, self.control))
-            )
+        def execute() -> Trace:
+            return self._executor.execute(action, self.control)
+
+        known = None if anew else self._known
+        return run_once(
+            action, execute, self._store, self.control, known=known, just_done=self._known, waits=tell
+        )
 
     def _known(self, action: Action) -> Trace | None:
         trace = self._store.trace(action.key)
         return trace if trace and self._believed(trace) and self.has(trace.outputs) else None
+
+
+def run_once(
+    action: Action,
+    execute: Callable[[], Trace],
+    store: Store,
+    control: Control,
+    *,
+    known: Callable[[Action], Trace | None] | None,
+    just_done: Callable[[Action], Trace | None],
+    waits: Callable[[], None] = lambda: None,
+) -> Performed:
+    """Execute an action under its key's lock, unless it is known by then.
+
+    `known` finds what may be taken instead, None when nothing may. `just_done` does so after another build held the
+    lock, which `waits` is told of once.
+    """
+    waited = False
+
+    def waiting() -> None:
+        nonlocal waited
+        control.check()
+        if not waited:
+            waits()
+        waited = True
+
+    with store.lock(action.key, waiting):
+        find = just_done if waited else known
+        trace = find(action) if find is not None else None
+        return Performed(trace, ran=False) if trace is not None else Performed(execute())

@@ -29,18 +29,21 @@ class LocalExecutor:
 
     def execute(self, action: Action, control: Control) -> Trace:
         """Run an action, store what it yields and record its trace."""
-        began = time.perf_counter()
-        with self.store.scratch() as scratch:
-            result = self.perform(action, scratch, control)
-            control.check()
-            outputs = {name: self.store.put(path) for name, path in sorted(result.files.items())}
-        trace = Trace(
-            action.key,
-            str(action.address),
-            action.fingerprint.record(),
-            outputs,
-            result.summary,
-            time.perf_counter() - began,
-        )
-        self.store.record(trace)
-        return trace
+        return carry_out(action, self.perform, self.store, control)
+
+
+def carry_out(action: Action, perform: Perform, store: Store, control: Control) -> Trace:
+    """Perform an action in a scratch directory, store what it yields and record its trace.
+
+    Raises Interrupted when `control` says so, StoreError, and what performing raises.
+    """
+    began = time.perf_counter()
+    with store.scratch() as scratch:
+        result = perform(action, scratch, control)
+        control.check()
+        outputs = {name: store.put(path) for name, path in sorted(result.files.items())}
+    seconds = time.perf_counter() - began
+    record = action.fingerprint.record()
+    trace = Trace(action.key, str(action.address), record, outputs, result.summary, seconds)
+    store.record(trace)
+    return trace

@@ -10,20 +10,24 @@ import json
 import queue
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from trtpipe.dispatcher import run_once
 from trtpipe.errors import Interrupted, StepFailed
+from trtpipe.executors.local import carry_out
+from trtpipe.json_values import as_object
+from trtpipe.plan.address import Address
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import SearchProgress
-from trtpipe.plan.fingerprint import Fingerprint, Record
+from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action
-from trtpipe.plan.ports import Observer, Store
+from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.plan.trace import Trace
 from trtpipe.searching.choices import Choice, Ladder
 from trtpipe.searching.steps import EVALUATION_FILE, UNITS_FILE, evaluation, quantize_options
@@ -99,31 +103,35 @@ class Evaluations:
         return tell
 
     def _answer(self, options: Record, file: str) -> Record:
-        made = evaluation(self.action.fingerprint, options)
-        key = made.key
-        known = None if self.anew and key not in self._seen else self.store.trace(key)
-        if known is None:
-            with self.store.lock(key, self.control.check):
-                known = None if self.anew else self.store.trace(key)
-                known = known or self._run(made, key, options, file)
-        self._seen.add(key)
-        return known.summary["answer"]  # type: ignore[no-any-return]
+        asked = Action(
+            Address(self.action.address.place, "evaluate"), evaluation(self.action.fingerprint, options)
+        )
+        trace = self._known(asked) or self._evaluated(asked, file)
+        self._seen.add(asked.key)
+        return as_object(trace.summary["answer"], "answer")
 
-    def _run(self, made: Fingerprint, key: str, options: Record, file: str) -> Trace:
-        began = time.perf_counter()
+    def _evaluated(self, asked: Action, file: str) -> Trace:
+        """The trace of an evaluation that is made now, unless another process makes it at this moment."""
+        execute = partial(carry_out, asked, partial(self._perform, file), self.store, self.control)
+        return run_once(
+            asked, execute, self.store, self.control, known=self._known, just_done=self._stored
+        ).trace
+
+    def _stored(self, action: Action) -> Trace | None:
+        return self.store.trace(action.key)
+
+    def _known(self, action: Action) -> Trace | None:
+        """What the store knows of an evaluation; nothing that was not measured now, when all is to be measured anew."""
+        return None if self.anew and action.key not in self._seen else self._stored(action)
+
+    def _perform(self, file: str, action: Action, scratch: Path, control: Control) -> ActionResult:
         if self._child is None:
             self._child = self._start()
-        answer = self._child.ask(options)
+        answer = self._child.ask(action.fingerprint.options)
         self.ran += file == EVALUATION_FILE
-        path = self.scratch / file
+        path = scratch / file
         path.write_text(json.dumps(answer, sort_keys=True, indent=1) + "\n")
-        outputs = {file: self.store.put(path)}
-        seconds = time.perf_counter() - began
-        trace = Trace(
-            key, f"{self.action.address}/evaluate", made.record(), outputs, {"answer": answer}, seconds
-        )
-        self.store.record(trace)
-        return trace
+        return ActionResult({file: path}, {"answer": answer})
 
     def _start(self) -> _Child:
         folder = self.scratch / "evaluator"
