@@ -138,9 +138,9 @@ class LiveProgress:
     def _follow_step(self, event: StepEvent) -> None:
         match event:
             case StepStarted(address):
-                self._running[address] = (time.monotonic(), "")
+                self._running[str(address)] = (time.monotonic(), "")
             case StepFinished(address) | StepFailure(address) | StepBlocked(address):
-                self._running.pop(address, None)
+                self._running.pop(str(address), None)
                 self._ended += 1
             case StepWaiting():
                 pass
@@ -151,13 +151,13 @@ class LiveProgress:
         """What is searched or fetched need be no step of a plan, and then begins with its first event."""
         match event:
             case FetchProgress(address, Download(state="end")):
-                self._running.pop(address, None)
+                self._running.pop(str(address), None)
             case FetchProgress(address) | SearchProgress(address):
-                self._show(address, event, begin=True)
+                self._show(str(address), event, begin=True)
             case ReductionProgress(cell) | ComparisonProgress(cell):
                 self._show(cell, event, begin=True)
             case CalibrationProgress(address) | WorkerProgress(address) | ToolchainProgress(address):
-                self._show(address, event)
+                self._show(str(address), event)
             case _:
                 assert_never(event)
 

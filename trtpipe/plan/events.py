@@ -70,10 +70,10 @@ class StepFailure:
 
 @dataclass(frozen=True, slots=True)
 class StepBlocked:
-    """The scheduler will not start a step: `by` is the step before it that failed, or says that the build stopped."""
+    """The scheduler will not start a step: `by` is the step before it that failed, None when the build was stopped."""
 
     address: Address
-    by: str
+    by: Address | None
 
 
 StepEvent: TypeAlias = StepStarted | StepWaiting | StepFinished | StepFailure | StepBlocked

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from trtpipe.json_values import Json
 
 
+_STOPPED = "the build was stopped"
+
+
 def event_json(event: Event) -> dict[str, Json]:
     """An event as a JSON object; `event` names its kind."""
     if isinstance(event, StepEvent):
@@ -85,30 +88,34 @@ def phase_words(event: ProgressEvent) -> str:
 def _step_json(event: StepEvent) -> dict[str, Json]:
     match event:
         case StepStarted(address, decision):
-            return {"event": "start", "address": address, **decision_json(decision)}
+            return {"event": "start", "address": str(address), **decision_json(decision)}
         case StepWaiting(address):
-            return {"event": "waiting", "address": address}
+            return {"event": "waiting", "address": str(address)}
         case StepFinished(address, key, ran, seconds, summary):
             took: dict[str, Json] = {"ran": ran, "seconds": seconds, "summary": dict(summary)}
-            return {"event": "done", "address": address, "key": key, **took}
+            return {"event": "done", "address": str(address), "key": key, **took}
         case StepFailure(address, problems):
-            return {"event": "failed", "address": address, "problems": [one.fact for one in problems]}
+            return {"event": "failed", "address": str(address), "problems": [one.fact for one in problems]}
         case StepBlocked(address, by):
-            return {"event": "blocked", "address": address, "by": by}
+            return {
+                "event": "blocked",
+                "address": str(address),
+                "by": str(by) if by is not None else _STOPPED,
+            }
     assert_never(event)
 
 
 def _progress_json(event: ProgressEvent) -> dict[str, Json]:
     match event:
         case ToolchainProgress(address, text):
-            return {"event": "provision", "address": address, "text": text}
+            return {"event": "provision", "address": str(address), "text": text}
         case FetchProgress(address, download):
-            return {"event": "fetch", **download.to_json(), "address": address}
+            return {"event": "fetch", **download.to_json(), "address": str(address)}
         case CalibrationProgress(address, samples):
-            return {"event": "calibrate", **samples.to_json(), "address": address}
+            return {"event": "calibrate", **samples.to_json(), "address": str(address)}
         case SearchProgress(address, phase, asked, ran, begins):
             counts: dict[str, Json] = {"asked": asked, "ran": ran, "begins": begins}
-            return {"event": "evaluated", "address": address, "phase": phase, **counts}
+            return {"event": "evaluated", "address": str(address), "phase": phase, **counts}
         case ReductionProgress(cell, phase, tried, begins):
             counts = {"asked": tried, "what": "reduce", "ran": tried, "begins": begins}
             return {"event": "evaluated", "address": cell, "phase": phase, **counts}
@@ -117,7 +124,7 @@ def _progress_json(event: ProgressEvent) -> dict[str, Json]:
             return {"event": "evaluated", "address": cell, **counts}
         case WorkerProgress(address, message):
             record = message_json(message)
-            return {**record, "event": f"worker_{record['event']}", "address": address}
+            return {**record, "event": f"worker_{record['event']}", "address": str(address)}
     assert_never(event)
 
 
@@ -130,9 +137,9 @@ def _build_json(event: BuildEvent) -> dict[str, Json]:
         case Warned(text, None):
             return {"event": "warning", "text": text}
         case Warned(text, address):
-            return {"event": "warning", "address": address, "text": text}
+            return {"event": "warning", "address": str(address), "text": text}
         case CheckStarted(address):
-            return {"event": "check", "address": address, "state": "begin"}
+            return {"event": "check", "address": str(address), "state": "begin"}
         case RebuildGraded():
             return _graded(event)
         case BuildEnded():
