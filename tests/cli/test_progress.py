@@ -58,7 +58,7 @@ def test_a_step_is_shown_while_it_runs_with_the_phase_it_is_in(live):
 
     live.emit(StepFinished(ENGINE, "k", True, 1.0, {}))
     live.emit(StepFailure("p/b@x:build_engine", (Problem("no"),)))
-    live.emit(StepBlocked("p/c@x:build_engine", "the build was stopped"))
+    live.emit(StepBlocked("p/c@x:build_engine", None))
 
     assert shown(live) == [["3", "of", "3", "steps"]]
 

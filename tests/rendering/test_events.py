@@ -95,6 +95,11 @@ EVENTS = [
     ),
     (StepBlocked(ENGINE, STEP), {"event": "blocked", "address": ENGINE, "by": STEP}, []),
     (
+        StepBlocked(ENGINE, None),
+        {"event": "blocked", "address": ENGINE, "by": "the build was stopped"},
+        [],
+    ),
+    (
         ToolchainProgress(ENGINE, "installing TensorRT-RTX 1.7"),
         {"event": "provision", "address": ENGINE, "text": "installing TensorRT-RTX 1.7"},
         [],

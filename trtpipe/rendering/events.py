@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from trtpipe.json_values import Json
 
 
+_STOPPED = "the build was stopped"
+
+
 def event_json(event: Event) -> dict[str, Json]:
     """An event as a JSON object; `event` names its kind."""
     if isinstance(event, StepEvent):
