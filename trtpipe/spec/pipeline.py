@@ -23,6 +23,7 @@ from trtpipe.spec.fields import (
 from trtpipe.spec.variant import VariantSpec
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
+HardwareCompatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 
 
 class ModelSpec(SpecModel):
@@ -157,7 +158,7 @@ class TargetSpec(SpecModel):
     """A GPU's name (`rtx4090`, `NVIDIA L4`), `sm89`, `8.9`, `this`, or a list: one engine that serves them all."""
     toolchain: str | None = None
     """A name from `toolchains`; the installed TensorRT-RTX when left out."""
-    hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
+    hardware_compatibility: HardwareCompatibility = "none"
     """Flavour tensorrt only: on which other GPUs the engine must run."""
     version_compatible: bool = False
     """Flavour tensorrt only: an engine that later TensorRT versions can load."""

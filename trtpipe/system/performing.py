@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from trtpipe.system.evaluating import Evaluations
     from trtpipe.system.timing import Run
     from trtpipe.system.workspace import Workspace
+    from trtpipe.targets.toolchain import Toolchain
+    from trtpipe.toolchains.request import WorkerRequest
 
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
 
@@ -160,7 +162,7 @@ class Performer:
         def hear(event: Mapping[str, Any]) -> None:
             self.observer.emit({**event, "event": f"worker_{event['event']}", "address": action.address})
 
-        def run(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        def run(asked: WorkerRequest) -> Mapping[str, Any]:
             return run_worker(
                 toolchain.python,
                 asked,
@@ -186,7 +188,7 @@ class Performer:
         return ActionResult(files, summary)
 
     def _timed(
-        self, action: Action, toolchain: Any, request: Mapping[str, Any], scratch: Path, run: Run
+        self, action: Action, toolchain: Toolchain, request: WorkerRequest, scratch: Path, run: Run
     ) -> Mapping[str, Any]:
         """The worker's result; a TensorRT that times its kernels starts from what earlier builds measured."""
         if toolchain.flavour != "tensorrt" or self.timing_caches is None:
@@ -198,7 +200,7 @@ class Performer:
         build = TimedBuild(self.timing_caches, self.observer, action.address, version, gpu_here(), tactics)
         return build.run(request, scratch, run)
 
-    def _toolchain(self, action: Action) -> Any:
+    def _toolchain(self, action: Action) -> Toolchain:
         from trtpipe.toolchains.resolve import ready_toolchain
         from trtpipe.toolchains.wheel_lock import WheelLock
 
@@ -206,7 +208,7 @@ class Performer:
             self.observer.emit({"event": "provision", "address": action.address, "text": text})
 
         lock = WheelLock(self.wheel_lock, not self.frozen) if self.wheel_lock is not None else None
-        wanted = action.step.local["toolchain"]
+        wanted: Toolchain = action.step.local["toolchain"]
         return ready_toolchain(wanted, offline=self.offline, progress=say, lock=lock)
 
 
@@ -239,34 +241,29 @@ def performer_of(
     )
 
 
-def request_of(action: Action, toolchain: Any) -> dict[str, Any]:
+def request_of(action: Action, toolchain: Toolchain) -> WorkerRequest:
     """The worker's request: everything from the fingerprint, and where things are on this machine."""
+    from trtpipe.spec.pipeline import BuilderSpec
+    from trtpipe.toolchains.request import UNTIMED, WorkerRequest, compatibility_of
+
     options, local = action.fingerprint.options, action.step.local
     if not toolchain.site:
         raise ToolchainError(f"{toolchain.flavour} {toolchain.version} is not installed")
+    named = options["compute_capabilities"] if toolchain.flavour == "tensorrt_rtx" else ()
     plugins = [str(ref.path) for ref in action.step.inputs.get("plugins", ()) if isinstance(ref, Source)]
-    return {
-        "schema": 1,
-        "action": "build",
-        "flavour": toolchain.flavour,
-        "site": list(toolchain.site),
-        "model": "model.onnx",
-        "engine": "model.engine",
-        "network_name": options["network_name"],
-        "compute_capabilities": options["compute_capabilities"]
-        if toolchain.flavour == "tensorrt_rtx"
-        else [],
-        "profiles": options["profiles"],
-        "options": {
-            **options["builder"],
-            "hardware_compatibility": options.get("hardware_compatibility", "none"),
-            "version_compatible": options.get("version_compatible", False),
-        },
-        "plugins": plugins,
-        "time_limit": local.get("time_limit"),
-        "memory_limit": local.get("memory_limit"),
-        "timing_cache": None,
-    }
+    limits = {name: local[name] for name in ("time_limit", "memory_limit")}
+    return WorkerRequest(
+        action="build",
+        flavour=toolchain.flavour,
+        site=toolchain.site,
+        network_name=options["network_name"],
+        compute_capabilities=tuple(named),
+        profiles=tuple(options["profiles"]),
+        builder=BuilderSpec.model_validate({**options["builder"], **limits}),
+        compatibility=compatibility_of(options),
+        plugins=tuple(plugins),
+        timing=UNTIMED,
+    )
 
 
 def _json_only(local: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from trtpipe.errors import Interrupted, Problem, StepFailed, ToolchainError, TrtpipeError
 from trtpipe.toolchains.minding import Minding, kill, signal_of, tail
+from trtpipe.toolchains.request import WorkerRequest
 from trtpipe.toolchains.worker import ADDR_NO_RANDOMIZE, TUNABLES
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -33,7 +34,7 @@ OnEvent = Callable[[Mapping[str, Any]], None]
 
 def run_worker(
     python: Sequence[str],
-    request: Mapping[str, Any],
+    request: WorkerRequest,
     folder: Path,
     *,
     on_event: OnEvent,
@@ -42,15 +43,15 @@ def run_worker(
 ) -> Mapping[str, Any]:
     """Carry out one request in `folder`, which holds the model, and return the worker's `result` event.
 
-    `python` is the interpreter's command line; `request` is described in `worker.py`. On `cancelled` the worker
-    is asked to stop and has five seconds; on `killed` it has none. Raises StepFailed when TensorRT refuses or
-    dies, ToolchainError when it cannot start, Interrupted.
+    `python` is the interpreter's command line. On `cancelled` the worker is asked to stop and has five seconds; on
+    `killed` it has none. Raises StepFailed when TensorRT refuses or dies, ToolchainError when it cannot start,
+    Interrupted.
     """
-    (folder / "request.json").write_text(json.dumps({**request, "parent": _parent_of(python)}))
+    (folder / "request.json").write_text(json.dumps(request.to_json(_parent_of(python))))
     with (folder / "build.log").open("ab", buffering=0) as log:
         child = _start(python, folder, log)
         hearing = _Hearing(folder / "build.log", log, on_event)
-        minding = Minding(child, cancelled, killed, request.get("time_limit"))
+        minding = Minding(child, cancelled, killed, request.builder.time_limit)
         try:
             for event in minding.events():
                 hearing.hear(event)

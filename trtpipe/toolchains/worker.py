@@ -6,22 +6,8 @@ libraries and all that it allocates lie at fixed addresses, whatever interpreter
 has a constant relative name. It knows nothing of specs, keys and stores. The working directory is a scratch folder; all
 paths are in it.
 
-Request (JSON, `schema: 1`; what is left out has the default shown)::
-
-    action              "build" | "parse" | "describe"
-    flavour             "tensorrt" | "tensorrt_rtx"
-    site                [directories put on sys.path]
-    model, engine       "model.onnx", "model.engine": plain file names
-    network_name        text; stored in the engine
-    compute_capabilities ["sm86", …]: tensorrt_rtx only, and needed there
-    profiles            [{INPUT: {"min": [..], "opt": [..], "max": [..], "values": {"min": [..], …}}}]
-    options             see DEFAULTS; workspace and tactic_shared_memory in bytes
-    plugins             [] library paths; tensorrt only
-    timing_cache        null or a path, read if there and written back; tensorrt only, as are the next two
-    timing_caches       [] more of them, to start from
-    tactics             {KEY: "HASH TIME"}: build with these choices alone; the result tells those that were made
-    time_limit          null or seconds; memory_limit: null or bytes of resident memory
-    parent              null or the process id without which the worker ends
+A request is a JSON object with every field of FIELDS and, in `options`, every one of OPTIONS. There are no defaults:
+what is left out, unknown or of another type is refused by name. In trtpipe, `toolchains/request.py` writes requests.
 
 Events (one JSON object a line on the original stdout; `event` names the kind): start · phase (name, parent,
 steps, step, state) · log (severity, message) · memory (rss, peak) · network · engine · error (kind, message, remedy,
@@ -109,19 +95,40 @@ PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE = 0, 0x02 | 0x20 | 0x4000
 EVENT_SECONDS = 0.1  # at most ten phase events a second
 WATCH_SECONDS = 0.1
 STREAM_FROM = 512 * MIB  # streaming saves a copy of the engine and costs a 64 MiB buffer, touched whole
-DEFAULTS: dict[str, Any] = {
-    "optimization_level": 3,
-    "workspace": 4 * GIB,
-    "tactic_shared_memory": None,
-    "tf32": True,
-    "profiling_verbosity": "layer_names_only",
-    "weight_streaming": False,
-    "sparse_weights": False,
-    "max_aux_streams": None,
-    "avg_timing_iterations": None,
-    "hardware_compatibility": "none",
-    "version_compatible": False,
+FIELDS = {  # of a request; field → its type in JSON
+    "schema": "integer",  # SCHEMA
+    "action": "text",  # one of ACTIONS
+    "flavour": "text",  # one of FLAVOURS
+    "parent": "integer or null",  # the process id without which the worker ends
+    "site": "list of texts",  # directories put on sys.path
+    "model": "text",  # plain file names, as the next
+    "engine": "text",
+    "network_name": "text",  # stored in the engine
+    "compute_capabilities": "list of texts",  # ["sm86", …]: tensorrt_rtx only, and needed there
+    "profiles": "list of objects",  # [{INPUT: {"min": [..], "opt": [..], "max": [..], "values": {"min": [..], …}}}]
+    "options": "object",
+    "plugins": "list of texts",  # library paths; tensorrt only
+    "timing_cache": "text or null",  # a path, read if there and written back; tensorrt only, as are the next two
+    "timing_caches": "list of texts",  # more of them, to start from
+    "tactics": "object of texts",  # {KEY: "HASH TIME"}: only these choices, if any; the result tells those made
+    "time_limit": "number or null",  # seconds
+    "memory_limit": "integer or null",  # bytes of resident memory
 }
+OPTIONS = {  # of the builder; sizes in bytes, null is TensorRT's own value
+    "optimization_level": "integer",
+    "workspace": "integer",
+    "tactic_shared_memory": "integer or null",
+    "tf32": "flag",
+    "profiling_verbosity": "text",
+    "weight_streaming": "flag",
+    "sparse_weights": "flag",
+    "max_aux_streams": "integer or null",
+    "avg_timing_iterations": "integer or null",
+    "hardware_compatibility": "text",
+    "version_compatible": "flag",
+}
+TYPES = {"text": (str,), "integer": (int,), "number": (int, float), "flag": (bool,), "object": (dict,)}
+ACTIONS = ("build", "parse", "describe")
 DTYPES = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -587,9 +594,9 @@ class Rtx:
     def check(self, request: dict[str, Any]) -> list[str]:
         """What the request asks that this flavour cannot do."""
         problems = [
-            f"TensorRT-RTX has no {key}" for key in ("plugins", "timing_cache", "tactics") if request.get(key)
+            f"TensorRT-RTX has no {key}" for key in ("plugins", "timing_cache", "tactics") if request[key]
         ]
-        if not request.get("compute_capabilities"):  # none set would mean an unchecked default of many
+        if not request["compute_capabilities"]:  # none set would mean an unchecked default of many
             problems.append("TensorRT-RTX needs the compute capabilities named")
         return problems
 
@@ -638,7 +645,7 @@ class Enterprise:
 
     def check(self, request: dict[str, Any]) -> list[str]:
         """What the request asks that this flavour cannot do."""
-        named = request.get("compute_capabilities")
+        named = request["compute_capabilities"]
         return ["TensorRT builds for the GPU at hand: name no compute capabilities"] if named else []
 
     def capabilities(self, trt: Any) -> list[str]:
@@ -670,14 +677,12 @@ class Enterprise:
 
     def use_timing_cache(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
         """Start from the timing caches of earlier builds or, with `tactics`, from those choices alone."""
-        path, tactics, flags = request.get("timing_cache"), request.get("tactics") or {}, trt.BuilderFlag
+        path, tactics, flags = request["timing_cache"], request["tactics"], trt.BuilderFlag
         if not path:
             return
         if hasattr(flags, "EDITABLE_TIMING_CACHE"):  # from 10.8 on; before that no tactics are known either
             config.set_flag(flags.EDITABLE_TIMING_CACHE)
-        files = [
-            one for one in (path, *request.get("timing_caches", [])) if os.path.exists(one) and not tactics
-        ]
+        files = [one for one in (path, *request["timing_caches"]) if os.path.exists(one) and not tactics]
         found = [config.create_timing_cache(read_bytes(one)) for one in files]
         timing_cache, *others = [one for one in found if one] or [config.create_timing_cache(b"")]
         for other in others:
@@ -695,7 +700,7 @@ class Enterprise:
 
     def save_timing_cache(self, config: Any, request: dict[str, Any], named: set[str]) -> dict[str, str]:
         """Write the timing cache, grown by this build; the tactics of keys that the log names, or that are new."""
-        path = request.get("timing_cache")
+        path = request["timing_cache"]
         timing_cache = config.get_timing_cache() if path else None
         if not path or not timing_cache:
             return {}
@@ -738,36 +743,62 @@ def write_whole(path: str, data: bytes) -> None:
 # -- the request ------------------------------------------------------------------------------------------------
 
 
+def read_request(path: str) -> dict[str, Any]:
+    """What a file says, unchecked. Raises Failure when it holds no JSON object."""
+    try:
+        request = json.loads(read_bytes(path))
+    except (OSError, ValueError) as error:
+        raise Failure("config", f"cannot read the request: {error}") from error
+    if not isinstance(request, dict):
+        raise Failure("config", "the request is not a JSON object")
+    return request
+
+
 def checked_request(request: dict[str, Any]) -> dict[str, Any]:
-    """The request with its defaults. Raises Failure with everything that is wrong with it."""
+    """The request itself. Raises Failure with everything that is wrong with it."""
     if request.get("schema") != SCHEMA or request.get("flavour") not in FLAVOURS:
         raise Failure("config", f"not a request of schema {SCHEMA} for one of {', '.join(FLAVOURS)}")
-    options = {**DEFAULTS, **request.get("options", {})}
-    request = {"model": "model.onnx", "engine": "model.engine", "profiles": [], "plugins": [], **request}
-    request["options"] = options
-    if request["action"] == "describe":
-        return request
-    flavour = FLAVOURS[request["flavour"]]()
-    problems = [f"unknown option '{name}'" for name in options if name not in DEFAULTS]
-    problems += [
-        f"'{request[key]}' is not a plain file name" for key in ("model", "engine") if "/" in request[key]
-    ]
-    problems += [
-        f"{flavour.module} has no option '{name}'"
-        for name in flavour.lacks
-        if not is_default(name, options[name])
-    ]
-    if request["action"] == "build":
-        problems += flavour.check(request)
-        problems += [] if request.get("network_name") else ["the network needs a name"]
+    options = request.get("options")
+    problems = list(field_problems(request, FIELDS, "field"))
+    problems += field_problems(options, OPTIONS, "option") if isinstance(options, dict) else []
+    problems = problems or action_problems(request)
     if problems:
         raise Failure("config", "; ".join(problems), details=problems)
     return request
 
 
-def is_default(name: str, value: Any) -> bool:
-    """Whether an option asks for nothing."""
-    return value is None or str(value).lower() == str(DEFAULTS[name]).lower()
+def field_problems(found: dict[str, Any], wanted: dict[str, str], kind: str) -> list[str]:
+    """What is missing, unknown or of another type."""
+    problems = [f"the request lacks the {kind} '{name}'" for name in wanted if name not in found]
+    problems += [f"unknown {kind} '{name}'" for name in found if name not in wanted]
+    wrong = [name for name in wanted if name in found and not is_of(wanted[name], found[name])]
+    return problems + [f"the {kind} '{name}' must be of type {wanted[name]}" for name in wrong]
+
+
+def is_of(wanted: str, value: Any) -> bool:
+    """Whether a value has a type of FIELDS; true is no integer."""
+    if wanted.endswith(" or null"):
+        return value is None or is_of(wanted.removesuffix(" or null"), value)
+    if wanted.startswith("list of "):
+        return type(value) is list and all(is_of(wanted[8:-1], one) for one in value)
+    if wanted.startswith("object of "):
+        return type(value) is dict and all(is_of(wanted[10:-1], one) for one in value.values())
+    return type(value) in TYPES[wanted]
+
+
+def action_problems(request: dict[str, Any]) -> list[str]:
+    """What a whole request asks for that cannot be done."""
+    if request["action"] not in ACTIONS:
+        return [f"unknown action '{request['action']}': choose from {', '.join(ACTIONS)}"]
+    if request["action"] == "describe":
+        return []
+    flavour, options = FLAVOURS[request["flavour"]](), request["options"]
+    files = [request[key] for key in ("model", "engine")]
+    problems = [f"'{name}' is not a plain file name" for name in files if "/" in name]
+    asked = [name for name in flavour.lacks if str(options[name]).lower() not in ("none", "false")]
+    problems += [f"{flavour.module} has no option '{name}'" for name in asked]
+    problems += flavour.check(request) if request["action"] == "build" else []
+    return problems + ([] if request["network_name"] else ["the network needs a name"])
 
 
 # -- the work ---------------------------------------------------------------------------------------------------
@@ -800,7 +831,7 @@ class Job:
 
     def load(self) -> None:
         """Import TensorRT."""
-        sys.path += self.request.get("site", [])
+        sys.path += self.request["site"]
         os.environ.update(self.flavour.environment)
         if self.flavour.placed and self.request["action"] == "build" and on_glibc():
             self.ground = Ground()
@@ -841,7 +872,7 @@ class Job:
             ) from error
         self.flavour.load_plugins(trt, self.logger, self.request["plugins"])
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        network.name = self.request.get("network_name") or "network"  # the default holds a counter
+        network.name = self.request["network_name"]  # TensorRT's own holds a counter
         parser = self.timed("parse", lambda: self.parse(network))
         self.describe_network(network)
         if self.request["action"] == "build":
@@ -904,7 +935,7 @@ class Job:
         self.flavour.configure(self.trt, config, self.request)
         self.add_profiles(builder, network, config)
         self.flavour.use_timing_cache(self.trt, config, self.request)
-        if self.request.get("timing_cache"):
+        if self.request["timing_cache"]:
             self.spoken.take_errors()  # of caches that do not fit
             self.spoken.keys = set()
         config.progress_monitor = self.monitor
@@ -1160,7 +1191,7 @@ def mind(worker: threading.Thread, request: dict[str, Any], events: Events, stop
 
     The main thread does this: only it hears signals, and its heap lies apart from the build's mappings.
     """
-    seconds, memory = request.get("time_limit"), request.get("memory_limit")
+    seconds, memory = request["time_limit"], request["memory_limit"]
     reported = time.monotonic()
     while worker.is_alive():
         worker.join(WATCH_SECONDS)
@@ -1187,7 +1218,7 @@ def too_much_memory(taken: int, limit: int) -> Failure:
 def carry_out(job: Job, events: Events) -> int:
     """Run the job, say how it ended, return the exit code."""
     failure: Failure | None = None
-    limit = job.request.get("memory_limit")
+    limit = job.request["memory_limit"]
     try:
         job.run()
         if limit and (peak_bytes() or 0) > limit:  # a short build may be over before anybody looked
@@ -1227,10 +1258,9 @@ def main() -> None:
     os.dup2(2, 1)  # what native code prints must not stand between the events
     result: dict[str, Any] = {}
     try:
-        raw = json.loads(read_bytes(sys.argv[1]))
-        die_with_parent(raw.get("parent"))
-        events.send("start", action=raw.get("action"), pid=os.getpid(), schema=SCHEMA)
-        request = checked_request(raw)
+        request = read_request(sys.argv[1])
+        events.send("start", action=request.get("action"), pid=os.getpid(), schema=SCHEMA)
+        die_with_parent(checked_request(request)["parent"])
         job = Job(request, events, stop)
         result = job.result
         result["address_randomisation"] = "off" if fixed else "on"
