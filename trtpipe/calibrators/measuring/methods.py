@@ -20,10 +20,12 @@ import numpy as np
 
 from trtpipe.calibrators.measuring.histograms import Histogram, bin_edges
 from trtpipe.calibrators.measuring.noise import least_noise
+from trtpipe.spec.variant import VariantSpec
 
 Array = Any
 
-DEFAULT_PERCENTILE = 99.99
+DEFAULT_PERCENTILE = VariantSpec().percentile
+"""Also what the percentile method is judged by where another one was asked for."""
 _LINEAR_BINS = 2048
 _LEVELS = 128
 _ENOUGH = 16
