@@ -29,7 +29,7 @@ TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.mmap_threshold=33554432"
 """No thread caches, and a fixed threshold (its largest): it would follow what the interpreter has freed."""
 
 
-def libc() -> Any:
+def libc() -> ctypes.CDLL:
     """The C library of this process."""
     return ctypes.CDLL(None)
 
@@ -78,7 +78,13 @@ from collections import Counter
 
 TYPE_CHECKING = False  # annotations are never evaluated, and typing costs milliseconds
 if TYPE_CHECKING:
-    from typing import Any, ClassVar
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+    from typing import Any, ClassVar, TypeVar
+
+    from trtpipe.toolchains import tensorrt_api as api
+
+    T = TypeVar("T")
 
 SCHEMA = 1
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
@@ -149,9 +155,9 @@ SHAPE_KEYS = ("min", "opt", "max")
 class Failure(Exception):
     """What ends the work: an error event in the making."""
 
-    def __init__(self, kind: str, message: str, remedy: str = "", details: list[Any] | None = None) -> None:
+    def __init__(self, kind: str, message: str, remedy: str = "", details: Sequence[object] = ()) -> None:
         super().__init__(message)
-        self.kind, self.message, self.remedy, self.details = kind, message, remedy, details or []
+        self.kind, self.message, self.remedy, self.details = kind, message, remedy, details
 
 
 class Stop:
@@ -179,7 +185,7 @@ class Events:
         self._lock = threading.Lock()
         self._last_phase = 0.0
 
-    def send(self, event: str, **fields: Any) -> None:
+    def send(self, event: str, **fields: object) -> None:
         """An event."""
         self._write(json.dumps({"event": event, **fields}).encode() + b"\n")
 
@@ -324,7 +330,7 @@ class Ground:
         for lock in locks:
             lock.acquire()
 
-        def claim(ready: Any) -> None:
+        def claim(ready: _thread.LockType) -> None:
             self.malloc(24)
             ready.release()
             with locks[0]:
@@ -366,7 +372,7 @@ class Apart:
             self._error = error
         self._done.release()
 
-    def do(self, work: Any) -> Any:
+    def do(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises."""
         self._work = work
         self.ground.sink()
@@ -374,7 +380,8 @@ class Apart:
         self._done.acquire()
         if self._error is not None:
             raise self._error
-        return self._made
+        made: T = self._made
+        return made
 
 
 def can_load(library: str) -> bool:
@@ -470,7 +477,7 @@ def plain_reason(text: str, op: str) -> str:
     return plain_message(_ASSERTION.sub("", text))
 
 
-def fused_layers(text: str) -> list[dict[str, Any]]:
+def fused_layers(text: str) -> list[dict[str, str]]:
     """The layers of the verbose message `Engine Layer Information`."""
     layers = []
     for line in text.splitlines():
@@ -505,12 +512,12 @@ class Spoken:
         return errors
 
 
-def new_logger(trt: Any, events: Events, spoken: Spoken) -> Any:
+def new_logger(trt: Any, events: Events, spoken: Spoken) -> api.Logger:
     """The process's one logger (TensorRT sends the messages of a second one to the first)."""
     verbose = trt.ILogger.VERBOSE
 
     class Logger(trt.ILogger):  # type: ignore[misc]
-        def log(self, severity: Any, message: str) -> None:
+        def log(self, severity: api.Member, message: str) -> None:
             if severity != verbose:
                 spoken.hear(severity.name, message)
                 events.send("log", severity=severity.name, message=message)
@@ -522,7 +529,7 @@ def new_logger(trt: Any, events: Events, spoken: Spoken) -> Any:
     return Logger()
 
 
-def new_monitor(trt: Any, events: Events, stop: Stop) -> Any:
+def new_monitor(trt: Any, events: Events, stop: Stop) -> api.Monitor:
     """Reports TensorRT's phases and stops the build; TensorRT swallows a KeyboardInterrupt."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
@@ -546,7 +553,7 @@ def new_monitor(trt: Any, events: Events, stop: Stop) -> Any:
     return Monitor()
 
 
-def new_writer(trt: Any, fd: int) -> Any:
+def new_writer(trt: Any, fd: int) -> api.Writer:
     """A stream writer that remembers its failure, which TensorRT ignores."""
 
     class Writer(trt.IStreamWriter):  # type: ignore[misc]
@@ -600,12 +607,12 @@ class Rtx:
             problems.append("TensorRT-RTX needs the compute capabilities named")
         return problems
 
-    def capabilities(self, trt: Any) -> list[str]:
+    def capabilities(self, trt: ModuleType) -> list[str]:
         """The compute capabilities that can be named, in ascending order."""
         names = (name for name in vars(trt.ComputeCapability) if name.startswith("SM"))
         return sorted((name.lower() for name in names), key=lambda name: int(name[2:]))
 
-    def configure(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+    def configure(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
         """Set what only this flavour has."""
         known = self.capabilities(trt)
         wanted = sorted({str(name).lower() for name in request["compute_capabilities"]})
@@ -623,13 +630,15 @@ class Rtx:
         """The limit to set, or None for TensorRT's own."""
         return GIB if asked is None else asked  # the default on every machine, and stored in the engine
 
-    def load_plugins(self, trt: Any, logger: Any, paths: list[str]) -> None:
+    def load_plugins(self, trt: ModuleType, logger: api.Logger, paths: list[str]) -> None:
         """RTX aborts the process when a node uses a plugin; `check` has refused them."""
 
-    def use_timing_cache(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+    def use_timing_cache(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
         """A deprecated no-op in RTX."""
 
-    def save_timing_cache(self, config: Any, request: dict[str, Any], named: set[str]) -> dict[str, str]:
+    def save_timing_cache(
+        self, config: api.Config, request: dict[str, Any], named: set[str]
+    ) -> dict[str, str]:
         """Nothing to save, and no tactics to tell."""
         return {}
 
@@ -641,18 +650,18 @@ class Enterprise:
     placed = False
     lacks = ()
     environment: ClassVar[dict[str, str]] = {}  # it times kernels: no two builds are equal anyway
-    known: Any = frozenset()  # keys of the timing cache that others may have put there
+    known: frozenset[str] | set[str] = frozenset()  # keys of the timing cache that others may have put there
 
     def check(self, request: dict[str, Any]) -> list[str]:
         """What the request asks that this flavour cannot do."""
         named = request["compute_capabilities"]
         return ["TensorRT builds for the GPU at hand: name no compute capabilities"] if named else []
 
-    def capabilities(self, trt: Any) -> list[str]:
+    def capabilities(self, trt: ModuleType) -> list[str]:
         """The compute capabilities that can be named, in ascending order."""
         return []
 
-    def configure(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+    def configure(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
         """Set what only this flavour has."""
         options = request["options"]
         level = enum_member(trt.HardwareCompatibilityLevel, options["hardware_compatibility"])
@@ -665,7 +674,7 @@ class Enterprise:
         """The limit to set, or None for TensorRT's own."""
         return asked  # the default is the GPU's own
 
-    def load_plugins(self, trt: Any, logger: Any, paths: list[str]) -> None:
+    def load_plugins(self, trt: ModuleType, logger: api.Logger, paths: list[str]) -> None:
         """Load the stock plugins and these libraries."""
         if not paths:
             return
@@ -675,7 +684,7 @@ class Enterprise:
             if registry.load_library(path) is None:
                 raise Failure("config", f"cannot load the plugin library '{path}'")
 
-    def use_timing_cache(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+    def use_timing_cache(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
         """Start from the timing caches of earlier builds or, with `tactics`, from those choices alone."""
         path, tactics, flags = request["timing_cache"], request["tactics"], trt.BuilderFlag
         if not path:
@@ -698,7 +707,9 @@ class Enterprise:
             config.set_flag(flags.DISABLE_COMPILATION_CACHE)
         self.known = self.entries(timing_cache).keys() - tactics.keys()
 
-    def save_timing_cache(self, config: Any, request: dict[str, Any], named: set[str]) -> dict[str, str]:
+    def save_timing_cache(
+        self, config: api.Config, request: dict[str, Any], named: set[str]
+    ) -> dict[str, str]:
         """Write the timing cache, grown by this build; the tactics of keys that the log names, or that are new."""
         path = request["timing_cache"]
         timing_cache = config.get_timing_cache() if path else None
@@ -708,7 +719,7 @@ class Enterprise:
         named |= {key.lower() for key in self.entries(timing_cache).keys() - self.known}
         return {key: one for key, one in self.entries(timing_cache).items() if key.lower() in named}
 
-    def entries(self, timing_cache: Any) -> dict[str, str]:
+    def entries(self, timing_cache: api.TimingCache) -> dict[str, str]:
         """Each key of an editable timing cache, and the tactic under it with its time; sorted."""
         if not hasattr(timing_cache, "queryKeys"):
             return {}
@@ -719,9 +730,9 @@ class Enterprise:
 FLAVOURS: dict[str, type[Rtx] | type[Enterprise]] = {"tensorrt_rtx": Rtx, "tensorrt": Enterprise}
 
 
-def enum_member(enum: Any, name: str) -> Any:
+def enum_member(enum: type, name: str) -> api.Member:
     """A member by its name in any case; their numbers differ between versions."""
-    member = getattr(enum, str(name).upper(), None)
+    member: api.Member | None = getattr(enum, str(name).upper(), None)
     if member is None:
         raise Failure("config", f"unknown {enum.__name__} '{name}' in this TensorRT")
     return member
@@ -775,7 +786,7 @@ def field_problems(found: dict[str, Any], wanted: dict[str, str], kind: str) -> 
     return problems + [f"the {kind} '{name}' must be of type {wanted[name]}" for name in wrong]
 
 
-def is_of(wanted: str, value: Any) -> bool:
+def is_of(wanted: str, value: object) -> bool:
     """Whether a value has a type of FIELDS; true is no integer."""
     if wanted.endswith(" or null"):
         return value is None or is_of(wanted.removesuffix(" or null"), value)
@@ -812,14 +823,14 @@ class Job:
         self.flavour = FLAVOURS[request["flavour"]]()
         self.spoken = Spoken()
         self.seconds: dict[str, float] = {}
-        self.result: dict[str, Any] = {"seconds": self.seconds}
-        self.trt: Any = None
-        self.logger: Any = None
-        self.monitor: Any = None
+        self.result: dict[str, object] = {"seconds": self.seconds}
+        self.trt: ModuleType
+        self.logger: api.Logger
+        self.monitor: api.Monitor
         self.ground: Ground | None = None
         self.apart: Apart | None = None
 
-    def timed(self, name: str, work: Any) -> Any:
+    def timed(self, name: str, work: Callable[[], T]) -> T:
         """What `work` returns; its duration goes into the result."""
         self.stop.check()
         self.events.begin(name)
@@ -885,12 +896,12 @@ class Job:
         self.result["cuda_driver"] = has_driver()
         self.result["can_switch_randomisation_off"] = randomisation_is_off() or switch_randomisation_off()
 
-    def parse(self, network: Any) -> Any:
+    def parse(self, network: api.Network) -> api.Parser:
         """The parser, which has filled the network."""
         path = self.request["model"]
         if not os.path.isfile(path) or not os.path.getsize(path):
             raise Failure("parse", f"'{path}' is missing or empty")
-        parser = self.trt.OnnxParser(network, self.logger)
+        parser: api.Parser = self.trt.OnnxParser(network, self.logger)
         parsed = parser.parse_from_file(path)
         details = [self.refusal(parser.get_error(index)) for index in range(parser.num_errors)]
         if not parsed or details:
@@ -901,7 +912,7 @@ class Job:
         self.spoken.take_errors()
         return parser
 
-    def refusal(self, parser_error: Any) -> dict[str, Any]:
+    def refusal(self, parser_error: api.ParserError) -> dict[str, object]:
         """One error of the parser; its line and file are NVIDIA's own and are left out."""
         node, op = parser_error.node(), parser_error.node_operator()
         return {
@@ -913,7 +924,7 @@ class Job:
             "functions": list(parser_error.local_function_stack()),
         }
 
-    def describe_network(self, network: Any) -> None:
+    def describe_network(self, network: api.Network) -> None:
         """network.json, and its summary in an event and in the result."""
         inputs = [tensor_facts(network.get_input(i), "input") for i in range(network.num_inputs)]
         outputs = [tensor_facts(network.get_output(i), "output") for i in range(network.num_outputs)]
@@ -928,7 +939,7 @@ class Job:
         }
         self.events.send("network", name=network.name, layers=len(layers), io=self.result["io"])
 
-    def build(self, builder: Any, network: Any) -> None:
+    def build(self, builder: api.Builder, network: api.Network) -> None:
         """The engine, and layers.json."""
         config = builder.create_builder_config()
         self.configure(config)
@@ -953,7 +964,7 @@ class Job:
         if errors:
             raise Failure(kind, errors[0], details=errors)
 
-    def configure(self, config: Any) -> None:
+    def configure(self, config: api.Config) -> None:
         """The options that every flavour has."""
         trt, options = self.trt, self.request["options"]
         self.set_pool(config, trt.MemoryPoolType.WORKSPACE, options["workspace"])
@@ -974,7 +985,7 @@ class Job:
         if options["avg_timing_iterations"] is not None:
             config.avg_timing_iterations = options["avg_timing_iterations"]
 
-    def set_pool(self, config: Any, pool: Any, size: int) -> None:
+    def set_pool(self, config: api.Config, pool: api.Member, size: int) -> None:
         """Set a memory pool; a refused size is only logged, so read it back."""
         config.set_memory_pool_limit(pool, size)
         if config.get_memory_pool_limit(pool) != size:
@@ -982,7 +993,7 @@ class Job:
                 "config", f"TensorRT refused {size} bytes for {pool.name}", details=self.spoken.take_errors()
             )
 
-    def add_profiles(self, builder: Any, network: Any, config: Any) -> None:
+    def add_profiles(self, builder: api.Builder, network: api.Network, config: api.Config) -> None:
         """The profiles; none for a static network, whose bytes one would change."""
         inputs = [network.get_input(index) for index in range(network.num_inputs)]
         varying = [tensor for tensor in inputs if needs_profile(tensor)]
@@ -1006,7 +1017,7 @@ class Job:
                     "profile", f"TensorRT refused profile {number}", details=self.spoken.take_errors()
                 )
 
-    def set_shapes(self, profile: Any, name: str, shapes: dict[str, Any]) -> None:
+    def set_shapes(self, profile: api.Profile, name: str, shapes: dict[str, Any]) -> None:
         """One input's shapes and values."""
         try:
             if "min" in shapes:
@@ -1016,7 +1027,7 @@ class Job:
         except (RuntimeError, TypeError, ValueError) as error:
             raise Failure("profile", f"input '{name}': {plain_message(str(error))}") from error
 
-    def write_engine(self, builder: Any, network: Any, config: Any) -> None:
+    def write_engine(self, builder: api.Builder, network: api.Network, config: api.Config) -> None:
         """Build into a temporary file; it gets its name when it is whole."""
         path = self.request["engine"]
         try:
@@ -1033,7 +1044,7 @@ class Job:
         self.result["engine_size"] = size
         self.events.send("engine", file=path, size=size, **self.spoken.memory)
 
-    def serialise(self, builder: Any, network: Any, config: Any, fd: int) -> int:
+    def serialise(self, builder: api.Builder, network: api.Network, config: api.Config, fd: int) -> int:
         """The engine's size, once all of it is on disk. Raises Failure, OSError."""
         streams = hasattr(builder, "build_serialized_network_to_stream")  # from 10.13 on
         if streams and self.model_bytes() > STREAM_FROM:
@@ -1043,6 +1054,7 @@ class Job:
         else:
             plan = self.aside(lambda: builder.build_serialized_network(network, config))
             self.check_built(plan is not None)
+            assert plan is not None
             writer = BufferWriter(fd, plan)
         self.events.begin("write")
         began = time.perf_counter()
@@ -1052,7 +1064,7 @@ class Job:
         self.seconds["write"] = round(time.perf_counter() - began, 6)
         return int(writer.count)
 
-    def aside(self, work: Any) -> Any:
+    def aside(self, work: Callable[[], T]) -> T:
         """What `work` returns, done by the building thread if there is one: here, Python has disturbed the heap."""
         if self.apart is None:
             return work()
@@ -1085,8 +1097,9 @@ class Job:
 class BufferWriter:
     """Writes a finished plan, for versions that cannot stream it."""
 
-    def __init__(self, fd: int, plan: Any) -> None:
-        self.count, self.error = 0, None
+    def __init__(self, fd: int, plan: api.HostMemory) -> None:
+        self.count = 0
+        self.error: OSError | None = None
         view = memoryview(plan).cast("B")
         while self.count < len(view):
             self.count += os.write(fd, view[self.count : self.count + 64 * MIB])
@@ -1110,13 +1123,13 @@ def has_driver() -> bool:
     return can_load("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
 
 
-def dtype_name(tensor: Any) -> str:
+def dtype_name(tensor: api.Tensor) -> str:
     """ONNX's name of the element type."""
     name = str(tensor.dtype.name)
     return DTYPES.get(name, name.lower())
 
 
-def shape_of(tensor: Any) -> list[int] | None:
+def shape_of(tensor: api.Tensor) -> list[int] | None:
     """The shape, -1 where dynamic; None when even the rank is unknown."""
     try:
         return [int(size) for size in tensor.shape]
@@ -1124,7 +1137,7 @@ def shape_of(tensor: Any) -> list[int] | None:
         return None
 
 
-def tensor_facts(tensor: Any, mode: str) -> dict[str, Any]:
+def tensor_facts(tensor: api.Tensor, mode: str) -> api.TensorFacts:
     """What the result says of an input or output."""
     shape = shape_of(tensor)
     names = (
@@ -1132,11 +1145,17 @@ def tensor_facts(tensor: Any, mode: str) -> dict[str, Any]:
         if mode == "input"
         else []
     )
-    facts = {"name": tensor.name, "mode": mode, "dtype": dtype_name(tensor), "shape": shape}
-    return facts | {"shape_tensor": bool(tensor.is_shape_tensor), "dimension_names": names}
+    return {
+        "name": tensor.name,
+        "mode": mode,
+        "dtype": dtype_name(tensor),
+        "shape": shape,
+        "shape_tensor": bool(tensor.is_shape_tensor),
+        "dimension_names": names,
+    }
 
 
-def layer_facts(layer: Any) -> dict[str, Any]:
+def layer_facts(layer: api.Layer) -> dict[str, Any]:
     """A layer of the network as the parser made it, before fusion; an optional input may be absent."""
     inputs = [layer.get_input(index) for index in range(layer.num_inputs)]
     outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
@@ -1151,12 +1170,12 @@ def layer_facts(layer: Any) -> dict[str, Any]:
     }
 
 
-def needs_profile(tensor: Any) -> bool:
+def needs_profile(tensor: api.Tensor) -> bool:
     """Whether TensorRT wants a profile for this input."""
     return bool(tensor.is_shape_tensor) or -1 in (shape_of(tensor) or [])
 
 
-def profile_problems(wanted: dict[str, Any], inputs: dict[str, dict[str, Any]]) -> list[str]:
+def profile_problems(wanted: dict[str, Any], inputs: dict[str, api.TensorFacts]) -> list[str]:
     """What TensorRT would accept in silence, or refuse without naming it well."""
     unknown = [name for name in wanted if name not in inputs]
     problems = [f"the model has no input '{name}'; it has {', '.join(inputs)}" for name in unknown]
@@ -1237,7 +1256,7 @@ def carry_out(job: Job, events: Events) -> int:
     return finish(job.result, failure, events)
 
 
-def finish(result: dict[str, Any], failure: Failure | None, events: Events) -> int:
+def finish(result: dict[str, object], failure: Failure | None, events: Events) -> int:
     """The last events, and the exit code."""
     if failure is not None:
         fields = {"message": failure.message, "remedy": failure.remedy, "details": failure.details}
@@ -1256,7 +1275,7 @@ def main() -> None:
         signal.signal(number, stop.on_signal)
     events = Events(os.dup(1))
     os.dup2(2, 1)  # what native code prints must not stand between the events
-    result: dict[str, Any] = {}
+    result: dict[str, object] = {}
     try:
         request = read_request(sys.argv[1])
         events.send("start", action=request.get("action"), pid=os.getpid(), schema=SCHEMA)
