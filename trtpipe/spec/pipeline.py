@@ -45,7 +45,7 @@ class ModelSpec(SpecModel):
     """The parser's own options."""
 
 
-def _constant(value: Any) -> Any:
+def _constant(value: object) -> object:
     items = value if isinstance(value, list) else [value]
     if isinstance(value, list) and any(isinstance(item, list) for item in value):
         return [_constant(item) for item in value]
@@ -115,7 +115,7 @@ class ProfileInput(SpecModel):
         return self
 
 
-def _profile_input(value: Any) -> Any:
+def _profile_input(value: object) -> object:
     """One shape stands for min, opt and max."""
     if isinstance(value, (str, int, list)):
         return {"min": value, "opt": value, "max": value}
@@ -126,7 +126,7 @@ ProfileEntry = Annotated[ProfileInput, BeforeValidator(_profile_input), OneShape
 Profile = dict[str, ProfileEntry]
 
 
-def _gpu_text(value: Any) -> Any:
+def _gpu_text(value: object) -> object:
     """YAML reads 8.9 and 89 as numbers; a GPU is always text."""
     values = value if isinstance(value, (list, tuple)) else (value,)
     return tuple(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from trtpipe.digests import key_of
 from trtpipe.errors import masked
@@ -131,6 +130,6 @@ class RemoteFile:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> RemoteFile:
+    def from_json(cls, data: Mapping[str, str]) -> RemoteFile:
         """The file read back."""
         return cls(**data)
