@@ -16,9 +16,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from trtpipe.errors import Interrupted, Problem, StepFailed, ToolchainError, TrtpipeError
+from trtpipe.json_values import JsonObject, list_in, objects_in, text_in, texts_in
 from trtpipe.toolchains.minding import Minding, kill, signal_of, tail
 from trtpipe.toolchains.request import WorkerRequest
 from trtpipe.toolchains.worker import ADDR_NO_RANDOMIZE, TUNABLES
@@ -29,7 +30,7 @@ _RUN = "import sys; sys.path.append(sys.argv.pop(2)); from {name} import main; m
 _ASK = 0xFFFFFFFF  # personality(2): tell, change nothing
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
 
-OnEvent = Callable[[Mapping[str, Any]], None]
+OnEvent = Callable[[JsonObject], None]
 
 
 def run_worker(
@@ -40,7 +41,7 @@ def run_worker(
     on_event: OnEvent,
     cancelled: threading.Event,
     killed: threading.Event,
-) -> Mapping[str, Any]:
+) -> JsonObject:
     """Carry out one request in `folder`, which holds the model, and return the worker's `result` event.
 
     `python` is the interpreter's command line. On `cancelled` the worker is asked to stop and has five seconds; on
@@ -129,22 +130,22 @@ class _Hearing:
     def __init__(self, path: Path, log: IO[bytes], on_event: OnEvent) -> None:
         self._path, self._log, self._on_event = path, log, on_event
         self._phase = "starting"
-        self._error: Mapping[str, Any] | None = None
-        self._result: Mapping[str, Any] | None = None
+        self._error: JsonObject | None = None
+        self._result: JsonObject | None = None
 
-    def hear(self, event: dict[str, Any]) -> None:
+    def hear(self, event: JsonObject) -> None:
         kind = event["event"]
         if kind == "log":
             self._log.write(f"[{event['severity']}] {event['message']}\n".encode(errors="replace"))
         elif kind == "phase":
-            self._phase = event["name"]
+            self._phase = text_in(event, "name")
         elif kind == "error":
             self._error = event
         elif kind == "result":
             self._result = event
         self._on_event(event)
 
-    def outcome(self, code: int, ended_because: str) -> Mapping[str, Any]:
+    def outcome(self, code: int, ended_because: str) -> JsonObject:
         """The result. Raises what stood in its way."""
         if self._result is not None and self._result.get("ok"):
             return self._result
@@ -158,13 +159,13 @@ class _Hearing:
             )
         raise self._crash(code)
 
-    def _reported(self, error: Mapping[str, Any]) -> TrtpipeError:
-        kind, details = error["kind"], error["details"]
+    def _reported(self, error: JsonObject) -> TrtpipeError:
+        kind, details = text_in(error, "kind"), list_in(error, "details")
         if kind == "cancelled":
             return Interrupted("interrupted")
-        problems = [Problem(error["message"], error["remedy"])]
+        problems = [Problem(text_in(error, "message"), text_in(error, "remedy"))]
         if kind == "parse" and details:
-            problems = [Problem(_parser_fact(detail)) for detail in details]
+            problems = [Problem(_parser_fact(detail)) for detail in objects_in(error, "details")]
         elif kind == "profile" and details:
             problems = [Problem(str(detail)) for detail in details]
         if kind == "environment":
@@ -181,10 +182,11 @@ class _Hearing:
         )
 
 
-def _parser_fact(detail: Mapping[str, Any]) -> str:
+def _parser_fact(detail: JsonObject) -> str:
     """One refusal of the parser: which node, which operator, why."""
     if detail["node"] is None and not detail["name"]:
         return str(detail["reason"])
-    inside = f" in {', '.join(detail['functions'])}" if detail["functions"] else ""
+    functions = texts_in(detail, "functions")
+    inside = f" in {', '.join(functions)}" if functions else ""
     name = f"'{detail['name']}'" if detail["name"] else f"number {detail['node']}"
     return f"node {name} ({detail['op']}){inside}: {detail['reason']}"
