@@ -9,21 +9,18 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from trtpipe.errors import Problem, StepFailed
-from trtpipe.fetching.answers import Answer, Broken, Other, Refused
+from trtpipe.fetching.answers import Ask, Broken, Other, Refused
 from trtpipe.fetching.partial import Partial
 from trtpipe.fetching.patience import seconds_from
+from trtpipe.json_values import JsonObject
 from trtpipe.shapes import format_size
 from trtpipe.spec.remote import RemoteFile
 
-Hear = Callable[[Mapping[str, Any]], None]
-Ask = Callable[[int, Mapping[str, Any]], AbstractContextManager[Answer]]
-"""Asks for the bytes from an offset on, of the file that a mark tells; Broken, Other or Refused where it fails."""
+Hear = Callable[[JsonObject], None]
 
 RESERVE = 64 << 20
 """Bytes that are left free on the disk."""
