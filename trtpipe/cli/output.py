@@ -9,9 +9,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from trtpipe.errors import Problem, SpecError, StepFailed, TrtpipeError
+from trtpipe.json_values import Json
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_LOCK, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -30,7 +30,7 @@ def say(text: str = "") -> None:
     _write(printable(text) + "\n")
 
 
-def say_json(value: Any, *, indent: int | None = 2) -> None:
+def say_json(value: object, *, indent: int | None = 2) -> None:
     """A JSON object on stdout, indented or, for a stream of them, on one line that is sent at once."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
     _write(text.translate(_JSON_CONTROL) + "\n")
@@ -71,10 +71,10 @@ def printable(text: str) -> str:
     return text.translate(_CONTROL)
 
 
-def problem_json(problem: Problem) -> dict[str, Any]:
+def problem_json(problem: Problem) -> dict[str, Json]:
     """A problem as a JSON object."""
     where = problem.where
-    place = {"file": where.file, "line": where.line, "column": where.column} if where else None
+    place: Json = {"file": where.file, "line": where.line, "column": where.column} if where else None
     return {"severity": problem.severity, "fact": problem.fact, "remedy": problem.remedy, "where": place}
 
 
