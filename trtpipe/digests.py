@@ -13,7 +13,6 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from blake3 import blake3
 
@@ -69,13 +68,13 @@ def same_digest(one: Digest, other: Digest) -> bool:
     return one.size == other.size and hmac.compare_digest(one.hex, other.hex)
 
 
-def canonical_json(value: Any) -> bytes:
+def canonical_json(value: object) -> bytes:
     """One byte form for one JSON value: sorted keys, no blanks, UTF-8; NaN is refused. Keys must be text."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()
 
 
-def key_of(record: Any) -> str:
+def key_of(record: object) -> str:
     """The key of a record: BLAKE3-256, in hex, of its canonical JSON."""
     return blake3(canonical_json(record)).hexdigest()

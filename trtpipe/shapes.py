@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 Shape = tuple[int, ...]
 
@@ -18,7 +17,7 @@ LARGEST_DIM = (
 )  # TensorRT's Dims hold 64-bit values, but it refuses volumes and dims of 2^31 and more
 
 
-def parse_shape(value: Any) -> Shape:
+def parse_shape(value: object) -> Shape:
     """A shape from `"1x3x224x224"`, a list of integers, or one integer (a vector).
 
     `"scalar"` and `[]` are rank 0. Raises ValueError.
@@ -51,7 +50,7 @@ def format_shape(shape: Shape) -> str:
     return "x".join(str(dim) for dim in shape) or "scalar"
 
 
-def parse_size(value: Any) -> int:
+def parse_size(value: object) -> int:
     """Bytes from `2GiB`, `512MB`, `1024` or an integer. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return _possible(value)

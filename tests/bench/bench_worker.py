@@ -21,8 +21,10 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
 import models  # noqa: E402 - found through the line above
+from worker_requests import worker_request  # noqa: E402
 
 from trtpipe.toolchains.launch import run_worker  # noqa: E402
+from trtpipe.toolchains.request import WorkerRequest  # noqa: E402
 
 RAW = """
 import sys, tensorrt_rtx as trt
@@ -50,20 +52,12 @@ MODELS: dict[str, tuple[Callable[[Path], Path], list[int]]] = {
 }
 
 
-def request_for(shape: list[int]) -> dict[str, object]:
+def request_for(shape: list[int]) -> WorkerRequest:
     spec = importlib.util.find_spec("tensorrt_rtx")
     assert spec is not None and spec.origin is not None, "tensorrt_rtx is not installed here"
     profiles = [{"x": {"min": [1, *shape], "opt": [4, *shape], "max": [8, *shape]}}] if shape else []
-    return {
-        "schema": 1,
-        "action": "build",
-        "flavour": "tensorrt_rtx",
-        "site": [str(Path(spec.origin).parents[1])],
-        "network_name": "bench",
-        "compute_capabilities": ["sm89"],
-        "options": {"workspace": 2 << 30},
-        "profiles": profiles,
-    }
+    site, options = [str(Path(spec.origin).parents[1])], {"workspace": 2 << 30, "tf32": True}  # as raw
+    return worker_request(site, network_name="bench", profiles=profiles, options=options)
 
 
 def build_raw(folder: Path, shape: list[int]) -> None:

@@ -12,6 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.toolchains.launch import run_worker
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from worker_requests import worker_request
+
 BUILT_FOR = ("sm86", "sm89")
 
 
@@ -31,16 +34,8 @@ def add_one(folder: Path) -> tuple[Path, str]:
     build = folder / "build"
     build.mkdir()
     onnx.save(model, build / "model.onnx")
-    request = {
-        "schema": 1,
-        "action": "build",
-        "flavour": "tensorrt_rtx",
-        "site": [site],
-        "network_name": "add",
-        "compute_capabilities": list(BUILT_FOR),
-        "profiles": [{"x": {"min": [1, 4], "opt": [2, 4], "max": [8, 4]}}],
-        "options": {"workspace": 1 << 30},
-    }
+    profile = {"x": {"min": [1, 4], "opt": [2, 4], "max": [8, 4]}}
+    request = worker_request([site], network_name="add", compute_capabilities=BUILT_FOR, profiles=[profile])
     never = threading.Event()
     run_worker([sys.executable], request, build, on_event=lambda event: None, cancelled=never, killed=never)
     return build / "model.engine", site

@@ -14,6 +14,9 @@ from trtpipe.stores.timing_caches import TimingCaches, cache_name
 from trtpipe.system.timing import TimedBuild, changed_tactics, locked_tactics
 from trtpipe.toolchains.launch import run_worker
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from worker_requests import worker_request
+
 SITE = str(Path(__file__).resolve().parents[1] / "toolchains" / "stand_in")
 
 
@@ -33,14 +36,7 @@ class Bench:
         folder.mkdir()
         (folder / "model.onnx").write_bytes(b"any")
         (folder / "tactic").write_text(tactic)
-        request = {
-            "schema": 1,
-            "action": "build",
-            "flavour": "tensorrt",
-            "site": [SITE],
-            "network_name": "net",
-            "options": {"workspace": 1 << 30},
-        }
+        request = worker_request([SITE], flavour="tensorrt")
 
         def run(asked):
             during()

@@ -16,8 +16,10 @@ from provisioning_fakes import fake_pip, packages, toolchains_root
 from trtpipe.plan.worker_messages import WorkerMessage
 from trtpipe.rendering.worker_messages import message_json
 from trtpipe.toolchains.launch import run_worker
+from trtpipe.toolchains.request import WorkerRequest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/models.py
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/models.py, tests/worker_requests.py
+from worker_requests import worker_request
 
 __all__ = ["fake_pip", "packages", "toolchains_root"]  # fixtures are found in this module's names
 
@@ -33,17 +35,8 @@ class Bench:
     killed: threading.Event = field(default_factory=threading.Event)
     on_event: Callable[[Mapping[str, Any]], None] = lambda event: None
 
-    def request(self, **changes: Any) -> dict[str, Any]:
-        request = {
-            "schema": 1,
-            "action": "build",
-            "flavour": "tensorrt_rtx",
-            "site": [self.site],
-            "network_name": "net",
-            "compute_capabilities": ["sm89"],
-            "options": {"workspace": 1 << 30},
-        }
-        return request | changes
+    def request(self, **changes: Any) -> WorkerRequest:
+        return worker_request(**{"site": [self.site], **changes})
 
     def run(self, **changes: Any) -> Mapping[str, Any]:
         def heard(message: WorkerMessage) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import models
 import pytest
+from worker_requests import worker_request
 
 from trtpipe.digests import digest_file
 from trtpipe.toolchains.engine_digest import normalised_digest
@@ -68,16 +69,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request(site, shapes):
-    return {
-        "schema": 1,
-        "action": "build",
-        "flavour": "tensorrt_rtx",
-        "site": [site],
-        "network_name": "net",
-        "compute_capabilities": ["sm89"],
-        "options": {"workspace": 1 << 30},
-        "profiles": [{"x": shapes}],
-    }
+    return worker_request([site], profiles=[{"x": shapes}], options={"tf32": True})  # as RAW leaves it
 
 
 def build(folder, model, site, python=sys.executable, shapes=SHAPES):
@@ -231,7 +223,7 @@ def run_worker_script(folder, model, site, prepare=None):
     """Build where nothing switches randomisation off, which the second argument keeps; the worker's last event."""
     folder.mkdir()
     (folder / "model.onnx").hardlink_to(model)
-    (folder / "request.json").write_text(json.dumps(request(site, SHAPES)))
+    (folder / "request.json").write_text(json.dumps(request(site, SHAPES).to_json(parent=None)))
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", str(WORKER), "request.json", "again"],
         cwd=folder,

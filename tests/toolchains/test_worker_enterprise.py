@@ -8,27 +8,22 @@ import threading
 from pathlib import Path
 
 import pytest
+from worker_requests import worker_request
 
 from trtpipe.errors import StepFailed, ToolchainError
 from trtpipe.toolchains.launch import run_worker
+from trtpipe.toolchains.request import Timing
 
 SITE = str(Path(__file__).with_name("stand_in"))
+ALONE = Timing("timing.cache", (), {})
 
 
 def run(folder, **changes):
     (folder / "model.onnx").write_bytes(b"any")
-    request = {
-        "schema": 1,
-        "action": "build",
-        "flavour": "tensorrt",
-        "site": [SITE],
-        "network_name": "net",
-        "options": {"workspace": 1 << 30},
-    }
     never = threading.Event()
     result = run_worker(
         [sys.executable],
-        request | changes,
+        worker_request([SITE], flavour="tensorrt", **changes),
         folder,
         on_event=lambda event: None,
         cancelled=never,
@@ -44,7 +39,7 @@ def test_options_reach_a_tensorrt_that_cannot_stream(tmp_path):
     assert result["engine_size"] == (tmp_path / "model.engine").stat().st_size
     assert engine == {
         "name": "net",
-        "flags": ["TF32"],
+        "flags": [],
         "pools": {"WORKSPACE": 1 << 30},
         "hardware": "NONE",
         "plugins": [],
@@ -53,31 +48,31 @@ def test_options_reach_a_tensorrt_that_cannot_stream(tmp_path):
 
 def test_compatibility_and_plugins_reach_tensorrt(tmp_path):
     (tmp_path / "libmine.so").touch()
-    options = {"hardware_compatibility": "ampere_plus", "version_compatible": True, "tf32": False}
+    compatibility = {"hardware_compatibility": "ampere_plus", "version_compatible": True}
 
-    _, engine = run(tmp_path, options=options, plugins=["libmine.so"])
+    _, engine = run(tmp_path, compatibility=compatibility, options={"tf32": True}, plugins=["libmine.so"])
 
     assert engine["hardware"] == "AMPERE_PLUS"
-    assert engine["flags"] == ["VERSION_COMPATIBLE"]
+    assert engine["flags"] == ["TF32", "VERSION_COMPATIBLE"]
     assert engine["plugins"] == ["libmine.so"]
 
 
 def test_the_timing_cache_is_read_and_written_back(tmp_path):
     (tmp_path / "tactic").write_text("0x5")
-    first, _ = run(tmp_path, timing_cache="timing.cache")
+    first, _ = run(tmp_path, timing=ALONE)
     (tmp_path / "tactic").write_text("0x6")
-    again, engine = run(tmp_path, timing_cache="timing.cache")
+    again, engine = run(tmp_path, timing=ALONE)
 
     assert first["tactics"] == again["tactics"] == {"0xAA": "0x5 0.25 ms", "0xBB": "0x5 0.25 ms"}
     assert json.loads((tmp_path / "timing.cache").read_bytes()) == {"0xAA": [5, 0.25], "0xBB": [5, 0.25]}
-    assert engine["flags"] == ["EDITABLE_TIMING_CACHE", "TF32"]
+    assert engine["flags"] == ["EDITABLE_TIMING_CACHE"]
 
 
 def test_timing_caches_of_builds_at_the_same_time_become_one(tmp_path):
     (tmp_path / "one.cache").write_text('{"0xAA": [1, 0.5], "0xC1": [1, 1.0]}')
     (tmp_path / "two.cache").write_text('{"0xBB": [2, 0.5], "0xC2": [1, 1.0]}')
 
-    result, _ = run(tmp_path, timing_cache="timing.cache", timing_caches=["one.cache", "two.cache"])
+    result, _ = run(tmp_path, timing=Timing("timing.cache", ("one.cache", "two.cache"), {}))
 
     assert set(json.loads((tmp_path / "timing.cache").read_bytes())) == {"0xAA", "0xBB", "0xC1", "0xC2"}
     assert result["tactics"] == {"0xAA": "0x1 0.5 ms", "0xBB": "0x2 0.5 ms"}  # not those of other engines
@@ -86,7 +81,7 @@ def test_timing_caches_of_builds_at_the_same_time_become_one(tmp_path):
 def test_a_timing_cache_of_another_gpu_is_passed_over(tmp_path):
     (tmp_path / "one.cache").write_text("not for this GPU")
 
-    result, _ = run(tmp_path, timing_cache="timing.cache", timing_caches=["one.cache"])
+    result, _ = run(tmp_path, timing=Timing("timing.cache", ("one.cache",), {}))
 
     assert set(result["tactics"]) == {"0xAA", "0xBB"}
 
@@ -96,7 +91,7 @@ def test_tactics_are_replayed_from_the_request_alone(tmp_path):
     (tmp_path / "timing.cache").write_text('{"0xAA": [9, 0.5]}')
     tactics = {"0xAA": "0x3 0.125 ms", "0xBB": "0x4 0.25 ms"}
 
-    result, engine = run(tmp_path, timing_cache="timing.cache", tactics=tactics)
+    result, engine = run(tmp_path, timing=Timing("timing.cache", (), tactics))
 
     assert result["tactics"] == tactics
     assert {"ERROR_ON_TIMING_CACHE_MISS", "DISABLE_COMPILATION_CACHE"} <= set(engine["flags"])
@@ -104,17 +99,12 @@ def test_tactics_are_replayed_from_the_request_alone(tmp_path):
 
 def test_a_tactic_that_is_missing_fails_the_replay(tmp_path):
     with pytest.raises(StepFailed, match="timing cache miss of 0xBB"):
-        run(tmp_path, timing_cache="timing.cache", tactics={"0xAA": "0x3 0.125 ms"})
+        run(tmp_path, timing=Timing("timing.cache", (), {"0xAA": "0x3 0.125 ms"}))
 
 
 def test_a_plugin_library_that_cannot_be_loaded_is_named(tmp_path):
     with pytest.raises(StepFailed, match="cannot load the plugin library"):
         run(tmp_path, plugins=["libnone.so"])
-
-
-def test_compute_capabilities_are_refused(tmp_path):
-    with pytest.raises(StepFailed, match="TensorRT builds for the GPU at hand: name no compute capabilities"):
-        run(tmp_path, compute_capabilities=["sm89"])
 
 
 def test_a_machine_without_a_driver_is_a_toolchain_error(tmp_path):

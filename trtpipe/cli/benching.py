@@ -7,6 +7,7 @@ from typing import Any
 
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, say_json, show_error
 from trtpipe.errors import SpecError
+from trtpipe.json_values import Json
 from trtpipe.rendering.problems import problem_json
 from trtpipe.rendering.tables import render_table
 from trtpipe.system.bench_request import BenchRequest
@@ -38,7 +39,7 @@ def bench_command(asked: BenchRequest, *, as_json: bool) -> int:
     return codes.pop() if len(codes) == 1 else EXIT_FAILED if codes else EXIT_DONE
 
 
-def _json(done: Sequence[Benched]) -> dict[str, Any]:
+def _json(done: Sequence[Benched]) -> dict[str, Json]:
     return {
         "schema": 1,
         "results": [

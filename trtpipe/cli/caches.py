@@ -10,9 +10,11 @@ from typing import Any, get_args
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.loading.grammar import choose_from
-from trtpipe.spec.variant import CacheFormat
+from trtpipe.spec.variant import CacheFormat, CalibrationSpec
 
 _BASES = ("fp32", "fp16", "bf16")
+_FORMAT: CacheFormat = CalibrationSpec.model_fields["format"].default
+_MIN_COVERAGE: float = CalibrationSpec.model_fields["min_coverage"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,8 @@ class MigrateOptions:
     output: Path | None
     qdq: Path | None
     base: str
-    format: str
-    min_coverage: float
+    format: str | None
+    min_coverage: float | None
     rename: Sequence[str]
     force: bool
     as_json: bool
@@ -35,10 +37,13 @@ def migrate_command(cache: Path, model: Path, options: MigrateOptions) -> int:
     from trtpipe.system.migrating import Migration, migrate_cache
 
     _one_of(options.base, _BASES, "base")
-    _one_of(options.format, get_args(CacheFormat), "format")
+    declared = _FORMAT if options.format is None else options.format
+    least = _MIN_COVERAGE if options.min_coverage is None else options.min_coverage
+    _one_of(declared, get_args(CacheFormat), "format")
     rename = _rules(options.rename)
-    asked = Migration(cache, model, options.output, options.qdq, options.base, options.format, options.min_coverage,
-                      rename, options.force)  # fmt: skip
+    asked = Migration(
+        cache, model, options.output, options.qdq, options.base, declared, least, rename, options.force
+    )
     report = migrate_cache(asked)
     if options.as_json:
         say_json({"schema": 1, **report})
@@ -95,7 +100,7 @@ def _fragment(
     yield "    precision: int8"
     yield "    calibration:"
     yield f"      cache: {flow_yaml(_in_project(cache))}"
-    if options.format != "auto":
+    if options.format not in (None, _FORMAT):
         yield f"      format: {options.format}"
     yield f"      min_coverage: {report['cache']['min_coverage']:g}"
     if rename:

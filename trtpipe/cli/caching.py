@@ -120,7 +120,7 @@ def verify_command(*, as_json: bool) -> int:
 
     found = verify(open_cache().store)
     if as_json:
-        told: dict[str, Any] = {"artifacts": found.artifacts, "traces": found.traces, "bytes": found.bytes}
+        told = {"artifacts": found.artifacts, "traces": found.traces, "bytes": found.bytes}
         say_json({**told, "damaged": found.damaged, "incomplete": found.incomplete})
     else:
         for text in found.damaged:

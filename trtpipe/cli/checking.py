@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from trtpipe.cli.annotating import annotate
 from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import Problem, SpecError
+from trtpipe.json_values import Json
 from trtpipe.rendering.problems import problem_json
 from trtpipe.system.checking import CheckReport, check_specs
 
@@ -43,7 +43,7 @@ def _closing(report: CheckReport) -> str:
     return text + (f", {warnings} warning{'' if warnings == 1 else 's'}" if warnings else "")
 
 
-def _json_of(report: CheckReport) -> dict[str, Any]:
+def _json_of(report: CheckReport) -> dict[str, Json]:
     return {
         "schema": 1,
         "ok": not any(problem.severity == "error" for problem in report.problems),

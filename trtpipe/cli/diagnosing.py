@@ -8,6 +8,7 @@ from typing import Any, get_args
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import SpecError
+from trtpipe.json_values import Json
 from trtpipe.loading.grammar import choose_from
 from trtpipe.loading.scalars import flow_yaml
 from trtpipe.rendering.tables import render_table
@@ -52,7 +53,7 @@ def debug_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:
     return EXIT_FAILED if found.verdict == "not the precision" else EXIT_DONE
 
 
-def _ranking_json(subject: Subject, ranking: Ranking) -> dict[str, Any]:
+def _ranking_json(subject: Subject, ranking: Ranking) -> dict[str, Json]:
     return {
         "schema": 1,
         "cell": subject.cell.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, say, say_json
 from trtpipe.shapes import format_size
@@ -55,7 +55,7 @@ def _lines(found: Identity) -> Iterator[str]:
 
 def _facts(found: Identity) -> Iterator[str]:
     """The key, TensorRT, the GPUs and the report, from whatever place knows them first; else the header's word."""
-    merged: dict[str, Any] = {}
+    merged: dict[str, object] = {}
     for place in found.places:
         merged = {**{name: value for name, value in place.facts.items() if value}, **merged}
     for name, title in (
@@ -71,7 +71,7 @@ def _facts(found: Identity) -> Iterator[str]:
         yield _line("header", f"TensorRT {found.header['version']}, {_text(found.header['capabilities'])}")
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, Mapping):
         return " ".join(str(value[name]) for name in ("flavour", "version", "python") if name in value)
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from trtpipe.errors import SpecError, StepFailed, TrtpipeError
 
@@ -30,7 +29,7 @@ def say(text: str = "") -> None:
     _write(printable(text) + "\n")
 
 
-def say_json(value: Any, *, indent: int | None = 2) -> None:
+def say_json(value: object, *, indent: int | None = 2) -> None:
     """A JSON object on stdout, indented or, for a stream of them, on one line that is sent at once."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
     _write(text.translate(_JSON_CONTROL) + "\n")

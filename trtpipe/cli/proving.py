@@ -8,6 +8,7 @@ from typing import Any
 
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, note, say, say_json
 from trtpipe.errors import SpecError, TrtpipeError
+from trtpipe.json_values import Json
 from trtpipe.rendering.problems import problem_json
 from trtpipe.rendering.tables import one_line, render_table
 from trtpipe.system.engine_places import engine_places
@@ -103,7 +104,7 @@ def _closing(found: Sequence[Validated]) -> str:
     return ", ".join(parts)
 
 
-def _json_of(one: Validated) -> dict[str, Any]:
+def _json_of(one: Validated) -> dict[str, Json]:
     record = dict(one.verdict.record) if one.verdict is not None else {}
     return {
         "cell": one.cell,
@@ -123,7 +124,7 @@ def _json_of(one: Validated) -> dict[str, Any]:
     }
 
 
-def _problems(error: TrtpipeError | None) -> list[dict[str, Any]]:
+def _problems(error: TrtpipeError | None) -> list[dict[str, Json]]:
     return [problem_json(problem) for problem in error.problems] if error is not None else []
 
 

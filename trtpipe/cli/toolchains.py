@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import ValidationError
 
@@ -27,7 +27,7 @@ def list_command(*, as_json: bool) -> int:
     from trtpipe.toolchains.installed import installed_toolchain
     from trtpipe.toolchains.provision import list_provisioned
 
-    rows: list[tuple[str, str, str, Any]] = [
+    rows: list[tuple[str, str, str, Toolchain | Provisioned]] = [
         (_name(one.flavour, one.version), "installed", one.python_version, one)
         for flavour in get_args(Flavour)
         if (one := installed_toolchain(flavour)) is not None

@@ -9,13 +9,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from trtpipe.errors import Problem, StepFailed
-from trtpipe.fetching.answers import Answer, Broken, Other, Refused
+from trtpipe.fetching.answers import Ask, Broken, Other, Refused
 from trtpipe.fetching.partial import Partial
 from trtpipe.fetching.patience import seconds_from
 from trtpipe.plan.child_reports import Download, DownloadState
@@ -23,8 +21,6 @@ from trtpipe.shapes import format_size
 from trtpipe.spec.remote import RemoteFile
 
 Hear = Callable[[Download], None]
-Ask = Callable[[int, Mapping[str, Any]], AbstractContextManager[Answer]]
-"""Asks for the bytes from an offset on, of the file that a mark tells; Broken, Other or Refused where it fails."""
 
 RESERVE = 64 << 20
 """Bytes that are left free on the disk."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 
@@ -18,6 +19,10 @@ class Answer:
     mark: Mapping[str, str]
     pieces: Iterator[bytes]
     facts: Mapping[str, str] = field(default_factory=dict)
+
+
+Ask = Callable[[int, Mapping[str, str]], AbstractContextManager[Answer]]
+"""Asks for the bytes from an offset on, of the file that a mark tells; Broken, Other or Refused where it fails."""
 
 
 class Broken(Exception):

@@ -21,12 +21,14 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import ParamSpec
 
 from trtpipe import __version__
 from trtpipe.errors import masked
-from trtpipe.fetching.answers import Answer, Broken, Other, Refused
+from trtpipe.fetching.answers import Answer, Ask, Broken, Other, Refused
 from trtpipe.spec.remote import RemoteFile, is_local_address, is_local_host
+
+P = ParamSpec("P")
 
 _MOST_REDIRECTS = 10
 _PIECE = 1 << 18
@@ -37,7 +39,7 @@ _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18}|\*)")
 
 
-def asking(remote: RemoteFile, stall: float) -> Callable[[int, Mapping[str, Any]], Any]:
+def asking(remote: RemoteFile, stall: float) -> Ask:
     """What asks a server for this file, giving it `stall` seconds to begin and between bytes."""
     url, headers = _hub_request(remote) if remote.scheme == "hf" else (remote.url, {})
     return functools.partial(_ask, remote, url, headers, stall)
@@ -232,13 +234,16 @@ class _Watched:
         self._last: http.client.HTTPConnection | None = None
         self.was_cut = False
 
-    def plain(self, host: str, **how: Any) -> http.client.HTTPConnection:
-        self._last = http.client.HTTPConnection(host, **how)
-        return self._last
+    def watching(
+        self, connect: Callable[P, http.client.HTTPConnection]
+    ) -> Callable[P, http.client.HTTPConnection]:
+        """The same connections, of which the last can be cut."""
 
-    def secure(self, host: str, **how: Any) -> http.client.HTTPConnection:
-        self._last = http.client.HTTPSConnection(host, **how)
-        return self._last
+        def watched(*args: P.args, **how: P.kwargs) -> http.client.HTTPConnection:
+            self._last = connect(*args, **how)
+            return self._last
+
+        return watched
 
     def cut(self) -> None:
         self.was_cut = True
@@ -259,7 +264,7 @@ class _Plain(urllib.request.HTTPHandler):
         self._watched = watched
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._watched.plain, req)
+        return self.do_open(self._watched.watching(http.client.HTTPConnection), req)
 
 
 class _Secure(urllib.request.HTTPSHandler):
@@ -268,7 +273,7 @@ class _Secure(urllib.request.HTTPSHandler):
         self._watched = watched
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._watched.secure, req, context=_verified())
+        return self.do_open(self._watched.watching(http.client.HTTPSConnection), req, context=_verified())
 
 
 def _open(url: str, headers: Mapping[str, str], stall: float) -> http.client.HTTPResponse:

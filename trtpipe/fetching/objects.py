@@ -7,27 +7,31 @@ allowed to an endpoint on this machine, or where `$AWS_ALLOW_HTTP` says so.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
-from trtpipe.fetching.answers import Answer, Broken, Other, Refused
+from trtpipe.fetching.answers import Answer, Ask, Broken, Other, Refused
 from trtpipe.fetching.opening import ACCESS, client_options, first_line, status_in
 from trtpipe.spec.remote import RemoteFile
+
+if TYPE_CHECKING:
+    from obstore import GetResult
+    from obstore.store import ObjectStore
 
 _PIECE = 1 << 20
 _DAY = timedelta(days=1)
 
 
-def asking(remote: RemoteFile, stall: float) -> Callable[[int, Mapping[str, Any]], Any]:
+def asking(remote: RemoteFile, stall: float) -> Ask:
     """What asks an object store for this file. Raises Refused when obstore is missing or cannot be set up."""
     try:
         from obstore import store as stores
         from obstore.exceptions import BaseError
     except ImportError as error:
         raise Refused("it needs the package obstore", "install it: pip install 'trtpipe[remote]'") from error
-    client: Any = client_options(remote.scheme, stall, _DAY)
+    client = client_options(remote.scheme, stall, _DAY)
     kind = stores.S3Store if remote.scheme == "s3" else stores.GCSStore
     try:
         opened = kind(remote.host, client_options=client, retry_config={"max_retries": 0})
@@ -37,10 +41,10 @@ def asking(remote: RemoteFile, stall: float) -> Callable[[int, Mapping[str, Any]
 
 
 @contextmanager
-def _ask(remote: RemoteFile, store: Any, start: int, mark: Mapping[str, str]) -> Iterator[Answer]:
+def _ask(remote: RemoteFile, store: ObjectStore, start: int, mark: Mapping[str, str]) -> Iterator[Answer]:
     import obstore
 
-    options: Any = {}
+    options: dict[str, object] = {}
     if start:
         options = {"range": {"offset": start}}
         if "etag" in mark:
@@ -59,7 +63,7 @@ def _ask(remote: RemoteFile, store: Any, start: int, mark: Mapping[str, str]) ->
     yield Answer(begins, meta["size"], now, pieces, facts)
 
 
-def _pieces(remote: RemoteFile, found: Any) -> Iterator[bytes]:
+def _pieces(remote: RemoteFile, found: GetResult) -> Iterator[bytes]:
     with _mapped(remote):
         stream = iter(found.stream(min_chunk_size=_PIECE))
     while True:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from datetime import timedelta
-from typing import Any
 
 from trtpipe.errors import masked
 from trtpipe.spec.remote import is_local_address
@@ -28,9 +27,9 @@ ACCESS = {
 _STATUS = re.compile(r"\bstatus:? ?(?:code:? ?)?(\d{3})\b", re.IGNORECASE)
 
 
-def client_options(scheme: str, stall: float, whole: timedelta) -> dict[str, Any]:
+def client_options(scheme: str, stall: float, whole: timedelta) -> dict[str, object]:
     """How long a server may take to begin and between bytes (`stall` seconds), and for a whole request."""
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "timeout": whole,
         "connect_timeout": timedelta(seconds=stall),
         "read_timeout": timedelta(seconds=stall),

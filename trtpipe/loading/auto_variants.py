@@ -6,10 +6,10 @@ Knows names only, and of a budget no more than that there is one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.loading.grammar import KnownNames, choose_from
+from trtpipe.loading.plain import Written
 from trtpipe.loading.scalars import shortened
 from trtpipe.spec.budget import AUTO
 
@@ -18,7 +18,7 @@ _BUDGET = (
 )
 
 
-def auto_problems(data: dict[str, Any], known: KnownNames) -> Iterator[Problem]:
+def auto_problems(data: Written, known: KnownNames) -> Iterator[Problem]:
     """Auto variants that lack what a search needs, and others that have what only a search takes."""
     variants = data.get("variants")
     for name, variant in variants.items() if isinstance(variants, dict) else ():
@@ -35,16 +35,16 @@ def auto_problems(data: dict[str, Any], known: KnownNames) -> Iterator[Problem]:
                     yield Problem(f"'{key}' is for precision '{AUTO}' only", remedy, path=(*path, key))
 
 
-def candidates_in(variant: dict[str, Any]) -> tuple[str, ...]:
+def candidates_in(variant: Written) -> tuple[str, ...]:
     """The precisions that an auto variant tries, as far as what was written is text."""
     tried = variant.get("try")
     if tried is None:
         return ("int8", "fp16") if variant.get("calibration") is not None else ("fp16",)
-    listed: Sequence[Any] = tried if isinstance(tried, (list, tuple)) else (tried,)
+    listed: Sequence[object] = tried if isinstance(tried, (list, tuple)) else (tried,)
     return tuple(one for one in listed if isinstance(one, str))
 
 
-def _auto(variant: dict[str, Any], path: SpecPath, data: dict[str, Any]) -> Iterator[Problem]:
+def _auto(variant: Written, path: SpecPath, data: Written) -> Iterator[Problem]:
     if variant.get("budget") is None:
         yield Problem(f"precision '{AUTO}' needs a budget", _BUDGET, path=path)
     if variant.get("overflow") is not None:
@@ -64,9 +64,9 @@ def _auto(variant: dict[str, Any], path: SpecPath, data: dict[str, Any]) -> Iter
         yield Problem(fact, "for example validate: {data: NAME}", path=path)
 
 
-def _unknown_candidates(variant: dict[str, Any], path: SpecPath, known: KnownNames) -> Iterator[Problem]:
+def _unknown_candidates(variant: Written, path: SpecPath, known: KnownNames) -> Iterator[Problem]:
     written = variant.get("try")
-    tried: list[Any] = written if isinstance(written, list) else []
+    tried: list[object] = written if isinstance(written, list) else []
     for index, name in enumerate(tried):
         if isinstance(name, str) and name not in known.precisions:
             remedy = choose_from(name, known.precisions, "precisions")

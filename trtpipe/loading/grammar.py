@@ -6,7 +6,7 @@ Knows the models' fields and annotations; knows nothing of files or of validatio
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
 from trtpipe.errors import Problem, SpecPath
+from trtpipe.loading.plain import Yaml
 
 LISTED_NAMES = 20
 """A remedy lists at most this many names."""
@@ -48,7 +49,7 @@ class KnownNames:
     """The methods that a calibrator has."""
     needs_calibration: Callable[[str], bool] = lambda _: False
     """Whether a precision takes scales."""
-    misfits: Callable[[str, Any, Any], Iterable[Problem]] = lambda *_: ()
+    misfits: Callable[[str, object, object], Iterable[Problem]] = lambda *_: ()
     """What a variant of a precision cannot have as `base` and `block_size`, by their paths in the variant."""
     has_blocks: Callable[[str], bool] = lambda _: False
     """Whether a precision quantizes in blocks."""
@@ -56,7 +57,7 @@ class KnownNames:
     """Whether a precision computes in float16 what it does not quantize, unless a variant's `base` says otherwise."""
 
 
-EXAMPLES: dict[str, dict[str, Any]] = {
+EXAMPLES: Mapping[str, Mapping[str, Yaml]] = {
     "PipelineSpec": {
         "schema": 1,
         "pipeline": "ocr-det",
@@ -208,7 +209,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 """Model → key → a value that could stand there; keys that are left out have a default that serves."""
 
 
-LAYER_EXAMPLES: dict[str, Any] = {
+LAYER_EXAMPLES: Mapping[str, Yaml] = {
     "name": "conv1",
     "kernel_size": [3, 3],
     "num_output_maps": 16,
@@ -247,7 +248,7 @@ def keys_of(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(info.alias or name for name, info in model.model_fields.items())
 
 
-def model_at(model: type[BaseModel], path: SpecPath, data: Any = None) -> type[BaseModel] | None:
+def model_at(model: type[BaseModel], path: SpecPath, data: object = None) -> type[BaseModel] | None:
     """The model of the mapping at a path below `model`; None where any keys may stand, or none.
 
     `data` is what was written, which tells the models of a union apart by their tag.
@@ -255,30 +256,31 @@ def model_at(model: type[BaseModel], path: SpecPath, data: Any = None) -> type[B
     return next(_models(annotation_at(model, path, data)), None)
 
 
-def annotation_at(model: type[BaseModel], path: SpecPath, data: Any = None) -> Any:
+def annotation_at(model: type[BaseModel], path: SpecPath, data: object = None) -> object:
     """The annotation of the value at a path below `model`; Any where the path leads out of the grammar."""
-    current: Any = model
+    current: object = model
     for step in path:
         current = next((inner for one in members_of(current) for inner in inside(one, step)), Any)
-        data = _item(data, step)
+        data = item_of(data, step)
         current = told_apart(current, data)
     return current
 
 
-def _item(data: Any, step: str | int) -> Any:
+def item_of(data: object, step: str | int) -> object:
+    """What stands under a key or an index; None when nothing does."""
     if isinstance(data, dict):
         return data.get(step)
     return data[step] if isinstance(data, list) and isinstance(step, int) and step < len(data) else None
 
 
-def tag_of(annotation: Any) -> str | None:
+def tag_of(annotation: object) -> str | None:
     """The key that tells the models of a union apart: `layer`; None for any other annotation."""
     marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
     tags = [one.discriminator for one in marks if isinstance(one, FieldInfo)]
     return next((tag for tag in tags if isinstance(tag, str)), None)
 
 
-def told_apart(annotation: Any, data: Any) -> Any:
+def told_apart(annotation: object, data: object) -> object:
     """The model of a union that the data's tag names; the annotation itself where there is none."""
     tag = tag_of(annotation)
     if tag is not None and isinstance(data, dict):
@@ -288,7 +290,7 @@ def told_apart(annotation: Any, data: Any) -> Any:
     return annotation
 
 
-def tags_of(annotation: Any) -> tuple[str, ...]:
+def tags_of(annotation: object) -> tuple[str, ...]:
     """The tags of a union's models: the kinds of layers, sorted."""
     tag = tag_of(annotation)
     if tag is None:
@@ -297,14 +299,14 @@ def tags_of(annotation: Any) -> tuple[str, ...]:
     return tuple(sorted(map(str, found)))
 
 
-def literals_of(annotation: Any) -> tuple[Any, ...]:
+def literals_of(annotation: object) -> tuple[object, ...]:
     """The values that an annotation's literals allow."""
     return tuple(
         value for one in members_of(annotation) if get_origin(one) is Literal for value in get_args(one)
     )
 
 
-def example_of(model: type[BaseModel] | None, key: str) -> Any:
+def example_of(model: type[BaseModel] | None, key: str) -> Yaml:
     """An example of the value of a key, or None."""
     if model is None:
         return None
@@ -315,13 +317,13 @@ def example_of(model: type[BaseModel] | None, key: str) -> Any:
     return info.default if info is not None and isinstance(info.default, (str, int, float)) else None
 
 
-def examples_of(model: type[BaseModel]) -> dict[str, Any]:
+def examples_of(model: type[BaseModel]) -> Mapping[str, Yaml]:
     """Key → a value that could stand there; a declared layer's keys mean the same in every layer."""
     known = EXAMPLES.get(model.__name__)
     return known if known is not None else LAYER_EXAMPLES if "layer" in model.model_fields else {}
 
 
-def members_of(annotation: Any) -> Iterator[Any]:
+def members_of(annotation: object) -> Iterator[object]:
     """The alternatives of an annotation, without what pydantic hangs on them."""
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -333,7 +335,7 @@ def members_of(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
     """Every model in an annotation, however deep in lists, mappings and unions."""
     for one in members_of(annotation):
         if isinstance(one, type) and issubclass(one, BaseModel):
@@ -342,11 +344,11 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from models_in(inner)
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
     return (one for one in members_of(annotation) if isinstance(one, type) and issubclass(one, BaseModel))
 
 
-def inside(annotation: Any, step: str | int) -> Iterator[Any]:
+def inside(annotation: object, step: str | int) -> Iterator[object]:
     """The annotations of the value under a key or an index of a value with this annotation."""
     origin = get_origin(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -359,7 +361,7 @@ def inside(annotation: Any, step: str | int) -> Iterator[Any]:
         yield get_args(annotation)[0]
 
 
-def choose_from(name: Any, valid: Iterable[str], noun: str) -> str:
+def choose_from(name: object, valid: Iterable[str], noun: str) -> str:
     """The remedy for a wrong name: the nearest valid one, and all of them (`valid keys: …`)."""
     names = list(valid)
     near = nearest(name, names)
@@ -373,7 +375,7 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:LISTED_NAMES]) + more
 
 
-def nearest(name: Any, valid: Iterable[str]) -> str | None:
+def nearest(name: object, valid: Iterable[str]) -> str | None:
     """The valid name that is most like `name` or begins with it, letter case aside; None when none is."""
     if not isinstance(name, str):
         return None

@@ -9,23 +9,36 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Protocol
 
-from yaml.events import ScalarEvent
+from yaml.events import Event, ScalarEvent
 
 from trtpipe.errors import Location, Problem, SpecPath
+from trtpipe.loading.plain import Yaml
 
 _LINE_BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 _LONGEST_SHOWN_LINE = 240
+
+
+class Mark(Protocol):
+    """A place in the text, both counted from 0: PyYAML's two parsers have a class each."""
+
+    @property
+    def line(self) -> int:
+        """The line."""
+
+    @property
+    def column(self) -> int:
+        """The character in the line."""
 
 
 @dataclass(slots=True)
 class Branch:
     """Where a mapping or a list starts, and the places of what it holds."""
 
-    start: Any
+    start: Mark
     flow: bool
-    keys: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, Mark] = field(default_factory=dict)
     items: dict[str | int, Branch | ScalarEvent] = field(default_factory=dict)
 
 
@@ -68,7 +81,7 @@ class Document:
     """One YAML file as plain data, the places of its values, and what was wrong but did not stop the reading."""
 
     source: SourceText
-    data: dict[str, Any]
+    data: dict[str, Yaml]
     places: Branch
     problems: tuple[Problem, ...] = ()
     complete: bool = True
@@ -99,9 +112,9 @@ class Document:
         """A problem with its location."""
         return Problem(fact, remedy, self.locate(path, key=key), path)
 
-    def _walk(self, path: SpecPath) -> tuple[SpecPath, Any, Place]:
+    def _walk(self, path: SpecPath) -> tuple[SpecPath, Mark | None, Place]:
         place: Place = self.places
-        key_mark = None
+        key_mark: Mark | None = None
         for depth, step in enumerate(path):
             if not isinstance(place, Branch) or step not in place.items:
                 return path[:depth], key_mark, place
@@ -110,9 +123,15 @@ class Document:
         return path, key_mark, place
 
 
-def start_of(place: Place) -> Any:
+def start_of(place: Place) -> Mark:
     """The mark at which a value starts."""
-    return place.start if isinstance(place, Branch) else place.start_mark
+    return place.start if isinstance(place, Branch) else mark_of(place)
+
+
+def mark_of(event: Event) -> Mark:
+    """Where an event of the parser starts."""
+    assert event.start_mark is not None, "the parser marks every event"
+    return event.start_mark
 
 
 def _is_hidden(place: Place) -> bool:

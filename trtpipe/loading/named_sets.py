@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from trtpipe.errors import Problem, SpecError, SpecPath
 from trtpipe.loading.auto_variants import candidates_in
 from trtpipe.loading.grammar import KnownNames, choose_from
+from trtpipe.loading.plain import Written
 from trtpipe.loading.project import Project
 from trtpipe.loading.scalars import shortened
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.variant import VariantSpec
 
 
-def calibration_problems(data: dict[str, Any], project: Project, known: KnownNames) -> Iterator[Problem]:
+def calibration_problems(data: Written, project: Project, known: KnownNames) -> Iterator[Problem]:
     """Variants whose precision and other fields do not go together, and sets and backends that nobody knows."""
     variants = data.get("variants")
     for name, given_variant in variants.items() if isinstance(variants, dict) else ():
@@ -57,7 +57,7 @@ def calibration_problems(data: dict[str, Any], project: Project, known: KnownNam
             yield from _beside_a_cache(variant, asking is not None, path)
 
 
-def _tried_at(variant: dict[str, Any], precision: str, path: SpecPath) -> SpecPath:
+def _tried_at(variant: Written, precision: str, path: SpecPath) -> SpecPath:
     """Where a precision stands that a search tries; else where its variant does."""
     tried = variant.get("try")
     return (*path, "try", tried.index(precision)) if isinstance(tried, list) and precision in tried else path
@@ -79,7 +79,7 @@ def _blocks_tried(
             yield replace(problem, path=place)
 
 
-def _without_scales(variant: Any, precision: str, path: SpecPath) -> Iterator[Problem]:
+def _without_scales(variant: Written, precision: str, path: SpecPath) -> Iterator[Problem]:
     """How to make scales, said of a variant that takes none."""
     for key in ("method", "percentile"):
         if key in variant and not isinstance(_of(_of(variant, "calibration"), "cache"), str):
@@ -87,7 +87,7 @@ def _without_scales(variant: Any, precision: str, path: SpecPath) -> Iterator[Pr
             yield Problem(fact, "leave it out", path=(*path, key))
 
 
-def _unused_percentile(variant: Any, path: SpecPath) -> Iterator[Problem]:
+def _unused_percentile(variant: Written, path: SpecPath) -> Iterator[Problem]:
     """A share of values for a method that does not go by one."""
     method = _of(variant, "method") or VariantSpec().method
     cached = isinstance(_of(_of(variant, "calibration"), "cache"), str)
@@ -96,7 +96,7 @@ def _unused_percentile(variant: Any, path: SpecPath) -> Iterator[Problem]:
         yield Problem(fact, "write method: percentile, or leave it out", path=(*path, "percentile"))
 
 
-def _overflow(variant: Any, half: bool, path: SpecPath) -> Iterator[Problem]:
+def _overflow(variant: Written, half: bool, path: SpecPath) -> Iterator[Problem]:
     if _of(variant, "overflow") is None:
         return
     place = (*path, "overflow")
@@ -107,7 +107,7 @@ def _overflow(variant: Any, half: bool, path: SpecPath) -> Iterator[Problem]:
         yield Problem("what overflows is known from a calibration only", remedy, path=place)
 
 
-def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames) -> Iterator[Problem]:
+def _calibration(given: object, path: SpecPath, project: Project, known: KnownNames) -> Iterator[Problem]:
     name, place = (given, path) if isinstance(given, str) else (_of(given, "data"), (*path, "data"))
     if isinstance(name, str):
         yield from unknown_set(name, place, project)
@@ -117,7 +117,7 @@ def _calibration(given: Any, path: SpecPath, project: Project, known: KnownNames
         yield Problem(f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend"))
 
 
-def _method(variant: Any, path: SpecPath, known: KnownNames) -> Iterator[Problem]:
+def _method(variant: Written, path: SpecPath, known: KnownNames) -> Iterator[Problem]:
     """A method that the backend lacks; where none is written, the default is what it lacks."""
     backend = _of(_of(variant, "calibration"), "backend")
     if not isinstance(backend, str) or backend not in known.calibrators:
@@ -130,7 +130,7 @@ def _method(variant: Any, path: SpecPath, known: KnownNames) -> Iterator[Problem
         yield Problem(fact, f"its methods are {', '.join(methods)}", path=place)
 
 
-def _beside_a_cache(variant: Any, needed: bool, path: SpecPath) -> Iterator[Problem]:
+def _beside_a_cache(variant: Written, needed: bool, path: SpecPath) -> Iterator[Problem]:
     """What a variant with a calibration cache says in vain: the cache was made already, and holds scales only."""
     if not isinstance(_of(variant["calibration"], "cache"), str):
         return
@@ -147,7 +147,7 @@ def _beside_a_cache(variant: Any, needed: bool, path: SpecPath) -> Iterator[Prob
             yield Problem(fact, "leave it out", path=(*path, key))
 
 
-def cache_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
+def cache_files(data: Written) -> Iterator[tuple[SpecPath, object]]:
     """The calibration caches that variants name: the place in the spec, and the text there."""
     variants = data.get("variants")
     for name, variant in variants.items() if isinstance(variants, dict) else ():
@@ -163,6 +163,6 @@ def unknown_set(name: str, path: SpecPath, project: Project) -> tuple[Problem, .
     return ()
 
 
-def _of(data: Any, key: str) -> Any:
+def _of(data: object, key: str) -> object:
     """What a mapping holds; None when it is none."""
     return data.get(key) if isinstance(data, dict) else None

@@ -19,7 +19,9 @@ from typing import Any
 import yaml
 from yaml.events import (
     AliasEvent,
+    CollectionStartEvent,
     DocumentStartEvent,
+    Event,
     MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
@@ -28,7 +30,8 @@ from yaml.events import (
 )
 
 from trtpipe.errors import Location, Problem, SpecError
-from trtpipe.loading.marks import Branch, Document, Place, SourceText, start_of
+from trtpipe.loading.marks import Branch, Document, Mark, Place, SourceText, mark_of, start_of
+from trtpipe.loading.plain import Yaml
 from trtpipe.loading.scalars import kind_of, plain_value, shortened
 
 MAX_BYTES = 1 << 20
@@ -40,28 +43,32 @@ _UNREADABLE = re.compile(r"[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0
 _TAB = re.compile(r"^ *\t", re.MULTILINE)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Loader: type[yaml.CSafeLoader | yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Skip:
+    """Stands for a key that was refused."""
+
+
+_SKIP = _Skip()
 
 
 @dataclass(slots=True)
 class _Open:
     """A mapping or list that is being read."""
 
-    data: dict[Any, Any] | list[Any]
+    data: dict[str, Yaml] | list[Yaml]
     place: Branch
     anchor: str | None
     nodes_before: int
     deepest: int
-    key: Any = None
+    key: str | _Skip | None = None
     """The key whose value comes next (`_SKIP` when it was refused); None when a key is expected."""
-
-
-_SKIP: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
 class _Anchored:
-    value: Any
+    value: Yaml
     place: Place
     nodes: int
     height: int
@@ -86,7 +93,7 @@ class _Reader:
         self.documents = 0
         self.nodes = 0
         self.aliased = 0
-        self.root: tuple[Any, Place] | None = None
+        self.root: tuple[Yaml, Place] | None = None
         self.on: dict[type, Callable[[Any], None]] = {
             ScalarEvent: self._scalar,
             MappingStartEvent: self._start,
@@ -104,47 +111,51 @@ class _Reader:
             if (act := on.get(type(event))) is not None:
                 act(event)
 
-    def refuse(self, event: Any, fact: str, remedy: str = "", *, complete: bool = False) -> None:
-        """Note a problem at an event; what follows is still read."""
-        self.problems.append(self._problem(event, fact, remedy))
+    def refuse(self, mark: Mark, fact: str, remedy: str = "", *, complete: bool = False) -> None:
+        """Note a problem at a place; what follows is still read."""
+        self.problems.append(self._problem(mark, fact, remedy))
         self.complete = self.complete and complete
 
-    def _problem(self, event: Any, fact: str, remedy: str) -> Problem:
-        mark = event.start_mark
+    def _problem(self, mark: Mark, fact: str, remedy: str) -> Problem:
         return Problem(fact, remedy, self.source.location(mark.line, mark.column))
 
-    def _document(self, event: Any) -> None:
+    def _document(self, event: DocumentStartEvent) -> None:
         self.documents += 1
         if self.documents > 1:
             fact = "a second document starts here"
-            raise _Stop(self._problem(event, fact, "keep one document a file, without '---' between"))
+            raise _Stop(
+                self._problem(mark_of(event), fact, "keep one document a file, without '---' between")
+            )
 
-    def _scalar(self, event: Any) -> None:
-        value = event.value
+    def _scalar(self, event: ScalarEvent) -> None:
+        written = event.value
+        value: Yaml = written
         if event.tag is not None:
             self._refuse_tag(event)
         elif event.implicit[0]:
             try:
-                value = plain_value(value)
+                value = plain_value(written)
             except ValueError as error:
-                self.refuse(event, str(error), "write a finite number, or put it in quotes to make it text")
-        elif not value.isascii() and _SURROGATE.search(value):
-            self.refuse(event, "half of a surrogate pair in text", "write the character itself")
+                self.refuse(
+                    mark_of(event), str(error), "write a finite number, or put it in quotes to make it text"
+                )
+        elif not written.isascii() and _SURROGATE.search(written):
+            self.refuse(mark_of(event), "half of a surrogate pair in text", "write the character itself")
         if event.anchor is not None:
             self.anchors[event.anchor] = _Anchored(value, event, 1, 0)
         self._put(value, event, event)
 
-    def _start(self, event: Any) -> None:
+    def _start(self, event: CollectionStartEvent) -> None:
         if event.tag is not None:
             self._refuse_tag(event)
         if len(self.open) >= MAX_DEPTH:
-            mark = event.start_mark
+            mark = mark_of(event)
             raise _Stop(_too_deep(self.source.location(mark.line, mark.column)))
-        data: dict[Any, Any] | list[Any] = {} if type(event) is MappingStartEvent else []
-        place = Branch(event.start_mark, bool(event.flow_style))
+        data: dict[str, Yaml] | list[Yaml] = {} if type(event) is MappingStartEvent else []
+        place = Branch(mark_of(event), bool(event.flow_style))
         self.open.append(_Open(data, place, event.anchor, self.nodes, len(self.open) + 1))
 
-    def _end(self, event: Any) -> None:
+    def _end(self, event: MappingEndEvent | SequenceEndEvent) -> None:
         done = self.open.pop()
         if done.anchor is not None:
             nodes, height = self.nodes - done.nodes_before + 1, done.deepest - len(self.open)
@@ -153,7 +164,7 @@ class _Reader:
             self.open[-1].deepest = done.deepest
         self._put(done.data, done.place, event)
 
-    def _alias(self, event: Any) -> None:
+    def _alias(self, event: AliasEvent) -> None:
         known = self._anchored(event)
         if known is None:
             self._put(
@@ -166,30 +177,32 @@ class _Reader:
         if self.aliased > MAX_ALIASED or depth > MAX_DEPTH:
             fact = f"aliases expand to more than {MAX_ALIASED} values or {MAX_DEPTH} levels"
             raise _Stop(
-                self._problem(event, fact, "write the values out where they are few, or drop the alias")
+                self._problem(
+                    mark_of(event), fact, "write the values out where they are few, or drop the alias"
+                )
             )
         if self.open:
             self.open[-1].deepest = max(self.open[-1].deepest, depth)
         self._put(known.value, known.place, event)
 
-    def _anchored(self, event: Any) -> _Anchored | None:
-        name = event.anchor
+    def _anchored(self, event: AliasEvent) -> _Anchored | None:
+        name = str(event.anchor)
         if any(part.anchor == name for part in self.open):
-            self.refuse(event, f"alias '*{shortened(name)}' stands inside the value that it names")
+            self.refuse(mark_of(event), f"alias '*{shortened(name)}' stands inside the value that it names")
             return None
         if name not in self.anchors:
             fact = f"alias '*{shortened(name)}' names no anchor"
-            self.refuse(event, fact, "put text that starts with '*' in quotes")
+            self.refuse(mark_of(event), fact, "put text that starts with '*' in quotes")
         return self.anchors.get(name)
 
-    def _refuse_tag(self, event: Any) -> None:
+    def _refuse_tag(self, event: ScalarEvent | CollectionStartEvent) -> None:
         self.refuse(
-            event,
-            f"tag {_shown_tag(event.tag)!r} is not allowed",
+            mark_of(event),
+            f"tag {_shown_tag(str(event.tag))!r} is not allowed",
             "specs are plain data: drop the tag",
         )
 
-    def _put(self, value: Any, place: Place, event: Any) -> None:
+    def _put(self, value: Yaml, place: Place, event: Event) -> None:
         self.nodes += 1
         if not self.open:
             self.root = (value, place)
@@ -200,42 +213,37 @@ class _Reader:
             parent.place.items[len(data)] = place
             data.append(value)
         elif parent.key is None:
-            parent.key = self._key(parent, value, place, event)
+            parent.key = self._key(parent, value, place, mark_of(event))
         else:
-            if parent.key is not _SKIP:
+            if isinstance(parent.key, str):
                 data[parent.key] = value
                 parent.place.items[parent.key] = place
             parent.key = None
 
-    def _key(self, parent: _Open, value: Any, place: Place, event: Any) -> Any:
-        if type(value) is not str:
-            value = self._odd_key(value, place, event)
-        elif value == "<<" and isinstance(place, ScalarEvent) and place.implicit[0]:
-            self.refuse(event, "merge key '<<' is not allowed", "write the keys out")
-            return _SKIP
-        if value in parent.data:
-            first = parent.place.keys[value].line + 1
-            fact = f"key {shortened(value)!r} is given twice, first on line {first}"
-            self.refuse(event, fact, "keep one of them", complete=True)
-            return _SKIP
-        if value is not _SKIP:
-            parent.place.keys[value] = event.start_mark
-        return value
-
-    def _odd_key(self, value: Any, place: Place, event: Any) -> Any:
-        """The text of a key that reads as a number or a word; none for a list or a mapping."""
-        at = event if isinstance(place, ScalarEvent) else _At(place.start)
+    def _key(self, parent: _Open, value: Yaml, place: Place, mark: Mark) -> str | _Skip:
         if not isinstance(place, ScalarEvent):
-            self.refuse(at, f"a key must be text, not {kind_of(value)}", "write the key as text")
+            self.refuse(place.start, f"a key must be text, not {kind_of(value)}", "write the key as text")
             return _SKIP
+        if not isinstance(value, str):
+            key = self._odd_key(value, place, mark)
+        elif value == "<<" and place.implicit[0]:
+            self.refuse(mark, "merge key '<<' is not allowed", "write the keys out")
+            return _SKIP
+        else:
+            key = value
+        if key in parent.data:
+            first = parent.place.keys[key].line + 1
+            fact = f"key {shortened(key)!r} is given twice, first on line {first}"
+            self.refuse(mark, fact, "keep one of them", complete=True)
+            return _SKIP
+        parent.place.keys[key] = mark
+        return key
+
+    def _odd_key(self, value: Yaml, place: ScalarEvent, mark: Mark) -> str:
+        """The text of a key that reads as a number or a word."""
         remedy = f"put it in quotes: '{place.value}'" if place.value else "write the key before the ':'"
-        self.refuse(at, f"a key must be text, not {kind_of(value)}", remedy, complete=True)
+        self.refuse(mark, f"a key must be text, not {kind_of(value)}", remedy, complete=True)
         return place.value
-
-
-@dataclass(frozen=True, slots=True)
-class _At:
-    start_mark: Any
 
 
 def _shown_tag(tag: str) -> str:
@@ -269,7 +277,7 @@ def _refuse_characters(source: SourceText) -> None:
         raise SpecError(Problem("a tab in the indentation", "indent with spaces", where))
 
 
-def _root_problem(source: SourceText, data: Any, place: Place | None) -> Problem:
+def _root_problem(source: SourceText, data: Yaml, place: Place | None) -> Problem:
     remedy = "start with 'schema: 1'"
     if data is None or place is None:
         return Problem("the file is empty", remedy, source.location(0, 0))

@@ -5,7 +5,7 @@ Knows pydantic's error types and turns every one of them into the project's own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -18,6 +18,7 @@ from trtpipe.loading.grammar import (
     choose_from,
     example_of,
     inside,
+    item_of,
     keys_of,
     literals_of,
     members_of,
@@ -42,12 +43,12 @@ class _Refusal:
 
     kind: str
     path: SpecPath
-    value: Any
-    facts: dict[str, Any]
+    value: object
+    facts: Mapping[str, object]
     message: str
     model: type[BaseModel]
     document: Document
-    data: Any
+    data: object
     base: SpecPath = ()
     """Where in the document the model's own data begins; `path` goes on from there."""
 
@@ -76,7 +77,7 @@ class _Refusal:
         return model_at(self.model, self.path[:-1], self.data)
 
     @property
-    def annotation(self) -> Any:
+    def annotation(self) -> object:
         """The annotation of the value."""
         return annotation_at(self.model, self.path, self.data)
 
@@ -101,7 +102,7 @@ class _Refusal:
 
 
 def validated(
-    model: type[M], document: Document, data: Any, base: SpecPath = ()
+    model: type[M], document: Document, data: object, base: SpecPath = ()
 ) -> tuple[M | None, list[Problem]]:
     """`data` as an instance of `model`, or everything that is wrong with it, in the file's order.
 
@@ -141,7 +142,7 @@ def first_of(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def _problems_of(
-    error: ValidationError, model: type[BaseModel], document: Document, data: Any, base: SpecPath
+    error: ValidationError, model: type[BaseModel], document: Document, data: object, base: SpecPath
 ) -> list[Problem]:
     found = []
     for detail in error.errors(include_url=False):
@@ -154,14 +155,14 @@ def _problems_of(
 
 
 def _path_in(
-    data: Any, loc: tuple[str | int, ...], kind: str, model: type[BaseModel]
+    data: object, loc: tuple[str | int, ...], kind: str, model: type[BaseModel]
 ) -> tuple[SpecPath, bool]:
     """Pydantic's location as a path in the document, and whether it is of the form that the writer meant.
 
     Its locations also hold a union's branches and tags, '[key]' marks, and keys of values written in a short form.
     """
     path: list[str | int] = []
-    annotation: Any = model
+    annotation: object = model
     for depth, step in enumerate(loc):
         told = told_apart(annotation, data)
         if told is not annotation:
@@ -169,7 +170,7 @@ def _path_in(
             continue  # the tag itself, which may be called as a key of its model is
         if _holds(data, step):
             path.append(step)
-            data = data[step]
+            data = item_of(data, step)
             annotation = _annotation_at_step(annotation, step)
         elif _is_branch(step):
             if str(step).startswith("literal[") == isinstance(data, dict):
@@ -179,13 +180,13 @@ def _path_in(
     return tuple(path), True
 
 
-def _holds(data: Any, step: str | int) -> bool:
+def _holds(data: object, step: str | int) -> bool:
     if isinstance(data, dict):
         return step in data
     return isinstance(data, list) and isinstance(step, int) and step < len(data)
 
 
-def _annotation_at_step(annotation: Any, step: str | int) -> Any:
+def _annotation_at_step(annotation: object, step: str | int) -> object:
     """The annotation of what stands under a key or an index; Any where the grammar does not say."""
     return next((inner for one in members_of(annotation) for inner in inside(one, step)), Any)
 
@@ -222,7 +223,7 @@ def _unknown_literal(refusal: _Refusal) -> Problem:
     return refusal.problem(f"{refusal.named} must be {expected}, not {kind_of(refusal.value)}", remedy)
 
 
-def _shorthand_literals(annotation: Any) -> tuple[Any, ...]:
+def _shorthand_literals(annotation: object) -> tuple[object, ...]:
     """The literals of a mapping's values, for one word that stands for the mapping."""
     return tuple(
         value
@@ -235,7 +236,7 @@ def _shorthand_literals(annotation: Any) -> tuple[Any, ...]:
 def _unknown_tag(refusal: _Refusal) -> Problem:
     tag, valid = tag_of(refusal.annotation), tags_of(refusal.annotation)
     assert tag is not None, "only unions with a tag refuse one"
-    written = refusal.value.get(tag)
+    written = item_of(refusal.value, tag)
     remedy = choose_from(written, valid, f"{tag}s")
     if not isinstance(written, str):
         return refusal.at(tag).problem(f"{tag!r} must be text, not {kind_of(written)}", remedy)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TypeGuard
 
 from trtpipe.errors import Problem, SpecError, SpecPath, masked
 from trtpipe.loading.scalars import shortened
@@ -135,13 +135,13 @@ _PARSERS: dict[str, Callable[[str, str], RemoteFile]] = {
 }
 
 
-def named_remotely(text: Any) -> bool:
+def named_remotely(text: object) -> TypeGuard[str]:
     """Whether what stands in a spec names a remote file."""
     return isinstance(text, str) and is_remote(text)
 
 
 def unfetchable(
-    named: Iterable[tuple[SpecPath, Any]], remotes: dict[SpecPath, RemoteFile]
+    named: Iterable[tuple[SpecPath, object]], remotes: dict[SpecPath, RemoteFile]
 ) -> Iterator[Problem]:
     """The problems of the addresses that cannot be fetched; the others are put into `remotes`."""
     for path, text in named:
@@ -161,9 +161,11 @@ def _file_or_problems(text: str, sha256: str, path: SpecPath) -> RemoteFile | tu
         return error.problems
 
 
-def misplaced_pins(model: Any, default_parser: str) -> Iterator[Problem]:
+def misplaced_pins(model: object, default_parser: str) -> Iterator[Problem]:
     """What is wrong with `model.files`, which is about what lies beside a remote ONNX model."""
-    pins = model.get("files") if isinstance(model, dict) else None
+    if not isinstance(model, dict):
+        return
+    pins = model.get("files")
     if not isinstance(pins, dict) or not pins:
         return
     remedy = "write the name that the model uses, relative to its folder, for example model.onnx.data"

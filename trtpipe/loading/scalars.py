@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
 
-_WORDS: dict[str, Any] = {"": None, "~": None}
+from trtpipe.loading.plain import Scalar
+
+_WORDS: dict[str, bool | None] = {"": None, "~": None}
 _WORDS |= dict.fromkeys(("null", "Null", "NULL"))
 _WORDS |= dict.fromkeys(("true", "True", "TRUE"), True)
 _WORDS |= dict.fromkeys(("false", "False", "FALSE"), False)
@@ -28,7 +29,7 @@ INTEGER_LIMIT = 2**63
 """Whole numbers must be smaller than this, so that every reader of JSON and C++ can hold them."""
 
 
-def plain_value(text: str) -> Any:
+def plain_value(text: str) -> Scalar:
     """The value of an unquoted scalar. Raises ValueError for infinities, NaN and numbers beyond 64 bits."""
     if text in _WORDS:
         return _WORDS[text]
@@ -56,7 +57,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """What a reader would call a value: `the number 3`, `the text 'x'`, `a list`."""
     if value is None:
         return "nothing"
@@ -74,7 +75,7 @@ def shortened(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def flow_yaml(value: Any) -> str:
+def flow_yaml(value: object) -> str:
     """A value on one line of YAML, quoted only where it must be."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{flow_yaml(key)}: {flow_yaml(item)}" for key, item in value.items()) + "}"

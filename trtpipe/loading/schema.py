@@ -181,7 +181,7 @@ def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
             yield field.target.id, inspect.cleandoc(str(doc.value.value))
 
 
-def _parts(schema: Any) -> Iterator[dict[str, Any]]:
+def _parts(schema: object) -> Iterator[dict[str, Any]]:
     """Every mapping within a schema."""
     if isinstance(schema, dict):
         yield schema

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -17,6 +16,7 @@ from trtpipe.loading.auto_variants import auto_problems
 from trtpipe.loading.grammar import AnyOptions, KnownNames, Parser, choose_from
 from trtpipe.loading.marks import Document
 from trtpipe.loading.named_sets import cache_files, calibration_problems, unknown_set
+from trtpipe.loading.plain import Written
 from trtpipe.loading.project import PROJECT_FILE, Project, find_root, load_project
 from trtpipe.loading.reading import read_document
 from trtpipe.loading.refusals import in_file_order, stop_at, validated
@@ -150,7 +150,7 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
     return LoadedPipeline(path, grafted, project, document, files, options, remotes, graft)
 
 
-def _parser(data: dict[str, Any], known: KnownNames) -> Parser:
+def _parser(data: Written, known: KnownNames) -> Parser:
     """The parser that the spec names; one that takes anything when there is no such parser."""
     name = _at(data, ("model", "parser")) or ModelSpec().parser
     return known.parser(name) if name in known.parsers else _UNKNOWN_PARSER
@@ -185,7 +185,7 @@ def _files_of(model: BaseModel | None, place: SpecPath) -> Iterator[tuple[SpecPa
         yield (*place, *path), text
 
 
-def _sourceless(data: dict[str, Any], parser: Parser) -> Iterator[Problem]:
+def _sourceless(data: Written, parser: Parser) -> Iterator[Problem]:
     model = _at(data, ("model",))
     if not isinstance(model, dict) or parser is _UNKNOWN_PARSER:
         return
@@ -245,10 +245,10 @@ def _shared_names(loaded: Iterable[LoadedPipeline]) -> Iterator[Problem]:
             yield one.document.problem(fact, "give each pipeline a name of its own", ("pipeline",))
 
 
-def _with_defaults(document: Document, project: Project) -> tuple[dict[str, Any], list[Problem]]:
+def _with_defaults(document: Document, project: Project) -> tuple[Written, list[Problem]]:
     """The document's data with the project's targets, toolchains and builder where it leaves them out."""
     shared = project.spec or _NO_DEFAULTS
-    data = dict(document.data)
+    data: dict[str, object] = dict(document.data)
     targets, problems = _targets(document, shared)
     if targets:
         data["targets"] = targets
@@ -260,8 +260,8 @@ def _with_defaults(document: Document, project: Project) -> tuple[dict[str, Any]
     return data, problems
 
 
-def _targets(document: Document, shared: ProjectSpec) -> tuple[Any, list[Problem]]:
-    targets = document.data.get("targets", shared.targets)
+def _targets(document: Document, shared: ProjectSpec) -> tuple[object, list[Problem]]:
+    targets: object = document.data.get("targets", shared.targets)
     if not isinstance(targets, dict):
         return targets, []
     named = [name for name, target in targets.items() if target is None]
@@ -305,14 +305,14 @@ def _unknown(document: Document, path: SpecPath, valid: Iterable[str], noun: str
     return document.problem(fact, choose_from(value, valid, f"{noun}s"), path)
 
 
-def _at(data: Any, path: SpecPath) -> Any:
+def _at(data: object, path: SpecPath) -> object:
     """What stands at a path; None when nothing does."""
     for step in path:
         data = data.get(step) if isinstance(data, dict) else None
     return data
 
 
-def _unknown_toolchains(data: dict[str, Any]) -> Iterator[Problem]:
+def _unknown_toolchains(data: Written) -> Iterator[Problem]:
     """Toolchains that targets name and nobody describes; in the merged data."""
     toolchains, targets = data.get("toolchains"), data.get("targets")
     if not isinstance(toolchains, dict) or not isinstance(targets, dict):
@@ -325,26 +325,26 @@ def _unknown_toolchains(data: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(fact, remedy, path=("targets", name, "toolchain"))
 
 
-def _unknown_data(data: dict[str, Any], project: Project) -> tuple[Problem, ...]:
+def _unknown_data(data: Written, project: Project) -> tuple[Problem, ...]:
     path = ("validate", "data")
     name = _at(data, path)
     return unknown_set(name, path, project) if isinstance(name, str) else ()
 
 
-def _source_text(data: dict[str, Any]) -> Any:
+def _source_text(data: Written) -> object:
     """The model's source, with its pin."""
     text, sha256 = _at(data, _SOURCE), _at(data, ("model", "sha256"))
     return PinnedText(text, sha256) if isinstance(text, str) and isinstance(sha256, str) else text
 
 
-def _other_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
+def _other_files(data: Written) -> Iterator[tuple[SpecPath, object]]:
     plugins = data.get("plugins")
     for index, plugin in enumerate(plugins if isinstance(plugins, list) else ()):
         yield ("plugins", index, "library"), _at(plugin, ("library",))
     yield ("validate", "reference", "golden"), _at(data, ("validate", "reference", "golden"))
 
 
-def _dataset_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
+def _dataset_files(data: Written) -> Iterator[tuple[SpecPath, object]]:
     yield from (((kind,), data.get(kind)) for kind in ("npz", "safetensors"))
     arrays = data.get("npy")
     for name, file in arrays.items() if isinstance(arrays, dict) else ():
@@ -352,7 +352,7 @@ def _dataset_files(data: dict[str, Any]) -> Iterator[tuple[SpecPath, Any]]:
 
 
 def _unresolved(
-    named: Iterable[tuple[SpecPath, Any]],
+    named: Iterable[tuple[SpecPath, object]],
     project: Project,
     files: dict[SpecPath, Path],
     directory: bool = False,

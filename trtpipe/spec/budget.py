@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from trtpipe.spec.fields import Number, SpecModel
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 MetricName = Literal[
     "max_abs", "max_rel", "mean_abs", "rmse", "cosine", "psnr", "snr",
@@ -67,7 +70,7 @@ class BudgetSpec(SpecModel):
             raise ValueError("accuracy_drop takes no min, max or output; leave them out")
         return self
 
-    def goal(self) -> dict[str, Any]:
+    def goal(self) -> dict[str, Json]:
         """What must be reached, without how it is looked for."""
         given = self.model_dump(exclude={"samples", "max_evaluations", "max_seconds"})
         return {name: value for name, value in given.items() if value is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +16,9 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from trtpipe.spec.fields import AsTuple, Number, OneOrMany, SchemaVersion, SpecModel, StaticShape
+
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
 
 Floats = Annotated[tuple[Number, ...], OneOrMany]
 Pixels = Annotated[tuple[Annotated[int, Field(ge=0, le=255)], ...], OneOrMany]
@@ -57,7 +60,7 @@ PixelSize = Annotated[StaticShape, AfterValidator(_in_pixels)]
 """Pixels: `224`, or `HEIGHTxWIDTH`."""
 
 
-def _resize(value: Any) -> Any:
+def _resize(value: object) -> object:
     """A size stands for stretching to it."""
     return {"size": value} if isinstance(value, (int, str, list)) else value
 
@@ -67,7 +70,7 @@ class _SizeOr:
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    ) -> JsonSchemaValue:
         size = {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "array"}]}
         return {"anyOf": [*size["anyOf"], handler(schema)]}
 
@@ -152,7 +155,7 @@ class InputSpec(SpecModel):
     """Images: what is padded with, 0 to 255, one value or one a channel; 0 when left out (114 in ultralytics)."""
 
 
-def _by_name(value: Any) -> Any:
+def _by_name(value: object) -> object:
     """Images without a name are called `images`."""
     return value if isinstance(value, dict) else {IMAGES: value}
 
@@ -160,12 +163,12 @@ def _by_name(value: Any) -> Any:
 class _PathsOr:
     """Says in the JSON Schema that one path, or a list of paths, may stand where a mapping of them is expected."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return handler(source)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    ) -> JsonSchemaValue:
         many = {"type": "array", "items": {"type": "string"}}
         return {"anyOf": [{"type": "string"}, many, handler(schema)]}
 

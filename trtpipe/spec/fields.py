@@ -9,7 +9,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -26,6 +26,9 @@ from pydantic_core.core_schema import no_info_before_validator_function, no_info
 from trtpipe.errors import SpecPath
 from trtpipe.shapes import LARGEST_DIM, parse_shape, parse_size
 
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
+
 SHA256_PATTERN = r"^[0-9a-fA-F]{64}$"
 _LONGEST_NAME = 64
 _NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST_NAME - 1}}}$"
@@ -41,14 +44,14 @@ class SpecModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def _static_shape(value: Any) -> tuple[int, ...]:
+def _static_shape(value: object) -> tuple[int, ...]:
     shape = parse_shape(value)
     if any(dim < 0 for dim in shape):
         raise ValueError("a dimension must be 0 or more here")
     return shape
 
 
-def _name(value: Any) -> Any:
+def _name(value: object) -> object:
     if isinstance(value, str) and not re.fullmatch(_NAME, value):
         shown = f"{value[:_LONGEST_NAME]}…" if len(value) > _LONGEST_NAME else value
         raise ValueError(
@@ -58,7 +61,7 @@ def _name(value: Any) -> Any:
     return value
 
 
-def _shape_schema(least: int, dim: str, example: str) -> dict[str, Any]:
+def _shape_schema(least: int, dim: str, example: str) -> dict[str, list[object]]:
     size = {"type": "integer", "minimum": least, "maximum": LARGEST_DIM}
     return {
         "anyOf": [
@@ -80,7 +83,7 @@ _SIZE_SCHEMA = {
 }
 
 
-def _schema_version(value: Any) -> Any:
+def _schema_version(value: object) -> object:
     if type(value) is not int or value != 1:
         raise ValueError("schema must be 1; write schema: 1")
     return value
@@ -112,11 +115,11 @@ Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 """A SHA-256 in hexadecimal digits."""
 
 
-def _tuple_of(value: Any) -> Any:
+def _tuple_of(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _one_or_many(value: Any) -> Any:
+def _one_or_many(value: object) -> object:
     if isinstance(value, list):
         return tuple(value)
     return value if isinstance(value, tuple) else (value,)
@@ -125,12 +128,12 @@ def _one_or_many(value: Any) -> Any:
 class _OneOrMany:
     """Marks a tuple field that may be written as one value; its JSON Schema says so."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return no_info_before_validator_function(_one_or_many, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    ) -> JsonSchemaValue:
         many = handler(schema)
         return {"anyOf": [many["items"], many]}
 
@@ -140,7 +143,7 @@ class OneShapeOr:
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    ) -> JsonSchemaValue:
         return {"anyOf": [*STATIC_SHAPE_SCHEMA["anyOf"], handler(schema)]}
 
 
@@ -149,7 +152,7 @@ class NameOr:
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    ) -> JsonSchemaValue:
         return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
@@ -174,7 +177,7 @@ class PinnedText(str):
         return made
 
 
-def _file_text(value: Any, plain: Callable[[Any], str]) -> str:
+def _file_text(value: object, plain: Callable[[object], str]) -> str:
     if isinstance(value, PinnedText):
         return value
     if not isinstance(value, dict):
@@ -195,12 +198,12 @@ def _file_text(value: Any, plain: Callable[[Any], str]) -> str:
 class _FileMark:
     """Marks text that names a file, as `model.source` does; with its pin it is written as a mapping."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return no_info_wrap_validator_function(_file_text, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    ) -> JsonSchemaValue:
         pinned = {
             "type": "object",
             "properties": {
@@ -226,7 +229,7 @@ def named_files(model: BaseModel) -> Iterator[tuple[SpecPath, str]]:
             yield (info.alias or name, *path), text
 
 
-def _files_in(annotation: Any, value: Any, marked: bool = False) -> Iterator[tuple[SpecPath, str]]:
+def _files_in(annotation: object, value: object, marked: bool = False) -> Iterator[tuple[SpecPath, str]]:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         yield from _files_in(
@@ -245,14 +248,14 @@ def _files_in(annotation: Any, value: Any, marked: bool = False) -> Iterator[tup
 
 
 def _files_under(
-    annotation: Any, items: Iterable[tuple[str | int, Any]], marked: bool
+    annotation: object, items: Iterable[tuple[str | int, object]], marked: bool
 ) -> Iterator[tuple[SpecPath, str]]:
     for step, item in items:
         for path, text in _files_in(annotation, item, marked):
             yield (step, *path), text
 
 
-def _borders(value: Any) -> Any:
+def _borders(value: object) -> object:
     """One word is about every input and output."""
     return {"*": value} if isinstance(value, str) else value
 

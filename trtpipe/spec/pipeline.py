@@ -23,6 +23,7 @@ from trtpipe.spec.fields import (
 from trtpipe.spec.variant import VariantSpec
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
+HardwareCompatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 
 
 class ModelSpec(SpecModel):
@@ -44,7 +45,7 @@ class ModelSpec(SpecModel):
     """The parser's own options."""
 
 
-def _constant(value: Any) -> Any:
+def _constant(value: object) -> object:
     items = value if isinstance(value, list) else [value]
     if isinstance(value, list) and any(isinstance(item, list) for item in value):
         return [_constant(item) for item in value]
@@ -114,7 +115,7 @@ class ProfileInput(SpecModel):
         return self
 
 
-def _profile_input(value: Any) -> Any:
+def _profile_input(value: object) -> object:
     """One shape stands for min, opt and max."""
     if isinstance(value, (str, int, list)):
         return {"min": value, "opt": value, "max": value}
@@ -125,7 +126,7 @@ ProfileEntry = Annotated[ProfileInput, BeforeValidator(_profile_input), OneShape
 Profile = dict[str, ProfileEntry]
 
 
-def _gpu_text(value: Any) -> Any:
+def _gpu_text(value: object) -> object:
     """YAML reads 8.9 and 89 as numbers; a GPU is always text."""
     values = value if isinstance(value, (list, tuple)) else (value,)
     return tuple(
@@ -157,7 +158,7 @@ class TargetSpec(SpecModel):
     """A GPU's name (`rtx4090`, `NVIDIA L4`), `sm89`, `8.9`, `this`, or a list: one engine that serves them all."""
     toolchain: str | None = None
     """A name from `toolchains`; the installed TensorRT-RTX when left out."""
-    hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
+    hardware_compatibility: HardwareCompatibility = "none"
     """Flavour tensorrt only: on which other GPUs the engine must run."""
     version_compatible: bool = False
     """Flavour tensorrt only: an engine that later TensorRT versions can load."""

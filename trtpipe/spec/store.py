@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -56,7 +56,7 @@ def _public_key(text: str) -> str:
     return text
 
 
-def _trusted(value: Any) -> Any:
+def _trusted(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 

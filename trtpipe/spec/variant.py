@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
@@ -14,7 +14,7 @@ _DATA_FIELDS = ("data", "samples", "backend", "provider")
 _CACHE_FIELDS = ("cache", "format", "min_coverage", "rename")
 
 
-def _calibration(value: Any) -> Any:
+def _calibration(value: object) -> object:
     """A data set's name stands for the set itself."""
     return {"data": value} if isinstance(value, str) else value
 

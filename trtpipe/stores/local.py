@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.digests import Digest, digest_bytes, digest_file, same_digest
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
@@ -34,6 +34,11 @@ from trtpipe.stores.faults import mapped, store_error
 from trtpipe.stores.placing import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
 from trtpipe.stores.traces import read_trace, written_trace
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+    from trtpipe.stores.leases import FileLease
 
 SCHEMA = 1
 _POLL_SECONDS = 0.2
@@ -258,7 +263,7 @@ class LocalStore:
                 found.append(Path(os.fsdecode(path.read_bytes())))
         return found
 
-    def _lock(self, name: str) -> Any:
+    def _lock(self, name: str) -> FileLease | BaseFileLock:
         path = self.root / "locks" / f"{name}.lock"
         if self._lock_files:
             from trtpipe.stores.leases import FileLease

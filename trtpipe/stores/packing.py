@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from trtpipe.digests import Digest
 
@@ -43,7 +43,7 @@ def _plain(path: Path) -> Iterator[bytes]:
     yield from _pieces(path)
 
 
-def _compressed(path: Path, zstd: Any) -> Iterator[bytes]:
+def _compressed(path: Path, zstd: ModuleType) -> Iterator[bytes]:
     yield MAGIC + _ZSTD
     compressor = zstd.ZstdCompressor(_LEVEL)
     for piece in _pieces(path):
@@ -94,7 +94,7 @@ def _decompressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise Wrong("it cannot be decompressed") from error
 
 
-def _pays(path: Path, size: int, zstd: Any) -> bool:
+def _pays(path: Path, size: int, zstd: ModuleType) -> bool:
     if size < _LEAST:
         return False
     tried = b""
@@ -117,7 +117,7 @@ def _with(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _zstd() -> Any:
+def _zstd() -> ModuleType | None:
     """The module for Zstandard, or None."""
     try:
         from compression import zstd  # Python 3.14
@@ -126,4 +126,5 @@ def _zstd() -> Any:
             from backports import zstd
         except ImportError:
             return None
-    return zstd
+    found: ModuleType = zstd
+    return found

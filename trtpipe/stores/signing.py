@@ -13,10 +13,15 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from trtpipe.digests import canonical_json
 from trtpipe.errors import SpecError
+from trtpipe.json_values import Json, JsonObject
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _DOMAIN = b"trtpipe trace 1\n"
 _PUBLIC, _SECRET = "ed25519:", "ed25519-secret:"
@@ -39,14 +44,14 @@ def public_key(secret: str) -> str:
     return _public(_private(secret))
 
 
-def signed(data: dict[str, Any], secret: str) -> dict[str, Any]:
+def signed(data: JsonObject, secret: str) -> dict[str, Json]:
     """The trace's JSON object with a signature. Raises SpecError."""
     private = _private(secret)
     value = private.sign(_message(data))
-    return data | {FIELD: {"algorithm": "ed25519", "key": _public(private), "value": _text(value)}}
+    return {**data, FIELD: {"algorithm": "ed25519", "key": _public(private), "value": _text(value)}}
 
 
-def verified(data: dict[str, Any], trusted: Collection[str]) -> dict[str, Any]:
+def verified(data: JsonObject, trusted: Collection[str]) -> dict[str, Json]:
     """The trace's JSON object without its signature, which is that of a trusted key. Raises Unsigned, SpecError."""
     signature, rest = data.get(FIELD), {name: value for name, value in data.items() if name != FIELD}
     if not isinstance(signature, dict):
@@ -74,11 +79,11 @@ def verified(data: dict[str, Any], trusted: Collection[str]) -> dict[str, Any]:
     return rest
 
 
-def _message(data: dict[str, Any]) -> bytes:
+def _message(data: JsonObject) -> bytes:
     return _DOMAIN + canonical_json(data)
 
 
-def _private(secret: str) -> Any:
+def _private(secret: str) -> Ed25519PrivateKey:
     text = secret.strip()
     raw = _bytes(text.removeprefix(_SECRET), _KEY_BYTES) if text.startswith(_SECRET) else None
     if raw is None:
@@ -86,7 +91,7 @@ def _private(secret: str) -> Any:
     return _ed25519().Ed25519PrivateKey.from_private_bytes(raw)
 
 
-def _public(private: Any) -> str:
+def _public(private: Ed25519PrivateKey) -> str:
     return _PUBLIC + _text(private.public_key().public_bytes_raw())
 
 
@@ -102,10 +107,11 @@ def _bytes(text: str, length: int) -> bytes | None:
     return raw if len(raw) == length and _text(raw) == text else None
 
 
-def _ed25519() -> Any:
+def _ed25519() -> ModuleType:
     try:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
         fact = "signed traces need the package cryptography"
         raise SpecError(fact, "install it: pip install 'trtpipe[remote]'") from error
-    return ed25519
+    found: ModuleType = ed25519
+    return found

@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trtpipe.digests import Digest, digest_bytes, digest_file
 from trtpipe.errors import StoreError
 from trtpipe.files import held, write_whole
 from trtpipe.plan.address import Address
+
+T = TypeVar("T")
 
 SCHEMA = 1
 STATE_FILE = ".trtpipe/state.json"
@@ -159,13 +161,14 @@ class ProjectState:
         entry: dict[str, Any] = self.cells[cell]["lock"]
         return entry
 
-    def noted(self, path: Path, about: str, find: Callable[[], Any]) -> Any:
+    def noted(self, path: Path, about: str, find: Callable[[], T]) -> T:
         """What `find` says of a file (a JSON value), asked again only when the file's signature changed."""
         name = f"{about}:{path}"
         signature = signature_of(str(path))
         known = self.notes.get(name)
         if known is not None and signature == known[0]:
-            return known[1]
+            value: T = known[1]
+            return value
         value = find()
         if signature_of(str(path)) == signature and _settled(signature):
             self.notes[name] = [signature, value]

@@ -97,7 +97,7 @@ def believed(data: dict[str, Any], key: str, *, fetched: bool) -> Trace:
     return Trace(key, data["address"], data["fingerprint"], outputs, data["summary"], float(data["seconds"]))
 
 
-def _key(record: Any) -> str:
+def _key(record: object) -> str:
     try:
         return key_of(record)
     except (ValueError, RecursionError) as error:

@@ -92,8 +92,9 @@ def _folders(place: Path) -> Iterator[Path]:
 
 def read_facts(place: EnginePlace) -> EngineFacts:
     """What the manifest says. Raises ModelError when it is missing or damaged, or was left by an older trtpipe."""
-    from trtpipe.spec.pipeline import ProfileInput
+    from trtpipe.spec.pipeline import ProfileInput, ValidateSpec
     from trtpipe.targets.compute_capability import ComputeCapability
+    from trtpipe.toolchains.request import compatibility_of
 
     manifest = read_manifest(place.folder / MANIFEST)
     if manifest is None:
@@ -116,9 +117,9 @@ def read_facts(place: EnginePlace) -> EngineFacts:
         facts = EngineFacts(
             manifest,
             names,
-            str(built.get("hardware_compatibility", "none")),
+            compatibility_of(built).hardware,
             profiles,
-            bool(options.get("corners", True)),
+            bool(options.get("corners", ValidateSpec().corners)),
             validation,
             files,
         )

@@ -23,9 +23,9 @@ def scales_from_cache(
     cache: Path,
     out: Path,
     *,
-    declared: str = "auto",
-    min_coverage: float = 0.9,
-    rename: Mapping[str, str] | None = None,
+    declared: str,
+    min_coverage: float,
+    rename: Mapping[str, str],
     place: SpecPath = (),
 ) -> dict[str, Any]:
     """Writes the scales that a cache has for a canonical model; what reports say of them.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ class Migration:
 
     cache: Path
     model: Path
-    scales: Path | None = None
-    qdq: Path | None = None
-    base: str = "fp32"
-    declared: str = "auto"
-    min_coverage: float = 0.9
-    rename: Mapping[str, str] = field(default_factory=dict)
-    force: bool = False
+    scales: Path | None
+    qdq: Path | None
+    base: str
+    declared: str
+    min_coverage: float
+    rename: Mapping[str, str]
+    force: bool
 
 
 def migrate_cache(asked: Migration) -> dict[str, Any]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from trtpipe.stores.timing_caches import TimingCaches
     from trtpipe.system.evaluating import Evaluations
     from trtpipe.system.timing import Run
+    from trtpipe.targets.toolchain import Toolchain
+    from trtpipe.toolchains.request import WorkerRequest
 
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
 
@@ -193,7 +195,7 @@ class Performer:
         def hear(message: WorkerMessage) -> None:
             self.observer.emit(WorkerProgress(action.address, message))
 
-        def run(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        def run(asked: WorkerRequest) -> Mapping[str, Any]:
             return run_worker(
                 toolchain.python,
                 asked,
@@ -219,7 +221,7 @@ class Performer:
         return ActionResult(files, summary)
 
     def _timed(
-        self, action: Action, toolchain: Toolchain, request: Mapping[str, Any], scratch: Path, run: Run
+        self, action: Action, toolchain: Toolchain, request: WorkerRequest, scratch: Path, run: Run
     ) -> Mapping[str, Any]:
         """The worker's result; a TensorRT that times its kernels starts from what earlier builds measured."""
         if toolchain.flavour != "tensorrt":
@@ -246,31 +248,26 @@ class Performer:
         )
 
 
-def request_of(action: Action, toolchain: Toolchain, plugins: Iterable[Path] = ()) -> dict[str, Any]:
+def request_of(action: Action, toolchain: Toolchain, plugins: Iterable[Path] = ()) -> WorkerRequest:
     """The worker's request: everything from the fingerprint, and where things are on this machine."""
+    from trtpipe.spec.pipeline import BuilderSpec
+    from trtpipe.toolchains.request import UNTIMED, WorkerRequest, compatibility_of
+
     options, limits = action.fingerprint.options, action.requirements
     assert isinstance(limits, EngineRequirements), "an engine's action has them"
     if not toolchain.site:
         raise ToolchainError(f"{toolchain.flavour} {toolchain.version} is not installed")
-    return {
-        "schema": 1,
-        "action": "build",
-        "flavour": toolchain.flavour,
-        "site": list(toolchain.site),
-        "model": "model.onnx",
-        "engine": "model.engine",
-        "network_name": options["network_name"],
-        "compute_capabilities": options["compute_capabilities"]
-        if toolchain.flavour == "tensorrt_rtx"
-        else [],
-        "profiles": options["profiles"],
-        "options": {
-            **options["builder"],
-            "hardware_compatibility": options.get("hardware_compatibility", "none"),
-            "version_compatible": options.get("version_compatible", False),
-        },
-        "plugins": [str(path) for path in plugins],
-        "time_limit": limits.time_limit,
-        "memory_limit": limits.memory_limit,
-        "timing_cache": None,
-    }
+    named = options["compute_capabilities"] if toolchain.flavour == "tensorrt_rtx" else ()
+    limited = {"time_limit": limits.time_limit, "memory_limit": limits.memory_limit}
+    return WorkerRequest(
+        action="build",
+        flavour=toolchain.flavour,
+        site=toolchain.site,
+        network_name=options["network_name"],
+        compute_capabilities=tuple(named),
+        profiles=tuple(options["profiles"]),
+        builder=BuilderSpec.model_validate({**options["builder"], **limited}),
+        compatibility=compatibility_of(options),
+        plugins=tuple(map(str, plugins)),
+        timing=UNTIMED,
+    )

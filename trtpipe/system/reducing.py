@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.reading import read_skeleton
@@ -35,10 +35,15 @@ from trtpipe.system.failing import CellSteps, Failing
 from trtpipe.system.reproducing import (
     new_directory,
     plugins_of,
+    portable_request,
     readme_of,
     write_environment,
     write_request,
 )
+
+if TYPE_CHECKING:
+    from trtpipe.targets.toolchain import Toolchain
+    from trtpipe.toolchains.request import WorkerRequest
 
 _LEAST_SECONDS = 60
 _MEMORY = 12 << 30
@@ -61,8 +66,8 @@ class BuildTrials:
     names: frozenset[str]
     seconds: float
     ran: int = 0
-    toolchain: Any = field(init=False)
-    request: Mapping[str, Any] = field(init=False)
+    toolchain: Toolchain = field(init=False)
+    request: WorkerRequest = field(init=False)
 
     def __post_init__(self) -> None:
         from trtpipe.system.performing import request_of
@@ -71,11 +76,11 @@ class BuildTrials:
         here = self.steps.planned.here()
         self.toolchain = ready_toolchain(here.toolchain(self.action))
         request = request_of(self.action, self.toolchain, plugins_of(self.steps, self.action))
-        self.request = {
-            **request,
-            "time_limit": request["time_limit"] or self.seconds,
-            "memory_limit": request["memory_limit"] or _MEMORY,
+        limits = {
+            "time_limit": request.builder.time_limit or self.seconds,
+            "memory_limit": request.builder.memory_limit or _MEMORY,
         }
+        self.request = replace(request, builder=request.builder.model_copy(update=limits))
 
     def failures(self, candidate: Candidate) -> tuple[FailureClass, ...]:
         """How the candidate fails; nothing when it builds. Raises ToolchainError, StoreError."""
@@ -102,7 +107,7 @@ class BuildTrials:
         from trtpipe.toolchains.launch import run_worker
 
         self.ran += 1
-        request = {**self.request, "profiles": list(candidate.profiles)}
+        request = replace(self.request, profiles=tuple(candidate.profiles))
         try:
             run_worker(
                 self.toolchain.python,
@@ -183,7 +188,7 @@ def write_reduction(steps: CellSteps, action: Action, reduction: Reduction, fold
     failure = (reduction.wanted.words(),)
     with new_directory(folder) as partial:
         write_model(candidate.model, partial / "model.onnx")
-        write_request(steps, action, partial, {"profiles": list(candidate.profiles), "memory_limit": _MEMORY})
+        write_request(partial, _small_request(steps, action, candidate))
         write_environment(steps, action, partial, failure)
         found = json.dumps(reduction.to_json(), indent=1, ensure_ascii=False)
         (partial / "reduction.json").write_text(found + "\n")
@@ -191,6 +196,12 @@ def write_reduction(steps: CellSteps, action: Action, reduction: Reduction, fold
             steps, action, "python worker.py request.json", failure, " ".join(about(reduction))
         )
         (partial / "README.md").write_text(readme)
+
+
+def _small_request(steps: CellSteps, action: Action, candidate: Candidate) -> WorkerRequest:
+    request = portable_request(steps, action)
+    builder = request.builder.model_copy(update={"memory_limit": _MEMORY})
+    return replace(request, profiles=tuple(candidate.profiles), builder=builder)
 
 
 def about(reduction: Reduction) -> list[str]:

@@ -12,11 +12,11 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe import __version__
 from trtpipe.errors import Problem, SpecError, TrtpipeError
@@ -24,6 +24,9 @@ from trtpipe.plan.graph import Action
 from trtpipe.stages.task import Task
 from trtpipe.system.failing import CellSteps, Failing
 from trtpipe.system.performing import request_of
+
+if TYPE_CHECKING:
+    from trtpipe.toolchains.request import WorkerRequest
 
 NO_PROCESS = {
     "fetch": "fetching depends on servers, not on files: `trtpipe build` tells what they said",
@@ -173,7 +176,7 @@ def _write_engine_step(steps: CellSteps, action: Action, folder: Path, random_we
         model = read_skeleton(at / "model.onnx").proto
         randomized = randomize_weights(model)
         write_model(model, folder / "model.onnx")
-    write_request(steps, action, folder)
+    write_request(folder, portable_request(steps, action))
     return randomized
 
 
@@ -182,22 +185,24 @@ def plugins_of(steps: CellSteps, action: Action) -> list[Path]:
     return list(steps.steps.inputs_of(action, steps.scratch / "libraries").get("plugins", {}).values())
 
 
-def write_request(
-    steps: CellSteps, action: Action, folder: Path, changes: Mapping[str, Any] | None = None
-) -> None:
-    """`request.json` and the worker, for an interpreter that has TensorRT installed. Raises ToolchainError, OSError."""
-    from trtpipe.toolchains.launch import WORKER
+def portable_request(steps: CellSteps, action: Action) -> WorkerRequest:
+    """An engine step's request for an interpreter that has TensorRT installed. Raises ToolchainError."""
     from trtpipe.toolchains.resolve import ready_toolchain
 
     toolchain = ready_toolchain(steps.planned.here().toolchain(action))
-    plugins = plugins_of(steps, action)
-    request = {**request_of(action, toolchain, plugins), "site": [], **(changes or {})}
-    libraries = [Path(path) for path in request["plugins"]]
+    return replace(request_of(action, toolchain, plugins_of(steps, action)), site=())
+
+
+def write_request(folder: Path, request: WorkerRequest) -> None:
+    """`request.json`, the plugins and the worker. Raises OSError."""
+    from trtpipe.toolchains.launch import WORKER
+
+    libraries = [Path(path) for path in request.plugins]
     for path in libraries:
         (folder / "plugins").mkdir(exist_ok=True)
         shutil.copy(path, folder / "plugins" / path.name)
-    request["plugins"] = [f"plugins/{path.name}" for path in libraries]
-    (folder / "request.json").write_text(json.dumps(request, indent=1) + "\n")
+    portable = replace(request, plugins=tuple(f"plugins/{path.name}" for path in libraries))
+    (folder / "request.json").write_text(json.dumps(portable.to_json(parent=None), indent=1) + "\n")
     shutil.copy(WORKER, folder / "worker.py")
 
 
@@ -285,7 +290,7 @@ def _needs(steps: CellSteps, action: Action) -> str:
         f"    python -m venv venv && venv/bin/pip install {package}=={toolchain.version}\n"
         f"    venv/bin/{_COMMANDS['build_engine']}\n\n"
         "It prints one JSON object a line; the last says `ok`, the one before it what went wrong.\n"
-        "`request.json` is what was asked for, described in the first lines of `worker.py`.\n"
+        "`request.json` is what was asked for, described at FIELDS in `worker.py`.\n"
     )
 
 

@@ -10,7 +10,7 @@ This has never run with a real TensorRT: it is held against the names of nine ve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from trtpipe.errors import StepFailed
 from trtpipe.plan.events import Warned
 from trtpipe.plan.ports import Observer
 from trtpipe.stores.timing_caches import TimingCaches, cache_name
+from trtpipe.toolchains.request import Timing, WorkerRequest
 
 GROWN = "timing.cache"
-Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Run = Callable[[WorkerRequest], Mapping[str, Any]]
 """Carries out one request of the worker."""
 
 
@@ -45,11 +46,11 @@ class TimedBuild:
     tactics: Mapping[str, str]
     """What the lockfile says was chosen; empty when it says nothing of this key."""
 
-    def run(self, request: Mapping[str, Any], folder: Path, run: Run) -> dict[str, Any]:
+    def run(self, request: WorkerRequest, folder: Path, run: Run) -> dict[str, Any]:
         """The worker's result, with the tactics that were chosen. Raises what the worker's run raises."""
         if self.tactics:
             try:
-                found = run({**request, "timing_cache": GROWN, "tactics": dict(self.tactics)})
+                found = run(replace(request, timing=Timing(GROWN, (), self.tactics)))
             except StepFailed as error:
                 self._warn(f"the lockfile's tactics could not be followed: {error.problems[0].fact}")
             else:
@@ -59,8 +60,8 @@ class TimedBuild:
         name = cache_name(self.version, self.gpu)
         taken = self.caches.take(name, folder)
         (folder / GROWN).unlink(missing_ok=True)
-        files = [path.name for path in taken]
-        result = run({**request, "timing_cache": GROWN, "timing_caches": files})
+        files = tuple(path.name for path in taken)
+        result = run(replace(request, timing=Timing(GROWN, files, {})))
         if (folder / GROWN).exists():
             self.caches.give(name, folder / GROWN, taken)
         return dict(result)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 
@@ -40,7 +40,7 @@ class Toolchain:
         """Whether it is on this machine already."""
         return bool(self.site)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, str]:
         """What of it enters a key: nothing that depends on where it is installed."""
         return {"flavour": self.flavour, "version": self.version, "python": self.python_version}
 

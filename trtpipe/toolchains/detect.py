@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from trtpipe.errors import Problem
+from trtpipe.json_values import Json
 from trtpipe.targets.compute_capability import ComputeCapability
 
 _DRIVER_TRACES = (
@@ -49,7 +50,7 @@ class DetectedGpu:
     cuda: str = ""
     """The newest CUDA that the driver runs: `13.0`."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This GPU as plain JSON values."""
         return {**asdict(self), "compute_capability": self.compute_capability.sm}
 
@@ -151,7 +152,7 @@ def _described(nvml: ctypes.CDLL) -> Iterator[DetectedGpu]:
         )
 
 
-def _nvml_text(ask: Callable[[Any, Any], int]) -> str:
+def _nvml_text(ask: Callable[[ctypes.Array[ctypes.c_char], ctypes.c_uint], int]) -> str:
     text = ctypes.create_string_buffer(_TEXT_BYTES)
     return text.value.decode(errors="replace") if ask(text, ctypes.c_uint(_TEXT_BYTES)) == 0 else ""
 
@@ -205,7 +206,7 @@ def _from_runtime() -> tuple[DetectedGpu, ...]:
         return ()
 
 
-def _runtime_gpus(runtime: Any, count: int, cuda: str) -> Iterator[DetectedGpu]:
+def _runtime_gpus(runtime: ModuleType, count: int, cuda: str) -> Iterator[DetectedGpu]:
     for index in range(count):
         error, about = runtime.cudaGetDeviceProperties(index)
         if int(error) == 0:

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from trtpipe.json_values import Json
 from trtpipe.targets.capabilities import capabilities_of, runnable_here
-from trtpipe.targets.toolchain import FLAVOURS, TITLES, Toolchain
+from trtpipe.targets.toolchain import FLAVOURS, TITLES, Flavour, Toolchain
 from trtpipe.toolchains.detect import DetectedGpu, detect_gpus, driver_may_be_here
 from trtpipe.toolchains.installed import installed_toolchain
 from trtpipe.toolchains.lookup import python_version
@@ -72,7 +73,7 @@ class DoctorReport:
         found = {finding.status for finding in self.findings}
         return "no" if "no" in found else "warn" if "warn" in found else "ok"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This report as plain JSON values."""
         return {
             "status": self.status,
@@ -164,7 +165,7 @@ def _provisioned(provisioned: tuple[Provisioned, ...]) -> Iterator[Finding]:
             yield Finding("toolchain", "ok", f"{title}; {_builds_for(one.flavour, one.version)}")
 
 
-def _builds_for(flavour: Any, version: str) -> str:
+def _builds_for(flavour: Flavour, version: str) -> str:
     targets = ", ".join(one.sm for one in capabilities_of(flavour, version))
     return f"builds for {targets}" + (", each on its own GPU" if flavour == "tensorrt" else "")
 
@@ -258,7 +259,7 @@ def _installer() -> Finding:
     return Finding("installer", "ok", f"toolchains are provisioned with `{' '.join(command)}`")
 
 
-def _provisioned_json(one: Provisioned) -> dict[str, Any]:
+def _provisioned_json(one: Provisioned) -> dict[str, Json]:
     return {
         "flavour": one.flavour,
         "version": one.version,

@@ -16,9 +16,9 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from trtpipe.errors import ModelError
+from trtpipe.json_values import Json
 
 _MAGIC = b"vtrt"
 _HEADER_BYTES = 64
@@ -49,7 +49,7 @@ class EngineHeader:
     memory_budget: int | None = None
     """The workspace limit it was built under, plus the bytes of its constants."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This header as plain JSON values."""
         return {**asdict(self), "capabilities": list(self.capabilities)}
 

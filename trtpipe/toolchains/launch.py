@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from trtpipe.errors import Interrupted, Problem, StepFailed, ToolchainError, TrtpipeError
 from trtpipe.json_values import JsonObject, as_object, texts_in
@@ -33,6 +33,7 @@ from trtpipe.plan.worker_messages import (
 )
 from trtpipe.toolchains.messages import message_from
 from trtpipe.toolchains.minding import Minding, kill, signal_of, tail
+from trtpipe.toolchains.request import WorkerRequest
 from trtpipe.toolchains.worker import ADDR_NO_RANDOMIZE, TUNABLES
 from trtpipe.unions import assert_never
 
@@ -47,7 +48,7 @@ OnEvent = Callable[[WorkerMessage], None]
 
 def run_worker(
     python: Sequence[str],
-    request: Mapping[str, Any],
+    request: WorkerRequest,
     folder: Path,
     *,
     on_event: OnEvent,
@@ -56,15 +57,15 @@ def run_worker(
 ) -> WorkerResult:
     """Carry out one request in `folder`, which holds the model, and return the worker's result.
 
-    `python` is the interpreter's command line; `request` is described in `worker.py`. On `cancelled` the worker
-    is asked to stop and has five seconds; on `killed` it has none. Raises StepFailed when TensorRT refuses or
-    dies, ToolchainError when it cannot start, Interrupted.
+    `python` is the interpreter's command line. On `cancelled` the worker is asked to stop and has five seconds; on
+    `killed` it has none. Raises StepFailed when TensorRT refuses or dies, ToolchainError when it cannot start,
+    Interrupted.
     """
-    (folder / "request.json").write_text(json.dumps({**request, "parent": _parent_of(python)}))
+    (folder / "request.json").write_text(json.dumps(request.to_json(_parent_of(python))))
     with (folder / "build.log").open("ab", buffering=0) as log:
         child = _start(python, folder, log)
         hearing = _Hearing(folder / "build.log", log, on_event)
-        minding = Minding(child, cancelled, killed, request.get("time_limit"))
+        minding = Minding(child, cancelled, killed, request.builder.time_limit)
         try:
             for event in minding.events():
                 hearing.hear(message_from(event))

@@ -11,13 +11,24 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 PACKAGES = {
     "tensorrt_rtx": ("tensorrt_rtx_cu13", "tensorrt_rtx_cu12", "tensorrt_rtx"),
     "tensorrt": ("tensorrt_cu13", "tensorrt_cu12", "tensorrt"),
 }
 """Flavour → the distributions that hold its module, preferred first; the flavour is the module's name."""
+
+
+class Found(TypedDict):
+    """What is known of a TensorRT that was found."""
+
+    version: str
+    site: list[str]
+    """The directories for `sys.path`."""
+    libraries: dict[str, str]
+    """Package → version of what it is made of."""
+
 
 _PARTS = ("", "_bindings", "_libs")
 
@@ -27,7 +38,7 @@ def python_version() -> str:
     return f"{sys.implementation.name} {platform.python_version()}"
 
 
-def find_packages(flavour: str, path: list[str]) -> dict[str, Any] | None:
+def find_packages(flavour: str, path: list[str]) -> Found | None:
     """Version, directories and parts of the TensorRT of a flavour on a search path, or None."""
     for name in PACKAGES[flavour]:
         version = next((one.version for one in metadata.distributions(name=name, path=path)), None)
@@ -46,7 +57,7 @@ def _part(name: str, version: str, path: list[str]) -> str:
     return next((str(Path(str(one.locate_file(""))).absolute()) for one in found), "")
 
 
-def _find_by_import(flavour: str) -> dict[str, Any] | None:
+def _find_by_import(flavour: str) -> Found | None:
     """For a TensorRT that was unpacked without metadata: only its module knows its version."""
     try:
         module = __import__(flavour)

@@ -18,7 +18,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from trtpipe.json_values import Json
 
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
@@ -53,7 +54,7 @@ class Minding:
         elif self.time_limit and now - self._began > self.time_limit + GRACE_SECONDS:
             self._end("timeout")
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    def events(self) -> Iterator[dict[str, Json]]:
         """The child's events as they come; ends with the child."""
         lines: queue.Queue[bytes | None] = queue.Queue(_QUEUED_EVENTS)
         reader = threading.Thread(

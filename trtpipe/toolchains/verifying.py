@@ -8,13 +8,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
 from trtpipe.errors import ToolchainError
 from trtpipe.files import write_whole
+from trtpipe.json_values import Json
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.toolchains.wheel_lock import WheelLock, known_by_file
 from trtpipe.toolchains.wheels import (
@@ -39,7 +41,7 @@ class Verdict:
     """How many of its wheels the project's lock knows."""
     problems: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This verdict as plain JSON values."""
         return {
             "toolchain": self.name,
@@ -84,17 +86,17 @@ def _said_of(file: RecordedFile) -> str:
         return f"unreadable: {file.name}: {(error.strerror or str(error)).lower()}"
 
 
-def _record_changed(distribution: Any, title: str, manifest: Mapping[str, Any]) -> bool:
+def _record_changed(distribution: Distribution, title: str, manifest: Mapping[str, Any]) -> bool:
     noted = manifest.get("records", {}).get(title)
     return noted is not None and noted != record_digest(distribution)
 
 
-def record_digest(distribution: Any) -> str:
+def record_digest(distribution: Distribution) -> str:
     """SHA-256 of a package's RECORD."""
     return hashlib.sha256((distribution.read_text("RECORD") or "").encode()).hexdigest()
 
 
-def stamps_of(folder: Path, names: Mapping[str, Any]) -> dict[str, int]:
+def stamps_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
     """When each file was last written, in nanoseconds: what a change by ordinary means cannot keep."""
     return {name: (folder / name).stat().st_mtime_ns for name in names}
 

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trtpipe.errors import ToolchainError
 from trtpipe.files import held, write_whole
@@ -90,8 +89,10 @@ class WheelLock:
             raise self._damaged(f"it is not of schema {SCHEMA}")
         return self._checked(data.get("toolchains"))
 
-    def _checked(self, toolchains: Any) -> dict[str, dict[str, str]]:
-        for toolchain, wheels in toolchains.items() if isinstance(toolchains, dict) else [("", None)]:
+    def _checked(self, toolchains: object) -> dict[str, dict[str, str]]:
+        if not isinstance(toolchains, dict):
+            raise self._damaged("'' is not a list of files with their SHA-256")
+        for toolchain, wheels in toolchains.items():
             whole = isinstance(wheels, dict) and all(
                 isinstance(sha256, str) and _NAME.fullmatch(str(name)) and _SHA256.fullmatch(sha256)
                 for name, sha256 in wheels.items()

@@ -6,22 +6,8 @@ libraries and all that it allocates lie at fixed addresses, whatever interpreter
 has a constant relative name. It knows nothing of specs, keys and stores. The working directory is a scratch folder; all
 paths are in it.
 
-Request (JSON, `schema: 1`; what is left out has the default shown)::
-
-    action              "build" | "parse" | "describe"
-    flavour             "tensorrt" | "tensorrt_rtx"
-    site                [directories put on sys.path]
-    model, engine       "model.onnx", "model.engine": plain file names
-    network_name        text; stored in the engine
-    compute_capabilities ["sm86", …]: tensorrt_rtx only, and needed there
-    profiles            [{INPUT: {"min": [..], "opt": [..], "max": [..], "values": {"min": [..], …}}}]
-    options             see DEFAULTS; workspace and tactic_shared_memory in bytes
-    plugins             [] library paths; tensorrt only
-    timing_cache        null or a path, read if there and written back; tensorrt only, as are the next two
-    timing_caches       [] more of them, to start from
-    tactics             {KEY: "HASH TIME"}: build with these choices alone; the result tells those that were made
-    time_limit          null or seconds; memory_limit: null or bytes of resident memory
-    parent              null or the process id without which the worker ends
+A request is a JSON object with every field of FIELDS and, in `options`, every one of OPTIONS. There are no defaults:
+what is left out, unknown or of another type is refused by name. In trtpipe, `toolchains/request.py` writes requests.
 
 Events (one JSON object a line on the original stdout; `event` names the kind): start · phase (name, parent,
 steps, step, state) · log (severity, message) · memory (rss, peak) · network · engine · error (kind, message, remedy,
@@ -43,7 +29,7 @@ TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.mmap_threshold=33554432"
 """No thread caches, and a fixed threshold (its largest): it would follow what the interpreter has freed."""
 
 
-def libc() -> Any:
+def libc() -> ctypes.CDLL:
     """The C library of this process."""
     return ctypes.CDLL(None)
 
@@ -92,7 +78,13 @@ from collections import Counter
 
 TYPE_CHECKING = False  # annotations are never evaluated, and typing costs milliseconds
 if TYPE_CHECKING:
-    from typing import Any, ClassVar
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+    from typing import Any, ClassVar, TypeVar
+
+    from trtpipe.toolchains import tensorrt_api as api
+
+    T = TypeVar("T")
 
 SCHEMA = 1
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
@@ -109,19 +101,40 @@ PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE = 0, 0x02 | 0x20 | 0x4000
 EVENT_SECONDS = 0.1  # at most ten phase events a second
 WATCH_SECONDS = 0.1
 STREAM_FROM = 512 * MIB  # streaming saves a copy of the engine and costs a 64 MiB buffer, touched whole
-DEFAULTS: dict[str, Any] = {
-    "optimization_level": 3,
-    "workspace": 4 * GIB,
-    "tactic_shared_memory": None,
-    "tf32": True,
-    "profiling_verbosity": "layer_names_only",
-    "weight_streaming": False,
-    "sparse_weights": False,
-    "max_aux_streams": None,
-    "avg_timing_iterations": None,
-    "hardware_compatibility": "none",
-    "version_compatible": False,
+FIELDS = {  # of a request; field → its type in JSON
+    "schema": "integer",  # SCHEMA
+    "action": "text",  # one of ACTIONS
+    "flavour": "text",  # one of FLAVOURS
+    "parent": "integer or null",  # the process id without which the worker ends
+    "site": "list of texts",  # directories put on sys.path
+    "model": "text",  # plain file names, as the next
+    "engine": "text",
+    "network_name": "text",  # stored in the engine
+    "compute_capabilities": "list of texts",  # ["sm86", …]: tensorrt_rtx only, and needed there
+    "profiles": "list of objects",  # [{INPUT: {"min": [..], "opt": [..], "max": [..], "values": {"min": [..], …}}}]
+    "options": "object",
+    "plugins": "list of texts",  # library paths; tensorrt only
+    "timing_cache": "text or null",  # a path, read if there and written back; tensorrt only, as are the next two
+    "timing_caches": "list of texts",  # more of them, to start from
+    "tactics": "object of texts",  # {KEY: "HASH TIME"}: only these choices, if any; the result tells those made
+    "time_limit": "number or null",  # seconds
+    "memory_limit": "integer or null",  # bytes of resident memory
 }
+OPTIONS = {  # of the builder; sizes in bytes, null is TensorRT's own value
+    "optimization_level": "integer",
+    "workspace": "integer",
+    "tactic_shared_memory": "integer or null",
+    "tf32": "flag",
+    "profiling_verbosity": "text",
+    "weight_streaming": "flag",
+    "sparse_weights": "flag",
+    "max_aux_streams": "integer or null",
+    "avg_timing_iterations": "integer or null",
+    "hardware_compatibility": "text",
+    "version_compatible": "flag",
+}
+TYPES = {"text": (str,), "integer": (int,), "number": (int, float), "flag": (bool,), "object": (dict,)}
+ACTIONS = ("build", "parse", "describe")
 DTYPES = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -142,9 +155,9 @@ SHAPE_KEYS = ("min", "opt", "max")
 class Failure(Exception):
     """What ends the work: an error event in the making."""
 
-    def __init__(self, kind: str, message: str, remedy: str = "", details: list[Any] | None = None) -> None:
+    def __init__(self, kind: str, message: str, remedy: str = "", details: Sequence[object] = ()) -> None:
         super().__init__(message)
-        self.kind, self.message, self.remedy, self.details = kind, message, remedy, details or []
+        self.kind, self.message, self.remedy, self.details = kind, message, remedy, details
 
 
 class Stop:
@@ -172,7 +185,7 @@ class Events:
         self._lock = threading.Lock()
         self._last_phase = 0.0
 
-    def send(self, event: str, **fields: Any) -> None:
+    def send(self, event: str, **fields: object) -> None:
         """An event."""
         self._write(json.dumps({"event": event, **fields}).encode() + b"\n")
 
@@ -317,7 +330,7 @@ class Ground:
         for lock in locks:
             lock.acquire()
 
-        def claim(ready: Any) -> None:
+        def claim(ready: _thread.LockType) -> None:
             self.malloc(24)
             ready.release()
             with locks[0]:
@@ -359,7 +372,7 @@ class Apart:
             self._error = error
         self._done.release()
 
-    def do(self, work: Any) -> Any:
+    def do(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises."""
         self._work = work
         self.ground.sink()
@@ -367,7 +380,8 @@ class Apart:
         self._done.acquire()
         if self._error is not None:
             raise self._error
-        return self._made
+        made: T = self._made
+        return made
 
 
 def can_load(library: str) -> bool:
@@ -463,7 +477,7 @@ def plain_reason(text: str, op: str) -> str:
     return plain_message(_ASSERTION.sub("", text))
 
 
-def fused_layers(text: str) -> list[dict[str, Any]]:
+def fused_layers(text: str) -> list[dict[str, str]]:
     """The layers of the verbose message `Engine Layer Information`."""
     layers = []
     for line in text.splitlines():
@@ -498,12 +512,12 @@ class Spoken:
         return errors
 
 
-def new_logger(trt: Any, events: Events, spoken: Spoken) -> Any:
+def new_logger(trt: Any, events: Events, spoken: Spoken) -> api.Logger:
     """The process's one logger (TensorRT sends the messages of a second one to the first)."""
     verbose = trt.ILogger.VERBOSE
 
     class Logger(trt.ILogger):  # type: ignore[misc]
-        def log(self, severity: Any, message: str) -> None:
+        def log(self, severity: api.Member, message: str) -> None:
             if severity != verbose:
                 spoken.hear(severity.name, message)
                 events.send("log", severity=severity.name, message=message)
@@ -515,7 +529,7 @@ def new_logger(trt: Any, events: Events, spoken: Spoken) -> Any:
     return Logger()
 
 
-def new_monitor(trt: Any, events: Events, stop: Stop) -> Any:
+def new_monitor(trt: Any, events: Events, stop: Stop) -> api.Monitor:
     """Reports TensorRT's phases and stops the build; TensorRT swallows a KeyboardInterrupt."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
@@ -539,7 +553,7 @@ def new_monitor(trt: Any, events: Events, stop: Stop) -> Any:
     return Monitor()
 
 
-def new_writer(trt: Any, fd: int) -> Any:
+def new_writer(trt: Any, fd: int) -> api.Writer:
     """A stream writer that remembers its failure, which TensorRT ignores."""
 
     class Writer(trt.IStreamWriter):  # type: ignore[misc]
@@ -587,18 +601,18 @@ class Rtx:
     def check(self, request: dict[str, Any]) -> list[str]:
         """What the request asks that this flavour cannot do."""
         problems = [
-            f"TensorRT-RTX has no {key}" for key in ("plugins", "timing_cache", "tactics") if request.get(key)
+            f"TensorRT-RTX has no {key}" for key in ("plugins", "timing_cache", "tactics") if request[key]
         ]
-        if not request.get("compute_capabilities"):  # none set would mean an unchecked default of many
+        if not request["compute_capabilities"]:  # none set would mean an unchecked default of many
             problems.append("TensorRT-RTX needs the compute capabilities named")
         return problems
 
-    def capabilities(self, trt: Any) -> list[str]:
+    def capabilities(self, trt: ModuleType) -> list[str]:
         """The compute capabilities that can be named, in ascending order."""
         names = (name for name in vars(trt.ComputeCapability) if name.startswith("SM"))
         return sorted((name.lower() for name in names), key=lambda name: int(name[2:]))
 
-    def configure(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+    def configure(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
         """Set what only this flavour has."""
         known = self.capabilities(trt)
         wanted = sorted({str(name).lower() for name in request["compute_capabilities"]})
@@ -616,13 +630,15 @@ class Rtx:
         """The limit to set, or None for TensorRT's own."""
         return GIB if asked is None else asked  # the default on every machine, and stored in the engine
 
-    def load_plugins(self, trt: Any, logger: Any, paths: list[str]) -> None:
+    def load_plugins(self, trt: ModuleType, logger: api.Logger, paths: list[str]) -> None:
         """RTX aborts the process when a node uses a plugin; `check` has refused them."""
 
-    def use_timing_cache(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+    def use_timing_cache(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
         """A deprecated no-op in RTX."""
 
-    def save_timing_cache(self, config: Any, request: dict[str, Any], named: set[str]) -> dict[str, str]:
+    def save_timing_cache(
+        self, config: api.Config, request: dict[str, Any], named: set[str]
+    ) -> dict[str, str]:
         """Nothing to save, and no tactics to tell."""
         return {}
 
@@ -634,18 +650,18 @@ class Enterprise:
     placed = False
     lacks = ()
     environment: ClassVar[dict[str, str]] = {}  # it times kernels: no two builds are equal anyway
-    known: Any = frozenset()  # keys of the timing cache that others may have put there
+    known: frozenset[str] | set[str] = frozenset()  # keys of the timing cache that others may have put there
 
     def check(self, request: dict[str, Any]) -> list[str]:
         """What the request asks that this flavour cannot do."""
-        named = request.get("compute_capabilities")
+        named = request["compute_capabilities"]
         return ["TensorRT builds for the GPU at hand: name no compute capabilities"] if named else []
 
-    def capabilities(self, trt: Any) -> list[str]:
+    def capabilities(self, trt: ModuleType) -> list[str]:
         """The compute capabilities that can be named, in ascending order."""
         return []
 
-    def configure(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+    def configure(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
         """Set what only this flavour has."""
         options = request["options"]
         level = enum_member(trt.HardwareCompatibilityLevel, options["hardware_compatibility"])
@@ -658,7 +674,7 @@ class Enterprise:
         """The limit to set, or None for TensorRT's own."""
         return asked  # the default is the GPU's own
 
-    def load_plugins(self, trt: Any, logger: Any, paths: list[str]) -> None:
+    def load_plugins(self, trt: ModuleType, logger: api.Logger, paths: list[str]) -> None:
         """Load the stock plugins and these libraries."""
         if not paths:
             return
@@ -668,16 +684,14 @@ class Enterprise:
             if registry.load_library(path) is None:
                 raise Failure("config", f"cannot load the plugin library '{path}'")
 
-    def use_timing_cache(self, trt: Any, config: Any, request: dict[str, Any]) -> None:
+    def use_timing_cache(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
         """Start from the timing caches of earlier builds or, with `tactics`, from those choices alone."""
-        path, tactics, flags = request.get("timing_cache"), request.get("tactics") or {}, trt.BuilderFlag
+        path, tactics, flags = request["timing_cache"], request["tactics"], trt.BuilderFlag
         if not path:
             return
         if hasattr(flags, "EDITABLE_TIMING_CACHE"):  # from 10.8 on; before that no tactics are known either
             config.set_flag(flags.EDITABLE_TIMING_CACHE)
-        files = [
-            one for one in (path, *request.get("timing_caches", [])) if os.path.exists(one) and not tactics
-        ]
+        files = [one for one in (path, *request["timing_caches"]) if os.path.exists(one) and not tactics]
         found = [config.create_timing_cache(read_bytes(one)) for one in files]
         timing_cache, *others = [one for one in found if one] or [config.create_timing_cache(b"")]
         for other in others:
@@ -693,9 +707,11 @@ class Enterprise:
             config.set_flag(flags.DISABLE_COMPILATION_CACHE)
         self.known = self.entries(timing_cache).keys() - tactics.keys()
 
-    def save_timing_cache(self, config: Any, request: dict[str, Any], named: set[str]) -> dict[str, str]:
+    def save_timing_cache(
+        self, config: api.Config, request: dict[str, Any], named: set[str]
+    ) -> dict[str, str]:
         """Write the timing cache, grown by this build; the tactics of keys that the log names, or that are new."""
-        path = request.get("timing_cache")
+        path = request["timing_cache"]
         timing_cache = config.get_timing_cache() if path else None
         if not path or not timing_cache:
             return {}
@@ -703,7 +719,7 @@ class Enterprise:
         named |= {key.lower() for key in self.entries(timing_cache).keys() - self.known}
         return {key: one for key, one in self.entries(timing_cache).items() if key.lower() in named}
 
-    def entries(self, timing_cache: Any) -> dict[str, str]:
+    def entries(self, timing_cache: api.TimingCache) -> dict[str, str]:
         """Each key of an editable timing cache, and the tactic under it with its time; sorted."""
         if not hasattr(timing_cache, "queryKeys"):
             return {}
@@ -714,9 +730,9 @@ class Enterprise:
 FLAVOURS: dict[str, type[Rtx] | type[Enterprise]] = {"tensorrt_rtx": Rtx, "tensorrt": Enterprise}
 
 
-def enum_member(enum: Any, name: str) -> Any:
+def enum_member(enum: type, name: str) -> api.Member:
     """A member by its name in any case; their numbers differ between versions."""
-    member = getattr(enum, str(name).upper(), None)
+    member: api.Member | None = getattr(enum, str(name).upper(), None)
     if member is None:
         raise Failure("config", f"unknown {enum.__name__} '{name}' in this TensorRT")
     return member
@@ -738,36 +754,62 @@ def write_whole(path: str, data: bytes) -> None:
 # -- the request ------------------------------------------------------------------------------------------------
 
 
+def read_request(path: str) -> dict[str, Any]:
+    """What a file says, unchecked. Raises Failure when it holds no JSON object."""
+    try:
+        request = json.loads(read_bytes(path))
+    except (OSError, ValueError) as error:
+        raise Failure("config", f"cannot read the request: {error}") from error
+    if not isinstance(request, dict):
+        raise Failure("config", "the request is not a JSON object")
+    return request
+
+
 def checked_request(request: dict[str, Any]) -> dict[str, Any]:
-    """The request with its defaults. Raises Failure with everything that is wrong with it."""
+    """The request itself. Raises Failure with everything that is wrong with it."""
     if request.get("schema") != SCHEMA or request.get("flavour") not in FLAVOURS:
         raise Failure("config", f"not a request of schema {SCHEMA} for one of {', '.join(FLAVOURS)}")
-    options = {**DEFAULTS, **request.get("options", {})}
-    request = {"model": "model.onnx", "engine": "model.engine", "profiles": [], "plugins": [], **request}
-    request["options"] = options
-    if request["action"] == "describe":
-        return request
-    flavour = FLAVOURS[request["flavour"]]()
-    problems = [f"unknown option '{name}'" for name in options if name not in DEFAULTS]
-    problems += [
-        f"'{request[key]}' is not a plain file name" for key in ("model", "engine") if "/" in request[key]
-    ]
-    problems += [
-        f"{flavour.module} has no option '{name}'"
-        for name in flavour.lacks
-        if not is_default(name, options[name])
-    ]
-    if request["action"] == "build":
-        problems += flavour.check(request)
-        problems += [] if request.get("network_name") else ["the network needs a name"]
+    options = request.get("options")
+    problems = list(field_problems(request, FIELDS, "field"))
+    problems += field_problems(options, OPTIONS, "option") if isinstance(options, dict) else []
+    problems = problems or action_problems(request)
     if problems:
         raise Failure("config", "; ".join(problems), details=problems)
     return request
 
 
-def is_default(name: str, value: Any) -> bool:
-    """Whether an option asks for nothing."""
-    return value is None or str(value).lower() == str(DEFAULTS[name]).lower()
+def field_problems(found: dict[str, Any], wanted: dict[str, str], kind: str) -> list[str]:
+    """What is missing, unknown or of another type."""
+    problems = [f"the request lacks the {kind} '{name}'" for name in wanted if name not in found]
+    problems += [f"unknown {kind} '{name}'" for name in found if name not in wanted]
+    wrong = [name for name in wanted if name in found and not is_of(wanted[name], found[name])]
+    return problems + [f"the {kind} '{name}' must be of type {wanted[name]}" for name in wrong]
+
+
+def is_of(wanted: str, value: object) -> bool:
+    """Whether a value has a type of FIELDS; true is no integer."""
+    if wanted.endswith(" or null"):
+        return value is None or is_of(wanted.removesuffix(" or null"), value)
+    if wanted.startswith("list of "):
+        return type(value) is list and all(is_of(wanted[8:-1], one) for one in value)
+    if wanted.startswith("object of "):
+        return type(value) is dict and all(is_of(wanted[10:-1], one) for one in value.values())
+    return type(value) in TYPES[wanted]
+
+
+def action_problems(request: dict[str, Any]) -> list[str]:
+    """What a whole request asks for that cannot be done."""
+    if request["action"] not in ACTIONS:
+        return [f"unknown action '{request['action']}': choose from {', '.join(ACTIONS)}"]
+    if request["action"] == "describe":
+        return []
+    flavour, options = FLAVOURS[request["flavour"]](), request["options"]
+    files = [request[key] for key in ("model", "engine")]
+    problems = [f"'{name}' is not a plain file name" for name in files if "/" in name]
+    asked = [name for name in flavour.lacks if str(options[name]).lower() not in ("none", "false")]
+    problems += [f"{flavour.module} has no option '{name}'" for name in asked]
+    problems += flavour.check(request) if request["action"] == "build" else []
+    return problems + ([] if request["network_name"] else ["the network needs a name"])
 
 
 # -- the work ---------------------------------------------------------------------------------------------------
@@ -781,14 +823,14 @@ class Job:
         self.flavour = FLAVOURS[request["flavour"]]()
         self.spoken = Spoken()
         self.seconds: dict[str, float] = {}
-        self.result: dict[str, Any] = {"seconds": self.seconds}
-        self.trt: Any = None
-        self.logger: Any = None
-        self.monitor: Any = None
+        self.result: dict[str, object] = {"seconds": self.seconds}
+        self.trt: ModuleType
+        self.logger: api.Logger
+        self.monitor: api.Monitor
         self.ground: Ground | None = None
         self.apart: Apart | None = None
 
-    def timed(self, name: str, work: Any) -> Any:
+    def timed(self, name: str, work: Callable[[], T]) -> T:
         """What `work` returns; its duration goes into the result."""
         self.stop.check()
         self.events.begin(name)
@@ -800,7 +842,7 @@ class Job:
 
     def load(self) -> None:
         """Import TensorRT."""
-        sys.path += self.request.get("site", [])
+        sys.path += self.request["site"]
         os.environ.update(self.flavour.environment)
         if self.flavour.placed and self.request["action"] == "build" and on_glibc():
             self.ground = Ground()
@@ -841,7 +883,7 @@ class Job:
             ) from error
         self.flavour.load_plugins(trt, self.logger, self.request["plugins"])
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        network.name = self.request.get("network_name") or "network"  # the default holds a counter
+        network.name = self.request["network_name"]  # TensorRT's own holds a counter
         parser = self.timed("parse", lambda: self.parse(network))
         self.describe_network(network)
         if self.request["action"] == "build":
@@ -854,12 +896,12 @@ class Job:
         self.result["cuda_driver"] = has_driver()
         self.result["can_switch_randomisation_off"] = randomisation_is_off() or switch_randomisation_off()
 
-    def parse(self, network: Any) -> Any:
+    def parse(self, network: api.Network) -> api.Parser:
         """The parser, which has filled the network."""
         path = self.request["model"]
         if not os.path.isfile(path) or not os.path.getsize(path):
             raise Failure("parse", f"'{path}' is missing or empty")
-        parser = self.trt.OnnxParser(network, self.logger)
+        parser: api.Parser = self.trt.OnnxParser(network, self.logger)
         parsed = parser.parse_from_file(path)
         details = [self.refusal(parser.get_error(index)) for index in range(parser.num_errors)]
         if not parsed or details:
@@ -870,7 +912,7 @@ class Job:
         self.spoken.take_errors()
         return parser
 
-    def refusal(self, parser_error: Any) -> dict[str, Any]:
+    def refusal(self, parser_error: api.ParserError) -> dict[str, object]:
         """One error of the parser; its line and file are NVIDIA's own and are left out."""
         node, op = parser_error.node(), parser_error.node_operator()
         return {
@@ -882,7 +924,7 @@ class Job:
             "functions": list(parser_error.local_function_stack()),
         }
 
-    def describe_network(self, network: Any) -> None:
+    def describe_network(self, network: api.Network) -> None:
         """network.json, and its summary in an event and in the result."""
         inputs = [tensor_facts(network.get_input(i), "input") for i in range(network.num_inputs)]
         outputs = [tensor_facts(network.get_output(i), "output") for i in range(network.num_outputs)]
@@ -897,14 +939,14 @@ class Job:
         }
         self.events.send("network", name=network.name, layers=len(layers), io=self.result["io"])
 
-    def build(self, builder: Any, network: Any) -> None:
+    def build(self, builder: api.Builder, network: api.Network) -> None:
         """The engine, and layers.json."""
         config = builder.create_builder_config()
         self.configure(config)
         self.flavour.configure(self.trt, config, self.request)
         self.add_profiles(builder, network, config)
         self.flavour.use_timing_cache(self.trt, config, self.request)
-        if self.request.get("timing_cache"):
+        if self.request["timing_cache"]:
             self.spoken.take_errors()  # of caches that do not fit
             self.spoken.keys = set()
         config.progress_monitor = self.monitor
@@ -922,7 +964,7 @@ class Job:
         if errors:
             raise Failure(kind, errors[0], details=errors)
 
-    def configure(self, config: Any) -> None:
+    def configure(self, config: api.Config) -> None:
         """The options that every flavour has."""
         trt, options = self.trt, self.request["options"]
         self.set_pool(config, trt.MemoryPoolType.WORKSPACE, options["workspace"])
@@ -943,7 +985,7 @@ class Job:
         if options["avg_timing_iterations"] is not None:
             config.avg_timing_iterations = options["avg_timing_iterations"]
 
-    def set_pool(self, config: Any, pool: Any, size: int) -> None:
+    def set_pool(self, config: api.Config, pool: api.Member, size: int) -> None:
         """Set a memory pool; a refused size is only logged, so read it back."""
         config.set_memory_pool_limit(pool, size)
         if config.get_memory_pool_limit(pool) != size:
@@ -951,7 +993,7 @@ class Job:
                 "config", f"TensorRT refused {size} bytes for {pool.name}", details=self.spoken.take_errors()
             )
 
-    def add_profiles(self, builder: Any, network: Any, config: Any) -> None:
+    def add_profiles(self, builder: api.Builder, network: api.Network, config: api.Config) -> None:
         """The profiles; none for a static network, whose bytes one would change."""
         inputs = [network.get_input(index) for index in range(network.num_inputs)]
         varying = [tensor for tensor in inputs if needs_profile(tensor)]
@@ -975,7 +1017,7 @@ class Job:
                     "profile", f"TensorRT refused profile {number}", details=self.spoken.take_errors()
                 )
 
-    def set_shapes(self, profile: Any, name: str, shapes: dict[str, Any]) -> None:
+    def set_shapes(self, profile: api.Profile, name: str, shapes: dict[str, Any]) -> None:
         """One input's shapes and values."""
         try:
             if "min" in shapes:
@@ -985,7 +1027,7 @@ class Job:
         except (RuntimeError, TypeError, ValueError) as error:
             raise Failure("profile", f"input '{name}': {plain_message(str(error))}") from error
 
-    def write_engine(self, builder: Any, network: Any, config: Any) -> None:
+    def write_engine(self, builder: api.Builder, network: api.Network, config: api.Config) -> None:
         """Build into a temporary file; it gets its name when it is whole."""
         path = self.request["engine"]
         try:
@@ -1002,7 +1044,7 @@ class Job:
         self.result["engine_size"] = size
         self.events.send("engine", file=path, size=size, **self.spoken.memory)
 
-    def serialise(self, builder: Any, network: Any, config: Any, fd: int) -> int:
+    def serialise(self, builder: api.Builder, network: api.Network, config: api.Config, fd: int) -> int:
         """The engine's size, once all of it is on disk. Raises Failure, OSError."""
         streams = hasattr(builder, "build_serialized_network_to_stream")  # from 10.13 on
         if streams and self.model_bytes() > STREAM_FROM:
@@ -1012,6 +1054,7 @@ class Job:
         else:
             plan = self.aside(lambda: builder.build_serialized_network(network, config))
             self.check_built(plan is not None)
+            assert plan is not None
             writer = BufferWriter(fd, plan)
         self.events.begin("write")
         began = time.perf_counter()
@@ -1021,7 +1064,7 @@ class Job:
         self.seconds["write"] = round(time.perf_counter() - began, 6)
         return int(writer.count)
 
-    def aside(self, work: Any) -> Any:
+    def aside(self, work: Callable[[], T]) -> T:
         """What `work` returns, done by the building thread if there is one: here, Python has disturbed the heap."""
         if self.apart is None:
             return work()
@@ -1054,8 +1097,9 @@ class Job:
 class BufferWriter:
     """Writes a finished plan, for versions that cannot stream it."""
 
-    def __init__(self, fd: int, plan: Any) -> None:
-        self.count, self.error = 0, None
+    def __init__(self, fd: int, plan: api.HostMemory) -> None:
+        self.count = 0
+        self.error: OSError | None = None
         view = memoryview(plan).cast("B")
         while self.count < len(view):
             self.count += os.write(fd, view[self.count : self.count + 64 * MIB])
@@ -1079,13 +1123,13 @@ def has_driver() -> bool:
     return can_load("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
 
 
-def dtype_name(tensor: Any) -> str:
+def dtype_name(tensor: api.Tensor) -> str:
     """ONNX's name of the element type."""
     name = str(tensor.dtype.name)
     return DTYPES.get(name, name.lower())
 
 
-def shape_of(tensor: Any) -> list[int] | None:
+def shape_of(tensor: api.Tensor) -> list[int] | None:
     """The shape, -1 where dynamic; None when even the rank is unknown."""
     try:
         return [int(size) for size in tensor.shape]
@@ -1093,7 +1137,7 @@ def shape_of(tensor: Any) -> list[int] | None:
         return None
 
 
-def tensor_facts(tensor: Any, mode: str) -> dict[str, Any]:
+def tensor_facts(tensor: api.Tensor, mode: str) -> api.TensorFacts:
     """What the result says of an input or output."""
     shape = shape_of(tensor)
     names = (
@@ -1101,11 +1145,17 @@ def tensor_facts(tensor: Any, mode: str) -> dict[str, Any]:
         if mode == "input"
         else []
     )
-    facts = {"name": tensor.name, "mode": mode, "dtype": dtype_name(tensor), "shape": shape}
-    return facts | {"shape_tensor": bool(tensor.is_shape_tensor), "dimension_names": names}
+    return {
+        "name": tensor.name,
+        "mode": mode,
+        "dtype": dtype_name(tensor),
+        "shape": shape,
+        "shape_tensor": bool(tensor.is_shape_tensor),
+        "dimension_names": names,
+    }
 
 
-def layer_facts(layer: Any) -> dict[str, Any]:
+def layer_facts(layer: api.Layer) -> dict[str, Any]:
     """A layer of the network as the parser made it, before fusion; an optional input may be absent."""
     inputs = [layer.get_input(index) for index in range(layer.num_inputs)]
     outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
@@ -1120,12 +1170,12 @@ def layer_facts(layer: Any) -> dict[str, Any]:
     }
 
 
-def needs_profile(tensor: Any) -> bool:
+def needs_profile(tensor: api.Tensor) -> bool:
     """Whether TensorRT wants a profile for this input."""
     return bool(tensor.is_shape_tensor) or -1 in (shape_of(tensor) or [])
 
 
-def profile_problems(wanted: dict[str, Any], inputs: dict[str, dict[str, Any]]) -> list[str]:
+def profile_problems(wanted: dict[str, Any], inputs: dict[str, api.TensorFacts]) -> list[str]:
     """What TensorRT would accept in silence, or refuse without naming it well."""
     unknown = [name for name in wanted if name not in inputs]
     problems = [f"the model has no input '{name}'; it has {', '.join(inputs)}" for name in unknown]
@@ -1160,7 +1210,7 @@ def mind(worker: threading.Thread, request: dict[str, Any], events: Events, stop
 
     The main thread does this: only it hears signals, and its heap lies apart from the build's mappings.
     """
-    seconds, memory = request.get("time_limit"), request.get("memory_limit")
+    seconds, memory = request["time_limit"], request["memory_limit"]
     reported = time.monotonic()
     while worker.is_alive():
         worker.join(WATCH_SECONDS)
@@ -1187,7 +1237,7 @@ def too_much_memory(taken: int, limit: int) -> Failure:
 def carry_out(job: Job, events: Events) -> int:
     """Run the job, say how it ended, return the exit code."""
     failure: Failure | None = None
-    limit = job.request.get("memory_limit")
+    limit = job.request["memory_limit"]
     try:
         job.run()
         if limit and (peak_bytes() or 0) > limit:  # a short build may be over before anybody looked
@@ -1206,7 +1256,7 @@ def carry_out(job: Job, events: Events) -> int:
     return finish(job.result, failure, events)
 
 
-def finish(result: dict[str, Any], failure: Failure | None, events: Events) -> int:
+def finish(result: dict[str, object], failure: Failure | None, events: Events) -> int:
     """The last events, and the exit code."""
     if failure is not None:
         fields = {"message": failure.message, "remedy": failure.remedy, "details": failure.details}
@@ -1225,12 +1275,11 @@ def main() -> None:
         signal.signal(number, stop.on_signal)
     events = Events(os.dup(1))
     os.dup2(2, 1)  # what native code prints must not stand between the events
-    result: dict[str, Any] = {}
+    result: dict[str, object] = {}
     try:
-        raw = json.loads(read_bytes(sys.argv[1]))
-        die_with_parent(raw.get("parent"))
-        events.send("start", action=raw.get("action"), pid=os.getpid(), schema=SCHEMA)
-        request = checked_request(raw)
+        request = read_request(sys.argv[1])
+        events.send("start", action=request.get("action"), pid=os.getpid(), schema=SCHEMA)
+        die_with_parent(checked_request(request)["parent"])
         job = Job(request, events, stop)
         result = job.result
         result["address_randomisation"] = "off" if fixed else "on"

@@ -20,12 +20,14 @@ import numpy as np
 
 from trtpipe.calibrators.measuring.histograms import Histogram, bin_edges
 from trtpipe.calibrators.measuring.noise import least_noise
+from trtpipe.spec.variant import VariantSpec
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array
 
 
-DEFAULT_PERCENTILE = 99.99
+DEFAULT_PERCENTILE = VariantSpec().percentile
+"""Also what the percentile method is judged by where another one was asked for."""
 _LINEAR_BINS = 2048
 _LEVELS = 128
 _ENOUGH = 16

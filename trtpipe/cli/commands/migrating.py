@@ -27,11 +27,19 @@ def migrate_calibration_cache(
         str, typer.Option(metavar="fp32|fp16|bf16", help="With --qdq: what is not quantized computes in.")
     ] = "fp32",
     cache_format: Annotated[
-        str, typer.Option("--format", help="auto, tensorrt, onnxruntime, json or trtpipe.")
-    ] = "auto",
+        str | None,
+        typer.Option(
+            "--format", help="tensorrt, onnxruntime, json or trtpipe; told by its content when left out."
+        ),
+    ] = None,
     min_coverage: Annotated[
-        float, typer.Option(min=0, max=1, help="The least share of tensors that the cache must know.")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="The least share of tensors that the cache must know; a spec's default when left out.",
+        ),
+    ] = None,
     rename: Annotated[
         list[str] | None, typer.Option(metavar="OLD=NEW", help="What a name in the cache means; * allowed.")
     ] = None,

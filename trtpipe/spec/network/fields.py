@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
@@ -37,7 +37,7 @@ _TENSOR = _Mark("tensor")
 _WEIGHTS = _Mark("weights")
 
 
-def _frozen_constant(value: Any, depth: int = 0) -> Any:
+def _frozen_constant(value: object, depth: int = 0) -> object:
     if depth > _DEEPEST:
         raise ValueError(f"nested deeper than {_DEEPEST} lists; TensorRT has no tensors of more dimensions")
     if isinstance(value, (list, tuple)):
@@ -51,7 +51,7 @@ def _frozen_constant(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _name_or_constant(value: Any) -> Any:
+def _name_or_constant(value: object) -> object:
     return _text(value) if isinstance(value, str) else _frozen_constant(value)
 
 
@@ -61,7 +61,7 @@ def _text(value: str) -> str:
     return value
 
 
-def _name_or_whole_numbers(value: Any) -> Any:
+def _name_or_whole_numbers(value: object) -> object:
     if isinstance(value, str):
         return _text(value)
     items = value if isinstance(value, (list, tuple)) else None
@@ -70,7 +70,7 @@ def _name_or_whole_numbers(value: Any) -> Any:
     return tuple(items)
 
 
-def _name_or_whole_number(value: Any) -> Any:
+def _name_or_whole_number(value: object) -> object:
     if isinstance(value, str):
         return _text(value)
     if type(value) is not int or not -(2**63) <= value < 2**63:
@@ -78,7 +78,7 @@ def _name_or_whole_number(value: Any) -> Any:
     return value
 
 
-def between(least: int, most: int | None = None) -> Any:
+def between(least: int, most: int | None = None) -> object:
     """Bounds a list's length, behind AsTuple: wrong items are then not also said to be too few."""
     bounds = {"minItems": least} | ({} if most is None else {"maxItems": most})
     return Field(min_length=least, max_length=most, json_schema_extra=dict(bounds))
@@ -205,11 +205,11 @@ def _named(model: BaseModel, names: str) -> Iterator[tuple[SpecPath, str]]:
             yield (info.alias or field, *path), text
 
 
-def _marks(metadata: Any, names: str) -> bool:
+def _marks(metadata: Iterable[object], names: str) -> bool:
     return any(isinstance(one, _Mark) and one.names == names for one in metadata)
 
 
-def _within(annotation: Any, value: Any, names: str, marked: bool) -> Iterator[tuple[SpecPath, str]]:
+def _within(annotation: object, value: object, names: str, marked: bool) -> Iterator[tuple[SpecPath, str]]:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         yield from _within(arguments[0], value, names, marked or _marks(arguments[1:], names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
 from pydantic_core import CoreSchema
@@ -61,13 +61,16 @@ from trtpipe.spec.network.spatial import (
     Resize,
 )
 
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
+
 
 class _ByKind:
     """Puts the choice among the layers into the JSON Schema as conditions, of which editors make sense one by one."""
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    ) -> JsonSchemaValue:
         mapping = handler(schema)["discriminator"]["mapping"]
         return {
             "type": "object",
@@ -114,7 +117,7 @@ class NetworkInput(SpecModel):
     """Its shape: -1 is dynamic, a name is a dynamic dimension of that name."""
 
 
-def _kind_of_files(value: Any) -> str:
+def _kind_of_files(value: object) -> str:
     return "mapping" if isinstance(value, dict) else "list" if isinstance(value, (list, tuple)) else "file"
 
 
@@ -127,7 +130,7 @@ WeightFiles = Annotated[
 """A file, a list of files, or files by name."""
 
 
-def _by_name(value: Any) -> Any:
+def _by_name(value: object) -> object:
     return {one: one for one in value} if isinstance(value, (list, tuple)) else value
 
 
@@ -136,7 +139,7 @@ class _OrList:
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    ) -> JsonSchemaValue:
         return {"anyOf": [{"type": "array", "items": {"type": "string"}}, handler(schema)]}
 
 

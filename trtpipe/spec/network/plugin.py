@@ -13,7 +13,7 @@ from trtpipe.spec.network.shapes import DeclaredShape
 FieldType = Literal["float32", "float64", "float16", "int8", "int16", "int32", "int64", "char", "dims"]
 
 
-def _field_value(value: Any) -> Any:
+def _field_value(value: object) -> object:
     items = value if isinstance(value, (list, tuple)) else [value]
     if isinstance(value, str):
         return value
@@ -45,7 +45,7 @@ class PluginField(SpecModel):
             )
         return self
 
-    def values(self) -> tuple[Any, ...]:
+    def values(self) -> tuple[bool | int | float | str, ...]:
         """The numbers, or the text, as a tuple."""
         return self.value if isinstance(self.value, tuple) else (self.value,)
 

@@ -6,7 +6,7 @@ all hidden states NxSx(D*H), the last hidden state NxDxH, and for lstm the last 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -14,10 +14,11 @@ from trtpipe.spec.fields import AsTuple
 from trtpipe.spec.network.fields import OneInput, TensorName, WeightRef
 
 
-def _one_a_direction(value: Any) -> Any:
+def _one_a_direction(value: object) -> object:
     """Two names are weights by direction; anything else is one tensor for all."""
-    names = isinstance(value, (list, tuple)) and value and all(isinstance(one, str) for one in value)
-    return tuple(value) if names else (value,)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(one, str) for one in value):
+        return tuple(value)
+    return (value,)
 
 
 Directions = Annotated[

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 from trtpipe.shapes import LARGEST_DIM, parse_shape
 
 
-def _declared_shape(value: Any) -> tuple[int | str, ...]:
+def _declared_shape(value: object) -> tuple[int | str, ...]:
     if not isinstance(value, (list, tuple)):
         return parse_shape(value)
     parse_shape([0 if isinstance(dim, str) else dim for dim in value])

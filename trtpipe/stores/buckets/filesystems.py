@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import masked
 from trtpipe.stores.buckets import Absent, Chunks, Unusable
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 _PIECE = 1 << 20
 
@@ -21,7 +24,7 @@ class FilesystemBucket:
         except ImportError as error:
             raise Unusable("it needs the package fsspec", "pip install 'trtpipe[fsspec]'") from error
         with self._mapped():
-            self._files: Any
+            self._files: AbstractFileSystem
             self._files, self._root = url_to_fs(url)
 
     def has(self, name: str) -> bool:

@@ -9,13 +9,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from trtpipe import __version__
 from trtpipe.fetching.opening import ACCESS, client_options, first_line, in_words
 from trtpipe.spec.remote import is_local_address
 from trtpipe.stores.buckets import Absent, Chunks, Unusable
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 _PIECE = 1 << 20
 _WHOLE = 8 << 20
@@ -85,7 +88,7 @@ class ObjectBucket:
             else:
                 obstore.put(store, name, _from(first, pieces), chunk_size=_WHOLE, max_concurrency=_AT_ONCE)
 
-    def _pieces(self, name: str, store: Any) -> Iterator[bytes]:
+    def _pieces(self, name: str, store: ObjectStore) -> Iterator[bytes]:
         import obstore
 
         with self._mapped():
@@ -97,7 +100,7 @@ class ObjectBucket:
                 return
             yield bytes(piece)
 
-    def _opened(self, whole: float) -> Any:
+    def _opened(self, whole: float) -> ObjectStore:
         try:
             from obstore.exceptions import BaseError
             from obstore.store import from_url
