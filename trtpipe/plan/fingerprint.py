@@ -96,8 +96,8 @@ class Change:
     """One field that differs between two records; `None` stands for a field that is not there."""
 
     field: str
-    old: Any
-    new: Any
+    old: object
+    new: object
 
     def to_json(self) -> dict[str, Any]:
         """The change as a JSON object."""
@@ -114,7 +114,7 @@ def changes_between(old: Record, new: Record) -> tuple[Change, ...]:
     )
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _leaves(inner, f"{path}.{key}" if path else str(key))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from trtpipe.digests import Digest, key_of
@@ -45,13 +46,13 @@ class Untrusted(Exception):
     """A trace that is not to be believed, and why."""
 
 
-def is_shared(record: Any, *, fetched: bool) -> bool:
+def is_shared(record: Mapping[str, object], *, fetched: bool) -> bool:
     """Whether traces of such a fingerprint are exchanged.
 
     What an address or a pin came to is only taken from those who sign (`fetched`): a pin is the word of the spec.
     """
     stage = record.get("stage")
-    if stage not in STAGE_VERSIONS or record.get("version") != STAGE_VERSIONS[stage]:
+    if (stage, record.get("version")) not in STAGE_VERSIONS.items():
         return False
     return fetched or stage != "fetch"
 

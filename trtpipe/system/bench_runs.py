@@ -115,7 +115,7 @@ def _timings(inference: Inference) -> Timings:
     return inference.timings
 
 
-def _settled(series: Any, timings: Timings) -> Any:
+def _settled(series: Sequence[float], timings: Timings) -> Sequence[float]:
     """The times that count: those of the windows that agreed, or all where none did."""
     if not timings.steady:
         return series

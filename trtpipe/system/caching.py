@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from trtpipe.digests import Digest
 from trtpipe.errors import SpecError
@@ -69,7 +68,7 @@ def _digests_of(lockfile: Path) -> list[str]:
         return []
 
 
-def _digests_in(value: Any) -> Iterator[str]:
+def _digests_in(value: object) -> Iterator[str]:
     """Every digest and key that is written anywhere in it, whatever it is of."""
     if isinstance(value, str):
         yield from _DIGEST.findall(value)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.loading.project import find_pipelines
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from trtpipe.proofs.model import ModelView
     from trtpipe.proofs.targets import CellProof, TargetView
     from trtpipe.proofs.typed_nodes import TypedModel
+
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -143,7 +146,7 @@ class _Checker:
             pipeline, model = grafted(self.pipeline, proto, Path(folder))
             replace(self, pipeline=pipeline)._prove_model(model, targets)
 
-    def _try(self, path: SpecPath, work: Callable[[], Any]) -> Any:
+    def _try(self, path: SpecPath, work: Callable[[], T]) -> T | None:
         """What the work gives; a TrtpipeError becomes problems at the path."""
         try:
             return work()

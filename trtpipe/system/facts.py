@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trtpipe.datasets import dataset_record, source_files
 from trtpipe.datasets.locating.projects import ProjectFiles
@@ -28,6 +28,8 @@ from trtpipe.spec.variant import CalibrationSpec, VariantSpec
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.remotes import fetch_facts, name_plainly, with_fetched
 from trtpipe.system.targets import TargetResolver
+
+T = TypeVar("T")
 
 _HASH_PIECE = 1 << 20
 
@@ -74,7 +76,7 @@ class FactFinder:
                 continue
             path = ("variants", name, "calibration")
             find = self._calibration if variant.calibration.cache is None else self._cache
-            found = self._guard(pipeline, path, lambda find=find, name=name: find(pipeline, name))
+            found = self._guard(pipeline, path, partial(find, pipeline, name))
             if found is not None:
                 yield name, found
 
@@ -137,7 +139,7 @@ class FactFinder:
             names = {place: file.name for place, (_, file) in pipeline.option_remotes().items()}
         return ModelFacts(inputs, options, frontend.version, tools, directory, names, fetch)
 
-    def _guard(self, pipeline: LoadedPipeline, path: tuple[str, ...], find: Any) -> Any:
+    def _guard(self, pipeline: LoadedPipeline, path: tuple[str, ...], find: Callable[[], T]) -> T | None:
         """What `find` finds; its problems are located at `path` where they say nothing better."""
         try:
             return find()

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trtpipe.comparing.engines import header_differences, io_differences, layer_differences, same_tactics
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, StoreError
+from trtpipe.json_values import Json, JsonObject
 from trtpipe.lockfile.entries import Entry, shown_digest
 from trtpipe.lockfile.gathering import tactic_facts
 from trtpipe.plan.events import RebuildGraded
@@ -132,7 +133,7 @@ def _same_tactics(locked: Entry, result: ActionResult, old: Trace | None, store:
         return tactic_facts(result.summary).get("tactics") == locked["tactics"]
     if old is None:
         return False
-    return same_tactics(_stored_json(store, old, "layers.json"), _own_json(result, "layers.json"))
+    return same_tactics(*_layers(store, old, result))
 
 
 def _what_differs(result: ActionResult, old: Trace | None, store: LocalStore) -> list[str]:
@@ -143,7 +144,7 @@ def _what_differs(result: ActionResult, old: Trace | None, store: LocalStore) ->
     if isinstance(before, dict) and isinstance(now, dict):
         lines += io_differences(before["io"], now["io"])
         lines += layer_differences(before["layers"], now["layers"], "network layer")
-    lines += layer_differences(_stored_json(store, old, "layers.json"), _own_json(result, "layers.json"))
+    lines += layer_differences(*_layers(store, old, result))
     with contextlib.suppress(StoreError, OSError):
         lines += _byte_differences(store.path(old.outputs["model.engine"]), result.files["model.engine"])
     return lines
@@ -156,17 +157,29 @@ def _header_of(engine: Path) -> dict[str, Any] | None:
         return None
 
 
-def _stored_json(store: LocalStore, trace: Trace, name: str) -> Any:
+def _stored_json(store: LocalStore, trace: Trace, name: str) -> Json:
     """A JSON file of the locked build; empty where the store has lost it."""
     try:
-        return json.loads(store.path(trace.outputs[name]).read_bytes())
+        found: Json = json.loads(store.path(trace.outputs[name]).read_bytes())
+        return found
     except (StoreError, OSError, KeyError, ValueError):
         return []
 
 
-def _own_json(result: ActionResult, name: str) -> Any:
+def _own_json(result: ActionResult, name: str) -> Json:
     path = result.files.get(name)
-    return json.loads(path.read_bytes()) if path is not None else []
+    found: Json = json.loads(path.read_bytes()) if path is not None else []
+    return found
+
+
+def _layers(store: LocalStore, old: Trace, result: ActionResult) -> tuple[list[JsonObject], list[JsonObject]]:
+    """The engine's layers, in the locked build and in this one."""
+    both = _stored_json(store, old, "layers.json"), _own_json(result, "layers.json")
+    before, now = (
+        [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+        for found in both
+    )
+    return before, now
 
 
 def _byte_differences(old: Path, new: Path) -> Iterator[str]:

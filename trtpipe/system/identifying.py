@@ -17,6 +17,7 @@ from typing import Any
 
 from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import ModelError, SpecError, TrtpipeError
+from trtpipe.json_values import Json
 from trtpipe.loading.project import LOCK_FILE, PIPELINES, find_root, load_project
 from trtpipe.lockfile import read_lock
 from trtpipe.system.lock_history import Commit, History, commits_with
@@ -272,11 +273,11 @@ def _engine_in(manifest: Mapping[str, Any]) -> str:
     return str(_inside(manifest, "engine").get("blake3", ""))
 
 
-def _toolchain_of(trace: Mapping[str, Any]) -> Any:
+def _toolchain_of(trace: Mapping[str, Any]) -> object:
     return _inside(trace, "fingerprint", "tools").get("toolchain")
 
 
-def _inside(record: Any, *names: str) -> dict[str, Any]:
+def _inside(record: object, *names: str) -> dict[str, Json]:
     """The object at these names in one that anybody may have written; empty where there is none."""
     for name in names:
         record = record.get(name) if isinstance(record, dict) else None

@@ -9,7 +9,6 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from trtpipe.describing.engine_files import read_json
 from trtpipe.errors import Problem, TrtpipeError
@@ -75,13 +74,13 @@ def _toolchain(delivered: DeliveredEngine) -> Toolchain | str:
     return found
 
 
-def _shown(told: Any) -> list[dict[str, str]]:
+def _shown(told: object) -> list[dict[str, str]]:
     """The inspector's layers, which are objects, or names alone when the build kept no more."""
     layers = told.get("Layers", []) if isinstance(told, Mapping) else told
     return [_layer(one) for one in layers] if isinstance(layers, list) else []
 
 
-def _layer(one: Any) -> dict[str, str]:
+def _layer(one: object) -> dict[str, str]:
     if not isinstance(one, Mapping):
         return {"name": str(one), "type": "", "outputs": ""}
     outputs = one.get("Outputs")

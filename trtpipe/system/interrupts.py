@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 
 @contextmanager
@@ -14,7 +14,7 @@ def counting_interrupts() -> Iterator[Callable[[], int]]:
     """Count Ctrl-C instead of raising KeyboardInterrupt somewhere; SIGTERM counts as two."""
     count = 0
 
-    def press(number: int, _: Any) -> None:
+    def press(number: int, _: FrameType | None) -> None:
         nonlocal count
         count += 1 if number == signal.SIGINT else 2
 

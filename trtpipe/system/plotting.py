@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PLOT = "pareto.svg"
 MISSING = "not drawn: needs matplotlib (pip install 'trtpipe[report]')"
@@ -39,7 +42,7 @@ def _floor(points: Sequence[Mapping[str, Any]]) -> float:
     return min((one["noise"] for one in points if one["noise"] > 0), default=1e-12) / 10
 
 
-def _draw(axes: Any, points: Sequence[Mapping[str, Any]], search: Mapping[str, Any], floor: float) -> None:
+def _draw(axes: Axes, points: Sequence[Mapping[str, Any]], search: Mapping[str, Any], floor: float) -> None:
     front = [one for one in search["front"] if one["noise"] is not None]
     axes.step(*_places(front, floor), where="post", color="0.6", linewidth=1, zorder=1)
     for inside, colour, label in ((True, "tab:blue", "within the budget"), (False, "tab:red", "over it")):
@@ -48,8 +51,8 @@ def _draw(axes: Any, points: Sequence[Mapping[str, Any]], search: Mapping[str, A
             axes.scatter(*_places(chosen, floor), s=18, color=colour, label=label, zorder=2)
     taken = [one for one in points if one["inside"] and one["cost"] == search["cost"]][:1]
     if taken:
-        ring = {"facecolors": "none", "edgecolors": "black", "label": "taken"}
-        axes.scatter(*_places(taken, floor), s=90, **ring, zorder=3)
+        places = _places(taken, floor)
+        axes.scatter(*places, s=90, facecolors="none", edgecolors="black", label="taken", zorder=3)
     for one in front:
         kept = sum(one["kept"].values())
         name = one["precision"] + (f" +{kept}" if kept else "")

@@ -42,6 +42,8 @@ from trtpipe.system.reproducing import (
 )
 
 if TYPE_CHECKING:
+    import onnx
+
     from trtpipe.targets.toolchain import Toolchain
     from trtpipe.toolchains.request import WorkerRequest
 
@@ -218,14 +220,14 @@ def about(reduction: Reduction) -> list[str]:
     return lines
 
 
-def names_of(model: Any) -> frozenset[str]:
+def names_of(model: onnx.ModelProto) -> frozenset[str]:
     """Every name that an error may quote: of nodes and tensors."""
     graph = model.graph
     made = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
     return frozenset(made - {""}) | {one.name for one in (*graph.input, *graph.output)}
 
 
-def model_of(steps: CellSteps, action: Action, slot: str = "model") -> Any:
+def model_of(steps: CellSteps, action: Action, slot: str = "model") -> onnx.ModelProto:
     """The model that an action takes, as a skeleton."""
     folder = steps.scratch / "whole"
     for name, digest in action.fingerprint.inputs[slot].items():

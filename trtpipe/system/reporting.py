@@ -205,7 +205,7 @@ def _keep_changes(record: Record, last: Mapping[str, Any]) -> None:
     record["new"] = same and last.get("new") is True
 
 
-def _is_fact(value: Any) -> bool:
+def _is_fact(value: object) -> bool:
     return (
         value is None
         or isinstance(value, str)

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError
 from trtpipe.loading.specs import GRAFT, LoadedPipeline
@@ -43,7 +43,11 @@ def transform_model(
 
 
 def _graft(
-    written: Any, files: Mapping[str, Path], root: Path | None, workplace: Path, at: tuple[str, ...] = GRAFT
+    written: object,
+    files: Mapping[str, Path],
+    root: Path | None,
+    workplace: Path,
+    at: tuple[str, ...] = GRAFT,
 ) -> Graft | None:
     if not written:
         return None
