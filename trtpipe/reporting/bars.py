@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from trtpipe.reporting.html import Markup, el
-from trtpipe.reporting.models import Histogram
+from trtpipe.reporting.part_models import Histogram
 from trtpipe.reporting.words import number_words
 
 _WIDTH, _HEIGHT = 240, 48

@@ -20,8 +20,9 @@ from trtpipe.reporting.cell_parts import (
 from trtpipe.reporting.cells import worst_verdict
 from trtpipe.reporting.html import Content, Markup, code, el, facts, joined, scrolling, status
 from trtpipe.reporting.markdown import build_line
-from trtpipe.reporting.models import BuildReport, CellRecord, Engine, Failure, Place, Reading
+from trtpipe.reporting.models import BuildReport, CellRecord, Engine, Failure
 from trtpipe.reporting.page import page
+from trtpipe.reporting.part_models import Place, Reading
 from trtpipe.reporting.plan_graph import plan_section
 from trtpipe.reporting.words import (
     NONE,

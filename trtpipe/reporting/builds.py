@@ -11,11 +11,11 @@ from trtpipe.reporting.models import (
     CellRecord,
     Counts,
     Failure,
-    Outcome,
     OutcomeCounts,
     Status,
     StepRecord,
 )
+from trtpipe.reporting.part_models import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from trtpipe.reporting.cell_parts import (
 )
 from trtpipe.reporting.html import Content, Markup, code, el, facts, joined, status, table
 from trtpipe.reporting.measured_parts import bench_part, scales_part, search_part
-from trtpipe.reporting.models import CellRecord, CellReport, OnGpu, Place
+from trtpipe.reporting.models import CellRecord, CellReport, OnGpu
 from trtpipe.reporting.page import page
+from trtpipe.reporting.part_models import Place
 from trtpipe.reporting.plots import INSTALL, can_draw, scatter_plot
 from trtpipe.reporting.words import (
     NONE,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from trtpipe.reporting.bars import histogram_bars
 from trtpipe.reporting.html import Content, Markup, code, el, joined, status, table
-from trtpipe.reporting.models import CellRecord, Place, Validation, Verdict
+from trtpipe.reporting.models import CellRecord, Validation
+from trtpipe.reporting.part_models import Place, Verdict
 from trtpipe.reporting.words import (
     NONE,
     bound_words,

@@ -7,19 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from trtpipe.reporting.cells import Manifest
-from trtpipe.reporting.models import (
-    Bench,
-    CellRecord,
-    CellReport,
-    Corners,
-    MadeBy,
-    Measured,
-    Proof,
-    Provenance,
-    Scales,
-    Search,
-    Tensor,
-)
+from trtpipe.reporting.models import CellRecord, CellReport, Corners, MadeBy, Provenance, Tensor
+from trtpipe.reporting.part_models import Bench, Measured, Proof, Scales, Search
 from trtpipe.reporting.values import (
     mapping_of,
     number_of,

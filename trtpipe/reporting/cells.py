@@ -8,17 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trtpipe.reporting.models import (
-    Bench,
-    CellRecord,
-    Engine,
-    OnGpu,
-    Outcome,
-    Proof,
-    State,
-    Validation,
-    Verdict,
-)
+from trtpipe.reporting.models import CellRecord, Engine, OnGpu, State, Validation
+from trtpipe.reporting.part_models import Bench, Outcome, Proof, Verdict
 from trtpipe.reporting.values import (
     count_of,
     mapping_of,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from trtpipe.reporting.cells import outcome_of, verdicts_of
-from trtpipe.reporting.models import (
+from trtpipe.reporting.part_models import (
     Bench,
     Latency,
     Measured,

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from trtpipe.reporting.models import BuildReport, CellRecord, OnGpu, Verdict
+from trtpipe.reporting.models import BuildReport, CellRecord, OnGpu
+from trtpipe.reporting.part_models import Verdict
 from trtpipe.reporting.words import bound_words, number_words, shortened
 
 _MOST = 2000  # characters of a message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trtpipe.reporting.bars import histogram_bars, spread_words
 from trtpipe.reporting.cell_parts import more
 from trtpipe.reporting.html import Content, Markup, code, el, facts, joined, status, table
-from trtpipe.reporting.models import Bench, Latency, Scales, Search
+from trtpipe.reporting.part_models import Bench, Latency, Scales, Search
 from trtpipe.reporting.plots import INSTALL, can_draw, pareto_plot, percentile_plot
 from trtpipe.reporting.words import (
     NONE,

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from trtpipe.reporting.html import Markup
-from trtpipe.reporting.models import Latency, Search
+from trtpipe.reporting.part_models import Latency, Search
 from trtpipe.reporting.theming import themed
 
 if TYPE_CHECKING:

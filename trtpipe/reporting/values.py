@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from trtpipe.json_values import Json
-from trtpipe.reporting.models import Histogram, Reading
+from trtpipe.reporting.part_models import Histogram, Reading
 
 LONGEST = 20_000
 """Characters that are kept of any text: names of 10 kB exist."""

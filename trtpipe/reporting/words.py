@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from trtpipe.rendering.tables import one_line
-from trtpipe.reporting.models import Fact, Reading, Verdict
+from trtpipe.reporting.models import Fact
+from trtpipe.reporting.part_models import Reading, Verdict
 from trtpipe.shapes import format_size
 
 NONE = "-"

@@ -17,7 +17,7 @@ from trtpipe.json_values import Malformed
 from trtpipe.reporting.cell_report import Parts, part_of
 from trtpipe.reporting.cells import Manifest
 from trtpipe.reporting.details import bench_of, proof_of, scales_of, search_of, validation_of
-from trtpipe.reporting.models import Bench, Measured, Proof
+from trtpipe.reporting.part_models import Bench, Measured, Proof
 from trtpipe.reporting.record import Record
 from trtpipe.reporting.values import mapping_of
 
