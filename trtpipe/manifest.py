@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from trtpipe import __version__
 from trtpipe.digests import Digest
+from trtpipe.json_values import Json, JsonObject, object_in, objects_in
 from trtpipe.lockfile import KEEP, Fact, shown_digest
 from trtpipe.lockfile.gathering import asked_facts, model_files, origin_facts, tactic_facts, typed_facts
 from trtpipe.lockfile.measuring import measured_facts
@@ -25,19 +25,25 @@ SCHEMA = 1
 class Proof:
     """What a cell proved: the validation's and the audit's outcome, and what was not run, by name."""
 
-    validation: Mapping[str, Any]
-    audit: Mapping[str, Any]
+    validation: JsonObject
+    audit: JsonObject
     not_run: tuple[str, ...]
-    run_on_gpu: Mapping[str, Any] = field(default_factory=dict)
+    run_on_gpu: JsonObject = field(default_factory=dict)
     """What the engine itself proved on a GPU: `gpu`, `tensorrt`, `outcome`, `verdicts`; empty while nobody ran it."""
 
     def gpu_words(self) -> str:
         """Which GPU the engine was proved on: `NVIDIA L4 (sm89)`, or `not run`."""
-        gpu = self.run_on_gpu.get("gpu")
-        return f"{gpu['name']} ({gpu['compute_capability']})" if gpu else "not run"
+        if not self.run_on_gpu.get("gpu"):
+            return "not run"
+        gpu = object_in(self.run_on_gpu, "gpu")
+        return f"{gpu['name']} ({gpu['compute_capability']})"
+
+    def verdicts(self) -> list[JsonObject]:
+        """What the thresholds came to on the CPU; none where nothing was validated."""
+        return objects_in(self.validation, "verdicts") if "verdicts" in self.validation else []
 
 
-def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict[str, Any]:
+def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict[str, Json]:
     """The manifest as a JSON object."""
     engine = traces["build_engine"]
     built = engine.summary
@@ -102,7 +108,7 @@ def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> di
         **typed_facts(traces["quantize"].summary),
         **tactic_facts(engine.summary),
         "validated": str(proof.validation.get("outcome", "not run")).replace("_", " "),
-        "measured": measured_facts(proof.validation.get("verdicts", ())),
+        "measured": measured_facts(proof.verdicts()),
         "run_on_gpu": proof.gpu_words(),
     }
 
@@ -114,7 +120,7 @@ def precision_of(cell: Cell, traces: Mapping[Stage, Trace]) -> str:
     return str(cell.facts["precision"])
 
 
-def _search(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
+def _search(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
     """What the search came to, with the points to draw, of a cell that has one."""
     if "search" not in traces:
         return {}
@@ -132,28 +138,28 @@ def _locked_choice(traces: Mapping[Stage, Trace]) -> dict[str, Fact]:
     return facts | {f"{KEEP}{name}": list(globs) for name, globs in choice["keep"].items()}
 
 
-def _origin(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
+def _origin(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
     """Where fetched files came from; addresses are in no key but the fetch step's."""
     return {"origin": dict(traces["fetch"].summary["files"])} if "fetch" in traces else {}
 
 
-def _typed(quantize: Trace) -> dict[str, Any]:
+def _typed(quantize: Trace) -> dict[str, Json]:
     """What the rewrite came to: nodes per type, casts, and which nodes stayed in float32 for what reason."""
     summary = quantize.summary
     return {name: summary[name] for name in ("planned", "casts", "quantized", "wide") if name in summary}
 
 
-def _calibration(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
+def _calibration(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
     """What the calibrator had to say, of a cell that has one."""
     if "calibrate" not in traces:
         return {}
     return {"calibration": {k: v for k, v in traces["calibrate"].summary.items() if k != "peak_rss"}}
 
 
-def _reproducibility(built: Mapping[str, Any]) -> dict[str, Any]:
+def _reproducibility(built: JsonObject) -> dict[str, Json]:
     state = _randomisation(built)
     addresses = str(built.get("addresses", "unknown"))
-    record: dict[str, Any] = {"address_randomisation": state, "addresses": addresses}
+    record: dict[str, Json] = {"address_randomisation": state, "addresses": addresses}
     if addresses == "varying":
         record["consequence"] = (
             "TensorRT could not be kept at fixed addresses here: a rebuild may differ in generated names; "
@@ -162,18 +168,18 @@ def _reproducibility(built: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _randomisation(built: Mapping[str, Any]) -> str:
+def _randomisation(built: JsonObject) -> str:
     return str(built.get("address_randomisation", "unknown"))
 
 
-def _timings(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
+def _timings(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
     seconds = {stage: round(trace.seconds, 3) for stage, trace in traces.items()}
     return {"seconds": seconds, "engine_phases": traces["build_engine"].summary.get("seconds", {})}
 
 
-def _file(name: str, digest: Digest) -> dict[str, Any]:
+def _file(name: str, digest: Digest) -> dict[str, Json]:
     return {"file": name, **_digest(digest)}
 
 
-def _digest(digest: Digest) -> dict[str, Any]:
+def _digest(digest: Digest) -> dict[str, Json]:
     return {"blake3": digest.hex, "bytes": digest.size}

@@ -132,6 +132,21 @@ def test_reports_that_cannot_be_written_cost_nothing(reported, tmp_path):
     assert again.code == 2
 
 
+def test_an_earlier_report_that_is_damaged_is_told_of_and_replaced(reported):
+    path = reported.root / "build" / "report.json"
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({**whole, "counts": {**whole["counts"], "cells": "two"}}))
+
+    done = reported.run("report")
+
+    assert done.code == 0
+    assert (
+        done.err
+        == f"warning: {path} is no report, so nothing is kept of it: counts.cells is not an integer\n"
+    )
+    jsonschema.Draft202012Validator(report_schema()).validate(read(reported))
+
+
 def test_changes_are_told_since_a_lockfile(reported, tmp_path):
     lock = (reported.root / "trtpipe.lock").read_text()
     (tmp_path / "main.lock").write_text(

@@ -25,9 +25,9 @@ from trtpipe.reporting import plots
 from trtpipe.reporting.build_page import CellDetails, build_page
 from trtpipe.reporting.builds import Course, build_record
 from trtpipe.reporting.cell_page import cell_page
-from trtpipe.reporting.cell_report import READERS, cell_report, part_of
+from trtpipe.reporting.cell_report import Parts, cell_report
 from trtpipe.reporting.cells import delivered_cell
-from trtpipe.reporting.details import validation_of
+from trtpipe.reporting.details import bench_of, proof_of, scales_of, search_of, validation_of
 from trtpipe.system.reporting import _steps
 
 
@@ -53,10 +53,11 @@ class Tags(HTMLParser):
 def page_of_cell(variant="int8", output="logits", **more):
     made = manifest("net", variant, "t0", **more)
     engine = made["engine"]["blake3"]
-    data = {"validation.json": validation("x", output), "bench.json": bench(engine), "proof.json": proof(engine),
-            "scales.json": SCALES, "search.json": SEARCH}  # fmt: skip
-    parts = {READERS[name][0]: part_of(name, one, engine)[0] for name, one in data.items()}
-    cell = delivered_cell(made, "built", parts["bench"], parts["proof"])
+    parts = Parts(
+        measured=validation_of(validation("x", output)), bench=bench_of(bench(engine)), proof=proof_of(proof(engine)),
+        scales=scales_of(SCALES), search=search_of(SEARCH),
+    )  # fmt: skip
+    cell = delivered_cell(made, "built", parts.bench, parts.proof)
     return cell_page(cell_report(cell, made, parts, {}, ["manifest.json", "build.log"]))
 
 
@@ -69,7 +70,7 @@ def page_of_build(count, output="logits"):
     details, records = CellDetails(), []
     for pipeline, variant, target in cells:
         record = delivered_cell(manifest(pipeline, variant, target), "built")
-        details.add(record, validation_of(validation(f"{pipeline}/{variant}", output))["places"])
+        details.add(record, validation_of(validation(f"{pipeline}/{variant}", output)).places)
         records.append(record)
     course = Course(list(_steps(planned, outcome_of(planned))))
     return build_page(build_record(records, course, {"python": HOSTILE}), details)
@@ -172,7 +173,7 @@ def test_what_was_not_recorded_is_said():
     made = manifest("net", "fp16", "t0", calibration=None)
 
     page = cell_page(
-        cell_report(delivered_cell(made, "built"), made, {}, {"validation.json": "not there"}, ())
+        cell_report(delivered_cell(made, "built"), made, Parts(), {"validation.json": "not there"}, ())
     )
 
     for words in ("Not recorded: validation.json is not there", "Not recorded: bench.json", "Not recorded: proof.json",
@@ -211,8 +212,8 @@ def test_the_page_of_a_huge_build_leaves_details_to_the_cells_own_reports(monkey
 def test_a_bench_of_the_cpu_says_that_it_is_none_of_the_engine():
     made = manifest("net", "fp16", "t0")
     engine = made["engine"]["blake3"]
-    part, _ = part_of("bench.json", bench(engine, "typed model on the CPU"), engine)
+    part = bench_of(bench(engine, "typed model on the CPU"))
 
-    page = cell_page(cell_report(delivered_cell(made, "built", part), made, {"bench": part}, {}, ()))
+    page = cell_page(cell_report(delivered_cell(made, "built", part), made, Parts(bench=part), {}, ()))
 
     assert "This is the typed model on the CPU: it says nothing of the engine&#x27;s speed on a GPU." in page

@@ -14,12 +14,13 @@ from trtpipe.errors import Location, Problem
 from trtpipe.reporting.annotations import annotation
 from trtpipe.reporting.builds import Course, build_record
 from trtpipe.reporting.cell_page import cell_page
-from trtpipe.reporting.cell_report import cell_report
+from trtpipe.reporting.cell_report import Parts, cell_report
 from trtpipe.reporting.cells import delivered_cell, worst_verdict
 from trtpipe.reporting.changes import changes_between
 from trtpipe.reporting.details import bench_of, proof_of, validation_of
 from trtpipe.reporting.junit import junit_xml
 from trtpipe.reporting.markdown import build_markdown
+from trtpipe.reporting.models import Change, OnGpu
 from trtpipe.reporting.schema import report_schema
 from trtpipe.reporting.words import fact_words
 from trtpipe.system.engine_directories import delivered_in
@@ -58,17 +59,17 @@ def test_a_build_says_what_became_of_each_cell(planned):
 
     report = report_build(planned, outcome, interrupted=False).report
 
-    assert report["status"] == "failed"
-    assert {cell["cell"]: cell["state"] for cell in report["cells"]} == {
+    assert report.status == "failed"
+    assert {cell.cell: cell.state for cell in report.cells} == {
         "net/fp16@t0": "up to date",
         "net/int8@t0": "built",
         "net/int8@t1": "failed",
     }
-    assert report["missing"] == ["net/int8@t1"]
-    assert report["failures"][0]["problems"][0]["remedy"] == "keep more of it wide"
-    lost = report["cells"][2]
-    assert lost["engine"] is None
-    assert lost["problems"] == ["net/int8@t1: cosine of output 'logits' is 0.91, must be >= 0.999"]
+    assert report.missing == ("net/int8@t1",)
+    assert report.failures[0].problems[0].remedy == "keep more of it wide"
+    lost = report.cells[2]
+    assert lost.engine is None
+    assert lost.problems == ("net/int8@t1: cosine of output 'logits' is 0.91, must be >= 0.999",)
 
 
 def test_an_interrupted_build_says_what_is_missing(planned):
@@ -77,19 +78,19 @@ def test_an_interrupted_build_says_what_is_missing(planned):
 
     report = report_build(planned, outcome, interrupted=True).report
 
-    assert report["status"] == "interrupted"
-    assert report["missing"] == ["net/int8@t0", "net/int8@t1"]
-    assert report["cells"][1]["problems"] == ["the build was interrupted"]
+    assert report.status == "interrupted"
+    assert report.missing == ("net/int8@t0", "net/int8@t1")
+    assert report.cells[1].problems == ("the build was interrupted",)
     assert "interrupted: 2 cells missing" in build_markdown(report)
 
 
 def test_the_steps_tell_whether_they_ran_and_how_long(planned):
     report = report_build(planned, outcome_of(planned), interrupted=False).report
 
-    steps = {step["address"]: step for step in report["steps"]}
-    assert steps["net/int8@t0:build_engine"]["state"] == "ran"
-    assert steps["net/int8@t0:build_engine"]["needs"] == ["net/int8:quantize"]
-    assert steps["net/fp16:quantize"]["seconds"] == 3.1  # as its manifest tells
+    steps = {step.address: step for step in report.steps}
+    assert steps["net/int8@t0:build_engine"].state == "ran"
+    assert steps["net/int8@t0:build_engine"].needs == ("net/int8:quantize",)
+    assert steps["net/fp16:quantize"].seconds == 3.1  # as its manifest tells
 
 
 def test_a_report_of_what_is_delivered_remembers_what_failed_and_what_changed(planned):
@@ -103,11 +104,11 @@ def test_a_report_of_what_is_delivered_remembers_what_failed_and_what_changed(pl
 
     again = report_delivered(planned, None).report
 
-    assert [cell["changes"] for cell in again["cells"]] == [cell["changes"] for cell in built["cells"]]
-    assert again["cells"][1]["changes"][0]["field"] == "engine"
-    assert again["cells"][2]["state"] == "failed"
-    assert again["status"] == "failed"
-    SCHEMA.validate(again)
+    assert [cell.changes for cell in again.cells] == [cell.changes for cell in built.cells]
+    assert again.cells[1].changes[0].field == "engine"
+    assert again.cells[2].state == "failed"
+    assert again.status == "failed"
+    SCHEMA.validate(again.to_json())
 
 
 def test_an_engine_directory_alone_is_reported_without_specs(planned, tmp_path):
@@ -138,8 +139,8 @@ def test_a_damaged_manifest_costs_its_own_cell_only(planned, content):
 
     report = report_build(planned, outcome_of(planned), interrupted=False).report
 
-    assert [cell["state"] for cell in report["cells"]] == ["not built", "built", "built"]
-    assert "manifest.json" in report["cells"][0]["problems"][0]
+    assert [cell.state for cell in report.cells] == ["not built", "built", "built"]
+    assert "manifest.json" in report.cells[0].problems[0]
 
 
 WRONG = [5, "x", [], {}, [[]], {"places": 5}, {"places": [5, {"outputs": []}, {"outputs": {"o": 1}}]},
@@ -166,9 +167,9 @@ def test_a_manifest_with_a_field_of_another_kind_is_shown_without_it(field):
         made = {**manifest("net", "fp16", "t0"), field: wrong}
         cell = delivered_cell(made, "built")
 
-        report = cell_report(cell, made, {}, {}, ())
+        report = cell_report(cell, made, Parts(), {}, ())
 
-        SCHEMA.validate(report)
+        SCHEMA.validate(report.to_json())
         assert "</html>" in cell_page(report)
         assert "net/fp16@t0" in build_markdown(build_record([cell], Course([]), {}))
 
@@ -223,7 +224,7 @@ def test_the_engine_is_skipped_on_a_gpu_that_is_not_there(planned):
 
     cases = {one.get("name"): one for one in ElementTree.fromstring(junit_xml(report)).iter("testcase")}
 
-    sm = made["compute_capabilities"][0]
+    sm = made.compute_capabilities[0]
     skipped = cases["the engine on a GPU"].find("skipped")
     assert skipped is not None
     assert skipped.get("message") == f"not run: needs {sm}, this machine has no GPU"
@@ -236,8 +237,8 @@ def test_a_proof_on_a_gpu_takes_the_place_of_the_reason(planned):
 
     cell = delivered_cell(made, "built", None, proof_of(proof(made["engine"]["blake3"])))
 
-    assert cell["on_gpu"] == {"outcome": "passed", "gpu": "NVIDIA RTX 4090 (8.9)", "why": ""}
-    assert cell["not_run"] == []
+    assert cell.on_gpu == OnGpu(outcome="passed", gpu="NVIDIA RTX 4090 (8.9)", why="")
+    assert cell.not_run == ()
 
 
 def test_hostile_names_stay_text_in_xml_and_markdown(planned):
@@ -269,25 +270,26 @@ def test_a_summary_of_thousands_of_cells_fits_a_step_summary():
 
 
 def test_the_worst_verdict_is_the_one_that_failed():
-    cell = delivered_cell(manifest("net", "fp16", "t0"), "built")
-    least = min(one["value"] for one in cell["validation"]["verdicts"] if one["metric"] == "cosine")
-    assert worst_verdict(cell)["value"] == least
+    made = manifest("net", "fp16", "t0")
+    verdicts = made["validation"]["verdicts"]
+    least = min(one["value"] for one in verdicts if one["metric"] == "cosine")
+    assert worst_verdict(delivered_cell(made, "built")).value == least
 
-    cell["validation"]["verdicts"][3]["outcome"] = "failed"
+    verdicts[3]["outcome"] = "failed"
 
-    assert worst_verdict(cell)["metric"] == "max_abs"
+    assert worst_verdict(delivered_cell(made, "built")).metric == "max_abs"
 
 
 def test_changes_are_told_field_by_field_the_engine_first():
     old = {"key": "1", "engine": "aa", "keep_fp16": ["x"], "reached": "cosine 1"}
     new = {"key": "2", "engine": "bb", "keep_fp16": ["x", "y"], "base": ""}
 
-    assert changes_between(old, new) == [
-        {"field": "engine", "old": "aa", "new": "bb"},
-        {"field": "key", "old": "1", "new": "2"},
-        {"field": "keep_fp16", "old": ["x"], "new": ["x", "y"]},
-        {"field": "reached", "old": "cosine 1", "new": None},
-    ]
+    assert changes_between(old, new) == (
+        Change(field="engine", old="aa", new="bb"),
+        Change(field="key", old="1", new="2"),
+        Change(field="keep_fp16", old=("x",), new=("x", "y")),
+        Change(field="reached", old="cosine 1", new=None),
+    )
 
 
 def test_facts_of_every_kind_are_told_short():
@@ -297,8 +299,8 @@ def test_facts_of_every_kind_are_told_short():
         {"engine": f"{digest} (7 bytes)"}, {"source": {"model.onnx": digest}, "engine": "x"}
     )
 
-    assert [fact_words(one["old"]) for one in changes] == ["abababababab (7 bytes)", "(none)"]
-    assert [fact_words(one["new"]) for one in changes] == ["x", "model.onnx: abababababab"]
+    assert [fact_words(one.old) for one in changes] == ["abababababab (7 bytes)", "(none)"]
+    assert [fact_words(one.new) for one in changes] == ["x", "model.onnx: abababababab"]
 
 
 def test_an_annotation_cannot_be_broken_out_of():
@@ -313,11 +315,11 @@ def test_an_annotation_cannot_be_broken_out_of():
 
 
 def test_readers_take_what_the_contracts_say():
-    assert validation_of(validation("x"))["places"][0]["outputs"][0]["errors"]["counts"]
-    assert [one["part"] for one in bench_of(bench("x"))["latency"]] == [
+    assert validation_of(validation("x")).places[0].outputs[0].errors.counts
+    assert [one.part for one in bench_of(bench("x")).latency] == [
         "compute", "copies_in", "copies_out", "total", "host",
     ]  # fmt: skip
-    assert proof_of(proof("x"))["outcome"] == "passed"
+    assert proof_of(proof("x")).outcome == "passed"
 
 
 def test_a_folder_without_a_manifest_is_no_engine_directory(tmp_path):

@@ -45,10 +45,10 @@ def report_command(
     if others or not folders:
         all_written.append(_of_specs(others, only, since))
     for written in all_written:
-        if as_json:
-            say_json(written.report)
-        else:
+        if not as_json:
             say("\n".join(_shown(path) for path in written.files if path.name == "report.html"))
+        elif written.report is not None:
+            say_json(written.report.to_json())
         _warn(written)
     append_step_summary(all_written[-1])
     return EXIT_USAGE if any(written.warnings for written in all_written) else EXIT_DONE
@@ -77,6 +77,8 @@ def _shown(path: Path) -> str:
 
 
 def _warn(written: Written) -> None:
+    for text in written.unread:
+        note(f"warning: {text}")
     for text in written.warnings[:10]:
         note(f"warning: {text}")
     if len(written.warnings) > 10:
@@ -86,10 +88,13 @@ def _warn(written: Written) -> None:
 def append_step_summary(written: Written) -> None:
     """Add the Markdown summary to the page of a job of GitHub Actions, where there is one."""
     target = os.environ.get("GITHUB_STEP_SUMMARY", "")
-    if not target or "cells" not in written.report:
+    if not target:
         return
     from trtpipe.reporting.markdown import build_markdown
+    from trtpipe.reporting.models import BuildReport
 
+    if not isinstance(written.report, BuildReport):
+        return
     text = build_markdown(written.report).encode("utf-8", "backslashreplace")
     try:
         with Path(target).open("ab") as file:

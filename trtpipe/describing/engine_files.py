@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trtpipe.digests import Digest
 from trtpipe.errors import ModelError
+from trtpipe.json_values import (
+    Json,
+    JsonObject,
+    Malformed,
+    as_object,
+    list_in,
+    objects_in,
+    text_in,
+    texts_in,
+)
 
 MANIFEST, NETWORK, ENGINE = "manifest.json", "network.json", "model.engine"
 LARGEST_JSON = 256 << 20
@@ -29,15 +37,15 @@ class NetworkLayer:
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, str, tuple[int, ...]], ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This layer as network.json has it."""
-        outputs = [
+        outputs: list[Json] = [
             {"name": name, "dtype": dtype, "shape": list(shape)} for name, dtype, shape in self.outputs
         ]
         return {"name": self.name, "type": self.type, "inputs": list(self.inputs), "outputs": outputs}
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> object:
     """The JSON in a file of at most 256 MiB. Raises ModelError."""
     try:
         with path.open("rb") as file:
@@ -58,19 +66,24 @@ def read_network(folder: Path) -> tuple[NetworkLayer, ...] | None:
     if not path.is_file():
         return None
     try:
-        return tuple(_layer(one) for one in read_json(path)["layers"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return tuple(map(_layer, objects_in(as_object(read_json(path), NETWORK), "layers")))
+    except Malformed as error:
         raise ModelError(f"'{path}' does not hold layers", "build the cell again") from error
 
 
-def _layer(record: Mapping[str, Any]) -> NetworkLayer:
-    outputs = [
-        (str(one["name"]), str(one["dtype"]), tuple(int(size) for size in one["shape"]))
-        for one in record["outputs"]
-    ]
-    return NetworkLayer(
-        str(record["name"]), str(record["type"]), tuple(map(str, record["inputs"])), tuple(outputs)
+def _layer(record: JsonObject) -> NetworkLayer:
+    outputs = tuple(
+        (text_in(one, "name"), text_in(one, "dtype"), _sizes(one)) for one in objects_in(record, "outputs")
     )
+    inputs = tuple(texts_in(record, "inputs"))
+    return NetworkLayer(text_in(record, "name"), text_in(record, "type"), inputs, outputs)
+
+
+def _sizes(record: JsonObject) -> tuple[int, ...]:
+    sizes = [one for one in list_in(record, "shape") if isinstance(one, int)]
+    if len(sizes) != len(list_in(record, "shape")):
+        raise Malformed("an entry of shape is not an integer")
+    return tuple(sizes)
 
 
 def types_of(layers: tuple[NetworkLayer, ...]) -> dict[str, int]:
@@ -83,9 +96,9 @@ def kinds_of(layers: tuple[NetworkLayer, ...]) -> dict[str, int]:
     return dict(sorted(Counter(one.type for one in layers).items()))
 
 
-def records_beside(folder: Path, digest: Digest) -> tuple[dict[str, Any], list[str]]:
+def records_beside(folder: Path, digest: Digest) -> tuple[dict[str, Json], list[str]]:
     """What proof.json and bench.json say of the engine with this digest, and notes on those that do not count."""
-    found: dict[str, Any] = {}
+    found: dict[str, Json] = {}
     notes = []
     for name in _RECORDS:
         path = folder / name

@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.legalizing import legalize
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.canonical.transforming import apply_transform
-from trtpipe.describing.branch_inputs import branch_inputs
+from trtpipe.describing.branch_inputs import Number, branch_inputs
 from trtpipe.loading.scalars import flow_yaml
 from trtpipe.proofs.corners import Infer, shapes_at, values_at
 from trtpipe.proofs.dim_names import describe_dims
@@ -39,12 +39,15 @@ _RANKLESS: tuple[tuple[int, ...], ...] = ((1, 3, 224, 224), (1, 8, 8), (8, 8), (
 
 _MOST_NAMED_GPUS = 3
 
+Value: TypeAlias = Number | list[Number]
+"""What an input is bound to."""
+
 
 @dataclass(frozen=True)
 class _Draft:
     """What was found out about a model, and what is proposed for it."""
 
-    bind: Mapping[str, Any]
+    bind: Mapping[str, Value]
     set_shapes: Mapping[str, tuple[int, ...]]
     view: ModelView
     proposal: Proposal
@@ -65,7 +68,7 @@ class ModelHead:
 
     source: str | None
     parser: str = "onnx"
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     comment: str = ""
     sha256: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -142,7 +145,7 @@ def _shapes_for_rankless(view: ModelView) -> dict[str, tuple[int, ...]]:
     )
 
 
-def _constants(view: ModelView) -> dict[str, Any]:
+def _constants(view: ModelView) -> dict[str, Value]:
     """Values for the inputs that TensorRT takes only as constants: the first axes, or ones."""
     return {
         info.name: _constant(info, view.infer)
@@ -151,14 +154,14 @@ def _constants(view: ModelView) -> dict[str, Any]:
     }
 
 
-def _constant(info: TensorInfo, infer: Infer) -> Any:
+def _constant(info: TensorInfo, infer: Infer) -> Value:
     length = values_length(info) or 1
     one = 1.0 if "float" in info.dtype else 1
     choices: list[list[Any]] = [[one] * length, [one * 2] * length]
     if isinstance(one, int):
         choices = [list(range(start, start + length)) for start in (0, 1, -length)] + choices
     fits = (choice for choice in choices if not infer({}, {info.name: choice}).problems)
-    chosen = next(fits, choices[0])
+    chosen: list[Number] = next(fits, choices[0])
     return chosen if info.dims else chosen[0]
 
 
@@ -172,7 +175,7 @@ _BUILDS = "# Builds as it is; lines with a comment are those that you may want t
 
 
 def _head(head: ModelHead, name: str, first: str = _BUILDS) -> str:
-    said: dict[str, Any] = {"source": head.source} if head.source is not None else {}
+    said: dict[str, object] = {"source": head.source} if head.source is not None else {}
     if head.sha256:
         said["sha256"] = head.sha256
     if head.files:

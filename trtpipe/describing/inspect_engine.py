@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from trtpipe.describing.engine_files import (
     MANIFEST,
@@ -21,6 +21,7 @@ from trtpipe.describing.engine_files import (
 )
 from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import ModelError
+from trtpipe.json_values import Json, JsonObject, Malformed, as_object, object_in
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.gpus import gpus_with
 
@@ -34,7 +35,7 @@ class Header(Protocol):
     def capabilities(self) -> tuple[str, ...]:
         """`sm86`, `sm89`."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The header as plain JSON values."""
 
 
@@ -44,18 +45,18 @@ class EngineDescription:
 
     path: str
     digest: Digest
-    header: Mapping[str, Any] | None
+    header: JsonObject | None
     """None for an engine whose layout is not known, of which only the manifest speaks."""
     gpus: Mapping[str, tuple[str, ...]]
     """Compute capability → some GPUs that have it."""
-    manifest: Mapping[str, Any] | None
+    manifest: JsonObject | None
     notes: tuple[str, ...] = ()
     network: tuple[NetworkLayer, ...] | None = None
     """The layers that TensorRT was given, of an engine whose manifest lies beside it."""
-    records: Mapping[str, Any] = field(default_factory=dict)
+    records: JsonObject = field(default_factory=dict)
     """What was measured of these bytes: `proof`, `bench`."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This description as plain JSON values."""
         return {
             "kind": "engine",
@@ -76,7 +77,7 @@ def describe_engine(
     path: Path,
     *,
     read_header: Callable[[Path], Header],
-    find_manifest: Callable[[Digest], Mapping[str, Any] | None] = lambda digest: None,
+    find_manifest: Callable[[Digest], JsonObject | None] = lambda digest: None,
 ) -> EngineDescription:
     """The description of the engine at `path`.
 
@@ -120,11 +121,11 @@ def _network_beside(path: Path, notes: list[str]) -> tuple[NetworkLayer, ...] | 
         return None
 
 
-def _network_json(layers: tuple[NetworkLayer, ...]) -> dict[str, Any]:
+def _network_json(layers: tuple[NetworkLayer, ...]) -> dict[str, Json]:
     return {"types": types_of(layers), "kinds": kinds_of(layers), "layers": [one.to_json() for one in layers]}
 
 
-def _beside(path: Path, digest: Digest) -> tuple[Mapping[str, Any] | None, list[str]]:
+def _beside(path: Path, digest: Digest) -> tuple[JsonObject | None, list[str]]:
     """The manifest in the engine's folder when it is this engine's; and what is odd about it."""
     file = path.parent / MANIFEST
     try:
@@ -133,15 +134,19 @@ def _beside(path: Path, digest: Digest) -> tuple[Mapping[str, Any] | None, list[
         record = read_json(file)
     except (OSError, ModelError):
         return None, [f"'{file}' cannot be read as a manifest"]
-    engine = record.get("engine") if isinstance(record, dict) else None
-    if not isinstance(engine, dict) or "blake3" not in engine:
+    try:
+        manifest = as_object(record, MANIFEST)
+        made = object_in(manifest, "engine").get("blake3", "")
+    except Malformed:
+        made = ""
+    if not made:
         return None, [f"'{file}' is not a manifest of an engine"]
-    if engine["blake3"] != digest.hex:
+    if made != digest.hex:
         return None, [f"'{file}' is the manifest of another engine"]
-    return record, []
+    return manifest, []
 
 
-def _targets_in(manifest: Mapping[str, Any] | None) -> tuple[str, ...]:
+def _targets_in(manifest: JsonObject | None) -> tuple[str, ...]:
     names = (manifest or {}).get("compute_capabilities", ())
     return tuple(str(name) for name in names) if isinstance(names, (list, tuple)) else ()
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import subgraphs
 from trtpipe.canonical.inference import Inferred
@@ -23,6 +23,7 @@ from trtpipe.describing.operations import COUNTED
 from trtpipe.describing.target_support import Support, support_of
 from trtpipe.describing.weight_table import WeightLine, nonfinite_of, weight_lines
 from trtpipe.errors import Problem, SpecError
+from trtpipe.json_values import Json
 from trtpipe.proofs.corners import nbytes_of_info, shapes_at, values_at
 from trtpipe.proofs.model import ModelView, view_model
 from trtpipe.proofs.proposals import propose_profile
@@ -94,7 +95,7 @@ class GraphDescription:
     nodes: tuple[NodeLine, ...] | None = None
     weights: tuple[WeightLine, ...] | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This description as plain JSON values."""
         record = asdict(self)
         record["summary"] = self.summary.to_json()
@@ -116,9 +117,10 @@ class ModelDescription:
     external: tuple[ExternalFile, ...]
     graph: GraphDescription
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This description as plain JSON values."""
-        own = {"path": self.path, "nbytes": self.nbytes, "external": [asdict(one) for one in self.external]}
+        external = [asdict(one) for one in self.external]
+        own: dict[str, Json] = {"path": self.path, "nbytes": self.nbytes, "external": external}
         return {"kind": "model", "format": self.format, **own, **self.graph.to_json()}
 
 
@@ -172,7 +174,7 @@ def refuse_foreign_shapes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sha
         raise SpecError(problems)
 
 
-def _fits(dims: Sequence[Any], shape: Shape) -> bool:
+def _fits(dims: Sequence[object], shape: Shape) -> bool:
     return len(dims) == len(shape) and all(
         not isinstance(dim, int) or dim == size for dim, size in zip(dims, shape, strict=True)
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from trtpipe.canonical.summary import Dim
 from trtpipe.describing.inspect_model import GraphDescription
+from trtpipe.json_values import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,15 @@ class PipelineDescription:
     layers: Sequence[LayerLine] = ()
     """The declared layers; none unless the parser is `network`."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This description as plain JSON values."""
-        own = {"path": self.path, "pipeline": self.pipeline, "parser": self.parser}
-        layers = [_layer_json(layer) for layer in self.layers]
+        own: dict[str, Json] = {"path": self.path, "pipeline": self.pipeline, "parser": self.parser}
+        layers: list[Json] = [_layer_json(layer) for layer in self.layers]
         return {"kind": "pipeline", "format": "pipeline", **own, "layers": layers, **self.graph.to_json()}
 
 
-def _layer_json(layer: LayerLine) -> dict[str, Any]:
-    outputs = [
+def _layer_json(layer: LayerLine) -> dict[str, Json]:
+    outputs: list[Json] = [
         {"name": name, "dtype": dtype, "dims": None if dims is None else list(dims)}
         for name, dtype, dims in layer.outputs
     ]

@@ -6,7 +6,6 @@ All but the model and what was done to it stays as it was written, comments too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from trtpipe.loading.marks import Document
 from trtpipe.loading.scalars import flow_yaml
@@ -20,8 +19,8 @@ def network_spec(
     document: Document,
     *,
     name: str,
-    inputs: Mapping[str, Mapping[str, Any]],
-    layers: Iterable[Mapping[str, Any]],
+    inputs: Mapping[str, Mapping[str, object]],
+    layers: Iterable[Mapping[str, object]],
     outputs: Sequence[str],
     weights: str | None,
 ) -> str:
@@ -53,8 +52,8 @@ def _without_its_comment(lines: list[str]) -> list[str]:
 
 
 def _model(
-    inputs: Mapping[str, Mapping[str, Any]],
-    layers: Iterable[Mapping[str, Any]],
+    inputs: Mapping[str, Mapping[str, object]],
+    layers: Iterable[Mapping[str, object]],
     outputs: Sequence[str],
     weights: str | None,
     applied: Sequence[str],

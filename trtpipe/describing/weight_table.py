@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
+from trtpipe.json_values import Json
 from trtpipe.weights.pieces import Statistics, WeightStream, statistics_of
 
 
@@ -31,7 +31,7 @@ class WeightsDescription:
     """Of the file."""
     tensors: tuple[WeightLine, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This description as plain JSON values."""
         return {"kind": "weights", **asdict(self)}
 

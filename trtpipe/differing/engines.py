@@ -6,11 +6,12 @@ and do not count as differences.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from trtpipe.differing.records import LeafChange, diff_records
+from trtpipe.json_values import Json, JsonObject, as_object, integer_in, object_in, objects_in, text_in
 
 Verdict = Literal["identical bytes", "equal up to generated names", "different"]
 
@@ -42,8 +43,8 @@ class LayerChange:
     """The first layer of network.json that differs: its place, and what it is on each side (None: there is none)."""
 
     index: int
-    old: Mapping[str, Any] | None
-    new: Mapping[str, Any] | None
+    old: JsonObject | None
+    new: JsonObject | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +71,29 @@ class EngineChanges:
         counted = any(changes for title, changes in self.sections.items() if title not in UNCOUNTED)
         return self.verdict == "different" or counted or bool(self.header or self.layers)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """These changes as plain JSON values."""
         return {"differs": self.any, **asdict(self)}
 
 
-def diff_engines(a: Mapping[str, Any], b: Mapping[str, Any], *, normalised: tuple[str, str]) -> EngineChanges:
+def diff_engines(a: JsonObject, b: JsonObject, *, normalised: tuple[str, str]) -> EngineChanges:
     """What changed from A to B, two descriptions of engines as JSON, whose normalised digests are given."""
     unknown = [
         f"no manifest is known for {side}"
         for side, one in (("the old engine", a), ("the new engine", b))
         if not isinstance(one["manifest"], Mapping)
     ]
-    sections = {} if unknown else _sections(a["manifest"], b["manifest"])
+    sections = {} if unknown else _sections(object_in(a, "manifest"), object_in(b, "manifest"))
     networks = _layers(a), _layers(b)
     if not unknown and None in networks:
         unknown.append("network.json does not lie beside both engines")
     both = networks[0] or (), networks[1] or ()
     compared = None not in networks
+    digests = text_in(a, "blake3"), text_in(b, "blake3")
     return EngineChanges(
-        verdict=_verdict((a["blake3"], b["blake3"]), normalised),
-        bytes=(a["bytes"], b["bytes"]),
-        digests=(a["blake3"], b["blake3"]),
+        verdict=_verdict(digests, normalised),
+        bytes=(integer_in(a, "bytes"), integer_in(b, "bytes")),
+        digests=digests,
         normalised=normalised,
         header=diff_records(a["header"] or {}, b["header"] or {}, without=("size",)),
         sections=sections,
@@ -108,7 +110,7 @@ def _verdict(digests: tuple[str, str], normalised: tuple[str, str]) -> Verdict:
     return "equal up to generated names" if normalised[0] == normalised[1] else "different"
 
 
-def _sections(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[LeafChange, ...]]:
+def _sections(a: JsonObject, b: JsonObject) -> dict[str, tuple[LeafChange, ...]]:
     named = {field for fields in SECTIONS.values() for field in fields} | _PASSED_OVER
     other = tuple(dict.fromkeys(field for field in (*a, *b) if field not in named))
     found = {}
@@ -121,12 +123,12 @@ def _sections(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Lea
     return found
 
 
-def _layers(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
+def _layers(record: JsonObject) -> Sequence[JsonObject] | None:
     network = record.get("network")
-    return None if network is None else network["layers"]
+    return None if network is None else objects_in(as_object(network, "network"), "layers")
 
 
-def _first_difference(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> LayerChange | None:
+def _first_difference(a: Sequence[JsonObject], b: Sequence[JsonObject]) -> LayerChange | None:
     for index in range(max(len(a), len(b))):
         old = a[index] if index < len(a) else None
         new = b[index] if index < len(b) else None
@@ -136,14 +138,21 @@ def _first_difference(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, A
 
 
 def _type_changes(
-    a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]
+    a: Sequence[JsonObject], b: Sequence[JsonObject]
 ) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
     """Layers with one name on both sides whose first output has another type."""
-    of_b = {one["name"]: one["outputs"][0]["dtype"] for one in b if one["outputs"]}
+    of_b = dict(_first_types(b))
     found: dict[tuple[str, str], list[str]] = {}
-    for one in a:
-        if one["outputs"] and one["name"] in of_b:
-            old, new = one["outputs"][0]["dtype"], of_b[one["name"]]
-            if old != new:
-                found.setdefault((old, new), []).append(one["name"])
+    for name, old in _first_types(a):
+        new = of_b.get(name, old)
+        if old != new:
+            found.setdefault((old, new), []).append(name)
     return tuple((*key, tuple(names[:_MOST_NAMES])) for key, names in sorted(found.items()))
+
+
+def _first_types(layers: Sequence[JsonObject]) -> Iterator[tuple[str, str]]:
+    """Each layer's name with the type of its first output."""
+    for one in layers:
+        outputs = objects_in(one, "outputs")
+        if outputs:
+            yield text_in(one, "name"), text_in(outputs[0], "dtype")

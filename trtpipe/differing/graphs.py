@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
@@ -20,6 +20,8 @@ from trtpipe.weights.pieces import WeightStream, stream_of
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.arrays import Array
 
 _SHOWN = 8  # elements of a tensor in an attribute
 
@@ -180,7 +182,7 @@ def _text(attribute: onnx.AttributeProto) -> str:
         return ", ".join(map(_tensor_text, tensors))
     if attribute.type in (kinds.SPARSE_TENSOR, kinds.SPARSE_TENSORS, kinds.TYPE_PROTO, kinds.TYPE_PROTOS):
         return f"digest {blake3(attribute.SerializeToString(deterministic=True)).hexdigest()[:12]}"
-    value: Any = onnx.helper.get_attribute_value(attribute)
+    value = onnx.helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     if isinstance(value, float):
@@ -190,7 +192,7 @@ def _text(attribute: onnx.AttributeProto) -> str:
     return "[" + ", ".join(_element(one) for one in value) + "]"
 
 
-def _element(value: Any) -> str:
+def _element(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     return f"{value:.9g}" if isinstance(value, float) else str(value)
@@ -228,7 +230,7 @@ def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
     return None
 
 
-def _bytes_of(piece: Any) -> bytes:
+def _bytes_of(piece: Array) -> bytes:
     return bytes(piece.tobytes())
 
 

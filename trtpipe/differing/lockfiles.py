@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from trtpipe.lockfile import KEEP, Entry, digest_in
+from trtpipe.json_values import Json
+from trtpipe.lockfile import KEEP, Entry, Fact, digest_in
 
 CAUSES = (
     "source",
@@ -80,7 +80,7 @@ class LockChanges:
         """Whether anything differs."""
         return bool(self.added or self.removed or self.changed)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """These changes as plain JSON values."""
         return {"differs": self.any, **asdict(self)}
 
@@ -114,9 +114,7 @@ def _flat(entry: Entry) -> Iterator[tuple[str, str]]:
             yield field, _text(fact)
 
 
-def _text(fact: Any) -> str:
-    if fact is None:
-        return ""
+def _text(fact: Fact) -> str:
     return fact if isinstance(fact, str) else ", ".join(map(str, fact))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import sort_nodes
 from trtpipe.canonical.naming import make_values_unique
@@ -18,6 +18,7 @@ from trtpipe.differing.matching import Matching, match
 from trtpipe.differing.numeric_types import TypeChanges, type_changes
 from trtpipe.differing.rewiring import rewired_inputs, rewired_outputs
 from trtpipe.differing.tensors import WeightChange, compare_tensors
+from trtpipe.json_values import Json
 
 if TYPE_CHECKING:
     import onnx
@@ -91,7 +92,7 @@ class ModelChanges:
     functions: tuple[str, ...]
     """Local functions that were added, removed or changed."""
     types: TypeChanges
-    size: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    size: dict[str, tuple[Json, Json]] = field(default_factory=dict)
     """What it costs, old and new, where that differs."""
 
     @property
@@ -99,7 +100,7 @@ class ModelChanges:
         """Whether anything differs that counts: names, order, sizes of files and who made it do not."""
         return bool(self.graph.any or self.interface or self.opsets or self.functions)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """These changes as plain JSON values."""
         return {"differs": self.any, **asdict(self)}
 

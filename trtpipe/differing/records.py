@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 _DEEPEST = 24
 
@@ -14,11 +13,11 @@ class LeafChange:
     """A value by its path, `toolchain.version`; None where there is none."""
 
     path: str
-    old: Any
-    new: Any
+    old: object
+    new: object
 
 
-def diff_records(a: Any, b: Any, *, without: Collection[str] = ()) -> tuple[LeafChange, ...]:
+def diff_records(a: object, b: object, *, without: Collection[str] = ()) -> tuple[LeafChange, ...]:
     """The leaves that differ, in A's order, then what only B has. Keys in `without` are passed over."""
     of_a, of_b = dict(_leaves(a, without)), dict(_leaves(b, without))
     paths = dict.fromkeys((*of_a, *of_b))
@@ -27,8 +26,8 @@ def diff_records(a: Any, b: Any, *, without: Collection[str] = ()) -> tuple[Leaf
 
 
 def _leaves(
-    value: Any, without: Collection[str], path: str = "", depth: int = 0
-) -> Iterator[tuple[str, Any]]:
+    value: object, without: Collection[str], path: str = "", depth: int = 0
+) -> Iterator[tuple[str, object]]:
     """Objects are entered, and lists of objects that have names, which take the place of indices."""
     if isinstance(value, Mapping) and value and depth < _DEEPEST:
         for name, inner in value.items():

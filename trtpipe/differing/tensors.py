@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.weights.pieces import WeightStream
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def _measured(a: WeightStream, b: WeightStream) -> tuple[int, float | None, floa
     return changed, largest if any_finite else None, total, most, size
 
 
-def _is_nan(values: Any) -> Any:
+def _is_nan(values: Array) -> Array:
     """Where values are not equal to themselves; of types whose NaN numpy does not know, too."""
     import numpy as np
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from trtpipe.digests import Digest
 
@@ -76,7 +75,7 @@ def shown_digest(digest: Digest) -> str:
     return f"{digest.hex} ({digest.size} bytes)"
 
 
-def digest_in(text: Any) -> Digest | None:
+def digest_in(text: object) -> Digest | None:
     """The digest that `shown_digest` made the text of; None when it is none."""
     match = _SHOWN.fullmatch(text) if isinstance(text, str) else None
     return Digest(match[1], int(match[2])) if match else None

@@ -6,13 +6,13 @@ What a step depends on is known before it runs; so those facts are told apart, f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from trtpipe.digests import Digest, key_of
 from trtpipe.lockfile.entries import Fact, shown_digest
+from trtpipe.plan.address import Stage
 from trtpipe.plan.fingerprint import Record
 
-Records = Mapping[Any, Record]
+Records = Mapping[Stage, Record]
 """Stage → the fingerprint record of a cell's step, as far as it is known."""
 
 
@@ -25,7 +25,7 @@ def recipe_of(record: Record) -> str:
     return key_of({name: value for name, value in record.items() if name != "tools"})
 
 
-def asked_facts(records: Records, cell: Mapping[str, Any]) -> dict[str, Fact]:
+def asked_facts(records: Records, cell: Record) -> dict[str, Fact]:
     """What a cell is made from and for: files by digest, the toolchain, the compute capabilities.
 
     `cell` holds the cell's own facts. Only what the known steps tell is there.
@@ -131,7 +131,7 @@ def _calibration_facts(records: Records) -> dict[str, Fact]:
     return facts
 
 
-def _files_fact(records: Records, stage: str, slots: tuple[str, ...], field: str) -> dict[str, Fact]:
+def _files_fact(records: Records, stage: Stage, slots: tuple[str, ...], field: str) -> dict[str, Fact]:
     inputs = records[stage]["inputs"] if stage in records else {}
     found = {
         name: shown_digest(Digest.parse(text))

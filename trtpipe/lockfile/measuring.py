@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from trtpipe.json_values import JsonObject
 from trtpipe.lockfile.entries import Entry, Fact
 
 _DIGITS = 4
 
 
-def measured_facts(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def measured_facts(verdicts: Sequence[JsonObject]) -> dict[str, str]:
     """`OUTPUT METRIC` → the worst value of all places, and the bound that it was held against."""
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, JsonObject] = {}
     for verdict in verdicts:
         name = f"{verdict['output']} {verdict['metric']}"
         if _number(verdict["value"]) is not None and _worse(verdict, found.get(name)):
@@ -44,7 +44,7 @@ def same_fact(field: str, old: Fact | None, new: Fact | None) -> bool:
     return (old or None) == (new or None)
 
 
-def _worse(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
+def _worse(one: JsonObject, other: JsonObject | None) -> bool:
     if other is None:
         return True
     value, known = _number(one["value"]), _number(other["value"])
@@ -52,7 +52,7 @@ def _worse(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
     return value < known if one.get("min") is not None else value > known
 
 
-def _bound(verdict: Mapping[str, Any]) -> str:
+def _bound(verdict: JsonObject) -> str:
     bounds = [
         f"{word} {verdict[name]:.12g}"
         for name, word in (("min", "at least"), ("max", "at most"))
@@ -61,19 +61,21 @@ def _bound(verdict: Mapping[str, Any]) -> str:
     return f" ({', '.join(bounds)})" if bounds else ""
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return f"{_number(value):.{_DIGITS}g}"
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     """The value of a metric; `inf` stands as text in a report."""
+    if not isinstance(value, (int, float, str)):
+        return None
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except ValueError:
         return None
 
 
-def _about_equal(old: Any, new: str) -> bool:
+def _about_equal(old: object, new: str) -> bool:
     if not isinstance(old, str):
         return False
     (before, *bound), (now, *other) = old.split(" ", 1), new.split(" ", 1)

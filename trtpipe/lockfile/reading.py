@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from trtpipe.errors import Location, Problem, TrtpipeError
 from trtpipe.lockfile.conflicts import both_sides, conflict_at
-from trtpipe.lockfile.entries import KEEP, RECIPE, SCHEMA, Lock
+from trtpipe.lockfile.entries import KEEP, RECIPE, SCHEMA, Fact, Lock
 
 _OLDEST = 1
 _MOST_BYTES = 256 << 20
 
 
-def read_lock(path: Path) -> dict[str, dict[str, Any]]:
+def read_lock(path: Path) -> dict[str, dict[str, Fact]]:
     """The cells of a lockfile; none when there is no file. Raises TrtpipeError when it is damaged or newer.
 
     Of a merge conflict, those cells on which both sides agree.
@@ -99,7 +99,7 @@ def _parsed(path: Path, text: str) -> Lock:
     return Lock({name: dict(entry) for name, entry in data["cells"].items()}, dict(steps), schema)
 
 
-def _schema_of(path: Path, data: dict[Any, Any]) -> int:
+def _schema_of(path: Path, data: Mapping[object, object]) -> int:
     told = data.get("schema")
     if told not in {str(one) for one in range(_OLDEST, SCHEMA + 1)}:
         raise TrtpipeError(
@@ -109,13 +109,13 @@ def _schema_of(path: Path, data: dict[Any, Any]) -> int:
     return int(str(told))
 
 
-def _is_fact(field: Any, fact: Any) -> bool:
+def _is_fact(field: object, fact: object) -> bool:
     if isinstance(field, str) and field.startswith(KEEP):
         return isinstance(fact, list) and all(isinstance(glob, str) for glob in fact)
     return isinstance(field, str) and (isinstance(fact, str) or _is_texts(fact))
 
 
-def _is_texts(fact: Any) -> bool:
+def _is_texts(fact: object) -> bool:
     return isinstance(fact, dict) and all(isinstance(one, str) for pair in fact.items() for one in pair)
 
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from trtpipe.digests import Digest, key_of
+from trtpipe.json_values import JsonObject
 from trtpipe.plan.address import Stage
 from trtpipe.plan.trace import Trace
 
+Origins = Mapping[str, Mapping[str, str]]
+"""Fetched file -> its `url`, and its `sha256` where that is known."""
 Kind = Literal["model", "calibration data", "validation data", "reference", "weights", "plugin", "toolchain"]
 
 _KINDS: Mapping[tuple[Stage, str], Kind] = {
@@ -41,7 +44,7 @@ class Material:
     digests: Mapping[str, str]
     nbytes: int | None = None
     url: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: JsonObject = field(default_factory=dict)
 
 
 def materials_of(traces: Mapping[Stage, Trace], sha256: Mapping[str, str]) -> list[Material]:
@@ -70,11 +73,11 @@ def _is_made(files: Mapping[str, str], traces: Mapping[Stage, Trace]) -> bool:
 
 
 def _of_slot(
-    kind: Kind, files: Mapping[str, str], origins: Mapping[str, Any], sha256: Mapping[str, str]
+    kind: Kind, files: Mapping[str, str], origins: Origins, sha256: Mapping[str, str]
 ) -> Iterator[Material]:
     if len(files) > MOST_FILES:
         sizes = sum(Digest.parse(text).size for text in files.values())
-        facts = {"files": len(files), "digest_of": "the JSON object of file names and digests"}
+        facts: JsonObject = {"files": len(files), "digest_of": "the JSON object of file names and digests"}
         yield Material(kind, f"{kind}: {len(files)} files", {"blake3": key_of(dict(files))}, sizes, "", facts)
         return
     for name, text in files.items():

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from trtpipe import __version__
+from trtpipe.json_values import Json, JsonObject, list_in, object_in, objects_in, text_in, texts_in
 from trtpipe.plan.address import Stage
 from trtpipe.plan.trace import Trace
 from trtpipe.provenance.materials import Material
@@ -38,20 +38,21 @@ _SPDX = {
 
 
 def bill_of(
-    manifest: Mapping[str, Any],
+    manifest: JsonObject,
     traces: Mapping[Stage, Trace],
     materials: Sequence[Material],
     sha256: Mapping[str, str],
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """The document as a JSON object; its subject is the engine, `sha256` gives SHA-256 of files by their BLAKE3."""
     claims = traces["import"].summary.get("claims", {})
-    blake3 = manifest["engine"]["blake3"]
+    blake3 = text_in(object_in(manifest, "engine"), "blake3")
+    cell = text_in(manifest, "cell")
     used = [(f"{one.kind}-{number}", one) for number, one in enumerate(materials, 1)]
     typed = list(_typed(manifest, sha256))
-    engine = {
+    engine: dict[str, Json] = {
         "type": "machine-learning-model",
         "bom-ref": "engine",
-        "name": manifest["cell"],
+        "name": cell,
         **_version(claims),
         **_publication(claims),
         "hashes": _hashes({"sha256": sha256.get(blake3, ""), "blake3": blake3}),
@@ -61,7 +62,7 @@ def bill_of(
         "$schema": SCHEMA,
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{_serial(blake3, manifest['cell'])}",
+        "serialNumber": f"urn:uuid:{_serial(blake3, cell)}",
         "version": 1,
         "metadata": {
             "lifecycles": [{"phase": "build"}],
@@ -69,7 +70,7 @@ def bill_of(
             "component": engine,
         },
         "components": [*typed, *(_component(ref, one, claims) for ref, one in used)],
-        "dependencies": _dependencies([one["bom-ref"] for one in typed], used),
+        "dependencies": _dependencies([text_in(one, "bom-ref") for one in typed], used),
     }
 
 
@@ -78,19 +79,21 @@ def _serial(blake3: str, cell: str) -> uuid.UUID:
     return uuid.uuid5(uuid.NAMESPACE_URL, f"blake3:{blake3}:{cell}")
 
 
-def _typed(manifest: Mapping[str, Any], sha256: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    for number, (name, file) in enumerate(manifest["model"].items(), 1):
+def _typed(manifest: JsonObject, sha256: Mapping[str, str]) -> Iterator[dict[str, Json]]:
+    files = object_in(manifest, "model")
+    for number, name in enumerate(files, 1):
+        blake3 = text_in(object_in(files, name), "blake3")
         yield {
             "type": "machine-learning-model",
             "bom-ref": f"typed-model-{number}",
             "name": name,
             "description": f"the typed ONNX model, precision {manifest['precision']}, that TensorRT was given",
-            "hashes": _hashes({"sha256": sha256.get(file["blake3"], ""), "blake3": file["blake3"]}),
+            "hashes": _hashes({"sha256": sha256.get(blake3, ""), "blake3": blake3}),
         }
 
 
-def _component(ref: str, one: Material, claims: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": _TYPES[one.kind], "bom-ref": _ref(ref), "name": one.name}
+def _component(ref: str, one: Material, claims: Mapping[str, str]) -> dict[str, Json]:
+    found: dict[str, Json] = {"type": _TYPES[one.kind], "bom-ref": _ref(ref), "name": one.name}
     if one.kind == "toolchain":
         found |= {"name": one.facts["package"], "version": one.facts["version"], "purl": one.url}
         found["supplier"] = {"name": "NVIDIA Corporation"}
@@ -110,9 +113,9 @@ def _version(claims: Mapping[str, str]) -> dict[str, str]:
     return {"version": claims["version"]} if "version" in claims else {}
 
 
-def _publication(claims: Mapping[str, str]) -> dict[str, Any]:
+def _publication(claims: Mapping[str, str]) -> dict[str, Json]:
     """What the model's file claims of its origin."""
-    found: dict[str, Any] = {}
+    found: dict[str, Json] = {}
     found |= {"publisher": claims["publisher"]} if "publisher" in claims else {}
     found |= {"authors": [{"name": claims["author"]}]} if "author" in claims else {}
     found |= {"description": claims["description"]} if "description" in claims else {}
@@ -123,35 +126,37 @@ def _publication(claims: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _card(
-    manifest: Mapping[str, Any],
+    manifest: JsonObject,
     traces: Mapping[Stage, Trace],
     claims: Mapping[str, str],
     used: Sequence[tuple[str, Material]],
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     datasets = [{"ref": _ref(ref)} for ref, one in used if one.kind.endswith(" data")]
-    parameters: dict[str, Any] = {"task": claims["task"]} if "task" in claims else {}
+    parameters: dict[str, Json] = {"task": claims["task"]} if "task" in claims else {}
     parameters |= {"datasets": datasets} if datasets else {}
+    tensors = objects_in(manifest, "io")
     for mode in ("input", "output"):
-        parameters[f"{mode}s"] = [{"format": _format(one)} for one in manifest["io"] if one["mode"] == mode]
-    metrics = list(_metrics(manifest["validation"]))
-    card: dict[str, Any] = {"modelParameters": parameters}
+        parameters[f"{mode}s"] = [{"format": _format(one)} for one in tensors if one["mode"] == mode]
+    metrics = list(_metrics(object_in(manifest, "validation")))
+    card: dict[str, Json] = {"modelParameters": parameters}
     card |= {"quantitativeAnalysis": {"performanceMetrics": metrics}} if metrics else {}
     return {**card, "properties": _properties(_facts(manifest, traces, claims))}
 
 
-def _format(tensor: Mapping[str, Any]) -> str:
+def _format(tensor: JsonObject) -> str:
     """`image: float32 [batch, 1, 8, 8]`; -1 is a dynamic dimension without a name."""
-    names = [*tensor["dimension_names"], *[None] * len(tensor["shape"])]
-    dims = ", ".join(str(name or dim) for dim, name in zip(tensor["shape"], names, strict=False))
+    shape = list_in(tensor, "shape")
+    names = [*list_in(tensor, "dimension_names"), *[None] * len(shape)]
+    dims = ", ".join(str(name or dim) for dim, name in zip(shape, names, strict=False))
     return f"{tensor['name']}: {tensor['dtype']} [{dims}]"
 
 
-def _metrics(validation: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _metrics(validation: JsonObject) -> Iterator[dict[str, str]]:
     """Accuracy, then the worst value of each output's metrics, as the typed model had them."""
     if isinstance(validation.get("accuracy"), float):
         yield {"type": "accuracy", "value": repr(validation["accuracy"])}
     worst: dict[tuple[str, str], float] = {}
-    for verdict in validation.get("verdicts", ()):
+    for verdict in objects_in(validation, "verdicts") if "verdicts" in validation else ():
         value, at = verdict.get("value"), (str(verdict["metric"]), str(verdict["output"]))
         if isinstance(value, (int, float)) and at[0] != "accuracy":
             pick = max if verdict.get("min") is None else min
@@ -160,22 +165,21 @@ def _metrics(validation: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         yield {"type": metric, "value": repr(value), "slice": f"output {output}, the worst of all places"}
 
 
-def _facts(
-    manifest: Mapping[str, Any], traces: Mapping[Stage, Trace], claims: Mapping[str, str]
-) -> dict[str, Any]:
+def _facts(manifest: JsonObject, traces: Mapping[Stage, Trace], claims: Mapping[str, str]) -> dict[str, Json]:
     imported = traces["import"].summary.get("summary", {})
-    facts: dict[str, Any] = {
+    toolchain = object_in(manifest, "toolchain")
+    facts: dict[str, Json] = {
         "precision": manifest["precision"],
         "parameters": sum(one["elements"] for one in imported.get("weights", ())),
         "opset": dict(map(tuple, imported.get("opsets", ()))).get(""),
         "producer": claims.get("producer"),
         "domain": claims.get("domain"),
         "url": claims.get("url"),
-        "gpus": " ".join(manifest["compute_capabilities"]),
-        "tensorrt": f"{manifest['toolchain']['flavour']} {manifest['toolchain']['version']}",
-        "validation": str(manifest["validation"]["outcome"]).replace("_", " "),
+        "gpus": " ".join(texts_in(manifest, "compute_capabilities")),
+        "tensorrt": f"{toolchain['flavour']} {toolchain['version']}",
+        "validation": str(object_in(manifest, "validation")["outcome"]).replace("_", " "),
     }
-    nodes = manifest["audit"].get("typed", {}).get("nodes", {})
+    nodes = _nodes(object_in(manifest, "audit"))
     facts |= {f"nodes:{dtype}": count for dtype, count in sorted(nodes.items())}
     asked = traces["calibrate"].fingerprint["options"] if "calibrate" in traces else {}
     facts |= {
@@ -184,14 +188,18 @@ def _facts(
     return {name: value for name, value in facts.items() if value not in (None, "")}
 
 
-def _dependencies(typed: Sequence[str], used: Sequence[tuple[str, Material]]) -> list[dict[str, Any]]:
+def _nodes(audit: JsonObject) -> JsonObject:
+    """How many nodes compute in each type, where the audit counted them."""
+    typed = object_in(audit, "typed") if "typed" in audit else {}
+    return object_in(typed, "nodes") if "nodes" in typed else {}
+
+
+def _dependencies(typed: Sequence[str], used: Sequence[tuple[str, Material]]) -> list[dict[str, Json]]:
     """The engine depends on the typed model and TensorRT, the typed model on sources and calibration data."""
     built_by = [_ref(ref) for ref, one in used if one.kind in ("toolchain", "plugin")]
     made_of = [_ref(ref) for ref, one in used if one.kind in ("model", "weights", "calibration data")]
-    return [
-        {"ref": "engine", "dependsOn": sorted([*typed, *built_by])},
-        *({"ref": ref, "dependsOn": sorted(made_of)} for ref in typed),
-    ]
+    needed = {"engine": [*typed, *built_by], **dict.fromkeys(typed, made_of)}
+    return [{"ref": ref, "dependsOn": sorted(names)} for ref, names in needed.items()]
 
 
 def _ref(text: str) -> str:
@@ -202,5 +210,5 @@ def _hashes(digests: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"alg": alg, "content": digests[name]} for name, alg in _ALGORITHMS.items() if digests.get(name)]
 
 
-def _properties(facts: Mapping[str, Any]) -> list[dict[str, str]]:
+def _properties(facts: JsonObject) -> list[dict[str, str]]:
     return [{"name": f"trtpipe:{name}", "value": str(value)} for name, value in facts.items()]

@@ -8,9 +8,9 @@ has none that is required): the same engine has the same statement, whenever and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from trtpipe import __version__
+from trtpipe.json_values import Json
 from trtpipe.plan.address import Stage
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.trace import Trace
@@ -33,7 +33,7 @@ _ASKED: Mapping[Stage, str] = {
 
 def statement_of(
     cell: Cell, traces: Mapping[Stage, Trace], materials: Sequence[Material], sha256: Mapping[str, str]
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """The statement as a JSON object; `sha256` gives the SHA-256 of files by their BLAKE3."""
     engine = traces["build_engine"]
     made = engine.outputs["model.engine"]
@@ -64,8 +64,8 @@ def _digests(blake3: str, sha256: Mapping[str, str]) -> dict[str, str]:
     return {**({"sha256": sha256[blake3]} if blake3 in sha256 else {}), "blake3": blake3}
 
 
-def _asked(cell: Cell, traces: Mapping[Stage, Trace]) -> dict[str, Any]:
-    asked: dict[str, Any] = {
+def _asked(cell: Cell, traces: Mapping[Stage, Trace]) -> dict[str, Json]:
+    asked: dict[str, Json] = {
         "cell": cell.name,
         "gpu": list(cell.facts["gpu"]),
         "toolchain": dict(cell.facts["toolchain"]),
@@ -76,7 +76,7 @@ def _asked(cell: Cell, traces: Mapping[Stage, Trace]) -> dict[str, Any]:
     return asked
 
 
-def _steps(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
+def _steps(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
     """Each step's key, version and tools: with the options above and the dependencies, all that its key is made of."""
     return {
         stage: {
@@ -88,15 +88,15 @@ def _steps(traces: Mapping[Stage, Trace]) -> dict[str, Any]:
     }
 
 
-def _dependency(one: Material) -> dict[str, Any]:
+def _dependency(one: Material) -> dict[str, Json]:
     facts = {"kind": one.kind, **one.facts, **({"bytes": one.nbytes} if one.nbytes is not None else {})}
-    found: dict[str, Any] = {"name": one.name}
+    found: dict[str, Json] = {"name": one.name}
     found |= {"uri": one.url} if one.url else {}
     found |= {"digest": dict(one.digests)} if one.digests else {}
     return {**found, "annotations": facts}
 
 
-def _typed(traces: Mapping[Stage, Trace], sha256: Mapping[str, str]) -> list[dict[str, Any]]:
+def _typed(traces: Mapping[Stage, Trace], sha256: Mapping[str, str]) -> list[dict[str, Json]]:
     """The typed ONNX that TensorRT was given."""
     return [
         {
@@ -108,6 +108,6 @@ def _typed(traces: Mapping[Stage, Trace], sha256: Mapping[str, str]) -> list[dic
     ]
 
 
-def _byproducts(engine: Trace) -> list[dict[str, Any]]:
+def _byproducts(engine: Trace) -> list[dict[str, Json]]:
     """The engine's normalised digest: the same for two builds that differ in generated names only."""
     return [{"name": "model.engine, normalised", "digest": {"blake3": engine.summary["normalised"]}}]

@@ -5,10 +5,19 @@ Works on plain JSON values. Long lists are cut in the text and folded away in Ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from trtpipe.json_values import (
+    Json,
+    JsonObject,
+    integer_in,
+    list_in,
+    object_in,
+    objects_in,
+    text_in,
+    texts_in,
+)
 from trtpipe.rendering.tables import one_line, render_table
 from trtpipe.shapes import format_size
 
@@ -29,7 +38,7 @@ class Section:
     rows: Sequence[tuple[str, ...]] = ()
 
 
-def difference_text(record: Mapping[str, Any]) -> str:
+def difference_text(record: JsonObject) -> str:
     """The differences as plain text."""
     lines = [headline(record)]
     for section in sections(record):
@@ -42,7 +51,7 @@ def difference_text(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def difference_markdown(record: Mapping[str, Any]) -> str:
+def difference_markdown(record: JsonObject) -> str:
     """The differences as Markdown; tables of more than 40 rows are folded."""
     lines = [f"### {_escaped(headline(record))}", ""]
     for section in sections(record):
@@ -73,9 +82,9 @@ def _cut(row: Sequence[str]) -> tuple[str, ...]:
     return tuple(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…" for text in row)
 
 
-def headline(record: Mapping[str, Any]) -> str:
+def headline(record: JsonObject) -> str:
     """One sentence: what was compared, and whether it differs."""
-    sides = f"{one_line(record['a'])} and {one_line(record['b'])}"
+    sides = f"{one_line(text_in(record, 'a'))} and {one_line(text_in(record, 'b'))}"
     if record["kind"] == "engine":
         verdict = record["verdict"]
         if verdict != "different" and record["differs"]:
@@ -85,9 +94,9 @@ def headline(record: Mapping[str, Any]) -> str:
         return f"{sides}: identical bytes"
     if record["differs"]:
         return f"{sides} differ"
-    graph = record.get("graph") or {}
+    graph = object_in(record, "graph") if record.get("graph") else {}
     told = [
-        f"{counted(graph[key], what)} renamed"
+        f"{counted(integer_in(graph, key), what)} renamed"
         for key, what in (("renamed_nodes", "node"), ("renamed_weights", "weight"))
         if graph.get(key)
     ]
@@ -97,205 +106,228 @@ def headline(record: Mapping[str, Any]) -> str:
     return f"{sides} are equal"
 
 
-def sections(record: Mapping[str, Any]) -> Iterator[Section]:
+def sections(record: JsonObject) -> Iterator[Section]:
     """What differs, in order; nothing for what does not."""
     if record.get("identical"):
         return
     kinds = {"model": _model, "weights": _weights, "lockfile": _lock, "engine": _engine}
-    yield from kinds.get(record["kind"], _leaves_of)(record)
+    yield from kinds.get(text_in(record, "kind"), _leaves_of)(record)
 
 
-def _model(record: Mapping[str, Any]) -> Iterator[Section]:
-    graph = record["graph"]
+def _model(record: JsonObject) -> Iterator[Section]:
+    graph = object_in(record, "graph")
     if record["interface"]:
-        rows = [(one["mode"], one["old"] or "-", one["new"] or "-") for one in record["interface"]]
+        rows = [_old_and_new(one, text_in(one, "mode")) for one in objects_in(record, "interface")]
         yield Section("inputs and outputs", ("mode", "old", "new"), rows)
     if record["opsets"]:
-        rows = [(domain, str(old or "-"), str(new or "-")) for domain, old, new in record["opsets"]]
-        yield Section("opsets", ("domain", "old", "new"), rows)
+        opsets = [
+            (str(domain), str(old or "-"), str(new or "-")) for domain, old, new in _lists(record, "opsets")
+        ]
+        yield Section("opsets", ("domain", "old", "new"), opsets)
     if record["functions"]:
-        yield Section(f"functions that differ: {listed(record['functions'])}")
+        yield Section(f"functions that differ: {listed(texts_in(record, 'functions'))}")
     for what in ("added", "removed"):
-        if graph[what]:
-            nodes = [(str(name), str(op)) for name, op in graph[what]]
+        nodes = [(str(name), str(op)) for name, op in _lists(graph, what)]
+        if nodes:
             yield Section(f"{counted(len(nodes), 'node')} {what}", ("node", "operator"), nodes)
     if graph["changed"]:
         header = ("node", "operator", "what", "old", "new")
         changes = [
-            tuple(map(str, (_both(one), *(one[key] for key in ("op", "what", "old", "new")))))
-            for one in graph["changed"]
+            (_both(one), *(str(one[key]) for key in ("op", "what", "old", "new")))
+            for one in objects_in(graph, "changed")
         ]
         yield Section(f"{counted(len(changes), 'change')} of nodes", header, changes)
     yield from _weight_sections(graph)
-    yield from _types(record["types"])
-    rows = [(name, _amount(name, old), _amount(name, new)) for name, (old, new) in record["size"].items()]
+    yield from _types(object_in(record, "types"))
+    sizes = object_in(record, "size")
+    rows = [(name, *(_amount(name, one) for one in list_in(sizes, name))) for name in sizes]
     if rows:
         yield Section("size and cost", ("what", "old", "new"), rows)
     if record["differs"]:
         yield from _names(graph)
 
 
-def _names(graph: Mapping[str, Any]) -> Iterator[Section]:
+def _old_and_new(one: JsonObject, name: str) -> tuple[str, ...]:
+    return name, *(str(one[side] or "-") for side in ("old", "new"))
+
+
+def _lists(record: JsonObject, field: str) -> Iterator[Sequence[Json]]:
+    """The lists in a list."""
+    yield from (one for one in list_in(record, field) if isinstance(one, (list, tuple)))
+
+
+def _names(graph: JsonObject) -> Iterator[Section]:
     for key, what in (("renamed_nodes", "node"), ("renamed_weights", "weight")):
         if graph[key]:
-            told = f"renamed, which changes nothing of what is computed: {counted(graph[key], what)}"
-            yield Section(told)
+            count = counted(integer_in(graph, key), what)
+            yield Section(f"renamed, which changes nothing of what is computed: {count}")
     if graph["reordered"]:
         yield Section("nodes stand in another order, which is no change of what is computed")
 
 
-def _both(one: Mapping[str, Any]) -> str:
-    return one["a"] if one["a"] == one["b"] else f"{one['a']} -> {one['b']}"
+def _both(one: JsonObject) -> str:
+    return _arrow((str(one["a"]), str(one["b"])))
 
 
-def _weights(record: Mapping[str, Any]) -> Iterator[Section]:
-    yield from _weight_sections(record["graph"])
+def _weights(record: JsonObject) -> Iterator[Section]:
+    yield from _weight_sections(object_in(record, "graph"))
 
 
-def _weight_sections(graph: Mapping[str, Any]) -> Iterator[Section]:
-    if graph["weights"]:
+def _weight_sections(graph: JsonObject) -> Iterator[Section]:
+    weights = objects_in(graph, "weights")
+    if weights:
         header = ("weight", "dtype", "shape", "changed", "max change", "relative", "mean relative")
-        yield Section(
-            f"{counted(len(graph['weights']), 'weight')} changed",
-            header,
-            [_weight(one) for one in graph["weights"]],
-        )
+        yield Section(f"{counted(len(weights), 'weight')} changed", header, [_weight(one) for one in weights])
     for what in ("added", "removed"):
-        if graph[f"{what}_weights"]:
-            yield Section(
-                f"{counted(len(graph[f'{what}_weights']), 'weight')} {what}: {listed(graph[f'{what}_weights'])}"
-            )
+        names = texts_in(graph, f"{what}_weights")
+        if names:
+            yield Section(f"{counted(len(names), 'weight')} {what}: {listed(names)}")
 
 
-def _weight(one: Mapping[str, Any]) -> tuple[str, ...]:
-    dtypes, dims = (
-        one["dtypes"],
-        ["x".join(map(str, d)) or "scalar" if d is not None else "flat" for d in one["dims"]],
-    )
+def _weight(one: JsonObject) -> tuple[str, ...]:
     changed = "-" if one["changed"] is None else f"{one['changed']} of {one['elements']}"
     numbers = (one["largest"], one["relative"], one["mean_relative"])
     return (
         _both(one),
-        _arrow(dtypes),
-        _arrow(dims),
+        _arrow(texts_in(one, "dtypes")),
+        _arrow([_dims(dims) for dims in list_in(one, "dims")]),
         changed,
-        *("-" if n is None else f"{n:.3g}" for n in numbers),
+        *(f"{n:.3g}" if isinstance(n, (int, float)) else "-" for n in numbers),
     )
+
+
+def _dims(dims: Json) -> str:
+    if not isinstance(dims, (list, tuple)):
+        return "flat"
+    return "x".join(map(str, dims)) or "scalar"
 
 
 def _arrow(pair: Sequence[str]) -> str:
     return pair[0] if pair[0] == pair[1] else f"{pair[0]} -> {pair[1]}"
 
 
-def _types(types: Mapping[str, Any]) -> Iterator[Section]:
+def _types(types: JsonObject) -> Iterator[Section]:
     if types["unknown"]:
         yield Section("the types that nodes compute in cannot be told: shape inference fails on one side")
-    old, new = dict(types["old"]), dict(types["new"])
+    old, new = ({str(name): count for name, count in _lists(types, side)} for side in ("old", "new"))
     rows = [(name, str(old.get(name, 0)), str(new.get(name, 0))) for name in sorted(old.keys() | new.keys())]
     if rows:
         yield Section("nodes per type", ("type", "old", "new"), rows)
-    for before, after, names in types["changed"]:
-        yield Section(f"{before} -> {after} in {counted(len(names), 'node')}: {listed(names)}")
+    yield from _changed_types(types, "changed", "node")
 
 
-def _amount(name: str, value: Any) -> str:
+def _changed_types(record: JsonObject, field: str, noun: str) -> Iterator[Section]:
+    """Entries of old type, new type and the names of those that changed so."""
+    for before, after, names in _lists(record, field):
+        told = [str(one) for one in names] if isinstance(names, (list, tuple)) else []
+        yield Section(f"{before} -> {after} in {counted(len(told), noun)}: {listed(told)}")
+
+
+def _amount(name: str, value: Json) -> str:
     if value is None:
         return "not known"
-    return format_size(value) if name.endswith("bytes") else str(value)
+    return format_size(value) if name.endswith("bytes") and isinstance(value, int) else str(value)
 
 
-def _lock(record: Mapping[str, Any]) -> Iterator[Section]:
+def _lock(record: JsonObject) -> Iterator[Section]:
     for what in ("added", "removed"):
-        if record[what]:
-            yield Section(f"{counted(len(record[what]), 'cell')} {what}: {listed(record[what], most=_SHOWN)}")
-    for group in record["groups"]:
+        cells = texts_in(record, what)
+        if cells:
+            yield Section(f"{counted(len(cells), 'cell')} {what}: {listed(cells, most=_SHOWN)}")
+    groups = objects_in(record, "groups")
+    for group in groups:
         yield from _group(group)
+    told = [fact for group in groups for fact in objects_in(group, "causes")]
     rows = [
-        (one["cell"], fact["field"], _short(fact["old"]), _short(fact["new"]))
-        for one in record["changed"]
-        for fact in one["facts"]
-        if not _told_by_group(record, fact)
+        (text_in(one, "cell"), text_in(fact, "field"), *_shortened(fact))
+        for one in objects_in(record, "changed")
+        for fact in objects_in(one, "facts")
+        if fact not in told and fact["field"] != "key"
     ]
     if rows:
         yield Section("cell by cell", ("cell", "field", "old", "new"), rows)
     if record["unchanged"] and record["differs"]:
-        yield Section(f"{counted(record['unchanged'], 'cell')} as before")
+        yield Section(f"{counted(integer_in(record, 'unchanged'), 'cell')} as before")
 
 
-def _told_by_group(record: Mapping[str, Any], fact: Mapping[str, Any]) -> bool:
-    return any(fact in group["causes"] for group in record["groups"]) or fact["field"] == "key"
+def _shortened(fact: JsonObject) -> tuple[str, str]:
+    return _short(text_in(fact, "old")), _short(text_in(fact, "new"))
 
 
-def _group(group: Mapping[str, Any]) -> Iterator[Section]:
+def _group(group: JsonObject) -> Iterator[Section]:
     """What several cells have in common: causes as old -> new, and what followed."""
-    cells = group["cells"]
-    causes = ", ".join(
-        f"{one['field'].replace('_', ' ')} {_short(one['old']) or 'none'} -> {_short(one['new']) or 'none'}"
-        for one in group["causes"]
-    )
+    cells = texts_in(group, "cells")
+    causes = ", ".join(map(_cause, objects_in(group, "causes")))
     follows = ", ".join(
         f"{field.replace('_', ' ')} in {number}"
-        for field, number in group["follows"].items()
+        for field, number in object_in(group, "follows").items()
         if field != "key"
     )
     text = f"{counted(len(cells), 'cell')}: {causes or group['why']}"
     text += f"; changed: {follows}" if follows else ""
-    old, new = group["bytes"]
+    old, new = (size for size in list_in(group, "bytes") if isinstance(size, int))
     text += f"; engines {format_size(old)} -> {format_size(new)}" if old != new else ""
     yield Section(f"{text} ({listed(cells)})")
 
 
-def _engine(record: Mapping[str, Any]) -> Iterator[Section]:
+def _cause(fact: JsonObject) -> str:
+    old, new = _shortened(fact)
+    return f"{text_in(fact, 'field').replace('_', ' ')} {old or 'none'} -> {new or 'none'}"
+
+
+def _engine(record: JsonObject) -> Iterator[Section]:
     if record["verdict"] != "identical bytes":
-        facts = [("bytes", *map(str, record["bytes"])), ("BLAKE3", *record["digests"])]
-        facts += (
-            [("normalised", *record["normalised"])]
-            if record["normalised"][0] != record["normalised"][1]
-            else []
-        )
-        rows = [(name, _short(old), _short(new)) for name, old, new in facts if old != new]
+        fields = {"bytes": "bytes", "BLAKE3": "digests", "normalised": "normalised"}
+        sides = {name: [str(one) for one in list_in(record, field)] for name, field in fields.items()}
+        rows = [(name, _short(old), _short(new)) for name, (old, new) in sides.items() if old != new]
         yield Section("engine", ("what", "old", "new"), rows)
     if record["header"]:
-        yield _leaves("header", record["header"])
-    for title, changes in record["sections"].items():
-        yield _leaves(title, changes)
+        yield _leaves("header", objects_in(record, "header"))
+    changed = object_in(record, "sections")
+    for title in changed:
+        yield _leaves(title, objects_in(changed, title))
     if record["layers"] is not None:
-        layer = record["layers"]
-        both = [(side, *_layer(layer[side])) for side in ("old", "new")]
+        layer = object_in(record, "layers")
+        both = [(side, *_layer(layer, side)) for side in ("old", "new")]
         header = ("side", "name", "type", "outputs")
         yield Section(f"first layer that differs: number {layer['index']}", header, both)
-    for before, after, names in record["layer_types"]:
-        yield Section(f"{before} -> {after} in {counted(len(names), 'layer')}: {listed(names)}")
+    yield from _changed_types(record, "layer_types", "layer")
     if record["measured"]:
-        yield _leaves("measured", record["measured"])
-    yield from (Section(f"not compared: {why}") for why in record["unknown"])
-    inner = record.get("typed model")
-    if inner is not None and not inner.get("identical"):
+        yield _leaves("measured", objects_in(record, "measured"))
+    yield from (Section(f"not compared: {why}") for why in texts_in(record, "unknown"))
+    if record.get("typed model") is not None:
+        yield from _typed_model(object_in(record, "typed model"))
+
+
+def _typed_model(inner: JsonObject) -> Iterator[Section]:
+    if not inner.get("identical"):
         for section in _model(inner):
             yield Section(f"typed model: {section.title}", section.header, section.rows)
 
 
-def _layer(layer: Mapping[str, Any] | None) -> tuple[str, str, str]:
-    if layer is None:
+def _layer(change: JsonObject, side: str) -> tuple[str, str, str]:
+    if change[side] is None:
         return "-", "-", "-"
+    layer = object_in(change, side)
     outputs = ", ".join(
-        f"{one['name']} {one['dtype']} {'x'.join('?' if d == -1 else str(d) for d in one['shape'])}"
-        for one in layer["outputs"]
+        f"{one['name']} {one['dtype']} {'x'.join('?' if d == -1 else str(d) for d in list_in(one, 'shape'))}"
+        for one in objects_in(layer, "outputs")
     )
-    return layer["name"], layer["type"], outputs
+    return text_in(layer, "name"), text_in(layer, "type"), outputs
 
 
-def _leaves(title: str, changes: Sequence[Mapping[str, Any]]) -> Section:
-    rows = [(one["path"], _value(one["old"]), _value(one["new"])) for one in changes]
+def _leaves(title: str, changes: Sequence[JsonObject]) -> Section:
+    rows = [(text_in(one, "path"), _value(one["old"]), _value(one["new"])) for one in changes]
     return Section(title, ("field", "old", "new"), rows)
 
 
-def _leaves_of(record: Mapping[str, Any]) -> Iterator[Section]:
-    if record["changes"]:
-        yield _leaves(record["kind"], record["changes"])
+def _leaves_of(record: JsonObject) -> Iterator[Section]:
+    changes = objects_in(record, "changes")
+    if changes:
+        yield _leaves(text_in(record, "kind"), changes)
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if value is None:
         return "-"
     return (

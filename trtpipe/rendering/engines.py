@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from trtpipe.json_values import JsonObject, integer_in, object_in, objects_in, texts_in
 from trtpipe.rendering.tables import one_line, render_table
 from trtpipe.shapes import format_size
 
+Odd = Mapping[str, object]
+"""What a manifest or a record beside an engine says: it may be damaged, or hold anything."""
 
-def engine_lines(record: Mapping[str, Any]) -> Iterator[str]:
+
+def engine_lines(record: JsonObject) -> Iterator[str]:
     """The lines for the description of an engine."""
-    yield f"TensorRT engine, {format_size(record['bytes'])}, BLAKE3 {record['blake3']}"
-    shown = {name: value for name, value in (record["header"] or {}).items() if value not in (None, "", [])}
+    yield f"TensorRT engine, {format_size(integer_in(record, 'bytes'))}, BLAKE3 {record['blake3']}"
+    shown = {name: value for name, value in _under(record, "header").items() if value not in (None, "", [])}
     if shown:
         yield "header: " + ", ".join(f"{name} {_plain(value)}" for name, value in shown.items())
-    for name, gpus in record["gpus"].items():
-        yield f"runs on {name}: {', '.join(gpus) or 'no GPU that has a name here'}"
+    named = object_in(record, "gpus")
+    for name in named:
+        yield f"runs on {name}: {', '.join(texts_in(named, name)) or 'no GPU that has a name here'}"
     if isinstance(record["manifest"], Mapping):
-        yield from _manifest(record["manifest"])
+        yield from _manifest(_under(record, "manifest"))
     else:
         yield "no manifest is known for these bytes"
-    yield from _network(record.get("network"), every="layers" in record)
-    yield from _records(record.get("records") or {})
+    yield from _network(_under(record, "network"), every="layers" in record)
+    yield from _records(_under(record, "records"))
     yield from _inspected(record.get("layers"))
-    yield from map(one_line, record["notes"])
+    yield from map(one_line, texts_in(record, "notes"))
 
 
-def _manifest(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _manifest(manifest: Odd) -> Iterator[str]:
     yield f"cell {_text(manifest, 'cell')}, precision {_text(manifest, 'precision')}"
     toolchain = _under(manifest, "toolchain")
     yield f"built by {_text(toolchain, 'flavour')} {_text(toolchain, 'version')}, {_text(toolchain, 'python')}"
@@ -43,7 +47,7 @@ def _manifest(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"not run: {one_line(str(reason))}"
 
 
-def _interface(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _interface(manifest: Odd) -> Iterator[str]:
     rows = [
         (_text(one, "mode"), _text(one, "name"), _text(one, "dtype"), _dims(one.get("shape")))
         for one in _list(manifest, "io")
@@ -61,23 +65,25 @@ def _interface(manifest: Mapping[str, Any]) -> Iterator[str]:
             yield render_table((f"profile {index}", "min", "opt", "max"), corners)
 
 
-def _network(network: Mapping[str, Any] | None, *, every: bool) -> Iterator[str]:
+def _network(network: JsonObject, *, every: bool) -> Iterator[str]:
     if not network:
         return
-    counts = ", ".join(f"{one_line(name)} {count}" for name, count in network["kinds"].items())
-    yield f"network of {len(network['layers'])} layers: {counts}"
-    yield "layers in: " + ", ".join(f"{one_line(name)} {count}" for name, count in network["types"].items())
+    counts = ", ".join(f"{one_line(name)} {count}" for name, count in object_in(network, "kinds").items())
+    layers = objects_in(network, "layers")
+    yield f"network of {len(layers)} layers: {counts}"
+    types = object_in(network, "types")
+    yield "layers in: " + ", ".join(f"{one_line(name)} {count}" for name, count in types.items())
     if every:
-        rows = [_layer_row(layer) for layer in network["layers"]]
+        rows = [_layer_row(layer) for layer in layers]
         yield render_table(("layer", "type", "dtype", "shape"), rows)
 
 
-def _layer_row(layer: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    first = layer["outputs"][0] if layer["outputs"] else {}
+def _layer_row(layer: JsonObject) -> tuple[str, str, str, str]:
+    first = next(iter(objects_in(layer, "outputs")), {})
     return _text(layer, "name"), _text(layer, "type"), _text(first, "dtype"), _dims(first.get("shape"))
 
 
-def _records(records: Mapping[str, Any]) -> Iterator[str]:
+def _records(records: Odd) -> Iterator[str]:
     proof = records.get("proof")
     if isinstance(proof, Mapping):
         gpu = _text(_under(proof, "gpu"), "name")
@@ -87,7 +93,7 @@ def _records(records: Mapping[str, Any]) -> Iterator[str]:
         yield f"latency: {latency['p50_us']} us of compute in the median"
 
 
-def _inspected(layers: Any) -> Iterator[str]:
+def _inspected(layers: object) -> Iterator[str]:
     """What TensorRT's inspector said, or why it was not asked."""
     if isinstance(layers, str):
         yield f"layers: {one_line(layers)}"
@@ -97,26 +103,26 @@ def _inspected(layers: Any) -> Iterator[str]:
             yield render_table(("engine layer", "type", "outputs"), rows)
 
 
-def _under(record: Any, name: str) -> Mapping[str, Any]:
+def _under(record: object, name: str) -> JsonObject:
     found = record.get(name) if isinstance(record, Mapping) else None
     return found if isinstance(found, Mapping) else {}
 
 
-def _list(record: Mapping[str, Any], name: str) -> list[Any]:
+def _list(record: Odd, name: str) -> list[object]:
     found = record.get(name)
     return found if isinstance(found, list) else []
 
 
-def _text(record: Any, name: str) -> str:
+def _text(record: object, name: str) -> str:
     found = record.get(name) if isinstance(record, Mapping) else None
     return "" if found is None else one_line(str(found))
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else one_line(str(value))
 
 
-def _dims(dims: Any) -> str:
+def _dims(dims: object) -> str:
     if not isinstance(dims, list):
         return "" if dims is None else one_line(str(dims))
     return one_line("x".join("?" if dim in (None, -1) else str(dim) for dim in dims)) or "scalar"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from trtpipe.json_values import Json
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Record
@@ -45,7 +45,7 @@ def plan_closing(decisions: Decisions) -> str:
     return f"{len(words)} steps: " + ", ".join(counts)
 
 
-def plan_json(plan: Plan, decisions: Decisions) -> dict[str, Any]:
+def plan_json(plan: Plan, decisions: Decisions) -> dict[str, Json]:
     """The plan and its decisions as a JSON object."""
     steps = [
         {

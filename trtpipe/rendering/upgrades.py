@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
-from typing import Any
 
+from trtpipe.json_values import (
+    JsonObject,
+    integer_in,
+    number_in,
+    object_in,
+    objects_in,
+    text_in,
+    texts_in,
+)
 from trtpipe.rendering.tables import one_line
 from trtpipe.shapes import format_size
 
@@ -30,49 +38,52 @@ pre { white-space: pre-wrap; }
 """
 
 
-def upgrade_markdown(record: Mapping[str, Any]) -> str:
+def upgrade_markdown(record: JsonObject) -> str:
     """The text of a pull request: what came of it, the lines to change, a table, the failures in full."""
     return "\n".join(_markdown(record)).rstrip() + "\n"
 
 
-def summary_line(record: Mapping[str, Any]) -> str:
+def summary_line(record: JsonObject) -> str:
     """`8 cells: 1 failed, 7 same`."""
-    counts = Counter(row["status"] for row in record["cells"])
-    cells = "1 cell" if len(record["cells"]) == 1 else f"{len(record['cells'])} cells"
+    rows = objects_in(record, "cells")
+    counts = Counter(text_in(row, "status") for row in rows)
+    cells = "1 cell" if len(rows) == 1 else f"{len(rows)} cells"
     return f"{cells}: " + (", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing")
 
 
-def _title(record: Mapping[str, Any]) -> str:
+def _title(record: JsonObject) -> str:
     return f"Upgrade to {record['toolchain']}"
 
 
-def _markdown(record: Mapping[str, Any]) -> Iterator[str]:
+def _markdown(record: JsonObject) -> Iterator[str]:
     yield f"# {_title(record)}"
     yield ""
     yield summary_line(record)
     yield ""
     yield "## What to change"
     yield ""
-    yield from (f"- {_code(one)}" for one in record["changes"])
+    yield from (f"- {_code(one)}" for one in texts_in(record, "changes"))
     yield ""
     yield "## Old and new"
     yield ""
     yield "| " + " | ".join(HEADER) + " |"
     yield "| " + " | ".join("---" for _ in HEADER) + " |"
-    for row in record["cells"]:
+    rows = objects_in(record, "cells")
+    for row in rows:
         yield "| " + " | ".join(_cell_text(text) for text in _cells(row)) + " |"
-    failed = [row for row in record["cells"] if row["problems"]]
+    failed = [row for row in rows if row["problems"]]
     if failed:
         yield ""
         yield "## Failures on the new version"
     for row in failed:
         yield ""
-        yield f"### {one_line(row['cell'])}"
+        yield f"### {one_line(text_in(row, 'cell'))}"
         yield ""
-        yield from (f"- {_code(said)}" for said in row["problems"][:_SHOWN])
-    if record["notes"]:
+        yield from (f"- {_code(said)}" for said in texts_in(row, "problems")[:_SHOWN])
+    notes = texts_in(record, "notes")
+    if notes:
         yield ""
-        yield from (f"- {_cell_text(note)}" for note in record["notes"])
+        yield from (f"- {_cell_text(note)}" for note in notes)
 
 
 def _code(text: str) -> str:
@@ -86,37 +97,42 @@ def _cell_text(text: str) -> str:
     return one_line(text).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    old, new = row["old"], row["new"]
+def _cells(row: JsonObject) -> tuple[str, ...]:
+    old, new = (None if row[side] is None else object_in(row, side) for side in ("old", "new"))
     return (
-        row["cell"],
-        row["status"],
-        str(len(row["problems"])),
-        _both(old, new, lambda one: one["outcome"]),
-        _both(old, new, lambda one: "-" if one["accuracy"] is None else f"{one['accuracy']:.4g}"),
-        _both(old, new, lambda one: format_size(one["bytes"])) + _growth(old, new),
-        _both(old, new, lambda one: _mix(one["layers"])),
-        _both(old, new, lambda one: "-" if one["build_seconds"] is None else f"{one['build_seconds']:.1f} s"),
+        text_in(row, "cell"),
+        text_in(row, "status"),
+        str(len(texts_in(row, "problems"))),
+        _both(old, new, lambda one: text_in(one, "outcome")),
+        _both(old, new, lambda one: _number(one, "accuracy", ".4g")),
+        _both(old, new, lambda one: format_size(integer_in(one, "bytes"))) + _growth(old, new),
+        _both(old, new, lambda one: _mix(object_in(one, "layers"))),
+        _both(old, new, lambda one: _number(one, "build_seconds", ".1f", " s")),
     )
 
 
-def _both(old: Any, new: Any, show: Any) -> str:
+def _number(one: JsonObject, name: str, form: str, unit: str = "") -> str:
+    """A field that may be unknown; then a dash."""
+    return "-" if one[name] is None else f"{number_in(one, name):{form}}{unit}"
+
+
+def _both(old: JsonObject | None, new: JsonObject | None, show: Callable[[JsonObject], str]) -> str:
     """`old → new`, or once when both are the same; a dash where there is no engine."""
     shown = ["-" if one is None else show(one) for one in (old, new)]
     return shown[0] if shown[0] == shown[1] else " → ".join(shown)
 
 
-def _growth(old: Any, new: Any) -> str:
+def _growth(old: JsonObject | None, new: JsonObject | None) -> str:
     if old is None or new is None or not old["bytes"] or old["bytes"] == new["bytes"]:
         return ""
-    return f" ({100 * (new['bytes'] / old['bytes'] - 1):+.1f} %)"
+    return f" ({100 * (integer_in(new, 'bytes') / integer_in(old, 'bytes') - 1):+.1f} %)"
 
 
-def _mix(layers: Mapping[str, int]) -> str:
+def _mix(layers: JsonObject) -> str:
     return ", ".join(f"{count} {dtype}" for dtype, count in sorted(layers.items())) or "-"
 
 
-def upgrade_html(record: Mapping[str, Any]) -> str:
+def upgrade_html(record: JsonObject) -> str:
     """The same as one page, for any browser, light or dark; nothing is loaded and no script runs."""
     title = escape(_title(record))
     parts = [
@@ -126,31 +142,31 @@ def upgrade_html(record: Mapping[str, Any]) -> str:
         f"<style>{_STYLE}</style></head><body><main>",
         f"<h1>{title}</h1><p>{escape(summary_line(record))}</p>",
         "<h2>What to change</h2><ul>",
-        *(f"<li><code>{escape(one)}</code></li>" for one in record["changes"]),
+        *(f"<li><code>{escape(one)}</code></li>" for one in texts_in(record, "changes")),
         "</ul><h2>Old and new</h2><div><table><thead><tr>",
         *(f'<th scope="col">{name}</th>' for name in HEADER),
         "</tr></thead><tbody>",
-        *(_html_row(row) for row in record["cells"]),
+        *(_html_row(row) for row in objects_in(record, "cells")),
         "</tbody></table></div>",
-        *_html_failures(record["cells"]),
-        *(f"<p><small>{escape(note)}</small></p>" for note in record["notes"]),
+        *_html_failures(objects_in(record, "cells")),
+        *(f"<p><small>{escape(note)}</small></p>" for note in texts_in(record, "notes")),
         "</main></body></html>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _html_row(row: Mapping[str, Any]) -> str:
+def _html_row(row: JsonObject) -> str:
     name, status, *others = _cells(row)
     cells = "".join(f"<td>{escape(text)}</td>" for text in others)
     kind = status.replace(" ", "-")
     return f'<tr><th scope="row">{escape(name)}</th><td class="{kind}">{status}</td>{cells}</tr>'
 
 
-def _html_failures(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _html_failures(rows: Sequence[JsonObject]) -> Iterator[str]:
     failed = [row for row in rows if row["problems"]]
     if failed:
         yield "<h2>Failures on the new version</h2>"
     for row in failed:
-        yield f"<h3>{escape(row['cell'])}</h3><ul>"
-        yield from (f"<li><pre>{escape(said)}</pre></li>" for said in row["problems"][:_SHOWN])
+        yield f"<h3>{escape(text_in(row, 'cell'))}</h3><ul>"
+        yield from (f"<li><pre>{escape(said)}</pre></li>" for said in texts_in(row, "problems")[:_SHOWN])
         yield "</ul>"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 
 from trtpipe.reporting.html import Markup, el
+from trtpipe.reporting.part_models import Histogram
 from trtpipe.reporting.words import number_words
 
 _WIDTH, _HEIGHT = 240, 48
 _MOST_BARS = 60
 
 
-def histogram_bars(histogram: Mapping[str, Sequence[float]], label: str) -> Markup:
+def histogram_bars(histogram: Histogram, label: str) -> Markup:
     """Bars of equal width over the bins, with what they span underneath; `label` says in words what they show.
 
     Bins that are wider than others stand as wide as they: errors are counted between edges that grow.
     """
-    edges, counts = histogram["edges"], _merged(histogram["counts"])
+    edges, counts = histogram.edges, _merged(histogram.counts)
     most = max(counts) or 1
     step = _WIDTH / len(counts)
     bars = "".join(
@@ -47,9 +48,9 @@ def histogram_bars(histogram: Mapping[str, Sequence[float]], label: str) -> Mark
     )
 
 
-def spread_words(histogram: Mapping[str, Sequence[float]]) -> str:
+def spread_words(histogram: Histogram) -> str:
     """What a histogram shows, in words: how many, from where to where, and where most of them are."""
-    edges, counts = histogram["edges"], histogram["counts"]
+    edges, counts = histogram.edges, histogram.counts
     total = sum(counts)
     if not total:
         return "no values"

@@ -3,62 +3,63 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-SCHEMA = 1
-STATUSES = ("complete", "failed", "interrupted")
+from trtpipe.reporting.models import (
+    BuildReport,
+    CellRecord,
+    Counts,
+    Failure,
+    OutcomeCounts,
+    Status,
+    StepRecord,
+)
+from trtpipe.reporting.part_models import Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
     """How a build went, beyond its cells."""
 
-    steps: Sequence[Mapping[str, Any]]
-    """Records of `address`, `stage`, `needs`, `state`, `why` and `seconds`."""
-    failures: Sequence[Mapping[str, Any]] = ()
-    """Records of `name` (a step or a cell) and `problems`."""
+    steps: Sequence[StepRecord]
+    failures: Sequence[Failure] = ()
     interrupted: bool = False
     other_cells: int = 0
     """Cells that the lockfile has and the build was not about."""
-    removed: Sequence[str] = field(default_factory=tuple)
+    removed: Sequence[str] = ()
     """Cells that the lockfile lost, for no spec declares them any more."""
 
 
-def build_record(
-    cells: Sequence[Mapping[str, Any]], course: Course, environment: Mapping[str, str]
-) -> dict[str, Any]:
-    """The report of a build as a JSON object."""
-    states = Counter(cell["state"] for cell in cells)
-    missing = [cell["cell"] for cell in cells if cell["engine"] is None]
-    return {
-        "schema": SCHEMA,
-        "kind": "build",
-        "status": _status(course, missing),
-        "environment": dict(environment),
-        "counts": {
-            "cells": len(cells),
-            "states": dict(sorted(states.items())),
-            "validated": _count(cells, "validation"),
-            "on_gpu": _count(cells, "on_gpu"),
-            "changed": sum(bool(cell["changes"]) for cell in cells),
-        },
-        "missing": missing,
-        "other_cells": course.other_cells,
-        "removed": list(course.removed),
-        "failures": [dict(one) for one in course.failures],
-        "steps": [dict(one) for one in course.steps],
-        "cells": [dict(cell) for cell in cells],
-    }
+def build_record(cells: Sequence[CellRecord], course: Course, environment: Mapping[str, str]) -> BuildReport:
+    """The report of a build."""
+    states = Counter(cell.state for cell in cells)
+    missing = [cell.cell for cell in cells if cell.engine is None]
+    return BuildReport(
+        status=_status(course, missing),
+        environment=dict(environment),
+        counts=Counts(
+            cells=len(cells),
+            states=dict(sorted(states.items())),
+            validated=_count(cell.validation.outcome for cell in cells),
+            on_gpu=_count(cell.on_gpu.outcome for cell in cells),
+            changed=sum(bool(cell.changes) for cell in cells),
+        ),
+        missing=tuple(missing),
+        other_cells=course.other_cells,
+        removed=tuple(course.removed),
+        failures=tuple(course.failures),
+        steps=tuple(course.steps),
+        cells=tuple(cells),
+    )
 
 
-def _status(course: Course, missing: Sequence[str]) -> str:
+def _status(course: Course, missing: Sequence[str]) -> Status:
     if course.interrupted:
         return "interrupted"
     return "failed" if course.failures or missing else "complete"
 
 
-def _count(cells: Sequence[Mapping[str, Any]], part: str) -> dict[str, int]:
-    found = Counter(cell[part]["outcome"] for cell in cells)
-    return {name: found[name] for name in ("passed", "failed", "not run")}
+def _count(outcomes: Iterable[Outcome]) -> OutcomeCounts:
+    found = Counter(outcomes)
+    return OutcomeCounts(passed=found["passed"], failed=found["failed"], not_run=found["not run"])

@@ -6,8 +6,7 @@ installed, and where it is not the page says which plots are missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from trtpipe.reporting.cell_parts import (
     accuracy_words,
@@ -20,7 +19,9 @@ from trtpipe.reporting.cell_parts import (
 )
 from trtpipe.reporting.html import Content, Markup, code, el, facts, joined, status, table
 from trtpipe.reporting.measured_parts import bench_part, scales_part, search_part
+from trtpipe.reporting.models import CellRecord, CellReport, OnGpu
 from trtpipe.reporting.page import page
+from trtpipe.reporting.part_models import Place
 from trtpipe.reporting.plots import INSTALL, can_draw, scatter_plot
 from trtpipe.reporting.words import (
     NONE,
@@ -40,13 +41,10 @@ _MOST_FIGURES = 24
 _MOST_SCATTERS = 2
 _MOST_ROWS = 200
 
-Report = Mapping[str, Any]
-Draw = Callable[..., Markup | None]
 
-
-def cell_page(report: Report) -> str:
+def cell_page(report: CellReport) -> str:
     """The page as HTML text."""
-    cell = report["cell"]
+    cell = report.cell
     sections = [
         ("summary", "Summary", joined(_summary(report))),
         ("accuracy", "Accuracy", joined(_accuracy(report))),
@@ -54,7 +52,7 @@ def cell_page(report: Report) -> str:
         (
             "latency",
             "Latency",
-            bench_part(report["bench"]) if report["bench"] else _absent(report, "bench.json"),
+            bench_part(report.bench) if report.bench else _absent(report, "bench.json"),
         ),
         ("precision", "Precision", joined(_precision(report))),
         ("calibration", "Calibration", _calibration(report)),
@@ -62,63 +60,64 @@ def cell_page(report: Report) -> str:
         ("changes", "Changed since the lockfile", change_table(cell)),
         ("provenance", "Provenance", joined(_provenance(report))),
     ]
-    return page(cell["cell"], _lead(cell), sections)
+    return page(cell.cell, _lead(cell), sections)
 
 
-def _lead(cell: Mapping[str, Any]) -> Markup:
-    validated = status(cell["validation"]["outcome"])
-    state, on_gpu = status(cell["state"]), _gpu_words(cell["on_gpu"])
+def _lead(cell: CellRecord) -> Markup:
+    validated = status(cell.validation.outcome)
+    state, on_gpu = status(cell.state), _gpu_words(cell.on_gpu)
     return el("p", state, ", typed model ", validated, " on the CPU, engine ", on_gpu, ".")
 
 
-def _gpu_words(proof: Mapping[str, Any]) -> Markup:
-    if proof["outcome"] == "not run":
-        return joined([status("not run"), f" on a GPU: {shortened(proof['why'], 200)}"])
-    return joined([status(proof["outcome"]), f" on {shortened(proof['gpu'] or 'a GPU')}"])
+def _gpu_words(proof: OnGpu) -> Markup:
+    if proof.outcome == "not run":
+        return joined([status("not run"), f" on a GPU: {shortened(proof.why, 200)}"])
+    return joined([status(proof.outcome), f" on {shortened(proof.gpu or 'a GPU')}"])
 
 
-def _absent(report: Report, file: str) -> Markup:
+def _absent(report: CellReport, file: str) -> Markup:
     commands = {"bench.json": "trtpipe bench", "proof.json": "trtpipe validate"}
     how = f"; {commands[file]} writes {file}, then trtpipe report" if file in commands else ""
-    return el("p", f"Not recorded: {file} is {report['absent'].get(file, 'not there')}{how}.", class_="soft")
+    return el("p", f"Not recorded: {file} is {report.absent.get(file, 'not there')}{how}.", class_="soft")
 
 
-def _summary(report: Report) -> Iterator[Content]:
-    cell = report["cell"]
-    engine = cell["engine"]
-    yield problem_list(cell["problems"])
+def _summary(report: CellReport) -> Iterator[Content]:
+    cell = report.cell
+    engine = cell.engine
+    assert engine is not None, "a cell without an engine has no page"
+    yield problem_list(cell.problems)
     yield facts(
         [
-            ("Engine", joined([code(engine["blake3"][:12]), f", {size_words(engine['bytes'])}"])),
-            ("Built for", f"{', '.join(cell['compute_capabilities'])} ({', '.join(cell['gpu'])})"),
-            ("Toolchain", cell["toolchain"]),
-            ("Precision", cell["precision"] or NONE),
-            ("Layers", mix_words(cell["layers"]) or NONE),
-            ("Accuracy", accuracy_words(cell["validation"])),
+            ("Engine", joined([code(engine.blake3[:12]), f", {size_words(engine.bytes)}"])),
+            ("Built for", f"{', '.join(cell.compute_capabilities)} ({', '.join(cell.gpu)})"),
+            ("Toolchain", cell.toolchain),
+            ("Precision", cell.precision or NONE),
+            ("Layers", mix_words(cell.layers) or NONE),
+            ("Accuracy", accuracy_words(cell.validation)),
         ]
     )
     yield not_run_list(cell)
-    links = [el("a", name, href=name) for name in report["files"]]
+    links = [el("a", name, href=name) for name in report.files]
     yield el("p", "Beside this page: ", joined(links, ", "), ".")
 
 
-def _accuracy(report: Report) -> Iterator[Content]:
-    cell, measured = report["cell"], report["measured"]
-    for dtype, twin in cell["validation"]["twins"].items():
+def _accuracy(report: CellReport) -> Iterator[Content]:
+    cell, measured = report.cell, report.measured
+    for dtype, twin in cell.validation.twins.items():
         yield el("p", f"Run on the CPU: {twin}, for ONNX Runtime has no kernels for {dtype} there.")
-    for one in cell["validation"]["nonfinite"]:
+    for one in cell.validation.nonfinite:
         yield el("div", el("p", shortened(one, 400)), class_="notice bad")
-    yield verdict_table(cell["validation"]["verdicts"], "Verdicts on the CPU", _MOST_ROWS) or el(
+    yield verdict_table(cell.validation.verdicts, "Verdicts on the CPU", _MOST_ROWS) or el(
         "p", "No thresholds were judged.", class_="soft"
     )
     if measured is None:
         yield _absent(report, "validation.json")
         return
-    yield el("p", f"Reference: {measured['reference']} {measured['onnxruntime']}.", class_="soft")
-    yield from _errors(measured["places"], "cpu")
+    yield el("p", f"Reference: {measured.reference} {measured.onnxruntime}.", class_="soft")
+    yield from _errors(measured.places, "cpu")
 
 
-def _errors(places: Sequence[Mapping[str, Any]], name: str) -> Iterator[Content]:
+def _errors(places: Sequence[Place], name: str) -> Iterator[Content]:
     yield _metrics(places)
     figures = error_figures(places, _MOST_FIGURES)
     yield el("h3", "Errors")
@@ -127,36 +126,36 @@ def _errors(places: Sequence[Mapping[str, Any]], name: str) -> Iterator[Content]
     yield _scatters(places, name)
 
 
-def _metrics(places: Sequence[Mapping[str, Any]]) -> Markup:
+def _metrics(places: Sequence[Place]) -> Markup:
     rows: list[list[Content]] = [
         [
-            shortened(place["place"]),
-            code(shortened(one["output"])),
-            str(one["elements"] if one["elements"] is not None else NONE),
-            metric_words(one["metrics"].get("cosine")),
-            *(number_words(one["metrics"].get(metric), 4) for metric in ("max_abs", "mean_abs", "snr")),
+            shortened(place.place),
+            code(shortened(one.output)),
+            str(one.elements if one.elements is not None else NONE),
+            metric_words(one.metrics.get("cosine")),
+            *(number_words(one.metrics.get(metric), 4) for metric in ("max_abs", "mean_abs", "snr")),
         ]
         for place in places
-        for one in place["outputs"]
+        for one in place.outputs
     ]
     header = ("on", "output", "elements", "cosine", "largest error", "mean error", "signal/noise, dB")
     shown = table(header, rows[:_MOST_ROWS], caption="Measured, place by place", numeric=(2, 3, 4, 5, 6))
     return joined([el("h3", "Measured"), shown, more(len(rows) - _MOST_ROWS, "row")])
 
 
-def _scatters(places: Sequence[Mapping[str, Any]], name: str) -> Markup:
-    found = [(place["place"], one) for place in places for one in place["outputs"] if one["scatter"]]
+def _scatters(places: Sequence[Place], name: str) -> Markup:
+    found = [
+        (place.place, one.output, one.scatter) for place in places for one in place.outputs if one.scatter
+    ]
     if not found:
         return el("p", "Pairs of reference and output: not recorded.", class_="soft")
     if not can_draw():
         return missing_plot("the scatter of reference against output")
     figures = []
-    for index, (place, one) in enumerate(found[:_MOST_SCATTERS]):
-        label = (
-            f"{plural(len(one['scatter']), 'pair')} of reference and output; equal ones stand on the diagonal"
-        )
-        caption = el("figcaption", code(shortened(one["output"], 60)), f" on {shortened(place, 60)}: {label}")
-        figures.append(el("figure", scatter_plot(one["scatter"], f"{name}{index}", label), caption))
+    for index, (place, output, pairs) in enumerate(found[:_MOST_SCATTERS]):
+        label = f"{plural(len(pairs), 'pair')} of reference and output; equal ones stand on the diagonal"
+        caption = el("figcaption", code(shortened(output, 60)), f" on {shortened(place, 60)}: {label}")
+        figures.append(el("figure", scatter_plot(pairs, f"{name}{index}", label), caption))
     return joined([el("div", *figures, class_="plots"), more(len(found) - _MOST_SCATTERS, "scatter")])
 
 
@@ -165,24 +164,24 @@ def missing_plot(what: str) -> Markup:
     return el("p", f"Not drawn: {what}; it needs matplotlib (", code(INSTALL), ").", class_="soft")
 
 
-def _on_gpu(report: Report) -> Iterator[Content]:
-    proof, cell = report["proof"], report["cell"]
+def _on_gpu(report: CellReport) -> Iterator[Content]:
+    proof, cell = report.proof, report.cell
     if proof is None:
-        yield el("p", status("not run"), f": {shortened(cell['on_gpu']['why'], 400)}.")
+        yield el("p", status("not run"), f": {shortened(cell.on_gpu.why, 400)}.")
         yield el("p", "Nothing on this page was measured with the engine on a GPU, unless it says so.")
         yield _absent(report, "proof.json")
         return
     yield el(
         "p",
-        status(proof["outcome"]),
-        f" on {shortened(proof['gpu'] or 'a GPU')}, TensorRT {proof['tensorrt'] or NONE}.",
+        status(proof.outcome),
+        f" on {shortened(proof.gpu or 'a GPU')}, TensorRT {proof.tensorrt or NONE}.",
     )
-    yield verdict_table(proof["verdicts"], "Verdicts on a GPU", _MOST_ROWS)
-    yield from _errors(proof["places"], "gpu")
+    yield verdict_table(proof.verdicts, "Verdicts on a GPU", _MOST_ROWS)
+    yield from _errors(proof.places, "gpu")
 
 
-def _precision(report: Report) -> Iterator[Content]:
-    typed = report["typed"]
+def _precision(report: CellReport) -> Iterator[Content]:
+    typed = report.typed
     planned = typed.get("planned")
     if isinstance(planned, Mapping):
         rows: list[list[Content]] = [
@@ -193,77 +192,77 @@ def _precision(report: Report) -> Iterator[Content]:
     kept = wide.get("overflow") if isinstance(wide, Mapping) else None
     if isinstance(kept, Mapping) and kept:
         yield el("p", f"{plural(len(kept), 'node')} kept in float32, for they leave half precision's range.")
-    if report["search"] is None:
+    if report.search is None:
         yield el("p", "No search was made for this variant's types.", class_="soft")
         return
-    yield search_part(report["search"])
+    yield search_part(report.search)
 
 
-def _calibration(report: Report) -> Markup:
-    if report["calibration"] is None and report["scales"] is None:
+def _calibration(report: CellReport) -> Markup:
+    if report.calibration is None and report.scales is None:
         return el("p", "This variant needs no calibration.", class_="soft")
-    warnings = report["calibration"].get("warnings") if isinstance(report["calibration"], Mapping) else None
+    warnings = report.calibration.get("warnings") if isinstance(report.calibration, Mapping) else None
     shown = [el("p", shortened(str(one), 400)) for one in warnings[:20]] if isinstance(warnings, list) else []
     told = el("div", *shown, class_="notice") if shown else None
-    if report["scales"] is None:
+    if report.scales is None:
         return joined([told, _absent(report, "scales.json")])
-    return joined([told, scales_part(report["scales"])])
+    return joined([told, scales_part(report.scales)])
 
 
-def _shapes(report: Report) -> Iterator[Content]:
+def _shapes(report: CellReport) -> Iterator[Content]:
     rows: list[list[Content]] = [
         [
-            code(shortened(one["name"])),
-            shortened(one["mode"]),
-            shortened(one["dtype"]),
-            shape_words(one["shape"]),
+            code(shortened(one.name)),
+            shortened(one.mode),
+            shortened(one.dtype),
+            shape_words(one.shape),
         ]
-        for one in report["io"]
+        for one in report.io
     ]
     yield table(("tensor", "mode", "dtype", "shape"), rows[:_MOST_ROWS], caption="Inputs and outputs")
-    for index, profile in enumerate(report["profiles"]):
+    for index, profile in enumerate(report.profiles):
         corners: list[list[Content]] = [
-            [code(shortened(name)), *(shape_words(shape[end]) for end in ("min", "opt", "max"))]
+            [code(shortened(name)), *(shape_words(one) for one in (shape.min, shape.opt, shape.max))]
             for name, shape in profile.items()
         ]
         yield el("h3", f"Profile {index}")
         yield table(("input", "min", "opt", "max"), corners[:_MOST_ROWS], caption=f"Profile {index}")
-    if not report["profiles"]:
+    if not report.profiles:
         yield el("p", "No profiles: every shape is fixed.", class_="soft")
 
 
-def _provenance(report: Report) -> Iterator[Content]:
-    made = report["provenance"]
+def _provenance(report: CellReport) -> Iterator[Content]:
+    made = report.provenance
     pairs: list[tuple[str, Content]] = [
-        ("trtpipe", report["trtpipe"]),
-        ("Toolchain", report["cell"]["toolchain"]),
+        ("trtpipe", report.trtpipe),
+        ("Toolchain", report.cell.toolchain),
     ]
-    pairs.append(("Interpreter", made["python"] or NONE))
+    pairs.append(("Interpreter", made.python or NONE))
     pairs += [
         ("Source", joined([shortened(name), " ", code(fact_words(one.replace("/", " ")))]))
-        for name, one in made["source"].items()
+        for name, one in made.source.items()
     ]
     pairs += [
-        ("Typed model", joined([shortened(name), " ", code(one[:12])])) for name, one in made["model"].items()
+        ("Typed model", joined([shortened(name), " ", code(one[:12])])) for name, one in made.model.items()
     ]
     pairs += [
         (str(name).replace("_", " "), shortened(plain_words(one), 300))
-        for name, one in report["reproducibility"].items()
+        for name, one in report.reproducibility.items()
     ]
     yield facts(pairs[:_MOST_ROWS])
-    seconds = report["cell"]["seconds"]
+    seconds = report.cell.seconds
     rows: list[list[Content]] = [
         [
             shortened(stage),
-            code(shortened(step["address"])),
-            code(step["key"][:12]),
+            code(shortened(step.address)),
+            code(step.key[:12]),
             seconds_words(seconds.get(stage)),
         ]
-        for stage, step in made["steps"].items()
+        for stage, step in made.steps.items()
     ]
     yield el("h3", "Steps")
     yield table(("stage", "step", "key", "took"), rows, caption="Steps of this cell", numeric=(3,))
     phases = ", ".join(
-        f"{shortened(name)} {seconds_words(one)}" for name, one in report["engine_phases"].items()
+        f"{shortened(name)} {seconds_words(one)}" for name, one in report.engine_phases.items()
     )
     yield el("p", f"While the engine was built: {phases}.", class_="soft") if phases else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from trtpipe.reporting.bars import histogram_bars
 from trtpipe.reporting.html import Content, Markup, code, el, joined, status, table
+from trtpipe.reporting.models import CellRecord, Validation
+from trtpipe.reporting.part_models import Place, Verdict
 from trtpipe.reporting.words import (
     NONE,
     bound_words,
@@ -21,23 +22,21 @@ _MOST_VERDICTS = 60
 _MOST_ITEMS = 40
 
 
-def verdict_table(
-    verdicts: Sequence[dict[str, Any]], caption: str, most: int = _MOST_VERDICTS
-) -> Markup | None:
+def verdict_table(verdicts: Sequence[Verdict], caption: str, most: int = _MOST_VERDICTS) -> Markup | None:
     """A row for each threshold at each place: those that failed first, then the nearest to their bounds."""
     if not verdicts:
         return None
     order = {"failed": 0, "not run": 1, "passed": 2}
     rows: list[list[Content]] = [
         [
-            shortened(one["place"]),
-            code(shortened(one["output"])),
-            shortened(one["metric"]),
-            metric_words(one["value"]),
+            shortened(one.place),
+            code(shortened(one.output)),
+            shortened(one.metric),
+            metric_words(one.value),
             bound_words(one),
-            status(one["outcome"], f"({shortened(one['why'])})" if one["why"] else ""),
+            status(one.outcome, f"({shortened(one.why)})" if one.why else ""),
         ]
-        for one in sorted(verdicts, key=lambda one: (order[one["outcome"]], _margin(one)))[:most]
+        for one in sorted(verdicts, key=lambda one: (order[one.outcome], _margin(one)))[:most]
     ]
     header = ("on", "output", "metric", "value", "must be", "outcome")
     return joined(
@@ -45,9 +44,9 @@ def verdict_table(
     )
 
 
-def _margin(verdict: Mapping[str, Any]) -> float:
+def _margin(verdict: Verdict) -> float:
     """How far a value is from its bound, by the bound; the nearest tell most, and stand first of equal outcomes."""
-    value, bound = verdict["value"], verdict["min"] if verdict["min"] is not None else verdict["max"]
+    value, bound = verdict.value, verdict.min if verdict.min is not None else verdict.max
     if bound is None or not isinstance(value, (int, float)):
         return 0.0
     return float(abs(value - bound) / max(abs(bound), 1e-12))
@@ -58,23 +57,23 @@ def more(count: int, noun: str) -> Markup | None:
     return el("p", f"{plural(count, f'more {noun}')} in report.json.", class_="soft") if count > 0 else None
 
 
-def change_table(cell: Mapping[str, Any]) -> Markup:
+def change_table(cell: CellRecord) -> Markup:
     """Old and new of every fact of the lockfile that changed."""
-    if not cell["changes"]:
+    if not cell.changes:
         return el("p", "Nothing: the lockfile says the same.", class_="soft")
-    if cell["new"]:
+    if cell.new:
         return el("p", "The lockfile did not have this cell.")
     rows: list[list[Content]] = [
-        [one["field"].replace("_", " "), code(fact_words(one["old"])), code(fact_words(one["new"]))]
-        for one in cell["changes"][:_MOST_ITEMS]
+        [one.field.replace("_", " "), code(fact_words(one.old)), code(fact_words(one.new))]
+        for one in cell.changes[:_MOST_ITEMS]
     ]
-    return table(("field", "old", "new"), rows, caption=f"Changes of {cell['cell']}")
+    return table(("field", "old", "new"), rows, caption=f"Changes of {cell.cell}")
 
 
-def not_run_list(cell: Mapping[str, Any]) -> Markup | None:
+def not_run_list(cell: CellRecord) -> Markup | None:
     """What was not run, by name, with its reason."""
-    items = [el("li", status("not run"), f": {shortened(one, 400)}") for one in cell["not_run"][:_MOST_ITEMS]]
-    left = more(len(cell["not_run"]) - _MOST_ITEMS, "that was not run")
+    items = [el("li", status("not run"), f": {shortened(one, 400)}") for one in cell.not_run[:_MOST_ITEMS]]
+    left = more(len(cell.not_run) - _MOST_ITEMS, "that was not run")
     return joined([el("ul", *items), left]) if items else None
 
 
@@ -84,32 +83,32 @@ def problem_list(problems: Sequence[str]) -> Markup | None:
     return el("div", *items, class_="notice bad") if items else None
 
 
-def error_figures(places: Sequence[Mapping[str, Any]], most: int) -> Markup | None:
+def error_figures(places: Sequence[Place], most: int) -> Markup | None:
     """Absolute errors of each output at each place as bars, with the largest and the mean in words."""
     figures = [
         el(
             "figure",
-            histogram_bars(output["errors"], f"Absolute errors of {shortened(output['output'])}"),
+            histogram_bars(output.errors, f"Absolute errors of {shortened(output.output)}"),
             el(
                 "figcaption",
-                code(shortened(output["output"], 60)),
-                f" on {shortened(place['place'], 60)}: absolute errors up to "
-                f"{number_words(output['metrics'].get('max_abs'), 3)}, mean "
-                f"{number_words(output['metrics'].get('mean_abs'), 3)}",
+                code(shortened(output.output, 60)),
+                f" on {shortened(place.place, 60)}: absolute errors up to "
+                f"{number_words(output.metrics.get('max_abs'), 3)}, mean "
+                f"{number_words(output.metrics.get('mean_abs'), 3)}",
             ),
         )
         for place in places
-        for output in place["outputs"]
-        if output["errors"] is not None
+        for output in place.outputs
+        if output.errors is not None
     ]
     if not figures:
         return None
     return joined([el("div", *figures[:most], class_="plots"), more(len(figures) - most, "histogram")])
 
 
-def accuracy_words(validation: Mapping[str, Any]) -> str:
+def accuracy_words(validation: Validation) -> str:
     """`0.988 (reference 0.989)`."""
-    found, reference = validation["accuracy"], validation["reference_accuracy"]
+    found, reference = validation.accuracy, validation.reference_accuracy
     if found is None:
         return NONE
     return number_words(found, 4) + (

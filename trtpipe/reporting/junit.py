@@ -5,10 +5,11 @@ What did not run is skipped with its reason, never passed. Control characters, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
+from trtpipe.reporting.models import BuildReport, CellRecord, OnGpu
+from trtpipe.reporting.part_models import Verdict
 from trtpipe.reporting.words import bound_words, number_words, shortened
 
 _MOST = 2000  # characters of a message
@@ -17,11 +18,11 @@ Case = tuple[str, str, float, str, str]
 """Class, name, seconds, kind (`passed`, `failure`, `skipped`) and the sentence to it."""
 
 
-def junit_xml(report: Mapping[str, Any]) -> str:
+def junit_xml(report: BuildReport) -> str:
     """The report of a build as XML text."""
     suites: dict[str, list[Case]] = {}
-    for cell in report["cells"]:
-        suites.setdefault(cell["pipeline"], []).extend(_cases(cell))
+    for cell in report.cells:
+        suites.setdefault(cell.pipeline, []).extend(_cases(cell))
     everything = [case for cases in suites.values() for case in cases]
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites{_counts(everything, 'trtpipe build')}>"]
     for name, cases in suites.items():
@@ -29,40 +30,40 @@ def junit_xml(report: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "</testsuites>"]) + "\n"
 
 
-def _cases(cell: Mapping[str, Any]) -> Iterator[Case]:
-    name = f"{cell['variant']}@{cell['target']}"
-    seconds = sum(cell["seconds"].values())
-    if cell["state"] == "failed":
-        yield cell["pipeline"], name, seconds, "failure", "\n".join(cell["problems"]) or "failed"
+def _cases(cell: CellRecord) -> Iterator[Case]:
+    name = f"{cell.variant}@{cell.target}"
+    seconds = sum(cell.seconds.values())
+    if cell.state == "failed":
+        yield cell.pipeline, name, seconds, "failure", "\n".join(cell.problems) or "failed"
         return
-    if cell["engine"] is None:
-        yield cell["pipeline"], name, 0.0, "skipped", f"not run: {'; '.join(cell['problems']) or 'not built'}"
+    if cell.engine is None:
+        yield cell.pipeline, name, 0.0, "skipped", f"not run: {'; '.join(cell.problems) or 'not built'}"
         return
-    yield cell["pipeline"], name, seconds, "passed", ""
-    inside = f"{cell['pipeline']}.{name}"
-    yield from (_threshold(inside, one) for one in cell["validation"]["verdicts"])
-    if cell["on_gpu"]["outcome"] != "not run":
-        yield from _on_gpu(inside, cell["on_gpu"])
-    for one in cell["not_run"]:
+    yield cell.pipeline, name, seconds, "passed", ""
+    inside = f"{cell.pipeline}.{name}"
+    yield from (_threshold(inside, one) for one in cell.validation.verdicts)
+    if cell.on_gpu.outcome != "not run":
+        yield from _on_gpu(inside, cell.on_gpu)
+    for one in cell.not_run:
         what, _, why = one.partition(": ")
         yield inside, what, 0.0, "skipped", f"not run: {why or what}"
 
 
-def _on_gpu(inside: str, proof: Mapping[str, Any]) -> Iterator[Case]:
-    kind = "passed" if proof["outcome"] == "passed" else "failure"
-    yield inside, "the engine on a GPU", 0.0, kind, f"{proof['outcome']} on {proof['gpu'] or 'a GPU'}"
+def _on_gpu(inside: str, proof: OnGpu) -> Iterator[Case]:
+    kind = "passed" if proof.outcome == "passed" else "failure"
+    yield inside, "the engine on a GPU", 0.0, kind, f"{proof.outcome} on {proof.gpu or 'a GPU'}"
 
 
-def _threshold(inside: str, verdict: dict[str, Any]) -> Case:
+def _threshold(inside: str, verdict: Verdict) -> Case:
     bound = bound_words(verdict)
-    name = f"{verdict['place']}: {verdict['metric']} of {verdict['output']} {bound}".strip()
-    found = f"{verdict['metric']} is {number_words(verdict['value'])}"
-    match verdict["outcome"]:
+    name = f"{verdict.place}: {verdict.metric} of {verdict.output} {bound}".strip()
+    found = f"{verdict.metric} is {number_words(verdict.value)}"
+    match verdict.outcome:
         case "passed":
             return inside, name, 0.0, "passed", ""
         case "failed":
             return inside, name, 0.0, "failure", f"{found}, must be {bound}"
-    return inside, name, 0.0, "skipped", f"not run: {verdict['why'] or 'it was not measured'}"
+    return inside, name, 0.0, "skipped", f"not run: {verdict.why or 'it was not measured'}"
 
 
 def _counts(cases: Sequence[Case], name: str) -> str:

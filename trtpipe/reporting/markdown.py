@@ -6,10 +6,10 @@ summary of GitHub (1 MiB) takes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from trtpipe.reporting.cells import worst_verdict
+from trtpipe.reporting.models import BuildReport, CellRecord, Failure, OnGpu
 from trtpipe.reporting.words import (
     NONE,
     fact_words,
@@ -29,55 +29,55 @@ _SPECIAL = str.maketrans(
 _STATE_MARKS = {"failed": "❌", "not built": "⚪", "built": "🔨", "restored": "📦", "up to date": "✔"}
 
 
-def build_markdown(report: Mapping[str, Any]) -> str:
+def build_markdown(report: BuildReport) -> str:
     """The page of a build."""
     return "\n".join(_lines(report)).rstrip() + "\n"
 
 
-def build_line(report: Mapping[str, Any]) -> str:
+def build_line(report: BuildReport) -> str:
     """`15 cells: 2 built, 13 up to date; 15 validated on the CPU, 0 on a GPU`."""
-    counts = report["counts"]
-    states = ", ".join(f"{count} {state}" for state, count in counts["states"].items())
+    counts = report.counts
+    states = ", ".join(f"{count} {state}" for state, count in counts.states.items())
     return (
-        f"{plural(counts['cells'], 'cell')}: {states}; {counts['validated']['passed']} validated on the CPU, "
-        f"{counts['on_gpu']['passed']} proven on a GPU"
+        f"{plural(counts.cells, 'cell')}: {states}; {counts.validated.passed} validated on the CPU, "
+        f"{counts.on_gpu.passed} proven on a GPU"
     )
 
 
-def _lines(report: Mapping[str, Any]) -> Iterator[str]:
-    yield f"## trtpipe build: {report['status']}"
+def _lines(report: BuildReport) -> Iterator[str]:
+    yield f"## trtpipe build: {report.status}"
     yield ""
     yield build_line(report) + "."
     yield ""
-    if report["status"] == "interrupted":
-        yield f"The build was interrupted: {plural(len(report['missing']), 'cell')} missing."
+    if report.status == "interrupted":
+        yield f"The build was interrupted: {plural(len(report.missing), 'cell')} missing."
         yield ""
-    yield from _failures(report["failures"])
-    yield from _cells(report["cells"])
+    yield from _failures(report.failures)
+    yield from _cells(report.cells)
     yield from _changes(report)
-    yield from _not_run(report["cells"])
-    if report["other_cells"]:
-        yield f"The lockfile has {plural(report['other_cells'], 'more cell')}, which this build was not about."
+    yield from _not_run(report.cells)
+    if report.other_cells:
+        yield f"The lockfile has {plural(report.other_cells, 'more cell')}, which this build was not about."
 
 
-def _failures(failures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _failures(failures: Sequence[Failure]) -> Iterator[str]:
     if not failures:
         return
     yield "### Failures"
     yield ""
     for one in failures[:_MOST_ROWS]:
-        yield f"- {_code(one['name'])}"
-        for problem in one["problems"][:20]:
-            where = problem["where"]
-            at = f"{_code('{file}:{line}:{column}'.format(**where))}: " if where else ""
-            yield f"  - {at}{_plain(problem['fact'], 1000)}"
-            if problem["remedy"]:
-                yield f"    {_plain(problem['remedy'].splitlines()[0], 500)}"
+        yield f"- {_code(one.name)}"
+        for problem in one.problems[:20]:
+            where = problem.where
+            at = f"{_code(f'{where.file}:{where.line}:{where.column}')}: " if where else ""
+            yield f"  - {at}{_plain(problem.fact, 1000)}"
+            if problem.remedy:
+                yield f"    {_plain(problem.remedy.splitlines()[0], 500)}"
     yield from _more(len(failures), "failure")
     yield ""
 
 
-def _cells(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _cells(cells: Sequence[CellRecord]) -> Iterator[str]:
     header = (
         "cell",
         "state",
@@ -97,62 +97,61 @@ def _cells(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
 
 
-def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(cell: CellRecord) -> tuple[str, ...]:
     worst = worst_verdict(cell)
-    engine = cell["engine"] or {}
-    accuracy = cell["validation"]["accuracy"]
+    accuracy = cell.validation.accuracy
     return (
-        _code(cell["cell"]),
-        f"{_STATE_MARKS[cell['state']]} {cell['state']}",
-        cell["validation"]["outcome"],
-        _gpu(cell["on_gpu"]),
-        _plain(cell["precision"] or NONE),
-        _plain(mix_words(cell["layers"])) or NONE,
-        f"{_plain(worst['metric'])} {metric_words(worst['value'])}" if worst else NONE,
+        _code(cell.cell),
+        f"{_STATE_MARKS[cell.state]} {cell.state}",
+        cell.validation.outcome,
+        _gpu(cell.on_gpu),
+        _plain(cell.precision or NONE),
+        _plain(mix_words(cell.layers)) or NONE,
+        f"{_plain(worst.metric)} {metric_words(worst.value)}" if worst else NONE,
         number_words(accuracy, 4),
-        size_words(engine.get("bytes")),
-        seconds_words(cell["seconds"].get("build_engine")),
+        size_words(cell.engine.bytes if cell.engine else None),
+        seconds_words(cell.seconds.get("build_engine")),
     )
 
 
-def _gpu(proof: Mapping[str, Any]) -> str:
-    if proof["outcome"] == "not run":
-        return f"not run: {_plain(proof['why'], 80)}"
-    return f"{proof['outcome']} on {_plain(proof['gpu'] or 'a GPU', 80)}"
+def _gpu(proof: OnGpu) -> str:
+    if proof.outcome == "not run":
+        return f"not run: {_plain(proof.why, 80)}"
+    return f"{proof.outcome} on {_plain(proof.gpu or 'a GPU', 80)}"
 
 
-def _changes(report: Mapping[str, Any]) -> Iterator[str]:
-    changed = [cell for cell in report["cells"] if cell["changes"]]
-    if not changed and not report["removed"]:
+def _changes(report: BuildReport) -> Iterator[str]:
+    changed = [cell for cell in report.cells if cell.changes]
+    if not changed and not report.removed:
         return
     yield "### Changed since the lockfile"
     yield ""
-    new = [cell for cell in changed if cell["new"]]
-    old = [cell for cell in changed if not cell["new"]]
+    new = [cell for cell in changed if cell.new]
+    old = [cell for cell in changed if not cell.new]
     rows = [
         (
-            _code(cell["cell"]),
-            one["field"].replace("_", " "),
-            _plain(fact_words(one["old"])),
-            _plain(fact_words(one["new"])),
+            _code(cell.cell),
+            one.field.replace("_", " "),
+            _plain(fact_words(one.old)),
+            _plain(fact_words(one.new)),
         )
         for cell in old[:_MOST_ROWS]
-        for one in cell["changes"]
+        for one in cell.changes
     ]
     if rows:
         yield from _table(("cell", "field", "old", "new"), rows[:_MOST_ROWS])
         yield from _more(len(rows), "change")
         yield ""
-    yield from (f"- new: {_code(cell['cell'])}" for cell in new[:_MOST_ROWS])
-    yield from (f"- removed: {_code(name)}" for name in report["removed"][:_MOST_ROWS])
+    yield from (f"- new: {_code(cell.cell)}" for cell in new[:_MOST_ROWS])
+    yield from (f"- removed: {_code(name)}" for name in report.removed[:_MOST_ROWS])
     yield ""
 
 
-def _not_run(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _not_run(cells: Sequence[CellRecord]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for cell in cells:
-        for one in cell["not_run"] or (["not built"] if cell["engine"] is None else ()):
-            reasons.setdefault(one, []).append(cell["cell"])
+        for one in cell.not_run or (["not built"] if cell.engine is None else ()):
+            reasons.setdefault(one, []).append(cell.cell)
     if not reasons:
         return
     yield "### Not run"

@@ -7,11 +7,11 @@ same as a table, for whoever reads rather than looks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from trtpipe.reporting.html import Content, Markup, el, joined, scrolling, status, table
+from trtpipe.reporting.models import StepRecord
 from trtpipe.reporting.words import clipped, plural, seconds_words, shortened
 
 MOST_NODES = 24
@@ -23,8 +23,6 @@ _KINDS = {
     "ran": "new", "run": "new", "restore": "new", "failed": "bad", "not run": "mute", "pending": "mute",
     "up to date": "plain",
 }  # fmt: skip
-
-Step = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +36,27 @@ class Node:
     needs: tuple[str, ...]
 
 
-def plan_section(steps: Sequence[Step]) -> Markup:
+def plan_section(steps: Sequence[StepRecord]) -> Markup:
     """Every pipeline's steps, drawn and listed; one in which nothing happened, and all of many, are folded away."""
-    pipelines: dict[str, list[Step]] = {}
+    pipelines: dict[str, list[StepRecord]] = {}
     for step in steps:
-        pipelines.setdefault(_pipeline(step["address"]), []).append(step)
+        pipelines.setdefault(_pipeline(step.address), []).append(step)
     few = len(pipelines) <= _MOST_OPEN
     return joined(
         _pipeline_part(name, own, is_open=few and _worth_a_look(own)) for name, own in pipelines.items()
     )
 
 
-def _worth_a_look(steps: Sequence[Step]) -> bool:
-    return any(step["state"] != "up to date" for step in steps)
+def _worth_a_look(steps: Sequence[StepRecord]) -> bool:
+    return any(step.state != "up to date" for step in steps)
 
 
 def _pipeline(address: str) -> str:
     return address.partition(":")[0].partition("/")[0]
 
 
-def _pipeline_part(name: str, steps: Sequence[Step], *, is_open: bool) -> Markup:
-    told = Counter(step["state"] for step in steps)
+def _pipeline_part(name: str, steps: Sequence[StepRecord], *, is_open: bool) -> Markup:
+    told = Counter(step.state for step in steps)
     words = ", ".join(f"{count} {state}" for state, count in told.items())
     summary = el(
         "summary", el("h3", name), " ", el("span", f"{plural(len(steps), 'step')}: {words}", class_="soft")
@@ -69,13 +67,13 @@ def _pipeline_part(name: str, steps: Sequence[Step], *, is_open: bool) -> Markup
     return el("details", summary, el("div", graph, class_="graph"), listed, open=is_open)
 
 
-def _step_table(name: str, steps: Sequence[Step]) -> Markup:
+def _step_table(name: str, steps: Sequence[StepRecord]) -> Markup:
     rows: list[list[Content]] = [
         [
-            el("code", shortened(step["address"])),
-            status(step["state"]),
-            seconds_words(step["seconds"]),
-            shortened(step["why"], 300),
+            el("code", shortened(step.address)),
+            status(step.state),
+            seconds_words(step.seconds),
+            shortened(step.why, 300),
         ]
         for step in steps[:_MOST_ROWS]
     ]
@@ -86,30 +84,30 @@ def _step_table(name: str, steps: Sequence[Step]) -> Markup:
     )
 
 
-def _step_node(step: Step) -> Node:
-    place, _, stage = step["address"].rpartition(":")
+def _step_node(step: StepRecord) -> Node:
+    place, _, stage = step.address.rpartition(":")
     inside = place.partition("/")[2]
     label = f"{stage} {inside}".strip()
-    took = f", {seconds_words(step['seconds'])}" if step["seconds"] is not None else ""
+    took = f", {seconds_words(step.seconds)}" if step.seconds is not None else ""
     return Node(
-        step["address"],
+        step.address,
         label,
-        f"{step['state']}{took}",
-        _KINDS.get(step["state"], "plain"),
-        tuple(step["needs"]),
+        f"{step.state}{took}",
+        _KINDS.get(step.state, "plain"),
+        tuple(step.needs),
     )
 
 
-def _stage_nodes(steps: Sequence[Step]) -> list[Node]:
+def _stage_nodes(steps: Sequence[StepRecord]) -> list[Node]:
     """A node for each stage, with how many of its steps are in which state."""
-    stages: dict[str, list[Step]] = {}
+    stages: dict[str, list[StepRecord]] = {}
     for step in steps:
-        stages.setdefault(step["stage"], []).append(step)
-    stage_of = {step["address"]: step["stage"] for step in steps}
+        stages.setdefault(step.stage, []).append(step)
+    stage_of = {step.address: step.stage for step in steps}
     nodes = []
     for stage, own in stages.items():
-        told = Counter(step["state"] for step in own)
-        needs = dict.fromkeys(stage_of[up] for step in own for up in step["needs"] if up in stage_of)
+        told = Counter(step.state for step in own)
+        needs = dict.fromkeys(stage_of[up] for step in own for up in step.needs if up in stage_of)
         kinds = [_KINDS.get(state, "plain") for state in told]
         kind = next((one for one in ("bad", "new", "mute") if one in kinds), "plain")
         words = ", ".join(f"{count} {state}" for state, count in told.items())

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.reporting.html import Markup
+from trtpipe.reporting.part_models import Latency, Search
 from trtpipe.reporting.theming import themed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 INSTALL = "pip install 'trtpipe[report]'"
 _STYLE = {
@@ -32,7 +36,7 @@ def can_draw() -> bool:
 
 
 def _drawn(
-    draw: Callable[[Any], None], name: str, label: str, size: tuple[float, float] = (4.4, 2.7)
+    draw: Callable[[Axes], None], name: str, label: str, size: tuple[float, float] = (4.4, 2.7)
 ) -> Markup:
     import matplotlib
     from matplotlib.figure import Figure
@@ -55,7 +59,7 @@ def scatter_plot(pairs: Pairs, name: str, label: str) -> Markup:
 @lru_cache(maxsize=16)  # the targets of a variant share its validation
 def _scatter(pairs: tuple[tuple[float, float], ...], name: str, label: str) -> Markup:
 
-    def draw(axes: Any) -> None:
+    def draw(axes: Axes) -> None:
         reference, output = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         low, high = min(*reference, *output), max(*reference, *output)
         axes.plot([low, high], [low, high], color="C7", linewidth=0.8)
@@ -65,25 +69,26 @@ def _scatter(pairs: tuple[tuple[float, float], ...], name: str, label: str) -> M
     return _drawn(draw, name, label)
 
 
-def pareto_plot(search: Mapping[str, Any], name: str, label: str) -> Markup | None:
+def pareto_plot(search: Search, name: str, label: str) -> Markup | None:
     """Cost against error of what a search measured; filled points are within the budget, rings are over it."""
-    points = [one for one in search["points"] if one["noise"] is not None and one["cost"] is not None]
-    return (
-        _pareto(tuple((one["cost"], one["noise"], one["inside"]) for one in points), name, label)
-        if points
-        else None
-    )
+    points = [
+        (one.cost, one.noise, one.inside)
+        for one in search.points
+        if one.noise is not None and one.cost is not None
+    ]
+    return _pareto(tuple(points), name, label) if points else None
 
 
 @lru_cache(maxsize=16)  # and its search
 def _pareto(points: tuple[tuple[float, float, bool], ...], name: str, label: str) -> Markup:
     floor = min((noise for _, noise, _ in points if noise > 0), default=1e-12) / 10
 
-    def draw(axes: Any) -> None:
-        for inside, look in ((True, {"color": "C0"}), (False, {"facecolors": "none", "edgecolors": "C1"})):
+    def draw(axes: Axes) -> None:
+        for inside, face, edge in ((True, "C0", "C0"), (False, "none", "C1")):
             own = [one for one in points if one[2] is inside]
             costs, noises = [100 * one[0] for one in own], [max(one[1], floor) for one in own]
-            axes.scatter(costs, noises, s=16, label="within the budget" if inside else "over it", **look)
+            told = "within the budget" if inside else "over it"
+            axes.scatter(costs, noises, s=16, label=told, facecolors=face, edgecolors=edge)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set(xlabel="modelled cost, % of fp32", ylabel="error (noise by signal)")
@@ -92,30 +97,25 @@ def _pareto(points: tuple[tuple[float, float, bool], ...], name: str, label: str
     return _drawn(draw, name, label)
 
 
-def percentile_plot(latency: Sequence[Mapping[str, Any]], name: str, label: str) -> Markup | None:
+def percentile_plot(latency: Sequence[Latency], name: str, label: str) -> Markup | None:
     """The median and the 99th percentile of each part, with a line to the slowest."""
-    parts = [one for one in latency if None not in (one["p50_us"], one["p99_us"], one["max_us"])]
+    parts = [
+        (one.part, one.p50_us, one.p99_us, one.max_us)
+        for one in latency
+        if one.p50_us is not None and one.p99_us is not None and one.max_us is not None
+    ]
     if not parts:
         return None
 
-    def draw(axes: Any) -> None:
+    def draw(axes: Axes) -> None:
         rows = range(len(parts))
-        axes.hlines(
-            rows,
-            [one["p50_us"] for one in parts],
-            [one["max_us"] for one in parts],
-            color="C7",
-            linewidth=0.8,
-        )
-        axes.scatter([one["p50_us"] for one in parts], rows, s=22, color="C0", label="p50", zorder=3)
-        axes.scatter(
-            [one["p99_us"] for one in parts], rows, s=22, color="C1", marker="D", label="p99", zorder=3
-        )
+        named, medians, tails, slowest = zip(*parts, strict=True)
+        axes.hlines(rows, medians, slowest, color="C7", linewidth=0.8)
+        axes.scatter(medians, rows, s=22, color="C0", label="p50", zorder=3)
+        axes.scatter(tails, rows, s=22, color="C1", marker="D", label="p99", zorder=3)
         names = {"copies_in": "copies in", "copies_out": "copies out"}
         known = ("compute", "total", "host", *names)
-        axes.set_yticks(
-            rows, [names.get(one["part"], one["part"] if one["part"] in known else "other") for one in parts]
-        )
+        axes.set_yticks(rows, [names.get(one, one if one in known else "other") for one in named])
         axes.invert_yaxis()
         axes.set(xlabel="µs")
         axes.legend(**_LEGEND)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from trtpipe.rendering.tables import one_line
+from trtpipe.reporting.models import Fact
+from trtpipe.reporting.part_models import Reading, Verdict
 from trtpipe.shapes import format_size
 
 NONE = "-"
@@ -29,21 +31,21 @@ def clipped(text: str, most: int) -> str:
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
-def number_words(value: Any, digits: int = 6) -> str:
+def number_words(value: Reading, digits: int = 6) -> str:
     """`0.999947`, `inf`, or a dash when there is none."""
     if isinstance(value, str):
         return value
     return NONE if value is None else f"{value:.{digits}g}"
 
 
-def metric_words(value: Any) -> str:
+def metric_words(value: Reading) -> str:
     """A metric: near one, where a cosine or an accuracy is, with the digits that tell it from one."""
     return number_words(value, 8 if isinstance(value, (int, float)) and 0.99 < value < 1 else 5)
 
 
-def plain_words(value: Any) -> str:
+def plain_words(value: object) -> str:
     """JSON on one line, as `name value` pairs."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return ", ".join(f"{name} {plain_words(one)}" for name, one in value.items())
     if isinstance(value, list):
         return " ".join(map(plain_words, value))
@@ -78,19 +80,19 @@ def share_words(value: float | None) -> str:
     return f"{100 * value:.3g} %"
 
 
-def shape_words(shape: list[int]) -> str:
+def shape_words(shape: Sequence[int]) -> str:
     """`?x3x224x224`."""
     return "x".join("?" if dim < 0 else str(dim) for dim in shape) or "scalar"
 
 
-def bound_words(verdict: dict[str, Any]) -> str:
+def bound_words(verdict: Verdict) -> str:
     """`>= 0.999 and <= 2`."""
-    parts = [f">= {verdict['min']:g}"] if verdict["min"] is not None else []
-    parts += [f"<= {verdict['max']:g}"] if verdict["max"] is not None else []
+    parts = [f">= {verdict.min:g}"] if verdict.min is not None else []
+    parts += [f"<= {verdict.max:g}"] if verdict.max is not None else []
     return " and ".join(parts)
 
 
-def mix_words(mix: dict[str, int]) -> str:
+def mix_words(mix: Mapping[str, int]) -> str:
     """`float16 12, float32 3`: how many layers compute in which type."""
     return ", ".join(f"{shortened(dtype, 40)} {count}" for dtype, count in mix.items() if count)
 
@@ -100,9 +102,9 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def fact_words(value: Any) -> str:
+def fact_words(value: Fact) -> str:
     """A fact of the lockfile for a reader: digests shortened, lists on one line."""
     if value is None:
         return "(none)"
-    told = ", ".join(value) if isinstance(value, list) else str(value)
+    told = value if isinstance(value, str) else ", ".join(value)
     return shortened(_DIGEST.sub(lambda found: found[0][:12], told), 200)

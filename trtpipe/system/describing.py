@@ -6,7 +6,7 @@ Nothing is built, converted or run; a spec whose model is not ONNX is imported u
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from trtpipe.describing.inspect_model import NOTHING_MORE, Asked
 from trtpipe.describing.inspect_pipeline import LayerLine, PipelineDescription
 from trtpipe.digests import Digest
 from trtpipe.errors import ModelError, SpecError
+from trtpipe.json_values import JsonObject, Malformed, as_object, object_in, text_in
 from trtpipe.loading.specs import LoadedPipeline
 from trtpipe.system.importing import readable_model
 from trtpipe.system.workspace import BUILD_DIRECTORY, open_workspace
@@ -103,15 +104,15 @@ def _engine(file: Path, asked: Asked) -> dict[str, Any]:
     return found
 
 
-def manifest_in_build(digest: Digest) -> Mapping[str, Any] | None:
+def manifest_in_build(digest: Digest) -> JsonObject | None:
     """The manifest of an engine that was copied away from this project's build directory."""
     from trtpipe.describing.engine_files import read_json
     from trtpipe.loading.project import find_root
 
     for path in sorted((find_root(Path.cwd()) / BUILD_DIRECTORY).glob(f"*/*/{MANIFEST}")):
-        with contextlib.suppress(ModelError, KeyError, TypeError):
-            record: Mapping[str, Any] = read_json(path)
-            if record["engine"]["blake3"] == digest.hex:
+        with contextlib.suppress(ModelError, Malformed):
+            record = as_object(read_json(path), MANIFEST)
+            if text_in(object_in(record, "engine"), "blake3") == digest.hex:
                 return record
     return None
 

@@ -166,9 +166,10 @@ def _engines(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:
     folders = [path if path.is_dir() else path.parent for path in (a, b)]
     sides = [describe(Described(path)) for path in (a, b)]
     normalised = _normalised(sides[0]), _normalised(sides[1])
-    changes = diff_engines(*sides, normalised=normalised).to_json()
+    found = diff_engines(*sides, normalised=normalised)
+    changes = found.to_json()
     models = [_typed_model(folder, side) for folder, side in zip(folders, sides, strict=True)]
-    if models[0] is not None and models[1] is not None and changes["digests"][0] != changes["digests"][1]:
+    if models[0] is not None and models[1] is not None and found.digests[0] != found.digests[1]:
         changes["typed model"] = _models(models[0], models[1], stack)
     return changes
 

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from trtpipe.reporting.cell_report import OF_THE_ENGINE, READERS, part_of
+from trtpipe.json_values import Malformed
+from trtpipe.reporting.cell_report import Parts, part_of
+from trtpipe.reporting.cells import Manifest
+from trtpipe.reporting.details import bench_of, proof_of, scales_of, search_of, validation_of
+from trtpipe.reporting.part_models import Bench, Measured, Proof
+from trtpipe.reporting.record import Record
 from trtpipe.reporting.values import mapping_of
+
+P = TypeVar("P")
+R = TypeVar("R", bound=Record)
 
 _MOST_BYTES = 64 << 20
 _LISTED = (
@@ -22,41 +32,51 @@ _LISTED = (
 )  # fmt: skip
 """What a report links to, when it is there."""
 _WRITTEN_WITH_IT = "report.json"
+_MISSING = "not there"
 
 
-@dataclass(slots=True)
+@dataclass
 class Delivered:
-    """A delivered cell's directory."""
+    """A delivered cell's directory. What its files add to a report is read when it is asked for, and once."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     absent: dict[str, str] = field(default_factory=dict)
     """File -> why there is nothing of it."""
-    _read: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
-    def part(self, name: str) -> dict[str, Any] | None:
-        """A file as part of a report, or None; `absent` then says why."""
-        if name not in self._read:
-            self._read[name] = self._part(name)
-        return self._read[name]
+    @cached_property
+    def measured(self) -> Measured | None:
+        """What validation.json holds."""
+        return self._part("validation.json", validation_of)
 
-    def _part(self, name: str) -> dict[str, Any] | None:
+    @cached_property
+    def proof(self) -> Proof | None:
+        """What proof.json holds."""
+        return self._part("proof.json", proof_of)
+
+    @cached_property
+    def bench(self) -> Bench | None:
+        """What bench.json holds."""
+        return self._part("bench.json", bench_of)
+
+    def parts(self) -> Parts:
+        """Every part of a report."""
+        return Parts(
+            measured=self.measured,
+            proof=self.proof,
+            bench=self.bench,
+            search=self._part("search.json", search_of),
+            scales=self._part("scales.json", scales_of),
+        )
+
+    def _part(self, name: str, reader: Callable[[object], P | None]) -> P | None:
         data, wrong = read_json(self.folder / name)
         part = None
         if not wrong:
-            engine = mapping_of(self.manifest.get("engine")).get("blake3")
-            part, wrong = part_of(name, data, str(engine))
+            part, wrong = part_of(reader, data, str(mapping_of(self.manifest.get("engine")).get("blake3")))
         if wrong:
             self.absent[name] = wrong
         return part
-
-    def parts(self) -> dict[str, dict[str, Any] | None]:
-        """Every part of a report, by its name there."""
-        return {part: self.part(name) for name, (part, _) in READERS.items()}
-
-    def forget(self) -> None:
-        """Let go of what was read, but for what tables of many cells show."""
-        self._read = {name: self._read[name] for name in OF_THE_ENGINE if name in self._read}
 
     def files(self) -> list[str]:
         """The names of the files that are there."""
@@ -73,7 +93,18 @@ def delivered_in(folder: Path) -> Delivered | str:
     return Delivered(folder, manifest)
 
 
-def read_json(path: Path) -> tuple[Any, str]:
+def last_report(kind: type[R], path: Path) -> tuple[R | None, str]:
+    """The report that stands there from last time, and what is wrong with it (empty when there is none)."""
+    data, wrong = read_json(path)
+    if wrong:
+        return None, "" if wrong == _MISSING else f"it is {wrong}"
+    try:
+        return kind.read(data), ""
+    except Malformed as error:
+        return None, str(error)
+
+
+def read_json(path: Path) -> tuple[object, str]:
     """What a JSON file holds, and why it cannot be read (empty when it can)."""
     try:
         found = path.stat()
@@ -83,7 +114,7 @@ def read_json(path: Path) -> tuple[Any, str]:
             return None, "too large to show"
         return json.loads(path.read_bytes()), ""
     except FileNotFoundError:
-        return None, "not there"
+        return None, _MISSING
     except OSError as error:
         return None, f"not readable ({(error.strerror or str(error)).lower()})"
     except (ValueError, RecursionError, MemoryError):

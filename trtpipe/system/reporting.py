@@ -7,10 +7,10 @@ what cannot be written or read is a warning, and the rest is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from trtpipe.errors import Problem, SpecError
 from trtpipe.files import write_whole
@@ -26,8 +26,18 @@ from trtpipe.reporting.cells import delivered_cell, undelivered_cell
 from trtpipe.reporting.changes import changes_between
 from trtpipe.reporting.junit import junit_xml
 from trtpipe.reporting.markdown import build_markdown
-from trtpipe.reporting.values import mapping_of, objects_of
-from trtpipe.system.engine_directories import Delivered, delivered_in, read_json
+from trtpipe.reporting.models import (
+    BuildReport,
+    CellRecord,
+    CellReport,
+    Failure,
+    ProblemRecord,
+    SpecPlace,
+    State,
+    StepRecord,
+)
+from trtpipe.reporting.record import Record
+from trtpipe.system.engine_directories import Delivered, delivered_in, last_report
 from trtpipe.system.environment import environment_facts
 from trtpipe.system.workspace import cell_names
 
@@ -35,18 +45,22 @@ if TYPE_CHECKING:
     from trtpipe.system.building import Planned
     from trtpipe.system.outcome import Outcome
 
+R = TypeVar("R", bound=Record)
 REPORT, PAGE, JUNIT, SUMMARY = "report.json", "report.html", "junit.xml", "summary.md"
-Record = dict[str, Any]
+WhyNot = Mapping[str, tuple[State, list[str]]]
+"""Cell that is not in place -> whether it failed, and why in sentences."""
 
 
 @dataclass(slots=True)
 class Written:
     """What was written, and what could not be."""
 
-    report: Record = field(default_factory=dict)
-    """The report of the build as a JSON object."""
+    report: BuildReport | CellRecord | None = None
+    """The report of the build, or the record of the one cell that was reported."""
     files: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    """What could not be taken from an earlier report, which has been replaced."""
 
     def write(self, path: Path, text: str) -> None:
         """Write a file whole, or warn."""
@@ -61,17 +75,17 @@ class Written:
 
 def report_build(planned: Planned, outcome: Outcome, *, interrupted: bool) -> Written:
     """Write the reports of a build that has just ended, however it ended."""
+    other_cells, removed = _beside(planned, outcome.locked)
     course = Course(
         steps=list(_steps(planned, outcome)),
-        failures=[
-            {"name": name, "problems": [_problem(one) for one in error.problems]}
-            for name, error in outcome.failures
-        ],
+        failures=[_failure(name, error.problems) for name, error in outcome.failures],
         interrupted=interrupted,
-        **_beside(planned, outcome.locked),
+        other_cells=other_cells,
+        removed=removed,
     )
-    states = dict.fromkeys(outcome.built, "built")
-    states |= dict.fromkeys(outcome.restored, "restored") | dict.fromkeys(outcome.fresh, "up to date")
+    states: dict[str, State] = dict.fromkeys(outcome.built, "built")
+    states.update(dict.fromkeys(outcome.restored, "restored"))
+    states.update(dict.fromkeys(outcome.fresh, "up to date"))
     reporter = _Reporter(planned, outcome.locked, {}, anew={*outcome.built, *outcome.restored})
     why_not = _why_not(planned, outcome, interrupted=interrupted)
     return reporter.write(course, states, why_not)
@@ -86,24 +100,24 @@ def report_delivered(planned: Planned, since: Path | None) -> Written:
         raise SpecError(
             f"no such lockfile: '{since}'", "git show origin/main:trtpipe.lock writes one to compare with"
         )
-    told, _ = read_json(planned.workspace.build / REPORT)
-    last = {str(one.get("cell")): one for one in objects_of(mapping_of(told).get("cells"))}
+    written = Written()
+    told = _last(written, BuildReport, planned.workspace.build / REPORT)
+    last = {one.cell: one for one in told.cells} if told else {}
     locked = read_lock(since or planned.workspace.lockfile)
     cells = planned.plan.cells
-    states = {cell.name: "up to date" for cell in cells if cell.name not in planned.undelivered}
-    reporter = _Reporter(planned, locked, {} if since else last, anew={cell.name for cell in cells})
-    why_not = {
-        cell.name: _last_failure(last.get(cell.name))
-        or ("not built", ["what is delivered is not what the spec says: trtpipe build"])
-        for cell in cells
-        if cell.name not in states
+    states: dict[str, State] = {
+        cell.name: "up to date" for cell in cells if cell.name not in planned.undelivered
     }
+    kept = {} if since else last
+    reporter = _Reporter(planned, locked, kept, anew={cell.name for cell in cells}, written=written)
+    why_not = {cell.name: _as_last(last.get(cell.name)) for cell in cells if cell.name not in states}
     failures = [
-        {"name": name, "problems": [_problem(Problem(fact)) for fact in facts]}
+        _failure(name, [Problem(fact) for fact in facts])
         for name, (state, facts) in why_not.items()
         if state == "failed"
     ]
-    course = Course(steps=list(_steps(planned, None)), failures=failures, **_beside(planned, locked))
+    other_cells, removed = _beside(planned, locked)
+    course = Course(list(_steps(planned, None)), failures, other_cells=other_cells, removed=removed)
     return reporter.write(course, states, why_not)
 
 
@@ -114,21 +128,27 @@ def report_directory(folder: Path) -> Written:
         raise SpecError(
             f"'{folder}' is no engine directory: {found}", "give the folder that holds a manifest.json"
         )
-    told, _ = read_json(folder / REPORT)
-    last = mapping_of(mapping_of(told).get("cell"))
-    cell = _record(found, "delivered")
-    _keep_changes(cell, last)
     written = Written()
-    _write_cell(written, folder, cell, found)
-    written.report = dict(cell)
+    told = _last(written, CellReport, folder / REPORT)
+    cell = _record(found, "delivered")
+    written.report = _keep_changes(cell, told.cell) if told else cell
+    _write_cell(written, folder, written.report, found)
     return written
 
 
-def _last_failure(cell: Mapping[str, Any] | None) -> tuple[str, list[str]] | None:
-    """What the last report said of a cell that failed and has not been delivered since."""
-    if cell is None or cell.get("state") != "failed":
-        return None
-    return "failed", [str(one) for one in cell.get("problems") or ()][:50]
+def _last(written: Written, kind: type[R], path: Path) -> R | None:
+    """The report that is about to be replaced; one that cannot be read is told of and counts as none."""
+    found, wrong = last_report(kind, path)
+    if wrong:
+        written.unread.append(f"{path} is no report, so nothing is kept of it: {wrong}")
+    return found
+
+
+def _as_last(cell: CellRecord | None) -> tuple[State, list[str]]:
+    """Why a cell is not in place: it failed, as the last report says, or nobody built it since."""
+    if cell is not None and cell.state == "failed":
+        return "failed", list(cell.problems[:50])
+    return "not built", ["what is delivered is not what the spec says: trtpipe build"]
 
 
 @dataclass(slots=True)
@@ -136,9 +156,9 @@ class _Reporter:
     """Writes the reports of one plan."""
 
     planned: Planned
-    locked: Mapping[str, Mapping[str, Any]]
+    locked: Mapping[str, Mapping[str, object]]
     """The lockfile's cells that changes are told against."""
-    last: Mapping[str, Mapping[str, Any]]
+    last: Mapping[str, CellRecord]
     """Cells of the report that is replaced, whose changes are kept; empty when they are told against `locked`."""
     anew: set[str]
     """Cells whose own report is written even when there is one."""
@@ -147,15 +167,10 @@ class _Reporter:
     seconds: dict[str, float] = field(default_factory=dict)
     """Step -> what it took when it ran, as manifests tell."""
 
-    def write(
-        self, course: Course, states: Mapping[str, str], why_not: Mapping[str, tuple[str, list[str]]]
-    ) -> Written:
+    def write(self, course: Course, states: Mapping[str, State], why_not: WhyNot) -> Written:
         """All of it: cell by cell, then the build's own files."""
         cells = [self._cell(cell, states.get(cell.name), why_not) for cell in self.planned.plan.cells]
-        for step in course.steps:
-            if step["seconds"] is None and isinstance(step, dict):
-                step["seconds"] = self.seconds.get(step["address"])
-        report = build_record(cells, course, environment_facts())
+        report = build_record(cells, replace(course, steps=self._timed(course.steps)), environment_facts())
         build = self.planned.workspace.build
         self.written.report = report
         self.written.write(build / PAGE, build_page(report, self.details))
@@ -164,104 +179,109 @@ class _Reporter:
         self.written.write(build / REPORT, _text(report))
         return self.written
 
-    def _cell(self, cell: Cell, state: str | None, why_not: Mapping[str, tuple[str, list[str]]]) -> Record:
+    def _timed(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
+        """The steps, each that did not run with the time that it once took."""
+        return [
+            replace(one, seconds=self.seconds.get(one.address)) if one.seconds is None else one
+            for one in steps
+        ]
+
+    def _cell(self, cell: Cell, state: State | None, why_not: WhyNot) -> CellRecord:
         folder = self.planned.workspace.build / cell.directory
-        found = delivered_in(folder) if state is not None else ""
-        if state is None or isinstance(found, str):
-            lost = ("not built", [f"what was delivered cannot be shown: {found}"])
-            state, problems = why_not[cell.name] if state is None else lost
-            record = undelivered_cell(cell.name, state, cell.facts, problems)
-            self.details.add(record, ())
-            return record
-        record = _record(found, state)
-        self._note_changes(record)
+        if state is None:
+            return self._undelivered(cell, *why_not[cell.name])
+        found = delivered_in(folder)
+        if isinstance(found, str):
+            return self._undelivered(cell, "not built", [f"what was delivered cannot be shown: {found}"])
+        record = self._with_changes(_record(found, state))
         for stage, address in cell.steps.items():
-            if stage in record["seconds"]:
-                self.seconds[str(address)] = record["seconds"][stage]
+            if stage in record.seconds:
+                self.seconds[str(address)] = record.seconds[stage]
         if cell.name in self.anew or not (folder / PAGE).is_file():
             _write_cell(self.written, folder, record, found)
-        measured = found.part("validation.json")
-        self.details.add(record, measured["places"] if measured else ())
-        found.forget()
+        self.details.add(record, found.measured.places if found.measured else ())
         return record
 
-    def _note_changes(self, record: Record) -> None:
-        name = record["cell"]
+    def _undelivered(self, cell: Cell, state: State, why: list[str]) -> CellRecord:
+        record = undelivered_cell(cell.name, state, cell.facts, why)
+        self.details.add(record, ())
+        return record
+
+    def _with_changes(self, record: CellRecord) -> CellRecord:
+        name = record.cell
         if name in self.last:
-            _keep_changes(record, self.last[name])
-            return
+            return _keep_changes(record, self.last[name])
         entries = self.planned.workspace.state.cells
-        if name in entries:
-            record["changes"] = changes_between(self.locked.get(name), entries[name]["lock"])
-            record["new"] = name not in self.locked
+        if name not in entries:
+            return record
+        changes = changes_between(self.locked.get(name), entries[name]["lock"])
+        return replace(record, changes=changes, new=name not in self.locked)
 
 
-def _keep_changes(record: Record, last: Mapping[str, Any]) -> None:
-    """What the last report said of the same engine still holds."""
-    same = mapping_of(last.get("engine")).get("blake3") == record["engine"]["blake3"]
-    told = objects_of(last.get("changes"), 200) if same else []
-    fits = [one for one in told if one.keys() == {"field", "old", "new"} and isinstance(one["field"], str)]
-    record["changes"] = [dict(one) for one in fits if all(_is_fact(one[end]) for end in ("old", "new"))]
-    record["new"] = same and last.get("new") is True
+def _keep_changes(record: CellRecord, last: CellRecord) -> CellRecord:
+    """The record with what the last report said of the same engine, which still holds."""
+    if not record.engine or not last.engine or last.engine.blake3 != record.engine.blake3:
+        return record
+    return replace(record, changes=last.changes[:200], new=last.new)
 
 
-def _is_fact(value: object) -> bool:
-    return (
-        value is None
-        or isinstance(value, str)
-        or (isinstance(value, list) and all(isinstance(one, str) for one in value))
-    )
+def _record(found: Delivered, state: State) -> CellRecord:
+    return delivered_cell(found.manifest, state, found.bench, found.proof)
 
 
-def _record(found: Delivered, state: str) -> Record:
-    return delivered_cell(found.manifest, state, found.part("bench.json"), found.part("proof.json"))
-
-
-def _write_cell(written: Written, folder: Path, cell: Record, found: Delivered) -> None:
+def _write_cell(written: Written, folder: Path, cell: CellRecord, found: Delivered) -> None:
     report = cell_report(cell, found.manifest, found.parts(), found.absent, found.files())
     written.write(folder / REPORT, _text(report))
     written.write(folder / PAGE, cell_page(report))
 
 
-def _problem(problem: Problem) -> Record:
+def _failure(name: str, problems: Iterable[Problem]) -> Failure:
+    return Failure(name=name, problems=tuple(map(_problem, problems)))
+
+
+def _problem(problem: Problem) -> ProblemRecord:
     where = problem.where
-    place = {"file": where.file, "line": where.line, "column": where.column} if where else None
-    return {"severity": problem.severity, "fact": problem.fact, "remedy": problem.remedy, "where": place}
+    return ProblemRecord(
+        severity=problem.severity,
+        fact=problem.fact,
+        remedy=problem.remedy,
+        where=SpecPlace(file=where.file, line=where.line, column=where.column) if where else None,
+    )
 
 
-def _text(report: Mapping[str, Any]) -> str:
-    return json.dumps(report, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+def _text(report: Record) -> str:
+    return json.dumps(report.to_json(), indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 
 
-def _steps(planned: Planned, outcome: Outcome | None) -> Iterator[Record]:
+def _steps(planned: Planned, outcome: Outcome | None) -> Iterator[StepRecord]:
     for address, step in planned.plan.steps.items():
         decision = planned.decisions[address]
         state, seconds = DECISION_WORDS[type(decision)], None
         if outcome is not None:
             state, seconds = outcome.steps.get(str(address), ("not run", None))
-        yield {
-            "address": str(address),
-            "stage": step.stage,
-            "needs": sorted(set(map(str, step.upstream()))),
-            "state": state,
-            "why": why(decision),
-            "seconds": seconds,
-        }
+        yield StepRecord(
+            address=str(address),
+            stage=step.stage,
+            needs=tuple(sorted(set(map(str, step.upstream())))),
+            state=state,
+            why=why(decision),
+            seconds=seconds,
+        )
 
 
-def _beside(planned: Planned, locked: Mapping[str, Any]) -> dict[str, Any]:
-    """The lockfile's cells that the plan does not have: those that are gone, and those it is not about."""
+def _beside(planned: Planned, locked: Mapping[str, object]) -> tuple[int, list[str]]:
+    """The lockfile's cells that the plan does not have: how many it is not about, and those that are gone."""
     known = set(cell_names(planned.workspace))
     planned_now = {cell.name for cell in planned.plan.cells}
     others = [name for name in locked if name not in planned_now]
     removed = [name for name in others if name not in known and name.split("/", 1)[0] in planned.specs]
-    return {"other_cells": len(others) - len(removed), "removed": removed}
+    return len(others) - len(removed), removed
 
 
-def _why_not(planned: Planned, outcome: Outcome, *, interrupted: bool) -> dict[str, tuple[str, list[str]]]:
+def _why_not(planned: Planned, outcome: Outcome, *, interrupted: bool) -> WhyNot:
     """Each cell that was not brought into place: whether it failed, and why in sentences."""
     failures = {name: [str(one.fact) for one in error.problems] for name, error in outcome.failures}
-    found = {}
+    found: dict[str, tuple[State, list[str]]] = {}
     for cell in planned.plan.cells:
         own = [name for name in (cell.name, *map(str, cell.steps.values())) if name in failures]
         if own:

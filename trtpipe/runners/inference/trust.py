@@ -58,4 +58,4 @@ def _digests_of(path: Path) -> tuple[Digest, str]:
 def vouched_by_lock(path: Path) -> frozenset[str]:
     """The digests of all engines in a lockfile; empty without one. Raises TrtpipeError when it is damaged."""
     entries = read_lock(path).values()
-    return frozenset(match[0] for entry in entries if (match := _HEX.match(entry.get("engine", ""))))
+    return frozenset(match[0] for entry in entries if (match := _HEX.match(str(entry.get("engine", "")))))
