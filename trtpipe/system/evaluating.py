@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +23,7 @@ from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.plan.control import Control
 from trtpipe.plan.fingerprint import Fingerprint, Record
 from trtpipe.plan.graph import Action
+from trtpipe.plan.options import UNPLACED, EvaluateOptions, QuantizeOptions, UnitsOptions
 from trtpipe.plan.ports import Observer, Store
 from trtpipe.plan.trace import Trace
 from trtpipe.searching.choices import Choice, Ladder
@@ -63,28 +65,33 @@ class Evaluations:
         if self._child is not None:
             self._child.close()
 
+    @cached_property
+    def subject(self) -> EvaluateOptions:
+        """What is made and measured when nothing is chosen."""
+        return EvaluateOptions.from_record(self.action.fingerprint.options)
+
     @property
-    def template(self) -> Record:
+    def template(self) -> QuantizeOptions:
         """The options of the variant's quantize step."""
-        found: Record = self.action.fingerprint.options["quantize"]
-        return found
+        return self.subject.quantize
 
     def report(self, choice: Choice, *, corners: bool = False) -> Record:
         """The measurements of a choice. Raises StepFailed, Interrupted, or what evaluating raised."""
         quantize = quantize_options(self.template, choice)
-        validate = {**self.action.fingerprint.options["validate"], "corners": corners}
-        return self._answer({"quantize": quantize, "validate": validate}, EVALUATION_FILE)
+        validate = replace(self.subject.validate, corners=corners)
+        return self._answer(replace(self.subject, quantize=quantize, validate=validate), EVALUATION_FILE)
 
     def units(self, ladder: Ladder) -> tuple[Unit, ...]:
         """The units of the model for a ladder, the spec's own `keep` left out."""
         quantize = quantize_options(self.template, self.plain(ladder.head, ladder.base))
-        profiles = self.action.fingerprint.options["validate"]["profiles"]
-        found = self._answer({"units": quantize, "profiles": profiles}, UNITS_FILE)
+        profiles = self.subject.validate.profiles
+        asked = UnitsOptions(units=quantize, profiles=profiles, origins=UNPLACED)
+        found = self._answer(asked, UNITS_FILE)
         return tuple(Unit.from_json(one) for one in found["units"])
 
     def plain(self, precision: str, base: str | None) -> Choice:
         """A precision with what the spec keeps."""
-        return Choice(precision, base, {name: tuple(globs) for name, globs in self.template["keep"].items()})
+        return Choice(precision, base, self.template.keep)
 
     def telling(self, observer: Observer) -> Callable[[str, int], None]:
         """Tells an observer of the phase of a search and how many evaluations it asked for."""
@@ -102,22 +109,22 @@ class Evaluations:
 
         return tell
 
-    def _answer(self, options: Record, file: str) -> Record:
+    def _answer(self, options: EvaluateOptions | UnitsOptions, file: str) -> Record:
         made = evaluation(self.action.fingerprint, options)
         key = made.key
         known = None if self.anew and key not in self._seen else self.store.trace(key)
         if known is None:
             with self.store.lock(key, self.control.check):
                 known = None if self.anew else self.store.trace(key)
-                known = known or self._run(made, key, options, file)
+                known = known or self._run(made, key, file)
         self._seen.add(key)
         return known.summary["answer"]  # type: ignore[no-any-return]
 
-    def _run(self, made: Fingerprint, key: str, options: Record, file: str) -> Trace:
+    def _run(self, made: Fingerprint, key: str, file: str) -> Trace:
         began = time.perf_counter()
         if self._child is None:
             self._child = self._start()
-        answer = self._child.ask(options)
+        answer = self._child.ask(made.options)
         self.ran += file == EVALUATION_FILE
         path = self.scratch / file
         path.write_text(json.dumps(answer, sort_keys=True, indent=1) + "\n")

@@ -14,6 +14,7 @@ from trtpipe.json_values import Json
 from trtpipe.plan.address import Address
 from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action, Source
+from trtpipe.plan.options import EngineOptions
 from trtpipe.plan.ports import ActionResult, Here, Observer
 from trtpipe.plan.requirements import EngineRequirements, ImportRequirements, PlaceRequirements
 from trtpipe.stages.task import Task
@@ -245,7 +246,7 @@ class Performer:
 
 def request_of(action: Action, toolchain: Toolchain, plugins: Iterable[Path] = ()) -> dict[str, Any]:
     """The worker's request: everything from the fingerprint, and where things are on this machine."""
-    options, limits = action.fingerprint.options, action.requirements
+    options, limits = EngineOptions.from_record(action.fingerprint.options), action.requirements
     assert isinstance(limits, EngineRequirements), "an engine's action has them"
     if not toolchain.site:
         raise ToolchainError(f"{toolchain.flavour} {toolchain.version} is not installed")
@@ -256,15 +257,15 @@ def request_of(action: Action, toolchain: Toolchain, plugins: Iterable[Path] = (
         "site": list(toolchain.site),
         "model": "model.onnx",
         "engine": "model.engine",
-        "network_name": options["network_name"],
-        "compute_capabilities": options["compute_capabilities"]
+        "network_name": options.network_name,
+        "compute_capabilities": list(options.compute_capabilities)
         if toolchain.flavour == "tensorrt_rtx"
         else [],
-        "profiles": options["profiles"],
+        "profiles": list(options.profiles),
         "options": {
-            **options["builder"],
-            "hardware_compatibility": options.get("hardware_compatibility", "none"),
-            "version_compatible": options.get("version_compatible", False),
+            **options.builder,
+            "hardware_compatibility": options.hardware_compatibility or "none",
+            "version_compatible": options.version_compatible or False,
         },
         "plugins": [str(path) for path in plugins],
         "time_limit": limits.time_limit,
