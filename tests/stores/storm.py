@@ -1,6 +1,6 @@
 """Processes that build and collect garbage in one store at once and are killed at random; then the store is examined.
 
-Run as a script, it prints what it found as JSON. A build is an action through the real executor and the real store,
+Run as a script, it prints what it found as JSON. A build is an action through the real dispatcher and the real store,
 whose body writes a few files that follow from its key; many actions yield the same bytes. Children are forked, so that
 a process costs a millisecond.
 """
@@ -20,13 +20,18 @@ from pathlib import Path
 import filelock  # noqa: F401 - loaded once, before the forks
 
 from trtpipe.digests import Digest
+from trtpipe.dispatcher import Dispatcher
 from trtpipe.errors import ArtifactMissing, StoreError
-from trtpipe.executors.local import Control, LocalExecutor
+from trtpipe.executors.local import LocalExecutor
+from trtpipe.plan.address import address
+from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action, Step, action_of
+from trtpipe.plan.options import UNPLACED, ImportOptions
 from trtpipe.plan.ports import ActionResult
 from trtpipe.stores.collecting import Limits, Roots, collect
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.verifying import verify
+from trtpipe.system.unheard import Unheard
 
 ACTIONS = 200
 CONTENTS = 90
@@ -35,13 +40,9 @@ SURE = GRACE / 2
 """Seconds within which what was just made must still be there."""
 
 
-class Silent:
-    def emit(self, event: object) -> None:
-        pass
-
-
 def action(number: int) -> Action:
-    return action_of(Step(f"a{number}:import", "import", {"number": number}, {}, {}), {})
+    options = ImportOptions(parser="onnx", parser_version=number, options={}, origins=UNPLACED)
+    return action_of(Step(address("import", f"a{number}"), options, {}, {}), {})
 
 
 def content(number: int, file: int) -> bytes:
@@ -50,7 +51,7 @@ def content(number: int, file: int) -> bytes:
 
 
 def perform(act: Action, scratch: Path, control: Control) -> ActionResult:
-    number = act.fingerprint.options["number"]
+    number = act.fingerprint.options["parser_version"]
     files = {}
     for file in range(1 + number % 3):
         files[f"out{file}"] = scratch / f"out{file}"
@@ -62,12 +63,12 @@ def build(store: LocalStore, seconds: float, dice: random.Random, out: Path) -> 
     """Run random actions and use what they yield; what is wrong is written down at once, for a kill may come."""
     counts = {"ran": 0, "known": 0, "made again": 0}
     told = out.parent / f"counts-{os.getpid()}"
-    executor = LocalExecutor(store, perform, jobs=2, observer=Silent())
+    dispatcher = Dispatcher(store, LocalExecutor(store, perform), jobs=2, observer=Unheard())
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         number = dice.randrange(ACTIONS)
         began = time.monotonic()
-        done = executor.submit(action(number)).result()
+        done = dispatcher.submit(action(number)).result()
         counts["ran" if done.ran else "known"] += 1
         told.write_text(json.dumps(counts))
         for name, digest in done.trace.outputs.items():
@@ -80,7 +81,7 @@ def build(store: LocalStore, seconds: float, dice: random.Random, out: Path) -> 
                 break
             if (out / name).read_bytes() != content(number, int(name[3:])):
                 wrong(out, f"a{number} got other bytes for {name}")
-    executor.close()
+    dispatcher.close()
     return counts
 
 
@@ -160,12 +161,12 @@ def examined(root: Path, locks: bool) -> dict[str, object]:
     began = time.monotonic()
     out = root / "last"
     out.mkdir()
-    executor = LocalExecutor(store, perform, jobs=2, observer=Silent())
+    dispatcher = Dispatcher(store, LocalExecutor(store, perform), jobs=2, observer=Unheard())
     lost = []
     for number in range(ACTIONS):
-        trace = executor.submit(action(number)).result(timeout=30).trace
+        trace = dispatcher.submit(action(number)).result(timeout=30).trace
         lost += [f"a{number}" for digest in trace.outputs.values() if not whole(store, digest, out / "x")]
-    executor.close()
+    dispatcher.close()
     totals: dict[str, int] = {}
     for path in root.glob("counts-*"):
         for name, count in json.loads(path.read_text() or "{}").items():

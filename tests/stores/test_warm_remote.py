@@ -6,10 +6,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from trtpipe.deciding import Memory, Rebuilder, decide_all
+from trtpipe.deciding import Past, Rebuilder, decide_all
 from trtpipe.digests import digest_bytes
+from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import UpToDate
 from trtpipe.plan.graph import FromStep, Plan, Source, Step, action_of, plan_of
+from trtpipe.plan.options import NO_TRANSFORM, UNPLACED, EngineOptions, QuantizeOptions
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.buckets import Absent, Chunks
 from trtpipe.stores.layered import LayeredStore
@@ -55,26 +57,33 @@ class MemoryBucket:
 def matrix(cells: int) -> Plan:
     """One model in two types, built for many targets."""
     model = Source("model.onnx", Path("/nowhere/model.onnx"), digest_bytes(b"model"))
-    steps = [Step("digits:import", "import", {}, {}, {"source": (model,)})]
+    steps = [Step(address("import", "digits"), NO_TRANSFORM, {}, {"source": (model,)})]
     for variant in ("fp32", "fp16"):
-        taken = {"model": (FromStep("digits:import", ("out",)),)}
-        steps.append(Step(f"digits/{variant}:quantize", "quantize", {"precision": variant}, {}, taken))
+        taken = {"model": (FromStep(address("import", "digits"), ("out",)),)}
+        typed = QuantizeOptions(precision=variant, precision_version=1, keep={}, origins=UNPLACED)
+        steps.append(Step(address("quantize", "digits", variant), typed, {}, taken))
         for number in range(cells // 2):
-            inputs = {"model": (FromStep(f"digits/{variant}:quantize", ("out",)),)}
-            address = f"digits/{variant}@t{number}:build_engine"
-            steps.append(Step(address, "build_engine", {"target": number}, {}, inputs))
+            inputs = {"model": (FromStep(address("quantize", "digits", variant), ("out",)),)}
+            engine = address("build_engine", "digits", variant, f"t{number}")
+            steps.append(Step(engine, engine_options(f"sm{number}"), {}, inputs))
     return plan_of({step.address: step for step in steps}, ())
+
+
+def engine_options(capability: str) -> EngineOptions:
+    return EngineOptions(
+        network_name="net", profiles=(), builder={}, compute_capabilities=(capability,), origins=UNPLACED
+    )
 
 
 def fill(bucket: MemoryBucket, plan: Plan, folder: Path) -> None:
     remote = Remote(lambda: bucket, "memory", Terms(writes=True), lambda text: None)
     artifact, outputs = folder / "artifact", {}
-    for address, step in plan.steps.items():
-        artifact.write_bytes(address.encode() * 10)
+    for place, step in plan.steps.items():
+        artifact.write_bytes(str(place).encode() * 10)
         action = action_of(step, outputs)
-        outputs[address] = {"out": digest_bytes(artifact.read_bytes())}
+        outputs[place] = {"out": digest_bytes(artifact.read_bytes())}
         told = {"audit": {}, "normalised": "", "version": "", "layer_counts": {}, "io": []}
-        trace = Trace(action.key, address, action.fingerprint.record(), outputs[address], told)
+        trace = Trace(action.key, str(place), action.fingerprint.record(), outputs[place], told)
         assert remote.send(trace, lambda digest: artifact)
 
 
@@ -88,11 +97,11 @@ def test_a_thousand_cells_are_up_to_date_without_a_byte_of_an_engine(tmp_path):
 
     prefetch_traces(plan, store, state)
 
-    def outputs_of(address: str, key: str):
+    def outputs_of(place: Address, key: str):
         trace = store.trace(key)
         return trace.outputs if trace else None
 
-    decisions = decide_all(plan, Rebuilder(Memory(outputs_of, lambda address: None, store.has)))
+    decisions = decide_all(plan, Rebuilder(Past(outputs_of, lambda place: None, store.has))).decisions
     assert {type(one) for one in decisions.values()} == {UpToDate}
     assert all(store.has(one.outputs["out"]) for one in decisions.values())
     assert len(bucket.asked) == len(plan.steps) == CELLS + 3
@@ -107,9 +116,9 @@ def test_what_the_project_remembers_is_not_asked_for(tmp_path):
     store = LayeredStore(tmp_path / "store")
     store.remote = Remote(lambda: bucket, "memory", Terms(required=True), store.warnings.append)
     state, outputs = ProjectState.load(tmp_path / STATE_FILE), {}
-    for address, step in plan.steps.items():
-        outputs[address] = {"out": digest_bytes(address.encode())}
-        state.remember_step(address, action_of(step, outputs).key, outputs[address])
+    for place, step in plan.steps.items():
+        outputs[place] = {"out": digest_bytes(str(place).encode())}
+        state.remember_step(place, action_of(step, outputs).key, outputs[place])
 
     prefetch_traces(plan, store, state)
 
