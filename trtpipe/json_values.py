@@ -81,6 +81,14 @@ def integer_in(record: JsonObject, name: str) -> int:
     return found
 
 
+def integers_in(record: JsonObject, name: str) -> list[int]:
+    """A field that must be a list of integers. Raises Malformed."""
+    found = [one for one in list_in(record, name) if isinstance(one, int) and not isinstance(one, bool)]
+    if len(found) != len(list_in(record, name)):
+        raise Malformed(f"an entry of {name} is not an integer")
+    return found
+
+
 def number_in(record: JsonObject, name: str) -> float:
     """A field that must be a finite number. Raises Malformed."""
     return as_number(_field(record, name), name)

@@ -18,6 +18,7 @@ from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import Decision
 from trtpipe.plan.events import Event
 from trtpipe.plan.graph import Action, FromStep, Outputs, Plan, Source, Step, plan_of
+from trtpipe.plan.options.stage_options import UNPLACED, StageOptions
 from trtpipe.plan.ports import Performed
 from trtpipe.plan.trace import Trace
 from trtpipe.scheduler import Done, Result, Scheduler
@@ -35,6 +36,17 @@ def decisions(plan: Plan, rebuilder: Rebuilder) -> dict[str, Decision]:
     return {one.pipeline: decision for one, decision in decide_all(plan, rebuilder).decisions.items()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyOptions(StageOptions):
+    """Options of a stage that there is not: whatever a test gives a step."""
+
+    values: Mapping[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """The values as they are."""
+        return dict(self.values)
+
+
 def step(name: str, *needs: str, source: bytes | None = None, **options: Any) -> Step:
     """A step with one output, `out`, that takes the outputs of others and perhaps a source."""
     inputs: dict[str, tuple[Any, ...]] = {}
@@ -42,7 +54,7 @@ def step(name: str, *needs: str, source: bytes | None = None, **options: Any) ->
         inputs[need] = (FromStep(at(need), ("out",)),)
     if source is not None:
         inputs["source"] = (Source("source", Path("/nowhere"), digest_bytes(source)),)
-    return Step(at(name), options, {}, inputs)
+    return Step(at(name), AnyOptions(values=options, origins=UNPLACED), {}, inputs)  # type: ignore[arg-type]
 
 
 def plan(*steps: Step) -> Plan:

@@ -13,9 +13,11 @@ from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.graph import FromStep, Source, Step, plan_of
+from trtpipe.plan.options import NO_TRANSFORM
+from trtpipe.plan.origins import NO_INPUT, FromMaker, InDataSet, InFile, InSpec, Nowhere
 from trtpipe.plan.reasons import Changed, First, Forced, MissingOutput
-from trtpipe.rendering.reasons import because, maker_of, ways_to, why_json, why_text
-from trtpipe.system.causes import spec_path_of
+from trtpipe.rendering.causes import Cause
+from trtpipe.rendering.reasons import because, ways_to, why_json, why_text
 from trtpipe.system.commits import NOT_COMMITTED, Commit, History
 
 OLD, NEW = f"{'a' * 64}/1", f"{'b' * 64}/2"
@@ -28,7 +30,7 @@ def step(address, *needs):
     inputs = {"model": tuple(FromStep(at(need), ("model.onnx",)) for need in needs)}
     if not needs:
         inputs = {"source": (Source("model.onnx", Path("m.onnx"), digest_bytes(b"m")),)}
-    return Step(at(address), {}, {}, inputs)
+    return Step(at(address), NO_TRANSFORM, {}, inputs)
 
 
 STEPS = [
@@ -37,7 +39,9 @@ STEPS = [
     step("p/a@x:build_engine", "p/a:quantize"),
 ]
 PLAN = plan_of({one.address: one for one in STEPS}, ())
-SOURCE = Run("k", Changed((Change("inputs.source.model.onnx", OLD, NEW),)))
+SOURCE = Run(
+    "k", Changed((Change("inputs.source.model.onnx", OLD, NEW, ("inputs", "source", "model.onnx")),))
+)
 
 
 def test_a_chain_goes_from_the_file_that_changed_to_the_step_that_waits():
@@ -47,26 +51,30 @@ def test_a_chain_goes_from_the_file_that_changed_to_the_step_that_waits():
         at("p/a@x:build_engine"): Pending((at("p/a:quantize"),)),
     }
     commit = Commit("1a2b3c4", "2026-11-20", "Train longer")
+    cause = Cause(InFile(Path("m.onnx")), "models/m.onnx", 0, commit)
 
-    said = why_text(PLAN, decisions, {(at("p:import"), "inputs.source.model.onnx"): commit})
+    said = why_text(PLAN, decisions, {(at("p:import"), "inputs.source.model.onnx"): cause})
 
     assert said.split("\n\n") == [
         "p:import: run\n"
         "  inputs.source.model.onnx: aaaaaaaaaaaa (1 bytes) -> bbbbbbbbbbbb (2 bytes)\n"
+        "    at models/m.onnx\n"
         "    last change: 1a2b3c4 2026-11-20 Train longer",
         "p/a:quantize: pending\n"
         "  p:import -> p/a:quantize: runs if what is before it yields other bytes\n"
         "    inputs.source.model.onnx: aaaaaaaaaaaa (1 bytes) -> bbbbbbbbbbbb (2 bytes)\n"
+        "      at models/m.onnx\n"
         "      last change: 1a2b3c4 2026-11-20 Train longer",
         "p/a@x:build_engine: pending\n"
         "  p:import -> p/a:quantize -> p/a@x:build_engine: runs if what is before it yields other bytes\n"
         "    inputs.source.model.onnx: aaaaaaaaaaaa (1 bytes) -> bbbbbbbbbbbb (2 bytes)\n"
+        "      at models/m.onnx\n"
         "      last change: 1a2b3c4 2026-11-20 Train longer",
     ]
 
 
 def test_an_input_that_another_step_made_is_told_with_its_maker():
-    run = Run("k", Changed((Change("inputs.model.model.onnx", OLD, NEW),)))
+    run = Run("k", Changed((Change("inputs.model.model.onnx", OLD, NEW, ("inputs", "model", "model.onnx")),)))
     decisions = {
         at("p:import"): UpToDate("k", {}),
         at("p/a:quantize"): run,
@@ -76,7 +84,9 @@ def test_an_input_that_another_step_made_is_told_with_its_maker():
     assert because(PLAN, decisions, at("p/a:quantize"), {})[1:] == [
         "  p:import yields it, and it yields other bytes now"
     ]
-    assert maker_of(STEPS[0], "inputs.source.model.onnx") is None
+    assert STEPS[0].origin(("inputs", "source", "model.onnx")) == InFile(Path("m.onnx"))
+    assert STEPS[1].origin(("inputs", "model", "model.onnx")) == FromMaker(at("p:import"))
+    assert STEPS[1].origin(("inputs", "scales", "scales.json")) == NO_INPUT
 
 
 @pytest.mark.parametrize(
@@ -107,28 +117,28 @@ def test_json_holds_the_chain_and_leaves_out_what_is_up_to_date():
         at("p/a@x:build_engine"): UpToDate("k", {}),
     }
 
-    first, second = why_json(PLAN, decisions, {(at("p:import"), "inputs.source.model.onnx"): NOT_COMMITTED})
+    cause = Cause(InFile(Path("m.onnx")), "models/m.onnx", 0, NOT_COMMITTED)
+    first, second = why_json(PLAN, decisions, {(at("p:import"), "inputs.source.model.onnx"): cause})
 
+    assert first["places"] == {"inputs.source.model.onnx": {"kind": "file", "file": "models/m.onnx"}}
     assert first["commits"]["inputs.source.model.onnx"]["committed"] is False
     assert second["follows_from"] == [["p:import", "p/a:quantize"]]
 
 
 @pytest.mark.parametrize(
-    ("where", "stage", "name", "path"),
+    ("cause", "place", "record"),
     [
-        ("p/a@x:build_engine", "build_engine", "options.builder.workspace", ("builder", "workspace")),
-        ("p/a@x:build_engine", "build_engine", "options.profiles[1].image.opt", ("profiles", 1, "image")),
-        ("p/a@x:build_engine", "build_engine", "options.compute_capabilities", ("targets", "x", "gpu")),
-        ("p/a@x:build_engine", "build_engine", "tools.toolchain.version", ("targets", "x")),
-        ("p/a:quantize", "quantize", "options.keep.fp32", ("variants", "a", "keep")),
-        ("p/a:validate", "validate", "options.samples", ("validate", "samples")),
-        ("p:import", "import", "options.options.opset", ("model", "options", "opset")),
-        ("p:transform", "transform", "options.bind.sr", ("transform", "bind")),
-        ("p:import", "import", "tools.onnx", ()),
+        (Cause(InSpec(("builder",)), "p.yaml", 3), "p.yaml:3", {"kind": "spec", "file": "p.yaml", "line": 3}),
+        (Cause(InDataSet("d"), "d.yaml", 2), "d.yaml:2", {"kind": "data_set", "file": "d.yaml", "line": 2}),
+        (Cause(InDataSet("d")), "", {"kind": "data_set", "file": None, "line": None}),
+        (Cause(InFile(Path("/m.onnx")), "m.onnx"), "m.onnx", {"kind": "file", "file": "m.onnx"}),
+        (Cause(FromMaker(at("p:import"))), "", {"kind": "step", "address": "p:import"}),
+        (Cause(Nowhere("a constant")), "", {"kind": "nowhere", "why": "a constant"}),
     ],
 )
-def test_a_field_leads_to_its_place_in_the_spec(where, stage, name, path):
-    assert spec_path_of(step(where), name) == path
+def test_a_place_as_people_read_it_and_as_json(cause, place, record):
+    assert cause.place == place
+    assert cause.place_json() == record
 
 
 # -- git

@@ -26,6 +26,7 @@ from trtpipe.executors.local import LocalExecutor
 from trtpipe.plan.address import address
 from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action, Step, action_of
+from trtpipe.plan.options import UNPLACED, ImportOptions
 from trtpipe.plan.ports import ActionResult
 from trtpipe.stores.collecting import Limits, Roots, collect
 from trtpipe.stores.local import LocalStore
@@ -40,7 +41,8 @@ SURE = GRACE / 2
 
 
 def action(number: int) -> Action:
-    return action_of(Step(address("import", f"a{number}"), {"number": number}, {}, {}), {})
+    options = ImportOptions(parser="onnx", parser_version=number, options={}, origins=UNPLACED)
+    return action_of(Step(address("import", f"a{number}"), options, {}, {}), {})
 
 
 def content(number: int, file: int) -> bytes:
@@ -49,7 +51,7 @@ def content(number: int, file: int) -> bytes:
 
 
 def perform(act: Action, scratch: Path, control: Control) -> ActionResult:
-    number = act.fingerprint.options["number"]
+    number = act.fingerprint.options["parser_version"]
     files = {}
     for file in range(1 + number % 3):
         files[f"out{file}"] = scratch / f"out{file}"

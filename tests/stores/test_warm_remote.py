@@ -11,6 +11,7 @@ from trtpipe.digests import digest_bytes
 from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import UpToDate
 from trtpipe.plan.graph import FromStep, Plan, Source, Step, action_of, plan_of
+from trtpipe.plan.options import NO_TRANSFORM, UNPLACED, EngineOptions, QuantizeOptions
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.buckets import Absent, Chunks
 from trtpipe.stores.layered import LayeredStore
@@ -56,15 +57,22 @@ class MemoryBucket:
 def matrix(cells: int) -> Plan:
     """One model in two types, built for many targets."""
     model = Source("model.onnx", Path("/nowhere/model.onnx"), digest_bytes(b"model"))
-    steps = [Step(address("import", "digits"), {}, {}, {"source": (model,)})]
+    steps = [Step(address("import", "digits"), NO_TRANSFORM, {}, {"source": (model,)})]
     for variant in ("fp32", "fp16"):
         taken = {"model": (FromStep(address("import", "digits"), ("out",)),)}
-        steps.append(Step(address("quantize", "digits", variant), {"precision": variant}, {}, taken))
+        typed = QuantizeOptions(precision=variant, precision_version=1, keep={}, origins=UNPLACED)
+        steps.append(Step(address("quantize", "digits", variant), typed, {}, taken))
         for number in range(cells // 2):
             inputs = {"model": (FromStep(address("quantize", "digits", variant), ("out",)),)}
             engine = address("build_engine", "digits", variant, f"t{number}")
-            steps.append(Step(engine, {"target": number}, {}, inputs))
+            steps.append(Step(engine, engine_options(f"sm{number}"), {}, inputs))
     return plan_of({step.address: step for step in steps}, ())
+
+
+def engine_options(capability: str) -> EngineOptions:
+    return EngineOptions(
+        network_name="net", profiles=(), builder={}, compute_capabilities=(capability,), origins=UNPLACED
+    )
 
 
 def fill(bucket: MemoryBucket, plan: Plan, folder: Path) -> None:

@@ -8,12 +8,12 @@ from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.plan.address import Address
 from trtpipe.plan.fingerprint import changes_between
+from trtpipe.rendering.causes import Cause
 from trtpipe.rendering.decisions import decision_json
 from trtpipe.rendering.plans import explain_cell, plan_closing, plan_json, plan_mermaid, plan_table
 from trtpipe.rendering.reasons import follows_from, why_json, why_text
 from trtpipe.system.building import Planned, make_plan
 from trtpipe.system.causes import Causes
-from trtpipe.system.commits import Commit
 from trtpipe.system.workspace import open_workspace
 
 
@@ -31,14 +31,14 @@ def plan_command(
         raise SpecError(f"unknown graph format {graph!r}", "the only one is mermaid")
     planned = make_plan(open_workspace(specs, only), force=force)
     _tell(planned)
-    commits = Causes(planned).of(planned.decisions) if why else {}
+    causes = Causes(planned).of(planned.decisions) if why else {}
     if as_json:
-        chains = {"why": why_json(planned.plan, planned.decisions, commits)} if why else {}
+        chains = {"why": why_json(planned.plan, planned.decisions, causes)} if why else {}
         say_json(plan_json(planned.plan, planned.decisions) | chains)
     elif graph:
         say(plan_mermaid(planned.plan, planned.decisions))
     elif why:
-        say(why_text(planned.plan, planned.decisions, commits) or "every step is up to date")
+        say(why_text(planned.plan, planned.decisions, causes) or "every step is up to date")
     else:
         say(plan_table(planned.plan, planned.decisions))
         say(plan_closing(planned.decisions))
@@ -54,13 +54,13 @@ def explain_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:
     _tell(planned)
     actions = planned.actions()
     last = {address: planned.last_record(address) for address in planned.plan.steps}
-    commits = Causes(planned).of(planned.decisions)
+    causes = Causes(planned).of(planned.decisions)
     if as_json:
-        cells = [_story(planned, one.steps.values(), commits) for one in planned.plan.cells]
+        cells = [_story(planned, one.steps.values(), causes) for one in planned.plan.cells]
         say_json({"schema": 1, "cells": cells})
     else:
         stories = [
-            f"# {one.name}\n\n{explain_cell(planned.plan, one, planned.decisions, actions, last, commits)}"
+            f"# {one.name}\n\n{explain_cell(planned.plan, one, planned.decisions, actions, last, causes)}"
             for one in planned.plan.cells
         ]
         say("\n\n".join(stories))
@@ -75,7 +75,7 @@ def _tell(planned: Planned) -> None:
 
 
 def _story(
-    planned: Planned, addresses: Iterable[Address], commits: Mapping[tuple[Address, str], Commit]
+    planned: Planned, addresses: Iterable[Address], causes: Mapping[tuple[Address, str], Cause]
 ) -> list[dict[str, object]]:
     actions = planned.actions()
     story: list[dict[str, object]] = []
@@ -91,11 +91,16 @@ def _story(
                 "fingerprint": record,
                 "last_fingerprint": last,
                 "changes": [
-                    {**change.to_json(), "commit": told.to_json() if told else None}
+                    {**change.to_json(), **_cause_json(causes.get((address, change.field)))}
                     for change in changed
-                    for told in (commits.get((address, change.field)),)
                 ],
                 "follows_from": follows_from(planned.decisions, address),
             }
         )
     return story
+
+
+def _cause_json(cause: Cause | None) -> dict[str, object]:
+    if cause is None:
+        return {"commit": None, "place": None}
+    return {"commit": cause.commit.to_json() if cause.commit else None, "place": cause.place_json()}

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from trtpipe.plan.options import CacheReading
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.spec.variant import CalibrationSpec
 
 
-def cache_options(asked: CalibrationSpec) -> dict[str, Any]:
-    """What the spec says of a cache beside its file, as the step's options."""
-    return {
-        "format": asked.format,
-        "min_coverage": asked.min_coverage,
-        "rename": dict(sorted(asked.rename.items())),
-    }
+def cache_reading(asked: CalibrationSpec) -> CacheReading:
+    """What the spec says of a cache beside its file."""
+    return CacheReading(asked.format, asked.min_coverage, dict(sorted(asked.rename.items())))
 
 
 def cache_name(spec: PipelineSpec, asked: CalibrationSpec) -> str:
     """The cache's file, for people; numbered where the spec uses files of that name in several ways."""
     name = _plain_name(asked.cache or "")
     caches = [one.calibration for one in spec.variants.values() if one.calibration and one.calibration.cache]
-    alike: list[tuple[str | None, dict[str, Any]]] = []
+    alike: list[tuple[str | None, CacheReading]] = []
     for one in caches:
-        way = (one.cache, cache_options(one))
+        way = (one.cache, cache_reading(one))
         if _plain_name(one.cache or "") == name and way not in alike:
             alike.append(way)
-    number = alike.index((asked.cache, cache_options(asked)))
+    number = alike.index((asked.cache, cache_reading(asked)))
     return f"{name}+cache" + (f"+{number + 1}" if number else "")
 
 

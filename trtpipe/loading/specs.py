@@ -90,6 +90,15 @@ class LoadedPipeline:
         """The problem with its place in the pipeline's file, or in `trtpipe.yaml` when it stands there."""
         return _located(problem, self.document, self.project)
 
+    def source_of(self, path: SpecPath) -> Document:
+        """The file that what holds at a path comes from: the pipeline's, or `trtpipe.yaml`."""
+        whole = path[: 1 if path[:1] == ("builder",) else 2]
+        here = self.document.has(whole) and self.document.written(whole) not in _NOTHING
+        shared = self.project.document
+        if not here and shared is not None and path[0] in _SHARED and shared.has(whole):
+            return shared
+        return self.document
+
 
 def _places(paths: Iterable[SpecPath]) -> Iterator[tuple[str, SpecPath]]:
     """Those of the paths that lie in the parser's options, with their place there."""

@@ -32,15 +32,19 @@ Deliberately not in the key:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from trtpipe.digests import Digest, key_of
 from trtpipe.json_values import JsonObject, Malformed, integer_in, object_in, text_in
 
 SCHEMA = 1
 Record = Mapping[str, Any]
+
+RecordPath: TypeAlias = tuple[str | int, ...]
+"""A way into a record: the keys of mappings and the indices of lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,15 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field that differs between two records; `None` stands for a field that is not there."""
+    """One field that differs between two records; `None` stands for a field that is not there.
+
+    `field` is its name for people, `options.profiles[0].image.opt`; `path` says the same without having to be parsed.
+    """
 
     field: str
     old: object
     new: object
+    path: RecordPath = dataclasses.field(default=(), compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The change as a JSON object."""
@@ -106,20 +114,28 @@ class Change:
 
 def changes_between(old: Record, new: Record) -> tuple[Change, ...]:
     """Every leaf that differs, in the order of the field's dotted path."""
-    before, after = dict(_leaves(old)), dict(_leaves(new))
+    before, after = dict(leaves(old)), dict(leaves(new))
+    named = sorted((shown_path(path), path) for path in before.keys() | after.keys())
     return tuple(
-        Change(path, before.get(path), after.get(path))
-        for path in sorted(before.keys() | after.keys())
+        Change(name, before.get(path), after.get(path), path)
+        for name, path in named
         if before.get(path) != after.get(path)
     )
 
 
-def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+def leaves(value: object, path: RecordPath = ()) -> Iterator[tuple[RecordPath, object]]:
+    """Every value in a record that holds no others, with its path; a list of plain values is one."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
-            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+            yield from leaves(inner, (*path, str(key)))
     elif isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in value):
         for index, inner in enumerate(value):
-            yield from _leaves(inner, f"{path}[{index}]")
+            yield from leaves(inner, (*path, index))
     else:
         yield path, list(value) if isinstance(value, tuple) else value
+
+
+def shown_path(path: RecordPath) -> str:
+    """A path as people read it: `options.profiles[0].image.opt`."""
+    names = (f"[{one}]" if isinstance(one, int) else f".{one}" for one in path)
+    return "".join(names).removeprefix(".")

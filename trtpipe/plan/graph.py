@@ -15,7 +15,20 @@ from trtpipe.digests import Digest
 from trtpipe.errors import PlanError
 from trtpipe.json_values import Json, JsonObject, Malformed, object_in, text_in
 from trtpipe.plan.address import STAGE_VERSIONS, Address, Place, Stage
-from trtpipe.plan.fingerprint import Fingerprint, Record
+from trtpipe.plan.fingerprint import Fingerprint, Record, RecordPath
+from trtpipe.plan.options import Options
+from trtpipe.plan.origins import (
+    FORM,
+    NO_INPUT,
+    PACKAGE,
+    STAGE,
+    FromMaker,
+    InFile,
+    Nowhere,
+    Origin,
+    Parts,
+    inside,
+)
 from trtpipe.plan.requirements import (
     NOTHING_REQUIRED,
     Requirements,
@@ -68,10 +81,12 @@ class Step:
     """One stage for one place in a plan."""
 
     address: Address
-    options: Record
+    options: Options
     tools: Record
     inputs: Mapping[str, tuple[Input, ...]]
     requirements: Requirements = NOTHING_REQUIRED
+    tools_from: Origin | Parts = PACKAGE
+    """Where the versions in `tools` come from."""
 
     @property
     def stage(self) -> Stage:
@@ -89,6 +104,32 @@ class Step:
         """The addresses of the steps it takes outputs from."""
         for refs in self.inputs.values():
             yield from (ref.address for ref in refs if isinstance(ref, FromStep))
+
+    def origin(self, path: RecordPath) -> Origin:
+        """Where what stands at a path of its fingerprint's record comes from, also of what stood there before."""
+        match path:
+            case ("options", _, *_):
+                return self.options.origin(path[1:])
+            case ("tools", *_):
+                return inside(self.tools_from, path[1:])
+            case ("inputs", str(slot), *rest):
+                return self._origin_of_input(slot, str(rest[0]) if rest else "")
+            case ("inputs" | "options",):
+                return Nowhere(f"the step has no {path[0]}")
+            case ("version",):
+                return STAGE
+            case _:
+                return FORM
+
+    def _origin_of_input(self, slot: str, name: str) -> Origin:
+        refs = self.inputs.get(slot, ())
+        for ref in refs:
+            if isinstance(ref, Source) and ref.name == name:
+                return InFile(ref.path)
+        for ref in refs:
+            if isinstance(ref, FromStep):
+                return FromMaker(ref.address)
+        return NO_INPUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +219,9 @@ def with_upstream(steps: Mapping[Address, Step], addresses: Collection[Address])
 def action_of(step: Step, outputs: Mapping[Address, Outputs]) -> Action:
     """The action of a step, given the outputs of every step before it."""
     inputs = {slot: dict(_resolve(refs, outputs)) for slot, refs in step.inputs.items()}
-    fingerprint = Fingerprint(step.stage, STAGE_VERSIONS[step.stage], step.options, step.tools, inputs)
+    fingerprint = Fingerprint(
+        step.stage, STAGE_VERSIONS[step.stage], step.options.record(), step.tools, inputs
+    )
     return Action(step.address, fingerprint, step.requirements)
 
 

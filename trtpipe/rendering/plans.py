@@ -9,8 +9,9 @@ from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Plan
+from trtpipe.rendering.causes import Causes
 from trtpipe.rendering.decisions import DECISION_WORDS, decision_json, show_reason, show_value
-from trtpipe.rendering.reasons import Commits, because
+from trtpipe.rendering.reasons import because
 from trtpipe.rendering.tables import render_table
 
 Decisions = Mapping[Address, Decision]
@@ -99,14 +100,14 @@ def explain_cell(
     decisions: Decisions,
     actions: Mapping[Address, Action],
     last: Mapping[Address, Record | None],
-    commits: Commits,
+    causes: Causes,
 ) -> str:
     """Every step of a cell: its decision, its reason field by field, and all that its key is made of."""
     return "\n\n".join(
         _explain_step(
             address,
             decisions[address],
-            because(plan, decisions, address, commits),
+            because(plan, decisions, address, causes),
             actions.get(address),
             last.get(address),
         )

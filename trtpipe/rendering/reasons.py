@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Change
-from trtpipe.plan.graph import FromStep, Plan, Step
+from trtpipe.plan.graph import Plan
+from trtpipe.plan.origins import FromMaker
 from trtpipe.plan.reasons import Changed
+from trtpipe.rendering.causes import Cause, Causes
 from trtpipe.rendering.decisions import DECISION_WORDS, decision_json, show_change, show_reason
 
 Decisions = Mapping[Address, Decision]
 
 
-class Told(Protocol):
-    """A commit, in words and as JSON."""
-
-    def to_json(self) -> Mapping[str, Any]:
-        """As a JSON object."""
-
-
-Commits = Mapping[tuple[Address, str], Told]
-"""Step and field → the commit that last changed what stands behind it."""
-
-
-def why_text(plan: Plan, decisions: Decisions, commits: Commits) -> str:
+def why_text(plan: Plan, decisions: Decisions, causes: Causes) -> str:
     """Every step that is not up to date, with the whole chain that leads to it."""
     blocks = [
         "\n".join(
-            [f"{address}: {DECISION_WORDS[type(decision)]}", *_indented(plan, decisions, address, commits)]
+            [f"{address}: {DECISION_WORDS[type(decision)]}", *_indented(plan, decisions, address, causes)]
         )
         for address, decision in decisions.items()
         if not isinstance(decision, UpToDate)
@@ -38,20 +29,20 @@ def why_text(plan: Plan, decisions: Decisions, commits: Commits) -> str:
     return "\n\n".join(blocks)
 
 
-def _indented(plan: Plan, decisions: Decisions, address: Address, commits: Commits) -> list[str]:
-    return [f"  {line}" for line in because(plan, decisions, address, commits)]
+def _indented(plan: Plan, decisions: Decisions, address: Address, causes: Causes) -> list[str]:
+    return [f"  {line}" for line in because(plan, decisions, address, causes)]
 
 
-def because(plan: Plan, decisions: Decisions, address: Address, commits: Commits) -> list[str]:
+def because(plan: Plan, decisions: Decisions, address: Address, causes: Causes) -> list[str]:
     """The lines that say why a step is not up to date."""
     decision = decisions[address]
     match decision:
         case Run(_, Changed(changes)):
-            lines = [line for change in changes for line in _changed(plan, address, change, commits)]
+            lines = [line for change in changes for line in _changed(plan, address, change, causes)]
         case Run(_, reason):
             lines = [show_reason(reason)]
         case Pending():
-            lines = list(_follows(plan, decisions, address, commits))
+            lines = list(_follows(plan, decisions, address, causes))
         case Restore(_, _, missing):
             lines = [f"the store has all of it; not in build/: {', '.join(missing)}"]
         case UpToDate():
@@ -59,30 +50,24 @@ def because(plan: Plan, decisions: Decisions, address: Address, commits: Commits
     return lines
 
 
-def _changed(plan: Plan, address: Address, change: Change, commits: Commits) -> Iterator[str]:
+def _changed(plan: Plan, address: Address, change: Change, causes: Causes) -> Iterator[str]:
     yield show_change(change)
-    commit = commits.get((address, change.field))
-    if commit is not None:
-        yield f"  last change: {commit}"
-    maker = maker_of(plan.steps[address], change.field)
-    if maker is not None:
-        yield f"  {maker} yields it, and it yields other bytes now"
+    cause = causes.get((address, change.field))
+    if cause is not None and cause.place:
+        yield f"  at {cause.place}"
+    if cause is not None and cause.commit is not None:
+        yield f"  last change: {cause.commit}"
+    origin = plan.steps[address].origin(change.path)
+    if isinstance(origin, FromMaker):
+        yield f"  {origin.address} yields it, and it yields other bytes now"
 
 
-def maker_of(step: Step, name: str) -> Address | None:
-    """The step whose output a field is the digest of; None when it is a file, an option or a tool."""
-    for slot, refs in step.inputs.items():
-        if name.startswith(f"inputs.{slot}."):
-            return next((ref.address for ref in refs if isinstance(ref, FromStep)), None)
-    return None
-
-
-def _follows(plan: Plan, decisions: Decisions, address: Address, commits: Commits) -> Iterator[str]:
+def _follows(plan: Plan, decisions: Decisions, address: Address, causes: Causes) -> Iterator[str]:
     for way in ways_to(decisions, address):
         yield f"{' -> '.join(map(str, way))}: runs if what is before it yields other bytes"
         yield from (
             f"  {line}"
-            for line in because(plan, decisions, way[0], commits)
+            for line in because(plan, decisions, way[0], causes)
             if not isinstance(decisions[way[0]], Pending)
         )
 
@@ -111,15 +96,21 @@ def follows_from(decisions: Decisions, address: Address) -> list[list[str]]:
     return [list(map(str, way)) for way in ways_to(decisions, address)] if waits else []
 
 
-def why_json(plan: Plan, decisions: Decisions, commits: Commits) -> list[dict[str, Any]]:
-    """The same as JSON: for each step its decision, its changes with their commits, and what it follows from."""
+def why_json(plan: Plan, decisions: Decisions, causes: Causes) -> list[dict[str, Any]]:
+    """The same as JSON: for each step its decision, its changes with their places and commits, and what it follows
+    from."""
     return [
         {
             "address": str(address),
             **decision_json(decision),
-            "commits": {name: told.to_json() for (step, name), told in commits.items() if step == address},
+            "places": {name: cause.place_json() for name, cause in _of(address, causes)},
+            "commits": {name: one.commit.to_json() for name, one in _of(address, causes) if one.commit},
             "follows_from": follows_from(decisions, address),
         }
         for address, decision in decisions.items()
         if address in plan.steps and not isinstance(decision, UpToDate)
     ]
+
+
+def _of(address: Address, causes: Causes) -> Iterator[tuple[str, Cause]]:
+    yield from ((name, cause) for (step, name), cause in causes.items() if step == address)

@@ -8,18 +8,27 @@ model, a search, `sensitivity` or `debug`, finds it in the store.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trtpipe.errors import SpecPath
 from trtpipe.plan.address import STAGE_VERSIONS, Address
 from trtpipe.plan.fingerprint import Fingerprint, Record
 from trtpipe.plan.graph import Input, Step
+from trtpipe.plan.options import (
+    UNPLACED,
+    EvaluateOptions,
+    QuantizeOptions,
+    SearchOptions,
+    UnitsOptions,
+    ValidateOptions,
+)
+from trtpipe.plan.origins import InSpec, Nowhere
 from trtpipe.plan.requirements import PlaceRequirements
 from trtpipe.searching.choices import WIDEST, Choice
 from trtpipe.spec.budget import AUTO, BudgetSpec
 
 if TYPE_CHECKING:
-    from trtpipe.json_values import Json
+    pass
 
 CHOICE_FILE = "precision.json"
 """What a search yields for the quantize step: the plain choice, and nothing that another search would change."""
@@ -31,42 +40,58 @@ EVALUATION_FILE = "evaluation.json"
 UNITS_FILE = "units.json"
 
 
+_NO_CORNERS = Nowhere("an evaluation measures on the data, not at the corners of profiles")
+
+
 def search_step(
     address: Address,
     budget: BudgetSpec,
     candidates: Sequence[str],
     *,
-    subject: Record,
+    subject: EvaluateOptions,
     capabilities: Sequence[str],
     tools: Record,
     inputs: Mapping[str, tuple[Input, ...]],
-    budget_path: SpecPath,
+    place: InSpec,
 ) -> Step:
-    """The step that finds an auto variant's choice.
+    """The step that finds an auto variant's choice; `place` is where the spec holds the variant.
 
     `subject` is what `subject_options` gives. A limit in seconds is part of the key, though what it leads to depends
     on the machine: raising it must search on.
     """
-    options = {
-        "budget": budget.goal(),
-        "max_evaluations": budget.max_evaluations,
-        "max_seconds": budget.max_seconds,
-        "try": list(candidates),
-        "compute_capabilities": list(capabilities),
-        **subject,
-    }
-    return Step(address, options, tools, inputs, PlaceRequirements(budget_path))
+    asked = place.at("budget")
+    options = SearchOptions(
+        budget=budget.goal(),
+        max_evaluations=budget.max_evaluations,
+        max_seconds=budget.max_seconds,
+        try_=candidates,
+        compute_capabilities=capabilities,
+        quantize=subject.quantize,
+        validate=subject.validate,
+        origins={
+            **asked.each("max_evaluations", "max_seconds"),
+            "budget": asked,
+            "try_": place.at("try"),
+            "compute_capabilities": InSpec(("targets",)),
+            "quantize": place,
+            "validate": InSpec(("validate",)),
+        },
+    )
+    return Step(address, options, tools, inputs, PlaceRequirements(asked.path))
 
 
-def subject_options(quantize: Record, measure: Record, samples: int | None = None) -> Record:
-    """What is evaluated: `quantize` and `measure` are the options of a variant's quantize and validate steps.
+def subject_options(
+    quantize: QuantizeOptions, measure: ValidateOptions, samples: int | None, fewer: InSpec | Nowhere
+) -> EvaluateOptions:
+    """What is evaluated, on the data and not at the corners, by a variant's quantize and validate options.
 
-    On the data, not at the corners.
+    At most `samples` of the data; `fewer` is where that limit comes from.
     """
-    measured = {**measure, "corners": False}
-    if samples is not None:
-        measured["samples"] = min(samples, measure["samples"] or samples)
-    return {"quantize": dict(quantize), "validate": measured}
+    origins = {**measure.origins, "corners": _NO_CORNERS}
+    if samples is not None and (measure.samples or samples) >= samples:
+        measure, origins = replace(measure, samples=samples), {**origins, "samples": fewer}
+    validate = replace(measure, corners=False, origins=origins)
+    return EvaluateOptions(quantize=quantize, validate=validate, origins=UNPLACED)
 
 
 def candidates_with(candidates: Sequence[str]) -> list[str]:
@@ -74,19 +99,29 @@ def candidates_with(candidates: Sequence[str]) -> list[str]:
     return list(dict.fromkeys((*candidates, WIDEST)))
 
 
-def quantize_options(template: Record, choice: Choice) -> dict[str, Json]:
+def precisions_of(template: QuantizeOptions) -> tuple[str, ...]:
+    """The precisions that a variant's choice may name."""
+    versions = template.precision_version
+    return tuple(versions) if isinstance(versions, Mapping) else (template.precision,)
+
+
+def quantize_options(template: QuantizeOptions, choice: Choice) -> QuantizeOptions:
     """The options of the quantize step that a choice comes to; `template` are those of the variant."""
-    versions = template["precision_version"]
-    version = versions[choice.precision] if isinstance(versions, Mapping) else versions
-    made = {**template, **choice.to_json(), "precision_version": version}
-    return {name: value for name, value in made.items() if value is not None}
+    return replace(
+        template,
+        precision=choice.precision,
+        precision_version=template.version_of(choice.precision),
+        keep={name: globs for name, globs in sorted(choice.keep.items()) if globs},
+        base=choice.base,
+    )
 
 
-def evaluation(search: Fingerprint, options: Record) -> Fingerprint:
+def evaluation(search: Fingerprint, options: EvaluateOptions | UnitsOptions) -> Fingerprint:
     """What an evaluation depends on: `options`, and the tools and inputs of the search."""
-    return Fingerprint("evaluate", STAGE_VERSIONS["evaluate"], options, search.tools, search.inputs)
+    record = options.record()
+    return Fingerprint("evaluate", STAGE_VERSIONS["evaluate"], record, search.tools, search.inputs)
 
 
-def is_auto(template: Record) -> bool:
+def is_auto(template: QuantizeOptions) -> bool:
     """Whether the variant's precision is searched for."""
-    return bool(template["precision"] == AUTO)
+    return template.precision == AUTO

@@ -34,7 +34,7 @@ class Plugins(Protocol):
     def fetch(self, task: Task) -> Made:
         """Fetch one remote file; where a model is given instead, what lies beside it."""
 
-    def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
+    def lower(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Lower a source to canonical ONNX at `out`; what the frontend reports."""
 
     def transform(self, task: Task, out: Path) -> Mapping[str, Any]:
@@ -43,7 +43,7 @@ class Plugins(Protocol):
     def calibrate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Write the scales of a canonical model; what reports say of them."""
 
-    def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
+    def rewrite(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Make the typed model; types per node and the audit of it."""
 
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
@@ -83,7 +83,7 @@ def fetch_file(task: Task, plugins: Plugins) -> Made:
 def import_model(task: Task, plugins: Plugins) -> Made:
     """Source → canonical ONNX."""
     out = task.out / MODEL
-    summary = plugins.lower(task.options["parser"], task, out)
+    summary = plugins.lower(task, out)
     return Made(_model_files(out), summary)
 
 
@@ -104,7 +104,7 @@ def calibrate_model(task: Task, plugins: Plugins) -> Made:
 def quantize_model(task: Task, plugins: Plugins) -> Made:
     """Canonical ONNX → typed ONNX."""
     out = task.out / MODEL
-    summary = plugins.rewrite(task.options["precision"], task, out)
+    summary = plugins.rewrite(task, out)
     return Made(_model_files(out), summary)
 
 

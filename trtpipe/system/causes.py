@@ -1,27 +1,28 @@
-"""Where a changed field of a fingerprint comes from: a file, or a line of a spec; and which commit changed it last."""
+"""What stands behind a changed field of a fingerprint: a line of a spec or a file, and which commit changed it last."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.errors import SpecError, SpecPath
+from trtpipe.loading.marks import Document
+from trtpipe.loading.reading import read_document, shown_path
 from trtpipe.loading.specs import LoadedPipeline
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, Run
 from trtpipe.plan.fingerprint import Change
-from trtpipe.plan.graph import Source, Step
+from trtpipe.plan.graph import Step
+from trtpipe.plan.origins import FromMaker, InDataSet, InFile, InSpec, Nowhere, Origin
 from trtpipe.plan.reasons import Changed
-from trtpipe.planning.calibrations import data_set_of
-from trtpipe.system.commits import Commit, History
+from trtpipe.rendering.causes import Cause
+from trtpipe.system.commits import History
+from trtpipe.unions import assert_never
 
 if TYPE_CHECKING:
     from trtpipe.system.building import Planned
-
-_PROFILE = re.compile(r"options\.profiles\[(\d+)\](?:\.([^.\[]+))?")
 
 
 @dataclass(slots=True)
@@ -30,68 +31,65 @@ class Causes:
 
     planned: Planned
     history: History = field(init=False)
+    places: Places = field(init=False)
 
     def __post_init__(self) -> None:
-        self.history = History(self.planned.workspace.root)
+        workspace = self.planned.workspace
+        self.history = History(workspace.root)
+        self.places = Places({one.spec.pipeline: one for one in workspace.pipelines})
 
-    def of(self, decisions: Mapping[Address, Decision]) -> dict[tuple[Address, str], Commit]:
-        """Step and field → the commit that last changed what stands behind it, as far as git knows."""
-        found: dict[tuple[Address, str], Commit] = {}
-        for address, decision in decisions.items():
-            if isinstance(decision, Run) and isinstance(decision.reason, Changed):
-                for change in decision.reason.changes:
-                    commit = self._commit_of(self.planned.plan.steps[address], change)
-                    if commit is not None:
-                        found[address, change.field] = commit
-        return found
+    def of(self, decisions: Mapping[Address, Decision]) -> dict[tuple[Address, str], Cause]:
+        """Step and field → what stands behind it, for every field that changed."""
+        return {
+            (address, change.field): self._cause(self.planned.plan.steps[address], change)
+            for address, decision in decisions.items()
+            for change in _changes(decision)
+        }
 
-    def _commit_of(self, step: Step, change: Change) -> Commit | None:
-        place = self._place_of(step, change.field)
-        return self.history.last_change(*place) if place is not None else None
+    def _cause(self, step: Step, change: Change) -> Cause:
+        origin = step.origin(change.path)
+        file, line = self.places.of(step.address.pipeline, origin) or (None, 0)
+        if file is None:
+            return Cause(origin)
+        return Cause(origin, shown_path(file), line, self.history.last_change(file, line or None))
 
-    def _place_of(self, step: Step, name: str) -> tuple[Path, int | None] | None:
-        for slot, refs in step.inputs.items():
-            for ref in refs:
-                if isinstance(ref, Source) and name == f"inputs.{slot}.{ref.name}":
-                    return ref.path, None
-        pipelines = {one.spec.pipeline: one for one in self.planned.workspace.pipelines}
-        pipeline = pipelines.get(step.address.pipeline)
-        if pipeline is None:
+
+def _changes(decision: Decision) -> Iterator[Change]:
+    if isinstance(decision, Run) and isinstance(decision.reason, Changed):
+        yield from decision.reason.changes
+
+
+@dataclass(slots=True)
+class Places:
+    """The files and lines that origins lead to; each data set is read once."""
+
+    pipelines: Mapping[str, LoadedPipeline]
+    _sets: dict[Path, Document] = field(default_factory=dict)
+
+    def of(self, pipeline: str, origin: Origin) -> tuple[Path, int] | None:
+        """The file, and the line in it (0 for all of it); None of what stands in no file that is there."""
+        match origin:
+            case InSpec(path):
+                return _place(self.pipelines[pipeline].source_of(path), path)
+            case InDataSet(name, path):
+                return self._in_data_set(self.pipelines[pipeline], name, path)
+            case InFile(path):
+                return path, 0
+            case FromMaker() | Nowhere():
+                return None
+        assert_never(origin)
+
+    def _in_data_set(self, pipeline: LoadedPipeline, name: str, path: SpecPath) -> tuple[Path, int] | None:
+        try:
+            file = pipeline.project.dataset(name)
+            if file not in self._sets:
+                self._sets[file] = read_document(file)
+        except SpecError:  # it was deleted or damaged since the plan was made
             return None
-        if name.startswith("options.data"):
-            return _data_set(pipeline, step)
-        path = spec_path_of(step, name)
-        where = pipeline.locate(Problem("changed", path=path)).where if path else None
-        return (Path(where.file), where.line) if where is not None else None
+        return _place(self._sets[file], path)
 
 
-def spec_path_of(step: Step, name: str) -> SpecPath:
-    """Where the spec says what a field of a step's fingerprint holds; empty when it is not the spec that says it."""
-    variant, target = step.address.variant, step.address.target
-    profile = _PROFILE.match(name)
-    if profile:
-        return ("profiles", int(profile[1]), *([profile[2]] if profile[2] else []))
-    root, _, rest = name.partition(".")
-    first, second = [*re.split(r"[.\[]", rest), ""][:2]
-    measured = first in ("samples", "corners", "reference")
-    builder = {"builder": ("builder", second), "compute_capabilities": ("targets", target, "gpu")}
-    places: dict[tuple[str, str], SpecPath] = {
-        ("build_engine", "options"): builder.get(first, ("targets", target, first)),
-        ("build_engine", "tools"): ("targets", target),
-        ("quantize", "options"): ("variants", variant, first),
-        ("search", "options"): ("variants", variant),
-        ("validate", "options"): ("validate", first) if measured else ("transform", first),
-        ("transform", "options"): ("transform", first),
-        ("import", "options"): ("model", "options", second) if first == "options" else ("model", first),
-        ("fetch", "options"): ("model",),
-    }
-    return places.get((step.stage, root), ())
-
-
-def _data_set(pipeline: LoadedPipeline, step: Step) -> tuple[Path, None] | None:
-    asked = pipeline.spec.validate_
-    name = asked.data if step.stage == "validate" and asked else data_set_of(step.address)
-    try:
-        return (pipeline.project.dataset(name), None) if isinstance(name, str) else None
-    except SpecError:
-        return None
+def _place(document: Document, path: SpecPath) -> tuple[Path, int]:
+    """A line; of a section that was left out, the file as a whole."""
+    line = document.locate(path).line if path and document.has(path[:1]) else 0
+    return Path(document.file).absolute(), line

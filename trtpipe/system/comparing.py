@@ -6,6 +6,7 @@ The steps before are brought up to date as a build would do it; the comparison i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from trtpipe.errors import SpecError
 from trtpipe.json_values import JsonObject, integer_in
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import ComparisonProgress
+from trtpipe.plan.options import NO_TRANSFORM, ValidateOptions
 from trtpipe.stages.task import Task
 from trtpipe.system.failing import CellSteps
 from trtpipe.system.processes import Telling, run_in_child
@@ -42,15 +44,15 @@ def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | N
     found = steps.steps.inputs_of(validate, steps.scratch / "validate")
     source = steps.steps.inputs_of(quantize, steps.scratch / "source")["model"]
     inputs = {**found, "reference": source}
-    options = {**validate.fingerprint.options, "transform": {}, "corners": False}
-    if options["reference"] == "golden":
+    options = ValidateOptions.from_record(validate.fingerprint.options)
+    if options.reference == "golden":
         inputs["golden"] = found["reference"]
-    if samples is not None:
-        options["samples"] = samples
+    samples = samples if samples is not None else options.samples
+    options = replace(options, transform=NO_TRANSFORM, corners=False, samples=samples)
     (folder / "out").mkdir(parents=True)
     events = folder.absolute() / "events"
     local = {**steps.steps.performer.local_of(validate), "events": str(events)}
-    return Task(stage, options, inputs, (folder / "out").absolute(), local)
+    return Task(stage, options.record(), inputs, (folder / "out").absolute(), local)
 
 
 def _tell(steps: CellSteps, report: JsonObject) -> None:

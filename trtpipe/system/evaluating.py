@@ -12,8 +12,8 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +27,7 @@ from trtpipe.plan.control import Control
 from trtpipe.plan.events import SearchProgress
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action
+from trtpipe.plan.options import UNPLACED, EvaluateOptions, QuantizeOptions, UnitsOptions
 from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.plan.trace import Trace
 from trtpipe.searching.choices import Choice, Ladder
@@ -68,28 +69,33 @@ class Evaluations:
         if self._child is not None:
             self._child.close()
 
+    @cached_property
+    def subject(self) -> EvaluateOptions:
+        """What is made and measured when nothing is chosen."""
+        return EvaluateOptions.from_record(self.action.fingerprint.options)
+
     @property
-    def template(self) -> Record:
+    def template(self) -> QuantizeOptions:
         """The options of the variant's quantize step."""
-        found: Record = self.action.fingerprint.options["quantize"]
-        return found
+        return self.subject.quantize
 
     def report(self, choice: Choice, *, corners: bool = False) -> Record:
         """The measurements of a choice. Raises StepFailed, Interrupted, or what evaluating raised."""
         quantize = quantize_options(self.template, choice)
-        validate = {**self.action.fingerprint.options["validate"], "corners": corners}
-        return self._answer({"quantize": quantize, "validate": validate}, EVALUATION_FILE)
+        validate = replace(self.subject.validate, corners=corners)
+        return self._answer(replace(self.subject, quantize=quantize, validate=validate), EVALUATION_FILE)
 
     def units(self, ladder: Ladder) -> tuple[Unit, ...]:
         """The units of the model for a ladder, the spec's own `keep` left out."""
         quantize = quantize_options(self.template, self.plain(ladder.head, ladder.base))
-        profiles = self.action.fingerprint.options["validate"]["profiles"]
-        found = self._answer({"units": quantize, "profiles": profiles}, UNITS_FILE)
+        profiles = self.subject.validate.profiles
+        asked = UnitsOptions(units=quantize, profiles=profiles, origins=UNPLACED)
+        found = self._answer(asked, UNITS_FILE)
         return tuple(Unit.from_json(one) for one in found["units"])
 
     def plain(self, precision: str, base: str | None) -> Choice:
         """A precision with what the spec keeps."""
-        return Choice(precision, base, {name: tuple(globs) for name, globs in self.template["keep"].items()})
+        return Choice(precision, base, self.template.keep)
 
     def telling(self, observer: Observer) -> Callable[[str, int], None]:
         """Tells an observer of the phase of a search and how many evaluations it asked for."""
@@ -102,7 +108,7 @@ class Evaluations:
 
         return tell
 
-    def _answer(self, options: Record, file: str) -> Record:
+    def _answer(self, options: EvaluateOptions | UnitsOptions, file: str) -> Record:
         asked = Action(
             Address(self.action.address.place, "evaluate"), evaluation(self.action.fingerprint, options)
         )

@@ -11,12 +11,14 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import TrtpipeError
+from trtpipe.json_values import JsonObject
+from trtpipe.plan.options import EvaluateOptions, UnitsOptions
 from trtpipe.stages.task import Task
 from trtpipe.system.child import die_with_parent, error_json, of_os_error
 
@@ -37,42 +39,44 @@ class Evaluator:
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The units of a model, or the measurements of a choice. Raises TrtpipeError."""
         if "units" in request:
-            return {"units": self._units(request["units"], request["profiles"])}
-        return self._evaluated(request["quantize"], request["validate"])
+            return {"units": self._units(UnitsOptions.from_record(request))}
+        return self._evaluated(EvaluateOptions.from_record(request))
 
-    def _evaluated(self, quantize: Mapping[str, Any], validate: Mapping[str, Any]) -> dict[str, Any]:
+    def _evaluated(self, asked: EvaluateOptions) -> dict[str, Any]:
         from trtpipe.runners.requests import request_of
         from trtpipe.system.plugins import InstalledPlugins
 
         with tempfile.TemporaryDirectory(prefix="typed-", dir=self.task.out) as name:
             folder = Path(name)
             typed = folder / "model.onnx"
-            task = replace(self.task, stage="quantize", options=quantize, out=folder)
-            made = InstalledPlugins().rewrite(quantize["precision"], task, typed)
+            task = replace(self.task, stage="quantize", options=asked.quantize.record(), out=folder)
+            made = InstalledPlugins().rewrite(task, typed)
             inputs = {**self.task.inputs, "typed": {typed.name: typed}}
+            validate = asked.validate.record()
             measured = replace(self.task, stage="validate", options=validate, inputs=inputs, out=folder)
             report = self.measure(request_of(measured), validate)
         weights = made["audit"]["weight_bytes"]
         return {**report, "weight_bytes": sum(weights.values()), "warnings": made["warnings"]}
 
-    def _units(self, quantize: Mapping[str, Any], profiles: list[Any]) -> list[dict[str, Any]]:
+    def _units(self, asked: UnitsOptions) -> list[dict[str, Any]]:
         from trtpipe.precisions import find_precision
         from trtpipe.precisions.casting.overflow import measured_of
         from trtpipe.precisions.grouping.units import find_units
         from trtpipe.scales import read_scales
 
         scales = read_scales(self.task.input("scales")) if "scales" in self.task.inputs else None
-        precision = find_precision(quantize["precision"])
+        quantize = asked.units
+        precision = find_precision(quantize.precision)
         assert precision is not None, "the loader knows the precisions"
         units = find_units(
             precision,
             self.task.input("model"),
-            keep=quantize["keep"],
-            base=quantize.get("base"),
-            block=quantize.get("block_size"),
+            keep=quantize.keep,
+            base=quantize.base,
+            block=quantize.block_size,
             measured=measured_of(scales) if scales else None,
             amax={name: one.amax for name, one in scales.tensors.items()} if scales else None,
-            profile=_first_profile(profiles),
+            profile=_first_profile(asked.profiles),
         )
         return [unit.to_json() for unit in units]
 
@@ -89,13 +93,13 @@ def threads_for(task: Task) -> int:
     from trtpipe.proofs.corners import shapes_at, values_at
 
     proto = read_skeleton(task.input("model")).proto
-    profile = _first_profile(task.options["validate"]["profiles"])
+    profile = _first_profile(EvaluateOptions.from_record(task.options).validate.profiles)
     shapes = shapes_at(summarize(proto).inputs, profile, "opt")
     costs = costs_of(proto, infer_at(proto, shapes, values_at(profile, "opt")))
     return 1 if not costs.uncounted and costs.flops < _SMALL else 0
 
 
-def _first_profile(profiles: list[Any]) -> Profile:
+def _first_profile(profiles: Sequence[JsonObject]) -> Profile:
     from trtpipe.spec.pipeline import ProfileInput
 
     first = profiles[0] if profiles else {}

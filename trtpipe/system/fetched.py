@@ -18,6 +18,7 @@ from trtpipe.plan.child_reports import Download
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import FetchProgress
 from trtpipe.plan.graph import Action
+from trtpipe.plan.options import FetchOptions
 from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.plan.requirements import FetchRequirements
 from trtpipe.plan.trace import Trace
@@ -53,13 +54,14 @@ class Fetcher:
 
     def run(self) -> ActionResult:
         """Bring every file. Raises StepFailed, Interrupted, and SpecError when offline and not all are in the store."""
-        options, asked = self.action.fingerprint.options, self.action.requirements
+        options = FetchOptions.from_record(self.action.fingerprint.options)
+        asked = self.action.requirements
         assert isinstance(asked, FetchRequirements), "a fetch has them"
         wanted = [_Wanted(name, remote, asked.places.get(name, ())) for name, remote in asked.files.items()]
         found = self._all(wanted)
-        if options["beside"]:
+        if options.beside:
             source = next(one for one in wanted if one.name.startswith(SOURCE_FOLDER))
-            beside = list(self._beside(source, found[source.name], options["pins"]))
+            beside = list(self._beside(source, found[source.name], options.pins))
             wanted += beside
             found |= self._all(beside)
         files = {}

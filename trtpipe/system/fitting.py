@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.describing.init_spec import HalfVariant
 from trtpipe.frontends import Frontend, ModelFiles, lower_model
-from trtpipe.planning import profiles_record, transform_record
+from trtpipe.planning import profiles_record, transform_options
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.spec.variant import VariantSpec
 from trtpipe.stages.task import Task
@@ -49,7 +49,7 @@ def fit_half(spec: PipelineSpec, frontend: Frontend, files: ModelFiles, options:
 def _transformed(spec: PipelineSpec, imported: Path, folder: Path) -> Path:
     from trtpipe.system.plugins import InstalledPlugins
 
-    transform = transform_record(spec.transform)
+    transform = transform_options(spec.transform).record()
     if not transform:
         return imported
     changed = folder / "transformed.onnx"
@@ -66,7 +66,7 @@ def _task(spec: PipelineSpec, model: Path, canonical: Path, folder: Path) -> Tas
         "profiles": profiles_record(spec.profiles),
         "corners": True,
         "reference": "onnxruntime",
-        "transform": transform_record(spec.transform),
+        "transform": transform_options(spec.transform).record(),
     }
     return Task("validate", options, {"typed": {"": canonical}, "reference": {"": model}}, folder)
 

@@ -18,7 +18,7 @@ from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Step, action_of, plan_of
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.trace import Trace
-from trtpipe.planning import fetch_step, import_step, transform_record
+from trtpipe.planning import fetch_step, import_step, transform_options
 from trtpipe.planning.facts import MODEL_FILES, SOURCE_FOLDER, ModelFacts
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
@@ -118,14 +118,14 @@ def transformed_model(
 ) -> Path:
     """The canonical model after the pipeline's transform, put into `folder`. Raises TrtpipeError."""
     path = canonical_model(pipeline, store, state, folder, offline=offline)
-    steps = transform_record(pipeline.spec.transform)
-    if not steps:
+    options = transform_options(pipeline.spec.transform)
+    if not options.record():
         return path
     from trtpipe.system.transforming import transform_model
 
     out = folder / "transformed.onnx"
     try:
-        transform_model(path, out, steps, pipeline.graft_files(), pipeline.project.root.resolve())
+        transform_model(path, out, options, pipeline.graft_files(), pipeline.project.root.resolve())
     except ModelError as error:
         raise SpecError([pipeline.locate(problem) for problem in error.problems]) from error
     return out

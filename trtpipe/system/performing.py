@@ -16,6 +16,7 @@ from trtpipe.plan.child_reports import SampleCount
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import CalibrationProgress, ToolchainProgress, Warned, WorkerProgress
 from trtpipe.plan.graph import Action, Source
+from trtpipe.plan.options import EngineOptions
 from trtpipe.plan.ports import ActionResult, Here, Observer
 from trtpipe.plan.requirements import EngineRequirements, ImportRequirements, PlaceRequirements
 from trtpipe.plan.worker_messages import WorkerMessage
@@ -253,21 +254,22 @@ def request_of(action: Action, toolchain: Toolchain, plugins: Iterable[Path] = (
     from trtpipe.spec.pipeline import BuilderSpec
     from trtpipe.toolchains.request import UNTIMED, WorkerRequest, compatibility_of
 
-    options, limits = action.fingerprint.options, action.requirements
+    record, limits = action.fingerprint.options, action.requirements
+    options = EngineOptions.from_record(record)
     assert isinstance(limits, EngineRequirements), "an engine's action has them"
     if not toolchain.site:
         raise ToolchainError(f"{toolchain.flavour} {toolchain.version} is not installed")
-    named = options["compute_capabilities"] if toolchain.flavour == "tensorrt_rtx" else ()
+    named = options.compute_capabilities if toolchain.flavour == "tensorrt_rtx" else ()
     limited = {"time_limit": limits.time_limit, "memory_limit": limits.memory_limit}
     return WorkerRequest(
         action="build",
         flavour=toolchain.flavour,
         site=toolchain.site,
-        network_name=options["network_name"],
+        network_name=options.network_name,
         compute_capabilities=tuple(named),
-        profiles=tuple(options["profiles"]),
-        builder=BuilderSpec.model_validate({**options["builder"], **limited}),
-        compatibility=compatibility_of(options),
+        profiles=tuple(options.profiles),
+        builder=BuilderSpec.model_validate({**options.builder, **limited}),
+        compatibility=compatibility_of(record),
         plugins=tuple(map(str, plugins)),
         timing=UNTIMED,
     )

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.calibrators import CalibrationRequest
 from trtpipe.json_values import JsonObject
 from trtpipe.plan.child_reports import SampleCount
-from trtpipe.spec.budget import AUTO
+from trtpipe.plan.options import (
+    CacheOptions,
+    CalibrateOptions,
+    ImportOptions,
+    QuantizeOptions,
+    TransformOptions,
+    calibrating,
+)
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.bodies import Made
 from trtpipe.stages.task import Task
@@ -39,15 +46,16 @@ class InstalledPlugins:
             found = download(remote, task.out, lambda report: say(report.to_json()), path=place)
         return Made({"file": found.path}, {"sha256": found.sha256, **found.facts})
 
-    def lower(self, parser: str, task: Task, out: Path) -> Mapping[str, Any]:
+    def lower(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Lower a source to canonical ONNX at `out`; what the frontend reports."""
         from trtpipe.frontends import ModelFiles, frontend_called, lower_model
 
-        frontend = frontend_called(parser)
-        source = _source(task)
+        asked = ImportOptions.from_record(task.options)
+        frontend = frontend_called(asked.parser)
+        source = _source(task, asked)
         named = dict(task.inputs.get("files", {}))
         files = ModelFiles(source, named, _root(task, source))
-        options = frontend.Options.model_validate(task.options["options"])
+        options = frontend.Options.model_validate(asked.options)
         return lower_model(frontend, files, options, out).to_json()
 
     def transform(self, task: Task, out: Path) -> Mapping[str, Any]:
@@ -56,12 +64,14 @@ class InstalledPlugins:
 
         named = dict(task.inputs.get("files", {}))
         root = Path(task.local["root"]).resolve() if "root" in task.local else None
-        return {"changes": transform_model(task.input("model"), out, task.options, named, root).to_json()}
+        options = TransformOptions.from_record(task.options)
+        return {"changes": transform_model(task.input("model"), out, options, named, root).to_json()}
 
     def calibrate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Write the scales of a canonical model; what reports say of them."""
-        if "cache" in task.options:
-            return _from_cache(task, out)
+        options = calibrating(task.options)
+        if isinstance(options, CacheOptions):
+            return _from_cache(task, options, out)
         from trtpipe.calibrators import find_calibrator
         from trtpipe.calibrators.measuring.ranges import with_ranges
         from trtpipe.calibrators.measuring.reporting import report_of
@@ -69,30 +79,30 @@ class InstalledPlugins:
         from trtpipe.precisions.casting.overflow import tensors_to_range
         from trtpipe.precisions.quantizing.placing import tensors_to_scale
 
-        calibrator = find_calibrator(task.options["backend"])
+        calibrator = find_calibrator(options.backend)
         assert calibrator is not None, "the loader knows the backends"
         model = task.input("model")
         graph = ir_model(read_skeleton(model))
         with _events(task) as say:
-            request = replace(_calibration(task, model, tensors_to_scale(graph)), tell=_telling(say))
-            scales = calibrator.calibrate(request) if task.options["method"] else None
-            if task.options.get("ranges"):
+            request = replace(_calibration(task, options, model, tensors_to_scale(graph)), tell=_telling(say))
+            scales = calibrator.calibrate(request) if options.method else None
+            if options.ranges:
                 ranges, means = tensors_to_range(graph)
                 scales = with_ranges(scales, replace(request, ranges=ranges, means=means))
         assert scales is not None, "a calibration is asked for scales, ranges or both"
         scales.write(out)
         return {**report_of(scales), "ranges": len(scales.ranges)}
 
-    def rewrite(self, precision: str, task: Task, out: Path) -> Mapping[str, Any]:
+    def rewrite(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Make the typed model; types per node and the audit of it."""
         from trtpipe.precisions import Choices, find_precision
         from trtpipe.precisions.casting.files import rewrite_file
         from trtpipe.precisions.casting.overflow import measured_of
         from trtpipe.scales import read_scales
 
-        asked = _chosen(task) if precision == AUTO else task.options
-        found = find_precision(asked["precision"])
-        assert found is not None, f"no precision {asked['precision']!r}: the loader knows them"
+        asked = _asked(task)
+        found = find_precision(asked.precision)
+        assert found is not None, f"no precision {asked.precision!r}: the loader knows them"
         amax, measured = None, None
         if "scales" in task.inputs:
             scales = read_scales(task.input("scales"))
@@ -102,11 +112,11 @@ class InstalledPlugins:
             found,
             task.input("model"),
             out,
-            keep=asked["keep"],
-            base=asked.get("base"),
+            keep=asked.keep,
+            base=asked.base,
             amax=amax if found.needs_calibration else None,
-            choices=Choices(measured, asked.get("overflow") == "refuse", dict(asked.get("io", ()))),
-            block=asked.get("block_size"),
+            choices=Choices(measured, asked.overflow == "refuse", dict(asked.io)),
+            block=asked.block_size,
         )
         return rewritten.to_json()
 
@@ -190,44 +200,47 @@ def _telling(say: Callable[[JsonObject], None]) -> Callable[[int, int, int], Non
     return tell
 
 
-def _from_cache(task: Task, out: Path) -> Mapping[str, Any]:
+def _from_cache(task: Task, options: CacheOptions, out: Path) -> Mapping[str, Any]:
     from trtpipe.system.from_cache import scales_from_cache
 
-    asked = task.options["cache"]
+    asked = options.cache
     return scales_from_cache(
         task.input("model"),
         task.input("cache"),
         out,
-        declared=asked["format"],
-        min_coverage=asked["min_coverage"],
-        rename=asked["rename"],
+        declared=asked.format,
+        min_coverage=asked.min_coverage,
+        rename=asked.rename,
         place=tuple(task.local["place"]),
     )
 
 
-def _chosen(task: Task) -> Mapping[str, Any]:
-    """The options of a variant whose precision was searched for."""
+def _asked(task: Task) -> QuantizeOptions:
+    """A quantize step's options; of a variant whose precision was searched for, what the search came to."""
     from trtpipe.searching.choices import read_choice
-    from trtpipe.searching.steps import quantize_options
+    from trtpipe.searching.steps import is_auto, precisions_of, quantize_options
 
-    return quantize_options(
-        task.options, read_choice(task.input("choice"), task.options["precision_version"])
-    )
+    options = QuantizeOptions.from_record(task.options)
+    if not is_auto(options):
+        return options
+    return quantize_options(options, read_choice(task.input("choice"), precisions_of(options)))
 
 
-def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:
-    asked, progress = task.options, task.local.get("progress")
+def _calibration(
+    task: Task, asked: CalibrateOptions, model: Path, tensors: tuple[str, ...]
+) -> CalibrationRequest:
+    progress = task.local.get("progress")
     return CalibrationRequest(
         model,
         tensors,
-        DatasetSpec.model_validate_json(json.dumps(asked["data"]["spec"])),
+        DatasetSpec.model_validate_json(json.dumps(asked.data["spec"])),
         task.inputs.get("data", {}),
-        asked["method"] or "max",
-        asked["percentile"],
-        asked["samples"],
+        asked.method or "max",
+        asked.percentile,
+        asked.samples,
         task.local.get("threads", 0),
         Path(progress) if progress else None,
-        provider=asked.get("provider", "cpu"),
+        provider=asked.provider,
     )
 
 
@@ -248,13 +261,13 @@ def _misfits(data: Dataset, asked: Mapping[str, Any], inputs: Any) -> list[str]:
     return [problem.fact for problem in found]
 
 
-def _source(task: Task) -> Path | None:
+def _source(task: Task, asked: ImportOptions) -> Path | None:
     """The model's file or directory; None for a model that is declared in its options."""
     files = task.inputs.get("source", {})
-    if not files or (f"model.{task.options['parser']}" not in files and not task.options.get("directory")):
+    if not files or (f"model.{asked.parser}" not in files and not asked.directory):
         return None
     name, first = next(iter(files.items()))
-    return first.parents[len(Path(name).parts) - 1] if task.options.get("directory") else first
+    return first.parents[len(Path(name).parts) - 1] if asked.directory else first
 
 
 def _root(task: Task, model: Path | None) -> Path:

@@ -25,6 +25,7 @@ from trtpipe.errors import ModelError, SpecError, StepFailed
 from trtpipe.plan.events import ReductionProgress
 from trtpipe.plan.fingerprint import Fingerprint
 from trtpipe.plan.graph import Action
+from trtpipe.plan.options import EngineOptions
 from trtpipe.plan.trace import Trace
 from trtpipe.reducing.budget import Trials
 from trtpipe.reducing.candidates import Candidate, opt_of
@@ -90,7 +91,7 @@ class BuildTrials:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         files = write_model(candidate.model, folder / "model.onnx")
-        options = {**self.action.fingerprint.options, "profiles": list(candidate.profiles)}
+        options = replace(_options_of(self.action), profiles=candidate.profiles).record()
         digests = {path.name: digest_file(path) for path in files}
         made = Fingerprint("reduce", 1, options, self.action.fingerprint.tools, {"model": digests})
         known = self.steps.steps.store.trace(made.key)
@@ -124,6 +125,10 @@ class BuildTrials:
         return ()
 
 
+def _options_of(action: Action) -> EngineOptions:
+    return EngineOptions.from_record(action.fingerprint.options)
+
+
 @dataclass(frozen=True)
 class Reduction:
     """A reduction that ended, finished or not."""
@@ -152,7 +157,7 @@ def reduce_build(steps: CellSteps, failing: Failing, limits: Limits) -> Reductio
     model = model_of(steps, failing.action)
     names = names_of(model)
     wanted = classes_of(failing.error, names)[0]
-    profiles = failing.action.fingerprint.options["profiles"]
+    profiles = _options_of(failing.action).profiles
     builds = BuildTrials(steps, failing.action, names, _LEAST_SECONDS)
     whole = Candidate(model, profiles)
     trials = Trials(
@@ -180,7 +185,7 @@ def fails_alike(steps: CellSteps, failing: Failing, folder: Path) -> bool:
     names = names_of(model_of(steps, failing.action))
     builds = BuildTrials(steps, failing.action, names, _LEAST_SECONDS)
     model = read_skeleton(folder / "model.onnx").proto
-    found = builds.failures(Candidate(model, failing.action.fingerprint.options["profiles"]))
+    found = builds.failures(Candidate(model, _options_of(failing.action).profiles))
     return classes_of(failing.error, names)[0] in found
 
 

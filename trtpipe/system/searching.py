@@ -17,6 +17,7 @@ from trtpipe.errors import Problem, StepFailed
 from trtpipe.plan.events import Warned
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action
+from trtpipe.plan.options import SearchOptions
 from trtpipe.plan.ports import ActionResult, Observer
 from trtpipe.plan.requirements import PlaceRequirements
 from trtpipe.searching.choices import Choice, Ladder, exactly, ladders_of
@@ -54,9 +55,9 @@ def perform_search(
             "budget": budget.words(),
         }
         return _result(evaluations.scratch, choice, summary)
-    options = action.fingerprint.options
-    ladders = ladders_for(options["try"])
-    spaces = [space_of(evaluations, ladder, options["compute_capabilities"]) for ladder in ladders]
+    options = _options_of(action)
+    ladders = ladders_for(options.try_)
+    spaces = [space_of(evaluations, ladder, options.compute_capabilities) for ladder in ladders]
     ledger = ledger_of(evaluations, budget, observer)
     try:
         found = search(spaces, ledger)
@@ -71,9 +72,9 @@ def _is_possible(known: Record, evaluations: Evaluations) -> bool:
 
     What is kept is named node by node, beside the globs that the spec keeps itself.
     """
-    options = evaluations.action.fingerprint.options
-    held = {name: set(globs) for name, globs in options["quantize"]["keep"].items()}
-    for ladder in ladders_for(options["try"]):
+    options = _options_of(evaluations.action)
+    held = {name: set(globs) for name, globs in options.quantize.keep.items()}
+    for ladder in ladders_for(options.try_):
         if known["precision"] not in ladder.levels or known["base"] not in (None, ladder.base):
             continue
         nodes = {exactly(node) for unit in evaluations.units(ladder) for node in unit.nodes}
@@ -87,9 +88,13 @@ def _is_possible(known: Record, evaluations: Evaluations) -> bool:
 
 def budget_of(action: Action) -> BudgetSpec:
     """The budget and the limits that a search action was given."""
-    options = action.fingerprint.options
-    limits = {"max_evaluations": options["max_evaluations"], "max_seconds": options["max_seconds"]}
-    return BudgetSpec.model_validate({**options["budget"], **limits})
+    options = _options_of(action)
+    limits = {"max_evaluations": options.max_evaluations, "max_seconds": options.max_seconds}
+    return BudgetSpec.model_validate({**options.budget, **limits})
+
+
+def _options_of(action: Action) -> SearchOptions:
+    return SearchOptions.from_record(action.fingerprint.options)
 
 
 def heads_of(candidates: Sequence[str]) -> list[tuple[str, str | None]]:
@@ -109,7 +114,7 @@ def ladders_for(candidates: Sequence[str]) -> tuple[Ladder, ...]:
     return ladders_of(candidates, quantized, {name: one.keeps for name, one in known.items()})
 
 
-def space_of(evaluations: Evaluations, ladder: Ladder, capabilities: list[str]) -> Space:
+def space_of(evaluations: Evaluations, ladder: Ladder, capabilities: Sequence[str]) -> Space:
     """What a search may choose from."""
     from trtpipe.precisions import find_precision
 
@@ -190,7 +195,7 @@ def _result(scratch: Path, choice: Choice, summary: Mapping[str, Any]) -> Action
 
 
 def _out_of_reach(action: Action, budget: BudgetSpec, error: OutOfReach) -> StepFailed:
-    tried = ", ".join(action.fingerprint.options["try"])
+    tried = ", ".join(_options_of(action).try_)
     fact = f"no types of {tried} and fp32 that were tried keep the budget: {budget.words()}"
     lines = [_best(budget, error.best)] if error.best is not None else []
     if error.bounded:

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from trtpipe.errors import Problem, SpecError
 from trtpipe.plan.address import Address, address
 from trtpipe.plan.control import Control
-from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Cell, Outputs, Step
+from trtpipe.plan.options import EvaluateOptions, QuantizeOptions
+from trtpipe.plan.origins import Nowhere
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import measured_by
 from trtpipe.searching.choices import WIDEST, Choice, Ladder, read_choice
-from trtpipe.searching.steps import CHOICE_FILE, is_auto, quantize_options, subject_options
+from trtpipe.searching.steps import CHOICE_FILE, is_auto, precisions_of, quantize_options, subject_options
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.system.building import Planned
 from trtpipe.system.evaluating import Evaluations
 from trtpipe.system.measuring import planned_variant
 from trtpipe.system.searching import ladders_for
 
+_FEWER = Nowhere("a limit that the command was given")
 _FLOATS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
@@ -62,7 +63,8 @@ def open_subject(
     with planned.steps(observer) as steps, steps.store.scratch() as scratch:
         steps.bring(_needed(planned, cell, searched))
         step = _step(planned, cell, steps.outputs, samples)
-        ladder = _ladder(step.options["quantize"], spec.variants[cell.variant].candidates())
+        assert isinstance(step.options, EvaluateOptions), "it stands for a search"
+        ladder = _ladder(step.options.quantize, spec.variants[cell.variant].candidates())
         with steps.evaluations(step, scratch, Control()) as evaluations:
             targets = planned.facts[cell.pipeline].targets.values()
             capabilities = sorted({one for target in targets for one in target.compute_capabilities})
@@ -82,45 +84,46 @@ def _step(planned: Planned, cell: Cell, outputs: Mapping[Address, Outputs], samp
     facts, spec = planned.facts[cell.pipeline], planned.specs[cell.pipeline]
     quantize = planned.plan.steps[cell.steps["quantize"]]
     measure, measured = measured_by(spec, facts, cell.variant)
-    template = dict(quantize.options)
+    template = quantize.options
+    assert isinstance(template, QuantizeOptions), "the step's address says so"
+    versions = template.precision_version
     inputs = {slot: refs for slot, refs in quantize.inputs.items() if slot != "choice"} | measured
     searched = cell.steps.get("search")
     if is_auto(template) and searched is not None and searched in outputs:
         template = _as_found(planned, template, outputs[searched])
-    template["precision_version"] = _versions(template, quantize.options)
-    options = subject_options(template, measure, samples)
+    template = replace(template, precision_version=_versions(template, versions))
+    options = subject_options(template, measure, samples, _FEWER)
     tools = {**facts.tools["quantize"], **facts.tools["validate"]}
     return Step(address("search", cell.pipeline, cell.variant), options, tools, inputs)
 
 
-def _as_found(planned: Planned, template: Record, outputs: Outputs) -> dict[str, Any]:
+def _as_found(planned: Planned, template: QuantizeOptions, outputs: Outputs) -> QuantizeOptions:
     found = planned.workspace.store.path(outputs[CHOICE_FILE])
-    return quantize_options(template, read_choice(found, template["precision_version"]))
+    return quantize_options(template, read_choice(found, precisions_of(template)))
 
 
-def _versions(template: Record, declared: Record) -> dict[str, int]:
+def _versions(template: QuantizeOptions, known: int | Mapping[str, int]) -> dict[str, int]:
     """The versions of all precisions that a unit may be evaluated in."""
     from trtpipe.precisions import find_precision
 
-    known = declared["precision_version"]
     names = known if isinstance(known, Mapping) else _levels(template, ())
     found = {name: find_precision(name) for name in names}
     return {name: one.version for name, one in found.items() if one is not None}
 
 
-def _ladder(template: Record, candidates: Sequence[str]) -> Ladder:
+def _ladder(template: QuantizeOptions, candidates: Sequence[str]) -> Ladder:
     return ladders_for([one for one in _levels(template, candidates) if one != WIDEST])[0]
 
 
-def _levels(template: Record, candidates: Sequence[str]) -> list[str]:
+def _levels(template: QuantizeOptions, candidates: Sequence[str]) -> list[str]:
     """The precisions of a variant, cheapest first: those that it tries, or its own, its base, and the widest."""
     from trtpipe.precisions import find_precision
 
     if is_auto(template):
         return [*candidates, WIDEST]
-    precision = find_precision(template["precision"])
+    precision = find_precision(template.precision)
     assert precision is not None, "the loader knows the precisions"
-    base = template.get("base") or _FLOATS[precision.dtype]
+    base = template.base or _FLOATS[precision.dtype]
     return list(dict.fromkeys((precision.name, *([base] if precision.quantized else []), WIDEST)))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError
 from trtpipe.loading.specs import GRAFT, LoadedPipeline
-from trtpipe.plan.fingerprint import Record
+from trtpipe.plan.options import TransformOptions
 from trtpipe.spec.pipeline import TransformSpec
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def transform_model(
-    source: Path, out: Path, options: Record, files: Mapping[str, Path], root: Path | None
+    source: Path, out: Path, options: TransformOptions, files: Mapping[str, Path], root: Path | None
 ) -> Changes:
     """Transforms the canonical model in `source` into `out`; what changed.
 
@@ -33,11 +33,11 @@ def transform_model(
         _, changes = transform_file(
             source,
             out,
-            outputs=options.get("outputs"),
-            set_shapes=options.get("set_shapes", {}),
-            bind=options.get("bind", {}),
-            simplify=options.get("simplify", False),
-            graft=_graft(options.get("graft"), files, root, Path(workplace)),
+            outputs=options.outputs or None,
+            set_shapes=options.set_shapes,
+            bind=options.bind,
+            simplify=options.simplify,
+            graft=_graft(options.graft, files, root, Path(workplace)),
         )
     return changes
 

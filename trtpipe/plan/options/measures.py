@@ -1,0 +1,140 @@
+"""The options of the stages that measure typed models: validate, evaluate and search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trtpipe.json_values import (
+    Json,
+    JsonObject,
+    flag_in,
+    integer_in,
+    number_in,
+    object_in,
+    objects_in,
+    text_in,
+    texts_in,
+)
+from trtpipe.plan.options.model import TransformOptions
+from trtpipe.plan.options.precision import QuantizeOptions
+from trtpipe.plan.options.stage_options import UNPLACED, StageOptions, if_given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidateOptions(StageOptions):
+    """What a typed model is measured on, and against what. Thresholds are not in it: they are judged later."""
+
+    data: JsonObject | None
+    """The data set, or `random` with a seed; None where neither was asked for."""
+    samples: int | None
+    profiles: Sequence[JsonObject]
+    corners: bool
+    reference: str
+    """`onnxruntime`, `float64` or `golden`."""
+    transform: TransformOptions
+    """What the source goes through before it is the reference; nothing where the reference has gone through it."""
+
+    def record(self) -> dict[str, Json]:
+        """The options as they stand in a fingerprint."""
+        return {
+            "data": self.data,
+            "samples": self.samples,
+            "profiles": list(self.profiles),
+            "corners": self.corners,
+            "reference": self.reference,
+            "transform": self.transform.record(),
+        }
+
+    @classmethod
+    def from_record(cls, record: JsonObject) -> ValidateOptions:
+        """The options read back. Raises Malformed."""
+        return cls(
+            data=if_given(object_in, record, "data"),
+            samples=if_given(integer_in, record, "samples"),
+            profiles=objects_in(record, "profiles"),
+            corners=flag_in(record, "corners"),
+            reference=text_in(record, "reference"),
+            transform=TransformOptions.from_record(object_in(record, "transform")),
+            origins=UNPLACED,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateOptions(StageOptions):
+    """A typed model that is made and measured at once; what a search varies is in `quantize`."""
+
+    quantize: QuantizeOptions
+    validate: ValidateOptions
+
+    def record(self) -> dict[str, Json]:
+        """The options as they stand in a fingerprint."""
+        return {"quantize": self.quantize.record(), "validate": self.validate.record()}
+
+    @classmethod
+    def from_record(cls, record: JsonObject) -> EvaluateOptions:
+        """The options read back, also from those of a search. Raises Malformed."""
+        return cls(
+            quantize=QuantizeOptions.from_record(object_in(record, "quantize")),
+            validate=ValidateOptions.from_record(object_in(record, "validate")),
+            origins=UNPLACED,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitsOptions(StageOptions):
+    """The other question to an evaluator: what of a model may be lowered by itself."""
+
+    units: QuantizeOptions
+    profiles: Sequence[JsonObject]
+
+    def record(self) -> dict[str, Json]:
+        """The options as they stand in a fingerprint."""
+        return {"units": self.units.record(), "profiles": list(self.profiles)}
+
+    @classmethod
+    def from_record(cls, record: JsonObject) -> UnitsOptions:
+        """The options read back. Raises Malformed."""
+        units = QuantizeOptions.from_record(object_in(record, "units"))
+        return cls(units=units, profiles=objects_in(record, "profiles"), origins=UNPLACED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions(StageOptions):
+    """What a search looks for, among what, and for how long; `quantize` and `validate` are its evaluations'."""
+
+    budget: Mapping[str, Json]
+    """The goal, as `BudgetSpec.goal` has it."""
+    max_evaluations: int
+    max_seconds: float | None
+    try_: Sequence[str]
+    """The precisions to try, cheapest first."""
+    compute_capabilities: Sequence[str]
+    quantize: QuantizeOptions
+    validate: ValidateOptions
+
+    def record(self) -> dict[str, Json]:
+        """The options as they stand in a fingerprint."""
+        return {
+            "budget": dict(self.budget),
+            "max_evaluations": self.max_evaluations,
+            "max_seconds": self.max_seconds,
+            "try": list(self.try_),
+            "compute_capabilities": list(self.compute_capabilities),
+            "quantize": self.quantize.record(),
+            "validate": self.validate.record(),
+        }
+
+    @classmethod
+    def from_record(cls, record: JsonObject) -> SearchOptions:
+        """The options read back. Raises Malformed."""
+        return cls(
+            budget=object_in(record, "budget"),
+            max_evaluations=integer_in(record, "max_evaluations"),
+            max_seconds=if_given(number_in, record, "max_seconds"),
+            try_=texts_in(record, "try"),
+            compute_capabilities=texts_in(record, "compute_capabilities"),
+            quantize=QuantizeOptions.from_record(object_in(record, "quantize")),
+            validate=ValidateOptions.from_record(object_in(record, "validate")),
+            origins=UNPLACED,
+        )

@@ -1,0 +1,104 @@
+"""Where a value in a step's fingerprint comes from: a line that somebody wrote, a file, another step, or none of these.
+
+The planner says so of every value where it puts the value into the plan. A place is a path in a spec here, not yet a
+line: whoever holds the loaded specs finds the line, and the nearest line around it where the value was left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from trtpipe.errors import SpecPath
+from trtpipe.plan.address import Address
+from trtpipe.plan.fingerprint import RecordPath
+
+
+@dataclass(frozen=True, slots=True)
+class InSpec:
+    """A path in the pipeline's spec. What pipelines share (targets, builder) may stand in `trtpipe.yaml` instead."""
+
+    path: SpecPath
+
+    def at(self, *rest: str | int) -> InSpec:
+        """The place of something inside this one."""
+        return InSpec((*self.path, *rest))
+
+    def each(self, *names: str) -> dict[str, Origin | Parts]:
+        """The places of some fields that the spec calls by the same names."""
+        return {name: self.at(name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class InDataSet:
+    """A path in a data set's own file, `calibration/NAME.yaml`."""
+
+    name: str
+    path: SpecPath = ()
+
+    def at(self, *rest: str | int) -> InDataSet:
+        """The place of something inside this one."""
+        return InDataSet(self.name, (*self.path, *rest))
+
+
+@dataclass(frozen=True, slots=True)
+class InFile:
+    """The bytes of a file that was there before the build."""
+
+    path: Path
+
+    def at(self, *rest: str | int) -> InFile:
+        """The same file: what is inside is not looked at."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class FromMaker:
+    """An output of another step."""
+
+    address: Address
+
+    def at(self, *rest: str | int) -> FromMaker:
+        """The same step."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Nowhere:
+    """No line and no file of the user's: `why` says what decides it instead."""
+
+    why: str
+
+    def at(self, *rest: str | int) -> Nowhere:
+        """The same."""
+        return self
+
+
+Origin: TypeAlias = InSpec | InDataSet | InFile | FromMaker | Nowhere
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Of a mapping whose values come from different places: where each does, and where the others do."""
+
+    whole: Origin
+    parts: Mapping[str, Origin | Parts]
+
+
+PACKAGE = Nowhere("the version of an installed package")
+PLUGIN = Nowhere("the version of a part of trtpipe")
+STAGE = Nowhere("the version of trtpipe's stage")
+FORM = Nowhere("the form of a fingerprint")
+CONSTANT = Nowhere("a constant of trtpipe")
+NO_INPUT = Nowhere("the step has no such input now")
+
+
+def inside(origin: Origin | Parts, rest: RecordPath) -> Origin:
+    """Where what stands at `rest` in a value comes from, by where the value does."""
+    if not isinstance(origin, Parts):
+        return origin.at(*rest)
+    if rest and rest[0] in origin.parts:
+        return inside(origin.parts[str(rest[0])], rest[1:])
+    return origin.whole.at(*rest)
