@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from trtpipe.errors import Problem, StepFailed
+from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Run, UpToDate
 from trtpipe.plan.graph import Cell, FromStep, Step, plan_of
 from trtpipe.plan.reasons import First
@@ -156,7 +157,7 @@ def write_cell(build: Path, made: dict[str, Any], files: dict[str, Any]) -> Path
 
 def planned_of(root: Path, cells: list[tuple[str, str, str]]) -> Any:
     """What a plan of these cells looks like to whoever reports on it."""
-    steps: dict[str, Step] = {}
+    steps: dict[Address, Step] = {}
     made = []
     for pipeline, variant, target in cells:
         before: dict[str, str | None] = {
@@ -165,14 +166,16 @@ def planned_of(root: Path, cells: list[tuple[str, str, str]]) -> Any:
             "build_engine": "quantize",
             "validate": "quantize",
         }
-        own = {stage: _address(stage, pipeline, variant, target) for stage in before}
+        own = {stage: Address.parse(_address(stage, pipeline, variant, target)) for stage in before}
         for stage, up in before.items():
             inputs = {"model": (FromStep(own[up], ("model.onnx",)),)} if up else {}
-            steps.setdefault(own[stage], Step(own[stage], stage, {}, {}, inputs))  # type: ignore[arg-type]
+            steps.setdefault(own[stage], Step(own[stage], {}, {}, inputs))
         facts = {"gpu": ["sm89"], "compute_capabilities": ["sm89"], "precision": "fp16",
                  "toolchain": {"flavour": "tensorrt_rtx", "version": "1.7.1.116"}}  # fmt: skip
         made.append(Cell(f"{pipeline}/{variant}@{target}", pipeline, variant, target, own, facts))  # type: ignore[arg-type]
-    decisions = {address: Run("", First()) if "int8" in address else UpToDate("", {}) for address in steps}
+    decisions = {
+        address: Run("", First()) if "int8" in address.variant else UpToDate("", {}) for address in steps
+    }
     workspace = SimpleNamespace(
         build=root / "build",
         root=root,
@@ -194,7 +197,7 @@ def outcome_of(planned: Any) -> Outcome:
     names = [cell.name for cell in planned.plan.cells]
     built = [name for name in names if "int8" in name]
     steps = {
-        address: ("ran", 1.25) if "int8" in address else ("up to date", None)
+        str(address): ("ran", 1.25) if "int8" in address.variant else ("up to date", None)
         for address in planned.plan.steps
     }
     return Outcome(built=built, fresh=[name for name in names if name not in built], steps=steps)
