@@ -123,7 +123,7 @@ def changes_between(old: Record, new: Record) -> tuple[Change, ...]:
     )
 
 
-def leaves(value: object, path: RecordPath = ()) -> Iterator[tuple[RecordPath, Any]]:
+def leaves(value: object, path: RecordPath = ()) -> Iterator[tuple[RecordPath, object]]:
     """Every value in a record that holds no others, with its path; a list of plain values is one."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
