@@ -314,6 +314,8 @@ def test_a_decision_names_the_commit_that_changed_its_input(versioned):
     why = versioned.run("plan", "--why").out
     told = versioned.run("explain", "digits/fp32@ada").out
 
+    line = 1 + (versioned.root / SPEC).read_text().splitlines().index("builder: {workspace: 2GiB}")
+    changed = "options.builder.workspace: 1073741824 -> 2147483648"
     for text in (why, told):
-        assert "options.builder.workspace: 1073741824 -> 2147483648\n    last change: " in text
+        assert f"{changed}\n    at {SPEC}:{line}\n    last change: " in text
         assert "Give the builder more room" in text

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from trtpipe.legacy_caches.step_names import cache_name, cache_options
+from trtpipe.legacy_caches.step_names import cache_name, cache_reading
 from trtpipe.loading.schema import pipeline_schema
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.spec.variant import CalibrationSpec
@@ -82,7 +82,7 @@ def test_the_order_of_renamings_is_not_in_the_key():
         for rules in ([("a", "b"), ("c", "d")], [("c", "d"), ("a", "b")])
     )
 
-    assert list(cache_options(CalibrationSpec.model_validate(one))["rename"]) == ["a", "c"]
-    assert cache_options(CalibrationSpec.model_validate(one)) == cache_options(
+    assert list(cache_reading(CalibrationSpec.model_validate(one)).rename) == ["a", "c"]
+    assert cache_reading(CalibrationSpec.model_validate(one)) == cache_reading(
         CalibrationSpec.model_validate(other)
     )

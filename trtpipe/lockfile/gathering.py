@@ -11,6 +11,7 @@ from trtpipe.digests import Digest, key_of
 from trtpipe.lockfile.entries import Fact, shown_digest
 from trtpipe.plan.address import Stage
 from trtpipe.plan.fingerprint import Record
+from trtpipe.plan.options import CalibrateOptions, ValidateOptions, calibrating
 
 Records = Mapping[Stage, Record]
 """Stage → the fingerprint record of a cell's step, as far as it is known."""
@@ -107,7 +108,7 @@ def _validation_facts(records: Records) -> dict[str, Fact]:
     facts: dict[str, Fact] = {}
     if inputs.get("data"):
         facts["data"] = _set_of(inputs["data"])
-    if records["validate"]["options"].get("reference") == "golden":
+    if ValidateOptions.from_record(records["validate"]["options"]).reference == "golden":
         facts["golden"] = _set_of(inputs["reference"])
     return facts
 
@@ -115,15 +116,13 @@ def _validation_facts(records: Records) -> dict[str, Fact]:
 def _calibration_facts(records: Records) -> dict[str, Fact]:
     if "calibrate" not in records:
         return {}
-    options, inputs = records["calibrate"]["options"], records["calibrate"]["inputs"]
+    options, inputs = calibrating(records["calibrate"]["options"]), records["calibrate"]["inputs"]
     facts: dict[str, Fact] = {}
-    method = options.get("method")
-    if "backend" in options:
-        words = [str(method)] if method else []
-        words += [str(options["percentile"])] if options.get("percentile") is not None else []
-        words += ["ranges"] if options.get("ranges") else []
-        words += [f"by {options['backend']}"]
-        facts["calibration"] = " ".join(words)
+    if isinstance(options, CalibrateOptions):
+        words = [options.method] if options.method else []
+        words += [str(options.percentile)] if options.percentile is not None else []
+        words += ["ranges"] if options.ranges else []
+        facts["calibration"] = " ".join([*words, f"by {options.backend}"])
     if inputs.get("data"):
         facts["calibration_data"] = _set_of(inputs["data"])
     if inputs.get("cache"):
