@@ -24,9 +24,9 @@ class Malformed(ValueError):
 
 
 def read_object(text: str | bytes) -> dict[str, Json]:
-    """The object in a JSON text. Raises Malformed, also for NaN, deep nesting and bytes that are no text."""
+    """The object in a JSON text. Raises Malformed, also for NaN, 1e999, deep nesting and bytes that are no text."""
     try:
-        found = json.loads(text, parse_constant=_refuse_constant)
+        found = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
     except (ValueError, RecursionError) as error:
         raise Malformed("it is not JSON") from error
     return dict(as_object(found, "the document"))
@@ -93,9 +93,12 @@ def numbers_in(record: JsonObject, name: str) -> list[float]:
 
 def as_number(value: object, name: str) -> float:
     """The value, which must be a finite number. Raises Malformed."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise Malformed(f"{name} is not a finite number")
-    return value
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return value
+    except OverflowError:  # an integer beyond every float
+        pass
+    raise Malformed(f"{name} is not a finite number")
 
 
 def flag_in(record: JsonObject, name: str) -> bool:
@@ -114,3 +117,11 @@ def _field(record: JsonObject, name: str) -> Json:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
+
+
+def _finite_float(text: str) -> float:
+    """Python reads 1e999 as infinity, which it would not write as JSON again."""
+    found = float(text)
+    if math.isinf(found):
+        raise ValueError(text)
+    return found
