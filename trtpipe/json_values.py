@@ -17,6 +17,8 @@ from typing import TypeAlias
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 """A value as JSON has it. Sequences are lists or tuples; a string is not meant by one."""
 JsonObject: TypeAlias = Mapping[str, Json]
+_SURROGATE = b"\\ud"
+"""Half of a character, perhaps without its other half: then the text cannot be written again."""
 
 
 class Malformed(ValueError):
@@ -24,9 +26,11 @@ class Malformed(ValueError):
 
 
 def read_object(text: str | bytes) -> dict[str, Json]:
-    """The object in a JSON text. Raises Malformed, also for NaN, 1e999, deep nesting and bytes that are no text."""
+    """The object in a JSON text. Raises Malformed, also for NaN, 1e999, deep nesting and what is no text."""
     try:
         found = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
+        if _SURROGATE in (text if isinstance(text, bytes) else text.encode()).lower():
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Malformed("it is not JSON") from error
     return dict(as_object(found, "the document"))
