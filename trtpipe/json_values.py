@@ -79,10 +79,19 @@ def texts_in(record: JsonObject, name: str) -> list[str]:
 
 def integer_in(record: JsonObject, name: str) -> int:
     """A field that must be an integer; a boolean is none. Raises Malformed."""
-    found = _field(record, name)
-    if not isinstance(found, int) or isinstance(found, bool):
+    return as_integer(_field(record, name), name)
+
+
+def integers_in(record: JsonObject, name: str) -> list[int]:
+    """A field that must be a list of integers. Raises Malformed."""
+    return [as_integer(one, f"an entry of {name}") for one in list_in(record, name)]
+
+
+def as_integer(value: object, name: str) -> int:
+    """The value, which must be an integer. Raises Malformed."""
+    if not isinstance(value, int) or isinstance(value, bool):
         raise Malformed(f"{name} is not an integer")
-    return found
+    return value
 
 
 def number_in(record: JsonObject, name: str) -> float:

@@ -35,9 +35,8 @@ from trtpipe.comparing.spread import Spread
 from trtpipe.json_values import (
     Json,
     JsonObject,
-    Malformed,
     integer_in,
-    list_in,
+    integers_in,
     number_in,
     object_in,
     text_in,
@@ -122,7 +121,7 @@ def metrics_from_json(record: JsonObject) -> Metrics:
         nonfinite=NonFinite(**{name: integer_in(nonfinite, name) for name in NonFinite.__dataclass_fields__}),
         reference_accuracy=_number(record, "reference_accuracy"),
         largest=_number(record, "largest") or 0.0,
-        where_max_abs=tuple(_index(one) for one in list_in(record, "where_max_abs")),
+        where_max_abs=tuple(integers_in(record, "where_max_abs")),
     )
 
 
@@ -131,12 +130,6 @@ def _number(record: JsonObject, name: str) -> float | None:
     if name in record and (record[name] is None or record[name] in _NOT_FINITE):
         return None if record[name] is None else float(text_in(record, name))
     return float(number_in(record, name))
-
-
-def _index(value: Json) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise Malformed("an entry of where_max_abs is not an integer")
-    return value
 
 
 def json_number(value: float | None) -> float | str | None:

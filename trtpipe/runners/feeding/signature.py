@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import ModelError, Problem, SpecError
+from trtpipe.json_values import JsonObject, integers_in, list_in, objects_in, text_in
 from trtpipe.proofs.corners import shapes_at, values_at
 from trtpipe.runners.inference.engine_process.arrays import ElementType
 from trtpipe.runners.inference.engine_process.signature import Port, Range, choose_profile
@@ -64,30 +65,29 @@ class Signature:
         return ", ".join(f"'{one.name}' {one.dtype} {dims_text(one.dims)}" for one in self.inputs) or "none"
 
 
-def dims_text(dims: Sequence[Any] | None) -> str:
+def dims_text(dims: Sequence[object] | None) -> str:
     """`?x1x8x8`."""
     if dims is None:
         return "of any shape"
     return "x".join(str(dim) if isinstance(dim, int) else "?" for dim in dims) or "scalar"
 
 
-def signature_of_manifest(manifest: Mapping[str, Any], path: Path) -> Signature:
+def signature_of_manifest(manifest: JsonObject, path: Path) -> Signature:
     """What an engine's manifest says that it takes. Raises ModelError when it does not say so."""
     try:
-        profiles = _PROFILES.validate_json(json.dumps(manifest["profiles"]))
-        io = [_port(one) for one in manifest["io"]]
-    except (KeyError, TypeError, ValueError, ValidationError, RecursionError) as error:
+        profiles = _PROFILES.validate_json(json.dumps(list_in(manifest, "profiles")))
+        io = [_port(one) for one in objects_in(manifest, "io")]
+    except (ValueError, RecursionError) as error:  # Malformed, or pydantic's
         raise ModelError(f"{path} is a damaged manifest", "build the cell again, or copy it again") from error
     inputs = tuple(info for is_input, info in io if is_input)
     return Signature(inputs, tuple(info.name for is_input, info in io if not is_input), tuple(profiles))
 
 
-def _port(record: Mapping[str, Any]) -> tuple[bool, TensorInfo]:
-    name, dtype = record["name"], record["dtype"]
-    dims = tuple(int(dim) if int(dim) >= 0 else None for dim in record["shape"])
-    if not isinstance(name, str) or not isinstance(dtype, str):
-        raise TypeError(name)
-    return record["mode"] == "input", TensorInfo(name, dtype, dims)
+def _port(record: JsonObject) -> tuple[bool, TensorInfo]:
+    """Whether it is an input, and what it takes or gives. Raises Malformed."""
+    name, dtype, shape = text_in(record, "name"), text_in(record, "dtype"), integers_in(record, "shape")
+    dims = tuple(dim if dim >= 0 else None for dim in shape)
+    return text_in(record, "mode") == "input", TensorInfo(name, dtype, dims)
 
 
 def signature_of_model(path: Path, profiles: Iterable[Profile] = ()) -> Signature:
