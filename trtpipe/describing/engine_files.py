@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trtpipe.digests import Digest
 from trtpipe.errors import ModelError
+from trtpipe.json_values import JsonObject, Malformed, as_object, integers_in, objects_in, text_in, texts_in
 
 MANIFEST, NETWORK, ENGINE = "manifest.json", "network.json", "model.engine"
 LARGEST_JSON = 256 << 20
@@ -58,19 +58,19 @@ def read_network(folder: Path) -> tuple[NetworkLayer, ...] | None:
     if not path.is_file():
         return None
     try:
-        return tuple(_layer(one) for one in read_json(path)["layers"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return tuple(_layer(one) for one in objects_in(as_object(read_json(path), "the document"), "layers"))
+    except Malformed as error:
         raise ModelError(f"'{path}' does not hold layers", "build the cell again") from error
 
 
-def _layer(record: Mapping[str, Any]) -> NetworkLayer:
+def _layer(record: JsonObject) -> NetworkLayer:
+    """Raises Malformed."""
     outputs = [
-        (str(one["name"]), str(one["dtype"]), tuple(int(size) for size in one["shape"]))
-        for one in record["outputs"]
+        (text_in(one, "name"), text_in(one, "dtype"), tuple(integers_in(one, "shape")))
+        for one in objects_in(record, "outputs")
     ]
-    return NetworkLayer(
-        str(record["name"]), str(record["type"]), tuple(map(str, record["inputs"])), tuple(outputs)
-    )
+    inputs = tuple(texts_in(record, "inputs"))
+    return NetworkLayer(text_in(record, "name"), text_in(record, "type"), inputs, tuple(outputs))
 
 
 def types_of(layers: tuple[NetworkLayer, ...]) -> dict[str, int]:
