@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from trtpipe.json_values import Json
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.spec.variant import CalibrationSpec
 
 
-def cache_options(asked: CalibrationSpec) -> dict[str, Any]:
+def cache_options(asked: CalibrationSpec) -> dict[str, Json]:
     """What the spec says of a cache beside its file, as the step's options."""
     return {
         "format": asked.format,
@@ -22,7 +22,7 @@ def cache_name(spec: PipelineSpec, asked: CalibrationSpec) -> str:
     """The cache's file, for people; numbered where the spec uses files of that name in several ways."""
     name = _plain_name(asked.cache or "")
     caches = [one.calibration for one in spec.variants.values() if one.calibration and one.calibration.cache]
-    alike: list[tuple[str | None, dict[str, Any]]] = []
+    alike: list[tuple[str | None, dict[str, Json]]] = []
     for one in caches:
         way = (one.cache, cache_options(one))
         if _plain_name(one.cache or "") == name and way not in alike:

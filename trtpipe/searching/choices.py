@@ -13,8 +13,9 @@ import glob
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from trtpipe.errors import ModelError
+from trtpipe.json_values import Json, JsonObject, Malformed, object_in, read_object, text_in, texts_in
 from trtpipe.searching.units import Unit
 
 Assignment = tuple[int, ...]
@@ -33,16 +34,28 @@ class Choice:
     keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Precision → globs, as in a spec."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The choice as a JSON object; keys and values in a fixed order."""
         keep = {name: list(globs) for name, globs in sorted(self.keep.items()) if globs}
         return {"precision": self.precision, "base": self.base, "keep": keep}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Choice:
-        """The choice read back."""
-        keep = {name: tuple(globs) for name, globs in data["keep"].items()}
-        return cls(data["precision"], data["base"], keep)
+    def from_json(cls, data: JsonObject) -> Choice:
+        """The choice read back. Raises Malformed."""
+        keep, base = object_in(data, "keep"), data.get("base")
+        return cls(
+            text_in(data, "precision"),
+            None if base is None else text_in(data, "base"),
+            {name: tuple(texts_in(keep, name)) for name in keep},
+        )
+
+
+def read_choice(text: bytes) -> Choice:
+    """The choice that a search wrote. Raises ModelError."""
+    try:
+        return Choice.from_json(read_object(text))
+    except Malformed as error:
+        raise ModelError(f"what a search chose is damaged: {error}", "build again") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ that have no product before them. Which nodes those are is found where models ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from trtpipe.json_values import Json, JsonObject, integer_in, text_in, texts_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,17 @@ class Unit:
     written: int = 0
     """Elements of the tensors that others read."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The unit as a JSON object."""
         return asdict(self) | {"nodes": list(self.nodes), "quantized": list(self.quantized)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Unit:
-        """The unit read back."""
-        return cls(**{**data, "nodes": tuple(data["nodes"]), "quantized": tuple(data["quantized"])})
+    def from_json(cls, data: JsonObject) -> Unit:
+        """The unit read back. Raises Malformed."""
+        return cls(
+            text_in(data, "name"),
+            text_in(data, "op"),
+            tuple(texts_in(data, "nodes")),
+            tuple(texts_in(data, "quantized")),
+            *(integer_in(data, size) for size in ("flops", "weights", "others", "read", "written")),
+        )

@@ -20,6 +20,7 @@ from typing import Any
 
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.executors.local import Control
+from trtpipe.json_values import JsonObject, Malformed, object_in, objects_in
 from trtpipe.plan.fingerprint import Fingerprint, Record
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import Observer, Store
@@ -78,7 +79,7 @@ class Evaluations:
         quantize = quantize_options(self.template, self.plain(ladder.head, ladder.base))
         profiles = self.action.fingerprint.options["validate"]["profiles"]
         found = self._answer({"units": quantize, "profiles": profiles}, UNITS_FILE)
-        return tuple(Unit.from_json(one) for one in found["units"])
+        return _units_in(found)
 
     def plain(self, precision: str, base: str | None) -> Choice:
         """A precision with what the spec keeps."""
@@ -98,13 +99,29 @@ class Evaluations:
     def _answer(self, options: Record, file: str) -> Record:
         made = evaluation(self.action.fingerprint, options)
         key = made.key
-        known = None if self.anew and key not in self._seen else self.store.trace(key)
+        known = None if self.anew and key not in self._seen else self._known(key, file)
         if known is None:
             with self.store.lock(key, self.control.check):
-                known = None if self.anew else self.store.trace(key)
+                known = None if self.anew else self._known(key, file)
                 known = known or self._run(made, key, options, file)
         self._seen.add(key)
-        return known.summary["answer"]  # type: ignore[no-any-return]
+        answer: Record = known.summary["answer"]
+        return answer
+
+    def _known(self, key: str, file: str) -> Trace | None:
+        """The trace of an answer, unless it is none: who shares a store may have put anything there."""
+        from trtpipe.comparing.reports import read_report
+
+        trace = self.store.trace(key)
+        try:
+            answer = object_in(trace.summary, "answer") if trace is not None else {}
+            if trace is not None and file == EVALUATION_FILE:
+                read_report(answer)
+            elif trace is not None:
+                _units_in(answer)
+        except Malformed:
+            return None
+        return trace
 
     def _run(self, made: Fingerprint, key: str, options: Record, file: str) -> Trace:
         began = time.perf_counter()
@@ -129,6 +146,11 @@ class Evaluations:
         options = self.action.fingerprint.options
         task = Task("evaluate", options, self.inputs(), folder / "out", local)
         return _Child(task, folder, self.control)
+
+
+def _units_in(answer: JsonObject) -> tuple[Unit, ...]:
+    """Raises Malformed."""
+    return tuple(Unit.from_json(one) for one in objects_in(answer, "units"))
 
 
 class _Child:

@@ -204,11 +204,10 @@ def _from_cache(task: Task, out: Path) -> Mapping[str, Any]:
 
 def _chosen(task: Task) -> Mapping[str, Any]:
     """The options of a variant whose precision was searched for."""
-    from trtpipe.searching.choices import Choice
+    from trtpipe.searching.choices import read_choice
     from trtpipe.searching.steps import quantize_options
 
-    choice = Choice.from_json(json.loads(task.input("choice").read_bytes()))
-    return quantize_options(task.options, choice)
+    return quantize_options(task.options, read_choice(task.input("choice").read_bytes()))
 
 
 def _calibration(task: Task, model: Path, tensors: tuple[str, ...]) -> CalibrationRequest:

@@ -6,7 +6,6 @@ that a search of the same variant would make, so each finds the others' in the s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Step, action_of
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import measured_by
-from trtpipe.searching.choices import WIDEST, Choice, Ladder
+from trtpipe.searching.choices import WIDEST, Choice, Ladder, read_choice
 from trtpipe.searching.steps import CHOICE_FILE, is_auto, quantize_options, subject_options
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.system.building import Planned, make_plan
@@ -143,7 +142,7 @@ def _action(
 
 def _as_found(planned: Planned, template: Record, outputs: Mapping[str, Digest]) -> dict[str, Any]:
     found = planned.workspace.store.path(outputs[CHOICE_FILE]).read_bytes()
-    return quantize_options(template, Choice.from_json(json.loads(found)))
+    return quantize_options(template, read_choice(found))
 
 
 def _versions(template: Record, declared: Record) -> dict[str, int]:
