@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.runners.inference.tensors import StoredTensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 TIMES = ("copies_in", "compute", "copies_out", "total", "host")
 """The columns of `Timings.microseconds`."""
@@ -43,7 +47,7 @@ class FinishedRun:
 class Timings:
     """How long executions took."""
 
-    microseconds: Any
+    microseconds: NDArray[np.float64]
     """float64 [executions, 5]: copies to the GPU, compute, copies back, these together (all by CUDA events), and the
     host's clock from the first call to the end. With several streams a part includes waiting for other streams."""
     executions: int
@@ -56,7 +60,7 @@ class Timings:
     windows: Sequence[Mapping[str, float]] = ()
     """`executions`, `seconds`, `median_us` of the total and `first` (execution), of each window."""
 
-    def column(self, name: str) -> Any:
+    def column(self, name: str) -> NDArray[np.float64]:
         """One of TIMES."""
         return self.microseconds[:, TIMES.index(name)]
 
