@@ -52,7 +52,7 @@ class Gpu:
         self.cuda = version_text(self.call("cuDriverGetVersion"))
 
     def call(self, name: str, *arguments: object) -> Any:
-        """What a function of the driver API returns, without its error code. Raises CudaError."""
+        """What a function of the driver API returns, of its own type, without its error code. Raises CudaError."""
         error, *values = getattr(self._driver, name)(*arguments)
         if int(error):
             raise CudaError(name, error.name, self._text_of(error))
