@@ -17,6 +17,8 @@ from typing import TypeAlias
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 """A value as JSON has it. Sequences are lists or tuples; a string is not meant by one."""
 JsonObject: TypeAlias = Mapping[str, Json]
+_SURROGATE = b"\\ud"
+"""Half of a character, perhaps without its other half: then the text cannot be written again."""
 
 
 class Malformed(ValueError):
@@ -24,9 +26,11 @@ class Malformed(ValueError):
 
 
 def read_object(text: str | bytes) -> dict[str, Json]:
-    """The object in a JSON text. Raises Malformed, also for NaN, deep nesting and bytes that are no text."""
+    """The object in a JSON text. Raises Malformed, also for NaN, 1e999, deep nesting and what is no text."""
     try:
-        found = json.loads(text, parse_constant=_refuse_constant)
+        found = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
+        if _SURROGATE in (text if isinstance(text, bytes) else text.encode()).lower():
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Malformed("it is not JSON") from error
     return dict(as_object(found, "the document"))
@@ -75,18 +79,19 @@ def texts_in(record: JsonObject, name: str) -> list[str]:
 
 def integer_in(record: JsonObject, name: str) -> int:
     """A field that must be an integer; a boolean is none. Raises Malformed."""
-    found = _field(record, name)
-    if not isinstance(found, int) or isinstance(found, bool):
-        raise Malformed(f"{name} is not an integer")
-    return found
+    return as_integer(_field(record, name), name)
 
 
 def integers_in(record: JsonObject, name: str) -> list[int]:
     """A field that must be a list of integers. Raises Malformed."""
-    found = [one for one in list_in(record, name) if isinstance(one, int) and not isinstance(one, bool)]
-    if len(found) != len(list_in(record, name)):
-        raise Malformed(f"an entry of {name} is not an integer")
-    return found
+    return [as_integer(one, f"an entry of {name}") for one in list_in(record, name)]
+
+
+def as_integer(value: object, name: str) -> int:
+    """The value, which must be an integer. Raises Malformed."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Malformed(f"{name} is not an integer")
+    return value
 
 
 def number_in(record: JsonObject, name: str) -> float:
@@ -101,9 +106,12 @@ def numbers_in(record: JsonObject, name: str) -> list[float]:
 
 def as_number(value: object, name: str) -> float:
     """The value, which must be a finite number. Raises Malformed."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
-        raise Malformed(f"{name} is not a finite number")
-    return value
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return value
+    except OverflowError:  # an integer beyond every float
+        pass
+    raise Malformed(f"{name} is not a finite number")
 
 
 def _is_finite(number: float) -> bool:
@@ -129,3 +137,11 @@ def _field(record: JsonObject, name: str) -> Json:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
+
+
+def _finite_float(text: str) -> float:
+    """Python reads 1e999 as infinity, which it would not write as JSON again."""
+    found = float(text)
+    if math.isinf(found):
+        raise ValueError(text)
+    return found

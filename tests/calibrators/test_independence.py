@@ -38,7 +38,7 @@ def merged(parts):
     return found
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.integers(0, COUNT), max_size=3), st.permutations(range(COUNT)), st.integers(1, 6))
 def test_any_shards_in_any_order_and_batch_give_the_same_scales(whole, cuts, order, batch):
     edges = sorted({0, COUNT, *cuts})

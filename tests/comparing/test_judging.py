@@ -23,7 +23,11 @@ OVERFLOW = {
 def place(name, reference, actual, labels=None):
     accumulator = Accumulator()
     accumulator.add(np.asarray(reference, np.float32), np.asarray(actual, np.float32), labels)
-    return {"place": name, "outputs": {"y": accumulator.result().as_json()}}
+    return {
+        "place": name,
+        "kind": "data" if name == "data" else "corner",
+        "outputs": {"y": accumulator.result().as_json()},
+    }
 
 
 GOOD = place("data", np.eye(3), np.eye(3), np.arange(3))

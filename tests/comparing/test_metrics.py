@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -31,7 +31,6 @@ def pairs(draw):
 
 
 @given(pairs())
-@settings(deadline=None)
 def test_every_error_metric_equals_its_formula(pair):
     r, a = (array.astype(np.float64) for array in pair)
     error = np.abs(a - r)
@@ -51,7 +50,6 @@ def test_every_error_metric_equals_its_formula(pair):
 
 
 @given(pairs())
-@settings(deadline=None)
 def test_decibels_equal_their_formula(pair):
     r, a = (array.astype(np.float64) for array in pair)
     noise = np.sum((a - r) ** 2)
@@ -69,7 +67,6 @@ def test_decibels_equal_their_formula(pair):
 
 
 @given(pairs(), st.integers(0, 6))
-@settings(deadline=None)
 def test_splitting_into_batches_changes_nothing(pair, cut):
     whole = measured(*pair)
     split = Accumulator()
@@ -86,7 +83,6 @@ def test_splitting_into_batches_changes_nothing(pair, cut):
 
 
 @given(hnp.arrays(np.float32, SHAPES, elements=FLOATS))
-@settings(deadline=None)
 def test_an_output_agrees_with_itself(array):
     values = measured(array, array).values
 
@@ -96,7 +92,6 @@ def test_an_output_agrees_with_itself(array):
 
 
 @given(pairs())
-@settings(deadline=None)
 def test_top5_equals_a_stable_sort(pair):
     r, a = pair
     if a.shape[1] <= 5:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
+from damage import damages
 
 from trtpipe.comparing.upgrades import Row, facts_of, in_order
+from trtpipe.json_values import Malformed
 from trtpipe.rendering.upgrades import summary_line, upgrade_html, upgrade_markdown
 
 OLD = {
@@ -143,3 +145,26 @@ def test_the_page_is_whole_needs_nothing_and_names_its_headers():
     assert "prefers-color-scheme: dark" in page
     assert sum(attributes.get("scope") == "row" for _, attributes in tags.seen) == 2
     assert len(page) < 10_000
+
+
+def test_a_manifest_with_anything_in_any_place_is_refused_or_compared():
+    manifest = {
+        "audit": {"layers": {"float16": 10}, "low_layer_share": 1.0},
+        "validation": {"outcome": "not_run", "accuracy": 0.98},
+        "toolchain": {"flavour": "tensorrt_rtx", "version": "1.6.1.120"},
+        "engine": {"blake3": "a" * 64, "bytes": 1000},
+        "timings": {"seconds": {"build_engine": 2.0}},
+    }
+    old = facts_of(manifest)
+    assert old == {**OLD, "outcome": "not run"}
+    for damage in damages(manifest):
+        if isinstance(damage.record, dict):
+            with damage.named(Malformed):
+                rows = [Row("a", old, facts_of(damage.record)), Row("b", facts_of(damage.record), old)]
+                table = {
+                    "toolchain": "x",
+                    "changes": [],
+                    "notes": [],
+                    "cells": [one.to_json() for one in in_order(rows)],
+                }
+                upgrade_markdown(table), upgrade_html(table)

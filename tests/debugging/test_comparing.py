@@ -147,7 +147,7 @@ def test_without_data_nothing_is_compared(tmp_path):
         compared(*typed_as("fp16", layers(), tmp_path), tmp_path, data=None)
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(model=random_models(casts=False))
 def test_random_graphs_in_their_own_type_diverge_nowhere(model, tmp_path):
     source = tmp_path / "source.onnx"

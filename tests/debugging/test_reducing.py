@@ -45,7 +45,7 @@ def names(model):
     return {node.name for node in model.graph.node}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(random_models(casts=False), st.data())
 def test_planted_nodes_are_found_exactly(model, data):
     every = sorted(names(model))
@@ -62,7 +62,7 @@ def test_planted_nodes_are_found_exactly(model, data):
         assert not infer_at(one.model, {}).problems
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(random_models(casts=False), st.integers(1, 12))
 def test_a_reduction_that_is_cut_short_still_fails_and_says_so(model, most):
     planted = {model.graph.node[-1].name}

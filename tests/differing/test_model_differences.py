@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "precisions"))
 from random_graphs import random_models
 
 FLOAT = TensorProto.FLOAT
-quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 def chain(*ops: str, weight: float = 1.0) -> onnx.ModelProto:

@@ -38,7 +38,7 @@ _WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.lists(_WORDS, max_size=40).map("\n".join))
 def test_any_row_of_words_is_read_or_refused(text):
     fuzz_prototxt(text.encode())

@@ -202,7 +202,7 @@ def options_of(draft: Draft, batch: Any) -> NetworkOptions:
     return NetworkOptions.model_validate(written | ({"weights": "w.npz"} if draft.weights else {}))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drafts(), st.sampled_from([BATCH, -1, "batch"]))
 def test_a_random_network_yields_what_numpy_does_and_the_same_bytes(draft, batch):
     options = options_of(draft, batch)

@@ -9,6 +9,7 @@ from pathlib import Path
 import flatbuffers
 import numpy as np
 import pytest
+from damage import damages
 from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.quant_utils import write_calibration_table
 
@@ -311,3 +312,26 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
         read_cache(tmp_path / "pipe")
     with pytest.raises(ModelError, match="cannot read"):
         read_cache(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"a": 1.5, "b": 2},
+        {"tensor_scales": {"a": 1.5}},
+        {"a": [-1.5, 0.5], "b": [0, 1]},
+        {"a": {"lowest": -1.5, "highest": {"data": [[0.5]], "dtype": "float32"}}},
+        {
+            "CLS": "TensorsData",
+            "data": {"a": {"lowest": [-1.5], "highest": 0.5}},
+            "calibration_method": {"CLS": "CalibrationMethod", "value": "CalibrationMethod.MinMax"},
+        },
+        {"schema": 1, "method": "max", "source": "x", "tensors": {"a": {"amax": 1.5}}},
+    ],
+    ids=["plain", "TAO", "pairs", "lowest and highest", "with the method", "our own"],
+)
+def test_a_table_in_json_with_anything_in_any_place_is_refused_or_read(tmp_path, table):
+    for damage in damages(table):
+        with damage.named(ModelError):
+            found = cache_in(tmp_path, damage.text)
+            assert all(0 < entry.amax < float("inf") for entry in found.entries)

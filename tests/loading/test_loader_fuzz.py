@@ -71,7 +71,7 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 OTHER_READER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-UNHURRIED = settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+UNHURRIED = settings(max_examples=200, suppress_health_check=list(HealthCheck))
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

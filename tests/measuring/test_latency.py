@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trtpipe.measuring.latency import BLOCKS, summary_of
@@ -17,7 +17,6 @@ TIMES = st.lists(st.floats(0.01, 1e8), min_size=1, max_size=400)
 
 
 @given(TIMES)
-@settings(deadline=None)
 def test_a_summary_orders_its_numbers(times):
     found = summary_of(times)
 
@@ -29,7 +28,6 @@ def test_a_summary_orders_its_numbers(times):
 
 
 @given(TIMES)
-@settings(deadline=None)
 def test_percentiles_are_those_of_the_definition(times):
     """Hyndman and Fan's seventh: at (n - 1) p between the order statistics around it."""
     ordered, found = sorted(times), summary_of(times)
@@ -40,7 +38,6 @@ def test_percentiles_are_those_of_the_definition(times):
 
 
 @given(TIMES)
-@settings(deadline=None)
 def test_a_histogram_counts_every_time_once_in_ascending_bins(times):
     found = summary_of(times)["histogram"]
     edges, counts = found["edges_us"], found["counts"]
@@ -64,7 +61,6 @@ def test_a_few_late_times_leave_the_others_apart():
 
 
 @given(TIMES)
-@settings(deadline=None)
 def test_blocks_cover_the_series_in_order(times):
     found = summary_of(times)["block_medians_us"]
 
@@ -154,7 +150,6 @@ def test_what_ends_after_it_is_done_does_not_count():
     st.floats(0.001, 0.5),
     st.floats(0.1, 50),
 )
-@settings(deadline=None)
 def test_windows_never_overlap_and_steady_means_within(times, window, within, limit):
     rule, taken, _ = measured(times, window=window, within=within, limit=limit)
 

@@ -20,7 +20,7 @@ from trtpipe.precisions.quantizing.placing import tensors_to_scale
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.runners.onnxruntime import open_runner
 
-FEW = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 STATIC, WEIGHTS, BLOCKS = ("int8", "fp8"), ("int4", "fp4"), ("nvfp4", "mxfp8")
 BLOCK = {"int4": 64, "fp4": 16, "nvfp4": 16, "mxfp8": 32}
 LEVELS = {

@@ -23,9 +23,7 @@ from trtpipe.runners.graphs import RunnableModel
 from trtpipe.runners.onnxruntime import open_runner
 
 LOW = ["fp16", "bf16"]
-many = settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
-)
+many = settings(max_examples=100, suppress_health_check=list(HealthCheck))
 
 
 def rewritten(source, precision, keep=None, io=None):

@@ -69,7 +69,7 @@ def errors(inputs: dict[str, list[Any]], profiles: Any) -> list[str]:
     return [problem.fact for problem in found if problem.severity == "error"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(cases())
 def test_a_profile_is_proved_if_and_only_if_the_oracle_says_so(case: Any) -> None:
     inputs, profile = case
@@ -77,7 +77,7 @@ def test_a_profile_is_proved_if_and_only_if_the_oracle_says_so(case: Any) -> Non
     assert (not found) == is_right(inputs, profile), found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(MODELS)
 def test_a_proposed_profile_is_proved(inputs: dict[str, list[Any]]) -> None:
     view = view_model(model_of(inputs))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 import pytest
+from damage import damages
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_models import KEEPS, LADDER, units
 
-from trtpipe.searching.choices import Choice, choice_of, exactly, ladders_of
+from trtpipe.errors import ModelError
+from trtpipe.json_values import Malformed
+from trtpipe.searching.choices import Choice, choice_of, exactly, ladders_of, read_choice
 from trtpipe.searching.units import Unit
 
 
@@ -84,3 +87,16 @@ def test_a_choice_comes_back_from_json():
     choice = Choice("int8", "fp16", {"fp16": ("a", "b")})
 
     assert Choice.from_json(choice.to_json()) == choice
+
+
+def test_a_choice_with_anything_in_any_place_is_refused_or_read():
+    for damage in damages(Choice("int8", "fp16", {"fp32": ("head*",)}).to_json()):
+        with damage.named(ModelError):
+            assert read_choice(damage.text.encode()).to_json()
+
+
+def test_a_unit_with_anything_in_any_place_is_refused_or_read():
+    for damage in damages(units(1)[0].to_json()):
+        if isinstance(damage.record, dict):
+            with damage.named(Malformed):
+                hash(Unit.from_json(damage.record))

@@ -10,10 +10,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
-from trtpipe.comparing.metrics import Metrics, metrics_from_json
+from trtpipe.comparing.metrics import Metrics
+from trtpipe.comparing.reports import Report, read_report
 from trtpipe.errors import Problem, SpecPath
+from trtpipe.json_values import JsonObject
 from trtpipe.spec.budget import BudgetSpec
 
 _MEASURED = ("data", "golden")
@@ -34,8 +35,9 @@ class Reached:
     """What is wrong, in words; empty inside."""
 
 
-def reached(report: Mapping[str, Any], budget: BudgetSpec) -> Reached:
-    """How the measurements stand against the budget."""
+def reached(record: JsonObject, budget: BudgetSpec) -> Reached:
+    """How a report's measurements stand against the budget. Raises Malformed when it is none."""
+    report = read_report(record)
     outputs = dict(_outputs(report))
     noise = max((_noise(one) for one in outputs.values()), default=math.inf)
     wanted = {name: one for name, one in outputs.items() if fnmatchcase(name, budget.output)}
@@ -71,11 +73,10 @@ def unmatched_budget(budget: BudgetSpec, outputs: Sequence[str], path: SpecPath)
         yield Problem(fact, f"the outputs are {listed}", path=(*path, "output"))
 
 
-def _outputs(report: Mapping[str, Any]) -> Iterator[tuple[str, Metrics]]:
-    for place in report["places"]:
-        if place["kind"] in _MEASURED:
-            for name, record in place["outputs"].items():
-                yield name, metrics_from_json(record)
+def _outputs(report: Report) -> Iterator[tuple[str, Metrics]]:
+    for place in report.places:
+        if place.kind in _MEASURED:
+            yield from place.outputs.items()
 
 
 def _value(metrics: Metrics, budget: BudgetSpec) -> float | None:
@@ -109,8 +110,8 @@ def _is_broken(metrics: Metrics) -> bool:
     return bool(metrics.nonfinite.differing or metrics.nonfinite.nan)
 
 
-def _nothing(report: Mapping[str, Any]) -> str:
-    why = next((one["why"] for one in report.get("not_run", ())), "the report holds no data")
+def _nothing(report: Report) -> str:
+    why = next((one.why for one in report.not_run), "the report holds no data")
     return f"nothing was measured: {why}"
 
 

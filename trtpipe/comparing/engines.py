@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+
+from trtpipe.json_values import JsonObject
 
 _MOST_LINES = 6
 _LAYER_FIELDS = ("type", "tactic", "inputs", "outputs")
 
 
-def header_differences(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
+def header_differences(old: JsonObject | None, new: JsonObject | None) -> list[str]:
     """The fields of the engine's header that differ; `weight_bytes` tells of weights that stay on the GPU."""
     if not old or not new:
         return []
@@ -20,9 +21,7 @@ def header_differences(old: Mapping[str, Any] | None, new: Mapping[str, Any] | N
     ]
 
 
-def layer_differences(
-    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], what: str = "layer"
-) -> list[str]:
+def layer_differences(old: Sequence[JsonObject], new: Sequence[JsonObject], what: str = "layer") -> list[str]:
     """Layers that one has and the other has not, and fields of a layer that differ; of many the first few.
 
     Layers of one name are taken in their order: TensorRT gives some names several times.
@@ -30,7 +29,7 @@ def layer_differences(
     return _few(_layer_lines(_by_name(old), _by_name(new), what))
 
 
-def io_differences(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[str]:
+def io_differences(old: Sequence[JsonObject], new: Sequence[JsonObject]) -> list[str]:
     """Inputs and outputs that differ in anything."""
     before, now = ({one.get("name"): one for one in ports} for ports in (old, new))
     return _few(
@@ -40,14 +39,14 @@ def io_differences(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, 
     )
 
 
-def same_tactics(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> bool:
+def same_tactics(old: Sequence[JsonObject], new: Sequence[JsonObject]) -> bool:
     """Whether two lists of layers hold the same layers with the same tactics, and say which tactics."""
     told = [layer.get("tactic") for layer in (*old, *new)]
     return bool(told) and all(told) and _by_name(old) == _by_name(new)
 
 
-def _by_name(layers: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], Mapping[str, Any]]:
-    found: dict[tuple[str, int], Mapping[str, Any]] = {}
+def _by_name(layers: Sequence[JsonObject]) -> dict[tuple[str, int], JsonObject]:
+    found: dict[tuple[str, int], JsonObject] = {}
     counts: dict[str, int] = {}
     for layer in layers:
         name = str(layer.get("name"))
@@ -57,8 +56,8 @@ def _by_name(layers: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], Mappi
 
 
 def _layer_lines(
-    old: Mapping[tuple[str, int], Mapping[str, Any]],
-    new: Mapping[tuple[str, int], Mapping[str, Any]],
+    old: Mapping[tuple[str, int], JsonObject],
+    new: Mapping[tuple[str, int], JsonObject],
     what: str,
 ) -> Iterator[str]:
     for name, number in sorted(old.keys() | new.keys()):
@@ -71,7 +70,7 @@ def _layer_lines(
                 yield f"{what} {name!r} {field}: {before.get(field)} -> {now.get(field)}"
 
 
-def _port(port: Mapping[str, Any] | None) -> str:
+def _port(port: JsonObject | None) -> str:
     if port is None:
         return "(none)"
     return f"{port.get('mode')} {port.get('dtype')} {port.get('shape')}"

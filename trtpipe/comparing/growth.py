@@ -13,11 +13,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trtpipe.comparing.metrics import json_number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
 
 UNITS = {
     "float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8,
@@ -45,14 +51,14 @@ class TensorError:
     onset: int = 0
     """Elements that are not finite and whose reference is."""
 
-    def add(self, reference: Any, actual: Any) -> None:
+    def add(self, reference: Array, actual: Array) -> None:
         """Takes in a batch: arrays of one shape."""
         r, a = np.ravel(np.asarray(reference)), np.ravel(np.asarray(actual))
         for start in range(0, r.size, _PIECE):
             piece = slice(start, start + _PIECE)
             self._add(r[piece].astype(np.float64), a[piece].astype(np.float64))
 
-    def _add(self, r: Any, a: Any) -> None:
+    def _add(self, r: NDArray[np.float64], a: NDArray[np.float64]) -> None:
         fine = np.isfinite(a)
         both = fine & np.isfinite(r)
         off = np.abs(a[both] - r[both])
@@ -94,42 +100,57 @@ class Place:
         return max((UNITS.get(one, 0.0) for one in self.dtypes), default=0.0)
 
 
-def grown(places: Sequence[Place]) -> list[dict[str, Any]]:
-    """A record for each place, in the order given, which must be topological."""
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """A tensor's error beside what explains it."""
+
+    place: Place
+    error: float
+    inputs_error: float
+    growth: float
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain data for a report."""
+        measured = self.place.measured
+        return {
+            "tensor": self.place.tensor,
+            "op": self.place.op,
+            "node": self.place.node,
+            "type": self.place.dtype,
+            "error": json_number(self.error),
+            "inputs_error": json_number(self.inputs_error),
+            "unit": self.place.unit,
+            "growth": json_number(self.growth),
+            "largest_error": measured.largest_error,
+            "largest": measured.largest,
+            "elements": measured.elements,
+            "nan": measured.nan,
+            "inf": measured.inf,
+            "not_finite_where_reference_is": measured.onset,
+        }
+
+
+def grown(places: Sequence[Place]) -> list[Grown]:
+    """The growth at each place, in the order given, which must be topological."""
     known = {one.tensor: one.measured.relative() for one in places}
-    return [_record(one, known) for one in places]
+    return [_grown(one, known) for one in places]
 
 
-def _record(place: Place, known: Mapping[str, float]) -> dict[str, Any]:
-    error, measured = place.measured.relative(), place.measured
+def _grown(place: Place, known: Mapping[str, float]) -> Grown:
+    error = place.measured.relative()
     before = max((known[name] for name in place.inputs if name in known), default=0.0)
     explained = max(before, place.unit)
     growth = 0.0 if not error else math.inf if not explained else error / explained
     if math.isinf(error) and math.isinf(before):
         growth = 1.0
-    return {
-        "tensor": place.tensor,
-        "op": place.op,
-        "node": place.node,
-        "type": place.dtype,
-        "error": json_number(error),
-        "inputs_error": json_number(before),
-        "unit": place.unit,
-        "growth": json_number(growth),
-        "largest_error": measured.largest_error,
-        "largest": measured.largest,
-        "elements": measured.elements,
-        "nan": measured.nan,
-        "inf": measured.inf,
-        "not_finite_where_reference_is": measured.onset,
-    }
+    return Grown(place, error, before, growth)
 
 
-def first_divergence(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def first_divergence(found: Sequence[Grown]) -> Grown | None:
     """The first tensor whose error exceeds `GROWTH` times what is explained."""
-    return next((one for one in records if float(one["growth"]) > GROWTH), None)
+    return next((one for one in found if one.growth > GROWTH), None)
 
 
-def first_nonfinite(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def first_nonfinite(found: Sequence[Grown]) -> Grown | None:
     """The first tensor that is not finite where its reference is."""
-    return next((one for one in records if one["not_finite_where_reference_is"]), None)
+    return next((one for one in found if one.place.measured.onset), None)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from trtpipe.comparing.metrics import metrics_from_json
-from trtpipe.comparing.thresholds import Comparison, Outcome, failures, judge, never_measured
+from trtpipe.comparing.reports import MeasuredPlace, Onset, read_report
+from trtpipe.comparing.thresholds import Comparison, Outcome, Verdict, failures, judge, never_measured
 from trtpipe.errors import Problem, SpecPath
+from trtpipe.json_values import Json, JsonObject
 from trtpipe.spec.pipeline import Threshold
 
 _SHOWN = 3
@@ -26,7 +26,7 @@ class Judgement:
     """What a validation came to."""
 
     outcome: Outcome
-    verdicts: tuple[dict[str, Any], ...]
+    verdicts: tuple[dict[str, Json], ...]
     """Records with `place`, `output`, `metric`, `value`, `min`, `max`, `outcome`, `why`."""
     problems: tuple[Problem, ...]
     """What failed, each in one sentence."""
@@ -43,7 +43,7 @@ class Judgement:
     thresholds: tuple[Threshold, ...] = ()
     """Those that were applied."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Json]:
         """Plain data for a manifest."""
         return {
             "outcome": self.outcome,
@@ -59,14 +59,15 @@ class Judgement:
 
 
 def judge_report(
-    report: Mapping[str, Any],
+    record: JsonObject,
     thresholds: Sequence[Threshold],
     defaults: Sequence[Threshold] = (),
     path: SpecPath = ("validate", "thresholds"),
 ) -> Judgement:
-    """The judgement of a validation's report; `defaults` apply when the spec sets no thresholds."""
+    """The judgement of a validation's report; `defaults` apply when the spec sets no thresholds. Raises Malformed."""
+    report = read_report(record)
     applied = list(thresholds) or list(defaults)
-    places = {place["place"]: _compared(place, applied) for place in report["places"]}
+    places = {place.place: _compared(place, applied) for place in report.places}
     everything = [comparison for compared in places.values() for comparison in compared.values()]
     missing = never_measured(applied, everything) if thresholds else {}
     problems = [
@@ -74,39 +75,39 @@ def judge_report(
         *_missing_problems(applied, missing, path),
     ]
     verdicts = tuple(_verdicts(places))
-    passed = any(verdict["outcome"] == "passed" for verdict in verdicts)
-    nonfinite = report.get("nonfinite", ())
+    passed = any(one.verdict.outcome == "passed" for one in verdicts)
     outcome: Outcome = "failed" if problems else "passed" if passed else "not_run"
-    accuracy, reference = _accuracy(report["places"], applied)
+    accuracy, reference = _accuracy(report.places, applied)
     return Judgement(
         outcome,
-        verdicts,
-        (*(_explained(problem, nonfinite) for problem in problems[:1]), *problems[1:]),
-        tuple(f"{one['name']}: {one['why']}" for one in report.get("not_run", ())),
+        tuple(one.as_json() for one in verdicts),
+        (*(_explained(problem, report.nonfinite) for problem in problems[:1]), *problems[1:]),
+        tuple(f"{one.name}: {one.why}" for one in report.not_run),
         accuracy,
         reference,
-        tuple(nonfinite_words(tensor) for tensor in nonfinite),
+        tuple(nonfinite_words(tensor) for tensor in report.nonfinite),
         by_default=not thresholds,
-        twins=report.get("twins", {}),
+        twins=report.twins,
         thresholds=tuple(applied),
     )
 
 
-def judge_engine(
-    report: Mapping[str, Any], thresholds: Sequence[Threshold], *, samples: int | None
-) -> Judgement:
+def judge_engine(record: JsonObject, thresholds: Sequence[Threshold], *, samples: int | None) -> Judgement:
     """The judgement of what an engine gave for recorded samples, by the thresholds of its typed model.
 
     `samples` is how many the thresholds are about. Where fewer were recorded, accuracy is a matter of which, and is
     not judged; what was measured nowhere is not run. Places where the engine gave nothing to compare fail.
+    Raises Malformed.
     """
-    recorded = report.get("recorded", 0)
-    whole = samples is None or recorded >= samples
+    report = read_report(record)
+    whole = samples is None or report.recorded >= samples
     applied = [one for one in thresholds if whole or one.metric != "accuracy"]
-    judgement = judge_report(report, (), applied)
-    broken = tuple(Problem(f"{one['why']} ({one['place']})") for one in report.get("broken", ()))
+    judgement = judge_report(record, (), applied)
+    broken = tuple(Problem(f"{one.why} ({one.name})") for one in report.broken)
     left_out = (
-        [f"accuracy: {recorded} of {samples} samples were recorded"] if len(applied) < len(thresholds) else []
+        [f"accuracy: {report.recorded} of {samples} samples were recorded"]
+        if len(applied) < len(thresholds)
+        else []
     )
     outcome: Outcome = "failed" if broken else judgement.outcome
     return replace(
@@ -120,21 +121,31 @@ def judge_engine(
 
 def failed_places(judgement: Judgement) -> set[str]:
     """Where something was missed."""
-    return {verdict["place"] for verdict in judgement.verdicts if verdict["outcome"] == "failed"}
+    return {str(verdict["place"]) for verdict in judgement.verdicts if verdict["outcome"] == "failed"}
 
 
-def _compared(place: Mapping[str, Any], thresholds: Sequence[Threshold]) -> dict[str, Comparison]:
-    return {
-        name: judge(name, metrics_from_json(record), thresholds) for name, record in place["outputs"].items()
-    }
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A verdict, and what it is on."""
+
+    place: str
+    output: str
+    verdict: Verdict
+
+    def as_json(self) -> dict[str, Json]:
+        return {"place": self.place, "output": self.output, **self.verdict.as_json()}
 
 
-def _verdicts(places: Mapping[str, Mapping[str, Comparison]]) -> Iterator[dict[str, Any]]:
+def _compared(place: MeasuredPlace, thresholds: Sequence[Threshold]) -> dict[str, Comparison]:
+    return {name: judge(name, metrics, thresholds) for name, metrics in place.outputs.items()}
+
+
+def _verdicts(places: Mapping[str, Mapping[str, Comparison]]) -> Iterator[_Placed]:
     for place, compared in places.items():
         for output, comparison in compared.items():
             for verdict in comparison.verdicts:
                 if verdict.outcome != "not_run" or not _measured_elsewhere(places, output, verdict.metric):
-                    yield {"place": place, "output": output, **verdict.as_json()}
+                    yield _Placed(place, output, verdict)
 
 
 def _measured_elsewhere(places: Mapping[str, Mapping[str, Comparison]], output: str, metric: str) -> bool:
@@ -158,33 +169,33 @@ def _missing_problems(
 
 
 def _accuracy(
-    places: Sequence[Mapping[str, Any]], thresholds: Sequence[Threshold]
+    places: Sequence[MeasuredPlace], thresholds: Sequence[Threshold]
 ) -> tuple[float | None, float | None]:
     """Of the output that a threshold on accuracy names, else of the first that has one."""
     named = {threshold.output for threshold in thresholds if threshold.metric == "accuracy"}
     measured = [
-        (name, record)
+        (name, metrics)
         for place in places
-        for name, record in place["outputs"].items()
-        if record["metrics"].get("accuracy") is not None
+        for name, metrics in place.outputs.items()
+        if metrics.values["accuracy"] is not None
     ]
-    for _, record in sorted(measured, key=lambda one: one[0] not in named):
-        return record["metrics"]["accuracy"], record["reference_accuracy"]
+    for _, metrics in sorted(measured, key=lambda one: one[0] not in named):
+        return metrics.values["accuracy"], metrics.reference_accuracy
     return None, None
 
 
-def _explained(problem: Problem, nonfinite: Sequence[Mapping[str, Any]]) -> Problem:
+def _explained(problem: Problem, nonfinite: Sequence[Onset]) -> Problem:
     """The first failure names the tensors in which infinities and NaN begin, when there are any."""
     if not nonfinite or problem.path:
         return problem
     lines = [nonfinite_words(tensor) for tensor in nonfinite[:_SHOWN]]
-    nodes = ", ".join(f"'{tensor['node'] or tensor['tensor']}'" for tensor in nonfinite[:_SHOWN])
+    nodes = ", ".join(f"'{tensor.node or tensor.tensor}'" for tensor in nonfinite[:_SHOWN])
     lines.append(f"keep these nodes and what reads them in float32: keep: {{fp32: [{nodes}, …]}}")
     return Problem(problem.fact, "\n".join(lines), problem.where, problem.path, problem.severity)
 
 
-def nonfinite_words(tensor: Mapping[str, Any]) -> str:
+def nonfinite_words(onset: Onset) -> str:
     """Where an overflow or a NaN begins, in words."""
-    size = tensor.get("reference_max")
-    known = f", where the reference reaches {size:.4g}" if isinstance(size, float) else ""
-    return f"{tensor['what']} begins in '{tensor['tensor']}' ({tensor['op']}, {tensor['place']}){known}"
+    size = onset.reference_max
+    known = f", where the reference reaches {size:.4g}" if size is not None else ""
+    return f"{onset.what} begins in '{onset.tensor}' ({onset.op}, {onset.place}){known}"

@@ -24,16 +24,27 @@ Knows nothing of thresholds, models or files.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trtpipe.comparing.spread import Spread
+from trtpipe.json_values import (
+    Json,
+    JsonObject,
+    integer_in,
+    integers_in,
+    number_in,
+    object_in,
+    text_in,
+)
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+
 Doubles = NDArray[np.float64]
 
 METRICS = (
@@ -45,6 +56,8 @@ METRICS = (
 RELATIVE_FLOOR = 1e-6
 """Below this magnitude of the reference, an error counts as relative to this floor: zeros are common in outputs."""
 
+_NOT_FINITE = ("inf", "-inf", "nan")
+"""What `json_number` writes where JSON has no number."""
 _CHUNK = 1 << 20  # elements converted to float64 at a time
 
 
@@ -77,10 +90,10 @@ class Metrics:
     """max |r|, over finite elements."""
     where_max_abs: tuple[int, ...] = ()
     """The index, within its batch, of the element with the largest error."""
-    spread: Mapping[str, Any] = field(default_factory=dict)
+    spread: JsonObject = field(default_factory=dict)
     """`errors` and `scatter`, as `Spread` has them; empty when they were not asked for."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Json]:
         """Plain data; infinities and NaN as text, for JSON has neither."""
         non_finite = {name: getattr(self.nonfinite, name) for name in NonFinite.__dataclass_fields__}
         return {
@@ -96,22 +109,27 @@ class Metrics:
         }
 
 
-def metrics_from_json(record: Mapping[str, Any]) -> Metrics:
-    """The metrics that `as_json` wrote."""
+def metrics_from_json(record: JsonObject) -> Metrics:
+    """The metrics that `as_json` wrote. Raises Malformed."""
+    values, reasons = object_in(record, "metrics"), object_in(record, "not_applicable")
+    nonfinite = object_in(record, "nonfinite")
     return Metrics(
-        values={name: _number(value) for name, value in record["metrics"].items()},
-        not_applicable=dict(record["not_applicable"]),
-        elements=record["elements"],
-        differing=record["differing"],
-        nonfinite=NonFinite(**record["nonfinite"]),
-        reference_accuracy=record["reference_accuracy"],
-        largest=_number(record["largest"]) or 0.0,
-        where_max_abs=tuple(record["where_max_abs"]),
+        values={name: _number(values, name) for name in METRICS},
+        not_applicable={name: text_in(reasons, name) for name in reasons},
+        elements=integer_in(record, "elements"),
+        differing=integer_in(record, "differing"),
+        nonfinite=NonFinite(**{name: integer_in(nonfinite, name) for name in NonFinite.__dataclass_fields__}),
+        reference_accuracy=_number(record, "reference_accuracy"),
+        largest=_number(record, "largest") or 0.0,
+        where_max_abs=tuple(integers_in(record, "where_max_abs")),
     )
 
 
-def _number(value: float | str | None) -> float | None:
-    return None if value is None else float(value)
+def _number(record: JsonObject, name: str) -> float | None:
+    """A number as `json_number` writes it."""
+    if name in record and (record[name] is None or record[name] in _NOT_FINITE):
+        return None if record[name] is None else float(text_in(record, name))
+    return float(number_in(record, name))
 
 
 def json_number(value: float | None) -> float | str | None:

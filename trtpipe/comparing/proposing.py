@@ -7,23 +7,24 @@ element. A margin of 3 means errors three times as large as any seen, which is 9
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from glob import escape
-from typing import Any
 
-from trtpipe.comparing.metrics import Metrics, metrics_from_json
+from trtpipe.comparing.metrics import Metrics
+from trtpipe.comparing.reports import read_report
+from trtpipe.json_values import JsonObject
 from trtpipe.spec.pipeline import Threshold
 
 MARGIN = 3.0
 
 
-def proposed_thresholds(reports: Sequence[Mapping[str, Any]], margin: float = MARGIN) -> list[Threshold]:
+def proposed_thresholds(reports: Sequence[JsonObject], margin: float = MARGIN) -> list[Threshold]:
     """Thresholds for every output that was measured; none for one that was not finite."""
     measured: dict[str, list[Metrics]] = {}
     for report in reports:
-        for place in report["places"]:
-            for name, record in place["outputs"].items():
-                measured.setdefault(name, []).append(metrics_from_json(record))
+        for place in read_report(report).places:
+            for name, metrics in place.outputs.items():
+                measured.setdefault(name, []).append(metrics)
     return [threshold for name, found in measured.items() for threshold in _of(name, found, margin)]
 
 

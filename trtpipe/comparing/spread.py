@@ -9,10 +9,13 @@ over the elements and never falls in step with a tensor's axes. So neither depen
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 BINS = 64
 """The most bins; what is smaller than the largest error by more octaves than that falls into the first."""
@@ -31,11 +34,13 @@ class Spread:
     """Takes errors and pairs, a chunk at a time; only finite values."""
 
     zeros: int = 0
-    octaves: Any = field(default_factory=lambda: np.zeros(_OCTAVES, np.int64))
-    keys: Any = field(default_factory=lambda: np.zeros(0, np.uint64))
-    pairs: Any = field(default_factory=lambda: np.zeros((0, 2)))
+    octaves: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_OCTAVES, np.int64))
+    keys: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    pairs: Doubles = field(default_factory=lambda: np.zeros((0, 2)))
 
-    def add(self, positions: NDArray[Any], reference: Doubles, actual: Doubles, error: Doubles) -> None:
+    def add(
+        self, positions: NDArray[np.integer], reference: Doubles, actual: Doubles, error: Doubles
+    ) -> None:
         """A chunk: where its elements stand among all that there will be, both values, and |actual - reference|."""
         some = np.minimum(error[error > 0], np.finfo(np.float64).max)
         self.zeros += error.size - some.size
@@ -44,7 +49,7 @@ class Spread:
             self.octaves += np.bincount(exponents - _LEAST, minlength=_OCTAVES)
         self._pick(positions, reference, actual)
 
-    def _pick(self, positions: NDArray[Any], reference: Doubles, actual: Doubles) -> None:
+    def _pick(self, positions: NDArray[np.integer], reference: Doubles, actual: Doubles) -> None:
         keys = positions.astype(np.uint64) * _GOLDEN  # wraps around, which is the point
         if self.keys.size == PAIRS:
             near = keys < self.keys[-1]
@@ -59,11 +64,11 @@ class Spread:
         self.keys = together[order]
         self.pairs = np.concatenate([self.pairs, np.stack([reference, actual], axis=1)])[order]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Json]:
         """`errors`: n + 1 ascending edges and n counts, none without elements; `scatter`: pairs, reference first."""
         return {"errors": self._histogram(), "scatter": self._scatter()}
 
-    def _histogram(self) -> dict[str, Any]:
+    def _histogram(self) -> dict[str, Json]:
         filled = np.flatnonzero(self.octaves)
         if not filled.size:
             return (

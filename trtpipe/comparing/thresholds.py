@@ -13,10 +13,11 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Literal
 
 from trtpipe.comparing.metrics import Metrics, NonFinite, json_number
 from trtpipe.errors import Problem, SpecPath
+from trtpipe.json_values import Json
 from trtpipe.spec.pipeline import Threshold
 
 Outcome = Literal["passed", "failed", "not_run"]
@@ -33,7 +34,7 @@ class Verdict:
     max: float | None
     why: str = ""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Json]:
         """Plain data for a report."""
         return {
             "metric": self.metric,
@@ -61,7 +62,7 @@ class Comparison:
             return "failed"
         return "passed" if "passed" in outcomes else "not_run"
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Json]:
         """Plain data for a report."""
         verdicts = [verdict.as_json() for verdict in self.verdicts]
         return {"outcome": self.outcome, **self.metrics.as_json(), "verdicts": verdicts}

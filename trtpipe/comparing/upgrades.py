@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from trtpipe.json_values import Json, JsonObject, integer_in, number_in, object_in, text_in
 
 Status = Literal["failed", "worse", "same", "better", "not compared"]
 ORDER: tuple[Status, ...] = ("failed", "worse", "not compared", "same", "better")
@@ -19,8 +21,8 @@ class Row:
     """One cell on both versions. A side is None where there is no engine; `problems` says why there is no new one."""
 
     cell: str
-    old: Mapping[str, Any] | None
-    new: Mapping[str, Any] | None
+    old: JsonObject | None
+    new: JsonObject | None
     problems: tuple[str, ...] = ()
 
     @property
@@ -33,7 +35,7 @@ class Row:
         signs = [*_signs(self.old, self.new)]
         return "worse" if -1 in signs else "better" if 1 in signs else "same"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """This row as plain JSON values."""
         return {
             "cell": self.cell,
@@ -44,22 +46,32 @@ class Row:
         }
 
 
-def facts_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an engine is compared; times in seconds, shares from 0 to 1."""
-    audit, validation = manifest["audit"], manifest["validation"]
+def facts_of(manifest: JsonObject) -> dict[str, Json]:
+    """What of an engine is compared; times in seconds, shares from 0 to 1. Raises Malformed."""
+    audit, validation = object_in(manifest, "audit"), object_in(manifest, "validation")
+    toolchain, engine = object_in(manifest, "toolchain"), object_in(manifest, "engine")
+    seconds = object_in(object_in(manifest, "timings"), "seconds")
+    layers = object_in(audit, "layers") if "layers" in audit else {}
     return {
-        "toolchain": f"{manifest['toolchain']['flavour']} {manifest['toolchain']['version']}",
-        "engine": manifest["engine"]["blake3"],
-        "bytes": manifest["engine"]["bytes"],
-        "build_seconds": manifest["timings"]["seconds"].get("build_engine"),
-        "outcome": str(validation.get("outcome", "not run")).replace("_", " "),
-        "accuracy": validation.get("accuracy"),
-        "layers": dict(audit.get("layers", {})),
-        "low_layer_share": audit.get("low_layer_share"),
+        "toolchain": f"{text_in(toolchain, 'flavour')} {text_in(toolchain, 'version')}",
+        "engine": text_in(engine, "blake3"),
+        "bytes": integer_in(engine, "bytes"),
+        "build_seconds": _number(seconds, "build_engine"),
+        "outcome": (text_in(validation, "outcome") if "outcome" in validation else "not run").replace(
+            "_", " "
+        ),
+        "accuracy": _number(validation, "accuracy"),
+        "layers": {name: integer_in(layers, name) for name in layers},
+        "low_layer_share": _number(audit, "low_layer_share"),
     }
 
 
-def _signs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[int]:
+def _number(record: JsonObject, name: str) -> float | None:
+    """A number that may be missing, or null."""
+    return None if record.get(name) is None else number_in(record, name)
+
+
+def _signs(old: JsonObject, new: JsonObject) -> list[int]:
     """-1, 0 or 1 for each fact in which less is worse: the outcome, the accuracy, the share of narrow layers."""
     passed = [one["outcome"] == "passed" for one in (old, new)]
     return [
@@ -69,7 +81,7 @@ def _signs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[int]:
     ]
 
 
-def _sign(old: Any, new: Any, least: float) -> int:
+def _sign(old: Json, new: Json, least: float) -> int:
     if not isinstance(old, (int, float)) or not isinstance(new, (int, float)):
         return 0
     return 0 if abs(new - old) <= least else 1 if new > old else -1

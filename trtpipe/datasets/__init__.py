@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets.locating import Files, Resolve, as_files
@@ -23,7 +23,16 @@ from trtpipe.errors import Problem, SpecError
 from trtpipe.spec.dataset import DatasetSpec
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trtpipe.arrays import Array, Dtype
     from trtpipe.datasets.sampling.batches import Dataset
+    from trtpipe.json_values import Json
+
+
+Indices: TypeAlias = "Sequence[int] | NDArray[np.int64]"
+"""Numbers of samples."""
 
 
 class Source(Protocol):
@@ -34,13 +43,13 @@ class Source(Protocol):
         """Its dims; the first counts samples, and None is one in which samples differ."""
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> Dtype:
         """Its numpy.dtype."""
 
-    def rows(self, indices: Any) -> Any:
+    def rows(self, indices: Indices) -> Array:
         """The rows at `indices`, in that order, as a new array."""
 
-    def whole(self) -> Any:
+    def whole(self) -> Array:
         """All of it."""
 
     def shape_at(self, index: int) -> tuple[int, ...]:
@@ -113,7 +122,7 @@ def source_files(spec: DatasetSpec, resolve: Resolve | Files) -> dict[str, Path]
     }
 
 
-def dataset_record(spec: DatasetSpec, digests: Mapping[str, Digest]) -> dict[str, Any]:
+def dataset_record(spec: DatasetSpec, digests: Mapping[str, Digest]) -> dict[str, Json]:
     """Everything that the samples depend on, for a key: the sources' digests, the readers, the preprocessing.
 
     Licence and description change no sample and are left out, as is what the spec does not say.

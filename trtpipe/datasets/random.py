@@ -11,11 +11,15 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.datasets import Reader, Source
 from trtpipe.datasets.locating import Files
 from trtpipe.spec.dataset import DatasetSpec
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array, Dtype
+    from trtpipe.datasets import Indices
 
 DEFAULT_SAMPLES = 8
 
@@ -25,7 +29,7 @@ class RandomArray:
     """Samples drawn when they are asked for. The model input's type is set by `typed`."""
 
     shape: tuple[int, ...]
-    dtype: Any
+    dtype: Dtype
     seed: int
     number: int
     low: int
@@ -33,18 +37,18 @@ class RandomArray:
     one_by_one: bool
     """A sample is a whole batch: its first axis is not of size 1, or it has none."""
 
-    def typed(self, dtype: Any) -> RandomArray:
+    def typed(self, dtype: Dtype) -> RandomArray:
         """The same samples for an input of another type."""
         return replace(self, dtype=dtype)
 
-    def rows(self, indices: Any) -> Any:
+    def rows(self, indices: Indices) -> Array:
         """The samples at `indices`."""
         import numpy as np
 
         drawn = [self._draw(int(index)) for index in indices]
         return np.stack(drawn) if drawn else np.zeros((0, *self.shape[1:]), self.dtype)
 
-    def whole(self) -> Any:
+    def whole(self) -> Array:
         """All of it."""
         return self.rows(range(self.shape[0])) if self.shape else self._draw(0)
 
@@ -56,7 +60,7 @@ class RandomArray:
         """Samples go by their numbers."""
         return f"sample {index}"
 
-    def _draw(self, index: int) -> Any:
+    def _draw(self, index: int) -> Array:
         import numpy as np
 
         bits = np.random.PCG64(np.random.SeedSequence([self.seed, self.number, index]))

@@ -11,10 +11,11 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from trtpipe.fetching.answers import Answer, Other
 from trtpipe.files import write_whole
+from trtpipe.json_values import Malformed, integer_in, object_in, read_object, text_in
 
 _PIECE = 1 << 20
 
@@ -45,11 +46,12 @@ class Partial:
     def _recall(self) -> None:
         """Take up what an earlier process left; nothing is known of bytes without their mark."""
         try:
-            about: dict[str, Any] = json.loads(self._about.read_bytes())
-            self.mark = {str(name): str(value) for name, value in about["mark"].items()}
-            self.total = int(about["total"]) if about["total"] is not None else None
+            about = read_object(self._about.read_bytes())
+            mark = object_in(about, "mark")
+            self.mark = {name: text_in(mark, name) for name in mark}
+            self.total = None if about.get("total") is None else integer_in(about, "total")
             size = self.file.stat().st_size
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, Malformed):
             self.clear()
             return
         if self.total is not None and size > self.total:

@@ -14,9 +14,9 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 from trtpipe.errors import ModelError
+from trtpipe.json_values import Json, JsonObject
 from trtpipe.legacy_caches.entries import Cache, cache_of
 from trtpipe.legacy_caches.tensorrt_text import shown
 from trtpipe.scales import SCHEMA
@@ -35,7 +35,7 @@ def read_json_table(text: str) -> Cache:
     if not isinstance(data, dict):
         raise ModelError("it is JSON, but no mapping of tensors to numbers")
     if "schema" in data and isinstance(data.get("tensors"), dict):
-        return _own(data)
+        return _own(data, data["tensors"])
     if isinstance(data.get("tensor_scales"), dict):
         return cache_of("json", "TAO's tensor scales (JSON)", _numbers(data["tensor_scales"]))
     if data.get("CLS") in _RUNTIME_CLASSES and isinstance(data.get("data"), dict):
@@ -45,7 +45,7 @@ def read_json_table(text: str) -> Cache:
     return cache_of("json", "a JSON mapping of tensors to amax", _numbers(data))
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _distinct(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(pairs)
     if len(found) != len(pairs):
         again = Counter(name for name, _ in pairs).most_common(1)[0][0]
@@ -53,12 +53,12 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _own(data: dict[str, Any]) -> Cache:
+def _own(data: JsonObject, tensors: JsonObject) -> Cache:
     if data["schema"] != SCHEMA:
         fact = f"it is trtpipe's scales in schema {shown(json.dumps(data['schema']))}, this trtpipe knows {SCHEMA}"
         raise ModelError(fact, "use the trtpipe that wrote it, or calibrate again")
     method, origin = data.get("method"), data.get("source")
-    numbers = {name: one.get("amax") for name, one in data["tensors"].items() if isinstance(one, dict)}
+    numbers = {name: one.get("amax") if isinstance(one, dict) else None for name, one in tensors.items()}
     return cache_of(
         "trtpipe",
         origin if isinstance(origin, str) and origin else "trtpipe's scales",
@@ -67,12 +67,12 @@ def _own(data: dict[str, Any]) -> Cache:
     )
 
 
-def _of_runtime(data: dict[str, Any], method: str) -> Cache:
+def _of_runtime(data: JsonObject, method: str) -> Cache:
     rows = ((name, _amax_of(name, value)) for name, value in data.items())
     return cache_of("onnxruntime", "ONNX Runtime's calibration table (JSON)", rows, method)
 
 
-def _amax_of(name: str, value: Any) -> float:
+def _amax_of(name: str, value: Json) -> float:
     """The largest magnitude of a range."""
     if isinstance(value, dict):
         value = [value.get("lowest"), value.get("highest")]
@@ -82,7 +82,7 @@ def _amax_of(name: str, value: Any) -> float:
     return _number(name, value)
 
 
-def _bare(value: Any) -> Any:
+def _bare(value: Json) -> Json:
     """The number in what ONNX Runtime writes for an array of one."""
     value = value.get("data") if isinstance(value, dict) else value
     while isinstance(value, list) and len(value) == 1:
@@ -90,16 +90,16 @@ def _bare(value: Any) -> Any:
     return value
 
 
-def _method_of(value: Any) -> str:
+def _method_of(value: Json) -> str:
     text = value.get("value") if isinstance(value, dict) else value
     return text.removeprefix("CalibrationMethod.") if isinstance(text, str) else ""
 
 
-def _numbers(data: dict[str, Any]) -> Iterator[tuple[str, float]]:
+def _numbers(data: JsonObject) -> Iterator[tuple[str, float]]:
     return ((name, _number(name, value)) for name, value in data.items())
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: Json) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ModelError(f"the value of {shown(name)} is no number: {shown(json.dumps(value))}")
     try:

@@ -5,10 +5,10 @@ Long lists are cut: a report names the first hundred of each kind, and counts al
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from trtpipe.errors import ModelError, Problem
+from trtpipe.json_values import Json, JsonObject, integer_in, number_in, object_in, text_in
 from trtpipe.legacy_caches.entries import Cache
 from trtpipe.legacy_caches.matching import Match
 from trtpipe.loading.grammar import nearest
@@ -30,11 +30,10 @@ def scales_of(cache: Cache, match: Match) -> Scales:
     return Scales(tensors, cache.method or "unknown", cache.format, source=cache.origin)
 
 
-def report_of_cache(cache: Cache, match: Match, min_coverage: float) -> dict[str, Any]:
+def report_of_cache(cache: Cache, match: Match, min_coverage: float) -> dict[str, Json]:
     """The report: what a calibrator's one says, and under `cache` what became of the entries."""
-    repaired = {name: {"entry": one.entry, "how": one.how} for name, one in match.repaired.items()}
-    lists: dict[str, dict[str, Any]] = {
-        "repaired": repaired,
+    lists: dict[str, JsonObject] = {
+        "repaired": {name: {"entry": one.entry, "how": one.how} for name, one in match.repaired.items()},
         "stale": match.stale,
         "unusable": match.unusable,
         "missing": match.missing,
@@ -107,22 +106,22 @@ def missing_lines(match: Match) -> Iterator[str]:
         yield f"and {len(match.missing) - _SHOWN} more"
 
 
-def lines_of(report: Mapping[str, Any]) -> Iterator[str]:
+def lines_of(report: JsonObject) -> Iterator[str]:
     """A report of a cache for people, line by line."""
-    cache = report["cache"]
-    counts = cache["counts"]
-    yield f"{cache['origin']}: {cache['entries']} entries, {cache['matched']} of them tensors of the model"
-    covered = cache["wanted"] - counts["missing"]
-    yield f"{covered} of the {cache['wanted']} tensors that int8 quantizes have a scale ({cache['coverage']:.1%})"
-    for name, one in _first(cache["repaired"]):
-        yield f"repaired: '{one['entry']}' is '{name}' ({one['how']})"
+    cache = object_in(report, "cache")
+    counts = object_in(cache, "counts")
+    entries, matched, wanted = (integer_in(cache, name) for name in ("entries", "matched", "wanted"))
+    yield f"{text_in(cache, 'origin')}: {entries} entries, {matched} of them tensors of the model"
+    covered = wanted - integer_in(counts, "missing")
+    coverage = number_in(cache, "coverage")
+    yield f"{covered} of the {wanted} tensors that int8 quantizes have a scale ({coverage:.1%})"
+    repaired = object_in(cache, "repaired")
+    for name in list(repaired)[:_SHOWN]:
+        one = object_in(repaired, name)
+        yield f"repaired: '{text_in(one, 'entry')}' is '{name}' ({text_in(one, 'how')})"
     for kind in ("stale", "unusable", "missing"):
-        for name, why in _first(cache[kind]):
+        for name, why in list(object_in(cache, kind).items())[:_SHOWN]:
             yield f"{kind}: '{name}': {why}"
-    for kind, count in counts.items():
-        if count > _SHOWN:
-            yield f"{kind}: {count} in all"
-
-
-def _first(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return list(found.items())[:_SHOWN]
+    for kind in counts:
+        if integer_in(counts, kind) > _SHOWN:
+            yield f"{kind}: {counts[kind]} in all"

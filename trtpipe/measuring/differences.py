@@ -8,11 +8,17 @@ counts only if it is also larger than the share within which a run was steady.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from trtpipe.measuring.latency import Blocks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trtpipe.json_values import Json
 
 DRAWS = 2000
 CONFIDENCE = 95
@@ -35,12 +41,12 @@ class Difference:
     this_us: float
     that_us: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """As plain data."""
         return asdict(self) | {"confidence": CONFIDENCE}
 
 
-def difference(this: Mapping[str, Any], that: Mapping[str, Any], within: float) -> Difference:
+def difference(this: Blocks, that: Blocks, within: float) -> Difference:
     """Compare two summaries of `measuring.latency`; `within` is the share that a run may drift by itself."""
     ratio = this["p50_us"] / that["p50_us"]
     ours, theirs = (np.asarray(one["block_medians_us"], np.float64) for one in (this, that))
@@ -54,7 +60,7 @@ def difference(this: Mapping[str, Any], that: Mapping[str, Any], within: float) 
     return Difference(ratio, low, high, _verdict(ratio, low, high, within), this["p50_us"], that["p50_us"])
 
 
-def _medians(blocks: Any, random: Any) -> Any:
+def _medians(blocks: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
     """The median of each of many samples, drawn with replacement."""
     return np.median(blocks[random.integers(0, blocks.size, (DRAWS, blocks.size))], axis=1)
 

@@ -6,34 +6,68 @@ NumPy's own). Knows nothing of what was timed.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
 PERCENTILES = (50, 90, 95, 99)
+"""Those that a Summary has."""
 BINS = 40
 BLOCKS = 32
 """How many blocks in time a series is cut into, at most."""
 LEAST_IN_BLOCK = 4
 
 
-def summary_of(times: Any) -> dict[str, Any]:
+class Histogram(TypedDict):
+    """n + 1 edges, ascending, and n counts."""
+
+    edges_us: list[float]
+    counts: list[int]
+
+
+class Blocks(TypedDict):
+    """What of a summary two series are compared by."""
+
+    p50_us: float
+    block_medians_us: list[float]
+
+
+class Summary(Blocks):
+    """A series in a few numbers, as bench.json has it."""
+
+    mean_us: float
+    min_us: float
+    max_us: float
+    p90_us: float
+    p95_us: float
+    p99_us: float
+    count: int
+    histogram: Histogram
+
+
+def summary_of(times: ArrayLike) -> Summary:
     """Mean, ends, percentiles, count, histogram and block medians of a series, in the order in which it was timed."""
     series = np.asarray(times, np.float64)
     assert series.ndim == 1 and series.size, "a series has at least one time"
-    found = np.percentile(series, PERCENTILES)
+    p50, p90, p95, p99 = (float(one) for one in np.percentile(series, PERCENTILES))
     return {
         "mean_us": float(series.mean()),
         "min_us": float(series.min()),
         "max_us": float(series.max()),
-        **{f"p{one}_us": float(value) for one, value in zip(PERCENTILES, found, strict=True)},
+        "p50_us": p50,
+        "p90_us": p90,
+        "p95_us": p95,
+        "p99_us": p99,
         "count": int(series.size),
         "histogram": histogram_of(series),
         "block_medians_us": block_medians(series),
     }
 
 
-def histogram_of(series: Any) -> dict[str, Any]:
+def histogram_of(series: NDArray[np.float64]) -> Histogram:
     """`edges_us` (n + 1, ascending) and `counts` (n, all times counted).
 
     The bins are equally wide up to where few times lie above: the 99.5th percentile, or six interquartile ranges above
@@ -52,7 +86,7 @@ def histogram_of(series: Any) -> dict[str, Any]:
     return {"edges_us": [float(one) for one in edges], "counts": [int(one) for one in counts]}
 
 
-def block_medians(series: Any) -> list[float]:
+def block_medians(series: NDArray[np.float64]) -> list[float]:
     """The medians of up to BLOCKS stretches of the series, each of LEAST_IN_BLOCK times or more if there are so many.
 
     What is near in time is alike (clocks, temperature), so single times understate the noise; stretches do so less.

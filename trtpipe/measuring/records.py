@@ -5,15 +5,25 @@ A result of another machine, subject or shape is not compared, and that is said.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trtpipe.errors import ModelError
 from trtpipe.files import is_special
+from trtpipe.json_values import (
+    Json,
+    JsonObject,
+    Malformed,
+    number_in,
+    numbers_in,
+    object_in,
+    objects_in,
+    read_object,
+    text_in,
+)
 from trtpipe.measuring.differences import difference, words
+from trtpipe.measuring.latency import Blocks
 
 SCHEMA = 1
 NAME = "bench.json"
@@ -22,102 +32,138 @@ COMPARED = ("compute", "total", "host")
 """The parts by which two results are compared: host only where nothing else was measured."""
 _LARGEST = 64 << 20
 _MOST_BLOCKS = 1 << 16
+_LONGEST_US = 1e15
+"""Thirty years; nothing that was measured took longer."""
+_SHORTEST_US = 1e-6
+"""Shorter than any clock's tick: such a time is taken as zero."""
 
 
-def read_record(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The times of one set of shapes."""
+
+    shapes: JsonObject
+    graph: str
+    latency: Mapping[str, Blocks]
+    """By part; those of PARTS that were measured."""
+
+    def timed(self, part: str) -> bool:
+        """Whether a part took time that can be compared."""
+        summary = self.latency.get(part)
+        return (
+            summary is not None and min(summary["p50_us"], *summary["block_medians_us"], 1.0) >= _SHORTEST_US
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """What of a result is compared."""
+
+    cell: str
+    subject: str
+    engine: Json
+    gpu: str | None
+    """Its name; None of a result from a CPU."""
+    cpu: str
+    threads: Json
+    measurements: tuple[Measurement, ...]
+
+    @classmethod
+    def from_json(cls, record: JsonObject) -> Benchmark:
+        """The result in a record. Raises Malformed."""
+        if record.get("schema") != SCHEMA:
+            raise Malformed(f"schema is not {SCHEMA}")
+        machine, how = object_in(record, "machine"), object_in(record, "how")
+        if "gpu" not in machine:
+            raise Malformed("gpu is missing")
+        return cls(
+            text_in(record, "cell"),
+            text_in(record, "subject"),
+            record.get("engine"),
+            None if machine["gpu"] is None else text_in(object_in(machine, "gpu"), "name"),
+            text_in(machine, "cpu"),
+            how.get("threads"),
+            tuple(_measurement(one) for one in objects_in(record, "measurements")),
+        )
+
+
+def read_record(path: Path) -> JsonObject:
     """A result of `trtpipe bench`, checked as far as it is used here. Raises ModelError."""
     try:
         if is_special(path) or path.stat().st_size > _LARGEST:
-            raise ValueError("it is no file, or too large")
-        record = json.loads(path.read_bytes())
-        _check(record)
+            raise Malformed("it is no file, or too large")
+        record = read_object(path.read_bytes())
+        Benchmark.from_json(record)
     except OSError as error:
         raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except Malformed as error:
         raise ModelError(f"'{path}' is no result of trtpipe bench", "it is written as bench.json") from error
-    found: dict[str, Any] = record
+    return record
+
+
+def _measurement(record: JsonObject) -> Measurement:
+    latency = object_in(record, "latency")
+    timed = {part: _blocks(object_in(latency, part)) for part in PARTS if part in latency}
+    return Measurement(object_in(record, "shapes"), text_in(record, "graph"), timed)
+
+
+def _blocks(summary: JsonObject) -> Blocks:
+    found: Blocks = {
+        "p50_us": number_in(summary, "p50_us"),
+        "block_medians_us": numbers_in(summary, "block_medians_us"),
+    }
+    if not 0 < len(found["block_medians_us"]) <= _MOST_BLOCKS:
+        raise Malformed("block_medians_us is empty or too long")
+    if not all(0 <= one <= _LONGEST_US for one in (found["p50_us"], *found["block_medians_us"])):
+        raise Malformed("a time is negative or too long")
     return found
 
 
-def _check(record: Any) -> None:
-    """Raises whatever a wrong record makes it raise."""
-    if record["schema"] != SCHEMA or not all(isinstance(record[key], str) for key in ("cell", "subject")):
-        raise ValueError("schema")
-    machine = record["machine"]
-    if not isinstance(machine["cpu"], str) or not isinstance(record["how"], dict):
-        raise TypeError("machine")
-    if machine["gpu"] is not None and not isinstance(machine["gpu"]["name"], str):
-        raise TypeError("gpu")
-    if not isinstance(record["measurements"], list):
-        raise TypeError("measurements")
-    for one in record["measurements"]:
-        if not isinstance(one["shapes"], dict) or not isinstance(one["graph"], str):
-            raise TypeError("measurement")
-        for part, summary in one["latency"].items():
-            if part in PARTS:
-                _check_summary(summary)
-
-
-def _check_summary(summary: Any) -> None:
-    numbers = [summary["p50_us"], *summary["block_medians_us"]]
-    right = all(
-        isinstance(number, (int, float)) and math.isfinite(number) and number >= 0 for number in numbers
-    )
-    if not right or len(numbers) > _MOST_BLOCKS:
-        raise ValueError("times")
-
-
-def compared(this: Mapping[str, Any], that: Mapping[str, Any], what: str, within: float) -> dict[str, Any]:
+def compared(this: JsonObject, that: JsonObject, what: str, within: float) -> dict[str, Json]:
     """How two results differ, by measurement and part: `this` against `that`, which is called `what`."""
-    about = {"with": what, "cell": that["cell"], "engine": that.get("engine")}
-    why_not = _differ(this, that)
+    ours, theirs = Benchmark.from_json(this), Benchmark.from_json(that)
+    about: dict[str, Json] = {"with": what, "cell": theirs.cell, "engine": theirs.engine}
+    why_not = _differ(ours, theirs)
     if why_not:
         return {**about, "why_not": why_not, "measurements": []}
-    found = [*_pairs(this["measurements"], that["measurements"])]
+    found = [*_pairs(ours.measurements, theirs.measurements)]
     if not found:
         return {**about, "why_not": "it has none of these shapes and graphs", "measurements": []}
     return {
         **about,
         "why_not": "",
         "measurements": [
-            {"shapes": ours["shapes"], "graph": ours["graph"], **_by_part(ours, theirs, within)}
-            for ours, theirs in found
+            {"shapes": one.shapes, "graph": one.graph, "parts": _by_part(one, other, within)}
+            for one, other in found
         ],
     }
 
 
-def _differ(this: Mapping[str, Any], that: Mapping[str, Any]) -> str:
+def _differ(this: Benchmark, that: Benchmark) -> str:
     """Why two results cannot be compared; empty when they can."""
-    if this["subject"] != that["subject"]:
-        return f"it is of the {that['subject']}"
-    gpus = [(one["machine"]["gpu"] or {}).get("name") for one in (this, that)]
-    if gpus[0] != gpus[1]:
-        return f"it was measured on {gpus[1]}"
-    on_cpu = gpus[0] is None
-    if on_cpu and this["machine"]["cpu"] != that["machine"]["cpu"]:
-        return f"it was measured on {that['machine']['cpu']}"
-    threads = [one["how"].get("threads") for one in (this, that)]
-    return f"it was measured with {threads[1]} threads" if on_cpu and threads[0] != threads[1] else ""
+    if this.subject != that.subject:
+        return f"it is of the {that.subject}"
+    if this.gpu != that.gpu:
+        return f"it was measured on {that.gpu}"
+    on_cpu = this.gpu is None
+    if on_cpu and this.cpu != that.cpu:
+        return f"it was measured on {that.cpu}"
+    other_threads = on_cpu and this.threads != that.threads
+    return f"it was measured with {that.threads} threads" if other_threads else ""
 
 
 def _pairs(
-    ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    ours: Sequence[Measurement], theirs: Sequence[Measurement]
+) -> Iterator[tuple[Measurement, Measurement]]:
     for one in ours:
         for other in theirs:
-            if (one["shapes"], one["graph"]) == (other["shapes"], other["graph"]):
+            if (one.shapes, one.graph) == (other.shapes, other.graph):
                 yield one, other
                 break
 
 
-def _by_part(ours: Mapping[str, Any], theirs: Mapping[str, Any], within: float) -> dict[str, Any]:
-    parts = [part for part in COMPARED if _timed(ours, part) and _timed(theirs, part)]
+def _by_part(ours: Measurement, theirs: Measurement, within: float) -> dict[str, Json]:
+    parts = [part for part in COMPARED if ours.timed(part) and theirs.timed(part)]
     parts = [part for part in parts if part != "host"] or parts
-    found = {part: difference(ours["latency"][part], theirs["latency"][part], within) for part in parts}
-    return {"parts": {part: {**one.to_json(), "words": words(one)} for part, one in found.items()}}
-
-
-def _timed(measurement: Mapping[str, Any], part: str) -> bool:
-    """Whether a part took time that can be compared; an event's clock has ticks."""
-    summary = measurement["latency"].get(part)
-    return summary is not None and min(summary["p50_us"], *summary["block_medians_us"]) > 0
+    found = {part: difference(ours.latency[part], theirs.latency[part], within) for part in parts}
+    return {part: {**one.to_json(), "words": words(one)} for part, one in found.items()}

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
 
 _AT_ONCE = 1 << 22  # elements looked at together: memory stays bounded, whatever the tensor's type
 
 
-def described(array: Any) -> dict[str, Any]:
+def described(array: Array) -> dict[str, Json]:
     """`min`, `max` and `mean` of the finite elements (None where there is none), `nan` and `inf` counted."""
     least, greatest, total, finite, nan, inf = np.inf, -np.inf, 0.0, 0, 0, 0
     flat = np.asarray(array).reshape(-1)
@@ -23,8 +27,9 @@ def described(array: Any) -> dict[str, Any]:
         if good.size:
             least, greatest = min(least, float(good.min())), max(greatest, float(good.max()))
             total, finite = total + float(good.sum()), finite + good.size
-    numbers = (least, greatest, total / finite) if finite else (None, None, None)
-    return dict(zip(("min", "max", "mean"), numbers, strict=True)) | {"nan": nan, "inf": inf}
+    if not finite:
+        return {"min": None, "max": None, "mean": None, "nan": nan, "inf": inf}
+    return {"min": least, "max": greatest, "mean": total / finite, "nan": nan, "inf": inf}
 
 
 def is_classification(shape: Sequence[int], dtype: str, classes: int | None) -> bool:
@@ -40,7 +45,7 @@ def is_classification(shape: Sequence[int], dtype: str, classes: int | None) -> 
     return shaped and (classes is None or last == classes)
 
 
-def top_k(array: Any, count: int) -> list[list[tuple[int, float]]]:
+def top_k(array: Array, count: int) -> list[list[tuple[int, float]]]:
     """Of each row the `count` classes with the highest scores, best first; of equal ones the lower index.
 
     NaN is last.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -32,15 +32,19 @@ from trtpipe.stages.task import Task
 if TYPE_CHECKING:
     import onnx
 
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
+
 LOT_BYTES = 256 << 20
 """Bytes of the reference's tensors that are compared at a time, for one batch; a larger one is alone."""
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _ENGINE = "an engine shows its inputs and outputs only, and one that was built to show more is another engine"
 
-Feeds = Callable[[], Iterator[tuple[Mapping[str, Any], Any]]]
+Feeds: TypeAlias = "Callable[[], Iterator[tuple[Mapping[str, Array], Array | None]]]"
+"""Gives the batches from the first one on, each with its labels."""
 
 
-def compare_all(task: Task, tell: Callable[[int, int], None] = lambda done, lots: None) -> dict[str, Any]:
+def compare_all(task: Task, tell: Callable[[int, int], None] = lambda done, lots: None) -> dict[str, Json]:
     """The comparison: a record for each tensor in topological order, the first divergence, what was not compared.
 
     `task` is a validation's, with `typed` and `reference` (the model that was typed) as inputs, and `golden` where the
@@ -55,12 +59,12 @@ def compare_all(task: Task, tell: Callable[[int, int], None] = lambda done, lots
         for done, lot in enumerate(lots, 1):
             comparison.compare(lot)
             tell(done, len(lots))
-    records = grown(places)
-    divergence, nonfinite = first_divergence(records), first_nonfinite(records)
+    found = grown(places)
+    divergence, nonfinite = first_divergence(found), first_nonfinite(found)
     return {
-        "tensors": records,
-        "divergence": divergence["tensor"] if divergence else None,
-        "nonfinite": nonfinite["tensor"] if nonfinite else None,
+        "tensors": [one.to_json() for one in found],
+        "divergence": divergence.place.tensor if divergence else None,
+        "nonfinite": nonfinite.place.tensor if nonfinite else None,
         "unmatched": unmatched,
         "samples": comparison.samples,
         "lots": len(lots),
@@ -169,7 +173,7 @@ class _Comparison:
                     place.measured.add(expected[place.tensor], actual[place.tensor])
 
 
-def _same_shape(name: str, expected: Any, actual: Any) -> None:
+def _same_shape(name: str, expected: Array, actual: Array) -> None:
     if np.shape(expected) != np.shape(actual):
         shape, wanted = format_shape(np.shape(actual)), format_shape(np.shape(expected))
         raise StepFailed(f"tensor '{name}' is {shape} instead of the source's {wanted}")
@@ -193,7 +197,7 @@ def data_of(task: Task, typed: RunnableModel, reference: RunnableModel) -> Itera
     more = value_inputs(inputs, values)
     with open_dataset(spec, request.resolve, fed, samples=request.samples) as data:
 
-        def feeds() -> Iterator[tuple[Mapping[str, Any], Any]]:
+        def feeds() -> Iterator[tuple[Mapping[str, Array], Array | None]]:
             for arrays, labels in data:
                 yield {**arrays, **more}, labels
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trtpipe.shapes import Shape
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array, Dtype
 
 _MOST_BATCHES = 64
 
@@ -28,12 +31,12 @@ class CornerInputs:
     """The profile that they are corners of."""
 
 
-def gather_rows(batches: Iterable[tuple[dict[str, Any], Any]], rows: int) -> dict[str, Any]:
+def gather_rows(batches: Iterable[tuple[Mapping[str, Array], object]], rows: int) -> dict[str, Array]:
     """Inputs with up to `rows` samples each, put together from the first batches.
 
     An input whose first axis does not count samples (a constant, a state) is taken from the first batch.
     """
-    found: list[dict[str, Any]] = []
+    found: list[Mapping[str, Array]] = []
     count = 0
     for inputs, _ in batches:
         found.append(inputs)
@@ -43,14 +46,14 @@ def gather_rows(batches: Iterable[tuple[dict[str, Any], Any]], rows: int) -> dic
     return {name: _joined([inputs[name] for inputs in found]) for name in (found[0] if found else ())}
 
 
-def _joined(arrays: list[Any]) -> Any:
+def _joined(arrays: list[Array]) -> Array:
     first = arrays[0]
     same = all(array.shape == first.shape and np.array_equal(array, first) for array in arrays)
     fits = first.ndim and all(array.shape[1:] == first.shape[1:] for array in arrays)
     return first if same or not fits else np.concatenate(arrays)
 
 
-def fitted(array: Any, shape: Shape) -> Any:
+def fitted(array: Array, shape: Shape) -> Array:
     """The array brought to `shape`: each axis repeated from its start, or cropped. The ranks must be equal."""
     if 0 in array.shape and 0 not in shape:
         return np.zeros(shape, array.dtype)
@@ -62,8 +65,8 @@ def fitted(array: Any, shape: Shape) -> Any:
 
 
 def corner_feed(
-    samples: Mapping[str, Any], corner: CornerInputs, dtypes: Mapping[str, Any]
-) -> dict[str, Any]:
+    samples: Mapping[str, Array], corner: CornerInputs, dtypes: Mapping[str, Dtype]
+) -> dict[str, Array]:
     """Inputs by name at one corner; shape tensors hold the profile's values, in the input's own type."""
     feed = {name: fitted(array, corner.shapes.get(name, array.shape)) for name, array in samples.items()}
     for name, values in corner.values.items():

@@ -12,7 +12,7 @@ Narrow tensors are float32 in the copy and hold numbers of the narrow type; what
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from trtpipe.runners.graphs import RunnableModel
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import ArrayLike
 
 _FP4, _MXFP8 = "TRT_FP4DynamicQuantize", "TRT_MXFP8DynamicQuantize"
 _DYNAMIC = {_FP4: "nvfp4", _MXFP8: "mxfp8"}
@@ -75,7 +76,7 @@ class _Writer:
         """What comes next stands for this tensor."""
         self.prefix, self.count = tensor, 0
 
-    def constant(self, value: Any) -> str:
+    def constant(self, value: ArrayLike) -> str:
         """A small constant."""
         import onnx
 
@@ -87,7 +88,7 @@ class _Writer:
         """A float32 constant."""
         return self.constant(np.float32(value))
 
-    def op(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+    def op(self, operator: str, *inputs: str, output: str = "", **attributes: int) -> str:
         """A node with one output, and that output's name."""
         import onnx
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +26,10 @@ from trtpipe.runners.references import SourceReference, open_source
 from trtpipe.runners.requests import ValidationRequest
 from trtpipe.runners.validate import Run
 
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json, JsonObject
+
 
 @dataclass(frozen=True)
 class RememberedReference(SourceReference):
@@ -34,7 +38,7 @@ class RememberedReference(SourceReference):
     folder: Path = field(default_factory=Path)
     order: Iterator[int] = field(default_factory=count)
 
-    def expected(self, typed: Mapping[str, Any]) -> dict[str, Any]:
+    def expected(self, typed: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name. Raises StepFailed."""
         path = self.folder / f"{next(self.order)}.npz"
         if path.exists():
@@ -63,7 +67,7 @@ class Measuring:
     ) -> None:
         self.stack.close()
 
-    def measure(self, request: ValidationRequest, options: Mapping[str, Any]) -> dict[str, Any]:
+    def measure(self, request: ValidationRequest, options: JsonObject) -> dict[str, Json]:
         """The measurements: `places` and `not_run`, as a validation's report has them.
 
         `options` are those that the request was made of. Where ONNX Runtime lacks a kernel, or cannot load the source,
@@ -87,7 +91,7 @@ class Measuring:
     def _reference(
         self,
         request: ValidationRequest,
-        options: Mapping[str, Any],
+        options: JsonObject,
         model: RunnableModel,
         inputs: tuple[TensorInfo, ...],
     ) -> RememberedReference:

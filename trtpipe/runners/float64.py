@@ -11,10 +11,10 @@ A tensor keeps its name for its own type; lifted, it is called NAME/as float64. 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.folding import infer_values
 from trtpipe.errors import ModelError
@@ -194,7 +194,9 @@ def _domain(name: str) -> str:
     return "" if name == "ai.onnx" else name
 
 
-def _formal(formals: Any, index: int) -> Any:
+def _formal(
+    formals: Sequence[onnx.defs.OpSchema.FormalParameter], index: int
+) -> onnx.defs.OpSchema.FormalParameter:
     """The formal parameter of an index; the last one may be variadic."""
     return formals[min(index, len(formals) - 1)]
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import array_of, external_entries, is_external, number_of_dtype
 from trtpipe.runners.graphs import RunnableModel
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.arrays import Array
 
 _FLOAT4 = number_of_dtype("float4_e2m1fn")
 _MXFP8 = "TRT_MXFP8DequantizeLinear"
@@ -90,7 +92,7 @@ def _dtype_of(scale: str, tensors: dict[str, onnx.TensorProto], graph: onnx.Grap
     return int(next(declared, onnx.TensorProto.FLOAT))
 
 
-def _array(tensor: onnx.TensorProto, folder: Path) -> Any:
+def _array(tensor: onnx.TensorProto, folder: Path) -> Array:
     """A runnable model refers to files relative to its folder."""
     if not is_external(tensor):
         return array_of(tensor)

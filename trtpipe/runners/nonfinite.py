@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
 
 _NAMED = 5
 _WATCH = "/is finite"
@@ -35,8 +38,8 @@ class Watch:
     threads: int
 
     def first_nonfinite(
-        self, feed: Mapping[str, Any], reference: RunnableModel | None, reference_feed: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
+        self, feed: Mapping[str, Array], reference: RunnableModel | None, reference_feed: Mapping[str, Array]
+    ) -> list[dict[str, Json]]:
         """Up to five tensors that are not finite while every tensor their node reads is, in graph order.
 
         Records with `tensor`, `op`, `node`, `what` (`overflow` or `NaN`), `elements`, and `reference_max`, the
@@ -92,7 +95,7 @@ def _watched(model: RunnableModel, names: list[str]) -> RunnableModel:
     return watched
 
 
-def _described(name: str, node: onnx.NodeProto, array: Any, size: float | None) -> dict[str, Any]:
+def _described(name: str, node: onnx.NodeProto, array: Array, size: float | None) -> dict[str, Json]:
     wide = np.asarray(array, np.float64)
     nan = int(np.isnan(wide).sum())
     return {
@@ -106,7 +109,7 @@ def _described(name: str, node: onnx.NodeProto, array: Any, size: float | None) 
 
 
 def _largest(
-    reference: RunnableModel | None, names: list[str], feed: Mapping[str, Any], threads: int
+    reference: RunnableModel | None, names: list[str], feed: Mapping[str, Array], threads: int
 ) -> dict[str, float]:
     shared = [name for name in names if reference is not None and name in reference.tensors()]
     if reference is None or not shared:
@@ -118,7 +121,9 @@ def _largest(
     return {name: float(np.abs(np.asarray(v, np.float64)).max(initial=0.0)) for name, v in values.items()}
 
 
-def _values(model: RunnableModel, names: list[str], feed: Mapping[str, Any], threads: int) -> dict[str, Any]:
+def _values(
+    model: RunnableModel, names: list[str], feed: Mapping[str, Array], threads: int
+) -> dict[str, Array]:
     if not names:
         return {}
     with open_runner(model.only_outputs(names), threads=threads) as runner:

@@ -13,12 +13,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
 from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
 from trtpipe.runners.twins import twin_of
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from trtpipe.arrays import Array
 
 _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+\(\d+\)) node with name '([^']*)'")
@@ -35,7 +40,7 @@ class NoKernel(ModelError):
 class OnnxRuntimeRunner:
     """A loaded model; `open_runner` makes it."""
 
-    session: Any
+    session: onnxruntime.InferenceSession
     path: Path
     inputs: Mapping[str, str]
     """Input → ONNX Runtime's name of its type, e.g. `tensor(float)`."""
@@ -43,7 +48,7 @@ class OnnxRuntimeRunner:
     large: bool = False
     """Whether its weights' pages are given back after each run."""
 
-    def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name for NumPy arrays by name; floats are rounded to the type that an input has.
 
         Raises StepFailed with the node that failed.
@@ -78,7 +83,7 @@ def open_runner(model: Path | RunnableModel, *, threads: int = 0) -> Iterator[On
 _NUMPY = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(double)": "float64"}
 
 
-def _held(array: Any, kind: str) -> Any:
+def _held(array: Array, kind: str) -> Array:
     """A float as the model takes it, which may be another type than the source's; anything else as it is."""
     import numpy as np
 
@@ -98,7 +103,7 @@ def half_is_rounded() -> bool:
         return not np.isfinite(runner.infer({"x": np.array([10], np.float16)})["y"]).any()
 
 
-def _session(model: RunnableModel, threads: int) -> Any:
+def _session(model: RunnableModel, threads: int) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -10,14 +10,25 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trtpipe.comparing.metrics import Accumulator
 from trtpipe.comparing.thresholds import judge
-from trtpipe.errors import ModelError, StepFailed
+from trtpipe.errors import ModelError, StepFailed, TrtpipeError
+from trtpipe.json_values import (
+    Json,
+    JsonObject,
+    Malformed,
+    integer_in,
+    object_in,
+    read_object,
+    text_in,
+    texts_in,
+)
 from trtpipe.runners.compare_all import LOT_BYTES, data_of, match_tensors
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import open_runner
@@ -25,12 +36,17 @@ from trtpipe.runners.requests import request_of
 from trtpipe.spec.pipeline import Threshold
 from trtpipe.stages.task import Task
 
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+
 RECORD_BYTES = 2 << 30
 """Bytes of the source's tensors on disk above which no further batch is recorded."""
 INDEX = "index.json"
+_INPUTS = "inputs.json"
+_REDUCTION = "reduction.json"
 
 
-def record(task: Task, out: Path) -> dict[str, Any]:
+def record(task: Task, out: Path) -> dict[str, Json]:
     """Records the source's tensors in `out`: names, batches and samples. Raises ModelError, SpecError or StepFailed.
 
     `task` is a comparison's, see `compare_all`. Recorded are inputs, and the tensors that both models have.
@@ -55,7 +71,7 @@ def record(task: Task, out: Path) -> dict[str, Any]:
             samples += max((array.shape[0] for array in feed.values() if array.ndim), default=1)
             if taken + written > RECORD_BYTES:
                 break
-    index = {"names": names, "batches": batches, "samples": samples}
+    index: dict[str, Json] = {"names": names, "batches": batches, "samples": samples}
     (out / INDEX).write_text(json.dumps(index))
     return index
 
@@ -67,7 +83,7 @@ def _lots(names: Sequence[str], size: int) -> Iterator[tuple[int, Sequence[str]]
         yield start, names[start : start + count]
 
 
-def _write(folder: Path, arrays: Mapping[str, Any], start: int = 0) -> int:
+def _write(folder: Path, arrays: Mapping[str, Array], start: int = 0) -> int:
     """Writes arrays; the bytes. Inputs go by their names' place among the inputs, tensors by theirs in the index."""
     total = 0
     for index, (name, array) in enumerate(arrays.items(), start):
@@ -78,37 +94,72 @@ def _write(folder: Path, arrays: Mapping[str, Any], start: int = 0) -> int:
         np.save(folder / f"{kind}{index}.npy", held, allow_pickle=False)
         total += held.nbytes
     if any(name.startswith("in:") for name in arrays):
-        (folder / "inputs.json").write_text(json.dumps([name.removeprefix("in:") for name in arrays]))
+        (folder / _INPUTS).write_text(json.dumps([name.removeprefix("in:") for name in arrays]))
     return total
 
 
 class Recorded:
-    """What `record` left in a folder."""
+    """What `record` left in a folder. Raises ModelError when that is damaged."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.index = json.loads((folder / INDEX).read_bytes())
-        self.place = {name: number for number, name in enumerate(self.index["names"])}
+        path = folder / INDEX
+        try:
+            index = _object_at(path)
+            names, self.batches = texts_in(index, "names"), integer_in(index, "batches")
+        except Malformed as error:
+            raise _damaged(path) from error
+        self.place = {name: number for number, name in enumerate(names)}
 
-    def array(self, batch: int, name: str) -> Any:
+    def array(self, batch: int, name: str) -> Array:
         """A tensor or an input. Raises ModelError when it was not recorded."""
         folder = self.folder / str(batch)
         if name in self.place:
-            return np.load(folder / f"t{self.place[name]}.npy", allow_pickle=False, mmap_mode="r")
-        inputs = json.loads((folder / "inputs.json").read_bytes())
+            return _load(folder / f"t{self.place[name]}.npy", mapped=True)
+        inputs = _inputs_at(folder / _INPUTS)
         if name not in inputs:
             raise ModelError(f"tensor '{name}' was not recorded")
-        return np.load(folder / f"in{inputs.index(name)}.npy", allow_pickle=False, mmap_mode="r")
+        return _load(folder / f"in{inputs.index(name)}.npy", mapped=True)
 
-    def labels(self, batch: int) -> Any:
+    def labels(self, batch: int) -> Array | None:
         """The labels of a batch; None without any."""
         path = self.folder / str(batch) / "labels.npy"
-        return np.load(path, allow_pickle=False) if path.exists() else None
+        return _load(path) if path.exists() else None
+
+
+def _object_at(path: Path) -> JsonObject:
+    """The object in a file. Raises ModelError when there is none, Malformed for what it holds."""
+    try:
+        return read_object(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+
+
+def _inputs_at(path: Path) -> list[str]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path) from error
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise _damaged(path)
+    return found
+
+
+def _load(path: Path, *, mapped: bool = False) -> Array:
+    try:
+        found: Array = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path) from error
+    return found
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError(f"'{path}' is damaged or missing", "copy the whole directory again")
 
 
 def measure(
     model: RunnableModel, recorded: Recorded, batches: int, threads: int = 0
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, Json]]:
     """Output → its metrics on the first batches, as a validation's report has them. Raises ModelError or StepFailed."""
     with open_runner(model, threads=threads) as runner:
         measured = {name: Accumulator() for name in runner.outputs if name in recorded.place}
@@ -122,17 +173,42 @@ def measure(
     return {name: accumulator.result().as_json() for name, accumulator in measured.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Reduction:
+    """What of a reduction is run again."""
+
+    output: str
+    threshold: Threshold
+
+
 def replay(folder: Path) -> int:
     """Runs a reduced model on its recorded inputs, tells what its output comes to; 1 when it misses its threshold."""
+    try:
+        return _replay(folder)
+    except TrtpipeError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+
+
+def _replay(folder: Path) -> int:
     from trtpipe.comparing.metrics import metrics_from_json
 
-    found = json.loads((folder / "reduction.json").read_bytes())
-    recorded = Recorded(folder / "recorded")
-    threshold = Threshold.model_validate(found["threshold"])
-    measured = measure(runnable_model(folder / "model.onnx"), recorded, recorded.index["batches"])
-    metrics = metrics_from_json(measured[found["output"]])
-    verdicts = judge(found["output"], metrics, [threshold]).verdicts
+    wanted, recorded = _reduction_in(folder / _REDUCTION), Recorded(folder / "recorded")
+    measured = measure(runnable_model(folder / "model.onnx"), recorded, recorded.batches)
+    if wanted.output not in measured:
+        raise ModelError(f"output '{wanted.output}' of '{folder / _REDUCTION}' was not recorded")
+    metrics = metrics_from_json(measured[wanted.output])
+    verdicts = judge(wanted.output, metrics, [wanted.threshold]).verdicts
     for verdict in verdicts:
         value = "not measured" if verdict.value is None else f"{verdict.value:.6g}"
-        sys.stdout.write(f"{found['output']}: {verdict.metric} {value}: {verdict.outcome}\n")
+        sys.stdout.write(f"{wanted.output}: {verdict.metric} {value}: {verdict.outcome}\n")
     return int(any(verdict.outcome == "failed" for verdict in verdicts))
+
+
+def _reduction_in(path: Path) -> _Reduction:
+    try:
+        record = _object_at(path)
+        threshold = Threshold.model_validate(object_in(record, "threshold"))
+        return _Reduction(text_in(record, "output"), threshold)
+    except ValueError as error:  # Malformed, or pydantic's
+        raise _damaged(path) from error

@@ -5,9 +5,8 @@ It is run where a validation runs: on the data, and at every corner of the profi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import summarize
 from trtpipe.errors import StepFailed
@@ -19,8 +18,11 @@ from trtpipe.runners.requests import request_of
 from trtpipe.runners.validate import Run
 from trtpipe.stages.task import Task
 
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json, JsonObject
 
-def run_proposing(task: Task) -> dict[str, Any]:
+
+def run_proposing(task: Task) -> dict[str, Json]:
     """Reports of the model with noise, one for each seed. Raises ModelError, SpecError (the data set) or StepFailed.
 
     The options are those of a validation, and `propose`: `precision`, `base` and `seeds`. The input `typed` is the
@@ -33,7 +35,7 @@ def run_proposing(task: Task) -> dict[str, Any]:
     request = request_of(task)
     model = runnable_model(request.typed)
     inputs = summarize(model.proto).inputs
-    reports: list[Mapping[str, Any]] = []
+    reports: list[JsonObject] = []
     with ExitStack() as stack:
         reference = None
         if not request.golden:

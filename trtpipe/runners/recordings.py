@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,11 @@ from trtpipe.errors import ModelError
 from trtpipe.files import open_beside
 from trtpipe.shapes import format_size
 from trtpipe.weights.archive import Archive
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trtpipe.arrays import Array
 
 RECORDED_BYTES = 8 << 20
 """Samples are recorded up to this size, whole batches of them."""
@@ -38,12 +43,12 @@ _LONGEST_PLACE = 200
 class RecordedRun:
     """One set of inputs, and what came out."""
 
-    inputs: Mapping[str, Any]
-    outputs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array] = field(default_factory=dict)
     """The reference's."""
-    got: Mapping[str, Any] = field(default_factory=dict)
+    got: Mapping[str, Array] = field(default_factory=dict)
     """What was compared with it."""
-    labels: Any = None
+    labels: Array | None = None
     place: str = ""
 
     @property
@@ -54,17 +59,16 @@ class RecordedRun:
 
     def plain(self) -> RecordedRun | None:
         """The run in types that NumPy's files hold; None when an input has none, outputs without are left out."""
-        inputs = {name: _plain(array) for name, array in self.inputs.items()}
-        if any(array is None for array in inputs.values()):
-            return None
-        outputs, got = (
+        inputs, outputs, got = (
             {name: plain for name, array in some.items() if (plain := _plain(array)) is not None}
-            for some in (self.outputs, self.got)
+            for some in (self.inputs, self.outputs, self.got)
         )
+        if len(inputs) < len(self.inputs):
+            return None
         labels = None if self.labels is None else _plain(self.labels)
         return RecordedRun(inputs, outputs, got, labels, self.place)
 
-    def arrays(self) -> Iterator[tuple[str, Any]]:
+    def arrays(self) -> Iterator[tuple[str, Array]]:
         """Its arrays by their names in an archive, without the run's number."""
         for kind, some in (("in", self.inputs), ("out", self.outputs), ("got", self.got)):
             yield from ((f"{kind}:{name}", array) for name, array in some.items())
@@ -74,7 +78,7 @@ class RecordedRun:
             yield "place", np.frombuffer(self.place.encode(), np.uint8)
 
 
-def _plain(array: Any) -> Any:
+def _plain(array: Array) -> Array | None:
     array = np.asarray(array)
     if array.dtype.kind in "biufc" and array.dtype.isbuiltin == 1:
         return array
@@ -86,7 +90,7 @@ def _plain(array: Any) -> Any:
 
 def write_recording(path: Path, runs: Sequence[RecordedRun]) -> None:
     """Write runs, each of plain types, as one archive that appears whole or not at all. Raises OSError."""
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}  # what NumPy says of savez takes no other
     for number, run in enumerate(runs):
         before = f"{number}/" if len(runs) > 1 else ""
         arrays |= {before + name: array for name, array in run.arrays()}
@@ -110,7 +114,7 @@ def is_recorded(name: str) -> bool:
 
 def read_recording(path: Path) -> tuple[RecordedRun, ...]:
     """The runs of an archive, in order; mapped from it. Raises ModelError when it is damaged, or none."""
-    found: dict[int, dict[str, dict[str, Any]]] = {}
+    found: dict[int, dict[str, dict[str, Array]]] = {}
     with ExitStack() as stack:
         archive = Archive(path, path.name, stack)
         wanted = {name: kind for name in archive.infos if (kind := _KIND.fullmatch(name)) is not None}
@@ -123,7 +127,7 @@ def read_recording(path: Path) -> tuple[RecordedRun, ...]:
     return tuple(_run(found[number]) for number in sorted(found))
 
 
-def _run(found: Mapping[str, Mapping[str, Any]]) -> RecordedRun:
+def _run(found: Mapping[str, Mapping[str, Array]]) -> RecordedRun:
     place = found[""].get("place")
     named = place.tobytes()[:_LONGEST_PLACE].decode(errors="replace") if place is not None else ""
     return RecordedRun(found["in"], found["out"], found["got"], found[""].get("labels"), named)
@@ -205,11 +209,11 @@ def _row(run: RecordedRun, index: int) -> RecordedRun:
         {name: array[index : index + 1] for name, array in some.items()}
         for some in (run.inputs, run.outputs, run.got)
     )
-    labelled = run.labels is not None and len(run.labels) > index
-    return RecordedRun(inputs, outputs, got, run.labels[index : index + 1] if labelled else None, run.place)
+    labels = run.labels if run.labels is not None and len(run.labels) > index else None
+    return RecordedRun(inputs, outputs, got, None if labels is None else labels[index : index + 1], run.place)
 
 
-def _noise(reference: Any, actual: Any, rows: int) -> Any:
+def _noise(reference: Array, actual: Array, rows: int) -> NDArray[np.float64]:
     """|a - r| / |r| of each row, of everything when there are no rows; infinite where only one side is finite."""
     if np.shape(reference) != np.shape(actual) or not np.size(reference):
         return np.zeros(max(rows, 1))
@@ -217,7 +221,7 @@ def _noise(reference: Any, actual: Any, rows: int) -> Any:
     return np.array([_row_noise(one, other) for one, other in zip(r, a, strict=True)])
 
 
-def _row_noise(reference: Any, actual: Any) -> float:
+def _row_noise(reference: Array, actual: Array) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
         r, a = reference.astype(np.float64), actual.astype(np.float64)
         ok = np.isfinite(r) & np.isfinite(a)

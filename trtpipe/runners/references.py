@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
 from trtpipe.runners.recordings import RecordedRun, read_recording
 
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import JsonObject
+
 
 @dataclass(frozen=True)
 class SourceReference:
@@ -29,7 +33,7 @@ class SourceReference:
     model: RunnableModel
     runner: OnnxRuntimeRunner
     inputs: tuple[TensorInfo, ...]
-    bound: Mapping[str, Any]
+    bound: JsonObject
     lacking: tuple[str, ...]
     """Outputs of the typed model that the source has no tensor for."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -45,7 +49,7 @@ class SourceReference:
         known = {other: name for name, other in self.names.items()}
         return tuple(known.get(name, name) for name in self.runner.outputs)
 
-    def feed(self, typed: Mapping[str, Any]) -> dict[str, Any]:
+    def feed(self, typed: Mapping[str, Array]) -> dict[str, Array]:
         """The source's inputs for the typed model's."""
         made = {}
         for info in self.inputs:
@@ -59,7 +63,7 @@ class SourceReference:
             made[info.name] = array
         return made
 
-    def expected(self, typed: Mapping[str, Any]) -> dict[str, Any]:
+    def expected(self, typed: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name. Raises StepFailed."""
         found = self.runner.infer(self.feed(typed))
         return dict(zip(self.outputs, found.values(), strict=True))
@@ -69,7 +73,7 @@ class SourceReference:
 def open_source(
     path: Path,
     outputs: Sequence[str],
-    bound: Mapping[str, Any],
+    bound: JsonObject,
     *,
     threads: int,
     reshaped: Iterable[str] = (),

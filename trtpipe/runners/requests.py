@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from trtpipe.shapes import Shape, format_size
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.pipeline import Profile, ProfileInput
 from trtpipe.stages.task import Task
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import JsonObject
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of inputs, outputs and the largest tensor between them above which a corner is not run."""
@@ -46,7 +50,7 @@ class ValidationRequest:
     profiles: tuple[Profile, ...] = ()
     corners: bool = True
     """Whether to run every profile at min, opt and max besides the data."""
-    bound: Mapping[str, Any] = field(default_factory=dict)
+    bound: JsonObject = field(default_factory=dict)
     reshaped: tuple[str, ...] = ()
     """Inputs whose shapes the transform has set."""
     wide: bool = False
@@ -83,7 +87,7 @@ def request_of(task: Task) -> ValidationRequest:
     )
 
 
-def profile_of(record: Mapping[str, Any]) -> Profile:
+def profile_of(record: JsonObject) -> Profile:
     """A profile as the plan's record has it. Raises ValueError."""
     return {name: ProfileInput.model_validate_json(json.dumps(entry)) for name, entry in record.items()}
 
@@ -145,7 +149,7 @@ def as_in_source(source: TensorInfo | None, info: TensorInfo) -> TensorInfo:
     return replace(info, dtype=source.dtype) if source is not None and both else info
 
 
-def value_inputs(inputs: Sequence[TensorInfo], values: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def value_inputs(inputs: Sequence[TensorInfo], values: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
     """Shape tensors that hold a profile's values."""
     shaped = {info.name: info for info in inputs if info.name in values}
     dtypes = {name: np.dtype(info.dtype) for name, info in shaped.items()}
@@ -153,7 +157,9 @@ def value_inputs(inputs: Sequence[TensorInfo], values: Mapping[str, tuple[int, .
     return {name: array.reshape(()) if shaped[name].dims == () else array for name, array in made.items()}
 
 
-def feed_at(corner: CornerInputs, inputs: Sequence[TensorInfo], samples: Mapping[str, Any]) -> dict[str, Any]:
+def feed_at(
+    corner: CornerInputs, inputs: Sequence[TensorInfo], samples: Mapping[str, Array]
+) -> dict[str, Array]:
     """Inputs at a corner, made of samples."""
     known = {name: array for name, array in samples.items() if name not in corner.values}
     made = corner_feed(known, CornerInputs("", corner.shapes, {}), {})

@@ -5,18 +5,22 @@ Inputs and outputs are tensors in files, as they are for an engine on a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from trtpipe.json_values import integers_in, text_in
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.runners.inference.tensors import StoredTensor, store_tensor
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.twins import twins_in
 from trtpipe.stages.task import Task
 
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json, JsonObject
 
-def infer(task: Task) -> dict[str, Any]:
+
+def infer(task: Task) -> dict[str, Json]:
     """Run the task's `runs` one after the other; per run, output → file, dtype and shape.
 
     Raises ModelError, StepFailed.
@@ -36,10 +40,11 @@ def infer(task: Task) -> dict[str, Any]:
     return {"runs": runs, "twins": dict(twins_in(model))}
 
 
-def stored(record: Mapping[str, Any]) -> StoredTensor:
-    """The tensor that `StoredTensor.to_json` named."""
-    return StoredTensor(Path(record["file"]), record["dtype"], tuple(record["shape"]))
+def stored(record: JsonObject) -> StoredTensor:
+    """The tensor that `StoredTensor.to_json` named. Raises Malformed."""
+    shape = tuple(integers_in(record, "shape"))
+    return StoredTensor(Path(text_in(record, "file")), text_in(record, "dtype"), shape)
 
 
-def _kept(array: Any, stem: Path) -> dict[str, Any]:
+def _kept(array: Array, stem: Path) -> dict[str, Json]:
     return store_tensor(array, stem).to_json()

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -27,6 +27,7 @@ from trtpipe.comparing.spread import Spread
 from trtpipe.datasets import open_dataset, runs_code
 from trtpipe.errors import ModelError, Problem, SpecError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
+from trtpipe.json_values import object_in, objects_in
 from trtpipe.proofs.corners import values_at
 from trtpipe.proofs.samples import prove_samples
 from trtpipe.runners.corner_inputs import CornerInputs, gather_rows
@@ -53,12 +54,19 @@ from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.bodies import GOLDEN, WORST
 from trtpipe.stages.task import Task
 
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+    from trtpipe.datasets.sampling.batches import Dataset
+    from trtpipe.json_values import Json, JsonObject
+
 SCHEMA = 1
 
-Feed = Mapping[str, Any]
+_SPREAD = ("errors", "scatter")
+
+Feed: TypeAlias = "Mapping[str, Array]"
 
 
-def run_validation(task: Task, out: Path) -> dict[str, Any]:
+def run_validation(task: Task, out: Path) -> dict[str, Json]:
     """Runs a validation task and writes the report to `out`; the report with `seconds` per place added.
 
     Raises ModelError, SpecError (the data set) or StepFailed.
@@ -72,14 +80,16 @@ def run_validation(task: Task, out: Path) -> dict[str, Any]:
         if runs:
             write_recording(out.with_name(name), runs)
     seconds = {**seconds, "all": round(time.monotonic() - started, 3)}
-    return {**report, "places": [_without_spread(place) for place in report["places"]], "seconds": seconds}
+    places = [_without_spread(place) for place in objects_in(report, "places")]
+    return {**report, "places": places, "seconds": seconds}
 
 
-def _without_spread(place: Mapping[str, Any]) -> dict[str, Any]:
+def _without_spread(place: JsonObject) -> dict[str, Json]:
     """A place as a trace has it: what plots need is in the report alone."""
+    measured = object_in(place, "outputs")
     outputs = {
-        name: {key: value for key, value in record.items() if key not in ("errors", "scatter")}
-        for name, record in place["outputs"].items()
+        name: {key: value for key, value in object_in(measured, name).items() if key not in _SPREAD}
+        for name in measured
     }
     return {**place, "outputs": outputs}
 
@@ -92,7 +102,7 @@ class Kept:
     worst: Worst = field(default_factory=Worst)
 
 
-def validate(request: ValidationRequest, kept: Kept) -> tuple[dict[str, Any], dict[str, float]]:
+def validate(request: ValidationRequest, kept: Kept) -> tuple[dict[str, Json], dict[str, float]]:
     """The measurements, and the seconds that each place took; samples go to `kept`.
 
     Where ONNX Runtime lacks a kernel for the typed model, or cannot load the source at all (which importing may have
@@ -132,7 +142,7 @@ def _against_source(run: Run) -> None:
         run.source(reference)
 
 
-def _nothing_measured(request: ValidationRequest, why: str) -> dict[str, Any]:
+def _nothing_measured(request: ValidationRequest, why: str) -> dict[str, Json]:
     return {
         **_about(request),
         "places": [],
@@ -141,7 +151,7 @@ def _nothing_measured(request: ValidationRequest, why: str) -> dict[str, Any]:
     }
 
 
-def _about(request: ValidationRequest) -> dict[str, Any]:
+def _about(request: ValidationRequest) -> dict[str, Json]:
     return {
         "schema": SCHEMA,
         "reference": "golden" if request.golden else "float64" if request.wide else "onnxruntime",
@@ -161,12 +171,12 @@ class Run:
     watch: Watch | None
     kept: Kept | None = None
     """Where samples go; without it none are kept, and how errors are spread is not looked at either."""
-    places: list[dict[str, Any]] = field(default_factory=list)
+    places: list[dict[str, Json]] = field(default_factory=list)
     not_run: list[dict[str, str]] = field(default_factory=list)
-    nonfinite: list[dict[str, Any]] = field(default_factory=list)
+    nonfinite: list[dict[str, Json]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Json]:
         """Everything measured, as plain data."""
         recorded = {"recorded": self.kept.recorder.samples} if self.kept is not None else {}
         return {
@@ -220,7 +230,7 @@ class Run:
         for corner in corners:
             self._corner(reference, corner, samples)
 
-    def _require_fitting(self, spec: DatasetSpec, data: Any) -> None:
+    def _require_fitting(self, spec: DatasetSpec, data: Dataset) -> None:
         """Shapes of samples that are known only now must fit a profile; those of files were proved before."""
         if not runs_code(spec):
             return
@@ -229,7 +239,7 @@ class Run:
         if found:
             raise SpecError([Problem(one.fact, one.remedy, path=("python",)) for one in found])
 
-    def _data(self, reference: SourceReference, data: Any, values: Mapping[str, tuple[int, ...]]) -> None:
+    def _data(self, reference: SourceReference, data: Dataset, values: Mapping[str, tuple[int, ...]]) -> None:
         measured: dict[str, Accumulator] = {}
         looked = False
         shapes: dict[str, list[int]] = {}
@@ -277,7 +287,7 @@ class Run:
 
         return {name: made() for name in self.runner.outputs if name in expected}
 
-    def _keep(self, place: str, feed: Feed, expected: Feed, actual: Feed, labels: Any) -> None:
+    def _keep(self, place: str, feed: Feed, expected: Feed, actual: Feed, labels: Array | None) -> None:
         """Data is recorded from its beginning; of every place the worst is kept."""
         if self.kept is None:
             return
@@ -289,7 +299,12 @@ class Run:
         self.kept.worst.add(RecordedRun(feed, outputs, actual, labels, place), outputs, cut=cut)
 
     def _measure(
-        self, place: str, measured: Mapping[str, Accumulator], expected: Feed, actual: Feed, labels: Any
+        self,
+        place: str,
+        measured: Mapping[str, Accumulator],
+        expected: Feed,
+        actual: Feed,
+        labels: Array | None,
     ) -> None:
         for name, accumulator in measured.items():
             if np.shape(actual[name]) != np.shape(expected[name]):
@@ -297,7 +312,7 @@ class Run:
                 raise StepFailed(f"output '{name}' is {shape} instead of the reference's {wanted} ({place})")
             accumulator.add(expected[name], actual[name], labels)
 
-    def _place(self, place: str, kind: str, measured: Mapping[str, Accumulator], **about: Any) -> None:
+    def _place(self, place: str, kind: str, measured: Mapping[str, Accumulator], **about: Json) -> None:
         outputs = {name: accumulator.result().as_json() for name, accumulator in measured.items()}
         self.places.append({"place": place, "kind": kind, **about, "outputs": outputs})
 
@@ -310,7 +325,7 @@ class Run:
         tensors = self.watch.first_nonfinite(feed, source, source_feed)
         self.nonfinite += [{"place": place, **tensor} for tensor in tensors if tensor["tensor"] not in known]
 
-    def _lacking(self, outputs: Any, why: str) -> None:
+    def _lacking(self, outputs: Iterable[str], why: str) -> None:
         for name in outputs:
             self._skip(f"output {name}", why)
 
@@ -329,7 +344,7 @@ def _shapes(feed: Feed) -> dict[str, list[int]]:
     return {name: list(array.shape) for name, array in feed.items()}
 
 
-def _broken(array: Any) -> bool:
+def _broken(array: Array) -> bool:
     return bool(array.dtype.kind == "f" and not np.isfinite(array).all())
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import onnxruntime
@@ -38,6 +38,10 @@ from trtpipe.shapes import format_shape
 from trtpipe.spec.pipeline import Profile
 from trtpipe.targets.toolchain import Toolchain
 
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
+
 SCHEMA = 1
 
 
@@ -46,14 +50,14 @@ class Feed:
     """Inputs by name at a place; the profile is left to their shapes unless it is named."""
 
     place: str
-    inputs: Mapping[str, Any]
+    inputs: Mapping[str, Array]
     profile: int | None = None
 
 
 class Infer(Protocol):
     """What is validated."""
 
-    def __call__(self, feeds: Sequence[Feed]) -> list[Mapping[str, Any]]:
+    def __call__(self, feeds: Sequence[Feed]) -> list[Mapping[str, Array]]:
         """Outputs by name for each feed. Raises TrtpipeError when one cannot be run, and says nothing of the others."""
 
 
@@ -69,7 +73,7 @@ class GpuEngine:
     tensorrt: str = ""
     _calls: Iterator[int] = field(default_factory=count)
 
-    def __call__(self, feeds: Sequence[Feed]) -> list[Mapping[str, Any]]:
+    def __call__(self, feeds: Sequence[Feed]) -> list[Mapping[str, Array]]:
         """Outputs by name for each feed. Raises what `run_engine` raises."""
         place = self.folder / f"call{next(self._calls)}"
         place.mkdir()
@@ -81,7 +85,7 @@ class GpuEngine:
         self.gpu, self.tensorrt = found.gpu, found.tensorrt
         return [{name: tensor.array() for name, tensor in run.outputs.items()} for run in found.runs]
 
-    def facts(self) -> dict[str, Any] | None:
+    def facts(self) -> dict[str, Json] | None:
         """The GPU, as a proof names it; None while nothing has run."""
         if self.gpu is None:
             return None
@@ -95,7 +99,7 @@ class TypedModel:
 
     runner: OnnxRuntimeRunner
 
-    def __call__(self, feeds: Sequence[Feed]) -> list[Mapping[str, Any]]:
+    def __call__(self, feeds: Sequence[Feed]) -> list[Mapping[str, Array]]:
         """Outputs by name for each feed. Raises StepFailed."""
         return [self.runner.infer(feed.inputs) for feed in feeds]
 
@@ -128,7 +132,7 @@ class _Measuring:
     worst: Worst
     cut: bool
     """Whether the engine takes a single sample."""
-    places: list[dict[str, Any]] = field(default_factory=list)
+    places: list[dict[str, Json]] = field(default_factory=list)
     broken: list[dict[str, str]] = field(default_factory=list)
     not_run: list[dict[str, str]] = field(default_factory=list)
 
@@ -136,7 +140,7 @@ class _Measuring:
         """Note what was not run."""
         self.not_run.append({"name": name, "why": why})
 
-    def compare(self, place: str, kind: str, runs: Sequence[tuple[RecordedRun, Any]]) -> None:
+    def compare(self, place: str, kind: str, runs: Sequence[tuple[RecordedRun, Mapping[str, Array]]]) -> None:
         """Measure runs at one place, each with what came out."""
         measured: dict[str, Accumulator] = {}
         for run, found in runs:
@@ -154,7 +158,7 @@ class _Measuring:
         self.places.append({"place": place, "kind": kind, "shapes": shapes, "outputs": outputs})
 
 
-def typed_inputs(infos: Sequence[TensorInfo], inputs: Mapping[str, Any]) -> dict[str, Any]:
+def typed_inputs(infos: Sequence[TensorInfo], inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Inputs in the types of the typed model, which are the engine's."""
     made = {}
     for info in infos:
@@ -163,7 +167,7 @@ def typed_inputs(infos: Sequence[TensorInfo], inputs: Mapping[str, Any]) -> dict
     return made
 
 
-def measure_engine(subject: EngineSubject, infer: Infer, worst: Worst) -> dict[str, Any]:
+def measure_engine(subject: EngineSubject, infer: Infer, worst: Worst) -> dict[str, Json]:
     """The measurements, in the form of a validation's report; `broken` has the places where nothing came out.
 
     Raises ModelError for a damaged directory, ToolchainError where this machine cannot run the engine.
@@ -175,8 +179,9 @@ def measure_engine(subject: EngineSubject, infer: Infer, worst: Worst) -> dict[s
     data = [Feed("data", typed_inputs(run.inputs, one.inputs)) for one in runs]
     corners = _corners(subject, run, runs)
     answers = _answers([*data, *(feed for feed, _ in corners)], infer, run)
-    if runs and all(answer is not None for answer in answers[: len(data)]):
-        run.compare("data", "data", list(zip(runs, answers, strict=False)))
+    found = [answer for answer in answers[: len(data)] if answer is not None]
+    if runs and len(found) == len(data):
+        run.compare("data", "data", list(zip(runs, found, strict=True)))
     for (feed, expected), answer in zip(corners, answers[len(data) :], strict=True):
         if answer is not None:
             run.compare(feed.place, "corner", [(RecordedRun(feed.inputs, expected), answer)])
@@ -220,7 +225,7 @@ def _samples(run: RecordedRun) -> int:
 
 def _corners(
     subject: EngineSubject, run: _Measuring, runs: Sequence[RecordedRun]
-) -> list[tuple[Feed, Mapping[str, Any]]]:
+) -> list[tuple[Feed, Mapping[str, Array]]]:
     """Inputs and expected outputs of every corner that can be run."""
     corners = all_corners(subject.profiles, run.inputs) if subject.corners else []
     why = subject.no_corners or ("" if runs else "there are no samples to make its inputs of")
@@ -233,7 +238,7 @@ def _corners(
     samples = gather_rows(
         [(dict(typed_inputs(run.inputs, one.inputs)), None) for one in runs], rows_at(corners)
     )
-    made: list[tuple[Feed, Mapping[str, Any]]] = []
+    made: list[tuple[Feed, Mapping[str, Array]]] = []
     try:
         with open_runner(run.model) as reference:
             for corner in corners:
@@ -251,14 +256,14 @@ def _corners(
     return made
 
 
-def _expected(reference: OnnxRuntimeRunner, feed: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def _expected(reference: OnnxRuntimeRunner, feed: Mapping[str, Array]) -> tuple[dict[str, Array], str]:
     try:
         return reference.infer(feed), ""
     except StepFailed as error:
         return {}, f"the typed model does not run there: {error.problems[0].fact}"
 
 
-def _answers(feeds: Sequence[Feed], infer: Infer, run: _Measuring) -> list[Mapping[str, Any] | None]:
+def _answers(feeds: Sequence[Feed], infer: Infer, run: _Measuring) -> list[Mapping[str, Array] | None]:
     """Outputs for each feed, all at once; when that fails, one by one, to tell where."""
     if not feeds:
         return []
@@ -268,7 +273,7 @@ def _answers(feeds: Sequence[Feed], infer: Infer, run: _Measuring) -> list[Mappi
         if len(feeds) == 1:
             run.broken.append({"place": feeds[0].place, "why": error.problems[0].fact})
             return [None]
-    found: list[Mapping[str, Any] | None] = []
+    found: list[Mapping[str, Array] | None] = []
     for feed in feeds:
         known = [one["place"] for one in run.broken]
         if feed.place in known:  # another batch of the same data
@@ -282,7 +287,7 @@ def _answers(feeds: Sequence[Feed], infer: Infer, run: _Measuring) -> list[Mappi
     return found
 
 
-def _misfit(name: str, expected: Any, found: Mapping[str, Any]) -> str:
+def _misfit(name: str, expected: Array, found: Mapping[str, Array]) -> str:
     if name not in found:
         return f"output '{name}' is not among those of the engine: {', '.join(found) or 'none'}"
     if np.shape(found[name]) != np.shape(expected):
@@ -291,7 +296,7 @@ def _misfit(name: str, expected: Any, found: Mapping[str, Any]) -> str:
     return ""
 
 
-def _wide(array: Any) -> Any:
+def _wide(array: Array) -> Array:
     """In a type of NumPy's own."""
     array = np.asarray(array)
     return array if array.dtype.isbuiltin == 1 else array.astype(np.float32)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError
-from trtpipe.json_values import Malformed, object_in, read_object, text_in, texts_in
+from trtpipe.json_values import Json, JsonObject, Malformed, object_in, read_object, text_in, texts_in
 from trtpipe.searching.units import Unit
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trtpipe.json_values import JsonObject, object_in, text_in
 from trtpipe.plan.fingerprint import Record
 
 
@@ -37,9 +38,13 @@ class Task:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Task:
-        """The task read back."""
+    def from_json(cls, data: JsonObject) -> Task:
+        """The task read back. Raises Malformed."""
+        slots = object_in(data, "inputs")
         inputs = {
-            slot: {name: Path(text) for name, text in files.items()} for slot, files in data["inputs"].items()
+            slot: {name: Path(text_in(files, name)) for name in files}
+            for slot in slots
+            for files in (object_in(slots, slot),)
         }
-        return cls(data["stage"], data["options"], inputs, Path(data["out"]), data["local"])
+        options, local = object_in(data, "options"), object_in(data, "local")
+        return cls(text_in(data, "stage"), options, inputs, Path(text_in(data, "out")), local)

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 from trtpipe.digests import Digest, digest_bytes, digest_file, same_digest
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
 from trtpipe.files import owner_prefix, place_file, write_whole
+from trtpipe.json_values import Malformed, integer_in, read_object
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.faults import mapped, store_error
 from trtpipe.stores.placing import flush, place
@@ -338,8 +339,8 @@ class LocalStore:
 
     def _refuse_other_schema(self, marker: Path) -> None:
         try:
-            schema = json.loads(marker.read_bytes())["schema"]
-        except (ValueError, KeyError, TypeError):
+            schema = integer_in(read_object(marker.read_bytes()), "schema")
+        except Malformed:
             raise StoreError(
                 f"{marker} is damaged", "restore it, or point $TRTPIPE_STORE to another directory"
             ) from None

@@ -11,18 +11,29 @@ import contextlib
 import errno
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trtpipe.digests import Digest, digest_bytes, digest_file
 from trtpipe.errors import StoreError
 from trtpipe.files import held, write_whole
-from trtpipe.plan.address import Address
+from trtpipe.json_values import (
+    JsonObject,
+    Malformed,
+    as_object,
+    list_in,
+    object_in,
+    read_object,
+    text_in,
+    texts_in,
+)
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from trtpipe.plan.address import Address
 
 SCHEMA = 1
 STATE_FILE = ".trtpipe/state.json"
@@ -32,6 +43,7 @@ _SEAL = b'{"blake3":"'
 _DIGITS = 64
 """The file begins with the digest of what follows: damage of any kind makes it count as absent."""
 _TICK_NS = 50_000_000  # several ticks of the coarsest clock that file systems stamp with
+_DIGEST = re.compile(r"[0-9a-f]{64}/[0-9]{1,18}")
 Signature = list[int]
 """Size, mtime in nanoseconds and inode: they differ when a file was changed by any ordinary means."""
 
@@ -40,9 +52,12 @@ def signature_of(path: str) -> Signature | None:
     """A file's signature, or None when there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - a Path for each of thousands of files costs more than the stat
-    except OSError:
+    except (OSError, ValueError):
         return None
     return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
+Noted = TypeVar("Noted", str, list[str])
 
 
 def _settled(signature: Signature | None) -> bool:
@@ -55,6 +70,27 @@ def _keep_out_of_git(folder: Path) -> None:
     ignore = folder / ".gitignore"
     if not ignore.exists():
         write_whole(ignore, b"*\n", durable=False)
+
+
+def _check(data: JsonObject) -> None:
+    """Every table and entry has the form that is written below. Raises Malformed."""
+    if data.get("schema") != SCHEMA:
+        raise Malformed("it has another schema")
+    for name in (steps := object_in(data, "steps")):
+        text_in(object_in(steps, name), "key")
+        outputs = object_in(object_in(steps, name), "outputs")
+        if not all(_DIGEST.fullmatch(text_in(outputs, output)) for output in outputs):
+            raise Malformed("an output has no digest")
+    for entry in object_in(data, "cells").values():
+        cell = as_object(entry, "a cell")
+        text_in(cell, "content"), text_in(cell, "folder"), object_in(cell, "files"), object_in(cell, "lock")
+    for table in ("digests", "notes"):
+        pairs = object_in(data, table)
+        if not all(len(list_in(pairs, name)) == 2 for name in pairs):
+            raise Malformed("a note is no pair")
+    for name in (stamps := object_in(data, "stamps")):
+        stamp = object_in(stamps, name)
+        texts_in(stamp, "environment"), object_in(stamp, "files"), texts_in(stamp, "cells")
 
 
 @dataclass(slots=True)
@@ -77,10 +113,11 @@ class ProjectState:
             text = path.read_bytes()
             body = b"{" + text[len(_SEAL) + _DIGITS + 2 :]
             if text.startswith(_SEAL + digest_bytes(body).hex.encode() + b'",'):
-                data = json.loads(body)
-                if data["schema"] == SCHEMA:
-                    return cls(path, *(data[table] for table in _TABLES))
-        except (OSError, ValueError, KeyError):
+                data = read_object(body)
+                _check(data)
+                tables: dict[str, Any] = {table: data[table] for table in _TABLES}
+                return cls(path, **tables)
+        except (OSError, Malformed):
             pass
         return cls(path)
 
@@ -161,14 +198,24 @@ class ProjectState:
         entry: dict[str, Any] = self.cells[cell]["lock"]
         return entry
 
-    def noted(self, path: Path, about: str, find: Callable[[], T]) -> T:
-        """What `find` says of a file (a JSON value), asked again only when the file's signature changed."""
-        name = f"{about}:{path}"
-        signature = signature_of(str(path))
-        known = self.notes.get(name)
-        if known is not None and signature == known[0]:
-            value: T = known[1]
-            return value
+    def noted_text(self, path: Path, about: str, find: Callable[[], str]) -> str:
+        """What `find` says of a file, asked again only when the file's signature changed."""
+        known = self._known_of(path, about)
+        return known if isinstance(known, str) else self._note(path, about, find)
+
+    def noted_texts(self, path: Path, about: str, find: Callable[[], list[str]]) -> list[str]:
+        """The same for a list."""
+        known = self._known_of(path, about)
+        if isinstance(known, list) and all(isinstance(one, str) for one in known):
+            return known
+        return self._note(path, about, find)
+
+    def _known_of(self, path: Path, about: str) -> object:
+        known = self.notes.get(f"{about}:{path}")
+        return known[1] if known is not None and signature_of(str(path)) == known[0] else None
+
+    def _note(self, path: Path, about: str, find: Callable[[], Noted]) -> Noted:
+        name, signature = f"{about}:{path}", signature_of(str(path))
         value = find()
         if signature_of(str(path)) == signature and _settled(signature):
             self.notes[name] = [signature, value]
@@ -189,7 +236,7 @@ class ProjectState:
         signature = signature_of(name)
         known = self.digests.get(name)
         if known is not None and signature == known[0]:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, AttributeError):
                 return Digest.parse(known[1])
         digest = digest_file(path)
         if signature_of(name) == signature and _settled(signature):

@@ -6,12 +6,17 @@ trace cannot pass for another step's. What it says of the outcome cannot be chec
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
-from typing import Any, NoReturn
-
 from trtpipe.digests import Digest, key_of
+from trtpipe.json_values import (
+    Json,
+    JsonObject,
+    Malformed,
+    integer_in,
+    number_in,
+    object_in,
+    read_object,
+    text_in,
+)
 from trtpipe.plan.address import STAGE_VERSIONS
 from trtpipe.plan.trace import SCHEMA, Trace
 from trtpipe.spec.remote import is_plain_relative
@@ -20,16 +25,7 @@ MOST_BYTES = 32 << 20
 _MOST_OUTPUTS = 10_000
 _LARGEST = 1 << 44
 _LONGEST = 1000
-_FIELDS = {
-    "schema": int,
-    "key": str,
-    "address": str,
-    "outputs": dict,
-    "seconds": (int, float),
-    "fingerprint": dict,
-    "summary": dict,
-}
-
+_FIELDS = frozenset(("schema", "key", "address", "outputs", "seconds", "fingerprint", "summary"))
 
 _TOLD: dict[str, dict[str, type]] = {
     "fetch": {"files": dict},
@@ -46,75 +42,74 @@ class Untrusted(Exception):
     """A trace that is not to be believed, and why."""
 
 
-def is_shared(record: Mapping[str, object], *, fetched: bool) -> bool:
+def is_shared(record: JsonObject, *, fetched: bool) -> bool:
     """Whether traces of such a fingerprint are exchanged.
 
     What an address or a pin came to is only taken from those who sign (`fetched`): a pin is the word of the spec.
     """
     stage = record.get("stage")
-    if (stage, record.get("version")) not in STAGE_VERSIONS.items():
+    version = next((known for name, known in STAGE_VERSIONS.items() if name == stage), None)
+    if version is None or record.get("version") != version:
         return False
     return fetched or stage != "fetch"
 
 
-def parse(text: bytes) -> dict[str, Any]:
+def parse(text: bytes) -> dict[str, Json]:
     """A JSON object of a bounded size. Raises Untrusted."""
     if len(text) > MOST_BYTES:
         raise Untrusted(f"it is larger than {MOST_BYTES >> 20} MiB")
     try:
-        data = json.loads(text, parse_constant=_refused)
-    except (ValueError, RecursionError) as error:
-        raise Untrusted("it is no JSON") from error
-    if not isinstance(data, dict):
-        raise Untrusted("it is no JSON object")
-    return data
+        return read_object(text)
+    except Malformed as error:
+        raise Untrusted("it is no JSON object") from error
 
 
-def _refused(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-def believed(data: dict[str, Any], key: str, *, fetched: bool) -> Trace:
+def believed(data: JsonObject, key: str, *, fetched: bool) -> Trace:
     """The trace for that key. Raises Untrusted."""
-    for name, kind in _FIELDS.items():
-        if not isinstance(data.get(name), kind) or isinstance(data[name], bool):  # type: ignore[arg-type]
-            raise Untrusted(f"its {name} is missing or of another kind")
-    if data.keys() != _FIELDS.keys():
-        raise Untrusted(
-            f"it has fields that no trace has: {', '.join(sorted(data.keys() - _FIELDS.keys()))[:80]}"
-        )
-    if data["schema"] != SCHEMA:
+    try:
+        return _checked(data, key, fetched)
+    except Malformed as error:
+        raise Untrusted(f"its {error}") from error
+
+
+def _checked(data: JsonObject, key: str, fetched: bool) -> Trace:
+    """The trace. Raises Untrusted or Malformed."""
+    address, seconds = text_in(data, "address"), float(number_in(data, "seconds"))
+    outputs, fingerprint = object_in(data, "outputs"), object_in(data, "fingerprint")
+    summary = object_in(data, "summary")
+    if data.keys() != _FIELDS:
+        raise Untrusted(f"it has fields that no trace has: {', '.join(sorted(data.keys() - _FIELDS))[:80]}")
+    if integer_in(data, "schema") != SCHEMA:
         raise Untrusted(f"it has schema {data['schema']!r:.20}")
-    if data["key"] != key or _key(data["fingerprint"]) != key:
+    if text_in(data, "key") != key or _key(fingerprint) != key:
         raise Untrusted("it belongs to another key")
-    if not is_shared(data["fingerprint"], fetched=fetched):
+    if not is_shared(fingerprint, fetched=fetched):
         raise Untrusted("it is of a stage that is not shared, or of another version of it")
-    if not 0 <= data["seconds"] < math.inf or len(data["address"]) > _LONGEST:
+    if seconds < 0 or len(address) > _LONGEST:
         raise Untrusted("its address or duration is none")
-    for name, kind in _TOLD.get(data["fingerprint"]["stage"], {}).items():
-        if not isinstance(data["summary"].get(name), kind):
+    for name, kind in _TOLD.get(str(fingerprint["stage"]), {}).items():
+        if not isinstance(summary.get(name), kind):
             raise Untrusted(f"its summary's {name} is missing or of another kind")
-    outputs = _outputs(data["outputs"])
-    return Trace(key, data["address"], data["fingerprint"], outputs, data["summary"], float(data["seconds"]))
+    return Trace(key, address, fingerprint, _outputs(outputs), summary, seconds)
 
 
-def _key(record: object) -> str:
+def _key(record: JsonObject) -> str:
     try:
         return key_of(record)
     except (ValueError, RecursionError) as error:
         raise Untrusted("its fingerprint is none") from error
 
 
-def _outputs(found: dict[str, Any]) -> dict[str, Digest]:
+def _outputs(found: JsonObject) -> dict[str, Digest]:
     if not 0 < len(found) <= _MOST_OUTPUTS:
         raise Untrusted(f"it names {len(found)} artifacts")
     outputs = {}
-    for name, text in found.items():
+    for name in found:
         if not is_plain_relative(name):
             raise Untrusted(f"it names an artifact {name[:60]!r}")
         try:
-            outputs[name] = Digest.parse(text)
-        except (ValueError, AttributeError) as error:
+            outputs[name] = Digest.parse(text_in(found, name))
+        except ValueError as error:
             raise Untrusted(f"its artifact {name[:60]!r} has no digest") from error
         if outputs[name].size > _LARGEST:
             raise Untrusted(f"its artifact {name[:60]!r} has no possible size")

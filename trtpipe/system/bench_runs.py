@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trtpipe import __version__
 from trtpipe.digests import digest_file
@@ -26,6 +26,7 @@ from trtpipe.system.bench_request import BenchRequest
 from trtpipe.system.choosing import ENGINE, ON_CPU, Chosen
 
 if TYPE_CHECKING:
+    from trtpipe.arrays import Array
     from trtpipe.runners.inference.results import Inference, Timings
 
 Say = Callable[[str], None]
@@ -115,7 +116,10 @@ def _timings(inference: Inference) -> Timings:
     return inference.timings
 
 
-def _settled(series: Sequence[float], timings: Timings) -> Sequence[float]:
+Series = TypeVar("Series", "Array", Sequence[float])
+
+
+def _settled(series: Series, timings: Timings) -> Series:
     """The times that count: those of the windows that agreed, or all where none did."""
     if not timings.steady:
         return series

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, SpecError
+from trtpipe.json_values import JsonObject, object_in, objects_in, text_in, texts_in
 from trtpipe.runners.inference.delivered import ENGINE, MANIFEST, read_manifest
 from trtpipe.spec.pipeline import Profile
 from trtpipe.stages.bodies import GOLDEN, MODEL
@@ -37,12 +37,12 @@ class EnginePlace:
 class EngineFacts:
     """What a manifest says that validation needs."""
 
-    manifest: Mapping[str, Any]
+    manifest: JsonObject
     capabilities: tuple[str, ...]
     compatibility: str
     profiles: tuple[Profile, ...]
     corners: bool
-    validation: Mapping[str, Any]
+    validation: JsonObject
     files: Mapping[str, str]
     """What was made with the engine: the typed model's files and the recorded samples, each with its BLAKE3 in hex."""
 
@@ -92,46 +92,57 @@ def _folders(place: Path) -> Iterator[Path]:
 
 def read_facts(place: EnginePlace) -> EngineFacts:
     """What the manifest says. Raises ModelError when it is missing or damaged, or was left by an older trtpipe."""
-    from trtpipe.spec.pipeline import ProfileInput, ValidateSpec
-    from trtpipe.targets.compute_capability import ComputeCapability
-    from trtpipe.toolchains.request import compatibility_of
-
     manifest = read_manifest(place.folder / MANIFEST)
     if manifest is None:
         if place.workspace is not None:
             raise ModelError("it is not built", "run `trtpipe build`")
         raise ModelError(f"{place.folder} has no {MANIFEST}", "copy the whole directory of a cell")
     try:
-        steps = manifest["steps"]
-        names = tuple(ComputeCapability.parse(str(one)).sm for one in manifest["compute_capabilities"])
-        profiles = tuple(
-            {name: ProfileInput.model_validate_json(json.dumps(entry)) for name, entry in dict(one).items()}
-            for one in manifest["profiles"]
-        )
-        options = steps.get("validate", {}).get("fingerprint", {}).get("options", {})
-        built = steps["build_engine"]["fingerprint"]["options"]
-        validation = dict(manifest["validation"])
-        files = {str(name): str(one["blake3"]) for name, one in dict(manifest["model"]).items()}
-        if dict(validation.get("recorded", {})).get("blake3"):
-            files[GOLDEN] = str(validation["recorded"]["blake3"])
-        facts = EngineFacts(
-            manifest,
-            names,
-            compatibility_of(built).hardware,
-            profiles,
-            bool(options.get("corners", ValidateSpec().corners)),
-            validation,
-            files,
-        )
-        str(manifest["cell"])
-        known = "thresholds" in validation or validation["outcome"] == "not_run"
-        dict(facts.validation.get("budget", {}))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return _facts_in(manifest, place)
+    except ValueError as error:  # Malformed, or pydantic's
         fact = f"{place.folder / MANIFEST} is a damaged manifest"
         raise ModelError(fact, "build the cell again, or copy it again") from error
-    if not known:
+
+
+def _facts_in(manifest: JsonObject, place: EnginePlace) -> EngineFacts:
+    """Raises ValueError, or ModelError for a manifest of an older trtpipe."""
+    from trtpipe.spec.pipeline import ValidateSpec
+    from trtpipe.targets.compute_capability import ComputeCapability
+    from trtpipe.toolchains.request import compatibility_of
+
+    text_in(manifest, "cell")
+    steps, validation, model = (object_in(manifest, name) for name in ("steps", "validation", "model"))
+    built = object_in(object_in(object_in(steps, "build_engine"), "fingerprint"), "options")
+    validated = _below(steps, "validate", "fingerprint", "options")
+    files = {name: text_in(object_in(model, name), "blake3") for name in model}
+    recorded = _below(validation, "recorded")
+    if recorded.get("blake3"):
+        files[GOLDEN] = text_in(recorded, "blake3")
+    _below(validation, "budget")
+    if "thresholds" not in validation and text_in(validation, "outcome") != "not_run":
         raise ModelError(f"{place.name} was built by an older trtpipe, without thresholds", "build it again")
-    return facts
+    return EngineFacts(
+        manifest,
+        tuple(ComputeCapability.parse(one).sm for one in texts_in(manifest, "compute_capabilities")),
+        compatibility_of(built).hardware,
+        tuple(_profile(one) for one in objects_in(manifest, "profiles")),
+        bool(validated.get("corners", ValidateSpec().corners)),
+        validation,
+        files,
+    )
+
+
+def _below(record: JsonObject, *names: str) -> JsonObject:
+    """The object at these names; empty where one is not there. Raises Malformed."""
+    for name in names:
+        record = object_in(record, name) if name in record else {}
+    return record
+
+
+def _profile(record: JsonObject) -> Profile:
+    from trtpipe.spec.pipeline import ProfileInput
+
+    return {name: ProfileInput.model_validate_json(json.dumps(entry)) for name, entry in record.items()}
 
 
 def require_whole(place: EnginePlace, facts: EngineFacts) -> None:

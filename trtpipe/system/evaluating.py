@@ -21,7 +21,7 @@ from typing import Any
 from trtpipe.dispatcher import run_once
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.executors.local import carry_out
-from trtpipe.json_values import as_object
+from trtpipe.json_values import JsonObject, Malformed, as_object, object_in, objects_in
 from trtpipe.plan.address import Address
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import SearchProgress
@@ -90,8 +90,7 @@ class Evaluations:
         quantize = quantize_options(self.template, self.plain(ladder.head, ladder.base))
         profiles = self.subject.validate.profiles
         asked = UnitsOptions(units=quantize, profiles=profiles, origins=UNPLACED)
-        found = self._answer(asked, UNITS_FILE)
-        return tuple(Unit.from_json(one) for one in found["units"])
+        return _units_in(self._answer(asked, UNITS_FILE))
 
     def plain(self, precision: str, base: str | None) -> Choice:
         """A precision with what the spec keeps."""
@@ -112,7 +111,7 @@ class Evaluations:
         asked = Action(
             Address(self.action.address.place, "evaluate"), evaluation(self.action.fingerprint, options)
         )
-        trace = self._known(asked) or self._evaluated(asked, file)
+        trace = self._known(asked, file) or self._evaluated(asked, file)
         self._seen.add(asked.key)
         return as_object(trace.summary["answer"], "answer")
 
@@ -120,15 +119,32 @@ class Evaluations:
         """The trace of an evaluation that is made now, unless another process makes it at this moment."""
         execute = partial(carry_out, asked, partial(self._perform, file), self.store, self.control)
         return run_once(
-            asked, execute, self.store, self.control, known=self._known, just_done=self._stored
+            asked,
+            execute,
+            self.store,
+            self.control,
+            known=partial(self._known, file=file),
+            just_done=partial(self._stored, file=file),
         ).trace
 
-    def _stored(self, action: Action) -> Trace | None:
-        return self.store.trace(action.key)
-
-    def _known(self, action: Action) -> Trace | None:
+    def _known(self, action: Action, file: str) -> Trace | None:
         """What the store knows of an evaluation; nothing that was not measured now, when all is to be measured anew."""
-        return None if self.anew and action.key not in self._seen else self._stored(action)
+        return None if self.anew and action.key not in self._seen else self._stored(action, file)
+
+    def _stored(self, action: Action, file: str) -> Trace | None:
+        """The trace of an answer, unless it is none: who shares a store may have put anything there."""
+        from trtpipe.comparing.reports import read_report
+
+        trace = self.store.trace(action.key)
+        try:
+            answer = object_in(trace.summary, "answer") if trace is not None else {}
+            if trace is not None and file == EVALUATION_FILE:
+                read_report(answer)
+            elif trace is not None:
+                _units_in(answer)
+        except Malformed:
+            return None
+        return trace
 
     def _perform(self, file: str, action: Action, scratch: Path, control: Control) -> ActionResult:
         if self._child is None:
@@ -145,6 +161,11 @@ class Evaluations:
         options = self.action.fingerprint.options
         task = Task("evaluate", options, self.inputs(), folder / "out", self.local)
         return _Child(task, folder, self.control)
+
+
+def _units_in(answer: JsonObject) -> tuple[Unit, ...]:
+    """Raises Malformed."""
+    return tuple(Unit.from_json(one) for one in objects_in(answer, "units"))
 
 
 class _Child:

@@ -210,8 +210,7 @@ class FactFinder:
 
         if files.source is None or files.named:
             return find()
-        noted: list[str] = self.state.noted(files.source, f"{frontend.name} files", find)
-        return noted
+        return self.state.noted_texts(files.source, f"{frontend.name} files", find)
 
     def verify_pins(self, pipeline: LoadedPipeline) -> None:
         """Raises SpecError when a file is not the one whose digest the spec pins."""
@@ -224,8 +223,7 @@ class FactFinder:
             raise SpecError(problems)
 
     def _sha256(self, file: Path) -> str:
-        found: str = self.state.noted(file, "sha256", lambda: _sha256(file))
-        return found
+        return self.state.noted_text(file, "sha256", lambda: _sha256(file))
 
     def _data(self, pipeline: LoadedPipeline) -> tuple[dict[str, Any] | None, tuple[Source, ...]]:
         asked = pipeline.spec.validate_

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trtpipe.datasets.images import SUFFIXES
 from trtpipe.datasets.locating.projects import ProjectFiles
@@ -18,6 +19,9 @@ from trtpipe.runners.feeding.recorded import recorded_feeds
 from trtpipe.runners.feeding.samples import image_feeds, sampled_feeds
 from trtpipe.runners.feeding.signature import Signature
 from trtpipe.shapes import Shape, parse_shape
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ def _sampled(asked: FeedRequest, signature: Signature, cwd: Path) -> list[Feed]:
     return [Feed({**feed.arrays, **values}, feed.rows, feed.labels) for feed in feeds]
 
 
-def _values(asked: FeedRequest, signature: Signature) -> Mapping[str, object]:
+def _values(asked: FeedRequest, signature: Signature) -> Mapping[str, Array]:
     """Shape tensors as the profile's opt has them: no data set holds them."""
     import numpy as np
 

@@ -17,7 +17,7 @@ import contextlib
 import json
 import mmap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trtpipe.comparing.engines import header_differences, io_differences, layer_differences, same_tactics
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, StoreError
-from trtpipe.json_values import Json, JsonObject
+from trtpipe.json_values import JsonObject
 from trtpipe.lockfile.entries import Entry, shown_digest
 from trtpipe.lockfile.gathering import tactic_facts
 from trtpipe.plan.events import RebuildGraded
@@ -133,7 +133,7 @@ def _same_tactics(locked: Entry, result: ActionResult, old: Trace | None, store:
         return tactic_facts(result.summary).get("tactics") == locked["tactics"]
     if old is None:
         return False
-    return same_tactics(*_layers(store, old, result))
+    return same_tactics(*_layers(result, old, store))
 
 
 def _what_differs(result: ActionResult, old: Trace | None, store: LocalStore) -> list[str]:
@@ -142,9 +142,10 @@ def _what_differs(result: ActionResult, old: Trace | None, store: LocalStore) ->
     lines = header_differences(old.summary.get("header"), _header_of(result.files["model.engine"]))
     before, now = _stored_json(store, old, "network.json"), _own_json(result, "network.json")
     if isinstance(before, dict) and isinstance(now, dict):
-        lines += io_differences(before["io"], now["io"])
-        lines += layer_differences(before["layers"], now["layers"], "network layer")
-    lines += layer_differences(*_layers(store, old, result))
+        lines += io_differences(_objects(before.get("io")), _objects(now.get("io")))
+        layers = _objects(before.get("layers")), _objects(now.get("layers"))
+        lines += layer_differences(*layers, "network layer")
+    lines += layer_differences(*_layers(result, old, store))
     with contextlib.suppress(StoreError, OSError):
         lines += _byte_differences(store.path(old.outputs["model.engine"]), result.files["model.engine"])
     return lines
@@ -157,29 +158,40 @@ def _header_of(engine: Path) -> dict[str, Any] | None:
         return None
 
 
-def _stored_json(store: LocalStore, trace: Trace, name: str) -> Json:
-    """A JSON file of the locked build; empty where the store has lost it."""
+def _layers(
+    result: ActionResult, old: Trace, store: LocalStore
+) -> tuple[Sequence[JsonObject], Sequence[JsonObject]]:
+    """What TensorRT's inspector said of the locked build's layers, and of this one's."""
+    stored, own = _stored_json(store, old, "layers.json"), _own_json(result, "layers.json")
+    return _objects(stored), _objects(own)
+
+
+def _objects(value: object) -> list[JsonObject]:
+    """A list of objects; empty where it is anything else."""
+    found = value if isinstance(value, list) else []
+    return [one for one in found if isinstance(one, dict)]
+
+
+def _stored_json(store: LocalStore, trace: Trace, name: str) -> object:
+    """What a JSON file of the locked build holds; None where the store has lost it."""
     try:
-        found: Json = json.loads(store.path(trace.outputs[name]).read_bytes())
-        return found
-    except (StoreError, OSError, KeyError, ValueError):
-        return []
+        return _json_in(store.path(trace.outputs[name]))
+    except (StoreError, KeyError):
+        return None
 
 
-def _own_json(result: ActionResult, name: str) -> Json:
+def _own_json(result: ActionResult, name: str) -> object:
     path = result.files.get(name)
-    found: Json = json.loads(path.read_bytes()) if path is not None else []
+    return _json_in(path) if path is not None else None
+
+
+def _json_in(path: Path) -> object:
+    """None for a file that holds no JSON."""
+    try:
+        found: object = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
     return found
-
-
-def _layers(store: LocalStore, old: Trace, result: ActionResult) -> tuple[list[JsonObject], list[JsonObject]]:
-    """The engine's layers, in the locked build and in this one."""
-    both = _stored_json(store, old, "layers.json"), _own_json(result, "layers.json")
-    before, now = (
-        [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
-        for found in both
-    )
-    return before, now
 
 
 def _byte_differences(old: Path, new: Path) -> Iterator[str]:

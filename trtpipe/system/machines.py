@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, Problem
+from trtpipe.json_values import JsonObject, Malformed, object_in
+from trtpipe.runners.inference.delivered import Told
 from trtpipe.spec.pipeline import ToolchainSpec
 from trtpipe.system.places import Place
 from trtpipe.targets.capabilities import runnable_here
 from trtpipe.targets.compute_capability import ComputeCapability
-from trtpipe.targets.toolchain import FLAVOURS, TITLES, Flavour, Toolchain
+from trtpipe.targets.toolchain import TITLES, Flavour, Toolchain
 
 if TYPE_CHECKING:
     from trtpipe.toolchains.detect import DetectedGpu
@@ -82,20 +84,21 @@ def _built_for(place: Place) -> tuple[Flavour, str, list[str], bool]:
         assert place.engine is not None, "the caller has looked"
         header = read_engine_header(place.engine)
         return "tensorrt_rtx", header.version, list(header.capabilities), False
-    toolchain = place.manifest["toolchain"]
-    flavour = next(one for one in FLAVOURS if one == toolchain["flavour"])
-    names = [str(name) for name in place.manifest["compute_capabilities"]]
     try:
+        told = Told.from_json(place.manifest)
+        names = list(told.built_for.compute_capabilities)
         list(map(ComputeCapability.parse, names))
     except ValueError as error:
         raise ModelError(f"{place.folder} has a damaged manifest: {error}", "build the cell again") from error
-    return flavour, str(toolchain["version"]), names, _compatible(place.manifest)
+    return told.flavour, told.built_for.version, names, _compatible(place.manifest)
 
 
-def _compatible(manifest: Mapping[str, Any]) -> bool:
+def _compatible(manifest: JsonObject) -> bool:
     """Whether the engine was built for every GPU from Ampere on."""
+    record = manifest
     try:
-        options = manifest["steps"]["build_engine"]["fingerprint"]["options"]
-        return bool(options["hardware_compatibility"] == "ampere_plus")
-    except (KeyError, TypeError):
+        for name in ("steps", "build_engine", "fingerprint", "options"):
+            record = object_in(record, name)
+    except Malformed:
         return False
+    return record.get("hardware_compatibility") == "ampere_plus"

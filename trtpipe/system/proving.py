@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Problem, ValidationFailed
+from trtpipe.json_values import JsonObject
 from trtpipe.manifest import Proof, precision_of
 from trtpipe.plan.address import Stage
 from trtpipe.plan.graph import Cell
@@ -34,7 +35,7 @@ def prove_cell(
     traces: Mapping[Stage, Trace],
     store: LocalStore,
     targets: TargetResolver,
-    found: Mapping[str, Any] | None = None,
+    found: JsonObject | None = None,
 ) -> Proof:
     """The cell's proof; `found` is what its engine proved on a GPU.
 

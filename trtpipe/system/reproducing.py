@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe import __version__
 from trtpipe.errors import Problem, SpecError, TrtpipeError
+from trtpipe.json_values import Malformed, read_object
 from trtpipe.plan.graph import Action
 from trtpipe.stages.task import Task
 from trtpipe.system.failing import CellSteps, Failing
@@ -137,7 +138,11 @@ def replay() -> int:
     from trtpipe.stages.bodies import BODIES
     from trtpipe.system.plugins import InstalledPlugins
 
-    task = Task.from_json(json.loads(Path("task.json").read_bytes()))
+    try:
+        task = read_task(Path("task.json"))
+    except TrtpipeError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
     shutil.rmtree(task.out, ignore_errors=True)
     task.out.mkdir()
     try:
@@ -147,6 +152,23 @@ def replay() -> int:
         return error.exit_code
     sys.stdout.write(f"the {task.stage} step made {', '.join(made.files)}\n")
     return 0
+
+
+def read_task(path: Path) -> Task:
+    """The task in a file that was written for somebody else. Raises SpecError when it is damaged or missing."""
+    from trtpipe.stages.bodies import BODIES
+
+    try:
+        task = Task.from_json(read_object(path.read_bytes()))
+    except (OSError, Malformed) as error:
+        raise SpecError(
+            f"'{path}' is damaged or missing: {error}", "copy the whole directory again"
+        ) from error
+    if task.stage not in BODIES:
+        raise SpecError(
+            f"'{path}' names no stage of trtpipe: {task.stage!r}", "use the trtpipe that wrote it"
+        )
+    return task
 
 
 def _write(steps: CellSteps, action: Action, folder: Path, random_weights: bool) -> int | None:

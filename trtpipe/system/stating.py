@@ -63,7 +63,7 @@ class Statements:
         for source in self._model_files(cell):
             if same_digest(self.state.digest(source.path), source.digest):
                 path = source.path
-                found[source.digest.hex] = str(self.state.noted(path, "sha256", partial(sha256_of, path)))
+                found[source.digest.hex] = self.state.noted_text(path, "sha256", partial(sha256_of, path))
         return found
 
     def _model_files(self, cell: Cell) -> Iterable[Source]:

@@ -19,6 +19,7 @@ from typing import Any
 from trtpipe.comparing.upgrades import Row, facts_of, in_order
 from trtpipe.errors import Problem, SpecError, ToolchainError, TrtpipeError
 from trtpipe.files import write_whole
+from trtpipe.json_values import as_object, object_in, text_in
 from trtpipe.loading.project import LOCK_FILE
 from trtpipe.loading.specs import LoadedPipeline
 from trtpipe.plan.address import Place
@@ -292,10 +293,11 @@ def _key(planned: Planned, cell: Cell) -> str | None:
 
 
 def _manifest_in(build: Path, cell: str) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        record: dict[str, Any] = json.loads((build / cell / "manifest.json").read_bytes())
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        record = dict(as_object(json.loads((build / cell / "manifest.json").read_bytes()), "the manifest"))
         facts_of(record)  # an older one may lack what is compared
-        return record if record["cell"] == cell and record["steps"]["build_engine"]["key"] else None
+        key = text_in(object_in(object_in(record, "steps"), "build_engine"), "key")
+        return record if record.get("cell") == cell and key else None
     return None
 
 

@@ -165,6 +165,7 @@ def _measured(
     result: Validated, facts: EngineFacts, infer: Infer, no_corners: str = ""
 ) -> tuple[dict[str, Any], EngineVerdict]:
     """Measures and judges while what was inferred is still there; what fails is kept."""
+    from trtpipe.comparing.reports import read_report
     from trtpipe.runners.recordings import Worst
     from trtpipe.runners.validate_engine import EngineSubject, GpuEngine, measure_engine
 
@@ -172,15 +173,16 @@ def _measured(
     subject = EngineSubject(folder / MODEL, folder / GOLDEN, facts.profiles, facts.corners, no_corners)
     report = measure_engine(subject, infer, worst)
     if isinstance(infer, GpuEngine):
-        if infer.gpu is None and report["broken"]:
-            raise StepFailed(report["broken"][0]["why"])
+        broken = read_report(report).broken
+        if infer.gpu is None and broken:
+            raise StepFailed(broken[0].why)
         report |= {"gpu": infer.facts(), "tensorrt": infer.tensorrt}
     try:
         verdict = judged_on_gpu(report, facts.validation)
     except (KeyError, TypeError, ValueError) as error:
         fact = f"the thresholds in the manifest of {result.place.name} are damaged"
         raise ModelError(fact, "build the cell again, or copy it again") from error
-    result.verdict, result.twins = verdict, report["twins"]
+    result.verdict, result.twins = verdict, read_report(report).twins
     _keep(result, worst)
     return report, verdict
 

@@ -6,7 +6,6 @@ The package index is whatever the user configured: none is named here.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -14,9 +13,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import ToolchainError
+from trtpipe.json_values import JsonObject, Malformed, object_in, objects_in, read_object, text_in
 from trtpipe.toolchains.lookup import PACKAGES
 from trtpipe.toolchains.wheel_lock import LOCK_FILE, Wheels, required_hashes
 
@@ -124,20 +124,27 @@ def _wheels(report: Path | None) -> list[dict[str, str]]:
     """What pip's report says it installed; nothing where the installer writes no report."""
     if report is None:
         return []
-    record = json.loads(report.read_bytes())
+    try:
+        record = read_object(report.read_bytes())
+        found = [_wheel(one) for one in objects_in(record, "install")]
+    except (OSError, Malformed) as error:
+        fact = f"the installer's report, {report.name}, is not as pip writes it: {error}"
+        raise ToolchainError(fact, "update pip: `python -m pip install --upgrade pip`") from error
     report.unlink()
-    return sorted((_wheel(one) for one in record["install"]), key=lambda one: one["name"])
+    return sorted(found, key=lambda one: one["name"])
 
 
-def _wheel(entry: dict[str, Any]) -> dict[str, str]:
-    about, download = entry["metadata"], entry["download_info"]
-    archive = download.get("archive_info", {})
+def _wheel(entry: JsonObject) -> dict[str, str]:
+    """Raises Malformed."""
+    about, download = object_in(entry, "metadata"), object_in(entry, "download_info")
+    archive = object_in(download, "archive_info") if "archive_info" in download else {}
+    hashes = object_in(archive, "hashes") if "hashes" in archive else {}
     legacy = str(archive.get("hash", "")).removeprefix("sha256=")
     return {
-        "name": about["name"],
-        "version": about["version"],
-        "file": download["url"].rpartition("/")[2],
-        "sha256": archive.get("hashes", {}).get("sha256", legacy),
+        "name": text_in(about, "name"),
+        "version": text_in(about, "version"),
+        "file": text_in(download, "url").rpartition("/")[2],
+        "sha256": text_in(hashes, "sha256") if "sha256" in hashes else legacy,
     }
 
 

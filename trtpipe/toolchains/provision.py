@@ -12,7 +12,6 @@ and one that is killed leaves nothing that counts. How pip is called, and what i
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import sys
@@ -22,18 +21,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from trtpipe.errors import ToolchainError
-from trtpipe.files import write_whole
 from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
 from trtpipe.toolchains import lookup
+from trtpipe.toolchains.manifests import SCHEMA, read_manifest, write_manifest
 from trtpipe.toolchains.verifying import changed_files, record_digest, stamps_of
 from trtpipe.toolchains.wheel_lock import Wheels
-from trtpipe.toolchains.wheels import MANIFEST
 
-_SCHEMA = 1
-_MANIFEST_KEYS = {"flavour", "version", "libraries", "files", "nbytes"}
 _LIBRARY = (".so", ".dll", ".pyd")
 _LOCK_POLL_SECONDS = 0.2
 
@@ -189,7 +184,7 @@ def _describe(making: Path, flavour: Flavour, version: str, wheels: list[dict[st
         raise ToolchainError(f"the packages of {flavour} {version} hold {there}", "report this to NVIDIA")
     files = {str(one.relative_to(making)): one.stat().st_size for one in _files_that_matter(making, flavour)}
     record = {
-        "schema": _SCHEMA,
+        "schema": SCHEMA,
         "flavour": flavour,
         "version": version,
         "python": lookup.python_version(),
@@ -200,7 +195,7 @@ def _describe(making: Path, flavour: Flavour, version: str, wheels: list[dict[st
         "records": {str(one.metadata["Name"]): record_digest(one) for one in _distributions(making)},
         "nbytes": _size_of(making),
     }
-    write_whole(making / MANIFEST, json.dumps(record, indent=2).encode() + b"\n")
+    write_manifest(making, record)
 
 
 def _distributions(folder: Path) -> Iterator[metadata.Distribution]:
@@ -221,45 +216,36 @@ def _is_library(path: Path) -> bool:
 
 def _damage_in(folder: Path) -> str:
     """What is wrong with an environment, by its files' sizes; empty when nothing is."""
-    manifest = _manifest_of(folder)
+    manifest = read_manifest(folder)
     if manifest is None:
         return "its manifest is missing or damaged" if folder.is_dir() else "it is not there"
-    for name, size in manifest["files"].items():
+    for name, size in manifest.files.items():
         try:
             found = (folder / name).stat().st_size
-        except OSError:
+        except (OSError, ValueError):
             return f"{name} is missing"
         if found != size:
             return f"{name} has {found} bytes instead of {size}"
     return ""
 
 
-def _manifest_of(folder: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return None
-    fits = isinstance(record, dict) and record.get("schema") == _SCHEMA and record.keys() >= _MANIFEST_KEYS
-    return record if fits else None
-
-
 def _toolchain_in(folder: Path) -> Toolchain:
     """The toolchain of a whole environment, for the running interpreter."""
-    manifest = _manifest_of(folder)
+    manifest = read_manifest(folder)
     assert manifest is not None, folder
     return Toolchain(
-        manifest["flavour"],
-        manifest["version"],
+        manifest.flavour,
+        manifest.version,
         (sys.executable,),
         (str(folder),),
         lookup.python_version(),
-        manifest["libraries"],
+        manifest.libraries,
     )
 
 
 def provisioned_toolchain(one: Provisioned) -> Toolchain:
     """The toolchain of an environment, be it damaged or for another interpreter: for looking at, not for use."""
-    if _manifest_of(one.folder) is not None:
+    if read_manifest(one.folder) is not None:
         return _toolchain_in(one.folder)
     return Toolchain(one.flavour, one.version, (sys.executable,), (str(one.folder),), one.python)
 
@@ -275,8 +261,8 @@ def _described(folder: Path) -> Provisioned | None:
     python, _, platform = rest.partition("-")
     if flavour not in lookup.PACKAGES or not platform:
         return None
-    manifest = _manifest_of(folder)
-    nbytes = manifest["nbytes"] if manifest else 0
+    manifest = read_manifest(folder)
+    nbytes = manifest.nbytes if manifest else 0
     known: Flavour = "tensorrt_rtx" if flavour == "tensorrt_rtx" else "tensorrt"
     return Provisioned(known, version, python, platform, folder, nbytes, _damage_in(folder))
 

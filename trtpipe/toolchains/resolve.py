@@ -6,15 +6,16 @@ its facts only. `ready_toolchain` installs it when an engine must be built. Tens
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, SpecPath, ToolchainError
+from trtpipe.json_values import JsonObject, Malformed, object_in, read_object, text_in, texts_in
 from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
 from trtpipe.toolchains import lookup
 from trtpipe.toolchains.installed import installed_toolchain
@@ -139,16 +140,15 @@ def _in_interpreter(spec: ToolchainSpec, path: SpecPath) -> Toolchain | Problem:
     except ToolchainError as error:
         problem = error.problems[0]
         return Problem(problem.fact, problem.remedy, path=at)
-    found = answer["found"]
+    found = answer.found
     if found is None:
         module = f"{spec.python!r} has no {spec.flavour}"
         return Problem(module, "install it there, or name an interpreter that has it", path=at)
-    if spec.version is not None and not version_matches(found["version"], spec.version):
-        fact = f"{spec.python!r} has {spec.flavour} {found['version']}, not {spec.version}"
-        remedy = f"write version: '{found['version']}', or leave it out"
+    if spec.version is not None and not version_matches(found.version, spec.version):
+        fact = f"{spec.python!r} has {spec.flavour} {found.version}, not {spec.version}"
+        remedy = f"write version: '{found.version}', or leave it out"
         return Problem(fact, remedy, path=(*path, "version"))
-    site = tuple(found["site"])
-    return Toolchain(spec.flavour, found["version"], command, site, answer["python"], found["libraries"])
+    return Toolchain(spec.flavour, found.version, command, found.site, answer.python, found.libraries)
 
 
 def _command(python: str) -> tuple[str, ...]:
@@ -160,7 +160,35 @@ def _command(python: str) -> tuple[str, ...]:
         return (python,)
 
 
-def _asked(command: tuple[str, ...], flavour: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The TensorRT of an interpreter."""
+
+    version: str
+    site: tuple[str, ...]
+    libraries: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the lookup prints."""
+
+    python: str
+    found: _Found | None
+
+    @classmethod
+    def from_json(cls, record: JsonObject) -> _Answer:
+        """Raises Malformed."""
+        python = text_in(record, "python")
+        if record.get("found", "") is None:
+            return cls(python, None)
+        found = object_in(record, "found")
+        libraries = object_in(found, "libraries")
+        known = {name: text_in(libraries, name) for name in libraries}
+        return cls(python, _Found(text_in(found, "version"), tuple(texts_in(found, "site")), known))
+
+
+def _asked(command: tuple[str, ...], flavour: str) -> _Answer:
     """What the lookup prints when that interpreter runs it. Raises ToolchainError."""
     shown = shlex.join(command)
     remedy = "name an interpreter of Python 3.8 or newer that has TensorRT"
@@ -180,8 +208,7 @@ def _asked(command: tuple[str, ...], flavour: str) -> dict[str, Any]:
     except OSError as error:
         raise ToolchainError(f"{shown!r} cannot be run: {(error.strerror or '').lower()}", remedy) from error
     try:
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError) as error:
+        return _Answer.from_json(read_object(done.stdout.splitlines()[-1]))
+    except (IndexError, Malformed) as error:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise ToolchainError(f"{shown!r} is not a Python interpreter of use: {said}", remedy) from error
-    return answer

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import Distribution
+from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from trtpipe.errors import ToolchainError
-from trtpipe.files import write_whole
 from trtpipe.json_values import Json
 from trtpipe.targets.toolchain import Toolchain
+from trtpipe.toolchains.manifests import Manifest, read_manifest, write_manifest
 from trtpipe.toolchains.wheel_lock import WheelLock, known_by_file
 from trtpipe.toolchains.wheels import (
-    MANIFEST,
     RecordedFile,
     distributions_in,
     recorded_files,
@@ -68,7 +65,7 @@ def verify(toolchain: Toolchain, lock: WheelLock, damage: str = "") -> Verdict:
         problems += [said for file in recorded if (said := _said_of(file))]
     problems += [] if files or problems else ["none of its packages is there"]
     known = lock.wheels(name)
-    came_from = known_by_file(manifest.get("wheels", ()))
+    came_from = known_by_file(manifest.wheels if manifest else ())
     for file, sha256 in came_from.items():
         if known.get(file, sha256) != sha256:
             problems.append(f"it was installed from another {file} than {lock.path.name} names")
@@ -86,12 +83,12 @@ def _said_of(file: RecordedFile) -> str:
         return f"unreadable: {file.name}: {(error.strerror or str(error)).lower()}"
 
 
-def _record_changed(distribution: Distribution, title: str, manifest: Mapping[str, Any]) -> bool:
-    noted = manifest.get("records", {}).get(title)
+def _record_changed(distribution: metadata.Distribution, title: str, manifest: Manifest | None) -> bool:
+    noted = manifest.records.get(title) if manifest else None
     return noted is not None and noted != record_digest(distribution)
 
 
-def record_digest(distribution: Distribution) -> str:
+def record_digest(distribution: metadata.Distribution) -> str:
     """SHA-256 of a package's RECORD."""
     return hashlib.sha256((distribution.read_text("RECORD") or "").encode()).hexdigest()
 
@@ -107,9 +104,9 @@ def changed_files(toolchain: Toolchain) -> list[str]:
     Only files that were written to since are hashed; what they turn out to be is noted.
     """
     manifest = manifest_of(toolchain)
-    stamps = manifest.get("stamps")
-    if not isinstance(stamps, dict):
+    if manifest is None:
         return []
+    stamps = manifest.stamps
     folder = Path(toolchain.site[0])
     touched = [name for name, stamp in stamps.items() if _stamp(folder / name) != stamp]
     if not touched:
@@ -118,15 +115,14 @@ def changed_files(toolchain: Toolchain) -> list[str]:
     wrong = [name for name in touched if name not in recorded or _said_of(recorded[name])]
     if not wrong:
         with contextlib.suppress(OSError):
-            manifest["stamps"] = stamps_of(folder, stamps)
-            write_whole(folder / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
+            write_manifest(folder, manifest.with_stamps(stamps_of(folder, stamps)))
     return wrong
 
 
 def _stamp(path: Path) -> int | None:
     try:
         return path.stat().st_mtime_ns
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
@@ -145,7 +141,8 @@ def refuse_changed(toolchain: Toolchain) -> None:
 
 def learn_wheels(toolchain: Toolchain, lock: WheelLock) -> None:
     """Hold the wheels that a provisioned toolchain came from against the lock, and add new ones."""
-    wheels = known_by_file(manifest_of(toolchain).get("wheels", ()))
+    manifest = manifest_of(toolchain)
+    wheels = known_by_file(manifest.wheels if manifest else ())
     if wheels:
         lock.learn(name_of(toolchain), wheels)
 
@@ -155,11 +152,7 @@ def name_of(toolchain: Toolchain) -> str:
     return f"{toolchain.flavour}-{toolchain.version}"
 
 
-def manifest_of(toolchain: Toolchain) -> dict[str, Any]:
-    """The manifest of the environment that a toolchain lies in; empty for one that trtpipe did not make."""
-    for folder in toolchain.site[:1]:
-        with contextlib.suppress(OSError, ValueError):
-            record = json.loads((Path(folder) / MANIFEST).read_bytes())
-            ours = isinstance(record, dict) and record.get("flavour") == toolchain.flavour
-            return record if ours else {}
-    return {}
+def manifest_of(toolchain: Toolchain) -> Manifest | None:
+    """The manifest of the environment that a toolchain lies in; None for one that trtpipe did not make."""
+    manifest = read_manifest(Path(toolchain.site[0])) if toolchain.site else None
+    return manifest if manifest is not None and manifest.flavour == toolchain.flavour else None

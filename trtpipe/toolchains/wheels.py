@@ -10,17 +10,15 @@ import base64
 import csv
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.toolchains.lookup import PACKAGES
+from trtpipe.toolchains.manifests import read_manifest
 
-MANIFEST = "manifest.json"
-"""What provisioning writes beside the packages."""
 _PARTS = ("", "_bindings", "_libs")
 
 
@@ -91,13 +89,10 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _installed_from(folder: Path) -> list[Mapping[str, Any]]:
+def _installed_from(folder: Path) -> list[dict[str, str]]:
     """The wheels that provisioning noted; none for an environment that trtpipe did not make."""
-    try:
-        record = json.loads((folder / MANIFEST).read_bytes())
-        return [{**one, "name": _normal(one["name"])} for one in record.get("wheels", ())]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
+    manifest = read_manifest(folder)
+    return [{**one, "name": _normal(one["name"])} for one in manifest.wheels] if manifest else []
 
 
 def _belongs_to_installer(name: str) -> bool:

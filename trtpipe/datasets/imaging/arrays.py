@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trtpipe.datasets.imaging.decoding import Encoded
 from trtpipe.datasets.imaging.geometry import static_size
 from trtpipe.spec.dataset import InputSpec
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array, Dtype
+    from trtpipe.datasets import Indices
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,15 @@ class ImageArray:
         return 1 if self.given.colour == "gray" else 3
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> Dtype:
         """Unsigned bytes."""
         return np.dtype(np.uint8)
 
-    def rows(self, indices: Any) -> Any:
+    def rows(self, indices: Indices) -> Array:
         """The images at `indices`, which must be of one size; raises SpecError naming one that cannot be read."""
         return np.stack([self.encoded(int(index)).pixels(self.given) for index in indices])
 
-    def whole(self) -> Any:
+    def whole(self) -> Array:
         """All of them."""
         return self.rows(range(len(self.names)))
 

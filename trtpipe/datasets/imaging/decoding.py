@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from trtpipe.spec.dataset import InputSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from trtpipe.arrays import Array
 
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
 _EIGHT_BITS = frozenset(
@@ -49,7 +51,7 @@ class Encoded:
         """Height and width after the preprocessing, no pixel read. Raises SpecError."""
         return self._geometry(self.size(given), given).final
 
-    def pixels(self, given: InputSpec) -> Any:
+    def pixels(self, given: InputSpec) -> Array:
         """The preprocessed image: uint8 (height, width, channels). Raises SpecError."""
         with self._opened() as opened:
             image = _turned(opened, self._orientation(opened, given)).convert(
@@ -124,7 +126,7 @@ def _turned(image: Image, orientation: int) -> Image:
     return image if method is None else image.transpose(method)
 
 
-def _resized(image: Image, geometry: Geometry, given: InputSpec) -> Any:
+def _resized(image: Image, geometry: Geometry, given: InputSpec) -> Array:
     """The resized pixels, channels in the order that the input declares."""
     from PIL.Image import Resampling
 
@@ -141,7 +143,7 @@ def _resized(image: Image, geometry: Geometry, given: InputSpec) -> Any:
     return pixels[:, :, ::-1] if given.colour == "bgr" else pixels
 
 
-def _placed(pixels: Any, geometry: Geometry, given: InputSpec) -> Any:
+def _placed(pixels: Array, geometry: Geometry, given: InputSpec) -> Array:
     """On its canvas, cropped, and padded at the bottom and right."""
     filled = given.pad_value or (0,)
     if geometry.canvas != geometry.resized:
@@ -153,7 +155,7 @@ def _placed(pixels: Any, geometry: Geometry, given: InputSpec) -> Any:
     return np.ascontiguousarray(pixels)
 
 
-def _on_canvas(pixels: Any, size: Size, at: tuple[int, int], filled: tuple[int, ...]) -> Any:
+def _on_canvas(pixels: Array, size: Size, at: tuple[int, int], filled: tuple[int, ...]) -> Array:
     canvas = np.empty((*size, pixels.shape[2]), np.uint8)
     canvas[:] = filled
     canvas[at[0] : at[0] + pixels.shape[0], at[1] : at[1] + pixels.shape[1]] = pixels

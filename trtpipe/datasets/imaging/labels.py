@@ -6,11 +6,17 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trtpipe.errors import Problem, SpecError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trtpipe.arrays import Array, Dtype
+    from trtpipe.datasets import Indices
 
 _PATH = ("labels",)
 _SHOWN = 3
@@ -22,7 +28,7 @@ _LARGEST_FILE = 256 << 20
 class ClassArray:
     """One class index an image, int64."""
 
-    classes: Any
+    classes: NDArray[np.int64]
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -30,17 +36,19 @@ class ClassArray:
         return tuple(self.classes.shape)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> Dtype:
         """int64."""
         return self.classes.dtype
 
-    def rows(self, indices: Any) -> Any:
+    def rows(self, indices: Indices) -> Array:
         """The classes at `indices`."""
-        return self.classes[indices]
+        found: NDArray[np.int64] = self.classes[indices]
+        return found
 
-    def whole(self) -> Any:
+    def whole(self) -> Array:
         """All of them."""
-        return self.classes.copy()
+        found: NDArray[np.int64] = self.classes.copy()
+        return found
 
     def shape_at(self, index: int) -> tuple[int, ...]:
         """A class is a number."""

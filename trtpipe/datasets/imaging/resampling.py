@@ -8,14 +8,19 @@ rounding of its fixed-point weights.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trtpipe.arrays import Array
 
 _A = -0.75
 
 
-def resample(pixels: Any, size: tuple[int, int], interpolation: str) -> Any:
+def resample(pixels: Array, size: tuple[int, int], interpolation: str) -> Array:
     """The uint8 pixels (height, width, channels) at `size`, rounded to uint8."""
     made = pixels
     for axis, wanted in enumerate(size):
@@ -24,13 +29,13 @@ def resample(pixels: Any, size: tuple[int, int], interpolation: str) -> Any:
     return made if made is pixels else np.clip(np.rint(made), 0, 255).astype(np.uint8)
 
 
-def _along(pixels: Any, axis: int, wanted: int, interpolation: str) -> Any:
+def _along(pixels: Array, axis: int, wanted: int, interpolation: str) -> Array:
     count = pixels.shape[axis]
     centre = (np.arange(wanted) + 0.5) * count / wanted - 0.5
     first = np.floor(centre).astype(np.int64)
     taps = (0, 1) if interpolation == "bilinear" else (-1, 0, 1, 2)
     shape = [-1 if dim == axis else 1 for dim in range(pixels.ndim)]
-    total: Any = 0.0
+    total: Array = np.zeros((), np.float32)
     for tap in taps:
         weights = _kernel(np.abs(centre - (first + tap)), interpolation).astype(np.float32)
         taken = np.take(pixels, np.clip(first + tap, 0, count - 1), axis=axis)
@@ -38,7 +43,7 @@ def _along(pixels: Any, axis: int, wanted: int, interpolation: str) -> Any:
     return total
 
 
-def _kernel(distance: Any, interpolation: str) -> Any:
+def _kernel(distance: NDArray[np.float64], interpolation: str) -> NDArray[np.float64]:
     if interpolation == "bilinear":
         return np.maximum(1 - distance, 0)
     near = ((_A + 2) * distance - (_A + 3)) * distance**2 + 1

@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.datasets.previewing.sheet import Sheet, image_axis
 from trtpipe.datasets.previewing.statistics import Statistics
 from trtpipe.datasets.sampling.batches import Dataset
 from trtpipe.datasets.sampling.feeds import Fault, Feed
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
 
 LISTED = 50
 """How many refused samples a report names."""
@@ -32,7 +36,7 @@ class Look:
         self.feeds = {feed.info.name: feed for feed in data.feeds}
         self.statistics: dict[str, Statistics] = {}
         self.sheets = {name: Sheet(feed, shown) for name, feed in self.feeds.items()}
-        self.faults: list[dict[str, Any]] = []
+        self.faults: list[dict[str, Json]] = []
         self.refused = 0
         self.classes: Counter[int] = Counter()
 
@@ -44,7 +48,9 @@ class Look:
             for name, (array, faults) in made.items():
                 self._add(self.feeds[name], array, [int(index) for index in indices], classes, faults)
 
-    def _add(self, feed: Feed, array: Any, indices: list[int], classes: Any, faults: list[Fault]) -> None:
+    def _add(
+        self, feed: Feed, array: Array, indices: list[int], classes: list[int] | None, faults: list[Fault]
+    ) -> None:
         name = feed.info.name
         if name not in self.statistics:
             self.statistics[name] = Statistics(image_axis(feed, array.shape))
@@ -81,7 +87,7 @@ class Look:
                 sheet.write(made[name])
         return made
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The report."""
         inputs = [
             {

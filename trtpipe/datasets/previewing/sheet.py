@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from trtpipe.datasets.sampling.feeds import Feed, along
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from trtpipe.arrays import Array
 
 _SIDE = 128
 _GAP = 6
@@ -40,9 +42,9 @@ class Sheet:
 
     feed: Feed
     most: int
-    tiles: list[tuple[Any, str, bool]] = field(default_factory=list)
+    tiles: list[tuple[Array, str, bool]] = field(default_factory=list)
 
-    def add(self, batch: Any, captions: list[str], refused: list[bool]) -> None:
+    def add(self, batch: Array, captions: list[str], refused: list[bool]) -> None:
         """Keeps small versions of a batch until there are enough."""
         axis = image_axis(self.feed, batch.shape)
         if axis is None or len(self.tiles) >= self.most:
@@ -52,7 +54,7 @@ class Sheet:
             if len(self.tiles) < self.most:
                 self.tiles.append((_small(pixels), caption, bad))
 
-    def _undone(self, batch: Any, axis: int) -> Any:
+    def _undone(self, batch: Array, axis: int) -> Array:
         given, kind = self.feed.spec, np.float32
         std, mean = (along(values, 4, axis, kind) for values in (given.std, given.mean))
         made = batch.astype(kind) * std + mean
@@ -96,12 +98,12 @@ class Sheet:
             made.append(image.resize(size, wanted))
         return made
 
-    def _rgb(self, tile: Any) -> Any:
+    def _rgb(self, tile: Array) -> Array:
         if tile.shape[2] == 1:
             return np.repeat(tile, 3, axis=2)
         return tile[:, :, ::-1] if self.feed.spec.colour == "bgr" else tile
 
-    def _range(self, pixels: list[Any]) -> tuple[float, float]:
+    def _range(self, pixels: list[Array]) -> tuple[float, float]:
         """What is shown black and white."""
         if np.dtype(self.feed.source.dtype) == np.uint8:
             return 0.0, 255.0
@@ -111,7 +113,7 @@ class Sheet:
         return (low, high) if high > low else (low, low + 1.0)
 
 
-def _small(pixels: Any) -> Any:
+def _small(pixels: Array) -> Array:
     """Every n-th pixel of a large image: at most twice what is shown."""
     step = max(1, max(pixels.shape[:2]) // (2 * _SIDE))
     return np.ascontiguousarray(pixels[::step, ::step])

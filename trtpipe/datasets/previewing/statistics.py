@@ -7,9 +7,13 @@ sample variances" (1979). Only finite values count, the others are counted apart
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
 
 MOST_CHANNELS = 16
 _SHAPES = 8
@@ -23,7 +27,7 @@ class Moments:
         self.least, self.largest = math.inf, -math.inf
         self.mean = self.squares = 0.0
 
-    def add(self, values: Any) -> None:
+    def add(self, values: Array) -> None:
         """Takes finite values in."""
         if not values.size:
             return
@@ -55,7 +59,7 @@ class Statistics:
         self.shapes: dict[tuple[int, ...], int] = {}
         self.zeros = self.nonfinite = self.values = 0
 
-    def add(self, batch: Any) -> None:
+    def add(self, batch: Array) -> None:
         """Takes a batch in."""
         shape = tuple(batch.shape[1:])
         self.shapes[shape] = self.shapes.get(shape, 0) + (len(batch) if batch.ndim else 1)
@@ -70,7 +74,7 @@ class Statistics:
         for number, moments in enumerate(self.channels[: batch.shape[self.axis]]):
             moments.add(batch.take(number, self.axis)[finite.take(number, self.axis)])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Shapes of a sample (the most common first), values, shares, and the moments."""
         common = sorted(self.shapes.items(), key=lambda item: (-item[1], item[0]))
         return {

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -25,7 +25,12 @@ from trtpipe.datasets.sampling.fitting import dims_text, feed_problems
 from trtpipe.errors import Problem, SpecError
 from trtpipe.spec.dataset import DatasetSpec, InputSpec
 
-Batch = tuple[dict[str, Any], Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trtpipe.arrays import Array
+
+Batch: TypeAlias = "tuple[dict[str, Array], Array | None]"
 
 LISTED = 20
 """How many samples that cannot be read are named at once."""
@@ -37,7 +42,7 @@ class Dataset:
 
     feeds: tuple[Feed, ...]
     labels: Source | None
-    order: Any
+    order: NDArray[np.int64]
     """The indices of the samples, in the order of use."""
     batch: int
     dropped: int
@@ -64,7 +69,7 @@ class Dataset:
             labels = None if self.labels is None else self.labels.rows(indices)
             yield {feed.info.name: feed.values(indices) for feed in self.feeds}, labels
 
-    def looked_at(self) -> Iterator[tuple[Any, dict[str, tuple[Any, list[Fault]]]]]:
+    def looked_at(self) -> Iterator[tuple[NDArray[np.int64], dict[str, tuple[Array, list[Fault]]]]]:
         """Each batch's sample numbers, and input → its values and what of them cannot be meant; nothing is refused."""
         for indices in self._batches():
             made = {feed.info.name: (feed, feed.made(indices)) for feed in self.feeds}
@@ -73,7 +78,7 @@ class Dataset:
                 {name: (array, feed.faults(array, indices)) for name, (feed, array) in made.items()},
             )
 
-    def _batches(self) -> Iterator[Any]:
+    def _batches(self) -> Iterator[NDArray[np.int64]]:
         for start in range(0, len(self.order), self.batch):
             yield self.order[start : start + self.batch]
 
@@ -92,7 +97,7 @@ class Dataset:
             counts.append(rest)
         judged = next((feed for feed in self.feeds if feed.is_image or feed.varies), self.feeds[0])
         seen = self._seen() if self.has_names else [int(self.order[0])]
-        found: dict[tuple[Any, ...], tuple[dict[str, tuple[int, ...]], str]] = {}
+        found: dict[tuple[tuple[str, tuple[int, ...]], ...], tuple[dict[str, tuple[int, ...]], str]] = {}
         for count in counts:
             for index in seen:
                 shapes = {feed.info.name: feed.shape_at(index, count) for feed in self.feeds}
@@ -101,7 +106,7 @@ class Dataset:
 
     def _seen(self) -> list[int]:
         """One sample of each set of shapes, every header read. Raises SpecError with all that cannot be."""
-        found: dict[tuple[Any, ...], int] = {}
+        found: dict[tuple[tuple[int, ...] | None, ...], int] = {}
         problems: dict[str, Problem] = {}
         for number in map(int, self.order):
             shapes = tuple(_shape_or_problems(feed, number, problems) for feed in self.feeds)
@@ -282,7 +287,7 @@ def _batch(spec: DatasetSpec, feeds: Sequence[Feed], problems: list[Problem]) ->
     return fixed
 
 
-def _order(spec: DatasetSpec, total: int, samples: int | None) -> Any:
+def _order(spec: DatasetSpec, total: int, samples: int | None) -> NDArray[np.int64]:
     order = np.arange(total)
     if spec.shuffle:
         order = np.random.Generator(np.random.PCG64(spec.seed)).permutation(total)

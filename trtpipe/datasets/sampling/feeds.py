@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,14 @@ from trtpipe.datasets.imaging.arrays import ImageArray
 from trtpipe.datasets.random import RandomArray
 from trtpipe.errors import Problem, SpecError
 from trtpipe.spec.dataset import InputSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from trtpipe.arrays import Array, Dtype
+    from trtpipe.datasets import Indices
+
+Dim = TypeVar("Dim", int, int | None)
 
 LEAST_VARIED = 16
 """Values from which on a sample must not be constant: a length or a scale factor may well be."""
@@ -45,7 +53,7 @@ class Feed:
     spec: InputSpec
     source: Source
     array: str
-    dtype: Any
+    dtype: Dtype
 
     @property
     def sliced(self) -> bool:
@@ -79,18 +87,18 @@ class Feed:
         shape = self.source.shape
         if self.sliced:
             shape = shape[1:] if self.one_by_one else (count, *shape[1:])
-        return tuple(self._moved(shape))
+        return self._moved(shape)
 
     def shape_at(self, index: int, count: int) -> tuple[int, ...]:
         """The input's shape when `count` samples like this one are fed, values unread. Raises SpecError."""
         if not self.sliced or self.one_by_one:
             return tuple(dim or 0 for dim in self.shape(count))
-        return tuple(self._moved((count, *self.source.shape_at(index))))
+        return self._moved((count, *self.source.shape_at(index)))
 
-    def _moved(self, shape: Any) -> Any:
-        return [shape[axis] for axis in self.axes] if self.axes else shape
+    def _moved(self, shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
+        return tuple(shape[axis] for axis in self.axes) if self.axes else shape
 
-    def values(self, indices: Any) -> Any:
+    def values(self, indices: Indices) -> Array:
         """The input's value for these samples. Raises SpecError naming every one that cannot be meant."""
         made = self.made(indices)
         faults = self.faults(made, indices)
@@ -98,7 +106,7 @@ class Feed:
             raise SpecError([self.problem(fault) for fault in faults])
         return made
 
-    def made(self, indices: Any) -> Any:
+    def made(self, indices: Indices) -> Array:
         """The input's value for these samples, whatever it holds. Raises SpecError where it cannot be made."""
         array = self.source.rows(indices) if self.sliced else self.source.whole()
         if self.sliced and self.one_by_one:
@@ -112,14 +120,14 @@ class Feed:
             raise SpecError(Problem(f"array '{self.array}' holds integers that do not fit {made.dtype}"))
         return made
 
-    def faults(self, made: Any, indices: Any) -> list[Fault]:
+    def faults(self, made: Array, indices: Indices) -> list[Fault]:
         """What of a value cannot be meant, sample by sample; a constant array's are told of its first."""
         if not self.sliced or self.one_by_one:
             return [fault for fault in [self._fault(made, 0)] if fault and fault.kind == "nonfinite"]
         found = (self._fault(row, int(index)) for row, index in zip(made, indices, strict=True))
         return [fault for fault in found if fault]
 
-    def _fault(self, row: Any, index: int) -> Fault | None:
+    def _fault(self, row: Array, index: int) -> Fault | None:
         if row.dtype.kind not in "iub" and not np.isfinite(row).all():
             return Fault(index, "nonfinite", "NaN" if np.isnan(row).any() else "an infinity")
         judged = row.size >= LEAST_VARIED and not self.spec.allow_constant
@@ -141,14 +149,16 @@ class Feed:
         remedy = _REMEDIES[fault.kind]
         return Problem(fact, remedy % name if "%" in remedy else remedy, path=("inputs", name))
 
-    def _normalised(self, array: Any) -> Any:
+    def _normalised(self, array: Array) -> Array:
         given = self.spec
         if given.scale == 1.0 and set(given.mean) == {0.0} and set(given.std) == {1.0}:
             return array
         kind = np.float64 if array.dtype == np.float64 else np.float32
         axis = self.channel_axis()
         made = array.astype(kind) * kind(given.scale)
-        return (made - along(given.mean, made.ndim, axis, kind)) / along(given.std, made.ndim, axis, kind)
+        mean, std = (along(values, made.ndim, axis, kind) for values in (given.mean, given.std))
+        scaled: Array = (made - mean) / std
+        return scaled
 
     def channel_axis(self) -> int:
         """The axis of the array that mean and std run along: the second, or the last when that fits instead."""
@@ -160,7 +170,7 @@ class Feed:
         return 1 if fits or self.spec.layout == "nchw_to_nhwc" else rank - 1
 
 
-def along(values: tuple[float, ...], rank: int, axis: int, kind: Any) -> Any:
+def along(values: tuple[float, ...], rank: int, axis: int, kind: DTypeLike) -> Array:
     """The values as an array that runs along one axis of an array of this rank; one value as it is."""
     array = np.asarray(values, kind)
     return array.reshape([-1 if dim == axis else 1 for dim in range(rank)]) if len(values) > 1 else array[0]

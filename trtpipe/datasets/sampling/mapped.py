@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trtpipe.errors import ModelError, SpecError, SpecPath
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array, Dtype
+    from trtpipe.datasets import Indices
 
 
 @dataclass(frozen=True)
 class MappedArray:
     """A mapped array."""
 
-    array: Any
+    array: Array
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -24,15 +28,15 @@ class MappedArray:
         return tuple(self.array.shape)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> Dtype:
         """Its numpy.dtype."""
         return self.array.dtype
 
-    def rows(self, indices: Any) -> Any:
+    def rows(self, indices: Indices) -> Array:
         """The rows at `indices`, copied."""
         return np.array(self.array[indices])
 
-    def whole(self) -> Any:
+    def whole(self) -> Array:
         """All of it, copied."""
         return np.array(self.array)
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -20,6 +20,13 @@ from trtpipe.datasets.imaging.decoding import Encoded
 from trtpipe.datasets.spooling.spool import Spool, SpooledArray
 from trtpipe.errors import Problem, SpecError
 from trtpipe.spec.dataset import InputSpec
+
+if TYPE_CHECKING:
+    import pyarrow
+    from pyarrow import parquet
+
+    from trtpipe.arrays import Array
+    from trtpipe.datasets import Indices
 
 WHERE = ("parquet",)
 _ROWS = 256
@@ -32,7 +39,7 @@ class Columns:
         from pyarrow import parquet
 
         self.stack = stack
-        self.files: dict[str, Any] = {}
+        self.files: dict[str, parquet.ParquetFile] = {}
         for name, path in files.items():
             with _readable(name):
                 opened = parquet.ParquetFile(path)
@@ -63,12 +70,11 @@ class Columns:
     def spooled(self, name: str) -> Spool:
         """A column, read whole into a temporary file. Raises SpecError."""
         spool = Spool(self.stack)
-        image = _is_image(self.types[name])
         for file, row, value in self._values(name):
             named = f"row {row} of column '{name}' of '{file}'"
             if value is None:
                 raise SpecError(Problem(f"{named} is null", "leave such rows out", path=WHERE))
-            if image:
+            if isinstance(value, bytes):
                 spool.append_bytes(value, named, WHERE)
             else:
                 spool.append(value, named, WHERE)
@@ -90,7 +96,7 @@ class Columns:
 
         return ImageArray(_RowNames(name, self.rows()), encoded, InputSpec())
 
-    def _values(self, column: str) -> Iterator[tuple[str, int, Any]]:
+    def _values(self, column: str) -> Iterator[tuple[str, int, Array | bytes | None]]:
         """File, row and value of each sample; None is null."""
         for name, file in self.files.items():
             row = 0
@@ -124,11 +130,11 @@ class ColumnArray:
         """Its dims; None where rows differ."""
         return self.spooled.shape if None in self.dims else (self.columns.rows(), *self.dims)
 
-    def rows(self, indices: Any) -> Any:
+    def rows(self, indices: Indices) -> Array:
         """The rows at `indices`, which must be of one shape."""
         return self.spooled.rows(indices)
 
-    def whole(self) -> Any:
+    def whole(self) -> Array:
         """All of it."""
         return self.spooled.whole()
 
@@ -141,7 +147,7 @@ class ColumnArray:
         return f"sample {index}"
 
 
-def _dims_of(kind: Any) -> tuple[tuple[int | None, ...], Any]:
+def _dims_of(kind: pyarrow.DataType) -> tuple[tuple[int | None, ...], pyarrow.DataType]:
     """The dims of a row of this type, None where it does not tell, and the type of its numbers."""
     from pyarrow import types
 
@@ -161,7 +167,13 @@ class _RowNames(Sequence[str]):
     def __len__(self) -> int:
         return self.rows
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(self.rows))]
         return f"row {index} of column {self.column}"
 
 
@@ -177,7 +189,7 @@ def _readable(name: str) -> Iterator[None]:
         raise SpecError(Problem(fact, "copy or write it again", path=WHERE)) from error
 
 
-def _is_image(kind: Any) -> bool:
+def _is_image(kind: pyarrow.DataType) -> bool:
     """Bytes, or a struct with bytes in it."""
     from pyarrow import types
 
@@ -188,7 +200,7 @@ def _is_image(kind: Any) -> bool:
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
-def _is_numbers(kind: Any) -> bool:
+def _is_numbers(kind: pyarrow.DataType) -> bool:
     from pyarrow import types
 
     while _is_list(kind):
@@ -196,7 +208,7 @@ def _is_numbers(kind: Any) -> bool:
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
-def _rows_of(column: Any) -> Iterator[Any]:
+def _rows_of(column: pyarrow.Array) -> Iterator[Array | bytes | None]:
     """The rows of one chunk of a column: arrays, bytes, or None."""
     from pyarrow import types
 
@@ -210,13 +222,13 @@ def _rows_of(column: Any) -> Iterator[Any]:
         yield from (_array(column, at) for at in range(len(column)))
 
 
-def _is_list(kind: Any) -> bool:
+def _is_list(kind: pyarrow.DataType) -> bool:
     from pyarrow import types
 
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
-def _array(column: Any, at: int) -> Any:
+def _array(column: pyarrow.Array, at: int) -> Array | None:
     """One row of numbers; None where it, or a number in it, is null."""
     scalar = column[at]
     if not scalar.is_valid:

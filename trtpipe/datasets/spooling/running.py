@@ -15,11 +15,14 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trtpipe.errors import Problem, SpecError
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 WHERE = ("python",)
 _SHOWN = 5
@@ -30,7 +33,7 @@ _hooked = False
 
 def samples_of(
     text: str, file: Path, root: Path, declared: Iterable[Path], limit: int | None = None
-) -> Iterator[Mapping[str, Any]]:
+) -> Iterator[Mapping[str, Array]]:
     """What the function of `MODULE:FUNCTION` yields, at most `limit` samples: array name → array, one sample at a time.
 
     The working directory is the project's root meanwhile, and its modules can be imported. Raises SpecError for what
@@ -60,7 +63,7 @@ def _imported(text: str, file: Path) -> ModuleType:
     return module
 
 
-def _checked(text: str, yielded: Any) -> Iterator[dict[str, Any]]:
+def _checked(text: str, yielded: Iterable[object]) -> Iterator[dict[str, Array]]:
     names: set[str] | None = None
     for number, sample in enumerate(yielded):
         if not isinstance(sample, Mapping) or not sample or not all(isinstance(name, str) for name in sample):
@@ -119,11 +122,12 @@ def _noting() -> Iterator[set[str]]:
         _watched.remove(opened)
 
 
-def _note(event: str, arguments: tuple[Any, ...]) -> None:
+def _note(event: str, arguments: tuple[object, ...]) -> None:
     if event != "open" or not _watched:
         return
     path, _, flags = arguments
-    if isinstance(path, (str, bytes, os.PathLike)) and not flags & (os.O_WRONLY | os.O_RDWR):
+    reads = isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_RDWR)
+    if isinstance(path, (str, bytes, os.PathLike)) and reads:
         name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - as cheap as can be: this hears of every file
         for noted in _watched:
             noted.add(name)

@@ -8,12 +8,16 @@ from __future__ import annotations
 import tempfile
 from array import array
 from contextlib import ExitStack
-from typing import Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from trtpipe.errors import Problem, SpecError, SpecPath
 from trtpipe.shapes import format_shape, format_size
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array, Dtype
+    from trtpipe.datasets import Indices
 
 LARGEST_SPOOLED = 64 << 30
 """Bytes of one array beyond which its samples are better stored as .npy, which is read where it lies."""
@@ -25,14 +29,14 @@ class Spool:
 
     def __init__(self, stack: ExitStack) -> None:
         file = tempfile.TemporaryFile(prefix="trtpipe-samples-")  # noqa: SIM115 - the stack closes it
-        self._file: Any = stack.enter_context(file)
+        self._file: IO[bytes] = stack.enter_context(file)
         self._end = 0
         self._offsets = array("q")
         self._shapes: dict[tuple[int, ...], int] = {}
         self._kinds = array("l")  # of each sample, which of the shapes it has
-        self.dtype: Any = None
+        self.dtype: Dtype | None = None
 
-    def append(self, sample: Any, named: str, path: SpecPath) -> None:
+    def append(self, sample: Array, named: str, path: SpecPath) -> None:
         """Keeps one sample. Raises SpecError at `path`, calling it as `named`, and OSError."""
         said = self._unfit(sample)
         if said:
@@ -40,7 +44,7 @@ class Spool:
         content = np.ascontiguousarray(sample.astype(self.dtype, copy=False)).tobytes()
         self.append_bytes(content, named, path, sample.shape)
 
-    def _unfit(self, sample: Any) -> str:
+    def _unfit(self, sample: Array) -> str:
         """Why a sample does not go with those before it; empty when it does."""
         if sample.dtype.hasobject or sample.dtype.names or sample.dtype.kind in "USmMc":
             return f"holds {sample.dtype}, not numbers"
@@ -81,7 +85,7 @@ class Spool:
         """The dims of one sample."""
         return tuple(self._shapes)[self._kinds[index]]
 
-    def sample(self, index: int) -> Any:
+    def sample(self, index: int) -> Array:
         """One sample."""
         return np.frombuffer(self.bytes_at(index), self.dtype).reshape(self.shape_at(index))
 
@@ -103,15 +107,15 @@ class SpooledArray:
         return len(self.spool), *self.spool.common_shape()
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> Dtype:
         """Its numpy.dtype."""
         return np.dtype(np.float32) if self.spool.dtype is None else self.spool.dtype
 
-    def rows(self, indices: Any) -> Any:
+    def rows(self, indices: Indices) -> Array:
         """The samples at `indices`, which must be of one shape."""
         return np.stack([self.spool.sample(int(index)) for index in indices])
 
-    def whole(self) -> Any:
+    def whole(self) -> Array:
         """All of it."""
         return self.rows(range(len(self.spool)))
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import TypeVar
+
+from trtpipe.json_values import Json
+
+Told = TypeVar("Told")
 
 NOT_A_REASON = ("GPU_IDLE", "NONE")
 """Clock event reasons that limit nothing."""
@@ -22,7 +26,7 @@ class Unknown:
     why: str
 
 
-def gpu_state(uuid: str, index: int, nvml: ModuleType | None = None) -> dict[str, Any] | Unknown:
+def gpu_state(uuid: str, index: int, nvml: ModuleType | None = None) -> dict[str, Json] | Unknown:
     """`sm_mhz`, `sm_max_mhz`, `memory_mhz`, `power_w`, `power_limit_w`, `temperature_c` and `limited_by`.
 
     What the driver does not tell is None. By UUID, for the order of CUDA's numbers may be another.
@@ -42,7 +46,7 @@ def gpu_state(uuid: str, index: int, nvml: ModuleType | None = None) -> dict[str
         nvml.shutdown()
 
 
-def _errors(nvml: Any) -> tuple[type[Exception], ...]:
+def _errors(nvml: ModuleType) -> tuple[type[Exception], ...]:
     """What its calls raise: its own errors, and RuntimeError where the driver's library is not to be found."""
     return (nvml.NvmlError, RuntimeError)
 
@@ -56,15 +60,15 @@ def _library() -> ModuleType | None:
     return found
 
 
-def _state(nvml: Any, uuid: str, index: int) -> dict[str, Any]:
+def _state(nvml: ModuleType, uuid: str, index: int) -> dict[str, Json]:
     device = nvml.device_get_handle_by_uuid(uuid) if uuid else nvml.device_get_handle_by_index_v2(index)
     clocks = nvml.ClockType
-    milliwatts = _told(nvml, lambda: nvml.device_get_power_usage(device))
-    limit = _told(nvml, lambda: nvml.device_get_enforced_power_limit(device))
+    milliwatts = _told(nvml, lambda: int(nvml.device_get_power_usage(device)))
+    limit = _told(nvml, lambda: int(nvml.device_get_enforced_power_limit(device)))
     return {
-        "sm_mhz": _told(nvml, lambda: nvml.device_get_clock_info(device, clocks.CLOCK_SM)),
-        "sm_max_mhz": _told(nvml, lambda: nvml.device_get_max_clock_info(device, clocks.CLOCK_SM)),
-        "memory_mhz": _told(nvml, lambda: nvml.device_get_clock_info(device, clocks.CLOCK_MEM)),
+        "sm_mhz": _told(nvml, lambda: int(nvml.device_get_clock_info(device, clocks.CLOCK_SM))),
+        "sm_max_mhz": _told(nvml, lambda: int(nvml.device_get_max_clock_info(device, clocks.CLOCK_SM))),
+        "memory_mhz": _told(nvml, lambda: int(nvml.device_get_clock_info(device, clocks.CLOCK_MEM))),
         "power_w": None if milliwatts is None else round(milliwatts / 1000, 1),
         "power_limit_w": None if limit is None else round(limit / 1000, 1),
         "temperature_c": _told(nvml, lambda: _temperature(nvml, device)),
@@ -72,7 +76,7 @@ def _state(nvml: Any, uuid: str, index: int) -> dict[str, Any]:
     }
 
 
-def _told(nvml: Any, ask: Callable[[], Any]) -> Any:
+def _told(nvml: ModuleType, ask: Callable[[], Told]) -> Told | None:
     """The answer, or None where the driver or the GPU has none."""
     try:
         return ask()
@@ -80,13 +84,13 @@ def _told(nvml: Any, ask: Callable[[], Any]) -> Any:
         return None
 
 
-def _temperature(nvml: Any, device: int) -> int:
+def _temperature(nvml: ModuleType, device: int) -> int:
     """Degrees Celsius; a number, or a structure that holds it, by version."""
     found = nvml.device_get_temperature_v(device, nvml.TemperatureSensors.TEMPERATURE_GPU)
     return int(getattr(found, "temperature", found))
 
 
-def _reasons(nvml: Any, device: int) -> list[str]:
+def _reasons(nvml: ModuleType, device: int) -> list[str]:
     """What holds the clocks down at this moment, in NVML's words."""
     bits = int(nvml.device_get_current_clocks_event_reasons(device))
     names = {

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, StepFailed
 from trtpipe.runners.graphs import RunnableModel, runnable_model
@@ -19,12 +19,18 @@ from trtpipe.runners.twins import twin_of, twins_in
 from trtpipe.runners.typed_model import stored
 from trtpipe.stages.task import Task
 
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
+
 TIMES = "times.npy"
 _FATAL = 4
 _NUMPY = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(double)": "float64"}
 
 
-def bench(task: Task) -> tuple[dict[str, Path], dict[str, Any]]:
+def bench(task: Task) -> tuple[dict[str, Path], dict[str, Json]]:
     """Time the task's inputs with each number of streams; the times of the first in a file, and what there is to say.
 
     A stream is a thread that runs one inference after the other. Raises ModelError, StepFailed.
@@ -55,7 +61,7 @@ def bench(task: Task) -> tuple[dict[str, Path], dict[str, Any]]:
     }
 
 
-def _session(model: RunnableModel, threads: int) -> Any:
+def _session(model: RunnableModel, threads: int) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -70,13 +76,15 @@ def _session(model: RunnableModel, threads: int) -> Any:
         raise mapped_error(error, model.path, ModelError) from error
 
 
-def _feed(session: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
+def _feed(session: onnxruntime.InferenceSession, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """The inputs in the types that the session takes: a twin's may be wider."""
     kinds = {value.name: _NUMPY.get(value.type) for value in session.get_inputs()}
     return {name: array.astype(kinds[name]) if kinds.get(name) else array for name, array in arrays.items()}
 
 
-def _timed(session: Any, feed: Mapping[str, Any], streams: int, rule: Mapping[str, float]) -> Any:
+def _timed(
+    session: onnxruntime.InferenceSession, feed: Mapping[str, Array], streams: int, rule: Mapping[str, float]
+) -> tuple[list[float], Steadiness]:
     """Microseconds of each run in the order in which they ended, and the windows."""
     steadiness = Steadiness(rule["window"], rule["within"], rule["limit"])
     times: list[float] = []

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
+from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import SpecError
 from trtpipe.runners.feeding.feeds import Feed, converted
 from trtpipe.runners.feeding.signature import Signature
 from trtpipe.runners.inference.tensors import element_type
 from trtpipe.shapes import Shape, format_shape, format_size
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 MOST_BYTES = 8 << 30
 """Of all inputs as float32: they are held in memory."""
@@ -37,7 +41,9 @@ def random_feed(
     return Feed({info.name: _drawn(info, shapes, values, seed) for info in signature.inputs})
 
 
-def _drawn(info: Any, shapes: Mapping[str, Shape], values: Mapping[str, tuple[int, ...]], seed: int) -> Any:
+def _drawn(
+    info: TensorInfo, shapes: Mapping[str, Shape], values: Mapping[str, tuple[int, ...]], seed: int
+) -> Array:
     import numpy as np
 
     try:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loading.grammar import choose_from
 from trtpipe.runners.feeding.signature import Signature, dims_text, profile_for
 from trtpipe.runners.inference.tensors import element_type, type_name
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array, Dtype
 
 _NUMBERS = "biufc"
 
@@ -22,7 +25,7 @@ _NUMBERS = "biufc"
 class Feed:
     """The inputs of one run."""
 
-    arrays: Mapping[str, Any]
+    arrays: Mapping[str, Array]
     rows: tuple[str, ...] = ()
     """What each row of the batch is (an image's file, a sample's number); empty when nothing says so."""
     labels: tuple[int, ...] = ()
@@ -46,7 +49,7 @@ def checked_feed(feed: Feed, signature: Signature, *, cast: bool) -> Feed:
     `cast`: numbers of another type are converted; else they are refused, but for types that NumPy's files lack.
     """
     problems = [*unknown_inputs(list(feed.arrays), signature)]
-    made: dict[str, Any] = {}
+    made: dict[str, Array] = {}
     for info in signature.inputs:
         if info.name not in feed.arrays:
             fact = f"input '{info.name}' is missing: {info.dtype} {dims_text(info.dims)}"
@@ -64,7 +67,7 @@ def checked_feed(feed: Feed, signature: Signature, *, cast: bool) -> Feed:
     return Feed(made, feed.rows, feed.labels)
 
 
-def _misshapen(info: TensorInfo, array: Any) -> Iterator[Problem]:
+def _misshapen(info: TensorInfo, array: Array) -> Iterator[Problem]:
     dims = info.dims
     if dims is None:
         return
@@ -79,7 +82,7 @@ def _misshapen(info: TensorInfo, array: Any) -> Iterator[Problem]:
         yield Problem(f"input '{info.name}' is {dims_text(shape)}, not {dims_text(dims)}", remedy)
 
 
-def _typed(info: TensorInfo, array: Any, *, cast: bool) -> Any:
+def _typed(info: TensorInfo, array: Array, *, cast: bool) -> Array | Problem:
     """The array in the input's type, or what is wrong with its own."""
     try:
         wanted = element_type(info.dtype)
@@ -94,7 +97,7 @@ def _typed(info: TensorInfo, array: Any, *, cast: bool) -> Any:
     return converted(array, wanted)
 
 
-def converted(array: Any, wanted: Any) -> Any:
+def converted(array: Array, wanted: Dtype) -> Array:
     """The array in another type; what lies beyond it becomes what NumPy makes of it."""
     import numpy as np
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, BinaryIO
 
 from trtpipe.datasets.npz import LARGEST_UNPACKED
 from trtpipe.errors import ModelError, Problem, SpecError
@@ -17,6 +17,9 @@ from trtpipe.runners.feeding.signature import Signature
 from trtpipe.shapes import format_size
 from trtpipe.weights.archive import Archive
 from trtpipe.weights.npy import map_array, read_header
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
 
 MOST_BYTES = 16 << 30
 """Of one array: it is held in memory."""
@@ -26,7 +29,7 @@ MOST_BYTES = 16 << 30
 class Given:
     """What was named: arrays, and images by the input that they are for (None when it was not said)."""
 
-    arrays: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
     images: dict[str | None, list[str]] = field(default_factory=dict)
 
 
@@ -104,7 +107,7 @@ def _only(name: str | None, file: str, signature: Signature) -> str:
     return signature.inputs[0].name
 
 
-def read_npy(path: Path, text: str) -> Any:
+def read_npy(path: Path, text: str) -> Array:
     """The array in a .npy file, mapped. Raises ModelError."""
     with _opened(path, text) as file:
         header = read_header(file, f"'{text}'")
@@ -117,7 +120,7 @@ def read_npy(path: Path, text: str) -> Any:
         return map_array(file, header, 0)
 
 
-def _opened(path: Path, text: str) -> Any:
+def _opened(path: Path, text: str) -> BinaryIO:
     try:
         if path.exists() and not path.is_file():
             raise ModelError(f"'{text}' is not a regular file")
@@ -127,7 +130,7 @@ def _opened(path: Path, text: str) -> Any:
         raise ModelError(f"cannot read '{text}': {reason.lower()}") from error
 
 
-def read_npz(path: Path, text: str) -> Mapping[str, Any]:
+def read_npz(path: Path, text: str) -> Mapping[str, Array]:
     """The arrays in a .npz file by name. Raises ModelError."""
     _opened(path, text).close()
     with ExitStack() as stack:

@@ -9,12 +9,22 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import ModelError, Problem, SpecError
+from trtpipe.json_values import (
+    Json,
+    JsonObject,
+    Malformed,
+    flag_in,
+    integer_in,
+    integers_in,
+    list_in,
+    objects_in,
+    text_in,
+)
 from trtpipe.proofs.corners import shapes_at, values_at
 from trtpipe.runners.inference.engine_process.arrays import ElementType
 from trtpipe.runners.inference.engine_process.signature import Port, Range, choose_profile
@@ -64,30 +74,29 @@ class Signature:
         return ", ".join(f"'{one.name}' {one.dtype} {dims_text(one.dims)}" for one in self.inputs) or "none"
 
 
-def dims_text(dims: Sequence[Any] | None) -> str:
+def dims_text(dims: Sequence[object] | None) -> str:
     """`?x1x8x8`."""
     if dims is None:
         return "of any shape"
     return "x".join(str(dim) if isinstance(dim, int) else "?" for dim in dims) or "scalar"
 
 
-def signature_of_manifest(manifest: Mapping[str, Any], path: Path) -> Signature:
+def signature_of_manifest(manifest: JsonObject, path: Path) -> Signature:
     """What an engine's manifest says that it takes. Raises ModelError when it does not say so."""
     try:
-        profiles = _PROFILES.validate_json(json.dumps(manifest["profiles"]))
-        io = [_port(one) for one in manifest["io"]]
-    except (KeyError, TypeError, ValueError, ValidationError, RecursionError) as error:
+        profiles = _PROFILES.validate_json(json.dumps(list_in(manifest, "profiles")))
+        io = [_port(one) for one in objects_in(manifest, "io")]
+    except (ValueError, RecursionError) as error:  # Malformed, or pydantic's
         raise ModelError(f"{path} is a damaged manifest", "build the cell again, or copy it again") from error
     inputs = tuple(info for is_input, info in io if is_input)
     return Signature(inputs, tuple(info.name for is_input, info in io if not is_input), tuple(profiles))
 
 
-def _port(record: Mapping[str, Any]) -> tuple[bool, TensorInfo]:
-    name, dtype = record["name"], record["dtype"]
-    dims = tuple(int(dim) if int(dim) >= 0 else None for dim in record["shape"])
-    if not isinstance(name, str) or not isinstance(dtype, str):
-        raise TypeError(name)
-    return record["mode"] == "input", TensorInfo(name, dtype, dims)
+def _port(record: JsonObject) -> tuple[bool, TensorInfo]:
+    """Whether it is an input, and what it takes or gives. Raises Malformed."""
+    name, dtype, shape = text_in(record, "name"), text_in(record, "dtype"), integers_in(record, "shape")
+    dims = tuple(dim if dim >= 0 else None for dim in shape)
+    return text_in(record, "mode") == "input", TensorInfo(name, dtype, dims)
 
 
 def signature_of_model(path: Path, profiles: Iterable[Profile] = ()) -> Signature:
@@ -102,30 +111,38 @@ def signature_of_model(path: Path, profiles: Iterable[Profile] = ()) -> Signatur
     return Signature(inputs, tuple(one.name for one in summary.outputs), tuple(profiles))
 
 
-def signature_of_engine(facts: Mapping[str, Any]) -> Signature:
-    """What an engine said of itself when it was described (`Inference.engine`)."""
-    inputs = [one for one in facts["io"] if one["is_input"]]
-    outputs = tuple(one["name"] for one in facts["io"] if not one["is_input"])
-    infos = tuple(
-        TensorInfo(one["name"], one["dtype"], tuple(dim if dim >= 0 else None for dim in one["shape"]))
-        for one in inputs
-    )
+def signature_of_engine(facts: JsonObject) -> Signature:
+    """What an engine said of itself when it was described (`Inference.engine`). Raises Malformed."""
+    ports = objects_in(facts, "io")
+    inputs = [one for one in ports if flag_in(one, "is_input")]
+    outputs = tuple(text_in(one, "name") for one in ports if not flag_in(one, "is_input"))
     profiles = []
-    for index in range(facts["profiles"]):
-        entries = {one["name"]: _entry(one, index) for one in inputs}
+    for index in range(integer_in(facts, "profiles")):
+        entries = {text_in(one, "name"): _entry(one, index) for one in inputs}
         profiles.append({name: entry for name, entry in entries.items() if entry is not None})
-    return Signature(infos, outputs, tuple(profiles) if any(profiles) else ())
+    return Signature(tuple(map(_info, inputs)), outputs, tuple(profiles) if any(profiles) else ())
 
 
-def _entry(port: Mapping[str, Any], index: int) -> ProfileInput | None:
+def _info(port: JsonObject) -> TensorInfo:
+    dims = tuple(dim if dim >= 0 else None for dim in integers_in(port, "shape"))
+    return TensorInfo(text_in(port, "name"), text_in(port, "dtype"), dims)
+
+
+def _entry(port: JsonObject, index: int) -> ProfileInput | None:
     """A port's limits in a profile; those of one that is static say nothing."""
-    record: dict[str, Any] = {}
-    shapes, values = port["shapes"], port["values"]
-    if index < len(shapes) and -1 in port["shape"]:
-        record |= dict(zip(("min", "opt", "max"), shapes[index], strict=True))
+    record: dict[str, Json] = {}
+    shapes, values = list_in(port, "shapes"), list_in(port, "values")
+    if index < len(shapes) and -1 in integers_in(port, "shape"):
+        record |= _limits(shapes[index])
     if index < len(values) and values[index] is not None:
-        record["values"] = dict(zip(("min", "opt", "max"), values[index], strict=True))
+        record["values"] = _limits(values[index])
     return ProfileInput.model_validate_json(json.dumps(record)) if record else None
+
+
+def _limits(three: Json) -> dict[str, Json]:
+    if not isinstance(three, (list, tuple)) or len(three) != 3:
+        raise Malformed("a profile's limits are not three")
+    return dict(zip(("min", "opt", "max"), three, strict=True))
 
 
 def profile_for(

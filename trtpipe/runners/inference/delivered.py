@@ -6,13 +6,13 @@ A directory that holds both is all that a machine with a GPU needs: no store, no
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trtpipe.errors import ModelError
 from trtpipe.files import is_special
+from trtpipe.json_values import JsonObject, Malformed, as_object, object_in, text_in, texts_in
 from trtpipe.runners.inference.requests import BuiltFor
 from trtpipe.runners.inference.trust import TrustedEngine, trusted_engine
 from trtpipe.targets.toolchain import FLAVOURS, Flavour
@@ -31,7 +31,7 @@ class DeliveredEngine:
     flavour: Flavour
     built_for: BuiltFor
     """With the version that built it, which is the one to run it with."""
-    manifest: Mapping[str, Any] | None
+    manifest: JsonObject | None
 
 
 def delivered_engine(place: Path, *, vouched: Collection[str] = ()) -> DeliveredEngine:
@@ -41,35 +41,43 @@ def delivered_engine(place: Path, *, vouched: Collection[str] = ()) -> Delivered
     """
     path = place / ENGINE if place.is_dir() else place
     manifest = read_manifest(path.with_name(MANIFEST))
-    named = {manifest["engine"]["blake3"]} if manifest else set()
-    engine = trusted_engine(path, {*vouched, *named})
-    if manifest is not None and engine.digest.hex in named:
-        return _as_told(engine, manifest)
+    told = Told.from_json(manifest) if manifest is not None else None
+    engine = trusted_engine(path, {*vouched, *((told.blake3,) if told else ())})
+    if told is not None and engine.digest.hex == told.blake3:
+        return DeliveredEngine(engine, told.flavour, told.built_for, manifest)
     header = read_engine_header(path)
     return DeliveredEngine(engine, "tensorrt_rtx", BuiltFor(header.capabilities, header.version), None)
 
 
-def _as_told(engine: TrustedEngine, manifest: Mapping[str, Any]) -> DeliveredEngine:
-    toolchain = manifest["toolchain"]
-    names = tuple(str(name) for name in manifest["compute_capabilities"])
-    flavour = next(one for one in FLAVOURS if one == toolchain["flavour"])
-    return DeliveredEngine(engine, flavour, BuiltFor(names, str(toolchain["version"])), manifest)
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What of a manifest is needed to run its engine."""
+
+    blake3: str
+    flavour: Flavour
+    built_for: BuiltFor
+
+    @classmethod
+    def from_json(cls, manifest: JsonObject) -> Told:
+        """Raises Malformed."""
+        toolchain = object_in(manifest, "toolchain")
+        named = text_in(toolchain, "flavour")
+        flavour = next((one for one in FLAVOURS if one == named), None)
+        if flavour is None:
+            raise Malformed("flavour is none")
+        built_for = BuiltFor(tuple(texts_in(manifest, "compute_capabilities")), text_in(toolchain, "version"))
+        return cls(text_in(object_in(manifest, "engine"), "blake3"), flavour, built_for)
 
 
-def read_manifest(path: Path) -> Mapping[str, Any] | None:
+def read_manifest(path: Path) -> JsonObject | None:
     """A manifest that says what is needed here, or None where there is no such file. Raises ModelError."""
     try:
         if not path.exists():
             return None
-        small = not is_special(path) and path.stat().st_size <= _LARGEST_MANIFEST
-        raw = path.read_bytes() if small else b""
-        record = json.loads(raw)
-        toolchain, names = record["toolchain"], record["compute_capabilities"]
-        right = isinstance(record["engine"]["blake3"], str) and toolchain["flavour"] in FLAVOURS
-        right = right and isinstance(toolchain["version"], str) and isinstance(names, list)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        right = False
-    if not right:
-        raise ModelError(f"{path} is a damaged manifest", "build the cell again, or copy it again")
-    found: Mapping[str, Any] = record
-    return found
+        if is_special(path) or path.stat().st_size > _LARGEST_MANIFEST:
+            raise Malformed("it is no file, or too large")
+        record = as_object(json.loads(path.read_bytes()), "the manifest")
+        Told.from_json(record)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is a damaged manifest", "build the cell again, or copy it again") from error
+    return record

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from trtpipe.runners.inference.tensors import StoredTensor
 from trtpipe.runners.inference.trust import TrustedEngine
 from trtpipe.targets.toolchain import Toolchain
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
 
 GraphUse = Literal["off", "capture", "rtx"]
 Specialization = Literal["lazy", "eager", "none"]
@@ -73,7 +76,7 @@ class HowToRun:
 
 def request_json(
     toolchain: Toolchain, site: Sequence[str], engine: TrustedEngine, runs: Sequence[EngineRun], how: HowToRun
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """The request, all paths absolute; without runs the engine is only described."""
     cache = None
     if how.runtime_cache is not None:
@@ -115,6 +118,6 @@ _PLAIN = (
 """What stands in the request as it is."""
 
 
-def _run_json(run: EngineRun) -> dict[str, Any]:
+def _run_json(run: EngineRun) -> dict[str, Json]:
     inputs = {name: tensor.to_json() for name, tensor in run.inputs.items()}
     return {"inputs": inputs, "profile": run.profile}

@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from trtpipe.json_values import (
+    JsonObject,
+    Malformed,
+    flag_in,
+    integer_in,
+    integers_in,
+    number_in,
+    object_in,
+    objects_in,
+    text_in,
+)
 from trtpipe.runners.inference.tensors import StoredTensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 TIMES = ("copies_in", "compute", "copies_out", "total", "host")
 """The columns of `Timings.microseconds`."""
@@ -43,7 +58,7 @@ class FinishedRun:
 class Timings:
     """How long executions took."""
 
-    microseconds: Any
+    microseconds: NDArray[np.float64]
     """float64 [executions, 5]: copies to the GPU, compute, copies back, these together (all by CUDA events), and the
     host's clock from the first call to the end. With several streams a part includes waiting for other streams."""
     executions: int
@@ -56,7 +71,7 @@ class Timings:
     windows: Sequence[Mapping[str, float]] = ()
     """`executions`, `seconds`, `median_us` of the total and `first` (execution), of each window."""
 
-    def column(self, name: str) -> Any:
+    def column(self, name: str) -> NDArray[np.float64]:
         """One of TIMES."""
         return self.microseconds[:, TIMES.index(name)]
 
@@ -99,7 +114,7 @@ class Inference:
     gpu: GpuFacts
     tensorrt: str
     """The version that ran."""
-    engine: Mapping[str, Any]
+    engine: JsonObject
     """`name`, `layers`, `profiles`, `activation_memory` and `io`, as the engine says."""
     memory: DeviceMemory
     layers: Path | None = None
@@ -110,42 +125,69 @@ class Inference:
     notes: Sequence[str] = ()
 
 
-def read_inference(events: Sequence[Mapping[str, Any]], folder: Path) -> Inference:
-    """The events of a process that succeeded, and the files it left in `folder`."""
-    by_kind: dict[str, list[dict[str, Any]]] = {}
+def read_inference(events: Sequence[JsonObject], folder: Path) -> Inference:
+    """The events of a process that succeeded, and the files it left in `folder`. Raises Malformed."""
+    by_kind: dict[str, list[JsonObject]] = {"gpu": [], "run": [], "note": [], "result": []}
     for event in events:
-        fields = {name: value for name, value in event.items() if name != "event"}
-        by_kind.setdefault(event["event"], []).append(fields)
-    result = by_kind["result"][-1]
+        by_kind.setdefault(text_in(event, "event"), []).append(event)
+    if not by_kind["gpu"] or not by_kind["result"]:
+        raise Malformed("it names no GPU or no result")
+    result, memory = by_kind["result"][-1], object_in(by_kind["result"][-1], "memory")
     return Inference(
-        gpu=GpuFacts(**by_kind["gpu"][0]),
-        tensorrt=result["version"],
-        engine=result["engine"],
-        memory=DeviceMemory(**result["memory"]),
-        layers=folder / result["layers"] if result.get("layers") else None,
-        runs=tuple(_run(one, folder) for one in sorted(by_kind.get("run", []), key=lambda run: run["index"])),
-        timings=_timings(result.get("timed"), folder),
-        graphs=Graphs(**result.get("graphs", {})),
-        notes=tuple(note["message"] for note in by_kind.get("note", [])),
+        gpu=_gpu(by_kind["gpu"][0]),
+        tensorrt=text_in(result, "version"),
+        engine=object_in(result, "engine"),
+        memory=DeviceMemory(
+            **{name: integer_in(memory, name) for name in memory if memory[name] is not None}
+        ),
+        layers=folder / text_in(result, "layers") if result.get("layers") else None,
+        runs=tuple(sorted((_run(one, folder) for one in by_kind["run"]), key=lambda run: run.index)),
+        timings=_timings(object_in(result, "timed"), folder) if result.get("timed") else None,
+        graphs=_graphs(object_in(result, "graphs")) if "graphs" in result else Graphs(),
+        notes=tuple(text_in(note, "message") for note in by_kind["note"]),
     )
 
 
-def _run(event: Mapping[str, Any], folder: Path) -> FinishedRun:
-    outputs = {
-        one["name"]: StoredTensor(folder / one["file"], one["dtype"], tuple(one["shape"]))
-        for one in event["outputs"]
+def _gpu(event: JsonObject) -> GpuFacts:
+    return GpuFacts(
+        integer_in(event, "index"),
+        text_in(event, "name"),
+        text_in(event, "compute_capability"),
+        text_in(event, "cuda"),
+        integer_in(event, "memory_total"),
+        integer_in(event, "memory_free"),
+    )
+
+
+def _graphs(record: JsonObject) -> Graphs:
+    captured, replayed = integer_in(record, "captured"), integer_in(record, "replayed")
+    return Graphs(captured, replayed, text_in(record, "why_not"))
+
+
+def _run(event: JsonObject, folder: Path) -> FinishedRun:
+    outputs = objects_in(event, "outputs")
+    shapes = {text_in(one, "name"): tuple(integers_in(one, "shape")) for one in outputs}
+    stored = {
+        text_in(one, "name"): StoredTensor(
+            folder / text_in(one, "file"), text_in(one, "dtype"), tuple(integers_in(one, "shape"))
+        )
+        for one in outputs
         if "file" in one
     }
-    shapes = {one["name"]: tuple(one["shape"]) for one in event["outputs"]}
-    return FinishedRun(event["index"], event["profile"], event["graph"], outputs, shapes)
+    index, profile = integer_in(event, "index"), integer_in(event, "profile")
+    return FinishedRun(index, profile, flag_in(event, "graph"), stored, shapes)
 
 
-def _timings(timed: Mapping[str, Any] | None, folder: Path) -> Timings | None:
-    if timed is None or "file" not in timed:
+def _timings(timed: JsonObject, folder: Path) -> Timings | None:
+    if "file" not in timed:
         return None
     import numpy as np
 
-    times = np.load(folder / timed["file"], allow_pickle=False)
-    kept = (timed["executions"], timed["microseconds"], timed["after_first_microseconds"])
-    found = timed.get("steadiness") or {"steady": None, "windows": ()}
-    return Timings(times, *kept, found["steady"], tuple(found["windows"]))
+    times = np.load(folder / text_in(timed, "file"), allow_pickle=False)
+    seen = number_in(timed, "microseconds"), number_in(timed, "after_first_microseconds")
+    executions = integer_in(timed, "executions")
+    if not timed.get("steadiness"):
+        return Timings(times, executions, *seen)
+    told = object_in(timed, "steadiness")
+    windows = tuple({name: number_in(one, name) for name in one} for one in objects_in(told, "windows"))
+    return Timings(times, executions, *seen, flag_in(told, "steady"), windows)

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from trtpipe.errors import (
     Interrupted,
@@ -25,6 +25,7 @@ from trtpipe.errors import (
     ToolchainError,
     TrtpipeError,
 )
+from trtpipe.json_values import JsonObject, Malformed, text_in
 from trtpipe.runners.inference.requests import EngineRun, HowToRun, request_json
 from trtpipe.runners.inference.results import Inference, read_inference
 from trtpipe.runners.inference.trust import TrustedEngine
@@ -46,7 +47,7 @@ _KINDS: Mapping[str, type[TrtpipeError]] = {
 }
 """Error kind → what it is here; all others are failed runs."""
 
-OnEvent = Callable[[Mapping[str, Any]], None]
+OnEvent = Callable[[JsonObject], None]
 
 
 def run_engine(
@@ -71,7 +72,7 @@ def run_engine(
     parent = os.getpid() if len(toolchain.python) == 1 else None  # a wrapper, say of a container, hides us
     (folder / "request.json").write_text(json.dumps({**request, "parent": parent}))
     log_path = folder / "run.log"
-    heard: list[dict[str, Any]] = []
+    heard: list[JsonObject] = []
     with log_path.open("ab", buffering=0) as log:
         child = _start(toolchain.python, folder, log)
         never = threading.Event()
@@ -84,12 +85,17 @@ def run_engine(
             code = minding.wait()
         finally:
             kill(child)
-    if heard and heard[-1]["event"] == "result" and heard[-1]["ok"]:
-        return read_inference(heard, folder)
-    raise _ending(heard, code, minding.ended_because, log_path)
+    try:
+        if heard and heard[-1]["event"] == "result" and heard[-1].get("ok"):
+            return read_inference(heard, folder)
+        ending = _ending(heard, code, minding.ended_because, log_path)
+    except Malformed as error:
+        fact = f"the process that runs the engine told what cannot be read: {error}"
+        raise StepFailed(fact, log=tail(log_path)) from error
+    raise ending
 
 
-def _keep(event: dict[str, Any], heard: list[dict[str, Any]], log: IO[bytes]) -> None:
+def _keep(event: JsonObject, heard: list[JsonObject], log: IO[bytes]) -> None:
     """Log lines go to the log, all else is kept."""
     if event["event"] == "log":
         log.write(f"[{event['severity']}] {event['message']}\n".encode(errors="replace"))
@@ -140,15 +146,16 @@ def _start(python: Sequence[str], folder: Path, log: IO[bytes]) -> subprocess.Po
         ) from error
 
 
-def _ending(heard: Sequence[Mapping[str, Any]], code: int, ended_because: str, log: Path) -> TrtpipeError:
-    """Why there is no result."""
+def _ending(heard: Sequence[JsonObject], code: int, ended_because: str, log: Path) -> TrtpipeError:
+    """Why there is no result. Raises Malformed."""
     if ended_because in ("cancelled", "killed"):
         return Interrupted("interrupted")
     error = next((event for event in heard if event["event"] == "error"), None)
-    phase = next((event["name"] for event in reversed(heard) if event["event"] == "phase"), "starting")
+    phases = (text_in(event, "name") for event in reversed(heard) if event["event"] == "phase")
+    phase = next(phases, "starting")
     if error is not None:
-        problem = Problem(error["message"], error["remedy"])
-        kind = _KINDS.get(error["kind"])
+        problem = Problem(text_in(error, "message"), text_in(error, "remedy"))
+        kind = _KINDS.get(text_in(error, "kind"))
         return kind(problem) if kind else StepFailed(problem, log=tail(log))
     if ended_because == "timeout":
         return StepFailed(f"the engine took longer than the time limit while {phase}", log=tail(log))

@@ -10,9 +10,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import StepFailed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trtpipe.arrays import Array, Dtype
+    from trtpipe.json_values import Json
 
 _ML_DTYPES = {
     "bfloat16": "bfloat16",
@@ -34,16 +41,18 @@ class StoredTensor:
     dtype: str
     shape: tuple[int, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """As a request names it."""
         return {"file": str(self.path.absolute()), "dtype": self.dtype, "shape": list(self.shape)}
 
-    def array(self) -> Any:
+    def array(self) -> Array:
         """The tensor as a NumPy array, mapped from its file where NumPy has the type. Raises StepFailed."""
         import numpy as np
 
         if self.path.suffix == ".npy":
-            found = np.load(self.path, mmap_mode="r" if math.prod(self.shape) else None, allow_pickle=False)
+            found: Array = np.load(
+                self.path, mmap_mode="r" if math.prod(self.shape) else None, allow_pickle=False
+            )
         else:
             raw = np.frombuffer(self.path.read_bytes(), np.uint8)
             found = (_unpacked(raw, math.prod(self.shape)) if self.dtype in _PACKED else raw).view(
@@ -55,31 +64,32 @@ class StoredTensor:
         return found
 
 
-def element_type(dtype: str) -> Any:
+def element_type(dtype: str) -> Dtype:
     """The NumPy type of an ONNX type's name."""
     import numpy as np
 
     if dtype in _ML_DTYPES:
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, _ML_DTYPES[dtype]))
+        found: Dtype = np.dtype(getattr(ml_dtypes, _ML_DTYPES[dtype]))
+        return found
     return np.dtype(dtype)
 
 
-def type_name(array: Any) -> str:
+def type_name(array: Array) -> str:
     """ONNX's name of an array's type."""
     name = str(array.dtype.name)
     return next((onnx for onnx, other in _ML_DTYPES.items() if other == name), name)
 
 
-def store_tensors(arrays: Mapping[str, Any], folder: Path, stem: str) -> dict[str, StoredTensor]:
+def store_tensors(arrays: Mapping[str, Array], folder: Path, stem: str) -> dict[str, StoredTensor]:
     """Write arrays, named by the inputs they are for, into `folder` as STEM-NUMBER; they are copied to be dense."""
     return {
         name: store_tensor(array, folder / f"{stem}-{i}") for i, (name, array) in enumerate(arrays.items())
     }
 
 
-def store_tensor(array: Any, stem: Path) -> StoredTensor:
+def store_tensor(array: Array, stem: Path) -> StoredTensor:
     """Write one array as STEM.npy or STEM.bin."""
     import numpy as np
 
@@ -96,15 +106,16 @@ def store_tensor(array: Any, stem: Path) -> StoredTensor:
     return StoredTensor(path, dtype, dense.shape)
 
 
-def _packed(elements: Any) -> Any:
+def _packed(elements: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Two elements a byte, the first in the lower half; the last byte may be half empty."""
     import numpy as np
 
     even = np.append(elements & 0xF, np.zeros(len(elements) % 2, np.uint8))
-    return even[0::2] | even[1::2] << 4
+    packed: NDArray[np.uint8] = even[0::2] | even[1::2] << 4
+    return packed
 
 
-def _unpacked(raw: Any, count: int) -> Any:
+def _unpacked(raw: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     """A byte an element, as ml_dtypes has them."""
     import numpy as np
 

@@ -11,9 +11,12 @@ import ast
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .telling import Failure
+
+if TYPE_CHECKING:
+    from .request import SavedTensor
 
 _MAGIC = b"\x93NUMPY"
 _ALIGNMENT = 64
@@ -66,7 +69,7 @@ class TensorFile(NamedTuple):
                 raise Failure("input", f"{self.path} was cut short while it was read")
 
 
-def find_tensor(name: str, entry: dict[str, Any]) -> TensorFile:
+def find_tensor(name: str, entry: SavedTensor) -> TensorFile:
     """The tensor that a request names, checked against its file. Raises Failure, OSError."""
     path, dtype, shape = str(entry["file"]), str(entry["dtype"]), tuple(int(size) for size in entry["shape"])
     kind = next((one for one in ELEMENT_TYPES.values() if one.name == dtype), None)

@@ -7,10 +7,15 @@ works in the same primary context. Every handle here is a plain int, as TensorRT
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from .telling import Failure
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from cuda.bindings import driver as cuda
 
 _NO_ROOM = "CUDA_ERROR_OUT_OF_MEMORY"
 
@@ -31,7 +36,7 @@ class CudaError(Exception):
 class Gpu:
     """One GPU with its primary context current in this thread; `open_gpu` makes it."""
 
-    def __init__(self, driver: Any, index: int) -> None:
+    def __init__(self, driver: ModuleType, index: int) -> None:
         self._driver = driver
         self.index = index
         self.handle = self.call("cuDeviceGet", index)
@@ -46,21 +51,25 @@ class Gpu:
         self.name = self.call("cuDeviceGetName", 256, self.handle).split(b"\0")[0].decode(errors="replace")
         self.cuda = version_text(self.call("cuDriverGetVersion"))
 
-    def call(self, name: str, *arguments: Any) -> Any:
-        """What a function of the driver API returns, without its error code. Raises CudaError."""
+    def call(self, name: str, *arguments: object) -> Any:
+        """What a function of the driver API returns, of its own type, without its error code. Raises CudaError."""
         error, *values = getattr(self._driver, name)(*arguments)
         if int(error):
             raise CudaError(name, error.name, self._text_of(error))
         return values[0] if values else None
 
-    def _text_of(self, error: Any) -> str:
+    def _text_of(self, error: cuda.CUresult) -> str:
         _, text = self._driver.cuGetErrorString(error)
-        return text.decode() if text else "unknown"
+        return str(text.decode()) if text else "unknown"
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """What the parent is told of it; memory in bytes."""
         free, total = self.memory()
-        facts = {"index": self.index, "name": self.name, "compute_capability": self.compute_capability}
+        facts: dict[str, object] = {
+            "index": self.index,
+            "name": self.name,
+            "compute_capability": self.compute_capability,
+        }
         return facts | {"cuda": self.cuda, "memory_total": total, "memory_free": free}
 
     def memory(self) -> tuple[int, int]:
@@ -84,7 +93,7 @@ class Gpu:
         """The time between two events that have happened."""
         return float(self.call("cuEventElapsedTime", start, end)) * 1e3
 
-    def capture(self, stream: int, enqueue: Any) -> int:
+    def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
         """An executable graph of what `enqueue` puts on the stream. Raises CudaError, and what `enqueue` raises."""
         mode = self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         self.call("cuStreamBeginCapture", stream, mode)
@@ -100,7 +109,7 @@ class Gpu:
         finally:
             self._drop_graph(graph)
 
-    def _drop_graph(self, graph: Any) -> None:
+    def _drop_graph(self, graph: cuda.CUgraph) -> None:
         if int(graph):
             self.call("cuGraphDestroy", graph)
 
@@ -139,7 +148,7 @@ def let_go(error: BaseException | None) -> None:
         traceback.clear_frames(error.__traceback__)
 
 
-def _load_driver() -> Any:
+def _load_driver() -> ModuleType:
     try:
         from cuda.bindings import driver
     except ImportError as error:
@@ -151,7 +160,8 @@ def _load_driver() -> Any:
         raise _no_driver() from missing
     if int(state):
         raise Failure("environment", f"CUDA does not start: {state.name}", "see what nvidia-smi says")
-    return driver
+    found: ModuleType = driver
+    return found
 
 
 def _no_driver() -> Failure:
@@ -159,7 +169,7 @@ def _no_driver() -> Failure:
     return Failure("environment", "there is no CUDA driver here, and an engine runs on a GPU only", remedy)
 
 
-def _checked_index(driver: Any, index: int) -> int:
+def _checked_index(driver: ModuleType, index: int) -> int:
     error, count = driver.cuDeviceGetCount()
     if int(error) or not count:
         raise Failure("environment", "the CUDA driver sees no GPU", "see what nvidia-smi says")

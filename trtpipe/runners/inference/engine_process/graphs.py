@@ -8,16 +8,19 @@ stream cannot be captured, runs go on the plain way and the reason is kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .devices import CudaError, Gpu
 from .telling import Failure
+
+if TYPE_CHECKING:
+    import tensorrt
 
 
 class Graph:
     """The graph of one execution context on one stream; to be closed."""
 
-    def __init__(self, gpu: Gpu, stream: int, context: Any) -> None:
+    def __init__(self, gpu: Gpu, stream: int, context: tensorrt.IExecutionContext) -> None:
         self._gpu, self._stream, self._context = gpu, stream, context
         self._made = 0
         self._went_plain = False

@@ -8,8 +8,9 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .arrays import find_tensor, npy_header, write_tensor
 from .buffers import Memory
@@ -22,17 +23,39 @@ from .signature import Port, check_inputs, read_ports
 from .steadiness import Steadiness
 from .telling import Events, Failure, Spoken, Stop
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import tensorrt
+    import tensorrt_rtx
+
+    from .request import Request
+
 _TIMES = 5  # numbers a row of timings.npy
 _TOTAL = 3  # the one by which runs are steady or not
+
+
+@dataclass
+class Taken:
+    """Free bytes on the GPU at some moments, and resident ones of the process."""
+
+    before: int
+    loaded: int = 0
+    contexts: int = 0
+    middle: int | None = None
+    last: int | None = None
+    host_middle: int | None = None
+    host_last: int | None = None
 
 
 class Job:
     """One request; `result` fills up on the way."""
 
-    def __init__(self, request: dict[str, Any], events: Events, stop: Stop) -> None:
+    def __init__(self, request: Request, events: Events, stop: Stop) -> None:
         self.request, self.events, self.stop = request, events, stop
         self.spoken = Spoken()
-        self.result: dict[str, Any] = {}
+        self.result: dict[str, object] = {}
+        self._timed: dict[str, object] = {}
         self._times = array.array("d")
         self._steady = Steadiness(**request["steady"]) if request["steady"] else None
 
@@ -52,11 +75,11 @@ class Job:
         plan = read_engine(request)
         events.begin("loading the engine")
         memory = Memory(gpu, request["memory_limit"])
-        taken: dict[str, Any] = {"before": gpu.memory()[0]}
+        taken = Taken(gpu.memory()[0])
         loader = Loader(trt, request, gpu, events, self.spoken)
         engine = loader.load(plan)
         del plan
-        taken["loaded"] = gpu.memory()[0]
+        taken.loaded = taken.contexts = gpu.memory()[0]
         ports = read_ports(trt, engine)
         self._tell_engine(engine, ports)
         if request["action"] == "run":
@@ -66,7 +89,7 @@ class Job:
         del engine, loader
         self._tell_memory(gpu, memory, taken)
 
-    def _tell_engine(self, engine: Any, ports: list[Port]) -> None:
+    def _tell_engine(self, engine: tensorrt.ICudaEngine, ports: list[Port]) -> None:
         """What the engine says of itself."""
         size = getattr(engine, "device_memory_size_v2", None)  # not in 10.0
         facts = {
@@ -79,34 +102,38 @@ class Job:
         self.events.send("engine", **facts)
         self.result["engine"] = facts
 
-    def _tell_memory(self, gpu: Gpu, memory: Memory, taken: dict[str, Any]) -> None:
+    def _tell_memory(self, gpu: Gpu, memory: Memory, taken: Taken) -> None:
         """Bytes on the GPU, by purpose; other programs on it blur all but those of the tensors."""
-        before, loaded = taken["before"], taken["loaded"]
-        contexts = taken.get("contexts", loaded)
         self.result["memory"] = {
             "gpu_total": gpu.memory()[1],
-            "gpu_free_before": before,
+            "gpu_free_before": taken.before,
             "gpu_free_after": gpu.memory()[0],
-            "engine": max(before - loaded, 0),
-            "contexts": max(loaded - contexts, 0),
+            "engine": max(taken.before - taken.loaded, 0),
+            "contexts": max(taken.loaded - taken.contexts, 0),
             "tensors_peak": memory.device_peak,
             "pinned_peak": memory.pinned_peak,
             "tensors_left": memory.device + memory.pinned,
-            "gpu_free_middle": taken.get("middle"),
-            "gpu_free_last": taken.get("last"),
-            "host_middle": taken.get("host_middle"),
-            "host_last": taken.get("host_last"),
+            "gpu_free_middle": taken.middle,
+            "gpu_free_last": taken.last,
+            "host_middle": taken.host_middle,
+            "host_last": taken.host_last,
         }
 
     # -- running
 
     def _run_all(
-        self, trt: Any, gpu: Gpu, engine: Any, ports: list[Port], memory: Memory, taken: dict[str, Any]
+        self,
+        trt: ModuleType,
+        gpu: Gpu,
+        engine: tensorrt.ICudaEngine,
+        ports: list[Port],
+        memory: Memory,
+        taken: Taken,
     ) -> None:
         runs = self._checked_runs(ports)
         with contextlib.ExitStack() as closing:
             lanes, cache = self._open_lanes(trt, gpu, engine, ports, memory, closing)
-            taken["contexts"] = gpu.memory()[0]
+            taken.contexts = gpu.memory()[0]
             self.events.begin("running")
             with self._naming_cuda_errors():
                 self._warm_up(lanes, runs)
@@ -129,13 +156,13 @@ class Job:
 
     def _open_lanes(
         self,
-        trt: Any,
+        trt: ModuleType,
         gpu: Gpu,
-        engine: Any,
+        engine: tensorrt.ICudaEngine,
         ports: list[Port],
         memory: Memory,
         closing: contextlib.ExitStack,
-    ) -> tuple[list[Lane], Any]:
+    ) -> tuple[list[Lane], tensorrt_rtx.IRuntimeCache | None]:
         """The lanes, closed in reverse order with `closing`, and the runtime cache if one is asked for."""
         self.events.begin("creating execution contexts")
         contexts, cache = execution_contexts(trt, engine, self.request, self.spoken, self.events)
@@ -172,7 +199,7 @@ class Job:
         for _ in range(self.request["warm_up"]):
             deque(self._round(lanes, runs, deque()), maxlen=0)
 
-    def _measure(self, gpu: Gpu, lanes: list[Lane], runs: list[Run], taken: dict[str, Any]) -> None:
+    def _measure(self, gpu: Gpu, lanes: list[Lane], runs: list[Run], taken: Taken) -> None:
         """The timed iterations; the outputs of the first are written."""
         request, count, began = self.request, 0, time.perf_counter()
         busy: deque[Lane] = deque()
@@ -185,12 +212,13 @@ class Job:
             if count == 1:
                 first_took = time.perf_counter() - began
             if count == max(request["iterations"] // 2, 1):
-                taken |= {"middle": gpu.memory()[0], "host_middle": resident_bytes()}
+                taken.middle, taken.host_middle = gpu.memory()[0], resident_bytes()
         for lane in busy:
             self._take(lane, *lane.finish(), first=False)
         seconds = time.perf_counter() - began
-        taken |= {"last": gpu.memory()[0], "host_last": resident_bytes()}
-        self.result["timed"] = {
+        taken.last, taken.host_last = gpu.memory()[0], resident_bytes()
+        self.result["timed"] = self._timed
+        self._timed |= {
             "iterations": count,
             "executions": count * len(runs),
             "microseconds": seconds * 1e6,
@@ -198,7 +226,7 @@ class Job:
         }
         if self._steady is not None:
             self._steady.finish(time.perf_counter())
-            self.result["timed"]["steadiness"] = self._steady.to_json()
+            self._timed["steadiness"] = self._steady.to_json()
 
     def _goes_on(self, began: float) -> bool:
         """Whether time asks for another iteration."""
@@ -246,8 +274,12 @@ class Job:
             fields = {"profile": lane.profile, "graph": lane.by_graph, "outputs": written}
             self.events.send("run", index=run.number, **fields)
 
-    def _written(self, run: Run, index: int, output: Output) -> dict[str, Any]:
-        facts: dict[str, Any] = {"name": output.name, "dtype": output.type.name, "shape": list(output.shape)}
+    def _written(self, run: Run, index: int, output: Output) -> dict[str, object]:
+        facts: dict[str, object] = {
+            "name": output.name,
+            "dtype": output.type.name,
+            "shape": list(output.shape),
+        }
         if self.request["save"]:
             stem = f"run{run.number}-output{index}"
             facts["file"] = write_tensor(stem, output.type, output.shape, output.data)
@@ -271,7 +303,7 @@ class Job:
             with open("timings.npy", "wb") as file:  # noqa: PTH123
                 file.write(npy_header("<f8", (len(self._times) // _TIMES, _TIMES)))
                 self._times.tofile(file)
-            self.result["timed"]["file"] = "timings.npy"
+            self._timed["file"] = "timings.npy"
 
 
 def resident_bytes() -> int | None:
@@ -283,10 +315,10 @@ def resident_bytes() -> int | None:
         return None
 
 
-def closing_lane(lane: Lane) -> Any:
+def closing_lane(lane: Lane) -> Callable[..., None]:
     """Closes a lane; after a failure CUDA may refuse even that, and only the failure is told."""
 
-    def close(kind: Any, error: Any, trace: Any) -> None:
+    def close(kind: object, error: BaseException | None, trace: object) -> None:
         let_go(error)
         try:
             lane.close()

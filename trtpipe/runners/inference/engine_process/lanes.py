@@ -11,7 +11,7 @@ import struct
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arrays import ElementType, TensorFile
 from .buffers import DeviceBuffer, HostBuffer, Memory
@@ -19,6 +19,11 @@ from .devices import CudaError, Gpu
 from .graphs import Graph
 from .signature import Port, Shape, choose_profile
 from .telling import Failure, Spoken
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import tensorrt
 
 MARKS = 4
 """Events of a run: at its start, after the copies in, after compute, after the copies out."""
@@ -82,14 +87,15 @@ class Tensor:
         self.host.free()
 
 
-def new_output_allocator(trt: Any, tensor: Tensor) -> Any:
+def new_output_allocator(trt: ModuleType, tensor: Tensor) -> tensorrt.IOutputAllocator:
     """Grows an output whose shape depends on data; TensorRT calls it while `execute_async_v3` runs."""
     assert tensor.device is not None
     device: DeviceBuffer = tensor.device
+    base: Any = trt.IOutputAllocator
 
-    class OutputAllocator(trt.IOutputAllocator):  # type: ignore[misc]
+    class OutputAllocator(base):  # type: ignore[misc]
         def __init__(self) -> None:
-            trt.IOutputAllocator.__init__(self)
+            base.__init__(self)
             self.failure: Exception | None = None
 
         def reallocate_output_async(
@@ -106,7 +112,7 @@ def new_output_allocator(trt: Any, tensor: Tensor) -> Any:
         def reallocate_output(self, name: str, memory: int, size: int, alignment: int) -> int:
             return self.reallocate_output_async(name, memory, size, alignment, 0)
 
-        def notify_shape(self, name: str, shape: Any) -> None:
+        def notify_shape(self, name: str, shape: tensorrt.Dims) -> None:
             tensor.shape = tuple(int(size) for size in shape)
 
     return OutputAllocator()
@@ -117,11 +123,11 @@ class Lane:
 
     def __init__(
         self,
-        trt: Any,
+        trt: ModuleType,
         gpu: Gpu,
         memory: Memory,
         ports: list[Port],
-        context: Any,
+        context: tensorrt.IExecutionContext,
         *,
         spoken: Spoken,
         capture: bool,
@@ -130,9 +136,9 @@ class Lane:
         self.stream = gpu.new_stream()
         self._marks = [gpu.new_event() for _ in range(MARKS)]
         self._tensors = {port.name: Tensor(port, memory, self.stream) for port in ports}
-        self._allocators: dict[str, Any] = {}
+        self._allocators: dict[str, tensorrt.IOutputAllocator] = {}
         self.graph = Graph(gpu, self.stream, context) if capture else None
-        self._bound: Any = None
+        self._bound: object = None
         self._held = -1
         self._began = 0.0
         self.run: Run | None = None
@@ -148,21 +154,21 @@ class Lane:
             self._hold(run)
         self._began = time.perf_counter()
         self._mark(0)
-        for tensor in self._moved(inputs=True):
+        for tensor, device in self._moved(inputs=True):
             self._gpu.call(
-                "cuMemcpyHtoDAsync", tensor.device.address, tensor.host.address, tensor.nbytes, self.stream
+                "cuMemcpyHtoDAsync", device.address, tensor.host.address, tensor.nbytes, self.stream
             )
         self._mark(1)
         self._compute()
         self._mark(2)
-        for tensor in self._moved(inputs=False):
-            if tensor.nbytes > tensor.device.capacity:
+        for tensor, device in self._moved(inputs=False):
+            if tensor.nbytes > device.capacity:
                 raise Failure(
                     "run", f"TensorRT gave output '{tensor.port.name}' no memory for {list(tensor.shape)}"
                 )
             tensor.host.reserve(tensor.nbytes)
             self._gpu.call(
-                "cuMemcpyDtoHAsync", tensor.host.address, tensor.device.address, tensor.nbytes, self.stream
+                "cuMemcpyDtoHAsync", tensor.host.address, device.address, tensor.nbytes, self.stream
             )
         self._mark(3)
         self.run = run
@@ -185,11 +191,11 @@ class Lane:
     def _mark(self, index: int) -> None:
         self._gpu.call("cuEventRecord", self._marks[index], self.stream)
 
-    def _moved(self, *, inputs: bool) -> Iterator[Any]:
+    def _moved(self, *, inputs: bool) -> Iterator[tuple[Tensor, DeviceBuffer]]:
         """The tensors that are copied: not those on the host, and none without bytes."""
         for tensor in self._tensors.values():
             if tensor.port.is_input == inputs and tensor.device is not None and tensor.nbytes:
-                yield tensor
+                yield tensor, tensor.device
 
     # -- before the stream: bytes, shapes, addresses
 

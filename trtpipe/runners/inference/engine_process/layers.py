@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import tensorrt
 
 _FILE = "layers.json"
 
 
-def write_layers(trt: Any, engine: Any) -> str | None:
+def write_layers(trt: ModuleType, engine: tensorrt.ICudaEngine) -> str | None:
     """Write what the inspector says of all layers, which is JSON, as layers.json; its name, or None when it is mute."""
     inspector = engine.create_engine_inspector()
-    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    text: str = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     try:
         json.loads(text)
     except ValueError:

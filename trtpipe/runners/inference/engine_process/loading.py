@@ -11,16 +11,23 @@ import hashlib
 import hmac
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .devices import Gpu
 from .telling import Events, Failure, Spoken, new_logger
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import tensorrt
+
+    from .request import Request
 
 _TITLES = {"tensorrt_rtx": "TensorRT-RTX", "tensorrt": "TensorRT"}
 _HASHED_AT_ONCE = 64 << 20
 
 
-def import_tensorrt(request: dict[str, Any]) -> Any:
+def import_tensorrt(request: Request) -> ModuleType:
     """The flavour's module. Raises Failure."""
     try:
         return importlib.import_module(request["flavour"])
@@ -29,7 +36,7 @@ def import_tensorrt(request: dict[str, Any]) -> Any:
         raise Failure("environment", text, "install its wheel for this interpreter") from error
 
 
-def read_engine(request: dict[str, Any]) -> bytes:
+def read_engine(request: Request) -> bytes:
     """The engine's bytes, once they are known to be the expected ones. Raises Failure, OSError."""
     with open(request["engine"], "rb") as file:  # noqa: PTH123
         plan = file.read(request["bytes"] + 1)
@@ -46,7 +53,7 @@ def read_engine(request: dict[str, Any]) -> bytes:
 class Loader:
     """Deserializes an engine with one TensorRT on one GPU."""
 
-    def __init__(self, trt: Any, request: dict[str, Any], gpu: Gpu, events: Events, spoken: Spoken) -> None:
+    def __init__(self, trt: ModuleType, request: Request, gpu: Gpu, events: Events, spoken: Spoken) -> None:
         self._trt, self._request, self._gpu, self._spoken = trt, request, gpu, spoken
         self._title = f"{_TITLES[request['flavour']]} {trt.__version__}"
         logger = new_logger(trt, events, spoken)
@@ -56,7 +63,7 @@ class Loader:
         except (TypeError, RuntimeError) as error:  # pybind: the factory returned nothing
             raise Failure("environment", f"{self._title} does not start{spoken.because()}") from error
 
-    def _load_plugins(self, logger: Any) -> None:
+    def _load_plugins(self, logger: tensorrt.ILogger) -> None:
         """The stock plugins and the request's libraries."""
         trt, paths = self._trt, self._request["plugins"]
         if not paths:
@@ -71,7 +78,7 @@ class Loader:
                     "environment", f"cannot load the plugin library '{path}'{self._spoken.because()}"
                 )
 
-    def load(self, plan: bytes) -> Any:
+    def load(self, plan: bytes) -> tensorrt.ICudaEngine:
         """The engine. Raises Failure that says what does not match."""
         runtime = self.runtime
         if hasattr(runtime, "get_engine_validity"):  # RTX from 1.4 on

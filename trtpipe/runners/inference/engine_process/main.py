@@ -9,18 +9,21 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .devices import CudaError
 from .job import Job
 from .loading import put_on_path
 from .telling import Events, Failure, Stop
 
+if TYPE_CHECKING:
+    from .request import Request
+
 SCHEMA = 1
 GRACE_SECONDS = 3.0  # for a run under way: a kernel that hangs never ends
 _PR_SET_PDEATHSIG = 1
 _WATCH_SECONDS = 0.05
-_DEFAULTS: dict[str, Any] = {
+_DEFAULTS: dict[str, object] = {
     "site": [],
     "built_for": {},
     "plugins": [],
@@ -50,18 +53,17 @@ CHOICES = {
 }
 
 
-def checked_request(raw: dict[str, Any]) -> dict[str, Any]:
+def checked_request(raw: dict[str, Any]) -> Request:
     """The request with its defaults. Raises Failure with everything that is wrong with it."""
     problems = [f"unknown field '{name}'" for name in raw if name not in _DEFAULTS and name not in _NEEDED]
     problems += [f"the field '{name}' is missing" for name in _NEEDED if name not in raw]
-    request = {**_DEFAULTS, **raw}
+    filled: Any = {**_DEFAULTS, **raw}
+    request: Request = filled
     for name, choices in CHOICES.items():
-        if name in request and request[name] not in choices:
-            problems.append(f"'{name}' is {request[name]!r}, not one of {', '.join(map(str, choices))}")
+        if name in filled and filled[name] not in choices:
+            problems.append(f"'{name}' is {filled[name]!r}, not one of {', '.join(map(str, choices))}")
     least = {"iterations": 1, "streams": 1, "warm_up": 0}
-    problems += [
-        f"'{name}' is less than {number}" for name, number in least.items() if request[name] < number
-    ]
+    problems += [f"'{name}' is less than {number}" for name, number in least.items() if filled[name] < number]
     if problems:
         raise Failure("config", "; ".join(problems), details=problems)
     return request
@@ -96,7 +98,7 @@ def carry_out(job: Job) -> Failure | None:
     return None
 
 
-def finish(result: dict[str, Any], failure: Failure | None, events: Events) -> int:
+def finish(result: dict[str, object], failure: Failure | None, events: Events) -> int:
     """The last events, and the exit code."""
     if failure is not None:
         events.fail(failure)

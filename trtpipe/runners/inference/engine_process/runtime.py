@@ -4,14 +4,22 @@ the runtime cache, which spares compiling kernels on the GPU again."""
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .telling import Events, Failure, Spoken
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import tensorrt
+    import tensorrt_rtx
+
+    from .request import CachePaths, Request
+
 
 def execution_contexts(
-    trt: Any, engine: Any, request: dict[str, Any], spoken: Spoken, events: Events
-) -> tuple[list[Any], Any]:
+    trt: ModuleType, engine: tensorrt.ICudaEngine, request: Request, spoken: Spoken, events: Events
+) -> tuple[list[tensorrt.IExecutionContext], tensorrt_rtx.IRuntimeCache | None]:
     """As many execution contexts as streams, and the runtime cache or None. Raises Failure."""
     wants = request["specialization"] or request["runtime_cache"] or request["graph"] == "rtx"
     config, cache = None, None
@@ -32,7 +40,9 @@ def execution_contexts(
     return contexts, cache
 
 
-def _configure(trt: Any, config: Any, request: dict[str, Any], events: Events) -> Any:
+def _configure(
+    trt: ModuleType, config: tensorrt_rtx.IRuntimeConfig, request: Request, events: Events
+) -> tensorrt_rtx.IRuntimeCache | None:
     if request["graph"] == "rtx":
         config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
     if request["specialization"]:
@@ -42,7 +52,9 @@ def _configure(trt: Any, config: Any, request: dict[str, Any], events: Events) -
     return _runtime_cache(config, request["runtime_cache"], events) if request["runtime_cache"] else None
 
 
-def _runtime_cache(config: Any, paths: dict[str, Any], events: Events) -> Any:
+def _runtime_cache(
+    config: tensorrt_rtx.IRuntimeConfig, paths: CachePaths, events: Events
+) -> tensorrt_rtx.IRuntimeCache:
     """A runtime cache, filled from its file when that fits this GPU, driver and version."""
     cache = config.create_runtime_cache()
     path = paths.get("read")
@@ -55,7 +67,7 @@ def _runtime_cache(config: Any, paths: dict[str, Any], events: Events) -> Any:
     return cache
 
 
-def save_runtime_cache(request: dict[str, Any], cache: Any, events: Events) -> None:
+def save_runtime_cache(request: Request, cache: tensorrt_rtx.IRuntimeCache | None, events: Events) -> None:
     """Write the runtime cache as it is after the runs; the file appears whole."""
     path = (request["runtime_cache"] or {}).get("write")
     if cache is None or not path:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .arrays import ELEMENT_TYPES, ElementType, TensorFile
 from .telling import Failure
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import tensorrt
 
 Shape = tuple[int, ...]
 Range = tuple[Shape, Shape, Shape]
@@ -30,18 +35,18 @@ class Port:
     values: tuple[Range | None, ...] = ()
     """Of a shape tensor that is an input, by profile."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """What the parent is told."""
         facts = {**asdict(self), "type": None, "dtype": self.type.name}
         return {name: value for name, value in facts.items() if name != "type"}
 
 
-def read_ports(trt: Any, engine: Any) -> list[Port]:
+def read_ports(trt: ModuleType, engine: tensorrt.ICudaEngine) -> list[Port]:
     """All inputs and outputs in the engine's order. Raises Failure for one that cannot be fed."""
     return [_port(trt, engine, engine.get_tensor_name(index)) for index in range(engine.num_io_tensors)]
 
 
-def _port(trt: Any, engine: Any, name: str) -> Port:
+def _port(trt: ModuleType, engine: tensorrt.ICudaEngine, name: str) -> Port:
     form, dtype = engine.get_tensor_format(name), engine.get_tensor_dtype(name).name
     if form != trt.TensorFormat.LINEAR:
         raise Failure("engine", f"tensor '{name}' has the format {form.name}: only linear tensors can be run")
@@ -62,7 +67,7 @@ def _port(trt: Any, engine: Any, name: str) -> Port:
     )
 
 
-def _values(engine: Any, name: str, profiles: range) -> tuple[Range | None, ...]:
+def _values(engine: tensorrt.ICudaEngine, name: str, profiles: range) -> tuple[Range | None, ...]:
     """The limits of a shape tensor's values; the index comes first here, and last where shapes are asked for."""
     return tuple(_range(engine.get_tensor_profile_values(index, name)) for index in profiles)
 

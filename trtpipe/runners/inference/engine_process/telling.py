@@ -6,7 +6,12 @@ import json
 import os
 import re
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import tensorrt
 
 _WRAPPED = re.compile(r"^(?:\w+::\w+: )?Error Code \d+: [^(]*\((.*)\)$", re.DOTALL)
 _SOURCE = re.compile(r" In \S+ at \S+:\d+$|^\[\S+\.(?:cpp|h|cu)\b[^]]*\] ")
@@ -15,7 +20,7 @@ _SOURCE = re.compile(r" In \S+ at \S+:\d+$|^\[\S+\.(?:cpp|h|cu)\b[^]]*\] ")
 class Failure(Exception):
     """What ends the work: an error event in the making."""
 
-    def __init__(self, kind: str, message: str, remedy: str = "", details: list[Any] | None = None) -> None:
+    def __init__(self, kind: str, message: str, remedy: str = "", details: list[str] | None = None) -> None:
         super().__init__(message)
         self.kind, self.message, self.remedy, self.details = kind, message, remedy, details or []
 
@@ -45,7 +50,7 @@ class Events:
         self._lock = threading.Lock()
         self.phase = "starting"
 
-    def send(self, event: str, **fields: Any) -> None:
+    def send(self, event: str, **fields: object) -> None:
         """An event."""
         view = memoryview(json.dumps({"event": event, **fields}).encode() + b"\n")
         with self._lock:
@@ -95,12 +100,13 @@ def plain_message(message: str) -> str:
     return _SOURCE.sub("", wrapped[1] if wrapped else text).strip()
 
 
-def new_logger(trt: Any, events: Events, spoken: Spoken) -> Any:
+def new_logger(trt: ModuleType, events: Events, spoken: Spoken) -> tensorrt.ILogger:
     """The process's one logger (TensorRT sends the messages of a second one to the first)."""
+    base: Any = trt.ILogger
     verbose = trt.ILogger.VERBOSE
 
-    class Logger(trt.ILogger):  # type: ignore[misc]
-        def log(self, severity: Any, message: str) -> None:
+    class Logger(base):  # type: ignore[misc]
+        def log(self, severity: tensorrt.ILogger.Severity, message: str) -> None:
             if severity != verbose:
                 spoken.hear(severity.name, message)
                 events.send("log", severity=severity.name, message=message)

@@ -1,0 +1,30 @@
+"""What hypothesis draws: the same examples in every run, unless `tests/explore.py` asks for others.
+
+A test's own `settings(...)` take the rest from the profile that is loaded when its module is imported, so the profiles
+are loaded here, before any test module. pytest-xdist's workers import this file too and are given the same options.
+"""
+
+from __future__ import annotations
+
+import hypothesis
+import pytest
+
+FIXED, EXPLORING = "fixed", "exploring"
+
+hypothesis.settings.register_profile(FIXED, derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile(
+    EXPLORING, derandomize=False, database=None, deadline=None, print_blob=True
+)
+hypothesis.settings.load_profile(FIXED)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Which examples this run sees."""
+    seed = config.getoption("--hypothesis-seed")
+    if hypothesis.settings.default.derandomize:
+        drawn = "derandomised"
+    elif seed is None:
+        drawn = "random, without a seed: use tests/explore.py"
+    else:
+        drawn = f"seed {seed}"
+    return f"hypothesis: profile '{hypothesis.settings.get_current_profile_name()}', {drawn}"
