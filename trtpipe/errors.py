@@ -14,6 +14,7 @@
     └── Interrupted    130    the user pressed Ctrl-C
 
 A bug is never one of these: it is an AssertionError or whatever Python raises, and shows its traceback.
+Every Problem has a code of `problem_codes.py`, which stays when its wording changes.
 This module knows nothing of YAML, ONNX or TensorRT.
 """
 
@@ -22,7 +23,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, overload
+
+from trtpipe.problem_codes import Code
 
 _USER = re.compile(r"(\w://)[^\s/@'\"]*@")
 _QUERY = re.compile(r"(\w://[^\s'\"?]*\?)[^\s'\",}\]]+")
@@ -47,13 +50,14 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fact that is wrong, where it is, and what to do about it.
+    """One fact that is wrong, what kind of mistake that is, where it is, and what to do about it.
 
     `fact` and `remedy` are lower case, without a full stop, and quote the offending name; `remedy` may span
     lines (a profile to paste). `path` is where in the spec it stands, when only that is known; whoever holds
     the YAML's marks turns it into `where`.
     """
 
+    code: Code
     fact: str
     remedy: str = ""
     where: Location | None = None
@@ -66,6 +70,19 @@ class Problem:
 
     def __str__(self) -> str:
         return render_problem(self)
+
+
+class WrongValue(ValueError):
+    """What a validator of the spec's models refuses: `fact; remedy`, and what kind of mistake it is."""
+
+    def __init__(self, code: Code, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def code_of(error: object) -> Code:
+    """The code of what a validator refused; those of plug-ins raise plain ValueErrors."""
+    return error.code if isinstance(error, WrongValue) else Code.INVALID_VALUE
 
 
 def masked(text: str) -> str:
@@ -92,24 +109,35 @@ def render_problem(problem: Problem) -> str:
 
 
 class TrtpipeError(Exception):
-    """Anything that went wrong which a user can act on. Raise a subclass."""
+    """Anything that went wrong which a user can act on. Raise a subclass.
+
+    Made of Problems, or of one problem's code, fact and remedy: `SpecError(Code.UNKNOWN_NAME, "no data set 'val'")`.
+    """
 
     exit_code = 2
 
-    def __init__(self, problems: Problem | str | Sequence[Problem], remedy: str = "") -> None:
-        if isinstance(problems, str):
-            problems = Problem(problems, remedy)
-        if isinstance(problems, Problem):
-            problems = (problems,)
-        self.problems: tuple[Problem, ...] = tuple(problems)
+    @overload
+    def __init__(self, problems: Problem | Sequence[Problem], /) -> None: ...
+    @overload
+    def __init__(self, problems: Code, fact: str, remedy: str = "", /) -> None: ...
+    def __init__(
+        self, problems: Problem | Sequence[Problem] | Code, fact: str = "", remedy: str = "", /
+    ) -> None:
+        self.problems: tuple[Problem, ...] = _all_of(problems, fact, remedy)
         assert self.problems, "an error needs at least one problem"
-        super().__init__(self.problems, remedy)
+        super().__init__(self.problems)
 
     def __str__(self) -> str:
         return "\n".join(render_problem(problem) for problem in self.problems)
 
     def __reduce__(self) -> tuple[type, tuple[tuple[Problem, ...]]]:
         return type(self), (self.problems,)
+
+
+def _all_of(problems: Problem | Sequence[Problem] | Code, fact: str, remedy: str) -> tuple[Problem, ...]:
+    if isinstance(problems, Code):
+        return (Problem(problems, fact, remedy),)
+    return (problems,) if isinstance(problems, Problem) else tuple(problems)
 
 
 class SpecError(TrtpipeError):
@@ -145,10 +173,20 @@ class StepFailed(TrtpipeError):
 
     exit_code = 1
 
+    @overload
+    def __init__(self, problems: Problem | Sequence[Problem], /, *, log: str = "") -> None: ...
+    @overload
+    def __init__(self, problems: Code, fact: str, remedy: str = "", /, *, log: str = "") -> None: ...
     def __init__(
-        self, problems: Problem | str | Sequence[Problem], remedy: str = "", *, log: str = ""
+        self,
+        problems: Problem | Sequence[Problem] | Code,
+        fact: str = "",
+        remedy: str = "",
+        /,
+        *,
+        log: str = "",
     ) -> None:
-        super().__init__(problems, remedy)
+        super().__init__(_all_of(problems, fact, remedy))
         self.log = log
 
 
