@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "trtpipe"
 
 LAYERS = {
-    "errors": 0, "digests": 0, "shapes": 0, "files": 0, "json_values": 0, "arrays": 0, "unions": 0,
+    "errors": 0, "problem_codes": 0, "digests": 0, "shapes": 0, "files": 0, "json_values": 0, "arrays": 0, "unions": 0,
     "spec": 1, "plan": 1, "targets": 1,
     "loading": 2, "canonical": 2, "comparing": 2, "measuring": 2, "proofs": 2, "describing": 2, "rendering": 2,
     "weights": 2, "layering": 2, "searching": 2, "reducing": 2, "differing": 2,
@@ -25,6 +25,7 @@ LAYERS = {
 }  # fmt: skip
 
 WITHIN_LAYER = {
+    ("errors", "problem_codes"), ("shapes", "errors"), ("shapes", "problem_codes"),
     ("proofs", "canonical"), ("proofs", "loading"), ("describing", "canonical"), ("describing", "loading"),
     ("describing", "proofs"), ("targets", "spec"), ("runners", "datasets"), ("weights", "canonical"),
     ("reducing", "canonical"), ("reducing", "searching"), ("reducing", "proofs"), ("describing", "weights"),
@@ -34,13 +35,15 @@ WITHIN_LAYER = {
     ("reporting", "rendering"), ("plan", "spec"), ("plan", "targets"),
     ("legacy_caches", "loading"), ("legacy_caches", "scales"), ("planning", "legacy_caches"), ("planning", "searching"),
 }  # fmt: skip
-"""Folders of one layer that may see another one: proofs and descriptions are about models and specs,
+"""Folders of one layer that may see another one: a problem has a code, a shape that is none is a problem,
+proofs and descriptions are about models and specs,
 validation feeds data sets, calibrators run models on them, weights may be those of an ONNX model, engines run in a
 toolchain's interpreter, shared stores are reached as sources are, reports use the tables of other texts, and a plan has
 steps that search and steps that read caches."""
 
 PURE = {
     "errors",
+    "problem_codes",
     "digests",
     "shapes",
     "spec",

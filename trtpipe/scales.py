@@ -27,6 +27,7 @@ from trtpipe.json_values import (
     read_object,
     text_in,
 )
+from trtpipe.problem_codes import Code
 
 SCHEMA = 1
 
@@ -91,7 +92,7 @@ def read_scales(path: Path) -> Scales:
     try:
         return _scales_in(read_object(path.read_bytes()))
     except (OSError, Malformed) as error:
-        raise ModelError(f"'{path.name}' holds no scales: {error}") from error
+        raise ModelError(Code.RECORD_DAMAGED, f"'{path.name}' holds no scales: {error}") from error
 
 
 def _scales_in(record: JsonObject) -> Scales:

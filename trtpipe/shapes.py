@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
+
 Shape = tuple[int, ...]
 
 _SHAPE = re.compile(r"-?\d+(?:x-?\d+)*")
@@ -29,10 +32,13 @@ def parse_shape(value: object) -> Shape:
     if not isinstance(value, (list, tuple)) or any(
         isinstance(dim, bool) or not isinstance(dim, int) for dim in value
     ):
-        raise ValueError(f"not a shape: {value!r}; write it as 1x3x224x224 or [1, 3, 224, 224]")
+        raise WrongValue(
+            Code.NOT_A_SHAPE, f"not a shape: {value!r}; write it as 1x3x224x224 or [1, 3, 224, 224]"
+        )
     if any(dim < -1 or dim > LARGEST_DIM for dim in value):
-        raise ValueError(
-            f"a dimension must lie between 0 and {LARGEST_DIM}, or be -1 where it may be dynamic"
+        raise WrongValue(
+            Code.NOT_A_SHAPE,
+            f"a dimension must lie between 0 and {LARGEST_DIM}, or be -1 where it may be dynamic",
         )
     return tuple(value)
 
@@ -41,7 +47,9 @@ def _dims_of(text: str) -> list[int]:
     if text == "scalar":
         return []
     if not _SHAPE.fullmatch(text):
-        raise ValueError(f"not a shape: {text!r}; write it as 1x3x224x224 or [1, 3, 224, 224]")
+        raise WrongValue(
+            Code.NOT_A_SHAPE, f"not a shape: {text!r}; write it as 1x3x224x224 or [1, 3, 224, 224]"
+        )
     return [int(dim[:_MOST_DIGITS]) for dim in text.split("x")]  # cut, it is too large all the same
 
 
@@ -56,7 +64,9 @@ def parse_size(value: object) -> int:
         return _possible(value)
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"not a size: {value!r}; write it as 2GiB, 512MiB or a number of bytes")
+        raise WrongValue(
+            Code.WRONG_FORM, f"not a size: {value!r}; write it as 2GiB, 512MiB or a number of bytes"
+        )
     unit = (match[2] or "").upper()
     factor = _BINARY[unit[0]] if unit.endswith("I") else _UNITS[unit]
     return _possible(float(match[1]) * factor)
@@ -64,7 +74,9 @@ def parse_size(value: object) -> int:
 
 def _possible(size: float) -> int:
     if size > LARGEST_SIZE:
-        raise ValueError("a size beyond 64 bits; write it as 2GiB, 512MiB or a number of bytes")
+        raise WrongValue(
+            Code.WRONG_FORM, "a size beyond 64 bits; write it as 2GiB, 512MiB or a number of bytes"
+        )
     return int(size)
 
 

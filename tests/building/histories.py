@@ -25,6 +25,7 @@ from trtpipe.plan.events import Event
 from trtpipe.plan.graph import Action, Plan, Step
 from trtpipe.plan.ports import ActionResult, Performed
 from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
 from trtpipe.scheduler import Done, Result, Scheduler
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
@@ -149,7 +150,7 @@ class InMemory(World):
         future: Future[Performed] = Future()
         inputs = [digest for files in action.fingerprint.inputs.values() for digest in files.values()]
         if any(digest not in self.bytes_of for digest in inputs):
-            future.set_exception(ArtifactMissing("lost"))
+            future.set_exception(ArtifactMissing(Code.NO_ARTIFACT, "lost"))
             return future
         output = compute(action, self.bytes_of)
         digest = digest_bytes(output)

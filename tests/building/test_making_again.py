@@ -10,6 +10,7 @@ from world import World, plan, step
 
 from trtpipe.errors import ArtifactDamaged, Interrupted
 from trtpipe.plan.events import StepFailure
+from trtpipe.problem_codes import Code
 from trtpipe.scheduler import Blocked, Done, Failed
 
 
@@ -30,7 +31,7 @@ class Rotting(World):
             self.rotten.discard(bad[0])
             self.bytes_of.pop(bad[0], None)
         future = Future()
-        future.set_exception(ArtifactDamaged("damaged"))
+        future.set_exception(ArtifactDamaged(Code.ARTIFACT_DAMAGED, "damaged"))
         return future
 
 
@@ -106,7 +107,7 @@ def test_a_step_that_was_interrupted_is_no_failure(world):
     def submit(action, *, anew=False):
         presses.append(action.address)
         future = Future()
-        future.set_exception(Interrupted("interrupted"))
+        future.set_exception(Interrupted(Code.INTERRUPTED, "interrupted"))
         return future
 
     world.submit = submit

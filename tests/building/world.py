@@ -21,6 +21,7 @@ from trtpipe.plan.graph import Action, FromStep, Outputs, Plan, Source, Step, pl
 from trtpipe.plan.options.stage_options import UNPLACED, StageOptions
 from trtpipe.plan.ports import Performed
 from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
 from trtpipe.scheduler import Done, Result, Scheduler
 
 Compute = Callable[[Mapping[str, bytes]], bytes]
@@ -98,7 +99,7 @@ class World:
         future.set_running_or_notify_cancel()
         self.ran.append(action.address.pipeline)
         if action.address.pipeline in self.failing:
-            future.set_exception(StepFailed(f"{action.address} went wrong"))
+            future.set_exception(StepFailed(Code.STEP_CRASHED, f"{action.address} went wrong"))
             return future
         output = compute(action, self.bytes_of)
         digest = digest_bytes(output)
@@ -129,7 +130,7 @@ class World:
             results[one.pipeline] = result
             self.hear(one, result)
         if options.get("interrupted", lambda: 0)():
-            raise Interrupted("interrupted")
+            raise Interrupted(Code.INTERRUPTED, "interrupted")
         return results
 
     def hear(self, address: Address, result: Result) -> None:

@@ -26,6 +26,7 @@ from trtpipe.plan.events import (
 )
 from trtpipe.plan.reasons import First
 from trtpipe.plan.worker_messages import WorkerMemory, WorkerPhase
+from trtpipe.problem_codes import Code
 
 ENGINE = "p/a@x:build_engine"
 BUILD = WorkerProgress(ENGINE, WorkerPhase("build", None, 0, 0, "start"))
@@ -57,7 +58,7 @@ def test_a_step_is_shown_while_it_runs_with_the_phase_it_is_in(live):
     assert shown(live) == [[ENGINE, "0.0", "s", "build"], ["0", "of", "3", "steps"]]
 
     live.emit(StepFinished(ENGINE, "k", True, 1.0, {}))
-    live.emit(StepFailure("p/b@x:build_engine", (Problem("no"),)))
+    live.emit(StepFailure("p/b@x:build_engine", (Problem(Code.STEP_CRASHED, "no"),)))
     live.emit(StepBlocked("p/c@x:build_engine", None))
 
     assert shown(live) == [["3", "of", "3", "steps"]]

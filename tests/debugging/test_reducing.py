@@ -25,6 +25,8 @@ from trtpipe.searching.minimizing import trim
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "precisions"))
 from random_graphs import random_models
 
+from trtpipe.problem_codes import Code
+
 
 def reduced(model, fails, **asked):
     """What is left of a model, and the candidates that were tried."""
@@ -186,7 +188,7 @@ def test_failures_are_alike_whatever_the_names_and_shapes(one, other, alike):
     ids=["crash", "crash of a step", "time", "memory"],
 )
 def test_crashes_and_limits_are_classes_of_their_own(fact, expected):
-    assert classes_of(StepFailed(fact)) == (expected,)
+    assert classes_of(StepFailed(Code.BUILD_FAILED, fact)) == (expected,)
 
 
 @given(st.integers(1, 40), st.data())

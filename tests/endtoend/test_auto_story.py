@@ -18,6 +18,7 @@ from rescaled_digits import write_rescaled
 from trtpipe.errors import StepFailed
 from trtpipe.plan.address import address
 from trtpipe.plan.decisions import Run
+from trtpipe.problem_codes import Code
 from trtpipe.system.building import make_plan
 from trtpipe.system.performing import Performer
 from trtpipe.system.subjects import open_subject
@@ -161,7 +162,7 @@ def edited_choices_are_refused(clone, monkeypatch):
 
     def perform(self, action, scratch, control):
         ran.append(action.address)
-        raise StepFailed("it is not to be taken from the store")
+        raise StepFailed(Code.STEP_CRASHED, "it is not to be taken from the store")
 
     monkeypatch.setattr(Performer, "__call__", perform)
     with pytest.raises(StepFailed), open_subject("digits/auto", [], Unheard(), searched=True):

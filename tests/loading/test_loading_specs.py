@@ -11,6 +11,7 @@ from trtpipe.errors import Problem, SpecError
 from trtpipe.loading.project import find_project
 from trtpipe.loading.refusals import MAX_PROBLEMS
 from trtpipe.loading.specs import load_all, load_dataset
+from trtpipe.problem_codes import Code
 
 
 @pytest.mark.parametrize(("lines", "said"), REFUSED.values(), ids=REFUSED)
@@ -268,7 +269,7 @@ def test_problems_of_shared_parts_are_shown_where_they_were_written(workspace: W
     loaded = workspace.load(HEAD + "targets:\n  ada:\n  mine: {gpu: sm75}\n")
 
     def place(*path: str | int) -> str:
-        return str(loaded.locate(Problem("something is wrong", path=path)).where)
+        return str(loaded.locate(Problem(Code.INVALID_VALUE, "something is wrong", path=path)).where)
 
     assert place("targets", "ada", "gpu") == "trtpipe.yaml:3:14"
     assert place("targets", "ada") == "trtpipe.yaml:3:8"
@@ -280,7 +281,7 @@ def test_problems_of_shared_parts_are_shown_where_they_were_written(workspace: W
 
 def test_a_located_problem_stays_where_it_is(workspace: Workspace) -> None:
     loaded = workspace.load(HEAD + TARGETS)
-    problem = loaded.locate(Problem("wrong", path=("model",)))
+    problem = loaded.locate(Problem(Code.INVALID_VALUE, "wrong", path=("model",)))
 
     assert loaded.locate(problem) is problem
 
@@ -329,7 +330,7 @@ def test_a_data_set_is_read_with_its_files(workspace: Workspace) -> None:
     assert loaded.name == "digits"
     assert loaded.files["npy", "images"].name == "images.npy"
     assert (loaded.spec.inputs["x"].mean, loaded.spec.inputs["x"].std) == ((0.5,), (1.0, 2.0))
-    assert str(loaded.locate(Problem("wrong", path=("inputs", "x", "std", 1))).where) == (
+    assert str(loaded.locate(Problem(Code.INVALID_VALUE, "wrong", path=("inputs", "x", "std", 1))).where) == (
         "calibration/digits.yaml:3:34"
     )
 

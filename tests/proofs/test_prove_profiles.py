@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.model import prove_model
 from trtpipe.proofs.profiles import prove_profiles
 from trtpipe.spec.pipeline import PipelineSpec
@@ -70,6 +71,7 @@ def test_a_static_model_without_profiles_has_no_problem() -> None:
 def test_a_missing_profile_is_proposed_ready_to_paste() -> None:
     assert prove(pair(["batch", 3, None, None], ["batch", 3, 1, 1]), []) == [
         Problem(
+            Code.PROFILE_NEEDED,
             "the model needs a profile: 'x' is [batch, 3, ?, ?], 'y' is [batch, 3, 1, 1]",
             "add this to the spec, with the sizes that you serve:\n"
             "profiles:\n"
@@ -84,6 +86,7 @@ def test_an_input_that_a_profile_leaves_out_is_proposed_with_the_sizes_of_the_ot
     profile = {"x": {"min": "2x3", "opt": "4x3", "max": "6x3"}}
     assert prove(pair(["n", 3], ["n", 3]), [profile]) == [
         Problem(
+            Code.PROFILE_LEAVES_OUT,
             "profile 0 leaves out an input: 'y' is [n, 3]",
             "add y: {min: 2x3, opt: 4x3, max: 6x3}",
             path=("profiles", 0),
@@ -93,11 +96,17 @@ def test_an_input_that_a_profile_leaves_out_is_proposed_with_the_sizes_of_the_ot
 
 def test_an_unknown_input_suggests_the_nearest() -> None:
     assert prove(relu([1, 3]), [{"X": "1x3"}]) == [
-        Problem("the model has no input 'X'", "did you mean 'x'? valid inputs: x", path=("profiles", 0, "X"))
+        Problem(
+            Code.UNKNOWN_INPUT,
+            "the model has no input 'X'",
+            "did you mean 'x'? valid inputs: x",
+            path=("profiles", 0, "X"),
+        )
     ]
     image = model({"image": (FLOAT, ["n"])}, [helper.make_node("Relu", ["image"], ["y"])], ["y"])
     assert prove(image, [{"image": 1, "imge": 1}]) == [
         Problem(
+            Code.UNKNOWN_INPUT,
             "the model has no input 'imge'",
             "did you mean 'image'? valid inputs: image",
             path=("profiles", 0, "imge"),
@@ -109,6 +118,7 @@ def test_a_bound_input_takes_no_range() -> None:
     profile = {"x": "1x2", "y": "1x2"}
     assert prove(pair(["n", 2], [1, 2]), [profile], {"bind": {"y": [[1.0, 2.0]]}}) == [
         Problem(
+            Code.NO_EFFECT,
             "input 'y' is bound to a constant by transform.bind",
             "take it out of the profile",
             path=("profiles", 0, "y"),
@@ -119,6 +129,7 @@ def test_a_bound_input_takes_no_range() -> None:
 def test_a_wrong_rank_is_said_once_when_one_shape_stands_for_all_corners() -> None:
     assert prove(relu(["n", 3]), [{"x": "1x3x4"}]) == [
         Problem(
+            Code.PROFILE_MISFIT,
             "'x' has rank 2, but the profile 1x3x4 has rank 3",
             "the model declares [n, 3]",
             path=("profiles", 0, "x"),
@@ -129,6 +140,7 @@ def test_a_wrong_rank_is_said_once_when_one_shape_stands_for_all_corners() -> No
 def test_a_wrong_rank_names_its_corner() -> None:
     assert prove(relu(["n", 3]), [{"x": {"min": "1x3", "opt": 3, "max": "2x3"}}]) == [
         Problem(
+            Code.PROFILE_MISFIT,
             "'x' has rank 2, but opt 3 has rank 1",
             "the model declares [n, 3]",
             path=("profiles", 0, "x", "opt"),
@@ -139,6 +151,7 @@ def test_a_wrong_rank_names_its_corner() -> None:
 def test_a_static_dim_must_stay() -> None:
     assert prove(relu([None, 3]), [{"x": {"min": "1x3", "opt": "1x3", "max": "1x4"}}]) == [
         Problem(
+            Code.PROFILE_MISFIT,
             "axis 1 of 'x' is 3 in the model, but 4 in max",
             "the model declares [?, 3]; transform.set_shapes can change it",
             path=("profiles", 0, "x", "max"),
@@ -149,6 +162,7 @@ def test_a_static_dim_must_stay() -> None:
 def test_a_static_model_takes_no_other_shape() -> None:
     assert prove(relu([1, 3]), [{"x": "2x3"}]) == [
         Problem(
+            Code.PROFILE_MISFIT,
             "axis 0 of 'x' is 1 in the model, but 2 in the profile",
             "the model declares [1, 3]; transform.set_shapes can change it",
             path=("profiles", 0, "x"),
@@ -159,6 +173,7 @@ def test_a_static_model_takes_no_other_shape() -> None:
 def test_a_profile_that_repeats_a_static_model_is_only_needless() -> None:
     assert prove(relu([1, 3]), [{"x": "1x3"}]) == [
         Problem(
+            Code.PROFILE_NEEDLESS,
             "every input is static, so TensorRT is given no profile",
             "leave 'profiles' out",
             path=("profiles",),
@@ -177,7 +192,9 @@ def test_a_profile_that_repeats_a_static_model_is_only_needless() -> None:
 def test_min_opt_and_max_are_ordered(corners: tuple[int, int, int], fact: str, corner: str) -> None:
     low, opt, high = corners
     assert prove(relu([None]), [{"x": {"min": low, "opt": opt, "max": high}}]) == [
-        Problem(fact, "every axis needs min ≤ opt ≤ max", path=("profiles", 0, "x", corner))
+        Problem(
+            Code.PROFILE_ORDER, fact, "every axis needs min ≤ opt ≤ max", path=("profiles", 0, "x", corner)
+        )
     ]
 
 
@@ -188,6 +205,7 @@ def test_dims_of_one_name_are_equal_at_every_corner() -> None:
     }
     assert prove(pair(["n", 3], ["n", 3]), [profile]) == [
         Problem(
+            Code.SHARED_DIMENSION,
             "dimension 'n' is 2 on axis 0 of 'x', but 1 on axis 0 of 'y', in opt",
             "dims of one name are one size to TensorRT: make them equal",
             path=("profiles", 0, "y", "opt"),
@@ -211,6 +229,7 @@ def test_a_model_that_is_impossible_at_a_corner_names_node_and_corners() -> None
     proto = model({"x": (FLOAT, ["n", "k"])}, [node], ["y"], [weights])
     assert prove(proto, [{"x": {"min": "1x4", "opt": "1x5", "max": "1x6"}}]) == [
         Problem(
+            Code.PROFILE_IMPOSSIBLE,
             "profile 0 is impossible at opt and max: node 'mm' (MatMul) does not take these shapes: "
             "incompatible dimensions for matrix multiplication",
             path=("profiles", 0),
@@ -233,6 +252,7 @@ def test_a_window_larger_than_its_input_is_impossible(
     proto = model({"x": (FLOAT, [1, 3, "h", "w_"])}, [node], ["y"], [weight])
     assert prove(proto, [{"x": {"min": "1x3x4x4", "opt": "1x3x8x8", "max": "1x3x9x9"}}]) == [
         Problem(
+            Code.PROFILE_IMPOSSIBLE,
             f"profile 0 is impossible at min: node 'win' ({op}) does not take these shapes: "
             f"its window {window} is larger than {padded}",
             path=("profiles", 0),
@@ -243,6 +263,7 @@ def test_a_window_larger_than_its_input_is_impossible(
 def test_an_empty_dim_is_a_warning() -> None:
     assert prove(relu(["n"]), [{"x": {"min": 0, "opt": 1, "max": 1}}]) == [
         Problem(
+            Code.PROFILE_EMPTY_TENSORS,
             "axis 0 of 'x' is 0 in min, so empty tensors are allowed",
             "start at 1 unless you serve them",
             path=("profiles", 0, "x", "min"),
@@ -255,6 +276,7 @@ def test_large_inputs_and_outputs_are_noted() -> None:
     assert prove(relu(["n"]), [{"x": {"min": 1, "opt": 1, "max": 2**31 - 1}}]) == []
     assert prove(relu(["n", 2]), [{"x": {"min": "1x2", "opt": "1x2", "max": f"{2**31 - 1}x2"}}]) == [
         Problem(
+            Code.PROFILE_LARGE,
             "at its max, the inputs and outputs of profile 0 take 32.0 GiB",
             "a smaller max needs less GPU memory",
             path=("profiles", 0),
@@ -266,6 +288,7 @@ def test_large_inputs_and_outputs_are_noted() -> None:
 def test_a_shape_tensor_needs_values() -> None:
     assert prove(reshape(), [{"target": 2}]) == [
         Problem(
+            Code.SHAPE_TENSOR_VALUES,
             "the values of 'target' set a shape at Reshape 'flatten', but the profile gives none",
             "give 2 for each of values: {min: […], opt: […], max: […]}",
             path=("profiles", 0, "target"),
@@ -277,9 +300,12 @@ def test_values_are_counted_and_ordered() -> None:
     values = {"min": [3, 4], "opt": [2, 6], "max": [2, 6, 1]}
     assert prove(reshape(), [{"target": {"values": values}}]) == [
         Problem(
-            "'target' holds 2 values, but values.max has 3", path=("profiles", 0, "target", "values", "max")
+            Code.SHAPE_TENSOR_VALUES,
+            "'target' holds 2 values, but values.max has 3",
+            path=("profiles", 0, "target", "values", "max"),
         ),
         Problem(
+            Code.PROFILE_ORDER,
             "value 0 of 'target' is 3 in min, more than 2 in opt",
             "every value needs min ≤ opt ≤ max",
             path=("profiles", 0, "target", "values", "opt"),
@@ -301,6 +327,7 @@ def test_values_on_an_ordinary_input_are_refused() -> None:
     values = {"min": 1, "opt": 1, "max": 1}
     assert prove(relu(["n"]), [{"x": {"min": 1, "opt": 1, "max": 1, "values": values}}]) == [
         Problem(
+            Code.SHAPE_TENSOR_VALUES,
             "'x' is not a shape tensor: no shape depends on its values",
             "take 'values' out; this model's shape tensors: none",
             path=("profiles", 0, "x", "values"),
@@ -316,6 +343,7 @@ def test_values_that_tensorrt_takes_only_as_constants_must_be_bound(op: str, nam
     node = helper.make_node(op, ["x", name], ["y"], name="n")
     proto = model({"x": (FLOAT, [2, 3]), name: (dtype, [1])}, [node], ["y"])
     problem = Problem(
+        Code.CONSTANT_SHAPE_TENSOR,
         f"the values of '{name}' set a shape at {op} 'n', which TensorRT takes only as a constant",
         f"bind it, with your values: transform: {{bind: {{{name}: [1]}}}}",
         path=("transform", "bind", name),
@@ -327,6 +355,7 @@ def test_values_that_tensorrt_takes_only_as_constants_must_be_bound(op: str, nam
 def test_an_input_without_a_rank_is_asked_for_its_shape() -> None:
     assert prove(relu(None), []) == [  # type: ignore[arg-type]
         Problem(
+            Code.NO_RANK,
             "input 'x' declares no shape, not even a rank",
             "declare it, e.g. transform: {set_shapes: {x: [-1, 3, 224, 224]}}",
             path=("model", "source"),
@@ -338,6 +367,7 @@ def test_an_input_without_a_rank_is_asked_for_its_shape() -> None:
 def test_inputs_that_contradict_each_other_are_found_without_profiles() -> None:
     assert prove(pair([2, 3], [4, 3]), []) == [
         Problem(
+            Code.SHAPES_NOT_TAKEN,
             "the model's own input shapes do not fit: node 'join' (Add) does not take these shapes: "
             "incompatible dimensions",
             path=("model", "source"),

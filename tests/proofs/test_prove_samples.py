@@ -6,6 +6,7 @@ from typing import Any
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.samples import prove_samples
 from trtpipe.spec.pipeline import ProfileInput
 
@@ -21,7 +22,7 @@ SMALL, LARGE = profile((1, 3, 8), (2, 3, 8), (4, 3, 16)), profile((1, 3, 32), (2
 
 
 def problem(fact: str, remedy: str) -> Problem:
-    return Problem(f"data set 'val' feeds {fact}", remedy, path=("validate", "data"))
+    return Problem(Code.SAMPLES_MISFIT, f"data set 'val' feeds {fact}", remedy, path=("validate", "data"))
 
 
 def prove(

@@ -47,13 +47,14 @@ from trtpipe.plan.worker_messages import (
     WorkerResult,
     WorkerStart,
 )
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.events import event_json, event_lines, phase_words
 from trtpipe.toolchains.messages import message_from
 
 STEP, ENGINE, SEARCH = "p:import", "p/a@x:build_engine", "p/a:search"
 FIRST = {"decision": "run", "key": "k", "reason": {"cause": "first", "changes": [], "detail": ""}}
 LEVEL = Change("options.level", 3, 5)
-NOWHERE = {"severity": "error", "fact": "it broke", "remedy": "", "where": None}
+NOWHERE = {"severity": "error", "code": "TP904", "fact": "it broke", "remedy": "", "where": None}
 MIB = 1 << 20
 
 EVENTS = [
@@ -89,7 +90,9 @@ EVENTS = [
         [],
     ),
     (
-        StepFailure(STEP, (Problem("it broke", "mend it"), Problem("twice"))),
+        StepFailure(
+            STEP, (Problem(Code.STEP_CRASHED, "it broke", "mend it"), Problem(Code.STEP_CRASHED, "twice"))
+        ),
         {"event": "failed", "address": STEP, "problems": ["it broke", "twice"]},
         ["FAILED   p:import"],
     ),
@@ -227,11 +230,11 @@ EVENTS = [
             built=("p/a@x",),
             restored=("p/b@x",),
             up_to_date=("p/c@x",),
-            failed=(FailedItem(STEP, (Problem("it broke"),), "its log"),),
+            failed=(FailedItem(STEP, (Problem(Code.STEP_CRASHED, "it broke"),), "its log"),),
             not_built=("p/d@x",),
             lock_changed=True,
             interrupted=False,
-            problems=(Problem("no such cell", "take another", Location("p.yaml", 3, 1)),),
+            problems=(Problem(Code.NO_MATCH, "no such cell", "take another", Location("p.yaml", 3, 1)),),
             closing="built 1 engine",
         ),
         {
@@ -246,6 +249,7 @@ EVENTS = [
             "problems": [
                 {
                     "severity": "error",
+                    "code": "TP823",
                     "fact": "no such cell",
                     "remedy": "take another",
                     "where": {"file": "p.yaml", "line": 3, "column": 1},

@@ -16,6 +16,7 @@ from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Run, UpToDate
 from trtpipe.plan.graph import Cell, FromStep, Step, plan_of
 from trtpipe.plan.reasons import First
+from trtpipe.problem_codes import Code
 from trtpipe.system.outcome import Outcome
 
 SMS = ("sm80", "sm86", "sm89", "sm120", "sm121")
@@ -209,7 +210,7 @@ def fail(
     """Let a cell have missed a threshold."""
     outcome.built = [one for one in outcome.built if one != name]
     outcome.fresh = [one for one in outcome.fresh if one != name]
-    outcome.failures.append((name, StepFailed(Problem(fact, "keep more of it wide"))))
+    outcome.failures.append((name, StepFailed(Problem(Code.STEP_CRASHED, fact, "keep more of it wide"))))
 
 
 def write_build(root: Path, cells: list[tuple[str, str, str]], *, full: bool = True) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from synthetic_build import HOSTILE, bench, fail, manifest, outcome_of, proof, validation, write_build
 
 from trtpipe.errors import Location, Problem
+from trtpipe.problem_codes import Code
 from trtpipe.reporting.annotations import annotation
 from trtpipe.reporting.builds import Course, build_record
 from trtpipe.reporting.cell_page import cell_page
@@ -305,7 +306,11 @@ def test_facts_of_every_kind_are_told_short():
 
 def test_an_annotation_cannot_be_broken_out_of():
     problem = Problem(
-        "no such 'a'\n::error::x", "100 % sure", Location("dir,with:signs/a.yaml", 3, 7), severity="warning"
+        Code.STEP_CRASHED,
+        "no such 'a'\n::error::x",
+        "100 % sure",
+        Location("dir,with:signs/a.yaml", 3, 7),
+        severity="warning",
     )
 
     assert annotation(problem, title="a:b,c") == (

@@ -18,6 +18,7 @@ from synthetic_build import fail, outcome_of, write_build
 
 from trtpipe.errors import Location, Problem, StepFailed
 from trtpipe.json_values import Malformed
+from trtpipe.problem_codes import Code
 from trtpipe.reporting.models import BuildReport, CellReport
 from trtpipe.reporting.schema import report_schema
 from trtpipe.system.reporting import report_build, report_delivered, report_directory
@@ -50,7 +51,9 @@ def build(tmp_path_factory):
     )
     outcome = outcome_of(planned)
     fail(outcome, "net/int8@t1")
-    outcome.failures.append(("net/x", StepFailed(Problem("a fact", "a remedy", Location("a.yaml", 3, 4)))))
+    outcome.failures.append(
+        ("net/x", StepFailed(Problem(Code.STEP_CRASHED, "a fact", "a remedy", Location("a.yaml", 3, 4))))
+    )
     outcome.locked = {"net/int8@t0": {"engine": "x", "keep_fp16": ["a", "b"]}, "net/gone@t0": {}}
     report_build(planned, outcome, interrupted=False)
     return planned

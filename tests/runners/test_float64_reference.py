@@ -9,6 +9,7 @@ from onnx import numpy_helper
 from test_validation import COSINE, npz_data, places, saved, validated
 
 from trtpipe.comparing.judging import judge_report
+from trtpipe.problem_codes import Code
 from trtpipe.runners.float64 import lift, open_lifted
 from trtpipe.runners.graphs import runnable_model
 
@@ -110,7 +111,7 @@ def test_a_source_that_cannot_be_lifted_is_run_as_it_is_and_said_so(tmp_path, mo
     from trtpipe.runners import references
 
     def refuse(*arguments, **options):
-        raise ModelError("no kernels at all")
+        raise ModelError(Code.MODEL_RUN_FAILED, "no kernels at all")
 
     monkeypatch.setattr(references, "open_lifted", refuse)
     source = saved(tmp_path / "s.onnx", CHAIN, w=W)

@@ -29,5 +29,5 @@ def test_a_spec_is_told_what_the_machine_is_told(
     found = TargetResolver().resolve(SPEC, "here")
 
     assert isinstance(found, list)
-    placed = Problem(expected.fact, expected.remedy, path=("targets", "here", "gpu"))
+    placed = Problem(expected.code, expected.fact, expected.remedy, path=("targets", "here", "gpu"))
     assert placed in found

@@ -17,6 +17,8 @@ from trtpipe.toolchains.launch import run_worker
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from worker_requests import worker_request
 
+from trtpipe.problem_codes import Code
+
 SITE = str(Path(__file__).resolve().parents[1] / "toolchains" / "stand_in")
 
 
@@ -122,7 +124,7 @@ def test_tactics_that_cannot_be_followed_are_timed_with_a_warning(bench):
 
 def test_a_failure_that_is_not_about_tactics_stays_one(bench):
     def broken():
-        raise StepFailed("no")
+        raise StepFailed(Code.STEP_CRASHED, "no")
 
     with pytest.raises(StepFailed):
         bench.build(tactics={"0xAA": "0x1 0.5 ms"}, during=broken)

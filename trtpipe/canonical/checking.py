@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import TYPED_FIELDS, graphs_of, is_external, nodes_of, set_inline, tensors_of
 from trtpipe.errors import ModelError, Problem
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -27,9 +28,9 @@ def check_model(proto: onnx.ModelProto) -> None:
     except onnx.checker.ValidationError as error:
         raise ModelError(_problem(str(error))) from error
     except (ValueError, RuntimeError) as error:
-        raise ModelError(f"the model cannot be checked: {error}") from error
+        raise ModelError(Code.INVALID_ONNX, f"the model cannot be checked: {error}") from error
     if not proto.graph.output:
-        raise ModelError("the model has no outputs, so there is nothing to build")
+        raise ModelError(Code.NO_OUTPUTS, "the model has no outputs, so there is nothing to build")
 
 
 def _refuse_stripped(proto: onnx.ModelProto) -> None:
@@ -38,7 +39,7 @@ def _refuse_stripped(proto: onnx.ModelProto) -> None:
         empty = not is_external(tensor) and not any(len(getattr(tensor, name)) for name in fields)
         if empty and all(tensor.dims):
             fact = f"tensor '{tensor.name}' has no values: the model was stripped of its weights"
-            raise ModelError(fact, "give the model with its weights")
+            raise ModelError(Code.STRIPPED_WEIGHTS, fact, "give the model with its weights")
 
 
 def _forgive(bare: onnx.ModelProto) -> None:
@@ -104,6 +105,6 @@ def _problem(message: str) -> Problem:
     fact = fact[:1].lower() + fact[1:] if fact[1:2].islower() else fact
     match = _NODE.search(message)
     if match is None:
-        return Problem(f"not a valid ONNX model: {fact}")
+        return Problem(Code.INVALID_ONNX, f"not a valid ONNX model: {fact}")
     node = f"'{match['name']}' ({match['op']})" if match["name"] else f"of type {match['op']}"
-    return Problem(f"node {node} is not valid ONNX: {fact}")
+    return Problem(Code.INVALID_ONNX, f"node {node} is not valid ONNX: {fact}")

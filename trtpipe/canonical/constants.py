@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.edits import attribute_of, keep_nodes
 from trtpipe.canonical.tensors import array_of, graphs_of, is_external, set_inline
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -102,14 +103,14 @@ def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
     dims = tuple(sparse.dims)
     size = int(np.prod(dims, dtype=object)) * values.dtype.itemsize
     if size > _MOST_DENSE:
-        raise ModelError(f"sparse tensor '{name}' would take {size} bytes when dense")
+        raise ModelError(Code.BAD_TENSOR, f"sparse tensor '{name}' would take {size} bytes when dense")
     dense = np.zeros(dims, values.dtype)
     where = tuple(indices.T) if indices.ndim == 2 else np.unravel_index(indices, dims)
     try:
         dense[where] = values
     except (IndexError, ValueError) as error:
         raise ModelError(
-            f"sparse tensor '{name}' has indices that do not fit its dims {list(dims)}"
+            Code.BAD_TENSOR, f"sparse tensor '{name}' has indices that do not fit its dims {list(dims)}"
         ) from error
     made: onnx.TensorProto = onnx.numpy_helper.from_array(dense, name)
     return made
@@ -133,6 +134,7 @@ def _raw(tensor: onnx.TensorProto) -> bytes:
         made: onnx.TensorProto = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor))
     except (ValueError, TypeError) as error:
         raise ModelError(
-            f"the values of tensor '{tensor.name}' do not fit its dims {list(tensor.dims)}"
+            Code.WEIGHTS_CUT_SHORT,
+            f"the values of tensor '{tensor.name}' do not fit its dims {list(tensor.dims)}",
         ) from error
     return bytes(made.raw_data)

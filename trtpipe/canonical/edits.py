@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import graphs_of
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -150,7 +151,8 @@ def _sort(graph: onnx.GraphProto) -> bool:
     if len(order) < len(graph.node):
         stuck = next(node for index, node in enumerate(graph.node) if awaited[index])
         raise ModelError(
-            f"the graph has a cycle through node '{stuck.name or stuck.output[0]}' ({stuck.op_type})"
+            Code.GRAPH_CYCLE,
+            f"the graph has a cycle through node '{stuck.name or stuck.output[0]}' ({stuck.op_type})",
         )
     replace_nodes(graph, [graph.node[index] for index in order])
     return True

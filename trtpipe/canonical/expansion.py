@@ -16,6 +16,7 @@ from trtpipe.canonical.opsets import normalize_domains
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.canonical.tensors import graphs_of, nodes_of, number_of_dtype
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -43,7 +44,8 @@ def inline_functions(model: onnx.ModelProto) -> int:
         inlined = onnx.inliner.inline_local_functions(model, convert_version=True)
     except (RuntimeError, ValueError) as error:
         raise ModelError(
-            f"the model's functions cannot be inlined: {' '.join(str(error).split())}"
+            Code.FUNCTIONS_NOT_INLINED,
+            f"the model's functions cannot be inlined: {' '.join(str(error).split())}",
         ) from error
     del inlined.functions[:]
     model.CopyFrom(inlined)
@@ -58,7 +60,9 @@ def refuse_recursion(model: onnx.ModelProto) -> None:
 
     def visit(function: tuple[str, str]) -> None:
         if function in open_:
-            raise ModelError(f"function '{function[0]}::{function[1]}' calls itself")
+            raise ModelError(
+                Code.FUNCTIONS_NOT_INLINED, f"function '{function[0]}::{function[1]}' calls itself"
+            )
         if function in done:
             return
         open_.append(function)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.summary import ONNX_DOMAINS, Dim, TensorInfo, tensor_info
 from trtpipe.canonical.tensors import nodes_of
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -113,11 +114,13 @@ def _problems(message: str) -> list[Problem]:
     for line in filter(None, (line.strip() for line in message.splitlines())):
         match = _LOCATION.search(line)
         if match is None:
-            problems.append(Problem(f"shape inference failed: {_clean(line)}"))
+            problems.append(Problem(Code.SHAPES_NOT_TAKEN, f"shape inference failed: {_clean(line)}"))
             continue
         node = f"'{match['node']}' ({match['op']})" if match["node"] else match["op"]
-        problems.append(Problem(f"node {node} does not take these shapes: {_clean(match['fact'])}"))
-    return problems or [Problem("shape inference failed without saying why")]
+        problems.append(
+            Problem(Code.SHAPES_NOT_TAKEN, f"node {node} does not take these shapes: {_clean(match['fact'])}")
+        )
+    return problems or [Problem(Code.SHAPES_NOT_TAKEN, "shape inference failed without saying why")]
 
 
 def _clean(text: str) -> str:

@@ -27,6 +27,7 @@ from trtpipe.canonical.tensors import (
 from trtpipe.canonical.undecodable import refuse_undecodable
 from trtpipe.canonical.wire import LARGE, WireError, skeleton_bytes
 from trtpipe.errors import ModelError, Problem
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -106,7 +107,9 @@ def ir_model(skeleton: Skeleton) -> onnx_ir.Model:
     try:
         model: onnx_ir.Model = onnx_ir.from_proto(skeleton.proto)
     except Exception as error:  # onnx-ir wraps whatever went wrong in its own private types
-        raise ModelError(f"'{skeleton.path}' is not a valid ONNX graph: {_innermost(error)}") from error
+        raise ModelError(
+            Code.INVALID_ONNX, f"'{skeleton.path}' is not a valid ONNX graph: {_innermost(error)}"
+        ) from error
     return model
 
 
@@ -120,18 +123,21 @@ def _require_regular_file(path: Path, root: Path | None) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise ModelError(f"cannot read '{path}': {error.strerror}") from error
+        raise ModelError(Code.CANNOT_READ, f"cannot read '{path}': {error.strerror}") from error
     if not stat.S_ISREG(mode):
-        raise ModelError(f"'{path}' is not a regular file")
+        raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")
     try:
         str(path.resolve()).encode()
     except UnicodeEncodeError:
         raise ModelError(
+            Code.NAME_NOT_UTF8,
             f"the path of '{path}' is not UTF-8, and ONNX knows no other paths",
             "rename the file, or the directory whose name is not",
         ) from None
     if root is not None and not path.resolve().is_relative_to(root.resolve()):
-        raise ModelError(f"'{path}' lies outside '{root}'", "move the model into the project")
+        raise ModelError(
+            Code.OUTSIDE_PROJECT, f"'{path}' lies outside '{root}'", "move the model into the project"
+        )
 
 
 def _parse(path: Path) -> tuple[onnx.ModelProto, int]:
@@ -142,21 +148,25 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, int]:
         with path.open("rb") as file:
             head = file.read(_HEAD)
             if not head:
-                raise ModelError(f"'{path}' is empty", "download or export the model again")
+                raise ModelError(Code.EMPTY_FILE, f"'{path}' is empty", "download or export the model again")
             foreign = foreign_format(head)
             if foreign is not None:
-                raise ModelError(f"'{path}' is {foreign[0]}", foreign[1])
+                raise ModelError(Code.FOREIGN_MODEL, f"'{path}' is {foreign[0]}", foreign[1])
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 encoded, taken = skeleton_bytes(data, str(path.resolve()))
         proto = onnx.ModelProto.FromString(encoded)
     except OSError as error:
-        raise ModelError(f"cannot read '{path}': {error.strerror}") from error
+        raise ModelError(Code.CANNOT_READ, f"cannot read '{path}': {error.strerror}") from error
     except WireError as error:
-        raise ModelError(f"'{path}' is not an ONNX model, or is cut short: {error}", _AGAIN) from error
+        raise ModelError(
+            Code.NOT_ONNX, f"'{path}' is not an ONNX model, or is cut short: {error}", _AGAIN
+        ) from error
     except (DecodeError, ValueError) as error:  # ValueError: a string that is not UTF-8
-        raise ModelError(f"'{path}' is not an ONNX model, or is damaged: {error}", _AGAIN) from error
+        raise ModelError(
+            Code.NOT_ONNX, f"'{path}' is not an ONNX model, or is damaged: {error}", _AGAIN
+        ) from error
     if not proto.HasField("graph"):
-        raise ModelError(f"'{path}' is not an ONNX model: it holds no graph", _AGAIN)
+        raise ModelError(Code.NOT_ONNX, f"'{path}' is not an ONNX model: it holds no graph", _AGAIN)
     return proto, taken
 
 
@@ -170,7 +180,9 @@ def _misfit(tensor: onnx.TensorProto) -> list[Problem]:
         return []
     needed = nbytes_of(tensor)
     return (
-        [Problem(f"tensor '{tensor.name}' needs {needed} bytes, but has {given}")] if given != needed else []
+        [Problem(Code.WEIGHTS_CUT_SHORT, f"tensor '{tensor.name}' needs {needed} bytes, but has {given}")]
+        if given != needed
+        else []
     )
 
 
@@ -185,9 +197,13 @@ def _settle(tensor: onnx.TensorProto, model: Path, root: Path | None) -> tuple[P
     size = source.stat().st_size
     offset = offset or 0
     if length is not None and length != needed:
-        raise ModelError(f"tensor '{name}' needs {needed} bytes, but its data is {length} bytes long")
+        raise ModelError(
+            Code.WEIGHTS_CUT_SHORT,
+            f"tensor '{name}' needs {needed} bytes, but its data is {length} bytes long",
+        )
     if offset + needed > size:
         raise ModelError(
+            Code.WEIGHTS_CUT_SHORT,
             f"the data of tensor '{name}' ends at byte {offset + needed}, but '{source}' has {size} bytes",
             "the file is incomplete: copy or download it again",
         )
@@ -202,10 +218,11 @@ def _settle(tensor: onnx.TensorProto, model: Path, root: Path | None) -> tuple[P
 
 def _inside(name: str, location: str, model: Path, root: Path | None) -> Path:
     if not location:
-        raise ModelError(f"tensor '{name}' has external data but no location")
+        raise ModelError(Code.WEIGHTS_MISPLACED, f"tensor '{name}' has external data but no location")
     shape = PureWindowsPath(location)  # understands both separators
     if shape.drive or shape.root or ".." in shape.parts or "\0" in location:
         raise ModelError(
+            Code.WEIGHTS_MISPLACED,
             f"the data of tensor '{name}' is at '{location}', which is not a path inside the model's folder",
             "external data must lie beside the model",
         )
@@ -213,13 +230,17 @@ def _inside(name: str, location: str, model: Path, root: Path | None) -> Path:
     source = (folder / location).resolve()
     if not source.is_relative_to(folder) or (root is not None and not source.is_relative_to(root.resolve())):
         raise ModelError(
+            Code.WEIGHTS_MISPLACED,
             f"the data of tensor '{name}' at '{location}' leads out of the model's folder",
             "replace the link by the file itself",
         )
     if not source.exists():
         raise _DataMissing(source)
     if not source.is_file():
-        raise ModelError(f"the data of tensor '{name}' is at '{source}', which is not a regular file")
+        raise ModelError(
+            Code.WEIGHTS_MISPLACED,
+            f"the data of tensor '{name}' is at '{source}', which is not a regular file",
+        )
     return source
 
 
@@ -227,13 +248,15 @@ class _DataMissing(ModelError):
     """A data file does not exist; told once, however many tensors are in it."""
 
     def __init__(self, source: Path) -> None:
-        super().__init__(f"'{source}' does not exist")
+        super().__init__(Code.WEIGHTS_MISSING, f"'{source}' does not exist")
         self.source = source
 
 
 def _missing(source: Path, tensor: str) -> Problem:
     return Problem(
-        f"the data of tensor '{tensor}' is missing: '{source}' does not exist", "copy it beside the model"
+        Code.WEIGHTS_MISSING,
+        f"the data of tensor '{tensor}' is missing: '{source}' does not exist",
+        "copy it beside the model",
     )
 
 
@@ -241,5 +264,7 @@ def _number(name: str, text: str, key: str) -> int | None:
     if not text:
         return None
     if not text.isdecimal() or len(text) > 18:
-        raise ModelError(f"tensor '{name}' has an impossible {key} '{text}' for its external data")
+        raise ModelError(
+            Code.BAD_TENSOR, f"tensor '{name}' has an impossible {key} '{text}' for its external data"
+        )
     return int(text)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -51,10 +52,11 @@ def nbytes_of(tensor: onnx.TensorProto) -> int:
     bits = _BITS.get(tensor.data_type)
     if bits is None:
         raise ModelError(
-            f"tensor '{tensor.name}' has type {dtype_name(tensor.data_type)}, which has no fixed size"
+            Code.BAD_TENSOR,
+            f"tensor '{tensor.name}' has type {dtype_name(tensor.data_type)}, which has no fixed size",
         )
     if any(dim < 0 for dim in tensor.dims):
-        raise ModelError(f"tensor '{tensor.name}' has negative dims {list(tensor.dims)}")
+        raise ModelError(Code.BAD_TENSOR, f"tensor '{tensor.name}' has negative dims {list(tensor.dims)}")
     elements: int = math.prod(tensor.dims)
     return (elements * bits + 7) // 8
 

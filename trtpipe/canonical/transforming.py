@@ -19,6 +19,7 @@ from trtpipe.canonical.legalizing import Changes, finish, flatten, settle, simpl
 from trtpipe.canonical.summary import TensorInfo, tensor_info
 from trtpipe.canonical.tensors import number_of_dtype
 from trtpipe.errors import ModelError, Problem, SpecPath
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -157,7 +158,11 @@ def _refuse_unknown(
     problems += _unknown("value", outputs, made, ("outputs",))
     for name in set(bind) & set(set_shapes):
         problems.append(
-            Problem(f"input '{name}' is bound, so it has no shape to set", path=("set_shapes", name))
+            Problem(
+                Code.KEYS_EXCLUDE,
+                f"input '{name}' is bound, so it has no shape to set",
+                path=("set_shapes", name),
+            )
         )
     if problems:
         raise ModelError(problems)
@@ -173,7 +178,14 @@ def _unknown(kind: str, names: Iterable[str], valid: Sequence[str], path: SpecPa
         shown = near or (valid if len(valid) <= 12 else [*valid[-6:]])
         remedy = ("did you mean " if near else "there are ") + ", ".join(f"'{item}'" for item in shown)
         where = (*path, index) if path == ("outputs",) else (*path, name)
-        problems.append(Problem(f"the model has no {kind} '{name}'", remedy, path=where))
+        problems.append(
+            Problem(
+                Code.UNKNOWN_INPUT if kind == "input" else Code.UNKNOWN_TENSOR,
+                f"the model has no {kind} '{name}'",
+                remedy,
+                path=where,
+            )
+        )
     return problems
 
 
@@ -189,7 +201,11 @@ def _bind(model: onnx.ModelProto, bind: Mapping[str, Json]) -> None:
             array = _array(tensor_info(value), bind[value.name])
         except ValueError as error:
             problems.append(
-                Problem(f"input '{value.name}' cannot be bound: {error}", path=("bind", value.name))
+                Problem(
+                    Code.CANNOT_BIND,
+                    f"input '{value.name}' cannot be bound: {error}",
+                    path=("bind", value.name),
+                )
             )
             continue
         model.graph.initializer.append(onnx.numpy_helper.from_array(array, value.name))
@@ -238,7 +254,9 @@ def _cut(model: onnx.ModelProto, outputs: Sequence[str], changes: Changes) -> No
         if name in declared:
             values.append(declared[name])
         elif info is None or not number_of_dtype(info.dtype):
-            raise ModelError(f"the type of '{name}' is not known, so it cannot become an output")
+            raise ModelError(
+                Code.OUTPUT_TYPE_UNKNOWN, f"the type of '{name}' is not known, so it cannot become an output"
+            )
         else:
             dims = None if info.dims is None else [dim if isinstance(dim, int) else None for dim in info.dims]
             values.append(onnx.helper.make_tensor_value_info(name, number_of_dtype(info.dtype), dims))
@@ -264,7 +282,7 @@ def _set_shapes(model: onnx.ModelProto, set_shapes: Mapping[str, Sequence[int]])
         old = [dim.dim_param for dim in tensor.shape.dim]
         if tensor.HasField("shape") and len(old) != len(shape):
             fact = f"input '{value.name}' has {len(old)} dims, but {len(shape)} are set"
-            problems.append(Problem(fact, path=("set_shapes", value.name)))
+            problems.append(Problem(Code.SET_SHAPES_MISFIT, fact, path=("set_shapes", value.name)))
             continue
         tensor.ClearField("shape")
         tensor.shape.SetInParent()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import graphs_of, tensors_of
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -20,7 +21,9 @@ def refuse_undecodable(proto: onnx.ModelProto) -> None:
     """Raises ModelError when a name of anything in the model is not UTF-8."""
     for name in _names(proto):
         if isinstance(name, bytes):
-            raise ModelError(f"the name {name!r} in the model is not UTF-8", "export the model again")
+            raise ModelError(
+                Code.NAME_NOT_UTF8, f"the name {name!r} in the model is not UTF-8", "export the model again"
+            )
 
 
 def _names(proto: onnx.ModelProto) -> Iterator[str | bytes]:

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 from trtpipe.canonical.tensors import external_entries, is_external, set_external, set_inline, tensors_of
 from trtpipe.canonical.wire import varint
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -41,7 +42,7 @@ def write_model(model: onnx.ModelProto, path: Path) -> list[Path]:
         _write(data, lambda file: _lay_out(outer, data.name, file))
         return [_write(path, lambda file: _embed(outer, file)), data]
     except OSError as error:
-        raise ModelError(f"cannot write '{path}': {error.strerror}") from error
+        raise ModelError(Code.CANNOT_WRITE, f"cannot write '{path}': {error.strerror}") from error
 
 
 def _write(path: Path, fill: Callable[[IO[bytes]], None]) -> Path:
@@ -131,7 +132,10 @@ def _bytes_of(tensor: onnx.TensorProto) -> Iterator[bytes]:
         while left:
             piece = file.read(min(_PIECE, left))
             if not piece:
-                raise ModelError(f"the data of tensor '{tensor.name}' ended early while it was copied")
+                raise ModelError(
+                    Code.WEIGHTS_CUT_SHORT,
+                    f"the data of tensor '{tensor.name}' ended early while it was copied",
+                )
             left -= len(piece)
             yield piece
 

@@ -8,6 +8,7 @@ from typing import Any
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, say_json, show_error
 from trtpipe.errors import SpecError
 from trtpipe.json_values import Json
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.problems import problem_json
 from trtpipe.rendering.tables import render_table
 from trtpipe.system.bench_request import BenchRequest
@@ -22,7 +23,9 @@ _GRAPHS = {"off": "off", "capture": "on", "rtx": "rtx"}
 def bench_command(asked: BenchRequest, *, as_json: bool) -> int:
     """Measure and print; the exit code of what failed."""
     if not asked.what:
-        raise SpecError("nothing to measure", "name cells, globs or directories: 'digits/*@ada'")
+        raise SpecError(
+            Code.NOTHING_TO_MEASURE, "nothing to measure", "name cells, globs or directories: 'digits/*@ada'"
+        )
     done: list[Benched] = []
     try:
         for one in bench(asked, note):

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 from trtpipe.spec.variant import CacheFormat, CalibrationSpec
 
 _BASES = ("fp32", "fp16", "bf16")
@@ -76,7 +77,9 @@ def export_command(
 
 def _one_of(value: str, valid: Sequence[str], noun: str) -> None:
     if value not in valid:
-        raise SpecError(f"unknown {noun} {value!r}", choose_from(value, valid, f"{noun}s"))
+        raise SpecError(
+            Code.UNKNOWN_VALUE, f"unknown {noun} {value!r}", choose_from(value, valid, f"{noun}s")
+        )
 
 
 def _rules(texts: Sequence[str]) -> dict[str, str]:
@@ -84,7 +87,7 @@ def _rules(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         old, sign, new = text.rpartition("=")
         if not sign or not old or not new:
-            raise SpecError(f"not a renaming: {text!r}", "write --rename OLD=NEW")
+            raise SpecError(Code.BAD_ARGUMENT, f"not a renaming: {text!r}", "write --rename OLD=NEW")
         rules[old] = new
     return rules
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, say_json
 from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size, parse_size
 from trtpipe.system.caching import Cache, artifact_called, open_cache, roots_of
 
@@ -153,7 +154,7 @@ def _tell(cache: Cache) -> None:
 def _seconds(text: str) -> float:
     match = re.fullmatch(r"(\d{1,6})([mhdw])", text)
     if match is None:
-        raise SpecError(f"not an age: {text!r}", "write it as 30d, 12h, 8w or 90m")
+        raise SpecError(Code.BAD_ARGUMENT, f"not an age: {text!r}", "write it as 30d, 12h, 8w or 90m")
     return float(int(match[1]) * _UNITS[match[2]])
 
 
@@ -161,7 +162,7 @@ def _size(text: str) -> int:
     try:
         return parse_size(text)
     except ValueError as error:
-        raise SpecError(str(error)) from None
+        raise SpecError(Code.BAD_ARGUMENT, str(error)) from None
 
 
 def _count(things: Sequence[object], noun: str) -> str:

@@ -9,6 +9,7 @@ from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import Problem, SpecError
 from trtpipe.json_values import Json
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.problems import problem_json
 from trtpipe.system.checking import CheckReport, check_specs
 
@@ -33,7 +34,7 @@ def check_command(specs: Sequence[str], only: Sequence[str], *, as_json: bool, o
 
 
 def _counted(errors: Sequence[Problem]) -> Problem:
-    return Problem("1 error" if len(errors) == 1 else f"{len(errors)} errors")
+    return Problem(Code.CHECK_FAILED, "1 error" if len(errors) == 1 else f"{len(errors)} errors")
 
 
 def _closing(report: CheckReport) -> str:

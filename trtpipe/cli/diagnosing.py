@@ -11,6 +11,7 @@ from trtpipe.errors import SpecError
 from trtpipe.json_values import Json
 from trtpipe.loading.grammar import choose_from
 from trtpipe.loading.scalars import flow_yaml
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.tables import render_table
 from trtpipe.shapes import format_size
 from trtpipe.spec.budget import MetricName
@@ -28,7 +29,9 @@ def sensitivity_command(
     """Print what each unit's precision does to the outputs, worst first."""
     known = next((one for one in _METRICS if one == metric), None)
     if known is None:
-        raise SpecError(f"unknown metric {metric!r}", choose_from(metric, _METRICS, "metrics"))
+        raise SpecError(
+            Code.UNKNOWN_VALUE, f"unknown metric {metric!r}", choose_from(metric, _METRICS, "metrics")
+        )
     with (
         LazyProgress() as progress,
         open_subject(cell, specs, progress, samples=samples) as subject,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, say, say_json
 from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
 
 
 def diff_command(
@@ -15,7 +16,9 @@ def diff_command(
     from trtpipe.system.diffing import diff
 
     if as_json and markdown:
-        raise SpecError("--json and --markdown are two forms of one thing", "give one of them")
+        raise SpecError(
+            Code.OPTIONS_EXCLUDE, "--json and --markdown are two forms of one thing", "give one of them"
+        )
     record = diff(a, b, Path.cwd())
     if as_json:
         say_json(record)

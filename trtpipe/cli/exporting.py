@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trtpipe.cli.output import EXIT_DONE, note, say
 from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.system.workspace import open_workspace
 
 
@@ -16,7 +17,9 @@ def network_command(spec: str, output: Path | None, *, force: bool) -> int:
     workspace = open_workspace([spec])
     if len(workspace.pipelines) != 1:
         names = ", ".join(one.path.name for one in workspace.pipelines)
-        raise SpecError(f"{spec!r} means several pipelines: {names}", "export one at a time")
+        raise SpecError(
+            Code.AMBIGUOUS_NAME, f"{spec!r} means several pipelines: {names}", "export one at a time"
+        )
     made = export_network(workspace, output, force=force)
     for path in filter(None, (made.weights, made.spec)):
         note(f"wrote {_shown(path)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.cli.output import EXIT_DONE, say, say_json
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.describing.inspect_model import Asked
@@ -62,10 +63,12 @@ def _shapes(texts: Sequence[str], problems: list[Problem]) -> dict[str, Shape]:
                 raise ValueError("no name" if not name else "a size below 0")
         except ValueError:
             fact = f"--shape takes INPUT=SHAPE, not {text!r}"
-            problems.append(Problem(fact, "for example --shape x=1x3x224x224"))
+            problems.append(Problem(Code.BAD_ARGUMENT, fact, "for example --shape x=1x3x224x224"))
             continue
         if name in found:
-            problems.append(Problem(f"--shape names {name!r} twice", "give each input one shape"))
+            problems.append(
+                Problem(Code.LISTED_TWICE, f"--shape names {name!r} twice", "give each input one shape")
+            )
         found[name] = shape
     return found
 
@@ -76,7 +79,9 @@ def _capabilities(texts: Sequence[str], problems: list[Problem]) -> tuple[Comput
     found = []
     for name in (one.strip() for text in texts for one in text.split(",")):
         capability = (
-            resolve_gpu(name) if name else Problem("--for names no GPU", "for example --for sm89,sm120")
+            resolve_gpu(name)
+            if name
+            else Problem(Code.BAD_ARGUMENT, "--for names no GPU", "for example --for sm89,sm120")
         )
         if isinstance(capability, Problem):
             problems.append(capability)

@@ -7,6 +7,7 @@ from typing import cast, get_args
 
 from trtpipe.cli.output import EXIT_DONE, say_json
 from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
 
 
 def matrix_command(specs: Sequence[str], only: Sequence[str], purpose: str, most: int | None) -> int:
@@ -15,6 +16,10 @@ def matrix_command(specs: Sequence[str], only: Sequence[str], purpose: str, most
     from trtpipe.system.workspace import open_workspace
 
     if purpose not in get_args(Purpose):
-        raise SpecError(f"nothing is known of machines for {purpose!r}", "write --for build or --for run")
+        raise SpecError(
+            Code.UNKNOWN_VALUE,
+            f"nothing is known of machines for {purpose!r}",
+            "write --for build or --for run",
+        )
     say_json(matrix_of(open_workspace(specs, only), cast(Purpose, purpose), most), indent=None)
     return EXIT_DONE

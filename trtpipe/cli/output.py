@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 
 from trtpipe.errors import SpecError, StepFailed, TrtpipeError
+from trtpipe.problem_codes import Code
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_LOCK, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -114,4 +115,6 @@ def _refuse_no_directory() -> None:
     try:
         os.getcwd()  # noqa: PTH109 - pathlib is not needed for this
     except OSError:
-        raise SpecError("the working directory does not exist any more", "change to one that does") from None
+        raise SpecError(
+            Code.NO_SUCH_FILE, "the working directory does not exist any more", "change to one that does"
+        ) from None

@@ -8,6 +8,7 @@ from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.plan.address import Address
 from trtpipe.plan.fingerprint import changes_between
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.causes import Cause
 from trtpipe.rendering.decisions import decision_json
 from trtpipe.rendering.plans import explain_cell, plan_closing, plan_json, plan_mermaid, plan_table
@@ -28,7 +29,7 @@ def plan_command(
 ) -> int:
     """Print the plan as a table, JSON or a graph."""
     if graph not in (None, "mermaid"):
-        raise SpecError(f"unknown graph format {graph!r}", "the only one is mermaid")
+        raise SpecError(Code.UNKNOWN_VALUE, f"unknown graph format {graph!r}", "the only one is mermaid")
     planned = make_plan(open_workspace(specs, only), force=force)
     _tell(planned)
     causes = Causes(planned).of(planned.decisions) if why else {}

@@ -9,6 +9,7 @@ from typing import Any
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, note, say, say_json
 from trtpipe.errors import SpecError, TrtpipeError
 from trtpipe.json_values import Json
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.problems import problem_json
 from trtpipe.rendering.tables import one_line, render_table
 from trtpipe.system.engine_places import engine_places
@@ -137,7 +138,11 @@ def propose_command(
     from trtpipe.system.proposing import propose_thresholds
 
     if len(cells) != 1:
-        raise SpecError("--propose takes one cell", "for example trtpipe validate --propose digits/fp16@ada")
+        raise SpecError(
+            Code.NOT_FOR_SEVERAL,
+            "--propose takes one cell",
+            "for example trtpipe validate --propose digits/fp16@ada",
+        )
     with LazyProgress() as progress:
         found = propose_thresholds(
             cells[0], progress, seeds=seeds, first=first, margin=margin, offline=offline

@@ -9,6 +9,7 @@ from trtpipe.cli.closing import Closing
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, say, show_error
 from trtpipe.cli.progress import open_progress
 from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.tables import render_table
 from trtpipe.system.building import default_jobs, make_plan
 from trtpipe.system.grading import GRADES, Graded
@@ -48,7 +49,9 @@ def _refuse_with(options: BuildOptions) -> None:
     ]
     if both:
         raise SpecError(
-            f"--check and {both[0]} do not go together", "--check replaces and writes nothing anyway"
+            Code.OPTIONS_EXCLUDE,
+            f"--check and {both[0]} do not go together",
+            "--check replaces and writes nothing anyway",
         )
 
 

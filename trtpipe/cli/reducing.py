@@ -9,6 +9,7 @@ from trtpipe.cli.output import EXIT_DONE, EXIT_INTERRUPTED, note, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.cli.reproducing import default_directory
 from trtpipe.errors import SpecError, ToolchainError
+from trtpipe.problem_codes import Code
 from trtpipe.system.failing import CellSteps, Failing, open_cell
 from trtpipe.system.reducing import Limits, Reduction, about, reduce_build, write_reduction
 from trtpipe.system.reducing_accuracy import (
@@ -66,11 +67,11 @@ def _failing(steps: CellSteps) -> Failing | None:
         return None
     if failing is None and "validate" not in steps.cell.steps:
         fact = f"the engine of {steps.cell.name} is built and nothing is validated, so there is nothing to reduce"
-        raise SpecError(fact)
+        raise SpecError(Code.NOTHING_FAILS, fact)
     if failing is not None and failing.action.stage != "build_engine":
         fact = f"{failing.action.address} fails, and only an engine's failure can be reduced"
         raise SpecError(
-            fact, f"`trtpipe debug repro {steps.cell.name}` writes it as a directory"
+            Code.NOTHING_FAILS, fact, f"`trtpipe debug repro {steps.cell.name}` writes it as a directory"
         ) from failing.error
     return failing
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
 from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.system.building import Planned
@@ -39,7 +40,9 @@ def report_command(
     others = [one for one in arguments if Path(one) not in folders]
     if folders and (only or since):
         raise SpecError(
-            "an engine directory takes neither --only nor --since", "they are for the cells of specs"
+            Code.OPTIONS_EXCLUDE,
+            "an engine directory takes neither --only nor --since",
+            "they are for the cells of specs",
         )
     all_written = [_of_directory(folder) for folder in folders]
     if others or not folders:

@@ -11,6 +11,7 @@ from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import SpecError
 from trtpipe.plan.address import Stage
 from trtpipe.plan.graph import Action
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size
 from trtpipe.system.failing import CellSteps, Failing, open_cell
 from trtpipe.system.reducing import fails_alike
@@ -57,7 +58,9 @@ def _chosen(steps: CellSteps, stage: str, failing: Failing | None) -> tuple[Acti
         own = failing if not stage else steps.failed.get(address) if address is not None else None
         if own is None:
             raise SpecError(
-                f"{failing.action.address} fails before the {stage} step can run", "leave --step out"
+                Code.NOT_REPRODUCIBLE,
+                f"{failing.action.address} fails before the {stage} step can run",
+                "leave --step out",
             )
         return own.action, own
     action = steps.action(cast(Stage, stage)) if stage else None
@@ -65,7 +68,7 @@ def _chosen(steps: CellSteps, stage: str, failing: Failing | None) -> tuple[Acti
         remedy = (
             "name a step with --step; for thresholds, see `trtpipe debug compare` and `trtpipe debug reduce`"
         )
-        raise SpecError(f"no step of {steps.cell.name} fails", remedy)
+        raise SpecError(Code.NOTHING_FAILS, f"no step of {steps.cell.name} fails", remedy)
     return action, None
 
 

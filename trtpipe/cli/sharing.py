@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size
 from trtpipe.system.stores import use_remote
 
@@ -29,7 +30,11 @@ def push_command(*, everything: bool, as_json: bool) -> int:
     assert store.remote is not None
     if not store.remote.terms.writes:
         why = store.warnings[0] if store.warnings else "the remote store is only read"
-        raise SpecError(why, "write store: {mode: read-write}, or set TRTPIPE_REMOTE_MODE=read-write")
+        raise SpecError(
+            Code.NO_REMOTE_STORE,
+            why,
+            "write store: {mode: read-write}, or set TRTPIPE_REMOTE_MODE=read-write",
+        )
     found = survey(store)
     keys = found.traces.keys() if everything else needed_keys(found, roots_of([cache.project.root]))
     for key in sorted(keys):
@@ -75,9 +80,13 @@ def keygen_command(file: Path) -> int:
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise SpecError(f"{file} exists already", "a key is not replaced: name another file") from None
+        raise SpecError(
+            Code.EXISTS_ALREADY, f"{file} exists already", "a key is not replaced: name another file"
+        ) from None
     except OSError as error:
-        raise SpecError(f"cannot write {file}: {(error.strerror or str(error)).lower()}") from error
+        raise SpecError(
+            Code.CANNOT_WRITE, f"cannot write {file}: {(error.strerror or str(error)).lower()}"
+        ) from error
     with os.fdopen(handle, "w") as stream:
         stream.write(secret + "\n")
     note(f"wrote {file}: keep it secret, and out of the repository")
@@ -91,7 +100,9 @@ def _shared(store: object) -> LayeredStore:
 
     if not isinstance(store, LayeredStore) or store.remote is None:
         raise SpecError(
-            "there is no remote store", "name one in trtpipe.yaml: store: {remote: s3://BUCKET/PREFIX}"
+            Code.NO_REMOTE_STORE,
+            "there is no remote store",
+            "name one in trtpipe.yaml: store: {remote: s3://BUCKET/PREFIX}",
         )
     use_remote(store, offline=False, required=True)
     return store

@@ -14,6 +14,7 @@ from trtpipe.errors import SpecError
 from trtpipe.files import write_whole
 from trtpipe.loading.project import PIPELINES, Project, find_project
 from trtpipe.loading.schema import dataset_schema, pipeline_schema, project_schema
+from trtpipe.problem_codes import Code
 from trtpipe.spec.remote import is_remote
 from trtpipe.system.workspace import known_names
 
@@ -25,7 +26,9 @@ def init_command(model: str, output: Path | None, name: str | None, *, force: bo
     """Write a spec for a model, or print it. Never replaces a file unless told."""
     if not is_remote(model) and not Path(model).exists():
         raise SpecError(
-            f"no such model: {model!r}", "give the path of a model, or an address to fetch it from"
+            Code.NO_SUCH_FILE,
+            f"no such model: {model!r}",
+            "give the path of a model, or an address to fetch it from",
         )
     from trtpipe.describing.init_spec import pipeline_name
     from trtpipe.system.starting import recognise
@@ -44,13 +47,17 @@ def init_command(model: str, output: Path | None, name: str | None, *, force: bo
     target = output or project.root / PIPELINES / f"{name}.yaml"
     if target.exists() and not force:
         raise SpecError(
-            f"{target} exists already", "write elsewhere with --output, or replace it with --force"
+            Code.EXISTS_ALREADY,
+            f"{target} exists already",
+            "write elsewhere with --output, or replace it with --force",
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, text.encode())
     except OSError as error:
-        raise SpecError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
+        raise SpecError(
+            Code.CANNOT_WRITE, f"cannot write {target}: {(error.strerror or str(error)).lower()}"
+        ) from error
     shown = target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target
     note(f"wrote {shown}")
     say(f"trtpipe build {shown}")
@@ -105,6 +112,8 @@ def schema_command(kind: str) -> int:
             say_json(report_schema())
         case _:
             raise SpecError(
-                f"unknown schema {kind!r}", "the schemas are pipeline, dataset, project and report"
+                Code.UNKNOWN_VALUE,
+                f"unknown schema {kind!r}",
+                "the schemas are pipeline, dataset, project and report",
             )
     return EXIT_DONE

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, say_json
 from trtpipe.errors import Problem, SpecError, ToolchainError
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.tables import render_table
 from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import Flavour, ToolchainSpec
@@ -52,7 +53,11 @@ def install_command(flavour: str, versions: Sequence[str]) -> int:
     from trtpipe.toolchains.resolve import ready_toolchain
 
     if flavour not in get_args(Flavour):
-        raise SpecError(f"unknown flavour {flavour!r}", f"the flavours are {', '.join(get_args(Flavour))}")
+        raise SpecError(
+            Code.UNKNOWN_VALUE,
+            f"unknown flavour {flavour!r}",
+            f"the flavours are {', '.join(get_args(Flavour))}",
+        )
     lock = _wheel_lock()
     for found in [_located(flavour, version) for version in versions]:
         ready = ready_toolchain(
@@ -69,10 +74,10 @@ def _located(flavour: str, version: str) -> Toolchain:
         spec = ToolchainSpec.model_validate({"flavour": flavour, "version": version})
     except ValidationError as error:
         remedy = "write all of it, such as '1.7.1.116', or a prefix such as '11.4.*'"
-        raise SpecError(f"not a version: {version!r}", remedy) from error
+        raise SpecError(Code.BAD_ARGUMENT, f"not a version: {version!r}", remedy) from error
     found = locate_toolchain(None, spec)
     if isinstance(found, Problem):
-        raise ToolchainError(Problem(found.fact, found.remedy))
+        raise ToolchainError(Problem(found.code, found.fact, found.remedy))
     return found
 
 
@@ -84,7 +89,9 @@ def verify_command(names: Sequence[str], *, as_json: bool) -> int:
     unknown = [name for name in names if name not in known]
     if unknown:
         listed = ", ".join(known) or "none"
-        raise ToolchainError(f"no toolchain {unknown[0]!r} is here", f"there are: {listed}")
+        raise ToolchainError(
+            Code.NO_TOOLCHAIN, f"no toolchain {unknown[0]!r} is here", f"there are: {listed}"
+        )
     verdicts = []
     for name, found in known.items():
         for toolchain, damage in found if not names or name in names else ():
@@ -134,7 +141,9 @@ def remove_command(name: str) -> int:
     known = {_name(one.flavour, one.version): one for one in list_provisioned()}
     if name not in known:
         listed = ", ".join(known) or "none"
-        raise ToolchainError(f"no provisioned toolchain {name!r}", f"the provisioned ones are: {listed}")
+        raise ToolchainError(
+            Code.NO_TOOLCHAIN, f"no provisioned toolchain {name!r}", f"the provisioned ones are: {listed}"
+        )
     freed = remove(known[name].flavour, known[name].version)
     say(f"removed {name}, {format_size(freed)}")
     return EXIT_DONE

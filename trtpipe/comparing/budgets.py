@@ -15,6 +15,7 @@ from trtpipe.comparing.metrics import Metrics
 from trtpipe.comparing.reports import Report, read_report
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.json_values import JsonObject
+from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import BudgetSpec
 
 _MEASURED = ("data", "golden")
@@ -70,7 +71,7 @@ def unmatched_budget(budget: BudgetSpec, outputs: Sequence[str], path: SpecPath)
     if not any(fnmatchcase(name, budget.output) for name in outputs):
         listed = ", ".join(repr(name) for name in outputs)
         fact = f"budget for output '{budget.output}' matches no output of the model"
-        yield Problem(fact, f"the outputs are {listed}", path=(*path, "output"))
+        yield Problem(Code.UNMATCHED_OUTPUT, fact, f"the outputs are {listed}", path=(*path, "output"))
 
 
 def _outputs(report: Report) -> Iterator[tuple[str, Metrics]]:

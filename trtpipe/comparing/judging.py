@@ -16,6 +16,7 @@ from trtpipe.comparing.reports import MeasuredPlace, Onset, read_report
 from trtpipe.comparing.thresholds import Comparison, Outcome, Verdict, failures, judge, never_measured
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.json_values import Json, JsonObject
+from trtpipe.problem_codes import Code
 from trtpipe.spec.pipeline import Threshold
 
 _SHOWN = 3
@@ -103,7 +104,7 @@ def judge_engine(record: JsonObject, thresholds: Sequence[Threshold], *, samples
     whole = samples is None or report.recorded >= samples
     applied = [one for one in thresholds if whole or one.metric != "accuracy"]
     judgement = judge_report(record, (), applied)
-    broken = tuple(Problem(f"{one.why} ({one.name})") for one in report.broken)
+    broken = tuple(Problem(Code.RUN_FAILED, f"{one.why} ({one.name})") for one in report.broken)
     left_out = (
         [f"accuracy: {report.recorded} of {samples} samples were recorded"]
         if len(applied) < len(thresholds)
@@ -164,7 +165,10 @@ def _missing_problems(
         asked = thresholds[index]
         fact = f"{asked.metric} of output '{asked.output}' was not measured anywhere: {why}"
         yield Problem(
-            fact, "drop the threshold, or give data that it can be measured on", path=(*path, index)
+            Code.NOT_MEASURED,
+            fact,
+            "drop the threshold, or give data that it can be measured on",
+            path=(*path, index),
         )
 
 
@@ -191,7 +195,9 @@ def _explained(problem: Problem, nonfinite: Sequence[Onset]) -> Problem:
     lines = [nonfinite_words(tensor) for tensor in nonfinite[:_SHOWN]]
     nodes = ", ".join(f"'{tensor.node or tensor.tensor}'" for tensor in nonfinite[:_SHOWN])
     lines.append(f"keep these nodes and what reads them in float32: keep: {{fp32: [{nodes}, …]}}")
-    return Problem(problem.fact, "\n".join(lines), problem.where, problem.path, problem.severity)
+    return Problem(
+        problem.code, problem.fact, "\n".join(lines), problem.where, problem.path, problem.severity
+    )
 
 
 def nonfinite_words(onset: Onset) -> str:

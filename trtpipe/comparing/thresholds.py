@@ -18,6 +18,7 @@ from typing import Literal
 from trtpipe.comparing.metrics import Metrics, NonFinite, json_number
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.json_values import Json
+from trtpipe.problem_codes import Code
 from trtpipe.spec.pipeline import Threshold
 
 Outcome = Literal["passed", "failed", "not_run"]
@@ -88,6 +89,7 @@ def unmatched(thresholds: Sequence[Threshold], outputs: Iterable[str], path: Spe
     outputs = list(outputs)
     return [
         Problem(
+            Code.UNMATCHED_OUTPUT,
             f"threshold for output '{threshold.output}' matches no output of the model",
             _nearest(threshold.output, outputs),
             path=(*path, index, "output"),
@@ -111,7 +113,7 @@ def never_measured(thresholds: Sequence[Threshold], comparisons: Sequence[Compar
 def failures(comparisons: Mapping[str, Comparison], place: str) -> list[Problem]:
     """What failed, in words; `place` says on what it was measured."""
     return [
-        Problem(f"output '{name}' {_words(verdict)} ({place})")
+        Problem(Code.THRESHOLD_MISSED, f"output '{name}' {_words(verdict)} ({place})")
         for name, comparison in comparisons.items()
         for verdict in comparison.verdicts
         if verdict.outcome == "failed"

@@ -20,6 +20,7 @@ from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets.locating import Files, Resolve, as_files
 from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import DatasetSpec
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ def _missing(kind: str, reader: Reader) -> Iterator[Problem]:
     missing = [name for name in reader.packages if _version(name) is None]
     if missing:
         fact = f"a data set of {kind} needs {' and '.join(missing)}"
-        yield Problem(fact, f"install it: pip install 'trtpipe[{reader.extra}]'", path=(kind,))
+        yield Problem(
+            Code.MISSING_PACKAGE, fact, f"install it: pip install 'trtpipe[{reader.extra}]'", path=(kind,)
+        )
 
 
 def _version(distribution: str) -> str | None:

@@ -14,6 +14,7 @@ from trtpipe.datasets import Reader, Source
 from trtpipe.datasets.locating import Files
 from trtpipe.datasets.locating.patterns import Pattern
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import FOLDERS, DatasetSpec, InputSpec
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
@@ -32,7 +33,7 @@ def _listed(spec: DatasetSpec, files: Files) -> dict[str, dict[str, Path]]:
         if not named:
             shown = ", ".join(f"'{pattern}'" for pattern in patterns) or "an empty list"
             remedy = f"files count whose names end in {', '.join(SUFFIXES)}"
-            raise SpecError(Problem(f"no images in {shown}", remedy, path=path))
+            raise SpecError(Problem(Code.NO_SAMPLES, f"no images in {shown}", remedy, path=path))
         found[array] = dict(sorted(named.items()))
     return found
 
@@ -72,7 +73,9 @@ def _labels(spec: DatasetSpec, labels: str, files: Files, names: tuple[str, ...]
     if labels == FOLDERS:
         if home is None or home.rest:
             fact = "labels: folders needs one folder of images"
-            raise SpecError(Problem(fact, "name that folder, or give a .csv file", path=("labels",)))
+            raise SpecError(
+                Problem(Code.LABELS, fact, "name that folder, or give a .csv file", path=("labels",))
+            )
         return {
             labels: classes_of_folders([below or name for below, name in zip(relative, names, strict=True)])
         }

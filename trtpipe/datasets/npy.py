@@ -10,6 +10,7 @@ from trtpipe.datasets import Reader, Source
 from trtpipe.datasets.locating import Files
 from trtpipe.datasets.sampling.mapped import MappedArray, told_at
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.weights.npy import map_array, read_header
 
@@ -42,13 +43,15 @@ def _array(path: Path, text: str, name: str, stack: ExitStack) -> Source:
     try:
         file = stack.enter_context(path.open("rb"))
     except OSError as error:
-        raise SpecError(Problem(f"cannot read '{text}': {error.strerror}", path=where)) from error
+        raise SpecError(
+            Problem(Code.CANNOT_READ, f"cannot read '{text}': {error.strerror}", path=where)
+        ) from error
     with told_at(where):
         header = read_header(file, f"'{text}'")
     size = file.seek(0, 2)
     if size - header.size < header.nbytes:
         fact = f"'{text}' is cut short: it says {header.nbytes} bytes of data and has {size - header.size}"
-        raise SpecError(Problem(fact, "copy or download it again", path=where))
+        raise SpecError(Problem(Code.NOT_NPY, fact, "copy or download it again", path=where))
     return MappedArray(map_array(file, header, 0))
 
 

@@ -14,6 +14,7 @@ from trtpipe.datasets import Reader, Source
 from trtpipe.datasets.locating import Files
 from trtpipe.datasets.sampling.mapped import MappedArray, told_at
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.weights.archive import Archive
@@ -65,7 +66,7 @@ class _Members(Mapping[str, Source]):
         unpacked, allowed = format_size(self.unpacked), format_size(LARGEST_UNPACKED)
         fact = f"'{self.archive.text}' would unpack to {unpacked} or more; {allowed} are allowed"
         remedy = "store its arrays uncompressed (numpy.savez) or as .npy files"
-        raise SpecError(Problem(fact, remedy, path=_WHERE))
+        raise SpecError(Problem(Code.FILE_TOO_LARGE, fact, remedy, path=_WHERE))
 
 
 reader = Reader(version=1, files=_files, open=_open)

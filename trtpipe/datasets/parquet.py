@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from trtpipe.datasets import Reader, Source
 from trtpipe.datasets.locating import Files
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import DatasetSpec
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
         shown = ", ".join(f"'{pattern}'" for pattern in spec.parquet or ())
         fact = f"no Parquet files in {shown or 'an empty list'}"
         raise SpecError(
-            Problem(fact, f"files count whose names end in {' or '.join(_SUFFIXES)}", path=_WHERE)
+            Problem(
+                Code.NO_SAMPLES, fact, f"files count whose names end in {' or '.join(_SUFFIXES)}", path=_WHERE
+            )
         )
     return dict(sorted(found.items()))
 

@@ -15,6 +15,7 @@ from trtpipe.datasets import Reader, Source
 from trtpipe.datasets.locating import Files, GivenFiles
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import DatasetSpec
 
 _WHERE = ("python",)
@@ -45,13 +46,17 @@ def _require_function(spec: DatasetSpec, name: str, module: Path) -> None:
             raise ValueError(f"it is larger than {_LARGEST_SOURCE >> 20} MiB")
         tree = ast.parse(module.read_bytes())
     except SyntaxError as error:
-        raise SpecError(Problem(f"{name}:{error.lineno}: {error.msg}", path=_WHERE)) from error
+        raise SpecError(
+            Problem(Code.DATA_CODE, f"{name}:{error.lineno}: {error.msg}", path=_WHERE)
+        ) from error
     except (OSError, ValueError, RecursionError, MemoryError) as error:
-        raise SpecError(Problem(f"cannot read '{name}': {error}", path=_WHERE)) from error
+        raise SpecError(Problem(Code.CANNOT_READ, f"cannot read '{name}': {error}", path=_WHERE)) from error
     defined = [one.name for one in tree.body if isinstance(one, (ast.FunctionDef, ast.ClassDef))]
     if wanted not in defined:
         fact = f"'{name}' defines no function '{wanted}'"
-        raise SpecError(Problem(fact, choose_from(wanted, defined, "functions"), path=_WHERE))
+        raise SpecError(
+            Problem(Code.UNKNOWN_NAME, fact, choose_from(wanted, defined, "functions"), path=_WHERE)
+        )
 
 
 def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Source]:
@@ -70,7 +75,7 @@ def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Sou
         for array, values in sample.items():
             spools[array].append(values, f"'{array}' of sample {number} of {text}", _WHERE)
     if not spools:
-        raise SpecError(Problem(f"{text} yields no sample", path=_WHERE))
+        raise SpecError(Problem(Code.NO_SAMPLES, f"{text} yields no sample", path=_WHERE))
     for spool in spools.values():
         spool.close()
     return {array: SpooledArray(spool) for array, spool in spools.items()}

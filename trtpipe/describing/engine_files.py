@@ -22,6 +22,7 @@ from trtpipe.json_values import (
     text_in,
     texts_in,
 )
+from trtpipe.problem_codes import Code
 
 MANIFEST, NETWORK, ENGINE = "manifest.json", "network.json", "model.engine"
 LARGEST_JSON = 256 << 20
@@ -51,13 +52,19 @@ def read_json(path: Path) -> object:
         with path.open("rb") as file:
             raw = file.read(LARGEST_JSON + 1)
         if len(raw) > LARGEST_JSON:
-            raise ModelError(f"'{path}' has more than {LARGEST_JSON >> 20} MiB, too much for its kind")
+            raise ModelError(
+                Code.FILE_TOO_LARGE, f"'{path}' has more than {LARGEST_JSON >> 20} MiB, too much for its kind"
+            )
         return json.loads(raw)
     except OSError as error:
-        raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+        raise ModelError(
+            Code.CANNOT_READ, f"cannot read '{path}': {(error.strerror or str(error)).lower()}"
+        ) from error
     except (ValueError, RecursionError) as error:
         said = "nests too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ModelError(f"'{path}' is damaged: {said}", "build the cell again, or copy it again") from error
+        raise ModelError(
+            Code.RECORD_DAMAGED, f"'{path}' is damaged: {said}", "build the cell again, or copy it again"
+        ) from error
 
 
 def read_network(folder: Path) -> tuple[NetworkLayer, ...] | None:
@@ -68,7 +75,9 @@ def read_network(folder: Path) -> tuple[NetworkLayer, ...] | None:
     try:
         return tuple(map(_layer, objects_in(as_object(read_json(path), NETWORK), "layers")))
     except Malformed as error:
-        raise ModelError(f"'{path}' does not hold layers", "build the cell again") from error
+        raise ModelError(
+            Code.RECORD_DAMAGED, f"'{path}' does not hold layers", "build the cell again"
+        ) from error
 
 
 def _layer(record: JsonObject) -> NetworkLayer:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 Kind = Literal["engine", "lockfile", "pipeline", "json", "weights", "cache", "model"]
 
@@ -50,9 +51,11 @@ def _flow_spec(head: bytes) -> bool:
 def head_of(path: Path) -> bytes:
     """The first 64 KiB of a regular file. Raises ModelError."""
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise ModelError(f"'{path}' is not a regular file")  # a pipe would be waited for
+        raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")  # a pipe would be waited for
     try:
         with path.open("rb") as file:
             return file.read(_HEAD)
     except OSError as error:
-        raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+        raise ModelError(
+            Code.CANNOT_READ, f"cannot read '{path}': {(error.strerror or str(error)).lower()}"
+        ) from error

@@ -22,6 +22,7 @@ from trtpipe.describing.engine_files import (
 from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import ModelError
 from trtpipe.json_values import Json, JsonObject, Malformed, as_object, object_in
+from trtpipe.problem_codes import Code
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.gpus import gpus_with
 
@@ -87,7 +88,9 @@ def describe_engine(
     try:
         digest = digest_file(path)
     except OSError as error:
-        raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+        raise ModelError(
+            Code.CANNOT_READ, f"cannot read '{path}': {(error.strerror or str(error)).lower()}"
+        ) from error
     beside, notes = _beside(path, digest)
     manifest = beside or find_manifest(digest)
     header: Header | None = None

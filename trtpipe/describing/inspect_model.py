@@ -24,6 +24,7 @@ from trtpipe.describing.target_support import Support, support_of
 from trtpipe.describing.weight_table import WeightLine, nonfinite_of, weight_lines
 from trtpipe.errors import Problem, SpecError
 from trtpipe.json_values import Json
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import nbytes_of_info, shapes_at, values_at
 from trtpipe.proofs.model import ModelView, view_model
 from trtpipe.proofs.proposals import propose_profile
@@ -165,11 +166,15 @@ def refuse_foreign_shapes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sha
     for name, shape in shapes.items():
         info = known.get(name)
         if info is None:
-            problems.append(Problem(f"the model has no input {name!r}", f"its inputs are {names}"))
+            problems.append(
+                Problem(Code.UNKNOWN_INPUT, f"the model has no input {name!r}", f"its inputs are {names}")
+            )
         elif info.dims is not None and not _fits(info.dims, shape):
             declared = "x".join("?" if not isinstance(dim, int) else str(dim) for dim in info.dims)
             fact = f"input {name!r} is {declared or 'a scalar'}, which {format_shape(shape)} does not fit"
-            problems.append(Problem(fact, "give a size for each '?', and the others as they are"))
+            problems.append(
+                Problem(Code.INPUT_MISFIT, fact, "give a size for each '?', and the others as they are")
+            )
     if problems:
         raise SpecError(problems)
 

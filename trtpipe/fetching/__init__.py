@@ -17,6 +17,7 @@ from trtpipe.fetching.answers import Ask, Broken, Other, Refused
 from trtpipe.fetching.partial import Partial
 from trtpipe.fetching.patience import seconds_from
 from trtpipe.plan.child_reports import Download, DownloadState
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size
 from trtpipe.spec.remote import RemoteFile
 
@@ -85,7 +86,9 @@ def download(
                 partial.remove()
             at = error.path or path
             raise StepFailed(
-                Problem(f"cannot fetch {remote.shown}: {error.fact}", error.remedy, path=at)
+                Problem(
+                    Code.FETCH_FAILED, f"cannot fetch {remote.shown}: {error.fact}", error.remedy, path=at
+                )
             ) from None
 
 

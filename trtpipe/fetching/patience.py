@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
 
 
 def seconds_from(variable: str, otherwise: float) -> float:
@@ -15,5 +16,7 @@ def seconds_from(variable: str, otherwise: float) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e6:
-        raise SpecError(f"${variable} is {text!r}", f"write seconds, for example {otherwise:.0f}")
+        raise SpecError(
+            Code.BAD_VARIABLE, f"${variable} is {text!r}", f"write seconds, for example {otherwise:.0f}"
+        )
     return seconds

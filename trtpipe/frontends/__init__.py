@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import SpecModel
 
 if TYPE_CHECKING:
@@ -167,5 +168,5 @@ def frontend_called(name: str) -> Frontend:
     """The frontend of a name that the loader has taken. Raises ModelError when it is gone."""
     found = find_frontend(name)
     if found is None:
-        raise ModelError(f"no parser {name!r}")
+        raise ModelError(Code.UNKNOWN_NAME, f"no parser {name!r}")
     return found

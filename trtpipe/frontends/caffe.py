@@ -13,6 +13,7 @@ from pydantic import Field
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends import ModelFiles, Proposal
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import LARGEST_DIM
 from trtpipe.spec.fields import AsTuple, DynamicShape, ProjectFile, SpecModel
 
@@ -137,6 +138,7 @@ def _refuse_unknown_inputs(net: Net, options: CaffeOptions) -> None:
 
     problems = [
         Problem(
+            Code.UNKNOWN_INPUT,
             f"the net has no input {name!r}",
             choose_from(name, sorted(net.inputs), "inputs"),
             path=("model", "options", "inputs", name),
@@ -172,7 +174,9 @@ def _input_dims(wiring: Wiring, options: CaffeOptions) -> Mapping[str, list[Dim]
 def _shapeless(one: NetInput) -> Problem:
     of = f", which {one.maker} makes in training" if one.maker else ""
     remedy = f"model.options.inputs: {{{one.name}: [1, 3, 224, 224]}}, for example"
-    return Problem(f"the shape of input {one.name!r}{of} is not known", remedy, one.where)
+    return Problem(
+        Code.INPUT_SHAPE_UNKNOWN, f"the shape of input {one.name!r}{of} is not known", remedy, one.where
+    )
 
 
 def _custom(files: ModelFiles, options: CaffeOptions) -> Custom:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends import ModelFiles, Proposal, is_installed
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import AsTuple, DynamicShape, SpecModel
 
 if TYPE_CHECKING:
@@ -149,7 +150,12 @@ def _missing(graph: Graph, options: TensorflowOptions) -> Iterator[Problem]:
         proposed = {"inputs": input_names(graph), "outputs": output_names(graph)}
         text = flow_yaml({key: proposed[key] for key in missing})
         fact = f"a frozen graph needs {' and '.join(map(repr, missing))} in model.options"
-        yield Problem(fact, f"by its placeholders and the nodes that nobody reads: {text}", path=_OPTIONS)
+        yield Problem(
+            Code.PARSER_OPTIONS,
+            fact,
+            f"by its placeholders and the nodes that nobody reads: {text}",
+            path=_OPTIONS,
+        )
 
 
 def _unknown(graph: Graph, key: str, names: Sequence[str]) -> Iterator[Problem]:
@@ -169,9 +175,19 @@ def _unknown(graph: Graph, key: str, names: Sequence[str]) -> Iterator[Problem]:
                 else ""
             )
             fact = f"the graph has no node {node_of(name)!r}"
-            yield Problem(fact, remedy or choose_from(name, likely, key), path=(*_OPTIONS, key, index))
+            yield Problem(
+                Code.UNKNOWN_TENSOR,
+                fact,
+                remedy or choose_from(name, likely, key),
+                path=(*_OPTIONS, key, index),
+            )
     for name in sorted({name for name in names if list(map(_tensor, names)).count(_tensor(name)) > 1}):
-        yield Problem(f"{name!r} stands twice in {key!r}", "name each tensor once", path=(*_OPTIONS, key))
+        yield Problem(
+            Code.LISTED_TWICE,
+            f"{name!r} stands twice in {key!r}",
+            "name each tensor once",
+            path=(*_OPTIONS, key),
+        )
 
 
 def _shapeless(shapes: Iterable[str], inputs: Sequence[str]) -> Iterator[Problem]:
@@ -180,14 +196,19 @@ def _shapeless(shapes: Iterable[str], inputs: Sequence[str]) -> Iterator[Problem
         if inputs and _tensor(name) not in known:
             remedy = f"the inputs are: {', '.join(inputs)}"
             yield Problem(
-                f"a shape for {name!r}, which is no input", remedy, path=(*_OPTIONS, "shapes", name)
+                Code.PARSER_OPTIONS,
+                f"a shape for {name!r}, which is no input",
+                remedy,
+                path=(*_OPTIONS, "shapes", name),
             )
 
 
 def _only_for(what: str, options: TensorflowOptions, keys: Sequence[str]) -> Iterator[Problem]:
     for key in keys:
         if getattr(options, key):
-            yield Problem(f"{key!r} is an option for {what}", "leave it out", path=(*_OPTIONS, key))
+            yield Problem(
+                Code.PARSER_OPTIONS, f"{key!r} is an option for {what}", "leave it out", path=(*_OPTIONS, key)
+            )
 
 
 def _saved_model(folder: Path, options: TensorflowOptions) -> dict[str, Json]:
@@ -201,7 +222,14 @@ def _saved_model(folder: Path, options: TensorflowOptions) -> dict[str, Json]:
     if graph is None:
         known = "; ".join(", ".join(one.tags) or "(none)" for one in found)
         fact = f"the SavedModel has no graph with the tags {', '.join(tags)}"
-        problems.append(Problem(fact, f"its graphs have the tags: {known}", path=(*_OPTIONS, "tags")))
+        problems.append(
+            Problem(
+                Code.TENSORFLOW_SIGNATURE,
+                fact,
+                f"its graphs have the tags: {known}",
+                path=(*_OPTIONS, "tags"),
+            )
+        )
     else:
         problems += _signature_problems(graph, options)
     if problems:
@@ -217,13 +245,22 @@ def _signature_problems(graph: MetaGraph, options: TensorflowOptions) -> Iterato
     wanted = options.signature or "serving_default"
     if wanted not in signatures:
         fact = f"the SavedModel has no signature {wanted!r}"
-        yield Problem(fact, choose_from(wanted, signatures, "signatures"), path=(*_OPTIONS, "signature"))
+        yield Problem(
+            Code.TENSORFLOW_SIGNATURE,
+            fact,
+            choose_from(wanted, signatures, "signatures"),
+            path=(*_OPTIONS, "signature"),
+        )
     else:
         yield from _shapeless(options.shapes, signatures[wanted].inputs)
     yield from with_effects(graph.graph)
     for asset in graph.assets:
         if Path(asset).is_absolute() or ".." in Path(asset).parts:
-            yield Problem(f"the SavedModel refers to the file {asset!r} outside of it", "save it again")
+            yield Problem(
+                Code.TENSORFLOW_OUTSIDE,
+                f"the SavedModel refers to the file {asset!r} outside of it",
+                "save it again",
+            )
 
 
 def _outside(folder: Path) -> Iterator[Problem]:
@@ -232,7 +269,11 @@ def _outside(folder: Path) -> Iterator[Problem]:
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() and not path.resolve().is_relative_to(home):
             name = path.relative_to(folder).as_posix()
-            yield Problem(f"'{name}' in '{folder.name}' leads out of it", f"copy it: {path.readlink()}")
+            yield Problem(
+                Code.TENSORFLOW_OUTSIDE,
+                f"'{name}' in '{folder.name}' leads out of it",
+                f"copy it: {path.readlink()}",
+            )
 
 
 def _proposed_signature(path: Path, found: Sequence[MetaGraph]) -> Proposal:

@@ -22,6 +22,7 @@ from trtpipe.canonical.opsets import opset_of
 from trtpipe.canonical.summary import TensorInfo, tensor_info
 from trtpipe.errors import ModelError, Problem
 from trtpipe.layering.from_onnx_node import DECLARED_TYPES, NodeForm, NoForm, Undeclared
+from trtpipe.problem_codes import Code
 from trtpipe.weights.safetensors import Writable
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ def _collected(node: onnx.NodeProto, problems: list[Problem]) -> Iterator[None]:
     except NoForm as error:
         operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
         fact = f"node '{node.name}' ({operator}) has no declared layer"
-        problems.append(Problem(f"{fact}: {error.reason}" if error.reason else fact, error.remedy))
+        problems.append(
+            Problem(Code.NOT_DECLARABLE, f"{fact}: {error.reason}" if error.reason else fact, error.remedy)
+        )
 
 
 def _form_of(node: onnx.NodeProto, known: Mapping[str, Form]) -> Form:
@@ -99,10 +102,11 @@ def _form_of(node: onnx.NodeProto, known: Mapping[str, Form]) -> Form:
 
 def _wrong_inputs(inputs: list[TensorInfo]) -> list[Problem]:
     if not inputs:
-        return [Problem("the model has no input: nothing is left to declare")]
+        return [Problem(Code.NOT_DECLARABLE, "the model has no input: nothing is left to declare")]
     wrong = [info for info in inputs if info.dtype not in DECLARED_TYPES or info.dims is None]
     return [
         Problem(
+            Code.NOT_DECLARABLE,
             f"input '{info.name}' has no rank, which a declared input needs"
             if info.dims is None
             else f"input '{info.name}' is {info.dtype}, which no declared input is",

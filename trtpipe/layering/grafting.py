@@ -22,6 +22,7 @@ from trtpipe.layering.parameters import Parameters, open_parameters
 from trtpipe.layering.table import least_opset
 from trtpipe.layering.values import Value, declared_dims, dtype_of, may_equal, shape_text
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 from trtpipe.spec.network.fields import Declared, weights_of
 from trtpipe.spec.network.network import GraftSpec, Prepended
 
@@ -78,7 +79,7 @@ def _raise_opset(model: onnx.ModelProto, spec: GraftSpec) -> None:
     if opset_of(model) < needed:
         most = max(_layers(spec), key=lambda layer: least_opset([layer]))
         fact = f"layer '{most.name}' ({most.kind}) needs opset {needed}, but the model has {has}: {note}"
-        raise ModelError(fact, "export the model with a newer opset")
+        raise ModelError(Code.OPSET_TOO_OLD, fact, "export the model with a newer opset")
 
 
 def _declare_outputs(model: onnx.ModelProto) -> None:
@@ -114,14 +115,26 @@ def _prepend(
     inputs = [value.name for value in model.graph.input]
     if name not in inputs:
         remedy = choose_from(name, inputs, "inputs")
-        return [Problem(f"the model has no input '{name}' to put layers before", remedy, path=place)]
+        return [
+            Problem(
+                Code.UNKNOWN_INPUT,
+                f"the model has no input '{name}' to put layers before",
+                remedy,
+                path=place,
+            )
+        ]
     values = _values(model)
     old = values.pop(name)
     assert old is not None
     called = one.name or name
     if called in values:
         return [
-            Problem(f"the model has a tensor '{called}' already", "give the input another name", path=place)
+            Problem(
+                Code.TENSOR_NAME_TAKEN,
+                f"the model has a tensor '{called}' already",
+                "give the input another name",
+                path=place,
+            )
         ]
     new = Value(called, dtype_of(one.dtype), declared_dims(called, one.shape))
     taken = {*values, name, *(tensor.name for tensor in model.graph.initializer)}
@@ -130,7 +143,9 @@ def _prepend(
         clash = [output for output in layer.output_names if output in taken - {called} or output == called]
         if clash:
             fact = f"layer '{layer.name}' ({layer.kind}) yields '{clash[0]}', as the model does"
-            lowering.problems.append(Problem(fact, "give the layer another name", path=(*place, "layers")))
+            lowering.problems.append(
+                Problem(Code.TENSOR_NAME_TAKEN, fact, "give the layer another name", path=(*place, "layers"))
+            )
     lowering.run(one.layers, (*place, "layers"), called)
     result = lowering.values.get(one.layers[-1].output_names[0])
     if lowering.problems or result is None:
@@ -138,7 +153,11 @@ def _prepend(
     unlike = _unlike(result, old)
     if unlike:
         fact = f"the layers before '{name}' yield {unlike}, but the model reads {old.dtype} {old.text}"
-        return [Problem(fact, "end them with a layer that yields that", path=(*place, "layers"))]
+        return [
+            Problem(
+                Code.GRAFT_MISFIT, fact, "end them with a layer that yields that", path=(*place, "layers")
+            )
+        ]
     rename_reads(model, {name: result.name})
     declared = lowering.builder.input(called, new.dtype, new.dims or ())
     assert declared == called
@@ -209,11 +228,15 @@ def _choose_outputs(model: onnx.ModelProto, outputs: Mapping[str, str]) -> list[
         value = values.get(tensor)
         if value is None:
             remedy = choose_from(tensor, values, "tensors")
-            problems.append(Problem(f"output '{tensor}' is no tensor of the model", remedy, path=place))
+            problems.append(
+                Problem(
+                    Code.UNKNOWN_TENSOR, f"output '{tensor}' is no tensor of the model", remedy, path=place
+                )
+            )
             continue
         if name != tensor and name in values:
             fact = f"output '{name}' is called as another tensor is"
-            problems.append(Problem(fact, "give it another name", path=place))
+            problems.append(Problem(Code.TENSOR_NAME_TAKEN, fact, "give it another name", path=place))
             continue
         if name != tensor:
             node = onnx.helper.make_node("Identity", [tensor], [name], name=f"{name}/output")

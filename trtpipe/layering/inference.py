@@ -14,6 +14,7 @@ from trtpipe.canonical.summary import Dim, TensorInfo, tensor_info
 from trtpipe.canonical.tensors import number_of_dtype
 from trtpipe.errors import ModelError
 from trtpipe.layering.values import Value, shape_text
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -45,7 +46,7 @@ def infer_nodes(
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        raise ModelError(_words(str(error))) from error
+        raise ModelError(Code.SHAPES_NOT_TAKEN, _words(str(error))) from error
     found = (tensor_info(value) for value in inferred.graph.value_info)
     return {info.name: replace(info, dims=known_dims(info.dims)) for info in found}
 
@@ -104,14 +105,18 @@ def _check_node(node: onnx.NodeProto, known: Mapping[str, Value], opset: int) ->
         types = allowed.get(formal.type_str, [formal.type_str])
         if f"tensor({_schema_name(value.dtype)})" not in types:
             shown = ", ".join(sorted(_plain(one) for one in types if one.startswith("tensor(")))
-            raise ModelError(f"{node.op_type} does not take {value.dtype} ('{name}')", f"it takes {shown}")
+            raise ModelError(
+                Code.SHAPES_NOT_TAKEN,
+                f"{node.op_type} does not take {value.dtype} ('{name}')",
+                f"it takes {shown}",
+            )
         other = bound.setdefault(formal.type_str, value)
         if other.dtype != value.dtype and formal.is_homogeneous:
             fact = (
                 f"'{other.name}' {shape_text(other.dims)} is {other.dtype}, but '{name}' {shape_text(value.dims)} "
                 f"is {value.dtype}"
             )
-            raise ModelError(fact, "put a cast layer before one of them")
+            raise ModelError(Code.SHAPES_NOT_TAKEN, fact, "put a cast layer before one of them")
 
 
 def _schema_name(dtype: str) -> str:

@@ -20,6 +20,7 @@ from trtpipe.layering.scope import Node, Scope
 from trtpipe.layering.table import LOWERINGS
 from trtpipe.layering.values import Value, too_large
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 from trtpipe.spec.network.fields import Declared, OneInput, tensors_of, weights_of
 
 if TYPE_CHECKING:
@@ -96,7 +97,11 @@ class Lowering:
                 fact = (
                     f"there are two tensors '{name}': layer '{layer.name}' ({layer.kind}) yields the second"
                 )
-                raise ModelError(Problem(fact, "give the layer another name", path=(*place, "name")))
+                raise ModelError(
+                    Problem(
+                        Code.TENSOR_NAME_TAKEN, fact, "give the layer another name", path=(*place, "name")
+                    )
+                )
 
     def _reads(
         self, layer: Declared, place: SpecPath, before: str | None, later: set[str]
@@ -106,7 +111,11 @@ class Lowering:
         if isinstance(layer, OneInput) and layer.input is None:
             if before is None:
                 fact = f"layer '{layer.name}' ({layer.kind}) is the first, and there are several inputs"
-                raise ModelError(Problem(fact, f"name its input: {self._choices('')}", path=place))
+                raise ModelError(
+                    Problem(
+                        Code.LAYER_INPUT_UNKNOWN, fact, f"name its input: {self._choices('')}", path=place
+                    )
+                )
             reads[("input",)] = before
         missing = [(path, name) for path, name in reads.items() if name not in self.values]
         if missing:
@@ -116,11 +125,16 @@ class Lowering:
     def _missing(self, layer: Declared, name: str, path: SpecPath, later: set[str]) -> Problem:
         fact = f"layer '{layer.name}' ({layer.kind}) reads '{name}', which "
         if name in later:
-            return Problem(f"{fact}only a later layer yields", "put that layer before this one", path=path)
+            return Problem(
+                Code.LAYER_INPUT_UNKNOWN,
+                f"{fact}only a later layer yields",
+                "put that layer before this one",
+                path=path,
+            )
         remedy = self._choices(name)
         if name in self.parameters.names:
             remedy = f"it names weights: make a tensor of them with a constant layer\n{remedy}"
-        return Problem(f"{fact}no layer before it yields", remedy, path=path)
+        return Problem(Code.LAYER_INPUT_UNKNOWN, f"{fact}no layer before it yields", remedy, path=path)
 
     def _choices(self, name: str) -> str:
         return choose_from(name, self.values, "tensors")
@@ -141,7 +155,9 @@ class Lowering:
         except ModelError as error:
             shapes = ", ".join(f"'{value.name}' {value.text}" for value in scope.reads.values())
             fact = scope.about(f"does not take {shapes}: {error.problems[0].fact}")
-            raise ModelError(Problem(fact, error.problems[0].remedy, path=scope.place)) from error
+            raise ModelError(
+                Problem(Code.LAYER_REFUSED, fact, error.problems[0].remedy, path=scope.place)
+            ) from error
         found = {name: Value(name, info.dtype, info.dims) for name, info in inferred.items()}
         every = found | said | held
         missing = [name for name in names.values() if name not in every]

@@ -15,6 +15,7 @@ from trtpipe.layering.parameters import open_parameters
 from trtpipe.layering.table import least_opset
 from trtpipe.layering.values import Value, declared_dims, dtype_of, too_large
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 from trtpipe.spec.network.network import NetworkOptions
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def lower_network(
         if too_large(value.dims):
             place = (*PLACE, "inputs", name, "shape")
             remedy = "TensorRT takes less than 2^31 elements"
-            raise ModelError(Problem(f"input '{name}' is {value.text}", remedy, path=place))
+            raise ModelError(
+                Problem(Code.LAYER_REFUSED, f"input '{name}' is {value.text}", remedy, path=place)
+            )
         values[name] = value
         builder.input(name, value.dtype, value.dims)
     lowering = Lowering(builder, opset, parameters, values)
@@ -78,18 +81,32 @@ def _outputs(options: NetworkOptions, lowering: Lowering) -> list[Problem]:
         place = (*PLACE, "outputs", index if name == tensor else name)
         if tensor not in lowering.values:
             remedy = choose_from(tensor, lowering.values, "tensors")
-            problems.append(Problem(f"output '{tensor}' is no tensor of the network", remedy, path=place))
+            problems.append(
+                Problem(
+                    Code.UNKNOWN_TENSOR, f"output '{tensor}' is no tensor of the network", remedy, path=place
+                )
+            )
             continue
         value = lowering.values[tensor]
         if value is None:
             continue  # its layer's own problem is said already
         if tensor in options.inputs and name == tensor:
             problems.append(
-                Problem(f"output '{tensor}' is an input", "put an identity layer between them", path=place)
+                Problem(
+                    Code.OUTPUT_IS_INPUT,
+                    f"output '{tensor}' is an input",
+                    "put an identity layer between them",
+                    path=place,
+                )
             )
         elif name != tensor and name in lowering.values:
             problems.append(
-                Problem(f"output '{name}' is called as another tensor is", "give it another name", path=place)
+                Problem(
+                    Code.TENSOR_NAME_TAKEN,
+                    f"output '{name}' is called as another tensor is",
+                    "give it another name",
+                    path=place,
+                )
             )
         else:
             lowering.builder.output(tensor, name, dtype=value.dtype, dims=value.dims)

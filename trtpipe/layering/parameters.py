@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from trtpipe.errors import ModelError, Problem, SpecPath
 from trtpipe.layering.values import FLOATS, INTEGERS, shape_text
 from trtpipe.loading.grammar import choose_from, listed
+from trtpipe.problem_codes import Code
 from trtpipe.weights import NamedWeights, open_weights
 
 if TYPE_CHECKING:
@@ -49,7 +50,11 @@ class Parameters:
                 called = f"{key}:{name}" if self.named else name
                 if called in self._owners:
                     fact = f"weights '{called}' stand in two of the files"
-                    problems.append(Problem(fact, "name the files: weights: {a: one.npz, b: other.npz}"))
+                    problems.append(
+                        Problem(
+                            Code.WEIGHTS_TWICE, fact, "name the files: weights: {a: one.npz, b: other.npz}"
+                        )
+                    )
                 self._owners[called] = (file, name)
         if problems:
             raise ModelError(problems[:1])
@@ -71,7 +76,7 @@ class Parameters:
         remedy = (
             choose_from(name, self._owners, "weights") if self._owners else "name a file: weights: net.npz"
         )
-        raise ModelError(f"no weights '{name}'", remedy)
+        raise ModelError(Code.UNKNOWN_WEIGHTS, f"no weights '{name}'", remedy)
 
     def dims(self, name: str) -> tuple[int, ...] | None:
         """Their own dims; None when the file gives none. Raises ModelError."""
@@ -100,7 +105,9 @@ class Parameters:
         flat = has is None or len(has) <= 1
         if count != math.prod(dims) or (not flat and has != tuple(dims)):
             shown = f"{count} elements" if has is None else shape_text(has)
-            raise ModelError(f"weights '{name}' are {shown} instead of {shape_text(dims)}")
+            raise ModelError(
+                Code.WEIGHTS_MISFIT, f"weights '{name}' are {shown} instead of {shape_text(dims)}"
+            )
         source = file.dtype_of(own)
         if source == dtype:
             location = file.location(own)
@@ -126,7 +133,12 @@ class Parameters:
         ]
         if left:
             fact = f"no layer uses the weights {listed([repr(name) for name in left])}"
-            yield Problem(fact, f"use them, or leave them out: ignore_weights: [{left[0]!r}]", path=place)
+            yield Problem(
+                Code.WEIGHTS_UNUSED,
+                fact,
+                f"use them, or leave them out: ignore_weights: [{left[0]!r}]",
+                path=place,
+            )
 
 
 def open_parameters(
@@ -142,13 +154,17 @@ def open_parameters(
             opened[key] = open_weights(path, root=root, workplace=folder)
         except ModelError as error:
             step = (int(key) if key.isdecimal() and not named else key,) if key else ()
-            problems += [Problem(one.fact, one.remedy, path=(*place, *step)) for one in error.problems]
+            problems += [
+                Problem(one.code, one.fact, one.remedy, path=(*place, *step)) for one in error.problems
+            ]
     if problems:
         raise ModelError(problems)
     try:
         return Parameters(opened, named)
     except ModelError as error:
-        raise ModelError([Problem(one.fact, one.remedy, path=place) for one in error.problems]) from error
+        raise ModelError(
+            [Problem(one.code, one.fact, one.remedy, path=place) for one in error.problems]
+        ) from error
 
 
 def _cast(name: str, array: Array, source: str, dtype: str) -> Array:
@@ -162,7 +178,9 @@ def _cast(name: str, array: Array, source: str, dtype: str) -> Array:
         cast = array.astype(target)
         if np.array_equal(cast, array):
             return cast
-    raise ModelError(f"weights '{name}' are {source} instead of {dtype}", "store them in that type")
+    raise ModelError(
+        Code.WEIGHTS_MISFIT, f"weights '{name}' are {source} instead of {dtype}", "store them in that type"
+    )
 
 
 def numpy_type(dtype: str) -> Dtype:

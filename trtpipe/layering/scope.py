@@ -14,6 +14,7 @@ from trtpipe.canonical.summary import Dim
 from trtpipe.errors import ModelError, Problem, SpecPath
 from trtpipe.layering.parameters import Parameter, Parameters, numpy_type
 from trtpipe.layering.values import FLOATS, Value, shape_text
+from trtpipe.problem_codes import Code
 from trtpipe.spec.network.fields import Declared
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Scope:
 
     def refuse(self, fact: str, remedy: str = "", *where: str | int) -> NoReturn:
         """Says what is wrong with the layer. Raises ModelError."""
-        raise ModelError(Problem(self.about(fact), remedy, path=(*self.place, *where)))
+        raise ModelError(Problem(Code.LAYER_REFUSED, self.about(fact), remedy, path=(*self.place, *where)))
 
     def about(self, fact: str) -> str:
         """A fact about this layer as a sentence."""
@@ -246,7 +247,7 @@ class Scope:
         about = f"layer '{self.layer.name}' ({self.layer.kind}): {problem.fact}" + (
             around if "instead of" in problem.fact else ""
         )
-        raise ModelError(Problem(about, problem.remedy, path=(*self.place, *where))) from error
+        raise ModelError(Problem(problem.code, about, problem.remedy, path=(*self.place, *where))) from error
 
 
 def _count(dims: Sequence[int]) -> int:

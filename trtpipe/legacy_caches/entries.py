@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 INT8_LARGEST = 127.0
 """The magnitude that TensorRT's implicit int8 gives amax: it leaves -128 out."""
@@ -76,9 +77,9 @@ def cache_of(
     again = 0
     for number, (name, amax) in enumerate(rows):
         if number >= MOST_ENTRIES:
-            raise ModelError(f"it holds more than {MOST_ENTRIES} tensors")
+            raise ModelError(Code.NOT_A_CACHE, f"it holds more than {MOST_ENTRIES} tensors")
         if not is_text(name):
-            raise ModelError(f"the name of a tensor is no text: {name[:80]!r}")
+            raise ModelError(Code.NOT_A_CACHE, f"the name of a tensor is no text: {name[:80]!r}")
         if name in values and values[name] != amax:
             unusable[name] = "it stands there twice, with different values"
         again += name in values
@@ -87,7 +88,9 @@ def cache_of(
         if why:
             unusable.setdefault(name, why)
     if not values:
-        raise ModelError("it holds no tensors", "calibrate again, or take the cache from a backup")
+        raise ModelError(
+            Code.NOT_A_CACHE, "it holds no tensors", "calibrate again, or take the cache from a backup"
+        )
     entries = tuple(Entry(name, amax) for name, amax in values.items() if name not in unusable)
     notes = (*_notes(entries, again), *([note] if note else []))
     return Cache(format_, method, origin, entries, unusable, notes)

@@ -19,6 +19,7 @@ from trtpipe.errors import ModelError
 from trtpipe.json_values import Json, JsonObject
 from trtpipe.legacy_caches.entries import Cache, cache_of
 from trtpipe.legacy_caches.tensorrt_text import shown
+from trtpipe.problem_codes import Code
 from trtpipe.scales import SCHEMA
 
 _RUNTIME_CLASSES = ("TensorsData", "TensorData")
@@ -29,11 +30,13 @@ def read_json_table(text: str) -> Cache:
     try:
         data = json.loads(text, object_pairs_hook=_distinct)
     except RecursionError as error:
-        raise ModelError("it is JSON nested too deeply to be a calibration table") from error
+        raise ModelError(
+            Code.NOT_A_CACHE, "it is JSON nested too deeply to be a calibration table"
+        ) from error
     except ValueError as error:
-        raise ModelError(f"it begins like JSON, but is none: {error}") from error
+        raise ModelError(Code.NOT_A_CACHE, f"it begins like JSON, but is none: {error}") from error
     if not isinstance(data, dict):
-        raise ModelError("it is JSON, but no mapping of tensors to numbers")
+        raise ModelError(Code.NOT_A_CACHE, "it is JSON, but no mapping of tensors to numbers")
     if "schema" in data and isinstance(data.get("tensors"), dict):
         return _own(data, data["tensors"])
     if isinstance(data.get("tensor_scales"), dict):
@@ -49,14 +52,14 @@ def _distinct(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(pairs)
     if len(found) != len(pairs):
         again = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ModelError(f"{shown(again)} stands twice in one mapping of it")
+        raise ModelError(Code.NOT_A_CACHE, f"{shown(again)} stands twice in one mapping of it")
     return found
 
 
 def _own(data: JsonObject, tensors: JsonObject) -> Cache:
     if data["schema"] != SCHEMA:
         fact = f"it is trtpipe's scales in schema {shown(json.dumps(data['schema']))}, this trtpipe knows {SCHEMA}"
-        raise ModelError(fact, "use the trtpipe that wrote it, or calibrate again")
+        raise ModelError(Code.NOT_A_CACHE, fact, "use the trtpipe that wrote it, or calibrate again")
     method, origin = data.get("method"), data.get("source")
     numbers = {name: one.get("amax") if isinstance(one, dict) else None for name, one in tensors.items()}
     return cache_of(
@@ -101,7 +104,9 @@ def _numbers(data: JsonObject) -> Iterator[tuple[str, float]]:
 
 def _number(name: str, value: Json) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ModelError(f"the value of {shown(name)} is no number: {shown(json.dumps(value))}")
+        raise ModelError(
+            Code.NOT_A_CACHE, f"the value of {shown(name)} is no number: {shown(json.dumps(value))}"
+        )
     try:
         return float(value)
     except OverflowError:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from trtpipe.errors import ModelError
 from trtpipe.legacy_caches.entries import MOST_ENTRIES, Cache, cache_of
 from trtpipe.legacy_caches.tensorrt_text import shown
+from trtpipe.problem_codes import Code
 
 _FIRST_FIELD, _SECOND_FIELD = 4, 6  # where a vtable holds the places of its fields
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|[-+]?(?:inf|nan)", re.IGNORECASE)
@@ -44,7 +45,7 @@ def _text_rows(lines: Sequence[str]) -> Iterator[tuple[str, float]]:
         if row is not None:
             yield row
         elif line.strip():
-            raise ModelError(f"line {number} is no name and number: {shown(line)}")
+            raise ModelError(Code.NOT_A_CACHE, f"line {number} is no name and number: {shown(line)}")
 
 
 def _row(line: str) -> tuple[str, float] | None:
@@ -77,16 +78,16 @@ class _FlatTable:
         start = self._follow(vector)
         count = self._unsigned(start)
         if count > min(MOST_ENTRIES, (len(self.data) - start) // 4):
-            raise ModelError(f"its table claims {count} entries, more than the file holds")
+            raise ModelError(Code.NOT_A_CACHE, f"its table claims {count} entries, more than the file holds")
         for index in range(count):
             yield self._pair(self._follow(start + 4 + 4 * index))
 
     def _pair(self, table: int) -> tuple[str, float]:
         key, value = self._text(table, _FIRST_FIELD), self._text(table, _SECOND_FIELD)
         if not key:
-            raise ModelError("one of its entries has no name")
+            raise ModelError(Code.NOT_A_CACHE, "one of its entries has no name")
         if not _is_number(value):
-            raise ModelError(f"the value of {shown(key)} is no number: {shown(value)}")
+            raise ModelError(Code.NOT_A_CACHE, f"the value of {shown(key)} is no number: {shown(value)}")
         return key, float(value)
 
     def _text(self, table: int, field: int) -> str:
@@ -97,11 +98,11 @@ class _FlatTable:
         length = self._unsigned(start)
         self.characters += length
         if start + 4 + length > len(self.data) or self.characters > len(self.data):
-            raise ModelError("a text in it reaches beyond the end of the file")
+            raise ModelError(Code.NOT_A_CACHE, "a text in it reaches beyond the end of the file")
         try:
             return self.data[start + 4 : start + 4 + length].decode()
         except UnicodeDecodeError as error:
-            raise ModelError("a text in it is not UTF-8") from error
+            raise ModelError(Code.NOT_A_CACHE, "a text in it is not UTF-8") from error
 
     def _field(self, table: int, field: int) -> int | None:
         """Where a table's field stands; None when it is left out."""
@@ -119,5 +120,7 @@ class _FlatTable:
 
     def _number(self, kind: str, place: int) -> int:
         if place < 0 or place + struct.calcsize(kind) > len(self.data):
-            raise ModelError("it is no calibration table, or cut short: an offset leads out of the file")
+            raise ModelError(
+                Code.NOT_A_CACHE, "it is no calibration table, or cut short: an offset leads out of the file"
+            )
         return int(struct.unpack_from(kind, self.data, place)[0])

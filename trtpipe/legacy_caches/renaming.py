@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from trtpipe.errors import Problem
 from trtpipe.legacy_caches.graph_names import ModelNames
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 
 _LOOKED_AT = 2000  # names among which the nearest is sought
 
@@ -50,16 +51,25 @@ def rule_problems(
     for old, new in rules.items():
         if old not in exact and old.count("*") != new.count("*"):
             fact = f"{old!r} has {old.count('*')} stars, but {new!r} has {new.count('*')}"
-            yield Problem(fact, "each * of the new name stands for one of the old", path=("rename", old))
+            yield Problem(
+                Code.CACHE_RENAMING,
+                fact,
+                "each * of the new name stands for one of the old",
+                path=("rename", old),
+            )
             continue
         about = renamed(known, {old: new})
         if not about:
             remedy = choose_from(old, known[:_LOOKED_AT], "names of the cache")
-            yield Problem(f"no entry of the cache is called {old!r}", remedy, path=("rename", old))
+            yield Problem(
+                Code.CACHE_RENAMING, f"no entry of the cache is called {old!r}", remedy, path=("rename", old)
+            )
         elif model is not None and not any(name in model.tensors for name in about.values()):
             wrong = next(iter(about.values()))
             remedy = choose_from(wrong, sorted(model.tensors)[:_LOOKED_AT], "tensors")
-            yield Problem(f"the model has no tensor {wrong!r}", remedy, path=("rename", old))
+            yield Problem(
+                Code.UNKNOWN_TENSOR, f"the model has no tensor {wrong!r}", remedy, path=("rename", old)
+            )
 
 
 def _pattern(glob: str) -> str:

@@ -12,6 +12,7 @@ from trtpipe.json_values import Json, JsonObject, integer_in, number_in, object_
 from trtpipe.legacy_caches.entries import Cache
 from trtpipe.legacy_caches.matching import Match
 from trtpipe.loading.grammar import nearest
+from trtpipe.problem_codes import Code
 from trtpipe.scales import Scales, TensorScale
 
 _LISTED = 100
@@ -88,7 +89,7 @@ def refuse_uncovered(match: Match, min_coverage: float) -> None:
         f"the cache has scales for {there} of the {len(match.wanted)} tensors that are quantized "
         f"({match.coverage:.1%}), less than min_coverage ({min_coverage:.1%})"
     )
-    raise ModelError(Problem(fact, "\n".join(_remedy(match)), path=("min_coverage",)))
+    raise ModelError(Problem(Code.CACHE_COVERAGE, fact, "\n".join(_remedy(match)), path=("min_coverage",)))
 
 
 def _remedy(match: Match) -> Iterator[str]:

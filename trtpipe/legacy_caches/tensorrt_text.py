@@ -27,6 +27,7 @@ from trtpipe.legacy_caches.entries import (
     is_text,
     why_unusable,
 )
+from trtpipe.problem_codes import Code
 
 _HEADER = re.compile(r"TRT-(\d{1,9})-([A-Za-z0-9_]+)")
 _VALUE = re.compile(r"[ \t]+[0-9A-Fa-f]{1,8}[ \t]*")
@@ -57,7 +58,7 @@ def read_tensorrt_text(lines: Sequence[str], *, believed: bool = False) -> Cache
     known = _HEADER.fullmatch(header)
     if known is None and header != _OLD_HEADER:
         fact = f"it does not begin with a header of TensorRT's, but with {shown(header)}"
-        raise ModelError(fact, "the first line must read like TRT-8601-EntropyCalibration2")
+        raise ModelError(Code.NOT_A_CACHE, fact, "the first line must read like TRT-8601-EntropyCalibration2")
     rows = list(islice(_rows(lines), MOST_ENTRIES + 1))
     if not believed:
         _refuse_byte_order([bits for _, bits in rows])
@@ -78,9 +79,9 @@ def _rows(lines: Sequence[str]) -> Iterator[Bits]:
             wrong += 1
             if wrong <= _SHOWN_ROWS:
                 fact = f"line {number} is no 'name: hex digits' of a float32: {shown(line)}"
-                problems.append(Problem(fact))
+                problems.append(Problem(Code.NOT_A_CACHE, fact))
     if wrong > _SHOWN_ROWS:
-        problems.append(Problem(f"{wrong - _SHOWN_ROWS} more of its lines are like that"))
+        problems.append(Problem(Code.MORE_PROBLEMS, f"{wrong - _SHOWN_ROWS} more of its lines are like that"))
     if problems:
         raise ModelError(problems)
 
@@ -110,7 +111,9 @@ def _refuse_byte_order(rows: Sequence[int]) -> None:
         fact = f"its values have their bytes in the wrong order: {turned} of {len(rows)} make sense only turned round"
         right = int.from_bytes(example.to_bytes(4, "little"), "big")
         remedy = f"write the most significant digits first: {right:08x}, not {example:08x}"
-        raise ModelError(fact, f"{remedy}; to take the values as they are, declare format: tensorrt")
+        raise ModelError(
+            Code.CACHE_FORMAT, fact, f"{remedy}; to take the values as they are, declare format: tensorrt"
+        )
 
 
 def _plausible(bits: int) -> bool:
@@ -142,10 +145,14 @@ def header_of(version: str, algorithm: str) -> str:
     parts = _VERSION.fullmatch(version)
     if parts is None:
         raise SpecError(
-            f"not a version of TensorRT: {version!r}", "write it out, for example 8.6.1 or 10.3.0"
+            Code.BAD_ARGUMENT,
+            f"not a version of TensorRT: {version!r}",
+            "write it out, for example 8.6.1 or 10.3.0",
         )
     if algorithm not in ALGORITHMS:
-        raise SpecError(f"TensorRT has no calibrator {algorithm!r}", f"it has {', '.join(ALGORITHMS)}")
+        raise SpecError(
+            Code.UNKNOWN_VALUE, f"TensorRT has no calibrator {algorithm!r}", f"it has {', '.join(ALGORITHMS)}"
+        )
     major, minor, patch = (int(parts[index]) for index in (1, 2, 3))
     number = major * 1000 + minor * 100 + patch if major < 10 else major * 10_000 + minor * 100 + patch
     return f"TRT-{number}-{algorithm}"

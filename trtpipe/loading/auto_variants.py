@@ -11,6 +11,7 @@ from trtpipe.errors import Problem, SpecPath
 from trtpipe.loading.grammar import KnownNames, choose_from
 from trtpipe.loading.plain import Written
 from trtpipe.loading.scalars import shortened
+from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import AUTO
 
 _BUDGET = (
@@ -32,7 +33,9 @@ def auto_problems(data: Written, known: KnownNames) -> Iterator[Problem]:
             for key in ("budget", "try"):
                 if variant.get(key) is not None:
                     remedy = f"leave it out, or write precision: {AUTO}"
-                    yield Problem(f"'{key}' is for precision '{AUTO}' only", remedy, path=(*path, key))
+                    yield Problem(
+                        Code.AUTO_OPTION, f"'{key}' is for precision '{AUTO}' only", remedy, path=(*path, key)
+                    )
 
 
 def candidates_in(variant: Written) -> tuple[str, ...]:
@@ -46,22 +49,24 @@ def candidates_in(variant: Written) -> tuple[str, ...]:
 
 def _auto(variant: Written, path: SpecPath, data: Written) -> Iterator[Problem]:
     if variant.get("budget") is None:
-        yield Problem(f"precision '{AUTO}' needs a budget", _BUDGET, path=path)
+        yield Problem(Code.AUTO_NEEDS, f"precision '{AUTO}' needs a budget", _BUDGET, path=path)
     if variant.get("overflow") is not None:
         fact = f"precision '{AUTO}' takes no overflow: what the calibration shows to overflow is kept in fp32"
-        yield Problem(fact, "leave it out", path=(*path, "overflow"))
+        yield Problem(Code.AUTO_OPTION, fact, "leave it out", path=(*path, "overflow"))
     if variant.get("base") is not None:
         remedy = "name it in 'try': the first floating type there is the base of what is quantized"
-        yield Problem(f"precision '{AUTO}' takes no base", remedy, path=(*path, "base"))
+        yield Problem(Code.AUTO_OPTION, f"precision '{AUTO}' takes no base", remedy, path=(*path, "base"))
     if variant.get("try") == []:
-        yield Problem("'try' names no precision", "for example try: [int8, fp16]", path=(*path, "try"))
+        yield Problem(
+            Code.AUTO_NEEDS, "'try' names no precision", "for example try: [int8, fp16]", path=(*path, "try")
+        )
     validate = data.get("validate")
     given = validate if isinstance(validate, dict) else {}
     reference = given.get("reference")
     golden = isinstance(reference, dict) and reference.get("golden") is not None
     if not golden and given.get("data") is None and given.get("random") is None:
         fact = f"precision '{AUTO}' measures on the validation data, and the spec names none"
-        yield Problem(fact, "for example validate: {data: NAME}", path=path)
+        yield Problem(Code.AUTO_NEEDS, fact, "for example validate: {data: NAME}", path=path)
 
 
 def _unknown_candidates(variant: Written, path: SpecPath, known: KnownNames) -> Iterator[Problem]:
@@ -70,6 +75,16 @@ def _unknown_candidates(variant: Written, path: SpecPath, known: KnownNames) -> 
     for index, name in enumerate(tried):
         if isinstance(name, str) and name not in known.precisions:
             remedy = choose_from(name, known.precisions, "precisions")
-            yield Problem(f"unknown precision {shortened(name)!r}", remedy, path=(*path, "try", index))
+            yield Problem(
+                Code.UNKNOWN_NAME,
+                f"unknown precision {shortened(name)!r}",
+                remedy,
+                path=(*path, "try", index),
+            )
         elif name in tried[:index]:
-            yield Problem(f"precision {name!r} is tried twice", "leave one out", path=(*path, "try", index))
+            yield Problem(
+                Code.LISTED_TWICE,
+                f"precision {name!r} is tried twice",
+                "leave one out",
+                path=(*path, "try", index),
+            )

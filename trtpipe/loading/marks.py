@@ -15,6 +15,7 @@ from yaml.events import Event, ScalarEvent
 
 from trtpipe.errors import Location, Problem, SpecPath
 from trtpipe.loading.plain import Yaml
+from trtpipe.problem_codes import Code
 
 _LINE_BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 _LONGEST_SHOWN_LINE = 240
@@ -108,9 +109,11 @@ class Document:
         mark = key_mark if key_mark is not None and aim_at_key else start_of(place)
         return self.source.location(mark.line, mark.column)
 
-    def problem(self, fact: str, remedy: str = "", path: SpecPath = (), *, key: bool = False) -> Problem:
+    def problem(
+        self, code: Code, fact: str, remedy: str = "", path: SpecPath = (), *, key: bool = False
+    ) -> Problem:
         """A problem with its location."""
-        return Problem(fact, remedy, self.locate(path, key=key), path)
+        return Problem(code, fact, remedy, self.locate(path, key=key), path)
 
     def _walk(self, path: SpecPath) -> tuple[SpecPath, Mark | None, Place]:
         place: Place = self.places

@@ -14,6 +14,7 @@ from trtpipe.loading.grammar import KnownNames, choose_from
 from trtpipe.loading.plain import Written
 from trtpipe.loading.project import Project
 from trtpipe.loading.scalars import shortened
+from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.variant import VariantSpec
 
@@ -45,11 +46,16 @@ def calibration_problems(data: Written, project: Project, known: KnownNames) -> 
         if asking is not None and given is None:
             remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
             place = _tried_at(variant, asking, path)
-            yield Problem(f"precision {asking!r} needs a calibration", remedy, path=place)
+            yield Problem(
+                Code.CALIBRATION_NEEDED, f"precision {asking!r} needs a calibration", remedy, path=place
+            )
         elif asking is None and not half and given is not None:
             remedy = "leave it out: only half precision has a range that data leave"
             yield Problem(
-                f"precision {precision!r} takes no calibration", remedy, path=(*path, "calibration")
+                Code.CALIBRATION_NOT_TAKEN,
+                f"precision {precision!r} takes no calibration",
+                remedy,
+                path=(*path, "calibration"),
             )
         elif given is not None:
             yield from _calibration(given, (*path, "calibration"), project, known)
@@ -73,7 +79,9 @@ def _blocks_tried(
     blocked = [one for one in candidates if known.has_blocks(one)]
     if not blocked:
         remedy = "leave it out; int4 and fp4 take one"
-        yield Problem(f"none of {', '.join(candidates)} has blocks", remedy, path=place)
+        yield Problem(
+            Code.PRECISION_OPTION, f"none of {', '.join(candidates)} has blocks", remedy, path=place
+        )
     for one in blocked:
         for problem in known.misfits(one, None, block):
             yield replace(problem, path=place)
@@ -84,7 +92,7 @@ def _without_scales(variant: Written, precision: str, path: SpecPath) -> Iterato
     for key in ("method", "percentile"):
         if key in variant and not isinstance(_of(_of(variant, "calibration"), "cache"), str):
             fact = f"{key} says nothing here: precision {precision!r} takes no scales of activations"
-            yield Problem(fact, "leave it out", path=(*path, key))
+            yield Problem(Code.NO_EFFECT, fact, "leave it out", path=(*path, key))
 
 
 def _unused_percentile(variant: Written, path: SpecPath) -> Iterator[Problem]:
@@ -93,7 +101,9 @@ def _unused_percentile(variant: Written, path: SpecPath) -> Iterator[Problem]:
     cached = isinstance(_of(_of(variant, "calibration"), "cache"), str)
     if "percentile" in variant and method != "percentile" and isinstance(method, str) and not cached:
         fact = f"percentile says nothing here: the method is {shortened(method)!r}"
-        yield Problem(fact, "write method: percentile, or leave it out", path=(*path, "percentile"))
+        yield Problem(
+            Code.NO_EFFECT, fact, "write method: percentile, or leave it out", path=(*path, "percentile")
+        )
 
 
 def _overflow(variant: Written, half: bool, path: SpecPath) -> Iterator[Problem]:
@@ -101,10 +111,17 @@ def _overflow(variant: Written, half: bool, path: SpecPath) -> Iterator[Problem]
         return
     place = (*path, "overflow")
     if not half:
-        yield Problem("nothing overflows in a variant without half precision", "leave it out", path=place)
+        yield Problem(
+            Code.NO_EFFECT,
+            "nothing overflows in a variant without half precision",
+            "leave it out",
+            path=place,
+        )
     elif _of(variant, "calibration") is None:
         remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
-        yield Problem("what overflows is known from a calibration only", remedy, path=place)
+        yield Problem(
+            Code.CALIBRATION_NEEDED, "what overflows is known from a calibration only", remedy, path=place
+        )
 
 
 def _calibration(given: object, path: SpecPath, project: Project, known: KnownNames) -> Iterator[Problem]:
@@ -114,7 +131,9 @@ def _calibration(given: object, path: SpecPath, project: Project, known: KnownNa
     backend = _of(given, "backend")
     if isinstance(backend, str) and backend not in known.calibrators:
         remedy = choose_from(backend, known.calibrators, "backends")
-        yield Problem(f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend"))
+        yield Problem(
+            Code.UNKNOWN_VALUE, f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend")
+        )
 
 
 def _method(variant: Written, path: SpecPath, known: KnownNames) -> Iterator[Problem]:
@@ -127,7 +146,7 @@ def _method(variant: Written, path: SpecPath, known: KnownNames) -> Iterator[Pro
     if isinstance(method, str) and methods and method not in methods:
         place = (*path, "method") if _of(variant, "method") else (*path, "calibration", "backend")
         fact = f"backend {backend!r} has no method {shortened(method)!r}"
-        yield Problem(fact, f"its methods are {', '.join(methods)}", path=place)
+        yield Problem(Code.UNKNOWN_VALUE, fact, f"its methods are {', '.join(methods)}", path=place)
 
 
 def _beside_a_cache(variant: Written, needed: bool, path: SpecPath) -> Iterator[Problem]:
@@ -137,14 +156,14 @@ def _beside_a_cache(variant: Written, needed: bool, path: SpecPath) -> Iterator[
     remedy = "calibrate on data: calibration: NAME"
     if not needed:
         fact = "a calibration cache has scales, and this precision takes none"
-        yield Problem(fact, remedy, path=(*path, "calibration", "cache"))
+        yield Problem(Code.NO_EFFECT, fact, remedy, path=(*path, "calibration", "cache"))
     elif _of(variant, "overflow") is not None:
         fact = "what overflows is not known from a calibration cache"
-        yield Problem(fact, f"leave it out, or {remedy}", path=(*path, "overflow"))
+        yield Problem(Code.NO_EFFECT, fact, f"leave it out, or {remedy}", path=(*path, "overflow"))
     for key in ("method", "percentile"):
         if key in variant:
             fact = f"{key} says nothing here: a calibration cache was made by a method of its own"
-            yield Problem(fact, "leave it out", path=(*path, key))
+            yield Problem(Code.NO_EFFECT, fact, "leave it out", path=(*path, key))
 
 
 def cache_files(data: Written) -> Iterator[tuple[SpecPath, object]]:

@@ -19,6 +19,7 @@ from trtpipe.loading.reading import MAX_BYTES, read_document, shown_path
 from trtpipe.loading.refusals import stop_at, validated
 from trtpipe.loading.scalars import shortened
 from trtpipe.loading.sources import resolve_source
+from trtpipe.problem_codes import Code
 from trtpipe.spec.project import ProjectSpec
 
 PROJECT_FILE = "trtpipe.yaml"
@@ -56,7 +57,9 @@ class Project:
         if name not in self.datasets:
             shown = shortened(name)
             fact = f"no data set {shown!r}: there is no {CALIBRATION}/{shown}.yaml"
-            raise SpecError(Problem(fact, choose_from(name, self.datasets, "data sets"), path=path))
+            raise SpecError(
+                Problem(Code.UNKNOWN_NAME, fact, choose_from(name, self.datasets, "data sets"), path=path)
+            )
         return self.datasets[name]
 
     def locate(self, path: SpecPath) -> Location | None:
@@ -129,9 +132,13 @@ def _default_pipelines(cwd: Path) -> list[Path]:
         return found
     if here:
         names = ", ".join(path.name for path in here)
-        raise SpecError("which pipeline is meant?", f"name one or more of {names}, or '.' for all")
+        raise SpecError(
+            Code.AMBIGUOUS_NAME, "which pipeline is meant?", f"name one or more of {names}, or '.' for all"
+        )
     raise SpecError(
-        "no pipeline here", f"name a spec, or write one: trtpipe init MODEL > {PIPELINES}/NAME.yaml"
+        Code.NO_PIPELINE,
+        "no pipeline here",
+        f"name a spec, or write one: trtpipe init MODEL > {PIPELINES}/NAME.yaml",
     )
 
 
@@ -139,13 +146,15 @@ def _pipelines_of(argument: str, cwd: Path) -> list[Path] | Problem:
     path = cwd / argument
     if path.is_dir():
         return _specs_in(path) or Problem(
-            f"no specs in {argument!r}", "a spec is a file named *.yaml or *.yml"
+            Code.NO_PIPELINE, f"no specs in {argument!r}", "a spec is a file named *.yaml or *.yml"
         )
     if path.is_file():
         return [path]
     beside = [one.relative_to(cwd).as_posix() for one in _specs_near(path) if one.is_relative_to(cwd)]
     near = nearest(argument, beside)
-    return Problem(f"no such spec: {argument!r}", f"did you mean {near!r}?" if near else "")
+    return Problem(
+        Code.NO_SUCH_FILE, f"no such spec: {argument!r}", f"did you mean {near!r}?" if near else ""
+    )
 
 
 def _specs_near(path: Path) -> Iterator[Path]:
@@ -164,7 +173,7 @@ def _yaml_files(directory: Path) -> list[Path]:
         return []
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise SpecError(f"cannot list {shown_path(directory)!r}: {reason}") from error
+        raise SpecError(Code.CANNOT_READ, f"cannot list {shown_path(directory)!r}: {reason}") from error
 
 
 def _is_pipeline(path: Path) -> bool:

@@ -33,6 +33,7 @@ from trtpipe.errors import Location, Problem, SpecError
 from trtpipe.loading.marks import Branch, Document, Mark, Place, SourceText, mark_of, start_of
 from trtpipe.loading.plain import Yaml
 from trtpipe.loading.scalars import kind_of, plain_value, shortened
+from trtpipe.problem_codes import Code
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
@@ -111,20 +112,22 @@ class _Reader:
             if (act := on.get(type(event))) is not None:
                 act(event)
 
-    def refuse(self, mark: Mark, fact: str, remedy: str = "", *, complete: bool = False) -> None:
+    def refuse(self, mark: Mark, code: Code, fact: str, remedy: str = "", *, complete: bool = False) -> None:
         """Note a problem at a place; what follows is still read."""
-        self.problems.append(self._problem(mark, fact, remedy))
+        self.problems.append(self._problem(mark, code, fact, remedy))
         self.complete = self.complete and complete
 
-    def _problem(self, mark: Mark, fact: str, remedy: str) -> Problem:
-        return Problem(fact, remedy, self.source.location(mark.line, mark.column))
+    def _problem(self, mark: Mark, code: Code, fact: str, remedy: str) -> Problem:
+        return Problem(code, fact, remedy, self.source.location(mark.line, mark.column))
 
     def _document(self, event: DocumentStartEvent) -> None:
         self.documents += 1
         if self.documents > 1:
             fact = "a second document starts here"
             raise _Stop(
-                self._problem(mark_of(event), fact, "keep one document a file, without '---' between")
+                self._problem(
+                    mark_of(event), Code.YAML_FEATURE, fact, "keep one document a file, without '---' between"
+                )
             )
 
     def _scalar(self, event: ScalarEvent) -> None:
@@ -137,10 +140,18 @@ class _Reader:
                 value = plain_value(written)
             except ValueError as error:
                 self.refuse(
-                    mark_of(event), str(error), "write a finite number, or put it in quotes to make it text"
+                    mark_of(event),
+                    Code.NOT_A_NUMBER,
+                    str(error),
+                    "write a finite number, or put it in quotes to make it text",
                 )
         elif not written.isascii() and _SURROGATE.search(written):
-            self.refuse(mark_of(event), "half of a surrogate pair in text", "write the character itself")
+            self.refuse(
+                mark_of(event),
+                Code.NOT_UTF8,
+                "half of a surrogate pair in text",
+                "write the character itself",
+            )
         if event.anchor is not None:
             self.anchors[event.anchor] = _Anchored(value, event, 1, 0)
         self._put(value, event, event)
@@ -178,7 +189,10 @@ class _Reader:
             fact = f"aliases expand to more than {MAX_ALIASED} values or {MAX_DEPTH} levels"
             raise _Stop(
                 self._problem(
-                    mark_of(event), fact, "write the values out where they are few, or drop the alias"
+                    mark_of(event),
+                    Code.TOO_DEEP,
+                    fact,
+                    "write the values out where they are few, or drop the alias",
                 )
             )
         if self.open:
@@ -188,16 +202,21 @@ class _Reader:
     def _anchored(self, event: AliasEvent) -> _Anchored | None:
         name = str(event.anchor)
         if any(part.anchor == name for part in self.open):
-            self.refuse(mark_of(event), f"alias '*{shortened(name)}' stands inside the value that it names")
+            self.refuse(
+                mark_of(event),
+                Code.YAML_FEATURE,
+                f"alias '*{shortened(name)}' stands inside the value that it names",
+            )
             return None
         if name not in self.anchors:
             fact = f"alias '*{shortened(name)}' names no anchor"
-            self.refuse(mark_of(event), fact, "put text that starts with '*' in quotes")
+            self.refuse(mark_of(event), Code.YAML_FEATURE, fact, "put text that starts with '*' in quotes")
         return self.anchors.get(name)
 
     def _refuse_tag(self, event: ScalarEvent | CollectionStartEvent) -> None:
         self.refuse(
             mark_of(event),
+            Code.YAML_FEATURE,
             f"tag {_shown_tag(str(event.tag))!r} is not allowed",
             "specs are plain data: drop the tag",
         )
@@ -222,19 +241,24 @@ class _Reader:
 
     def _key(self, parent: _Open, value: Yaml, place: Place, mark: Mark) -> str | _Skip:
         if not isinstance(place, ScalarEvent):
-            self.refuse(place.start, f"a key must be text, not {kind_of(value)}", "write the key as text")
+            self.refuse(
+                place.start,
+                Code.KEY_NOT_TEXT,
+                f"a key must be text, not {kind_of(value)}",
+                "write the key as text",
+            )
             return _SKIP
         if not isinstance(value, str):
             key = self._odd_key(value, place, mark)
         elif value == "<<" and place.implicit[0]:
-            self.refuse(mark, "merge key '<<' is not allowed", "write the keys out")
+            self.refuse(mark, Code.YAML_FEATURE, "merge key '<<' is not allowed", "write the keys out")
             return _SKIP
         else:
             key = value
         if key in parent.data:
             first = parent.place.keys[key].line + 1
             fact = f"key {shortened(key)!r} is given twice, first on line {first}"
-            self.refuse(mark, fact, "keep one of them", complete=True)
+            self.refuse(mark, Code.KEY_TWICE, fact, "keep one of them", complete=True)
             return _SKIP
         parent.place.keys[key] = mark
         return key
@@ -242,7 +266,9 @@ class _Reader:
     def _odd_key(self, value: Yaml, place: ScalarEvent, mark: Mark) -> str:
         """The text of a key that reads as a number or a word."""
         remedy = f"put it in quotes: '{place.value}'" if place.value else "write the key before the ':'"
-        self.refuse(mark, f"a key must be text, not {kind_of(value)}", remedy, complete=True)
+        self.refuse(
+            mark, Code.KEY_NOT_TEXT, f"a key must be text, not {kind_of(value)}", remedy, complete=True
+        )
         return place.value
 
 
@@ -271,19 +297,19 @@ def document_from_text(text: str, file: str) -> Document:
 def _refuse_characters(source: SourceText) -> None:
     if match := _UNREADABLE.search(source.text):
         fact = f"character U+{ord(match[0]):04X} is not allowed in YAML"
-        raise SpecError(Problem(fact, "remove it", source.location_at(match.start())))
+        raise SpecError(Problem(Code.YAML_FEATURE, fact, "remove it", source.location_at(match.start())))
     if match := _TAB.search(source.text):
         where = source.location_at(match.end() - 1)
-        raise SpecError(Problem("a tab in the indentation", "indent with spaces", where))
+        raise SpecError(Problem(Code.YAML_FEATURE, "a tab in the indentation", "indent with spaces", where))
 
 
 def _root_problem(source: SourceText, data: Yaml, place: Place | None) -> Problem:
     remedy = "start with 'schema: 1'"
     if data is None or place is None:
-        return Problem("the file is empty", remedy, source.location(0, 0))
+        return Problem(Code.NOT_A_MAPPING, "the file is empty", remedy, source.location(0, 0))
     mark = start_of(place)
     fact = f"the file must hold a mapping, not {kind_of(data)}"
-    return Problem(fact, remedy, source.location(mark.line, mark.column))
+    return Problem(Code.NOT_A_MAPPING, fact, remedy, source.location(mark.line, mark.column))
 
 
 _ADVICE = (
@@ -300,7 +326,7 @@ _ADVICE = (
 
 
 def _too_deep(where: Location) -> Problem:
-    return Problem(f"nested more than {MAX_DEPTH} deep", "use a flatter form", where)
+    return Problem(Code.TOO_DEEP, f"nested more than {MAX_DEPTH} deep", "use a flatter form", where)
 
 
 def _syntax_problem(source: SourceText, error: yaml.YAMLError) -> Problem:
@@ -314,7 +340,7 @@ def _syntax_problem(source: SourceText, error: yaml.YAMLError) -> Problem:
         return _too_deep(where)
     context_mark = getattr(error, "context_mark", None)
     begun = f" {context}, which starts on line {context_mark.line + 1}" if context and context_mark else ""
-    return Problem(f"not YAML: {what}{begun}", remedy, where)
+    return Problem(Code.NOT_YAML, f"not YAML: {what}{begun}", remedy, where)
 
 
 def read_document(path: Path) -> Document:
@@ -328,22 +354,24 @@ def read_document(path: Path) -> Document:
         source = SourceText(data.decode("utf-8", "replace"), file)
         fact = f"not UTF-8: byte 0x{data[error.start]:02x}"
         where = source.location_at(len(before))
-        raise SpecError(Problem(fact, "save the file as UTF-8", where)) from error
+        raise SpecError(Problem(Code.NOT_UTF8, fact, "save the file as UTF-8", where)) from error
     return document_from_text(text, file)
 
 
 def _bytes_of(path: Path, file: str) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise SpecError(Problem("not a file", "name a YAML file", Location(file, 1, 1)))
+            raise SpecError(Problem(Code.NOT_A_FILE, "not a file", "name a YAML file", Location(file, 1, 1)))
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SpecError(f"cannot read {file!r}: {reason.lower()}") from error
+        raise SpecError(Code.CANNOT_READ, f"cannot read {file!r}: {reason.lower()}") from error
     if len(data) > MAX_BYTES:
         remedy = "a spec names models and data, it does not hold them"
-        raise SpecError(Problem("the file is larger than 1 MiB", remedy, Location(file, 1, 1)))
+        raise SpecError(
+            Problem(Code.FILE_TOO_LARGE, "the file is larger than 1 MiB", remedy, Location(file, 1, 1))
+        )
     return data
 
 

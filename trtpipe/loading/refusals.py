@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.errors import Problem, SpecError, SpecPath, code_of
 from trtpipe.loading.grammar import (
     EXAMPLES,
     annotation_at,
@@ -29,6 +29,7 @@ from trtpipe.loading.grammar import (
 )
 from trtpipe.loading.marks import Document
 from trtpipe.loading.scalars import flow_yaml, kind_of, plain_value, shortened
+from trtpipe.problem_codes import Code
 
 MAX_PROBLEMS = 50
 """How many problems of one file are shown."""
@@ -92,8 +93,8 @@ class _Refusal:
         """The same refusal, about a key of the value."""
         return replace(self, path=(*self.path, step))
 
-    def problem(self, fact: str, remedy: str = "", *, key: bool = False) -> Problem:
-        return self.document.problem(fact[:_LONGEST_FACT], remedy, (*self.base, *self.path), key=key)
+    def problem(self, code: Code, fact: str, remedy: str = "", *, key: bool = False) -> Problem:
+        return self.document.problem(code, fact[:_LONGEST_FACT], remedy, (*self.base, *self.path), key=key)
 
     @property
     def written(self) -> str | None:
@@ -137,7 +138,7 @@ def first_of(problems: Sequence[Problem]) -> list[Problem]:
     """The first MAX_PROBLEMS problems of a file, and how many more there are."""
     if len(problems) <= MAX_PROBLEMS:
         return list(problems)
-    note = Problem(f"and {len(problems) - MAX_PROBLEMS} more", severity="note")
+    note = Problem(Code.MORE_PROBLEMS, f"and {len(problems) - MAX_PROBLEMS} more", severity="note")
     return [*problems[:MAX_PROBLEMS], note]
 
 
@@ -200,13 +201,15 @@ def _missing(refusal: _Refusal) -> Problem:
     key = str(refusal.path[-1])
     around = ".".join(str(step) for step in refusal.path[:-1])
     fact = f"missing key {key!r}" + (f" in {shortened(around)!r}" if around else "")
-    return refusal.problem(fact, refusal.example)
+    return refusal.problem(Code.MISSING_KEY, fact, refusal.example)
 
 
 def _unknown_key(refusal: _Refusal) -> Problem:
     key = str(refusal.path[-1])
     valid = keys_of(refusal.owner) if refusal.owner else ()
-    return refusal.problem(f"unknown key {shortened(key)!r}", choose_from(key, valid, "keys"), key=True)
+    return refusal.problem(
+        Code.UNKNOWN_KEY, f"unknown key {shortened(key)!r}", choose_from(key, valid, "keys"), key=True
+    )
 
 
 def _unknown_literal(refusal: _Refusal) -> Problem:
@@ -214,13 +217,19 @@ def _unknown_literal(refusal: _Refusal) -> Problem:
     valid = [str(value) for value in literals]
     if isinstance(refusal.value, str) and all(isinstance(value, str) for value in literals):
         remedy = choose_from(refusal.value, valid, "values")
-        return refusal.problem(f"unknown {refusal.key} {shortened(refusal.value)!r}", remedy)
+        return refusal.problem(
+            Code.UNKNOWN_VALUE, f"unknown {refusal.key} {shortened(refusal.value)!r}", remedy
+        )
     remedy = choose_from(None, valid, "values")
     kinds = {type(value) for value in literals}
     if type(refusal.value) in kinds:
-        return refusal.problem(f"unknown {refusal.key} {shortened(str(refusal.value))}", remedy)
+        return refusal.problem(
+            Code.UNKNOWN_VALUE, f"unknown {refusal.key} {shortened(str(refusal.value))}", remedy
+        )
     expected = "text" if kinds == {str} else "a number" if kinds == {int} else "one of the valid values"
-    return refusal.problem(f"{refusal.named} must be {expected}, not {kind_of(refusal.value)}", remedy)
+    return refusal.problem(
+        Code.WRONG_TYPE, f"{refusal.named} must be {expected}, not {kind_of(refusal.value)}", remedy
+    )
 
 
 def _shorthand_literals(annotation: object) -> tuple[object, ...]:
@@ -239,21 +248,25 @@ def _unknown_tag(refusal: _Refusal) -> Problem:
     written = item_of(refusal.value, tag)
     remedy = choose_from(written, valid, f"{tag}s")
     if not isinstance(written, str):
-        return refusal.at(tag).problem(f"{tag!r} must be text, not {kind_of(written)}", remedy)
-    return refusal.at(tag).problem(f"unknown {tag} {shortened(written)!r}", remedy)
+        return refusal.at(tag).problem(
+            Code.WRONG_TYPE, f"{tag!r} must be text, not {kind_of(written)}", remedy
+        )
+    return refusal.at(tag).problem(Code.UNKNOWN_VALUE, f"unknown {tag} {shortened(written)!r}", remedy)
 
 
 def _no_tag(refusal: _Refusal) -> Problem:
     tag, valid = tag_of(refusal.annotation), tags_of(refusal.annotation)
     assert tag is not None, "only unions with a tag miss one"
     around = ".".join(str(step) for step in refusal.path)
-    return refusal.problem(f"missing key {tag!r} in {shortened(around)!r}", choose_from("", valid, f"{tag}s"))
+    return refusal.problem(
+        Code.MISSING_KEY, f"missing key {tag!r} in {shortened(around)!r}", choose_from("", valid, f"{tag}s")
+    )
 
 
 def _wrong_type(expected: str) -> Callable[[_Refusal], Problem]:
     def word(refusal: _Refusal) -> Problem:
         fact = f"{refusal.named} must be {expected}, not {kind_of(refusal.value)}"
-        return refusal.problem(fact, _rewritten(refusal, expected) or refusal.example)
+        return refusal.problem(Code.WRONG_TYPE, fact, _rewritten(refusal, expected) or refusal.example)
 
     return word
 
@@ -288,19 +301,21 @@ def _is_number(text: str) -> bool:
 def _bound(sign: str, words: str) -> Callable[[_Refusal], Problem]:
     def word(refusal: _Refusal) -> Problem:
         fact = f"{refusal.named} must be {words} {refusal.facts[sign]:g}, not {refusal.value}"
-        return refusal.problem(fact, refusal.example)
+        return refusal.problem(Code.OUT_OF_RANGE, fact, refusal.example)
 
     return word
 
 
 def _empty(refusal: _Refusal) -> Problem:
-    return refusal.problem(f"{refusal.named} is empty", refusal.example)
+    return refusal.problem(Code.WRONG_LENGTH, f"{refusal.named} is empty", refusal.example)
 
 
 def _too_long(refusal: _Refusal) -> Problem:
     most = refusal.facts["max_length"]
     return refusal.problem(
-        f"{refusal.named} has more than {most} {'item' if most == 1 else 'items'}", refusal.example
+        Code.WRONG_LENGTH,
+        f"{refusal.named} has more than {most} {'item' if most == 1 else 'items'}",
+        refusal.example,
     )
 
 
@@ -313,18 +328,20 @@ _PATTERNS = {
 
 def _wrong_form(refusal: _Refusal) -> Problem:
     noun, remedy = _PATTERNS.get(refusal.key, (f"a {refusal.key}", refusal.example))
-    return refusal.problem(f"not {noun}: {shortened(str(refusal.value))!r}", remedy)
+    return refusal.problem(Code.WRONG_FORM, f"not {noun}: {shortened(str(refusal.value))!r}", remedy)
 
 
 def _own_words(refusal: _Refusal) -> Problem:
     """The models' own validators write `fact; remedy`."""
     fact, _, remedy = str(refusal.facts["error"]).partition("; ")
-    return refusal.problem(fact, remedy, key=refusal.value == (refusal.path or ("",))[-1])
+    return refusal.problem(
+        code_of(refusal.facts["error"]), fact, remedy, key=refusal.value == (refusal.path or ("",))[-1]
+    )
 
 
 def _unforeseen(refusal: _Refusal) -> Problem:
     said = refusal.message[:1].lower() + refusal.message[1:].rstrip(".")
-    return refusal.problem(f"{refusal.named} is not valid: {said}", refusal.example)
+    return refusal.problem(Code.INVALID_VALUE, f"{refusal.named} is not valid: {said}", refusal.example)
 
 
 _WORDINGS: dict[str, Callable[[_Refusal], Problem]] = {

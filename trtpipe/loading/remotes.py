@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 from trtpipe.errors import Problem, SpecError, SpecPath, masked
 from trtpipe.loading.scalars import shortened
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import PinnedText
 from trtpipe.spec.remote import RemoteFile, is_local_host, is_plain_relative, is_remote
 
@@ -49,7 +50,7 @@ def remote_file(text: str, sha256: str = "", path: SpecPath = ()) -> RemoteFile:
     except _Wrong as wrong:
         remedy = wrong.remedy or f"for example {EXAMPLES[scheme]}"
         fact = f"not an address that can be fetched: {shortened(masked(text))!r}: {wrong}"
-        raise SpecError(Problem(fact, remedy, path=path)) from None
+        raise SpecError(Problem(Code.BAD_ADDRESS, fact, remedy, path=path)) from None
     return file.pinned(sha256.lower())
 
 
@@ -172,7 +173,9 @@ def misplaced_pins(model: object, default_parser: str) -> Iterator[Problem]:
     for name in pins:
         if not (isinstance(name, str) and is_plain_relative(name)):
             fact = f"{shortened(str(name))!r} is not a plain relative name"
-            yield Problem(fact, remedy, path=(*_PINS, name))
+            yield Problem(Code.MISPLACED_PIN, fact, remedy, path=(*_PINS, name))
     if not named_remotely(model.get("source")) or (model.get("parser") or default_parser) != "onnx":
         fact = "'files' pins what is fetched from beside a remote ONNX model, and this model is not one"
-        yield Problem(fact, "leave it out: nothing is fetched from beside this model", path=_PINS)
+        yield Problem(
+            Code.MISPLACED_PIN, fact, "leave it out: nothing is fetched from beside this model", path=_PINS
+        )

@@ -17,6 +17,7 @@ from pathlib import Path
 from trtpipe.errors import Problem, SpecError, SpecPath, masked
 from trtpipe.loading.grammar import listed, nearest
 from trtpipe.loading.scalars import shortened
+from trtpipe.problem_codes import Code
 from trtpipe.spec.remote import is_remote
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -27,6 +28,7 @@ _LISTED_ENTRIES = 2000
 class _Wrong(Exception):
     """Why a source names no file that may be read."""
 
+    code: Code
     fact: str
     remedy: str = ""
 
@@ -49,33 +51,35 @@ def resolve_source(
             return _in_package(text, directory)
         raise _wrong_scheme(scheme[1], text)
     except _Wrong as wrong:
-        raise SpecError(Problem(wrong.fact, wrong.remedy, path=path)) from None
+        raise SpecError(Problem(wrong.code, wrong.fact, wrong.remedy, path=path)) from None
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         fact = f"cannot look for {shortened(text)!r}: {reason.lower()}"
-        raise SpecError(Problem(fact, path=path)) from error
+        raise SpecError(Problem(Code.CANNOT_READ, fact, path=path)) from error
 
 
 def _wrong_scheme(scheme: str, text: str) -> _Wrong:
     if is_remote(text):
         fact = f"only a model and the files of its options are fetched, not {shortened(masked(text))!r}"
-        return _Wrong(fact, "download the file into the project")
+        return _Wrong(Code.UNKNOWN_SOURCE, fact, "download the file into the project")
     remedy = (
         "write a path inside the project, pkg://PACKAGE/PATH, or an https://, s3://, gs:// or hf:// address"
     )
-    return _Wrong(f"unknown kind of source: {shortened(scheme + '://')!r}", remedy)
+    return _Wrong(Code.UNKNOWN_SOURCE, f"unknown kind of source: {shortened(scheme + '://')!r}", remedy)
 
 
 def _in_project(text: str, root: Path, reach: Iterable[str], directory: bool) -> Path:
     if not text.strip():
-        raise _Wrong("the path is empty", "write a path inside the project")
+        raise _Wrong(Code.WRONG_LENGTH, "the path is empty", "write a path inside the project")
     found = (root / text).resolve()
     allowed = [root.resolve(), *(_reached(root, one) for one in reach)]
     if not any(found.is_relative_to(one) for one in allowed):
         remedy = f"copy it into the project, or allow its directory in trtpipe.yaml: reach: [{found.parent}]"
-        raise _Wrong(f"{shortened(text)!r} lies outside the project", remedy)
+        raise _Wrong(Code.OUTSIDE_PROJECT, f"{shortened(text)!r} lies outside the project", remedy)
     if not found.exists():
-        raise _Wrong(f"no such file: {shortened(text)!r}", _what_is_there(root, Path(text)))
+        raise _Wrong(
+            Code.NO_SUCH_FILE, f"no such file: {shortened(text)!r}", _what_is_there(root, Path(text))
+        )
     return _file(found, text, directory)
 
 
@@ -84,13 +88,13 @@ def _reached(root: Path, text: str) -> Path:
         return (root / Path(text).expanduser()).resolve()
     except RuntimeError as error:
         fact = f"{shortened(text)!r} in 'reach' of trtpipe.yaml names nobody's home directory"
-        raise _Wrong(fact, "write the directory out") from error
+        raise _Wrong(Code.NO_HOME, fact, "write the directory out") from error
 
 
 def _file(found: Path, text: str, directory: bool) -> Path:
     if not (found.is_file() or (directory and found.is_dir())):
         kind = "a directory" if found.is_dir() else "not a regular file"
-        raise _Wrong(f"{shortened(text)!r} is {kind}", _files_of(found, Path(text)))
+        raise _Wrong(Code.NOT_A_FILE, f"{shortened(text)!r} is {kind}", _files_of(found, Path(text)))
     return found
 
 
@@ -98,6 +102,7 @@ def _in_package(text: str, directory: bool) -> Path:
     package, _, rest = text.removeprefix("pkg://").partition("/")
     if not package.isidentifier() or not rest:
         raise _Wrong(
+            Code.UNKNOWN_SOURCE,
             f"not a file in a package: {shortened(text)!r}",
             "write pkg://PACKAGE/PATH with a top-level package, such as pkg://rapidocr/models/det.onnx",
         )
@@ -105,11 +110,15 @@ def _in_package(text: str, directory: bool) -> Path:
     for root in roots:
         found = (root / rest).resolve()
         if not found.is_relative_to(root):
-            raise _Wrong(f"{shortened(text)!r} lies outside the package {package!r}", "name a file inside it")
+            raise _Wrong(
+                Code.OUTSIDE_PROJECT,
+                f"{shortened(text)!r} lies outside the package {package!r}",
+                "name a file inside it",
+            )
         if found.exists():
             return _file(found, text, directory)
     remedy = _what_is_there(roots[0], Path(rest), f"pkg://{package}/")
-    raise _Wrong(f"no such file in the package {package!r}: {shortened(rest)!r}", remedy)
+    raise _Wrong(Code.NO_SUCH_FILE, f"no such file in the package {package!r}: {shortened(rest)!r}", remedy)
 
 
 def _package_directories(package: str) -> list[Path]:
@@ -119,9 +128,15 @@ def _package_directories(package: str) -> list[Path]:
         names = [info.name for info in pkgutil.iter_modules()]
         near = nearest(package, names)
         hint = f"did you mean {near!r}? " if near else ""
-        raise _Wrong(f"no package {package!r} is installed", f"{hint}install it beside trtpipe")
+        raise _Wrong(
+            Code.UNKNOWN_SOURCE, f"no package {package!r} is installed", f"{hint}install it beside trtpipe"
+        )
     if not spec.submodule_search_locations:
-        raise _Wrong(f"{package!r} is a single module, not a package", "name a package that holds files")
+        raise _Wrong(
+            Code.UNKNOWN_SOURCE,
+            f"{package!r} is a single module, not a package",
+            "name a package that holds files",
+        )
     return [Path(location).resolve() for location in spec.submodule_search_locations]
 
 

@@ -22,6 +22,7 @@ from trtpipe.loading.reading import read_document
 from trtpipe.loading.refusals import in_file_order, stop_at, validated
 from trtpipe.loading.remotes import misplaced_pins, named_remotely, unfetchable
 from trtpipe.loading.scalars import shortened
+from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.fields import PinnedText, named_files
@@ -200,10 +201,15 @@ def _sourceless(data: Written, parser: Parser) -> Iterator[Problem]:
         return
     if parser.needs_source and model.get("source") is None:
         remedy = "for example source: models/ocr_det.onnx"
-        yield Problem("missing key 'source' in 'model'", remedy, path=("model",))
+        yield Problem(Code.MISSING_KEY, "missing key 'source' in 'model'", remedy, path=("model",))
     if not parser.needs_source and model.get("source") is not None:
         parsed = model.get("parser")
-        yield Problem(f"parser {parsed!r} takes no source", "name its files in model.options", path=_SOURCE)
+        yield Problem(
+            Code.NO_EFFECT,
+            f"parser {parsed!r} takes no source",
+            "name its files in model.options",
+            path=_SOURCE,
+        )
 
 
 def load_dataset(path: Path, project: Project) -> LoadedDataset:
@@ -251,7 +257,9 @@ def _shared_names(loaded: Iterable[LoadedPipeline]) -> Iterator[Problem]:
         other = first.setdefault(one.spec.pipeline, one)
         if other is not one:
             fact = f"pipeline {one.spec.pipeline!r} is also in {other.document.file}"
-            yield one.document.problem(fact, "give each pipeline a name of its own", ("pipeline",))
+            yield one.document.problem(
+                Code.NAME_TAKEN, fact, "give each pipeline a name of its own", ("pipeline",)
+            )
 
 
 def _with_defaults(document: Document, project: Project) -> tuple[Written, list[Problem]]:
@@ -284,7 +292,7 @@ def _undescribed(name: str, document: Document, shared: ProjectSpec) -> Problem:
     remedy = f"describe it: {name}: {{gpu: rtx4090}}"
     if shared.targets:
         remedy = f"{choose_from(name, shared.targets, 'shared targets')}\nor {remedy}"
-    return document.problem(fact, remedy, ("targets", name), key=True)
+    return document.problem(Code.TARGET_UNDESCRIBED, fact, remedy, ("targets", name), key=True)
 
 
 def _unknown_names(document: Document, known: KnownNames) -> list[Problem]:
@@ -302,7 +310,9 @@ def _unknown_names(document: Document, known: KnownNames) -> list[Problem]:
             if precision not in known.precisions:
                 fact = f"unknown precision {precision!r}"
                 remedy = choose_from(precision, known.precisions, "precisions")
-                found.append(document.problem(fact, remedy, (*path, "keep", precision), key=True))
+                found.append(
+                    document.problem(Code.UNKNOWN_NAME, fact, remedy, (*path, "keep", precision), key=True)
+                )
     return [problem for problem in found if problem is not None]
 
 
@@ -311,7 +321,7 @@ def _unknown(document: Document, path: SpecPath, valid: Iterable[str], noun: str
     if not isinstance(value, str) or value in valid:
         return None
     fact = f"unknown {noun} {shortened(value)!r}"
-    return document.problem(fact, choose_from(value, valid, f"{noun}s"), path)
+    return document.problem(Code.UNKNOWN_NAME, fact, choose_from(value, valid, f"{noun}s"), path)
 
 
 def _at(data: object, path: SpecPath) -> object:
@@ -331,7 +341,7 @@ def _unknown_toolchains(data: Written) -> Iterator[Problem]:
         if isinstance(toolchain, str) and toolchain not in toolchains:
             fact = f"unknown toolchain {shortened(toolchain)!r}"
             remedy = choose_from(toolchain, toolchains, "toolchains")
-            yield Problem(fact, remedy, path=("targets", name, "toolchain"))
+            yield Problem(Code.UNKNOWN_NAME, fact, remedy, path=("targets", name, "toolchain"))
 
 
 def _unknown_data(data: Written, project: Project) -> tuple[Problem, ...]:

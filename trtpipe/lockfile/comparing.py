@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from trtpipe.errors import LockMismatch, Problem
 from trtpipe.lockfile.entries import CIRCUMSTANCES, FIELDS, Entry, Fact
 from trtpipe.lockfile.measuring import same_fact
+from trtpipe.problem_codes import Code
 
 NOTHING = "(none)"
 _MOST_CELLS = 6
@@ -93,9 +94,9 @@ def cell_words(cells: Sequence[str]) -> str:
 def mismatch(differences: Sequence[Difference], remedy: str) -> LockMismatch:
     """The error that says all of them, old value and new."""
     problems = [
-        Problem(f"{cell_words(cells)}: the lockfile says otherwise", "\n".join(lines))
+        Problem(Code.LOCK_DIFFERS, f"{cell_words(cells)}: the lockfile says otherwise", "\n".join(lines))
         for cells, lines in grouped(differences)
     ]
     last = problems[-1]
-    problems[-1] = Problem(last.fact, f"{last.remedy}\n{remedy}")
+    problems[-1] = Problem(last.code, last.fact, f"{last.remedy}\n{remedy}")
     return LockMismatch(problems)

@@ -8,6 +8,7 @@ from pathlib import Path
 from trtpipe.errors import Location, Problem, TrtpipeError
 from trtpipe.lockfile.conflicts import both_sides, conflict_at
 from trtpipe.lockfile.entries import KEEP, RECIPE, SCHEMA, Fact, Lock
+from trtpipe.problem_codes import Code
 
 _OLDEST = 1
 _MOST_BYTES = 256 << 20
@@ -43,7 +44,7 @@ def lock_in(path: Path, text: str) -> Lock:
 def refuse_no_file(path: Path) -> None:
     """Raises TrtpipeError when something else than a file stands there."""
     if path.exists() and not path.is_file():
-        raise TrtpipeError(f"{path} is not a file", "move it away: the lockfile goes there")
+        raise TrtpipeError(Code.NOT_A_FILE, f"{path} is not a file", "move it away: the lockfile goes there")
 
 
 def _merged(path: Path, text: str) -> Lock:
@@ -103,6 +104,7 @@ def _schema_of(path: Path, data: Mapping[object, object]) -> int:
     told = data.get("schema")
     if told not in {str(one) for one in range(_OLDEST, SCHEMA + 1)}:
         raise TrtpipeError(
+            Code.LOCK_SCHEMA,
             f"{path} has schema {told}, this trtpipe knows schema {SCHEMA}",
             "use the trtpipe that wrote it, or delete it and build again",
         )
@@ -122,12 +124,13 @@ def _is_texts(fact: object) -> bool:
 def _torn(path: Path, where: Location) -> TrtpipeError:
     fact = f"the lockfile {path} holds a merge conflict that cannot be told apart"
     remedy = "take either side and build again: trtpipe writes what is right"
-    return TrtpipeError(Problem(fact, remedy, where))
+    return TrtpipeError(Problem(Code.LOCK_CONFLICT, fact, remedy, where))
 
 
 def _damaged(path: Path, why: str, where: Location | None = None) -> TrtpipeError:
     return TrtpipeError(
         Problem(
+            Code.LOCK_DAMAGED,
             f"the lockfile {path} cannot be read: {why}",
             "take it from version control, or delete it and build again",
             where,

@@ -17,6 +17,7 @@ from trtpipe.files import write_whole
 from trtpipe.lockfile.entries import FIELDS, KEEP, RECIPE, SCHEMA, Entry, Fact, StepEntry, pipeline_of
 from trtpipe.lockfile.measuring import steady
 from trtpipe.lockfile.reading import load_lock, refuse_no_file
+from trtpipe.problem_codes import Code
 
 HEADER = "# Written by trtpipe build: commit it, do not edit it.\n"
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./@+:,()<>=-]*(?: [A-Za-z0-9_./@+:,()<>=-]+)*")
@@ -85,7 +86,9 @@ def update_lock(path: Path, update: Update) -> bool:
     try:
         write_whole(path, text.encode())
     except OSError as error:
-        raise TrtpipeError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise TrtpipeError(
+            Code.CANNOT_WRITE, f"cannot write {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
     return True
 
 
@@ -104,6 +107,7 @@ def refuse_undecided(path: Path, disagreeing: Collection[str], update: Update) -
     left = sorted(name for name in disagreeing if update.keeps(name))
     if left:
         raise TrtpipeError(
+            Code.LOCK_CONFLICT,
             f"the lockfile {path} holds a merge conflict about {', '.join(left)}, which this does not settle",
             "run `trtpipe build` for them as well: it writes what is right",
         )

@@ -24,6 +24,7 @@ from trtpipe.json_values import (
 )
 from trtpipe.measuring.differences import difference, words
 from trtpipe.measuring.latency import Blocks
+from trtpipe.problem_codes import Code
 
 SCHEMA = 1
 NAME = "bench.json"
@@ -95,9 +96,13 @@ def read_record(path: Path) -> JsonObject:
         record = read_object(path.read_bytes())
         Benchmark.from_json(record)
     except OSError as error:
-        raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+        raise ModelError(
+            Code.CANNOT_READ, f"cannot read '{path}': {(error.strerror or str(error)).lower()}"
+        ) from error
     except Malformed as error:
-        raise ModelError(f"'{path}' is no result of trtpipe bench", "it is written as bench.json") from error
+        raise ModelError(
+            Code.WRONG_FILE, f"'{path}' is no result of trtpipe bench", "it is written as bench.json"
+        ) from error
     return record
 
 

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from trtpipe.errors import Interrupted
+from trtpipe.problem_codes import Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,4 +19,4 @@ class Control:
     def check(self) -> None:
         """Raises Interrupted when the build is being stopped."""
         if self.cancelled.is_set():
-            raise Interrupted("interrupted")
+            raise Interrupted(Code.INTERRUPTED, "interrupted")

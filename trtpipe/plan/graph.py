@@ -35,6 +35,7 @@ from trtpipe.plan.requirements import (
     requirements_from_json,
     requirements_json,
 )
+from trtpipe.problem_codes import Code
 
 Outputs: TypeAlias = Mapping[str, Digest]
 """What a step yielded: name → digest."""
@@ -245,7 +246,8 @@ def plan_of(steps: Mapping[Address, Step], cells: tuple[Cell, ...]) -> Plan:
             return
         if address in trail:
             raise PlanError(
-                "steps need each other: " + " -> ".join(map(str, [*trail[trail.index(address) :], address]))
+                Code.STEPS_CYCLE,
+                "steps need each other: " + " -> ".join(map(str, [*trail[trail.index(address) :], address])),
             )
         trail.append(address)
         for before in steps[address].upstream():

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, SpecPath
+from trtpipe.problem_codes import Code
 from trtpipe.spec.pipeline import Threshold
 
 if TYPE_CHECKING:
@@ -99,16 +100,23 @@ class Precision:
         found = []
         if base is not None and not self.quantized:
             fact = f"precision '{self.name}' computes everything in one type"
-            found.append(Problem(fact, "leave out base; keep holds nodes in another type", path=("base",)))
+            found.append(
+                Problem(
+                    Code.PRECISION_OPTION,
+                    fact,
+                    "leave out base; keep holds nodes in another type",
+                    path=("base",),
+                )
+            )
         if block is not None and not self.block:
             fact, remedy = (
                 f"precision '{self.name}' has no blocks",
                 "leave out block_size; int4 and fp4 take one",
             )
-            found.append(Problem(fact, remedy, path=("block_size",)))
+            found.append(Problem(Code.PRECISION_OPTION, fact, remedy, path=("block_size",)))
         elif block is not None and self.dynamic and block != self.block:
             fact = f"precision '{self.name}' has blocks of {self.block}"
-            found.append(Problem(fact, "leave out block_size", path=("block_size",)))
+            found.append(Problem(Code.PRECISION_OPTION, fact, "leave out block_size", path=("block_size",)))
         return tuple(found)
 
     def computes_in_half(self, base: str | None = None) -> bool:
@@ -221,7 +229,7 @@ class Precision:
         told = "; ".join(f"{count} because {reason}" for reason, count in reasons)
         fact = f"precision '{self.name}' finds nothing to quantize in this model"
         remedy = f"nodes that stay float: {told}" if told else "it has no convolutions and no matrix products"
-        return (Problem(fact, remedy, severity="warning"),)
+        return (Problem(Code.NOTHING_QUANTIZED, fact, remedy, severity="warning"),)
 
     def rewrite(self, model: onnx_ir.Model, plan: TypePlan) -> RewriteReport:
         """Rewrites `model` in place. Weights are read one at a time and cast when the model is written."""
@@ -239,7 +247,12 @@ class Precision:
     def _cannot_keep(self, name: str, path: SpecPath) -> Problem:
         valid = ", ".join(f"'{keep}'" for keep in self.keeps)
         remedy = f"it can keep nodes in {valid}" if valid else "leave out keep"
-        return Problem(f"precision '{self.name}' cannot keep nodes in '{name}'", remedy, path=(*path, name))
+        return Problem(
+            Code.CANNOT_KEEP,
+            f"precision '{self.name}' cannot keep nodes in '{name}'",
+            remedy,
+            path=(*path, name),
+        )
 
 
 def precision_names() -> tuple[str, ...]:

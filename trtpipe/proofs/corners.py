@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from trtpipe.canonical.inference import Inferred, infer_at
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.windows import too_small, windows_of
 from trtpipe.shapes import Shape, format_size
 from trtpipe.spec.pipeline import Profile, ProfileInput
@@ -89,7 +90,10 @@ def prove_corners(
             found.setdefault(problem.fact, ([], problem))[0].append(corner)
     problems = [
         Problem(
-            f"profile {index} is impossible at {_listed(at)}: {p.fact}", p.remedy, path=("profiles", index)
+            Code.PROFILE_IMPOSSIBLE,
+            f"profile {index} is impossible at {_listed(at)}: {p.fact}",
+            p.remedy,
+            path=("profiles", index),
         )
         for at, p in found.values()
     ]
@@ -105,7 +109,15 @@ def _large_io(index: int, inputs: Sequence[str], outputs: Sequence[str], at_max:
     if total <= LARGE_IO:
         return []
     fact = f"at its max, the inputs and outputs of profile {index} take {format_size(total)}"
-    return [Problem(fact, "a smaller max needs less GPU memory", path=("profiles", index), severity="note")]
+    return [
+        Problem(
+            Code.PROFILE_LARGE,
+            fact,
+            "a smaller max needs less GPU memory",
+            path=("profiles", index),
+            severity="note",
+        )
+    ]
 
 
 def nbytes_of_info(info: TensorInfo | None) -> int | None:

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem, SpecPath
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import CORNERS, Corner, corner_of
 from trtpipe.proofs.dim_names import describe_dims, shared_name
 from trtpipe.shapes import LARGEST_DIM, Shape, format_shape
@@ -22,6 +23,7 @@ def prove_shapes(info: TensorInfo, entry: ProfileInput, path: SpecPath) -> Itera
     corners = _distinct(entry)
     if not corners and info.dynamic_axes:
         yield Problem(
+            Code.PROFILE_LEAVES_OUT,
             f"no shapes are given for '{info.name}', which is {describe_dims(info)}",
             "give min, opt and max", path=path,
         )  # fmt: skip
@@ -44,6 +46,7 @@ def _against_model(info: TensorInfo, what: str, shape: Shape, path: SpecPath) ->
     declared = f"the model declares {describe_dims(info)}"
     if len(shape) != len(info.dims):
         yield Problem(
+            Code.PROFILE_MISFIT,
             f"'{info.name}' has rank {len(info.dims)}, but {what} {format_shape(shape)} has rank {len(shape)}",
             declared, path=path,
         )  # fmt: skip
@@ -52,16 +55,19 @@ def _against_model(info: TensorInfo, what: str, shape: Shape, path: SpecPath) ->
         where = f"axis {axis} of '{info.name}' is"
         if not 0 <= size <= LARGEST_DIM:
             yield Problem(
+                Code.PROFILE_MISFIT,
                 f"{where} {size} in {what}, which TensorRT does not take",
                 f"a dimension lies between 0 and {LARGEST_DIM}", path=path,
             )  # fmt: skip
         elif isinstance(dim, int) and dim != size:
             yield Problem(
+                Code.PROFILE_MISFIT,
                 f"{where} {dim} in the model, but {size} in {what}",
                 f"{declared}; transform.set_shapes can change it", path=path,
             )  # fmt: skip
         elif size == 0 and dim != 0:
             yield Problem(
+                Code.PROFILE_EMPTY_TENSORS,
                 f"{where} 0 in {what}, so empty tensors are allowed",
                 "start at 1 unless you serve them", path=path, severity="warning",
             )  # fmt: skip
@@ -74,6 +80,7 @@ def _ordered(info: TensorInfo, corners: list[tuple[Corner, Shape]], path: SpecPa
         for axis, (a, b) in enumerate(pairs):
             if a > b:
                 yield Problem(
+                    Code.PROFILE_ORDER,
                     f"axis {axis} of '{info.name}' is {a} in {low}, more than {b} in {high}",
                     "every axis needs min ≤ opt ≤ max", path=(*path, high),
                 )  # fmt: skip
@@ -89,6 +96,7 @@ def prove_shared(inputs: Mapping[str, TensorInfo], profile: Profile, path: SpecP
             if size != known and name not in reported[dim]:
                 reported[dim].add(name)
                 yield Problem(
+                    Code.SHARED_DIMENSION,
                     f"dimension '{dim}' is {known} on axis {other_axis} of '{other}', but {size} on axis {axis}"
                     f" of '{name}', in {corner}",
                     "dims of one name are one size to TensorRT: make them equal", path=(*path, name, corner),

@@ -8,6 +8,7 @@ from itertools import pairwise
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.loading.scalars import flow_yaml
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import CORNERS
 from trtpipe.proofs.value_inputs import ShapeUse
 from trtpipe.spec.pipeline import ProfileInput, ShapeValues
@@ -29,6 +30,7 @@ def prove_values(
         if entry.values is not None:
             known = ", ".join(f"'{name}'" for name in uses) or "none"
             yield Problem(
+                Code.SHAPE_TENSOR_VALUES,
                 f"'{info.name}' is not a shape tensor: no shape depends on its values",
                 f"take 'values' out; this model's shape tensors: {known}", path=(*path, "values"),
             )  # fmt: skip
@@ -36,11 +38,13 @@ def prove_values(
     length = values_length(info)
     if length is None:
         yield Problem(
+            Code.SHAPE_TENSOR_VALUES,
             f"the values of '{info.name}' set a shape at {use}, but how many there are is not fixed",
             f"fix it, e.g. transform: {{set_shapes: {{{flow_yaml(info.name)}: [4]}}}}", path=path,
         )  # fmt: skip
     elif entry.values is None:
         yield Problem(
+            Code.SHAPE_TENSOR_VALUES,
             f"the values of '{info.name}' set a shape at {use}, but the profile gives none",
             f"give {length} for each of values: {{min: […], opt: […], max: […]}}", path=path,
         )  # fmt: skip
@@ -53,6 +57,7 @@ def _corners(name: str, length: int, values: ShapeValues, path: SpecPath) -> Ite
     for corner, numbers in named:
         if len(numbers) != length:
             yield Problem(
+                Code.SHAPE_TENSOR_VALUES,
                 f"'{name}' holds {length} values, but values.{corner} has {len(numbers)}",
                 path=(*path, corner),
             )
@@ -60,6 +65,7 @@ def _corners(name: str, length: int, values: ShapeValues, path: SpecPath) -> Ite
         for index, (a, b) in enumerate(zip(smaller, larger, strict=False)):
             if a > b:
                 yield Problem(
+                    Code.PROFILE_ORDER,
                     f"value {index} of '{name}' is {a} in {low}, more than {b} in {high}",
                     "every value needs min ≤ opt ≤ max", path=(*path, high),
                 )  # fmt: skip

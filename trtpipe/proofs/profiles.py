@@ -13,6 +13,7 @@ from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
 from trtpipe.loading.grammar import choose_from
 from trtpipe.loading.scalars import flow_yaml
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import Infer, prove_corners, shapes_at
 from trtpipe.proofs.dim_names import describe_dims
 from trtpipe.proofs.pasting import plain_entry, yaml_profiles
@@ -65,6 +66,7 @@ def needs_profile(inputs: Sequence[TensorInfo], value_inputs: Uses) -> bool:
 def _only_constant(use: ShapeUse) -> Problem:
     name = flow_yaml(use.input)
     return Problem(
+        Code.CONSTANT_SHAPE_TENSOR,
         f"the values of '{use.input}' set a shape at {use}, which TensorRT takes only as a constant",
         f"bind it, with your values: transform: {{bind: {{{name}: [1]}}}}", path=("transform", "bind", use.input),
     )  # fmt: skip
@@ -72,6 +74,7 @@ def _only_constant(use: ShapeUse) -> Problem:
 
 def _no_rank(info: TensorInfo) -> Problem:
     return Problem(
+        Code.NO_RANK,
         f"input '{info.name}' declares no shape, not even a rank",
         f"declare it, e.g. transform: {{set_shapes: {{{flow_yaml(info.name)}: [-1, 3, 224, 224]}}}}",
         path=("model", "source"),
@@ -80,6 +83,7 @@ def _no_rank(info: TensorInfo) -> Problem:
 
 def _needless() -> Problem:
     return Problem(
+        Code.PROFILE_NEEDLESS,
         "every input is static, so TensorRT is given no profile",
         "leave 'profiles' out", path=("profiles",), severity="warning",
     )  # fmt: skip
@@ -92,7 +96,9 @@ def _without_profiles(
         return [_undeclared(inputs, value_inputs, infer, outputs)]
     problems = infer(shapes_at(inputs, {}, "opt"), {}).problems
     return [
-        Problem(f"the model's own input shapes do not fit: {problem.fact}", path=("model", "source"))
+        Problem(
+            problem.code, f"the model's own input shapes do not fit: {problem.fact}", path=("model", "source")
+        )
         for problem in problems
     ]
 
@@ -103,6 +109,7 @@ def _undeclared(
     facts = ", ".join(_why_open(info, value_inputs) for info in inputs if is_open(info, value_inputs))
     proposal = propose_profile(inputs, infer=infer, value_inputs=value_inputs, outputs=outputs)
     return Problem(
+        Code.PROFILE_NEEDED,
         f"the model needs a profile: {facts}",
         f"add this to the spec, with the sizes that you serve:\n{yaml_profiles((proposal.profile,))}",
         path=("profiles",),
@@ -141,7 +148,7 @@ def _entries(
         info = inputs.get(name)
         if info is None:
             fact, remedy = _unknown(name, inputs, bound)
-            yield Problem(fact, remedy, path=path)
+            yield Problem(Code.NO_EFFECT if name in bound else Code.UNKNOWN_INPUT, fact, remedy, path=path)
         elif info.dims is not None:
             yield from prove_shapes(info, entry, path)
             yield from prove_values(info, entry, value_inputs, path)
@@ -166,6 +173,7 @@ def _left_out(
         else:
             remedy = f"add {flow_yaml(info.name)}: {flow_yaml(plain_entry(proposal[info.name]))}"
         yield Problem(
+            Code.PROFILE_LEAVES_OUT,
             f"profile {index} leaves out an input: {_why_open(info, value_inputs)}",
             remedy,
             path=("profiles", index),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import ONNX_DOMAINS
 from trtpipe.errors import Problem, Severity
+from trtpipe.problem_codes import Code
 from trtpipe.targets.toolchain import parse_version
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def operator_refusals(nodes: Iterable[onnx.NodeProto], version: str) -> list[Pro
             refused.setdefault((node.op_type, why), []).append(node.name or node.output[0])
     return [
         Problem(
+            Code.OPERATOR_NOT_BUILT,
             f"TensorRT-RTX does not build {op}: {why} ({_named(names)})",
             "cut the graph before it with transform.outputs and do this step outside the engine, or use the flavour "
             "tensorrt",

@@ -13,6 +13,7 @@ from trtpipe.canonical.summary import Dim, TensorInfo
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.loading.grammar import choose_from
 from trtpipe.loading.scalars import flow_yaml
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import corner_of
 from trtpipe.proofs.dim_names import describe_dims
 from trtpipe.proofs.pasting import plain_entry
@@ -49,7 +50,7 @@ class _Finding:
         remedy = self.remedy
         if self.entry is not None:
             remedy = f"widen it: {_widened(self.input, self.entry, self.shapes)}"
-        return Problem(fact, remedy, path=path)
+        return Problem(Code.SAMPLES_MISFIT, fact, remedy, path=path)
 
 
 def prove_samples(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import BuilderSpec, PipelineSpec, TargetSpec
 from trtpipe.targets.toolchain import TITLES, Flavour, parse_version
@@ -41,12 +42,14 @@ def _of_target(name: str, target: TargetSpec, flavour: Flavour, version: str) ->
     compatibility = target.hardware_compatibility
     if flavour == "tensorrt_rtx" and compatibility != "none":
         yield Problem(
+            Code.TARGET_OPTION,
             "TensorRT-RTX has no hardware compatibility levels",
             "list the GPUs instead: gpu: [sm86, sm89, sm120]",
             path=("targets", name, "hardware_compatibility"),
         )
     if flavour == "tensorrt_rtx" and target.version_compatible:
         yield Problem(
+            Code.TARGET_OPTION,
             "TensorRT-RTX makes no version-compatible engines",
             "leave it out and build with the version that will run the engine",
             path=("targets", name, "version_compatible"),
@@ -57,6 +60,7 @@ def _of_target(name: str, target: TargetSpec, flavour: Flavour, version: str) ->
         and parse_version(version) < (10, 9)
     ):
         yield Problem(
+            Code.TARGET_OPTION,
             f"{TITLES[flavour]} {version} has no hardware compatibility 'same_compute_capability'",
             "it came with 10.9; 'ampere_plus' is older",
             path=("targets", name, "hardware_compatibility"),
@@ -67,6 +71,7 @@ def _plugins(spec: PipelineSpec, rtx: list[str]) -> Iterator[Problem]:
     if spec.plugins:
         names = ", ".join(f"'{name}'" for name in rtx)
         yield Problem(
+            Code.TARGET_OPTION,
             f"TensorRT-RTX takes no plugins (targets {names})",
             "give these targets a toolchain of flavour tensorrt",
             path=("plugins",),
@@ -76,6 +81,7 @@ def _plugins(spec: PipelineSpec, rtx: list[str]) -> Iterator[Problem]:
 def _of_builder(builder: BuilderSpec, *, everywhere: bool) -> Iterator[Problem]:
     if builder.workspace <= _LEAST_WORKSPACE:
         yield Problem(
+            Code.BUILDER_OPTION,
             f"a workspace of {format_size(builder.workspace)} leaves TensorRT-RTX without any kernel",
             "give it more than 1 MiB; 2GiB is the default",
             path=("builder", "workspace"),
@@ -83,6 +89,7 @@ def _of_builder(builder: BuilderSpec, *, everywhere: bool) -> Iterator[Problem]:
     shared = builder.tactic_shared_memory
     if shared is not None and not _LEAST_SHARED <= shared <= _MOST_SHARED:
         yield Problem(
+            Code.BUILDER_OPTION,
             f"TensorRT-RTX takes a tactic_shared_memory of at most 1 GiB, not {format_size(shared)}"
             if shared > _MOST_SHARED
             else f"TensorRT-RTX cannot build with a tactic_shared_memory of {shared} bytes",
@@ -95,6 +102,7 @@ def _of_builder(builder: BuilderSpec, *, everywhere: bool) -> Iterator[Problem]:
             and getattr(builder, option) != BuilderSpec.model_fields[option].default
         ):
             yield Problem(
+                Code.BUILDER_OPTION,
                 f"TensorRT-RTX ignores builder.{option}: {why}",
                 "leave it out" if everywhere else "",
                 path=("builder", option),

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.model import view_model
 from trtpipe.proofs.rtx_operators import custom_operators, operator_refusals
 from trtpipe.proofs.target_options import prove_options
@@ -102,7 +103,7 @@ def _operators(
     if custom and not spec.plugins and len(versions) < len({(one.flavour, one.version) for one in targets}):
         fact = f"TensorRT needs a plugin for what is not ONNX's own: {', '.join(custom)}"
         remedy = "its stock plugins are always there; name other libraries under 'plugins'"
-        found[fact] = Problem(fact, remedy, path=("model", "source"), severity="note")
+        found[fact] = Problem(Code.PLUGIN_NEEDED, fact, remedy, path=("model", "source"), severity="note")
     return list(found.values())
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from trtpipe.canonical.summary import Dim, TensorInfo
 from trtpipe.errors import Problem
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.dim_names import describe_dims
 from trtpipe.spec.pipeline import TransformSpec
 
@@ -52,9 +53,10 @@ def _bind(inputs: Sequence[TensorInfo], transform: TransformSpec) -> Iterator[Pr
         path = ("transform", "bind", name)
         if name not in names:
             remedy = choose_from(name, names, "inputs")
-            yield Problem(f"the model has no input '{name}' to bind", remedy, path=path)
+            yield Problem(Code.UNKNOWN_INPUT, f"the model has no input '{name}' to bind", remedy, path=path)
         elif name in transform.set_shapes:
             yield Problem(
+                Code.KEYS_EXCLUDE,
                 f"input '{name}' is both bound and given a shape",
                 "drop one of transform.bind and transform.set_shapes", path=path,
             )  # fmt: skip
@@ -64,6 +66,7 @@ def _outputs(tensors: Collection[str], transform: TransformSpec) -> Iterator[Pro
     for index, name in enumerate(transform.outputs):
         if name not in tensors:
             yield Problem(
+                Code.UNKNOWN_TENSOR,
                 f"the model has no tensor '{name}' to make an output",
                 choose_from(name, sorted(tensors), "tensors"),
                 path=("transform", "outputs", index),
@@ -77,9 +80,12 @@ def _set_shapes(inputs: Sequence[TensorInfo], transform: TransformSpec) -> Itera
         info = known.get(name)
         if info is None:
             remedy = choose_from(name, known, "inputs")
-            yield Problem(f"the model has no input '{name}' to give a shape", remedy, path=path)
+            yield Problem(
+                Code.UNKNOWN_INPUT, f"the model has no input '{name}' to give a shape", remedy, path=path
+            )
         elif info.dims is not None and len(info.dims) != len(shape):
             yield Problem(
+                Code.SET_SHAPES_MISFIT,
                 f"'{name}' has rank {len(info.dims)}, but the shape set for it has rank {len(shape)}",
                 f"the model declares {describe_dims(info)}", path=path,
             )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.inference import Inferred
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_shape
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class Window:
         if all(extent <= size for extent, size in zip(self.extent, padded, strict=True)):
             return None
         return Problem(
+            Code.SHAPES_NOT_TAKEN,
             f"node {self.name} does not take these shapes: "
-            f"its window {format_shape(self.extent)} is larger than {format_shape(padded)}"
+            f"its window {format_shape(self.extent)} is larger than {format_shape(padded)}",
         )
 
 

@@ -15,4 +15,10 @@ def problem_json(problem: Problem) -> dict[str, Json]:
     place: JsonObject | None = None
     if where is not None:
         place = {"file": where.file, "line": where.line, "column": where.column}
-    return {"severity": problem.severity, "fact": problem.fact, "remedy": problem.remedy, "where": place}
+    return {
+        "severity": problem.severity,
+        "code": str(problem.code),
+        "fact": problem.fact,
+        "remedy": problem.remedy,
+        "where": place,
+    }

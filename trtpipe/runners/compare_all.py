@@ -20,6 +20,7 @@ from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.comparing.growth import Place, first_divergence, first_nonfinite, grown
 from trtpipe.datasets import open_dataset
 from trtpipe.errors import SpecError, StepFailed
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import nbytes_of_info, values_at
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import open_runner
@@ -139,7 +140,7 @@ class _Comparison:
         """The places in groups whose tensors fit into memory together."""
         first = next(self.feeds(), None)
         if first is None:
-            raise StepFailed("the validation data hold no batch")
+            raise StepFailed(Code.NO_SAMPLES, "the validation data hold no batch")
         shapes = {name: array.shape for name, array in first[0].items()}
         inferred = infer_at(self.reference.proto, shapes).values
         lot: list[Place] = []
@@ -176,7 +177,7 @@ class _Comparison:
 def _same_shape(name: str, expected: Array, actual: Array) -> None:
     if np.shape(expected) != np.shape(actual):
         shape, wanted = format_shape(np.shape(actual)), format_shape(np.shape(expected))
-        raise StepFailed(f"tensor '{name}' is {shape} instead of the source's {wanted}")
+        raise StepFailed(Code.OUTPUT_DIFFERS, f"tensor '{name}' is {shape} instead of the source's {wanted}")
 
 
 @contextmanager
@@ -190,7 +191,11 @@ def data_of(task: Task, typed: RunnableModel, reference: RunnableModel) -> Itera
         return
     spec = dataset_of(request, inputs)
     if spec is None:
-        raise SpecError("the spec names no data to compare on", "give it validate.data or validate.random")
+        raise SpecError(
+            Code.VALIDATES_NOTHING,
+            "the spec names no data to compare on",
+            "give it validate.data or validate.random",
+        )
     values = values_at(request.profiles[0], "opt") if request.random and request.profiles else {}
     source = {info.name: info for info in summarize(reference.proto).inputs}
     fed = [as_in_source(source.get(info.name), info) for info in inputs if info.name not in values]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
+from trtpipe.problem_codes import Code
 from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
 from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
 from trtpipe.runners.twins import twin_of
@@ -139,5 +140,7 @@ def mapped_error(error: Exception, path: Path, kind: type[TrtpipeError]) -> Trtp
         detail = text.split("Status Message:")[-1].strip()[:300]
         if _NOT_IMPLEMENTED.search(text) is not None:
             kind = NoKernel
-        return kind(f"ONNX Runtime cannot run node '{name}' ({op}) of '{path.name}': {detail}")
-    return kind(f"ONNX Runtime cannot run '{path.name}': {text[:400]}")
+        return kind(
+            Code.MODEL_RUN_FAILED, f"ONNX Runtime cannot run node '{name}' ({op}) of '{path.name}': {detail}"
+        )
+    return kind(Code.MODEL_RUN_FAILED, f"ONNX Runtime cannot run '{path.name}': {text[:400]}")

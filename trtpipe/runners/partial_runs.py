@@ -29,6 +29,7 @@ from trtpipe.json_values import (
     text_in,
     texts_in,
 )
+from trtpipe.problem_codes import Code
 from trtpipe.runners.compare_all import LOT_BYTES, data_of, match_tensors
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import open_runner
@@ -118,7 +119,7 @@ class Recorded:
             return _load(folder / f"t{self.place[name]}.npy", mapped=True)
         inputs = _inputs_at(folder / _INPUTS)
         if name not in inputs:
-            raise ModelError(f"tensor '{name}' was not recorded")
+            raise ModelError(Code.NOT_MEASURED, f"tensor '{name}' was not recorded")
         return _load(folder / f"in{inputs.index(name)}.npy", mapped=True)
 
     def labels(self, batch: int) -> Array | None:
@@ -132,7 +133,9 @@ def _object_at(path: Path) -> JsonObject:
     try:
         return read_object(path.read_bytes())
     except OSError as error:
-        raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+        raise ModelError(
+            Code.CANNOT_READ, f"cannot read '{path}': {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 def _inputs_at(path: Path) -> list[str]:
@@ -154,7 +157,9 @@ def _load(path: Path, *, mapped: bool = False) -> Array:
 
 
 def _damaged(path: Path) -> ModelError:
-    return ModelError(f"'{path}' is damaged or missing", "copy the whole directory again")
+    return ModelError(
+        Code.RECORD_DAMAGED, f"'{path}' is damaged or missing", "copy the whole directory again"
+    )
 
 
 def measure(
@@ -168,7 +173,9 @@ def measure(
             for name, accumulator in measured.items():
                 expected = np.array(recorded.array(batch, name))
                 if np.shape(found[name]) != expected.shape:
-                    raise StepFailed(f"output '{name}' has another shape than the source's")
+                    raise StepFailed(
+                        Code.OUTPUT_DIFFERS, f"output '{name}' has another shape than the source's"
+                    )
                 accumulator.add(expected, found[name], recorded.labels(batch))
     return {name: accumulator.result().as_json() for name, accumulator in measured.items()}
 
@@ -196,7 +203,9 @@ def _replay(folder: Path) -> int:
     wanted, recorded = _reduction_in(folder / _REDUCTION), Recorded(folder / "recorded")
     measured = measure(runnable_model(folder / "model.onnx"), recorded, recorded.batches)
     if wanted.output not in measured:
-        raise ModelError(f"output '{wanted.output}' of '{folder / _REDUCTION}' was not recorded")
+        raise ModelError(
+            Code.NOT_MEASURED, f"output '{wanted.output}' of '{folder / _REDUCTION}' was not recorded"
+        )
     metrics = metrics_from_json(measured[wanted.output])
     verdicts = judge(wanted.output, metrics, [wanted.threshold]).verdicts
     for verdict in verdicts:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import summarize
 from trtpipe.errors import StepFailed
+from trtpipe.problem_codes import Code
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.perturbing import noise_of, perturbed
@@ -31,7 +32,7 @@ def run_proposing(task: Task) -> dict[str, Json]:
     asked = task.options["propose"]
     noise = noise_of(asked["precision"], asked["base"])
     if noise is None:
-        raise StepFailed(f"no noise is known of precision '{asked['precision']}'")
+        raise StepFailed(Code.PRECISION_OPTION, f"no noise is known of precision '{asked['precision']}'")
     request = request_of(task)
     model = runnable_model(request.typed)
     inputs = summarize(model.proto).inputs

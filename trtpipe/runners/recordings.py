@@ -21,6 +21,7 @@ import numpy as np
 
 from trtpipe.errors import ModelError
 from trtpipe.files import open_beside
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size
 from trtpipe.weights.archive import Archive
 
@@ -120,7 +121,11 @@ def read_recording(path: Path) -> tuple[RecordedRun, ...]:
         wanted = {name: kind for name in archive.infos if (kind := _KIND.fullmatch(name)) is not None}
         unpacked = sum(archive.unpacked_size(name) for name in wanted)
         if unpacked > _LARGEST_UNPACKED:
-            raise ModelError(f"'{path.name}' would unpack to {format_size(unpacked)}", "save it uncompressed")
+            raise ModelError(
+                Code.FILE_TOO_LARGE,
+                f"'{path.name}' would unpack to {format_size(unpacked)}",
+                "save it uncompressed",
+            )
         for name, kind in wanted.items():
             run = found.setdefault(int(kind[1] or 0), {"in": {}, "out": {}, "got": {}, "": {}})
             run[kind[2] or ""][kind[3] if kind[2] else kind[4]] = archive.array(name)

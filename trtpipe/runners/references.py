@@ -16,6 +16,7 @@ import numpy as np
 
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.errors import ModelError, StepFailed
+from trtpipe.problem_codes import Code
 from trtpipe.runners.float64 import open_lifted
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
@@ -89,7 +90,9 @@ def open_source(
     wanted = [name for name in outputs if name in known]
     if not wanted:
         have = ", ".join(repr(name) for name in model.outputs())
-        raise ModelError(f"the reference has none of the outputs of the typed model; its own are {have}")
+        raise ModelError(
+            Code.REFERENCE, f"the reference has none of the outputs of the typed model; its own are {have}"
+        )
     inputs = summarize(model.proto).inputs
     lacking = tuple(name for name in outputs if name not in known)
     with ExitStack() as stack:
@@ -114,7 +117,7 @@ def read_golden(path: Path, wanted: Sequence[str]) -> tuple[RecordedRun, ...]:
     except ModelError as error:
         problem = error.problems[0]
         raise StepFailed(
-            f"cannot read the recorded outputs '{path.name}': {problem.fact}", problem.remedy
+            problem.code, f"cannot read the recorded outputs '{path.name}': {problem.fact}", problem.remedy
         ) from error
     if not runs:
         raise _lacking(path, [f"'in:{name}'" for name in wanted], "nothing")
@@ -129,5 +132,7 @@ def read_golden(path: Path, wanted: Sequence[str]) -> tuple[RecordedRun, ...]:
 
 def _lacking(path: Path, what: Sequence[str], have: str, about: str = "") -> StepFailed:
     return StepFailed(
-        f"the recorded outputs lack {', '.join(what)}", f"{about}'{path.name}' holds {have}".strip()
+        Code.REFERENCE,
+        f"the recorded outputs lack {', '.join(what)}",
+        f"{about}'{path.name}' holds {have}".strip(),
     )

@@ -28,6 +28,7 @@ from trtpipe.datasets import open_dataset, runs_code
 from trtpipe.errors import ModelError, Problem, SpecError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.json_values import object_in, objects_in
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import values_at
 from trtpipe.proofs.samples import prove_samples
 from trtpipe.runners.corner_inputs import CornerInputs, gather_rows
@@ -237,7 +238,7 @@ class Run:
         shapes = [shapes for shapes, _ in data.shapes_by_sample()]
         found = prove_samples(shapes, self.inputs, self.request.profiles, data=spec.python or "")
         if found:
-            raise SpecError([Problem(one.fact, one.remedy, path=("python",)) for one in found])
+            raise SpecError([Problem(one.code, one.fact, one.remedy, path=("python",)) for one in found])
 
     def _data(self, reference: SourceReference, data: Dataset, values: Mapping[str, tuple[int, ...]]) -> None:
         measured: dict[str, Accumulator] = {}
@@ -274,7 +275,9 @@ class Run:
                 actual = self.runner.infer(feed)
             except StepFailed as error:
                 problem = error.problems[0]
-                raise StepFailed(f"at {corner.place}: {problem.fact}", problem.remedy) from error
+                raise StepFailed(
+                    problem.code, f"at {corner.place}: {problem.fact}", problem.remedy
+                ) from error
             measured = self._accumulators(expected)
             self._measure(corner.place, measured, expected, actual, None)
             self._keep(corner.place, feed, expected, actual, None)
@@ -309,7 +312,10 @@ class Run:
         for name, accumulator in measured.items():
             if np.shape(actual[name]) != np.shape(expected[name]):
                 shape, wanted = format_shape(np.shape(actual[name])), format_shape(np.shape(expected[name]))
-                raise StepFailed(f"output '{name}' is {shape} instead of the reference's {wanted} ({place})")
+                raise StepFailed(
+                    Code.OUTPUT_DIFFERS,
+                    f"output '{name}' is {shape} instead of the reference's {wanted} ({place})",
+                )
             accumulator.add(expected[name], actual[name], labels)
 
     def _place(self, place: str, kind: str, measured: Mapping[str, Accumulator], **about: Json) -> None:

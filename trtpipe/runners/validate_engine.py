@@ -23,6 +23,7 @@ from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.comparing.metrics import Accumulator
 from trtpipe.comparing.spread import Spread
 from trtpipe.errors import ModelError, SpecError, StepFailed
+from trtpipe.problem_codes import Code
 from trtpipe.runners.corner_inputs import gather_rows
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.inference.delivered import DeliveredEngine
@@ -209,7 +210,9 @@ def _recorded(subject: EngineSubject, run: _Measuring) -> list[RecordedRun]:
         missing = [info.name for info in run.inputs if info.name not in one.inputs]
         if missing:
             raise ModelError(
-                f"{subject.golden} lacks input '{missing[0]}'", "build the cell again, or copy it again"
+                Code.MANIFEST_DAMAGED,
+                f"{subject.golden} lacks input '{missing[0]}'",
+                "build the cell again, or copy it again",
             )
         known = {name: array for name, array in one.outputs.items() if name in outputs}
         runs.append(RecordedRun(one.inputs, known, labels=one.labels))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError
 from trtpipe.json_values import Json, JsonObject, Malformed, object_in, read_object, text_in, texts_in
+from trtpipe.problem_codes import Code
 from trtpipe.searching.units import Unit
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def read_choice(path: Path, candidates: Collection[str]) -> Choice:
             if name is not None and name not in candidates:
                 raise Malformed(f"{name!r} is not among {', '.join(candidates)}")
     except (OSError, Malformed) as error:
-        raise ModelError(f"'{path.name}' holds no choice of precisions: {error}") from error
+        raise ModelError(
+            Code.RECORD_DAMAGED, f"'{path.name}' holds no choice of precisions: {error}"
+        ) from error
     return choice
 
 

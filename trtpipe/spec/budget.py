@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import Number, SpecModel
 
 if TYPE_CHECKING:
@@ -56,18 +58,23 @@ class BudgetSpec(SpecModel):
     @model_validator(mode="after")
     def _one_goal(self) -> BudgetSpec:
         if (self.metric is None) == (self.accuracy_drop is None):
-            raise ValueError(
-                "a budget needs either a metric or an accuracy_drop; for example {metric: cosine, min: 0.999}"
+            raise WrongValue(
+                Code.KEY_NEEDED,
+                "a budget needs either a metric or an accuracy_drop; for example {metric: cosine, min: 0.999}",
             )
         bounds = self.min is not None or self.max is not None
         if self.metric is not None and not bounds:
-            raise ValueError("a budget's metric needs min or max; for example {metric: cosine, min: 0.999}")
+            raise WrongValue(
+                Code.KEY_NEEDED,
+                "a budget's metric needs min or max; for example {metric: cosine, min: 0.999}",
+            )
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(
-                f"nothing is at least {self.min:g} and at most {self.max:g}; leave out min or max"
+            raise WrongValue(
+                Code.OUT_OF_RANGE,
+                f"nothing is at least {self.min:g} and at most {self.max:g}; leave out min or max",
             )
         if self.metric is None and (bounds or self.output != "*"):
-            raise ValueError("accuracy_drop takes no min, max or output; leave them out")
+            raise WrongValue(Code.KEYS_EXCLUDE, "accuracy_drop takes no min, max or output; leave them out")
         return self
 
     def goal(self) -> dict[str, Json]:

@@ -15,6 +15,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import AsTuple, Number, OneOrMany, SchemaVersion, SpecModel, StaticShape
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class RandomSource(SpecModel):
 
 def _in_pixels(value: tuple[int, ...]) -> tuple[int, ...]:
     if len(value) not in (1, 2) or not all(1 <= side <= LONGEST_SIDE for side in value):
-        raise ValueError("not a size in pixels; write 224, or HEIGHTxWIDTH such as 480x640")
+        raise WrongValue(Code.WRONG_FORM, "not a size in pixels; write 224, or HEIGHTxWIDTH such as 480x640")
     return value
 
 
@@ -104,9 +106,13 @@ class ResizeSpec(SpecModel):
     @model_validator(mode="after")
     def _goes_together(self) -> ResizeSpec:
         if self.mode in ("fit_short", "fit_long") and len(self.size) != 1:
-            raise ValueError(f"mode {self.mode} takes one number; write size: {self.size[0]}")
+            raise WrongValue(
+                Code.WRONG_FORM, f"mode {self.mode} takes one number; write size: {self.size[0]}"
+            )
         if self.interpolation == "lanczos" and not self.antialias:
-            raise ValueError("lanczos is antialiased; leave out antialias, or take bicubic")
+            raise WrongValue(
+                Code.KEYS_EXCLUDE, "lanczos is antialiased; leave out antialias, or take bicubic"
+            )
         return self
 
 
@@ -234,11 +240,11 @@ class DatasetSpec(SpecModel):
         given = self.kinds()
         listed = f"{', '.join(SOURCES[:-1])} and {SOURCES[-1]}"
         if not given:
-            raise ValueError(f"no samples: give one of {listed}")
+            raise WrongValue(Code.KEY_NEEDED, f"no samples: give one of {listed}")
         if self.files and self.python is None:
-            raise ValueError("files are those of a python function; leave them out")
+            raise WrongValue(Code.KEYS_EXCLUDE, "files are those of a python function; leave them out")
         if "random" in given and len(given) > 1:
-            raise ValueError(f"random samples stand alone; give one of {listed}")
+            raise WrongValue(Code.KEYS_EXCLUDE, f"random samples stand alone; give one of {listed}")
         return self
 
     def kinds(self) -> tuple[str, ...]:

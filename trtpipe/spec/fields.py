@@ -23,7 +23,8 @@ from pydantic import (
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function, no_info_wrap_validator_function
 
-from trtpipe.errors import SpecPath
+from trtpipe.errors import SpecPath, WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import LARGEST_DIM, parse_shape, parse_size
 
 if TYPE_CHECKING:
@@ -47,16 +48,17 @@ class SpecModel(BaseModel):
 def _static_shape(value: object) -> tuple[int, ...]:
     shape = parse_shape(value)
     if any(dim < 0 for dim in shape):
-        raise ValueError("a dimension must be 0 or more here")
+        raise WrongValue(Code.NOT_A_SHAPE, "a dimension must be 0 or more here")
     return shape
 
 
 def _name(value: object) -> object:
     if isinstance(value, str) and not re.fullmatch(_NAME, value):
         shown = f"{value[:_LONGEST_NAME]}…" if len(value) > _LONGEST_NAME else value
-        raise ValueError(
+        raise WrongValue(
+            Code.NOT_A_NAME,
             f"not a name: {shown!r}; use up to {_LONGEST_NAME} letters, digits, '.', '_' and '-', starting with a "
-            "letter or digit"
+            "letter or digit",
         )
     return value
 
@@ -85,7 +87,7 @@ _SIZE_SCHEMA = {
 
 def _schema_version(value: object) -> object:
     if type(value) is not int or value != 1:
-        raise ValueError("schema must be 1; write schema: 1")
+        raise WrongValue(Code.UNKNOWN_VALUE, "schema must be 1; write schema: 1")
     return value
 
 
@@ -183,14 +185,16 @@ def _file_text(value: object, plain: Callable[[object], str]) -> str:
     if not isinstance(value, dict):
         return plain(value)
     if not set(value) <= {"source", "sha256"} or "source" not in value:
-        raise ValueError("names no file; write its path or address, or {source: ADDRESS, sha256: 4c3f…}")
+        raise WrongValue(
+            Code.KEY_NEEDED, "names no file; write its path or address, or {source: ADDRESS, sha256: 4c3f…}"
+        )
     source, sha256 = value["source"], value.get("sha256")
     if not isinstance(source, str):
-        raise ValueError("'source' must be text")
+        raise WrongValue(Code.WRONG_TYPE, "'source' must be text")
     if sha256 is None:
         return source
     if not isinstance(sha256, str) or not re.fullmatch(SHA256_PATTERN, sha256):
-        raise ValueError("'sha256' must be 64 hexadecimal digits")
+        raise WrongValue(Code.WRONG_FORM, "'sha256' must be 64 hexadecimal digits")
     return PinnedText(source, sha256)
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import MetricName
 from trtpipe.spec.fields import (
     AsTuple,
@@ -50,8 +52,9 @@ def _constant(value: object) -> object:
     if isinstance(value, list) and any(isinstance(item, list) for item in value):
         return [_constant(item) for item in value]
     if not all(isinstance(item, (bool, int, float)) for item in items):
-        raise ValueError(
-            "not a constant; write a number, true or false, or a (nested) list of them, for example [1, 2]"
+        raise WrongValue(
+            Code.WRONG_FORM,
+            "not a constant; write a number, true or false, or a (nested) list of them, for example [1, 2]",
         )
     return value
 
@@ -109,9 +112,9 @@ class ProfileInput(SpecModel):
     def _all_or_values(self) -> ProfileInput:
         given = [name for name in ("min", "opt", "max") if getattr(self, name) is not None]
         if given and len(given) < 3:
-            raise ValueError("give min, opt and max, or one shape for all three")
+            raise WrongValue(Code.KEY_NEEDED, "give min, opt and max, or one shape for all three")
         if not given and self.values is None:
-            raise ValueError("give min, opt and max shapes, or values for a shape tensor")
+            raise WrongValue(Code.KEY_NEEDED, "give min, opt and max shapes, or values for a shape tensor")
         return self
 
 
@@ -235,7 +238,7 @@ class Threshold(SpecModel):
     @model_validator(mode="after")
     def _one_bound(self) -> Threshold:
         if self.min is None and self.max is None:
-            raise ValueError("a threshold needs min or max")
+            raise WrongValue(Code.KEY_NEEDED, "a threshold needs min or max")
         return self
 
 
@@ -254,8 +257,9 @@ class OtherReference(SpecModel):
     @model_validator(mode="after")
     def _one_of_both(self) -> OtherReference:
         if (self.golden is None) == (self.variant is None):
-            raise ValueError(
-                "a reference needs either golden or variant; for example {golden: golden/net.npz}"
+            raise WrongValue(
+                Code.KEY_NEEDED,
+                "a reference needs either golden or variant; for example {golden: golden/net.npz}",
             )
         return self
 
@@ -282,7 +286,7 @@ class ValidateSpec(SpecModel):
     @model_validator(mode="after")
     def _one_source(self) -> ValidateSpec:
         if self.data is not None and self.random is not None:
-            raise ValueError("give data or random, not both")
+            raise WrongValue(Code.KEYS_EXCLUDE, "give data or random, not both")
         return self
 
     @property

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from trtpipe.errors import masked
+from trtpipe.errors import WrongValue, masked
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import AsTuple, SpecModel
 from trtpipe.spec.remote import is_local_host
 
@@ -24,23 +25,28 @@ def _remote(text: str) -> str:
     found = _SCHEME.match(text)
     if found is None:
         if ":" in text.partition("/")[0] or not text.strip() or not text.isprintable():
-            raise ValueError(
-                f"not an address: {masked(text)[:100]!r}; write s3://BUCKET/PREFIX or a directory"
+            raise WrongValue(
+                Code.BAD_ADDRESS,
+                f"not an address: {masked(text)[:100]!r}; write s3://BUCKET/PREFIX or a directory",
             )
         return text
     try:
         parts = urlsplit(text)
         host, asked = parts.hostname, (parts.username, parts.password, parts.query, parts.fragment)
     except ValueError:
-        raise ValueError(f"not an address: {masked(text)[:100]!r}") from None
+        raise WrongValue(Code.BAD_ADDRESS, f"not an address: {masked(text)[:100]!r}") from None
     if any(asked):
-        raise ValueError(
-            "an address here holds no name, password or query: credentials come from the environment"
+        raise WrongValue(
+            Code.BAD_ADDRESS,
+            "an address here holds no name, password or query: credentials come from the environment",
         )
     if not host and found[1].lower() != "file":
-        raise ValueError(f"the address {text[:100]!r} names no bucket or server; write s3://BUCKET/PREFIX")
+        raise WrongValue(
+            Code.BAD_ADDRESS,
+            f"the address {text[:100]!r} names no bucket or server; write s3://BUCKET/PREFIX",
+        )
     if not text.isprintable() or any(part == ".." for part in parts.path.split("/")):
-        raise ValueError(f"not an address: {text[:100]!r}")
+        raise WrongValue(Code.BAD_ADDRESS, f"not an address: {text[:100]!r}")
     return text
 
 
@@ -50,8 +56,9 @@ def _public_key(text: str) -> str:
     except ValueError:
         raw = b""
     if not text.startswith(SIGNED_BY) or len(raw) != _KEY_BYTES:
-        raise ValueError(
-            f"not a public key: {text[:60]!r}; write ed25519:… as `trtpipe cache keygen` prints it"
+        raise WrongValue(
+            Code.WRONG_FORM,
+            f"not a public key: {text[:60]!r}; write ed25519:… as `trtpipe cache keygen` prints it",
         )
     return text
 
@@ -90,4 +97,6 @@ def refuse_plain_http(remote: str | None, signed: bool) -> None:
     """Raise ValueError for an address whose answers anybody on the way could change, unless traces are `signed`."""
     plain = remote is not None and remote.lower().startswith("http://")
     if plain and not signed and not is_local_host(urlsplit(remote or "").netloc):
-        raise ValueError("plain http can be changed on the way: write https://, or trust signed traces")
+        raise WrongValue(
+            Code.PLAIN_HTTP, "plain http can be changed on the way: write https://, or trust signed traces"
+        )

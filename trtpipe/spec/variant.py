@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import BudgetSpec
 from trtpipe.spec.fields import AsTuple, Borders, NameOr, Number, SpecModel
 
@@ -52,12 +54,15 @@ class CalibrationSpec(SpecModel):
     @model_validator(mode="after")
     def _one_source(self) -> CalibrationSpec:
         if (self.data is None) == (self.cache is None):
-            raise ValueError("give data or cache, one of the two; for example calibration: {data: NAME}")
+            raise WrongValue(
+                Code.KEY_NEEDED, "give data or cache, one of the two; for example calibration: {data: NAME}"
+            )
         others = _DATA_FIELDS if self.data is None else _CACHE_FIELDS
         wrong = next((name for name in others if name in self.model_fields_set), None)
         if wrong is not None:
-            raise ValueError(
-                f"{wrong} goes with {'data' if self.data is None else 'a cache'} only; leave it out"
+            raise WrongValue(
+                Code.NO_EFFECT,
+                f"{wrong} goes with {'data' if self.data is None else 'a cache'} only; leave it out",
             )
         return self
 

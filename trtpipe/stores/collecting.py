@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 
 from trtpipe.errors import StoreError
 from trtpipe.files import owner_prefix
+from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.scratches import remove_older
@@ -112,7 +113,9 @@ def _alone(store: LocalStore) -> Iterator[None]:
         with store.lock("collecting", waiting):
             yield
     except Busy:
-        raise StoreError(f"another `cache gc` is at work in {store.root}", "wait for it to end") from None
+        raise StoreError(
+            Code.STORE_BUSY, f"another `cache gc` is at work in {store.root}", "wait for it to end"
+        ) from None
 
 
 def _clock(store: LocalStore) -> float:

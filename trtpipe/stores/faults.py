@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trtpipe.errors import StoreError
+from trtpipe.problem_codes import Code
 
 
 @contextlib.contextmanager
@@ -24,11 +25,13 @@ def store_error(place: Path, error: OSError) -> StoreError:
     what = error.strerror or str(error)
     if error.errno == errno.ENOSPC:
         return StoreError(
+            Code.DISK_FULL,
             f"no space left on the device that holds {place}",
             "nothing was lost; free some space, or point $TRTPIPE_STORE to another disk, and build again",
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StoreError(
+            Code.STORE_REFUSED,
             f"cannot write to {error.filename or place}: {what.lower()}",
             "what it holds can still be used; to build anything new, point $TRTPIPE_STORE to a directory "
             "that you may write",
@@ -36,7 +39,7 @@ def store_error(place: Path, error: OSError) -> StoreError:
     remedy = ""
     if error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
         remedy = "something else stands there: move it away and build again"
-    return StoreError(f"{place}: {what.lower()}" + _at(error, place), remedy)
+    return StoreError(Code.STORE_REFUSED, f"{place}: {what.lower()}" + _at(error, place), remedy)
 
 
 def _at(error: OSError, place: Path) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from trtpipe.digests import Digest
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError, TrtpipeError
 from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.remote import Remote
@@ -162,7 +163,7 @@ class LayeredStore(LocalStore):
     def _bring(self, digest: Digest) -> None:
         """Fetch an artifact from the remote into the local store, once however many ask for it."""
         if self.remote is None:
-            raise ArtifactMissing(f"the store {self.root} has no artifact {digest.short}")
+            raise ArtifactMissing(Code.NO_ARTIFACT, f"the store {self.root} has no artifact {digest.short}")
         with self._mutex:
             lock = self._downloads.setdefault(digest.hex, threading.Lock())
         with lock:

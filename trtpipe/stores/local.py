@@ -31,6 +31,7 @@ from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
 from trtpipe.files import owner_prefix, place_file, write_whole
 from trtpipe.json_values import Malformed, integer_in, read_object
 from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped, store_error
 from trtpipe.stores.placing import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
@@ -84,13 +85,19 @@ class LocalStore:
         try:
             found = digest_file(path)
         except FileNotFoundError:
-            raise ArtifactMissing(f"the store {self.root} has no artifact {digest.short}") from None
+            raise ArtifactMissing(
+                Code.NO_ARTIFACT, f"the store {self.root} has no artifact {digest.short}"
+            ) from None
         except OSError as error:
             raise store_error(self.root, error) from error
         if not same_digest(found, digest):
             fact = f"artifact {digest.short} in the store {self.root} is damaged: its bytes are {found.short}"
             aside = self._quarantine(path, fact)
-            raise ArtifactDamaged(fact, "build again" if aside else "make the store writable and build again")
+            raise ArtifactDamaged(
+                Code.ARTIFACT_DAMAGED,
+                fact,
+                "build again" if aside else "make the store writable and build again",
+            )
         return path
 
     def put(self, path: Path) -> Digest:
@@ -121,14 +128,16 @@ class LocalStore:
 
         source = self.object_path(digest)
         if not source.exists():
-            raise ArtifactMissing(f"the store {self.root} has no artifact {digest.short}")
+            raise ArtifactMissing(Code.NO_ARTIFACT, f"the store {self.root} has no artifact {digest.short}")
         with mapped(target):
             try:
                 place(source, target, link=link, accept=accept)
             except FileNotFoundError:
                 if source.exists():
                     raise
-                raise ArtifactMissing(f"the store {self.root} has no artifact {digest.short}") from None
+                raise ArtifactMissing(
+                    Code.NO_ARTIFACT, f"the store {self.root} has no artifact {digest.short}"
+                ) from None
 
     def trace(self, key: str) -> Trace | None:
         """The trace of a key, or None; a damaged one is put aside and counts as none."""
@@ -342,10 +351,13 @@ class LocalStore:
             schema = integer_in(read_object(marker.read_bytes()), "schema")
         except Malformed:
             raise StoreError(
-                f"{marker} is damaged", "restore it, or point $TRTPIPE_STORE to another directory"
+                Code.STORE_SCHEMA,
+                f"{marker} is damaged",
+                "restore it, or point $TRTPIPE_STORE to another directory",
             ) from None
         if schema != SCHEMA:
             raise StoreError(
+                Code.STORE_SCHEMA,
                 f"the store {self.root} has schema {schema}, this trtpipe writes schema {SCHEMA}",
                 "use a newer trtpipe, or point $TRTPIPE_STORE to another directory",
             )

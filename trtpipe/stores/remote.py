@@ -22,6 +22,7 @@ from blake3 import blake3
 from trtpipe.digests import Digest, canonical_json, same_digest
 from trtpipe.errors import ArtifactMissing, Problem, StoreError, TrtpipeError
 from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
 from trtpipe.stores.buckets import Absent, Bucket, Unusable
 from trtpipe.stores.packing import Wrong, packed, unpacked
 from trtpipe.stores.signing import Unsigned, signed, verified
@@ -134,18 +135,18 @@ class Remote:
         """Write an artifact's verified bytes to `target`. Raises ArtifactMissing, OSError."""
         fact = f"{self.shown} has no artifact {digest.short}"
         if self._down or not self.offers(digest):
-            raise ArtifactMissing(fact)
-        with self._using(ArtifactMissing(fact)):
+            raise ArtifactMissing(Code.NO_ARTIFACT, fact)
+        with self._using(ArtifactMissing(Code.NO_ARTIFACT, fact)):
             try:
                 self._receive(digest, target)
             except Absent:
                 self._lost(digest, "it is not there, though a trace names it")
-                raise ArtifactMissing(fact) from None
+                raise ArtifactMissing(Code.NO_ARTIFACT, fact) from None
             except Wrong as error:
                 self._lost(digest, str(error))
-                raise ArtifactMissing(fact) from None
+                raise ArtifactMissing(Code.NO_ARTIFACT, fact) from None
             return
-        raise ArtifactMissing(fact)
+        raise ArtifactMissing(Code.NO_ARTIFACT, fact)
 
     def _receive(self, digest: Digest, target: Path) -> None:
         hasher, size = blake3(), 0
@@ -238,7 +239,11 @@ class Remote:
         """Raise where the remote is required, else warn once: the same trouble mostly comes a thousand times."""
         text = f"the remote store {self.shown}: {fact}"
         if self.terms.required:
-            raise StoreError(Problem(text, remedy or "build without --require-remote to go on without it"))
+            raise StoreError(
+                Problem(
+                    Code.REMOTE_STORE, text, remedy or "build without --require-remote to go on without it"
+                )
+            )
         with self._mutex:
             if self._told:
                 return

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from trtpipe.digests import canonical_json
 from trtpipe.errors import SpecError
 from trtpipe.json_values import Json, JsonObject
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -87,7 +88,7 @@ def _private(secret: str) -> Ed25519PrivateKey:
     text = secret.strip()
     raw = _bytes(text.removeprefix(_SECRET), _KEY_BYTES) if text.startswith(_SECRET) else None
     if raw is None:
-        raise SpecError("the signing key is none", "make one: trtpipe cache keygen FILE")
+        raise SpecError(Code.SIGNING_KEY, "the signing key is none", "make one: trtpipe cache keygen FILE")
     return _ed25519().Ed25519PrivateKey.from_private_bytes(raw)
 
 
@@ -112,6 +113,6 @@ def _ed25519() -> ModuleType:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
         fact = "signed traces need the package cryptography"
-        raise SpecError(fact, "install it: pip install 'trtpipe[remote]'") from error
+        raise SpecError(Code.MISSING_PACKAGE, fact, "install it: pip install 'trtpipe[remote]'") from error
     found: ModuleType = ed25519
     return found

@@ -31,6 +31,7 @@ from trtpipe.json_values import (
     text_in,
     texts_in,
 )
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.plan.address import Address
@@ -135,7 +136,9 @@ class ProjectState:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 return
             fact = f"cannot write {self.path}: {(error.strerror or str(error)).lower()}"
-            raise StoreError(fact, "nothing was lost; it may be deleted at any time") from error
+            raise StoreError(
+                Code.CANNOT_WRITE, fact, "nothing was lost; it may be deleted at any time"
+            ) from error
         self._changed.clear()
 
     def _take_over_from(self, saved: ProjectState) -> None:

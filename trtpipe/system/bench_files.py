@@ -11,6 +11,7 @@ from typing import Any
 from trtpipe.errors import ModelError, TrtpipeError
 from trtpipe.files import is_special, write_whole
 from trtpipe.measuring.records import NAME, read_record
+from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import ENGINE as MODEL_ENGINE
 from trtpipe.runners.inference.delivered import MANIFEST
 from trtpipe.system.choosing import ENGINE
@@ -79,10 +80,14 @@ def keep(place: Place, record: Mapping[str, Any], output: Path | None) -> tuple[
         if measured and former is not None and former.get("engine") == record["engine"]:
             return None, f"{path} is left as it is: it holds what the engine itself was measured at"
     if is_special(path):
-        raise TrtpipeError(f"{path} is no regular file", "move it away, or name another place with --output")
+        raise TrtpipeError(
+            Code.NOT_A_FILE, f"{path} is no regular file", "move it away, or name another place with --output"
+        )
     try:
         write_whole(path, (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise TrtpipeError(f"cannot write {path}: {reason}", "name another place with --output") from error
+        raise TrtpipeError(
+            Code.CANNOT_WRITE, f"cannot write {path}: {reason}", "name another place with --output"
+        ) from error
     return path, ""

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.requests import GraphUse, Steady
 from trtpipe.system.choosing import Where
 
@@ -67,7 +68,7 @@ def graph_called(text: str) -> Graph:
     """The use of graphs of that name. Raises SpecError."""
     found = next((one for one in GRAPHS if one == text), None)
     if found is None:
-        raise SpecError(f"unknown --graph {text!r}", choose_from(text, GRAPHS, "graphs"))
+        raise SpecError(Code.UNKNOWN_VALUE, f"unknown --graph {text!r}", choose_from(text, GRAPHS, "graphs"))
     return found
 
 
@@ -76,7 +77,9 @@ def parsed_streams(text: str) -> tuple[int, ...]:
     words = [word.strip() for word in text.split(",")]
     right = all(word.isascii() and word.isdigit() and 1 <= int(word[:4]) <= MOST_STREAMS for word in words)
     if not right or any(len(word) > 3 for word in words):
-        raise SpecError(f"--streams {text[:40]!r} is no list of 1 to {MOST_STREAMS}", "write 1,2,4")
+        raise SpecError(
+            Code.BAD_ARGUMENT, f"--streams {text[:40]!r} is no list of 1 to {MOST_STREAMS}", "write 1,2,4"
+        )
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
@@ -84,7 +87,7 @@ def steady_for(window: float, within: float, limit: float) -> Steady:
     """The rule of `--window` (s), `--within` (%) and `--time-limit` (s). Raises SpecError with every problem."""
     asked = (("--window", window, 600), ("--within", within, 100), ("--time-limit", limit, 86_400))
     problems = [
-        Problem(f"{name} {value:g} is not above 0 and at most {most}")
+        Problem(Code.BAD_ARGUMENT, f"{name} {value:g} is not above 0 and at most {most}")
         for name, value, most in asked
         if not 0 < value <= most
     ]

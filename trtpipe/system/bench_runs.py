@@ -15,6 +15,7 @@ from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError
 from trtpipe.measuring.records import PARTS, SCHEMA
 from trtpipe.plan.control import Control
+from trtpipe.problem_codes import Code
 from trtpipe.runners.benching.gpu_state import Unknown, gpu_state
 from trtpipe.runners.feeding.feeds import Feed
 from trtpipe.runners.inference.engine_process.steadiness import WINDOWS
@@ -271,7 +272,7 @@ def _digest(chosen: Chosen) -> str | None:
     try:
         return digest_file(path).hex
     except OSError as error:
-        raise ModelError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise ModelError(Code.CANNOT_READ, f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _cores() -> int:

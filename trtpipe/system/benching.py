@@ -15,6 +15,7 @@ from typing import Any
 from trtpipe.errors import Interrupted, Problem, SpecError, ToolchainError, TrtpipeError
 from trtpipe.files import is_special
 from trtpipe.measuring.records import compared, read_record
+from trtpipe.problem_codes import Code
 from trtpipe.runners.feeding.feeds import Feed, checked_feed, checked_profile
 from trtpipe.runners.feeding.signature import Signature
 from trtpipe.system.bench_files import Before, before, keep, reference_of
@@ -52,10 +53,14 @@ def bench(
     other = None if asked.compare is None else read_record(asked.compare)
     if asked.output is not None and len(places) > 1:
         raise SpecError(
-            "--output is for one result", "each cell's is written as bench.json beside its engine"
+            Code.NOT_FOR_SEVERAL,
+            "--output is for one result",
+            "each cell's is written as bench.json beside its engine",
         )
     if asked.output is not None and is_special(asked.output):
-        raise SpecError(f"--output {str(asked.output)!r} is no regular file", "name another place")
+        raise SpecError(
+            Code.NOT_A_FILE, f"--output {str(asked.output)!r} is no regular file", "name another place"
+        )
     return _results(asked, say, machine, cwd, Queue(places, other))
 
 

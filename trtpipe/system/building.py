@@ -21,6 +21,7 @@ from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, action_of, pla
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import steps_of
 from trtpipe.planning.facts import PipelineFacts
+from trtpipe.problem_codes import Code
 from trtpipe.scheduler import Done, Failed, Result, told_of
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stores.local import LocalStore
@@ -156,7 +157,7 @@ def _selected(
         steps.update({address: step for address, step in made.items() if address in needed})
         cells += wanted
     if not cells:
-        raise PlanError("no cell is left to build")
+        raise PlanError(Code.NO_CELL, "no cell is left to build")
     return plan_of(steps, tuple(cells)), frozenset(addresses)
 
 
@@ -207,7 +208,7 @@ def run_build(
         _go_through(course, steps, keep_going, presses)
     _finish(course, steps)
     if presses():
-        raise Interrupted("interrupted", "what was finished is kept; run it again to go on")
+        raise Interrupted(Code.INTERRUPTED, "interrupted", "what was finished is kept; run it again to go on")
 
 
 def _go_through(course: _Course, steps: Steps, keep_going: bool, presses: Callable[[], int]) -> None:

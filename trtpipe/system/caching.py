@@ -13,6 +13,7 @@ from trtpipe.errors import SpecError
 from trtpipe.loading.project import LOCK_FILE, Project, find_project, find_root
 from trtpipe.lockfile import load_lock
 from trtpipe.plan.address import Address, Place
+from trtpipe.problem_codes import Code
 from trtpipe.stores.collecting import Roots
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
@@ -38,7 +39,9 @@ class Cache:
 
     def _given(self, path: Path) -> Path:
         if not path.is_dir():
-            raise SpecError(f"no such directory: {str(path)!r}", "give the roots of projects")
+            raise SpecError(
+                Code.NO_SUCH_FILE, f"no such directory: {str(path)!r}", "give the roots of projects"
+            )
         return find_root(path)
 
 
@@ -89,14 +92,22 @@ def artifact_called(cache: Cache, what: str, name: str) -> Digest:
         found = find_artifacts(cache.store, what)
         if len(found) > 1:
             shown = ", ".join(digest.short for digest in found[:8])
-            raise SpecError(f"{len(found)} artifacts begin with {what!r}: {shown}", "give more digits")
+            raise SpecError(
+                Code.AMBIGUOUS_NAME,
+                f"{len(found)} artifacts begin with {what!r}: {shown}",
+                "give more digits",
+            )
         if not found:
-            raise SpecError(f"the store has no artifact that begins with {what!r}", "see `trtpipe cache ls`")
+            raise SpecError(
+                Code.NO_ARTIFACT,
+                f"the store has no artifact that begins with {what!r}",
+                "see `trtpipe cache ls`",
+            )
         return found[0]
     outputs = _outputs_of(cache, what)
     if name not in outputs:
         listed = ", ".join(sorted(outputs))
-        raise SpecError(f"{what} has no artifact {name!r}", f"its artifacts are {listed}")
+        raise SpecError(Code.NO_ARTIFACT, f"{what} has no artifact {name!r}", f"its artifacts are {listed}")
     return outputs[name]
 
 
@@ -108,7 +119,9 @@ def _outputs_of(cache: Cache, cell: str) -> dict[str, Digest]:
     place = Place.parse(cell)
     if cell not in cells:
         listed = f"the cells that were built here are {', '.join(cells)}" if cells else "build it first"
-        raise SpecError(f"no digest and no cell that was built here: {what_is(cell)}", listed)
+        raise SpecError(
+            Code.NO_ARTIFACT, f"no digest and no cell that was built here: {what_is(cell)}", listed
+        )
     found: dict[str, Digest] = {}
     for address in known:
         if address.place in (place, replace(place, target="")):

@@ -17,6 +17,7 @@ from trtpipe.loading.project import find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all, load_dataset
 from trtpipe.plan.ports import Observer
 from trtpipe.planning.facts import TargetFacts
+from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import AUTO
 from trtpipe.system.building import Planned, runs
 from trtpipe.system.facts import FactFinder, refuse_backend
@@ -157,7 +158,7 @@ class _Checker:
     def _add(self, problems: Iterable[Problem], path: SpecPath = ()) -> None:
         for problem in problems:
             at = problem.path or path
-            placed = Problem(problem.fact, problem.remedy, problem.where, at, problem.severity)
+            placed = Problem(problem.code, problem.fact, problem.remedy, problem.where, at, problem.severity)
             located = self.pipeline.locate(placed)
             if located not in self.report.problems:  # each precision that a search tries is planned by itself
                 self.report.problems.append(located)
@@ -230,7 +231,7 @@ class _Checker:
                 if variant.budget.needs_labels and not labelled:
                     fact = "the budget is about accuracy, and the validation data has no labels"
                     remedy = "give the data set labels, or a budget of another metric: {metric: cosine, min: 0.999}"
-                    self._add([Problem(fact, remedy, path=path)])
+                    self._add([Problem(Code.LABELS, fact, remedy, path=path)])
 
     def _labelled(self) -> bool:
         """Whether the validation data says what is right."""

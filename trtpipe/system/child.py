@@ -22,6 +22,7 @@ from typing import Any
 from trtpipe import errors
 from trtpipe.errors import Location, Problem, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
+from trtpipe.problem_codes import Code
 from trtpipe.stages.bodies import BODIES
 from trtpipe.stages.task import Task
 
@@ -33,7 +34,7 @@ _PR_SET_PDEATHSIG = 1
 
 def error_json(error: TrtpipeError) -> dict[str, Any]:
     """An error as a JSON object."""
-    problems = [asdict(problem) for problem in error.problems]
+    problems = [{**asdict(problem), "code": str(problem.code)} for problem in error.problems]
     return {"kind": type(error).__name__, "problems": problems, "log": getattr(error, "log", "")}
 
 
@@ -41,6 +42,7 @@ def error_from_json(data: dict[str, Any]) -> TrtpipeError:
     """The error read back, of the same class."""
     problems = [
         Problem(
+            Code(item["code"]),
             item["fact"],
             item["remedy"],
             Location(**item["where"]) if item["where"] else None,
@@ -87,10 +89,13 @@ def of_os_error(error: OSError, place: Path) -> StepFailed:
             full = shutil.disk_usage(place).free < _FULL
     if full:
         return StepFailed(
+            Code.DISK_FULL,
             f"no space left on the device that holds {place.absolute()}",
             "nothing was lost; free some space, or point $TRTPIPE_STORE to another disk, and build again",
         )
-    return StepFailed(f"{error.filename or place.absolute()}: {(error.strerror or str(error)).lower()}")
+    return StepFailed(
+        Code.SYSTEM_REFUSED, f"{error.filename or place.absolute()}: {(error.strerror or str(error)).lower()}"
+    )
 
 
 def _peak_rss() -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import ModelError, Problem, SpecError, ToolchainError
 from trtpipe.loading.project import LOCK_FILE, find_root
+from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import DeliveredEngine, delivered_engine
 from trtpipe.runners.inference.trust import vouched_by_lock
 from trtpipe.system.machines import Machine, not_here
@@ -40,11 +41,13 @@ class Where:
 
     def __post_init__(self) -> None:
         if self.cpu and self.require_gpu:
-            raise SpecError("--cpu and --require-gpu exclude each other", "leave one out")
+            raise SpecError(
+                Code.OPTIONS_EXCLUDE, "--cpu and --require-gpu exclude each other", "leave one out"
+            )
         for digest in self.trust:
             if len(digest) != _DIGEST or set(digest) - set("0123456789abcdef"):
                 remedy = "give the BLAKE3 of the engine, 64 hex digits"
-                raise SpecError(f"--trust {digest!r} is no digest", remedy)
+                raise SpecError(Code.BAD_ARGUMENT, f"--trust {digest!r} is no digest", remedy)
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Chosen:
         if isinstance(found, Problem):
             raise ToolchainError(found)
         if not found.ready:
-            raise ToolchainError(not_here(engine.flavour, engine.built_for.version))
+            raise ToolchainError(Code.NO_TOOLCHAIN, not_here(engine.flavour, engine.built_for.version))
         return found
 
 
@@ -122,8 +125,16 @@ def choose(place: Place, machine: Machine, where: Where, cwd: Path) -> Chosen:
     """What of a place runs here. Raises ToolchainError when that is nothing, or not what was required."""
     why_not = "--cpu asks for the typed model" if where.cpu else machine.why_not(place)
     if why_not and where.require_gpu:
-        raise ToolchainError(f"{place.name}: {why_not}", "run it where it can, or leave out --require-gpu")
+        raise ToolchainError(
+            Code.CANNOT_RUN_HERE,
+            f"{place.name}: {why_not}",
+            "run it where it can, or leave out --require-gpu",
+        )
     if why_not and place.model is None:
         remedy = "name the directory that holds its model.onnx, or run it where the engine can run"
-        raise ToolchainError(f"{place.name}: {why_not}, and there is no typed model beside it to run", remedy)
+        raise ToolchainError(
+            Code.CANNOT_RUN_HERE,
+            f"{place.name}: {why_not}, and there is no typed model beside it to run",
+            remedy,
+        )
     return Chosen(place, machine, where, find_root(cwd) / LOCK_FILE, why_not)

@@ -15,6 +15,7 @@ from trtpipe.json_values import JsonObject, integer_in
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import ComparisonProgress
 from trtpipe.plan.options import NO_TRANSFORM, ValidateOptions
+from trtpipe.problem_codes import Code
 from trtpipe.stages.task import Task
 from trtpipe.system.failing import CellSteps
 from trtpipe.system.processes import Telling, run_in_child
@@ -35,7 +36,11 @@ def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | N
     """
     if "validate" not in steps.cell.steps:
         remedy = "give the spec a `validate` with data: it says on what the tensors are compared"
-        raise SpecError(f"{steps.cell.name} validates nothing, so there are no data to compare on", remedy)
+        raise SpecError(
+            Code.VALIDATES_NOTHING,
+            f"{steps.cell.name} validates nothing, so there are no data to compare on",
+            remedy,
+        )
     failing = steps.run("quantize")
     if failing is not None:
         raise failing.error

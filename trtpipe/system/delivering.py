@@ -27,6 +27,7 @@ from trtpipe.plan.events import CellDelivered, Warned
 from trtpipe.plan.graph import Cell, Step
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.summaries import cell_summary
 from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import PipelineSpec
@@ -126,7 +127,9 @@ class Delivery:
     def _trace(self, key: str) -> Trace:
         trace = self.workspace.store.trace(key)
         if trace is None:
-            raise ArtifactMissing(f"the store lost the trace {key[:12]} while the build ran", "build again")
+            raise ArtifactMissing(
+                Code.NO_ARTIFACT, f"the store lost the trace {key[:12]} while the build ran", "build again"
+            )
         return trace
 
     def _write(self, cell: Cell, traces: Mapping[Stage, Trace], manifest: dict[str, Any]) -> list[Path]:
@@ -144,7 +147,9 @@ class Delivery:
                 return files or self._put(folder, traces, texts)
         except OSError as error:
             what = (error.strerror or str(error)).lower()
-            raise TrtpipeError(f"cannot deliver {cell.name} to {folder}: {what}", _remedy(error)) from error
+            raise TrtpipeError(
+                Code.CANNOT_DELIVER, f"cannot deliver {cell.name} to {folder}: {what}", _remedy(error)
+            ) from error
 
     def _statements(
         self, cell: Cell, traces: Mapping[Stage, Trace], manifest: Mapping[str, Any]

@@ -18,6 +18,7 @@ from trtpipe.digests import Digest
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.json_values import JsonObject, Malformed, as_object, object_in, text_in
 from trtpipe.loading.specs import LoadedPipeline
+from trtpipe.problem_codes import Code
 from trtpipe.system.importing import readable_model
 from trtpipe.system.workspace import BUILD_DIRECTORY, open_workspace
 
@@ -68,9 +69,11 @@ def find_subject(text: str, cwd: Path) -> Path:
         if ".." not in Path(text).parts and folder.is_dir():
             return folder
         raise SpecError(
-            f"no such file, and the cell {text!r} has not been built here", f"trtpipe build {text}"
+            Code.NO_SUCH_FILE,
+            f"no such file, and the cell {text!r} has not been built here",
+            f"trtpipe build {text}",
         )
-    raise SpecError(f"no such file: {text!r}")
+    raise SpecError(Code.NO_SUCH_FILE, f"no such file: {text!r}")
 
 
 def _directory(subject: Subject) -> dict[str, Any]:
@@ -80,6 +83,7 @@ def _directory(subject: Subject) -> dict[str, Any]:
     if (folder / "saved_model.pb").exists():
         return _model(subject)
     raise ModelError(
+        Code.NO_ENGINE,
         f"'{folder}' holds neither an engine nor a SavedModel",
         f"name a file in it, or a directory with {ENGINE} or saved_model.pb",
     )
@@ -88,7 +92,11 @@ def _directory(subject: Subject) -> dict[str, Any]:
 def refuse_in_vain(asked: Asked, why: str) -> None:
     """Raises SpecError when something was asked that only a model has an answer to."""
     if asked != NOTHING_MORE:
-        raise SpecError("--shape, --for, --layers and --weights need a model that can be read as ONNX", why)
+        raise SpecError(
+            Code.OPTIONS_EXCLUDE,
+            "--shape, --for, --layers and --weights need a model that can be read as ONNX",
+            why,
+        )
 
 
 def _engine(file: Path, asked: Asked) -> dict[str, Any]:

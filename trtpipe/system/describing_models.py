@@ -17,6 +17,7 @@ from trtpipe.describing.inspect_model import Asked, ModelDescription, describe_g
 from trtpipe.describing.weight_table import WeightsDescription, weight_lines
 from trtpipe.errors import SpecError
 from trtpipe.frontends import Frontend, ModelFiles, Proposal
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -67,7 +68,9 @@ def describe_any_model(path: Path, asked: Asked, caffemodel: Path | None = None)
         return describe_weights(path, asked)
     frontend, proposal = propose(path)
     if caffemodel is not None and frontend.name != "caffe":
-        raise SpecError(f"'{path}' is no prototxt, so a caffemodel does not belong to it")
+        raise SpecError(
+            Code.NOT_A_PROTOTXT, f"'{path}' is no prototxt, so a caffemodel does not belong to it"
+        )
     if frontend.name == "onnx":
         return describe_model(path, asked).to_json()
     if frontend.name in _UNCONVERTED:

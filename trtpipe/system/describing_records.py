@@ -7,6 +7,7 @@ from typing import Any
 
 from trtpipe.describing.engine_files import read_json
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 
 def lockfile(path: Path) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def json_file(path: Path) -> dict[str, Any]:
         return cache(path)
     except ModelError as error:
         raise ModelError(
+            Code.RECORD_DAMAGED,
             f"'{path}' is JSON, and none that trtpipe writes: no manifest, no scales, no calibration cache",
             "name the engine, the model or the directory instead",
         ) from error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.describing.engine_files import ENGINE, MANIFEST
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.system.describing import Subject as Described
 from trtpipe.system.describing import describe, find_subject
 
@@ -39,7 +40,9 @@ def diff(a: str, b: str, cwd: Path) -> dict[str, Any]:
         kinds = [_kind(path) for path in paths]
         if kinds[0] != kinds[1]:
             first, second = (_KINDS[kind] for kind in kinds)
-            raise SpecError(f"{a!r} is {first}, and {b!r} is {second}: there is nothing to compare")
+            raise SpecError(
+                Code.NOT_COMPARABLE, f"{a!r} is {first}, and {b!r} is {second}: there is nothing to compare"
+            )
         compare: Mapping[str, Callable[[Path, Path, ExitStack], dict[str, Any]]] = {
             "engine": _engines,
             "model": _models,
@@ -48,7 +51,9 @@ def diff(a: str, b: str, cwd: Path) -> dict[str, Any]:
         }
         if kinds[0] in ("pipeline", "unconverted model"):
             remedy = "git diff compares specs; give the models or the built cells instead"
-            raise SpecError(f"{a!r} is {_KINDS[kinds[0]]}, which is not compared", remedy)
+            raise SpecError(
+                Code.NOT_COMPARABLE, f"{a!r} is {_KINDS[kinds[0]]}, which is not compared", remedy
+            )
         found = compare.get(kinds[0], _records)(paths[0], paths[1], stack)
         return {"kind": kinds[0], "a": a, "b": b, **found}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.json_values import JsonObject, object_in, objects_in, text_in, texts_in
+from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import ENGINE, MANIFEST, read_manifest
 from trtpipe.spec.pipeline import Profile
 from trtpipe.stages.bodies import GOLDEN, MODEL
@@ -71,7 +72,9 @@ def _refuse_no_engine(text: str, cwd: Path) -> None:
     """An engine's directory that lost its engine is no spec."""
     place = cwd / text
     if (place / MANIFEST).is_file() or (place.is_file() and place.suffix not in (".yaml", ".yml")):
-        raise SpecError(f"{text} holds no {ENGINE}", "name a cell, or a directory as a build leaves it")
+        raise SpecError(
+            Code.NO_ENGINE, f"{text} holds no {ENGINE}", "name a cell, or a directory as a build leaves it"
+        )
 
 
 def _folders(place: Path) -> Iterator[Path]:
@@ -95,13 +98,15 @@ def read_facts(place: EnginePlace) -> EngineFacts:
     manifest = read_manifest(place.folder / MANIFEST)
     if manifest is None:
         if place.workspace is not None:
-            raise ModelError("it is not built", "run `trtpipe build`")
-        raise ModelError(f"{place.folder} has no {MANIFEST}", "copy the whole directory of a cell")
+            raise ModelError(Code.NO_ENGINE, "it is not built", "run `trtpipe build`")
+        raise ModelError(
+            Code.NO_ENGINE, f"{place.folder} has no {MANIFEST}", "copy the whole directory of a cell"
+        )
     try:
         return _facts_in(manifest, place)
     except ValueError as error:  # Malformed, or pydantic's
         fact = f"{place.folder / MANIFEST} is a damaged manifest"
-        raise ModelError(fact, "build the cell again, or copy it again") from error
+        raise ModelError(Code.MANIFEST_DAMAGED, fact, "build the cell again, or copy it again") from error
 
 
 def _facts_in(manifest: JsonObject, place: EnginePlace) -> EngineFacts:
@@ -120,7 +125,11 @@ def _facts_in(manifest: JsonObject, place: EnginePlace) -> EngineFacts:
         files[GOLDEN] = text_in(recorded, "blake3")
     _below(validation, "budget")
     if "thresholds" not in validation and text_in(validation, "outcome") != "not_run":
-        raise ModelError(f"{place.name} was built by an older trtpipe, without thresholds", "build it again")
+        raise ModelError(
+            Code.OLD_RECORD,
+            f"{place.name} was built by an older trtpipe, without thresholds",
+            "build it again",
+        )
     return EngineFacts(
         manifest,
         tuple(ComputeCapability.parse(one).sm for one in texts_in(manifest, "compute_capabilities")),
@@ -153,8 +162,10 @@ def require_whole(place: EnginePlace, facts: EngineFacts) -> None:
             found = digest_file(path).hex
         except OSError as error:
             raise ModelError(
-                f"{path}: {(error.strerror or str(error)).lower()}", "build the cell again, or copy all of it"
+                Code.CANNOT_READ,
+                f"{path}: {(error.strerror or str(error)).lower()}",
+                "build the cell again, or copy all of it",
             ) from error
         if found != digest:
             fact = f"{path} is not the one that was built with the engine"
-            raise ModelError(fact, "build the cell again, or copy it again")
+            raise ModelError(Code.ENGINE_DAMAGED, fact, "build the cell again, or copy it again")

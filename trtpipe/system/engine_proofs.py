@@ -23,6 +23,7 @@ from trtpipe.json_values import (
     read_object,
     text_in,
 )
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.comparing.reports import Report
@@ -114,7 +115,9 @@ def judged_on_gpu(record: JsonObject, validation: JsonObject) -> EngineVerdict:
     judgement = judge_engine(record, asked.thresholds, samples=asked.samples)
     over, not_run = _over_budget(record, report, asked)
     where = f"on {report.gpu.name} ({report.gpu.compute_capability}): " if report.gpu else ""
-    problems = tuple(Problem(f"{where}{one.fact}", one.remedy) for one in (*judgement.problems, *over))
+    problems = tuple(
+        Problem(one.code, f"{where}{one.fact}", one.remedy) for one in (*judgement.problems, *over)
+    )
     told = {
         "gpu": report.gpu.record if report.gpu else None,
         "tensorrt": report.tensorrt,
@@ -139,4 +142,4 @@ def _over_budget(record: JsonObject, report: Report, asked: Asked) -> tuple[list
         recorded = f"{report.recorded} of {asked.samples} samples were recorded"
         return [], [f"its budget, {budget.words()}: {recorded}"]
     found = reached(record, budget)
-    return ([] if found.inside else [Problem(f"over its budget: {found.why}")]), []
+    return ([] if found.inside else [Problem(Code.OVER_BUDGET, f"over its budget: {found.why}")]), []

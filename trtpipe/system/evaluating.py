@@ -30,6 +30,7 @@ from trtpipe.plan.graph import Action
 from trtpipe.plan.options import UNPLACED, EvaluateOptions, QuantizeOptions, UnitsOptions
 from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
 from trtpipe.searching.choices import Choice, Ladder
 from trtpipe.searching.steps import EVALUATION_FILE, UNITS_FILE, evaluation, quantize_options
 from trtpipe.searching.units import Unit
@@ -217,7 +218,7 @@ class _Child:
     def _next_line(self) -> bytes:
         while True:
             if self.control.cancelled.is_set():
-                raise Interrupted("interrupted")
+                raise Interrupted(Code.INTERRUPTED, "interrupted")
             try:
                 return self.lines.get(timeout=_POLL_SECONDS)
             except queue.Empty:

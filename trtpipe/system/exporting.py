@@ -14,6 +14,7 @@ from trtpipe.errors import SpecError
 from trtpipe.files import write_whole
 from trtpipe.loading.project import find_project
 from trtpipe.loading.specs import LoadedPipeline
+from trtpipe.problem_codes import Code
 from trtpipe.system.importing import transformed_model
 from trtpipe.system.workspace import Workspace
 
@@ -54,7 +55,9 @@ def export_network(workspace: Workspace, directory: Path | None, *, force: bool 
             declaration = declare(read_skeleton(model).proto)
             given = _written(declaration, spec, weights, Path(workplace), pipeline, name)
     except OSError as error:
-        raise SpecError(f"cannot write to {folder}: {(error.strerror or str(error)).lower()}") from error
+        raise SpecError(
+            Code.CANNOT_WRITE, f"cannot write to {folder}: {(error.strerror or str(error)).lower()}"
+        ) from error
     workspace.state.save()
     return ExportedNetwork(spec, given, counted(declaration))
 
@@ -63,7 +66,9 @@ def _refuse_existing(paths: list[Path], force: bool) -> None:
     there = [path for path in paths if path.exists()]
     if there and not force:
         raise SpecError(
-            f"{there[0]} exists already", "write elsewhere with --output, or replace it with --force"
+            Code.EXISTS_ALREADY,
+            f"{there[0]} exists already",
+            "write elsewhere with --output, or replace it with --force",
         )
 
 

@@ -22,6 +22,7 @@ from trtpipe.loading.project import Project
 from trtpipe.loading.specs import GRAFT, LoadedPipeline, load_dataset
 from trtpipe.plan.graph import Input, Source, json_ready
 from trtpipe.planning.facts import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
+from trtpipe.problem_codes import Code
 from trtpipe.searching.steps import candidates_with
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.variant import CalibrationSpec, VariantSpec
@@ -147,13 +148,15 @@ class FactFinder:
             self._note(pipeline, path, error.problems)
         except OSError as error:
             fact = f"{error.filename}: {(error.strerror or str(error)).lower()}"
-            self._note(pipeline, path, (Problem(fact),))
+            self._note(pipeline, path, (Problem(Code.CANNOT_READ, fact),))
         return None
 
     def _note(self, pipeline: LoadedPipeline, path: tuple[str, ...], problems: tuple[Problem, ...]) -> None:
         for problem in problems:
             placed = (
-                problem if problem.path or problem.where else Problem(problem.fact, problem.remedy, path=path)
+                problem
+                if problem.path or problem.where
+                else Problem(problem.code, problem.fact, problem.remedy, path=path)
             )
             self.problems.append(pipeline.locate(placed))
 
@@ -278,9 +281,12 @@ def _wrong_pin(pipeline: LoadedPipeline, path: SpecPath, found: str) -> Problem:
     remedy = "check where it came from, then pin this digest"
     if path == ("model", "source"):
         fact = f"{pipeline.spec.model.source} is not the pinned model: its sha256 is {found}"
-        return Problem(fact, remedy, path=("model", "sha256"))
+        return Problem(Code.PIN_MISMATCH, fact, remedy, path=("model", "sha256"))
     return Problem(
-        f"{pipeline.files[path].name} is not the pinned file: its sha256 is {found}", remedy, path=path
+        Code.PIN_MISMATCH,
+        f"{pipeline.files[path].name} is not the pinned file: its sha256 is {found}",
+        remedy,
+        path=path,
     )
 
 
@@ -321,7 +327,7 @@ def refuse_missing(who: str, packages: Sequence[str], extra: str) -> None:
     missing = [name for name in packages if not is_installed(name)]
     if missing:
         remedy = f"install it: pip install 'trtpipe[{extra}]'"
-        raise ModelError(f"{who} needs {' and '.join(missing)}", remedy)
+        raise ModelError(Code.MISSING_PACKAGE, f"{who} needs {' and '.join(missing)}", remedy)
 
 
 @cache
@@ -353,7 +359,11 @@ def _provider(asked: CalibrationSpec) -> str:
 
     if asked.backend != "trtpipe":
         if asked.provider == "cuda":
-            raise ModelError(f"backend {asked.backend!r} calibrates on the CPU only", "leave provider out")
+            raise ModelError(
+                Code.NO_CUDA_PROVIDER,
+                f"backend {asked.backend!r} calibrates on the CPU only",
+                "leave provider out",
+            )
         return "cpu"
     gpu_package = is_installed("onnxruntime-gpu")
     return provider_of(asked.provider, gpu_package=gpu_package, driver=gpu_package and driver_may_be_here())

@@ -12,6 +12,7 @@ from trtpipe.datasets.locating.projects import ProjectFiles
 from trtpipe.errors import Problem, SpecError, TrtpipeError
 from trtpipe.loading.project import find_project
 from trtpipe.loading.specs import load_dataset
+from trtpipe.problem_codes import Code
 from trtpipe.runners.feeding.chance import random_feed
 from trtpipe.runners.feeding.feeds import Feed, split_feed, unknown_inputs
 from trtpipe.runners.feeding.given import Given, named_file, read_given
@@ -64,7 +65,9 @@ def feeds_of(asked: FeedRequest, signature: Signature, cwd: Path) -> list[Feed]:
         return _with_images(asked, given, signature, cwd)
     if asked.data is not None:
         raise SpecError(
-            "--data prepares images, and none was given", "arrays are fed as they are; leave it out"
+            Code.OPTIONS_EXCLUDE,
+            "--data prepares images, and none was given",
+            "arrays are fed as they are; leave it out",
         )
     whole = Feed(given.arrays)
     problems = [*unknown_inputs(list(given.arrays), signature)]
@@ -81,7 +84,9 @@ def _recorded(asked: FeedRequest, signature: Signature, cwd: Path) -> list[Feed]
     feeds = recorded_feeds(cwd / file, file, signature)
     if feeds and (asked.data or asked.batch):
         raise SpecError(
-            f"'{file}' is a recording, whose runs are fed as they are", "leave out --data and --batch"
+            Code.OPTIONS_EXCLUDE,
+            f"'{file}' is a recording, whose runs are fed as they are",
+            "leave out --data and --batch",
         )
     return feeds
 
@@ -91,7 +96,9 @@ def _refuse_contradictions(asked: FeedRequest, signature: Signature) -> None:
     if not (asked.random or asked.inputs or asked.data):
         inputs = f"the inputs are {signature.described()}"
         raise SpecError(
-            "nothing to run it on", f"say --input NAME=FILE.npy, --data NAME or --random; {inputs}"
+            Code.NOTHING_TO_FEED,
+            "nothing to run it on",
+            f"say --input NAME=FILE.npy, --data NAME or --random; {inputs}",
         )
     if asked.random and (asked.inputs or asked.data):
         facts.append("--random takes the place of --input and --data")
@@ -102,7 +109,7 @@ def _refuse_contradictions(asked: FeedRequest, signature: Signature) -> None:
     if asked.random and asked.batch:
         facts.append("--batch splits what is given; of random inputs, --shape says the batch")
     if facts:
-        raise SpecError([Problem(fact) for fact in facts])
+        raise SpecError([Problem(Code.OPTIONS_EXCLUDE, fact) for fact in facts])
 
 
 def chance(shapes: Sequence[str], profile: int | None, seed: int, signature: Signature) -> Feed:
@@ -111,7 +118,9 @@ def chance(shapes: Sequence[str], profile: int | None, seed: int, signature: Sig
     if not 0 <= index < max(len(signature.profiles), 1):
         count = len(signature.profiles)
         raise SpecError(
-            f"there is no profile {index}", f"choose from 0 to {count - 1}" if count else "leave it out"
+            Code.NO_SUCH_PROFILE,
+            f"there is no profile {index}",
+            f"choose from 0 to {count - 1}" if count else "leave it out",
         )
     said = parsed_shapes(shapes, signature)
     return random_feed(signature, {**signature.shapes(index), **said}, signature.values(index), seed)
@@ -124,16 +133,20 @@ def parsed_shapes(texts: Sequence[str], signature: Signature) -> dict[str, Shape
     for text in texts:
         name, shape = named_file(text, signature.names, Path("/nonexistent"))
         if name is None:
-            problems.append(Problem(f"--shape {text!r} names no input", "write NAME=1x3x224x224"))
+            problems.append(
+                Problem(Code.BAD_ARGUMENT, f"--shape {text!r} names no input", "write NAME=1x3x224x224")
+            )
             continue
         problems += unknown_inputs([name], signature)
         try:
             found[name] = parse_shape(shape)
         except ValueError as error:
-            problems.append(Problem(f"--shape of {name!r}: {error}"))
+            problems.append(Problem(Code.BAD_ARGUMENT, f"--shape of {name!r}: {error}"))
             continue
         if -1 in found[name]:
-            problems.append(Problem(f"--shape of {name!r} has a dynamic dim: {shape}", "give its size"))
+            problems.append(
+                Problem(Code.BAD_ARGUMENT, f"--shape of {name!r} has a dynamic dim: {shape}", "give its size")
+            )
     if problems:
         raise SpecError(problems)
     return found
@@ -178,7 +191,11 @@ def _values(asked: FeedRequest, signature: Signature) -> Mapping[str, Array]:
 def _with_images(asked: FeedRequest, given: Given, signature: Signature, cwd: Path) -> list[Feed]:
     """Images prepared as the data set prepares its own, with the arrays that were given for other inputs."""
     if asked.data is None:
-        raise SpecError("an image was given, and nothing says how to prepare it", "name a set: --data NAME")
+        raise SpecError(
+            Code.DATA_SET_UNUSABLE,
+            "an image was given, and nothing says how to prepare it",
+            "name a set: --data NAME",
+        )
     project = find_project(cwd)
     loaded = load_dataset(project.dataset(asked.data), project)
     feeds = image_feeds(asked.data, loaded.spec, given.images, signature, cwd, batch=asked.batch)

@@ -23,6 +23,7 @@ from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.plan.requirements import FetchRequirements
 from trtpipe.plan.trace import Trace
 from trtpipe.planning.facts import SOURCE_FOLDER
+from trtpipe.problem_codes import Code
 from trtpipe.spec.remote import RemoteFile, is_local_host, is_plain_relative
 from trtpipe.stages.task import Task
 from trtpipe.system.processes import Telling, run_in_child
@@ -172,20 +173,27 @@ def _told(remote: RemoteFile, trace: Trace) -> dict[str, Any]:
 
 def _missing(wanted: _Wanted) -> Problem:
     fact = f"not in the store: {wanted.remote.shown}"
-    return Problem(fact, "run `trtpipe build` once without --offline", path=wanted.place)
+    return Problem(Code.NOT_FETCHED, fact, "run `trtpipe build` once without --offline", path=wanted.place)
 
 
 def _unsafe(names: Iterable[str], model: str, source: _Wanted) -> Iterable[Problem]:
     for name in names:
         if not is_plain_relative(name) or name == model:
             fact = f"the model's external data is at {name!r}, which is no plain relative name"
-            yield Problem(fact, "external data must lie beside the model or below it", path=source.place)
+            yield Problem(
+                Code.WEIGHTS_MISPLACED,
+                fact,
+                "external data must lie beside the model or below it",
+                path=source.place,
+            )
 
 
 def _unused(pins: Mapping[str, str], names: Iterable[str], source: _Wanted) -> Iterable[Problem]:
     for name in sorted(pins.keys() - set(names)):
         held = f"its external data is: {', '.join(names)}" if names else "it has no external data"
-        yield Problem(f"the model refers to no file {name!r}", held, path=("model", "files", name))
+        yield Problem(
+            Code.MISPLACED_PIN, f"the model refers to no file {name!r}", held, path=("model", "files", name)
+        )
 
 
 def _loose(pins: Mapping[str, str], names: Iterable[str], source: _Wanted) -> Iterable[Problem]:
@@ -193,4 +201,6 @@ def _loose(pins: Mapping[str, str], names: Iterable[str], source: _Wanted) -> It
     if source.remote.scheme == "http" and not is_local_host(source.remote.host):
         for name in (name for name in names if name not in pins):
             fact = f"{name!r} lies beside the model and has no pin, and plain http can be changed on the way"
-            yield Problem(fact, "write https://, or pin it in model.files", path=source.place)
+            yield Problem(
+                Code.PLAIN_HTTP, fact, "write https://, or pin it in model.files", path=source.place
+            )

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path, PurePosixPath
 
 from trtpipe.errors import ModelError, SpecError
+from trtpipe.problem_codes import Code
 
 _LARGEST = 16 << 30
 _SECONDS = 60
@@ -23,7 +24,11 @@ def file_of_revision(text: str, cwd: Path, folder: Path) -> Path:
     """
     revision, _, name = text.partition(":")
     if not revision or not name or text.startswith("-") or not text.isprintable():
-        raise SpecError(f"no such file, and no revision and file of git's: {text!r}", "write REVISION:PATH")
+        raise SpecError(
+            Code.NO_SUCH_FILE,
+            f"no such file, and no revision and file of git's: {text!r}",
+            "write REVISION:PATH",
+        )
     spellings = (name, name) if name.startswith(("./", "../", "/")) else (f"./{name}", name)
     for spelling in spellings:
         size = _size_of(f"{revision}:{spelling}", cwd)
@@ -33,7 +38,9 @@ def file_of_revision(text: str, cwd: Path, folder: Path) -> Path:
             _take_data(revision, spelling, cwd, out)
             return out
     raise SpecError(
-        f"git has no file {name!r} in revision {revision!r}", "see git ls-tree -r --name-only " + revision
+        Code.GIT_FAILED,
+        f"git has no file {name!r} in revision {revision!r}",
+        "see git ls-tree -r --name-only " + revision,
     )
 
 
@@ -80,10 +87,12 @@ def _size_of(name: str, cwd: Path) -> int | None:
     """The bytes of a file in a revision; None when git has no such file."""
     ran, kind = (_asked(option, name, cwd) for option in ("-s", "-t"))
     if "not a git repository" in ran.stderr:
-        raise SpecError(f"no such file: {name!r}, and this is not a git repository")
+        raise SpecError(Code.NO_SUCH_FILE, f"no such file: {name!r}, and this is not a git repository")
     if "dubious ownership" in ran.stderr:
         raise SpecError(
-            "git refuses a repository that belongs to someone else", "see git help config, safe.directory"
+            Code.GIT_FAILED,
+            "git refuses a repository that belongs to someone else",
+            "see git help config, safe.directory",
         )
     right = ran.returncode == 0 and kind.stdout.strip() == "blob" and ran.stdout.strip().isdecimal()
     return int(ran.stdout) if right else None
@@ -103,14 +112,16 @@ def _asked(option: str, name: str, cwd: Path) -> subprocess.CompletedProcess[str
             stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError:
-        raise SpecError(f"{name!r} is no file, and git, which might know it, is not installed") from None
+        raise SpecError(
+            Code.GIT_FAILED, f"{name!r} is no file, and git, which might know it, is not installed"
+        ) from None
     except subprocess.TimeoutExpired:
-        raise SpecError(f"git did not answer within {_SECONDS} seconds") from None
+        raise SpecError(Code.GIT_FAILED, f"git did not answer within {_SECONDS} seconds") from None
 
 
 def _take(name: str, cwd: Path, out: Path, size: int) -> None:
     if size > _LARGEST:
-        raise SpecError(f"{name!r} has {size} bytes, too many to take out of git")
+        raise SpecError(Code.GIT_FAILED, f"{name!r} has {size} bytes, too many to take out of git")
     try:
         with out.open("xb") as file:
             ran = subprocess.run(
@@ -119,8 +130,10 @@ def _take(name: str, cwd: Path, out: Path, size: int) -> None:
             )  # fmt: skip
     except OSError as error:
         raise SpecError(
-            f"cannot take {name!r} out of git: {(error.strerror or str(error)).lower()}"
+            Code.GIT_FAILED, f"cannot take {name!r} out of git: {(error.strerror or str(error)).lower()}"
         ) from error
     if ran.returncode or out.stat().st_size != size:
         said = ran.stderr.decode(errors="replace").strip().splitlines()
-        raise SpecError(f"git could not give {name!r}: {said[-1] if said else 'it was cut short'}")
+        raise SpecError(
+            Code.GIT_FAILED, f"git could not give {name!r}: {said[-1] if said else 'it was cut short'}"
+        )

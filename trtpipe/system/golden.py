@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.errors import SpecError, ToolchainError
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
+from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import delivered_engine
 from trtpipe.runners.inference.requests import HowToRun
 from trtpipe.runners.inference.trust import vouched_by_lock
@@ -69,12 +70,14 @@ def record_golden(
     spec = planned.specs[cell.pipeline]
     if spec.validate_ is None:
         remedy = "give the spec a `validate` with data: its samples are what is recorded"
-        raise SpecError(f"{cell.name} validates nothing, so there are no samples", remedy)
+        raise SpecError(
+            Code.VALIDATES_NOTHING, f"{cell.name} validates nothing, so there are no samples", remedy
+        )
     if spec.validate_.golden is not None and not engine:
         remedy = (
             "take `reference` out of the spec to record anew, or record the engine's outputs with --engine"
         )
-        raise SpecError(f"the reference of {cell.name} is a recording already", remedy)
+        raise SpecError(Code.REFERENCE, f"the reference of {cell.name} is a recording already", remedy)
     runs = _samples(planned, cell, observer, samples, how)
     of = "the reference"
     if engine:
@@ -88,13 +91,19 @@ def record_golden(
 def _refuse_place(path: Path, root: Path, force: bool) -> None:
     inside = Path(os.path.realpath(path.parent)) / path.name
     if not inside.is_relative_to(root):
-        raise SpecError(f"{path} is outside the project", f"a spec names files below {root}")
+        raise SpecError(
+            Code.OUTSIDE_PROJECT, f"{path} is outside the project", f"a spec names files below {root}"
+        )
     if path.suffix != ".npz":
-        raise SpecError(f"{path.name} is no .npz", "give a name that ends in .npz")
+        raise SpecError(Code.WRONG_FILE, f"{path.name} is no .npz", "give a name that ends in .npz")
     if path.is_dir():
-        raise SpecError(f"{path} is a directory", "give a name that ends in .npz")
+        raise SpecError(Code.NOT_A_FILE, f"{path} is a directory", "give a name that ends in .npz")
     if path.exists() and not force:
-        raise SpecError(f"{path} exists already", "write elsewhere with --output, or replace it with --force")
+        raise SpecError(
+            Code.EXISTS_ALREADY,
+            f"{path} exists already",
+            "write elsewhere with --output, or replace it with --force",
+        )
 
 
 def _samples(
@@ -111,7 +120,7 @@ def _samples(
     if digest is None:
         reasons = [f"{one['name']}: {one['why']}" for one in trace.summary.get("not_run", ())]
         why = "\n".join(reasons) or "its first batch is too large, or of types that .npz does not hold"
-        raise SpecError(f"{cell.name} has no samples to record", why)
+        raise SpecError(Code.NO_SAMPLES, f"{cell.name} has no samples to record", why)
     taken: list[RecordedRun] = []
     for run in read_recording(planned.workspace.store.path(digest)):
         if taken and sum(map(_count, taken)) + _count(run) > samples:
@@ -139,7 +148,11 @@ def _by_engine(
     delivered = delivered_engine(place.folder, vouched=vouched)
     reason = cannot_run(facts, TargetResolver())
     if reason:
-        raise ToolchainError(f"not run: {reason}", "record on a machine with that GPU, or leave out --engine")
+        raise ToolchainError(
+            Code.CANNOT_RUN_HERE,
+            f"not run: {reason}",
+            "record on a machine with that GPU, or leave out --engine",
+        )
     inputs = summarize(runnable_model(place.folder / MODEL).proto).inputs
     asked = HowToRun(device=how.device, plugins=how.plugins, built_for=delivered.built_for)
     with tempfile.TemporaryDirectory(prefix="trtpipe-golden-") as folder:
@@ -165,4 +178,6 @@ def _write(path: Path, runs: Sequence[RecordedRun]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_recording(path, runs)
     except OSError as error:
-        raise SpecError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise SpecError(
+            Code.CANNOT_WRITE, f"cannot write {path}: {(error.strerror or str(error)).lower()}"
+        ) from error

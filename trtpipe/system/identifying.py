@@ -20,6 +20,7 @@ from trtpipe.errors import ModelError, SpecError, TrtpipeError
 from trtpipe.json_values import Json
 from trtpipe.loading.project import LOCK_FILE, PIPELINES, find_root, load_project
 from trtpipe.lockfile import read_lock
+from trtpipe.problem_codes import Code
 from trtpipe.system.lock_history import Commit, History, commits_with
 from trtpipe.system.stating import PROVENANCE
 from trtpipe.system.workspace import BUILD_DIRECTORY, Workspace
@@ -104,8 +105,12 @@ def identify(asked: str, cwd: Path | None = None) -> Identity:
         root = find_root(cwd)
         return _Search(asked, root, _whole(asked.lower(), root), None, None).run()
     if file.is_dir():
-        raise SpecError(f"{asked!r} is a directory", "name an engine file in it")
-    raise SpecError(f"no such file: {asked!r}", "name an engine file, or a digest of at least 8 hex digits")
+        raise SpecError(Code.NOT_A_FILE, f"{asked!r} is a directory", "name an engine file in it")
+    raise SpecError(
+        Code.NO_SUCH_FILE,
+        f"no such file: {asked!r}",
+        "name an engine file, or a digest of at least 8 hex digits",
+    )
 
 
 def _digest_of(file: Path) -> Digest:
@@ -113,7 +118,7 @@ def _digest_of(file: Path) -> Digest:
         return digest_file(file)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise ModelError(f"cannot read '{file}': {why.lower()}") from error
+        raise ModelError(Code.CANNOT_READ, f"cannot read '{file}': {why.lower()}") from error
 
 
 def _whole(digits: str, root: Path) -> str:
@@ -129,7 +134,9 @@ def _whole(digits: str, root: Path) -> str:
     known |= {one for one in _locked_engines(root).values() if one.startswith(digits)}
     if len(known) > 1:
         listed = ", ".join(sorted(one[:16] for one in known))
-        raise SpecError(f"{digits!r} begins several digests", f"write more of it: {listed}")
+        raise SpecError(
+            Code.AMBIGUOUS_NAME, f"{digits!r} begins several digests", f"write more of it: {listed}"
+        )
     return known.pop() if known else digits
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from trtpipe.errors import SpecError, ToolchainError
 from trtpipe.files import is_special
 from trtpipe.plan.control import Control
+from trtpipe.problem_codes import Code
 from trtpipe.runners.feeding.feeds import Feed, checked_feed, checked_profile
 from trtpipe.runners.inference.requests import EngineRun, HowToRun
 from trtpipe.runners.inference.tensors import StoredTensor, store_tensors, type_name
@@ -89,11 +90,15 @@ def _refuse_output(output: Path | None) -> None:
     if output is None:
         return
     if output.suffix != ".npz":
-        raise SpecError(f"--output {str(output)!r} is no .npz file", "outputs are saved by name: FILE.npz")
+        raise SpecError(
+            Code.WRONG_FILE,
+            f"--output {str(output)!r} is no .npz file",
+            "outputs are saved by name: FILE.npz",
+        )
     if is_special(output):
-        raise SpecError(f"--output {str(output)!r} is no regular file", "name another place")
+        raise SpecError(Code.NOT_A_FILE, f"--output {str(output)!r} is no regular file", "name another place")
     if not output.parent.is_dir():
-        raise SpecError(f"there is no directory {str(output.parent)!r} for --output")
+        raise SpecError(Code.NO_SUCH_FILE, f"there is no directory {str(output.parent)!r} for --output")
 
 
 def _run(chosen: Chosen, runs: Sequence[EngineRun], folder: Path) -> _Ran:

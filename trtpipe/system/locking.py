@@ -23,6 +23,7 @@ from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Restore, UpToDate
 from trtpipe.plan.fingerprint import Change, changes_between
 from trtpipe.plan.graph import Action, Cell, FromStep, Outputs, Step, action_of
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.decisions import show_value
 from trtpipe.system.delivering import Delivery
 from trtpipe.system.unheard import Unheard
@@ -268,14 +269,16 @@ def refuse_differences(planned: Planned) -> Lock:
     lock = load_lock(planned.workspace.lockfile)
     path = planned.workspace.lockfile
     if not path.exists():
-        raise LockMismatch(f"there is no lockfile {path}", BUILD_REMEDY)
+        raise LockMismatch(Code.NO_LOCKFILE, f"there is no lockfile {path}", BUILD_REMEDY)
     if lock.conflict:
         raise LockMismatch(
-            f"the lockfile {path} holds a merge conflict", "run `trtpipe build`: it settles it"
+            Code.LOCK_CONFLICT,
+            f"the lockfile {path} holds a merge conflict",
+            "run `trtpipe build`: it settles it",
         )
     if lock.schema != SCHEMA:
         fact = f"the lockfile {path} has schema {lock.schema}, and schema {SCHEMA} is needed to hold a build to it"
-        raise LockMismatch(fact, "run `trtpipe build` once and commit the lockfile")
+        raise LockMismatch(Code.LOCK_SCHEMA, fact, "run `trtpipe build` once and commit the lockfile")
     differences = compare_with_lock(planned, lock).differences
     if differences:
         raise mismatch(differences, BUILD_REMEDY)
@@ -297,6 +300,8 @@ def refuse_unpinned(planned: Planned) -> None:
             if not file.sha256:
                 fact = f"{file.shown} has no pin, and the lockfile is to be kept to"
                 remedy = "`trtpipe check` prints the sha256 line to paste"
-                problems.append(pipeline.locate(Problem(fact, remedy, path=fetch.places[name])))
+                problems.append(
+                    pipeline.locate(Problem(Code.NOT_PINNED, fact, remedy, path=fetch.places[name]))
+                )
     if problems:
         raise SpecError(problems)

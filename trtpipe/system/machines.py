@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.json_values import JsonObject, Malformed, object_in
+from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import Told
 from trtpipe.spec.pipeline import ToolchainSpec
 from trtpipe.system.places import Place
@@ -89,7 +90,9 @@ def _built_for(place: Place) -> tuple[Flavour, str, list[str], bool]:
         names = list(told.built_for.compute_capabilities)
         list(map(ComputeCapability.parse, names))
     except ValueError as error:
-        raise ModelError(f"{place.folder} has a damaged manifest: {error}", "build the cell again") from error
+        raise ModelError(
+            Code.MANIFEST_DAMAGED, f"{place.folder} has a damaged manifest: {error}", "build the cell again"
+        ) from error
     return told.flavour, told.built_for.version, names, _compatible(place.manifest)
 
 

@@ -8,6 +8,7 @@ from trtpipe.errors import PlanError, SpecError
 from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
+from trtpipe.problem_codes import Code
 from trtpipe.system.building import Planned, make_plan
 from trtpipe.system.checking import prove_before_building
 from trtpipe.system.workspace import open_workspace
@@ -23,7 +24,7 @@ def planned_variant(
     planned = make_plan(open_workspace(specs, (_glob(name),)))
     cells = planned.plan.cells
     if len({(cell.pipeline, cell.variant) for cell in cells}) > 1:
-        raise SpecError(f"{name!r} means cells of several variants", _name_one(cells))
+        raise SpecError(Code.AMBIGUOUS_NAME, f"{name!r} means cells of several variants", _name_one(cells))
     prove_before_building(planned, offline=offline, observer=observer)
     return planned, cells[0]
 
@@ -33,14 +34,14 @@ def planned_cell(name: str, specs: Sequence[str]) -> tuple[Planned, Cell]:
     planned = make_plan(open_workspace(specs, (_glob(name),)))
     cells = planned.plan.cells
     if len(cells) > 1:
-        raise SpecError(f"{name!r} means several cells", _name_one(cells))
+        raise SpecError(Code.AMBIGUOUS_NAME, f"{name!r} means several cells", _name_one(cells))
     return planned, cells[0]
 
 
 def step_of(cell: Cell, stage: Stage) -> Address:
     """The address of a cell's step. Raises PlanError when it has none."""
     if stage not in cell.steps:
-        raise PlanError(f"{cell.name} has no step {stage}")
+        raise PlanError(Code.NO_SUCH_STEP, f"{cell.name} has no step {stage}")
     return cell.steps[stage]
 
 

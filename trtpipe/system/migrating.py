@@ -14,6 +14,7 @@ from typing import Any
 
 from trtpipe.describing.file_kind import kind_of_file
 from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.system.from_cache import scales_from_cache
 
 MODEL, SCALES = "model.onnx", "scales.json"
@@ -58,14 +59,16 @@ def migrate_cache(asked: Migration) -> dict[str, Any]:
 def refuse_existing(path: Path, *, force: bool) -> None:
     """Raises SpecError when a file is there already and may not be replaced."""
     if path.exists() and not force:
-        raise SpecError(f"{path} exists already", "write elsewhere, or replace it with --force")
+        raise SpecError(
+            Code.EXISTS_ALREADY, f"{path} exists already", "write elsewhere, or replace it with --force"
+        )
 
 
 @contextmanager
 def canonical_of(model: Path) -> Iterator[Path]:
     """The canonical form of an ONNX file, or of a pipeline's model after its transform. Raises TrtpipeError."""
     if not model.exists():
-        raise SpecError(f"no such file: {str(model)!r}")
+        raise SpecError(Code.NO_SUCH_FILE, f"no such file: {str(model)!r}")
     with tempfile.TemporaryDirectory(prefix="trtpipe-migrate-") as name:
         folder = Path(name)
         if kind_of_file(model) == "pipeline":
@@ -121,7 +124,7 @@ def _put(path: Path, data: bytes) -> None:
 
 
 def _cannot_write(path: Path, error: OSError) -> SpecError:
-    return SpecError(f"cannot write {path}: {(error.strerror or str(error)).lower()}")
+    return SpecError(Code.CANNOT_WRITE, f"cannot write {path}: {(error.strerror or str(error)).lower()}")
 
 
 def export_cache(
@@ -152,7 +155,7 @@ def _header(source: str, method: str, version: str | None, algorithm: str | None
     version = version or version_of(source)
     if not version:
         remedy = "say which TensorRT shall read the cache, for example --trt-version 8.6.1"
-        raise SpecError("the scales do not come from a cache of TensorRT", remedy)
+        raise SpecError(Code.CACHE_FORMAT, "the scales do not come from a cache of TensorRT", remedy)
     known = {"max": "MinMaxCalibration"}
     return header_of(
         version, algorithm or (method if method in ALGORITHMS else known.get(method, ALGORITHMS[0]))

@@ -20,6 +20,7 @@ from trtpipe.plan.options import EngineOptions
 from trtpipe.plan.ports import ActionResult, Here, Observer
 from trtpipe.plan.requirements import EngineRequirements, ImportRequirements, PlaceRequirements
 from trtpipe.plan.worker_messages import WorkerMessage
+from trtpipe.problem_codes import Code
 from trtpipe.stages.task import Task
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.child import of_os_error
@@ -82,7 +83,7 @@ class Performer:
             if control.cancelled.is_set():
                 raise
             fact = f"the {action.stage} step was told to stop by a signal from outside"
-            raise StepFailed(fact, "build again") from error
+            raise StepFailed(Code.INTERRUPTED, fact, "build again") from error
 
     def _perform(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         sources = [one for files in self.here.sources(action).values() for one in files.values()]
@@ -122,7 +123,9 @@ class Performer:
         """A source that changed since the plan was made would be recorded under the wrong digest."""
         for source in sources:
             if not same_digest(self.site.state.digest(source.path), source.digest):
-                raise StepFailed(f"{source.path} changed while it was being built from", "run it again")
+                raise StepFailed(
+                    Code.MODEL_CHANGED, f"{source.path} changed while it was being built from", "run it again"
+                )
 
     def inputs_of(self, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
         """Sources where they are on this machine; what is from the store, verified, in a folder for each slot."""
@@ -258,7 +261,7 @@ def request_of(action: Action, toolchain: Toolchain, plugins: Iterable[Path] = (
     options = EngineOptions.from_record(record)
     assert isinstance(limits, EngineRequirements), "an engine's action has them"
     if not toolchain.site:
-        raise ToolchainError(f"{toolchain.flavour} {toolchain.version} is not installed")
+        raise ToolchainError(Code.NO_TOOLCHAIN, f"{toolchain.flavour} {toolchain.version} is not installed")
     named = options.compute_capabilities if toolchain.flavour == "tensorrt_rtx" else ()
     limited = {"time_limit": limits.time_limit, "memory_limit": limits.memory_limit}
     return WorkerRequest(

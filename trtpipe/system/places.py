@@ -15,6 +15,7 @@ from trtpipe.describing.file_kind import kind_of_file
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.loading.grammar import listed, nearest
 from trtpipe.loading.project import find_root
+from trtpipe.problem_codes import Code
 from trtpipe.runners.feeding.signature import Signature, signature_of_manifest, signature_of_model
 from trtpipe.runners.inference.delivered import ENGINE, MANIFEST, read_manifest
 from trtpipe.system.workspace import BUILD_DIRECTORY
@@ -60,7 +61,7 @@ def find_places(text: str, cwd: Path | None = None) -> list[Place]:
         if path.exists():
             return [_place_of_file(path, text)]
     except (OSError, ValueError) as error:
-        raise SpecError(f"cannot look at {text[:200]!r}: {str(error).lower()}") from error
+        raise SpecError(Code.CANNOT_READ, f"cannot look at {text[:200]!r}: {str(error).lower()}") from error
     return _cells(text, find_root(cwd) / BUILD_DIRECTORY)
 
 
@@ -68,7 +69,11 @@ def one_place(text: str, cwd: Path | None = None) -> Place:
     """What an argument means, which must be one thing. Raises SpecError."""
     found = find_places(text, cwd)
     if len(found) > 1:
-        raise SpecError(f"{text!r} means several cells", f"name one of {listed([one.name for one in found])}")
+        raise SpecError(
+            Code.AMBIGUOUS_NAME,
+            f"{text!r} means several cells",
+            f"name one of {listed([one.name for one in found])}",
+        )
     return found[0]
 
 
@@ -76,7 +81,7 @@ def _place_of_directory(folder: Path, text: str) -> Place:
     engine, model = folder / ENGINE, folder / MODEL
     if not engine.is_file() and not model.is_file():
         remedy = f"an engine's directory holds {ENGINE}, {MODEL} and {MANIFEST}"
-        raise SpecError(f"there is neither {ENGINE} nor {MODEL} in {text!r}", remedy)
+        raise SpecError(Code.NO_ENGINE, f"there is neither {ENGINE} nor {MODEL} in {text!r}", remedy)
     manifest = read_manifest(folder / MANIFEST)
     return Place(
         _cell_of(manifest) or text,
@@ -90,7 +95,7 @@ def _place_of_directory(folder: Path, text: str) -> Place:
 def _place_of_file(path: Path, text: str) -> Place:
     kind = kind_of_file(path)
     if kind == "pipeline":
-        raise SpecError(f"{text!r} is a spec", "name a cell: PIPELINE/VARIANT@TARGET")
+        raise SpecError(Code.WRONG_FILE, f"{text!r} is a spec", "name a cell: PIPELINE/VARIANT@TARGET")
     folder = path.parent
     if kind == "engine" or path.name == ENGINE:
         manifest, model = read_manifest(folder / MANIFEST), folder / MODEL
@@ -119,12 +124,14 @@ def _cells(text: str, build: Path) -> list[Place]:
         said = f"did you mean {near!r}? " if near else ""
         cells = f"built cells: {listed(list(found))}" if found else "nothing is built yet"
         raise SpecError(
-            f"{text!r} is no built cell, directory, engine or model", f"{said}{cells}; see `trtpipe build`"
+            Code.WRONG_FILE,
+            f"{text!r} is no built cell, directory, engine or model",
+            f"{said}{cells}; see `trtpipe build`",
         )
     places = []
     for name in matching:
         place = _place_of_directory(found[name], name)
         if place.engine is None:
-            raise ModelError(f"{name} has lost its {ENGINE}", "build it again")
+            raise ModelError(Code.NO_ENGINE, f"{name} has lost its {ENGINE}", "build it again")
         places.append(place)
     return places

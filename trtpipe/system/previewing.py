@@ -16,6 +16,7 @@ from trtpipe.loading.project import Project, find_project
 from trtpipe.loading.specs import LoadedDataset, load_dataset
 from trtpipe.plan.control import Control
 from trtpipe.planning import profiles_record
+from trtpipe.problem_codes import Code
 from trtpipe.stages.task import Task
 from trtpipe.system.processes import run_in_child
 from trtpipe.system.workspace import BUILD_DIRECTORY, open_workspace
@@ -81,7 +82,7 @@ def _fed(spec: str, cwd: Path) -> tuple[list[tuple[str, str, list[Any] | None]],
     workspace = open_workspace([spec], cwd=cwd)
     if len(workspace.pipelines) != 1:
         names = ", ".join(one.path.name for one in workspace.pipelines)
-        raise SpecError(f"{spec!r} means several pipelines: {names}", "name one of them")
+        raise SpecError(Code.AMBIGUOUS_NAME, f"{spec!r} means several pipelines: {names}", "name one of them")
     (pipeline,) = workspace.pipelines
     with (
         readable_model(pipeline, workspace.store, workspace.state) as proto,
@@ -108,7 +109,7 @@ def _kept(made: Mapping[str, Path], project: Project, name: str, output: Path | 
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise SpecError(
-                f"cannot write '{place}': {reason}", "name another place with --output"
+                Code.CANNOT_WRITE, f"cannot write '{place}': {reason}", "name another place with --output"
             ) from error
         kept[input_] = place
     return kept

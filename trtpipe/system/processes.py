@@ -17,6 +17,7 @@ from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.json_values import JsonObject, read_object
 from trtpipe.plan.control import Control
 from trtpipe.plan.ports import ActionResult
+from trtpipe.problem_codes import Code
 from trtpipe.stages.task import Task
 from trtpipe.system.child import NO_RESULT, error_from_json, of_os_error
 from trtpipe.system.stage_processes import StageProcess, start_stage
@@ -85,7 +86,7 @@ def _wait(child: StageProcess, control: Control, tick: Callable[[], None]) -> in
         if code is not None:
             return code
         if control.cancelled.is_set():
-            raise Interrupted("interrupted")
+            raise Interrupted(Code.INTERRUPTED, "interrupted")
         time.sleep(pause)
         pause = min(pause * 1.5, _POLL_SECONDS)
 
@@ -107,9 +108,13 @@ def crash(task: Task, code: int, log: Path) -> StepFailed:
     if code == NO_RESULT:
         return of_os_error(OSError("its result could not be written"), log.parent)
     if "Traceback" in tail or "MemoryError" in tail:
-        return StepFailed(f"the {task.stage} step failed with a bug in trtpipe or a library", log=tail)
+        return StepFailed(
+            Code.STEP_CRASHED, f"the {task.stage} step failed with a bug in trtpipe or a library", log=tail
+        )
     if code < 0:
         name = signal.Signals(-code).name
         hint = _SENT.get(name, "a library that it uses crashed")
-        return StepFailed(f"the {task.stage} step was ended by {name}: {hint}", log=tail)
-    return StepFailed(f"the {task.stage} step ended with code {code} and no result", log=tail)
+        return StepFailed(Code.STEP_CRASHED, f"the {task.stage} step was ended by {name}: {hint}", log=tail)
+    return StepFailed(
+        Code.STEP_CRASHED, f"the {task.stage} step ended with code {code} and no result", log=tail
+    )

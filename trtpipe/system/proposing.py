@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.errors import SpecError
 from trtpipe.plan.control import Control
 from trtpipe.plan.ports import Observer
+from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import Threshold
 from trtpipe.stages.task import Task
@@ -45,10 +46,16 @@ def propose_thresholds(
     spec = planned.specs[cell.pipeline]
     if spec.validate_ is None:
         remedy = "give the spec a `validate` with data: it says what is measured, and on what"
-        raise SpecError(f"{cell.name} validates nothing, so there is nothing to measure", remedy)
+        raise SpecError(
+            Code.VALIDATES_NOTHING, f"{cell.name} validates nothing, so there is nothing to measure", remedy
+        )
     variant = spec.variants[cell.variant]
     if variant.precision == AUTO:
-        raise SpecError(f"{cell.name} has a budget, which takes the place of thresholds", "name another cell")
+        raise SpecError(
+            Code.NOTHING_TO_MEASURE,
+            f"{cell.name} has a budget, which takes the place of thresholds",
+            "name another cell",
+        )
     with (
         planned.steps(observer, terms=Terms(offline=offline)) as steps,
         planned.site.store.scratch() as scratch,
@@ -71,7 +78,7 @@ def propose_thresholds(
     thresholds = proposed_thresholds(reports, margin)
     if not thresholds:
         why = [f"{one['name']}: {one['why']}" for one in reports[0]["not_run"]]
-        raise SpecError(f"nothing was measured of {cell.name}", "\n".join(why))
+        raise SpecError(Code.NOTHING_TO_MEASURE, f"nothing was measured of {cell.name}", "\n".join(why))
     judgement = judge_report(measured, thresholds)
     return Proposal(cell.name, variant.precision, tuple(thresholds), judgement)
 

@@ -17,6 +17,7 @@ from trtpipe.manifest import Proof, precision_of
 from trtpipe.plan.address import Stage
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.spec.variant import VariantSpec
@@ -137,7 +138,11 @@ def _by_budget(
         return []
     validation["outcome"] = "failed"
     fewer = f"its types were searched for on {budget.samples} samples: take more" if budget.samples else ""
-    return [Problem(f"over its budget: {found.why}", fewer, path=("variants", variant, "budget"))]
+    return [
+        Problem(
+            Code.OVER_BUDGET, f"over its budget: {found.why}", fewer, path=("variants", variant, "budget")
+        )
+    ]
 
 
 def _least_low(variant: VariantSpec) -> float:

@@ -17,6 +17,7 @@ from trtpipe.legacy_caches.reading import read_cache
 from trtpipe.legacy_caches.reporting import TIED_TO_WEIGHTS, refuse_uncovered, report_of_cache
 from trtpipe.loading.specs import LoadedPipeline
 from trtpipe.lockfile import first_source, read_lock, shown_digest
+from trtpipe.problem_codes import Code
 from trtpipe.spec.variant import CalibrationSpec
 from trtpipe.system.from_cache import located, matched
 from trtpipe.system.workspace import Workspace
@@ -83,7 +84,7 @@ class CacheProver:
             then = first_source(entry), entry.get("calibration_cache")
             if name.startswith(cells) and then[1] == now[1] and then[0] != now[0]:
                 fact = f"the model changed since {name} was locked, and its calibration cache did not"
-                yield Problem(fact, TIED_TO_WEIGHTS, path=place, severity="warning")
+                yield Problem(Code.CACHE_OUTDATED, fact, TIED_TO_WEIGHTS, path=place, severity="warning")
                 return
 
 

@@ -19,6 +19,7 @@ from trtpipe.plan.control import Control
 from trtpipe.plan.events import CheckStarted
 from trtpipe.plan.graph import Action, Cell, Outputs, Plan, action_of
 from trtpipe.plan.ports import ActionResult, Observer
+from trtpipe.problem_codes import Code
 from trtpipe.scheduler import Failed
 from trtpipe.system.building import Planned
 from trtpipe.system.grading import Graded, grade_engine, grade_outputs, timed
@@ -49,12 +50,14 @@ class Rebuild:
         workspace = self.planned.workspace
         if not workspace.lockfile.exists():
             raise LockMismatch(
-                f"there is no lockfile {workspace.lockfile} to check against", "run `trtpipe build`"
+                Code.NO_LOCKFILE,
+                f"there is no lockfile {workspace.lockfile} to check against",
+                "run `trtpipe build`",
             )
         self.lock = load_lock(workspace.lockfile)
         if self.lock.conflict:
             fact = f"the lockfile {workspace.lockfile} holds a merge conflict"
-            raise LockMismatch(fact, "run `trtpipe build`: it settles it")
+            raise LockMismatch(Code.LOCK_CONFLICT, fact, "run `trtpipe build`: it settles it")
         terms = Terms(self.jobs, self.offline)
         with (
             counting_interrupts() as presses,
@@ -68,7 +71,7 @@ class Rebuild:
         wanted = [one for one in self.planned.plan.steps if one.stage not in ("build_engine", "validate")]
         results = steps.bring(wanted, keep_going=True, interrupted=presses)
         if presses():
-            raise Interrupted("interrupted", "nothing was replaced; run it again")
+            raise Interrupted(Code.INTERRUPTED, "interrupted", "nothing was replaced; run it again")
         self.failures = [
             (str(address), placed(self.planned.workspace, address, one.error))
             for address, one in results.items()
@@ -111,7 +114,7 @@ class Rebuild:
                 pool.shutdown(wait=False, cancel_futures=True)
                 pending = {future for future in pending if not future.cancelled()}
         if presses():
-            raise Interrupted("interrupted", "nothing was replaced; run it again")
+            raise Interrupted(Code.INTERRUPTED, "interrupted", "nothing was replaced; run it again")
 
     def _can(self, cell: Cell, action: Action | None, graded: Graded) -> bool:
         """Whether a cell can be held against the lockfile; notes why not."""

@@ -27,6 +27,7 @@ from trtpipe.plan.fingerprint import Fingerprint
 from trtpipe.plan.graph import Action
 from trtpipe.plan.options import EngineOptions
 from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
 from trtpipe.reducing.budget import Trials
 from trtpipe.reducing.candidates import Candidate, opt_of
 from trtpipe.reducing.course import Reduced, reduce_model
@@ -171,7 +172,9 @@ def reduce_build(steps: CellSteps, failing: Failing, limits: Limits) -> Reductio
     interrupted, reduced = False, Reduced(whole, whole.nodes, False)
     try:
         if not trials.still_fails(whole):
-            raise SpecError(f"it failed once and not again: {wanted.words()}", "run the build again")
+            raise SpecError(
+                Code.NOTHING_FAILS, f"it failed once and not again: {wanted.words()}", "run the build again"
+            )
         trials.seconds = limits.seconds
         reduced = reduce_model(trials, lambda one: _fixed(one, steps.scratch))
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from trtpipe.comparing.thresholds import Verdict, judge
 from trtpipe.errors import ModelError, SpecError, StepFailed
 from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action
+from trtpipe.problem_codes import Code
 from trtpipe.reducing.budget import Spent, Trials
 from trtpipe.reducing.candidates import Candidate
 from trtpipe.reducing.course import Reduced, fewer_nodes
@@ -86,7 +87,7 @@ class _Measuring:
 
         def tick() -> None:
             if time.monotonic() - began > _SECONDS:
-                raise StepFailed(f"a trial took longer than {_SECONDS} s")
+                raise StepFailed(Code.TIMED_OUT, f"a trial took longer than {_SECONDS} s")
 
         found = run_in_child(task, folder, Control(), tick).summary["outputs"]
         return {
@@ -188,7 +189,9 @@ def _first_missed(
                 return output, verdict
     fact = f"the engine of {steps.cell.name} is built and no threshold is missed on {samples} samples of its data"
     raise SpecError(
-        fact, "corners of profiles and budgets of searches are not reduced; see `trtpipe debug compare`"
+        Code.NOTHING_FAILS,
+        fact,
+        "corners of profiles and budgets of searches are not reduced; see `trtpipe debug compare`",
     )
 
 

@@ -15,6 +15,7 @@ from trtpipe.plan.address import address
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import FromStep, Input
 from trtpipe.planning.facts import FILES_FOLDER, SOURCE_FOLDER, FetchFacts
+from trtpipe.problem_codes import Code
 from trtpipe.spec.remote import RemoteFile
 
 
@@ -66,11 +67,17 @@ def unpinned(pipeline: LoadedPipeline, origins: Mapping[str, Record]) -> Iterato
         path, sha256 = fetch.places[name], origins[name]["sha256"]
         if not file.sha256:
             yield Problem(
-                f"{file.shown} is not pinned", _how(path, file, sha256), path=path, severity="warning"
+                Code.NOT_PINNED,
+                f"{file.shown} is not pinned",
+                _how(path, file, sha256),
+                path=path,
+                severity="warning",
             )
         if file.moves and (commit := origins[name].get("commit")):
             fact = f"{file.revision or 'the default branch'!r} may move: it is commit {commit} now"
-            yield Problem(fact, f"write {file.at_commit(commit).shown}", path=path, severity="warning")
+            yield Problem(
+                Code.NOT_PINNED, fact, f"write {file.at_commit(commit).shown}", path=path, severity="warning"
+            )
     beside = {name: origin for name, origin in origins.items() if name not in fetch.files}
     loose_beside = {
         name.removeprefix(SOURCE_FOLDER): one["sha256"] for name, one in beside.items() if not one["pinned"]
@@ -82,7 +89,7 @@ def unpinned(pipeline: LoadedPipeline, origins: Mapping[str, Record]) -> Iterato
             *(f"    {flow_yaml(name)}: {pin}" for name, pin in loose_beside.items()),
         ]
         fact = f"what lies beside the model is not pinned: {', '.join(loose_beside)}"
-        yield Problem(fact, "\n".join(lines), path=("model", "source"), severity="warning")
+        yield Problem(Code.NOT_PINNED, fact, "\n".join(lines), path=("model", "source"), severity="warning")
 
 
 def _how(path: SpecPath, file: RemoteFile, sha256: str) -> str:

@@ -16,6 +16,7 @@ from trtpipe.errors import Problem, SpecError
 from trtpipe.files import write_whole
 from trtpipe.lockfile import read_lock
 from trtpipe.plan.graph import Cell
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.decisions import DECISION_WORDS
 from trtpipe.rendering.plans import why
 from trtpipe.reporting.build_page import CellDetails, build_page
@@ -98,7 +99,9 @@ def report_delivered(planned: Planned, since: Path | None) -> Written:
     """
     if since is not None and not since.is_file():
         raise SpecError(
-            f"no such lockfile: '{since}'", "git show origin/main:trtpipe.lock writes one to compare with"
+            Code.NO_SUCH_FILE,
+            f"no such lockfile: '{since}'",
+            "git show origin/main:trtpipe.lock writes one to compare with",
         )
     written = Written()
     told = _last(written, BuildReport, planned.workspace.build / REPORT)
@@ -112,7 +115,7 @@ def report_delivered(planned: Planned, since: Path | None) -> Written:
     reporter = _Reporter(planned, locked, kept, anew={cell.name for cell in cells}, written=written)
     why_not = {cell.name: _as_last(last.get(cell.name)) for cell in cells if cell.name not in states}
     failures = [
-        _failure(name, [Problem(fact) for fact in facts])
+        _failure(name, [Problem(Code.BUILD_FAILED, fact) for fact in facts])
         for name, (state, facts) in why_not.items()
         if state == "failed"
     ]
@@ -126,7 +129,9 @@ def report_directory(folder: Path) -> Written:
     found = delivered_in(folder)
     if isinstance(found, str):
         raise SpecError(
-            f"'{folder}' is no engine directory: {found}", "give the folder that holds a manifest.json"
+            Code.NO_ENGINE,
+            f"'{folder}' is no engine directory: {found}",
+            "give the folder that holds a manifest.json",
         )
     written = Written()
     told = _last(written, CellReport, folder / REPORT)

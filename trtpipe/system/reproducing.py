@@ -22,6 +22,7 @@ from trtpipe import __version__
 from trtpipe.errors import Problem, SpecError, TrtpipeError
 from trtpipe.json_values import Malformed, read_object
 from trtpipe.plan.graph import Action
+from trtpipe.problem_codes import Code
 from trtpipe.stages.task import Task
 from trtpipe.system.failing import CellSteps, Failing
 from trtpipe.system.performing import request_of
@@ -77,12 +78,16 @@ def require_new_directory(folder: Path) -> None:
     """Raises SpecError unless the directory can be made, or is there and empty: before any work is done for it."""
     try:
         if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-            raise SpecError(f"'{folder}' exists already", "name a new directory with --output")
+            raise SpecError(
+                Code.EXISTS_ALREADY, f"'{folder}' exists already", "name a new directory with --output"
+            )
         partial = _partial(folder)
         partial.mkdir(parents=True)
         partial.rmdir()
     except OSError as error:
-        raise SpecError(f"cannot write '{folder}': {(error.strerror or str(error)).lower()}") from error
+        raise SpecError(
+            Code.CANNOT_WRITE, f"cannot write '{folder}': {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 def write_reproduction(
@@ -91,10 +96,12 @@ def write_reproduction(
     """Writes the directory whole or not at all. Raises SpecError, StoreError or ToolchainError."""
     stage = action.stage
     if stage in NO_PROCESS:
-        raise SpecError(f"a {stage} step cannot be taken elsewhere", NO_PROCESS[stage])
+        raise SpecError(Code.NOT_REPRODUCIBLE, f"a {stage} step cannot be taken elsewhere", NO_PROCESS[stage])
     if random_weights and stage != "build_engine":
         fact = f"--random-weights is for an engine's model, and the step is {stage}"
-        raise SpecError(fact, "leave it out, or look at what the step reads before you share it")
+        raise SpecError(
+            Code.NOT_REPRODUCIBLE, fact, "leave it out, or look at what the step reads before you share it"
+        )
     said = failing.error.problems if failing else ()
     failure = tuple(dict.fromkeys(_portable(steps, str(one)) for one in said))
     command = _COMMANDS.get(stage, "python run.py")
@@ -123,7 +130,9 @@ def new_directory(folder: Path) -> Iterator[Path]:
             folder.rmdir()
         partial.rename(folder)
     except OSError as error:
-        raise SpecError(f"cannot write '{folder}': {(error.strerror or str(error)).lower()}") from error
+        raise SpecError(
+            Code.CANNOT_WRITE, f"cannot write '{folder}': {(error.strerror or str(error)).lower()}"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -162,11 +171,13 @@ def read_task(path: Path) -> Task:
         task = Task.from_json(read_object(path.read_bytes()))
     except (OSError, Malformed) as error:
         raise SpecError(
-            f"'{path}' is damaged or missing: {error}", "copy the whole directory again"
+            Code.RECORD_DAMAGED, f"'{path}' is damaged or missing: {error}", "copy the whole directory again"
         ) from error
     if task.stage not in BODIES:
         raise SpecError(
-            f"'{path}' names no stage of trtpipe: {task.stage!r}", "use the trtpipe that wrote it"
+            Code.RECORD_DAMAGED,
+            f"'{path}' names no stage of trtpipe: {task.stage!r}",
+            "use the trtpipe that wrote it",
         )
     return task
 
@@ -322,4 +333,4 @@ def unknown_stage(steps: CellSteps, stage: str) -> SpecError:
 
     near = get_close_matches(stage, steps.cell.steps, n=1)
     remedy = f"did you mean {near[0]!r}?" if near else "its stages are " + ", ".join(steps.cell.steps)
-    return SpecError(Problem(f"{steps.cell.name} has no stage {stage!r}", remedy))
+    return SpecError(Problem(Code.NO_SUCH_STEP, f"{steps.cell.name} has no stage {stage!r}", remedy))

@@ -12,6 +12,7 @@ from typing import Any
 
 from trtpipe.errors import Problem, SpecError
 from trtpipe.files import is_special, open_beside
+from trtpipe.problem_codes import Code
 from trtpipe.runners.feeding.feeds import Feed
 from trtpipe.runners.inference.tensors import type_name
 
@@ -36,16 +37,20 @@ def read_labels(path: Path | None, top_k: int | None) -> Labels | None:
     try:
         if is_special(path) or path.stat().st_size > _LARGEST_LABELS:
             raise SpecError(
-                f"'{path}' is no file, or too large for one of labels", "it holds one name a line"
+                Code.WRONG_FILE,
+                f"'{path}' is no file, or too large for one of labels",
+                "it holds one name a line",
             )
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise SpecError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+        raise SpecError(
+            Code.CANNOT_READ, f"cannot read '{path}': {(error.strerror or str(error)).lower()}"
+        ) from error
     except UnicodeDecodeError as error:
-        raise SpecError(f"'{path}' is not UTF-8 text", "it holds one name a line") from error
+        raise SpecError(Code.NOT_UTF8, f"'{path}' is not UTF-8 text", "it holds one name a line") from error
     names = tuple(line.strip() for line in text.rstrip().splitlines())
     if not names:
-        raise SpecError(f"'{path}' holds no labels", "it holds one name a line")
+        raise SpecError(Code.EMPTY_FILE, f"'{path}' holds no labels", "it holds one name a line")
     return Labels(names, top_k or DEFAULT_TOP)
 
 
@@ -96,7 +101,9 @@ def save_arrays(arrays: Mapping[str, Any], path: Path) -> list[str]:
             raise
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise SpecError(f"cannot write '{path}': {reason}", "name another place with --output") from error
+        raise SpecError(
+            Code.CANNOT_WRITE, f"cannot write '{path}': {reason}", "name another place with --output"
+        ) from error
     return notes
 
 
@@ -113,7 +120,7 @@ def tops(arrays: Mapping[str, Any], feeds: Sequence[Feed], labels: Labels) -> li
     if not fitting:
         shown = ", ".join(f"'{name}' {type_name(a)} {list(a.shape)}" for name, a in arrays.items())
         wanted = f"{classes} scores a row, one for each label" if classes else "scores, one row a sample"
-        raise SpecError(Problem(f"no output holds {wanted}", f"the outputs are {shown}"))
+        raise SpecError(Problem(Code.UNKNOWN_TENSOR, f"no output holds {wanted}", f"the outputs are {shown}"))
     rows = [name for feed in feeds for name in feed.rows]
     truths = [label for feed in feeds for label in feed.labels]
     found = []

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trtpipe.errors import StepFailed
+from trtpipe.problem_codes import Code
 
 
 @contextmanager
@@ -19,4 +20,6 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         place = f"{error.filename}: " if error.filename else "the temporary directory: "
-        raise StepFailed(f"{place}{reason}", "make room there, or set TMPDIR to another disk") from error
+        raise StepFailed(
+            Code.CANNOT_WRITE, f"{place}{reason}", "make room there, or set TMPDIR to another disk"
+        ) from error

@@ -20,6 +20,7 @@ from trtpipe.plan.graph import Action
 from trtpipe.plan.options import SearchOptions
 from trtpipe.plan.ports import ActionResult, Observer
 from trtpipe.plan.requirements import PlaceRequirements
+from trtpipe.problem_codes import Code
 from trtpipe.searching.choices import Choice, Ladder, exactly, ladders_of
 from trtpipe.searching.costing import costs_of
 from trtpipe.searching.measuring import Bound, Ledger, Measured, Point, rounded
@@ -207,7 +208,7 @@ def _out_of_reach(action: Action, budget: BudgetSpec, error: OutOfReach) -> Step
         lines.append(_limit(error.best, error.bounded))
     asked = action.requirements
     assert isinstance(asked, PlaceRequirements), "a search's action says where its budget is"
-    return StepFailed(Problem(fact, "\n".join(lines), path=asked.path))
+    return StepFailed(Problem(Code.OUT_OF_REACH, fact, "\n".join(lines), path=asked.path))
 
 
 def _best(budget: BudgetSpec, best: Point) -> str:

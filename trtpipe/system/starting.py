@@ -13,6 +13,7 @@ from trtpipe.describing.init_spec import HalfVariant, ModelHead, init_spec, unre
 from trtpipe.errors import ModelError, Problem, TrtpipeError
 from trtpipe.frontends import Frontend, ModelFiles, Proposal, find_frontend, frontend_names
 from trtpipe.loading.project import Project
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import named_files
 from trtpipe.spec.pipeline import PipelineSpec
 
@@ -39,7 +40,7 @@ class Recognised:
 def recognise(path: Path, project: Project) -> Recognised:
     """What reads the model at `path`, which must be in the project's reach. Raises SpecError or ModelError."""
     if not (path.is_file() or path.is_dir()):
-        raise ModelError(f"'{path}' is not a regular file")  # a pipe would be waited for
+        raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")  # a pipe would be waited for
     frontend, proposal = propose(path)
     source = _text(proposal.source, project.root) if proposal.source is not None else None
     written = _written(proposal.options, project.root)

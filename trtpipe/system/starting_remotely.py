@@ -12,6 +12,7 @@ from trtpipe.frontends import ModelFiles
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import fetch_step
 from trtpipe.planning.facts import SOURCE_FOLDER, FetchFacts
+from trtpipe.problem_codes import Code
 from trtpipe.spec.remote import RemoteFile
 from trtpipe.system.importing import brought
 from trtpipe.system.starting import Recognised, propose
@@ -33,7 +34,11 @@ def recognise_remote(
     frontend, proposal = propose(folder / name, fetch_beside)
     if proposal.source != folder / name or any(isinstance(one, Path) for one in proposal.options.values()):
         fact = f"{remote.shown} is one of several files that make up a model for the parser {frontend.name!r}"
-        raise SpecError(fact, "write a spec that names each of them; model.options take addresses too")
+        raise SpecError(
+            Code.PARSER_OPTIONS,
+            fact,
+            "write a spec that names each of them; model.options take addresses too",
+        )
     options = frontend.Options.model_validate(dict(proposal.options))
     if remote.moves and "commit" in origin:
         remote = remote.at_commit(origin["commit"])

@@ -22,6 +22,7 @@ from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action, Outputs, Plan, Step, action_of
 from trtpipe.plan.ports import ActionResult, Observer
 from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
 from trtpipe.scheduler import Done, Failed, Result, Scheduler
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.evaluating import Evaluations
@@ -132,7 +133,9 @@ class Steps:
         trace = done.trace or self.store.trace(done.key)
         if trace is None:
             raise ArtifactMissing(
-                f"the store lost the trace {done.key[:12]} while it was used", "run it again"
+                Code.NO_ARTIFACT,
+                f"the store lost the trace {done.key[:12]} while it was used",
+                "run it again",
             )
         return trace
 

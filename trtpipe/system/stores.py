@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loading.project import Project
+from trtpipe.problem_codes import Code
 from trtpipe.spec.store import StoreSpec, refuse_plain_http
 from trtpipe.stores.local import LocalStore
 
@@ -50,7 +51,9 @@ def use_remote(store: LocalStore, *, offline: bool, required: bool) -> None:
             else "there is no remote to require"
         )
         raise SpecError(
-            fact, "" if offline else "name one in trtpipe.yaml: store: {remote: s3://BUCKET/PREFIX}"
+            Code.OPTIONS_EXCLUDE,
+            fact,
+            "" if offline else "name one in trtpipe.yaml: store: {remote: s3://BUCKET/PREFIX}",
         )
     if remote is not None:
         remote.require(required)
@@ -64,12 +67,14 @@ def _remote(project: Project, asked: StoreSpec, address: str, warn: Callable[[st
 
     mode = os.environ.get("TRTPIPE_REMOTE_MODE") or asked.mode
     if mode not in _MODES:
-        raise SpecError(f"$TRTPIPE_REMOTE_MODE is {mode!r}", f"write {' or '.join(_MODES)}")
+        raise SpecError(
+            Code.BAD_VARIABLE, f"$TRTPIPE_REMOTE_MODE is {mode!r}", f"write {' or '.join(_MODES)}"
+        )
     try:
         StoreSpec(remote=address, trust=asked.trust)
         refuse_plain_http(address, bool(asked.trust))
     except ValueError as error:
-        raise SpecError(f"$TRTPIPE_REMOTE: {_words(error)}") from None
+        raise SpecError(Code.BAD_VARIABLE, f"$TRTPIPE_REMOTE: {_words(error)}") from None
     stall = seconds_from("TRTPIPE_REMOTE_TIMEOUT", 30.0)
     secret, writes = "", mode == "read-write"
     if writes and asked.sign:
@@ -114,7 +119,9 @@ def _secret(project: Project, where: str) -> str:
         except FileNotFoundError:
             return ""
         except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(Problem(f"cannot read the signing key {path}: {error}")) from error
+            raise SpecError(
+                Problem(Code.SIGNING_KEY, f"cannot read the signing key {path}: {error}")
+            ) from error
     if text.strip():
         from trtpipe.stores.signing import public_key
 
@@ -133,4 +140,4 @@ def _expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise SpecError(f"the store's path {text!r} names nobody's home directory") from error
+        raise SpecError(Code.NO_HOME, f"the store's path {text!r} names nobody's home directory") from error

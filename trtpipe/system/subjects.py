@@ -18,6 +18,7 @@ from trtpipe.plan.options import EvaluateOptions, QuantizeOptions
 from trtpipe.plan.origins import Nowhere
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import measured_by
+from trtpipe.problem_codes import Code
 from trtpipe.searching.choices import WIDEST, Choice, Ladder, read_choice
 from trtpipe.searching.steps import CHOICE_FILE, is_auto, precisions_of, quantize_options, subject_options
 from trtpipe.spec.pipeline import PipelineSpec
@@ -59,7 +60,9 @@ def open_subject(
     spec = planned.specs[cell.pipeline]
     if spec.validate_ is None:
         remedy = "give the spec a `validate` with data: it says what is measured, and on what"
-        raise SpecError(f"{cell.name} validates nothing, so there is nothing to measure", remedy)
+        raise SpecError(
+            Code.VALIDATES_NOTHING, f"{cell.name} validates nothing, so there is nothing to measure", remedy
+        )
     with planned.steps(observer) as steps, steps.store.scratch() as scratch:
         steps.bring(_needed(planned, cell, searched))
         step = _step(planned, cell, steps.outputs, samples)
@@ -130,4 +133,4 @@ def _levels(template: QuantizeOptions, candidates: Sequence[str]) -> list[str]:
 def nothing_lowered(subject: Subject) -> SpecError:
     """What to say of a variant that computes in the widest type anyway."""
     fact = f"{subject.cell.name} computes in {WIDEST}: no node is lowered"
-    return SpecError(Problem(fact, "name a cell of another precision"))
+    return SpecError(Problem(Code.NOTHING_TO_MEASURE, fact, "name a cell of another precision"))

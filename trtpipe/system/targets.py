@@ -65,7 +65,7 @@ class TargetResolver:
             path = ("targets", name, "gpu", index) if len(target.gpu) > 1 else ("targets", name, "gpu")
             found = self._this() if text == "this" else self._named(text)
             if isinstance(found, Problem):
-                problems.append(Problem(found.fact, found.remedy, path=path))
+                problems.append(Problem(found.code, found.fact, found.remedy, path=path))
             else:
                 yield found
 

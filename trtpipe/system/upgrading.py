@@ -26,6 +26,7 @@ from trtpipe.plan.address import Place
 from trtpipe.plan.decisions import Restore, UpToDate
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
+from trtpipe.problem_codes import Code
 from trtpipe.rendering.upgrades import upgrade_html, upgrade_markdown
 from trtpipe.spec.pipeline import ToolchainSpec
 from trtpipe.stores.state import STATE_FILE, ProjectState
@@ -102,7 +103,7 @@ def open_upgrade(old: Workspace, name: str, output: Path | None = None) -> Upgra
     spec = _toolchain_called(old, name)
     found = locate_toolchain(None, spec)
     if isinstance(found, Problem):
-        raise ToolchainError(Problem(found.fact, found.remedy))
+        raise ToolchainError(Problem(found.code, found.fact, found.remedy))
     concerned: list[str] = []
     already: list[str] = []
     resolver = TargetResolver()
@@ -117,7 +118,11 @@ def open_upgrade(old: Workspace, name: str, output: Path | None = None) -> Upgra
             wanted = [one for one in names if old.wants(one)]
             (already if version == found.version else concerned).extend(wanted)
     if not concerned and not already:
-        raise SpecError(f"no target builds with {spec.flavour}", "name a toolchain of the targets' flavour")
+        raise SpecError(
+            Code.UNKNOWN_NAME,
+            f"no target builds with {spec.flavour}",
+            "name a toolchain of the targets' flavour",
+        )
     place = (output or old.root / DIRECTORY / name).absolute()
     _refuse_taken(place, old)
     return Upgrade(old, name, spec, place, found, tuple(concerned), tuple(already))
@@ -135,7 +140,11 @@ def _refuse_taken(output: Path, old: Workspace) -> None:
     except OSError as error:
         raise _unwritable(output, error) from error
     if inside or (there and not _is_ours(output)):
-        raise SpecError(f"the directory '{output}' holds something else", "give a new one with --output")
+        raise SpecError(
+            Code.EXISTS_ALREADY,
+            f"the directory '{output}' holds something else",
+            "give a new one with --output",
+        )
 
 
 def _is_ours(output: Path) -> bool:
@@ -154,6 +163,7 @@ def _toolchain_called(old: Workspace, name: str) -> ToolchainSpec:
     if match is None:
         listed = ", ".join(sorted(known)) or "none"
         raise SpecError(
+            Code.UNKNOWN_NAME,
             f"no toolchain {name!r}",
             f"the specs' toolchains are: {listed}; or write a version, such as {FLAVOURS[0]}-1.7.1.116",
         )
@@ -209,7 +219,7 @@ def _prepare(upgrade: Upgrade) -> None:
 
 def _unwritable(output: Path, error: OSError) -> TrtpipeError:
     fact = f"cannot write to {output}: {(error.strerror or str(error)).lower()}"
-    return TrtpipeError(fact, "give another directory with --output")
+    return TrtpipeError(Code.CANNOT_WRITE, fact, "give another directory with --output")
 
 
 def _provable(upgrade: Upgrade, offline: bool) -> tuple[str, ...]:
@@ -329,7 +339,7 @@ def _change_of(upgrade: Upgrade, loaded: LoadedPipeline, target: str, current: s
 
 
 def _place(loaded: LoadedPipeline, path: tuple[str, ...]) -> str:
-    where = loaded.locate(Problem("", path=path)).where
+    where = loaded.locate(Problem(Code.INVALID_VALUE, "", path=path)).where
     return f"{where.file}:{where.line}" if where else str(loaded.path.name)
 
 

@@ -23,6 +23,7 @@ from trtpipe.errors import (
     TrtpipeError,
     ValidationFailed,
 )
+from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import DeliveredEngine, delivered_engine
 from trtpipe.runners.inference.requests import HowToRun
 from trtpipe.runners.inference.trust import vouched_by_lock
@@ -175,13 +176,13 @@ def _measured(
     if isinstance(infer, GpuEngine):
         broken = read_report(report).broken
         if infer.gpu is None and broken:
-            raise StepFailed(broken[0].why)
+            raise StepFailed(Code.RUN_FAILED, broken[0].why)
         report |= {"gpu": infer.facts(), "tensorrt": infer.tensorrt}
     try:
         verdict = judged_on_gpu(report, facts.validation)
     except (KeyError, TypeError, ValueError) as error:
         fact = f"the thresholds in the manifest of {result.place.name} are damaged"
-        raise ModelError(fact, "build the cell again, or copy it again") from error
+        raise ModelError(Code.MANIFEST_DAMAGED, fact, "build the cell again, or copy it again") from error
     result.verdict, result.twins = verdict, read_report(report).twins
     _keep(result, worst)
     return report, verdict

@@ -12,6 +12,7 @@ from trtpipe.errors import Problem, SpecError
 from trtpipe.loading.grammar import KnownNames, Parser
 from trtpipe.loading.project import LOCK_FILE, Project, find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all
+from trtpipe.problem_codes import Code
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
 from trtpipe.system.site import Site, site_of
@@ -154,7 +155,9 @@ def _one_project(loaded: Sequence[LoadedPipeline]) -> Project:
     if len(roots) != 1:
         shown = ", ".join(str(root) for root in roots)
         raise SpecError(
-            f"these specs belong to several projects: {shown}", "run one command for each project"
+            Code.SEVERAL_PROJECTS,
+            f"these specs belong to several projects: {shown}",
+            "run one command for each project",
         )
     return loaded[0].project
 
@@ -172,7 +175,7 @@ def cell_names(workspace: Workspace) -> list[str]:
 def _refuse_unmatched(workspace: Workspace) -> None:
     names = cell_names(workspace)
     problems = [
-        Problem(f"no cell matches {glob!r}", _nearest_cells(glob, names))
+        Problem(Code.NO_MATCH, f"no cell matches {glob!r}", _nearest_cells(glob, names))
         for glob in workspace.globs
         if not any(fnmatchcase(name, glob) for name in names)
     ]

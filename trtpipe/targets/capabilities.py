@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 from trtpipe.targets.compute_capability import AMPERE, ComputeCapability
 from trtpipe.targets.toolchain import FLAVOURS, TITLES, Flavour, parse_version
 from trtpipe.targets.types_by_gpu import TypedNode, gemm_refusals, missing_types, supports_type
@@ -76,7 +77,9 @@ def buildable(flavour: Flavour, version: str, capability: ComputeCapability) -> 
         return None
     fact = f"{TITLES[flavour]} {version} cannot build for {_called(capability)}"
     known = f"it builds for {', '.join(one.sm for one in can) or 'nothing that trtpipe knows'}"
-    return Problem(fact, "\n".join([known, *nearest_alternatives(flavour, version, capability)]))
+    return Problem(
+        Code.CANNOT_BUILD_FOR, fact, "\n".join([known, *nearest_alternatives(flavour, version, capability)])
+    )
 
 
 def nearest_alternatives(flavour: Flavour, version: str, capability: ComputeCapability) -> tuple[str, ...]:
@@ -107,9 +110,15 @@ def buildable_here(
         return None
     if len(set(capabilities)) > 1:
         fact = "TensorRT builds an engine for one GPU, the one it is built on"
-        return Problem(fact, "write a target for each, or use the flavour tensorrt_rtx")
+        return Problem(
+            Code.CANNOT_BUILD_FOR, fact, "write a target for each, or use the flavour tensorrt_rtx"
+        )
     reason = runnable_here(capabilities, present)
-    return Problem(f"TensorRT builds an engine on the GPU it is for: {reason}") if reason else None
+    return (
+        Problem(Code.CANNOT_BUILD_FOR, f"TensorRT builds an engine on the GPU it is for: {reason}")
+        if reason
+        else None
+    )
 
 
 def runnable_here(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 from trtpipe.targets.compute_capability import TURING, ComputeCapability, known_capabilities
 
 Found = tuple[tuple[str, ComputeCapability], ...]
@@ -59,12 +60,14 @@ def gpus_with(capability: ComputeCapability) -> tuple[str, ...]:
 
 def _known(text: str, capability: ComputeCapability) -> ComputeCapability | Problem:
     if capability == ComputeCapability(10, 1):
-        return Problem("sm101 is what CUDA 12 called Thor", "write sm110, its number since CUDA 13")
+        return Problem(
+            Code.UNKNOWN_GPU, "sm101 is what CUDA 12 called Thor", "write sm110, its number since CUDA 13"
+        )
     if capability < _OLDEST:
         return _too_old(text, capability)
     if capability not in known_capabilities():
         known = ", ".join(one.sm for one in known_capabilities() if one >= _OLDEST)
-        return Problem(f"no GPU has the compute capability {text!r}", f"known: {known}")
+        return Problem(Code.UNKNOWN_GPU, f"no GPU has the compute capability {text!r}", f"known: {known}")
     return capability
 
 
@@ -83,7 +86,9 @@ def _by_name(name: str) -> ComputeCapability | Problem:
 def _too_old(name: str, capability: ComputeCapability) -> Problem:
     fact = f"{name!r} is {capability.architecture or 'too old'} ({capability.sm}), older than Turing"
     return Problem(
-        fact, "TensorRT no longer builds for it: sm75 (GeForce GTX 16 and RTX 20) or newer is needed"
+        Code.GPU_TOO_OLD,
+        fact,
+        "TensorRT no longer builds for it: sm75 (GeForce GTX 16 and RTX 20) or newer is needed",
     )
 
 
@@ -91,7 +96,9 @@ def _ambiguous(name: str, found: Found) -> Problem:
     shortest = {capability: one for one, capability in sorted(found, key=lambda pair: -len(pair[0]))}
     choices = ", ".join(f"{shortest[capability]!r} ({capability.sm})" for capability in sorted(shortest))
     return Problem(
-        f"{name!r} is the name of several GPUs", f"write one of: {choices}; or its compute capability"
+        Code.AMBIGUOUS_GPU,
+        f"{name!r} is the name of several GPUs",
+        f"write one of: {choices}; or its compute capability",
     )
 
 
@@ -102,6 +109,7 @@ def _unknown(name: str) -> Problem:
     near = [forms[form] for form in get_close_matches(_driver_form(name), list(forms), n=3, cutoff=0.6)]
     advice = "write a GPU's name as its driver reports it, or its compute capability, such as sm89"
     return Problem(
+        Code.UNKNOWN_GPU,
         f"unknown GPU {name!r}",
         f"did you mean {' or '.join(repr(one) for one in near)}? or {advice}" if near else advice,
     )

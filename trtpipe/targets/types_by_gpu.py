@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 from trtpipe.targets.compute_capability import ADA, AMPERE, TURING, ComputeCapability
 from trtpipe.targets.toolchain import TITLES, Flavour, parse_version
 
@@ -91,7 +92,7 @@ def missing_types(
         if without:
             fact = f"{TITLES[flavour]} has no {dtype} for {', '.join(without)}"
             remedy = f"{dtype} needs {_FIRST[flavour][dtype].sm} or newer; use {_nearest(flavour, wanted[0], dtype)}"
-            problems.append(Problem(fact, remedy))
+            problems.append(Problem(Code.TYPE_NOT_ON_GPU, fact, remedy))
     return problems
 
 
@@ -115,6 +116,7 @@ def block_refusals(flavour: Flavour, dtypes: Iterable[str], block: int) -> list[
     ]
     return [
         Problem(
+            Code.BLOCK_SIZE,
             f"{TITLES[flavour]} has no {one} in blocks of {block}",
             f"write `block_size: {sizes[one][0]}`" + "".join(f" or {size}" for size in sizes[one][1:]),
         )
@@ -164,4 +166,4 @@ def _turing_problem(version: str, kind: str, nodes: Sequence[TypedNode]) -> Prob
     quantized = any(_WORDS.get(one, one) in _QUANTIZED for node in nodes for one in node.dtypes)
     instead = "`base: fp16`" if quantized else "`precision: fp16`"
     remedy = f"a variant with {instead} builds for {TURING.sm}, and so does TensorRT-RTX 1.6 in float32"
-    return Problem(fact, f"{remedy}; or leave {TURING.sm} out")
+    return Problem(Code.TYPE_NOT_ON_GPU, fact, f"{remedy}; or leave {TURING.sm} out")

@@ -20,6 +20,7 @@ from types import ModuleType
 
 from trtpipe.errors import Problem
 from trtpipe.json_values import Json
+from trtpipe.problem_codes import Code
 from trtpipe.targets.compute_capability import ComputeCapability
 
 _DRIVER_TRACES = (
@@ -77,10 +78,14 @@ def this_gpu(found: tuple[DetectedGpu, ...]) -> ComputeCapability | Problem:
     """What `this` means among these GPUs; a Problem when there is none, or several kinds."""
     kinds = {gpu.compute_capability for gpu in found}
     if not kinds:
-        return Problem("'this' machine has no NVIDIA GPU", "name the GPU to build for: rtx4090, L4, sm89")
+        return Problem(
+            Code.NO_GPU, "'this' machine has no NVIDIA GPU", "name the GPU to build for: rtx4090, L4, sm89"
+        )
     if len(kinds) > 1:
         names = ", ".join(f"{gpu.name!r} ({gpu.compute_capability.sm})" for gpu in found)
-        return Problem(f"'this' could be any of {names}", "name one, or set CUDA_VISIBLE_DEVICES")
+        return Problem(
+            Code.AMBIGUOUS_GPU, f"'this' could be any of {names}", "name one, or set CUDA_VISIBLE_DEVICES"
+        )
     return kinds.pop()
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from trtpipe.errors import ModelError
 from trtpipe.json_values import Json
+from trtpipe.problem_codes import Code
 
 _MAGIC = b"vtrt"
 _HEADER_BYTES = 64
@@ -64,21 +65,23 @@ def read_engine_header(path: Path) -> EngineHeader:
         with path.open("rb") as file:
             head = file.read(_READ_BYTES)
     except OSError as error:
-        raise ModelError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise ModelError(Code.CANNOT_READ, f"{path}: {(error.strerror or str(error)).lower()}") from error
     _refuse_other_files(path, head)
     header = _parsed(head)
     if header.size != size:
         fact = f"{path} is damaged: its header says {header.size} bytes, the file has {size}"
-        raise ModelError(fact, "build it again, or fetch it again")
+        raise ModelError(Code.ENGINE_DAMAGED, fact, "build it again, or fetch it again")
     return header
 
 
 def _refuse_other_files(path: Path, head: bytes) -> None:
     if not re.match(rb"[a-z]trt", head):
         remedy = "an engine starts with the letters 'vtrt'" if head else "the file is empty"
-        raise ModelError(f"{path} is not a TensorRT engine", remedy)
+        raise ModelError(Code.NOT_AN_ENGINE, f"{path} is not a TensorRT engine", remedy)
     if head[:4] == _MAGIC and len(head) < _HEADER_BYTES:
-        raise ModelError(f"{path} is damaged: it has {len(head)} bytes only", "build it again")
+        raise ModelError(
+            Code.ENGINE_DAMAGED, f"{path} is damaged: it has {len(head)} bytes only", "build it again"
+        )
     if head[:4] != _MAGIC or head[28:32] != _MAGIC:
         raise _other_layout(path, "")
     if head[24] >= _FIRST_TENSORRT:
@@ -87,7 +90,7 @@ def _refuse_other_files(path: Path, head: bytes) -> None:
 
 def _other_layout(path: Path, version: str) -> ModelError:
     fact = f"{path} is an engine of another layout: flavour tensorrt{version}, header not readable"
-    return ModelError(fact, "its manifest.json, written beside it, says what it is")
+    return ModelError(Code.NOT_AN_ENGINE, fact, "its manifest.json, written beside it, says what it is")
 
 
 def _parsed(head: bytes) -> EngineHeader:

@@ -31,6 +31,8 @@ from trtpipe.plan.worker_messages import (
     WorkerResult,
     WorkerStart,
 )
+from trtpipe.problem_codes import Code
+from trtpipe.toolchains.failure_codes import code_of_failure
 from trtpipe.toolchains.messages import message_from
 from trtpipe.toolchains.minding import Minding, kill, signal_of, tail
 from trtpipe.toolchains.request import WorkerRequest
@@ -113,7 +115,9 @@ def _start(python: Sequence[str], folder: Path, log: IO[bytes]) -> subprocess.Po
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ToolchainError(
-            f"cannot start the interpreter '{python[0]}': {reason}", "install the toolchain again"
+            Code.INTERPRETER,
+            f"cannot start the interpreter '{python[0]}': {reason}",
+            "install the toolchain again",
         ) from error
 
 
@@ -167,23 +171,28 @@ class _Hearing:
         if self._result is not None and self._result.ok:
             return self._result
         if ended_because in ("cancelled", "killed"):
-            raise Interrupted("interrupted")
+            raise Interrupted(Code.INTERRUPTED, "interrupted")
         if self._error is not None:
             raise self._reported(self._error)
         if ended_because == "timeout":
             raise StepFailed(
-                f"TensorRT took longer than the time limit while {self._phase}", log=tail(self._path)
+                Code.TIMED_OUT,
+                f"TensorRT took longer than the time limit while {self._phase}",
+                log=tail(self._path),
             )
         raise self._crash(code)
 
     def _reported(self, error: WorkerError) -> TrtpipeError:
         if error.kind == "cancelled":
-            return Interrupted("interrupted")
-        problems = [Problem(error.message, error.remedy)]
+            return Interrupted(Code.INTERRUPTED, "interrupted")
+        problems = [Problem(code_of_failure(error.kind), error.message, error.remedy)]
         if error.kind == "parse" and error.details:
-            problems = [Problem(_parser_fact(as_object(detail, "a refusal"))) for detail in error.details]
+            problems = [
+                Problem(Code.PARSE_FAILED, _parser_fact(as_object(detail, "a refusal")))
+                for detail in error.details
+            ]
         elif error.kind == "profile" and error.details:
-            problems = [Problem(str(detail)) for detail in error.details]
+            problems = [Problem(Code.PROFILE_REFUSED, str(detail)) for detail in error.details]
         if error.kind == "environment":
             return ToolchainError(problems)
         return StepFailed(problems, log=tail(self._path))
@@ -192,9 +201,13 @@ class _Hearing:
         name = signal_of(code)
         if name:
             remedy = "it may have run out of memory" if name == "SIGKILL" else ""
-            return StepFailed(f"TensorRT died of {name} while {self._phase}", remedy, log=tail(self._path))
+            return StepFailed(
+                Code.WORKER_DIED, f"TensorRT died of {name} while {self._phase}", remedy, log=tail(self._path)
+            )
         return StepFailed(
-            f"the engine worker ended with code {code} while {self._phase}", log=tail(self._path)
+            Code.WORKER_DIED,
+            f"the engine worker ended with code {code} while {self._phase}",
+            log=tail(self._path),
         )
 
 

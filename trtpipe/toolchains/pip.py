@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import ToolchainError
 from trtpipe.json_values import JsonObject, Malformed, object_in, objects_in, read_object, text_in
+from trtpipe.problem_codes import Code
 from trtpipe.toolchains.lookup import PACKAGES
 from trtpipe.toolchains.wheel_lock import LOCK_FILE, Wheels, required_hashes
 
@@ -88,6 +89,7 @@ def _run(
     installer = find_installer()
     if installer is None:
         raise ToolchainError(
+            Code.INSTALL_FAILED,
             f"{sys.executable} has no pip, and there is no uv",
             "install pip or uv, or give the toolchain a `python:` that has TensorRT",
         )
@@ -129,7 +131,9 @@ def _wheels(report: Path | None) -> list[dict[str, str]]:
         found = [_wheel(one) for one in objects_in(record, "install")]
     except (OSError, Malformed) as error:
         fact = f"the installer's report, {report.name}, is not as pip writes it: {error}"
-        raise ToolchainError(fact, "update pip: `python -m pip install --upgrade pip`") from error
+        raise ToolchainError(
+            Code.INSTALL_FAILED, fact, "update pip: `python -m pip install --upgrade pip`"
+        ) from error
     report.unlink()
     return sorted(found, key=lambda one: one["name"])
 
@@ -153,25 +157,31 @@ def _refusal(flavour: Flavour, version: str, said: str) -> ToolchainError:
     what = f"{flavour} {version}"
     if _OTHER_HASHES.search(said):
         return ToolchainError(
+            Code.OTHER_PACKAGES,
             f"the packages of {what} are not those that {LOCK_FILE} names",
             "the index, a proxy or a cache serves other bytes than before: do not install them; if they were published "
             f"anew, take the lines of {flavour}-{version} out of that file",
         )
     if _NO_SPACE.search(said):
         return ToolchainError(
+            Code.DISK_FULL,
             f"no space left while installing {what}",
             "free some space, or set TRTPIPE_TOOLCHAINS to a directory with room (about 1 GiB each)",
         )
     if _NO_NETWORK.search(said):
         index = "NVIDIA's package index" if flavour == "tensorrt" else "the package index"
         return ToolchainError(
+            Code.INDEX_UNREACHABLE,
             f"{index} cannot be reached for {what}",
             "check the network and pip's configuration, or give the toolchain a `python:` that has it",
         )
     if _NOT_THERE.search(said):
-        return ToolchainError(f"there are no packages of {what} for this interpreter", _choices(said))
+        return ToolchainError(
+            Code.NO_PACKAGES, f"there are no packages of {what} for this interpreter", _choices(said)
+        )
     last = "\n".join(line for line in said.strip().splitlines()[-_LOG_LINES:])
     return ToolchainError(
+        Code.INSTALL_FAILED,
         f"{what} could not be installed",
         "give the toolchain a `python:`, an interpreter that already has it; the installer's last words:\n"
         f"{last}",

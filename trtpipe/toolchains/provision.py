@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 from trtpipe.errors import ToolchainError
+from trtpipe.problem_codes import Code
 from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
 from trtpipe.toolchains import lookup
 from trtpipe.toolchains.manifests import SCHEMA, read_manifest, write_manifest
@@ -61,6 +62,7 @@ def toolchains_root() -> Path:
         return Path(named).expanduser().absolute() if named else _cache_directory() / "trtpipe" / "toolchains"
     except RuntimeError as error:  # a user without a home directory, as in many a container
         raise ToolchainError(
+            Code.NO_HOME,
             "there is no home directory to keep toolchains in",
             "set TRTPIPE_TOOLCHAINS to a directory you can write",
         ) from error
@@ -128,7 +130,7 @@ def remove(flavour: Flavour, version: str) -> int:
     if not doomed:
         names = ", ".join(dict.fromkeys(f"{one.flavour} {one.version}" for one in there))
         remedy = f"provisioned: {names}" if names else "nothing is provisioned"
-        raise ToolchainError(f"{flavour} {version} is not provisioned", remedy)
+        raise ToolchainError(Code.NO_TOOLCHAIN, f"{flavour} {version} is not provisioned", remedy)
     try:
         return sum(_remove_folder(folder) for folder in doomed)
     except OSError as error:
@@ -157,6 +159,7 @@ def _make(
 
     if offline:
         raise ToolchainError(
+            Code.NO_TOOLCHAIN,
             f"{flavour} {version} is not here, and --offline forbids fetching it",
             f"run `{install_line(flavour, version)}` once with a network",
         )
@@ -181,7 +184,9 @@ def _describe(making: Path, flavour: Flavour, version: str, wheels: list[dict[st
     found = lookup.find_packages(flavour, [str(making)])
     if found is None or found["version"] != version:
         there = found["version"] if found else "no such module"
-        raise ToolchainError(f"the packages of {flavour} {version} hold {there}", "report this to NVIDIA")
+        raise ToolchainError(
+            Code.INSTALL_FAILED, f"the packages of {flavour} {version} hold {there}", "report this to NVIDIA"
+        )
     files = {str(one.relative_to(making)): one.stat().st_size for one in _files_that_matter(making, flavour)}
     record = {
         "schema": SCHEMA,
@@ -291,12 +296,15 @@ class _only_one:  # noqa: N801 - reads as a statement
 def _disk_trouble(error: OSError, root: Path) -> ToolchainError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ToolchainError(
+            Code.DISK_FULL,
             f"no space left for a toolchain in {root}",
             "free some space, or set TRTPIPE_TOOLCHAINS to a directory with room (about 1 GiB each)",
         )
     said = (error.strerror or str(error)).lower()
     return ToolchainError(
-        f"{error.filename or root}: {said}", "set TRTPIPE_TOOLCHAINS to a directory you can write"
+        Code.CANNOT_WRITE,
+        f"{error.filename or root}: {said}",
+        "set TRTPIPE_TOOLCHAINS to a directory you can write",
     )
 
 

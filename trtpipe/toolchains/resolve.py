@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, SpecPath, ToolchainError
 from trtpipe.json_values import JsonObject, Malformed, object_in, read_object, text_in, texts_in
+from trtpipe.problem_codes import Code
 from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
 from trtpipe.toolchains import lookup
 from trtpipe.toolchains.installed import installed_toolchain
@@ -106,6 +107,7 @@ def _provisioned(
     example = _WHOLE[flavour][1]
     installed = f", and the installed one is {here.version}" if here else ""
     return Problem(
+        Code.NO_TOOLCHAIN,
         f"no {flavour} {wanted} is provisioned{installed}",
         f"write an exact version, such as '{example}', or run `{install_line(flavour, 'VERSION')}`",
         path=path,
@@ -117,12 +119,18 @@ def _incomplete(flavour: Flavour, version: str, path: SpecPath) -> Problem | Non
     if len(parse_version(version)) >= numbers:
         return None
     fact = f"{version!r} is not a whole version of {flavour}"
-    return Problem(fact, f"write all of it, such as '{example}', or a prefix: '{version}.*'", path=path)
+    return Problem(
+        Code.WHOLE_VERSION_NEEDED,
+        fact,
+        f"write all of it, such as '{example}', or a prefix: '{version}.*'",
+        path=path,
+    )
 
 
 def _nothing_installed(flavour: Flavour, path: SpecPath) -> Problem:
     package = lookup.PACKAGES[flavour][0].replace("_", "-")
     return Problem(
+        Code.NO_TOOLCHAIN,
         f"{flavour} is not installed in {sys.executable}",
         f"run `pip install {package}`, or give the toolchain an exact version, "
         f"such as '{_WHOLE[flavour][1]}', to have it provisioned",
@@ -139,15 +147,17 @@ def _in_interpreter(spec: ToolchainSpec, path: SpecPath) -> Toolchain | Problem:
         answer = _asked(command, spec.flavour)
     except ToolchainError as error:
         problem = error.problems[0]
-        return Problem(problem.fact, problem.remedy, path=at)
+        return Problem(problem.code, problem.fact, problem.remedy, path=at)
     found = answer.found
     if found is None:
         module = f"{spec.python!r} has no {spec.flavour}"
-        return Problem(module, "install it there, or name an interpreter that has it", path=at)
+        return Problem(
+            Code.OTHER_VERSION, module, "install it there, or name an interpreter that has it", path=at
+        )
     if spec.version is not None and not version_matches(found.version, spec.version):
         fact = f"{spec.python!r} has {spec.flavour} {found.version}, not {spec.version}"
         remedy = f"write version: '{found.version}', or leave it out"
-        return Problem(fact, remedy, path=(*path, "version"))
+        return Problem(Code.OTHER_VERSION, fact, remedy, path=(*path, "version"))
     return Toolchain(spec.flavour, found.version, command, found.site, answer.python, found.libraries)
 
 
@@ -204,11 +214,15 @@ def _asked(command: tuple[str, ...], flavour: str) -> _Answer:
         )
     except subprocess.TimeoutExpired as error:
         fact = f"{shown!r} did not answer within {_PROBE_SECONDS} s"
-        raise ToolchainError(fact, remedy) from error
+        raise ToolchainError(Code.INTERPRETER, fact, remedy) from error
     except OSError as error:
-        raise ToolchainError(f"{shown!r} cannot be run: {(error.strerror or '').lower()}", remedy) from error
+        raise ToolchainError(
+            Code.INTERPRETER, f"{shown!r} cannot be run: {(error.strerror or '').lower()}", remedy
+        ) from error
     try:
         return _Answer.from_json(read_object(done.stdout.splitlines()[-1]))
     except (IndexError, Malformed) as error:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ToolchainError(f"{shown!r} is not a Python interpreter of use: {said}", remedy) from error
+        raise ToolchainError(
+            Code.INTERPRETER, f"{shown!r} is not a Python interpreter of use: {said}", remedy
+        ) from error

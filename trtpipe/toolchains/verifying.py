@@ -14,6 +14,7 @@ from pathlib import Path
 
 from trtpipe.errors import ToolchainError
 from trtpipe.json_values import Json
+from trtpipe.problem_codes import Code
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.toolchains.manifests import Manifest, read_manifest, write_manifest
 from trtpipe.toolchains.wheel_lock import WheelLock, known_by_file
@@ -133,6 +134,7 @@ def refuse_changed(toolchain: Toolchain) -> None:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         name = name_of(toolchain)
         raise ToolchainError(
+            Code.TOOLCHAIN_CHANGED,
             f"the toolchain {name} was changed on disk: {wrong[0]}{more} is not what its wheel held",
             f"`trtpipe toolchain verify {name}` lists what changed; `trtpipe toolchain remove {name}` and a build "
             "install it again",

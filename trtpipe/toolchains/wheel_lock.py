@@ -20,6 +20,7 @@ from pathlib import Path
 
 from trtpipe.errors import ToolchainError
 from trtpipe.files import held, write_whole
+from trtpipe.problem_codes import Code
 
 LOCK_FILE = "trtpipe-toolchains.lock"
 SCHEMA = 1
@@ -67,6 +68,7 @@ class WheelLock:
             if known.get(name, sha256) != sha256:
                 fact = f"{toolchain} was installed from another {name} than {self.path.name} names"
                 raise ToolchainError(
+                    Code.OTHER_PACKAGES,
                     fact,
                     f"it has SHA-256 {sha256[:16]}… instead of {known[name][:16]}…: run "
                     f"`trtpipe toolchain remove {toolchain}` and install it again from a source that you trust",
@@ -103,7 +105,9 @@ class WheelLock:
 
     def _damaged(self, why: str) -> ToolchainError:
         return ToolchainError(
-            f"{self.path} cannot be read: {why}", "take it from version control, or delete it and build again"
+            Code.TOOLCHAIN_LOCK,
+            f"{self.path} cannot be read: {why}",
+            "take it from version control, or delete it and build again",
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array
@@ -83,14 +84,16 @@ def files_beside(path: Path, *, root: Path | None) -> list[Path]:
 
 def _head(path: Path) -> bytes:
     if path.exists() and not path.is_file():
-        raise ModelError(f"'{path}' is not a regular file")  # a pipe would be waited for
+        raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")  # a pipe would be waited for
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
-        raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+        raise ModelError(
+            Code.CANNOT_READ, f"cannot read '{path}': {(error.strerror or str(error)).lower()}"
+        ) from error
     if not head:
-        raise ModelError(f"'{path}' is empty", "copy or download it again")
+        raise ModelError(Code.EMPTY_FILE, f"'{path}' is empty", "copy or download it again")
     return head
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size
 from trtpipe.weights.npy import NpyHeader, data_offset, map_array, read_header
 
@@ -52,15 +53,17 @@ class Archive:
             self.file: IO[bytes] = stack.enter_context(path.open("rb"))
             self._zip = stack.enter_context(zipfile.ZipFile(self.file))
         except (*_BROKEN, struct.error, UnicodeError) as error:
-            raise ModelError(f"'{text}' is no .npz archive: {_said(error)}") from error
+            raise ModelError(Code.NOT_NPZ, f"'{text}' is no .npz archive: {_said(error)}") from error
         except OSError as error:
-            raise ModelError(f"cannot read '{text}': {error.strerror or error}") from error
+            raise ModelError(Code.CANNOT_READ, f"cannot read '{text}': {error.strerror or error}") from error
         infos = [info for info in self._zip.infolist() if info.filename.endswith(".npy")]
         self.infos = {info.filename[:-4]: info for info in infos}
         if len(infos) != len(self.infos):
             names = [info.filename[:-4] for info in infos]
             twice = next(name for name in names if names.count(name) > 1)
-            raise ModelError(f"'{text}' holds array '{twice}' twice", "save the archive again")
+            raise ModelError(
+                Code.WEIGHTS_TWICE, f"'{text}' holds array '{twice}' twice", "save the archive again"
+            )
 
     @property
     def other_members(self) -> bool:
@@ -84,9 +87,9 @@ class Archive:
                 with self._zip.open(info) as packed:
                     header = read_header(packed, what)
             except (*_BROKEN, OSError) as error:
-                raise ModelError(f"{what} cannot be unpacked: {_said(error)}") from error
+                raise ModelError(Code.NOT_NPZ, f"{what} cannot be unpacked: {_said(error)}") from error
         if header.size + header.nbytes > info.file_size:
-            raise ModelError(f"{what} is cut short", "copy or download the archive again")
+            raise ModelError(Code.NOT_NPZ, f"{what} is cut short", "copy or download the archive again")
         return header
 
     def array(self, name: str) -> Array:
@@ -112,26 +115,28 @@ class Archive:
         """The member, when it can be read and may be as large as it says."""
         info, what = self.infos[name], self._what(name)
         if info.flag_bits & 1:
-            raise ModelError(f"{what} is encrypted")
+            raise ModelError(Code.NOT_NPZ, f"{what} is encrypted")
         if info.header_offset < 0:
-            raise ModelError(f"{what} is damaged: it begins before the archive does")
+            raise ModelError(Code.NOT_NPZ, f"{what} is damaged: it begins before the archive does")
         if info.compress_type not in _METHODS:
-            raise ModelError(f"{what} is compressed in a way that Python cannot unpack")
+            raise ModelError(Code.NOT_NPZ, f"{what} is compressed in a way that Python cannot unpack")
         deflated = info.compress_type == zipfile.ZIP_DEFLATED
         if deflated and info.file_size > _ALLOWED + info.compress_size * _LARGEST_RATIO:
             sizes = f"{format_size(info.compress_size)} cannot unpack to {format_size(info.file_size)}"
-            raise ModelError(f"{what} is damaged: {sizes}", "copy or download the archive again")
+            raise ModelError(
+                Code.NOT_NPZ, f"{what} is damaged: {sizes}", "copy or download the archive again"
+            )
         return info
 
     def _stored_at(self, info: zipfile.ZipInfo, what: str) -> int:
         self.file.seek(info.header_offset)
         raw = self.file.read(_LOCAL_HEADER.size)
         if len(raw) < _LOCAL_HEADER.size or raw[:4] != b"PK\x03\x04":
-            raise ModelError(f"{what} is damaged: no local header where the archive says")
+            raise ModelError(Code.NOT_NPZ, f"{what} is damaged: no local header where the archive says")
         _, name, extra = _LOCAL_HEADER.unpack(raw)
         start = int(info.header_offset + _LOCAL_HEADER.size + name + extra)
         if start + info.file_size > os.fstat(self.file.fileno()).st_size:
-            raise ModelError(f"{what} is cut short", "copy or download the archive again")
+            raise ModelError(Code.NOT_NPZ, f"{what} is cut short", "copy or download the archive again")
         return start
 
     def _unpack(self, info: zipfile.ZipInfo, target: IO[bytes], what: str) -> None:
@@ -146,9 +151,9 @@ class Archive:
             if left:
                 raise zipfile.BadZipFile("it is shorter than the archive says")
         except _BROKEN as error:
-            raise ModelError(f"{what} cannot be unpacked: {_said(error)}") from error
+            raise ModelError(Code.NOT_NPZ, f"{what} cannot be unpacked: {_said(error)}") from error
         except OSError as error:
-            raise ModelError(f"{what} cannot be unpacked: {error.strerror}") from error
+            raise ModelError(Code.CANNOT_READ, f"{what} cannot be unpacked: {error.strerror}") from error
         target.flush()
 
 

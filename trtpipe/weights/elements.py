@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import number_of_dtype
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array, Dtype
@@ -31,7 +32,9 @@ def dtype_called(dtype: Dtype) -> str:
 def refuse_foreign_type(what: str, dtype: Dtype) -> None:
     """Raises ModelError for an element type that ONNX does not know, such as float128."""
     if not number_of_dtype(dtype_called(dtype)):
-        raise ModelError(f"{what} has type {dtype}, which ONNX does not know", "save it as float32")
+        raise ModelError(
+            Code.WEIGHTS_TYPE, f"{what} has type {dtype}, which ONNX does not know", "save it as float32"
+        )
 
 
 def native(array: Array) -> Array:

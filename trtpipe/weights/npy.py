@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 from trtpipe.weights.elements import dtype_called, native, refuse_foreign_type
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def read_header(file: IO[bytes], what: str) -> NpyHeader:
         text, size = _header_text(file)
         entries = _entries(text)
     except (ValueError, OSError) as error:
-        raise ModelError(f"{what} is no array in the .npy format: {error}") from error
+        raise ModelError(Code.NOT_NPY, f"{what} is no array in the .npy format: {error}") from error
     dtype = _dtype(entries["descr"], what)
     return NpyHeader(_shape(entries["shape"], what), entries["fortran_order"] == "True", dtype, size)
 
@@ -84,12 +85,12 @@ class NpyFile:
                 self._header = read_header(file, what)
                 size = file.seek(0, 2)
         except OSError as error:
-            raise ModelError(f"cannot read '{path}': {error.strerror}") from error
+            raise ModelError(Code.CANNOT_READ, f"cannot read '{path}': {error.strerror}") from error
         refuse_foreign_type(what, self._header.dtype)
         if size - self._header.size < self._header.nbytes:
             held = size - self._header.size
             fact = f"{what} is cut short: it says {self._header.nbytes} bytes of data and has {held}"
-            raise ModelError(fact, "copy or download it again")
+            raise ModelError(Code.NOT_NPY, fact, "copy or download it again")
         self._path = path
         self.names: tuple[str, ...] = (path.stem,)
 
@@ -163,12 +164,12 @@ def _dtype(descr: str, what: str) -> Dtype:
     except TypeError:
         dtype = None
     if dtype is None:
-        raise ModelError(f"{what} has type {descr!r}, which is no type of NumPy's")
+        raise ModelError(Code.WEIGHTS_TYPE, f"{what} has type {descr!r}, which is no type of NumPy's")
     if dtype.hasobject:
         remedy = "save numbers: numpy.save(..., allow_pickle=False)"
-        raise ModelError(f"{what} holds Python objects, which are never unpickled", remedy)
+        raise ModelError(Code.WEIGHTS_TYPE, f"{what} holds Python objects, which are never unpickled", remedy)
     if dtype.kind not in _KINDS:
-        raise ModelError(f"{what} has type {dtype}, which is no number and no boolean")
+        raise ModelError(Code.WEIGHTS_TYPE, f"{what} has type {dtype}, which is no number and no boolean")
     return dtype
 
 
@@ -176,8 +177,10 @@ def _shape(text: str, what: str) -> tuple[int, ...]:
     dims = [dim.strip().removesuffix("L") for dim in text.strip("()").split(",")]
     dims = [dim for dim in dims if dim]
     if not text.startswith("(") or any(not re.fullmatch(r"\d{1,15}", dim, re.ASCII) for dim in dims):
-        raise ModelError(f"{what} has shape {text[:80]}, which is no shape")
+        raise ModelError(Code.NOT_NPY, f"{what} has shape {text[:80]}, which is no shape")
     shape = tuple(map(int, dims))
     if len(shape) > _MOST_DIMS or any(dim > _LARGEST_DIM for dim in shape):
-        raise ModelError(f"{what} has an impossible shape: {len(shape)} dims, up to {max(shape)}")
+        raise ModelError(
+            Code.NOT_NPY, f"{what} has an impossible shape: {len(shape)} dims, up to {max(shape)}"
+        )
     return shape

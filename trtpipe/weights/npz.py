@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, Problem
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size
 from trtpipe.weights.archive import Archive
 from trtpipe.weights.elements import dtype_called, native, refuse_foreign_type
@@ -33,7 +34,7 @@ class NpzFile:
                 remedy = (
                     "PyTorch checkpoints are pickles and are never read: save their tensors as .safetensors"
                 )
-                raise ModelError(f"'{path}' holds {what}", remedy)
+                raise ModelError(Code.NOT_NPZ, f"'{path}' holds {what}", remedy)
             self._headers = _headers(archive)
             self._offsets = {name: archive.data_offset(name) for name in self._headers}
         self.names = tuple(self._headers)
@@ -86,5 +87,5 @@ def _header(archive: Archive, name: str) -> NpyHeader:
     if archive.unpacked_size(name) > LARGEST_UNPACKED:
         sizes = f"{format_size(archive.unpacked_size(name))}; {format_size(LARGEST_UNPACKED)} are allowed"
         fact = f"array '{name}' of '{archive.text}' would unpack to {sizes}"
-        raise ModelError(fact, "store the arrays uncompressed (numpy.savez)")
+        raise ModelError(Code.FILE_TOO_LARGE, fact, "store the arrays uncompressed (numpy.savez)")
     return header

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.reading import read_skeleton
 from trtpipe.canonical.tensors import array_of, dtype_name, external_entries, is_external
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 from trtpipe.weights.elements import native
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class OnnxInitializers:
         if len(self._tensors) < len(found):
             names = [name for name, _ in found]
             twice = next(name for name in names if names.count(name) > 1)
-            raise ModelError(f"'{path}' has two initializers '{twice}'", "export the model again")
+            raise ModelError(
+                Code.WEIGHTS_TWICE, f"'{path}' has two initializers '{twice}'", "export the model again"
+            )
         for name, tensor in found:
             if dtype_name(tensor.data_type) in ("undefined", "string") or any(dim < 0 for dim in tensor.dims):
                 del self._tensors[name]  # no weights, whatever else they are
@@ -60,7 +63,9 @@ class OnnxInitializers:
             return native(array_of(self._tensors[name]))
         except (ValueError, TypeError) as error:
             said = " ".join(str(error).split())
-            raise ModelError(f"initializer '{name}' does not hold what its shape says: {said}") from error
+            raise ModelError(
+                Code.WEIGHTS_CUT_SHORT, f"initializer '{name}' does not hold what its shape says: {said}"
+            ) from error
 
     def location(self, name: str) -> tuple[Path, int] | None:
         """Where the values of a large one stand."""

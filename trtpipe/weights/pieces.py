@@ -22,6 +22,7 @@ from trtpipe.canonical.tensors import (
     tensors_of,
 )
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 from trtpipe.weights.elements import numpy_dtype
 
 if TYPE_CHECKING:
@@ -148,10 +149,16 @@ def _reader(path: Path, offset: int, dtype: str, count: int) -> Pieces:
                     needed = (elements * _bits(dtype) + 7) // 8
                     raw = file.read(needed)
                     if len(raw) < needed:
-                        raise ModelError(f"'{path}' was cut short while it was read", "copy it again")
+                        raise ModelError(
+                            Code.WEIGHTS_CUT_SHORT,
+                            f"'{path}' was cut short while it was read",
+                            "copy it again",
+                        )
                     yield _decoded(raw, dtype, elements)
         except OSError as error:
-            raise ModelError(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from error
+            raise ModelError(
+                Code.CANNOT_READ, f"cannot read '{path}': {(error.strerror or str(error)).lower()}"
+            ) from error
 
     return pieces
 
@@ -183,4 +190,6 @@ def _inline(tensor: onnx.TensorProto) -> Array:
         return array_of(tensor)
     except (ValueError, TypeError) as error:
         said = " ".join(str(error).split())
-        raise ModelError(f"tensor '{tensor.name}' does not hold what its shape says: {said}") from error
+        raise ModelError(
+            Code.WEIGHTS_CUT_SHORT, f"tensor '{tensor.name}' does not hold what its shape says: {said}"
+        ) from error

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, NoReturn, TypeGuard
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.files import open_beside
+from trtpipe.problem_codes import Code
 from trtpipe.weights.elements import native, numpy_dtype
 
 if TYPE_CHECKING:
@@ -57,10 +58,12 @@ class SafetensorsFile:
                 size = os.fstat(file.fileno()).st_size
                 header, start = _header(file, size)
         except OSError as error:
-            raise ModelError(f"cannot read '{path}': {error.strerror}") from error
+            raise ModelError(Code.CANNOT_READ, f"cannot read '{path}': {error.strerror}") from error
         except (ValueError, RecursionError) as error:
             said = " ".join(str(error).split())
-            raise ModelError(f"'{path}' is no .safetensors file: {said}", _AGAIN) from error
+            raise ModelError(
+                Code.NOT_SAFETENSORS, f"'{path}' is no .safetensors file: {said}", _AGAIN
+            ) from error
         self._entries = _entries(header, start, size, path)
         self.names = tuple(self._entries)
 
@@ -168,7 +171,7 @@ def _entries(header: JsonObject, start: int, size: int, path: Path) -> dict[str,
         try:
             found[name] = _entry(name, said, start)
         except ValueError as error:
-            problems.append(Problem(f"tensor {name!r} of '{path}' {error}", _AGAIN))
+            problems.append(Problem(Code.NOT_SAFETENSORS, f"tensor {name!r} of '{path}' {error}", _AGAIN))
     if problems:
         raise ModelError(problems)
     ordered = dict(sorted(found.items(), key=lambda item: (item[1].begin, item[1].end, item[0])))
@@ -176,11 +179,13 @@ def _entries(header: JsonObject, start: int, size: int, path: Path) -> dict[str,
     for name, entry in ordered.items():
         if entry.begin != end:
             what = "overlaps the one before it" if entry.begin < end else "leaves a gap before it"
-            raise ModelError(f"tensor '{name}' of '{path}' {what}", _AGAIN)
+            raise ModelError(Code.NOT_SAFETENSORS, f"tensor '{name}' of '{path}' {what}", _AGAIN)
         end = entry.end
     if end != size:
         how = "is cut short" if end > size else "has bytes that belong to no tensor"
-        raise ModelError(f"'{path}' {how}: its tensors end at byte {end}, the file at {size}", _AGAIN)
+        raise ModelError(
+            Code.NOT_SAFETENSORS, f"'{path}' {how}: its tensors end at byte {end}, the file at {size}", _AGAIN
+        )
     return ordered
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array
@@ -63,7 +64,7 @@ class WtsFile:
                 empty = np.zeros(0, np.float32)
                 self._values = np.memmap(scratch, "<f4", mode="r") if reading.written else empty
         except OSError as error:
-            raise ModelError(f"cannot read '{path}': {error.strerror}") from error
+            raise ModelError(Code.CANNOT_READ, f"cannot read '{path}': {error.strerror}") from error
         self.names = tuple(self._entries)
 
     def shape_of(self, name: str) -> None:
@@ -121,14 +122,16 @@ class _Reading:
             found[name] = entry
         if len(found) != expected:
             fact = f"'{self.path}' says that it holds {expected} tensors, but holds {len(found)}"
-            raise ModelError(fact, _AGAIN)
+            raise ModelError(Code.NOT_WTS, fact, _AGAIN)
         return found
 
     def _tensor(self, head: bytes) -> tuple[str, _Entry]:
         if _TYPED.match(head):
             fact = f"'{self.path}' is a .wts with types and binary rows, which is not read"
             raise ModelError(
-                fact, "write it as text, every value as hex digits, or save .safetensors instead"
+                Code.NOT_WTS,
+                fact,
+                "write it as text, every value as hex digits, or save .safetensors instead",
             )
         start = _START.match(head)
         if start is None:
@@ -179,7 +182,7 @@ class _Reading:
         return self._error(f"holds {word[:20]!r}, which is no float32 in hex")
 
     def _error(self, what: str) -> ModelError:
-        return ModelError(f"line {self.line} of '{self.path}' {what}", _AGAIN)
+        return ModelError(Code.NOT_WTS, f"line {self.line} of '{self.path}' {what}", _AGAIN)
 
 
 _AGAIN = "write or download the file again"

@@ -14,6 +14,7 @@ from trtpipe.canonical.summary import summarize
 from trtpipe.datasets import open_dataset
 from trtpipe.datasets.sampling.batches import Dataset
 from trtpipe.errors import SpecError, StepFailed, TrtpipeError
+from trtpipe.problem_codes import Code
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.scales import Scales, TensorScale
 
@@ -74,7 +75,9 @@ def library_errors(library: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-        raise StepFailed(f"{library} could not calibrate: {text}", "try backend: trtpipe") from error
+        raise StepFailed(
+            Code.CALIBRATION_FAILED, f"{library} could not calibrate: {text}", "try backend: trtpipe"
+        ) from error
 
 
 def scales_of(amax: Mapping[str, float], request: CalibrationRequest, backend: str, samples: int) -> Scales:
@@ -83,11 +86,12 @@ def scales_of(amax: Mapping[str, float], request: CalibrationRequest, backend: s
     found = {name: float(amax[name]) for name in request.tensors if name in amax}
     if not found:
         fact = f"{backend} found no scale for any of the {len(request.tensors)} tensors that need one"
-        raise StepFailed(fact, "try backend: trtpipe")
+        raise StepFailed(Code.CALIBRATION_FAILED, fact, "try backend: trtpipe")
     broken = [name for name, value in found.items() if not np.isfinite(value)]
     if broken:
         shown = ", ".join(f"'{name}'" for name in broken[:3])
         raise SpecError(
+            Code.NONFINITE_TENSORS,
             f"tensors of the model become infinite or NaN on the calibration set: {shown}",
             "look for samples out of the model's range, or a model that is broken in float32",
         )

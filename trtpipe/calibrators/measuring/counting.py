@@ -14,6 +14,7 @@ from trtpipe.calibrators.measuring.recommending import decibels_by_method, recom
 from trtpipe.calibrators.measuring.resuming import SavedCounts
 from trtpipe.datasets.sampling.batches import Dataset
 from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.scales import Scales, TensorScale
 
 _SAVE_SECONDS = 1.0
@@ -112,5 +113,7 @@ def _refuse_nonfinite(histograms: Mapping[str, Histogram]) -> None:
         shown = ", ".join(f"'{name}'" for name in broken[:3])
         fact = f"tensors of the model become infinite or NaN on the calibration set: {shown}"
         raise SpecError(
-            fact, "look for samples out of the model's range, or a model that is broken in float32"
+            Code.NONFINITE_TENSORS,
+            fact,
+            "look for samples out of the model's range, or a model that is broken in float32",
         )

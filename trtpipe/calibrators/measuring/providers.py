@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _EXACT = {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}
@@ -22,7 +23,11 @@ def provider_of(asked: str, *, gpu_package: bool, driver: bool) -> str:
     if asked == "cuda" and not (gpu_package and driver):
         lacking = "no NVIDIA driver is here" if gpu_package else "it needs onnxruntime-gpu"
         remedy = "install it in place of onnxruntime, or leave provider out" if not gpu_package else ""
-        raise ModelError(f"calibrating on CUDA cannot be: {lacking}", remedy or "write provider: cpu")
+        raise ModelError(
+            Code.NO_CUDA_PROVIDER,
+            f"calibrating on CUDA cannot be: {lacking}",
+            remedy or "write provider: cpu",
+        )
     if asked == "auto":
         return "cuda" if gpu_package and driver else "cpu"
     return asked
@@ -33,7 +38,9 @@ def session_providers(provider: str, available: Sequence[str]) -> list[str | tup
     if provider == "cpu":
         return [CPU]
     if CUDA not in available:
-        raise ModelError("this ONNX Runtime has no CUDA provider", "write provider: cpu")
+        raise ModelError(
+            Code.NO_CUDA_PROVIDER, "this ONNX Runtime has no CUDA provider", "write provider: cpu"
+        )
     return [(CUDA, _EXACT), CPU]
 
 
@@ -41,6 +48,7 @@ def refuse_fallback(provider: str, opened: Sequence[str]) -> None:
     """Raises ModelError when ONNX Runtime, which only warns of it, opened a session without CUDA."""
     if provider == "cuda" and CUDA not in opened:
         raise ModelError(
+            Code.NO_CUDA_PROVIDER,
             "ONNX Runtime could not start its CUDA provider",
             "look whether its CUDA and cuDNN libraries are installed, or write provider: cpu",
         )

@@ -18,6 +18,7 @@ import numpy as np
 from trtpipe.datasets.imaging.geometry import Geometry, Size, TooSmall, geometry_of
 from trtpipe.datasets.imaging.resampling import resample
 from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import InputSpec
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ class Encoded:
             return geometry_of(size, given)
         except TooSmall as error:
             remedy = "take it out, crop less, or resize with mode: fit_short first"
-            raise SpecError(Problem(f"'{self.name}' {error}", remedy, path=self.path)) from error
+            raise SpecError(
+                Problem(Code.IMAGE_OPTIONS, f"'{self.name}' {error}", remedy, path=self.path)
+            ) from error
 
     @contextmanager
     def _opened(self) -> Iterator[Image]:
@@ -94,16 +97,24 @@ class Encoded:
                 with Image.open(source, formats=_FORMATS) as image:
                     if image.mode not in _EIGHT_BITS:
                         fact = f"'{self.name}' has channels of more than 8 bits (Pillow's mode {image.mode})"
-                        raise SpecError(Problem(fact, "save it with 8 bits, or use npy", path=self.path))
+                        raise SpecError(
+                            Problem(
+                                Code.IMAGE_UNREADABLE, fact, "save it with 8 bits, or use npy", path=self.path
+                            )
+                        )
                     yield image
         except SpecError:
             raise
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             fact = f"'{self.name}' has too many pixels: {Image.MAX_IMAGE_PIXELS} are allowed"
-            raise SpecError(Problem(fact, "take it out, or make it smaller", path=self.path)) from error
+            raise SpecError(
+                Problem(Code.IMAGE_UNREADABLE, fact, "take it out, or make it smaller", path=self.path)
+            ) from error
         except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them raise
             fact = f"cannot decode '{self.name}': {_reason(error, self.name)}"
-            raise SpecError(Problem(fact, "take it out, or save it again", path=self.path)) from error
+            raise SpecError(
+                Problem(Code.IMAGE_UNREADABLE, fact, "take it out, or save it again", path=self.path)
+            ) from error
 
 
 def _reason(error: Exception, name: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +65,9 @@ def classes_of_folders(relative: Sequence[str]) -> ClassArray:
     outside = [path for path in relative if "/" not in path]
     if outside:
         fact = f"labels: folders, but {_listed(outside)} lies in no folder of its own class"
-        raise SpecError(Problem(fact, "move it into one, or give a .csv file as labels", path=_PATH))
+        raise SpecError(
+            Problem(Code.LABELS, fact, "move it into one, or give a .csv file as labels", path=_PATH)
+        )
     folders = [path.partition("/")[0] for path in relative]
     numbers = {folder: number for number, folder in enumerate(sorted(set(folders)))}
     return ClassArray(np.array([numbers[folder] for folder in folders], np.int64))
@@ -83,7 +86,7 @@ def classes_of_file(
     if lacking:
         fact = f"'{text}' has no class for {_listed(lacking)}"
         remedy = "write a line path,class for each image; paths begin at the project or at the images' folder"
-        raise SpecError(Problem(fact, remedy, path=_PATH))
+        raise SpecError(Problem(Code.LABELS, fact, remedy, path=_PATH))
     return ClassArray(np.array(found, np.int64))
 
 
@@ -101,7 +104,7 @@ def _read(file: Path, text: str) -> Iterator[tuple[str, int]]:
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError(
-            Problem(f"cannot read '{text}': {reason}", "write lines path,class", path=_PATH)
+            Problem(Code.CANNOT_READ, f"cannot read '{text}': {reason}", "write lines path,class", path=_PATH)
         ) from error
     yield from seen.items()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from trtpipe.datasets.locating.patterns import Pattern
 from trtpipe.errors import Problem, SpecError, SpecPath
 from trtpipe.loading.project import Project
+from trtpipe.problem_codes import Code
 
 MOST_FILES = 1_000_000
 """Files below one folder, beyond which the folder is hardly the one that was meant."""
@@ -37,7 +38,9 @@ class ProjectFiles:
             name = wanted.name_of(relative)
             found[name] = self._file(name, entry, path)
             if len(found) > MOST_FILES:
-                raise SpecError(Problem(f"more than {MOST_FILES} files in '{pattern}'", path=path))
+                raise SpecError(
+                    Problem(Code.TOO_MANY_FILES, f"more than {MOST_FILES} files in '{pattern}'", path=path)
+                )
         return found
 
     def folders(self, pattern: str) -> list[Path]:
@@ -57,12 +60,14 @@ class ProjectFiles:
                 name.encode()
             except UnicodeEncodeError:
                 raise SpecError(
-                    Problem(f"the name of {name!r} is not text", "rename it", path=path)
+                    Problem(Code.NOT_UTF8, f"the name of {name!r} is not text", "rename it", path=path)
                 ) from None
         if entry.is_symlink():
             return self.project.resolve_source(name, path)
         if not entry.is_file(follow_symlinks=False):
-            raise SpecError(Problem(f"'{name}' is not a regular file", "take it out", path=path))
+            raise SpecError(
+                Problem(Code.NOT_A_FILE, f"'{name}' is not a regular file", "take it out", path=path)
+            )
         return Path(entry.path)
 
 
@@ -82,7 +87,7 @@ def _walk(
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             fact = f"cannot list '{wanted.name_of(folder.rstrip('/') or '.')}': {reason}"
-            raise SpecError(Problem(fact, path=path)) from error
+            raise SpecError(Problem(Code.CANNOT_READ, fact, path=path)) from error
         for entry in listed:
             relative = f"{folder}{entry.name}"
             if not entry.is_dir():
@@ -90,7 +95,7 @@ def _walk(
             elif not entry.name.startswith("."):
                 if entry.is_symlink():
                     fact = f"'{wanted.name_of(relative)}' is a link to a folder; these are not followed"
-                    raise SpecError(Problem(fact, "name that folder itself", path=path))
+                    raise SpecError(Problem(Code.LINKED_FOLDER, fact, "name that folder itself", path=path))
                 waiting.append(f"{relative}/")
                 if visited is not None:
                     visited.append(relative)

@@ -13,6 +13,7 @@ from trtpipe.datasets import Reader, Source
 from trtpipe.datasets.imaging.arrays import ImageArray
 from trtpipe.datasets.locating import Files
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import DatasetSpec, InputSpec
 
 
@@ -27,7 +28,9 @@ def opened(
         twice = next((name for name in arrays if name in kinds), None)
         if twice is not None:
             fact = f"array '{twice}' is in {kinds[twice]} and in {kind}"
-            raise SpecError(Problem(fact, "give each array a name of its own", path=(kind,)))
+            raise SpecError(
+                Problem(Code.WEIGHTS_TWICE, fact, "give each array a name of its own", path=(kind,))
+            )
         kinds |= dict.fromkeys(arrays, kind)
         found.append(arrays)
     return found[0] if len(found) == 1 else _Joined(found)

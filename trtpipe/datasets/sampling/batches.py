@@ -23,6 +23,7 @@ from trtpipe.datasets.sampling.arrays import array_of, opened, own_inputs
 from trtpipe.datasets.sampling.feeds import Fault, Feed, feed_of
 from trtpipe.datasets.sampling.fitting import dims_text, feed_problems
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import DatasetSpec, InputSpec
 
 if TYPE_CHECKING:
@@ -154,14 +155,16 @@ def open_batches(
         batch = _batch(spec, feeds, problems)
         if spec.samples is not None and total is not None and spec.samples > total:
             fact = f"{spec.samples} samples are asked for, but there are {total}"
-            problems.append(Problem(fact, f"write samples: {total} or less", path=("samples",)))
+            problems.append(
+                Problem(Code.TOO_FEW_SAMPLES, fact, f"write samples: {total} or less", path=("samples",))
+            )
         if problems:
             raise SpecError(problems)
         order = _order(spec, total or 1, samples)
         kept = len(order) - (len(order) % batch if _fixed_batch(feeds) else 0)
         if not kept:
             fact = f"{len(order)} samples do not fill one batch of {batch}, which the model needs"
-            raise SpecError(Problem(fact, path=("samples",)))
+            raise SpecError(Problem(Code.TOO_FEW_SAMPLES, fact, path=("samples",)))
         made = Dataset(tuple(feeds), labels, order[:kept], batch, len(order) - kept, stack)
         _refuse_differing(made)
         made.stack = stack.pop_all()
@@ -182,14 +185,17 @@ def _refuse_differing(data: Dataset) -> None:
                 said = f"{one} gives {dims_text(shape)} and {two} {dims_text(other)}"
                 fact = f"batch is {data.batch}, but {said}"
                 remedy = "resize them to one size, or leave out batch"
-                raise SpecError(Problem(fact, remedy, path=("inputs", feed.info.name)))
+                raise SpecError(Problem(Code.BATCH_SIZE, fact, remedy, path=("inputs", feed.info.name)))
 
 
 def _first_of(problems: list[Problem]) -> list[Problem]:
     """At most LISTED problems, and how many more there are."""
     if len(problems) <= LISTED:
         return problems
-    return [*problems[:LISTED], Problem(f"and {len(problems) - LISTED} more", severity="note")]
+    return [
+        *problems[:LISTED],
+        Problem(Code.MORE_PROBLEMS, f"and {len(problems) - LISTED} more", severity="note"),
+    ]
 
 
 def _feeds(
@@ -199,7 +205,9 @@ def _feeds(
     for name in spec.inputs:
         if name not in names:
             remedy = _listed(name, names, "the model's inputs are")
-            problems.append(Problem(f"the model has no input '{name}'", remedy, path=("inputs", name)))
+            problems.append(
+                Problem(Code.UNKNOWN_INPUT, f"the model has no input '{name}'", remedy, path=("inputs", name))
+            )
     feeds: list[Feed] = []
     for info in inputs:
         feed = _feed(spec, sources, info, problems)
@@ -219,7 +227,14 @@ def _feed(
         path = ("inputs", info.name, "array") if given.array else ("inputs",)
         valid = [name for name in sources if name != spec.labels]
         remedy = _listed(array, valid, "the arrays are")
-        problems.append(Problem(f"no array '{array}' for the model's input '{info.name}'", remedy, path=path))
+        problems.append(
+            Problem(
+                Code.UNKNOWN_ARRAY,
+                f"no array '{array}' for the model's input '{info.name}'",
+                remedy,
+                path=path,
+            )
+        )
         return None
     try:
         return feed_of(info, given, sources[array], array)
@@ -240,7 +255,12 @@ def _total(feeds: list[Feed], problems: list[Problem]) -> int | None:
         said = ", ".join(f"'{name}' {count}" for name, count in counts.items())
         remedy = "an array that is fed with every batch needs constant: true"
         problems.append(
-            Problem(f"the arrays hold different numbers of samples: {said}", remedy, path=("inputs",))
+            Problem(
+                Code.SAMPLE_COUNTS,
+                f"the arrays hold different numbers of samples: {said}",
+                remedy,
+                path=("inputs",),
+            )
         )
     return min(counts.values(), default=None)
 
@@ -254,14 +274,14 @@ def _labels(
     path = ("labels",)
     if source is None:
         remedy = _listed(spec.labels, list(sources), "the arrays are")
-        problems.append(Problem(f"no array '{spec.labels}' for the labels", remedy, path=path))
+        problems.append(Problem(Code.LABELS, f"no array '{spec.labels}' for the labels", remedy, path=path))
         return None
     if len(source.shape) != 1 or np.dtype(source.dtype).kind not in "iu":
         fact = f"labels '{spec.labels}' are {np.dtype(source.dtype).name} {dims_text(source.shape)}"
-        problems.append(Problem(f"{fact}, not one integer a sample", path=path))
+        problems.append(Problem(Code.LABELS, f"{fact}, not one integer a sample", path=path))
     elif total is not None and source.shape[0] != total:
         fact = f"there are {source.shape[0]} labels '{spec.labels}' for {total} samples"
-        problems.append(Problem(fact, path=path))
+        problems.append(Problem(Code.LABELS, fact, path=path))
     return source
 
 
@@ -277,13 +297,15 @@ def _batch(spec: DatasetSpec, feeds: Sequence[Feed], problems: list[Problem]) ->
     if any(feed.one_by_one for feed in feeds):
         if spec.batch != 1:
             fact = f"batch is {spec.batch}, but a random sample here is a whole batch already"
-            problems.append(Problem(fact, "leave out batch", path=("batch",)))
+            problems.append(Problem(Code.BATCH_SIZE, fact, "leave out batch", path=("batch",)))
         return 1
     if fixed is None or fixed == spec.batch:
         return spec.batch
     if spec.batch != 1:
         fact = f"batch is {spec.batch}, but the model's batch dimension is fixed at {fixed}"
-        problems.append(Problem(fact, f"write batch: {fixed}, or leave it out", path=("batch",)))
+        problems.append(
+            Problem(Code.BATCH_SIZE, fact, f"write batch: {fixed}, or leave it out", path=("batch",))
+        )
     return fixed
 
 

@@ -17,6 +17,7 @@ from trtpipe.datasets import Source
 from trtpipe.datasets.imaging.arrays import ImageArray
 from trtpipe.datasets.random import RandomArray
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import InputSpec
 
 if TYPE_CHECKING:
@@ -117,7 +118,11 @@ class Feed:
         with np.errstate(over="ignore", invalid="ignore"):
             made = np.ascontiguousarray(array.astype(self.dtype)).reshape(array.shape)
         if array.dtype.kind in "iu" and made.dtype.kind in "iu" and not np.array_equal(made, array):
-            raise SpecError(Problem(f"array '{self.array}' holds integers that do not fit {made.dtype}"))
+            raise SpecError(
+                Problem(
+                    Code.ARRAY_VALUES, f"array '{self.array}' holds integers that do not fit {made.dtype}"
+                )
+            )
         return made
 
     def faults(self, made: Array, indices: Indices) -> list[Fault]:
@@ -147,7 +152,9 @@ class Feed:
                 f"{sample} of array '{self.array}' is constant: every value of input '{name}' is {fault.what}"
             )
         remedy = _REMEDIES[fault.kind]
-        return Problem(fact, remedy % name if "%" in remedy else remedy, path=("inputs", name))
+        return Problem(
+            Code.ARRAY_VALUES, fact, remedy % name if "%" in remedy else remedy, path=("inputs", name)
+        )
 
     def _normalised(self, array: Array) -> Array:
         given = self.spec
@@ -184,7 +191,7 @@ def feed_of(info: TensorInfo, given: InputSpec, source: Source, array: str) -> F
             raise TypeError("no numbers that a network takes")
     except TypeError as error:
         what = f"input '{info.name}' has type {given.dtype or info.dtype}, which numpy cannot hold"
-        raise SpecError(Problem(what, path=("inputs", info.name))) from error
+        raise SpecError(Problem(Code.ARRAY_TYPE, what, path=("inputs", info.name))) from error
     if isinstance(source, RandomArray):
         source = source.typed(dtype)
     if isinstance(source, ImageArray):
@@ -202,12 +209,15 @@ def problems_of_images(feed: Feed) -> Iterator[Problem]:
         for field in IMAGE_FIELDS:
             if getattr(feed.spec, field) is not None:
                 yield Problem(
-                    f"{field} is for images, but array '{feed.array}' holds numbers", path=(*path, field)
+                    Code.IMAGE_OPTIONS,
+                    f"{field} is for images, but array '{feed.array}' holds numbers",
+                    path=(*path, field),
                 )
         if layout in ("nchw", "nhwc"):
             other = "nhwc_to_nchw" if layout == "nchw" else "nchw_to_nhwc"
             remedy = f"write layout: {other}, or leave it out"
             yield Problem(
+                Code.IMAGE_OPTIONS,
                 f"layout {layout} is for images, but '{feed.array}' holds numbers",
                 remedy,
                 path=(*path, "layout"),
@@ -215,9 +225,12 @@ def problems_of_images(feed: Feed) -> Iterator[Problem]:
         return
     if layout not in (None, "nchw", "nhwc"):
         yield Problem(
-            f"images are made nchw or nhwc, not {layout}", "write layout: nchw", path=(*path, "layout")
+            Code.UNKNOWN_VALUE,
+            f"images are made nchw or nhwc, not {layout}",
+            "write layout: nchw",
+            path=(*path, "layout"),
         )
     padding = feed.spec.pad_value or (0,)
     if len(padding) not in (1, feed.source.shape[-1]):
         fact = f"pad_value of input '{feed.info.name}' has {len(padding)} values for {feed.source.shape[-1]} channels"
-        yield Problem(fact, path=(*path, "pad_value"))
+        yield Problem(Code.IMAGE_OPTIONS, fact, path=(*path, "pad_value"))

@@ -9,18 +9,24 @@ import numpy as np
 from trtpipe.canonical.summary import Dim
 from trtpipe.datasets.sampling.feeds import Feed, problems_of_images
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 
 
 def feed_problems(feed: Feed) -> Iterator[Problem]:
     """Everything about one feed that can be told from types and dims alone."""
     path = ("inputs", feed.info.name)
     if 0 in feed.source.shape:
-        yield Problem(f"array '{feed.array}' is empty ({dims_text(feed.source.shape)})", path=path)
+        yield Problem(
+            Code.ARRAY_MISFIT, f"array '{feed.array}' is empty ({dims_text(feed.source.shape)})", path=path
+        )
         return
     if feed.sliced and not feed.source.shape:
         remedy = f"say inputs: {{{feed.info.name}: {{constant: true}}}} to feed it with every batch"
         yield Problem(
-            f"array '{feed.array}' is a scalar: it has no axis that counts samples", remedy, path=path
+            Code.ARRAY_MISFIT,
+            f"array '{feed.array}' is a scalar: it has no axis that counts samples",
+            remedy,
+            path=path,
         )
         return
     of_images = list(problems_of_images(feed))
@@ -28,7 +34,7 @@ def feed_problems(feed: Feed) -> Iterator[Problem]:
     yield from () if of_images else _layout_problems(feed)
     yield from _type_problems(feed)
     if 0.0 in feed.spec.std:
-        yield Problem(f"input '{feed.info.name}' has a std of 0", path=(*path, "std"))
+        yield Problem(Code.IMAGE_OPTIONS, f"input '{feed.info.name}' has a std of 0", path=(*path, "std"))
 
 
 def _layout_problems(feed: Feed) -> Iterator[Problem]:
@@ -36,13 +42,15 @@ def _layout_problems(feed: Feed) -> Iterator[Problem]:
     rank = len(feed.source.shape)
     if feed.axes and rank != 4:
         fact = f"layout {feed.spec.layout} needs an array of rank 4, but '{feed.array}' has rank {rank}"
-        yield Problem(fact, path=(*path, "layout"))
+        yield Problem(Code.IMAGE_OPTIONS, fact, path=(*path, "layout"))
         return
     for field in ("mean", "std"):
         values = getattr(feed.spec, field)
         if len(values) > 1 and len(values) != feed.source.shape[feed.channel_axis()]:
             fact = f"{field} of input '{feed.info.name}' has {len(values)} values, but array '{feed.array}'"
-            yield Problem(f"{fact} is {dims_text(feed.source.shape)}", path=(*path, field))
+            yield Problem(
+                Code.IMAGE_OPTIONS, f"{fact} is {dims_text(feed.source.shape)}", path=(*path, field)
+            )
     yield from _shape_problems(feed)
 
 
@@ -55,7 +63,9 @@ def _shape_problems(feed: Feed) -> Iterator[Problem]:
     needs = f"input '{feed.info.name}' is {dims_text(dims)}"
     if len(shape) != len(dims):
         yield Problem(
-            f"{found}, rank {len(shape)}, but {needs}, rank {len(dims)}", path=("inputs", feed.info.name)
+            Code.ARRAY_MISFIT,
+            f"{found}, rank {len(shape)}, but {needs}, rank {len(dims)}",
+            path=("inputs", feed.info.name),
         )
         return
     first = 1 if feed.sliced and not feed.one_by_one else 0
@@ -67,7 +77,10 @@ def _shape_problems(feed: Feed) -> Iterator[Problem]:
     if wrong:
         remedy = _remedy_of_image(feed, wrong[0], dims) if feed.is_image else ""
         yield Problem(
-            f"{found}, but {needs}: axis {wrong[0]} differs", remedy, path=("inputs", feed.info.name)
+            Code.ARRAY_MISFIT,
+            f"{found}, but {needs}: axis {wrong[0]} differs",
+            remedy,
+            path=("inputs", feed.info.name),
         )
 
 
@@ -96,9 +109,13 @@ def _type_problems(feed: Feed) -> Iterator[Problem]:
     wanted = np.dtype(feed.dtype)
     if wanted.name != feed.info.dtype:
         fact = f"input '{feed.info.name}' is {feed.info.dtype}, but the data set says dtype {wanted.name}"
-        yield Problem(fact, f"write dtype: {feed.info.dtype}, or leave it out", path=(*path, "dtype"))
+        yield Problem(
+            Code.ARRAY_TYPE, fact, f"write dtype: {feed.info.dtype}, or leave it out", path=(*path, "dtype")
+        )
         return
     has = np.dtype(feed.source.dtype)
     if feed.spec.dtype is None and not np.can_cast(has, wanted, "same_kind"):
         fact = f"array '{feed.array}' is {has.name}, but input '{feed.info.name}' is {wanted.name}"
-        yield Problem(fact, f"say dtype: {wanted.name} if the conversion is meant", path=path)
+        yield Problem(
+            Code.ARRAY_TYPE, fact, f"say dtype: {wanted.name} if the conversion is meant", path=path
+        )

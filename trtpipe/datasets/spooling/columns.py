@@ -19,6 +19,7 @@ from trtpipe.datasets.imaging.arrays import ImageArray
 from trtpipe.datasets.imaging.decoding import Encoded
 from trtpipe.datasets.spooling.spool import Spool, SpooledArray
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import InputSpec
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Columns:
                 types = {field.name: field.type for field in file.schema_arrow}
             if types != self.types:
                 fact = f"'{name}' has other columns, or columns of other types, than '{first}'"
-                raise SpecError(Problem(fact, "name files of one schema", path=WHERE))
+                raise SpecError(Problem(Code.PARQUET_COLUMNS, fact, "name files of one schema", path=WHERE))
 
     def source(self, name: str) -> Source:
         """A column as samples. Raises SpecError."""
@@ -73,14 +74,20 @@ class Columns:
         for file, row, value in self._values(name):
             named = f"row {row} of column '{name}' of '{file}'"
             if value is None:
-                raise SpecError(Problem(f"{named} is null", "leave such rows out", path=WHERE))
+                raise SpecError(
+                    Problem(Code.PARQUET_COLUMNS, f"{named} is null", "leave such rows out", path=WHERE)
+                )
             if isinstance(value, bytes):
                 spool.append_bytes(value, named, WHERE)
             else:
                 spool.append(value, named, WHERE)
         if len(spool) != self.rows():
             raise SpecError(
-                Problem(f"column '{name}' has {len(spool)} rows, not the {self.rows()} claimed", path=WHERE)
+                Problem(
+                    Code.PARQUET_COLUMNS,
+                    f"column '{name}' has {len(spool)} rows, not the {self.rows()} claimed",
+                    path=WHERE,
+                )
             )
         spool.close()
         return spool
@@ -88,7 +95,9 @@ class Columns:
     def _images(self, name: str) -> ImageArray:
         if find_spec("PIL") is None:
             fact = f"images in column '{name}' need pillow"
-            raise SpecError(Problem(fact, "install it: pip install 'trtpipe[images]'", path=WHERE))
+            raise SpecError(
+                Problem(Code.MISSING_PACKAGE, fact, "install it: pip install 'trtpipe[images]'", path=WHERE)
+            )
         spool = cache(lambda: self.spooled(name))  # when the first image is asked for
 
         def encoded(index: int) -> Encoded:
@@ -186,7 +195,7 @@ def _readable(name: str) -> Iterator[None]:
     except Exception as error:  # PyArrow's readers raise whatever a damaged file makes them raise
         said = " ".join(str(error).split())[:200]
         fact = f"cannot read '{name}' as Parquet: {said or type(error).__name__}"
-        raise SpecError(Problem(fact, "copy or write it again", path=WHERE)) from error
+        raise SpecError(Problem(Code.PARQUET_COLUMNS, fact, "copy or write it again", path=WHERE)) from error
 
 
 def _is_image(kind: pyarrow.DataType) -> bool:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trtpipe.errors import Problem, SpecError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array
@@ -68,12 +69,14 @@ def _checked(text: str, yielded: Iterable[object]) -> Iterator[dict[str, Array]]
     for number, sample in enumerate(yielded):
         if not isinstance(sample, Mapping) or not sample or not all(isinstance(name, str) for name in sample):
             fact = f"{text} yields {type(sample).__name__} as sample {number}"
-            raise SpecError(Problem(fact, "yield a mapping: array name → array", path=WHERE))
+            raise SpecError(Problem(Code.DATA_CODE, fact, "yield a mapping: array name → array", path=WHERE))
         names = set(sample) if names is None else names
         if set(sample) != names:
             listed = [", ".join(f"'{name}'" for name in sorted(one)) for one in (set(sample), names)]
             fact = f"{text} yields {listed[0]} as sample {number}, but {listed[1]} before it"
-            raise SpecError(Problem(fact, "yield the same arrays for every sample", path=WHERE))
+            raise SpecError(
+                Problem(Code.DATA_CODE, fact, "yield the same arrays for every sample", path=WHERE)
+            )
         yield {name: np.asarray(value) for name, value in sample.items()}
 
 
@@ -84,14 +87,21 @@ def _raised(text: str, file: Path, error: BaseException) -> Problem:
     if isinstance(error, SyntaxError) and error.filename == str(file):
         line = f":{error.lineno}"
     said = f": {' '.join(str(error).split())[:200]}" if str(error) else ""
-    return Problem(f"{text} failed at {file.name}{line}: {type(error).__name__}{said}", path=WHERE)
+    return Problem(
+        Code.DATA_CODE, f"{text} failed at {file.name}{line}: {type(error).__name__}{said}", path=WHERE
+    )
 
 
 def _reads(text: str, undeclared: list[str]) -> Problem:
     shown = ", ".join(undeclared[:_SHOWN])
     more = f" and {len(undeclared) - _SHOWN} more" if len(undeclared) > _SHOWN else ""
     fact = f"{text} reads files that the set does not name: {shown}{more}"
-    return Problem(fact, f"name them, so that a change of them is seen: files: [{shown}]", path=WHERE)
+    return Problem(
+        Code.DATA_CODE_FILES,
+        fact,
+        f"name them, so that a change of them is seen: files: [{shown}]",
+        path=WHERE,
+    )
 
 
 @contextmanager

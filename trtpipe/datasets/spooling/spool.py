@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_shape, format_size
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Spool:
         """Keeps one sample. Raises SpecError at `path`, calling it as `named`, and OSError."""
         said = self._unfit(sample)
         if said:
-            raise SpecError(Problem(f"{named} {said}", path=path))
+            raise SpecError(Problem(Code.DATA_CODE, f"{named} {said}", path=path))
         content = np.ascontiguousarray(sample.astype(self.dtype, copy=False)).tobytes()
         self.append_bytes(content, named, path, sample.shape)
 
@@ -61,7 +62,9 @@ class Spool:
         """Keeps one sample's bytes. Raises SpecError and OSError."""
         if self._end + len(content) > LARGEST_SPOOLED or len(self._offsets) >= MOST_SAMPLES:
             fact = f"{named} is one too many: {format_size(LARGEST_SPOOLED)} are allowed"
-            raise SpecError(Problem(fact, "say samples: N, or store them as .npy", path=path))
+            raise SpecError(
+                Problem(Code.DATA_TOO_LARGE, fact, "say samples: N, or store them as .npy", path=path)
+            )
         self._file.write(content)
         self._offsets.append(self._end)
         self._end += len(content)

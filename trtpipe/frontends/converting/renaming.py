@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, Problem, SpecPath
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -42,7 +43,10 @@ def rename_interface(
         *_misfits("outputs", outputs, [value.name for value in graph.output], path),
     ]
     both = sorted(set(inputs) & set(outputs))
-    problems += [Problem(f"{name!r} is an input and an output", path=(*path, "outputs")) for name in both]
+    problems += [
+        Problem(Code.OUTPUT_IS_INPUT, f"{name!r} is an input and an output", path=(*path, "outputs"))
+        for name in both
+    ]
     if problems:
         raise ModelError(problems)
     _part_outputs_from_inputs(model)
@@ -71,9 +75,13 @@ def rename_tensors(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
 def _misfits(key: str, given: Sequence[str], found: Sequence[str], path: SpecPath) -> Iterator[Problem]:
     if given and len(given) != len(found):
         fact = f"{len(given)} names for {len(found)} {key}"
-        yield Problem(fact, f"the model's {key} are: {', '.join(found)}", path=(*path, key))
+        yield Problem(
+            Code.INTERFACE_NAMES, fact, f"the model's {key} are: {', '.join(found)}", path=(*path, key)
+        )
     for name in sorted({name for name in given if list(given).count(name) > 1}):
-        yield Problem(f"{name!r} stands twice in {key!r}", "names must differ", path=(*path, key))
+        yield Problem(
+            Code.LISTED_TWICE, f"{name!r} stands twice in {key!r}", "names must differ", path=(*path, key)
+        )
 
 
 def _part_outputs_from_inputs(model: onnx.ModelProto) -> None:

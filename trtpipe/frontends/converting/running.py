@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from trtpipe.errors import ModelError, Problem
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.frontends.converting.child import Message, Outcome
@@ -77,7 +78,7 @@ def run_converter(
             code = child.wait(time_limit)
         except subprocess.TimeoutExpired:
             fact = f"{converter.name} took longer than {time_limit:g} seconds"
-            raise ModelError(fact, _last_words(log)) from None
+            raise ModelError(Code.CONVERTER_DIED, fact, _last_words(log)) from None
         finally:
             child.kill()
             child.wait()
@@ -130,25 +131,31 @@ def _refused(converter: Converter, result: Outcome, log: Path) -> ModelError:
     install = f"install it: pip install 'trtpipe[{converter.extra}]'"
     if raised == "ModuleNotFoundError":
         return ModelError(
-            f"{converter.name} needs the module {result['module']!r}, which is missing", install
+            Code.MISSING_PACKAGE,
+            f"{converter.name} needs the module {result['module']!r}, which is missing",
+            install,
         )
     if "module" in result:
-        return ModelError(f"{converter.name} cannot be imported: {_line(said)}", install)
+        return ModelError(
+            Code.MISSING_PACKAGE, f"{converter.name} cannot be imported: {_line(said)}", install
+        )
     if raised == "MemoryError":
-        return ModelError(f"{converter.name} ran out of memory", _last_words(log))
+        return ModelError(Code.CONVERTER_DIED, f"{converter.name} ran out of memory", _last_words(log))
     fact = f"{converter.name} cannot convert the model: {_line(said) or raised}"
-    return ConversionRefused(Problem(fact, _last_words(log)), raised, said)
+    return ConversionRefused(Problem(Code.CONVERTER_FAILED, fact, _last_words(log)), raised, said)
 
 
 def _crash(converter: Converter, code: int, log: Path) -> Problem:
     tail = _tail(log)
     if any(sign in tail for sign in _OUT_OF_MEMORY):
-        return Problem(f"{converter.name} ran out of memory", _last_words(log))
+        return Problem(Code.CONVERTER_DIED, f"{converter.name} ran out of memory", _last_words(log))
     if code < 0:
         name = signal.Signals(-code).name if -code in {item.value for item in signal.Signals} else str(-code)
         hint = _HINTS.get(name, "a library that it uses crashed")
-        return Problem(f"{converter.name} was ended by {name}: {hint}", _last_words(log))
-    return Problem(f"{converter.name} ended with code {code} and no result", _last_words(log))
+        return Problem(Code.CONVERTER_DIED, f"{converter.name} was ended by {name}: {hint}", _last_words(log))
+    return Problem(
+        Code.CONVERTER_DIED, f"{converter.name} ended with code {code} and no result", _last_words(log)
+    )
 
 
 def _line(said: str) -> str:

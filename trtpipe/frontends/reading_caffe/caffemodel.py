@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.wire import I32, I64, LEN, VARINT, Field, WireError, WireReader
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import LARGEST_DIM
 
 if TYPE_CHECKING:
@@ -88,11 +89,11 @@ class Weights:
 def read_weights(file: Path, name: str) -> Weights:
     """The weights in a caffemodel, called `name` in messages. Raises ModelError when it is damaged."""
     if not file.stat().st_size:
-        raise ModelError(f"{name} is empty")
+        raise ModelError(Code.EMPTY_FILE, f"{name} is empty")
     with file.open("rb") as opened:
         if opened.read(4) == b"\x89HDF":
             remedy = "save it as binary protobuf: snapshot_format: BINARYPROTO in the solver"
-            raise ModelError(f"{name} is an HDF5 file, which is not read", remedy)
+            raise ModelError(Code.CAFFE_WEIGHTS, f"{name} is an HDF5 file, which is not read", remedy)
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return parse_weights(data, file, name)
 
@@ -107,7 +108,7 @@ def parse_weights(data: mmap.mmap | bytes, file: Path, name: str) -> Weights:
                 weights.layers.setdefault(layer, blobs)
     except WireError as error:
         remedy = "copy or download it again; it must be the binary .caffemodel"
-        raise ModelError(f"{name} is not a whole caffemodel: {error}", remedy) from None
+        raise ModelError(Code.CAFFE_WEIGHTS, f"{name} is not a whole caffemodel: {error}", remedy) from None
     return weights
 
 

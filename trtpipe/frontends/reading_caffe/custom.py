@@ -30,6 +30,7 @@ from trtpipe.canonical.building import PLUGIN_DOMAIN
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_caffe.layer import Layer, Lowered, Lowering, Tensor
 from trtpipe.loading.scalars import shortened
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.canonical.building import Attribute
@@ -74,10 +75,14 @@ def load_lowerings(file: Path, name: str) -> dict[str, Lowering]:
     try:
         found = runpy.run_path(str(file)).get("LAYERS")
     except (Exception, SystemExit) as error:  # whatever the project's code raises
-        raise ModelError(Problem(f"{name} cannot be run: {raised(error, file)}", path=path)) from error
+        raise ModelError(
+            Problem(Code.CAFFE_CODE, f"{name} cannot be run: {raised(error, file)}", path=path)
+        ) from error
     if not isinstance(found, dict) or not all(isinstance(key, str) and callable(found[key]) for key in found):
         fact = f"{name} has no LAYERS that maps layer types to functions"
-        raise ModelError(Problem(fact, 'end it with LAYERS = {"MyType": my_function}', path=path))
+        raise ModelError(
+            Problem(Code.CAFFE_CODE, fact, 'end it with LAYERS = {"MyType": my_function}', path=path)
+        )
     return found
 
 

@@ -15,6 +15,7 @@ from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_caffe.caffemodel import Blob, Weights
 from trtpipe.frontends.reading_caffe.params import Params
 from trtpipe.frontends.reading_caffe.wiring import WiredLayer
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -89,7 +90,7 @@ class Layer:
 
     def refuse(self, fact: str, remedy: str = "") -> ModelError:
         """The error to raise when this layer cannot be built; it names the layer and its line."""
-        return ModelError(Problem(f"{self}: {fact}", remedy, self._wired.layer.where))
+        return ModelError(Problem(Code.CAFFE_LAYER, f"{self}: {fact}", remedy, self._wired.layer.where))
 
     def only_input(self) -> Tensor:
         """The one input of a layer that takes no more."""
@@ -229,7 +230,7 @@ class Layer:
         if unused and self._weights is not None:
             fact = f"{self._weights.name} has {len(self.blobs)} blobs for it, and it takes {len(self._used)}"
             remedy = "give the weights that were trained with this prototxt"
-            yield Problem(f"{self}: {fact}", remedy, self._wired.layer.where)
+            yield Problem(Code.CAFFE_WEIGHTS, f"{self}: {fact}", remedy, self._wired.layer.where)
 
 
 def nearest_layer(name: str, weights: Weights) -> str:

@@ -20,6 +20,7 @@ from trtpipe.frontends.reading_caffe.layer_types import (
 from trtpipe.frontends.reading_caffe.params import Params
 from trtpipe.frontends.reading_caffe.prototext import TextDocument
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import LARGEST_DIM
 
 MOST_PROBLEMS = 100
@@ -88,7 +89,10 @@ def read_net(document: TextDocument, state: NetState) -> Net:
 def stop_at(problems: list[Problem]) -> None:
     """Raises ModelError when there are problems; of very many only the first ones."""
     if len(problems) >= MOST_PROBLEMS:
-        problems = [*problems[:MOST_PROBLEMS], Problem("there may be more, looked for when these are gone")]
+        problems = [
+            *problems[:MOST_PROBLEMS],
+            Problem(Code.MORE_PROBLEMS, "there may be more, looked for when these are gone"),
+        ]
     if problems:
         raise ModelError(problems)
 
@@ -112,7 +116,9 @@ class _NetReader:
             self.try_layer(net, params)
         self.problems += self.root.unknown()
         if not net.layers and not self.problems:
-            self.problems.append(Problem("the net has no layers", where=self.document.locate(0)))
+            self.problems.append(
+                Problem(Code.CAFFE_NET, "the net has no layers", where=self.document.locate(0))
+            )
         stop_at(self.problems)
         return net
 
@@ -126,10 +132,16 @@ class _NetReader:
         newer, older = self.root.messages("layer"), self.root.messages("layers")
         if newer and older:
             fact = "the net has layers of both formats, 'layer' and 'layers'"
-            raise ModelError(Problem(fact, 'write all as layer { type: "…" }', older[0].where()))
+            raise ModelError(
+                Problem(Code.CAFFE_NET, fact, 'write all as layer { type: "…" }', older[0].where())
+            )
         if not newer and not older and _SOLVER_FIELDS & set(self.root.names()):
             fact = "this is a solver's configuration, not a net"
-            raise ModelError(Problem(fact, "give the prototxt of the deployed net", self.document.locate(0)))
+            raise ModelError(
+                Problem(
+                    Code.CAFFE_NET, fact, "give the prototxt of the deployed net", self.document.locate(0)
+                )
+            )
         return newer or older
 
     def try_layer(self, net: Net, params: Params) -> None:
@@ -187,7 +199,9 @@ class _NetReader:
 
     def add_input(self, net: Net, one: NetInput) -> None:
         if one.name in net.inputs:
-            self.problems.append(Problem(f"input {one.name!r} is declared twice", where=one.where))
+            self.problems.append(
+                Problem(Code.CAFFE_NET, f"input {one.name!r} is declared twice", where=one.where)
+            )
         net.inputs[one.name] = one
 
     def legacy_inputs(self) -> Iterator[NetInput]:
@@ -200,7 +214,9 @@ class _NetReader:
         if len(shapes) != len(names) or (dims and len(dims) % 4):
             fact = f"there are {len(names)} inputs and {len(shapes)} shapes"
             remedy = "write an input_shape { dim: … } for each input, or four input_dim"
-            self.problems.append(Problem(fact, remedy, self.root.where("input" if names else "input_dim")))
+            self.problems.append(
+                Problem(Code.CAFFE_NET, fact, remedy, self.root.where("input" if names else "input_dim"))
+            )
             return
         for name, shape in zip(names, shapes, strict=True):
             yield NetInput(name, _checked(shape, self.root, "input"), self.root.where("input"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from trtpipe.errors import Location, ModelError, Problem
 from trtpipe.frontends.reading_caffe.prototext import Message, Scalar, TextDocument, TextField
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.json_values import Json
@@ -53,7 +54,7 @@ class Params:
 
     def refuse(self, name: str, fact: str, remedy: str = "") -> ModelError:
         """The error to raise about a field of this message."""
-        return ModelError(Problem(f"{self._what}: {fact}", remedy, self.where(name)))
+        return ModelError(Problem(Code.CAFFE_PARAMETER, f"{self._what}: {fact}", remedy, self.where(name)))
 
     def number(self, name: str, default: float) -> float:
         """A finite number."""
@@ -136,7 +137,9 @@ class Params:
             if fields := self._fields[name]:
                 fact = f"{self._what}: unknown field {name!r}"
                 where = self._document.locate(fields[0].offset)
-                yield Problem(fact, choose_from(name, sorted(self._read), "fields"), where)
+                yield Problem(
+                    Code.CAFFE_PARAMETER, fact, choose_from(name, sorted(self._read), "fields"), where
+                )
 
     def to_dict(self) -> dict[str, Json]:
         """All fields as plain values; a field that is written more than once is a list."""
@@ -201,7 +204,11 @@ class Params:
     def _wrong(self, item: TextField, wanted: str) -> ModelError:
         shown = "a block" if isinstance(item.value, Message) else repr(item.value.text[:60])
         where = self._document.locate(item.at)
-        return ModelError(Problem(f"{self._what}: {item.name} must be {wanted}, not {shown}", where=where))
+        return ModelError(
+            Problem(
+                Code.CAFFE_PARAMETER, f"{self._what}: {item.name} must be {wanted}, not {shown}", where=where
+            )
+        )
 
 
 def _is_integer(text: str) -> bool:

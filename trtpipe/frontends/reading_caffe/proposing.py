@@ -9,6 +9,7 @@ from trtpipe.errors import ModelError
 from trtpipe.frontends.reading_caffe.caffemodel import looks_like_caffemodel
 from trtpipe.frontends.reading_caffe.prototext import LARGEST
 from trtpipe.loading.grammar import listed
+from trtpipe.problem_codes import Code
 
 _HEAD = 1 << 16
 _NET = re.compile(
@@ -32,7 +33,9 @@ def pair_of(path: Path) -> tuple[Path, Path | None] | None:
         found = sorted(file.name for file in path.parent.glob("*.prototxt") if _is_prototxt(file))
         there = f"there are {listed(found)}; " if found else ""
         fact = f"{path.name} holds the weights of a Caffe net, and which prototxt is its net is not known"
-        raise ModelError(fact, f"{there}give the prototxt of the deployed net instead")
+        raise ModelError(
+            Code.CAFFE_PAIR_UNKNOWN, fact, f"{there}give the prototxt of the deployed net instead"
+        )
     return prototxt, path
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trtpipe.errors import Location, ModelError, Problem
+from trtpipe.problem_codes import Code
 
 LARGEST = 64 << 20
 """A prototxt of more bytes is refused; a net of 100,000 layers has 30 MiB."""
@@ -89,10 +90,14 @@ def read_prototext(path: Path, name: str) -> TextDocument:
 def parse_prototext(data: bytes, name: str) -> TextDocument:
     """The fields of a file's bytes; bytes that are not UTF-8, as comments often hold, are no matter."""
     if len(data) > LARGEST:
-        raise ModelError(f"{name} is larger than {LARGEST >> 20} MiB", "give the prototxt, not the weights")
+        raise ModelError(
+            Code.FILE_TOO_LARGE,
+            f"{name} is larger than {LARGEST >> 20} MiB",
+            "give the prototxt, not the weights",
+        )
     if b"\0" in data:
         remedy = "the source is the prototxt; the caffemodel is named in model.options.weights"
-        raise ModelError(f"{name} is not a prototxt: it is no text", remedy)
+        raise ModelError(Code.NOT_A_PROTOTXT, f"{name} is not a prototxt: it is no text", remedy)
     text = data.decode("utf-8-sig", errors="replace")
     return TextDocument(name, text, _Parser(name, text).document())
 
@@ -202,7 +207,7 @@ class _Parser:
     def add(self, message: Message, item: TextField) -> None:
         self.count += 1
         if self.count > _MOST_FIELDS:
-            raise ModelError(f"{self.name} holds more than {_MOST_FIELDS:,} fields")
+            raise ModelError(Code.FILE_TOO_LARGE, f"{self.name} holds more than {_MOST_FIELDS:,} fields")
         message.fields.append(item)
 
     def accept(self, sign: str) -> bool:
@@ -232,7 +237,7 @@ class _Parser:
         return self.error(_Token("sign", char, at), fact)
 
     def error(self, token: _Token, fact: str) -> ModelError:
-        return ModelError(Problem(fact, where=self.where(token.offset)))
+        return ModelError(Problem(Code.NOT_A_PROTOTXT, fact, where=self.where(token.offset)))
 
     def where(self, offset: int) -> Location:
         return _locate(self.name, self.text, [], offset)

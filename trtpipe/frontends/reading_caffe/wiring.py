@@ -14,6 +14,7 @@ from trtpipe.canonical.naming import FreshNames
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.frontends.reading_caffe.net import MOST_PROBLEMS, Net, NetInput, NetLayer, stop_at
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 
 OUTPUTS: SpecPath = ("model", "options", "outputs")
 _LOOKED_AT = 1000  # blobs, the latest, among which the nearest name is sought
@@ -49,7 +50,9 @@ def wire_net(net: Net, outputs: Sequence[str] = ()) -> Wiring:
         wirer.add(layer)
     found = wirer.chosen(outputs) if outputs else wirer.unread()
     if not found and not wirer.problems:
-        wirer.problems.append(Problem("the net has no outputs: every blob is read by a layer"))
+        wirer.problems.append(
+            Problem(Code.CAFFE_NET, "the net has no outputs: every blob is read by a layer")
+        )
     stop_at(wirer.problems)
     return wirer.needed(found)
 
@@ -79,14 +82,16 @@ class _Wirer:
                 if made_later
                 else choose_from(blob, list(self.current)[-_LOOKED_AT:], "blobs")
             )
-            self.problems.append(Problem(fact, remedy, layer.params.where("bottom")))
+            self.problems.append(Problem(Code.CAFFE_NET, fact, remedy, layer.params.where("bottom")))
         return self.current.get(blob, blob)
 
     def writing(self, layer: NetLayer, top: str) -> str:
         if top in self.current and top not in layer.bottoms and len(self.problems) < MOST_PROBLEMS:
             other = self.maker.get(top)
             fact = f"{layer}: its top {top!r} is made already, by {other or 'an input'}"
-            self.problems.append(Problem(fact, "give one of them another name", layer.params.where("top")))
+            self.problems.append(
+                Problem(Code.CAFFE_NET, fact, "give one of them another name", layer.params.where("top"))
+            )
         self.writes[top] -= 1
         last = self.writes[top] == 0 and top not in self.net.inputs
         name = top if last else self.unique(f"{top}/{layer.name}")
@@ -108,7 +113,7 @@ class _Wirer:
             if name is None or name in self.net.inputs:
                 fact = f"no layer makes the output {blob!r}"
                 remedy = choose_from(blob, list(self.maker)[-_LOOKED_AT:], "blobs")
-                self.problems.append(Problem(fact, remedy, path=(*OUTPUTS, index)))
+                self.problems.append(Problem(Code.UNKNOWN_TENSOR, fact, remedy, path=(*OUTPUTS, index)))
             else:
                 found[blob] = name
         return found

@@ -16,6 +16,7 @@ from typing import TypeVar
 from trtpipe.canonical.wire import LEN, VARINT, WireError
 from trtpipe.errors import ModelError
 from trtpipe.frontends.reading_tensorflow.wire import Buffer, Field, fields
+from trtpipe.problem_codes import Code
 
 SAVED_MODEL = "saved_model.pb"
 _MOST_NODES = 1_000_000
@@ -74,7 +75,11 @@ def read_saved_model(folder: Path) -> tuple[MetaGraph, ...]:
     """The graphs of the SavedModel in a directory. Raises ModelError when it holds none."""
     if not (folder / SAVED_MODEL).is_file():
         said = f"'{folder.name}' is no SavedModel: there is no {SAVED_MODEL} in it"
-        raise ModelError(said, "name the directory that model.export or tf.saved_model.save has written")
+        raise ModelError(
+            Code.NOT_TENSORFLOW,
+            said,
+            "name the directory that model.export or tf.saved_model.save has written",
+        )
     return _read(folder / SAVED_MODEL, _saved_model, "a SavedModel")
 
 
@@ -86,7 +91,9 @@ def _read(path: Path, parse: Callable[[Buffer, int, int], T], noun: str) -> T:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return parse(data, 0, len(data))
     except WireError as error:
-        raise ModelError(f"'{path.name}' does not hold {noun}: {error}", _other_format(path)) from error
+        raise ModelError(
+            Code.NOT_TENSORFLOW, f"'{path.name}' does not hold {noun}: {error}", _other_format(path)
+        ) from error
 
 
 def _other_format(path: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from trtpipe.errors import Problem
 from trtpipe.frontends.reading_tensorflow.graphs import Graph, Node
+from trtpipe.problem_codes import Code
 
 _NO_OUTPUT = frozenset(
     ("NoOp", "Const", "Assert", "Placeholder", "PlaceholderWithDefault", "SaveV2", "RestoreV2")
@@ -52,7 +53,11 @@ def with_effects(graph: Graph) -> Iterator[Problem]:
     named |= {operator: "" for operator in graph.library & _EFFECTS if operator not in named}
     for operator, name in sorted(named.items()):
         where = f"node {name!r}" if name else "a function of the graph"
-        yield Problem(f"{where} is {operator}, which does more than compute", "cut it off before exporting")
+        yield Problem(
+            Code.TENSORFLOW_EFFECTS,
+            f"{where} is {operator}, which does more than compute",
+            "cut it off before exporting",
+        )
 
 
 def unfrozen(graph: Graph) -> Problem | None:
@@ -61,7 +66,7 @@ def unfrozen(graph: Graph) -> Problem | None:
     if variable is None:
         return None
     remedy = "freeze it, or save a SavedModel and name its directory: tf.saved_model.save(model, 'DIRECTORY')"
-    return Problem(f"the graph is not frozen: {variable!r} is a variable", remedy)
+    return Problem(Code.TENSORFLOW_NOT_FROZEN, f"the graph is not frozen: {variable!r} is a variable", remedy)
 
 
 def _gives(node: Node) -> bool:

@@ -18,6 +18,7 @@ from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_torch.kinds import DAMAGED
 from trtpipe.frontends.reading_torch.program import ProgramFacts, facts_of
 from trtpipe.json_values import Malformed, integer_in, object_in, objects_in, text_in
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.json_values import Json, JsonObject
@@ -49,7 +50,9 @@ class Pt2Archive:
             graph = object_in(object_in(self.description, "graph_module"), "graph")
             return [text_in(node, "target") for node in objects_in(graph, "nodes")]
         except Malformed as error:
-            raise ModelError(f"'{self.path.name}' does not describe its nodes", "export it again") from error
+            raise ModelError(
+                Code.NOT_PYTORCH, f"'{self.path.name}' does not describe its nodes", "export it again"
+            ) from error
 
 
 def read_pt2(path: Path) -> Pt2Archive:
@@ -97,18 +100,25 @@ def _pieces(path: Path, source: zipfile.ZipFile, member: zipfile.ZipInfo) -> Ite
 
 
 def _damaged(path: Path, error: Exception) -> ModelError:
-    return ModelError(f"'{path.name}' is a damaged archive: {error}", "fetch or export it again")
+    return ModelError(
+        Code.PYTORCH_DAMAGED, f"'{path.name}' is a damaged archive: {error}", "fetch or export it again"
+    )
 
 
 def _read(path: Path, archive: zipfile.ZipFile) -> Pt2Archive:
     found = archive.infolist()
     if len(found) > _MOST_MEMBERS:
         raise ModelError(
-            f"'{path.name}' has {len(found)} members; an exported program has one for each weight"
+            Code.PYTORCH_DAMAGED,
+            f"'{path.name}' has {len(found)} members; an exported program has one for each weight",
         )
     members = {one.filename.partition("/")[2]: one for one in found}
     if _MODEL not in members:
-        raise ModelError(f"'{path.name}' holds no exported program: there is no {_MODEL}", _other(members))
+        raise ModelError(
+            Code.NOT_PYTORCH,
+            f"'{path.name}' holds no exported program: there is no {_MODEL}",
+            _other(members),
+        )
     description = _json(archive, members, _MODEL)
     facts = facts_of(description)
     configs = {folder: _json(archive, members, folder + name) for folder, name in _CONFIGS.items()}
@@ -137,25 +147,34 @@ def _other(members: Iterable[str]) -> str:
 
 def _json(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], name: str) -> JsonObject:
     if name not in members:
-        raise ModelError(f"the exported program has no {name}", _AGAIN)
+        raise ModelError(Code.PYTORCH_DAMAGED, f"the exported program has no {name}", _AGAIN)
     _require_stored(Path(archive.filename or ""), members[name])
     if members[name].file_size > _LARGEST_JSON:
-        raise ModelError(f"{name} in the exported program is larger than {_LARGEST_JSON >> 20} MiB")
+        raise ModelError(
+            Code.FILE_TOO_LARGE, f"{name} in the exported program is larger than {_LARGEST_JSON >> 20} MiB"
+        )
     try:
         value = json.loads(archive.read(members[name]))
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ModelError(f"{name} in the exported program is not JSON: {error}", "export it again") from error
+        raise ModelError(
+            Code.PYTORCH_DAMAGED, f"{name} in the exported program is not JSON: {error}", "export it again"
+        ) from error
     if not isinstance(value, dict):
-        raise ModelError(f"{name} in the exported program is not a JSON object")
+        raise ModelError(Code.PYTORCH_DAMAGED, f"{name} in the exported program is not a JSON object")
     return value
 
 
 def _require_stored(path: Path, member: zipfile.ZipInfo) -> None:
     """PyTorch compresses nothing, so a member that is compressed, or larger than the file, is a lie."""
     if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-        raise ModelError(f"'{member.filename}' in '{path.name}' is compressed, which PyTorch never does")
+        raise ModelError(
+            Code.PYTORCH_DAMAGED,
+            f"'{member.filename}' in '{path.name}' is compressed, which PyTorch never does",
+        )
     if member.file_size > path.stat().st_size:
-        raise ModelError(f"'{member.filename}' in '{path.name}' claims to be larger than the file")
+        raise ModelError(
+            Code.PYTORCH_DAMAGED, f"'{member.filename}' in '{path.name}' claims to be larger than the file"
+        )
 
 
 def _payloads(config: JsonObject) -> JsonObject:
@@ -168,7 +187,7 @@ def _payload_problems(
 ) -> Iterator[Problem]:
     noun = "weight" if folder == _WEIGHTS else "constant"
     if not isinstance(config.get("config"), dict):
-        yield Problem(f"the {noun}s of the exported program are not described", _AGAIN)
+        yield Problem(Code.PYTORCH_DAMAGED, f"the {noun}s of the exported program are not described", _AGAIN)
     for name, payload in _payloads(config).items():
         fact = _misfit(payload, folder, members)
         if fact:
@@ -177,7 +196,9 @@ def _payload_problems(
                 if "pickle" in fact
                 else _AGAIN
             )
-            yield Problem(f"{noun} {name[:80]!r} of the exported program {fact}", remedy)
+            yield Problem(
+                Code.PYTORCH_DAMAGED, f"{noun} {name[:80]!r} of the exported program {fact}", remedy
+            )
 
 
 def _stored(payload: Json) -> str:

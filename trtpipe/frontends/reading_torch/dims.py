@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, Problem, SpecPath
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -43,7 +44,11 @@ def chosen_names(names: Mapping[str, str], asked: Mapping[str, str], path: SpecP
         else:
             known = ", ".join(f"{name} ({symbol})" for symbol, name in names.items())
             remedy = f"its dynamic dimensions are: {known}" if known else "it has no dynamic dimensions"
-            problems.append(Problem(f"the program has no dimension {key!r}", remedy, path=(*path, key)))
+            problems.append(
+                Problem(
+                    Code.PYTORCH_DIMENSION, f"the program has no dimension {key!r}", remedy, path=(*path, key)
+                )
+            )
     problems += _shared(chosen, path)
     if problems:
         raise ModelError(problems)
@@ -74,4 +79,4 @@ def _shared(names: Mapping[str, str], path: SpecPath) -> Iterator[Problem]:
     for name in sorted({name for name in names.values() if list(names.values()).count(name) > 1}):
         symbols = ", ".join(symbol for symbol in names if names[symbol] == name)
         fact = f"the dimensions {symbols} would both be called {name!r}, as if they were equal"
-        yield Problem(fact, "give each a name of its own", path=path)
+        yield Problem(Code.PYTORCH_DIMENSION, fact, "give each a name of its own", path=path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from trtpipe.errors import ModelError, Problem
+from trtpipe.problem_codes import Code
 
 Kind = Literal["program", "old program", "torchscript", "pickle"]
 
@@ -58,7 +59,7 @@ def refuse_pickles(path: Path) -> None:
     kind = kind_of(path)
     if kind in _REFUSALS:
         said, remedy = _REFUSALS[kind]
-        raise ModelError(Problem(f"'{path.name}' {said}", remedy))
+        raise ModelError(Problem(Code.PYTORCH_PICKLE, f"'{path.name}' {said}", remedy))
 
 
 def _ends_as_a_pickle(path: Path) -> bool:

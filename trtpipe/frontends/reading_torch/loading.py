@@ -8,6 +8,7 @@ from importlib import metadata
 
 from trtpipe.errors import ModelError
 from trtpipe.frontends.converting.running import ConversionRefused
+from trtpipe.problem_codes import Code
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def in_words_of_versions(written_by: str) -> Iterator[None]:
             raise
         fact = f"the program was written by PyTorch {_public(written_by)}, and PyTorch {here} cannot load it"
         remedy = f"export it again with PyTorch {here}, or install the other: pip install torch=={_public(written_by)}"
-        raise ModelError(fact, f"{remedy}\nit said: {error.said}") from error
+        raise ModelError(Code.PYTORCH_VERSION, fact, f"{remedy}\nit said: {error.said}") from error
 
 
 def _public(version: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_torch.expressions import is_arithmetic, symbol_of
+from trtpipe.problem_codes import Code
 
 Dim = int | str | None
 """A size, the name of a symbol, or an expression of symbols."""
@@ -59,7 +60,7 @@ def facts_of(model: Mapping[str, Any]) -> ProgramFacts:
         )
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         said = f"the exported program is not described as expected: {type(error).__name__} {error}"
-        raise ModelError(said, "export it again with a newer PyTorch") from error
+        raise ModelError(Code.PYTORCH_DAMAGED, said, "export it again with a newer PyTorch") from error
 
 
 def _dim(size: Mapping[str, Any]) -> Dim:
@@ -84,7 +85,9 @@ def _too_much(model: object) -> Iterator[Problem]:
 
 def _refusal(fact: str) -> Problem:
     return Problem(
-        fact, "it is not loaded; export a model that takes and gives tensors, with PyTorch's operators"
+        Code.PYTORCH_REFUSED,
+        fact,
+        "it is not loaded; export a model that takes and gives tensors, with PyTorch's operators",
     )
 
 

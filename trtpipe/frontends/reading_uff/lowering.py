@@ -20,6 +20,7 @@ from trtpipe.frontends.reading_uff.node_fields import NodeFields
 from trtpipe.frontends.reading_uff.operation import Operation, Rule
 from trtpipe.frontends.reading_uff.plugins import Plugin, lower_plugin, output_names, refusals, unused
 from trtpipe.frontends.reading_uff.sorting import by_id, sort_needed
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import LARGEST_DIM
 
 if TYPE_CHECKING:
@@ -69,13 +70,16 @@ def main_graph(meta: MetaGraph) -> Graph:
     problems = []
     for what, version in (("version", meta.version), ("core descriptor version", meta.core_version)):
         if version != 1:
-            problems.append(Problem(f"the {what} of this UFF file is {version}, and only 1 is known"))
+            problems.append(
+                Problem(Code.UFF_VERSION, f"the {what} of this UFF file is {version}, and only 1 is known")
+            )
     for one in meta.descriptors:
         if one.optional or (one.id in _DESCRIPTORS and one.version == 1):
             continue
         known = ", ".join(f"'{name}' 1" for name in _DESCRIPTORS)
         problems.append(
             Problem(
+                Code.UFF_VERSION,
                 f"the file needs the descriptor '{one.id}' {one.version}, which is unknown",
                 f"known are {known}",
             )
@@ -83,7 +87,9 @@ def main_graph(meta: MetaGraph) -> Graph:
     chosen = [graph for graph in meta.graphs if graph.id == "main"] or list(meta.graphs)
     if len(chosen) != 1:
         listed = ", ".join(f"'{graph.id}'" for graph in meta.graphs[:_SHOWN])
-        problems.append(Problem(f"the file has no graph 'main', but {listed or 'none at all'}"))
+        problems.append(
+            Problem(Code.UFF_GRAPH, f"the file has no graph 'main', but {listed or 'none at all'}")
+        )
     _refuse(problems)
     return chosen[0]
 
@@ -112,7 +118,7 @@ class _Lowering:
             made = self._lower(node, tuple(self._tensors[name] for name in names))
         except Misfit as error:
             fact = f"{node.operation} '{node.id}' cannot be taken in: {error.fact}"
-            self.problems.append(Problem(fact, error.remedy))
+            self.problems.append(Problem(Code.UFF_OPERATION, fact, error.remedy))
         except ModelError as error:
             self.problems += error.problems
         else:
@@ -146,7 +152,7 @@ class _Lowering:
         shape = self.request.inputs.get(name) or fields.whole_list("shape", ())
         if not shape:
             remedy = f"give it one: inputs: {{{name}: -1x224x224x3}}"
-            raise ModelError(f"input '{name}' has no shape in the file", remedy)
+            raise ModelError(Code.INPUT_SHAPE_UNKNOWN, f"input '{name}' has no shape in the file", remedy)
         if len(shape) > _MOST_DIMS or any(not -1 <= size <= LARGEST_DIM for size in shape):
             raise fields.wrong("shape", f"is {list(shape[:_MOST_DIMS])}")
         return self.net.input(name, fields.dtype("dtype", "float32"), _input_dims(shape))
@@ -200,9 +206,14 @@ def _outputs(nodes: Mapping[str, Node], owners: Mapping[str, str], request: Requ
         return list(dict.fromkeys(request.outputs))
     marked = [name for node in nodes.values() if node.operation == "MarkOutput" for name in node.inputs]
     if not marked:
-        raise ModelError("the file marks no outputs", "name them: outputs: [NAME]")
+        raise ModelError(Code.UFF_GRAPH, "the file marks no outputs", "name them: outputs: [NAME]")
     missing = [name for name in dict.fromkeys(marked) if name not in nodes and name not in owners]
-    _refuse([Problem(f"the output '{name}' is marked, but no node makes it") for name in missing[:_SHOWN]])
+    _refuse(
+        [
+            Problem(Code.UFF_GRAPH, f"the output '{name}' is marked, but no node makes it")
+            for name in missing[:_SHOWN]
+        ]
+    )
     found: dict[str, None] = {}
     for name in marked:
         operation = nodes[owners.get(name, name)].operation
@@ -236,6 +247,7 @@ def _unknown(what: str, name: str, valid: Sequence[str], path: tuple[str | int, 
     listed = ", ".join(valid[:_SHOWN]) + (f" and {len(valid) - _SHOWN} more" if len(valid) > _SHOWN else "")
     choices = f"{what}s of the file: {listed}" if valid else f"the file has no {what}s"
     return Problem(
+        Code.UNKNOWN_TENSOR,
         f"the file has no {what} '{name}'",
         f"did you mean '{near[0]}'? {choices}" if near else choices,
         path=path,

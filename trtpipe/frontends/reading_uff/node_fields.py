@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from trtpipe.errors import ModelError
 from trtpipe.frontends.reading_uff.messages import Blob, Data, Node
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import LARGEST_DIM
 
 DTYPES = {
@@ -110,7 +111,9 @@ class NodeFields:
     def wrong(self, name: str, fact: str, remedy: str = "") -> ModelError:
         """An error about one field."""
         return ModelError(
-            f"{self.node.operation} '{self.node.id}' cannot be read: its field '{name}' {fact}", remedy
+            Code.UFF_OPERATION,
+            f"{self.node.operation} '{self.node.id}' cannot be read: its field '{name}' {fact}",
+            remedy,
         )
 
     def _typed(

@@ -18,6 +18,7 @@ from trtpipe.frontends.reading_uff.messages import Blob, Data, Node
 from trtpipe.frontends.reading_uff.net import Dims, Tensor
 from trtpipe.frontends.reading_uff.node_fields import DTYPES
 from trtpipe.frontends.reading_uff.operation import Operation
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -135,7 +136,7 @@ def unused(all_nodes: Iterable[Node], plugins: Mapping[str, Plugin], known: Sequ
             f"its custom operations: {', '.join(custom[:20])}" if custom else "it has no custom operation"
         )
         remedy = f"did you mean '{near[0]}'? {choices}" if near else choices
-        problems.append(Problem(fact, remedy, path=(*_PLACE, name)))
+        problems.append(Problem(Code.UFF_PLUGIN, fact, remedy, path=(*_PLACE, name)))
     return problems
 
 
@@ -144,6 +145,7 @@ def _refusal(operation: str, ids: Sequence[str], known: Sequence[str]) -> Proble
     more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
     if operation.startswith("_"):
         return Problem(
+            Code.UFF_PLUGIN,
             f"operation '{operation}' is a custom one, and no plugin is named for it ({listed}{more})",
             f"name the TensorRT plugin that it is: plugins: {{{operation}: {{name: {operation[1:]}}}}}\n"
             "or cut the graph before it with outputs: [NAME]",
@@ -152,6 +154,7 @@ def _refusal(operation: str, ids: Sequence[str], known: Sequence[str]) -> Proble
     near = get_close_matches(operation, known, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return Problem(
+        Code.UFF_PLUGIN,
         f"operation '{operation}' is unknown ({listed}{more})",
         f"{hint}map it to a plugin: plugins: {{{operation}: {{name: …}}}}\n"
         f"or cut the graph before it with outputs: [NAME]",

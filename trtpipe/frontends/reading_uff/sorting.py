@@ -10,6 +10,7 @@ from difflib import get_close_matches
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_uff.messages import Node
+from trtpipe.problem_codes import Code
 
 _SHOWN = 12
 
@@ -20,7 +21,9 @@ def by_id(nodes: Iterable[Node]) -> dict[str, Node]:
     twice = [node.id for node in nodes if found.setdefault(node.id, node) is not node]
     if twice:
         listed = sorted(set(twice))
-        raise ModelError([Problem(f"two nodes have the id '{name}'") for name in listed[:_SHOWN]])
+        raise ModelError(
+            [Problem(Code.UFF_GRAPH, f"two nodes have the id '{name}'") for name in listed[:_SHOWN]]
+        )
     return found
 
 
@@ -58,7 +61,9 @@ def _visit(
         wanted = owners.get(wanted, wanted)
         if wanted in path:
             raise ModelError(
-                f"the graph has a cycle: {_cycle(list(path), wanted)}", "convert the model again"
+                Code.GRAPH_CYCLE,
+                f"the graph has a cycle: {_cycle(list(path), wanted)}",
+                "convert the model again",
             )
         if wanted not in nodes:
             if len(missing) < _SHOWN:
@@ -78,4 +83,4 @@ def _cycle(path: list[str], name: str) -> str:
 def _missing(reader: str, wanted: str, nodes: Mapping[str, Node]) -> Problem:
     near = get_close_matches(wanted[:200], nodes, n=1) if len(nodes) < 20_000 else []
     remedy = f"did you mean '{near[0]}'?" if near else "convert the model again"
-    return Problem(f"node '{reader}' reads '{wanted}', which no node makes", remedy)
+    return Problem(Code.UFF_GRAPH, f"node '{reader}' reads '{wanted}', which no node makes", remedy)

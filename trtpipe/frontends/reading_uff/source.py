@@ -11,6 +11,7 @@ from typing import TypeVar
 from trtpipe.canonical.wire import WireError
 from trtpipe.errors import ModelError
 from trtpipe.frontends.reading_uff.messages import Buffer, MetaGraph, UffError, decode, looks_like_uff
+from trtpipe.problem_codes import Code
 
 _AGAIN = "convert or copy the model again"
 
@@ -20,13 +21,19 @@ T = TypeVar("T")
 def read_uff(path: Path, root: Path | None = None) -> MetaGraph:
     """The messages of the file; blobs are left in it. Raises ModelError when it lies outside `root` or is damaged."""
     if root is not None and not path.resolve().is_relative_to(root.resolve()):
-        raise ModelError(f"'{path}' lies outside '{root}'", "move the model into the project")
+        raise ModelError(
+            Code.OUTSIDE_PROJECT, f"'{path}' lies outside '{root}'", "move the model into the project"
+        )
     try:
         return _mapped(path, decode)
     except WireError as error:
-        raise ModelError(f"'{path}' is not a UFF file, or is cut short: {error}", _AGAIN) from error
+        raise ModelError(
+            Code.NOT_UFF, f"'{path}' is not a UFF file, or is cut short: {error}", _AGAIN
+        ) from error
     except UffError as error:
-        raise ModelError(f"'{path}' is not a UFF file, or is damaged: {error}", _AGAIN) from error
+        raise ModelError(
+            Code.NOT_UFF, f"'{path}' is not a UFF file, or is damaged: {error}", _AGAIN
+        ) from error
 
 
 def is_uff(path: Path) -> bool:
@@ -40,13 +47,13 @@ def is_uff(path: Path) -> bool:
 def _mapped(path: Path, look: Callable[[Buffer], T]) -> T:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ModelError(f"'{path}' is not a regular file")
+            raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")
         if not path.stat().st_size:
-            raise ModelError(f"'{path}' is empty", _AGAIN)
+            raise ModelError(Code.EMPTY_FILE, f"'{path}' is empty", _AGAIN)
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return look(data)
     except OSError as error:
-        raise ModelError(f"cannot read '{path}': {error.strerror}") from error
+        raise ModelError(Code.CANNOT_READ, f"cannot read '{path}': {error.strerror}") from error
 
 
 def custom_operations(path: Path) -> list[str]:

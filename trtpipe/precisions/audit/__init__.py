@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from trtpipe.errors import Problem
 from trtpipe.precisions.audit.layers import Layer, Output, layers_in, layers_of
 from trtpipe.precisions.audit.products import product_types
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.json_values import Json, JsonObject
@@ -160,7 +161,11 @@ def _problems(
     if not found:
         return ()
     fact = f"precision '{asked}' was asked for, but the engine has only {' and '.join(found)} in it"
-    return (Problem(f"{fact} (at least {least:.1%} must be)", _remedy(what, counts, why_not)),)
+    return (
+        Problem(
+            Code.NOT_IN_PRECISION, f"{fact} (at least {least:.1%} must be)", _remedy(what, counts, why_not)
+        ),
+    )
 
 
 def _remedy(what: str, counts: Mapping[str, int], why_not: Mapping[str, str]) -> str:

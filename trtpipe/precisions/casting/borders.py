@@ -17,6 +17,7 @@ from trtpipe.precisions.casting.element_types import Types, element_types
 from trtpipe.precisions.casting.overflow import MARGIN, Measured
 from trtpipe.precisions.casting.planning import is_transparent
 from trtpipe.precisions.casting.signatures import FLOATS
+from trtpipe.problem_codes import Code
 
 
 def converted_borders(
@@ -48,7 +49,10 @@ def border_refusal(name: str, reaches: float, path: SpecPath) -> Problem:
     """The error of an input or output that shall be converted and is not held."""
     fact = f"'{name}' reaches {reaches:.6g} on the calibration set, float16 ends at {HALF_LARGEST:.0f}"
     return Problem(
-        f"{fact} (a margin of {MARGIN:g} is kept)", f"keep its type: io: {{{name}: keep}}", path=path
+        Code.BORDER_TYPE,
+        f"{fact} (a margin of {MARGIN:g} is kept)",
+        f"keep its type: io: {{{name}: keep}}",
+        path=path,
     )
 
 
@@ -82,8 +86,15 @@ def _is(glob: str, name: str) -> bool:
 
 def _unmatched(glob: str, model: ir.Model, floats: list[str], path: SpecPath) -> Problem:
     if any(_is(glob, value.name or "") for value in _borders(model)):
-        return Problem(f"'{glob}' is no float tensor: its type stays", "leave it out", path=path)
+        return Problem(
+            Code.BORDER_TYPE, f"'{glob}' is no float tensor: its type stays", "leave it out", path=path
+        )
     close = difflib.get_close_matches(glob, floats, n=1, cutoff=0.4)
     hint = f"did you mean '{close[0]}'? " if close else ""
     names = ", ".join(f"'{name}'" for name in dict.fromkeys(floats)) or "none"
-    return Problem(f"no input or output is called '{glob}'", f"{hint}float ones are {names}", path=path)
+    return Problem(
+        Code.UNKNOWN_TENSOR,
+        f"no input or output is called '{glob}'",
+        f"{hint}float ones are {names}",
+        path=path,
+    )

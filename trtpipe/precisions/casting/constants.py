@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from trtpipe.errors import ModelError
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array
@@ -104,6 +105,9 @@ def _read(tensor: ir.ExternalTensor) -> Iterator[Array]:
             data = file.read(min(left, _CHUNK) * dtype.itemsize)
             piece = np.frombuffer(data, dtype)
             if not piece.size:
-                raise ModelError(f"the data of tensor '{tensor.name}' ends too early in '{tensor.path}'")
+                raise ModelError(
+                    Code.WEIGHTS_CUT_SHORT,
+                    f"the data of tensor '{tensor.name}' ends too early in '{tensor.path}'",
+                )
             left -= piece.size
             yield piece

@@ -23,6 +23,7 @@ from trtpipe.precisions.casting.constants import CastTensor, shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
 from trtpipe.precisions.casting.rewriting import RewriteReport
 from trtpipe.precisions.quantizing.weights import QuantizedTensor
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.json_values import Json
@@ -100,7 +101,7 @@ def rewrite_file(
                 _spill(model, scratch.resolve(), file)
             write_model(ir.to_proto(model), out)
     except OSError as error:
-        raise ModelError(f"cannot write '{out}': {error.strerror}") from error
+        raise ModelError(Code.CANNOT_WRITE, f"cannot write '{out}': {error.strerror}") from error
     return Rewritten(report, audit, raised)
 
 

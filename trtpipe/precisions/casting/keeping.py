@@ -19,6 +19,7 @@ import onnx_ir as ir
 
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.precisions.casting.element_types import graphs_of, subgraphs
+from trtpipe.problem_codes import Code
 
 SPEC_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 """What the spec calls a float type → its name here; the widest comes last."""
@@ -96,19 +97,27 @@ def _between(
     for glob in (first, last):
         if not dots or not glob:
             return Problem(
-                f"'between:{pattern}' does not name two tensors", "write between:FIRST..LAST", path=path
+                Code.UNKNOWN_NODE,
+                f"'between:{pattern}' does not name two tensors",
+                "write between:FIRST..LAST",
+                path=path,
             )
         found = [value for name, value in values.items() if _is(glob, name)]
         if not found:
             return Problem(
-                f"no tensor of the model matches '{glob}'", _names(glob, list(values), "tensors"), path=path
+                Code.UNKNOWN_TENSOR,
+                f"no tensor of the model matches '{glob}'",
+                _names(glob, list(values), "tensors"),
+                path=path,
             )
         ends.append(found)
     around = {id(graph): node for node in nodes.values() for graph in subgraphs(node)}
     inside = _downstream(ends[0], around) & _upstream(ends[1])
     if not inside:
         fact = f"no path leads from tensor '{first}' to tensor '{last}'"
-        return Problem(fact, "name the tensor that is computed first before the other", path=path)
+        return Problem(
+            Code.UNKNOWN_NODE, fact, "name the tensor that is computed first before the other", path=path
+        )
     return [name for name, node in nodes.items() if node in inside]
 
 
@@ -144,7 +153,7 @@ def _upstream(values: Collection[ir.Value]) -> set[ir.Node]:
 
 
 def _unmatched(what: str, wanted: str, valid: list[str], kind: str, path: SpecPath) -> Problem:
-    return Problem(f"no node of the model {what}", _names(wanted, valid, kind), path=path)
+    return Problem(Code.UNKNOWN_NODE, f"no node of the model {what}", _names(wanted, valid, kind), path=path)
 
 
 def _names(wanted: str, valid: list[str], kind: str) -> str:

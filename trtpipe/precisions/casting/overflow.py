@@ -21,6 +21,7 @@ from trtpipe.precisions.casting.constants import HALF_LARGEST, constant_of
 from trtpipe.precisions.casting.element_types import Types, element_types
 from trtpipe.precisions.casting.keeping import glob_of
 from trtpipe.precisions.casting.signatures import FLOATS, is_standard
+from trtpipe.problem_codes import Code
 from trtpipe.scales import Scales
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def refusal(found: Mapping[str, Overflow], path: SpecPath) -> Problem:
     more = f"\nand {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     globs = ", ".join(json.dumps(glob_of(name), ensure_ascii=False) for name in found)
     return Problem(
+        Code.OVERFLOWS_HALF,
         f"{count} float16, which ends at {HALF_LARGEST:.0f} (a margin of {MARGIN:g} is kept): {shown[0]}",
         "\n".join((*shown[1:],))
         + more

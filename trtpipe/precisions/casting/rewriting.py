@@ -29,6 +29,7 @@ from trtpipe.precisions.casting.planning import (
 )
 from trtpipe.precisions.casting.ranges import largest_magnitude, why_not_half
 from trtpipe.precisions.casting.signatures import FLOAT_BY_DEFAULT, FLOATS, TYPE_ATTRIBUTES, signature_of
+from trtpipe.problem_codes import Code
 
 _SUFFIX = {"float16": "fp16", "float32": "fp32", "bfloat16": "bf16", "float64": "fp64"}
 
@@ -102,6 +103,7 @@ def _weights_of(node: ir.Node, decider: Decider) -> Iterator[ir.Value]:
 
 def _not_half(name: str, value: ir.Value, why: str) -> Problem:
     return Problem(
+        Code.STAYS_WIDE,
         f"node '{name}' stays in float32: its weight '{value.name}' {why}",
         f"rescale the weight in the model, or keep the node by name: keep: {{fp32: ['{name}']}}",
         severity="warning",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.runners.feeding.feeds import Feed, converted
 from trtpipe.runners.feeding.signature import Signature
 from trtpipe.runners.inference.tensors import element_type
@@ -30,11 +31,16 @@ def random_feed(
     unknown = [name for name in signature.names if name not in shapes and name not in values]
     if unknown:
         listed = ", ".join(repr(name) for name in unknown)
-        raise SpecError(f"nothing tells the shape of input {listed}", "say --shape NAME=1x3x224x224")
+        raise SpecError(
+            Code.INPUT_SHAPE_UNKNOWN,
+            f"nothing tells the shape of input {listed}",
+            "say --shape NAME=1x3x224x224",
+        )
     total = sum(4 * math.prod(shapes[name]) for name in signature.names if name in shapes)
     if total > MOST_BYTES:
         listed = ", ".join(f"'{name}' {format_shape(shape)}" for name, shape in shapes.items())
         raise SpecError(
+            Code.DATA_TOO_LARGE,
             f"inputs of {listed} take {format_size(total)}, more than {format_size(MOST_BYTES)}",
             "ask for smaller shapes",
         )
@@ -49,7 +55,9 @@ def _drawn(
     try:
         kind = element_type(info.dtype)
     except TypeError as error:
-        raise SpecError(f"input '{info.name}' is {info.dtype}, which cannot be fed here") from error
+        raise SpecError(
+            Code.INPUT_TYPE, f"input '{info.name}' is {info.dtype}, which cannot be fed here"
+        ) from error
     if info.name in values:
         return np.asarray(values[info.name]).astype(kind).reshape(shapes.get(info.name, (-1,)))
     entropy = [seed, *info.name.encode(errors="surrogateescape")]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 from trtpipe.runners.feeding.signature import Signature, dims_text, profile_for
 from trtpipe.runners.inference.tensors import element_type, type_name
 
@@ -40,7 +41,11 @@ def unknown_inputs(names: Sequence[str], signature: Signature) -> Iterator[Probl
     """A problem for each name that is no input, with the nearest one that is."""
     for name in names:
         if name not in signature.names:
-            yield Problem(f"there is no input {name!r}", choose_from(name, signature.names, "inputs"))
+            yield Problem(
+                Code.UNKNOWN_INPUT,
+                f"there is no input {name!r}",
+                choose_from(name, signature.names, "inputs"),
+            )
 
 
 def checked_feed(feed: Feed, signature: Signature, *, cast: bool) -> Feed:
@@ -53,7 +58,7 @@ def checked_feed(feed: Feed, signature: Signature, *, cast: bool) -> Feed:
     for info in signature.inputs:
         if info.name not in feed.arrays:
             fact = f"input '{info.name}' is missing: {info.dtype} {dims_text(info.dims)}"
-            problems.append(Problem(fact, f"give it with --input {info.name}=FILE.npy"))
+            problems.append(Problem(Code.MISSING_INPUT, fact, f"give it with --input {info.name}=FILE.npy"))
             continue
         array = feed.arrays[info.name]
         problems += _misshapen(info, array)
@@ -79,7 +84,9 @@ def _misshapen(info: TensorInfo, array: Array) -> Iterator[Problem]:
         remedy = ""
         if len(shape) == len(dims) - 1:
             remedy = "the batch dimension may be what is missing: array[None]"
-        yield Problem(f"input '{info.name}' is {dims_text(shape)}, not {dims_text(dims)}", remedy)
+        yield Problem(
+            Code.INPUT_MISFIT, f"input '{info.name}' is {dims_text(shape)}, not {dims_text(dims)}", remedy
+        )
 
 
 def _typed(info: TensorInfo, array: Array, *, cast: bool) -> Array | Problem:
@@ -87,13 +94,15 @@ def _typed(info: TensorInfo, array: Array, *, cast: bool) -> Array | Problem:
     try:
         wanted = element_type(info.dtype)
     except TypeError:
-        return Problem(f"input '{info.name}' is {info.dtype}, which cannot be fed here")
+        return Problem(Code.INPUT_TYPE, f"input '{info.name}' is {info.dtype}, which cannot be fed here")
     if array.dtype.name == wanted.name:
         return array.astype(wanted, copy=False)  # of the other byte order, perhaps
     has, foreign = type_name(array), not _in_numpy(info.dtype)
     if array.dtype.kind not in _NUMBERS or not (cast or foreign):
         remedy = f"convert it: array.astype('{info.dtype}'), or say --cast"
-        return Problem(f"input '{info.name}' is {has}, and the model takes {info.dtype}", remedy)
+        return Problem(
+            Code.INPUT_TYPE, f"input '{info.name}' is {has}, and the model takes {info.dtype}", remedy
+        )
     return converted(array, wanted)
 
 
@@ -120,7 +129,7 @@ def checked_profile(feed: Feed, signature: Signature, wanted: int | None, *, can
             raise
         (problem,) = error.problems
         remedy = f"{problem.remedy}\n--batch N runs N rows at a time"
-        raise SpecError(Problem(problem.fact, remedy)) from error
+        raise SpecError(Problem(problem.code, problem.fact, remedy)) from error
 
 
 def _too_many_rows(feed: Feed, signature: Signature) -> bool:
@@ -141,7 +150,9 @@ def split_feed(feed: Feed, signature: Signature, batch: int) -> Iterator[Feed]:
     rows = {name: len(feed.arrays[name]) for name in cut if name in feed.arrays}
     if len(set(rows.values())) > 1:
         listed = ", ".join(f"'{name}' {count}" for name, count in rows.items())
-        raise SpecError(f"the inputs have different numbers of rows: {listed}", "leave out --batch")
+        raise SpecError(
+            Code.SAMPLE_COUNTS, f"the inputs have different numbers of rows: {listed}", "leave out --batch"
+        )
     total = next(iter(rows.values()), 0)
     if total <= batch:
         yield feed

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from trtpipe.datasets.npz import LARGEST_UNPACKED
 from trtpipe.errors import ModelError, Problem, SpecError
+from trtpipe.problem_codes import Code
 from trtpipe.runners.feeding.signature import Signature
 from trtpipe.shapes import format_size
 from trtpipe.weights.archive import Archive
@@ -63,18 +64,18 @@ def _take(text: str, given: Given, signature: Signature, cwd: Path, images: tupl
         return
     if suffix not in (".npy", ".npz"):
         remedy = f"give NAME=FILE.npy, FILE.npz or an image ({', '.join(images)})"
-        raise SpecError(f"--input {text!r} is no file of a kind that is known here", remedy)
+        raise SpecError(Code.WRONG_FILE, f"--input {text!r} is no file of a kind that is known here", remedy)
     found = read_npz(cwd / file, file) if suffix == ".npz" else {"": read_npy(cwd / file, file)}
     if suffix == ".npz" and name is not None:
         if name not in found:
             listed = ", ".join(repr(one) for one in found) or "nothing"
-            raise SpecError(f"'{file}' has no array {name!r}: it has {listed}")
+            raise SpecError(Code.UNKNOWN_ARRAY, f"'{file}' has no array {name!r}: it has {listed}")
         found = {name: found[name]}
     elif suffix == ".npy":
         found = {_only(name, file, signature): found[""]}
     twice = sorted(set(found) & set(given.arrays))
     if twice:
-        raise SpecError(f"input {twice[0]!r} is given twice")
+        raise SpecError(Code.LISTED_TWICE, f"input {twice[0]!r} is given twice")
     given.arrays |= found
 
 
@@ -102,7 +103,9 @@ def _only(name: str | None, file: str, signature: Signature) -> str:
         return name
     if len(signature.inputs) != 1:
         raise SpecError(
-            f"which input is '{file}' for?", f"say NAME={file}; the inputs are {signature.described()}"
+            Code.WHICH_INPUT,
+            f"which input is '{file}' for?",
+            f"say NAME={file}; the inputs are {signature.described()}",
         )
     return signature.inputs[0].name
 
@@ -116,18 +119,18 @@ def read_npy(path: Path, text: str) -> Array:
             fact = (
                 f"'{text}' is cut short: it says {header.nbytes} bytes of data and has {size - header.size}"
             )
-            raise ModelError(fact, "copy or download it again")
+            raise ModelError(Code.NOT_NPY, fact, "copy or download it again")
         return map_array(file, header, 0)
 
 
 def _opened(path: Path, text: str) -> BinaryIO:
     try:
         if path.exists() and not path.is_file():
-            raise ModelError(f"'{text}' is not a regular file")
+            raise ModelError(Code.NOT_A_FILE, f"'{text}' is not a regular file")
         return path.open("rb")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ModelError(f"cannot read '{text}': {reason.lower()}") from error
+        raise ModelError(Code.CANNOT_READ, f"cannot read '{text}': {reason.lower()}") from error
 
 
 def read_npz(path: Path, text: str) -> Mapping[str, Array]:
@@ -138,5 +141,7 @@ def read_npz(path: Path, text: str) -> Mapping[str, Array]:
         total = sum(archive.unpacked_size(name) for name in archive.infos)
         if total > min(MOST_BYTES, LARGEST_UNPACKED):
             fact = f"'{text}' would unpack to {format_size(total)}; {format_size(MOST_BYTES)} are allowed"
-            raise ModelError(Problem(fact, "give the arrays as .npy files, which are mapped"))
+            raise ModelError(
+                Problem(Code.FILE_TOO_LARGE, fact, "give the arrays as .npy files, which are mapped")
+            )
         return {name: archive.array(name) for name in archive.infos}

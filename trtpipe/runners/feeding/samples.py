@@ -11,6 +11,7 @@ from trtpipe.datasets import open_dataset, runs_code
 from trtpipe.datasets.locating import Files
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loading.grammar import choose_from
+from trtpipe.problem_codes import Code
 from trtpipe.runners.feeding.feeds import Feed, converted
 from trtpipe.runners.feeding.signature import Signature
 from trtpipe.runners.inference.tensors import element_type
@@ -32,7 +33,9 @@ def sampled_feeds(
     """The first samples of a data set as it feeds them, `batch` at a time or as the set says. Raises SpecError."""
     if runs_code(spec):
         fact = f"data set {name!r} runs code of the project, which only a build does"
-        raise SpecError(fact, "save its samples as .npy or .npz and give them with --input")
+        raise SpecError(
+            Code.DATA_SET_UNUSABLE, fact, "save its samples as .npy or .npz and give them with --input"
+        )
     inputs = _fed_by_values(signature)
     asked = spec.model_copy(update={"batch": batch}) if batch else spec
     with open_dataset(asked, files, inputs, samples=samples) as data:
@@ -84,10 +87,15 @@ def image_feeds(
         with ExitStack() as stack:
             data = stack.enter_context(open_dataset(derived, cwd.joinpath, infos))
             if data.dropped:
-                raise SpecError(f"{count} images do not fill batches of {data.batch}, which the model needs")
+                raise SpecError(
+                    Code.TOO_FEW_SAMPLES,
+                    f"{count} images do not fill batches of {data.batch}, which the model needs",
+                )
             return [*_feeds(data, infos)]
     except SpecError as error:
-        error.problems = tuple(Problem(one.fact, one.remedy) for one in error.problems)  # no file of ours
+        error.problems = tuple(
+            Problem(one.code, one.fact, one.remedy) for one in error.problems
+        )  # no file of ours
         raise
 
 
@@ -98,15 +106,21 @@ def _for_inputs(
     fed = [info.name for info in signature.inputs if _by_images(spec, info.name, signature)]
     if not fed:
         remedy = "name a set of images with --data, or give the input as .npy"
-        raise SpecError(f"data set {name!r} feeds no input with images, so it cannot prepare any", remedy)
+        raise SpecError(
+            Code.DATA_SET_UNUSABLE,
+            f"data set {name!r} feeds no input with images, so it cannot prepare any",
+            remedy,
+        )
     found: dict[str, list[str]] = {}
     for input_, files in images.items():
         if input_ is None and len(fed) > 1:
-            raise SpecError("which input are the images for?", f"say NAME=FILE; one of {', '.join(fed)}")
+            raise SpecError(
+                Code.WHICH_INPUT, "which input are the images for?", f"say NAME=FILE; one of {', '.join(fed)}"
+            )
         wanted = fed[0] if input_ is None else input_
         if wanted not in fed:
             fact = f"data set {name!r} does not feed input {wanted!r} with images"
-            raise SpecError(fact, choose_from(wanted, fed, "inputs"))
+            raise SpecError(Code.DATA_SET_UNUSABLE, fact, choose_from(wanted, fed, "inputs"))
         found.setdefault(wanted, []).extend(files)
     return found
 

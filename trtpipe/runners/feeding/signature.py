@@ -25,6 +25,7 @@ from trtpipe.json_values import (
     objects_in,
     text_in,
 )
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import shapes_at, values_at
 from trtpipe.runners.inference.engine_process.arrays import ElementType
 from trtpipe.runners.inference.engine_process.signature import Port, Range, choose_profile
@@ -87,7 +88,9 @@ def signature_of_manifest(manifest: JsonObject, path: Path) -> Signature:
         profiles = _PROFILES.validate_json(json.dumps(list_in(manifest, "profiles")))
         io = [_port(one) for one in objects_in(manifest, "io")]
     except (ValueError, RecursionError) as error:  # Malformed, or pydantic's
-        raise ModelError(f"{path} is a damaged manifest", "build the cell again, or copy it again") from error
+        raise ModelError(
+            Code.MANIFEST_DAMAGED, f"{path} is a damaged manifest", "build the cell again, or copy it again"
+        ) from error
     inputs = tuple(info for is_input, info in io if is_input)
     return Signature(inputs, tuple(info.name for is_input, info in io if not is_input), tuple(profiles))
 
@@ -158,14 +161,14 @@ def profile_for(
     count = len(signature.profiles)
     if wanted is not None and not 0 <= wanted < max(count, 1):
         remedy = f"choose from 0 to {count - 1}" if count else "leave it out"
-        raise SpecError(f"there is no profile {wanted}", remedy)
+        raise SpecError(Code.NO_SUCH_PROFILE, f"there is no profile {wanted}", remedy)
     ports = [_ranges(signature, info) for info in signature.inputs]
     try:
         return choose_profile(ports, shapes, values, wanted)
     except Failure as failure:
         fact = "no profile takes these shapes" if wanted is None else f"profile {wanted} does not take them"
         lines = "\n".join(str(one) for one in failure.details) or failure.message
-        raise SpecError(Problem(fact, lines)) from failure
+        raise SpecError(Problem(Code.NO_PROFILE_TAKES, fact, lines)) from failure
 
 
 def _ranges(signature: Signature, info: TensorInfo) -> Port:

@@ -13,6 +13,7 @@ from pathlib import Path
 from trtpipe.errors import ModelError
 from trtpipe.files import is_special
 from trtpipe.json_values import JsonObject, Malformed, as_object, object_in, text_in, texts_in
+from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.requests import BuiltFor
 from trtpipe.runners.inference.trust import TrustedEngine, trusted_engine
 from trtpipe.targets.toolchain import FLAVOURS, Flavour
@@ -79,5 +80,7 @@ def read_manifest(path: Path) -> JsonObject | None:
         record = as_object(json.loads(path.read_bytes()), "the manifest")
         Told.from_json(record)
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is a damaged manifest", "build the cell again, or copy it again") from error
+        raise ModelError(
+            Code.MANIFEST_DAMAGED, f"{path} is a damaged manifest", "build the cell again, or copy it again"
+        ) from error
     return record

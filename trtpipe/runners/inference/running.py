@@ -26,10 +26,12 @@ from trtpipe.errors import (
     TrtpipeError,
 )
 from trtpipe.json_values import JsonObject, Malformed, text_in
+from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.requests import EngineRun, HowToRun, request_json
 from trtpipe.runners.inference.results import Inference, read_inference
 from trtpipe.runners.inference.trust import TrustedEngine
 from trtpipe.targets.toolchain import Toolchain
+from trtpipe.toolchains.failure_codes import code_of_failure
 from trtpipe.toolchains.launch import scrubbed_environment
 from trtpipe.toolchains.lookup import python_version
 from trtpipe.toolchains.minding import Minding, kill, signal_of, tail
@@ -91,7 +93,7 @@ def run_engine(
         ending = _ending(heard, code, minding.ended_because, log_path)
     except Malformed as error:
         fact = f"the process that runs the engine told what cannot be read: {error}"
-        raise StepFailed(fact, log=tail(log_path)) from error
+        raise StepFailed(Code.WORKER_DIED, fact, log=tail(log_path)) from error
     raise ending
 
 
@@ -142,23 +144,31 @@ def _start(python: Sequence[str], folder: Path, log: IO[bytes]) -> subprocess.Po
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ToolchainError(
-            f"cannot start the interpreter '{python[0]}': {reason}", "install the toolchain again"
+            Code.INTERPRETER,
+            f"cannot start the interpreter '{python[0]}': {reason}",
+            "install the toolchain again",
         ) from error
 
 
 def _ending(heard: Sequence[JsonObject], code: int, ended_because: str, log: Path) -> TrtpipeError:
     """Why there is no result. Raises Malformed."""
     if ended_because in ("cancelled", "killed"):
-        return Interrupted("interrupted")
+        return Interrupted(Code.INTERRUPTED, "interrupted")
     error = next((event for event in heard if event["event"] == "error"), None)
     phases = (text_in(event, "name") for event in reversed(heard) if event["event"] == "phase")
     phase = next(phases, "starting")
     if error is not None:
-        problem = Problem(text_in(error, "message"), text_in(error, "remedy"))
+        problem = Problem(
+            code_of_failure(text_in(error, "kind")), text_in(error, "message"), text_in(error, "remedy")
+        )
         kind = _KINDS.get(text_in(error, "kind"))
         return kind(problem) if kind else StepFailed(problem, log=tail(log))
     if ended_because == "timeout":
-        return StepFailed(f"the engine took longer than the time limit while {phase}", log=tail(log))
+        return StepFailed(
+            Code.TIMED_OUT, f"the engine took longer than the time limit while {phase}", log=tail(log)
+        )
     name = signal_of(code)
     how = f"died of {name}" if name else f"ended with code {code}"
-    return StepFailed(f"the process that runs the engine {how} while {phase}", log=tail(log))
+    return StepFailed(
+        Code.WORKER_DIED, f"the process that runs the engine {how} while {phase}", log=tail(log)
+    )

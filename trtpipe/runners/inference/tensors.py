@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import StepFailed
+from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +61,9 @@ class StoredTensor:
             )
             found = found.reshape(self.shape)
         if found.shape != self.shape:
-            raise StepFailed(f"{self.path} holds {list(found.shape)}, not {list(self.shape)}")
+            raise StepFailed(
+                Code.RECORD_DAMAGED, f"{self.path} holds {list(found.shape)}, not {list(self.shape)}"
+            )
         return found
 
 

@@ -17,6 +17,7 @@ from blake3 import blake3
 from trtpipe.digests import Digest
 from trtpipe.errors import ModelError
 from trtpipe.lockfile import read_lock
+from trtpipe.problem_codes import Code
 
 _CHUNK = 16 << 20
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -37,7 +38,7 @@ def trusted_engine(path: Path, vouched: Collection[str]) -> TrustedEngine:
     digest, sha256 = _digests_of(path)
     if digest.hex not in vouched:
         fact = f"{path} is in no manifest and no lockfile, and deserializing an engine runs what is in it"
-        raise ModelError(fact, f"if you know where it comes from, say --trust {digest.hex}")
+        raise ModelError(Code.NOT_TRUSTED, fact, f"if you know where it comes from, say --trust {digest.hex}")
     return TrustedEngine(path.absolute(), digest, sha256)
 
 
@@ -51,7 +52,7 @@ def _digests_of(path: Path) -> tuple[Digest, str]:
                 other.update(chunk)
                 size += len(chunk)
     except OSError as error:
-        raise ModelError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise ModelError(Code.CANNOT_READ, f"{path}: {(error.strerror or str(error)).lower()}") from error
     return Digest(one.hexdigest(), size), other.hexdigest()
 
 

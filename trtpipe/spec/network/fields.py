@@ -13,7 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from trtpipe.errors import SpecPath
+from trtpipe.errors import SpecPath, WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import AsTuple, SpecModel
 
 DType = Literal[
@@ -39,15 +40,19 @@ _WEIGHTS = _Mark("weights")
 
 def _frozen_constant(value: object, depth: int = 0) -> object:
     if depth > _DEEPEST:
-        raise ValueError(f"nested deeper than {_DEEPEST} lists; TensorRT has no tensors of more dimensions")
+        raise WrongValue(
+            Code.TOO_DEEP, f"nested deeper than {_DEEPEST} lists; TensorRT has no tensors of more dimensions"
+        )
     if isinstance(value, (list, tuple)):
         return tuple(_frozen_constant(item, depth + 1) for item in value)
     if not isinstance(value, (bool, int, float)):
-        raise ValueError("not a constant; write a number, true or false, or a (nested) list of them")
+        raise WrongValue(
+            Code.WRONG_FORM, "not a constant; write a number, true or false, or a (nested) list of them"
+        )
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is not a finite number; take it from a weights file")
+        raise WrongValue(Code.NOT_A_NUMBER, f"{value} is not a finite number; take it from a weights file")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError(f"{value} does not fit 64 bits; use a smaller number")
+        raise WrongValue(Code.NOT_A_NUMBER, f"{value} does not fit 64 bits; use a smaller number")
     return value
 
 
@@ -57,7 +62,7 @@ def _name_or_constant(value: object) -> object:
 
 def _text(value: str) -> str:
     if not value:
-        raise ValueError("an empty name; write the name of a tensor")
+        raise WrongValue(Code.WRONG_LENGTH, "an empty name; write the name of a tensor")
     return value
 
 
@@ -66,7 +71,9 @@ def _name_or_whole_numbers(value: object) -> object:
         return _text(value)
     items = value if isinstance(value, (list, tuple)) else None
     if items is None or any(type(item) is not int or not -(2**63) <= item < 2**63 for item in items):
-        raise ValueError("not dims; write a list of whole numbers, for example [1, 2], or a tensor's name")
+        raise WrongValue(
+            Code.WRONG_FORM, "not dims; write a list of whole numbers, for example [1, 2], or a tensor's name"
+        )
     return tuple(items)
 
 
@@ -74,7 +81,9 @@ def _name_or_whole_number(value: object) -> object:
     if isinstance(value, str):
         return _text(value)
     if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise ValueError("not a whole number; write one, or the name of a tensor that holds one")
+        raise WrongValue(
+            Code.WRONG_FORM, "not a whole number; write one, or the name of a tensor that holds one"
+        )
     return value
 
 
@@ -168,8 +177,9 @@ class Layer(Declared):
     def _outputs_that_it_has(self) -> Layer:
         if len(self.outputs) > self.output_count:
             has = "one output" if self.output_count == 1 else f"{self.output_count} outputs"
-            raise ValueError(
-                f"layer {self.name!r} names {len(self.outputs)} outputs; a {self.kind} layer has {has}"
+            raise WrongValue(
+                Code.LAYER_KEYS,
+                f"layer {self.name!r} names {len(self.outputs)} outputs; a {self.kind} layer has {has}",
             )
         return self
 

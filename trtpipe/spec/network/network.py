@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 from pydantic import BeforeValidator, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
 from pydantic_core import CoreSchema
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import AsTuple, ProjectFile, SpecModel
 from trtpipe.spec.network.fields import DType, between
 from trtpipe.spec.network.plugin import Plugin
@@ -193,7 +195,10 @@ class GraftSpec(SpecModel):
     @model_validator(mode="after")
     def _does_something(self) -> GraftSpec:
         if not self.prepend and not self.append:
-            raise ValueError("a graft without layers; give prepend or append")
+            raise WrongValue(Code.KEY_NEEDED, "a graft without layers; give prepend or append")
         if self.append and not self.outputs:
-            raise ValueError("layers are appended and none is an output; name the outputs: outputs: [best]")
+            raise WrongValue(
+                Code.KEY_NEEDED,
+                "layers are appended and none is an output; name the outputs: outputs: [best]",
+            )
         return self

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import AsTuple, SpecModel
 from trtpipe.spec.network.fields import Declared, DType, Operands, between
 from trtpipe.spec.network.shapes import DeclaredShape
@@ -18,7 +20,7 @@ def _field_value(value: object) -> object:
     if isinstance(value, str):
         return value
     if any(not isinstance(item, (bool, int, float)) for item in items):
-        raise ValueError("not a field's value; write a number, a list of numbers, or text")
+        raise WrongValue(Code.WRONG_FORM, "not a field's value; write a number, a list of numbers, or text")
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -37,11 +39,15 @@ class PluginField(SpecModel):
     @model_validator(mode="after")
     def _text_for_char(self) -> PluginField:
         if (self.type == "char") != isinstance(self.value, str):
-            raise ValueError(f"a field of type {self.type} with the value {self.value!r}; only char is text")
+            raise WrongValue(
+                Code.LAYER_KEYS,
+                f"a field of type {self.type} with the value {self.value!r}; only char is text",
+            )
         fractions = [item for item in self.values() if isinstance(item, float) and not item.is_integer()]
         if fractions and not self.type.startswith("float"):
-            raise ValueError(
-                f"a field of type {self.type} with the value {fractions[0]}; write whole numbers"
+            raise WrongValue(
+                Code.LAYER_KEYS,
+                f"a field of type {self.type} with the value {fractions[0]}; write whole numbers",
             )
         return self
 

@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import AsTuple
 from trtpipe.spec.network.fields import OneInput, TensorName, WeightRef
 
@@ -107,6 +109,7 @@ class LSTM(_Recurrent):
 
 def _check_gates(name: str, given: tuple[str, ...], gates: tuple[str, ...]) -> None:
     if sorted(given) != sorted(gates):
-        raise ValueError(
-            f"layer {name!r} has gate_order {', '.join(given)}; name each of {', '.join(gates)} once"
+        raise WrongValue(
+            Code.LAYER_KEYS,
+            f"layer {name!r} has gate_order {', '.join(given)}; name each of {', '.join(gates)} once",
         )

@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import Number
 from trtpipe.spec.network.fields import (
     Axes,
@@ -130,15 +132,25 @@ class Normalization(OneInput):
     def _what_its_type_takes(self) -> Normalization:
         given = {name for name in ("mean", "variance") if getattr(self, name) is not None}
         if self.type == "batch" and len(given) < 2:
-            raise ValueError(f"layer {self.name!r} is a batch normalization; give mean and variance")
+            raise WrongValue(
+                Code.LAYER_KEYS, f"layer {self.name!r} is a batch normalization; give mean and variance"
+            )
         if self.type != "batch" and given:
-            raise ValueError(f"layer {self.name!r} computes mean and variance; they belong to type: batch")
+            raise WrongValue(
+                Code.LAYER_KEYS, f"layer {self.name!r} computes mean and variance; they belong to type: batch"
+            )
         if self.type not in ("layer", "rms") and self.axes is not None:
-            raise ValueError(f"layer {self.name!r} has axes; they belong to type: layer and rms")
+            raise WrongValue(
+                Code.LAYER_KEYS, f"layer {self.name!r} has axes; they belong to type: layer and rms"
+            )
         if self.type != "group" and self.num_groups != 1:
-            raise ValueError(f"layer {self.name!r} has num_groups; they belong to type: group")
+            raise WrongValue(
+                Code.LAYER_KEYS, f"layer {self.name!r} has num_groups; they belong to type: group"
+            )
         if self.type == "rms" and self.bias is not None:
-            raise ValueError(f"layer {self.name!r} has a bias; add it with an elementwise layer")
+            raise WrongValue(
+                Code.LAYER_KEYS, f"layer {self.name!r} has a bias; add it with an elementwise layer"
+            )
         return self
 
 
@@ -163,7 +175,10 @@ class Attention(ManyInputs):
     @model_validator(mode="after")
     def _one_mask(self) -> Attention:
         if self.mask is not None and self.causal_kind != "none":
-            raise ValueError(f"layer {self.name!r} has a mask and a causal_kind; TensorRT takes one of them")
+            raise WrongValue(
+                Code.LAYER_KEYS,
+                f"layer {self.name!r} has a mask and a causal_kind; TensorRT takes one of them",
+            )
         return self
 
 

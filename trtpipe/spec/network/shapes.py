@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import LARGEST_DIM, parse_shape
 
 
@@ -15,8 +17,9 @@ def _declared_shape(value: object) -> tuple[int | str, ...]:
     parse_shape([0 if isinstance(dim, str) else dim for dim in value])
     for dim in value:
         if isinstance(dim, str) and not dim.isidentifier():
-            raise ValueError(
-                f"not a dimension's name: {dim!r}; use letters, digits and '_', starting with a letter"
+            raise WrongValue(
+                Code.NOT_A_NAME,
+                f"not a dimension's name: {dim!r}; use letters, digits and '_', starting with a letter",
             )
     return tuple(value)
 

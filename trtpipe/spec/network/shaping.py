@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import Number
 from trtpipe.spec.network.fields import (
     Axes,
@@ -100,7 +102,9 @@ class Slice(OneInput):
     @model_validator(mode="after")
     def _fill_for_fill(self) -> Slice:
         if self.fill is not None and self.mode != "fill":
-            raise ValueError(f"layer {self.name!r} has a value to fill with; write mode: fill")
+            raise WrongValue(
+                Code.LAYER_KEYS, f"layer {self.name!r} has a value to fill with; write mode: fill"
+            )
         return self
 
 
@@ -210,8 +214,9 @@ class Fill(Layer):
     @model_validator(mode="after")
     def _not_random(self) -> Fill:
         if self.operation != "linspace":
-            raise ValueError(
+            raise WrongValue(
+                Code.LAYER_KEYS,
                 f"layer {self.name!r}: {self.operation} gives other outputs each time; "
-                "make the numbers once and take them from a weights file"
+                "make the numbers once and take them from a weights file",
             )
         return self

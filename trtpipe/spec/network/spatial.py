@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import AsTuple, Number
 from trtpipe.spec.network.fields import (
     Ints,
@@ -41,13 +43,15 @@ class _Windowed(OneInput):
     def _one_padding(self) -> _Windowed:
         given = self.pre_padding is not None or self.post_padding is not None
         if self.padding is not None and given:
-            raise ValueError(
-                f"layer {self.name!r} has padding, and pre_padding or post_padding; give one or the other"
+            raise WrongValue(
+                Code.LAYER_KEYS,
+                f"layer {self.name!r} has padding, and pre_padding or post_padding; give one or the other",
             )
         if self.padding_mode.startswith("same") and (given or self.padding is not None):
-            raise ValueError(
+            raise WrongValue(
+                Code.LAYER_KEYS,
                 f"layer {self.name!r} has padding_mode {self.padding_mode}, which takes precedence over padding; "
-                "leave one of them out"
+                "leave one of them out",
             )
         return self
 
@@ -153,9 +157,10 @@ class Padding(OneInput):
     @model_validator(mode="after")
     def _equally_many(self) -> Padding:
         if len(self.pre_padding) != len(self.post_padding):
-            raise ValueError(
+            raise WrongValue(
+                Code.LAYER_KEYS,
                 f"layer {self.name!r} has {len(self.pre_padding)} numbers in pre_padding and "
-                f"{len(self.post_padding)} in post_padding; give as many in both"
+                f"{len(self.post_padding)} in post_padding; give as many in both",
             )
         return self
 
@@ -180,8 +185,9 @@ class LRN(OneInput):
     @model_validator(mode="after")
     def _odd_window(self) -> LRN:
         if self.window_size % 2 == 0:
-            raise ValueError(
-                f"layer {self.name!r} has window_size {self.window_size}; TensorRT takes odd ones"
+            raise WrongValue(
+                Code.LAYER_KEYS,
+                f"layer {self.name!r} has window_size {self.window_size}; TensorRT takes odd ones",
             )
         return self
 
@@ -215,7 +221,9 @@ class Resize(OneInput):
     @model_validator(mode="after")
     def _shape_or_scales(self) -> Resize:
         if (self.shape is None) == (self.scales is None):
-            raise ValueError(f"layer {self.name!r} needs a size; give shape or scales, one of them")
+            raise WrongValue(
+                Code.LAYER_KEYS, f"layer {self.name!r} needs a size; give shape or scales, one of them"
+            )
         return self
 
 
