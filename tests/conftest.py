@@ -11,9 +11,14 @@ import pytest
 
 FIXED, EXPLORING = "fixed", "exploring"
 
-hypothesis.settings.register_profile(FIXED, derandomize=True, database=None, deadline=None)
+SLOW = [hypothesis.HealthCheck.too_slow]
+"""Drawing examples takes long on a machine that does something else as well; that is no failure."""
+
 hypothesis.settings.register_profile(
-    EXPLORING, derandomize=False, database=None, deadline=None, print_blob=True
+    FIXED, derandomize=True, database=None, deadline=None, suppress_health_check=SLOW
+)
+hypothesis.settings.register_profile(
+    EXPLORING, derandomize=False, database=None, deadline=None, print_blob=True, suppress_health_check=SLOW
 )
 hypothesis.settings.load_profile(FIXED)
 

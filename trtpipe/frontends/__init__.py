@@ -76,10 +76,15 @@ class Frontend(Protocol):
     extra: str
     """The extra of trtpipe that brings `packages`; empty when they come with trtpipe."""
 
-    def belonging(self, files: ModelFiles, options: Any) -> list[Path]:
+    def belonging(self, files: ModelFiles, options: Any) -> list[Path]:  # noqa: ANN401 - a parser's own class
         """Further files whose bytes matter, which those of `files` refer to. Raises ModelError."""
 
-    def read(self, files: ModelFiles, options: Any, workplace: Path) -> onnx.ModelProto:
+    def read(
+        self,
+        files: ModelFiles,
+        options: Any,  # noqa: ANN401 - a parser's own class
+        workplace: Path,
+    ) -> onnx.ModelProto:
         """The source as an ONNX model, valid but not canonical; what `canonical.building.GraphBuilder` makes.
 
         Large weights refer to files: the source's own, or some in `workplace`, an empty directory that outlives the

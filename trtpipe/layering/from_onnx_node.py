@@ -138,7 +138,7 @@ class NodeForm:
 
     # What the node has
 
-    def attribute(self, name: str, default: Json = None) -> Any:
+    def attribute(self, name: str, default: Json = None) -> Any:  # noqa: ANN401 - the model decides its type
         """An attribute's value, of whatever type the model gives it; text for a string, a list for several."""
         import onnx
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from trtpipe.digests import Digest
 from trtpipe.errors import PlanError
@@ -260,10 +260,15 @@ def plan_of(steps: Mapping[Address, Step], cells: tuple[Cell, ...]) -> Plan:
     return Plan(ordered, cells)
 
 
-def json_ready(value: Any) -> Any:
-    """A value with tuples as lists, as it would come back from JSON."""
+def json_ready(value: Mapping[str, object]) -> dict[str, Json]:
+    """A record with tuples as lists, as it would come back from JSON."""
+    return {str(key): _ready(inner) for key, inner in value.items()}
+
+
+def _ready(value: object) -> Json:
     if isinstance(value, Mapping):
-        return {str(key): json_ready(inner) for key, inner in value.items()}
+        return json_ready(value)
     if isinstance(value, (list, tuple)):
-        return [json_ready(inner) for inner in value]
+        return [_ready(inner) for inner in value]
+    assert value is None or isinstance(value, (bool, int, float, str)), f"{value!r} is not a value of JSON"
     return value

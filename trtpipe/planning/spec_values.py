@@ -30,9 +30,9 @@ def transform_options(transform: TransformSpec | None) -> TransformOptions:
     return TransformOptions(
         bind=json_ready(transform.bind),
         outputs=transform.outputs,
-        set_shapes=json_ready(transform.set_shapes),
+        set_shapes=transform.set_shapes,
         simplify=transform.simplify,
-        graft=json_ready(transform.graft),
+        graft=json_ready(transform.graft) if transform.graft is not None else None,
         origins=_TRANSFORM,
     )
 

@@ -31,6 +31,7 @@ from trtpipe.system.workspace import Workspace, known_names
 if TYPE_CHECKING:
     import onnx
 
+    from trtpipe.canonical.inference import Inferred
     from trtpipe.proofs.model import ModelView
     from trtpipe.proofs.targets import CellProof, TargetView
     from trtpipe.proofs.typed_nodes import TypedModel
@@ -329,7 +330,7 @@ class _Checker:
         block = 0 if precision.dynamic else asked.block_size or precision.block
         return made.reading(plan.quantized, precision.quantized, block) if plan.quantized else made
 
-    def _inferred(self, view: ModelView) -> Any:
+    def _inferred(self, view: ModelView) -> Inferred:
         """Every value's type and shape at the first profile's opt."""
         from trtpipe.proofs.corners import shapes_at, values_at
 

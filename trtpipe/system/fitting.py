@@ -7,14 +7,15 @@ then validates the result as a build would. A guess from random inputs: real dat
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.describing.init_spec import HalfVariant
 from trtpipe.frontends import Frontend, ModelFiles, lower_model
 from trtpipe.planning import profiles_record, transform_options
+from trtpipe.spec.fields import SpecModel
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.spec.variant import VariantSpec
 from trtpipe.stages.task import Task
@@ -30,7 +31,7 @@ _PEAK = "/largest"
 _LEAST_SHARE = VariantSpec().min_low_precision
 
 
-def fit_half(spec: PipelineSpec, frontend: Frontend, files: ModelFiles, options: Any) -> HalfVariant:
+def fit_half(spec: PipelineSpec, frontend: Frontend, files: ModelFiles, options: SpecModel) -> HalfVariant:
     """What a variant `fp16` of this spec needs, one that is validated on random inputs.
 
     Raises ModelError or StepFailed where the model cannot be run on this machine's CPU.
@@ -135,7 +136,7 @@ def _measured(model: RunnableModel, names: list[str]) -> RunnableModel:
     return measured
 
 
-def _node(operator: str, source: str, target: str, **attributes: Any) -> onnx.NodeProto:
+def _node(operator: str, source: str, target: str, **attributes: int | Sequence[int]) -> onnx.NodeProto:
     from onnx import helper
 
     return helper.make_node(operator, [source], [target], **attributes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from trtpipe.stages.bodies import Made
 from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
+    from trtpipe.canonical.summary import TensorInfo
     from trtpipe.datasets.sampling.batches import Dataset
 
 
@@ -244,7 +245,7 @@ def _calibration(
     )
 
 
-def _misfits(data: Dataset, asked: Mapping[str, Any], inputs: Any) -> list[str]:
+def _misfits(data: Dataset, asked: Mapping[str, Any], inputs: Sequence[TensorInfo] | None) -> list[str]:
     """What of a data set's shapes fits no profile of a pipeline; nothing when it is looked at by itself."""
     from trtpipe.proofs.samples import prove_samples
     from trtpipe.spec.pipeline import ProfileInput

@@ -18,7 +18,7 @@ _OF_A_CELL = "/@*-"
 class _Debug(TyperGroup):
     """`debug CELL` is short for `debug precision CELL`: a cell's name has a slash, a command's has none."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's, or typer's copy
         if args and args[0] != "--help" and any(mark in args[0] for mark in _OF_A_CELL):
             args = [_PRECISION, *args]
         return super().parse_args(ctx, args)

@@ -51,7 +51,7 @@ class Gpu:
         self.name = self.call("cuDeviceGetName", 256, self.handle).split(b"\0")[0].decode(errors="replace")
         self.cuda = version_text(self.call("cuDriverGetVersion"))
 
-    def call(self, name: str, *arguments: object) -> Any:
+    def call(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 - each function of CUDA has its own
         """What a function of the driver API returns, of its own type, without its error code. Raises CudaError."""
         error, *values = getattr(self._driver, name)(*arguments)
         if int(error):
