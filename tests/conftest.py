@@ -23,13 +23,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(FIXED)
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Which examples this run sees."""
-    seed = config.getoption("--hypothesis-seed")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which examples this run saw; at its end, since a quiet run has no header."""
+    seed = terminalreporter.config.getoption("--hypothesis-seed")
     if hypothesis.settings.default.derandomize:
         drawn = "derandomised"
     elif seed is None:
         drawn = "random, without a seed: use tests/explore.py"
     else:
         drawn = f"seed {seed}"
-    return f"hypothesis: profile '{hypothesis.settings.get_current_profile_name()}', {drawn}"
+    name = hypothesis.settings.get_current_profile_name()
+    terminalreporter.write_line(f"hypothesis: profile '{name}', {drawn}")

@@ -65,6 +65,11 @@ class Place:
         variant, _, target = rest.partition("@")
         return cls(pipeline, variant, target)
 
+    @classmethod
+    def of_step(cls, text: str) -> Place:
+        """The place of a step by its address as text, of whatever stage: a record may know stages that we do not."""
+        return cls.parse(text.rpartition(":")[0])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Address:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from trtpipe.plan.address import Place
 from trtpipe.reporting.models import CellRecord, Engine, OnGpu, State, Validation
 from trtpipe.reporting.part_models import Bench, Outcome, Proof, Verdict
 from trtpipe.reporting.values import (
@@ -57,15 +58,14 @@ def delivered_cell(
 
 def undelivered_cell(name: str, state: State, facts: Mapping[str, object], why: Sequence[str]) -> CellRecord:
     """The record of a cell that failed or was not reached, with the sentences that say why."""
-    pipeline, _, rest = name.partition("/")
-    variant, _, target = rest.partition("@")
+    place = Place.parse(name)
     return CellRecord(
         cell=text_of(name),
-        pipeline=text_of(pipeline),
-        variant=text_of(variant),
-        target=text_of(target),
+        pipeline=text_of(place.pipeline),
+        variant=text_of(place.variant),
+        target=text_of(place.target),
         state=state,
-        directory=f"{text_of(pipeline)}/{text_of(variant)}@{text_of(target)}",
+        directory=text_of(f"{place.pipeline}/{place.variant}@{place.target}"),
         engine=None,
         gpu=_listed(facts.get("gpu")),
         compute_capabilities=_listed(facts.get("compute_capabilities")),

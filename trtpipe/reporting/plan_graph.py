@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trtpipe.plan.address import Place
 from trtpipe.reporting.html import Content, Markup, el, joined, scrolling, status, table
 from trtpipe.reporting.models import StepRecord
 from trtpipe.reporting.words import clipped, plural, seconds_words, shortened
@@ -52,7 +53,7 @@ def _worth_a_look(steps: Sequence[StepRecord]) -> bool:
 
 
 def _pipeline(address: str) -> str:
-    return address.partition(":")[0].partition("/")[0]
+    return Place.of_step(address).pipeline
 
 
 def _pipeline_part(name: str, steps: Sequence[StepRecord], *, is_open: bool) -> Markup:
@@ -85,9 +86,9 @@ def _step_table(name: str, steps: Sequence[StepRecord]) -> Markup:
 
 
 def _step_node(step: StepRecord) -> Node:
-    place, _, stage = step.address.rpartition(":")
-    inside = place.partition("/")[2]
-    label = f"{stage} {inside}".strip()
+    place = Place.of_step(step.address)
+    inside = f"{place.variant}@{place.target}" if place.target else place.variant
+    label = f"{step.stage} {inside}".strip()
     took = f", {seconds_words(step.seconds)}" if step.seconds is not None else ""
     return Node(
         step.address,

@@ -20,6 +20,7 @@ from trtpipe.errors import ModelError, SpecError, TrtpipeError
 from trtpipe.json_values import Json
 from trtpipe.loading.project import LOCK_FILE, PIPELINES, find_root, load_project
 from trtpipe.lockfile import read_lock
+from trtpipe.plan.address import Place as CellPlace
 from trtpipe.problem_codes import Code
 from trtpipe.system.lock_history import Commit, History, commits_with
 from trtpipe.system.stating import PROVENANCE
@@ -161,7 +162,9 @@ class _Search:
         found = Identity(
             self.asked, self.blake3, self.nbytes, tuple(places), {}, history.commits, tuple(notes), header
         )
-        return replace(found, specs=_specs_of({cell.partition("/")[0] for cell in found.cells}, self.root))
+        return replace(
+            found, specs=_specs_of({CellPlace.parse(cell).pipeline for cell in found.cells}, self.root)
+        )
 
     def _beside(self, notes: list[str]) -> Iterator[Place]:
         if self.file is None:
@@ -214,7 +217,7 @@ class _Search:
                 record = _parsed(text)
                 engine = str(_inside(record, "outputs").get("model.engine", ""))
                 if self._is(engine.partition("/")[0]):
-                    cell = str(record.get("address", "")).rpartition(":")[0]
+                    cell = str(CellPlace.of_step(str(record.get("address", ""))))
                     facts = {"key": record.get("key"), "toolchain": _toolchain_of(record)}
                     yield Place("store", f"trace {path.stem[:12]}", cell, facts)
 
