@@ -16,7 +16,7 @@ LAYERS = {
     "loading": 2, "canonical": 2, "comparing": 2, "measuring": 2, "proofs": 2, "describing": 2, "rendering": 2,
     "weights": 2, "layering": 2, "searching": 2, "reducing": 2, "differing": 2,
     "deciding": 2, "planning": 2, "lockfile": 2, "manifest": 2, "scales": 2, "legacy_caches": 2,
-    "provenance": 2, "reporting": 2,
+    "provenance": 2, "reporting": 2, "networks": 2,
     "stages": 3, "scheduler": 3, "dispatcher": 3,
     "frontends": 4, "precisions": 4, "datasets": 4, "stores": 4, "executors": 4, "toolchains": 4, "runners": 4,
     "fetching": 4, "calibrators": 4,
