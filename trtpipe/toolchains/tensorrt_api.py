@@ -49,20 +49,59 @@ class Tensor(Protocol):
     shape: Sequence[int]
     """Raises ValueError when not even the rank is known."""
     is_shape_tensor: bool
+    is_execution_tensor: bool
 
     def get_dimension_name(self, axis: int) -> str: ...
 
 
-class Layer(Protocol):
-    """ILayer."""
+class Connected(Protocol):
+    """What has tensors as inputs and outputs; an optional input may be absent."""
 
-    name: str
-    type: Member
     num_inputs: int
     num_outputs: int
 
     def get_input(self, index: int) -> Tensor | None: ...
     def get_output(self, index: int) -> Tensor: ...
+
+
+class Layer(Connected, Protocol):
+    """ILayer."""
+
+    name: str
+    type: Member
+    metadata: str
+
+
+class Named(Protocol):
+    """ILoop, IIfConditional, IAttention: what bounds layers."""
+
+    name: str
+
+
+class Attention(Named, Connected, Protocol):
+    """IAttention."""
+
+
+class Weights(Protocol):
+    """Weights of a type that NumPy lacks."""
+
+    dtype: Member
+    size: int
+
+
+class ArrayType(Protocol):
+    """numpy.dtype."""
+
+    name: str
+
+
+class Array(Protocol):
+    """A flat numpy.ndarray, which has the buffer protocol."""
+
+    dtype: ArrayType
+    size: int
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
 class Network(Protocol):

@@ -12,7 +12,8 @@ what is left out, unknown or of another type is refused by name. In trtpipe, `to
 Events (one JSON object a line on the original stdout; `event` names the kind): start · phase (name, parent,
 steps, step, state) · log (severity, message) · memory (rss, peak) · network · engine · error (kind, message, remedy,
 details) · result, always last. Error kinds: parse, build, config, profile, cancelled, timeout, memory,
-environment, internal. It leaves ENGINE, network.json and layers.json. Exit code 0 says that result.ok is true.
+environment, internal. A build leaves ENGINE, network.json and layers.json, parsing network.json and what
+network_reading.py, a file beside this one that only parsing needs, writes. Exit code 0 says that result.ok is true.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import os
 import sys
 
 # The second run pays for every import again, so it begins before the others; pathlib would be the slowest of them.
-# ruff: noqa: E402, PTH105, PTH110, PTH112, PTH113, PTH118, PTH123, PTH202, PTH208
+# ruff: noqa: E402, PTH100, PTH105, PTH110, PTH112, PTH113, PTH118, PTH120, PTH123, PTH202, PTH208
 
 ADDR_NO_RANDOMIZE = 0x0040000
 TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.mmap_threshold=33554432"
@@ -497,11 +498,14 @@ class Spoken:
         self.memory: dict[str, int] = {}
         self.layers = ""
         self.keys: set[str] | None = None  # of the timing cache, as far as they are named; None: nobody asks
+        self.warnings: list[str] | None = None  # kept while a network is parsed that is to be read
 
     def hear(self, severity: str, message: str) -> None:
         """One message of the logger."""
         if severity in ("ERROR", "INTERNAL_ERROR") and not is_noise(message):
             self.errors.append(plain_message(message))
+        if severity == "WARNING" and self.warnings is not None:
+            self.warnings.append(plain_message(message))
         name, _, rest = message.partition(": ")
         if name in MEMORY_LINES:
             self.memory[MEMORY_LINES[name]] = int(rest.split()[0])
@@ -884,10 +888,13 @@ class Job:
         self.flavour.load_plugins(trt, self.logger, self.request["plugins"])
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         network.name = self.request["network_name"]  # TensorRT's own holds a counter
+        self.spoken.warnings = [] if self.request["action"] == "parse" else None
         parser = self.timed("parse", lambda: self.parse(network))
         self.describe_network(network)
         if self.request["action"] == "build":
             self.timed("build", lambda: self.build(builder, network))
+        else:
+            self.timed("read", lambda: self.read(network))
         del parser  # it must not outlive the network
 
     def describe(self) -> None:
@@ -938,6 +945,14 @@ class Job:
             "by_dtype": dict(sorted(by_dtype.items())),
         }
         self.events.send("network", name=network.name, layers=len(layers), io=self.result["io"])
+
+    def read(self, network: api.Network) -> None:
+        """parsed.json and parsed.weights."""
+        sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+        write_network = importlib.import_module("network_reading").write_network
+        heard, self.spoken.warnings = self.spoken.warnings, None
+        facts = {"dtypes": DTYPES, "warnings": heard, "hear": self.spoken.take_errors}
+        self.result["read"] = write_network(self.trt, network, **facts)
 
     def build(self, builder: api.Builder, network: api.Network) -> None:
         """The engine, and layers.json."""

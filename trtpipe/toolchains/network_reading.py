@@ -1,0 +1,423 @@
+"""Writes down the network that TensorRT's parser made: parsed.json and parsed.weights, for the worker's action `parse`.
+
+Standard library only, and imported by the worker alone, which hands over what it has: the module of TensorRT, the
+network, a table of names. It knows what kinds of values attributes have, not what a layer of some kind computes: the
+attributes of a layer are the properties of its class, so those of a later TensorRT come along. What cannot be read is
+written as `unread` with the reason, never left out. Left out are four properties of every layer that say nothing of
+what it computes (NOT_ATTRIBUTES).
+
+parsed.json is one JSON object, equal for equal networks. Layers and what bounds them (loops, conditionals,
+attentions) name each other by number, tensors go by name. Of a layer it has name, type, the ONNX node it was made for,
+inputs and outputs, attributes and weights; `networks/network.py` describes each field. A float that JSON lacks is
+{"float": "inf"}, a tensor {"tensor": NAME}, dims without a value null. parsed.weights holds the bytes of all weights,
+each content once: `contents` tells where the bytes of a digest (SHA-256) lie. They are written from where TensorRT has
+them, never copied as a whole.
+
+Two things of TensorRT's binding to know. Boundary layers give an object for their loop, and only its name tells
+whether two of them give the same one: so each gets a name of its own for as long as the network is read. And weights
+of types that NumPy lacks come as an object without a buffer: they are read from the C structure in it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import re
+import sys
+
+TYPE_CHECKING = False  # annotations are never evaluated, and typing costs milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import ModuleType
+    from typing import TypedDict
+
+    from trtpipe.toolchains import tensorrt_api as api
+
+    class Read(TypedDict):
+        """What is counted while a network is read; goes into the worker's result."""
+
+        layers: int
+        unread: int
+        weights_bytes: int
+
+
+# ruff: noqa: PTH105, PTH123
+
+SCHEMA = 1
+NETWORK, WEIGHTS = "parsed.json", "parsed.weights"
+ALIGNMENT = 64
+PIECE = 16 << 20
+NOT_ATTRIBUTES = {"name", "type", "metadata", "num_inputs", "num_outputs"}
+"""Properties of every layer that have fields of their own here."""
+NOT_COMPUTED = {"num_ranks", "precision", "precision_is_set"}
+"""Properties of every layer that say on how many GPUs it runs, or what strongly typed networks ignore."""
+CLASSES = {"CONDITIONAL_INPUT": "IIfConditionalInputLayer", "CONDITIONAL_OUTPUT": "IIfConditionalOutputLayer"}
+"""Layer types whose class has another name than theirs."""
+PARTS = {  # of what bounds layers: attribute → list in parsed.json, layer type → where the layer is named
+    "loop": (
+        "loops",
+        {
+            "TRIP_LIMIT": "trip_limits",
+            "ITERATOR": "iterators",
+            "RECURRENCE": "recurrences",
+            "LOOP_OUTPUT": "outputs",
+        },
+    ),
+    "conditional": (
+        "conditionals",
+        {"CONDITION": "conditions", "CONDITIONAL_INPUT": "inputs", "CONDITIONAL_OUTPUT": "outputs"},
+    ),
+    "attention": (
+        "attentions",
+        {"ATTENTION_INPUT": "input_layers", "ATTENTION_OUTPUT": "output_layers"},
+    ),
+}
+NODE = re.compile(r"^\[ONNX Layer: (.*)\]$", re.DOTALL)
+BITS = {"float4e2m1": 4, "int4": 4, "float8e4m3fn": 8, "float8e8m0": 8, "bfloat16": 16}
+"""The element types that NumPy lacks, and the size of one element."""
+
+
+class Unreadable(Exception):
+    """An attribute that cannot be read; the text says why."""
+
+
+class CWeights(ctypes.Structure):
+    """TensorRT's structure `Weights`."""
+
+    _fields_ = (("type", ctypes.c_int32), ("values", ctypes.c_void_p), ("count", ctypes.c_int64))
+
+
+class Weights:
+    """Weights as an attribute has them: their element type, their count, and their bytes where TensorRT has them."""
+
+    def __init__(self, dtype: str, count: int, data: memoryview, owner: object) -> None:
+        self.dtype, self.count, self.data = dtype, count, data
+        self.owner = owner  # the bytes may be an array's, and end with it
+
+
+class WeightsFile:
+    """parsed.weights in the making."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
+        self.end = 0
+        self.places: dict[str, tuple[int, int]] = {}
+
+    def add(self, weights: Weights) -> dict[str, object]:
+        """A reference to weights, whose bytes are in the file from now on. Raises OSError."""
+        digest = hashlib.sha256(weights.data).hexdigest()
+        if digest not in self.places:
+            self.write(memoryview(bytes(-self.end % ALIGNMENT)))
+            self.places[digest] = (self.end, len(weights.data))
+            self.write(weights.data)
+        return {"dtype": weights.dtype, "count": weights.count, "digest": digest}
+
+    def write(self, data: memoryview) -> None:
+        """Append bytes, in pieces."""
+        while data:
+            written = os.write(self.fd, data[:PIECE])
+            self.end += written
+            data = data[written:]
+
+    def contents(self) -> list[dict[str, object]]:
+        """Where the bytes of each digest lie."""
+        return [
+            {"digest": digest, "offset": offset, "size": size}
+            for digest, (offset, size) in self.places.items()
+        ]
+
+
+class Values:
+    """Turns what a property yields into JSON."""
+
+    def __init__(self, trt: ModuleType, dtypes: Mapping[str, str]) -> None:
+        self.trt, self.dtypes = trt, dtypes
+
+    def dtype(self, member: api.Member) -> str:
+        """ONNX's name of an element type."""
+        name = str(member.name)
+        return self.dtypes.get(name, name.lower())
+
+    def plain(self, value: object) -> object:
+        """A value as JSON, or Weights. Raises Unreadable."""
+        if value is None or isinstance(value, (bool, int, str)):
+            return value
+        if isinstance(value, float):
+            finite = value - value == 0
+            return value if finite else {"float": repr(value)}
+        if isinstance(value, self.trt.DataType):
+            return self.dtype(value)
+        if hasattr(type(value), "__members__"):
+            return str(getattr(value, "name", value))
+        if isinstance(value, self.trt.ITensor):
+            return {"tensor": value.name}
+        if isinstance(value, self.trt.Weights):
+            return self.bufferless(value)
+        numpy = sys.modules.get("numpy")  # the binding imports it for its arrays
+        if numpy is not None and isinstance(value, numpy.ndarray):
+            return array_weights(value)
+        if isinstance(value, (self.trt.Dims, self.trt.Permutation, list, tuple)):
+            return self.listed(value)
+        raise Unreadable(f"its value is an object of {type(value).__name__}")
+
+    def listed(self, values: Sequence[object]) -> list[object] | None:
+        """Dims, a permutation or a list; dims that are not known have a negative length."""
+        try:
+            count = len(values)
+        except ValueError:
+            return None
+        return [self.plain(values[index]) for index in range(count)]
+
+    def bufferless(self, weights: api.Weights) -> Weights:
+        """Weights of a type that NumPy lacks. Raises Unreadable."""
+        dtype, count = self.dtype(weights.dtype), int(weights.size)
+        if not count:
+            return Weights(dtype, 0, memoryview(b""), weights)
+        # A pybind11 object begins, behind what every object has, with the address of what it wraps.
+        address = ctypes.c_void_p.from_address(id(weights) + object.__basicsize__).value
+        structure = CWeights.from_address(address or 0) if address else CWeights()
+        if (structure.type, structure.count) != (int(weights.dtype), count) or not structure.values:
+            raise Unreadable(f"this TensorRT keeps weights of {dtype} in another way than is known here")
+        if dtype not in BITS:
+            raise Unreadable(f"weights of the unknown type {dtype}")
+        size = (count * BITS[dtype] + 7) // 8
+        data = memoryview((ctypes.c_ubyte * size).from_address(structure.values)).cast("B")
+        return Weights(dtype, count, data, weights)
+
+
+def array_weights(array: api.Array) -> Weights:
+    """A NumPy array, which is a view of TensorRT's memory."""
+    data = memoryview(array).cast("B") if array.size else memoryview(b"")
+    return Weights(array.dtype.name, array.size, data, array)
+
+
+class Bound:
+    """A loop, conditional or attention: the numbers of its boundary layers by their part in it, and what it is."""
+
+    def __init__(self, owner: api.Named, parts: Iterable[str]) -> None:
+        self.owner, self.name = owner, owner.name
+        self.parts: dict[str, list[int]] = {part: [] for part in parts}
+        self.facts: dict[str, object] = {}
+
+    def record(self) -> dict[str, object]:
+        """As JSON."""
+        return {"name": self.name, **self.parts, **self.facts}
+
+
+class Reader:
+    """Reads one network into a record; `hear` gives the errors that TensorRT has logged since the last call."""
+
+    def __init__(self, values: Values, file: WeightsFile, hear: Callable[[], list[str]]) -> None:
+        self.values, self.file, self.hear = values, file, hear
+        self.trt = values.trt
+        self.classes: dict[str, type[api.Layer]] = {
+            kind.__name__[1:-5].lower(): kind
+            for kind in vars(self.trt).values()
+            if isinstance(kind, type) and issubclass(kind, self.trt.ILayer)
+        }
+        self.tensors: dict[str, dict[str, object]] = {}
+        self.bounds: dict[str, list[Bound]] = {attribute: [] for attribute in PARTS}
+        self.unread = 0  # layers of which something could not be read
+
+    def read(self, network: api.Network) -> dict[str, object]:
+        """All of a network but its weights' bytes, which go into the file. Raises OSError."""
+        inputs = [network.get_input(index) for index in range(network.num_inputs)]
+        layers = [network.get_layer(index) for index in range(network.num_layers)]
+        for tensor in inputs:
+            self.add_tensor(tensor, dimensions=True)
+        for layer in layers:  # all of them before the first input is named: names may have to change
+            for tensor in outputs_of(layer):
+                self.add_tensor(tensor)
+        outputs = [network.get_output(index).name for index in range(network.num_outputs)]
+        try:
+            read = [self.layer(number, layer) for number, layer in enumerate(layers)]
+        finally:
+            for bound in (one for bounds in self.bounds.values() for one in bounds):
+                bound.owner.name = bound.name
+        return {
+            "inputs": [tensor.name for tensor in inputs],
+            "outputs": outputs,
+            "tensors": list(self.tensors.values()),
+            "layers": read,
+            **{
+                PARTS[attribute][0]: [one.record() for one in bounds]
+                for attribute, bounds in self.bounds.items()
+            },
+        }
+
+    def add_tensor(self, tensor: api.Tensor, dimensions: bool = False) -> None:
+        """Describe a tensor; one whose name is taken gets another."""
+        name, number = tensor.name, 1
+        while tensor.name in self.tensors or not tensor.name:
+            number += 1
+            tensor.name = f"{name}#{number}"
+        shape = shape_of(tensor)
+        axes = range(len(shape or []) if dimensions else 0)
+        self.tensors[tensor.name] = {
+            "name": tensor.name,
+            "dtype": self.values.dtype(tensor.dtype),
+            "shape": shape,
+            "shape_tensor": bool(tensor.is_shape_tensor),
+            "execution_tensor": bool(tensor.is_execution_tensor),
+            "dimension_names": [tensor.get_dimension_name(axis) or None for axis in axes],
+        }
+
+    def layer(self, number: int, layer: api.Layer) -> dict[str, object]:
+        """A layer, and what it bounds."""
+        kind, metadata = layer.type.name, str(layer.metadata or "")
+        node = NODE.match(metadata)
+        record: dict[str, object] = {
+            "name": layer.name,
+            "type": kind,
+            "node": node[1] if node else None,
+            "metadata": metadata,
+            "inputs": inputs_of(layer),
+            "outputs": [tensor.name for tensor in outputs_of(layer)],
+        }
+        unread: dict[str, str] = {}
+        name = CLASSES.get(kind)
+        known = getattr(self.trt, name, None) if name else self.classes.get(kind.replace("_", "").lower())
+        if known is None:
+            unread["attributes"] = "TensorRT's Python API has no class for layers of this type"
+            record |= {"attributes": {}, "weights": {}, **dict.fromkeys(PARTS)}
+        else:
+            layer.__class__ = known
+            record |= {attribute: self.bound_of(layer, attribute, kind, number) for attribute in PARTS}
+            names = properties_of(known, self.trt.ILayer)
+            record |= self.attributes(layer, [one for one in names if one not in PARTS], unread)
+            unread |= setters_without_getter(known)
+        self.unread += bool(unread)
+        return {**record, "unread": unread}
+
+    def attributes(
+        self, owner: object, names: list[str], unread: dict[str, str]
+    ) -> dict[str, dict[str, object]]:
+        """Attributes and weights; what cannot be read goes to `unread`. Raises OSError."""
+        attributes: dict[str, object] = {}
+        weights: dict[str, object] = {}
+        for name in names:
+            try:
+                plain = self.attribute(owner, name)
+            except Exception as error:  # whatever a binding raises: the reader goes on, and says so
+                unread[name] = reason_of(error)
+                continue
+            if isinstance(plain, Weights):
+                weights[name] = self.file.add(plain)
+            else:
+                attributes[name] = plain
+        return {"attributes": attributes, "weights": weights}
+
+    def attribute(self, owner: object, name: str) -> object:
+        """A property as JSON, or Weights. Raises Unreadable, and what a binding raises."""
+        value = getattr(owner, name)
+        plain = self.values.plain(value() if name.startswith("is_") and callable(value) else value)
+        errors = self.hear()  # TensorRT logs what was asked in vain, and answers all the same
+        if errors:
+            raise Unreadable(errors[0])
+        return plain
+
+    def bound_of(self, layer: api.Layer, attribute: str, kind: str, number: int) -> int | None:
+        """The number of a layer's loop, conditional or attention, in which the layer is entered; None without."""
+        owner = getattr(layer, attribute, None)
+        if owner is None:
+            return None
+        bounds, mark = self.bounds[attribute], f"trtpipe {attribute} "
+        if not owner.name.startswith(mark):
+            bounds.append(Bound(owner, PARTS[attribute][1].values()))
+            if attribute == "attention":
+                bounds[-1].facts = self.attention(owner)
+            owner.name = f"{mark}{len(bounds) - 1}"
+        place = int(owner.name[len(mark) :])
+        bounds[place].parts[PARTS[attribute][1][kind]].append(number)
+        return place
+
+    def attention(self, owner: api.Attention) -> dict[str, object]:
+        """The tensors and attributes of an attention."""
+        unread: dict[str, str] = {}
+        read = self.attributes(owner, properties_of(type(owner), object), unread)
+        return {
+            "inputs": inputs_of(owner),
+            "outputs": [tensor.name for tensor in outputs_of(owner)],
+            "attributes": read["attributes"],
+            "unread": unread,
+        }
+
+
+def inputs_of(layer: api.Connected) -> list[str | None]:
+    """A layer's inputs by name; an optional one may be absent."""
+    inputs = [layer.get_input(index) for index in range(layer.num_inputs)]
+    return [None if tensor is None else tensor.name for tensor in inputs]
+
+
+def outputs_of(layer: api.Connected) -> list[api.Tensor]:
+    """A layer's outputs."""
+    return [layer.get_output(index) for index in range(layer.num_outputs)]
+
+
+def shape_of(tensor: api.Tensor) -> list[int] | None:
+    """The shape, -1 where dynamic; None when even the rank is unknown."""
+    try:
+        return [int(size) for size in tensor.shape]
+    except ValueError:
+        return None
+
+
+def properties_of(kind: type, without: type) -> list[str]:
+    """The properties and questions (`is_…`) that a class adds to another one, sorted; an own `type` is an attribute."""
+    names = set()
+    for one in kind.__mro__:
+        if one in (without, object) or one.__module__.startswith("pybind11"):
+            continue
+        for name, value in vars(one).items():
+            asked = isinstance(value, property) or name.startswith("is_")
+            hidden = name in NOT_COMPUTED or (name in NOT_ATTRIBUTES and name != "type")
+            if asked and not hidden:
+                names.add(name)
+    return sorted(names)
+
+
+def setters_without_getter(kind: type) -> dict[str, str]:
+    """What can be set on layers of a class and not asked for: their inputs apart, nothing but some of MoE's."""
+    own = {name for one in kind.__mro__ for name in vars(one)}
+    setters = sorted(name for name in own if name.startswith("set_") and name != "set_input")
+    stems = {name: name[len("set_") :].rstrip("s") for name in setters}
+    unknown = [name for name, stem in stems.items() if not any(one.startswith(stem) for one in own)]
+    return dict.fromkeys(unknown, "TensorRT's Python API can set it and not tell it")
+
+
+def reason_of(error: Exception) -> str:
+    """Why an attribute is unread, in a line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, Unreadable) else f"{type(error).__name__}: {text}"
+
+
+def write_network(
+    trt: ModuleType,
+    network: api.Network,
+    *,
+    dtypes: Mapping[str, str],
+    warnings: list[str],
+    hear: Callable[[], list[str]],
+) -> Read:
+    """Write parsed.weights and parsed.json into the working directory; what was counted. Raises OSError."""
+    file = WeightsFile(WEIGHTS + ".part")
+    reader = Reader(Values(trt, dtypes), file, hear)
+    try:
+        record = reader.read(network)
+    finally:
+        os.close(file.fd)
+    record |= {
+        "schema": SCHEMA,
+        "flavour": trt.__name__,
+        "version": str(trt.__version__),
+        "name": network.name,
+        "warnings": warnings,
+        "contents": file.contents(),
+    }
+    with open(NETWORK + ".part", "w", encoding="utf-8") as written:
+        json.dump(record, written, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    for name in (WEIGHTS, NETWORK):
+        os.replace(name + ".part", name)
+    return {"layers": network.num_layers, "unread": reader.unread, "weights_bytes": file.end}
