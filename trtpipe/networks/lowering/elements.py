@@ -1,0 +1,48 @@
+"""Layers that work element by element and that no declared layer says: identity, cast, select, clip without bounds."""
+
+from __future__ import annotations
+
+import math
+
+from trtpipe.canonical.tensors import number_of_dtype
+from trtpipe.networks.lowering.scope import LayerScope, dtype_of
+
+
+def identity(at: LayerScope) -> list[str]:
+    """Identity; where the output has another type, the cast that TensorRT makes of it."""
+    x = at.read(0)
+    return [at.emit("Identity", x.name) if x.dtype == at.dtype_made else _cast(at, at.dtype_made)]
+
+
+def cast(at: LayerScope) -> list[str]:
+    """Cast."""
+    return [_cast(at, dtype_of(at.text("to_type")))]
+
+
+def _cast(at: LayerScope, target: str) -> str:
+    return at.emit("Cast", at.read(0).name, to=number_of_dtype(target))
+
+
+def select(at: LayerScope) -> list[str]:
+    """Where; of booleans, which ONNX Runtime's CPU does not choose among, as a formula."""
+    condition, chosen, other = (at.read(index) for index in range(3))
+    if chosen.dtype != "bool":
+        return [at.emit("Where", condition.name, chosen.name, other.name)]
+    taken = at.emit("And", condition.name, chosen.name)
+    left = at.emit("And", at.emit("Not", condition.name), other.name)
+    return [at.emit("Or", taken, left)]
+
+
+def clip(at: LayerScope) -> list[str]:
+    """max(alpha, min(beta, x)), where a bound may be infinite, which a declared layer cannot write."""
+    x, bounds = at.read(0), [at.number("alpha"), at.number("beta")]
+    names = [
+        None if math.isinf(bound) else at.constant(bound, name, x.dtype)
+        for bound, name in zip(bounds, ("alpha", "beta"), strict=True)
+    ]
+    return [at.emit("Clip", x.name, *names)]
+
+
+def parametric_relu(at: LayerScope) -> list[str]:
+    """PRelu, whose slopes are a tensor."""
+    return [at.emit("PRelu", at.read(0).name, at.read(1).name)]

@@ -1,0 +1,223 @@
+"""What reading a layer sees: its attributes as TensorRT's Python API has them, its tensors, the nodes that it makes.
+
+The weights of a network serve as named weights, `NUMBER.ATTRIBUTE`, so that declared layers can name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.wire import LARGE
+from trtpipe.layering.parameters import Parameters, numpy_type
+from trtpipe.layering.scope import Scope
+from trtpipe.layering.values import Value
+from trtpipe.networks.contents import BITS, bytes_of
+from trtpipe.spec.network.fields import Declared
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+    from trtpipe.networks.network import Layer, ParsedNetwork, Tensor, WeightsRef
+    from trtpipe.networks.network import Value as Attribute
+
+OPSET = 23
+"""The first with attention, rotary embedding and float4."""
+
+_PROJECT_NAMES = {
+    "float8e4m3fn": "float8_e4m3fn",
+    "float8e8m0": "float8_e8m0fnu",
+    "float4e2m1": "float4_e2m1fn",
+}
+_FEW = 128
+
+
+def dtype_of(name: str) -> str:
+    """The project's name of a tensor's element type."""
+    return _PROJECT_NAMES.get(name, name)
+
+
+class Undeclared(Declared):
+    """A layer that is read without a declared one."""
+
+    layer: str
+    """Its type, in small letters."""
+
+
+@dataclass
+class NetworkWeights:
+    """The weights of a network by name."""
+
+    network: ParsedNetwork
+    refs: Mapping[str, WeightsRef]
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = tuple(self.refs)
+
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        """None: weights are flat, and the layer says their dims."""
+        return None
+
+    def dtype_of(self, name: str) -> str:
+        """Their element type."""
+        return dtype_of(self.refs[name].dtype)
+
+    def count_of(self, name: str) -> int:
+        """How many elements."""
+        return self.refs[name].count
+
+    def array(self, name: str) -> Array:
+        """Their values, of NumPy's or ml_dtypes' type."""
+        values: Array = self.network.contents.values(self.refs[name])
+        return values.astype(numpy_type(self.dtype_of(name)))
+
+    def location(self, name: str) -> tuple[Path, int] | None:
+        """Where they stand; None of small ones, whose values ONNX's inference may want."""
+        ref = self.refs[name]
+        if bytes_of(ref.dtype, ref.count) < LARGE:
+            return None
+        return self.network.contents.path, self.network.contents.pieces[ref.digest].offset
+
+
+def weights_of(network: ParsedNetwork) -> Parameters:
+    """The weights of all layers, as parameters of declared ones."""
+    refs = {
+        f"{layer.number}.{name}": ref
+        for layer in network.layers
+        for name, ref in layer.weights.items()
+        if ref.count and ref.dtype in BITS
+    }
+    return Parameters({"": NetworkWeights(network, refs)})
+
+
+@dataclass(slots=True)
+class LayerScope(Scope):
+    """One layer of a parsed network at work."""
+
+    parsed: Layer = field(kw_only=True)
+    tensors: Sequence[Value | None] = field(kw_only=True)
+    """What it reads, by position."""
+    made: Sequence[Tensor] = field(kw_only=True)
+    """What it makes."""
+    notes: list[str] = field(default_factory=list, kw_only=True)
+
+    def read(self, index: int) -> Value:
+        """An input that must be there. Raises ModelError."""
+        found = self.maybe(index)
+        if found is None:
+            self.refuse(f"has no input {index}")
+        return found
+
+    def maybe(self, index: int) -> Value | None:
+        """An input that may be left out."""
+        return self.tensors[index] if index < len(self.tensors) else None
+
+    def name_of(self, index: int) -> str | None:
+        """The name of an input that may be left out."""
+        found = self.maybe(index)
+        return None if found is None else found.name
+
+    def attribute(self, name: str) -> Attribute:
+        """An attribute, which must have been read. Raises ModelError."""
+        if name not in self.parsed.attributes:
+            self.refuse(self.parsed.unread.get(name, f"has no {name}"))
+        return self.parsed.attributes[name]
+
+    def text(self, name: str) -> str:
+        """The member of an enumeration, in small letters, or an element type."""
+        found = self.attribute(name)
+        if not isinstance(found, str):
+            self.refuse(f"has {name} {found}, which is no text")
+        return found
+
+    def member(self, name: str) -> str:
+        """The member of an enumeration in small letters, as declared layers write it."""
+        return self.text(name).lower()
+
+    def number(self, name: str) -> float:
+        """A number."""
+        found = self.attribute(name)
+        if not isinstance(found, (int, float)):
+            self.refuse(f"has {name} {found}, which is no number")
+        return float(found)
+
+    def whole(self, name: str) -> int:
+        """A whole number; of truth, 0 or 1."""
+        found = self.attribute(name)
+        if not isinstance(found, int):
+            self.refuse(f"has {name} {found}, which is no whole number")
+        return int(found)
+
+    def flag(self, name: str) -> bool:
+        """True or false."""
+        return bool(self.whole(name))
+
+    def sizes(self, name: str) -> tuple[int, ...] | None:
+        """Dims; None where an input says them, or nothing does."""
+        found = self.attribute(name)
+        if found is None:
+            return None
+        if not isinstance(found, tuple) or not all(isinstance(one, int) for one in found):
+            self.refuse(f"has {name} {found}, which are no dims")
+        return tuple(int(one) for one in found if isinstance(one, int))
+
+    def axes_in(self, name: str) -> list[int]:
+        """The axes that a bit mask names."""
+        mask = self.whole(name)
+        return [axis for axis in range(mask.bit_length()) if mask >> axis & 1]
+
+    def weights_named(self, name: str) -> str | None:
+        """The name of its weights; None when there are none."""
+        called = f"{self.parsed.number}.{name}"
+        return called if called in self.parameters.names else None
+
+    def weights(self, name: str, dims: Sequence[int], dtype: str | None = None) -> str | None:
+        """The weights that a field names, or the tensor that stands for them."""
+        if name in _WEIGHTS_AS_INPUTS and self.weights_named(name) is None:
+            return self.name_of(_WEIGHTS_AS_INPUTS[name])
+        return Scope.weights(self, name, dims, dtype)
+
+    @property
+    def rank_made(self) -> int:
+        """The rank of its first output. Raises ModelError when that is not known."""
+        shape = self.made[0].shape
+        if shape is None:
+            self.refuse(f"makes '{self.made[0].name}' of unknown rank")
+        return len(shape)
+
+    @property
+    def dtype_made(self) -> str:
+        """The element type of its first output."""
+        return dtype_of(self.made[0].dtype)
+
+    def cast(self, name: str, source: str, target: str) -> str:
+        """A tensor in another element type; the same when it has it."""
+        from trtpipe.canonical.tensors import number_of_dtype
+
+        return name if source == target else self.emit("Cast", name, to=number_of_dtype(target))
+
+    def int64(self, value: Value) -> str:
+        """A tensor of whole numbers as int64, which ONNX wants for dims and axes."""
+        return self.cast(value.name, value.dtype, "int64")
+
+
+_WEIGHTS_AS_INPUTS = {"kernel": 1, "bias": 2}
+"""Weights that TensorRT takes as an input, too, and which."""
+
+
+def value_of(tensor: Tensor, array: Array | None = None) -> Value:
+    """A tensor of the network as layers see it."""
+    dims = None if tensor.shape is None else tuple(None if size < 0 else size for size in tensor.shape)
+    return Value(tensor.name, dtype_of(tensor.dtype), dims, array)
+
+
+def few(network: ParsedNetwork, layer: Layer) -> Array | None:
+    """The values of a constant layer, when they are few."""
+    ref = layer.weights.get("weights")
+    shape = layer.attributes.get("shape")
+    if layer.type != "CONSTANT" or ref is None or ref.count > _FEW or not isinstance(shape, tuple):
+        return None
+    flat: Array = network.contents.values(ref)
+    return flat.reshape([one for one in shape if isinstance(one, int)])

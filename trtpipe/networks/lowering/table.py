@@ -1,0 +1,98 @@
+"""How a layer of each type is read: as the declared layer that stands for it, or as nodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from pydantic import ValidationError
+
+from trtpipe.layering.table import LOWERINGS
+from trtpipe.networks.lowering import attention, combining, elements, quantizing, shaping, slicing
+from trtpipe.networks.lowering.declared import DECLARED
+from trtpipe.networks.lowering.scope import LayerScope
+from trtpipe.spec.network.fields import tensors_of
+
+Read = Callable[[LayerScope], list[str]]
+"""Reads a layer: emits its nodes, and names what it makes."""
+
+NODES: Mapping[str, Read] = {
+    "IDENTITY": elements.identity,
+    "CAST": elements.cast,
+    "SELECT": elements.select,
+    "PARAMETRIC_RELU": elements.parametric_relu,
+    "SQUEEZE": shaping.squeeze,
+    "UNSQUEEZE": shaping.unsqueeze,
+    "ONE_HOT": shaping.one_hot,
+    "REVERSE_SEQUENCE": shaping.reverse_sequence,
+    "FILL": shaping.fill,
+    "SLICE": slicing.slice_,
+    "EINSUM": combining.einsum,
+    "CUMULATIVE": combining.cumulative,
+    "NORMALIZATION": combining.normalization,
+    "NMS": combining.nms,
+    "RAGGED_SOFTMAX": combining.ragged_softmax,
+    "QUANTIZE": quantizing.quantize,
+    "DEQUANTIZE": quantizing.dequantize,
+    "DYNAMIC_QUANTIZE": quantizing.dynamic_quantize,
+    "ROTARY_EMBEDDING": attention.rotary_embedding,
+}
+"""By type of layer, those that become nodes."""
+
+BORDERS = frozenset(
+    {
+        "TRIP_LIMIT", "RECURRENCE", "ITERATOR", "LOOP_OUTPUT",
+        "CONDITION", "CONDITIONAL_INPUT", "CONDITIONAL_OUTPUT", "ATTENTION_INPUT", "ATTENTION_OUTPUT",
+    }
+)  # fmt: skip
+"""Types that are regrouped: loops, conditionals and attentions."""
+
+IGNORED: Mapping[str, str] = {"ASSERTION": "is not computed: what it asserts is the builder's to find"}
+"""Types that compute nothing, and why they are left out."""
+
+
+def is_read(kind: str) -> bool:
+    """Whether layers of a type are read at all."""
+    return kind in NODES or kind in DECLARED or kind in BORDERS or kind in IGNORED
+
+
+def read_layer(at: LayerScope) -> list[str]:
+    """Reads a layer that is no border. Raises ModelError, which says why it cannot be read."""
+    special = _special(at)
+    if special is not None:
+        return special(at)
+    if at.parsed.type in NODES:
+        return NODES[at.parsed.type](at)
+    if at.parsed.type not in DECLARED:
+        at.refuse("is of a type that has no reader")
+    return _as_declared(at)
+
+
+def _special(at: LayerScope) -> Read | None:
+    """Readers of what a declared layer cannot say of a type that it stands for otherwise."""
+    kind, attributes = at.parsed.type, at.parsed.attributes
+    if kind == "ACTIVATION" and attributes.get("type") == "CLIP":
+        bounds = (attributes.get(name) for name in ("alpha", "beta"))
+        return elements.clip if any(isinstance(one, float) and math.isinf(one) for one in bounds) else None
+    batched = kind == "GATHER" and attributes.get("mode") == "DEFAULT"
+    return shaping.gather_in_batches if batched and attributes.get("num_elementwise_dims") else None
+
+
+def _as_declared(at: LayerScope) -> list[str]:
+    model, fields = DECLARED[at.parsed.type]
+    written = {name: value for name, value in fields(at).items() if value is not None}
+    kind = model.model_fields["layer"].annotation
+    try:
+        layer = model.model_validate({"name": at.layer.name, "layer": _literal(kind), **written})
+    except ValidationError as error:
+        at.refuse(f"cannot be said as a declared layer: {error.errors()[0]['msg']}")
+    at.layer = layer
+    by_name = {value.name: value for value in at.tensors if value is not None}
+    at.reads = {path: by_name[name] for path, name in tensors_of(layer)}
+    return LOWERINGS[model](layer, at)
+
+
+def _literal(annotation: object) -> str:
+    from typing import get_args
+
+    return str(get_args(annotation)[0])

@@ -1,0 +1,244 @@
+"""A typed model against the network that TensorRT's parser made of it: both run in ONNX Runtime, on the same feeds.
+
+The network is lowered to ONNX first (`networks.lowering`). Outputs are compared, and the tensors that kept their name
+when it is asked which is the first to depart. Measured is the larger of two errors: |a - r| / |r| in 2-norms, and the
+largest difference beside the largest value. What rounding may make of it is four unit roundoffs of the narrowest type
+that the typed model computes in, and never less than 1e-4, since sums are taken in another order. Whole numbers and
+booleans are equal where nothing is rounded to less than float32; elsewhere as many may differ as that bound says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from trtpipe.canonical.folding import infer_values
+from trtpipe.canonical.tensors import external_entries, is_external, tensors_of
+from trtpipe.comparing.growth import GROWTH, UNITS, TensorError
+from trtpipe.comparing.metrics import json_number
+from trtpipe.errors import TrtpipeError
+from trtpipe.runners.graphs import RunnableModel
+from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.twins import twins_in
+from trtpipe.shapes import format_shape
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
+    from trtpipe.networks.lowering.result import Lowered
+
+Feed: TypeAlias = "Mapping[str, Array]"
+
+LEAST = 1e-4
+"""The bound of what computes in float32."""
+_NARROW = ("float16", "bfloat16")
+_LOT = 64  # tensors that are looked at in one run
+
+
+@dataclass(slots=True)
+class TensorDifference:
+    """A tensor of the typed model, and what the network makes of it."""
+
+    tensor: str
+    node: str | None
+    """The ONNX node that it comes from."""
+    bound: float
+    measured: TensorError = field(default_factory=TensorError)
+    elements: int = 0
+    unequal: int = 0
+    """Elements that are not the same, where one is not finite or both are whole numbers."""
+    misfit: str = ""
+    """Why the two cannot be compared: other shapes, other types."""
+
+    def add(self, expected: Array, actual: Array) -> None:
+        """Takes in a batch."""
+        expected, actual = np.asarray(expected), np.asarray(actual)
+        if expected.dtype != actual.dtype:
+            self.misfit = f"is {actual.dtype} instead of {expected.dtype}"
+        elif expected.shape != actual.shape:
+            self.misfit = f"is {format_shape(actual.shape)} instead of {format_shape(expected.shape)}"
+        else:
+            self.elements += expected.size
+            if expected.dtype.kind in "biu":
+                self.unequal += int(np.count_nonzero(expected != actual))
+                return
+            self.measured.add(expected, actual)
+            self.unequal += _unlike(expected, actual)
+
+    @property
+    def error(self) -> float:
+        """The larger of the two errors; infinite where shapes or what is not finite differ."""
+        if self.misfit or self.measured.onset:
+            return float("inf")
+        largest = self.measured.largest or 1.0
+        share = self.unequal / self.elements if self.elements else 0.0
+        return max(self.measured.relative(), self.measured.largest_error / largest, share)
+
+    @property
+    def departs(self) -> bool:
+        """Whether it is more than rounding."""
+        exact = self.bound <= LEAST and self.unequal > 0
+        return exact or self.error > self.bound
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain data for a report."""
+        return {
+            "tensor": self.tensor,
+            "node": self.node,
+            "error": json_number(self.error),
+            "bound": self.bound,
+            "unequal": self.unequal,
+            "misfit": self.misfit,
+            "departs": self.departs,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Readback:
+    """What the comparison of a typed model with its network came to."""
+
+    outputs: tuple[TensorDifference, ...]
+    not_compared: Mapping[str, str]
+    """Output → why: a layer without a reader stands before it, or ONNX Runtime cannot run it."""
+    first: TensorDifference | None
+    """The first tensor that departs, when it was asked for."""
+    share: float
+    """The share of layers that were read."""
+    twins: Mapping[str, str]
+
+    @property
+    def equal(self) -> bool:
+        """Whether every output was compared and none departs."""
+        return not self.not_compared and not any(one.departs for one in self.outputs)
+
+
+def network_model(lowered: Lowered, folder: Path) -> RunnableModel:
+    """A lowered network as ONNX Runtime is to see it; `folder` is where its weights lie."""
+    import onnx
+
+    proto = onnx.ModelProto()
+    proto.CopyFrom(lowered.model)
+    place = folder.resolve()
+    for tensor in tensors_of(proto):
+        if is_external(tensor):
+            location = external_entries(tensor)["location"]
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = os.path.relpath(location, place)
+    return RunnableModel(proto, place, place / "network")
+
+
+def bound_of(typed: RunnableModel) -> float:
+    """What rounding in the types of a typed model may make of a difference."""
+    known = infer_values(typed.proto)
+    quantized = {
+        name
+        for node in typed.proto.graph.node
+        if "QuantizeLinear" in node.op_type or "DynamicQuantize" in node.op_type
+        for name in node.output
+    }
+    units = [
+        UNITS.get(info.dtype, 0.0)
+        for name, info in known.items()
+        if info.dtype in _NARROW or name in quantized
+    ]
+    return max(LEAST, GROWTH * max(units, default=0.0))
+
+
+def compare_network(
+    typed: RunnableModel,
+    lowered: Lowered,
+    folder: Path,
+    feeds: Sequence[Feed],
+    *,
+    locate: bool = False,
+    threads: int = 0,
+) -> Readback:
+    """Compares outputs on the feeds, and with `locate` the tensors that both name.
+
+    Raises ModelError or StepFailed when the typed model cannot be run.
+    """
+    network, bound = network_model(lowered, folder), bound_of(typed)
+    wanted = [name for name in typed.outputs() if name in network.outputs()]
+    not_compared = {
+        name: "a layer that cannot be read stands before it" for name in typed.outputs() if name not in wanted
+    }
+    found = [TensorDifference(name, lowered.origins.get(name), bound) for name in wanted]
+    try:
+        _measure(typed, network, found, feeds, threads)
+    except _NetworkFails as error:
+        not_compared |= dict.fromkeys(wanted, str(error))
+        found = []
+    departs = any(one.departs for one in found)
+    first = _first(typed, network, lowered, bound, feeds, threads) if locate and departs else None
+    return Readback(tuple(found), not_compared, first, lowered.share, dict(twins_in(typed)))
+
+
+class _NetworkFails(Exception):
+    """ONNX Runtime cannot run the lowered network."""
+
+
+def _measure(
+    typed: RunnableModel,
+    network: RunnableModel,
+    places: Sequence[TensorDifference],
+    feeds: Iterable[Feed],
+    threads: int,
+) -> None:
+    names = [one.tensor for one in places]
+    if not names:
+        return
+    with open_runner(typed.only_outputs(names), threads=threads) as reference:
+        expected = [reference.infer(_fed(feed, reference.inputs)) for feed in feeds]
+    try:
+        with open_runner(network.only_outputs(names), threads=threads) as runner:
+            for feed, right in zip(feeds, expected, strict=True):
+                actual = runner.infer(_fed(feed, runner.inputs))
+                for one in places:
+                    one.add(right[one.tensor], actual[one.tensor])
+    except TrtpipeError as error:
+        raise _NetworkFails(error.problems[0].fact) from error
+
+
+def _fed(feed: Feed, inputs: Iterable[str]) -> dict[str, Array]:
+    return {name: feed[name] for name in inputs if name in feed}
+
+
+def _first(
+    typed: RunnableModel,
+    network: RunnableModel,
+    lowered: Lowered,
+    bound: float,
+    feeds: Sequence[Feed],
+    threads: int,
+) -> TensorDifference | None:
+    """The first tensor, in the typed model's order, that departs."""
+    for lot in _lots(typed, network):
+        places = [TensorDifference(name, lowered.origins.get(name), bound) for name in lot]
+        try:
+            _measure(typed, network, places, feeds, threads)
+        except _NetworkFails:
+            return None
+        departing = next((one for one in places if one.departs), None)
+        if departing is not None:
+            return departing
+    return None
+
+
+def _lots(typed: RunnableModel, network: RunnableModel) -> Iterator[list[str]]:
+    shared = network.tensors()
+    names = [name for node in typed.proto.graph.node for name in node.output if name in shared]
+    for start in range(0, len(names), _LOT):
+        yield names[start : start + _LOT]
+
+
+def _unlike(expected: Array, actual: Array) -> int:
+    """Elements of which one is not finite and the other not the same."""
+    fine = np.isfinite(expected) & np.isfinite(actual)
+    same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
+    return int(np.count_nonzero(~fine & ~same))
