@@ -7,7 +7,7 @@ into memory, and the data are gone through for each lot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -126,6 +126,27 @@ def _behind_casts(
     return node
 
 
+def in_lots(names: Iterable[str], model: RunnableModel, feeds: Feeds) -> Iterator[list[str]]:
+    """Tensors of a model in groups that fit into memory together, for one batch. Raises StepFailed without a batch."""
+    first = next(feeds(), None)
+    if first is None:
+        raise StepFailed(Code.NO_SAMPLES, "the validation data hold no batch")
+    shapes = {name: array.shape for name, array in first[0].items()}
+    inferred = infer_at(model.proto, shapes).values
+    lot: list[str] = []
+    taken = 0
+    for name in names:
+        size = nbytes_of_info(inferred.get(name))
+        size = LOT_BYTES if size is None else size
+        if lot and taken + size > LOT_BYTES:
+            yield lot
+            lot, taken = [], 0
+        lot.append(name)
+        taken += size
+    if lot:
+        yield lot
+
+
 @dataclass
 class _Comparison:
     """Two models, compared lot by lot."""
@@ -138,23 +159,9 @@ class _Comparison:
 
     def lots(self, places: Sequence[Place]) -> Iterator[list[Place]]:
         """The places in groups whose tensors fit into memory together."""
-        first = next(self.feeds(), None)
-        if first is None:
-            raise StepFailed(Code.NO_SAMPLES, "the validation data hold no batch")
-        shapes = {name: array.shape for name, array in first[0].items()}
-        inferred = infer_at(self.reference.proto, shapes).values
-        lot: list[Place] = []
-        taken = 0
-        for place in places:
-            size = nbytes_of_info(inferred.get(place.tensor))
-            size = LOT_BYTES if size is None else size
-            if lot and taken + size > LOT_BYTES:
-                yield lot
-                lot, taken = [], 0
-            lot.append(place)
-            taken += size
-        if lot:
-            yield lot
+        known = {place.tensor: place for place in places}
+        for names in in_lots(known, self.reference, self.feeds):
+            yield [known[name] for name in names]
 
     def compare(self, lot: Sequence[Place]) -> None:
         """Measures a lot on all of the data."""

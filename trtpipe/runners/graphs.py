@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trtpipe.canonical.edits import values_read
 from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.reading import read_skeleton
 from trtpipe.canonical.tensors import external_entries, is_external, nbytes_of, tensors_of
@@ -82,6 +83,25 @@ class RunnableModel:
         del copy.graph.output[:]
         copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
         return RunnableModel(copy, self.folder, self.path)
+
+    def upto(self, names: Sequence[str]) -> RunnableModel:
+        """A copy with these tensors as its only outputs, without the nodes that they do not depend on."""
+        import onnx
+
+        nodes = list(self.proto.graph.node)
+        makers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+        needed: set[int] = set()
+        pending = [makers[name] for name in names if name in makers]
+        while pending:
+            index = pending.pop()
+            if index not in needed:
+                needed.add(index)
+                pending += [makers[name] for name in values_read(nodes[index]) if name in makers]
+        kept = [onnx.NodeProto.FromString(nodes[index].SerializeToString()) for index in sorted(needed)]
+        copy = self.only_outputs(names)
+        del copy.proto.graph.node[:]
+        copy.proto.graph.node.extend(kept)
+        return copy
 
     def floats(self) -> list[tuple[str, str]]:
         """The floating-point tensors that nodes of the main graph make, in graph order, with the node's operator."""

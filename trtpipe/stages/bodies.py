@@ -55,6 +55,9 @@ class Plugins(Protocol):
     def compare_all(self, task: Task) -> Mapping[str, Any]:
         """Compare every tensor of the typed model with the model that it was typed from."""
 
+    def compare_network(self, task: Task) -> Mapping[str, Any]:
+        """Compare every tensor of the typed model with the network that TensorRT's parser made of it."""
+
     def record_tensors(self, task: Task) -> Mapping[str, Any]:
         """Write the tensors of the model that was typed, on the validation data, into the task's directory."""
 
@@ -131,6 +134,11 @@ def compare_tensors(task: Task, plugins: Plugins) -> Made:
     return Made({}, plugins.compare_all(task))
 
 
+def compare_network(task: Task, plugins: Plugins) -> Made:
+    """Typed ONNX and what TensorRT's parser made of it → a comparison. No step of a plan, either."""
+    return Made({}, plugins.compare_network(task))
+
+
 def record_tensors(task: Task, plugins: Plugins) -> Made:
     """Typed ONNX and what it was typed from → the latter's tensors. No step of a plan."""
     return Made({}, plugins.record_tensors(task))
@@ -161,6 +169,7 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "propose": propose_thresholds,
     "preview": preview_data,
     "compare_all": compare_tensors,
+    "compare_network": compare_network,
     "record": record_tensors,
     "measure": measure_part,
     "infer": infer_on_cpu,

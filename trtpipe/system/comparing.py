@@ -1,4 +1,5 @@
-"""`debug compare`: every tensor of a cell's typed model against the model that it was typed from.
+"""`debug compare`: every tensor of a cell's typed model against the model that it was typed from, or against the
+network that TensorRT's parser makes of it.
 
 The steps before are brought up to date as a build would do it; the comparison itself is kept nowhere.
 """
@@ -18,6 +19,7 @@ from trtpipe.plan.options import NO_TRANSFORM, ValidateOptions
 from trtpipe.problem_codes import Code
 from trtpipe.stages.task import Task
 from trtpipe.system.failing import CellSteps
+from trtpipe.system.parsing import NotParsedHere, parse_cell
 from trtpipe.system.processes import Telling, run_in_child
 
 
@@ -27,6 +29,23 @@ def compare_cell(steps: CellSteps, samples: int | None = None) -> Mapping[str, A
     task = comparison_task(steps, "compare_all", folder, samples)
     events = Path(task.local["events"])
     return run_in_child(task, folder, Control(), Telling(events, lambda report: _tell(steps, report))).summary
+
+
+def compare_cell_with_network(steps: CellSteps, samples: int | None = None) -> Mapping[str, Any]:
+    """The cell's typed model beside the network that its toolchain makes of it, see `runners.compare_network`.
+
+    Where the toolchain cannot parse here, `not_run` says why. Raises SpecError, and what the steps, the parser or the
+    comparison raise.
+    """
+    folder = steps.scratch / "compared"
+    task = comparison_task(steps, "compare_network", folder, samples)
+    try:
+        parsed = parse_cell(steps)
+    except NotParsedHere as error:
+        return {"equal": False, "not_run": [{"name": "the network", "why": str(error)}]}
+    inputs = {**task.inputs, "parsed": {one.name: one for one in (parsed.network, parsed.weights)}}
+    told = Telling(Path(task.local["events"]), lambda report: _tell(steps, report))
+    return run_in_child(replace(task, inputs=inputs), folder, Control(), told).summary
 
 
 def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | None = None) -> Task:

@@ -192,7 +192,7 @@ class Performer:
 
         for name, digest in action.fingerprint.inputs["model"].items():
             self.store.fetch(digest, scratch / name)
-        toolchain = self._toolchain(action)
+        toolchain = self.toolchain(action)
         plugins = self.inputs_of(action, scratch / "plugins").get("plugins", {})
         request = request_of(action, toolchain, plugins.values())
 
@@ -239,7 +239,8 @@ class Performer:
         )
         return build.run(request, scratch, run)
 
-    def _toolchain(self, action: Action) -> Toolchain:
+    def toolchain(self, action: Action) -> Toolchain:
+        """The toolchain of an engine's action, ready on this machine. Raises ToolchainError."""
         from trtpipe.toolchains.resolve import ready_toolchain
         from trtpipe.toolchains.wheel_lock import WheelLock
 

@@ -140,6 +140,13 @@ class InstalledPlugins:
         with _events(task) as say:
             return compare_all(task, lambda done, lots: say({"done": done, "lots": lots}))
 
+    def compare_network(self, task: Task) -> Mapping[str, Any]:
+        """Compare every tensor of the typed model with the network that TensorRT's parser made of it."""
+        from trtpipe.runners.compare_network import compare_network
+
+        with _events(task) as say:
+            return compare_network(task, lambda done, lots: say({"done": done, "lots": lots}))
+
     def record_tensors(self, task: Task) -> Mapping[str, Any]:
         """Write the tensors of the model that was typed, on the validation data, into the task's directory."""
         from trtpipe.runners.partial_runs import record

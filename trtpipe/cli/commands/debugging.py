@@ -85,14 +85,22 @@ def precision(
 def compare(
     cell: VariantCell,
     specs: Where = None,
+    network: Annotated[
+        bool,
+        typer.Option("--network", help="Compare with the network that TensorRT's parser makes of the model."),
+    ] = False,
     samples: Annotated[
         int | None, typer.Option(min=1, help="At most this many samples of the validation data.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare every tensor with the source's and name where they part."""
+    """Compare every tensor with the source's, or with TensorRT's network, and name where they part."""
 
     def body() -> int:
+        if network:
+            from trtpipe.cli.comparing_networks import compare_network_command
+
+            return compare_network_command(cell, specs or [], samples=samples, as_json=as_json)
         from trtpipe.cli.comparing import compare_command
 
         return compare_command(cell, specs or [], samples=samples, as_json=as_json)

@@ -34,11 +34,20 @@ def inspect(
     caffemodel: Annotated[
         Path | None, typer.Option("--caffemodel", metavar="FILE", help="The weights of a prototxt.")
     ] = None,
+    network: Annotated[
+        bool,
+        typer.Option("--network", help="Of a cell: the network that TensorRT's parser makes of its model."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show what a model, weights, an engine or a project's file is; nothing is built, and no GPU is needed."""
 
     def body() -> int:
+        if network:
+            from trtpipe.cli.inspecting_networks import inspect_network_command
+
+            others = bool(shapes or gpus or layers or weights or caffemodel)
+            return inspect_network_command(target, with_others=others, as_json=as_json)
         from trtpipe.cli.inspecting import inspect_command
 
         return inspect_command(

@@ -1,0 +1,214 @@
+"""A typed model beside the network that TensorRT's parser made of it, tensor by tensor, on the validation data.
+
+The network is lowered to ONNX (`networks.lowering`), and both run in ONNX Runtime. Compared are the tensors that both
+have by name, outputs among them, as many at a time as fit into memory, batch by batch. What counts as rounding is
+`readback`'s to say. Where ONNX Runtime cannot run the network to its end, the tensors before that place are compared.
+
+Types, ranks and sizes are held against the model as well, also of what cannot be computed (`networks.matching`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from trtpipe.errors import TrtpipeError
+from trtpipe.networks.lowering.nesting import Nesting
+from trtpipe.networks.lowering.network import onnx_of
+from trtpipe.networks.matching import Misfit, misfits
+from trtpipe.networks.reading import NETWORK, WEIGHTS, read_network_files
+from trtpipe.runners.compare_all import Feeds, data_of, in_lots
+from trtpipe.runners.graphs import RunnableModel, runnable_model
+from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.readback import TensorDifference, bound_of, network_model
+from trtpipe.runners.requests import request_of
+from trtpipe.runners.twins import twins_in
+
+if TYPE_CHECKING:
+    import onnx
+
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
+    from trtpipe.networks.lowering.result import Lowered
+    from trtpipe.networks.network import ParsedNetwork
+    from trtpipe.stages.task import Task
+
+
+def compare_network(
+    task: Task, tell: Callable[[int, int], None] = lambda done, lots: None
+) -> dict[str, Json]:
+    """The comparison: a record for each tensor in the typed model's order, and all that was not compared.
+
+    `task` is a validation's, with `typed`, `reference` (the model that was typed) and `parsed` as inputs, and `golden`
+    where the data are recorded inputs. Raises ModelError, SpecError or StepFailed.
+    """
+    request = request_of(task)
+    typed, reference = runnable_model(request.typed), runnable_model(request.reference)
+    files = task.inputs["parsed"]
+    parsed = read_network_files(files[NETWORK], files[WEIGHTS])
+    lowered = onnx_of(parsed)
+    network = network_model(lowered, files[WEIGHTS].parent)
+    with data_of(task, typed, reference) as feeds:
+        comparison = _Comparison(typed, network, bound_of(typed), feeds, request.threads)
+        lots = list(in_lots(comparison.shared(), typed, feeds))
+        for done, lot in enumerate(lots, 1):
+            comparison.compare(lot)
+            tell(done, len(lots))
+        comparison.compare_outputs()
+    return {**_record(parsed, lowered, comparison, misfits(typed.proto, parsed)), "lots": len(lots)}
+
+
+@dataclass
+class _Comparison:
+    """A typed model and its lowered network, compared lot by lot."""
+
+    typed: RunnableModel
+    network: RunnableModel
+    bound: float
+    feeds: Feeds
+    threads: int
+    samples: int = 0
+    found: dict[str, TensorDifference] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    """Tensors of the network that ONNX Runtime cannot compute, and why."""
+
+    def shared(self) -> list[str]:
+        """The tensors that both have, in the typed model's order."""
+        there = self.network.tensors()
+        return [name for node in self.typed.proto.graph.node for name in node.output if name in there]
+
+    @cached_property
+    def makers(self) -> Mapping[str, onnx.NodeProto]:
+        """The node of the typed model that makes each tensor."""
+        return {name: node for node in self.typed.proto.graph.node for name in node.output if name}
+
+    def compare(self, lot: Sequence[str]) -> None:
+        """Measures a lot; where the network cannot be run to its end, what comes before that place."""
+        why = self._measure(lot)
+        if not why:
+            return
+        if len(lot) == 1:
+            self.broken[lot[0]] = why
+            return
+        middle = len(lot) // 2
+        self.compare(lot[:middle])
+        if any(name in self.broken for name in lot[:middle]):
+            self.broken.update(dict.fromkeys(lot[middle:], why))
+        else:
+            self.compare(lot[middle:])
+
+    def compare_outputs(self) -> None:
+        """Tries the outputs one by one that stand behind what cannot be run, but need not depend on it."""
+        for name in self.typed.outputs():
+            if name in self.broken:
+                self.broken[name] = self._measure([name])
+                if not self.broken[name]:
+                    del self.broken[name]
+
+    def _measure(self, lot: Sequence[str]) -> str:
+        """Measures a lot on all of the data; why the network cannot be run, or an empty text."""
+        places = {name: TensorDifference(name, None, self.bound) for name in lot}
+        samples = 0
+        with ExitStack() as opened:
+            typed = opened.enter_context(open_runner(self.typed.upto(lot), threads=self.threads))
+            try:
+                with _of_the_network():
+                    network = opened.enter_context(open_runner(self.network.upto(lot), threads=self.threads))
+                for feed, _ in self.feeds():
+                    with _of_the_network():
+                        actual = network.infer(_fed(feed, network.inputs))
+                    expected = typed.infer(_fed(feed, typed.inputs))
+                    samples += max((array.shape[0] for array in feed.values() if array.ndim), default=1)
+                    for name, place in places.items():
+                        place.add(expected[name], actual[name])
+            except _NetworkFails as error:
+                return str(error)
+        self.samples = samples
+        self.found.update(places)
+        return ""
+
+
+class _NetworkFails(Exception):
+    """ONNX Runtime cannot run the lowered network."""
+
+
+@contextmanager
+def _of_the_network() -> Iterator[None]:
+    try:
+        yield
+    except TrtpipeError as error:
+        raise _NetworkFails(error.problems[0].fact) from error
+
+
+def _fed(feed: Mapping[str, Array], inputs: Iterable[str]) -> dict[str, Array]:
+    return {name: feed[name] for name in inputs if name in feed}
+
+
+# -- what came of it
+
+
+def _record(
+    parsed: ParsedNetwork, lowered: Lowered, comparison: _Comparison, unfit: Sequence[Misfit]
+) -> dict[str, Json]:
+    tensors = [_tensor(comparison, parsed, name) for name in comparison.shared() if name in comparison.found]
+    not_run = _not_run(parsed, lowered, comparison)
+    departing = [one["tensor"] for one in tensors if one["departs"]]
+    return {
+        "layers": lowered.layers,
+        "layers_read": lowered.layers - len(lowered.unread),
+        "unread": [asdict(one) for one in lowered.unread],
+        "unread_by_type": dict(sorted(lowered.unread_by_type.items())),
+        "notes": list(lowered.notes),
+        "warnings": [one.message for one in parsed.warnings],
+        "tensors": tensors,
+        "outputs": list(comparison.typed.outputs()),
+        "first": departing[0] if departing else None,
+        "misfits": [one.to_json() for one in unfit],
+        "not_run": not_run,
+        "equal": not (departing or unfit or not_run),
+        "samples": comparison.samples,
+        "twins": dict(twins_in(comparison.typed)),
+    }
+
+
+def _tensor(comparison: _Comparison, parsed: ParsedNetwork, name: str) -> dict[str, Json]:
+    """A tensor with the ONNX node and TensorRT's layer that make it."""
+    made: onnx.NodeProto = comparison.makers[name]
+    layer = parsed.producers.get(name)
+    return {
+        **comparison.found[name].to_json(),
+        "op": made.op_type,
+        "node": made.name or made.op_type,
+        "layer": None if layer is None else {"number": layer.number, "name": layer.name, "type": layer.type},
+    }
+
+
+def _not_run(parsed: ParsedNetwork, lowered: Lowered, comparison: _Comparison) -> list[dict[str, Json]]:
+    """What could not be compared, outputs by name: each with the reason."""
+    found: list[dict[str, Json]] = []
+    for name in comparison.typed.outputs():
+        if name in lowered.cut:
+            found.append({"name": f"output '{name}'", "why": _before(parsed, lowered, name)})
+        elif name in comparison.broken:
+            found.append({"name": f"output '{name}'", "why": comparison.broken[name]})
+        elif name not in comparison.found:
+            found.append({"name": f"output '{name}'", "why": "the network has no tensor of that name"})
+    between = [name for name in comparison.broken if name not in comparison.typed.outputs()]
+    if between:
+        why = comparison.broken[between[0]]
+        found.append({"name": f"{len(between)} tensors from '{between[0]}' on", "why": why})
+    return found
+
+
+def _before(parsed: ParsedNetwork, lowered: Lowered, output: str) -> str:
+    """Which layers without a reader an output depends on."""
+    needed = Nesting(parsed).needed([output])
+    names = {(parsed.layers[number].name, parsed.layers[number].type) for number in needed}
+    missing = [one for one in lowered.unread if (one.name, one.type) in names]
+    if not missing:
+        return "a layer that cannot be read stands before it"
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return f"it needs layer '{missing[0].name}' ({missing[0].type}), which cannot be read{more}: {missing[0].why}"
