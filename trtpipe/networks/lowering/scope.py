@@ -122,7 +122,8 @@ class LayerScope(Scope):
     def attribute(self, name: str) -> Attribute:
         """An attribute, which must have been read. Raises ModelError."""
         if name not in self.parsed.attributes:
-            self.refuse(self.parsed.unread.get(name, f"has no {name}"))
+            why = self.parsed.unread.get(name, "")
+            self.refuse(f"has no {name}" + (f": {why}" if why else ""))
         return self.parsed.attributes[name]
 
     def text(self, name: str) -> str:
@@ -169,7 +170,9 @@ class LayerScope(Scope):
         return [axis for axis in range(mask.bit_length()) if mask >> axis & 1]
 
     def weights_named(self, name: str) -> str | None:
-        """The name of its weights; None when there are none."""
+        """The name of its weights; None when there are none. Raises ModelError when they could not be read."""
+        if name in self.parsed.unread:
+            self.refuse(f"has {name} that could not be read: {self.parsed.unread[name]}")
         called = f"{self.parsed.number}.{name}"
         return called if called in self.parameters.names else None
 
