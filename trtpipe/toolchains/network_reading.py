@@ -77,8 +77,12 @@ PARTS = {  # of what bounds layers: attribute → list in parsed.json, layer typ
 }
 TAGGED = ("loop", "conditional")
 """What is told apart by a name that it has for a while."""
-NO_VALUE = {"block_shape": "Could not get", "normalization_quantize_to_type": "is not set by"}
-"""Attributes that raise when they have no value, and with which words."""
+NO_VALUE = {
+    "block_shape": "Could not get",
+    "normalization_quantize_to_type": "is not set by",
+    "shape": "only works for static resize layers",
+}
+"""Attributes that raise when they have no value or an input gives it, and with which words."""
 SET_AS_INPUTS = {
     "set_gated_weights",
     "set_gated_biases",
@@ -241,7 +245,7 @@ class Reader:
         layers = [network.get_layer(index) for index in range(network.num_layers)]
         for tensor in inputs:
             self.add_tensor(tensor, dimensions=True)
-        for layer in layers:  # all of them before the first input is named: names may have to change
+        for layer in layers:
             for tensor in outputs_of(layer):
                 self.add_tensor(tensor)
         outputs = [network.get_output(index).name for index in range(network.num_outputs)]
@@ -266,11 +270,7 @@ class Reader:
         }
 
     def add_tensor(self, tensor: api.Tensor, dimensions: bool = False) -> None:
-        """Describe a tensor; one whose name is taken gets another."""
-        name, number = tensor.name, 1
-        while tensor.name in self.tensors or not tensor.name:
-            number += 1
-            tensor.name = f"{name}#{number}"
+        """Describe a tensor; TensorRT gives no two of them the same name."""
         shape = shape_of(tensor)
         axes = range(len(shape or []) if dimensions else 0)
         self.tensors[tensor.name] = {
