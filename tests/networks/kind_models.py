@@ -34,7 +34,7 @@ def model(nodes, inputs, outputs, constants=(), opset=18, ir=10):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
 
 
-def one(op, inputs="x", constants=(), shape=IMAGE, kind=FLOAT, out=FLOAT, opset=18, **attributes):
+def lone(op, inputs="x", constants=(), shape=IMAGE, kind=FLOAT, out=FLOAT, opset=18, **attributes):
     """A model of one node that reads `x` and constants, and makes `y`."""
     made = node(op, inputs, "y", **attributes)
     return model([made], [value("x", shape, kind)], [value("y", None, out)], constants, opset)
@@ -51,7 +51,7 @@ def windows():
     kernel, wide = weights("w", 6, 2, 3, 2), {"kernel_shape": [3, 2]}
     yield (
         "conv",
-        one(
+        lone(
             "Conv",
             "x w b",
             [kernel, weights("b", 6)],
@@ -61,21 +61,21 @@ def windows():
             dilations=[1, 2],
         ),
     )
-    yield "conv_1d", one("Conv", "x w", [weights("w", 5, 4, 3)], (2, 4, 11), pads=[2, 1], strides=[2])
+    yield "conv_1d", lone("Conv", "x w", [weights("w", 5, 4, 3)], (2, 4, 11), pads=[2, 1], strides=[2])
     yield (
         "conv_3d",
-        one("Conv", "x w", [weights("w", 5, 4, 2, 3, 2)], (1, 4, 5, 6, 5), pads=[0, 1, 0, 1, 2, 1]),
+        lone("Conv", "x w", [weights("w", 5, 4, 2, 3, 2)], (1, 4, 5, 6, 5), pads=[0, 1, 0, 1, 2, 1]),
     )
     yield (
         "conv_same",
-        one("Conv", "x w", [weights("w", 5, 4, 3, 2)], (1, 4, 9, 8), auto_pad="SAME_LOWER", strides=[2, 2]),
+        lone("Conv", "x w", [weights("w", 5, 4, 3, 2)], (1, 4, 9, 8), auto_pad="SAME_LOWER", strides=[2, 2]),
     )
     computed = [node("Add", "k one", "w"), node("Conv", "x w", "y", pads=[1, 1, 1, 1])]
     inputs = [value("x", (1, 4, 9, 8)), value("k", (5, 4, 3, 3))]
     yield "conv_computed", model(computed, inputs, [value("y", None)], [const("one", 1, np.float32)])
     yield (
         "deconv",
-        one(
+        lone(
             "ConvTranspose",
             "x w b",
             [weights("w", 4, 3, 3, 2), weights("b", 6)],
@@ -86,7 +86,7 @@ def windows():
     )
     yield (
         "deconv_padded",
-        one(
+        lone(
             "ConvTranspose",
             "x w",
             [weights("w", 4, 3, 3, 3)],
@@ -95,32 +95,32 @@ def windows():
             dilations=[2, 1],
         ),
     )
-    yield "max_pool", one("MaxPool", **wide, pads=[1, 1, 2, 0], strides=[2, 2], ceil_mode=1)
-    yield "average_pool", one("AveragePool", **wide, pads=[1, 1, 1, 0], strides=[2, 1])
+    yield "max_pool", lone("MaxPool", **wide, pads=[1, 1, 1, 0], strides=[3, 2], ceil_mode=1)
+    yield "average_pool", lone("AveragePool", **wide, pads=[1, 1, 1, 0], strides=[2, 1])
     yield (
         "average_counting",
-        one("AveragePool", **wide, pads=[1, 1, 1, 0], strides=[2, 1], count_include_pad=1),
+        lone("AveragePool", **wide, pads=[1, 1, 1, 0], strides=[2, 1], count_include_pad=1),
     )
-    yield "average_rounded_up", one("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+    yield "average_rounded_up", lone("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
     for op in ("GlobalAveragePool", "GlobalMaxPool"):
-        yield op, one(op)
-    yield "global_lp", one("GlobalLpPool", p=2)
+        yield op, lone(op)
+    yield "global_lp", lone("GlobalLpPool", p=2)
 
 
 def elements():
     """Activations, unary and element-wise operations, casts."""
     for op in ("Relu", "Sigmoid", "Tanh", "Softsign", "Softplus", "HardSwish", "Mish"):
-        yield op, one(op)
-    yield "LeakyRelu", one("LeakyRelu", alpha=0.2)
-    yield "Elu", one("Elu", alpha=0.7)
-    yield "Selu", one("Selu", alpha=1.5, gamma=0.8)
-    yield "HardSigmoid", one("HardSigmoid", alpha=0.3, beta=0.4)
-    yield "ThresholdedRelu", one("ThresholdedRelu", alpha=0.3)
-    yield "Gelu", one("Gelu", opset=20)
-    yield "Gelu_tanh", one("Gelu", opset=20, approximate="tanh")
-    yield "Clip", one("Clip", "x low high", [const("low", -0.3, np.float32), const("high", 0.5, np.float32)])
-    yield "Clip_below", one("Clip", "x low", [const("low", -0.3, np.float32)])
-    yield "PRelu", one("PRelu", "x s", [weights("s", 4, 1, 1)])
+        yield op, lone(op)
+    yield "LeakyRelu", lone("LeakyRelu", alpha=0.2)
+    yield "Elu", lone("Elu", alpha=0.7)
+    yield "Selu", lone("Selu", alpha=1.5, gamma=0.8)
+    yield "HardSigmoid", lone("HardSigmoid", alpha=0.3, beta=0.4)
+    yield "ThresholdedRelu", lone("ThresholdedRelu", alpha=0.3)
+    yield "Gelu", lone("Gelu", opset=20)
+    yield "Gelu_tanh", lone("Gelu", opset=20, approximate="tanh")
+    yield "Clip", lone("Clip", "x low high", [const("low", -0.3, np.float32), const("high", 0.5, np.float32)])
+    yield "Clip_below", lone("Clip", "x low", [const("low", -0.3, np.float32)])
+    yield "PRelu", lone("PRelu", "x s", [weights("s", 4, 1, 1)])
     for op in (
         "Exp",
         "Abs",
@@ -138,16 +138,16 @@ def elements():
         "Sign",
         "Round",
     ):
-        yield op, one(op)
+        yield op, lone(op)
     for op in ("Sqrt", "Log", "Reciprocal", "Acosh"):
         nodes = [node("Abs", "x", "p"), node("Add", "p more", "q"), node(op, "q", "y")]
         yield op, model(nodes, [value("x", IMAGE)], [value("y", None)], [const("more", 1.5, np.float32)])
     for op in ("Asin", "Acos", "Atanh"):
         nodes = [node("Tanh", "x", "p"), node(op, "p", "y")]
         yield op, model(nodes, [value("x", IMAGE)], [value("y", None)])
-    yield "IsNaN", one("IsNaN", out=BOOL)
-    yield "IsInf", one("IsInf", out=BOOL)
-    yield "Not", one("Not", shape=(3, 4), kind=BOOL, out=BOOL)
+    yield "IsNaN", lone("IsNaN", out=BOOL)
+    yield "IsInf", lone("IsInf", out=BOOL)
+    yield "Not", lone("Not", shape=(3, 4), kind=BOOL, out=BOOL)
     for op in ("Add", "Sub", "Mul", "Div"):
         yield op, two(op, (3, 4), (1, 4))
     for op in ("Max", "Min"):
@@ -170,15 +170,15 @@ def elements():
         model(shifted, integers, [value("y", None, INT32)], [const("c", [-5, -2, 1, 2, 3], np.int32)]),
     )
     for kind, name in ((TensorProto.FLOAT16, "half"), (INT32, "int32"), (INT64, "int64"), (BOOL, "bool")):
-        yield f"Cast_{name}", one("Cast", out=kind, to=kind)
+        yield f"Cast_{name}", lone("Cast", out=kind, to=kind)
     inputs = [value("c", (3, 4), BOOL), value("a", (3, 4)), value("b", (1, 4))]
     yield "Where", model([node("Where", "c a b", "y")], inputs, [value("y", None)])
 
 
 def shapes():
     """Layers that move elements."""
-    yield "Transpose", one("Transpose", perm=[0, 2, 3, 1])
-    yield "Reshape", one("Reshape", "x s", [const("s", [0, -1, 2])])
+    yield "Transpose", lone("Transpose", perm=[0, 2, 3, 1])
+    yield "Reshape", lone("Reshape", "x s", [const("s", [0, -1, 2])])
     sized = [
         node("Shape", "x", "s"),
         node("Gather", "s i", "t"),
@@ -189,9 +189,9 @@ def shapes():
         "Reshape_computed",
         model(sized, [value("x", IMAGE)], [value("y", None)], [const("i", [2, 0]), const("rest", [-1])]),
     )
-    yield "Flatten", one("Flatten", axis=2)
-    yield "Squeeze", one("Squeeze", "x a", [const("a", [1, -1])], (3, 1, 5, 1))
-    yield "Unsqueeze", one("Unsqueeze", "x a", [const("a", [0, -1])], (3, 5))
+    yield "Flatten", lone("Flatten", axis=2)
+    yield "Squeeze", lone("Squeeze", "x a", [const("a", [1, -1])], (3, 1, 5, 1))
+    yield "Unsqueeze", lone("Unsqueeze", "x a", [const("a", [0, -1])], (3, 5))
     yield "Concat", two("Concat", (3, 4), (3, 2), axis=1)
     halves = node("Split", "x s", "y z", axis=1)
     yield (
@@ -200,7 +200,7 @@ def shapes():
     )
     yield (
         "Slice",
-        one(
+        lone(
             "Slice",
             "x b e a s",
             [const("b", [1, 7]), const("e", [8, 0]), const("a", [2, 3]), const("s", [2, -3])],
@@ -211,25 +211,31 @@ def shapes():
     yield "Slice_computed", model(ends, dynamic, [value("y", None)], [const("e", [5]), const("a", [1])])
     pads = const("p", [0, 0, 2, 1, 0, 0, 1, 3])
     for mode in ("reflect", "edge", "wrap"):
-        yield f"Pad_{mode}", one("Pad", "x p", [pads], opset=19, mode=mode)
-    yield "Pad_constant", one("Pad", "x p v", [pads, const("v", 0.7, np.float32)])
-    yield "Pad_cutting", one("Pad", "x p", [const("p", [0, 0, -2, 1, 0, 0, 1, -3])])
-    yield "Expand", one("Expand", "x s", [const("s", [3, 1, 4])], (3, 5, 1))
-    yield "Tile", one("Tile", "x r", [const("r", [2, 1, 3])], (3, 2, 2))
-    yield "Gather", one("Gather", "x i", [const("i", [[3, 0], [-1, 2]])], axis=1)
-    yield "GatherElements", one("GatherElements", "x i", [const("i", [[1, 2, 0], [2, 0, 1]])], (3, 3), axis=0)
-    yield "GatherND", one("GatherND", "x i", [const("i", [[[1]], [[2]]])], (2, 3, 4), batch_dims=1)
+        yield f"Pad_{mode}", lone("Pad", "x p", [pads], opset=19, mode=mode)
+    yield "Pad_constant", lone("Pad", "x p v", [pads, const("v", 0.7, np.float32)])
+    yield "Pad_cutting", lone("Pad", "x p", [const("p", [0, 0, -2, 1, 0, 0, 1, -3])])
+    yield "Expand", lone("Expand", "x s", [const("s", [3, 1, 4])], (3, 5, 1))
+    yield "Tile", lone("Tile", "x r", [const("r", [2, 1, 3])], (3, 2, 2))
+    yield "Gather", lone("Gather", "x i", [const("i", [[3, 0], [-1, 2]])], axis=1)
+    yield (
+        "GatherElements",
+        lone("GatherElements", "x i", [const("i", [[1, 2, 0], [2, 0, 1]])], (3, 3), axis=0),
+    )
+    yield "GatherND", lone("GatherND", "x i", [const("i", [[[1]], [[2]]])], (2, 3, 4), batch_dims=1)
     elements_ = [const("i", [[2, 0, 1]]), weights("u", 1, 3)]
-    yield "ScatterElements", one("ScatterElements", "x i u", elements_, (3, 3), axis=1)
-    yield "ScatterND", one("ScatterND", "x i u", [const("i", [[2], [0]]), weights("u", 2, 4)], (3, 4))
+    yield "ScatterElements", lone("ScatterElements", "x i u", elements_, (3, 3), axis=1)
+    yield "ScatterND", lone("ScatterND", "x i u", [const("i", [[2], [0]]), weights("u", 2, 4)], (3, 4))
     hot = [const("d", 5), const("v", [0.5, 2], np.float32)]
-    yield "OneHot", one("OneHot", "x d v", hot, (3, 2), INT64, axis=1)
+    yield "OneHot", lone("OneHot", "x d v", hot, (3, 2), INT64, axis=1)
     yield (
         "ReverseSequence",
-        one("ReverseSequence", "x n", [const("n", [4, 2])], (4, 2, 3), time_axis=0, batch_axis=1),
+        lone("ReverseSequence", "x n", [const("n", [4, 2])], (4, 2, 3), time_axis=0, batch_axis=1),
     )
     yield "ConstantOfShape", model(
-        [node("Shape", "x", "s"), node("ConstantOfShape", "s", "c", value=const("v", [2], np.float32)), node("Add", "x c", "y")],
+        [
+            node("Shape", "x", "s"), node("ConstantOfShape", "s", "c", value=const("v", [2], np.float32)),
+            node("Add", "x c", "y"),
+        ],
         [value("x", IMAGE)], [value("y", None)],
     )  # fmt: skip
     counted = [
@@ -241,9 +247,9 @@ def shapes():
         "Range",
         model(counted, [value("x", IMAGE)], [value("y", None, INT64)], [const("zero", 3), const("step", 2)]),
     )
-    yield "Trilu", one("Trilu", shape=(5, 5), upper=0)
-    yield "DepthToSpace", one("DepthToSpace", blocksize=2)
-    yield "EyeLike", one("EyeLike", shape=(4, 5), k=1)
+    yield "Trilu", lone("Trilu", shape=(5, 5), upper=0)
+    yield "DepthToSpace", lone("DepthToSpace", blocksize=2)
+    yield "EyeLike", lone("EyeLike", shape=(4, 5), k=1)
 
 
 def combining():
@@ -253,32 +259,32 @@ def combining():
         keep = len(op) % 2
         inner = [node("Abs", "x", "p"), node(f"Reduce{op}", "p a", "y", keepdims=keep)]
         yield f"Reduce{op}", model(inner, [value("x", IMAGE)], [value("y", None)], axes)
-    yield "ArgMax", one("ArgMax", out=INT64, axis=2, keepdims=0)
-    yield "ArgMin", one("ArgMin", out=INT64, axis=1)
+    yield "ArgMax", lone("ArgMax", out=INT64, axis=2, keepdims=0)
+    yield "ArgMin", lone("ArgMin", out=INT64, axis=1)
     top = node("TopK", "x k", "y i", largest=0, axis=1)
     yield (
         "TopK",
         model([top], [value("x", (3, 9))], [value("y", None), value("i", None, INT64)], [const("k", [4])]),
     )
-    yield "Softmax", one("Softmax", axis=1)
-    yield "LogSoftmax", one("LogSoftmax", axis=-1)
-    yield "CumSum", one("CumSum", "x a", [const("a", 2)], exclusive=1, reverse=1)
+    yield "Softmax", lone("Softmax", axis=1)
+    yield "LogSoftmax", lone("LogSoftmax", axis=-1)
+    yield "CumSum", lone("CumSum", "x a", [const("a", 2)], exclusive=1, reverse=1)
     yield "MatMul", two("MatMul", (2, 1, 3, 4), (5, 4, 2))
     yield "MatMul_vector", two("MatMul", (4,), (4, 2))
     gemm = [weights("w", 5, 3), weights("b", 5)]
-    yield "Gemm", one("Gemm", "x w b", gemm, (3, "n"), transA=1, transB=1, alpha=0.5, beta=2.0)
+    yield "Gemm", lone("Gemm", "x w b", gemm, (3, "n"), transA=1, transB=1, alpha=0.5, beta=2.0)
     yield "Einsum", two("Einsum", (2, 3, 4), (2, 5, 4), equation="bij,bkj->bik")
     moments = [weights("s", 4), weights("b", 4), weights("m", 4), const("v", [1, 2, 3, 0.5], np.float32)]
-    yield "BatchNormalization", one("BatchNormalization", "x s b m v", moments, epsilon=0.01)
-    yield "InstanceNormalization", one("InstanceNormalization", "x s b", moments[:2], epsilon=0.01)
+    yield "BatchNormalization", lone("BatchNormalization", "x s b m v", moments, epsilon=0.01)
+    yield "InstanceNormalization", lone("InstanceNormalization", "x s b", moments[:2], epsilon=0.01)
     yield (
         "LayerNormalization",
-        one("LayerNormalization", "x s b", [weights("s", 9, 8), weights("b", 9, 8)], axis=2),
+        lone("LayerNormalization", "x s b", [weights("s", 9, 8), weights("b", 9, 8)], axis=2),
     )
-    yield "GroupNormalization", one("GroupNormalization", "x s b", moments[:2], opset=21, num_groups=2)
-    yield "RMSNormalization", one("RMSNormalization", "x s", [weights("s", 8)], opset=23)
-    yield "LRN", one("LRN", size=3, alpha=0.5, beta=0.7, bias=1.5)
-    yield "LpNormalization", one("LpNormalization", axis=1, p=2)
+    yield "GroupNormalization", lone("GroupNormalization", "x s b", moments[:2], opset=21, num_groups=2)
+    yield "RMSNormalization", lone("RMSNormalization", "x s", [weights("s", 8)], opset=23)
+    yield "LRN", lone("LRN", size=3, alpha=0.5, beta=0.7, bias=1.5)
+    yield "LpNormalization", lone("LpNormalization", axis=1, p=2)
     boxes = [value("b", (1, 20, 4)), value("s", (1, 1, 20))]
     limits = [const("n", [5]), const("iou", [0.3], np.float32), const("low", [0.1], np.float32)]
     yield (
@@ -296,14 +302,14 @@ def sampling():
             "nearest_mode": rounding,
             "coordinate_transformation_mode": "half_pixel",
         }
-        yield f"nearest_{rounding}", one("Resize", "x - s", scales, **attributes)
+        yield f"nearest_{rounding}", lone("Resize", "x - s", scales, **attributes)
     for transformation in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"):
         yield (
             f"linear_{transformation}",
-            one("Resize", "x - s", scales, mode="linear", coordinate_transformation_mode=transformation),
+            lone("Resize", "x - s", scales, mode="linear", coordinate_transformation_mode=transformation),
         )
-    yield "cubic", one("Resize", "x - s", scales, mode="cubic", cubic_coeff_a=-0.5, exclude_outside=1)
-    yield "to_size", one("Resize", "x - - s", [const("s", [2, 4, 5, 13])], (2, 4, 9, 8), mode="linear")
+    yield "cubic", lone("Resize", "x - s", scales, mode="cubic", cubic_coeff_a=-0.5, exclude_outside=1)
+    yield "to_size", lone("Resize", "x - - s", [const("s", [2, 4, 5, 13])], (2, 4, 9, 8), mode="linear")
     for mode, edge, aligned in (("linear", "border", 0), ("nearest", "zeros", 1), ("cubic", "reflection", 0)):
         made = node("GridSample", "x g", "y", mode=mode, padding_mode=edge, align_corners=aligned)
         yield (
@@ -391,7 +397,8 @@ def quantized():
         [value("x", IMAGE)], [value("y", None)],
         [
             const("xs", 0.02, np.float32), const("xz", 0, np.int8), const("wz", [0] * 3, np.int8),
-            const("ws", [0.01, 0.02, 0.03], np.float32), numpy_helper.from_array(_RNG.integers(-127, 128, (3, 4, 3, 3)).astype(np.int8), "k"),
+            const("ws", [0.01, 0.02, 0.03], np.float32),
+            numpy_helper.from_array(_RNG.integers(-127, 128, (3, 4, 3, 3)).astype(np.int8), "k"),
         ],
     )  # fmt: skip
     fp8 = numpy_helper.from_array(np.asarray(0).astype(ml_dtypes.float8_e4m3fn), "z")

@@ -11,8 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from trtpipe.errors import TrtpipeError
 from trtpipe.networks.contents import Contents
+from trtpipe.networks.lowering.nesting import Nesting, outputs_of, reads_of
+from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.network import Layer, ParsedNetwork
+from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.readback import network_model
 
 MEMBERS = {
     "padding_mode": ("EXPLICIT_ROUND_DOWN", "EXPLICIT_ROUND_UP", "SAME_UPPER", "SAME_LOWER"),
@@ -53,6 +60,8 @@ OF_TYPE = {
 }  # fmt: skip
 ALPHA = {"LEAKY_RELU", "ELU", "SELU", "SOFTPLUS", "CLIP", "HARD_SIGMOID", "SCALED_TANH", "THRESHOLDED_RELU"}
 BETA = {"SELU", "SOFTPLUS", "CLIP", "HARD_SIGMOID", "SCALED_TANH"}
+LARGEST = 3.4028234663852886e38
+"""The largest float32."""
 SAYS_NOTHING = {"message", "topk_box_limit", "decomposable", "padding_nd", "name"}
 """Attributes that do not say what is computed, or repeat another one (the pre-padding)."""
 
@@ -87,7 +96,9 @@ def mutants(network: ParsedNetwork, layer: Layer, folder: Path) -> Iterator[Muta
             yield Mutant(_with(network, changed), layer, "inputs", "exchanged")
     for name, ref in layer.weights.items():
         if ref.count and ref.dtype in ("float32", "int32", "int64"):
-            yield Mutant(_with_other_weights(network, layer, name, folder), layer, name, "another first element")
+            yield Mutant(
+                _with_other_weights(network, layer, name, folder), layer, name, "another first element"
+            )
 
 
 def _others(kind: str, name: str, value: object) -> Iterator[object]:
@@ -135,11 +146,75 @@ def _with_other_weights(network: ParsedNetwork, layer: Layer, name: str, folder:
     return replace(_with(network, changed), contents=contents)
 
 
-def same(mutant: Mutant) -> str:
+def same(network: ParsedNetwork, mutant: Mutant) -> str:
     """Why a mutant computes what the network does, by what TensorRT says of the attribute; empty when nothing does."""
     layer, name, new = mutant.layer, mutant.attribute, mutant.new
+    if layer.number not in Nesting(network).needed(network.outputs):
+        return "no output depends on it"
     rules = (_unused, _window, _moving, _sampling, _exchanged)
-    return next((why for rule in rules if (why := rule(mutant.network, layer, name, new))), "")
+    said = next((why for rule in rules if (why := rule(network, layer, name, new))), "")
+    return said or _of_sizes(network, mutant)
+
+
+def _of_sizes(network, mutant):
+    """Whether the layer works on sizes and constants only, and what data meets of these is the same at all sizes."""
+    known = sizes_only(network)
+    if not set(mutant.layer.outputs) <= known:
+        return ""
+    meets = [
+        name
+        for layer in network.layers
+        if not set(outputs_of(network, layer)) <= known or not layer.outputs
+        for name in reads_of(network, layer)
+        if name in known
+    ]
+    wanted = tuple(dict.fromkeys([*meets, *(name for name in network.outputs if name in known)]))
+    dynamic = any(-1 in (network.tensors[name].shape or ()) for name in network.inputs)
+    for size in (1, 2, 3, 5) if dynamic else (1,):
+        if not _equal_values(*(_values(one, wanted, size) for one in (network, mutant.network))):
+            return ""
+    return "what data meets of sizes and constants is the same"
+
+
+def sizes_only(network):
+    """Tensors that depend on constants and on the sizes of inputs, not on data."""
+    nesting, found, before = Nesting(network), set(), -1
+    while before != len(found):
+        before = len(found)
+        for layer in network.layers:
+            known = layer.type == "SHAPE" or set(reads_of(network, layer)) <= found
+            if known and not nesting.levels[layer.number] and nesting_free(layer):
+                found.update(outputs_of(network, layer))
+    return found
+
+
+def nesting_free(layer):
+    return layer.loop is None and layer.conditional is None and layer.attention is None
+
+
+def _values(network, wanted, size):
+    lowered = onnx_of(replace(network, outputs=wanted))
+    if lowered.cut:
+        return None
+    model = network_model(lowered, network.contents.path.parent)
+    feed = {}
+    for name in network.inputs:
+        tensor = network.tensors[name]
+        shape = [size if dim < 0 else dim for dim in tensor.shape or ()]
+        feed[name] = np.zeros(shape, "float32" if tensor.dtype == "bfloat16" else tensor.dtype)
+    try:
+        with open_runner(model, threads=1) as runner:
+            return runner.infer({name: feed[name] for name in runner.inputs})
+    except TrtpipeError:
+        return None
+
+
+def _equal_values(one, other):
+    if one is None or other is None:
+        return one is other
+    return all(
+        one[name].shape == other[name].shape and np.array_equal(one[name], other[name]) for name in one
+    )
 
 
 def _unused(network, layer, name, new):
@@ -149,6 +224,13 @@ def _unused(network, layer, name, new):
         return f"{function} takes no alpha"
     if kind == "ACTIVATION" and name == "beta" and function not in BETA:
         return f"{function} takes no beta"
+    if kind == "ACTIVATION" and name == "type" and function == "RELU" and not named["alpha"]:
+        return f"{new} with alpha 0 is RELU" if new in ("LEAKY_RELU", "ELU", "THRESHOLDED_RELU") else ""
+    if kind == "ACTIVATION" and function == "CLIP" and isinstance(new, float) and abs(new) > LARGEST:
+        return "no number of the type is beyond the bound"
+    if kind == "GATHER" and name == "mode" and {named["mode"], new} == {"DEFAULT", "ELEMENT"}:
+        ranks = {len(network.tensors[one].shape or ()) for one in layer.inputs}
+        return "in one axis the two are the same" if ranks == {1} else ""
     if kind == "SCALE" and name == "channel_axis" and named["mode"] != "CHANNEL":
         return "only per-channel coefficients have an axis"
     if kind in ("GATHER", "SCATTER") and name == "axis" and named["mode"] == "ND":
@@ -161,8 +243,6 @@ def _unused(network, layer, name, new):
         return "k is an input"
     if kind == "LOOP_OUTPUT" and name == "axis" and named["kind"] == "LAST_VALUE":
         return "a last value is not concatenated"
-    if kind == "LOOP_OUTPUT" and name == "axis" and layer.attributes["kind"] == "LAST_VALUE":
-        return "a last value has no axis"
     if kind == "NORMALIZATION" and name == "is_v2" and named["num_groups"] == 1:
         return "without groups the versions are alike"
     if kind == "FILL" and name in ("alpha", "beta") and len(layer.inputs) > 1:
@@ -182,13 +262,12 @@ def _size(network, name):
 
 
 def _window(network, layer, name, new):
-    """Modes of padding that come to the same sizes; what an average counts where nothing is padded."""
+    """Padding and strides that come to the same windows; what an average counts where nothing is padded."""
     kind, named = layer.type, layer.attributes
     if kind not in ("CONVOLUTION", "DECONVOLUTION", "POOLING"):
         return ""
     padded = any(named["pre_padding"]) or any(named["post_padding"])
-    if name in ("pre_padding", "post_padding") and named["padding_mode"].startswith("SAME"):
-        return "the mode takes precedence over the padding"
+    counts = kind == "POOLING" and named["type"] != "MAX" and not named["average_count_excludes_padding"]
     if kind == "POOLING":
         averages = named["type"] != "MAX"
         if name == "blend_factor" and named["type"] != "MAX_AVERAGE_BLEND":
@@ -197,36 +276,37 @@ def _window(network, layer, name, new):
             return "no average, or no padding"
         if name == "type" and new == "MAX_AVERAGE_BLEND" and not averages and not named["blend_factor"]:
             return "a blend without a share of the average is the maximum"
-    if name == "padding_mode" and _sizes_in(network, layer, new) == _sizes_in(network, layer, named[name]):
-        return "on these sizes the modes come to the same padding"
+    if name in ("pre_padding", "post_padding") and named["padding_mode"].startswith("SAME"):
+        return "the mode takes precedence over the padding"
+    if name in ("padding_mode", "pre_padding", "post_padding", "stride_nd", "dilation_nd") and not counts:
+        before, after = _windows(network, layer, named), _windows(network, layer, {**named, name: new})
+        return "these sizes come to the same windows" if before == after else ""
     return ""
 
 
-def _sizes_in(network, layer, mode):
-    """The padding and the number of windows on each axis in a mode; of a transposed convolution, the output's size."""
-    named = layer.attributes
+def _windows(network, layer, named):
+    """For each axis where the windows begin and how they step; of a transposed convolution, also the output's size."""
     window = named.get("window_size_nd") or named["kernel_size_nd"]
-    dilation = named.get("dilation_nd") or (1,) * len(window)
     found = []
     for axis, size in enumerate((network.tensors[layer.inputs[0]].shape or ())[2:]):
-        extent, stride = dilation[axis] * (window[axis] - 1) + 1, named["stride_nd"][axis]
-        before, after = named["pre_padding"][axis], named["post_padding"][axis]
-        if mode.startswith("SAME"):
-            count = -(-size // stride)
-            total = max((count - 1) * stride + extent - size, 0)
-            if layer.type == "DECONVOLUTION":
-                total = max(extent - stride, 0)
-                if stride > extent:
-                    found.append("grows")
-            small, large = total // 2, total - total // 2
-            before, after = (small, large) if mode == "SAME_UPPER" else (large, small)
+        dilation, stride = (named.get("dilation_nd") or (1,) * 3)[axis], named["stride_nd"][axis]
+        extent, before, after = (
+            dilation * (window[axis] - 1) + 1,
+            named["pre_padding"][axis],
+            named["post_padding"][axis],
+        )
+        if named["padding_mode"].startswith("SAME"):
+            wanted = size * stride if layer.type == "DECONVOLUTION" else -(-size // stride)
+            exact = (size - 1) * stride + extent - wanted if layer.type == "DECONVOLUTION" else 0
+            total = exact if layer.type == "DECONVOLUTION" else max((wanted - 1) * stride + extent - size, 0)
+            before = total // 2 if named["padding_mode"] == "SAME_UPPER" else total - total // 2
+            after = total - before
         room = size + before + after - extent
-        rounded = -(-room // stride) if mode == "EXPLICIT_ROUND_UP" else room // stride
+        count = -(-room // stride) + 1 if named["padding_mode"] == "EXPLICIT_ROUND_UP" else room // stride + 1
         if layer.type == "DECONVOLUTION":
-            rounded = (size - 1) * stride + extent - before - after
-        used = rounded * stride + extent - size - before
-        ends = after if layer.type == "DECONVOLUTION" else max(used, 0)
-        found.append((rounded, before, ends if layer.type != "POOLING" else (ends, after)))
+            count = (size - 1) * stride + extent - before - after
+        steps = 0 if count == 1 and layer.type != "DECONVOLUTION" else stride
+        found.append((count, before, steps, dilation if window[axis] > 1 else 0))
     return found
 
 
@@ -243,7 +323,11 @@ def _moving(network, layer, name, new):
         if name == "reshape_dims" and layer.inputs[1:] != () and layer.inputs[1]:
             return "the dims are an input"
     if kind == "SLICE":
-        if name == "mode" and (new == "STRICT_BOUNDS" or named["mode"] == "STRICT_BOUNDS") and _stays_inside(network, layer):
+        if (
+            name == "mode"
+            and (new == "STRICT_BOUNDS" or named["mode"] == "STRICT_BOUNDS")
+            and _stays_inside(network, layer)
+        ):
             return "it stays inside the input"
         if name == "stride" and _makes_one(network, layer, named["stride"], new):
             return "one element has no stride"
@@ -282,6 +366,4 @@ def _exchanged(network, layer, name, new):
     symmetric = {"SUM", "PROD", "MAX", "MIN", "AND", "OR", "XOR", "EQUAL"}
     if name == "inputs" and layer.type == "ELEMENTWISE" and layer.attributes["op"] in symmetric:
         return "the operation is symmetric"
-    if name == "inputs" and layer.type == "CONCATENATION" and False:
-        return ""
     return ""

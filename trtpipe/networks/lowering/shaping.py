@@ -66,22 +66,28 @@ def fill(at: LayerScope) -> list[str]:
     shape = at.maybe(0)
     dims = at.int64(shape) if shape else at.constant(at.sizes("shape") or (), "shape")
     start, delta = at.maybe(1), at.maybe(2)
-    first = start.name if start else at.constant(at.number("alpha"), "alpha", dtype)
-    step = delta.name if delta else at.constant([at.number("beta")] * max(rank, 1), "beta", dtype)
+    first = at.cast(start.name, start.dtype, dtype) if start else _constant(at, "alpha", dtype)
+    step = at.cast(delta.name, delta.dtype, dtype) if delta else _constant(at, "beta", dtype)
     made = at.emit("Expand", first, dims)
     for axis in range(rank):
         place = at.constant(axis, f"axis_{axis}")
         size = at.emit("Gather", dims, place)
         steps = at.emit("Range", at.constant(0, "zero"), size, at.constant(1, "one"))
         counted = steps if dtype == "int64" else at.emit("Cast", steps, to=number_of_dtype(dtype))
-        shifts = at.emit("Mul", counted, at.emit("Gather", at.emit("Reshape", step, _flat(at)), place))
+        shifts = at.emit("Mul", counted, at.emit("Gather", _of_each(at, step, rank), place))
         column = at.constant([-1, *([1] * (rank - axis - 1))], f"column_{axis}")
         made = at.emit("Add", made, at.emit("Reshape", shifts, column))
     return [made]
 
 
-def _flat(at: LayerScope) -> str:
-    return at.constant([-1], "flat")
+def _constant(at: LayerScope, name: str, dtype: str) -> str:
+    return at.constant(at.number(name), name, dtype)
+
+
+def _of_each(at: LayerScope, delta: str, rank: int) -> str:
+    """One delta for each axis, which one number stands for."""
+    flat = at.emit("Reshape", delta, at.constant([-1], "flat"))
+    return at.emit("Expand", flat, at.constant([rank], "as_many"))
 
 
 def kv_cache_update(at: LayerScope) -> list[str]:
