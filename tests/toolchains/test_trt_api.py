@@ -46,6 +46,7 @@ GUARDED = {
     ("TimingCacheKey", "parse"): BEFORE_EDITABLE,
     ("*module", "TimingCacheValue"): BEFORE_EDITABLE,
 }
+PYTHONS_OWN = {"__version__", "__name__", "__class__"}
 Use = tuple[str, str]
 
 
@@ -69,7 +70,7 @@ def uses_in(tree: ast.AST, family: str = "") -> Iterator[tuple[str, Use]]:
     """Every use with the flavour family in whose class it stands ("" is all)."""
     for node in ast.iter_child_nodes(tree):
         inner = FAMILIES.get(node.name, family) if isinstance(node, ast.ClassDef) else family
-        if isinstance(node, ast.Attribute) and not node.attr.startswith("__version"):
+        if isinstance(node, ast.Attribute) and node.attr not in PYTHONS_OWN:
             owner = class_of(node.value)
             if owner:
                 yield family, (owner, node.attr)
@@ -98,6 +99,10 @@ def missing(source: str) -> dict[Use, list[str]]:
 
 def test_every_name_is_there_in_every_version_or_guarded():
     assert missing(WORKER.read_text()) == GUARDED
+
+
+def test_what_reads_networks_uses_names_that_every_version_has():
+    assert missing(WORKER.with_name("network_reading.py").read_text()) == {}
 
 
 def test_guards_are_asked_for_by_name():

@@ -168,14 +168,14 @@ def compare_network(
     not_compared = {
         name: "a layer that cannot be read stands before it" for name in typed.outputs() if name not in wanted
     }
-    found = [TensorDifference(name, lowered.origins.get(name), bound) for name in wanted]
+    found = _places(typed, wanted, bound)
     try:
         _measure(typed, network, found, feeds, threads)
     except _NetworkFails as error:
         not_compared |= dict.fromkeys(wanted, str(error))
         found = []
     departs = any(one.departs for one in found)
-    first = _first(typed, network, lowered, bound, feeds, threads) if locate and departs else None
+    first = _first(typed, network, bound, feeds, threads) if locate and departs else None
     return Readback(tuple(found), not_compared, first, lowered.share, dict(twins_in(typed)))
 
 
@@ -205,6 +205,14 @@ def _measure(
         raise _NetworkFails(error.problems[0].fact) from error
 
 
+def _places(typed: RunnableModel, names: Iterable[str], bound: float) -> list[TensorDifference]:
+    """Tensors by name, each with the node of the typed model that makes it."""
+    makers = {
+        name: node.name or node.op_type for node in typed.proto.graph.node for name in node.output if name
+    }
+    return [TensorDifference(name, makers.get(name), bound) for name in names]
+
+
 def _fed(feed: Feed, inputs: Iterable[str]) -> dict[str, Array]:
     return {name: feed[name] for name in inputs if name in feed}
 
@@ -212,14 +220,13 @@ def _fed(feed: Feed, inputs: Iterable[str]) -> dict[str, Array]:
 def _first(
     typed: RunnableModel,
     network: RunnableModel,
-    lowered: Lowered,
     bound: float,
     feeds: Sequence[Feed],
     threads: int,
 ) -> TensorDifference | None:
     """The first tensor, in the typed model's order, that departs."""
     for lot in _lots(typed, network):
-        places = [TensorDifference(name, lowered.origins.get(name), bound) for name in lot]
+        places = _places(typed, lot, bound)
         try:
             _measure(typed, network, places, feeds, threads)
         except _NetworkFails:

@@ -13,9 +13,10 @@ inputs and outputs, attributes and weights; `networks/network.py` describes each
 each content once: `contents` tells where the bytes of a digest (SHA-256) lie. They are written from where TensorRT has
 them, never copied as a whole.
 
-Two things of TensorRT's binding to know. Boundary layers give an object for their loop, and only its name tells
-whether two of them give the same one: so each gets a name of its own for as long as the network is read. And weights
-of types that NumPy lacks come as an object without a buffer: they are read from the C structure in it.
+Two things of TensorRT's binding to know. Boundary layers give an object for their loop or conditional, and only its
+name tells whether two of them give the same one: so each has a name of its own while they are read, which is last.
+(An attention is known by its outputs: with its name, those of its layers and tensors would change.) And weights of
+types that NumPy lacks come as an object without a buffer: they are read from the C structure in it.
 """
 
 from __future__ import annotations
@@ -74,6 +75,23 @@ PARTS = {  # of what bounds layers: attribute → list in parsed.json, layer typ
         {"ATTENTION_INPUT": "input_layers", "ATTENTION_OUTPUT": "output_layers"},
     ),
 }
+TAGGED = ("loop", "conditional")
+"""What is told apart by a name that it has for a while."""
+NO_VALUE = {
+    "block_shape": "Could not get",
+    "normalization_quantize_to_type": "is not set by",
+    "shape": "only works for static resize layers",
+}
+"""Attributes that raise when they have no value or an input gives it, and with which words."""
+SET_AS_INPUTS = {
+    "set_gated_weights",
+    "set_gated_biases",
+    "set_quantization_static",
+    "set_quantization_dynamic_dbl_q",
+}
+"""What sets inputs and properties of a layer (of a mixture of experts), all of which are read as such."""
+UNTOLD = {"IDistCollectiveLayer": ("collective_operation", "reduce_op", "root", "groups")}
+"""Attributes that the C++ class has and its Python class lacks."""
 NODE = re.compile(r"^\[ONNX Layer: (.*)\]$", re.DOTALL)
 BITS = {"float4e2m1": 4, "int4": 4, "float8e4m3fn": 8, "float8e8m0": 8, "bfloat16": 16}
 """The element types that NumPy lacks, and the size of one element."""
@@ -196,8 +214,8 @@ def array_weights(array: api.Array) -> Weights:
 class Bound:
     """A loop, conditional or attention: the numbers of its boundary layers by their part in it, and what it is."""
 
-    def __init__(self, owner: api.Named, parts: Iterable[str]) -> None:
-        self.owner, self.name = owner, owner.name
+    def __init__(self, owner: api.Named, key: str, parts: Iterable[str]) -> None:
+        self.owner, self.key, self.name = owner, key, owner.name
         self.parts: dict[str, list[int]] = {part: [] for part in parts}
         self.facts: dict[str, object] = {}
 
@@ -227,14 +245,18 @@ class Reader:
         layers = [network.get_layer(index) for index in range(network.num_layers)]
         for tensor in inputs:
             self.add_tensor(tensor, dimensions=True)
-        for layer in layers:  # all of them before the first input is named: names may have to change
+        for layer in layers:
             for tensor in outputs_of(layer):
                 self.add_tensor(tensor)
         outputs = [network.get_output(index).name for index in range(network.num_outputs)]
-        try:
-            read = [self.layer(number, layer) for number, layer in enumerate(layers)]
-        finally:
-            for bound in (one for bounds in self.bounds.values() for one in bounds):
+        read = [self.layer(layer) for layer in layers]
+        for number, layer in enumerate(layers):
+            kind = read[number]["type"]
+            read[number].update(
+                {attribute: self.bound_of(layer, attribute, str(kind), number) for attribute in PARTS}
+            )
+        for attribute in TAGGED:
+            for bound in self.bounds[attribute]:
                 bound.owner.name = bound.name
         return {
             "inputs": [tensor.name for tensor in inputs],
@@ -248,11 +270,7 @@ class Reader:
         }
 
     def add_tensor(self, tensor: api.Tensor, dimensions: bool = False) -> None:
-        """Describe a tensor; one whose name is taken gets another."""
-        name, number = tensor.name, 1
-        while tensor.name in self.tensors or not tensor.name:
-            number += 1
-            tensor.name = f"{name}#{number}"
+        """Describe a tensor; TensorRT gives no two of them the same name."""
         shape = shape_of(tensor)
         axes = range(len(shape or []) if dimensions else 0)
         self.tensors[tensor.name] = {
@@ -264,8 +282,8 @@ class Reader:
             "dimension_names": [tensor.get_dimension_name(axis) or None for axis in axes],
         }
 
-    def layer(self, number: int, layer: api.Layer) -> dict[str, object]:
-        """A layer, and what it bounds."""
+    def layer(self, layer: api.Layer) -> dict[str, object]:
+        """A layer, but for what it bounds."""
         kind, metadata = layer.type.name, str(layer.metadata or "")
         node = NODE.match(metadata)
         record: dict[str, object] = {
@@ -281,13 +299,12 @@ class Reader:
         known = getattr(self.trt, name, None) if name else self.classes.get(kind.replace("_", "").lower())
         if known is None:
             unread["attributes"] = "TensorRT's Python API has no class for layers of this type"
-            record |= {"attributes": {}, "weights": {}, **dict.fromkeys(PARTS)}
+            record |= {"attributes": {}, "weights": {}}
         else:
             layer.__class__ = known
-            record |= {attribute: self.bound_of(layer, attribute, kind, number) for attribute in PARTS}
             names = properties_of(known, self.trt.ILayer)
             record |= self.attributes(layer, [one for one in names if one not in PARTS], unread)
-            unread |= setters_without_getter(known)
+            unread |= untold_by(known)
         self.unread += bool(unread)
         return {**record, "unread": unread}
 
@@ -301,7 +318,12 @@ class Reader:
             try:
                 plain = self.attribute(owner, name)
             except Exception as error:  # whatever a binding raises: the reader goes on, and says so
-                unread[name] = reason_of(error)
+                reason = reason_of(error)
+                if name in NO_VALUE and NO_VALUE[name] in reason:
+                    attributes[name] = None
+                else:
+                    unread[name] = reason
+                self.hear()
                 continue
             if isinstance(plain, Weights):
                 weights[name] = self.file.add(plain)
@@ -323,14 +345,17 @@ class Reader:
         owner = getattr(layer, attribute, None)
         if owner is None:
             return None
-        bounds, mark = self.bounds[attribute], f"trtpipe {attribute} "
-        if not owner.name.startswith(mark):
-            bounds.append(Bound(owner, PARTS[attribute][1].values()))
-            if attribute == "attention":
-                bounds[-1].facts = self.attention(owner)
-            owner.name = f"{mark}{len(bounds) - 1}"
-        place = int(owner.name[len(mark) :])
-        bounds[place].parts[PARTS[attribute][1][kind]].append(number)
+        bounds, ends = self.bounds[attribute], PARTS[attribute][1]
+        key = owner.name if attribute in TAGGED else owner.get_output(0).name
+        place = next((number for number, one in enumerate(bounds) if one.key == key), None)
+        if place is None:
+            place = len(bounds)
+            bounds.append(Bound(owner, key, ends.values()))
+            if attribute in TAGGED:
+                bounds[place].key = owner.name = f"trtpipe {attribute} {place}"
+            else:
+                bounds[place].facts = self.attention(owner)
+        bounds[place].parts[ends[kind]].append(number)
         return place
 
     def attention(self, owner: api.Attention) -> dict[str, object]:
@@ -378,13 +403,14 @@ def properties_of(kind: type, without: type) -> list[str]:
     return sorted(names)
 
 
-def setters_without_getter(kind: type) -> dict[str, str]:
-    """What can be set on layers of a class and not asked for: their inputs apart, nothing but some of MoE's."""
+def untold_by(kind: type) -> dict[str, str]:
+    """What layers of a class have that can neither be asked for nor be seen among their inputs."""
     own = {name for one in kind.__mro__ for name in vars(one)}
-    setters = sorted(name for name in own if name.startswith("set_") and name != "set_input")
+    setters = sorted(name for name in own - SET_AS_INPUTS if name.startswith("set_") and name != "set_input")
     stems = {name: name[len("set_") :].rstrip("s") for name in setters}
     unknown = [name for name, stem in stems.items() if not any(one.startswith(stem) for one in own)]
-    return dict.fromkeys(unknown, "TensorRT's Python API can set it and not tell it")
+    unknown += UNTOLD.get(kind.__name__, ())
+    return dict.fromkeys(unknown, "TensorRT's Python API does not tell it")
 
 
 def reason_of(error: Exception) -> str:

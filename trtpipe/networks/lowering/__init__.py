@@ -6,9 +6,10 @@
                    a loop as ONNX's Loop, a conditional as its If
     table.py       how a layer of each type is read: as a declared layer, or as nodes
     declared.py    layers that a declared layer stands for, which `layering` lowers
-    elements.py, shaping.py, slicing.py, combining.py, quantizing.py, attention.py
+    elements.py, windows.py, shaping.py, slicing.py, combining.py, quantizing.py, attention.py
                    the others, as ONNX nodes
     scope.py       what reading a layer sees: its attributes, its tensors, the nodes that it makes
+    emission.py    all layers into a graph
     graph.py       the graph in the making
     result.py      what comes of it
 

@@ -163,9 +163,12 @@ def concatenation(at: LayerScope) -> Fields:
 def gather(at: LayerScope) -> Fields:
     """What an index addresses."""
     fields: Fields = {**_inputs(at), "mode": at.member("mode")}
-    if fields["mode"] != "nd":
-        return {**fields, "axis": at.whole("axis")}
-    return {**fields, "num_elementwise_dims": at.whole("num_elementwise_dims")}
+    together = at.whole("num_elementwise_dims")
+    if fields["mode"] == "nd":
+        return {**fields, "num_elementwise_dims": together}
+    if together:
+        at.refuse(f"has num_elementwise_dims {together} with mode {fields['mode']}, which takes 0")
+    return {**fields, "axis": at.whole("axis")}
 
 
 def scatter(at: LayerScope) -> Fields:

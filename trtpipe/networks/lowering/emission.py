@@ -73,7 +73,7 @@ class Emission:
         for layer in self.network.layers:
             if layer.type in IGNORED:
                 self.notes.append(f"layer '{layer.name}' ({layer.type.lower()}) {IGNORED[layer.type]}")
-            elif layer.unread:
+            elif layer.unread and layer.type in BORDERS and layer.attention is None:
                 self._give_up(layer, "; ".join(f"{name}: {why}" for name, why in layer.unread.items()))
             elif layer.type == "ATTENTION_OUTPUT" and layer.attention is not None:
                 self._try(layer, partial(attention, described=self.network.attentions[layer.attention]))

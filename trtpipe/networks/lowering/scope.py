@@ -5,6 +5,7 @@ The weights of a network serve as named weights, `NUMBER.ATTRIBUTE`, so that dec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.wire import LARGE
 from trtpipe.layering.parameters import Parameters, numpy_type
 from trtpipe.layering.scope import Scope
-from trtpipe.layering.values import Value
+from trtpipe.layering.values import Value, may_equal, shape_text
 from trtpipe.networks.contents import BITS, bytes_of
 from trtpipe.spec.network.fields import Declared
 
@@ -122,7 +123,8 @@ class LayerScope(Scope):
     def attribute(self, name: str) -> Attribute:
         """An attribute, which must have been read. Raises ModelError."""
         if name not in self.parsed.attributes:
-            self.refuse(self.parsed.unread.get(name, f"has no {name}"))
+            why = self.parsed.unread.get(name, "")
+            self.refuse(f"has no {name}" + (f": {why}" if why else ""))
         return self.parsed.attributes[name]
 
     def text(self, name: str) -> str:
@@ -169,15 +171,20 @@ class LayerScope(Scope):
         return [axis for axis in range(mask.bit_length()) if mask >> axis & 1]
 
     def weights_named(self, name: str) -> str | None:
-        """The name of its weights; None when there are none."""
+        """The name of its weights; None when there are none. Raises ModelError when they could not be read."""
+        if name in self.parsed.unread:
+            self.refuse(f"has {name} that could not be read: {self.parsed.unread[name]}")
         called = f"{self.parsed.number}.{name}"
         return called if called in self.parameters.names else None
 
     def weights(self, name: str, dims: Sequence[int], dtype: str | None = None) -> str | None:
         """The weights that a field names, or the tensor that stands for them."""
-        if name in _WEIGHTS_AS_INPUTS and self.weights_named(name) is None:
-            return self.name_of(_WEIGHTS_AS_INPUTS[name])
-        return Scope.weights(self, name, dims, dtype)
+        if name not in _WEIGHTS_AS_INPUTS or self.weights_named(name) is not None:
+            return Scope.weights(self, name, dims, dtype)
+        tensor = self.maybe(_WEIGHTS_AS_INPUTS[name])
+        if tensor is not None and not _may_be(tensor, dims):
+            self.refuse(f"takes '{tensor.name}' {tensor.text} as {name} instead of {shape_text(dims)}")
+        return None if tensor is None else tensor.name
 
     @property
     def rank_made(self) -> int:
@@ -207,6 +214,12 @@ _WEIGHTS_AS_INPUTS = {"kernel": 1, "bias": 2}
 """Weights that TensorRT takes as an input, too, and which."""
 
 
+def _may_be(tensor: Value, dims: Sequence[int]) -> bool:
+    """Whether a tensor can have these dims."""
+    given = tensor.dims
+    return given is None or (len(given) == len(dims) and all(map(may_equal, given, dims)))
+
+
 def value_of(tensor: Tensor, array: Array | None = None) -> Value:
     """A tensor of the network as layers see it."""
     dims = None if tensor.shape is None else tuple(None if size < 0 else size for size in tensor.shape)
@@ -219,5 +232,8 @@ def few(network: ParsedNetwork, layer: Layer) -> Array | None:
     shape = layer.attributes.get("shape")
     if layer.type != "CONSTANT" or ref is None or ref.count > _FEW or not isinstance(shape, tuple):
         return None
+    dims = [one for one in shape if isinstance(one, int)]
+    if math.prod(dims) != ref.count:
+        return None
     flat: Array = network.contents.values(ref)
-    return flat.reshape([one for one in shape if isinstance(one, int)])
+    return flat.reshape(dims)

@@ -7,8 +7,9 @@ from trtpipe.networks.lowering.scope import LayerScope, dtype_of
 
 
 def squeeze(at: LayerScope) -> list[str]:
-    """Squeeze; the axes are a tensor."""
-    return [at.emit("Squeeze", at.read(0).name, at.int64(at.read(1)))]
+    """Squeeze; the axes are a tensor, and all of length 1 where there is none."""
+    axes = at.maybe(1)
+    return [at.emit("Squeeze", at.read(0).name, *([at.int64(axes)] if axes else []))]
 
 
 def unsqueeze(at: LayerScope) -> list[str]:
@@ -17,10 +18,15 @@ def unsqueeze(at: LayerScope) -> list[str]:
 
 
 def one_hot(at: LayerScope) -> list[str]:
-    """OneHot of indices, values (off, on) and depth; ONNX Runtime wants indices and depth of one type."""
+    """OneHot of indices, values (off, on) and depth, in the types of values that ONNX Runtime has it for."""
     indices, values, depth = (at.read(index) for index in range(3))
     scalar = at.emit("Reshape", at.int64(depth), at.constant([1], "one"))
-    return [at.emit("OneHot", at.int64(indices), scalar, values.name, axis=at.whole("axis"))]
+    held = values.dtype if values.dtype in ("float32", "int64") else "float32"
+    if values.dtype in ("int32", "bool", "int8", "uint8"):
+        held = "int64"
+    chosen = at.cast(values.name, values.dtype, held)
+    made = at.emit("OneHot", at.int64(indices), scalar, chosen, axis=at.whole("axis"))
+    return [at.cast(made, held, values.dtype)]
 
 
 def gather_in_batches(at: LayerScope) -> list[str]:
@@ -60,19 +66,38 @@ def fill(at: LayerScope) -> list[str]:
     shape = at.maybe(0)
     dims = at.int64(shape) if shape else at.constant(at.sizes("shape") or (), "shape")
     start, delta = at.maybe(1), at.maybe(2)
-    first = start.name if start else at.constant(at.number("alpha"), "alpha", dtype)
-    step = delta.name if delta else at.constant([at.number("beta")] * max(rank, 1), "beta", dtype)
+    first = at.cast(start.name, start.dtype, dtype) if start else _constant(at, "alpha", dtype)
+    step = at.cast(delta.name, delta.dtype, dtype) if delta else _constant(at, "beta", dtype)
     made = at.emit("Expand", first, dims)
     for axis in range(rank):
         place = at.constant(axis, f"axis_{axis}")
         size = at.emit("Gather", dims, place)
         steps = at.emit("Range", at.constant(0, "zero"), size, at.constant(1, "one"))
         counted = steps if dtype == "int64" else at.emit("Cast", steps, to=number_of_dtype(dtype))
-        shifts = at.emit("Mul", counted, at.emit("Gather", at.emit("Reshape", step, _flat(at)), place))
+        shifts = at.emit("Mul", counted, at.emit("Gather", _of_each(at, step, rank), place))
         column = at.constant([-1, *([1] * (rank - axis - 1))], f"column_{axis}")
         made = at.emit("Add", made, at.emit("Reshape", shifts, column))
     return [made]
 
 
-def _flat(at: LayerScope) -> str:
-    return at.constant([-1], "flat")
+def _constant(at: LayerScope, name: str, dtype: str) -> str:
+    return at.constant(at.number(name), name, dtype)
+
+
+def _of_each(at: LayerScope, delta: str, rank: int) -> str:
+    """One delta for each axis, which one number stands for."""
+    flat = at.emit("Reshape", delta, at.constant([-1], "flat"))
+    return at.emit("Expand", flat, at.constant([rank], "as_many"))
+
+
+def kv_cache_update(at: LayerScope) -> list[str]:
+    """A cache of batch x heads x length x size, into which each sequence is written from its own place on."""
+    cache, update, start = (at.read(index) for index in range(3))
+    if at.member("cache_mode") != "linear" or at.parsed.attributes.get("update_form") != "PADDED_BHND":
+        at.refuse("writes packed tensors, or not one element behind the other, which has no ONNX form")
+    length = at.emit("Squeeze", at.emit("Shape", update.name, start=2, end=3), at.constant([0], "axes"))
+    steps = at.emit("Range", at.constant(0, "zero"), length, at.constant(1, "one"))
+    first = at.emit("Reshape", at.int64(start), at.constant([-1, 1, 1, 1], "by_batch"))
+    places = at.emit("Add", first, at.emit("Reshape", steps, at.constant([1, 1, -1, 1], "by_place")))
+    everywhere = at.emit("Expand", places, at.emit("Shape", update.name))
+    return [at.emit("ScatterElements", cache.name, everywhere, update.name, axis=2)]

@@ -1,4 +1,4 @@
-"""The slice layer: inside the bounds ONNX's Slice, in the other modes a Gather an axis.
+"""The slice layer: inside the bounds ONNX's Slice; in the other modes, and with strides of 0, a Gather an axis.
 
 Element i of an axis is the input's element start + i * stride. Where that lies outside, TensorRT's modes are:
 
@@ -10,7 +10,6 @@ Element i of an axis is the input's element start + i * stride. Where that lies 
 
 from __future__ import annotations
 
-from trtpipe.layering.values import Value
 from trtpipe.networks.lowering.scope import LayerScope
 
 _BEFORE_ALL = -(2**62)
@@ -20,9 +19,17 @@ _BEFORE_ALL = -(2**62)
 def slice_(at: LayerScope) -> list[str]:
     """Start, size, stride and axes are dims, or inputs 1, 2, 3 and 5."""
     mode = at.member("mode")
-    if mode == "strict_bounds":
+    if mode == "strict_bounds" and _moves(at):
         return [_strict(at)]
     return [_by_index(at, mode)]
+
+
+def _moves(at: LayerScope) -> bool:
+    """Whether no stride is 0, which repeats an element and which ONNX's Slice does not take."""
+    tensor = at.maybe(3)
+    if tensor is None:
+        return 0 not in (at.sizes("stride") or ())
+    return tensor.array is not None and 0 not in tensor.array
 
 
 def _given(at: LayerScope, name: str, index: int) -> str:
@@ -61,8 +68,7 @@ def _strict(at: LayerScope) -> str:
 
 def _by_index(at: LayerScope, mode: str) -> str:
     x = at.read(0)
-    axes = _known_axes(at)
-    start, size, stride = _given(at, "start", 1), _given(at, "shape", 2), _given(at, "stride", 3)
+    axes, (start, size, stride) = _on_axes(at)
     made, inside = x.name, None
     for place, axis in enumerate(axes):
         number = at.constant(place, f"place_{place}")
@@ -80,22 +86,30 @@ def _by_index(at: LayerScope, mode: str) -> str:
     return at.emit("Where", inside, made, value)
 
 
-def _known_axes(at: LayerScope) -> list[int]:
-    """The axes, which must be constant here: each gets nodes of its own."""
-    tensor: Value | None = at.maybe(5)
-    rank = at.rank(at.read(0))
-    if tensor is not None:
-        if tensor.array is None:
-            at.refuse(f"takes its axes from '{tensor.name}', which is computed")
-        return [int(axis) % rank for axis in tensor.array.reshape(-1)]
-    given = at.sizes("axes") if at.parsed.attributes.get("axes") else None
-    return [axis % rank for axis in given] if given else list(range(rank))
+def _on_axes(at: LayerScope) -> tuple[list[int], list[str]]:
+    """The axes, and start, size and stride on each; on all axes where it is computed which they are."""
+    parts = [_given(at, name, index) for name, index in (("start", 1), ("shape", 2), ("stride", 3))]
+    rank, tensor = at.rank(at.read(0)), at.maybe(5)
+    if tensor is None:
+        given = at.sizes("axes") if at.parsed.attributes.get("axes") else None
+        return ([axis % rank for axis in given] if given else list(range(rank))), parts
+    if tensor.array is not None:
+        return [int(axis) % rank for axis in tensor.array.reshape(-1)], parts
+    axes = at.emit("Mod", at.int64(tensor), at.constant(rank, "rank"))
+    whole = at.constant([0] * rank, "start_of_all"), at.emit("Shape", at.read(0).name)
+    all_of = [*whole, at.constant([1] * rank, "step_of_all")]
+    spread = [
+        at.emit("ScatterElements", one, axes, part, axis=0) for one, part in zip(all_of, parts, strict=True)
+    ]
+    return list(range(rank)), spread
 
 
 def _within(at: LayerScope, index: str, span: str, mode: str) -> str:
     """Indices brought between 0 and span - 1."""
     zero, one = at.constant(0, "zero"), at.constant(1, "one")
     last = at.emit("Sub", span, one)
+    if mode == "strict_bounds":
+        return index
     if mode == "wrap":
         return at.emit("Mod", index, span)
     if mode == "reflect":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pydantic import ValidationError
 
 from trtpipe.layering.table import LOWERINGS
-from trtpipe.networks.lowering import attention, combining, elements, quantizing, shaping, slicing
+from trtpipe.networks.lowering import attention, combining, elements, quantizing, shaping, slicing, windows
 from trtpipe.networks.lowering.declared import DECLARED
 from trtpipe.networks.lowering.scope import LayerScope
 from trtpipe.spec.network.fields import tensors_of
@@ -26,6 +26,7 @@ NODES: Mapping[str, Read] = {
     "ONE_HOT": shaping.one_hot,
     "REVERSE_SEQUENCE": shaping.reverse_sequence,
     "FILL": shaping.fill,
+    "KV_CACHE_UPDATE": shaping.kv_cache_update,
     "SLICE": slicing.slice_,
     "EINSUM": combining.einsum,
     "CUMULATIVE": combining.cumulative,
@@ -74,6 +75,8 @@ def _special(at: LayerScope) -> Read | None:
     if kind == "ACTIVATION" and attributes.get("type") == "CLIP":
         bounds = (attributes.get(name) for name in ("alpha", "beta"))
         return elements.clip if any(isinstance(one, float) and math.isinf(one) for one in bounds) else None
+    if kind == "POOLING":
+        return windows.pooling if windows.is_rounded_up_and_padded(at) else None
     batched = kind == "GATHER" and attributes.get("mode") == "DEFAULT"
     return shaping.gather_in_batches if batched and attributes.get("num_elementwise_dims") else None
 
