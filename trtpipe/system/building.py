@@ -17,7 +17,7 @@ from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.events import Warned
 from trtpipe.plan.fingerprint import Record
-from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, action_of, plan_of, with_upstream
+from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, plan_of, with_upstream
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import steps_of
 from trtpipe.planning.facts import PipelineFacts
@@ -98,12 +98,7 @@ class Planned:
 
     def actions(self) -> dict[Address, Action]:
         """The action of every step whose inputs are known."""
-        outputs = _known_outputs(self.decisions)
-        return {
-            address: action_of(step, outputs)
-            for address, step in self.plan.steps.items()
-            if all(up in outputs for up in step.upstream())
-        }
+        return self.plan.actions(_known_outputs(self.decisions))
 
     def last_record(self, address: Address) -> Record | None:
         """The fingerprint record of a step's last success here."""
