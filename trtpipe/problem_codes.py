@@ -257,7 +257,6 @@ class Code(Enum):
     VALIDATES_NOTHING = "TP706", "A cell has no validation data, and something needs it."
     REFERENCE = "TP707", "The recorded outputs cannot be used as the reference."
     OUTPUT_DIFFERS = "TP708", "A tensor has another shape than in the reference."
-    REFERENCE_FAILED = "TP709", "The reference, or a model beside it, failed while it ran."
     MISSING_INPUT = "TP720", "An input was given no value."
     INPUT_MISFIT = "TP721", "What was given for an input does not have its shape."
     INPUT_TYPE = "TP722", "What was given for an input does not have its type, or the type cannot be fed."
