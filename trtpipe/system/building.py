@@ -202,9 +202,11 @@ def run_build(
         planned.steps(observer, terms=terms, quiet=False, writes=writes) as steps,
     ):
         _go_through(course, steps, keep_going, presses)
-    _finish(course, steps)
-    if presses():
-        raise Interrupted(Code.INTERRUPTED, "interrupted", "what was finished is kept; run it again to go on")
+        _finish(course, steps)  # whoever presses Ctrl-C once more does not lose the lockfile
+        if presses():
+            raise Interrupted(
+                Code.INTERRUPTED, "interrupted", "what was finished is kept; run it again to go on"
+            )
 
 
 def _go_through(course: _Course, steps: Steps, keep_going: bool, presses: Callable[[], int]) -> None:
