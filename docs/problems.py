@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-from trtpipe.problem_codes import Code
+from trtpipe.problem_codes import all_codes
 
 PAGE = Path(__file__).with_suffix(".md")
 SUBJECTS = {
@@ -33,7 +33,7 @@ This page is made of `trtpipe/problem_codes.py` by `python docs/problems.py`.
 def page() -> str:
     """The whole page."""
     parts = [INTRODUCTION]
-    for subject, codes in groupby(Code, key=lambda code: int(code.value[2:]) // 100):
+    for subject, codes in groupby(all_codes(), key=lambda code: int(code.value[2:]) // 100):
         rows = [f"| {code} | {code.name.lower().replace('_', '-')} | {code.meaning} |" for code in codes]
         parts.append(
             "\n".join(

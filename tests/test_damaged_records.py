@@ -10,6 +10,7 @@ import pytest
 
 from trtpipe.calibrators.measuring.reporting import report_of
 from trtpipe.errors import TrtpipeError
+from trtpipe.plan.options import UNPLACED, QuantizeOptions
 from trtpipe.precisions.casting.overflow import measured_of
 from trtpipe.scales import Scales, TensorScale, read_scales
 from trtpipe.searching.choices import Choice, read_choice
@@ -43,8 +44,8 @@ def take_scales(path, record):
 
 def take_choice(path, record):
     path.write_bytes(text_of(record))
-    template = {"precision": "auto", "base": None, "keep": {}, "precision_version": VERSIONS}
-    options = quantize_options(template, read_choice(path, VERSIONS))
+    template = QuantizeOptions(precision="auto", precision_version=VERSIONS, keep={}, origins=UNPLACED)
+    options = quantize_options(template, read_choice(path, VERSIONS)).record()
     json.dumps(options, allow_nan=False)
     assert options["precision_version"] in VERSIONS.values()
 

@@ -146,3 +146,22 @@ def test_functions_stay_small(path):
 def test_every_part_of_the_package_has_a_layer():
     parts = {p.relative_to(PACKAGE).parts[0].removesuffix(".py") for p in modules()} - {"__init__"}
     assert parts == set(LAYERS)
+
+
+@pytest.mark.parametrize("name", ["LocalExecutor", "Performer", "Dispatcher", "Scheduler", "Steps"])
+def test_there_is_one_way_to_run_a_step(name):
+    """Whatever needs a step's result goes through `system/steps.py`, which alone puts these together."""
+    made = [
+        path.relative_to(ROOT).as_posix()
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+    ]
+
+    assert made == ["trtpipe/system/steps.py"]
+
+
+def test_when_knows_nothing_of_whether():
+    for name in ("scheduler.py", "dispatcher.py"):
+        assert not any("deciding" in one for one in imports_of(PACKAGE / name))
+    assert not any("scheduler" in one or "dispatcher" in one for one in imports_of(PACKAGE / "deciding.py"))

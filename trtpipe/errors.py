@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, overload
 
-from trtpipe.problem_codes import Code
+from trtpipe.problem_codes import Code, ProblemCode
 
 _USER = re.compile(r"(\w://)[^\s/@'\"]*@")
 _QUERY = re.compile(r"(\w://[^\s'\"?]*\?)[^\s'\",}\]]+")
@@ -57,7 +57,7 @@ class Problem:
     the YAML's marks turns it into `where`.
     """
 
-    code: Code
+    code: ProblemCode
     fact: str
     remedy: str = ""
     where: Location | None = None
@@ -75,12 +75,12 @@ class Problem:
 class WrongValue(ValueError):
     """What a validator of the spec's models refuses: `fact; remedy`, and what kind of mistake it is."""
 
-    def __init__(self, code: Code, text: str) -> None:
+    def __init__(self, code: ProblemCode, text: str) -> None:
         super().__init__(text)
         self.code = code
 
 
-def code_of(error: object) -> Code:
+def code_of(error: object) -> ProblemCode:
     """The code of what a validator refused; those of plug-ins raise plain ValueErrors."""
     return error.code if isinstance(error, WrongValue) else Code.INVALID_VALUE
 
@@ -119,9 +119,9 @@ class TrtpipeError(Exception):
     @overload
     def __init__(self, problems: Problem | Sequence[Problem], /) -> None: ...
     @overload
-    def __init__(self, problems: Code, fact: str, remedy: str = "", /) -> None: ...
+    def __init__(self, problems: ProblemCode, fact: str, remedy: str = "", /) -> None: ...
     def __init__(
-        self, problems: Problem | Sequence[Problem] | Code, fact: str = "", remedy: str = "", /
+        self, problems: Problem | Sequence[Problem] | ProblemCode, fact: str = "", remedy: str = "", /
     ) -> None:
         self.problems: tuple[Problem, ...] = _all_of(problems, fact, remedy)
         assert self.problems, "an error needs at least one problem"
@@ -134,8 +134,10 @@ class TrtpipeError(Exception):
         return type(self), (self.problems,)
 
 
-def _all_of(problems: Problem | Sequence[Problem] | Code, fact: str, remedy: str) -> tuple[Problem, ...]:
-    if isinstance(problems, Code):
+def _all_of(
+    problems: Problem | Sequence[Problem] | ProblemCode, fact: str, remedy: str
+) -> tuple[Problem, ...]:
+    if isinstance(problems, ProblemCode):
         return (Problem(problems, fact, remedy),)
     return (problems,) if isinstance(problems, Problem) else tuple(problems)
 
@@ -176,10 +178,10 @@ class StepFailed(TrtpipeError):
     @overload
     def __init__(self, problems: Problem | Sequence[Problem], /, *, log: str = "") -> None: ...
     @overload
-    def __init__(self, problems: Code, fact: str, remedy: str = "", /, *, log: str = "") -> None: ...
+    def __init__(self, problems: ProblemCode, fact: str, remedy: str = "", /, *, log: str = "") -> None: ...
     def __init__(
         self,
-        problems: Problem | Sequence[Problem] | Code,
+        problems: Problem | Sequence[Problem] | ProblemCode,
         fact: str = "",
         remedy: str = "",
         /,

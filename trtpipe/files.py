@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import shutil
-import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -62,6 +61,8 @@ def open_beside(path: Path) -> tuple[int, Path]:
 
 def owner_prefix() -> str:
     """`HOST-PID-` of this process, for the names of what dies with it."""
+    import socket  # a build with nothing to do writes nothing
+
     return f"{socket.gethostname()}-{os.getpid()}-"
 
 
@@ -73,6 +74,8 @@ def owner_is_dead(name: str) -> bool:
 
 def owner_of(name: str) -> int | None:
     """The process id in a name with an `owner_prefix`; None when it is another machine's, or nobody's."""
+    import socket
+
     host = f"{socket.gethostname()}-"
     pid = name.removeprefix(host).split("-", 1)[0]
     return int(pid) if name.startswith(host) and pid.isdecimal() and pid.isascii() else None

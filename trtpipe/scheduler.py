@@ -63,9 +63,10 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """All its inputs are known, and the dispatcher sees its action through."""
+    """All its inputs are known, and the dispatcher sees its action through; `anew` although its result may be known."""
 
     job: Future[Performed]
+    anew: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ class Scheduler:
 
     def _dispatch(self, address: Address, *, anew: bool = False) -> None:
         job = self.jobs.submit(action_of(self.plan.steps[address], self._known), anew=anew)
-        self._set(address, Running(job))
+        self._set(address, Running(job, anew))
         job.add_done_callback(lambda _: self._finished.put(address))
 
     def _collect(self) -> None:
@@ -225,7 +226,7 @@ class Scheduler:
             self._set(address, Done(done.trace.outputs, done.trace.key, done.trace if done.ran else None))
         elif isinstance(error, TrtpipeError):
             lost = isinstance(error, (ArtifactMissing, ArtifactDamaged))
-            if not lost or not self._make_inputs_again(address):
+            if not lost or not self._make_inputs_again(address, anew=state.anew):
                 self._set(address, Failed(error))
         else:
             self.jobs.cancel(now=True)
@@ -238,9 +239,16 @@ class Scheduler:
             self._stopping = True
             self.jobs.cancel(now=presses > 1)
 
-    def _make_inputs_again(self, address: Address) -> bool:
-        """An input was lost before it was used: run what makes it, then this step; whether that is worth a try."""
+    def _make_inputs_again(self, address: Address, *, anew: bool) -> bool:
+        """An input was lost before it was used: run what makes it, then this step.
+
+        False when that is not worth a try; then the step has failed.
+        """
         upstream = dict.fromkeys(self.plan.steps[address].upstream())
+        for up in upstream:
+            if isinstance(self._states[up], (Failed, Blocked)):  # that was tried for another step already
+                self._set(address, Blocked(up))
+                return True
         lost = [
             up for up in upstream if isinstance(self._states[up], Done) and not self.jobs.has(self._known[up])
         ]
@@ -254,7 +262,7 @@ class Scheduler:
         for up in lost:
             self._submit(up, Run("", CorruptOutput(f"what {up} made")))
         if tried == [address]:
-            self._dispatch(address)
+            self._dispatch(address, anew=anew)
         return True
 
 

@@ -90,6 +90,29 @@ def test_a_store_that_cannot_heal_fails_the_steps_that_need_it(world):
     assert isinstance(results["engine16"], Done)
 
 
+def test_a_forced_step_that_is_tried_again_is_made_anew_all_the_same(world):
+    """Another build has made its input again in the meantime; what is known of the step itself does not count."""
+    asked = []
+    submit = world.submit
+
+    def submit_once_in_vain(action, *, anew=False):
+        asked.append((action.address.pipeline, anew))
+        if asked == [("fp32", True), ("fp16", True), ("engine32", True)]:
+            future = Future()
+            future.set_exception(ArtifactDamaged(Code.ARTIFACT_DAMAGED, "damaged"))
+            return future
+        return submit(action, anew=anew)
+
+    world.build(diamond(1))
+    world.submit = submit_once_in_vain
+    forced = {"fp32", "fp16", "engine32"}
+
+    world.build(diamond(1), rebuilder=world.rebuilder(forced))
+
+    assert asked.count(("engine32", True)) == 2
+    assert ("engine32", False) not in asked
+
+
 def test_what_cannot_be_made_again_blocks_what_needs_it(world):
     rot(world, world.build(diamond(1)), "fp32")
     world.failing = {"fp32"}
@@ -99,6 +122,22 @@ def test_what_cannot_be_made_again_blocks_what_needs_it(world):
     assert isinstance(results["fp32"], Failed)
     assert isinstance(results["engine32"], Blocked)
     assert isinstance(results["engine16"], Done)
+
+
+def test_what_starts_before_its_input_turns_out_lost_for_good_is_blocked_too(world):
+    """It fetches the input between the moment when that is made again and the moment when that has failed."""
+
+    def two_layers(level):
+        late = step("late", "fp32", "engine16", level=level)
+        return plan(*diamond(level).steps.values(), late)
+
+    rot(world, world.build(two_layers(1)), "fp32")
+    world.failing = {"fp32"}
+
+    results = world.build(two_layers(2), keep_going=True)
+
+    assert results.keys() == {one.pipeline for one in two_layers(2).steps}, "each step comes to an end"
+    assert isinstance(results["late"], Blocked)
 
 
 def test_a_step_that_was_interrupted_is_no_failure(world):

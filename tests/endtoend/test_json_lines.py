@@ -41,4 +41,6 @@ def test_a_build_that_is_refused_says_only_how_it_ended(project):
     (ended,) = project.run("build", "--json").events
 
     assert list(ended) == ["event", *KEYS["end"].split(), "at"]
-    assert [list(problem) for problem in ended["problems"]] == [["severity", "fact", "remedy", "where"]]
+    assert [list(problem) for problem in ended["problems"]] == [
+        ["severity", "code", "fact", "remedy", "where"]
+    ]

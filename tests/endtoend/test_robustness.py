@@ -22,6 +22,13 @@ import wholeness
 import yaml
 from onnx import TensorProto, helper
 
+from trtpipe.errors import Interrupted
+from trtpipe.system import building
+from trtpipe.system.locking import refresh_lock
+from trtpipe.system.outcome import Outcome
+from trtpipe.system.unheard import Unheard
+from trtpipe.system.workspace import open_workspace
+
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="not run: looks into /proc")
 
 SPEC = projects.SPEC.replace("  ampere: {gpu: sm86}\n", "") + "validate: {random: {seed: 0, samples: 4}}\n"
@@ -143,6 +150,24 @@ def test_ctrl_c_twice_ends_at_once(fresh, done):
 
     assert ended(process)[0] == 130
     assert_whole_then_complete(fresh, done)
+
+
+def test_ctrl_c_while_a_build_sums_up_does_not_cost_the_lockfile(again, monkeypatch):
+    monkeypatch.chdir(again.root)
+    (again.root / "trtpipe.lock").unlink()
+    shutil.rmtree(again.root / "build")
+
+    def pressed(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return refresh_lock(*arguments)
+
+    monkeypatch.setattr(building, "refresh_lock", pressed)
+    outcome = Outcome()
+    with pytest.raises(Interrupted):
+        building.run_build(building.make_plan(open_workspace(())), Unheard(), outcome, jobs=1)
+
+    assert outcome.lock_changed
+    assert again.run("build").out == "nothing to do\n"
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

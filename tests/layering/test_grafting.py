@@ -15,6 +15,7 @@ import pytest
 from declared_networks import run
 
 from trtpipe.errors import ModelError
+from trtpipe.plan.options import TransformOptions
 from trtpipe.spec.network.network import GraftSpec
 from trtpipe.system.transforming import transform_model
 
@@ -41,7 +42,8 @@ def grafted(
 ) -> Path:
     options = {"graft": GraftSpec.model_validate(graft).model_dump(mode="json")}
     options |= {name: graft.pop(name) for name in ("bind",) if name in graft}
-    transform_model(source, folder / "grafted.onnx", options, files or {}, folder)
+    asked = TransformOptions.from_record(options)
+    transform_model(source, folder / "grafted.onnx", asked, files or {}, folder)
     return folder / "grafted.onnx"
 
 

@@ -15,7 +15,7 @@ from yaml.events import Event, ScalarEvent
 
 from trtpipe.errors import Location, Problem, SpecPath
 from trtpipe.loading.plain import Yaml
-from trtpipe.problem_codes import Code
+from trtpipe.problem_codes import ProblemCode
 
 _LINE_BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 _LONGEST_SHOWN_LINE = 240
@@ -110,7 +110,7 @@ class Document:
         return self.source.location(mark.line, mark.column)
 
     def problem(
-        self, code: Code, fact: str, remedy: str = "", path: SpecPath = (), *, key: bool = False
+        self, code: ProblemCode, fact: str, remedy: str = "", path: SpecPath = (), *, key: bool = False
     ) -> Problem:
         """A problem with its location."""
         return Problem(code, fact, remedy, self.locate(path, key=key), path)

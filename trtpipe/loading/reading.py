@@ -33,7 +33,7 @@ from trtpipe.errors import Location, Problem, SpecError
 from trtpipe.loading.marks import Branch, Document, Mark, Place, SourceText, mark_of, start_of
 from trtpipe.loading.plain import Yaml
 from trtpipe.loading.scalars import kind_of, plain_value, shortened
-from trtpipe.problem_codes import Code
+from trtpipe.problem_codes import Code, ProblemCode
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
@@ -112,12 +112,14 @@ class _Reader:
             if (act := on.get(type(event))) is not None:
                 act(event)
 
-    def refuse(self, mark: Mark, code: Code, fact: str, remedy: str = "", *, complete: bool = False) -> None:
+    def refuse(
+        self, mark: Mark, code: ProblemCode, fact: str, remedy: str = "", *, complete: bool = False
+    ) -> None:
         """Note a problem at a place; what follows is still read."""
         self.problems.append(self._problem(mark, code, fact, remedy))
         self.complete = self.complete and complete
 
-    def _problem(self, mark: Mark, code: Code, fact: str, remedy: str) -> Problem:
+    def _problem(self, mark: Mark, code: ProblemCode, fact: str, remedy: str) -> Problem:
         return Problem(code, fact, remedy, self.source.location(mark.line, mark.column))
 
     def _document(self, event: DocumentStartEvent) -> None:

@@ -29,7 +29,7 @@ from trtpipe.loading.grammar import (
 )
 from trtpipe.loading.marks import Document
 from trtpipe.loading.scalars import flow_yaml, kind_of, plain_value, shortened
-from trtpipe.problem_codes import Code
+from trtpipe.problem_codes import Code, ProblemCode
 
 MAX_PROBLEMS = 50
 """How many problems of one file are shown."""
@@ -93,7 +93,7 @@ class _Refusal:
         """The same refusal, about a key of the value."""
         return replace(self, path=(*self.path, step))
 
-    def problem(self, code: Code, fact: str, remedy: str = "", *, key: bool = False) -> Problem:
+    def problem(self, code: ProblemCode, fact: str, remedy: str = "", *, key: bool = False) -> Problem:
         return self.document.problem(code, fact[:_LONGEST_FACT], remedy, (*self.base, *self.path), key=key)
 
     @property

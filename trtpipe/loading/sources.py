@@ -17,7 +17,7 @@ from pathlib import Path
 from trtpipe.errors import Problem, SpecError, SpecPath, masked
 from trtpipe.loading.grammar import listed, nearest
 from trtpipe.loading.scalars import shortened
-from trtpipe.problem_codes import Code
+from trtpipe.problem_codes import Code, ProblemCode
 from trtpipe.spec.remote import is_remote
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -28,7 +28,7 @@ _LISTED_ENTRIES = 2000
 class _Wrong(Exception):
     """Why a source names no file that may be read."""
 
-    code: Code
+    code: ProblemCode
     fact: str
     remedy: str = ""
 

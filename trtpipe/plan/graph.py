@@ -205,6 +205,14 @@ class Plan:
         steps = {address: step for address, step in self.steps.items() if address in wanted}
         return Plan(steps, tuple(cell for cell in self.cells if wanted.issuperset(cell.steps.values())))
 
+    def actions(self, outputs: Mapping[Address, Outputs]) -> dict[Address, Action]:
+        """The action of every step all of whose inputs are among these outputs."""
+        return {
+            address: action_of(step, outputs)
+            for address, step in self.steps.items()
+            if all(up in outputs for up in step.upstream())
+        }
+
 
 def with_upstream(steps: Mapping[Address, Step], addresses: Collection[Address]) -> set[Address]:
     """Addresses and those of all steps that they take something from, directly or not."""

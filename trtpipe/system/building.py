@@ -6,6 +6,7 @@ A build with nothing to do stops after the decisions: it has read the specs, the
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.events import Warned
 from trtpipe.plan.fingerprint import Record
-from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, action_of, plan_of, with_upstream
+from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, plan_of, with_upstream
 from trtpipe.plan.ports import Observer
 from trtpipe.planning import steps_of
 from trtpipe.planning.facts import PipelineFacts
@@ -39,8 +40,8 @@ from trtpipe.system.steps import Steps, open_steps
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import Workspace
 
-_ROUNDS = 3
-"""How often a plan is gone through for cells of which the store lost something just when they were to be delivered."""
+_MOST_AGAIN = 2
+"""How often a step is made again whose result the store lost just when it was to be delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,7 @@ class Planned:
 
     def actions(self) -> dict[Address, Action]:
         """The action of every step whose inputs are known."""
-        outputs = _known_outputs(self.decisions)
-        return {
-            address: action_of(step, outputs)
-            for address, step in self.plan.steps.items()
-            if all(up in outputs for up in step.upstream())
-        }
+        return self.plan.actions(_known_outputs(self.decisions))
 
     def last_record(self, address: Address) -> Record | None:
         """The fingerprint record of a step's last success here."""
@@ -206,9 +202,11 @@ def run_build(
         planned.steps(observer, terms=terms, quiet=False, writes=writes) as steps,
     ):
         _go_through(course, steps, keep_going, presses)
-    _finish(course, steps)
-    if presses():
-        raise Interrupted(Code.INTERRUPTED, "interrupted", "what was finished is kept; run it again to go on")
+        _finish(course, steps)  # whoever presses Ctrl-C once more does not lose the lockfile
+        if presses():
+            raise Interrupted(
+                Code.INTERRUPTED, "interrupted", "what was finished is kept; run it again to go on"
+            )
 
 
 def _go_through(course: _Course, steps: Steps, keep_going: bool, presses: Callable[[], int]) -> None:
@@ -218,17 +216,19 @@ def _go_through(course: _Course, steps: Steps, keep_going: bool, presses: Callab
     run once more.
     """
     plan, decided = course.planned.plan, course.planned.decided
-    for number in range(1, _ROUNDS + 1):
-        course.last_round = number == _ROUNDS
+    again: Counter[Address] = Counter()
+    while True:
         for address, result in steps.run(plan, decided, keep_going=keep_going, interrupted=presses):
             course.take(address, result, steps)
-        lost, course.lost = course.lost, {}
-        if not lost or presses():
-            course.give_up(lost)
-            return
-        cells = [cell for cell in plan.cells if cell.name in lost]
-        plan = replace(plan.upto({one for cell in cells for one in cell.steps.values()}), cells=tuple(cells))
+        cells = course.lost_cells()
+        plan = replace(plan.upto({one for cell in cells for one in cell.steps.values()}), cells=cells)
         decided = decide_all(plan, Rebuilder(decided.rebuilder.past))
+        lost = decided.rebuilder.lost
+        again.update(lost)
+        if not lost or presses() or any(again[one] > _MOST_AGAIN for one in lost):
+            course.give_up()
+            return
+        course.lost.clear()
 
 
 def delivery_of(planned: Planned, observer: Observer) -> Delivery:
@@ -244,7 +244,6 @@ class _Course:
     delivery: Delivery
     outcome: Outcome
     kept_to: KeptTo | None = None
-    last_round: bool = False
     lost: dict[str, TrtpipeError] = field(default_factory=dict)
     """Cells of which the store turned out to have lost something when they were to be delivered."""
     pending: dict[str, Cell] = field(init=False)
@@ -268,6 +267,7 @@ class _Course:
         tell_warnings(self.planned.workspace.store, self.delivery.observer)
 
     def _deliver(self, cell: Cell, done: Mapping[Stage, Done]) -> None:
+        self.lost.pop(cell.name, None)
         ran = done["build_engine"].trace is not None
         keys = {stage: result.key for stage, result in done.items()}
         try:
@@ -277,16 +277,20 @@ class _Course:
                 changed = self.delivery.deliver(cell, keys, built=ran)
                 self.outcome.count(cell.name, ran=ran, changed=changed)
         except TrtpipeError as error:
-            if isinstance(error, (ArtifactMissing, ArtifactDamaged)) and not self.last_round:
+            if isinstance(error, (ArtifactMissing, ArtifactDamaged)):
                 self.lost[cell.name] = error
                 return
             self.outcome.failures.append((cell.name, error))
         del self.pending[cell.name]
 
-    def give_up(self, lost: Mapping[str, TrtpipeError]) -> None:
-        """Leave these cells as they are: the build was stopped."""
-        for name, error in lost.items():
-            self.pending.pop(name, None)
+    def lost_cells(self) -> tuple[Cell, ...]:
+        """The cells that could not be delivered because the store lost something."""
+        return tuple(self.pending[name] for name in self.lost)
+
+    def give_up(self) -> None:
+        """What was lost cannot be made again, or the build was stopped: these cells fail."""
+        for name, error in self.lost.items():
+            del self.pending[name]
             self.outcome.failures.append((name, error))
 
 

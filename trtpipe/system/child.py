@@ -22,7 +22,7 @@ from typing import Any
 from trtpipe import errors
 from trtpipe.errors import Location, Problem, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
-from trtpipe.problem_codes import Code
+from trtpipe.problem_codes import Code, code_numbered
 from trtpipe.stages.bodies import BODIES
 from trtpipe.stages.task import Task
 
@@ -42,7 +42,7 @@ def error_from_json(data: dict[str, Any]) -> TrtpipeError:
     """The error read back, of the same class."""
     problems = [
         Problem(
-            Code(item["code"]),
+            code_numbered(item["code"]),
             item["fact"],
             item["remedy"],
             Location(**item["where"]) if item["where"] else None,

@@ -17,7 +17,7 @@ from trtpipe.lockfile.entries import RECIPE
 from trtpipe.plan.address import Address
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import CheckStarted
-from trtpipe.plan.graph import Action, Cell, Outputs, Plan, action_of
+from trtpipe.plan.graph import Action, Cell, Plan
 from trtpipe.plan.ports import ActionResult, Observer
 from trtpipe.problem_codes import Code
 from trtpipe.scheduler import Failed
@@ -80,7 +80,7 @@ class Rebuild:
 
     def _graded(self, steps: Steps, presses: Callable[[], int]) -> list[Graded]:
         plan, graded = self.planned.plan, []
-        actions = _actions(plan, steps.outputs)
+        actions = plan.actions(steps.outputs)
         jobs: dict[Future[None], Graded] = {}
         with ThreadPoolExecutor(self.jobs, thread_name_prefix="check") as pool:
             for address, step in plan.steps.items():
@@ -187,14 +187,6 @@ class Rebuild:
 
 def _take(graded: Graded, found: Graded) -> None:
     graded.grade, graded.passed, graded.details = found.grade, found.passed, found.details
-
-
-def _actions(plan: Plan, outputs: Mapping[Address, Outputs]) -> dict[Address, Action]:
-    return {
-        address: action_of(step, outputs)
-        for address, step in plan.steps.items()
-        if all(up in outputs for up in step.upstream())
-    }
 
 
 def _same_engines(plan: Plan, actions: Mapping[Address, Action]) -> list[list[Cell]]:

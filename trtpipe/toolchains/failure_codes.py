@@ -5,7 +5,7 @@ Both processes run without trtpipe, so they know kinds only.
 
 from __future__ import annotations
 
-from trtpipe.problem_codes import Code
+from trtpipe.problem_codes import Code, ProblemCode
 
 _CODES = {
     "parse": Code.PARSE_FAILED,
@@ -23,6 +23,6 @@ _CODES = {
 }
 
 
-def code_of_failure(kind: str) -> Code:
+def code_of_failure(kind: str) -> ProblemCode:
     """The code of an error of that kind; a kind that is not known is a build that failed."""
     return _CODES.get(kind, Code.BUILD_FAILED)
