@@ -47,7 +47,7 @@ def _table(tensors: Sequence[JsonObject]) -> list[str]:
         return []
     departing = [one for one in tensors if one["departs"]]
     shown = (departing or sorted(tensors, key=lambda one: -_size(one["error"])))[:_SHOWN]
-    header = ["tensor", "op", "node", "TensorRT's layer", "error", "bound"]
+    header = ["tensor", "op", "node", "TensorRT's layer", "error", "inputs' error", "bound"]
     rows = [
         [
             text_in(one, "tensor"),
@@ -55,6 +55,7 @@ def _table(tensors: Sequence[JsonObject]) -> list[str]:
             text_in(one, "node"),
             _layer(one),
             text_in(one, "misfit") or _number(one["error"]),
+            _number(one["inputs_error"]),
             _number(one["bound"]),
         ]
         for one in shown
@@ -104,16 +105,19 @@ def _first(found: JsonObject, tensors: Sequence[JsonObject]) -> list[str]:
         return []
     made = f"{text_in(one, 'op')}, node '{text_in(one, 'node')}'"
     layer = "" if one["layer"] is None else f"; TensorRT's layer {_layer(one)}"
-    error = f"its error is {_number(one['error'])}, rounding explains {_number(one['bound'])}"
+    explained = (
+        f"its inputs' error is {_number(one['inputs_error'])}, rounding explains {_number(one['bound'])}"
+    )
+    error = f"its error is {_number(one['error'])}, {explained}"
     return [f"first to depart: '{one['tensor']}' ({made}{layer}): {text_in(one, 'misfit') or error}"]
 
 
 def _closing(found: JsonObject) -> str:
     count, samples = len(list_in(found, "tensors")), integer_in(found, "samples")
     of = "1 sample" if samples == 1 else f"{samples} samples"
-    verdict = "departs from"
+    verdict = "departs from the typed model"
     if found["equal"]:
-        verdict = "computes the same as"
+        verdict = "equals the typed model within rounding"
     elif found["first"] is None and not found["misfits"]:
-        verdict = "was not compared in full with"
-    return f"TensorRT's network {verdict} the typed model: {count} tensors compared on {of}"
+        verdict = "was not compared in full with the typed model"
+    return f"TensorRT's network {verdict}: {count} tensors compared on {of}"

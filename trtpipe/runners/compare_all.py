@@ -87,14 +87,14 @@ def match_tensors(typed: RunnableModel, reference: RunnableModel) -> tuple[list[
     for node in typed.proto.graph.node:
         for name in node.output:
             if name in shared:
-                inputs, dtypes = _before(name, makers, shared, known)
+                inputs, dtypes = tensors_before(name, makers, shared, known)
                 dtype = known[name].dtype if name in known else "undefined"
                 does = _behind_casts(node, makers, shared)
                 places.append(Place(name, does.op_type, does.name, dtype, inputs, (*dtypes, dtype)))
     return places, sorted(reference.tensors() - typed.tensors())
 
 
-def _before(
+def tensors_before(
     name: str,
     makers: Mapping[str, onnx.NodeProto],
     shared: set[str],

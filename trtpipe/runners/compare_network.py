@@ -1,8 +1,11 @@
 """A typed model beside the network that TensorRT's parser made of it, tensor by tensor, on the validation data.
 
 The network is lowered to ONNX (`networks.lowering`), and both run in ONNX Runtime. Compared are the tensors that both
-have by name, outputs among them, as many at a time as fit into memory, batch by batch. What counts as rounding is
-`readback`'s to say. Where ONNX Runtime cannot run the network to its end, the tensors before that place are compared.
+have by name, outputs among them, as many at a time as fit into memory, batch by batch. Where ONNX Runtime cannot run
+the network to its end, the tensors before that place are compared.
+
+A tensor departs when its error is more than `readback`'s bound for rounding, and more than `GROWTH` times the error of
+the tensors right before it: what was rounded before a layer reaches what it makes, and is not its doing.
 
 Types, ranks and sizes are held against the model as well, also of what cannot be computed (`networks.matching`).
 """
@@ -15,12 +18,18 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from trtpipe.canonical.folding import infer_values
+from trtpipe.comparing.growth import GROWTH
+from trtpipe.comparing.metrics import json_number
 from trtpipe.errors import TrtpipeError
+from trtpipe.layering.parameters import numpy_type
 from trtpipe.networks.lowering.nesting import Nesting
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.matching import Misfit, misfits
 from trtpipe.networks.reading import NETWORK, WEIGHTS, read_network_files
-from trtpipe.runners.compare_all import Feeds, data_of, in_lots
+from trtpipe.runners.compare_all import Feeds, data_of, in_lots, tensors_before
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.readback import TensorDifference, bound_of, network_model
@@ -85,6 +94,16 @@ class _Comparison:
         """The node of the typed model that makes each tensor."""
         return {name: node for node in self.typed.proto.graph.node for name in node.output if name}
 
+    @cached_property
+    def quantized(self) -> Mapping[str, str]:
+        """The tensors that a quantizing node makes, with their types."""
+        known = infer_values(self.typed.proto)
+        return {
+            name: known[name].dtype
+            for name, node in self.makers.items()
+            if name in known and "Quantize" in node.op_type
+        }
+
     def compare(self, lot: Sequence[str]) -> None:
         """Measures a lot; where the network cannot be run to its end, what comes before that place."""
         why = self._measure(lot)
@@ -123,12 +142,23 @@ class _Comparison:
                     expected = typed.infer(_fed(feed, typed.inputs))
                     samples += max((array.shape[0] for array in feed.values() if array.ndim), default=1)
                     for name, place in places.items():
-                        place.add(expected[name], actual[name])
+                        place.add(*self._numbers(name, expected[name], actual[name]))
             except _NetworkFails as error:
                 return str(error)
         self.samples = samples
         self.found.update(places)
         return ""
+
+    def _numbers(self, name: str, expected: Array, actual: Array) -> tuple[Array, Array]:
+        """Quantized values of one type as numbers, so that a step more or less counts as a step."""
+        dtype = self.quantized.get(name, "")
+        if not dtype or expected.dtype != actual.dtype:
+            return expected, actual
+        if dtype.startswith("float8") and expected.dtype == np.uint8:  # ONNX Runtime hands out their bits
+            return expected.view(numpy_type(dtype)), actual.view(numpy_type(dtype))
+        if expected.dtype.name == dtype:
+            return expected.astype(np.float32), actual.astype(np.float32)
+        return expected, actual
 
 
 class _NetworkFails(Exception):
@@ -153,7 +183,8 @@ def _fed(feed: Mapping[str, Array], inputs: Iterable[str]) -> dict[str, Array]:
 def _record(
     parsed: ParsedNetwork, lowered: Lowered, comparison: _Comparison, unfit: Sequence[Misfit]
 ) -> dict[str, Json]:
-    tensors = [_tensor(comparison, parsed, name) for name in comparison.shared() if name in comparison.found]
+    errors = {name: one.error for name, one in comparison.found.items()}
+    tensors = [_tensor(comparison, parsed, errors, name) for name in comparison.shared() if name in errors]
     not_run = _not_run(parsed, lowered, comparison)
     departing = [one["tensor"] for one in tensors if one["departs"]]
     return {
@@ -174,12 +205,18 @@ def _record(
     }
 
 
-def _tensor(comparison: _Comparison, parsed: ParsedNetwork, name: str) -> dict[str, Json]:
-    """A tensor with the ONNX node and TensorRT's layer that make it."""
-    made: onnx.NodeProto = comparison.makers[name]
+def _tensor(
+    comparison: _Comparison, parsed: ParsedNetwork, errors: Mapping[str, float], name: str
+) -> dict[str, Json]:
+    """A tensor with what makes it: the ONNX node and TensorRT's layer."""
+    found, made = comparison.found[name], comparison.makers[name]
     layer = parsed.producers.get(name)
+    inputs, _ = tensors_before(name, comparison.makers, set(errors), {})
+    before = max((errors[one] for one in inputs), default=0.0)
     return {
-        **comparison.found[name].to_json(),
+        **found.to_json(),
+        "inputs_error": json_number(before),
+        "departs": found.departs and not 0 < found.error <= GROWTH * before,
         "op": made.op_type,
         "node": made.name or made.op_type,
         "layer": None if layer is None else {"number": layer.number, "name": layer.name, "type": layer.type},

@@ -67,7 +67,7 @@ def _dequantized(
     dtype = given.get("output_dtype", 0) or _dtype_of(scale, tensors, graph)
     wide, halved = f"{output}/float32", f"{output}/scale"
     if node.op_type == _MXFP8:
-        exponents = _array(tensors[scale], folder).astype(np.int32)
+        exponents = _array(tensors[scale], folder).view(np.uint8).astype(np.int32)
         powers = np.ldexp(np.float32(1), exponents - 127).astype(np.float32)
         graph.initializer.append(onnx.numpy_helper.from_array(powers, halved))
         yield onnx.helper.make_node("DequantizeLinear", [weight, halved], [wide], name=node.name, **along)
