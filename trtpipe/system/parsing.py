@@ -14,6 +14,7 @@ from trtpipe.plan.worker_messages import WorkerMessage
 from trtpipe.problem_codes import Code
 from trtpipe.system.failing import CellSteps
 from trtpipe.system.performing import request_of
+from trtpipe.toolchains.detect import detect_gpus
 from trtpipe.toolchains.parsing import ParsedFiles, parse_network
 
 _NOT_HERE = (Code.WORKER_ENVIRONMENT, Code.NO_GPU)
@@ -31,6 +32,8 @@ def parse_cell(steps: CellSteps) -> ParsedFiles:
         raise failing.error
     action = steps.action("build_engine")
     assert action is not None, "what it needs has run"
+    if steps.planned.here().toolchain(action).flavour == "tensorrt" and not detect_gpus():
+        raise NotParsedHere("TensorRT of the flavour tensorrt parses where a GPU is, and there is none here")
     found = steps.steps.inputs_of(action, steps.scratch / "engine")
     folder = steps.scratch / "network"
     folder.mkdir()
