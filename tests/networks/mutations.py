@@ -6,6 +6,7 @@ by a rule why a mutant computes what the network does; whatever it does not expl
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -110,7 +111,7 @@ def _others(kind: str, name: str, value: object) -> Iterator[object]:
     elif isinstance(value, int):
         yield value + 1
     elif isinstance(value, float):
-        yield value * 1.5 + 0.25
+        yield value * 1.5 + 0.35
     elif isinstance(value, tuple):
         for index, one in enumerate(value):
             if isinstance(one, (int, float)) and not isinstance(one, bool):
@@ -278,10 +279,22 @@ def _window(network, layer, name, new):
             return "a blend without a share of the average is the maximum"
     if name in ("pre_padding", "post_padding") and named["padding_mode"].startswith("SAME"):
         return "the mode takes precedence over the padding"
-    if name in ("padding_mode", "pre_padding", "post_padding", "stride_nd", "dilation_nd") and not counts:
-        before, after = _windows(network, layer, named), _windows(network, layer, {**named, name: new})
-        return "these sizes come to the same windows" if before == after else ""
+    if name in ("padding_mode", "pre_padding", "post_padding", "stride_nd", "dilation_nd"):
+        changed = {**named, name: new}
+        before, after = _windows(network, layer, named), _windows(network, layer, changed)
+        whole = not counts or all(_fit(network, layer, one) for one in (named, changed))
+        return "these sizes come to the same windows" if before == after and whole else ""
     return ""
+
+
+def _fit(network, layer, named):
+    """Whether no window reaches over the padding, so that all of it counts."""
+    sizes = (network.tensors[layer.inputs[0]].shape or ())[2:]
+    ends = zip(_windows(network, layer, named), sizes, strict=True)
+    return all(
+        before + size + named["post_padding"][axis] >= (count - 1) * steps + named["window_size_nd"][axis]
+        for axis, ((count, before, steps, _), size) in enumerate(ends)
+    )
 
 
 def _windows(network, layer, named):
@@ -337,8 +350,22 @@ def _moving(network, layer, name, new):
 
 
 def _stays_inside(network, layer):
-    """Whether no element outside the input is taken, as far as it is known."""
-    return layer.attributes["mode"] == "STRICT_BOUNDS"
+    """Whether no element outside the input is taken; in strict bounds that is TensorRT's word for it."""
+    named = layer.attributes
+    if named["mode"] == "STRICT_BOUNDS":
+        return True
+    parts = (
+        named["start"],
+        network.tensors[layer.outputs[0]].shape,
+        named["stride"],
+        network.tensors[layer.inputs[0]].shape,
+    )
+    if None in parts or -1 in parts[1] or named.get("axes"):
+        return False
+    ends = (
+        (first, first + (count - 1) * step, size) for first, count, step, size in zip(*parts, strict=True)
+    )
+    return all(0 <= one < size or size < 0 for first, last, size in ends for one in (first, last))
 
 
 def _makes_one(network, layer, old, new):
@@ -359,7 +386,30 @@ def _sampling(network, layer, name, new):
             return "no output has one pixel"
         if name == "shape" and (named.get("scales") or len(layer.inputs) > 1):
             return "scales or an input say the size"
+        if named["resize_mode"] == "NEAREST" and name in ("coordinate_transformation", "nearest_rounding"):
+            kept = _nearest(network, layer, named) == _nearest(network, layer, {**named, name: new})
+            return "on these sizes it takes the same pixels" if kept else ""
     return ""
+
+
+def _nearest(network, layer, named):
+    """The pixel that each place of the output takes, on each axis."""
+    sizes = zip(network.tensors[layer.inputs[0]].shape, network.tensors[layer.outputs[0]].shape, strict=True)
+    found = []
+    for axis, (size, made) in enumerate(sizes):
+        scale = named["scales"][axis] if named.get("scales") else made / size
+        for place in range(max(made, 0)):
+            where = {
+                "ALIGN_CORNERS": place * (size - 1) / max(made - 1, 1),
+                "ASYMMETRIC": place / scale,
+                "HALF_PIXEL": (place + 0.5) / scale - 0.5,
+            }[named["coordinate_transformation"]]
+            taken = {
+                "HALF_UP": math.floor(where + 0.5), "HALF_DOWN": math.ceil(where - 0.5),
+                "FLOOR": math.floor(where), "CEIL": math.ceil(where),
+            }[named["nearest_rounding"]]  # fmt: skip
+            found.append(min(max(taken, 0), size - 1))
+    return found
 
 
 def _exchanged(network, layer, name, new):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from kind_models import INT64, MODELS, const, lone, model, node, value, weights
+from kind_models import FEEDS, INT64, MODELS, const, lone, model, node, value, weights
 from mutations import mutants, same
 from onnx import numpy_helper
 from parsed_models import needs_rtx, parsed
@@ -22,12 +22,13 @@ WITHIN = 1e-4
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_network_computes_what_its_model_does(tmp_path, name):
-    found = parsed(MODELS[name], tmp_path)
+    found = parsed(MODELS[name], tmp_path, FEEDS.get(name))
 
     read = found.compared()
 
     assert read.share == 1.0
     assert read.not_compared == {}
+    assert read.contradictions == ()
     assert {one.tensor: one.error for one in read.outputs if one.departs} == {}
     assert {one.bound for one in read.outputs} == {WITHIN} or name in (
         "int8",
@@ -175,7 +176,7 @@ def test_a_change_of_one_attribute_is_noticed_or_explained(tmp_path):
     for name in ONE_OF_EACH:
         place = tmp_path / name
         place.mkdir()
-        found = parsed(MODELS[name], place)
+        found = parsed(MODELS[name], place, FEEDS.get(name))
         for layer in found.network.layers:
             for mutant in mutants(found.network, layer, found.folder):
                 if not found.compared(mutant.network).equal:

@@ -110,11 +110,14 @@ class Readback:
     share: float
     """The share of layers that were read."""
     twins: Mapping[str, str]
+    contradictions: tuple[str, ...] = ()
+    """Tensors that the lowered network makes otherwise than TensorRT says: then equal outputs prove nothing."""
 
     @property
     def equal(self) -> bool:
-        """Whether every output was compared and none departs."""
-        return not self.not_compared and not any(one.departs for one in self.outputs)
+        """Whether every output was compared, none departs, and TensorRT agrees about every tensor's type and shape."""
+        compared = not self.not_compared and not self.contradictions
+        return compared and not any(one.departs for one in self.outputs)
 
 
 def network_model(lowered: Lowered, folder: Path) -> RunnableModel:
@@ -176,7 +179,9 @@ def compare_network(
         found = []
     departs = any(one.departs for one in found)
     first = _first(typed, network, bound, feeds, threads) if locate and departs else None
-    return Readback(tuple(found), not_compared, first, lowered.share, dict(twins_in(typed)))
+    return Readback(
+        tuple(found), not_compared, first, lowered.share, dict(twins_in(typed)), lowered.contradictions
+    )
 
 
 class _NetworkFails(Exception):
