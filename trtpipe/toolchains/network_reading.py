@@ -22,6 +22,7 @@ types that NumPy lacks come as an object without a buffer: they are read from th
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import json
 import os
@@ -37,10 +38,8 @@ if TYPE_CHECKING:
 
 # ruff: noqa: PTH105, PTH123
 
-SCHEMA = 1
-NETWORK, WEIGHTS = "parsed.json", "parsed.weights"
-ALIGNMENT = 64
-PIECE = 16 << 20
+SCHEMA, NETWORK, WEIGHTS = 1, "parsed.json", "parsed.weights"
+ALIGNMENT, PIECE = 64, 16 << 20
 NOT_ATTRIBUTES = {"name", "metadata", "num_inputs", "num_outputs", "num_ranks"}
 """Properties of an attention that have fields of their own here, or say only on how many GPUs it runs."""
 CLASSES = {"CONDITIONAL_INPUT": "ifconditionalinput", "CONDITIONAL_OUTPUT": "ifconditionaloutput"}
@@ -346,6 +345,7 @@ def outputs_of(layer: api.Connected) -> list[api.Tensor]:
     return [layer.get_output(index) for index in range(layer.num_outputs)]
 
 
+@functools.cache
 def properties_of(kind: type, without: type) -> list[str]:
     """The properties and questions (`is_…`) that a class adds to another one, sorted; an own `type` is an attribute."""
     names = set()
@@ -358,6 +358,7 @@ def properties_of(kind: type, without: type) -> list[str]:
     return sorted(names)
 
 
+@functools.cache
 def untold_by(kind: type) -> dict[str, str]:
     """What layers of a class have that can neither be asked for nor be seen among their inputs."""
     own = {name for one in kind.__mro__ for name in vars(one)}
@@ -391,8 +392,9 @@ def write_network(
         os.close(file.fd)
     record |= {"schema": SCHEMA, "flavour": trt.__name__, "version": str(trt.__version__)}
     record |= {"name": network.name, "warnings": warnings, "contents": file.contents()}
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
     with open(NETWORK + ".part", "w", encoding="utf-8") as written:
-        json.dump(record, written, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        written.write(text)
     for name in (WEIGHTS, NETWORK):
         os.replace(name + ".part", name)
     return {"layers": network.num_layers, "unread": reader.unread, "weights_bytes": file.end}
