@@ -34,7 +34,7 @@ def model(nodes, inputs, outputs, constants=(), opset=18, ir=10):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
 
 
-def lone(op, inputs="x", constants=(), shape=IMAGE, kind=FLOAT, out=FLOAT, opset=18, **attributes):
+def lone(op, inputs="x", constants=(), shape=IMAGE, kind=FLOAT, *, out=FLOAT, opset=18, **attributes):
     """A model of one node that reads `x` and constants, and makes `y`."""
     made = node(op, inputs, "y", **attributes)
     return model([made], [value("x", shape, kind)], [value("y", None, out)], constants, opset)

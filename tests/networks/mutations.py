@@ -219,40 +219,60 @@ def _equal_values(one, other):
 
 
 def _unused(network, layer, name, new):
-    kind, named = layer.type, layer.attributes
-    function = named.get("type")
-    if kind == "ACTIVATION" and name == "alpha" and function not in ALPHA:
-        return f"{function} takes no alpha"
-    if kind == "ACTIVATION" and name == "beta" and function not in BETA:
-        return f"{function} takes no beta"
-    if kind == "ACTIVATION" and name == "type" and function == "RELU" and not named["alpha"]:
+    """Attributes that the layer does not look at."""
+    return next(
+        (
+            why
+            for rule in (_of_function, _of_index, _of_quantizing, _of_input)
+            if (why := rule(network, layer, name, new))
+        ),
+        "",
+    )
+
+
+def _of_function(network, layer, name, new):
+    if layer.type != "ACTIVATION":
+        return ""
+    function = layer.attributes["type"]
+    if name in ("alpha", "beta") and function not in {"alpha": ALPHA, "beta": BETA}[name]:
+        return f"{function} takes no {name}"
+    if name == "type" and function == "RELU" and not layer.attributes["alpha"]:
         return f"{new} with alpha 0 is RELU" if new in ("LEAKY_RELU", "ELU", "THRESHOLDED_RELU") else ""
-    if kind == "ACTIVATION" and function == "CLIP" and isinstance(new, float) and abs(new) > LARGEST:
-        return "no number of the type is beyond the bound"
+    beyond = function == "CLIP" and isinstance(new, float) and abs(new) > LARGEST
+    return "no number of the type is beyond the bound" if beyond else ""
+
+
+def _of_index(network, layer, name, new):
+    kind, named = layer.type, layer.attributes
+    if kind in ("GATHER", "SCATTER") and name == "axis" and named["mode"] == "ND":
+        return "mode ND has no axis"
     if kind == "GATHER" and name == "mode" and {named["mode"], new} == {"DEFAULT", "ELEMENT"}:
         ranks = {len(network.tensors[one].shape or ()) for one in layer.inputs}
         return "in one axis the two are the same" if ranks == {1} else ""
     if kind == "SCALE" and name == "channel_axis" and named["mode"] != "CHANNEL":
         return "only per-channel coefficients have an axis"
-    if kind in ("GATHER", "SCATTER") and name == "axis" and named["mode"] == "ND":
-        return "mode ND has no axis"
-    if kind in ("QUANTIZE", "DEQUANTIZE") and name == "axis" and _size(network, layer.inputs[1]) == 1:
+    last = kind == "LOOP_OUTPUT" and name == "axis" and named["kind"] == "LAST_VALUE"
+    return "a last value is not concatenated" if last else ""
+
+
+def _of_quantizing(network, layer, name, new):
+    if layer.type not in ("QUANTIZE", "DEQUANTIZE"):
+        return ""
+    if name == "axis" and _size(network, layer.inputs[1]) == 1:
         return "a scale of one element has no axis"
-    if kind in ("QUANTIZE", "DEQUANTIZE") and name == "to_type" and kind == "DEQUANTIZE":
-        return "the output's type, which is that of its tensor, says it"
-    if kind == "TOPK" and name == "k" and len(layer.inputs) > 1 and layer.inputs[1]:
+    typed = layer.type == "DEQUANTIZE" and name == "to_type"
+    return "the output's type, which is that of its tensor, says it" if typed else ""
+
+
+def _of_input(network, layer, name, new):
+    kind, named = layer.type, layer.attributes
+    given = len(layer.inputs) > 1 and layer.inputs[1] is not None
+    if (kind, name) == ("TOPK", "k") and given:
         return "k is an input"
-    if kind == "LOOP_OUTPUT" and name == "axis" and named["kind"] == "LAST_VALUE":
-        return "a last value is not concatenated"
-    if kind == "NORMALIZATION" and name == "is_v2" and named["num_groups"] == 1:
-        return "without groups the versions are alike"
-    if kind == "FILL" and name in ("alpha", "beta") and len(layer.inputs) > 1:
+    if kind == "FILL" and name in ("alpha", "beta", "is_alpha_beta_int64") and given:
         return "start and delta are inputs"
-    if kind == "FILL" and name == "is_alpha_beta_int64":
-        return "start and delta are inputs"
-    if kind == "ATTENTION_OUTPUT" or (kind == "KV_CACHE_UPDATE" and name == "update_lengths"):
-        return "not an attribute of the layer"
-    return ""
+    alike = (kind, name) == ("NORMALIZATION", "is_v2") and named["num_groups"] == 1
+    return "without groups the versions are alike" if alike else ""
 
 
 def _size(network, name):

@@ -105,7 +105,7 @@ class Nesting:
         return [*within, *(one for one in self.borders[construct] if one.type in _LEAVING)]
 
     def needed(self, tensors: Iterable[str], within: Construct | None = None) -> set[int]:
-        """The layers that these tensors depend on, by number; of a construct all borders, save of the one they are in."""
+        """The layers that these tensors depend on, by number; of a construct that they are not in, all borders."""
         found: set[int] = set()
         pending = [self.makers[name] for name in tensors if name in self.makers]
         while pending:
