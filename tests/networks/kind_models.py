@@ -34,7 +34,7 @@ def model(nodes, inputs, outputs, constants=(), opset=18, ir=10):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
 
 
-def lone(op, inputs="x", constants=(), shape=IMAGE, kind=FLOAT, out=FLOAT, opset=18, **attributes):
+def lone(op, inputs="x", constants=(), shape=IMAGE, kind=FLOAT, *, out=FLOAT, opset=18, **attributes):
     """A model of one node that reads `x` and constants, and makes `y`."""
     made = node(op, inputs, "y", **attributes)
     return model([made], [value("x", shape, kind)], [value("y", None, out)], constants, opset)
@@ -245,7 +245,7 @@ def shapes():
     ]
     yield (
         "Range",
-        model(counted, [value("x", IMAGE)], [value("y", None, INT64)], [const("zero", 3), const("step", 2)]),
+        model(counted, [value("x", IMAGE)], [value("y", None, INT64)], [const("zero", -3), const("step", 2)]),
     )
     yield "Trilu", lone("Trilu", shape=(5, 5), upper=0)
     yield "DepthToSpace", lone("DepthToSpace", blocksize=2)
@@ -436,3 +436,18 @@ MODELS = {
     for group in (windows, elements, shapes, combining, sampling, recurrent, quantized, attending)
     for name, made in group()
 }
+
+_ODD = np.resize(np.array([1.0, np.nan, np.inf, -np.inf, -0.5], np.float32), (2, 4, 9, 8))
+FEEDS = {
+    "IsNaN": [{"x": _ODD}],
+    "IsInf": [{"x": _ODD}],
+    "whole_numbers": [
+        {"a": np.array([-7, -3, 0, 5, 9], np.int32), "b": np.array(b, np.int32)}
+        for b in ([0] * 5, [3, -1, 1, 5, -7])
+    ],
+    "Slice_computed": [
+        {"x": _RNG.normal(size=(3, 6)).astype(np.float32), "b": np.array([start])}
+        for start in (-2, -9, 1, 4, 8)
+    ],
+}
+"""Inputs that bring out what random ones do not."""

@@ -6,6 +6,7 @@ by a rule why a mutant computes what the network does; whatever it does not expl
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -110,7 +111,7 @@ def _others(kind: str, name: str, value: object) -> Iterator[object]:
     elif isinstance(value, int):
         yield value + 1
     elif isinstance(value, float):
-        yield value * 1.5 + 0.25
+        yield value * 1.5 + 0.35
     elif isinstance(value, tuple):
         for index, one in enumerate(value):
             if isinstance(one, (int, float)) and not isinstance(one, bool):
@@ -218,40 +219,60 @@ def _equal_values(one, other):
 
 
 def _unused(network, layer, name, new):
-    kind, named = layer.type, layer.attributes
-    function = named.get("type")
-    if kind == "ACTIVATION" and name == "alpha" and function not in ALPHA:
-        return f"{function} takes no alpha"
-    if kind == "ACTIVATION" and name == "beta" and function not in BETA:
-        return f"{function} takes no beta"
-    if kind == "ACTIVATION" and name == "type" and function == "RELU" and not named["alpha"]:
+    """Attributes that the layer does not look at."""
+    return next(
+        (
+            why
+            for rule in (_of_function, _of_index, _of_quantizing, _of_input)
+            if (why := rule(network, layer, name, new))
+        ),
+        "",
+    )
+
+
+def _of_function(network, layer, name, new):
+    if layer.type != "ACTIVATION":
+        return ""
+    function = layer.attributes["type"]
+    if name in ("alpha", "beta") and function not in {"alpha": ALPHA, "beta": BETA}[name]:
+        return f"{function} takes no {name}"
+    if name == "type" and function == "RELU" and not layer.attributes["alpha"]:
         return f"{new} with alpha 0 is RELU" if new in ("LEAKY_RELU", "ELU", "THRESHOLDED_RELU") else ""
-    if kind == "ACTIVATION" and function == "CLIP" and isinstance(new, float) and abs(new) > LARGEST:
-        return "no number of the type is beyond the bound"
+    beyond = function == "CLIP" and isinstance(new, float) and abs(new) > LARGEST
+    return "no number of the type is beyond the bound" if beyond else ""
+
+
+def _of_index(network, layer, name, new):
+    kind, named = layer.type, layer.attributes
+    if kind in ("GATHER", "SCATTER") and name == "axis" and named["mode"] == "ND":
+        return "mode ND has no axis"
     if kind == "GATHER" and name == "mode" and {named["mode"], new} == {"DEFAULT", "ELEMENT"}:
         ranks = {len(network.tensors[one].shape or ()) for one in layer.inputs}
         return "in one axis the two are the same" if ranks == {1} else ""
     if kind == "SCALE" and name == "channel_axis" and named["mode"] != "CHANNEL":
         return "only per-channel coefficients have an axis"
-    if kind in ("GATHER", "SCATTER") and name == "axis" and named["mode"] == "ND":
-        return "mode ND has no axis"
-    if kind in ("QUANTIZE", "DEQUANTIZE") and name == "axis" and _size(network, layer.inputs[1]) == 1:
+    last = kind == "LOOP_OUTPUT" and name == "axis" and named["kind"] == "LAST_VALUE"
+    return "a last value is not concatenated" if last else ""
+
+
+def _of_quantizing(network, layer, name, new):
+    if layer.type not in ("QUANTIZE", "DEQUANTIZE"):
+        return ""
+    if name == "axis" and _size(network, layer.inputs[1]) == 1:
         return "a scale of one element has no axis"
-    if kind in ("QUANTIZE", "DEQUANTIZE") and name == "to_type" and kind == "DEQUANTIZE":
-        return "the output's type, which is that of its tensor, says it"
-    if kind == "TOPK" and name == "k" and len(layer.inputs) > 1 and layer.inputs[1]:
+    typed = layer.type == "DEQUANTIZE" and name == "to_type"
+    return "the output's type, which is that of its tensor, says it" if typed else ""
+
+
+def _of_input(network, layer, name, new):
+    kind, named = layer.type, layer.attributes
+    given = len(layer.inputs) > 1 and layer.inputs[1] is not None
+    if (kind, name) == ("TOPK", "k") and given:
         return "k is an input"
-    if kind == "LOOP_OUTPUT" and name == "axis" and named["kind"] == "LAST_VALUE":
-        return "a last value is not concatenated"
-    if kind == "NORMALIZATION" and name == "is_v2" and named["num_groups"] == 1:
-        return "without groups the versions are alike"
-    if kind == "FILL" and name in ("alpha", "beta") and len(layer.inputs) > 1:
+    if kind == "FILL" and name in ("alpha", "beta", "is_alpha_beta_int64") and given:
         return "start and delta are inputs"
-    if kind == "FILL" and name == "is_alpha_beta_int64":
-        return "start and delta are inputs"
-    if kind == "ATTENTION_OUTPUT" or (kind == "KV_CACHE_UPDATE" and name == "update_lengths"):
-        return "not an attribute of the layer"
-    return ""
+    alike = (kind, name) == ("NORMALIZATION", "is_v2") and named["num_groups"] == 1
+    return "without groups the versions are alike" if alike else ""
 
 
 def _size(network, name):
@@ -278,10 +299,22 @@ def _window(network, layer, name, new):
             return "a blend without a share of the average is the maximum"
     if name in ("pre_padding", "post_padding") and named["padding_mode"].startswith("SAME"):
         return "the mode takes precedence over the padding"
-    if name in ("padding_mode", "pre_padding", "post_padding", "stride_nd", "dilation_nd") and not counts:
-        before, after = _windows(network, layer, named), _windows(network, layer, {**named, name: new})
-        return "these sizes come to the same windows" if before == after else ""
+    if name in ("padding_mode", "pre_padding", "post_padding", "stride_nd", "dilation_nd"):
+        changed = {**named, name: new}
+        before, after = _windows(network, layer, named), _windows(network, layer, changed)
+        whole = not counts or all(_fit(network, layer, one) for one in (named, changed))
+        return "these sizes come to the same windows" if before == after and whole else ""
     return ""
+
+
+def _fit(network, layer, named):
+    """Whether no window reaches over the padding, so that all of it counts."""
+    sizes = (network.tensors[layer.inputs[0]].shape or ())[2:]
+    ends = zip(_windows(network, layer, named), sizes, strict=True)
+    return all(
+        before + size + named["post_padding"][axis] >= (count - 1) * steps + named["window_size_nd"][axis]
+        for axis, ((count, before, steps, _), size) in enumerate(ends)
+    )
 
 
 def _windows(network, layer, named):
@@ -337,8 +370,22 @@ def _moving(network, layer, name, new):
 
 
 def _stays_inside(network, layer):
-    """Whether no element outside the input is taken, as far as it is known."""
-    return layer.attributes["mode"] == "STRICT_BOUNDS"
+    """Whether no element outside the input is taken; in strict bounds that is TensorRT's word for it."""
+    named = layer.attributes
+    if named["mode"] == "STRICT_BOUNDS":
+        return True
+    parts = (
+        named["start"],
+        network.tensors[layer.outputs[0]].shape,
+        named["stride"],
+        network.tensors[layer.inputs[0]].shape,
+    )
+    if None in parts or -1 in parts[1] or named.get("axes"):
+        return False
+    ends = (
+        (first, first + (count - 1) * step, size) for first, count, step, size in zip(*parts, strict=True)
+    )
+    return all(0 <= one < size or size < 0 for first, last, size in ends for one in (first, last))
 
 
 def _makes_one(network, layer, old, new):
@@ -359,7 +406,30 @@ def _sampling(network, layer, name, new):
             return "no output has one pixel"
         if name == "shape" and (named.get("scales") or len(layer.inputs) > 1):
             return "scales or an input say the size"
+        if named["resize_mode"] == "NEAREST" and name in ("coordinate_transformation", "nearest_rounding"):
+            kept = _nearest(network, layer, named) == _nearest(network, layer, {**named, name: new})
+            return "on these sizes it takes the same pixels" if kept else ""
     return ""
+
+
+def _nearest(network, layer, named):
+    """The pixel that each place of the output takes, on each axis."""
+    sizes = zip(network.tensors[layer.inputs[0]].shape, network.tensors[layer.outputs[0]].shape, strict=True)
+    found = []
+    for axis, (size, made) in enumerate(sizes):
+        scale = named["scales"][axis] if named.get("scales") else made / size
+        for place in range(max(made, 0)):
+            where = {
+                "ALIGN_CORNERS": place * (size - 1) / max(made - 1, 1),
+                "ASYMMETRIC": place / scale,
+                "HALF_PIXEL": (place + 0.5) / scale - 0.5,
+            }[named["coordinate_transformation"]]
+            taken = {
+                "HALF_UP": math.floor(where + 0.5), "HALF_DOWN": math.ceil(where - 0.5),
+                "FLOOR": math.floor(where), "CEIL": math.ceil(where),
+            }[named["nearest_rounding"]]  # fmt: skip
+            found.append(min(max(taken, 0), size - 1))
+    return found
 
 
 def _exchanged(network, layer, name, new):

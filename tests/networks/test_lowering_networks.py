@@ -1,4 +1,4 @@
-"""The network that TensorRT's parser makes of a model, lowered again, computes what the model does, or is told apart."""
+"""The network that TensorRT's parser makes of a model, lowered again, computes what the model does, or is told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from kind_models import INT64, MODELS, const, lone, model, node, value, weights
+from kind_models import FEEDS, INT64, MODELS, const, lone, model, node, value, weights
 from mutations import mutants, same
 from onnx import numpy_helper
 from parsed_models import needs_rtx, parsed
@@ -22,12 +22,13 @@ WITHIN = 1e-4
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_network_computes_what_its_model_does(tmp_path, name):
-    found = parsed(MODELS[name], tmp_path)
+    found = parsed(MODELS[name], tmp_path, FEEDS.get(name))
 
     read = found.compared()
 
     assert read.share == 1.0
     assert read.not_compared == {}
+    assert read.contradictions == ()
     assert {one.tensor: one.error for one in read.outputs if one.departs} == {}
     assert {one.bound for one in read.outputs} == {WITHIN} or name in (
         "int8",
@@ -91,6 +92,13 @@ def pool_with_a_last_window_in_the_padding():
     )
 
 
+def attention_over_padded_keys():
+    """Attention that is told how many keys are no padding: the parser takes all of them."""
+    inputs = [value(name, (2, 2, 5, 8)) for name in "qkv"]
+    made = node("Attention", "q k v - - - n", "y")
+    return model([made], inputs, [value("y", None)], [const("n", [3, 4])], 24)
+
+
 def early_exit():
     """A loop with a limit and a condition: what it collects has the limit's length."""
     body = onnx.helper.make_graph(
@@ -118,6 +126,7 @@ SILENT = {
     "a scan output of the limit's length": (early_exit, "all", "Loop_last"),
     "a reduction without its element-wise part": (reduction_without_axes, "y", "ReduceL2_y"),
     "the other triangle": (triangle_by_default, "y", "Trilu_y"),
+    "keys that are padding": (attention_over_padded_keys, "y", "Attention_y"),
     "a window more": (pool_with_a_last_window_in_the_padding, "y", "MaxPool_y"),
 }
 """What the parser changes in silence: the model, the first tensor that departs, its node."""
@@ -162,11 +171,11 @@ def test_large_weights_stay_in_the_network_s_file(tmp_path):
 
 
 ONE_OF_EACH = (
-    "conv", "deconv", "average_counting", "max_pool", "Clip", "HardSigmoid", "PRelu", "Sub", "Acosh", "whole_numbers", "Cast_int32",
-    "Where", "Reshape", "Squeeze", "Concat", "Slice_computed", "Pad_reflect", "Gather", "GatherND", "ScatterElements", "OneHot",
-    "ReverseSequence", "ReduceMean", "TopK", "Softmax", "CumSum", "MatMul", "Gemm", "Einsum", "BatchNormalization",
-    "GroupNormalization", "LRN", "linear_half_pixel", "grid_linear", "LSTM_reverse", "loop", "scan", "if", "int8",
-    "attention_causal", "rotary",
+    "conv", "deconv", "average_counting", "max_pool", "Clip", "HardSigmoid", "PRelu", "Sub", "Acosh", "whole_numbers",
+    "Cast_int32", "Where", "Reshape", "Squeeze", "Concat", "Slice_computed", "Pad_reflect", "Gather", "GatherND",
+    "ScatterElements", "OneHot", "ReverseSequence", "ReduceMean", "TopK", "Softmax", "CumSum", "MatMul", "Gemm",
+    "Einsum", "BatchNormalization", "GroupNormalization", "LRN", "linear_half_pixel", "grid_linear", "LSTM_reverse",
+    "loop", "scan", "if", "int8", "attention_causal", "rotary",
 )  # fmt: skip
 
 
@@ -175,7 +184,7 @@ def test_a_change_of_one_attribute_is_noticed_or_explained(tmp_path):
     for name in ONE_OF_EACH:
         place = tmp_path / name
         place.mkdir()
-        found = parsed(MODELS[name], place)
+        found = parsed(MODELS[name], place, FEEDS.get(name))
         for layer in found.network.layers:
             for mutant in mutants(found.network, layer, found.folder):
                 if not found.compared(mutant.network).equal:

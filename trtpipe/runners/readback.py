@@ -2,13 +2,15 @@
 
 The network is lowered to ONNX first (`networks.lowering`). Outputs are compared, and the tensors that kept their name
 when it is asked which is the first to depart. Measured is the larger of two errors: |a - r| / |r| in 2-norms, and the
-largest difference beside the largest value. What rounding may make of it is four unit roundoffs of the narrowest type
-that the typed model computes in, and never less than 1e-4, since sums are taken in another order. Whole numbers and
-booleans are equal where nothing is rounded to less than float32; elsewhere as many may differ as that bound says.
+largest difference beside the largest value. What rounding may make of it is the unit roundoff of the narrowest type that
+the typed model computes in, times the root of the number of roundings, which add up as random steps do; four of them at
+least, and never less than 1e-4, since sums are taken in another order. Whole numbers and booleans are equal where
+nothing is rounded to less than float32; elsewhere as many may differ as that bound says.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -110,11 +112,14 @@ class Readback:
     share: float
     """The share of layers that were read."""
     twins: Mapping[str, str]
+    contradictions: tuple[str, ...] = ()
+    """Tensors that the lowered network makes otherwise than TensorRT says: then equal outputs prove nothing."""
 
     @property
     def equal(self) -> bool:
-        """Whether every output was compared and none departs."""
-        return not self.not_compared and not any(one.departs for one in self.outputs)
+        """Whether every output was compared, none departs, and TensorRT agrees about every tensor's type and shape."""
+        compared = not self.not_compared and not self.contradictions
+        return compared and not any(one.departs for one in self.outputs)
 
 
 def network_model(lowered: Lowered, folder: Path) -> RunnableModel:
@@ -147,7 +152,7 @@ def bound_of(typed: RunnableModel) -> float:
         for name, info in known.items()
         if info.dtype in _NARROW or name in quantized
     ]
-    return max(LEAST, GROWTH * max(units, default=0.0))
+    return max(LEAST, max(GROWTH, math.sqrt(len(units))) * max(units, default=0.0))
 
 
 def compare_network(
@@ -176,7 +181,9 @@ def compare_network(
         found = []
     departs = any(one.departs for one in found)
     first = _first(typed, network, bound, feeds, threads) if locate and departs else None
-    return Readback(tuple(found), not_compared, first, lowered.share, dict(twins_in(typed)))
+    return Readback(
+        tuple(found), not_compared, first, lowered.share, dict(twins_in(typed)), lowered.contradictions
+    )
 
 
 class _NetworkFails(Exception):

@@ -3,8 +3,8 @@
 Standard library only, and imported by the worker alone, which hands over what it has: the module of TensorRT, the
 network, a table of names. It knows what kinds of values attributes have, not what a layer of some kind computes: the
 attributes of a layer are the properties of its class, so those of a later TensorRT come along. What cannot be read is
-written as `unread` with the reason, never left out. Left out are four properties of every layer that say nothing of
-what it computes (NOT_ATTRIBUTES).
+written as `unread` with the reason, never left out. (Left out is what every layer has and no strongly typed network
+on one GPU heeds: precision, num_ranks.)
 
 parsed.json is one JSON object, equal for equal networks. Layers and what bounds them (loops, conditionals,
 attentions) name each other by number, tensors go by name. Of a layer it has name, type, the ONNX node it was made for,
@@ -22,6 +22,7 @@ types that NumPy lacks come as an object without a buffer: they are read from th
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import json
 import os
@@ -32,49 +33,28 @@ TYPE_CHECKING = False  # annotations are never evaluated, and typing costs milli
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import ModuleType
-    from typing import TypedDict
 
     from trtpipe.toolchains import tensorrt_api as api
 
-    class Read(TypedDict):
-        """What is counted while a network is read; goes into the worker's result."""
-
-        layers: int
-        unread: int
-        weights_bytes: int
-
-
 # ruff: noqa: PTH105, PTH123
 
-SCHEMA = 1
-NETWORK, WEIGHTS = "parsed.json", "parsed.weights"
-ALIGNMENT = 64
-PIECE = 16 << 20
-NOT_ATTRIBUTES = {"name", "type", "metadata", "num_inputs", "num_outputs"}
-"""Properties of every layer that have fields of their own here."""
-NOT_COMPUTED = {"num_ranks", "precision", "precision_is_set"}
-"""Properties of every layer that say on how many GPUs it runs, or what strongly typed networks ignore."""
-CLASSES = {"CONDITIONAL_INPUT": "IIfConditionalInputLayer", "CONDITIONAL_OUTPUT": "IIfConditionalOutputLayer"}
+SCHEMA, NETWORK, WEIGHTS = 1, "parsed.json", "parsed.weights"
+ALIGNMENT, PIECE = 64, 16 << 20
+NOT_ATTRIBUTES = {"name", "metadata", "num_inputs", "num_outputs", "num_ranks"}
+"""Properties of an attention that have fields of their own here, or say only on how many GPUs it runs."""
+CLASSES = {"CONDITIONAL_INPUT": "ifconditionalinput", "CONDITIONAL_OUTPUT": "ifconditionaloutput"}
 """Layer types whose class has another name than theirs."""
-PARTS = {  # of what bounds layers: attribute → list in parsed.json, layer type → where the layer is named
+PARTS = {  # what bounds layers: attribute → its list in parsed.json; layer type → where there the layer is named
     "loop": (
         "loops",
-        {
-            "TRIP_LIMIT": "trip_limits",
-            "ITERATOR": "iterators",
-            "RECURRENCE": "recurrences",
-            "LOOP_OUTPUT": "outputs",
-        },
+        {"TRIP_LIMIT": "trip_limits", "ITERATOR": "iterators", "RECURRENCE": "recurrences", "LOOP_OUTPUT": "outputs"},
     ),
     "conditional": (
         "conditionals",
         {"CONDITION": "conditions", "CONDITIONAL_INPUT": "inputs", "CONDITIONAL_OUTPUT": "outputs"},
     ),
-    "attention": (
-        "attentions",
-        {"ATTENTION_INPUT": "input_layers", "ATTENTION_OUTPUT": "output_layers"},
-    ),
-}
+    "attention": ("attentions", {"ATTENTION_INPUT": "input_layers", "ATTENTION_OUTPUT": "output_layers"}),
+}  # fmt: skip
 TAGGED = ("loop", "conditional")
 """What is told apart by a name that it has for a while."""
 NO_VALUE = {
@@ -84,11 +64,8 @@ NO_VALUE = {
 }
 """Attributes that raise when they have no value or an input gives it, and with which words."""
 SET_AS_INPUTS = {
-    "set_gated_weights",
-    "set_gated_biases",
-    "set_quantization_static",
-    "set_quantization_dynamic_dbl_q",
-}
+    "set_gated_weights", "set_gated_biases", "set_quantization_static", "set_quantization_dynamic_dbl_q",
+}  # fmt: skip
 """What sets inputs and properties of a layer (of a mixture of experts), all of which are read as such."""
 UNTOLD = {"IDistCollectiveLayer": ("collective_operation", "reduce_op", "root", "groups")}
 """Attributes that the C++ class has and its Python class lacks."""
@@ -141,10 +118,7 @@ class WeightsFile:
 
     def contents(self) -> list[dict[str, object]]:
         """Where the bytes of each digest lie."""
-        return [
-            {"digest": digest, "offset": offset, "size": size}
-            for digest, (offset, size) in self.places.items()
-        ]
+        return [{"digest": one, "offset": at, "size": size} for one, (at, size) in self.places.items()]
 
 
 class Values:
@@ -163,8 +137,7 @@ class Values:
         if value is None or isinstance(value, (bool, int, str)):
             return value
         if isinstance(value, float):
-            finite = value - value == 0
-            return value if finite else {"float": repr(value)}
+            return value if value - value == 0 else {"float": repr(value)}  # else infinite, or not a number
         if isinstance(value, self.trt.DataType):
             return self.dtype(value)
         if hasattr(type(value), "__members__"):
@@ -212,16 +185,12 @@ def array_weights(array: api.Array) -> Weights:
 
 
 class Bound:
-    """A loop, conditional or attention: the numbers of its boundary layers by their part in it, and what it is."""
+    """A loop, conditional or attention: what it is, and the numbers of its boundary layers by their part in it."""
 
     def __init__(self, owner: api.Named, key: str, parts: Iterable[str]) -> None:
         self.owner, self.key, self.name = owner, key, owner.name
         self.parts: dict[str, list[int]] = {part: [] for part in parts}
         self.facts: dict[str, object] = {}
-
-    def record(self) -> dict[str, object]:
-        """As JSON."""
-        return {"name": self.name, **self.parts, **self.facts}
 
 
 class Reader:
@@ -251,10 +220,8 @@ class Reader:
         outputs = [network.get_output(index).name for index in range(network.num_outputs)]
         read = [self.layer(layer) for layer in layers]
         for number, layer in enumerate(layers):
-            kind = read[number]["type"]
-            read[number].update(
-                {attribute: self.bound_of(layer, attribute, str(kind), number) for attribute in PARTS}
-            )
+            for attribute in PARTS:
+                read[number][attribute] = self.bound_of(layer, attribute, str(read[number]["type"]), number)
         for attribute in TAGGED:
             for bound in self.bounds[attribute]:
                 bound.owner.name = bound.name
@@ -264,14 +231,14 @@ class Reader:
             "tensors": list(self.tensors.values()),
             "layers": read,
             **{
-                PARTS[attribute][0]: [one.record() for one in bounds]
-                for attribute, bounds in self.bounds.items()
+                PARTS[name][0]: [{"name": one.name, **one.parts, **one.facts} for one in bounds]
+                for name, bounds in self.bounds.items()
             },
         }
 
     def add_tensor(self, tensor: api.Tensor, dimensions: bool = False) -> None:
         """Describe a tensor; TensorRT gives no two of them the same name."""
-        shape = shape_of(tensor)
+        shape = self.values.listed(tensor.shape)
         axes = range(len(shape or []) if dimensions else 0)
         self.tensors[tensor.name] = {
             "name": tensor.name,
@@ -295,8 +262,7 @@ class Reader:
             "outputs": [tensor.name for tensor in outputs_of(layer)],
         }
         unread: dict[str, str] = {}
-        name = CLASSES.get(kind)
-        known = getattr(self.trt, name, None) if name else self.classes.get(kind.replace("_", "").lower())
+        known = self.classes.get(CLASSES.get(kind, kind.replace("_", "").lower()))
         if known is None:
             unread["attributes"] = "TensorRT's Python API has no class for layers of this type"
             record |= {"attributes": {}, "weights": {}}
@@ -318,13 +284,11 @@ class Reader:
             try:
                 plain = self.attribute(owner, name)
             except Exception as error:  # whatever a binding raises: the reader goes on, and says so
-                reason = reason_of(error)
-                if name in NO_VALUE and NO_VALUE[name] in reason:
-                    attributes[name] = None
-                else:
-                    unread[name] = reason
                 self.hear()
-                continue
+                plain, reason = None, reason_of(error)
+                if name not in NO_VALUE or NO_VALUE[name] not in reason:
+                    unread[name] = reason
+                    continue
             if isinstance(plain, Weights):
                 weights[name] = self.file.add(plain)
             else:
@@ -381,14 +345,7 @@ def outputs_of(layer: api.Connected) -> list[api.Tensor]:
     return [layer.get_output(index) for index in range(layer.num_outputs)]
 
 
-def shape_of(tensor: api.Tensor) -> list[int] | None:
-    """The shape, -1 where dynamic; None when even the rank is unknown."""
-    try:
-        return [int(size) for size in tensor.shape]
-    except ValueError:
-        return None
-
-
+@functools.cache
 def properties_of(kind: type, without: type) -> list[str]:
     """The properties and questions (`is_…`) that a class adds to another one, sorted; an own `type` is an attribute."""
     names = set()
@@ -396,13 +353,12 @@ def properties_of(kind: type, without: type) -> list[str]:
         if one in (without, object) or one.__module__.startswith("pybind11"):
             continue
         for name, value in vars(one).items():
-            asked = isinstance(value, property) or name.startswith("is_")
-            hidden = name in NOT_COMPUTED or (name in NOT_ATTRIBUTES and name != "type")
-            if asked and not hidden:
+            if (isinstance(value, property) or name.startswith("is_")) and name not in NOT_ATTRIBUTES:
                 names.add(name)
     return sorted(names)
 
 
+@functools.cache
 def untold_by(kind: type) -> dict[str, str]:
     """What layers of a class have that can neither be asked for nor be seen among their inputs."""
     own = {name for one in kind.__mro__ for name in vars(one)}
@@ -426,7 +382,7 @@ def write_network(
     dtypes: Mapping[str, str],
     warnings: list[str],
     hear: Callable[[], list[str]],
-) -> Read:
+) -> dict[str, int]:
     """Write parsed.weights and parsed.json into the working directory; what was counted. Raises OSError."""
     file = WeightsFile(WEIGHTS + ".part")
     reader = Reader(Values(trt, dtypes), file, hear)
@@ -434,16 +390,11 @@ def write_network(
         record = reader.read(network)
     finally:
         os.close(file.fd)
-    record |= {
-        "schema": SCHEMA,
-        "flavour": trt.__name__,
-        "version": str(trt.__version__),
-        "name": network.name,
-        "warnings": warnings,
-        "contents": file.contents(),
-    }
+    record |= {"schema": SCHEMA, "flavour": trt.__name__, "version": str(trt.__version__)}
+    record |= {"name": network.name, "warnings": warnings, "contents": file.contents()}
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
     with open(NETWORK + ".part", "w", encoding="utf-8") as written:
-        json.dump(record, written, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        written.write(text)
     for name in (WEIGHTS, NETWORK):
         os.replace(name + ".part", name)
     return {"layers": network.num_layers, "unread": reader.unread, "weights_bytes": file.end}

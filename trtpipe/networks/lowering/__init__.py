@@ -11,6 +11,7 @@
     scope.py       what reading a layer sees: its attributes, its tensors, the nodes that it makes
     emission.py    all layers into a graph
     graph.py       the graph in the making
+    checking.py    where TensorRT says otherwise of a tensor than the lowered network makes it
     result.py      what comes of it
 
 What a layer computes is what TensorRT's documentation says of its type and attributes, not what an ONNX operator of

@@ -49,7 +49,7 @@ def _branch(
 
     inner = level | {construct}
     results = [name for one in outputs if (name := one.inputs[branch]) is not None]
-    needed = emission.nesting.needed(results)
+    needed = emission.nesting.needed(results, construct)
     nodes: list[onnx.NodeProto] = []
     for layer in emission.nesting.borders[construct]:
         if layer.type == "CONDITIONAL_INPUT" and layer.number in needed:

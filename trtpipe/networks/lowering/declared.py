@@ -41,7 +41,8 @@ def activation(at: LayerScope) -> Fields:
 
 
 def elementwise(at: LayerScope) -> Fields:
-    """The operation."""
+    """The operation; TensorRT broadcasts axes of length 1, and never adds any."""
+    at.equal_ranks(at.read(0), at.read(1))
     return {**_inputs(at), "op": at.member("op")}
 
 
@@ -210,7 +211,13 @@ def topk(at: LayerScope) -> Fields:
 
 
 def matrix_multiply(at: LayerScope) -> Fields:
-    """How each input is taken."""
+    """How each input is taken; both are collections over as many axes."""
+    axes = [
+        at.rank(at.read(index)) - (1 if at.member(op) == "vector" else 2)
+        for index, op in enumerate(("op0", "op1"))
+    ]
+    if axes[0] != axes[1]:
+        at.refuse(f"multiplies collections over {axes[0]} and {axes[1]} axes, which TensorRT does not take")
     return {**_inputs(at), "op0": at.member("op0"), "op1": at.member("op1")}
 
 

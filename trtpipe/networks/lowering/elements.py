@@ -26,6 +26,7 @@ def _cast(at: LayerScope, target: str) -> str:
 def select(at: LayerScope) -> list[str]:
     """Where; of booleans, which ONNX Runtime's CPU does not choose among, as a formula."""
     condition, chosen, other = (at.read(index) for index in range(3))
+    at.equal_ranks(condition, chosen, other)
     if chosen.dtype != "bool":
         return [at.emit("Where", condition.name, chosen.name, other.name)]
     taken = at.emit("And", condition.name, chosen.name)
@@ -45,4 +46,5 @@ def clip(at: LayerScope) -> list[str]:
 
 def parametric_relu(at: LayerScope) -> list[str]:
     """PRelu, whose slopes are a tensor."""
+    at.equal_ranks(at.read(0), at.read(1))
     return [at.emit("PRelu", at.read(0).name, at.read(1).name)]

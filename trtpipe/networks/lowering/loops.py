@@ -37,6 +37,11 @@ def unreadable(emission: Emission, construct: Construct) -> tuple[Layer, str] | 
     for layer in parts.of("ITERATOR"):
         if layer.attributes.get("reverse") and not parts.counts:
             return layer, "it runs backwards, and the loop has no limit by count"
+    for layer in parts.of("LOOP_OUTPUT"):
+        if layer.attributes.get("kind") != "LAST_VALUE" and (
+            len(layer.inputs) < 2 or layer.inputs[1] is None
+        ):
+            return layer, "it has no length"
     for layer in parts.of("RECURRENCE"):
         if len(layer.inputs) < 2 or None in layer.inputs[:2]:
             return layer, "it has no second input"

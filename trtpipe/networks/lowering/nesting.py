@@ -104,8 +104,8 @@ class Nesting:
         within = [layer for layer in self.network.layers if construct in self.levels[layer.number]]
         return [*within, *(one for one in self.borders[construct] if one.type in _LEAVING)]
 
-    def needed(self, tensors: Iterable[str]) -> set[int]:
-        """The layers that these tensors depend on, by number; of a construct all borders."""
+    def needed(self, tensors: Iterable[str], within: Construct | None = None) -> set[int]:
+        """The layers that these tensors depend on, by number; of a construct that they are not in, all borders."""
         found: set[int] = set()
         pending = [self.makers[name] for name in tensors if name in self.makers]
         while pending:
@@ -114,7 +114,7 @@ class Nesting:
                 continue
             found.add(layer.number)
             construct = construct_of(layer)
-            together = [layer] if construct is None else self.borders[construct]
+            together = [layer] if construct in (None, within) else self.borders[construct]
             found |= {one.number for one in together}
             pending += [
                 self.makers[name]

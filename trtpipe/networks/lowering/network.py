@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trtpipe.networks.lowering.checking import contradictions
 from trtpipe.networks.lowering.emission import Emission
 from trtpipe.networks.lowering.result import Lowered
 
@@ -33,4 +34,5 @@ def onnx_of(network: ParsedNetwork) -> Lowered:
         tuple(name for name in network.outputs if name in cut),
         tuple(emission.notes),
         dict(emission.origins()),
+        tuple(contradictions(model, network)),
     )

@@ -37,6 +37,8 @@ class Lowered:
     """What is computed otherwise than TensorRT may do, and what is left out on purpose."""
     origins: Mapping[str, str]
     """Tensor → the ONNX node that its layer was made for."""
+    contradictions: tuple[str, ...] = ()
+    """Tensors whose type or shape is not what TensorRT says of them: what was read is not what TensorRT builds."""
 
     @property
     def share(self) -> float:

@@ -186,6 +186,12 @@ class LayerScope(Scope):
             self.refuse(f"takes '{tensor.name}' {tensor.text} as {name} instead of {shape_text(dims)}")
         return None if tensor is None else tensor.name
 
+    def equal_ranks(self, *values: Value) -> None:
+        """Refuses inputs of unlike ranks, which TensorRT does not take."""
+        if len({len(value.dims) for value in values if value.dims is not None}) > 1:
+            shown = ", ".join(f"'{value.name}' {value.text}" for value in values)
+            self.refuse(f"reads {shown}, which have unlike ranks: TensorRT does not take them")
+
     @property
     def rank_made(self) -> int:
         """The rank of its first output. Raises ModelError when that is not known."""

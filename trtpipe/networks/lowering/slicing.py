@@ -61,9 +61,11 @@ def _strict(at: LayerScope) -> str:
     nothing = at.emit("Equal", size, zero)
     end = at.emit("Where", nothing, start, end)
     axes = _axes(at)
-    if axes is None:
-        axes = at.constant(list(range(at.rank(at.read(0)))), "all_axes")
-    return at.emit("Slice", at.read(0).name, start, end, axes, stride)
+    if axes is not None:
+        return at.emit("Slice", at.read(0).name, start, end, axes, stride)
+    every = at.constant(list(range(at.rank(at.read(0)))), "all_axes")
+    taken = at.emit("Slice", at.read(0).name, start, end, every, stride)
+    return at.emit("Reshape", taken, size, allowzero=1)  # what lies outside is an error, not left out
 
 
 def _by_index(at: LayerScope, mode: str) -> str:
