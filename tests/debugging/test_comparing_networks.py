@@ -128,6 +128,17 @@ def test_a_layer_without_a_reader_is_named_and_what_does_not_need_it_is_compared
     assert (found["equal"], found["first"]) == (False, None)
 
 
+def test_a_reading_that_tensorrt_contradicts_proves_nothing(model, monkeypatch):
+    lower = networks.onnx_of
+    monkeypatch.setattr(
+        networks, "onnx_of", lambda parsed: replace(lower(parsed), contradictions=("'m0' is …",))
+    )
+
+    found = compared(model)
+
+    assert (found["equal"], found["first"], found["contradictions"]) == (False, None, ["'m0' is …"])
+
+
 def test_behind_what_cannot_be_run_other_outputs_are_compared(model, monkeypatch):
     made = networks.network_model
 

@@ -55,7 +55,12 @@ def test_the_digits_network_is_what_the_typed_model_says(at_digits, capsys):
 
     printed = capsys.readouterr().out.splitlines()
     shown = shown_in("debugging.md", "trtpipe debug compare digits/fp16@ada --network")
-    assert [line for line in shown if line not in printed] == []
+    assert [line for line in map(but_the_bound, shown) if line not in map(but_the_bound, printed)] == []
+
+
+def but_the_bound(line):
+    """A line's words, the last of which is a bound in a table."""
+    return line.split()[:-1]
 
 
 def test_a_program_gets_the_same(at_digits, capsys):

@@ -37,6 +37,7 @@ def _lines(found: JsonObject) -> list[str]:
     lines = [*_table(tensors), *warning_lines(texts_in(found, "warnings")), *_read(found)]
     lines += [f"note: {text}" for text in texts_in(found, "notes")]
     lines += [f"on the CPU, {kind} as {words}" for kind, words in object_in(found, "twins").items()]
+    lines += [f"no proof: {text}" for text in texts_in(found, "contradictions")]
     lines += [*not_run, *map(_misfit, objects_in(found, "misfits")), *_first(found, tensors)]
     return [*lines, _closing(found)]
 
@@ -120,4 +121,6 @@ def _closing(found: JsonObject) -> str:
         verdict = "equals the typed model within rounding"
     elif found["first"] is None and not found["misfits"]:
         verdict = "was not compared in full with the typed model"
+        if found["contradictions"]:
+            verdict = "was not read as TensorRT has it"
     return f"TensorRT's network {verdict}: {count} tensors compared on {of}"

@@ -4,8 +4,8 @@ The network is lowered to ONNX (`networks.lowering`), and both run in ONNX Runti
 have by name, outputs among them, as many at a time as fit into memory, batch by batch. Where ONNX Runtime cannot run
 the network to its end, the tensors before that place are compared.
 
-A tensor departs when its error is more than `readback`'s bound for rounding, and more than `GROWTH` times the error of
-the tensors right before it: what was rounded before a layer reaches what it makes, and is not its doing.
+A tensor departs when its error is more than `readback`'s bound for rounding and, unless it is an output, more than
+`GROWTH` times the error of the tensors right before it: what was rounded before a layer is not the layer's doing.
 
 Types, ranks and sizes are held against the model as well, also of what cannot be computed (`networks.matching`).
 """
@@ -198,8 +198,9 @@ def _record(
         "outputs": list(comparison.typed.outputs()),
         "first": departing[0] if departing else None,
         "misfits": [one.to_json() for one in unfit],
+        "contradictions": list(lowered.contradictions),
         "not_run": not_run,
-        "equal": not (departing or unfit or not_run),
+        "equal": not (departing or unfit or lowered.contradictions or not_run),
         "samples": comparison.samples,
         "twins": dict(twins_in(comparison.typed)),
     }
@@ -216,7 +217,7 @@ def _tensor(
     return {
         **found.to_json(),
         "inputs_error": json_number(before),
-        "departs": found.departs and not 0 < found.error <= GROWTH * before,
+        "departs": found.departs and (name in comparison.typed.outputs() or found.error > GROWTH * before),
         "op": made.op_type,
         "node": made.name or made.op_type,
         "layer": None if layer is None else {"number": layer.number, "name": layer.name, "type": layer.type},
