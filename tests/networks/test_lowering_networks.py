@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from kind_models import FEEDS, INT64, MODELS, const, lone, model, node, value, weights
-from mutations import mutants, same
+from mutations import attention_mutants, mutants, same
 from onnx import numpy_helper
 from parsed_models import needs_rtx, parsed
 
@@ -185,14 +185,16 @@ def test_a_change_of_one_attribute_is_noticed_or_explained(tmp_path):
         place = tmp_path / name
         place.mkdir()
         found = parsed(MODELS[name], place, FEEDS.get(name))
-        for layer in found.network.layers:
-            for mutant in mutants(found.network, layer, found.folder):
-                if not found.compared(mutant.network).equal:
-                    noticed[layer.type] += 1
-                elif same(found.network, mutant):
-                    explained[layer.type] += 1
-                else:
-                    missed.append(f"{name}: {mutant}")
+        changed = [
+            one for layer in found.network.layers for one in mutants(found.network, layer, found.folder)
+        ]
+        for mutant in (*changed, *attention_mutants(found.network)):
+            if not found.compared(mutant.network).equal:
+                noticed[mutant.layer.type] += 1
+            elif same(found.network, mutant):
+                explained[mutant.layer.type] += 1
+            else:
+                missed.append(f"{name}: {mutant}")
 
     total = sum(noticed.values())
     assert len(missed) <= 0.02 * (total + len(missed)), missed

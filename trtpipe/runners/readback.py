@@ -2,10 +2,10 @@
 
 The network is lowered to ONNX first (`networks.lowering`). Outputs are compared, and the tensors that kept their name
 when it is asked which is the first to depart. Measured is the larger of two errors: |a - r| / |r| in 2-norms, and the
-largest difference beside the largest value. What rounding may make of it is the unit roundoff of the narrowest type that
-the typed model computes in, times the root of the number of roundings, which add up as random steps do; four of them at
-least, and never less than 1e-4, since sums are taken in another order. Whole numbers and booleans are equal where
-nothing is rounded to less than float32; elsewhere as many may differ as that bound says.
+largest difference beside the largest value. What rounding may make of it is the unit roundoff of the narrowest type
+that the typed model computes in, times the root of the number of roundings, which add up as random steps do; four of
+them at least, and never less than 1e-4, since sums are taken in another order. Whole numbers and booleans are equal
+where nothing is rounded to less than float32; elsewhere as many may differ as that bound says.
 """
 
 from __future__ import annotations
