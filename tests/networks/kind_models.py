@@ -379,8 +379,8 @@ def _loop(trips, condition, scanned=True):
     inputs = [value("i", [], INT64), value("go", [], BOOL), value("s", (2,))]
     body = helper.make_graph(nodes, "body", inputs, outputs)
     constants = [
-        const("trips", trips), const("yes", True, np.bool_), const("w", [0.5, 2], np.float32),
-        const("one", [1, 1], np.float32), const("limit", 30, np.float32),
+        const("trips", trips), const("yes", True, np.bool_), const("w", [0.5, 1.3], np.float32),
+        const("one", [1, 1], np.float32), const("limit", 6, np.float32),
     ]  # fmt: skip
     made = node("Loop", "trips yes x", "last all" if scanned else "last", body=body)
     results = [value("last", (2,)), *([value("all", (trips, 2))] if scanned else [])]
@@ -441,6 +441,7 @@ _ODD = np.resize(np.array([1.0, np.nan, np.inf, -np.inf, -0.5], np.float32), (2,
 FEEDS = {
     "IsNaN": [{"x": _ODD}],
     "IsInf": [{"x": _ODD}],
+    "if": [{"x": sign * np.abs(_RNG.normal(size=(2, 3)) + 1).astype(np.float32)} for sign in (1, -1)],
     "whole_numbers": [
         {"a": np.array([-7, -3, 0, 5, 9], np.int32), "b": np.array(b, np.int32)}
         for b in ([0] * 5, [3, -1, 1, 5, -7])

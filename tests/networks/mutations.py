@@ -16,7 +16,7 @@ import numpy as np
 
 from trtpipe.errors import TrtpipeError
 from trtpipe.networks.contents import Contents
-from trtpipe.networks.lowering.nesting import Nesting, outputs_of, reads_of
+from trtpipe.networks.lowering.nesting import Nesting, construct_of, outputs_of, reads_of
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.network import Layer, ParsedNetwork
 from trtpipe.runners.onnxruntime import open_runner
@@ -90,7 +90,7 @@ def mutants(network: ParsedNetwork, layer: Layer, folder: Path) -> Iterator[Muta
         for new in _others(layer.type, name, value):
             changed = replace(layer, attributes={**layer.attributes, name: new})
             yield Mutant(_with(network, changed), layer, name, new)
-    if len(layer.inputs) > 1 and layer.type not in ("RECURRENCE", "LOOP_OUTPUT"):
+    if len(layer.inputs) > 1 and layer.type not in ("RECURRENCE", "LOOP_OUTPUT", "ATTENTION_INPUT"):
         first, second = layer.inputs[:2]
         if first and second and first != second and _alike(network, first, second):
             changed = replace(layer, inputs=(second, first, *layer.inputs[2:]))
@@ -100,6 +100,21 @@ def mutants(network: ParsedNetwork, layer: Layer, folder: Path) -> Iterator[Muta
             yield Mutant(
                 _with_other_weights(network, layer, name, folder), layer, name, "another first element"
             )
+
+
+def attention_mutants(network: ParsedNetwork) -> Iterator[Mutant]:
+    """Every mutant of the attentions, whose attributes are not those of a layer."""
+    for number, one in enumerate(network.attentions):
+        (layer,) = (network.layers[index] for index in one.output_layers)
+        for name in ("norm_op", "causal_kind"):
+            for new in _others(layer.type, name, one.attributes[name]):
+                changed = replace(one, attributes={**one.attributes, name: new})
+                attentions = (*network.attentions[:number], changed, *network.attentions[number + 1 :])
+                yield Mutant(replace(network, attentions=attentions), layer, name, new)
+        query, key, *others = one.inputs
+        turned = replace(one, inputs=(key, query, *others))
+        attentions = (*network.attentions[:number], turned, *network.attentions[number + 1 :])
+        yield Mutant(replace(network, attentions=attentions), layer, "inputs", "exchanged")
 
 
 def _others(kind: str, name: str, value: object) -> Iterator[object]:
@@ -150,11 +165,28 @@ def _with_other_weights(network: ParsedNetwork, layer: Layer, name: str, folder:
 def same(network: ParsedNetwork, mutant: Mutant) -> str:
     """Why a mutant computes what the network does, by what TensorRT says of the attribute; empty when nothing does."""
     layer, name, new = mutant.layer, mutant.attribute, mutant.new
-    if layer.number not in Nesting(network).needed(network.outputs):
+    if layer.number not in _reached(network):
         return "no output depends on it"
     rules = (_unused, _window, _moving, _sampling, _exchanged)
     said = next((why for rule in rules if (why := rule(network, layer, name, new))), "")
     return said or _of_sizes(network, mutant)
+
+
+def _reached(network):
+    """The layers that outputs depend on; of a loop its limits, and the states that something is made of."""
+    nesting, found, pending = Nesting(network), set(), list(network.outputs)
+    while pending:
+        maker = nesting.makers.get(pending.pop())
+        if maker is None or maker.number in found:
+            continue
+        found.add(maker.number)
+        pending += reads_of(network, maker)
+        construct = construct_of(maker)
+        for border in nesting.borders.get(construct, ()):
+            if border.type in ("TRIP_LIMIT", "CONDITION"):
+                found.add(border.number)
+                pending += reads_of(network, border)
+    return found
 
 
 def _of_sizes(network, mutant):
@@ -260,8 +292,7 @@ def _of_quantizing(network, layer, name, new):
         return ""
     if name == "axis" and _size(network, layer.inputs[1]) == 1:
         return "a scale of one element has no axis"
-    typed = layer.type == "DEQUANTIZE" and name == "to_type"
-    return "the output's type, which is that of its tensor, says it" if typed else ""
+    return ""
 
 
 def _of_input(network, layer, name, new):
@@ -271,6 +302,10 @@ def _of_input(network, layer, name, new):
         return "k is an input"
     if kind == "FILL" and name in ("alpha", "beta", "is_alpha_beta_int64") and given:
         return "start and delta are inputs"
+    if kind == "ATTENTION_OUTPUT" and name == "causal_kind":
+        queries, keys = (network.tensors[one].shape for one in reads_of(network, layer)[:2])
+        same_kind = new != "NONE" and network.attentions[layer.attention].attributes[name] != "NONE"
+        return "as many queries as keys" if same_kind and queries[2] == keys[2] else ""
     alike = (kind, name) == ("NORMALIZATION", "is_v2") and named["num_groups"] == 1
     return "without groups the versions are alike" if alike else ""
 

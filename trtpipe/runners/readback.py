@@ -2,10 +2,10 @@
 
 The network is lowered to ONNX first (`networks.lowering`). Outputs are compared, and the tensors that kept their name
 when it is asked which is the first to depart. Measured is the larger of two errors: |a - r| / |r| in 2-norms, and the
-largest difference beside the largest value. What rounding may make of it is the unit roundoff of the narrowest type that
-the typed model computes in, times the root of the number of roundings, which add up as random steps do; four of them at
-least, and never less than 1e-4, since sums are taken in another order. Whole numbers and booleans are equal where
-nothing is rounded to less than float32; elsewhere as many may differ as that bound says.
+largest difference beside the largest value. What rounding may make of it is the unit roundoff of the narrowest type
+that the typed model computes in, times the root of the number of roundings, which add up as random steps do; four of
+them at least, and never less than 1e-4, since sums are taken in another order. Whole numbers and booleans are equal
+where nothing is rounded to less than float32; elsewhere as many may differ as that bound says.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -200,14 +201,22 @@ def _measure(
     names = [one.tensor for one in places]
     if not names:
         return
-    with open_runner(typed.only_outputs(names), threads=threads) as reference:
-        expected = [reference.infer(_fed(feed, reference.inputs)) for feed in feeds]
-    try:
-        with open_runner(network.only_outputs(names), threads=threads) as runner:
-            for feed, right in zip(feeds, expected, strict=True):
+    with open_runner(typed.only_outputs(names), threads=threads) as reference, ExitStack() as stack:
+        with _said_of_the_network():
+            opened = open_runner(network.only_outputs(names), threads=threads)
+            runner = stack.enter_context(opened)
+        for feed in feeds:
+            expected = reference.infer(_fed(feed, reference.inputs))
+            with _said_of_the_network():
                 actual = runner.infer(_fed(feed, runner.inputs))
-                for one in places:
-                    one.add(right[one.tensor], actual[one.tensor])
+            for one in places:
+                one.add(expected[one.tensor], actual[one.tensor])
+
+
+@contextmanager
+def _said_of_the_network() -> Iterator[None]:
+    try:
+        yield
     except TrtpipeError as error:
         raise _NetworkFails(error.problems[0].fact) from error
 

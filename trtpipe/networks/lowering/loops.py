@@ -38,14 +38,24 @@ def unreadable(emission: Emission, construct: Construct) -> tuple[Layer, str] | 
         if layer.attributes.get("reverse") and not parts.counts:
             return layer, "it runs backwards, and the loop has no limit by count"
     for layer in parts.of("LOOP_OUTPUT"):
-        if layer.attributes.get("kind") != "LAST_VALUE" and (
-            len(layer.inputs) < 2 or layer.inputs[1] is None
-        ):
-            return layer, "it has no length"
+        if layer.attributes.get("kind") != "LAST_VALUE":
+            why = _unstackable(emission, layer)
+            if why:
+                return layer, why
     for layer in parts.of("RECURRENCE"):
         if len(layer.inputs) < 2 or None in layer.inputs[:2]:
             return layer, "it has no second input"
     return None
+
+
+def _unstackable(emission: Emission, layer: Layer) -> str:
+    """Why the rounds of a loop cannot be put one behind the other; empty when they can."""
+    if len(layer.inputs) < 2 or layer.inputs[1] is None:
+        return "it has no length"
+    axis, shape = layer.attributes.get("axis"), emission.network.tensors[layer.outputs[0]].shape
+    if shape is None or not isinstance(axis, int) or not 0 <= axis < len(shape):
+        return f"it has no axis {axis}"
+    return ""
 
 
 class _Parts:
@@ -202,7 +212,7 @@ def _gathered(at: LayerScope, rounds: str) -> list[str]:
     if kind == "last_value":
         return [at.emit("Gather", rounds, at.constant(-1, "last"), axis=0)]
     made = rounds
-    first, axis = at.constant([0], "first"), at.whole("axis")
+    first, axis = at.constant([0], "first"), at.axis(at.whole("axis"), at.rank_made, "axis")
     if kind == "reverse":
         ends = at.constant([-(2**62)], "before_all"), at.constant([-1], "back")
         made = at.emit("Slice", made, ends[1], ends[0], first, ends[1])

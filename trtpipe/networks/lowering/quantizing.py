@@ -30,7 +30,7 @@ def dequantize(at: LayerScope) -> list[str]:
     """DequantizeLinear, in the scale's type, and a cast where the output has another; mxfp8 has its own operator."""
     x, scale = at.read(0), at.read(1)
     axis, block = _along(at, x, scale)
-    made = dtype_of(at.made[0].dtype)
+    made = dtype_of(at.text("to_type"))
     if scale.dtype in (_POWERS, "uint8"):
         attributes = {"axis": axis, "block_size": block, "output_dtype": number_of_dtype(made)}
         return list(at.emit_node("TRT_MXFP8DequantizeLinear", (x.name, scale.name), 1, _DOMAIN, attributes))
@@ -80,8 +80,12 @@ def _blocks(at: LayerScope, x: Value, scale: Value) -> list[int]:
 
 
 def _zero(at: LayerScope, scale: Value, dtype: str) -> str:
+    """The third input, or zeros like the scale."""
     import numpy as np
 
+    given = at.maybe(2)
+    if given is not None:
+        return _scale(at, at.cast(given.name, given.dtype, dtype), given)
     dims = () if scale.dims == (1,) else at.dims(scale)
     if all(isinstance(dim, int) for dim in dims):
         shape = [dim for dim in dims if isinstance(dim, int)]
