@@ -194,9 +194,11 @@ def test_debug_prints_the_keep_that_mends_it(built, tmp_path):
 def test_debug_and_sensitivity_find_each_others_measurements(built, tmp_path):
     project = copied(built[0], tmp_path)
 
-    ranked = json.loads(project.run("sensitivity", "digits/int8", "--json").out)
+    told = project.run("sensitivity", "digits/int8", "--json")
+    ranked = json.loads(told.out)
     again = json.loads(project.run("sensitivity", "digits/int8@ada", "--json", "--metric", "accuracy").out)
 
+    assert told.err == "search   digits/int8: sensitivity\n", "no search of the plan is meant"
     assert ranked["units"][0]["unit"] == "/c3/Conv"
     assert ranked["units"][0]["value"] < 0.5
     assert ranked["units"][1]["value"] > 0.999

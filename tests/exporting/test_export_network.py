@@ -250,9 +250,9 @@ def test_a_model_of_another_parser_gives_the_same_when_declared(tmp_path, parser
         np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6)
 
 
-def trtpipe(project, *argv):
+def trtpipe(project, *argv, **variables):
     command = [sys.executable, "-m", "trtpipe", *argv]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -267,6 +267,18 @@ def test_the_command_says_what_it_wrote_and_inspect_shows_its_layers(project):
     shown = trtpipe(project, "inspect", "pipelines/small-network.yaml")
     assert shown.returncode == 0
     assert "Conv_0               convolution  c       float32  Nx3x8x8  57\n" in shown.stdout
+
+
+def test_without_a_store_a_model_is_exported_all_the_same(project):
+    ran = trtpipe(
+        project, "export", "network", "pipelines/small.yaml", "-o", "ex", TRTPIPE_STORE="small.onnx/store"
+    )
+
+    assert (ran.returncode, ran.stdout) == (0, "trtpipe build ex/small-network.yaml\n"), ran.stderr
+    assert sorted(path.name for path in (project / "ex").iterdir()) == [
+        "small-network.safetensors",
+        "small-network.yaml",
+    ]
 
 
 REAL = {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trtpipe.errors import Problem
     from trtpipe.json_values import JsonObject
-    from trtpipe.plan.address import Address
+    from trtpipe.plan.address import Address, Place
     from trtpipe.plan.child_reports import Download, SampleCount
     from trtpipe.plan.decisions import Decision, Run
     from trtpipe.plan.graph import Plan
@@ -107,13 +107,13 @@ class CalibrationProgress:
 
 @dataclass(frozen=True, slots=True)
 class SearchProgress:
-    """A search, or `sensitivity` or `debug`, asked for one more evaluation.
+    """A search, or `sensitivity` or `debug` of a variant, asked for one more evaluation.
 
-    `asked` counts those of this phase, `ran` those that were not in the store, of all phases. `begins` marks the first
-    event of a phase.
+    `about` is the search's step, or the variant that is looked into. `asked` counts the evaluations of this phase,
+    `ran` those that were not in the store, of all phases. `begins` marks the first event of a phase.
     """
 
-    address: Address
+    about: Address | Place
     phase: str
     asked: int
     ran: int

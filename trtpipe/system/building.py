@@ -220,7 +220,8 @@ def _go_through(course: _Course, steps: Steps, keep_going: bool, presses: Callab
     while True:
         for address, result in steps.run(plan, decided, keep_going=keep_going, interrupted=presses):
             course.take(address, result, steps)
-        cells = course.lost_cells()
+        stopped = not keep_going and any(isinstance(one, Failed) for one in steps.results.values())
+        cells = () if stopped else course.lost_cells()
         plan = replace(plan.upto({one for cell in cells for one in cell.steps.values()}), cells=cells)
         decided = decide_all(plan, Rebuilder(decided.rebuilder.past))
         lost = decided.rebuilder.lost

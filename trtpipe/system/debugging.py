@@ -51,7 +51,7 @@ def debug_variant(subject: Subject, observer: Observer) -> Diagnosis:
     """The diagnosis. Raises SpecError when the variant lowers nothing, and what evaluating raises."""
     if not subject.ladder.widest:
         raise nothing_lowered(subject)
-    trials = _Trials(subject, subject.evaluations.telling(observer))
+    trials = _Trials(subject, subject.telling(observer))
     own = subject.own()
     failing = trials.failures(own)
     if not failing and subject.spec.validate_ is not None and subject.spec.validate_.corners:

@@ -22,7 +22,7 @@ from trtpipe.dispatcher import run_once
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.executors.local import carry_out
 from trtpipe.json_values import JsonObject, Malformed, as_object, object_in, objects_in
-from trtpipe.plan.address import Address
+from trtpipe.plan.address import Address, Place
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import SearchProgress
 from trtpipe.plan.fingerprint import Record
@@ -97,13 +97,16 @@ class Evaluations:
         """A precision with what the spec keeps."""
         return Choice(precision, base, self.template.keep)
 
-    def telling(self, observer: Observer) -> Callable[[str, int], None]:
-        """Tells an observer of the phase of a search and how many evaluations it asked for."""
+    def telling(self, observer: Observer, about: Place | None = None) -> Callable[[str, int], None]:
+        """Tells an observer of the phase of a search and how many evaluations it asked for.
+
+        `about` is the variant, where no search of the plan asks.
+        """
         begun: set[str] = set()
 
         def tell(phase: str, count: int) -> None:
             begins = phase not in begun
-            observer.emit(SearchProgress(self.action.address, phase, count, self.ran, begins))
+            observer.emit(SearchProgress(about or self.action.address, phase, count, self.ran, begins))
             begun.add(phase)
 
         return tell

@@ -151,7 +151,7 @@ def _usable(store: LocalStore, folder: Path) -> LocalStore:
     try:
         store.open()
     except StoreError:
-        store = LocalStore(folder / "store")
+        store = LocalStore(folder.absolute() / "store")  # its stages work in folders of their own
         store.open()
     return store
 

@@ -65,9 +65,7 @@ def ledger_for(subject: Subject, observer: Observer, metric: MetricName) -> Ledg
     """A ledger without limits, whose points have the worst output's metric for their value."""
     bound = {"min": 0.0} if metric in _LARGER_IS_BETTER else {"max": 0.0}
     budget = BudgetSpec.model_validate({"metric": metric, **bound})
-    return Ledger(
-        measuring(subject.evaluations, budget), _NO_LIMIT, tell=subject.evaluations.telling(observer)
-    )
+    return Ledger(measuring(subject.evaluations, budget), _NO_LIMIT, tell=subject.telling(observer))
 
 
 def _kept_alone(space: Space, ledger: Ledger, unit: int) -> Measured:

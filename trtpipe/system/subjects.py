@@ -6,12 +6,12 @@ that a search of the same variant would make, so each finds the others' in the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from trtpipe.errors import Problem, SpecError
-from trtpipe.plan.address import Address, address
+from trtpipe.plan.address import Address, Place, address
 from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Cell, Outputs, Step
 from trtpipe.plan.options import EvaluateOptions, QuantizeOptions
@@ -45,6 +45,10 @@ class Subject:
     def own(self) -> Choice:
         """The variant as it is declared, or as a search found it."""
         return self.evaluations.plain(self.ladder.head, self.ladder.base)
+
+    def telling(self, observer: Observer) -> Callable[[str, int], None]:
+        """Tells an observer how far the evaluations of this variant are."""
+        return self.evaluations.telling(observer, Place(self.cell.pipeline, self.cell.variant))
 
 
 @contextmanager
