@@ -162,7 +162,7 @@ def test_a_network_of_loops_and_warnings_is_told_in_words():
         "input x: float32 ?x3",
         "output y: float32 of unknown rank",
         "layer  type         name  ONNX node  outputs\n0      LOOP_OUTPUT  o                y: float32 of unknown rank",
-        "1 layers: LOOP_OUTPUT 1",
+        "1 layer: LOOP_OUTPUT 1",
         "weights 0 B",
         "1 loop",
         "2 conditionals",

@@ -62,7 +62,8 @@ def _shape(sizes: Sequence[str]) -> str:
 def _totals(record: JsonObject) -> list[str]:
     totals = object_in(record, "totals")
     types = ", ".join(f"{kind} {count}" for kind, count in object_in(totals, "by_type").items())
-    lines = [f"{integer_in(totals, 'layers')} layers: {types}"]
+    layers = integer_in(totals, "layers")
+    lines = [f"{layers} layer{'' if layers == 1 else 's'}: {types}"]
     lines.append(f"weights {format_size(integer_in(totals, 'weights_bytes'))}")
     lines += [
         f"{totals[name]} {name[:-1] if totals[name] == 1 else name}"
