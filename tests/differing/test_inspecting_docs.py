@@ -17,7 +17,9 @@ from trtpipe.cli.main import app
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "inspecting.md").read_text()
 EXAMPLES = {
-    match[1]: match[2] for match in re.finditer(r"```console\n\$ (trtpipe [^\n]*)\n(.*?)```", TEXT, re.S)
+    match[1]: match[2]
+    for match in re.finditer(r"```console\n\$ (trtpipe [^\n]*)\n(.*?)```", TEXT, re.S)
+    if "--network" not in match[1]  # needs TensorRT: tests/debugging/test_network_story.py
 }
 LOCK = """\
 schema: 1

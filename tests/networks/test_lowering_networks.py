@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from kind_models import FEEDS, INT64, MODELS, const, lone, model, node, value, weights
-from mutations import attention_mutants, mutants, same
+from network_mutations import attention_mutants, mutants, same
 from onnx import numpy_helper
 from parsed_models import needs_rtx, parsed
 
