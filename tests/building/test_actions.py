@@ -22,7 +22,7 @@ from trtpipe.plan.requirements import (
     PlaceRequirements,
 )
 from trtpipe.spec.remote import RemoteFile
-from trtpipe.system.building import make_plan
+from trtpipe.system.planned import make_plan
 from trtpipe.system.unheard import Unheard
 from trtpipe.system.workspace import open_workspace
 

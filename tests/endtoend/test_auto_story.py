@@ -19,8 +19,8 @@ from trtpipe.errors import StepFailed
 from trtpipe.plan.address import address
 from trtpipe.plan.decisions import Run
 from trtpipe.problem_codes import Code
-from trtpipe.system.building import make_plan
 from trtpipe.system.performing import Performer
+from trtpipe.system.planned import make_plan
 from trtpipe.system.subjects import open_subject
 from trtpipe.system.unheard import Unheard
 from trtpipe.system.workspace import open_workspace

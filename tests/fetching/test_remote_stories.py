@@ -505,7 +505,7 @@ def test_a_build_without_remote_files_loads_nothing_for_them(project: Project) -
     (project.root / "digits.onnx").write_bytes(DIGITS)
     project.spec("{source: digits.onnx}")
     code = (
-        "import sys; from trtpipe.system.building import make_plan; "
+        "import sys; from trtpipe.system.planned import make_plan; "
         "from trtpipe.system.workspace import open_workspace; "
         "make_plan(open_workspace([])); "
         "print([name for name in sys.modules if name.startswith(('trtpipe.fetching', 'obstore', 'http', 'ssl'))])"

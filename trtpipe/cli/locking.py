@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from trtpipe.cli.output import EXIT_DONE, EXIT_LOCK, say, say_json
 from trtpipe.lockfile import SCHEMA, Lock, load_lock
 from trtpipe.lockfile.comparing import cell_words, grouped
-from trtpipe.system.building import Planned, make_plan
 from trtpipe.system.locking import Comparison, compare_with_lock, refuse_conflict_elsewhere, write_entries
+from trtpipe.system.planned import Planned, make_plan
 from trtpipe.system.workspace import open_workspace
 
 

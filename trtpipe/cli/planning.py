@@ -13,8 +13,8 @@ from trtpipe.rendering.causes import Cause
 from trtpipe.rendering.decisions import decision_json
 from trtpipe.rendering.plans import explain_cell, plan_closing, plan_json, plan_mermaid, plan_table
 from trtpipe.rendering.reasons import follows_from, why_json, why_text
-from trtpipe.system.building import Planned, make_plan
 from trtpipe.system.causes import Causes
+from trtpipe.system.planned import Planned, make_plan
 from trtpipe.system.workspace import open_workspace
 
 

@@ -11,8 +11,9 @@ from trtpipe.cli.progress import open_progress
 from trtpipe.errors import SpecError
 from trtpipe.problem_codes import Code
 from trtpipe.rendering.tables import render_table
-from trtpipe.system.building import default_jobs, make_plan
+from trtpipe.system.building import default_jobs
 from trtpipe.system.grading import GRADES, Graded
+from trtpipe.system.planned import make_plan
 from trtpipe.system.rebuilding import Rebuild
 from trtpipe.system.stores import use_remote
 from trtpipe.system.workspace import open_workspace

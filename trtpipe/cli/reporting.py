@@ -12,8 +12,8 @@ from trtpipe.errors import SpecError
 from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
-    from trtpipe.system.building import Planned
     from trtpipe.system.outcome import Outcome
+    from trtpipe.system.planned import Planned
     from trtpipe.system.reporting import Written
 
 _MOST_BYTES = 1_000_000
@@ -64,7 +64,7 @@ def _of_directory(folder: Path) -> Written:
 
 
 def _of_specs(specs: Sequence[str], only: Sequence[str], since: Path | None) -> Written:
-    from trtpipe.system.building import make_plan
+    from trtpipe.system.planned import make_plan
     from trtpipe.system.reporting import report_delivered
     from trtpipe.system.workspace import open_workspace
 

@@ -10,16 +10,10 @@ from trtpipe.cli.progress import LazyProgress, open_progress
 from trtpipe.cli.reporting import tell_reports
 from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
 from trtpipe.plan.events import PlanMade
-from trtpipe.system.building import (
-    Planned,
-    default_jobs,
-    make_plan,
-    nothing_to_do,
-    run_build,
-    runs,
-)
+from trtpipe.system.building import default_jobs, run_build
 from trtpipe.system.locking import refresh_lock, refuse_differences
 from trtpipe.system.outcome import Outcome
+from trtpipe.system.planned import Planned, make_plan, nothing_to_do, runs
 from trtpipe.system.prefetching import prefetch_files
 from trtpipe.system.reproducing import NO_PROCESS
 from trtpipe.system.stores import use_remote

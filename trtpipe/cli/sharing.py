@@ -52,7 +52,7 @@ def push_command(*, everything: bool, as_json: bool) -> int:
 def pull_command(specs: Sequence[str], only: Sequence[str], *, as_json: bool) -> int:
     """Bring here what the remote has for some cells. Raises StoreError when it cannot be reached."""
     from trtpipe.plan.decisions import Restore, UpToDate
-    from trtpipe.system.building import make_plan
+    from trtpipe.system.planned import make_plan
     from trtpipe.system.workspace import open_workspace
 
     workspace = open_workspace(specs, only)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, get_args
 
 Stage = Literal[
@@ -121,4 +122,9 @@ class Address:
 
 def address(stage: Stage, pipeline: str, variant: str = "", target: str = "") -> Address:
     """The address of a pipeline's step, of a variant's, or of a cell's."""
+    return _made(stage, pipeline, variant, target)
+
+
+@lru_cache(maxsize=1 << 16)  # the cells of a plan ask for the same ones again and again
+def _made(stage: Stage, pipeline: str, variant: str, target: str) -> Address:
     return Address(Place(pipeline, variant, target), stage)

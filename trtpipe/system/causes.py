@@ -22,7 +22,7 @@ from trtpipe.system.commits import History
 from trtpipe.unions import assert_never
 
 if TYPE_CHECKING:
-    from trtpipe.system.building import Planned
+    from trtpipe.system.planned import Planned
 
 
 @dataclass(slots=True)

@@ -19,9 +19,9 @@ from trtpipe.plan.ports import Observer
 from trtpipe.planning.facts import TargetFacts
 from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import AUTO
-from trtpipe.system.building import Planned, runs
 from trtpipe.system.facts import FactFinder, refuse_backend
 from trtpipe.system.importing import origins_of, readable_model
+from trtpipe.system.planned import Planned, runs
 from trtpipe.system.remotes import unpinned
 from trtpipe.system.searching import heads_of
 from trtpipe.system.stores import use_remote

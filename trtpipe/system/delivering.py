@@ -23,7 +23,6 @@ from trtpipe.lockfile import SCHEMA as LOCK_SCHEMA
 from trtpipe.lockfile import Fact
 from trtpipe.manifest import Proof, lock_entry_of, manifest_of
 from trtpipe.plan.address import Address, Stage
-from trtpipe.plan.events import CellDelivered, Warned
 from trtpipe.plan.graph import Cell, Step
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.trace import Trace
@@ -121,6 +120,8 @@ class Delivery:
         folder = self.workspace.build / cell.directory
         found, ignored = read_proof(folder, traces["build_engine"].outputs["model.engine"].hex)
         if ignored:
+            from trtpipe.plan.events import Warned
+
             self.observer.emit(Warned(f"{cell.name}: {ignored}"))
         return prove_cell(cell, self.specs[cell.pipeline], traces, self.workspace.store, self.targets, found)
 
@@ -212,6 +213,8 @@ class Delivery:
         gpus = " ".join(cell.facts["compute_capabilities"])
         proved = f", run on {proof.gpu_words()}" if proof.run_on_gpu else ""
         about = f"{size}, {gpus}, {outcome_words(proof.validation)}{proved}{_kept_words(traces['quantize'].summary)}"
+        from trtpipe.plan.events import CellDelivered
+
         self.observer.emit(
             CellDelivered(
                 cell.name,

@@ -15,8 +15,8 @@ from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.graph import Action, Cell
 from trtpipe.plan.ports import Observer
 from trtpipe.scheduler import Done, Failed
-from trtpipe.system.building import Planned
 from trtpipe.system.measuring import planned_cell
+from trtpipe.system.planned import Planned
 from trtpipe.system.steps import Steps
 
 _OF_THE_STEP = (StepFailed, ModelError, SpecError)

@@ -20,10 +20,10 @@ from trtpipe.runners.inference.delivered import delivered_engine
 from trtpipe.runners.inference.requests import HowToRun
 from trtpipe.runners.inference.trust import vouched_by_lock
 from trtpipe.stages.bodies import GOLDEN, MODEL
-from trtpipe.system.building import Planned
 from trtpipe.system.engine_places import EnginePlace, read_facts
 from trtpipe.system.measuring import planned_variant, step_of
 from trtpipe.system.performing import Terms
+from trtpipe.system.planned import Planned
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.validating import HowToValidate, cannot_run, toolchain_for
 

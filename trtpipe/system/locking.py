@@ -30,7 +30,7 @@ from trtpipe.system.unheard import Unheard
 from trtpipe.system.workspace import STATE_DIRECTORY, cell_names
 
 if TYPE_CHECKING:
-    from trtpipe.system.building import Planned
+    from trtpipe.system.planned import Planned
 
 BUILD_REMEDY = "run `trtpipe build` and commit the lockfile, or take the change back"
 

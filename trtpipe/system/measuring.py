@@ -9,8 +9,8 @@ from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
 from trtpipe.problem_codes import Code
-from trtpipe.system.building import Planned, make_plan
 from trtpipe.system.checking import prove_before_building
+from trtpipe.system.planned import Planned, make_plan
 from trtpipe.system.workspace import open_workspace
 
 

@@ -20,6 +20,7 @@ from trtpipe.plan.options import (
     TransformOptions,
     calibrating,
 )
+from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.bodies import Made
 from trtpipe.stages.task import Task
@@ -225,12 +226,12 @@ def _from_cache(task: Task, options: CacheOptions, out: Path) -> Mapping[str, An
 
 def _asked(task: Task) -> QuantizeOptions:
     """A quantize step's options; of a variant whose precision was searched for, what the search came to."""
-    from trtpipe.searching.choices import read_choice
-    from trtpipe.searching.steps import is_auto, precisions_of, quantize_options
-
     options = QuantizeOptions.from_record(task.options)
-    if not is_auto(options):
+    if options.precision != AUTO:
         return options
+    from trtpipe.searching.choices import read_choice
+    from trtpipe.searching.steps import precisions_of, quantize_options
+
     return quantize_options(options, read_choice(task.input("choice"), precisions_of(options)))
 
 

@@ -21,11 +21,11 @@ from trtpipe.plan.graph import Action, Cell, Plan
 from trtpipe.plan.ports import ActionResult, Observer
 from trtpipe.problem_codes import Code
 from trtpipe.scheduler import Failed
-from trtpipe.system.building import Planned
 from trtpipe.system.grading import Graded, grade_engine, grade_outputs, timed
 from trtpipe.system.interrupts import counting_interrupts
 from trtpipe.system.performing import Terms
 from trtpipe.system.placing import placed
+from trtpipe.system.planned import Planned
 from trtpipe.system.steps import Steps
 
 _AGAIN = ("import", "transform", "calibrate", "quantize")

@@ -43,8 +43,8 @@ from trtpipe.system.environment import environment_facts
 from trtpipe.system.workspace import cell_names
 
 if TYPE_CHECKING:
-    from trtpipe.system.building import Planned
     from trtpipe.system.outcome import Outcome
+    from trtpipe.system.planned import Planned
 
 R = TypeVar("R", bound=Record)
 REPORT, PAGE, JUNIT, SUMMARY = "report.json", "report.html", "junit.xml", "summary.md"

@@ -19,7 +19,7 @@ from trtpipe import __version__
 from trtpipe.stores.state import STATE_FILE, ProjectState, signature_of
 
 if TYPE_CHECKING:
-    from trtpipe.system.building import Planned
+    from trtpipe.system.planned import Planned
 
 _SCHEMA = "2"
 """Raised when a build would write something else from the same files, such as another lockfile."""

@@ -22,9 +22,9 @@ from trtpipe.problem_codes import Code
 from trtpipe.searching.choices import WIDEST, Choice, Ladder, read_choice
 from trtpipe.searching.steps import CHOICE_FILE, is_auto, precisions_of, quantize_options, subject_options
 from trtpipe.spec.pipeline import PipelineSpec
-from trtpipe.system.building import Planned
 from trtpipe.system.evaluating import Evaluations
 from trtpipe.system.measuring import planned_variant
+from trtpipe.system.planned import Planned
 from trtpipe.system.searching import ladders_for
 
 _FEWER = Nowhere("a limit that the command was given")

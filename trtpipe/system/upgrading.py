@@ -30,9 +30,10 @@ from trtpipe.problem_codes import Code
 from trtpipe.rendering.upgrades import upgrade_html, upgrade_markdown
 from trtpipe.spec.pipeline import ToolchainSpec
 from trtpipe.stores.state import STATE_FILE, ProjectState
-from trtpipe.system.building import Planned, make_plan, run_build
+from trtpipe.system.building import run_build
 from trtpipe.system.checking import prove_before_building
 from trtpipe.system.outcome import Outcome
+from trtpipe.system.planned import Planned, make_plan
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import BUILD_DIRECTORY, STATE_DIRECTORY, Workspace
 from trtpipe.targets.toolchain import FLAVOURS, Toolchain

@@ -238,8 +238,9 @@ def take_in(found: Sequence[Validated]) -> list[str]:
     if not cells:
         return []
     from trtpipe.plan.decisions import Restore, UpToDate
-    from trtpipe.system.building import delivery_of, make_plan
+    from trtpipe.system.building import delivery_of
     from trtpipe.system.locking import refresh_lock
+    from trtpipe.system.planned import make_plan
     from trtpipe.system.workspace import open_workspace
 
     root = next(one.place.workspace.root for one in found if one.place.workspace is not None)
