@@ -26,6 +26,7 @@ from trtpipe.errors import Interrupted
 from trtpipe.system import building
 from trtpipe.system.locking import refresh_lock
 from trtpipe.system.outcome import Outcome
+from trtpipe.system.planned import make_plan
 from trtpipe.system.unheard import Unheard
 from trtpipe.system.workspace import open_workspace
 
@@ -164,7 +165,7 @@ def test_ctrl_c_while_a_build_sums_up_does_not_cost_the_lockfile(again, monkeypa
     monkeypatch.setattr(building, "refresh_lock", pressed)
     outcome = Outcome()
     with pytest.raises(Interrupted):
-        building.run_build(building.make_plan(open_workspace(())), Unheard(), outcome, jobs=1)
+        building.run_build(make_plan(open_workspace(())), Unheard(), outcome, jobs=1)
 
     assert outcome.lock_changed
     assert again.run("build").out == "nothing to do\n"
