@@ -114,13 +114,6 @@ def as_number(value: object, name: str) -> float:
     raise Malformed(f"{name} is not a finite number")
 
 
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # an integer beyond every float
-        return False
-
-
 def flag_in(record: JsonObject, name: str) -> bool:
     """A field that must be true or false. Raises Malformed."""
     found = _field(record, name)

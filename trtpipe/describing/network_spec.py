@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from trtpipe.loading.marks import Document
 from trtpipe.loading.scalars import flow_yaml
 
-_REPLACED = ("pipeline", "model")
 _APPLIED = ("transform",)
 """Sections that are no longer needed: what they ask for has been done."""
 

@@ -100,7 +100,7 @@ def _step_json(event: StepEvent) -> dict[str, Json]:
             return {
                 "event": "blocked",
                 "address": str(address),
-                "by": str(by) if by is not None else "the build was stopped",
+                "by": str(by) if by is not None else _STOPPED,
             }
     assert_never(event)
 

@@ -259,12 +259,6 @@ class FactFinder:
                 self.problems.extend(pipeline.locate(problem) for problem in found)
 
 
-def reach_of(pipeline: LoadedPipeline) -> tuple[str, ...]:
-    """The directories from which this pipeline's model may be read."""
-    spec = pipeline.project.spec
-    return spec.reach if spec else ()
-
-
 def model_files(pipeline: LoadedPipeline) -> ModelFiles:
     """The model's files as its frontend takes them."""
     return ModelFiles(pipeline.model_file, pipeline.option_files(), model_root(pipeline))

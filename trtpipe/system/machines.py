@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from trtpipe.toolchains.detect import DetectedGpu
 
 NAMED_MODEL = "a typed model was named, not an engine"
-_DIGEST = 64
 
 
 @dataclass(frozen=True)

@@ -221,11 +221,6 @@ def matrix_multiply(at: LayerScope) -> Fields:
     return {**_inputs(at), "op0": at.member("op0"), "op1": at.member("op1")}
 
 
-def inputs_only(at: LayerScope) -> Fields:
-    """Layers of several inputs that have no attributes."""
-    return _inputs(at)
-
-
 def input_only(at: LayerScope) -> Fields:
     """Layers of one input that have no attributes."""
     return _input(at)
