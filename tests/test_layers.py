@@ -31,7 +31,7 @@ WITHIN_LAYER = {
     ("reducing", "canonical"), ("reducing", "searching"), ("reducing", "proofs"), ("describing", "weights"),
     ("differing", "canonical"), ("differing", "weights"), ("differing", "lockfile"),
     ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
-    ("networks", "canonical"), ("networks", "layering"),
+    ("networks", "canonical"), ("networks", "layering"), ("networks", "comparing"), ("networks", "loading"),
     ("calibrators", "datasets"), ("calibrators", "runners"), ("stores", "fetching"), ("runners", "toolchains"),
     ("reporting", "rendering"), ("plan", "spec"), ("plan", "targets"),
     ("legacy_caches", "loading"), ("legacy_caches", "scales"), ("planning", "legacy_caches"), ("planning", "searching"),

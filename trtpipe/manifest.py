@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trtpipe import __version__
+from trtpipe.comparing.reach import Link
 from trtpipe.digests import Digest
 from trtpipe.json_values import Json, JsonObject, object_in, objects_in
 from trtpipe.lockfile import KEEP, Fact, shown_digest
@@ -30,6 +31,10 @@ class Proof:
     not_run: tuple[str, ...]
     run_on_gpu: JsonObject = field(default_factory=dict)
     """What the engine itself proved on a GPU: `gpu`, `tensorrt`, `outcome`, `verdicts`; empty while nobody ran it."""
+    network: JsonObject = field(default_factory=dict)
+    """The verdict on the network that TensorRT's parser made, see `networks.verdicts`."""
+    reach: tuple[Link, ...] = ()
+    """How far the proof reaches, link by link."""
 
     def gpu_words(self) -> str:
         """Which GPU the engine was proved on: `NVIDIA L4 (sm89)`, or `not run`."""
@@ -73,6 +78,8 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
         **_search(traces),
         "audit": dict(proof.audit),
         "validation": dict(proof.validation),
+        "network": dict(proof.network),
+        "reach": [link.to_json() for link in proof.reach],
         **({"run_on_gpu": dict(proof.run_on_gpu)} if proof.run_on_gpu else {}),
         "not_run": list(proof.not_run),
         "reproducibility": _reproducibility(built),
@@ -109,8 +116,17 @@ def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> di
         **tactic_facts(engine.summary),
         "validated": str(proof.validation.get("outcome", "not run")).replace("_", " "),
         "measured": measured_facts(proof.verdicts()),
+        "reach": {link.part: link.words() for link in proof.reach if link.part != "engine"},
+        "layers_read": _layers_read(proof.network),
         "run_on_gpu": proof.gpu_words(),
     }
+
+
+def _layers_read(network: JsonObject) -> str:
+    """How much of TensorRT's network was read; what was not, by type."""
+    unread = object_in(network, "unread_by_type")
+    types = f" (not: {', '.join(f'{name} {count}' for name, count in unread.items())})" if unread else ""
+    return f"{network['layers_read']} of {network['layers']}{types}"
 
 
 def precision_of(cell: Cell, traces: Mapping[Stage, Trace]) -> str:

@@ -268,6 +268,8 @@ class Code:
     VALIDATES_NOTHING = _of("TP706", "A cell has no validation data, and something needs it.")
     REFERENCE = _of("TP707", "The recorded outputs cannot be used as the reference.")
     OUTPUT_DIFFERS = _of("TP708", "A tensor has another shape than in the reference.")
+    NETWORK_DIFFERS = _of("TP709", "The network that TensorRT's parser made is not what the model says.")
+    PARSER_WARNING = _of("TP710", "TensorRT's parser warns that the engine may compute something else.")
     MISSING_INPUT = _of("TP720", "An input was given no value.")
     INPUT_MISFIT = _of("TP721", "What was given for an input does not have its shape.")
     INPUT_TYPE = _of("TP722", "What was given for an input does not have its type, or the type cannot be fed.")

@@ -143,7 +143,7 @@ class Scheduler:
         A step whose outputs were lost and made again is yielded again. A bug in an action is raised as it is.
         """
         for address, step in self.plan.steps.items():
-            before = frozenset(step.upstream())
+            before = frozenset(one for one in step.awaited() if one in self.plan.steps)
             self._states[address] = Waiting(before)
             for up in before:
                 self._needed_by.setdefault(up, []).append(address)

@@ -7,6 +7,7 @@ import pytest
 from trtpipe.digests import digest_bytes
 from trtpipe.errors import TrtpipeError
 from trtpipe.lockfile import (
+    SCHEMA,
     Update,
     digest_in,
     first_source,
@@ -111,14 +112,14 @@ def test_a_lockfile_of_schema_1_is_read_and_written_anew(path):
     update_lock(path, update({"digits/fp32@ada": ENTRY}))
 
     assert (lock.schema, first_source(lock.cells["other/fp32@ada"])) == (1, f"{HEX} (12 bytes)")
-    assert load_lock(path).schema == 2
+    assert load_lock(path).schema == SCHEMA
     assert set(read_lock(path)) == {"other/fp32@ada", "digits/fp32@ada"}
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("schema: 3\ncells: {}\n", "has schema 3, this trtpipe knows schema 2"),
+        ("schema: 4\ncells: {}\n", "has schema 4, this trtpipe knows schema 3"),
         ("cells: {}\n", "has schema None"),
         ("[1, 2", "cannot be read"),
         ("schema: 2\n", "it has no 'cells'"),

@@ -193,7 +193,10 @@ def _rich(root: Path, name: str, facts_of: Callable[[LoadedPipeline], PipelineFa
 
 
 def _made_up(text: str) -> dict[str, Digest]:
-    names = ("source/model.onnx", "model.onnx", "scales.json", "precision.json", "search.json")
+    names = (
+        "source/model.onnx", "model.onnx", "scales.json", "precision.json", "search.json",
+        "parsed.onnx", "parsed.weights", "typed.npz",
+    )  # fmt: skip
     return {name: digest_bytes(f"{text} {name}".encode()) for name in names}
 
 
@@ -201,7 +204,8 @@ def _source(pipeline: LoadedPipeline, name: str, file: str) -> Source:
     return Source(name, pipeline.project.root / file, digest_bytes(file.encode()))
 
 
-TOOLS = {stage: {"onnx": "1.19", "onnxruntime": "1.22"} for stage in ("transform", "quantize", "validate")}
+STAGES = ("transform", "quantize", "parse", "validate", "readback")
+TOOLS = {stage: {"onnx": "1.19", "onnxruntime": "1.22"} for stage in STAGES}
 VERSIONS = dict.fromkeys(("fp32", "fp16", "int8", "int4"), 7)
 
 

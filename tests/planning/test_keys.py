@@ -25,7 +25,9 @@ from trtpipe.plan.options import (
     FetchOptions,
     ImportOptions,
     Options,
+    ParseOptions,
     QuantizeOptions,
+    ReadbackOptions,
     SearchOptions,
     TransformOptions,
     UnitsOptions,
@@ -44,8 +46,10 @@ READERS = {
     "calibrate": calibrating,
     "search": SearchOptions.from_record,
     "quantize": QuantizeOptions.from_record,
+    "parse": ParseOptions.from_record,
     "build_engine": EngineOptions.from_record,
     "validate": ValidateOptions.from_record,
+    "readback": ReadbackOptions.from_record,
 }
 
 

@@ -3,7 +3,7 @@
 It is YAML with one block a cell and a step, and one fact a line, so that two branches that build different cells merge,
 and a changed engine shows as one changed line:
 
-    schema: 2
+    schema: 3
     cells:
       digits/fp16@ada:
         key: 1c0f…                      the digest of everything the engine depends on
@@ -11,6 +11,11 @@ and a changed engine shows as one changed line:
           model.onnx: 4c3f… (62857 bytes)
         engine: 77ab… (164300 bytes)    BLAKE3 of its bytes
         normalised: 90cd…               the same with TensorRT's generated names renamed by order
+        reach:                          how far it is proved, link by link, on a CPU
+          canonical: proved
+          typed: proved
+          network: proved               what TensorRT's parser made computes what the typed model does
+        layers_read: 22 of 22           the share of that network which could be read
         ...
       digits/auto@ada:
         search: 5ab1…                   the digest of everything that the search for its types depends on
@@ -24,7 +29,8 @@ and a changed engine shows as one changed line:
         model.onnx: d2ac… (32612 bytes)
 
 The steps let somebody who has built nothing follow the spec's files through to every engine's key: see `foretelling`.
-Schema 1 had no steps; it is read, and written anew by the next build. Knows text and facts; knows no plan and no store.
+Schema 1 had no steps, schema 2 nothing of TensorRT's network; both are read, and written anew by the next build.
+Knows text and facts; knows no plan and no store.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from trtpipe.digests import Digest
 
-SCHEMA = 2
+SCHEMA = 3
 Fact = str | Sequence[str] | Mapping[str, str]
 """A text, a list of globs, or texts by name."""
 Entry = Mapping[str, Fact]
@@ -43,6 +43,8 @@ FIELDS = (
     "tactics",
     "validated",
     "measured",
+    "reach",
+    "layers_read",
     "run_on_gpu",
 )
 """The facts of a cell, in the order in which they are written; lists of globs follow."""
@@ -50,6 +52,9 @@ KEEP = "keep_"
 """How the names of facts begin that are lists of globs; a precision follows."""
 CIRCUMSTANCES = frozenset({"address_randomisation", "run_on_gpu"})
 """What tells of the machine and not of the work: recorded, and never a reason to refuse."""
+
+CHAIN = ("canonical", "typed", "network")
+"""The parts of `reach`, in the order in which they are made of each other."""
 
 _SHOWN = re.compile(r"([0-9a-f]{64}) \((\d+) bytes\)")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trtpipe.errors import TrtpipeError
 from trtpipe.files import write_whole
-from trtpipe.lockfile.entries import FIELDS, KEEP, RECIPE, SCHEMA, Entry, Fact, StepEntry, pipeline_of
+from trtpipe.lockfile.entries import CHAIN, FIELDS, KEEP, RECIPE, SCHEMA, Entry, Fact, StepEntry, pipeline_of
 from trtpipe.lockfile.measuring import steady
 from trtpipe.lockfile.reading import load_lock, refuse_no_file
 from trtpipe.problem_codes import Code
@@ -66,9 +66,14 @@ def _facts(entry: Entry) -> Iterator[str]:
 def _fact(field: str, fact: Fact) -> Iterator[str]:
     if isinstance(fact, Mapping):
         yield f"    {field}:\n"
-        yield from (f"      {_word(name)}: {_word(fact[name])}\n" for name in sorted(fact))
+        yield from (f"      {_word(name)}: {_word(fact[name])}\n" for name in _in_order(fact))
     else:
         yield f"    {field}: {_word(str(fact))}\n"
+
+
+def _in_order(names: Mapping[str, str]) -> list[str]:
+    """Names by the alphabet, those of the chain of proofs as it runs."""
+    return [name for name in CHAIN if name in names] if names.keys() <= set(CHAIN) else sorted(names)
 
 
 def update_lock(path: Path, update: Update) -> bool:

@@ -1,7 +1,8 @@
 """Where a step stands in a plan: which pipeline, variant and target it serves, and what kind of work it is.
 
-Written down, `digits:import` is shared by the whole pipeline, `digits/fp16:quantize` by a variant's targets, and
-`digits/fp16@ada:build_engine` belongs to one cell. `digits/fp16@ada` is the name of a cell. This module alone puts such
+Written down, `digits:import` is shared by the whole pipeline, `digits/fp16:quantize` by a variant's targets,
+`digits/fp16@tensorrt_rtx-1.7.1.116:parse` by those that one TensorRT builds, and `digits/fp16@ada:build_engine` belongs
+to one cell. `digits/fp16@ada` is the name of a cell. This module alone puts such
 texts together and takes them apart; everywhere else an address is a value with fields.
 """
 
@@ -20,8 +21,10 @@ Stage = Literal[
     "evaluate",
     "search",
     "quantize",
+    "parse",
     "build_engine",
     "validate",
+    "readback",
     "package",
 ]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -34,8 +37,10 @@ STAGE_VERSIONS: Mapping[Stage, int] = {
     "evaluate": 1,
     "search": 1,
     "quantize": 1,
+    "parse": 1,
     "build_engine": 3,
-    "validate": 3,
+    "validate": 4,
+    "readback": 1,
 }
 """The stages that make steps today. A version is raised when equal inputs would give other outputs.
 
@@ -48,7 +53,8 @@ class Place:
     """A pipeline, one of its variants, or a cell: `variant` and `target` are empty where a step serves all of them.
 
     A calibration that several variants share stands in the variant's place, under a name of its own
-    (`ocr-images+entropy`).
+    (`ocr-images+entropy`). What all targets of one toolchain share has the toolchain's name as its target
+    (`tensorrt_rtx-1.7.1.116`).
     """
 
     pipeline: str

@@ -88,6 +88,9 @@ class Step:
     requirements: Requirements = NOTHING_REQUIRED
     tools_from: Origin | Parts = PACKAGE
     """Where the versions in `tools` come from."""
+    after: tuple[Address, ...] = ()
+    """Steps that must have succeeded before this one starts, when they are in the plan; it takes nothing from them, so
+    its key does not know them."""
 
     @property
     def stage(self) -> Stage:
@@ -105,6 +108,11 @@ class Step:
         """The addresses of the steps it takes outputs from."""
         for refs in self.inputs.values():
             yield from (ref.address for ref in refs if isinstance(ref, FromStep))
+
+    def awaited(self) -> Iterator[Address]:
+        """The addresses of the steps that end before it starts: what it takes outputs from, and `after`."""
+        yield from self.upstream()
+        yield from self.after
 
     def origin(self, path: RecordPath) -> Origin:
         """Where what stands at a path of its fingerprint's record comes from, also of what stood there before."""
@@ -258,8 +266,9 @@ def plan_of(steps: Mapping[Address, Step], cells: tuple[Cell, ...]) -> Plan:
                 "steps need each other: " + " -> ".join(map(str, [*trail[trail.index(address) :], address])),
             )
         trail.append(address)
-        for before in steps[address].upstream():
-            visit(before)
+        for before in steps[address].awaited():
+            if before in steps:
+                visit(before)
         trail.pop()
         ordered[address] = steps[address]
 

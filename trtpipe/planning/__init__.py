@@ -2,13 +2,17 @@
 
 One pipeline becomes, in this order:
 
-    fetch? ── import ── transform? ──┬── calibrate? ── search? ── quantize (a variant) ──┬── build_engine (a cell)
-                                     │                                                   └── validate (a variant, CPU)
-    sources, data ───────────────────┴───────────────────┴──────────────────────────────────────┘
+    fetch? ── import ── transform? ──┬── calibrate? ── search? ── quantize (a variant)
+    sources, data ───────────────────┴──────┴────────────┘            │
+                                                                      ├── build_engine (a cell)
+                                                                      ├── parse (a variant and a toolchain) ──┐
+                                                                      └── validate (a variant, CPU) ── readback (CPU)
 
 Variants that are calibrated alike share the step.
 
-Everything before build_engine knows nothing of GPUs and is shared by all targets.
+Everything before build_engine knows nothing of GPUs and is shared by all targets; parse and readback are shared by
+those that one toolchain builds. An engine is built once its network could be parsed: what the parser refuses is said
+once.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from trtpipe.planning.engines import engine_step, shared_by_engines
 from trtpipe.planning.facts import PipelineFacts
 from trtpipe.planning.measures import measured_by
 from trtpipe.planning.models import fetch_step, import_step, shared_steps
+from trtpipe.planning.networks import parse_step, readback_step, toolchain_names
 from trtpipe.planning.spec_values import profiles_record, transform_options
 from trtpipe.planning.variants import variant_steps
 from trtpipe.spec.pipeline import PipelineSpec
@@ -33,16 +38,30 @@ def steps_of(spec: PipelineSpec, facts: PipelineFacts) -> tuple[dict[Address, St
     steps = {step.address: step for step in shared_steps(spec, facts)}
     transform, imported = address("transform", spec.pipeline), address("import", spec.pipeline)
     canonical = transform if transform in steps else imported
-    shared = shared_by_engines(spec)
+    shared, toolchains = shared_by_engines(spec), toolchain_names(facts)
     cells = []
     for variant in spec.variants:
         for step in variant_steps(spec, facts, variant, canonical):
             steps[step.address] = step
         for target in spec.targets:
-            step = engine_step(spec, facts, variant, target, shared)
+            toolchain = toolchains[target]
+            parse = address("parse", spec.pipeline, variant, toolchain)
+            if parse not in steps:
+                for step in _network_steps(spec, facts, variant, target, toolchain):
+                    steps[step.address] = step
+            step = engine_step(spec, facts, variant, target, shared, (parse,))
             steps[step.address] = step
-            cells.append(_cell(spec, facts, variant, target, steps))
+            cells.append(_cell(spec, facts, variant, target, toolchain, steps))
     return steps, tuple(cells)
+
+
+def _network_steps(
+    spec: PipelineSpec, facts: PipelineFacts, variant: str, target: str, toolchain: str
+) -> Iterator[Step]:
+    yield parse_step(spec, facts, variant, target, toolchain)
+    readback = readback_step(spec, facts, variant, toolchain)
+    if readback is not None:
+        yield readback
 
 
 def _calibrated_by(quantize: Step) -> Iterator[Address]:
@@ -53,7 +72,12 @@ def _calibrated_by(quantize: Step) -> Iterator[Address]:
 
 
 def _cell(
-    spec: PipelineSpec, facts: PipelineFacts, variant: str, target: str, steps: Mapping[Address, Step]
+    spec: PipelineSpec,
+    facts: PipelineFacts,
+    variant: str,
+    target: str,
+    toolchain: str,
+    steps: Mapping[Address, Step],
 ) -> Cell:
     pipeline = spec.pipeline
     quantize = address("quantize", pipeline, variant)
@@ -64,8 +88,10 @@ def _cell(
         *_calibrated_by(steps[quantize]),
         address("search", pipeline, variant),
         quantize,
+        address("parse", pipeline, variant, toolchain),
         address("build_engine", pipeline, variant, target),
         address("validate", pipeline, variant),
+        address("readback", pipeline, variant, toolchain),
     ]
     known = facts.targets[target]
     about = {

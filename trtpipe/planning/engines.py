@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trtpipe.json_values import JsonObject
-from trtpipe.plan.address import address
+from trtpipe.plan.address import Address, address
 from trtpipe.plan.graph import FromStep, Input, Step, json_ready
 from trtpipe.plan.options import EngineOptions
 from trtpipe.plan.origins import CONSTANT, InSpec, Nowhere, Parts
 from trtpipe.plan.requirements import EngineRequirements
 from trtpipe.planning.facts import MODEL_FILES, PipelineFacts
 from trtpipe.planning.spec_values import PROFILES, profiles_record
-from trtpipe.spec.pipeline import PipelineSpec, TargetSpec
+from trtpipe.spec.pipeline import PipelineSpec
 
 NETWORK_NAME = "trtpipe"
 """TensorRT writes the network's name into the engine; one constant keeps equal work equal."""
@@ -37,9 +37,14 @@ def shared_by_engines(spec: PipelineSpec) -> SharedByEngines:
 
 
 def engine_step(
-    spec: PipelineSpec, facts: PipelineFacts, variant: str, target: str, shared: SharedByEngines
+    spec: PipelineSpec,
+    facts: PipelineFacts,
+    variant: str,
+    target: str,
+    shared: SharedByEngines,
+    after: tuple[Address, ...] = (),
 ) -> Step:
-    """The step of one cell."""
+    """The step of one cell. `after` is what has to succeed first although nothing is taken from it."""
     known = facts.targets[target]
     inputs: dict[str, tuple[Input, ...]] = {
         "model": (FromStep(address("quantize", spec.pipeline, variant), MODEL_FILES),)
@@ -52,7 +57,8 @@ def engine_step(
         {"toolchain": known.toolchain},
         inputs,
         EngineRequirements(spec.builder.time_limit, spec.builder.memory_limit),
-        _toolchain_from(spec.targets[target], InSpec(("targets", target))),
+        toolchain_from(spec, target),
+        after,
     )
 
 
@@ -81,8 +87,8 @@ def _engine_options(
     )
 
 
-def _toolchain_from(asked: TargetSpec, place: InSpec) -> Parts:
-    """A toolchain that has a name is described under it, any other is what the target stands for."""
-    named = asked.toolchain
+def toolchain_from(spec: PipelineSpec, target: str) -> Parts:
+    """Where a target's toolchain comes from: one with a name is described under it, any other by the target."""
+    named, place = spec.targets[target].toolchain, InSpec(("targets", target))
     described = InSpec(("toolchains", named)) if named is not None else place.at("toolchain")
     return Parts(place.at("toolchain"), {"toolchain": described})

@@ -66,14 +66,19 @@ class ValidationRequest:
 
 def request_of(task: Task) -> ValidationRequest:
     """The request that a task's options and inputs hold."""
+    return request_with(task, task.input("reference"), golden=task.options.get("reference") == "golden")
+
+
+def request_with(task: Task, reference: Path, *, golden: bool) -> ValidationRequest:
+    """The request with another reference than a validation's; a recording if it is `golden`."""
     options = task.options
     data = options.get("data") or {}
     drawn = data.get("random") if "spec" not in data else None
     spec = data.get("spec")
     return ValidationRequest(
         typed=task.input("typed"),
-        reference=task.input("reference"),
-        golden=options.get("reference") == "golden",
+        reference=reference,
+        golden=golden,
         dataset=DatasetSpec.model_validate_json(json.dumps(spec)) if spec else None,
         random=(drawn["seed"], drawn["samples"]) if drawn else None,
         files=task.inputs.get("data", {}),

@@ -5,7 +5,8 @@ One batch is held at a time, the reference's outputs and then the typed model's.
 name with its reason. The report holds nothing that differs from run to run: seconds are kept beside it.
 
 Beside the report lie the first samples with the reference's outputs, for a machine that runs the engine and has
-nothing else, and of each place the sample with the largest error, for whoever wants to know why.
+nothing else, of each place the sample with the largest error, for whoever wants to know why, and the typed model's
+outputs, for the readback.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from trtpipe.runners.requests import (
     value_inputs,
 )
 from trtpipe.runners.twins import twins_in
+from trtpipe.runners.typed_outputs import TYPED_OUTPUTS, OutputsWriter, writing_outputs
 from trtpipe.shapes import format_shape
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.stages.bodies import GOLDEN, WORST
@@ -73,8 +75,9 @@ def run_validation(task: Task, out: Path) -> dict[str, Json]:
     Raises ModelError, SpecError (the data set) or StepFailed.
     """
     started = time.monotonic()
-    kept = Kept()
-    report, seconds = validate(request_of(task), kept)
+    with writing_outputs(out.with_name(TYPED_OUTPUTS)) as outputs:
+        kept = Kept(outputs)
+        report, seconds = validate(request_of(task), kept)
     encoded = json.dumps(report, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(out, (encoded + "\n").encode())
     for name, runs in ((GOLDEN, kept.recorder.runs), (WORST, kept.worst.runs())):
@@ -99,6 +102,8 @@ def _without_spread(place: JsonObject) -> dict[str, Json]:
 class Kept:
     """Samples that are kept beside a report."""
 
+    outputs: OutputsWriter
+    """The typed model's, of everything that was run."""
     recorder: Recorder = field(default_factory=Recorder)
     worst: Worst = field(default_factory=Worst)
 
@@ -224,6 +229,8 @@ class Run:
         values = values_at(profiles[0], "opt") if self.request.random and profiles else {}
         source = {info.name: info for info in reference.inputs}
         fed = [as_in_source(source.get(info.name), info) for info in self.inputs if info.name not in values]
+        if self.kept is not None:
+            self.kept.outputs.fed({info.name: info.dtype for info in fed})
         with open_dataset(spec, self.request.resolve, fed, samples=self.request.samples) as data:
             self._require_fitting(spec, data)
             self._data(reference, data, values)
@@ -294,6 +301,7 @@ class Run:
         """Data is recorded from its beginning; of every place the worst is kept."""
         if self.kept is None:
             return
+        self.kept.outputs.add(place, actual)
         outputs = {name: expected[name] for name in self.runner.outputs if name in expected}
         if place in ("data", "golden"):
             count = max((np.shape(array)[0] for array in feed.values() if np.ndim(array)), default=1)

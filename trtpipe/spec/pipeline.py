@@ -264,6 +264,18 @@ class OtherReference(SpecModel):
         return self
 
 
+class ReadbackSpec(SpecModel):
+    """How the network that TensorRT's parser makes of a typed model is held against that model."""
+
+    run: bool = True
+    """Whether that network is run beside the typed model; its types and shapes are compared in any case."""
+    thresholds: Annotated[tuple[Threshold, ...], AsTuple] = ()
+    """For the outputs that they name, in place of what rounding in the variant's types allows."""
+    accept: Annotated[tuple[str, ...], AsTuple] = ()
+    """What may stand although it ends a build: the name of a warning of TensorRT's parser, or `tensor:GLOB` for tensors
+    whose type or shape is another one than the model's."""
+
+
 class ValidateSpec(SpecModel):
     """What a variant must prove."""
 
@@ -282,6 +294,8 @@ class ValidateSpec(SpecModel):
     outputs (`{golden: FILE}`) or another variant (`{variant: NAME}`)."""
     thresholds: Annotated[tuple[Threshold, ...], AsTuple] = ()
     """Left out, each precision's default applies and is named in the report."""
+    readback: ReadbackSpec = Field(default_factory=ReadbackSpec)
+    """How what TensorRT's parser makes of the typed model is held against it."""
 
     @model_validator(mode="after")
     def _one_source(self) -> ValidateSpec:

@@ -1,6 +1,7 @@
 """What each stage but build_engine does: a few calls into the plug-in that its options name.
 
-`build_engine` has no body here: its work is the worker's, in the toolchain's own interpreter.
+`build_engine` has no body here: its work is the worker's, in the toolchain's own interpreter. Of `parse` the worker
+does the first half.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from trtpipe.stages.task import Task
 
 MODEL = "model.onnx"
 SCALES = "scales.json"
+PARSED = "parsed.onnx"
 GOLDEN = "golden.npz"
 """What a validation leaves for machines that have neither source nor data: the first samples and their reference."""
 WORST = "worst.npz"
@@ -48,6 +50,12 @@ class Plugins(Protocol):
 
     def validate(self, task: Task, out: Path) -> Mapping[str, Any]:
         """Measure the typed model against its reference; what reports say of it."""
+
+    def keep_parsed(self, task: Task, out: Path) -> Mapping[str, Any]:
+        """Make ONNX of the network that TensorRT's parser made; what can be said of it without data."""
+
+    def read_back(self, task: Task, out: Path) -> Mapping[str, Any]:
+        """Measure that network against the typed model; what reports say of it."""
 
     def propose(self, task: Task) -> Mapping[str, Any]:
         """Measure what a precision's rounding does to a model's outputs."""
@@ -119,6 +127,20 @@ def validate_model(task: Task, plugins: Plugins) -> Made:
     return Made({out.name: out, **kept}, summary)
 
 
+def keep_parsed(task: Task, plugins: Plugins) -> Made:
+    """Typed ONNX and the files of a parsed network → that network as ONNX."""
+    out = task.out / PARSED
+    summary = plugins.keep_parsed(task, out)
+    return Made({out.name: out}, summary)
+
+
+def read_back(task: Task, plugins: Plugins) -> Made:
+    """Typed ONNX and the network as ONNX → measurements."""
+    out = task.out / "readback.json"
+    summary = plugins.read_back(task, out)
+    return Made({out.name: out}, summary)
+
+
 def propose_thresholds(task: Task, plugins: Plugins) -> Made:
     """A model and its reference → measurements of noise. No step of a plan: nothing is built from it."""
     return Made({}, plugins.propose(task))
@@ -165,7 +187,9 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "transform": transform_model,
     "calibrate": calibrate_model,
     "quantize": quantize_model,
+    "parse": keep_parsed,
     "validate": validate_model,
+    "readback": read_back,
     "propose": propose_thresholds,
     "preview": preview_data,
     "compare_all": compare_tensors,

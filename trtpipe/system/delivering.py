@@ -16,9 +16,11 @@ from typing import Any
 
 from trtpipe import __version__
 from trtpipe import manifest as manifests
+from trtpipe.comparing.reach import words_of
 from trtpipe.digests import Digest, digest_file, key_of, same_digest
 from trtpipe.errors import ArtifactMissing, TrtpipeError
 from trtpipe.files import held, write_whole
+from trtpipe.json_values import object_in
 from trtpipe.lockfile import SCHEMA as LOCK_SCHEMA
 from trtpipe.lockfile import Fact
 from trtpipe.manifest import Proof, lock_entry_of, manifest_of
@@ -60,6 +62,7 @@ def policy_of(spec: PipelineSpec, variant: str) -> str:
         "statements": STATEMENTS,
         "proof": PROOF_SCHEMA,
         "thresholds": [one.model_dump() for one in asked.thresholds] if asked else [],
+        "readback": asked.readback.model_dump(mode="json") if asked else None,
         "min_low_precision": spec.variants[variant].min_low_precision,
     }
     budget = spec.variants[variant].budget
@@ -212,7 +215,7 @@ class Delivery:
         size = format_size(traces["build_engine"].outputs["model.engine"].size)
         gpus = " ".join(cell.facts["compute_capabilities"])
         proved = f", run on {proof.gpu_words()}" if proof.run_on_gpu else ""
-        about = f"{size}, {gpus}, {outcome_words(proof.validation)}{proved}{_kept_words(traces['quantize'].summary)}"
+        about = f"{size}, {gpus}, {outcome_words(proof)}{proved}{_kept_words(traces['quantize'].summary)}"
         from trtpipe.plan.events import CellDelivered
 
         self.observer.emit(
@@ -255,13 +258,9 @@ def _kept_words(typed: Mapping[str, Any]) -> str:
     return f", {nodes} kept in float32 for what they reach" if kept else ""
 
 
-def outcome_words(validation: Mapping[str, Any]) -> str:
-    """`validated on the CPU` or what else became of it, in words."""
-    outcome = validation.get("outcome")
-    accuracy = validation.get("accuracy")
-    words = {"passed": "validated on the CPU", "failed": "validation failed"}.get(
-        str(outcome), "not validated"
-    )
-    twins = "".join(f", as {twin}" for twin in validation.get("twins", {}).values())
-    words += twins if outcome in ("passed", "failed") else ""
+def outcome_words(proof: Proof) -> str:
+    """How far a cell is validated, in words: `validated on the CPU up to TensorRT's network`, with its accuracy."""
+    words, accuracy = words_of(proof.reach), proof.validation.get("accuracy")
+    if proof.validation.get("outcome") == "passed":
+        words += "".join(f", as {twin}" for twin in object_in(proof.validation, "twins").values())
     return f"{words}, accuracy {accuracy:.4g}" if isinstance(accuracy, float) else words

@@ -332,7 +332,9 @@ def stage_tools() -> Mapping[str, Mapping[str, str]]:
     return {
         "transform": {**onnx, **runtime},
         "quantize": {**onnx, **_versions("onnx-ir")},
+        "parse": onnx,
         "validate": {**runtime, **_versions("numpy")},
+        "readback": {**onnx, **runtime},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.digests import same_digest
 from trtpipe.errors import Interrupted, ModelError, StepFailed, ToolchainError
 from trtpipe.json_values import Json, JsonObject
+from trtpipe.networks.reading import NETWORK, WEIGHTS
 from trtpipe.plan.address import Address
 from trtpipe.plan.child_reports import SampleCount
 from trtpipe.plan.control import Control
@@ -19,7 +21,7 @@ from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.options import EngineOptions
 from trtpipe.plan.ports import ActionResult, Here, Observer
 from trtpipe.plan.requirements import EngineRequirements, ImportRequirements, PlaceRequirements
-from trtpipe.plan.worker_messages import WorkerMessage
+from trtpipe.plan.worker_messages import WorkerMessage, WorkerPhase
 from trtpipe.problem_codes import Code
 from trtpipe.stages.task import Task
 from trtpipe.stores.local import LocalStore
@@ -29,6 +31,7 @@ from trtpipe.system.site import Site
 from trtpipe.targets.toolchain import Toolchain
 
 if TYPE_CHECKING:
+    from trtpipe.spec.pipeline import BuilderSpec
     from trtpipe.stores.timing_caches import TimingCaches
     from trtpipe.system.evaluating import Evaluations
     from trtpipe.system.timing import Run
@@ -91,6 +94,8 @@ class Performer:
         match action.stage:
             case "build_engine":
                 result = self._build_engine(action, scratch, control)
+            case "parse":
+                result = self._parse(action, scratch, control)
             case "fetch":
                 result = self._fetch(action, scratch, control)
             case "search":
@@ -224,6 +229,67 @@ class Performer:
         }
         return ActionResult(files, summary)
 
+    def _parse(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        """Have the worker write down the network that TensorRT's parser makes, then a child make ONNX of it.
+
+        A TensorRT that parses a model and dies while its network is looked at would still build: that network is
+        not read, and nothing is said of it.
+        """
+        from trtpipe.toolchains.parsing import parse_network
+
+        inputs = self.inputs_of(action, scratch / "in")
+        folder = scratch.absolute() / "network"
+        folder.mkdir()
+        limits, phases = action.requirements, [""]
+        assert isinstance(limits, EngineRequirements), "a parse action has them"
+
+        def hear(message: WorkerMessage) -> None:
+            if isinstance(message, WorkerPhase):
+                phases.append(message.name)
+            self.observer.emit(WorkerProgress(action.address, message))
+
+        facts: JsonObject = {}
+        unreadable = ""
+        try:
+            parsed = parse_network(
+                self.toolchain(action),
+                next(iter(inputs["model"].values())),
+                folder,
+                plugins=inputs.get("plugins", {}).values(),
+                limits=limits_only(limits),
+                on_event=hear,
+                control=control,
+            )
+            facts = parsed.facts
+        except StepFailed as error:
+            if error.problems[0].code is not Code.WORKER_DIED or phases[-1] != "read":
+                raise
+            unreadable = f"TensorRT died while its network was looked at: {error.problems[0].fact}"
+        return self._kept(action, scratch, control, inputs["model"], facts, unreadable)
+
+    def _kept(
+        self,
+        action: Action,
+        scratch: Path,
+        control: Control,
+        model: Mapping[str, Path],
+        facts: JsonObject,
+        unreadable: str,
+    ) -> ActionResult:
+        """What a parse step yields, of a network that lies in the scratch directory or could not be read."""
+        folder = scratch.absolute() / "network"
+        files = {name: folder / name for name in (NETWORK, WEIGHTS)}
+        if unreadable:
+            files[NETWORK].write_text(json.dumps({"unreadable": unreadable}) + "\n")
+            files[WEIGHTS].write_bytes(b"")
+        (scratch / "out").mkdir()
+        local = {**self.local_of(action), "unreadable": unreadable}
+        inputs = {"typed": model, "parsed": files}
+        task = Task("parse", action.fingerprint.options, inputs, (scratch / "out").absolute(), local)
+        made = run_in_child(task, scratch, control)
+        seconds = {} if unreadable else {"phases": facts["seconds"]}
+        return ActionResult({**files, **made.files}, {**made.summary, **seconds})
+
     def _timed(
         self, action: Action, toolchain: Toolchain, request: WorkerRequest, scratch: Path, run: Run
     ) -> Mapping[str, Any]:
@@ -251,6 +317,13 @@ class Performer:
         return ready_toolchain(
             self.here.toolchain(action), offline=self.terms.offline, progress=say, lock=lock
         )
+
+
+def limits_only(limits: EngineRequirements) -> BuilderSpec:
+    """Builder options that say nothing but how long a worker may take, and how much memory."""
+    from trtpipe.spec.pipeline import BuilderSpec
+
+    return BuilderSpec(time_limit=limits.time_limit, memory_limit=limits.memory_limit)
 
 
 def request_of(action: Action, toolchain: Toolchain, plugins: Iterable[Path] = ()) -> WorkerRequest:

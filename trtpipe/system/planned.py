@@ -57,9 +57,9 @@ class Planned:
     def here(self) -> HereOf:
         """What this machine knows of the plan's actions."""
         toolchains = {
-            address: self.facts[address.pipeline].targets[address.target].found
-            for address in self.plan.steps
-            if address.stage == "build_engine"
+            cell.steps[stage]: self.facts[cell.pipeline].targets[cell.target].found
+            for cell in self.plan.cells
+            for stage in ("parse", "build_engine")
         }
         return HereOf(self.site.root, self.site.reach, self.plan.steps, toolchains)
 

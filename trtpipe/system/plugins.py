@@ -128,6 +128,21 @@ class InstalledPlugins:
 
         return run_validation(task, out)
 
+    def keep_parsed(self, task: Task, out: Path) -> Mapping[str, Any]:
+        """Make ONNX of the network that TensorRT's parser made; what can be said of it without data."""
+        from trtpipe.canonical.reading import read_skeleton
+        from trtpipe.networks.parsed_model import keep_parsed, keep_unreadable
+
+        if task.local["unreadable"]:
+            return keep_unreadable(task.local["unreadable"], out)
+        return keep_parsed(read_skeleton(task.input("typed")).proto, task.input("parsed").parent, out)
+
+    def read_back(self, task: Task, out: Path) -> Mapping[str, Any]:
+        """Measure that network against the typed model; what reports say of it."""
+        from trtpipe.runners.readback_run import run_readback
+
+        return run_readback(task, out)
+
     def propose(self, task: Task) -> Mapping[str, Any]:
         """Measure what a precision's rounding does to a model's outputs."""
         from trtpipe.runners.proposing import run_proposing

@@ -7,10 +7,11 @@ beside it: changing a threshold judges again and runs nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from trtpipe.comparing.reach import Link, source_links
 from trtpipe.errors import Problem, ValidationFailed
 from trtpipe.json_values import JsonObject
 from trtpipe.manifest import Proof, precision_of
@@ -19,7 +20,7 @@ from trtpipe.plan.graph import Cell
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import AUTO
-from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.spec.pipeline import PipelineSpec, ReadbackSpec
 from trtpipe.spec.variant import VariantSpec
 from trtpipe.stages.bodies import GOLDEN
 from trtpipe.stores.local import LocalStore
@@ -28,6 +29,7 @@ from trtpipe.system.targets import TargetResolver
 
 if TYPE_CHECKING:
     from trtpipe.comparing.judging import Judgement
+    from trtpipe.networks.verdicts import NetworkVerdict
 
 
 def prove_cell(
@@ -61,10 +63,43 @@ def prove_cell(
             on_gpu = verdict.record
     else:
         not_run.append("validation: the spec has no `validate`")
+    network = _network_verdict(spec, traces)
+    problems += network.problems
+    not_run += network.not_run
+    if network.outcome == "not proved":
+        not_run.append(f"TensorRT's network: {network.why}")
     audit = _audited(precision, cell, spec, traces, store, problems)
     if problems:
         raise ValidationFailed(_with_way_out(problems, precision, cell))
-    return Proof(validation, audit, tuple(not_run), on_gpu)
+    reach = tuple(_links(cell, spec, str(validation["outcome"]), network, on_gpu))
+    return Proof(validation, audit, tuple(not_run), on_gpu, network.record, reach)
+
+
+def _network_verdict(spec: PipelineSpec, traces: Mapping[Stage, Trace]) -> NetworkVerdict:
+    """What the network is worth that TensorRT's parser made of the typed model."""
+    from trtpipe.networks.verdicts import judge_network
+
+    asked = spec.validate_
+    measured = traces["readback"].summary if "readback" in traces else None
+    lacking = "the spec has no `validate`, so there are no data to run it on"
+    if asked is not None:
+        lacking = (
+            "the spec gives no data to run it on" if asked.readback.run else "the spec says `run: false`"
+        )
+    readback = asked.readback if asked is not None else ReadbackSpec()
+    return judge_network(traces["parse"].summary, measured, readback, lacking)
+
+
+def _links(
+    cell: Cell, spec: PipelineSpec, outcome: str, network: NetworkVerdict, on_gpu: Mapping[str, Any]
+) -> Iterator[Link]:
+    """How far the proof of a cell reaches that failed nowhere."""
+    yield from source_links(spec, cell.variant, outcome)
+    yield Link("network", network.outcome, network.why)
+    if on_gpu.get("outcome") == "passed":
+        yield Link("engine", "proved")
+    else:
+        yield Link("engine", "not proved", "the engine did not run on a GPU")
 
 
 def places_missed(cell: Cell, spec: PipelineSpec, traces: Mapping[Stage, Trace]) -> set[str]:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from trtpipe.plan.options.engine import EngineOptions
 from trtpipe.plan.options.measures import EvaluateOptions, SearchOptions, UnitsOptions, ValidateOptions
 from trtpipe.plan.options.model import NO_TRANSFORM, FetchOptions, ImportOptions, TransformOptions
+from trtpipe.plan.options.networks import ParseOptions, ReadbackOptions
 from trtpipe.plan.options.precision import (
     CacheOptions,
     CacheReading,
@@ -32,6 +33,8 @@ Options: TypeAlias = (
     | UnitsOptions
     | QuantizeOptions
     | ValidateOptions
+    | ParseOptions
+    | ReadbackOptions
     | EngineOptions
 )
 """The options of some stage."""
@@ -48,7 +51,9 @@ __all__ = [
     "ImportOptions",
     "Options",
     "Origins",
+    "ParseOptions",
     "QuantizeOptions",
+    "ReadbackOptions",
     "SearchOptions",
     "TransformOptions",
     "UnitsOptions",

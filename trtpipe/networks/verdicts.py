@@ -1,0 +1,239 @@
+"""Judges what is known of the network that TensorRT's parser made: whether it computes what the typed model does.
+
+Two reports come together: what the parse step could say without data, and what the readback measured, if there was one.
+The network **failed** when TensorRT warned of something dangerous, when a tensor has another type or shape than in the
+model, or when an output departs by more than its bound, unless the spec accepts that by name. It is **proved** when
+every output was compared and none departs. Otherwise it is **not proved**, and the verdict says why.
+
+Knows the reports as plain data; knows no runner and no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal, TypeAlias
+
+from trtpipe.comparing.metrics import metrics_from_json
+from trtpipe.comparing.thresholds import applying_to, failures, judge
+from trtpipe.errors import Problem
+from trtpipe.json_values import (
+    Json,
+    JsonObject,
+    flag_in,
+    integer_in,
+    object_in,
+    objects_in,
+    text_in,
+    texts_in,
+)
+from trtpipe.loading.grammar import listed, nearest
+from trtpipe.networks.warnings import NAMES, ClassedWarning
+from trtpipe.problem_codes import Code
+from trtpipe.spec.pipeline import ReadbackSpec, Threshold
+
+Outcome: TypeAlias = Literal["proved", "not proved", "failed"]
+TENSOR = "tensor:"
+"""How `accept` names tensors; anything else is the name of a warning."""
+_READBACK = ("validate", "readback")
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkVerdict:
+    """How a network stands beside the typed model that it was parsed from."""
+
+    outcome: Outcome
+    why: str
+    """Why it is not proved; empty otherwise."""
+    problems: tuple[Problem, ...] = ()
+    not_run: tuple[str, ...] = ()
+    record: Mapping[str, Json] = field(default_factory=dict)
+    """What a manifest holds of it."""
+
+
+def judge_network(
+    parsed: JsonObject, measured: JsonObject | None, asked: ReadbackSpec, lacking: str
+) -> NetworkVerdict:
+    """The verdict. `measured` is the readback's report; where there is none, `lacking` says why. Raises Malformed."""
+    warnings = [ClassedWarning.from_json(one) for one in objects_in(parsed, "warnings")]
+    outputs = _outputs_of(measured, asked.thresholds) if measured is not None else []
+    problems = (
+        *_of_warnings(warnings, asked.accept),
+        *_of_misfits(parsed, asked.accept),
+        *(problem for one in outputs for problem in one.problems),
+    )
+    why = "" if problems else lacking if measured is None else _unproved(parsed, measured, outputs)
+    outcome: Outcome = "failed" if problems else "not proved" if why else "proved"
+    kept = ("layers", "layers_read", "unread_by_type", "unread", "notes", "misfits", "contradictions")
+    record: dict[str, Json] = {
+        "outcome": outcome,
+        "why": why,
+        **{name: parsed[name] for name in kept},
+        "warnings": [{**one.to_json(), "accepted": one.name in asked.accept} for one in warnings],
+        "outputs": [one.to_json() for one in outputs],
+        "twins": object_in(measured, "twins") if measured is not None else {},
+        "problems": [one.fact for one in problems],
+    }
+    return NetworkVerdict(outcome, why, problems, tuple(_not_run(measured)), record)
+
+
+def unknown_accepted(asked: ReadbackSpec) -> Iterator[Problem]:
+    """A problem for each entry of `accept` that names no warning."""
+    for index, name in enumerate(asked.accept):
+        if name in NAMES or name.startswith(TENSOR):
+            continue
+        near = nearest(name, NAMES)
+        said = f"did you mean {near!r}? " if near else ""
+        yield Problem(
+            Code.UNKNOWN_VALUE,
+            f"{name!r} is no warning of TensorRT's parser that could be accepted",
+            f"{said}write `{TENSOR}GLOB` or one of {listed(list(NAMES))}",
+            path=(*_READBACK, "accept", index),
+        )
+
+
+# -- what ends a build
+
+
+def _of_warnings(warnings: Sequence[ClassedWarning], accept: Sequence[str]) -> Iterator[Problem]:
+    for one in warnings:
+        if one.kind == "dangerous" and one.name not in accept:
+            remedy = f"{one.meaning}; if it may stand: validate: {{readback: {{accept: [{one.name}]}}}}"
+            fact = f"TensorRT's parser warns of '{one.name}': {one.message}"
+            yield Problem(Code.PARSER_WARNING, fact, remedy)
+
+
+def _of_misfits(parsed: JsonObject, accept: Sequence[str]) -> Iterator[Problem]:
+    globs = [one.removeprefix(TENSOR) for one in accept if one.startswith(TENSOR)]
+    found = [
+        one
+        for one in objects_in(parsed, "misfits")
+        if not any(fnmatchcase(text_in(one, "name"), glob) for glob in globs)
+    ]
+    for one in found[:_SHOWN]:
+        yield Problem(Code.NETWORK_DIFFERS, _misfit_words(one))
+    if len(found) > _SHOWN:
+        fact = f"{len(found) - _SHOWN} more tensors of TensorRT's network differ from the model"
+        yield Problem(Code.NETWORK_DIFFERS, fact)
+
+
+def _misfit_words(one: JsonObject) -> str:
+    kind, name = text_in(one, "what"), text_in(one, "name")
+    node = f" (node '{one['node']}')" if one["node"] else ""
+    what = f"the weights '{name}'" if kind == "weights" else f"{kind} '{name}'"
+    return f"in the network that TensorRT's parser makes, {what}{node} {text_in(one, 'why')}"
+
+
+# -- what was measured
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """The worst that was measured of one output, and what is wrong with it."""
+
+    name: str
+    node: str | None
+    place: str
+    error: Json
+    bound: float
+    thresholds: bool
+    """Whether the spec's thresholds judge it, not the bound."""
+    problems: tuple[Problem, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "output": self.name,
+            "node": self.node,
+            "place": self.place,
+            "error": self.error,
+            "bound": self.bound,
+            "by_thresholds": self.thresholds,
+            "departs": bool(self.problems),
+        }
+
+
+def _outputs_of(measured: JsonObject, thresholds: Sequence[Threshold]) -> list[_Output]:
+    """Each output that was compared, at the place where its error is largest."""
+    worst: dict[str, tuple[float, _Output]] = {}
+    for place in objects_in(measured, "places"):
+        where, outputs = text_in(place, "place"), object_in(place, "outputs")
+        for name in outputs:
+            one = _judged(name, where, object_in(outputs, name), thresholds)
+            size = _size(one)
+            if name not in worst or size > worst[name][0]:
+                worst[name] = (size, one)
+    return [one for _, one in worst.values()]
+
+
+def _size(one: _Output) -> float:
+    """By what the worst place is chosen: one that is wrong before any that is not."""
+    return float(str(one.error)) + (1e300 if one.problems else 0.0)
+
+
+def _judged(name: str, place: str, found: JsonObject, thresholds: Sequence[Threshold]) -> _Output:
+    bound, node = found["bound"], found["node"]
+    assert isinstance(bound, float)
+    applied = applying_to(name, thresholds)
+    problems: list[Problem] = []
+    if found["misfit"]:
+        fact = (
+            f"output '{name}' of TensorRT's network {text_in(found, 'misfit')} of the typed model's ({place})"
+        )
+        problems = [Problem(Code.NETWORK_DIFFERS, fact)]
+    elif applied:
+        compared = judge(name, metrics_from_json(object_in(found, "metrics")), applied)
+        problems = [
+            Problem(one.code, f"TensorRT's network: {one.fact}", one.remedy)
+            for one in failures({name: compared}, place)
+        ]
+    elif flag_in(found, "departs"):
+        problems = [Problem(Code.NETWORK_DIFFERS, _departure(name, place, found))]
+    return _Output(
+        name, str(node) if node else None, place, found["error"], bound, bool(applied), tuple(problems)
+    )
+
+
+def _departure(name: str, place: str, found: JsonObject) -> str:
+    error, unequal = found["error"], integer_in(found, "unequal")
+    by = f"by {error:.2g}" if isinstance(error, float) else "where it is not finite"
+    by = f"in {unequal} elements" if error == 0.0 or (unequal and not isinstance(error, float)) else by
+    return (
+        f"TensorRT's parser made a network whose output '{name}' departs from the typed model's {by}, where rounding "
+        f"allows {found['bound']:.2g} ({place})"
+    )
+
+
+# -- what is not proved
+
+
+def _unproved(parsed: JsonObject, measured: JsonObject, outputs: Sequence[_Output]) -> str:
+    """Why outputs that agree do not prove the network; empty when they do."""
+    if text_in(parsed, "unreadable"):
+        return text_in(parsed, "unreadable")
+    contradictions = texts_in(parsed, "contradictions")
+    compared = {one.name for one in outputs}
+    missing = [name for name in texts_in(measured, "outputs") if name not in compared]
+    if missing:
+        return _why_missing(missing, parsed, measured)
+    if contradictions:
+        more = f" and {len(contradictions) - 1} more" if len(contradictions) > 1 else ""
+        return f"what was read of it is not what TensorRT says: {contradictions[0]}{more}"
+    return ""
+
+
+def _why_missing(missing: Sequence[str], parsed: JsonObject, measured: JsonObject) -> str:
+    unread = object_in(parsed, "unread_by_type")
+    if unread and set(missing) <= set(texts_in(parsed, "cut")):
+        types = ", ".join(f"{kind} {count}" for kind, count in unread.items())
+        return f"layers of these types cannot be read: {types}"
+    reasons = [text_in(one, "why") for one in objects_in(measured, "not_run")]
+    outputs = f"output '{missing[0]}'" if len(missing) == 1 else f"{len(missing)} outputs"
+    because = f": {reasons[0]}" if reasons else ""
+    return f"{outputs} could not be compared{because}"
+
+
+def _not_run(measured: JsonObject | None) -> Iterator[str]:
+    for one in objects_in(measured, "not_run") if measured is not None else ():
+        yield f"TensorRT's network, {text_in(one, 'name')}: {text_in(one, 'why')}"

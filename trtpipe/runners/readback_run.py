@@ -1,0 +1,253 @@
+"""The readback: a typed model beside the network that TensorRT's parser made of it, on the data of its validation.
+
+Both run in ONNX Runtime on the same inputs: the data or the recorded inputs, then every corner of every profile. The
+typed model's outputs are those that its validation kept, as far as they go. Measures and reports; whether that is good
+enough is judged elsewhere. What could not be run is listed by name with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime
+
+from trtpipe.canonical.summary import TensorInfo, summarize
+from trtpipe.comparing.metrics import Accumulator
+from trtpipe.datasets import open_dataset
+from trtpipe.errors import ModelError, StepFailed, TrtpipeError
+from trtpipe.files import write_whole
+from trtpipe.proofs.corners import values_at
+from trtpipe.runners.corner_inputs import CornerInputs, gather_rows
+from trtpipe.runners.graphs import RunnableModel, runnable_model
+from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
+from trtpipe.runners.readback import TensorDifference, bound_of
+from trtpipe.runners.references import read_golden
+from trtpipe.runners.requests import (
+    ValidationRequest,
+    corners_of,
+    dataset_of,
+    feed_at,
+    request_with,
+    rows_at,
+    too_much,
+    value_inputs,
+)
+from trtpipe.runners.twins import twins_in
+from trtpipe.runners.typed_outputs import KeptOutputs, open_outputs
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
+    from trtpipe.stages.task import Task
+
+    Feed: TypeAlias = Mapping[str, Array]
+
+SCHEMA = 1
+_DATA, _RECORDED = "data", "golden"
+
+
+def run_readback(task: Task, out: Path) -> dict[str, Json]:
+    """Runs a readback task and writes the report to `out`; the report with `seconds` added.
+
+    Raises ModelError, SpecError (the data set) or StepFailed.
+    """
+    started = time.monotonic()
+    golden = bool(task.options["recorded"])
+    network = task.input("network")
+    request = request_with(task, task.input("golden") if golden else network, golden=golden)
+    report = read_back(request, network, task.input("outputs"))
+    encoded = json.dumps(report, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(out, (encoded + "\n").encode())
+    return {**report, "seconds": round(time.monotonic() - started, 3)}
+
+
+def read_back(request: ValidationRequest, network: Path, outputs: Path) -> dict[str, Json]:
+    """The measurements: `network` is the lowered network, `outputs` what the validation kept of the typed model."""
+    typed, lowered = runnable_model(request.typed), runnable_model(network)
+    known = lowered.outputs()
+    names = [name for name in typed.outputs() if name in known]
+    with ExitStack() as stack:
+        kept = stack.enter_context(open_outputs(outputs))
+        expected = _Expected(typed, kept, tuple(names), request.threads, stack)
+        run = _Run(request, summarize(typed.proto).inputs, typed, expected, bound_of(typed))
+        for name in typed.outputs():
+            if name not in known:
+                run.skip(f"output '{name}'", "the network was not read as far as this output")
+        if names:
+            run.measure(lowered.only_outputs(names), stack)
+    return run.report()
+
+
+class _NetworkFails(Exception):
+    """ONNX Runtime cannot run the lowered network."""
+
+
+@contextmanager
+def _of_the_network() -> Iterator[None]:
+    try:
+        yield
+    except TrtpipeError as error:
+        raise _NetworkFails(error.problems[0].fact) from error
+
+
+@dataclass
+class _Expected:
+    """The typed model's outputs: kept ones, else those that the model gives when it is run."""
+
+    typed: RunnableModel
+    kept: KeptOutputs
+    names: tuple[str, ...]
+    threads: int
+    stack: ExitStack
+    _runner: OnnxRuntimeRunner | None = None
+
+    def outputs(self, place: str, number: int, feed: Feed) -> Feed:
+        """Those of a batch. Raises ModelError or StepFailed."""
+        found = self.kept.batch(place, number, self.names)
+        if found is not None:
+            return found
+        if self._runner is None:
+            opened = open_runner(self.typed.only_outputs(self.names), threads=self.threads)
+            self._runner = self.stack.enter_context(opened)
+        return self._runner.infer(_fed(feed, self._runner.inputs))
+
+
+@dataclass
+class _Measured:
+    """One output at one place."""
+
+    difference: TensorDifference
+    metrics: Accumulator = field(default_factory=Accumulator)
+
+    def add(self, expected: Array, actual: Array) -> None:
+        self.difference.add(expected, actual)
+        if not self.difference.misfit:
+            self.metrics.add(expected, actual, None)
+
+    def to_json(self) -> dict[str, Json]:
+        found = self.difference.to_json()
+        return {**found, "metrics": None if found["misfit"] else self.metrics.result().as_json()}
+
+
+@dataclass
+class _Run:
+    """One readback under way."""
+
+    request: ValidationRequest
+    inputs: Sequence[TensorInfo]
+    typed: RunnableModel
+    expected: _Expected
+    bound: float
+    places: list[dict[str, Json]] = field(default_factory=list)
+    not_run: list[dict[str, Json]] = field(default_factory=list)
+
+    def report(self) -> dict[str, Json]:
+        """Everything measured, as plain data."""
+        return {
+            "schema": SCHEMA,
+            "onnxruntime": onnxruntime.__version__,
+            "bound": self.bound,
+            "outputs": self.typed.outputs(),
+            "twins": dict(twins_in(self.typed)),
+            "places": self.places,
+            "not_run": self.not_run,
+        }
+
+    def skip(self, name: str, why: str) -> None:
+        """Note what was not run."""
+        self.not_run.append({"name": name, "why": why})
+
+    def measure(self, network: RunnableModel, stack: ExitStack) -> None:
+        """Everything that the request asks for."""
+        try:
+            with _of_the_network():
+                runner = stack.enter_context(open_runner(network, threads=self.request.threads))
+        except _NetworkFails as error:
+            self.skip("the network", f"ONNX Runtime does not take it: {error}")
+            return
+        samples = self._recorded(runner) if self.request.golden else self._data(runner)
+        for corner in corners_of(self.request, self.inputs):
+            self._corner(runner, corner, samples)
+
+    def _recorded(self, runner: OnnxRuntimeRunner) -> Feed:
+        """The recorded inputs; those that corners are made of."""
+        runs = read_golden(self.request.reference, [info.name for info in self.inputs])
+        self._place(runner, _RECORDED, _RECORDED, (run.inputs for run in runs))
+        rows = rows_at(corners_of(self.request, self.inputs))
+        return gather_rows(((run.inputs, None) for run in runs), rows)
+
+    def _data(self, runner: OnnxRuntimeRunner) -> Feed:
+        """The data set's samples, in the types that the validation gave them in; those that corners are made of."""
+        spec = dataset_of(self.request, self.inputs)
+        assert spec is not None, "the plan has no readback without data"
+        profiles = self.request.profiles
+        values = values_at(profiles[0], "opt") if self.request.random and profiles else {}
+        dtypes = self.expected.kept.dtypes
+        fed = [
+            replace(info, dtype=dtypes.get(info.name, info.dtype))
+            for info in self.inputs
+            if info.name not in values
+        ]
+        given = value_inputs(self.inputs, values)
+        corners = corners_of(self.request, self.inputs)
+        with open_dataset(spec, self.request.resolve, fed, samples=self.request.samples) as data:
+            self._place(runner, _DATA, _DATA, ({**inputs, **given} for inputs, _ in data))
+            return gather_rows(data, rows_at(corners)) if corners else {}
+
+    def _corner(self, runner: OnnxRuntimeRunner, corner: CornerInputs, samples: Feed) -> None:
+        reason = too_much(self.typed, self.inputs, corner, self.request.memory_limit)
+        if reason:
+            self.skip(corner.place, reason)
+            return
+        feed = feed_at(corner, self.inputs, samples)
+        self._place(runner, corner.place, "corner", (one for one in [feed]))
+
+    def _place(self, runner: OnnxRuntimeRunner, place: str, kind: str, feeds: Iterator[Feed]) -> None:
+        """Measure one place; where one of the two cannot be run there, why."""
+        measured = {name: _Measured(difference) for name, difference in self._differences().items()}
+        samples = 0
+        try:
+            for number, feed in enumerate(feeds):
+                expected = self._wanted(place, number, feed)
+                with _of_the_network():
+                    actual = runner.infer(_fed(feed, runner.inputs))
+                for name, one in measured.items():
+                    one.add(expected[name], actual[name])
+                samples += max((np.shape(array)[0] for array in feed.values() if np.ndim(array)), default=1)
+        except _NetworkFails as error:
+            self.skip(place, f"ONNX Runtime cannot run the network there: {error}")
+            return
+        except _TypedFails as error:
+            self.skip(place, f"the typed model does not run there: {error}")
+            return
+        outputs: dict[str, Json] = {name: one.to_json() for name, one in measured.items()}
+        self.places.append({"place": place, "kind": kind, "samples": samples, "outputs": outputs})
+
+    def _wanted(self, place: str, number: int, feed: Feed) -> Feed:
+        try:
+            return self.expected.outputs(place, number, feed)
+        except (ModelError, StepFailed) as error:
+            raise _TypedFails(error.problems[0].fact) from error
+
+    def _differences(self) -> dict[str, TensorDifference]:
+        makers: dict[str, str] = {
+            name: node.name or node.op_type for node in self.typed.proto.graph.node for name in node.output
+        }
+        return {name: TensorDifference(name, makers.get(name), self.bound) for name in self.expected.names}
+
+
+class _TypedFails(Exception):
+    """The typed model cannot be run on some inputs."""
+
+
+def _fed(feed: Feed, inputs: Mapping[str, str]) -> dict[str, Array]:
+    return {name: feed[name] for name in inputs if name in feed}
