@@ -258,7 +258,7 @@ def test_hostile_names_stay_text_in_xml_and_markdown(planned):
     assert "\x00" not in text
     assert not re.search(r"^# heading", text, re.M)
     rows = [line for line in text.splitlines() if line.startswith("| `net")]
-    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [11]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [12]
 
 
 def test_a_summary_of_thousands_of_cells_fits_a_step_summary():

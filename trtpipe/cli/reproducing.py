@@ -34,7 +34,7 @@ def repro_command(
             raise unknown_stage(steps, stage)
         folder = output or Path(default_directory("repro", steps))
         require_new_directory(folder)
-        failing = steps.run(*([cast(Stage, stage)] if stage else steps.cell.steps))
+        failing = steps.run(cast(Stage, stage)) if stage else _first_failing(steps)
         action, failing = _chosen(steps, stage, failing)
         made = write_reproduction(steps, action, failing, folder, random_weights=random_weights)
         alike = not random_weights or failing is None or fails_alike(steps, failing, folder)
@@ -50,6 +50,12 @@ def repro_command(
 def default_directory(kind: str, steps: CellSteps) -> str:
     """`repro-digits-int8@ada`."""
     return f"{kind}-{steps.cell.name.replace('/', '-')}"
+
+
+def _first_failing(steps: CellSteps) -> Failing | None:
+    """The first step that fails; where TensorRT refuses a model, that which builds, for it can be taken elsewhere."""
+    stages = [one for one in steps.cell.steps if one not in ("parse", "readback")]
+    return steps.run(*stages) or steps.run("readback")
 
 
 def _chosen(steps: CellSteps, stage: str, failing: Failing | None) -> tuple[Action, Failing | None]:

@@ -16,7 +16,7 @@ from trtpipe.spec.pipeline import PipelineSpec
 Part: TypeAlias = Literal["canonical", "typed", "network", "engine"]
 Outcome: TypeAlias = Literal["proved", "not proved", "failed"]
 
-PARTS: Mapping[Part, str] = {
+PARTS: Mapping[str, str] = {
     "canonical": "source to canonical ONNX",
     "typed": "canonical to typed ONNX",
     "network": "typed ONNX to TensorRT's network",

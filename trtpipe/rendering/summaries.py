@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from trtpipe.comparing.reach import PARTS, Link
 from trtpipe.json_values import (
     JsonObject,
     integer_in,
@@ -47,6 +48,7 @@ def _lines(manifest: JsonObject) -> Iterator[str]:
     yield from _table(("tensor", "mode", "dtype", "shape"), (_io_row(one) for one in tensors))
     yield from _front(search)
     yield from _validation(object_in(manifest, "validation"))
+    yield from _reach(manifest)
     for reason in texts_in(manifest, "not_run"):
         yield f"- not run: {one_line(reason)}"
 
@@ -200,6 +202,20 @@ def _validation(validation: JsonObject) -> Iterator[str]:
     ]
     if rows:
         yield from _table(("on", "output", "metric", "value", "must be", "outcome"), rows)
+
+
+def _reach(manifest: JsonObject) -> Iterator[str]:
+    """How far the cell is proved, link by link, and how much of TensorRT's network was read."""
+    network = object_in(manifest, "network")
+    rows = []
+    for one in objects_in(manifest, "reach"):
+        link = Link.from_json(one)
+        rows.append((PARTS[link.part], link.outcome, one_line(link.why) or "-"))
+    yield from _table(("proof", "outcome", "why"), rows)
+    yield f"- TensorRT's network: {network['layers_read']} of {network['layers']} layers were read"
+    for one in objects_in(network, "warnings"):
+        times = f" ({one['count']} times)" if one["count"] != 1 else ""
+        yield f"- TensorRT's parser warns, {one['kind']}: {one_line(text_in(one, 'message'))}{times}"
 
 
 def _bound(verdict: JsonObject) -> str:

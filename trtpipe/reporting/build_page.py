@@ -24,6 +24,7 @@ from trtpipe.reporting.models import BuildReport, CellRecord, Engine, Failure
 from trtpipe.reporting.page import page
 from trtpipe.reporting.part_models import Place, Reading
 from trtpipe.reporting.plan_graph import plan_section
+from trtpipe.reporting.reach import proved_words
 from trtpipe.reporting.words import (
     NONE,
     clipped,
@@ -163,8 +164,9 @@ def _filters() -> Markup:
 
 
 _COLUMNS = (
-    ("Cell", False), ("State", False), ("On the CPU", False), ("On a GPU", False), ("Precision", False),
-    ("Worst metric", True), ("Accuracy", True), ("Size", True), ("Built in", True), ("Latency p50", True),
+    ("Cell", False), ("State", False), ("On the CPU", False), ("Proved up to", False), ("On a GPU", False),
+    ("Precision", False), ("Worst metric", True), ("Accuracy", True), ("Size", True), ("Built in", True),
+    ("Latency p50", True),
 )  # fmt: skip
 
 
@@ -189,6 +191,7 @@ def _row(index: int, cell: CellRecord, details: CellDetails) -> Markup:
         el("th", name, scope="row"),
         el("td", status(cell.state)),
         el("td", status(cell.validation.outcome)),
+        el("td", proved_words(cell.reach)),
         el("td", _gpu(cell)),
         el("td", _precision(cell)),
         _number(value, f"{clipped(worst.metric, 24)} {metric_words(value)}" if worst else NONE),

@@ -23,6 +23,7 @@ from trtpipe.reporting.models import CellRecord, CellReport, OnGpu
 from trtpipe.reporting.page import page
 from trtpipe.reporting.part_models import Place
 from trtpipe.reporting.plots import INSTALL, can_draw, scatter_plot
+from trtpipe.reporting.reach_part import proof_part
 from trtpipe.reporting.words import (
     NONE,
     fact_words,
@@ -47,6 +48,7 @@ def cell_page(report: CellReport) -> str:
     cell = report.cell
     sections = [
         ("summary", "Summary", joined(_summary(report))),
+        ("proof", "How far it is proved", joined(proof_part(cell.reach, report.network))),
         ("accuracy", "Accuracy", joined(_accuracy(report))),
         ("gpu", "On a GPU", joined(_on_gpu(report))),
         (

@@ -9,6 +9,7 @@ from typing import TypeVar
 from trtpipe.reporting.cells import Manifest
 from trtpipe.reporting.models import CellRecord, CellReport, Corners, MadeBy, Provenance, Tensor
 from trtpipe.reporting.part_models import Bench, Measured, Proof, Scales, Search
+from trtpipe.reporting.reach import network_of
 from trtpipe.reporting.values import (
     mapping_of,
     number_of,
@@ -64,6 +65,7 @@ def cell_report(
         typed=plain_object_of(manifest.get("typed")),
         calibration=plain_object_of(calibration) if calibration else None,
         engine_phases={text_of(name): number_of(value) for name, value in phases.items()},
+        network=network_of(manifest.get("network")),
         measured=parts.measured,
         proof=parts.proof,
         bench=parts.bench,

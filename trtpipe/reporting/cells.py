@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from trtpipe.plan.address import Place
 from trtpipe.reporting.models import CellRecord, Engine, OnGpu, State, Validation
 from trtpipe.reporting.part_models import Bench, Outcome, Proof, Verdict
+from trtpipe.reporting.reach import reach_of
 from trtpipe.reporting.values import (
     count_of,
     mapping_of,
@@ -47,6 +48,7 @@ def delivered_cell(
         precision=text_of(manifest.get("precision")) or None,
         layers=_counts(mapping_of(manifest.get("audit")).get("layers")),
         validation=_validation(manifest.get("validation")),
+        reach=reach_of(manifest.get("reach")),
         on_gpu=gpu_proof(manifest, proof),
         seconds=_numbers(mapping_of(manifest.get("timings")).get("seconds")),
         latency_us=_median(bench),
@@ -73,6 +75,7 @@ def undelivered_cell(name: str, state: State, facts: Mapping[str, object], why: 
         precision=text_of(facts.get("precision")) or None,
         layers={},
         validation=_validation(None),
+        reach=(),
         on_gpu=OnGpu(outcome="not run", gpu=None, why="the cell has no engine"),
         seconds={},
         latency_us=None,

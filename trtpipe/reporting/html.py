@@ -94,12 +94,12 @@ def code(text: str) -> Markup:
     return el("code", text)
 
 
-_MARKS = {"passed": "yes", "failed": "no", "not run": "open"}
+_MARKS = {"passed": "yes", "failed": "no", "not run": "open", "proved": "yes", "not proved": "open"}
 """Words that have a mark before them, which the style draws: it stands in for nothing and is spoken by nobody."""
 _KINDS = {
     "passed": "good", "failed": "bad", "not run": "mute", "built": "new", "restored": "new", "not built": "mute",
     "ran": "new", "run": "new", "restore": "new", "pending": "mute", "complete": "good",
-    "within": "good", "over": "mute", "interrupted": "bad",
+    "proved": "good", "not proved": "mute", "within": "good", "over": "mute", "interrupted": "bad",
 }  # fmt: skip
 
 

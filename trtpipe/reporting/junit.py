@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
+from trtpipe.comparing.reach import PARTS
 from trtpipe.reporting.models import BuildReport, CellRecord, OnGpu
-from trtpipe.reporting.part_models import Verdict
+from trtpipe.reporting.part_models import Link, Verdict
 from trtpipe.reporting.words import bound_words, number_words, shortened
 
 _MOST = 2000  # characters of a message
@@ -42,6 +43,7 @@ def _cases(cell: CellRecord) -> Iterator[Case]:
     yield cell.pipeline, name, seconds, "passed", ""
     inside = f"{cell.pipeline}.{name}"
     yield from (_threshold(inside, one) for one in cell.validation.verdicts)
+    yield from (_link(inside, one) for one in cell.reach if one.part != "engine")
     if cell.on_gpu.outcome != "not run":
         yield from _on_gpu(inside, cell.on_gpu)
     for one in cell.not_run:
@@ -52,6 +54,18 @@ def _cases(cell: CellRecord) -> Iterator[Case]:
 def _on_gpu(inside: str, proof: OnGpu) -> Iterator[Case]:
     kind = "passed" if proof.outcome == "passed" else "failure"
     yield inside, "the engine on a GPU", 0.0, kind, f"{proof.outcome} on {proof.gpu or 'a GPU'}"
+
+
+def _link(inside: str, link: Link) -> Case:
+    """A link of the chain of proofs; the engine's own run is a case of its own."""
+    kind = {"proved": "passed", "failed": "failure"}.get(link.outcome, "skipped")
+    return (
+        inside,
+        f"proof: {PARTS[link.part]}",
+        0.0,
+        kind,
+        "" if kind == "passed" else f"{link.outcome}: {link.why}",
+    )
 
 
 def _threshold(inside: str, verdict: Verdict) -> Case:

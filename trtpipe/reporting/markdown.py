@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from trtpipe.reporting.cells import worst_verdict
 from trtpipe.reporting.models import BuildReport, CellRecord, Failure, OnGpu
+from trtpipe.reporting.reach import proved_words
 from trtpipe.reporting.words import (
     NONE,
     fact_words,
@@ -82,6 +83,7 @@ def _cells(cells: Sequence[CellRecord]) -> Iterator[str]:
         "cell",
         "state",
         "on the CPU",
+        "proved up to",
         "on a GPU",
         "precision",
         "layers",
@@ -104,6 +106,7 @@ def _row(cell: CellRecord) -> tuple[str, ...]:
         _code(cell.cell),
         f"{_STATE_MARKS[cell.state]} {cell.state}",
         cell.validation.outcome,
+        proved_words(cell.reach),
         _gpu(cell.on_gpu),
         _plain(cell.precision or NONE),
         _plain(mix_words(cell.layers)) or NONE,

@@ -13,7 +13,9 @@ from trtpipe.reporting.part_models import (
     Bench,
     Count,
     Free,
+    Link,
     Measured,
+    Network,
     Outcome,
     Proof,
     Scales,
@@ -85,6 +87,7 @@ class CellRecord(Record):
     precision: str | None
     layers: Annotated[Mapping[str, int], "Type -> how many layers compute in it."]
     validation: Validation
+    reach: Annotated[tuple[Link, ...], "How far the cell is proved, link by link."]
     on_gpu: OnGpu
     seconds: Annotated[Mapping[str, float], "Stage -> seconds."]
     latency_us: Annotated[float | None, "The median of what was benchmarked, in microseconds."]
@@ -158,7 +161,7 @@ class Counts(Record):
 class BuildReport(Record):
     """A whole build."""
 
-    schema: Literal[1] = 1
+    schema: Literal[2] = 2
     kind: Literal["build"] = "build"
     status: Status
     environment: Mapping[str, str]
@@ -213,7 +216,7 @@ class Provenance(Record):
 class CellReport(Record):
     """A cell with everything that the files beside its engine hold."""
 
-    schema: Literal[1] = 1
+    schema: Literal[2] = 2
     kind: Literal["cell"] = "cell"
     cell: CellRecord
     trtpipe: str
@@ -224,6 +227,7 @@ class CellReport(Record):
     typed: Free
     calibration: Free | None
     engine_phases: Mapping[str, float | None]
+    network: Network | None = None
     measured: Measured | None = None
     proof: Proof | None = None
     bench: Bench | None = None

@@ -13,6 +13,8 @@ from trtpipe.reporting.json_types import AtLeast
 from trtpipe.reporting.record import Record
 
 Outcome = Literal["passed", "failed", "not run"]
+LinkOutcome = Literal["proved", "not proved", "failed"]
+WarningKind = Literal["harmless", "dangerous", "unknown"]
 Count = Annotated[int, AtLeast(0)]
 Reading = float | str | None
 """A measured value: a finite number, or `inf`, `-inf` or `nan` as text."""
@@ -87,6 +89,52 @@ class Proof(Record):
     verdicts: tuple[Verdict, ...]
     places: tuple[Place, ...]
     not_run: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link(Record):
+    """A link of the chain of proofs, by what it leads to: canonical, typed, network, engine."""
+
+    part: str
+    outcome: LinkOutcome
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkWarning(Record):
+    """What TensorRT's parser warned of."""
+
+    message: str
+    name: Annotated[str, "Under which a spec may accept it; empty for one that is not known."]
+    kind: WarningKind
+    count: Count | None
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkOutput(Record):
+    """An output of TensorRT's network beside the typed model's, at the place where the error is largest."""
+
+    output: str
+    place: str
+    error: Reading
+    bound: Annotated[float | None, "What rounding in the variant's types allows."]
+    by_thresholds: Annotated[bool, "Whether the spec's thresholds judge it instead."]
+    departs: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network(Record):
+    """The network that TensorRT's parser made."""
+
+    outcome: LinkOutcome
+    why: str
+    layers: Count | None
+    layers_read: Count | None
+    unread_by_type: Mapping[str, int]
+    warnings: tuple[NetworkWarning, ...]
+    outputs: tuple[NetworkOutput, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

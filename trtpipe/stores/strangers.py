@@ -32,8 +32,21 @@ _TOLD: dict[str, dict[str, type]] = {
     "search": {"from": str, "choice": dict},
     "evaluate": {"answer": dict},
     "quantize": {"audit": dict},
+    "parse": {
+        "layers": int,
+        "layers_read": int,
+        "unread": list,
+        "unread_by_type": dict,
+        "cut": list,
+        "notes": list,
+        "misfits": list,
+        "contradictions": list,
+        "warnings": list,
+        "unreadable": str,
+    },
     "build_engine": {"normalised": str, "version": str, "layer_counts": dict, "io": list},
     "validate": {"places": list, "twins": dict},
+    "readback": {"places": list, "twins": dict, "outputs": list, "not_run": list},
 }
 """What a stage's summary holds at least: others read it without asking whether it is there."""
 

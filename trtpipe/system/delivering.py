@@ -48,6 +48,7 @@ DELIVERED: Mapping[Stage, tuple[str, ...]] = {
     "quantize": ("model.onnx", "model.onnx.data"),
     "build_engine": ("model.engine", "build.log", "network.json", "layers.json"),
     "validate": ("validation.json", "golden.npz"),
+    "readback": ("readback.json",),
 }
 """The artifacts that a cell's directory holds, by the stage that yields them."""
 

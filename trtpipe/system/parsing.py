@@ -1,63 +1,59 @@
-"""The network that a cell's toolchain makes of its typed model, when a user asks for it: no step of a plan.
-
-The steps before are brought up to date as a build would do it; the network is kept nowhere.
-"""
+"""The network that TensorRT's parser makes of a cell's typed model, for commands that look at it."""
 
 from __future__ import annotations
 
-from trtpipe.errors import StepFailed, ToolchainError
-from trtpipe.json_values import Json
-from trtpipe.networks.reading import read_network_files
-from trtpipe.plan.control import Control
-from trtpipe.plan.events import WorkerProgress
-from trtpipe.plan.worker_messages import WorkerMessage
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtpipe.errors import ToolchainError
+from trtpipe.json_values import Json, text_in
+from trtpipe.networks.reading import NETWORK, WEIGHTS, read_network_files
 from trtpipe.problem_codes import Code
 from trtpipe.system.failing import CellSteps
-from trtpipe.system.performing import request_of
 from trtpipe.toolchains.detect import detect_gpus
-from trtpipe.toolchains.parsing import ParsedFiles, parse_network
 
 _NOT_HERE = (Code.WORKER_ENVIRONMENT, Code.NO_GPU)
 """What this machine lacks, not the model."""
 
 
 class NotParsedHere(Exception):
-    """Why this machine cannot have the cell's TensorRT parse a model."""
+    """Why this machine cannot have the cell's TensorRT parse a model, or look at what it made."""
 
 
-def parse_cell(steps: CellSteps) -> ParsedFiles:
+@dataclass(frozen=True, slots=True)
+class NetworkFiles:
+    """A parsed network, as the parse step wrote it."""
+
+    network: Path
+    """parsed.json."""
+    weights: Path
+    """parsed.weights, beside it."""
+
+
+def parse_cell(steps: CellSteps) -> NetworkFiles:
     """The network of a cell. Raises NotParsedHere, what a step before raises, and StepFailed when TensorRT refuses."""
-    failing = steps.run("quantize")
-    if failing is not None:
-        raise failing.error
-    action = steps.action("build_engine")
-    assert action is not None, "what it needs has run"
-    if steps.planned.here().toolchain(action).flavour == "tensorrt" and not detect_gpus():
+    address = steps.cell.steps["parse"]
+    toolchain = steps.planned.here().toolchains[address]
+    if toolchain.flavour == "tensorrt" and not detect_gpus():
         raise NotParsedHere("TensorRT of the flavour tensorrt parses where a GPU is, and there is none here")
-    found = steps.steps.inputs_of(action, steps.scratch / "engine")
-    folder = steps.scratch / "network"
-    folder.mkdir()
-
-    def hear(message: WorkerMessage) -> None:
-        steps.observer.emit(WorkerProgress(action.address, message))
-
     try:
-        toolchain = steps.steps.performer.toolchain(action)
-        return parse_network(
-            toolchain,
-            next(iter(found["model"].values())),
-            folder.absolute(),
-            plugins=found.get("plugins", {}).values(),
-            limits=request_of(action, toolchain).builder,
-            on_event=hear,
-            control=Control(),
-        )
+        failing = steps.run("parse")
     except ToolchainError as error:
         raise NotParsedHere(error.problems[0].fact) from error
-    except StepFailed as error:
-        if error.problems[0].code not in _NOT_HERE:
-            raise
-        raise NotParsedHere(error.problems[0].fact) from error
+    if failing is not None:
+        problem = failing.error.problems[0]
+        if failing.action.stage == "parse" and problem.code in _NOT_HERE:
+            raise NotParsedHere(problem.fact) from failing.error
+        raise failing.error
+    trace = steps.steps.trace(address)
+    why = text_in(trace.summary, "unreadable")
+    if why:
+        raise NotParsedHere(why)
+    folder = steps.scratch / "network"
+    files = NetworkFiles(folder / NETWORK, folder / WEIGHTS)
+    for path in (files.network, files.weights):
+        steps.steps.store.fetch(trace.outputs[path.name], path)
+    return files
 
 
 def describe_network(steps: CellSteps) -> dict[str, Json]:

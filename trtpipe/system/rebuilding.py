@@ -29,6 +29,8 @@ from trtpipe.system.planned import Planned
 from trtpipe.system.steps import Steps
 
 _AGAIN = ("import", "transform", "calibrate", "quantize")
+_NOT_NEEDED = ("parse", "build_engine", "validate", "readback")
+"""Steps whose results a rebuilt engine does not depend on."""
 _TICK_SECONDS = 0.25
 
 
@@ -68,7 +70,7 @@ class Rebuild:
 
     def _before_engines(self, steps: Steps, presses: Callable[[], int]) -> None:
         """Run every step before the engines that was never done: all their results are needed here."""
-        wanted = [one for one in self.planned.plan.steps if one.stage not in ("build_engine", "validate")]
+        wanted = [one for one in self.planned.plan.steps if one.stage not in _NOT_NEEDED]
         results = steps.bring(wanted, keep_going=True, interrupted=presses)
         if presses():
             raise Interrupted(Code.INTERRUPTED, "interrupted", "nothing was replaced; run it again")

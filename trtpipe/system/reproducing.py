@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 NO_PROCESS = {
     "fetch": "fetching depends on servers, not on files: `trtpipe build` tells what they said",
+    "parse": "what TensorRT's parser refuses, the engine's build shows as well: --step build_engine",
     "search": "a search is many steps of other kinds: `trtpipe debug CELL` looks into it",
 }
 _COMMANDS = {"build_engine": "python worker.py request.json"}
