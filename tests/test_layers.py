@@ -33,7 +33,8 @@ WITHIN_LAYER = {
     ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
     ("networks", "canonical"), ("networks", "layering"), ("networks", "comparing"), ("networks", "loading"),
     ("calibrators", "datasets"), ("calibrators", "runners"), ("stores", "fetching"), ("runners", "toolchains"),
-    ("reporting", "rendering"), ("reporting", "comparing"), ("rendering", "comparing"), ("plan", "spec"), ("plan", "targets"),
+    ("reporting", "rendering"), ("reporting", "comparing"), ("rendering", "comparing"),
+    ("plan", "spec"), ("plan", "targets"),
     ("legacy_caches", "loading"), ("legacy_caches", "scales"), ("planning", "legacy_caches"), ("planning", "searching"),
 }  # fmt: skip
 """Folders of one layer that may see another one: a problem has a code, a shape that is none is a problem,

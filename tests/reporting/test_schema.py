@@ -1,6 +1,7 @@
 """The schema of report.json is generated from the records, and no weaker than the first one, which was written by hand.
 
-`report_schema_1.json` is that first schema, as `trtpipe schema report` printed it; `ADDED` is what came since. Every report that is made must fit
+`report_schema_1.json` is that first schema, as `trtpipe schema report` printed it; `ADDED` is what came since.
+Every report that is made must fit
 both; and whatever a mutation does to a report, if the first schema refuses it, so do the generated one and the reader.
 """
 

@@ -14,10 +14,12 @@ from trtpipe.rendering.problems import problem_json
 from trtpipe.system.checking import CheckReport, check_specs
 
 
-def check_command(specs: Sequence[str], only: Sequence[str], *, as_json: bool, offline: bool = False) -> int:
+def check_command(
+    specs: Sequence[str], only: Sequence[str], *, as_json: bool, offline: bool = False, parse: bool = True
+) -> int:
     """Prove every spec; every problem of every spec is told in one pass."""
     with LazyProgress() as progress:
-        report = check_specs(specs, only, offline=offline, observer=progress)
+        report = check_specs(specs, only, offline=offline, observer=progress, parse=parse)
     annotate(report.problems)
     errors = [problem for problem in report.problems if problem.severity == "error"]
     if as_json:
@@ -38,10 +40,16 @@ def _counted(errors: Sequence[Problem]) -> Problem:
 
 
 def _closing(report: CheckReport) -> str:
-    cells = len(report.cells)
+    cells, parsed = len(report.cells), sum(bool(cell["parsed"]) for cell in report.cells)
     warnings = sum(problem.severity == "warning" for problem in report.problems)
-    text = f"{cells} cell{'' if cells == 1 else 's'} can be built"
+    text = f"nothing wrong in {cells} cell{'' if cells == 1 else 's'}, {_parsed_words(cells, parsed)}"
     return text + (f", {warnings} warning{'' if warnings == 1 else 's'}" if warnings else "")
+
+
+def _parsed_words(cells: int, parsed: int) -> str:
+    if cells == parsed:
+        return "and TensorRT's parser takes " + ("its model" if cells == 1 else "the model of each")
+    return f"and TensorRT's parser took the model of {parsed} of them" if parsed else "TensorRT parsed none"
 
 
 def _json_of(report: CheckReport) -> dict[str, Json]:

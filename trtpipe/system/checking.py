@@ -1,12 +1,13 @@
 """`check`: everything that can be proved of specs without building, every problem of every spec in one pass.
 
-Reads models without their weights and imports neither ONNX Runtime nor TensorRT.
+Reads models without their weights and imports neither ONNX Runtime nor TensorRT. When nothing is wrong so far,
+TensorRT's parser is asked as well, in a process of its own (`checking_networks`).
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -56,10 +57,11 @@ def check_specs(
     *,
     offline: bool = False,
     observer: Observer | None = None,
+    parse: bool = True,
 ) -> CheckReport:
     """Prove every spec that the arguments mean; `observer` hears of what must be fetched for it.
 
-    Raises SpecError only when there is no spec to read.
+    With `parse`, TensorRT parses the typed models. Raises SpecError only when there is no spec to read.
     """
     cwd = cwd or Path.cwd()
     cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
@@ -71,7 +73,7 @@ def check_specs(
     for pipeline in loaded:
         workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only))
         use_remote(workspace.store, offline=offline, required=False)
-        _Checker(pipeline, resolver, report, workspace, offline, observer).run()
+        _Checker(pipeline, resolver, report, workspace, offline, observer, parse).run()
     return report
 
 
@@ -100,13 +102,32 @@ class _Checker:
     workspace: Workspace
     offline: bool = False
     observer: Observer | None = None
+    parse: bool = False
+    proofs: list[CellProof] = field(default_factory=list)
     proved: set[tuple[str, int | None]] = field(default_factory=set)
     """The data sets that were held against the model, with how many samples: once is enough."""
 
     def run(self) -> None:
+        before = len(self.report.problems)
         targets = list(self._targets())
         self._try(("model", "source"), lambda: self._prove(targets))
+        fine = not any(one.severity == "error" for one in self.report.problems[before:])
+        not_parsed = self._parse() if fine and self.parse and self.proofs else {}
+        for proof in self.proofs:
+            self._note(proof, not_parsed)
         self.workspace.state.save()
+
+    def _parse(self) -> Mapping[str, str]:
+        """Have TensorRT parse the typed models; of the cells whose model was not parsed, why."""
+        from trtpipe.system.building import default_jobs
+        from trtpipe.system.checking_networks import parse_cells
+
+        def work() -> Mapping[str, str]:
+            found = parse_cells(self.workspace, self.observer, offline=self.offline, jobs=default_jobs())
+            self.report.problems += [one for one in found.problems if one not in self.report.problems]
+            return found.not_parsed
+
+        return self._try(("model", "source"), work) or {}
 
     def _prove(self, targets: Sequence[TargetView]) -> None:
         store, state = self.workspace.store, self.workspace.state
@@ -288,8 +309,7 @@ class _Checker:
             spec, wanted, typed, proto=proto, present=present, wanted=self.workspace.wants
         )
         self._add(problems)
-        for proof in proofs:
-            self._note(proof)
+        self.proofs += proofs
 
     def _typed(self, proto: onnx.ModelProto, view: ModelView, variant: str) -> TypedModel:
         """The typed model of a variant: each node's type from the precision's plan; of all that a search tries."""
@@ -337,8 +357,12 @@ class _Checker:
         profile = self.pipeline.spec.profiles[0] if self.pipeline.spec.profiles else {}
         return view.infer(shapes_at(view.inputs, profile, "opt"), values_at(profile, "opt"))
 
-    def _note(self, proof: CellProof) -> None:
-        self.report.cells.append(proof.to_json())
+    def _note(self, proof: CellProof, not_parsed: Mapping[str, str]) -> None:
+        """A cell in the report; where its model was to be parsed and was not, with the reason."""
+        notes = list(proof.notes)
+        if proof.cell in not_parsed:
+            notes.append(f"not parsed by TensorRT: {not_parsed[proof.cell]}")
+        parsed = self.parse and proof.buildable and proof.cell not in not_parsed
+        self.report.cells.append({**proof.to_json(), "parsed": parsed, "notes": notes})
         if proof.buildable:
-            notes = "; ".join(proof.notes)
-            self.report.lines.append(f"ok {proof.cell}" + (f" ({notes})" if notes else ""))
+            self.report.lines.append(f"ok {proof.cell}" + (f" ({'; '.join(notes)})" if notes else ""))

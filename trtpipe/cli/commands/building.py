@@ -37,13 +37,21 @@ def init(
 
 
 @app.command()
-def check(specs: Specs = None, only: Only = None, offline: Offline = False, as_json: Json = False) -> None:
+def check(
+    specs: Specs = None,
+    only: Only = None,
+    offline: Offline = False,
+    parse: Annotated[
+        bool, typer.Option("--parse/--no-parse", help="Have TensorRT's parser read the typed models.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
     """Prove everything that can be proved without building."""
 
     def body() -> int:
         from trtpipe.cli.checking import check_command
 
-        return check_command(specs or [], only or [], as_json=as_json, offline=offline)
+        return check_command(specs or [], only or [], as_json=as_json, offline=offline, parse=parse)
 
     run(body)
 
