@@ -11,7 +11,7 @@ Knows the reports as plain data; knows no runner and no store.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
@@ -62,7 +62,7 @@ def judge_network(
     problems = (
         *_of_warnings(warnings, asked.accept),
         *_of_misfits(parsed, asked.accept),
-        *(problem for one in outputs for problem in one.problems),
+        *_located([problem for one in outputs for problem in one.problems], measured),
     )
     why = "" if problems else lacking if measured is None else _unproved(parsed, measured, outputs)
     outcome: Outcome = "failed" if problems else "not proved" if why else "proved"
@@ -100,7 +100,7 @@ def unknown_accepted(asked: ReadbackSpec) -> Iterator[Problem]:
 def _of_warnings(warnings: Sequence[ClassedWarning], accept: Sequence[str]) -> Iterator[Problem]:
     for one in warnings:
         if one.kind == "dangerous" and one.name not in accept:
-            remedy = f"{one.meaning}; if it may stand: validate: {{readback: {{accept: [{one.name}]}}}}"
+            remedy = f"{one.meaning}\nif it may stand: validate: {{readback: {{accept: [{one.name}]}}}}"
             fact = f"TensorRT's parser warns of '{one.name}': {one.message}"
             yield Problem(Code.PARSER_WARNING, fact, remedy)
 
@@ -165,6 +165,19 @@ def _outputs_of(measured: JsonObject, thresholds: Sequence[Threshold]) -> list[_
             if name not in worst or size > worst[name][0]:
                 worst[name] = (size, one)
     return [one for _, one in worst.values()]
+
+
+def _located(problems: list[Problem], measured: JsonObject | None) -> list[Problem]:
+    """The first of them with the first tensor that departs, where that is known: the parser misread what makes it."""
+    if not problems or measured is None or problems[0].remedy:
+        return problems
+    first = object_in(measured, "first") if measured.get("first") is not None else None
+    remedy = "`trtpipe debug compare CELL --network` shows where the two part"
+    if first is not None:
+        node = f" (node '{first['node']}', {first['op']})" if first["node"] else ""
+        tensor = text_in(first, "tensor")
+        remedy = f"the first tensor that departs is '{tensor}'{node}: the parser makes something else of that"
+    return [replace(problems[0], remedy=remedy), *problems[1:]]
 
 
 def _size(one: _Output) -> float:

@@ -181,7 +181,7 @@ def compare_network(
         not_compared |= dict.fromkeys(wanted, str(error))
         found = []
     departs = any(one.departs for one in found)
-    first = _first(typed, network, bound, feeds, threads) if locate and departs else None
+    first = first_departing(typed, network, bound, feeds, threads) if locate and departs else None
     return Readback(
         tuple(found), not_compared, first, lowered.share, dict(twins_in(typed)), lowered.contradictions
     )
@@ -233,7 +233,7 @@ def _fed(feed: Feed, inputs: Iterable[str]) -> dict[str, Array]:
     return {name: feed[name] for name in inputs if name in feed}
 
 
-def _first(
+def first_departing(
     typed: RunnableModel,
     network: RunnableModel,
     bound: float,

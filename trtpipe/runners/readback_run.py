@@ -27,7 +27,7 @@ from trtpipe.proofs.corners import values_at
 from trtpipe.runners.corner_inputs import CornerInputs, gather_rows
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
-from trtpipe.runners.readback import TensorDifference, bound_of
+from trtpipe.runners.readback import TensorDifference, bound_of, first_departing
 from trtpipe.runners.references import read_golden
 from trtpipe.runners.requests import (
     ValidationRequest,
@@ -78,7 +78,7 @@ def read_back(request: ValidationRequest, network: Path, outputs: Path) -> dict[
     with ExitStack() as stack:
         kept = stack.enter_context(open_outputs(outputs))
         expected = _Expected(typed, kept, tuple(names), request.threads, stack)
-        run = _Run(request, summarize(typed.proto).inputs, typed, expected, bound_of(typed))
+        run = _Run(request, summarize(typed.proto).inputs, typed, lowered, expected, bound_of(typed))
         for name in typed.outputs():
             if name not in known:
                 run.skip(f"output '{name}'", "the network was not read as far as this output")
@@ -145,10 +145,16 @@ class _Run:
     request: ValidationRequest
     inputs: Sequence[TensorInfo]
     typed: RunnableModel
+    whole: RunnableModel
+    """The network, with all its tensors."""
     expected: _Expected
     bound: float
     places: list[dict[str, Json]] = field(default_factory=list)
     not_run: list[dict[str, Json]] = field(default_factory=list)
+    departed: Feed | None = None
+    """The first inputs on which an output departs."""
+    first: TensorDifference | None = None
+    """The first tensor that departs on them: whatever comes before it agrees."""
 
     def report(self) -> dict[str, Json]:
         """Everything measured, as plain data."""
@@ -159,8 +165,15 @@ class _Run:
             "outputs": self.typed.outputs(),
             "twins": dict(twins_in(self.typed)),
             "places": self.places,
+            "first": self._first(),
             "not_run": self.not_run,
         }
+
+    def _first(self) -> dict[str, Json] | None:
+        if self.first is None:
+            return None
+        ops = {name: node.op_type for node in self.typed.proto.graph.node for name in node.output}
+        return {**self.first.to_json(), "op": ops.get(self.first.tensor, "")}
 
     def skip(self, name: str, why: str) -> None:
         """Note what was not run."""
@@ -177,6 +190,9 @@ class _Run:
         samples = self._recorded(runner) if self.request.golden else self._data(runner)
         for corner in corners_of(self.request, self.inputs):
             self._corner(runner, corner, samples)
+        if self.departed is not None:
+            feeds = [self.departed]
+            self.first = first_departing(self.typed, self.whole, self.bound, feeds, self.request.threads)
 
     def _recorded(self, runner: OnnxRuntimeRunner) -> Feed:
         """The recorded inputs; those that corners are made of."""
@@ -222,6 +238,8 @@ class _Run:
                     actual = runner.infer(_fed(feed, runner.inputs))
                 for name, one in measured.items():
                     one.add(expected[name], actual[name])
+                if self.departed is None and any(one.difference.departs for one in measured.values()):
+                    self.departed = feed
                 samples += max((np.shape(array)[0] for array in feed.values() if np.ndim(array)), default=1)
         except _NetworkFails as error:
             self.skip(place, f"ONNX Runtime cannot run the network there: {error}")

@@ -210,9 +210,12 @@ class _Checker:
         if asked is None:
             return
         from trtpipe.comparing.thresholds import unmatched
+        from trtpipe.networks.verdicts import unknown_accepted
 
         outputs = [info.name for info in view.outputs]
         self._add(unmatched(asked.thresholds, outputs, ("validate", "thresholds")))
+        self._add(unmatched(asked.readback.thresholds, outputs, ("validate", "readback", "thresholds")))
+        self._add(unknown_accepted(asked.readback))
         if asked.data is not None:
             self._samples(view, asked.data, asked.samples, ("validate", "data"))
 

@@ -1,0 +1,279 @@
+"""Every build holds the network that TensorRT's parser makes against the typed model; where they part, nothing ships.
+
+The misread models are made here: each is one of a kind that TensorRT-RTX's parser is known to read otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import TensorProto, helper, numpy_helper
+from projects import Project
+
+SPEC = """\
+schema: 1
+pipeline: net
+model: {{source: models/net.onnx}}
+variants: {{fp32: {{}}}}
+targets: {{ada: {{gpu: sm89}}, ampere: {{gpu: sm86}}}}
+validate:
+  random: {{samples: 3}}
+{more}"""
+
+
+def made(nodes, inputs, outputs, weights=()):
+    """A model of fixed shapes."""
+    ends = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in some]
+        for some in (inputs, outputs)
+    ]
+    constants = [numpy_helper.from_array(array, name) for name, array in weights]
+    graph = helper.make_graph(nodes, "net", *ends, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def uint8_quantization():
+    """TensorRT reads uint8 as int8: what is above 127 steps is cut off."""
+    scale, zero = ("s", np.array(0.01, np.float32)), ("z", np.array(0, np.uint8))
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], "relu"),
+        helper.make_node("QuantizeLinear", ["r", "s", "z"], ["q"], "quantize"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], "dequantize"),
+    ]
+    return made(nodes, [("x", [64, 64])], [("y", [64, 64])], [scale, zero])
+
+
+def shifted_deconvolution():
+    """`output_shape` alone: the parser pads at the other side."""
+    kernel = np.random.default_rng(0).normal(size=(2, 2, 3, 3)).astype(np.float32)
+    node = helper.make_node(
+        "ConvTranspose", ["x", "w"], ["y"], "up", strides=[2, 2], output_shape=[10, 10], kernel_shape=[3, 3]
+    )
+    return made([node], [("x", [1, 2, 5, 5])], [("y", [1, 2, 10, 10])], [("w", kernel)])
+
+
+def reduction_without_axes():
+    """`noop_with_empty_axes`: the parser leaves the square root of the square out."""
+    node = helper.make_node("ReduceL2", ["x"], ["y"], "l2", noop_with_empty_axes=1, keepdims=1)
+    return made([node], [("x", [4, 4])], [("y", [4, 4])])
+
+
+def plain():
+    return made([helper.make_node("Tanh", ["x"], ["y"], "tanh")], [("x", [4, 4])], [("y", [4, 4])])
+
+
+def refused():
+    """TensorRT-RTX's parser does not take dilated pooling."""
+    node = helper.make_node(
+        "MaxPool", ["x"], ["y"], "pool", kernel_shape=[2, 2], dilations=[2, 2], strides=[1, 1]
+    )
+    return made([node], [("x", [1, 1, 8, 8])], [("y", [1, 1, 6, 6])])
+
+
+@pytest.fixture
+def net(tmp_path):
+    """Makes a project of a model: `net(model)`, with `more` lines of `validate`."""
+
+    def make(model, more=""):
+        project = Project(tmp_path / "project")
+        (project.root / "models").mkdir(parents=True)
+        onnx.save(model, project.root / "models/net.onnx")
+        project.write("pipelines/net.yaml", SPEC.format(more=more))
+        return project
+
+    return make
+
+
+def manifest_of(project, cell="net/fp32@ada"):
+    return json.loads((project.root / "build" / cell / "manifest.json").read_bytes())
+
+
+def reach_of(project):
+    return {one["part"]: one["outcome"] for one in manifest_of(project)["reach"]}
+
+
+# -- what agrees
+
+
+def test_a_build_says_how_far_its_proof_reaches_wherever_it_speaks(net):
+    project = net(plain())
+
+    done = project.run("build")
+
+    assert done.code == 0, done.err
+    assert "validated on the CPU up to TensorRT's network" in done.err
+    assert reach_of(project) == {
+        "canonical": "proved",
+        "typed": "proved",
+        "network": "proved",
+        "engine": "not proved",
+    }
+    network = manifest_of(project)["network"]
+    assert network["layers"] == network["layers_read"] > 0
+    assert [one["output"] for one in network["outputs"]] == ["y"]
+    locked = yaml.safe_load((project.root / "trtpipe.lock").read_text())["cells"]["net/fp32@ada"]
+    assert locked["reach"] == {"canonical": "proved", "typed": "proved", "network": "proved"}
+    assert locked["layers_read"] == f"{network['layers']} of {network['layers']}"
+    folder = project.root / "build/net/fp32@ada"
+    assert "| typed ONNX to TensorRT's network | proved | - |" in (folder / "summary.md").read_text()
+    assert json.loads((folder / "readback.json").read_bytes())["places"][0]["place"] == "data"
+    report = project.run("report")
+    assert report.code == 0, report.err
+    cell = json.loads((folder / "report.json").read_bytes())
+    assert [(one["part"], one["outcome"]) for one in cell["cell"]["reach"]][2] == ("network", "proved")
+    assert cell["network"]["layers_read"] == network["layers"]
+    assert "The chain of proofs" in (folder / "report.html").read_text()
+    assert project.run("build").out == "nothing to do\n"
+
+
+def test_targets_of_one_toolchain_share_what_was_parsed(net):
+    project = net(plain())
+
+    steps = json.loads(project.run("plan", "--json").out)["steps"]
+
+    stages = [one["address"].rpartition(":")[2] for one in steps]
+    assert (stages.count("parse"), stages.count("readback"), stages.count("build_engine")) == (1, 1, 2)
+
+
+def test_a_clean_clone_is_held_to_what_was_proved(net, tmp_path):
+    project = net(plain())
+    assert project.run("build").code == 0
+    clone = Project(tmp_path / "clone")
+    for name in ("models", "pipelines"):
+        shutil.copytree(project.root / name, clone.root / name)
+    shutil.copy(project.root / "trtpipe.lock", clone.root)
+
+    checked, frozen = clone.run("lock", "--check"), clone.run("build", "--frozen")
+
+    assert checked.code == 0, checked.out + checked.err
+    assert frozen.code == 0, frozen.err
+    assert (clone.root / "trtpipe.lock").read_bytes() == (project.root / "trtpipe.lock").read_bytes()
+
+
+def test_a_network_that_was_lost_is_parsed_again(net):
+    project = net(plain())
+    assert project.run("build").code == 0
+    trace = manifest_of(project)["steps"]["parse"]["key"]
+    store = project.root / ".trtpipe/store"
+    (found,) = [one for one in store.rglob(f"{trace}*") if one.read_bytes().startswith(b"{")]
+    digest = json.loads(found.read_text())["outputs"]["parsed.json"].partition("/")[0]
+    (artifact,) = [one for one in store.rglob(f"*{digest[2:]}*") if one.is_file()]
+    artifact.chmod(0o644)
+    artifact.write_bytes(b"{}")
+
+    shown = project.run("inspect", "net/fp32@ada", "--network")
+
+    assert shown.code == 0, shown.err
+    assert "ACTIVATION" in shown.out
+
+
+# -- what differs
+
+
+@pytest.mark.parametrize(
+    ("model", "node"),
+    [(uint8_quantization, "quantize"), (shifted_deconvolution, "up"), (reduction_without_axes, "l2")],
+    ids=["uint8", "deconvolution", "reduction"],
+)
+def test_a_model_that_the_parser_misreads_is_not_delivered_and_the_node_is_named(net, model, node):
+    project = net(model())
+
+    done = project.run("build")
+
+    assert done.code == 1
+    assert "made a network whose output 'y' departs from the typed model's" in done.err
+    assert f"(node '{node}'" in done.err
+    assert "validated" not in done.err
+    assert not list(project.root.glob("build/**/model.engine"))
+    assert "net/fp32@ada" not in (project.root / "trtpipe.lock").read_text()
+
+
+def test_what_the_parser_warns_of_ends_a_build_and_check_until_it_is_accepted(net):
+    project = net(uint8_quantization())
+
+    checked = project.run("check")
+
+    assert checked.code == 2
+    assert "warns of 'uint8-quantization'" in checked.err
+    assert "tensor 'q' (node 'quantize') is int8 instead of uint8" in checked.err
+    accept = '  readback: {accept: [uint8-quantization, "tensor:q"]}\n'
+    project.write("pipelines/net.yaml", SPEC.format(more=accept))
+    assert project.run("check").code == 0
+    built = project.run("build")
+    assert built.code == 1, "what is accepted by name says nothing of the outputs"
+    assert "departs from the typed model's" in built.err
+
+
+def test_thresholds_of_its_own_judge_the_network_and_changing_them_runs_nothing(net):
+    project = net(reduction_without_axes())
+    assert project.run("build").code == 1
+    loose = "  readback: {thresholds: [{metric: max_abs, max: 100}]}\n"
+    project.write("pipelines/net.yaml", SPEC.format(more=loose))
+
+    done = project.run("build", "--json")
+
+    assert done.code == 0, done.err
+    assert done.ran == []
+    assert reach_of(project)["network"] == "proved"
+    assert [one["by_thresholds"] for one in manifest_of(project)["network"]["outputs"]] == [True]
+    project.write("pipelines/net.yaml", SPEC.format(more=loose.replace("100", "0.001")))
+    strict = project.run("build")
+    assert strict.code == 1
+    assert "TensorRT's network: output 'y' has max_abs" in strict.err
+
+
+def test_a_network_that_is_not_run_is_not_proved_and_says_why(net):
+    project = net(reduction_without_axes(), "  readback: {run: false}\n")
+
+    done = project.run("build")
+
+    assert done.code == 0, done.err
+    assert "up to the typed model (TensorRT's network is not proved: the spec says `run: false`)" in done.err
+    assert "TensorRT's network: the spec says `run: false`" in manifest_of(project)["not_run"]
+    locked = yaml.safe_load((project.root / "trtpipe.lock").read_text())["cells"]["net/fp32@ada"]
+    assert locked["reach"]["network"] == "not proved: the spec says `run: false`"
+
+
+def test_without_validation_types_and_shapes_are_held_against_the_model_all_the_same(net):
+    project = net(uint8_quantization())
+    text = (project.root / "pipelines/net.yaml").read_text().split("validate:")[0]
+    project.write("pipelines/net.yaml", text)
+
+    done = project.run("build")
+
+    assert done.code == 1
+    assert "tensor 'q' (node 'quantize') is int8 instead of uint8" in done.err
+
+
+def test_what_the_parser_refuses_is_said_once_and_check_knows_it(net):
+    project = net(refused())
+
+    checked, built = project.run("check"), project.run("build", "--keep-going")
+
+    assert checked.code == 2
+    assert "refuses the model" in checked.err
+    assert (built.code, built.out.split(" in ")[0]) == (1, "built 0 engines, 1 failed, 2 not built")
+
+
+@pytest.mark.parametrize(
+    ("readback", "told"),
+    [
+        ("{accept: [uint8-quantisation]}", "did you mean 'uint8-quantization'?"),
+        ("{thresholds: [{output: nothing, metric: cosine, min: 0.9}]}", "matches no output of the model"),
+        ("{run: maybe}", "run"),
+        ("{bound: 1}", "unknown key 'bound'"),
+    ],
+)
+def test_what_a_spec_gets_wrong_about_it_is_told_at_its_line(net, readback, told):
+    project = net(plain(), f"  readback: {readback}\n")
+
+    checked = project.run("check")
+
+    assert checked.code == 2
+    assert told in checked.err
+    assert "pipelines/net.yaml:8:" in checked.err
