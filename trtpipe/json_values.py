@@ -45,7 +45,7 @@ def as_object(value: object, name: str) -> JsonObject:
 
 def object_in(record: JsonObject, name: str) -> JsonObject:
     """A field that must be an object. Raises Malformed."""
-    return as_object(_field(record, name), name)
+    return as_object(field_in(record, name), name)
 
 
 def objects_in(record: JsonObject, name: str) -> list[JsonObject]:
@@ -55,7 +55,7 @@ def objects_in(record: JsonObject, name: str) -> list[JsonObject]:
 
 def list_in(record: JsonObject, name: str) -> Sequence[Json]:
     """A field that must be a list. Raises Malformed."""
-    found = _field(record, name)
+    found = field_in(record, name)
     if not isinstance(found, (list, tuple)):
         raise Malformed(f"{name} is not a list")
     return found
@@ -63,7 +63,7 @@ def list_in(record: JsonObject, name: str) -> Sequence[Json]:
 
 def text_in(record: JsonObject, name: str) -> str:
     """A field that must be a string. Raises Malformed."""
-    found = _field(record, name)
+    found = field_in(record, name)
     if not isinstance(found, str):
         raise Malformed(f"{name} is not a text")
     return found
@@ -79,7 +79,7 @@ def texts_in(record: JsonObject, name: str) -> list[str]:
 
 def integer_in(record: JsonObject, name: str) -> int:
     """A field that must be an integer; a boolean is none. Raises Malformed."""
-    return as_integer(_field(record, name), name)
+    return as_integer(field_in(record, name), name)
 
 
 def integers_in(record: JsonObject, name: str) -> list[int]:
@@ -96,7 +96,7 @@ def as_integer(value: object, name: str) -> int:
 
 def number_in(record: JsonObject, name: str) -> float:
     """A field that must be a finite number. Raises Malformed."""
-    return as_number(_field(record, name), name)
+    return as_number(field_in(record, name), name)
 
 
 def numbers_in(record: JsonObject, name: str) -> list[float]:
@@ -116,13 +116,14 @@ def as_number(value: object, name: str) -> float:
 
 def flag_in(record: JsonObject, name: str) -> bool:
     """A field that must be true or false. Raises Malformed."""
-    found = _field(record, name)
+    found = field_in(record, name)
     if not isinstance(found, bool):
         raise Malformed(f"{name} is neither true nor false")
     return found
 
 
-def _field(record: JsonObject, name: str) -> Json:
+def field_in(record: JsonObject, name: str) -> Json:
+    """A field, whatever it holds. Raises Malformed when it is missing."""
     if name not in record:
         raise Malformed(f"{name} is missing")
     return record[name]

@@ -21,6 +21,7 @@ from trtpipe.errors import Problem
 from trtpipe.json_values import (
     Json,
     JsonObject,
+    field_in,
     flag_in,
     integer_in,
     object_in,
@@ -70,7 +71,7 @@ def judge_network(
     record: dict[str, Json] = {
         "outcome": outcome,
         "why": why,
-        **{name: parsed[name] for name in kept},
+        **{name: field_in(parsed, name) for name in kept},
         "warnings": [{**one.to_json(), "accepted": one.name in asked.accept} for one in warnings],
         "outputs": [one.to_json() for one in outputs],
         "twins": object_in(measured, "twins") if measured is not None else {},

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trtpipe.json_values import as_object, text_in
+from trtpipe.errors import ModelError
+from trtpipe.json_values import Malformed, read_object, text_in
+from trtpipe.problem_codes import Code
 from trtpipe.weights.archive import Archive
 
 if TYPE_CHECKING:
@@ -92,6 +94,14 @@ def open_outputs(path: Path) -> Iterator[KeptOutputs]:
     """The outputs in a file, while the context lasts. Raises ModelError when it is damaged."""
     with ExitStack() as stack:
         archive = Archive(path, path.name, stack)
-        told = archive.array(_FED).tobytes() if _FED in archive.infos else b"{}"
-        record = as_object(json.loads(told), "the types of inputs")
-        yield KeptOutputs(archive, {name: text_in(record, name) for name in record})
+        yield KeptOutputs(archive, _fed_in(archive, path))
+
+
+def _fed_in(archive: Archive, path: Path) -> dict[str, str]:
+    if _FED not in archive.infos:
+        return {}
+    try:
+        record = read_object(archive.array(_FED).tobytes())
+        return {name: text_in(record, name) for name in record}
+    except Malformed as error:
+        raise ModelError(Code.RECORD_DAMAGED, f"'{path.name}' is damaged: {error}") from error
