@@ -63,7 +63,7 @@ def judge_network(
     problems = (
         *_of_warnings(warnings, asked.accept),
         *_of_misfits(parsed, asked.accept),
-        *_located([problem for one in outputs for problem in one.problems], measured),
+        *_located(_departures(outputs, measured), measured),
     )
     why = "" if problems else lacking if measured is None else _unproved(parsed, measured, outputs)
     outcome: Outcome = "failed" if problems else "not proved" if why else "proved"
@@ -166,6 +166,24 @@ def _outputs_of(measured: JsonObject, thresholds: Sequence[Threshold]) -> list[_
             if name not in worst or size > worst[name][0]:
                 worst[name] = (size, one)
     return [one for _, one in worst.values()]
+
+
+def _departures(outputs: Sequence[_Output], measured: JsonObject | None) -> list[Problem]:
+    """Of outputs, and of tensors in which the network was held to the typed model, which are all said in one."""
+    found = [problem for one in outputs for problem in one.problems]
+    places = objects_in(measured, "places") if measured is not None else []
+    inner = [one for place in places for one in objects_in(place, "quantized") if one["departs"]]
+    if inner and not (outputs and all(one.thresholds for one in outputs)):
+        one, names = inner[0], {text_in(one, "tensor") for one in inner}
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        fact = (
+            f"TensorRT's parser made a network that quantizes '{text_in(one, 'tensor')}' (node '{one['node']}'){more} "
+            f"otherwise than the typed model: by up to {one['steps']:.3g} steps"
+            if isinstance(one["steps"], float) and not one["misfit"]
+            else f"TensorRT's network quantizes a tensor of another shape than '{text_in(one, 'tensor')}'{more}"
+        )
+        found.append(Problem(Code.NETWORK_DIFFERS, fact))
+    return found
 
 
 def _located(problems: list[Problem], measured: JsonObject | None) -> list[Problem]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,15 +139,15 @@ def network_model(lowered: Lowered, folder: Path) -> RunnableModel:
     return RunnableModel(proto, place, place / "network")
 
 
-def bound_of(typed: RunnableModel) -> float:
-    """What rounding in the types of a typed model may make of a difference."""
+def bound_of(typed: RunnableModel, forced: Collection[str] = ()) -> float:
+    """What rounding in the types of a typed model may make of a difference.
+
+    `forced` are dequantized tensors in which both models are held together: what made them counts for nothing.
+    """
     known = infer_values(typed.proto)
-    quantized = {
-        name
-        for node in typed.proto.graph.node
-        if "QuantizeLinear" in node.op_type or "DynamicQuantize" in node.op_type
-        for name in node.output
-    }
+    nodes = typed.proto.graph.node
+    exact = {node.input[0] for node in nodes if node.input and node.output[0] in forced}
+    quantized = {name for node in nodes if "Quantize" in node.op_type for name in node.output} - exact
     units = [
         UNITS.get(info.dtype, 0.0)
         for name, info in known.items()

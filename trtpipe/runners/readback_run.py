@@ -1,15 +1,16 @@
 """The readback: a typed model beside the network that TensorRT's parser made of it, on the data of its validation.
 
 Both run in ONNX Runtime on the same inputs: the data or the recorded inputs, then every corner of every profile. The
-typed model's outputs are those that its validation kept, as far as they go. Measures and reports; whether that is good
-enough is judged elsewhere. What could not be run is listed by name with its reason.
+typed model's outputs are those that its validation kept, as far as they go. Where activations are quantized the network
+reads the typed model's dequantized tensors (`forcing`), so the typed model is run for these. Measures and reports;
+whether that is good enough is judged elsewhere. What could not be run is listed by name with its reason.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnxruntime
 
+from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.comparing.metrics import Accumulator
 from trtpipe.datasets import open_dataset
@@ -25,6 +27,14 @@ from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.proofs.corners import values_at
 from trtpipe.runners.corner_inputs import CornerInputs, gather_rows
+from trtpipe.runners.forcing import (
+    Flips,
+    Quantized,
+    forced,
+    own_name,
+    quantized_in,
+    share_allowed,
+)
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
 from trtpipe.runners.readback import TensorDifference, bound_of, first_departing
@@ -77,14 +87,25 @@ def read_back(request: ValidationRequest, network: Path, outputs: Path) -> dict[
     names = [name for name in typed.outputs() if name in known]
     with ExitStack() as stack:
         kept = stack.enter_context(open_outputs(outputs))
-        expected = _Expected(typed, kept, tuple(names), request.threads, stack)
-        run = _Run(request, summarize(typed.proto).inputs, typed, lowered, expected, bound_of(typed))
+        held = {one.tensor: one for one in quantized_in(typed, lowered)}
+        expected = _Expected(typed, kept, tuple(names), tuple(held), request.threads, stack)
+        whole = forced(lowered, _types_of(typed, held))
+        bound = bound_of(typed, held)
+        run = _Run(request, summarize(typed.proto).inputs, typed, whole, held, expected, bound)
         for name in typed.outputs():
             if name not in known:
                 run.skip(f"output '{name}'", "the network was not read as far as this output")
         if names:
-            run.measure(lowered.only_outputs(names), stack)
+            own = [own_name(one) for one in held]
+            run.measure(whole.only_outputs([*names, *own]), stack)
     return run.report()
+
+
+def _types_of(typed: RunnableModel, tensors: Iterable[str]) -> dict[str, str]:
+    """The element types of tensors of a model, as it is run: what the CPU has no kernels for is float32 there."""
+    known = infer_values(typed.proto)
+    narrow = {name: known[name].dtype for name in tensors}
+    return {name: "float16" if dtype == "float16" else "float32" for name, dtype in narrow.items()}
 
 
 class _NetworkFails(Exception):
@@ -106,17 +127,19 @@ class _Expected:
     typed: RunnableModel
     kept: KeptOutputs
     names: tuple[str, ...]
+    inner: tuple[str, ...]
+    """Tensors within it that are wanted as well."""
     threads: int
     stack: ExitStack
     _runner: OnnxRuntimeRunner | None = None
 
     def outputs(self, place: str, number: int, feed: Feed) -> Feed:
-        """Those of a batch. Raises ModelError or StepFailed."""
-        found = self.kept.batch(place, number, self.names)
+        """Those of a batch, and the inner tensors. Raises ModelError or StepFailed."""
+        found = self.kept.batch(place, number, self.names) if not self.inner else None
         if found is not None:
             return found
         if self._runner is None:
-            opened = open_runner(self.typed.only_outputs(self.names), threads=self.threads)
+            opened = open_runner(self.typed.only_outputs([*self.names, *self.inner]), threads=self.threads)
             self._runner = self.stack.enter_context(opened)
         return self._runner.infer(_fed(feed, self._runner.inputs))
 
@@ -147,6 +170,8 @@ class _Run:
     typed: RunnableModel
     whole: RunnableModel
     """The network, with all its tensors."""
+    held: Mapping[str, Quantized]
+    """The tensors in which it is held to the typed model."""
     expected: _Expected
     bound: float
     places: list[dict[str, Json]] = field(default_factory=list)
@@ -230,16 +255,21 @@ class _Run:
     def _place(self, runner: OnnxRuntimeRunner, place: str, kind: str, feeds: Iterator[Feed]) -> None:
         """Measure one place; where one of the two cannot be run there, why."""
         measured = {name: _Measured(difference) for name, difference in self._differences().items()}
+        share = share_allowed(self.bound)
+        flips = {name: Flips(one, share) for name, one in self.held.items()}
         samples = 0
         try:
             for number, feed in enumerate(feeds):
                 expected = self._wanted(place, number, feed)
+                given = {**feed, **{name: expected[name] for name in self.held}}
                 with _of_the_network():
-                    actual = runner.infer(_fed(feed, runner.inputs))
+                    actual = runner.infer(_fed(given, runner.inputs))
                 for name, one in measured.items():
                     one.add(expected[name], actual[name])
+                for name, flip in flips.items():
+                    flip.add(expected[name], actual[own_name(name)])
                 if self.departed is None and any(one.difference.departs for one in measured.values()):
-                    self.departed = feed
+                    self.departed = given
                 samples += max((np.shape(array)[0] for array in feed.values() if np.ndim(array)), default=1)
         except _NetworkFails as error:
             self.skip(place, f"ONNX Runtime cannot run the network there: {error}")
@@ -248,7 +278,9 @@ class _Run:
             self.skip(place, f"the typed model does not run there: {error}")
             return
         outputs: dict[str, Json] = {name: one.to_json() for name, one in measured.items()}
-        self.places.append({"place": place, "kind": kind, "samples": samples, "outputs": outputs})
+        quantized: list[Json] = [one.to_json() for one in flips.values()]
+        about: dict[str, Json] = {"place": place, "kind": kind, "samples": samples}
+        self.places.append({**about, "outputs": outputs, "quantized": quantized})
 
     def _wanted(self, place: str, number: int, feed: Feed) -> Feed:
         try:
