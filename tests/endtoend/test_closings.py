@@ -88,7 +88,8 @@ def test_a_failed_step(project):
 
     assert ran.code == 1
     ended = closing(ran)
-    assert [one["step"] for one in ended["failed"]] == ["digits/fp32@ada:build_engine"]
+    (failed,) = ended["failed"]
+    assert failed["step"].endswith(":parse"), "the limit holds for whatever runs TensorRT"
     assert "memory, more than the limit of" in ended["failed"][0]["problems"][0]["fact"]
     assert (ended["problems"], ended["interrupted"]) == ([], False)
     assert ended["not_built"] == ["digits/fp32@ada"]

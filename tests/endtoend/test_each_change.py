@@ -12,6 +12,8 @@ import pytest
 from projects import ROOT, Project, make_project
 from test_build_stories import change_a_weight
 
+from trtpipe.toolchains.installed import installed_toolchain
+
 SPEC, DATA = "pipelines/digits.yaml", "calibration/digits-val.yaml"
 TEXT = """\
 schema: 1
@@ -28,6 +30,8 @@ validate: {data: digits-val, corners: false, samples: 16}
 """
 IMPORT, QUANTIZE = "digits:import", "digits/fp32:quantize"
 BUILD, VALIDATE = "digits/fp32@ada:build_engine", "digits/fp32:validate"
+TENSORRT = f"tensorrt_rtx-{installed_toolchain('tensorrt_rtx').version}"
+PARSE, READBACK = f"digits/fp32@{TENSORRT}:parse", f"digits/fp32@{TENSORRT}:readback"
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +66,29 @@ RUNS = {
         {
             IMPORT: ["inputs.source.model.onnx"],
             QUANTIZE: ["inputs.model.model.onnx"],
+            PARSE: ["inputs.model.model.onnx"],
             BUILD: ["inputs.model.model.onnx"],
+            READBACK: [
+                "inputs.network.parsed.weights",
+                "inputs.outputs.typed.npz",
+                "inputs.typed.model.onnx",
+            ],
             VALIDATE: ["inputs.reference.model.onnx", "inputs.typed.model.onnx"],
         },
     ),
-    "a sample": (change_a_sample, {VALIDATE: ["inputs.data.calibration/digits/val.npz"]}),
+    "a sample": (
+        change_a_sample,
+        {
+            VALIDATE: ["inputs.data.calibration/digits/val.npz"],
+            READBACK: ["inputs.data.calibration/digits/val.npz", "inputs.outputs.typed.npz"],
+        },
+    ),
     "a profile": (
         lambda p: p.edit(SPEC, "opt: 16x1x8x8", "opt: 8x1x8x8"),
         {
             BUILD: ["options.profiles[0].image.opt"],
             VALIDATE: ["options.profiles[0].image.opt"],
+            READBACK: ["options.profiles[0].image.opt"],
         },
     ),
     "an option": (lambda p: p.edit(SPEC, "tf32: true", "tf32: false"), {BUILD: ["options.builder.tf32"]}),
@@ -132,7 +149,7 @@ def test_a_project_that_moved_has_nothing_to_do(mine, tmp_path):
     assert Project(moved).run("build").out == "nothing to do\n"
 
 
-def test_another_patch_version_of_the_toolchain_builds_the_engine_alone(mine):
+def test_another_patch_version_of_the_toolchain_parses_and_builds_again(mine):
     """Planned, not built: the other version would have to be installed. The change taken back, nothing is to do."""
     mine.edit(SPEC, "ada: {gpu: rtx4090}", "ada: {gpu: rtx4090, toolchain: next}")
     with (mine.root / SPEC).open("a") as file:
@@ -141,6 +158,7 @@ def test_another_patch_version_of_the_toolchain_builds_the_engine_alone(mine):
     steps = {step["address"]: step for step in json.loads(mine.run("plan", "--json").out)["steps"]}
     mine.write(SPEC, TEXT)
 
-    assert {name for name, step in steps.items() if step["decision"] != "up_to_date"} == {BUILD}
+    other = [f"digits/fp32@tensorrt_rtx-1.6.1.120:{stage}" for stage in ("parse", "readback")]
+    assert {name for name, step in steps.items() if step["decision"] != "up_to_date"} == {BUILD, *other}
     assert "tools.toolchain.version" in [one["field"] for one in steps[BUILD]["reason"]["changes"]]
     assert mine.run("build").out == "nothing to do\n"

@@ -62,7 +62,7 @@ def test_a_bf16_proof_says_that_a_twin_ran(narrow):
     assert project.manifest("half@ada")["validation"]["twins"] == {}
     summary = (project.root / "build/digits/brain@ada/summary.md").read_text()
     assert f"run on the CPU: {twin}, for ONNX Runtime has no kernels for bfloat16 there" in summary
-    assert f"validated on the CPU, as {twin}, accuracy" in done.err
+    assert f"validated on the CPU up to TensorRT's network, as {twin}, accuracy" in done.err
     assert done.err.count("twin") == 1
 
 

@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trtpipe.toolchains.installed import installed_toolchain
+
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = "pipelines/digits.yaml"
 DATA = "calibration/digits-val.yaml"
 VALIDATIONS = {"digits/fp32:validate", "digits/fp16:validate"}
 BUILDS = {"digits/fp32@ada:build_engine", "digits/fp16@ada:build_engine"}
+TENSORRT = f"tensorrt_rtx-{installed_toolchain('tensorrt_rtx').version}"
+PARSES = {f"digits/fp32@{TENSORRT}:parse", f"digits/fp16@{TENSORRT}:parse"}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ CHANGES = {
             p.write("libx.so", "x"),
             p.edit(SPEC, "profiles:", "plugins: [{library: libx.so}]\nprofiles:"),
         ),
-        BUILDS,
+        BUILDS | PARSES,
         "inputs.plugins.",
     ),
 }

@@ -148,7 +148,7 @@ def test_an_engine_that_comes_out_otherwise_is_told_and_not_delivered(clone):
 def test_a_lockfile_that_is_missing_old_or_in_conflict_cannot_be_kept_to(mine):
     lock = lock_of(mine)
     texts = {
-        "has schema 1": lock[: lock.index("steps:")].replace("schema: 2", "schema: 1"),
+        "has schema 1": lock[: lock.index("steps:")].replace("schema: 3", "schema: 1"),
         "holds a merge conflict": lock.replace(
             "    python: ", "<<<<<<< HEAD\n    python: x\n=======\n    python: y\n>>>>>>> b\n    base: "
         ),

@@ -33,7 +33,7 @@ from trtpipe.system.workspace import open_workspace
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="not run: looks into /proc")
 
 SPEC = projects.SPEC.replace("  ampere: {gpu: sm86}\n", "") + "validate: {random: {seed: 0, samples: 4}}\n"
-STEPS = 7
+STEPS = 11
 
 
 def make(root, env=None):
@@ -476,13 +476,13 @@ def test_a_lockfile_that_cannot_be_merged_is_refused_before_anything_is_built(ag
 
 def test_a_newer_lockfile_is_left_alone(again):
     lock = again.root / "trtpipe.lock"
-    newer = lock.read_text().replace("schema: 2", "schema: 3")
+    newer = lock.read_text().replace("schema: 3", "schema: 4")
     lock.write_text(newer)
 
     refused = again.run("build")
 
     assert refused.code == 2
-    assert "has schema 3, this trtpipe knows schema 2" in refused.err
+    assert "has schema 4, this trtpipe knows schema 3" in refused.err
     assert lock.read_text() == newer
 
 

@@ -190,7 +190,15 @@ EVENTS = [
     ),
     (
         CellDelivered(
-            "p/a@x", True, "2 MiB, sm89", Path("/b/p/a@x"), {"outcome": "passed"}, {}, {}, ("gpu",)
+            "p/a@x",
+            True,
+            "2 MiB, sm89",
+            Path("/b/p/a@x"),
+            {"outcome": "passed"},
+            {},
+            {},
+            ({"part": "typed"},),
+            ("gpu",),
         ),
         {
             "event": "delivered",
@@ -201,6 +209,7 @@ EVENTS = [
             "validation": {"outcome": "passed"},
             "audit": {},
             "typed": {},
+            "reach": [{"part": "typed"}],
             "not_run": ["gpu"],
         },
         ["built    p/a@x (2 MiB, sm89)"],

@@ -71,6 +71,7 @@ EXAMPLES: Mapping[str, Mapping[str, Yaml]] = {
         "plugins": [{"library": "plugins/libmyops.so"}],
         "validate": {"data": "ocr-val"},
     },
+    "ReadbackSpec": {"accept": ["loop-stops-early"]},
     "ModelSpec": {
         "source": "models/ocr_det.onnx",
         "files": {"ocr_det.onnx.data": "4c3f" * 16},

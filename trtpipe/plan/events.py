@@ -182,6 +182,8 @@ class CellDelivered:
     validation: JsonObject
     audit: JsonObject
     typed: JsonObject
+    reach: tuple[JsonObject, ...]
+    """How far the cell is proved, link by link."""
     not_run: tuple[str, ...]
 
 

@@ -157,6 +157,7 @@ def _delivered(event: CellDelivered) -> dict[str, Json]:
         "validation": dict(event.validation),
         "audit": dict(event.audit),
         "typed": dict(event.typed),
+        "reach": [dict(link) for link in event.reach],
         "not_run": list(event.not_run),
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from trtpipe.deciding import Decided
-from trtpipe.errors import Problem, TrtpipeError
+from trtpipe.errors import Problem, StoreError, TrtpipeError
 from trtpipe.networks.verdicts import judge_network
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Restore, UpToDate
@@ -41,16 +41,19 @@ class ParsedCells:
 def parse_cells(workspace: Workspace, observer: Observer | None, *, offline: bool, jobs: int) -> ParsedCells:
     """Have TensorRT parse the model of every cell that the workspace wants, as far as that can be done now.
 
-    Raises SpecError and what a plan raises, StoreError, Interrupted.
+    Raises SpecError and what a plan raises, Interrupted.
     """
     planned = make_plan(workspace)
     left_out = dict(_left_out(planned))
     wanted = {cell.steps["parse"] for cell in planned.plan.cells} - left_out.keys()
     problems: list[Problem] = []
-    with planned.steps(observer or Unheard(), terms=Terms(jobs, offline)) as steps:
-        results = steps.bring(sorted(wanted), keep_going=True)
-        for address, result in results.items():
-            problems += _told(planned, steps, address, result)
+    try:
+        with planned.steps(observer or Unheard(), terms=Terms(jobs, offline)) as steps:
+            results = steps.bring(sorted(wanted), keep_going=True)
+            for address, result in results.items():
+                problems += _told(planned, steps, address, result)
+    except StoreError as error:  # of a project that may only be read
+        return ParsedCells((), {cell.name: error.problems[0].fact for cell in planned.plan.cells})
     reasons = {
         **left_out,
         **{one: "a step before failed" for one in wanted if not isinstance(results.get(one), Done)},

@@ -228,6 +228,7 @@ class Delivery:
                 validation=proof.validation,
                 audit=proof.audit,
                 typed=traces["quantize"].summary.get("wide", {}),
+                reach=tuple(link.to_json() for link in proof.reach),
                 not_run=tuple(proof.not_run),
             )
         )
