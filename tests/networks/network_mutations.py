@@ -152,7 +152,7 @@ def _with_other_weights(network: ParsedNetwork, layer: Layer, name: str, folder:
     data = bytearray(network.contents.raw(ref).tobytes())
     form = {"float32": "<f", "int32": "<i", "int64": "<q"}[ref.dtype]
     (old,) = struct.unpack_from(form, data)
-    struct.pack_into(form, data, 0, old * 1.5 + 0.25 if form == "<f" else old + 1)
+    struct.pack_into(form, data, 0, old * 1.5 + 1.25 if form == "<f" else old + 1)
     path = folder / f"{layer.number}-{name}.weights"
     whole = network.contents.path.read_bytes()
     path.write_bytes(whole + bytes(-len(whole) % 64) + data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,17 @@ import pytest
 
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.network import ParsedNetwork
+from trtpipe.networks.parsed_model import record_of
 from trtpipe.networks.reading import read_network
+from trtpipe.networks.verdicts import NetworkVerdict, judge_network
 from trtpipe.runners.graphs import RunnableModel, runnable_model
-from trtpipe.runners.readback import Readback, compare_network
+from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.readback import Readback, compare_network, network_model
+from trtpipe.runners.readback_run import read_back
+from trtpipe.runners.recordings import RecordedRun, write_recording
+from trtpipe.runners.requests import ValidationRequest
+from trtpipe.runners.typed_outputs import writing_outputs
+from trtpipe.spec.pipeline import ReadbackSpec
 from trtpipe.toolchains.installed import installed_toolchain
 from trtpipe.toolchains.parsing import parse_network
 
@@ -35,6 +44,27 @@ class Parsed:
     def compared(self, network: ParsedNetwork | None = None, *, locate: bool = False) -> Readback:
         lowered = onnx_of(network or self.network)
         return compare_network(self.typed, lowered, self.folder, self.feeds, locate=locate, threads=1)
+
+    def judged(self, network: ParsedNetwork | None = None) -> NetworkVerdict:
+        """The verdict that a build would come to, by the steps' own functions; the feeds are a recording."""
+        asked = network or self.network
+        lowered = onnx_of(asked)
+        record = json.loads(json.dumps(record_of(self.typed.proto, asked, lowered)))
+        onnx.save(network_model(lowered, self.folder).proto, self.folder / "judged.onnx")
+        kept, recording = self.folder / "typed.npz", self.folder / "inputs.npz"
+        if not recording.exists():
+            outputs = [self._typed_outputs(feed, kept) for feed in self.feeds]
+            runs = [RecordedRun(feed, made).plain() for feed, made in zip(self.feeds, outputs, strict=True)]
+            write_recording(recording, [run for run in runs if run is not None])
+        request = ValidationRequest(self.typed.path, recording, True, None, None, threads=1)
+        return judge_network(
+            record, read_back(request, self.folder / "judged.onnx", kept), ReadbackSpec(), ""
+        )
+
+    def _typed_outputs(self, feed: dict[str, np.ndarray], kept: Path) -> dict[str, np.ndarray]:
+        """What the typed model makes of a feed; an archive without outputs has the readback run it, too."""
+        with writing_outputs(kept), open_runner(self.typed, threads=1) as runner:
+            return runner.infer({name: feed[name] for name in runner.inputs})
 
 
 def parsed(model: onnx.ModelProto | Path, folder: Path, feeds=None) -> Parsed:

@@ -48,13 +48,17 @@ class Quantized:
     floating: bool
     """Whether it is quantized to a floating type."""
 
-    def steps_off(self, expected: Array, actual: Array) -> Array:
-        """By how many steps each element is off."""
+    def steps_off(self, expected: Array, actual: Array, bound: float) -> Array:
+        """By how many steps each element is off, beyond a share of the largest that is not the quantizer's doing.
+
+        Small numbers have small steps in a floating type, and what is left of large ones that cancel has a large error.
+        """
         r, a = np.asarray(expected, np.float64), np.asarray(actual, np.float64)
+        before = bound * float(np.abs(r).max(initial=0.0))
         step: Array = np.full(r.shape, self.scale)
         if self.floating:
             step = np.maximum(self.scale * _FP8_LEAST, np.minimum(np.abs(r), np.abs(a)) * _FP8_STEP)
-        off: Array = np.abs(r - a) / step
+        off: Array = np.maximum(np.abs(r - a) - before, 0.0) / step
         return off
 
 
@@ -63,8 +67,8 @@ class Flips:
     """What was measured of a quantized tensor, batch by batch."""
 
     quantized: Quantized
-    allowed: float
-    """The share of elements that may be a step off."""
+    bound: float
+    """By how much the floats before it may differ, as a share of the largest."""
     elements: int = 0
     flipped: int = 0
     largest: float = 0.0
@@ -75,10 +79,15 @@ class Flips:
         if np.shape(expected) != np.shape(actual):
             self.misfit = True
             return
-        off = self.quantized.steps_off(expected, actual)
+        off = self.quantized.steps_off(expected, actual, self.bound)
         self.elements += off.size
         self.flipped += int(np.count_nonzero(off > 0.5))
         self.largest = max(self.largest, float(off.max(initial=0.0)))
+
+    @property
+    def allowed(self) -> float:
+        """The share of elements that may be a step off: those that the floats before them bring over to the next."""
+        return min(_MOST_FLIPPED, 2 * self.bound * _STEPS)
 
     @property
     def departs(self) -> bool:
@@ -98,11 +107,6 @@ class Flips:
             "misfit": self.misfit,
             "departs": self.departs,
         }
-
-
-def share_allowed(bound: float) -> float:
-    """How many elements may be a step off, where the floats before them differ by `bound` of the largest."""
-    return min(_MOST_FLIPPED, 2 * bound * _STEPS)
 
 
 def quantized_in(typed: RunnableModel, network: RunnableModel) -> list[Quantized]:

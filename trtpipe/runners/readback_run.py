@@ -33,7 +33,6 @@ from trtpipe.runners.forcing import (
     forced,
     own_name,
     quantized_in,
-    share_allowed,
 )
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
@@ -255,8 +254,7 @@ class _Run:
     def _place(self, runner: OnnxRuntimeRunner, place: str, kind: str, feeds: Iterator[Feed]) -> None:
         """Measure one place; where one of the two cannot be run there, why."""
         measured = {name: _Measured(difference) for name, difference in self._differences().items()}
-        share = share_allowed(self.bound)
-        flips = {name: Flips(one, share) for name, one in self.held.items()}
+        flips = {name: Flips(one, self.bound) for name, one in self.held.items()}
         samples = 0
         try:
             for number, feed in enumerate(feeds):
