@@ -216,7 +216,7 @@ class LayerScope(Scope):
         return self.cast(value.name, value.dtype, "int64")
 
 
-_WEIGHTS_AS_INPUTS = {"kernel": 1, "bias": 2}
+_WEIGHTS_AS_INPUTS = {"bias": 2}
 """Weights that TensorRT takes as an input, too, and which."""
 
 
