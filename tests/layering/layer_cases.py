@@ -300,6 +300,10 @@ one("slice-repeats", "slice", X, lambda x: np.broadcast_to(x[:, 1:2, ::2], (2, 5
     shape=[5, 3], stride=[0, 2])  # fmt: skip
 one("slice-expands", "slice", floats(2, 1, 3), lambda x: np.broadcast_to(x, (2, 4, 3)), axes=[1, 2], start=[0, 0],
     shape=[4, 3], stride=[0, 1])  # fmt: skip
+one("slice-wraps-twice", "slice", X, lambda x: x.take(range(-9, 9), 2, mode="wrap"), axes=[2], start=[-9], shape=[18],
+    mode="wrap")  # fmt: skip
+one("slice-reflects-twice", "slice", X, lambda x: np.pad(x, ((0, 0), (0, 0), (9, 8), (0, 0)), mode="reflect"), axes=[2],
+    start=[-9], shape=[23], mode="reflect")  # fmt: skip
 one("slice-wraps-and-repeats", "slice", X, lambda x: np.broadcast_to(x[:, 1:2], (2, 2, 6, 5)).take(range(-3, 9), 2,
     mode="wrap"), axes=[1, 2], start=[1, -3], shape=[2, 12], stride=[0, 1], mode="wrap")  # fmt: skip
 

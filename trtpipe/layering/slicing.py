@@ -29,7 +29,9 @@ def slice_(layer: Slice, at: Scope) -> list[str]:
     stride = layer.stride if isinstance(layer.stride, tuple) else ()
     computed = any(isinstance(one, str) for one in (layer.start, layer.shape, layer.stride))
     strict = layer.mode == "strict_bounds"
-    if (computed and (not strict or min(stride, default=0) < 0)) or (0 in stride and not strict):
+    if computed and (not strict or min(stride, default=0) < 0):
+        return [_by_index(layer, at, axes)]
+    if 0 in stride and not strict:
         return [_by_index(layer, at, axes)]
     if computed:
         return [_dynamic(layer, at, axes)]
@@ -45,7 +47,10 @@ def _static(layer: Slice, at: Scope, axes: list[int]) -> str:
     if layer.mode == "strict_bounds":
         _refuse_outside(layer, at, axes, start, shape, last)
     else:
-        before, after = _overhang(at, axes, start, shape, last)
+        over = _overhang(at, axes, start, shape, last)
+        if over is None or not _pads(layer, at, axes, *over):
+            return _by_index(layer, at, axes)
+        before, after = over
         if any((*before, *after)):
             tensor = _padded(layer, at, axes, before, after)
         start = [first + more for first, more in zip(start, before, strict=True)]
@@ -79,36 +84,33 @@ def _refuse_outside(
 
 def _overhang(
     at: Scope, axes: list[int], start: list[int], shape: list[int], last: list[int]
-) -> tuple[list[int], list[int]]:
-    """How far the slice reaches over each axis, before and behind."""
+) -> tuple[list[int], list[int]] | None:
+    """How far the slice reaches over each axis, before and behind; None where a dynamic size leaves that open."""
     before, after = [], []
     for index, axis in enumerate(axes):
-        inside = shape[index] == 0 or (
-            start[index] >= 0 and last[index] >= 0 and not _reaches(at, axis, start[index], last[index])
-        )
-        dim = 0 if inside else at.size(at.input, axis, f"axis {axis} to reach over it")
-        before.append(0 if inside else max(0, -min(start[index], last[index])))
-        after.append(0 if inside else max(0, max(start[index], last[index]) - (dim - 1)))
+        low, high = min(start[index], last[index]), max(start[index], last[index])
+        dim = at.dims(at.input)[axis]
+        if shape[index] and not isinstance(dim, int):
+            return None
+        most = dim - 1 if isinstance(dim, int) else high
+        before.append(max(0, -low) if shape[index] else 0)
+        after.append(max(0, high - most) if shape[index] else 0)
     return before, after
 
 
-def _reaches(at: Scope, axis: int, start: int, last: int) -> bool:
-    """Whether it may reach over the end of an axis."""
-    dim = at.dims(at.input)[axis]
-    return not isinstance(dim, int) or max(start, last) >= dim
+def _pads(layer: Slice, at: Scope, axes: list[int], before: list[int], after: list[int]) -> bool:
+    """Whether ONNX's Pad reaches that far: it repeats the input once at most."""
+    for index, axis in enumerate(axes):
+        dim = at.dims(at.input)[axis]
+        most = {"reflect": (dim if isinstance(dim, int) else 0) - 1, "wrap": dim}.get(layer.mode)
+        over = max(before[index], after[index])
+        if over and isinstance(most, int) and over > most:
+            return False
+    return True
 
 
 def _padded(layer: Slice, at: Scope, axes: list[int], before: list[int], after: list[int]) -> str:
     x = at.input
-    for index, axis in enumerate(axes):
-        dim = at.dims(x)[axis]
-        most = {"reflect": (dim if isinstance(dim, int) else 0) - 1, "wrap": dim}.get(layer.mode)
-        over = max(before[index], after[index])
-        if over and isinstance(most, int) and over > most:
-            at.refuse(
-                f"reaches {over} over axis {axis} of '{x.name}' {x.text} in mode {layer.mode}",
-                f"reach at most {most}: ONNX's Pad does not repeat twice", "start",
-            )  # fmt: skip
     rank = at.rank(x)
     pads = [0] * (2 * rank)
     for index, axis in enumerate(axes):
