@@ -50,6 +50,7 @@ _CONSTRUCTS = {
     "CONDITION": "conditionals have no declared layers",
 }
 _LOOPS = "loops have no declared layers"
+_LAYERS = ("model", "options", "layers")
 _REMEDY = "cut the model before it with transform: outputs, or keep the model as it is"
 
 
@@ -75,8 +76,20 @@ class RaisedNetwork:
     declaration: Declaration
     left_out: Mapping[str, int]
     """How many layers of each type no output needs, once constants are weights and numbers."""
-    layers: Mapping[str, Layer]
-    """The network's layers by the names that the spec gives them."""
+    layers: tuple[Layer, ...]
+    """The layers of the network that the declared ones were made of, in their order."""
+
+    def with_origins(self, error: ModelError) -> ModelError:
+        """What is wrong with the declared network, said of TensorRT's layers where it stands in one."""
+        return ModelError([self._of_layer(problem) for problem in error.problems])
+
+    def _of_layer(self, problem: Problem) -> Problem:
+        place = problem.path[: len(_LAYERS) + 1]
+        number = place[-1] if place[:-1] == _LAYERS else None
+        if not isinstance(number, int):
+            return problem
+        label = str(self.declaration.layers[number]["name"])
+        return _refused(self.layers[number], label, problem.fact)
 
 
 def raise_network(network: ParsedNetwork) -> RaisedNetwork:
@@ -91,9 +104,7 @@ def raise_network(network: ParsedNetwork) -> RaisedNetwork:
     inputs = {name: _input(network, name) for name in network.inputs}
     declaration = Declaration(inputs, entries, network.outputs, file.written)
     left = Counter(layer.type for layer in network.layers if layer.number not in work.raised)
-    return RaisedNetwork(
-        declaration, dict(sorted(left.items())), {one.model.name: one.layer for one in ordered}
-    )
+    return RaisedNetwork(declaration, dict(sorted(left.items())), tuple(one.layer for one in ordered))
 
 
 @dataclass
@@ -129,7 +140,9 @@ class _Work:
                 made = self.raised[layer.number] = self._raise(at)
                 reads = made.reads
             except ModelError as error:
-                self.problems[layer.number] = self._problem(layer, error)
+                self.problems[layer.number] = _refused(
+                    layer, self.labels[layer.number], error.problems[0].fact
+                )
                 reads = reads_of(self.network, layer)
             pending += [makers[name] for name in reads if name in makers]
             pending += self._together(layer)
@@ -189,12 +202,13 @@ class _Work:
         scope = Scope(made, (), reads, parameters_of(weights), least_opset([made]))
         LOWERINGS[type(made)](made, scope)
 
-    def _problem(self, layer: Layer, error: ModelError) -> Problem:
-        label = self.labels[layer.number]
-        said = _without_itself(error.problems[0].fact, label)
-        where = f", made for node '{layer.node}'," if layer.node else ""
-        fact = f"layer '{label}' ({layer.type}){where} has no declared layer"
-        return Problem(Code.NOT_DECLARABLE, f"{fact}: {said}" if said else fact, _REMEDY)
+
+def _refused(layer: Layer, label: str, fact: str) -> Problem:
+    """Says of a layer, which a spec would call `label`, that it has no declared one, and why."""
+    where = f", made for node '{layer.node}'," if layer.node else ""
+    why = _without_itself(fact, label)
+    said = f"layer '{label}' ({layer.type}){where} has no declared layer" + (f": {why}" if why else "")
+    return Problem(Code.NOT_DECLARABLE, said, _REMEDY)
 
 
 def _without_itself(fact: str, label: str) -> str:

@@ -185,10 +185,15 @@ def spec_of(
     default = layer.model_copy(update={"outputs": ()}).output_names
     if outputs != default:
         made["outputs"] = list(outputs)
+    told = False
     for name, value in fields.items():
         if name in weights:
-            few = numbers_of(weights[name])
-            made[name] = named(name, weights[name]) if few is None else few
+            array = weights[name]
+            few = numbers_of(array)
+            made[name] = named(name, array) if few is None else few
+            told = few is None and array.dtype.name not in _WIDER
+        elif name == "dtype" and told:
+            continue  # the file says the type
         else:
             made[name] = _json(value)
     return made
