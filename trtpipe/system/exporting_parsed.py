@@ -63,7 +63,9 @@ def export_parsed(steps: CellSteps, directory: Path | None, *, force: bool = Fal
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as workplace:
-            export = _Export(network, pipeline, steps.cell.name, steps.cell.variant, Path(workplace))
+            export = _Export(
+                network, pipeline, steps.cell.name, steps.cell.variant, Path(workplace).resolve()
+            )
             return export.write(name, spec, weights)
     except OSError as error:
         raise SpecError(
