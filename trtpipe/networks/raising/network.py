@@ -52,6 +52,10 @@ _CONSTRUCTS = {
 _LOOPS = "loops have no declared layers"
 _LAYERS = ("model", "options", "layers")
 _REMEDY = "cut the model before it with transform: outputs, or keep the model as it is"
+_UNQUANTIZED = (
+    "export the cell of a variant that quantizes nothing, such as fp32, and give the exported spec this cell's "
+    "variant: its build quantizes then"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +212,8 @@ def _refused(layer: Layer, label: str, fact: str) -> Problem:
     where = f", made for node '{layer.node}'," if layer.node else ""
     why = _without_itself(fact, label)
     said = f"layer '{label}' ({layer.type}){where} has no declared layer" + (f": {why}" if why else "")
-    return Problem(Code.NOT_DECLARABLE, said, _REMEDY)
+    narrow = layer.type == "CONSTANT" or "QUANTIZE" in layer.type
+    return Problem(Code.NOT_DECLARABLE, said, _UNQUANTIZED if narrow else _REMEDY)
 
 
 def _without_itself(fact: str, label: str) -> str:

@@ -28,6 +28,8 @@ _NUMBERS = frozenset({"iou_threshold", "score_threshold"})
 """Fields that are numbers, or the tensors that hold them."""
 _WIDER = {"int4": "int8", "float4_e2m1fn": "float8_e4m3fn"}
 """Types of half a byte, which .safetensors does not have, and those that hold the same values in it."""
+_PLAIN = ("float32", "float16", "int64", "int32", "int8", "uint8", "bool")
+"""Types that every opset has: a constant of one need not say it, where the file does. Of others the opset depends."""
 _NOTHING = {"stride": 1, "dilation": 1, "pre_padding": 0, "post_padding": 0, "padding": 0}
 """Dims that say nothing when they are this number on every axis, and that are then left out."""
 
@@ -191,7 +193,7 @@ def spec_of(
             array = weights[name]
             few = numbers_of(array)
             made[name] = named(name, array) if few is None else few
-            told = few is None and array.dtype.name not in _WIDER
+            told = few is None and array.dtype.name in _PLAIN
         elif name == "dtype" and told:
             continue  # the file says the type
         else:
