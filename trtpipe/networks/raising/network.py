@@ -194,7 +194,7 @@ class _Work:
                 {"name": at.layer.name, "layer": kind_of(model), "outputs": outputs, **written}
             )
         except ValidationError as error:
-            at.refuse(f"cannot be declared: {error.errors()[0]['msg']}")
+            at.refuse(f"cannot be declared: {_words(error, at.layer.name)}")
 
     def _check(self, made: Declared, weights: Mapping[str, Array]) -> None:
         """Lowers the layer alone, as a build would, between tensors as TensorRT says they are. Raises ModelError."""
@@ -214,6 +214,13 @@ def _refused(layer: Layer, label: str, fact: str) -> Problem:
     said = f"layer '{label}' ({layer.type}){where} has no declared layer" + (f": {why}" if why else "")
     narrow = layer.type == "CONSTANT" or "QUANTIZE" in layer.type
     return Problem(Code.NOT_DECLARABLE, said, _UNQUANTIZED if narrow else _REMEDY)
+
+
+def _words(error: ValidationError, label: str) -> str:
+    """What a spec's model says first of a layer, with the field that it speaks of."""
+    first = error.errors()[0]
+    said = first["msg"].removeprefix("Value error, ").removeprefix(f"layer {label!r}").lstrip(": ")
+    return ": ".join([*(str(one) for one in first["loc"][:1]), said])
 
 
 def _without_itself(fact: str, label: str) -> str:
