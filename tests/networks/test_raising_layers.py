@@ -141,6 +141,13 @@ def test_what_a_declared_layer_cannot_say_is_refused_with_its_reason(made, why):
     assert fact.endswith(f"has no declared layer: {why}")
 
 
+def test_a_network_without_inputs_is_refused(tmp_path):
+    made = Network({}, folder=tmp_path)
+    made.constant("y", np.array([1.0], np.float32))
+
+    assert refusals(made) == ["the network has no input: nothing is left to declare"]
+
+
 def test_what_could_not_be_read_is_refused():
     made = Network({"x": ROWS})
     made.add("SOFTMAX", "x", "y", ROWS.shape, axes=2)

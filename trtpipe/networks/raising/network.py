@@ -98,6 +98,8 @@ class RaisedNetwork:
 
 def raise_network(network: ParsedNetwork) -> RaisedNetwork:
     """The network as declared layers. Raises ModelError that names every layer without a declared one, and why."""
+    if not network.inputs:
+        raise ModelError(Code.NOT_DECLARABLE, "the network has no input: nothing is left to declare")
     work = _Work(network)
     work.run()
     if work.problems:
