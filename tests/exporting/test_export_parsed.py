@@ -16,7 +16,7 @@ from trtpipe.cli.exporting import parsed_command
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.networks.raising import network as raising
 from trtpipe.problem_codes import Code
-from trtpipe.system import exporting_parsed, parsing
+from trtpipe.system import exporting_parsed, parsing, retyping
 from trtpipe.system.failing import open_cell
 from trtpipe.system.parsing import NotParsedHere
 from trtpipe.system.unheard import Unheard
@@ -261,6 +261,20 @@ def test_a_layer_that_does_not_lower_is_said_of_tensorrt_s_layer(at_digits, monk
     assert caught.value.problems[0].fact.startswith(
         "layer '/c2/Conv' (CONVOLUTION), made for node '/c2/Conv', has no declared layer: "
     )
+
+
+def test_types_that_no_variant_keeps_are_refused_with_a_remedy(at_digits, monkeypatch):
+    monkeypatch.setattr(retyping, "_kept", lambda canonical, precision: iter(()))
+
+    with pytest.raises(ModelError) as caught:
+        export("digits/half@blackwell")
+
+    (problem,) = caught.value.problems
+    assert problem.fact.startswith("no variant keeps a network of float16, float32, int64 in its types: ")
+    assert problem.remedy.startswith(
+        "export the cell of an fp32 variant, and give the exported spec the variant"
+    )
+    assert [path.name for path in Path("pipelines").iterdir()] == ["digits.yaml"]
 
 
 def test_a_cell_that_is_validated_against_another_variant_is_refused(at_digits):

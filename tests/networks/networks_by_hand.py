@@ -27,7 +27,7 @@ class Network:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     loops: tuple[Loop, ...] = ()
     conditionals: tuple[Conditional, ...] = ()
-    folder: Path = Path()
+    folder: Path | None = None
     """Where the weights are written, when there are any."""
     weights: bytes = b""
     pieces: dict[str, Piece] = field(default_factory=dict)
@@ -98,15 +98,17 @@ class Network:
         )  # fmt: skip
 
     def contents(self):
+        if not self.weights:
+            return Contents(Path("none"), {})
+        assert self.folder is not None, "weights need a place"
         path = self.folder / "parsed.weights"
-        if self.weights:
-            path.write_bytes(self.weights)
+        path.write_bytes(self.weights)
         return Contents(path, self.pieces)
 
     def run(self, *outputs):
         lowered = onnx_of(self.parsed(*outputs))
         assert lowered.unread == ()
         assert lowered.contradictions == ()
-        with open_runner(network_model(lowered, self.folder), threads=1) as runner:
+        with open_runner(network_model(lowered, self.folder or Path()), threads=1) as runner:
             found = runner.infer({name: self.feed[name] for name in runner.inputs})
         return [found[name] for name in outputs]

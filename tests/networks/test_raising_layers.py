@@ -66,8 +66,8 @@ def test_every_layer_that_is_refused_is_named_at_once():
     ]
 
 
-def test_a_loop_and_a_conditional_are_refused_by_all_their_borders():
-    made = Network({"x": floats(2), "c": np.array(True)})
+def test_a_loop_and_a_conditional_are_refused_by_all_their_borders(tmp_path):
+    made = Network({"x": floats(2), "c": np.array(True)}, folder=tmp_path)
     made.constant("n", np.array(3, np.int32))
     made.add("TRIP_LIMIT", "n", "", (), loop=0, kind="COUNT")
     made.add("RECURRENCE", "x next", "r", (2,), loop=0)
