@@ -31,7 +31,8 @@ WITHIN_LAYER = {
     ("reducing", "canonical"), ("reducing", "searching"), ("reducing", "proofs"), ("describing", "weights"),
     ("differing", "canonical"), ("differing", "weights"), ("differing", "lockfile"),
     ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
-    ("networks", "canonical"), ("networks", "layering"), ("networks", "comparing"), ("networks", "loading"),
+    ("networks", "canonical"), ("networks", "layering"), ("networks", "weights"), ("networks", "comparing"),
+    ("networks", "loading"),
     ("calibrators", "datasets"), ("calibrators", "runners"), ("stores", "fetching"), ("runners", "toolchains"),
     ("reporting", "rendering"), ("reporting", "comparing"), ("rendering", "comparing"),
     ("plan", "spec"), ("plan", "targets"),
@@ -39,9 +40,9 @@ WITHIN_LAYER = {
 }  # fmt: skip
 """Folders of one layer that may see another one: a problem has a code, a shape that is none is a problem,
 proofs and descriptions are about models and specs,
-validation feeds data sets, calibrators run models on them, weights may be those of an ONNX model, engines run in a
-toolchain's interpreter, shared stores are reached as sources are, reports use the tables of other texts, and a plan has
-steps that search and steps that read caches."""
+validation feeds data sets, calibrators run models on them, weights may be those of an ONNX model, networks are
+written with theirs, engines run in a toolchain's interpreter, shared stores are reached as sources are, reports use the
+tables of other texts, and a plan has steps that search and steps that read caches."""
 
 PURE = {
     "errors",

@@ -94,6 +94,16 @@ one("deconvolution-same-upper", "deconvolution", X, lambda x, w: ref.deconvoluti
 one("deconvolution-3d", "deconvolution", VOLUME, lambda x, w: ref.deconvolution(x, w, None, [1, 2, 1]),
     {"w": floats(2, 2, 2, 2, 2)}, num_output_maps=2, kernel_size=[2, 2, 2], kernel="w", stride=[1, 2, 1])  # fmt: skip
 
+KERNEL = {"layer": "constant", "name": "k", "weights": "w"}
+KINDS.append(
+    Case("convolution-kernel-tensor", (KERNEL, {"layer": "convolution", "name": "y", "input": "x", "kernel_tensor": "k",
+         "num_output_maps": 6, "kernel_size": [3, 3], "num_groups": 2}), {"x": X},
+         lambda x, w: ref.convolution(x, w, groups=2), {"w": floats(6, 2, 3, 3)}))  # fmt: skip
+KINDS.append(
+    Case("deconvolution-kernel-tensor", (KERNEL, {"layer": "deconvolution", "name": "y", "input": "x",
+         "kernel_tensor": "k", "num_output_maps": 6, "kernel_size": [2, 2], "num_groups": 2}), {"x": X},
+         lambda x, w: ref.deconvolution(x, w, groups=2), {"w": floats(4, 3, 2, 2)}))  # fmt: skip
+
 # Pooling
 one("pooling-max", "pooling", X, lambda x: ref.pooling(x, "max", [3, 2], [2, 2], [1, 0, 1, 1]), type="max",
     window_size=[3, 2], stride=[2, 2], pre_padding=[1, 0], post_padding=[1, 1])  # fmt: skip
@@ -286,6 +296,16 @@ for mode, numpy_mode in {"wrap": "wrap", "clamp": "edge", "reflect": "reflect"}.
         axes=[2], start=[-2], shape=[5], stride=[2], mode=mode)  # fmt: skip
 one("slice-fill", "slice", X, lambda x: np.pad(x, ((0, 0), (0, 0), (2, 1), (0, 0)), constant_values=9)[:, :, ::2],
     axes=[2], start=[-2], shape=[5], stride=[2], mode="fill", fill=9)  # fmt: skip
+one("slice-repeats", "slice", X, lambda x: np.broadcast_to(x[:, 1:2, ::2], (2, 5, 3, 5)), axes=[1, 2], start=[1, 0],
+    shape=[5, 3], stride=[0, 2])  # fmt: skip
+one("slice-expands", "slice", floats(2, 1, 3), lambda x: np.broadcast_to(x, (2, 4, 3)), axes=[1, 2], start=[0, 0],
+    shape=[4, 3], stride=[0, 1])  # fmt: skip
+one("slice-wraps-twice", "slice", X, lambda x: x.take(range(-9, 9), 2, mode="wrap"), axes=[2], start=[-9], shape=[18],
+    mode="wrap")  # fmt: skip
+one("slice-reflects-twice", "slice", X, lambda x: np.pad(x, ((0, 0), (0, 0), (9, 8), (0, 0)), mode="reflect"), axes=[2],
+    start=[-9], shape=[23], mode="reflect")  # fmt: skip
+one("slice-wraps-and-repeats", "slice", X, lambda x: np.broadcast_to(x[:, 1:2], (2, 2, 6, 5)).take(range(-3, 9), 2,
+    mode="wrap"), axes=[1, 2], start=[1, -3], shape=[2, 12], stride=[0, 1], mode="wrap")  # fmt: skip
 
 # Gather, scatter, reverse sequence
 INDICES = np.array([[2, 0, 1], [1, 1, 0]], np.int32)
@@ -517,6 +537,22 @@ of_dims("dims-shuffle", lambda x, y: y.reshape(x.shape), {"layer": "shuffle", "n
         "reshape_dims": "dims"}, x=X, rows=floats(2, 120))  # fmt: skip
 of_dims("dims-slice", lambda x, z: z[:, :, :6, :5], PICK, {"layer": "slice", "name": "y", "input": "larger",
         "axes": [2, 3], "start": [0, 0], "shape": "last"}, x=X, larger=floats(2, 3, 7, 9))  # fmt: skip
+of_dims("dims-slice-expands", lambda x, z: np.broadcast_to(z[:, 1:2], x.shape), {"layer": "slice", "name": "y",
+        "input": "larger", "start": [0, 1, 0, 0], "shape": "dims", "stride": [1, 0, 1, 0]}, x=X,
+        larger=floats(2, 3, 6, 1))  # fmt: skip
+of_dims("dims-slice-expands-some-axes", lambda x, z: np.broadcast_to(z[:, :, 2:3, 4:5], (2, 3, 6, 5)), PICK,
+        {"layer": "slice", "name": "y", "input": "larger", "axes": [2, 3], "start": [2, 4], "shape": "last",
+        "stride": [0, 0]}, x=X, larger=floats(2, 3, 7, 9))  # fmt: skip
+of_dims("dims-slice-by-a-tensor", lambda x, z: np.broadcast_to(z[:, :, :6, 1:2], (2, 3, 6, 5)), PICK,
+        {"layer": "constant", "name": "step", "weights": [1, 0]}, {"layer": "slice", "name": "y", "input": "larger",
+        "axes": [2, 3], "start": [0, 1], "shape": "last", "stride": "step"}, x=X,
+        larger=floats(2, 3, 7, 9))  # fmt: skip
+of_dims("dims-slice-backwards", lambda x, z: z[:, :, 6:0:-1, 8:3:-1], PICK, {"layer": "slice", "name": "y",
+        "input": "larger", "axes": [2, 3], "start": [6, 8], "shape": "last", "stride": [-1, -1]}, x=X,
+        larger=floats(2, 3, 7, 9))  # fmt: skip
+of_dims("dims-slice-fill", lambda x, z: np.pad(z, ((0, 0), (0, 0), (1, 4), (2, 2)), constant_values=9), PICK,
+        {"layer": "slice", "name": "y", "input": "smaller", "axes": [2, 3], "start": [-1, -2], "shape": "last",
+        "mode": "fill", "fill": 9}, x=X, smaller=floats(2, 3, 1, 1))  # fmt: skip
 of_dims("dims-resize", lambda x, z: ref.resize_2d(z, (6, 5), "nearest", "asymmetric"), {"layer": "resize", "name": "y",
         "input": "larger", "shape": "dims"}, x=X, larger=floats(2, 4, 7, 9))  # fmt: skip
 

@@ -85,10 +85,6 @@ def test_every_form_is_among_the_cases():
 
 
 REFUSED = {
-    "Conv of computed weights": (
-        "(float[1,2,4,4] x, float[2,2,3,3] w) => (float[?] y) { y = Conv(x, w) }",
-        "node 'Conv_0' (Conv) has no declared layer: its kernel is computed, and a declared layer has it constant",
-    ),
     "a dilated window": (
         "(float[1,2,9,9] x) => (float[?] y) { y = MaxPool<kernel_shape=[2,2], dilations=[2,2]>(x) }",
         "node 'MaxPool_0' (MaxPool) has no declared layer: its window is dilated",

@@ -14,6 +14,7 @@ from trtpipe.errors import ModelError
 from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.network import frontend
 from trtpipe.layering.network import describe_layers, weight_files
+from trtpipe.layering.parameters import numpy_type
 from trtpipe.spec.network.network import NetworkOptions
 from trtpipe.weights.safetensors import Writable, write_safetensors
 
@@ -128,6 +129,54 @@ def test_a_damaged_file_is_said_where_it_is_named(tmp_path):
         )
 
     assert caught.value.problems[0].path == ("model", "options", "weights", 1)
+
+
+def narrow(dtype: str) -> NetworkOptions:
+    """A constant of a type of half a byte, dequantized."""
+    layers = [
+        {"layer": "constant", "name": "q", "weights": "w", "dtype": dtype},
+        {"layer": "dequantize", "name": "d", "scale": 0.5},
+        {"layer": "elementwise", "name": "y", "op": "sum", "inputs": ["x", "d"]},
+    ]
+    inputs = {"x": {"shape": [40, 64]}}
+    return NetworkOptions.model_validate(
+        {"weights": "w.safetensors", "inputs": inputs, "layers": layers, "outputs": ["y"]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored", "values"),
+    [
+        ("int4", "int8", np.arange(-8, 8)),
+        ("fp4", "float8_e4m3fn", np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.5, -1, -1.5, -2, -3, -4, -6, 0])),
+    ],
+)
+def test_weights_of_half_a_byte_may_be_stored_in_a_wider_type(dtype, stored, values, tmp_path):
+    array = np.resize(values, (40, 64)).astype(numpy_type(stored))
+    write_safetensors(tmp_path / "w.safetensors", {"w": Writable(stored, array.shape, lambda: array)})
+
+    made = onnx.load(lower(narrow(dtype), tmp_path, weights=tmp_path / "w.safetensors"))
+
+    (tensor,) = (one for one in made.graph.initializer if one.name == "q")
+    found = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+    np.testing.assert_array_equal(found, array.astype(np.float32))
+
+
+def test_values_that_half_a_byte_does_not_hold_are_refused(tmp_path):
+    array = np.full((40, 64), 9, np.int8)
+    write_safetensors(tmp_path / "w.safetensors", {"w": Writable("int8", array.shape, lambda: array)})
+
+    with pytest.raises(ModelError, match="weights 'w' are int8 instead of int4"):
+        lower(narrow("int4"), tmp_path, weights=tmp_path / "w.safetensors")
+
+
+def test_a_network_over_bfloat16_has_the_opset_that_takes_it(tmp_path):
+    inputs = {"x": {"shape": [1, 32, 5, 5], "dtype": "bfloat16"}}
+    path, name = write_tensors(tmp_path)
+
+    made = onnx.load(lower(conv(name, path.name, inputs=inputs), tmp_path, weights=path))
+
+    assert made.opset_import[0].version == 22
 
 
 def test_layers_are_described_with_what_they_yield_and_hold(tmp_path):

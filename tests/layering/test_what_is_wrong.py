@@ -131,11 +131,6 @@ SAID = {
         "layer 'y' (slice) reads elements 4 to 8 of axis 2 of 'image' [batch, 3, 8, 8]",
         "start",
     ),
-    "a reflection of reflections": (
-        [{"layer": "slice", "name": "y", "axes": [2], "start": [-9], "shape": [12], "mode": "reflect"}],
-        "layer 'y' (slice) reaches 9 over axis 2 of 'image' [batch, 3, 8, 8] in mode reflect",
-        "start",
-    ),
     "a type that an operator does not take": (
         [{"layer": "cast", "name": "c", "to_type": "bool"}, {"layer": "activation", "name": "y", "type": "tanh"}],
         "layer 'y' (activation) does not take 'c' [batch, 3, 8, 8]: Tanh does not take bool ('c')",

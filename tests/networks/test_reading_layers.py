@@ -2,76 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from networks_by_hand import Network
 
-from trtpipe.networks.contents import Contents
 from trtpipe.networks.lowering.network import onnx_of
-from trtpipe.networks.network import Conditional, Layer, Loop, ParsedNetwork, Tensor
-from trtpipe.runners.onnxruntime import open_runner
-from trtpipe.runners.readback import network_model
+from trtpipe.networks.network import Conditional, Loop
 
 RNG = np.random.default_rng(5)
-
-
-@dataclass
-class Network:
-    """A network in the making; inputs are arrays, whose types and shapes its tensors have."""
-
-    feed: dict[str, np.ndarray]
-    layers: list[Layer] = field(default_factory=list)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    loops: tuple[Loop, ...] = ()
-    conditionals: tuple[Conditional, ...] = ()
-
-    def __post_init__(self):
-        for name, array in self.feed.items():
-            self.tensor(name, array.shape, str(array.dtype))
-
-    def tensor(self, name, shape, dtype="float32"):
-        self.tensors[name] = Tensor(name, dtype, tuple(shape), False, True, ())
-
-    def add(
-        self, layer, inputs, output, dims, dtype="float32", /, *, loop=None, conditional=None, **attributes
-    ):
-        names = tuple(None if one == "-" else one for one in inputs.split())
-        made = (output,) if output else ()
-        if output:
-            self.tensor(output, dims, dtype)
-        number = len(self.layers)
-        about = (
-            number,
-            f"{layer} {number}",
-            layer,
-            None,
-            "",
-            names,
-            made,
-            attributes,
-            {},
-            loop,
-            conditional,
-            None,
-            {},
-        )
-        self.layers.append(Layer(*about))
-
-    def parsed(self, *outputs):
-        return ParsedNetwork(
-            "tensorrt_rtx", "1.7.1", "net", tuple(self.feed), outputs, self.tensors, tuple(self.layers), self.loops,
-            self.conditionals, (), (), Contents(Path("none"), {}),
-        )  # fmt: skip
-
-    def run(self, *outputs):
-        lowered = onnx_of(self.parsed(*outputs))
-        assert lowered.unread == ()
-        assert lowered.contradictions == ()
-        with open_runner(network_model(lowered, Path()), threads=1) as runner:
-            found = runner.infer({name: self.feed[name] for name in runner.inputs})
-        return [found[name] for name in outputs]
 
 
 def floats(*shape):

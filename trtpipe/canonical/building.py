@@ -91,7 +91,8 @@ class GraphBuilder:
             self.graph.initializer.append(onnx.numpy_helper.from_array(array, tensor_name))
         else:
             tensor = onnx.TensorProto(name=tensor_name, data_type=_number(array), dims=array.shape)
-            set_external(tensor, self._weights.resolve(), self._append(array), array.nbytes)
+            stored = _packed(array, nbytes_of(tensor))
+            set_external(tensor, self._weights.resolve(), self._append(stored), stored.nbytes)
             self.graph.initializer.append(tensor)
         return tensor_name
 
@@ -154,6 +155,19 @@ def _number(array: Array) -> int:
     import onnx
 
     return int(onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
+
+
+def _packed(array: Array, size: int) -> Array:
+    """An array as it is stored in `size` bytes: of types of half a byte two elements lie in one, the first below."""
+    import numpy as np
+
+    if array.nbytes == size:
+        return array
+    bits = np.resize(array.reshape(-1).view(np.uint8) & 15, 2 * size)
+    if array.size % 2:
+        bits[-1] = 0
+    stored: Array = bits[0::2] | (bits[1::2] << 4)
+    return stored
 
 
 def _value(name: str, dtype: str, dims: Sequence[Dim] | None) -> onnx.ValueInfoProto:

@@ -1,6 +1,7 @@
 """The text of a pipeline whose model is declared layer by layer, made of the text of one that imports it.
 
-All but the model and what was done to it stays as it was written, comments too. Knows neither ONNX nor files.
+All but the model, what was done to it and, where they are given, the variants stays as it was written, comments too.
+Knows neither ONNX nor files.
 """
 
 from __future__ import annotations
@@ -22,14 +23,22 @@ def network_spec(
     layers: Iterable[Mapping[str, object]],
     outputs: Sequence[str],
     weights: str | None,
+    origin: str = "the model as it was imported",
+    variants: Mapping[str, Mapping[str, object]] | None = None,
 ) -> str:
-    """The text of the new pipeline; `weights` is the file's name in it."""
+    """The text of the new pipeline; `weights` is the file's name in it, `origin` says what was declared.
+
+    `variants` come in the place of those that are there.
+    """
     sections = _sections(document)
     applied = [key for key in _APPLIED if key in sections]
     written = {
         "pipeline": [f"pipeline: {flow_yaml(name)}"],
-        "model": list(_model(inputs, layers, outputs, weights, applied)),
+        "model": list(_model(inputs, layers, outputs, weights, [origin, *applied])),
     }
+    if variants is not None:
+        own = [f"  {flow_yaml(one)}: {flow_yaml(dict(given))}" for one, given in variants.items()]
+        written["variants"] = ["variants:", *own]
     lines: list[str] = []
     for key, (own, trailing) in sections.items():
         if key in applied:
@@ -55,9 +64,10 @@ def _model(
     layers: Iterable[Mapping[str, object]],
     outputs: Sequence[str],
     weights: str | None,
-    applied: Sequence[str],
+    said: Sequence[str],
 ) -> Iterator[str]:
-    yield "# Declared layer by layer from the model as it was imported: edit it by hand."
+    origin, *applied = said
+    yield f"# Declared layer by layer from {origin}: edit it by hand."
     if applied:
         yield f"# What the section {' and '.join(applied)} asked for has been done to it already."
     yield from ("model:", "  parser: network", "  options:")

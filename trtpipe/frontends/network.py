@@ -19,7 +19,7 @@ class NetworkFrontend:
     """Reads declared layers."""
 
     name = "network"
-    version = 1
+    version = 2
     Options = NetworkOptions
     needs_source = False
     takes_directory = False

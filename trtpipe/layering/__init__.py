@@ -6,6 +6,8 @@
     table.py       which function lowers which layer
     spatial.py, pointwise.py, shaping.py, slicing.py, reducing.py, recurrent.py, quantizing.py, plugin.py
                    those functions
+    slicing_by_index.py
+                   a slice that ONNX's Slice does not say
     scope.py       what such a function sees: its inputs, its weights, the nodes that it makes
     parameters.py  weights by name: found, checked, counted
     inference.py   the shapes and types of a few nodes

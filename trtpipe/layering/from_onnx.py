@@ -117,11 +117,11 @@ def _wrong_inputs(inputs: list[TensorInfo]) -> list[Problem]:
 
 
 def _input(info: TensorInfo) -> dict[str, Json]:
-    dims = [dim if isinstance(dim, int) else _dim_name(dim) for dim in info.dims or ()]
+    dims = [dim if isinstance(dim, int) else dim_name(dim) for dim in info.dims or ()]
     return {"dtype": DECLARED_TYPES[info.dtype], "shape": dims}
 
 
-def _dim_name(dim: str | None) -> str | int:
+def dim_name(dim: str | None) -> str | int:
     """A dynamic dimension's name as a declared shape may have it; equal names stay equal."""
     if not dim:
         return -1

@@ -31,6 +31,8 @@ DECLARED_TYPES = {
 _FEW = 8
 """Constants of so many elements are written into the spec, where they can be read; others go to the weights file."""
 
+_WRITTEN_OUT = ("float32", "int64", "int32", "bool")
+
 _MOST_READ = 1 << 16
 
 
@@ -108,12 +110,18 @@ class Undeclared:
 
 def written_out(tensor: onnx.TensorProto) -> Json:
     """A small constant as numbers that read back exactly; None for any other."""
+    dtype = dtype_name(tensor.data_type)
+    if not 0 < math.prod(tensor.dims) <= _FEW or dtype not in _WRITTEN_OUT:
+        return None
+    return numbers_of(array_of(tensor))
+
+
+def numbers_of(array: Array) -> Json:
+    """A few values as numbers that read back exactly, in nested lists; None for any others."""
     import numpy as np
 
-    count = math.prod(tensor.dims)
-    if not 0 < count <= _FEW or dtype_name(tensor.data_type) not in ("float32", "int64", "int32", "bool"):
+    if not 0 < array.size <= _FEW or array.dtype.name not in _WRITTEN_OUT:
         return None
-    array = array_of(tensor)
     if array.dtype.kind == "f" and (not np.isfinite(array).all() or (np.signbit(array) & (array == 0)).any()):
         return None
     return _numbers(array)

@@ -15,22 +15,22 @@ _MOST_SPATIAL = 3
 
 
 def _convolution(form: NodeForm) -> None:
-    kernel = form.constant_tensor(1, "kernel")
+    dims = _kernel_dims(form)
     form.last(
         "convolution",
         input=form.tensor(),
-        num_output_maps=kernel.dims[0],
-        kernel_size=_spatial(form, list(kernel.dims[2:])),
-        kernel=form.weight(1, "kernel"),
+        num_output_maps=dims[0],
+        kernel_size=_spatial(form, dims[2:]),
+        **_kernel(form),
         bias=form.weight(2, "bias"),
-        **_window(form, len(kernel.dims) - 2),
+        **_window(form, len(dims) - 2),
         **_dilated(form),
     )
 
 
 def _deconvolution(form: NodeForm) -> None:
-    kernel = form.constant_tensor(1, "kernel")
-    count, groups = len(kernel.dims) - 2, form.attribute("group", 1)
+    dims = _kernel_dims(form)
+    count, groups = len(dims) - 2, form.attribute("group", 1)
     if form.attribute("output_shape"):
         form.refuse("it has an output_shape")
     window = _window(form, count)
@@ -45,13 +45,28 @@ def _deconvolution(form: NodeForm) -> None:
     form.last(
         "deconvolution",
         input=form.tensor(),
-        num_output_maps=kernel.dims[1] * groups,
-        kernel_size=_spatial(form, list(kernel.dims[2:])),
-        kernel=form.weight(1, "kernel"),
+        num_output_maps=dims[1] * groups,
+        kernel_size=_spatial(form, dims[2:]),
+        **_kernel(form),
         bias=form.weight(2, "bias"),
         **window,
         **_dilated(form),
     )
+
+
+def _kernel_dims(form: NodeForm) -> list[int]:
+    """The kernel's dims, which must be known."""
+    dims = [dim for dim in form.dims(1) if isinstance(dim, int)]
+    if len(dims) != form.rank(1):
+        form.refuse("the dims of its kernel are dynamic")
+    return dims
+
+
+def _kernel(form: NodeForm) -> dict[str, Json]:
+    """The kernel as weights, or as the tensor that it is."""
+    if form.is_constant(1):
+        return {"kernel": form.weight(1, "kernel")}
+    return {"kernel_tensor": form.tensor(1)}
 
 
 def _spatial(form: NodeForm, sizes: list[int]) -> list[int]:

@@ -83,7 +83,7 @@ class Lowering:
         nodes = _named(scope, final)
         made = self._values(scope, nodes, final)
         self._commit(scope, nodes)
-        made = self._with_ranks(made)
+        made = self._with_ranks(made, {final[old]: rank for old, rank in scope.ranks.items() if old in final})
         for value in made.values():
             if too_large(value.dims):
                 scope.refuse(f"yields '{value.name}' {value.text}", "TensorRT takes less than 2^31 elements")
@@ -164,15 +164,21 @@ class Lowering:
         assert not missing, f"{scope.layer.kind}: nothing is known of {missing}"
         return {name: every[name] for name in names.values()}
 
-    def _with_ranks(self, made: dict[str, Value]) -> dict[str, Value]:
-        """The same, where a rank is unknown as far as the whole graph says it: its dims may be computed in it."""
+    def _with_ranks(self, made: dict[str, Value], ranks: Mapping[str, int]) -> dict[str, Value]:
+        """The same, where a rank is unknown as far as the whole graph says it: its dims may be computed in it.
+
+        Where not even that says it, the `ranks` that layers know; axes of no known size then.
+        """
         if all(value.dims is not None for value in made.values()):
             return made
         known = infer_values(self.builder.model())
+
+        def dims_of(name: str) -> tuple[Dim, ...] | None:
+            found = known_dims(known[name].dims) if name in known else None
+            return (None,) * ranks[name] if found is None and name in ranks else found
+
         return {
-            name: replace(value, dims=known_dims(known[name].dims))
-            if value.dims is None and name in known
-            else value
+            name: replace(value, dims=dims_of(name)) if value.dims is None else value
             for name, value in made.items()
         }
 

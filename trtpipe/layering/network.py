@@ -50,7 +50,7 @@ def lower_network(
     parameters = open_parameters(
         files, named=named, root=root, workplace=workplace, place=(*PLACE, "weights")
     )
-    opset = least_opset(options.layers)
+    opset = least_opset(options.layers, (one.dtype for one in options.inputs.values()))
     builder = GraphBuilder("main", workplace, opset=opset)
     values: dict[str, Value | None] = {}
     for name, one in options.inputs.items():

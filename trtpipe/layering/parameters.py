@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from trtpipe.arrays import Array, Dtype
 
 
+_HALF_A_BYTE = {"int4": INTEGERS, "float4_e2m1fn": (*FLOATS, "float8_e4m3fn")}
+"""Types that few files of weights have, and those whose values stand for theirs where they are among them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """Weights that a layer needs: values, or where they stand in a file, row-major and little-endian."""
@@ -97,7 +101,7 @@ class Parameters:
         """The weights with these dims, in this type. Raises ModelError.
 
         Flat weights take any dims of as many elements. Those of one float type are cast to another, and whole
-        numbers to other whole numbers when they fit.
+        numbers to other whole numbers when they fit; so are both to types of half a byte that hold the same values.
         """
         file, own = self.find(name)
         has = file.shape_of(own)
@@ -177,6 +181,10 @@ def _cast(name: str, array: Array, source: str, dtype: str) -> Array:
     if source in INTEGERS and dtype in INTEGERS:
         cast = array.astype(target)
         if np.array_equal(cast, array):
+            return cast
+    if source in _HALF_A_BYTE.get(dtype, ()):
+        cast = array.astype(target)
+        if np.array_equal(cast.astype(array.dtype), array):
             return cast
     raise ModelError(
         Code.WEIGHTS_MISFIT, f"weights '{name}' are {source} instead of {dtype}", "store them in that type"

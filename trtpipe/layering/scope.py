@@ -54,6 +54,8 @@ class Scope:
     """How many elements the layer's weights have."""
     declared: dict[str, Value] = field(default_factory=dict)
     """What is said of the tensors that the layer makes, where ONNX cannot infer it."""
+    ranks: dict[str, int] = field(default_factory=dict)
+    """How many axes the tensors that the layer makes have, for where nothing more can be inferred."""
 
     @property
     def input(self) -> Value:

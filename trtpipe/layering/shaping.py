@@ -42,6 +42,8 @@ def shuffle(layer: Shuffle, at: Scope) -> list[str]:
         if rank is None:
             rank = len(layer.second_transpose)
         made = at.emit("Transpose", made, perm=_permutation(at, "second_transpose", rank))
+    if rank is not None:
+        at.ranks[made] = rank
     return [made]
 
 
@@ -284,7 +286,10 @@ def fill(layer: Fill, at: Scope) -> list[str]:
     if layer.beta == 0:
         first = at.constant(layer.alpha, "alpha", layer.to_type)
         dims = as_int64(at, given) if given else at.constant(layer.shape, "shape")
-        return [at.emit("Expand", first, dims)]
+        made = at.emit("Expand", first, dims)
+        if given is not None and given.dims and isinstance(given.dims[0], int):
+            at.ranks[made] = given.dims[0]
+        return [made]
     if (given is None and len(layer.shape) != 1) or (given and given.dims not in ((1,), None)):
         at.refuse(
             "steps along more than one axis, which has no ONNX form", "give one dim, or beta: 0", "shape"

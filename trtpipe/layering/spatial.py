@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import Dim
 from trtpipe.layering.scope import Scope
-from trtpipe.layering.values import Value
+from trtpipe.layering.values import Value, may_equal, shape_text
 from trtpipe.spec.network.spatial import (
     LRN,
     Convolution,
@@ -36,7 +36,7 @@ def convolution(layer: Convolution, at: Scope) -> list[str]:
             "make num_output_maps a multiple of num_groups", "num_groups",
         )  # fmt: skip
     dilation = _per_axis(layer, at, "dilation", axes, 1)
-    kernel = at.weights("kernel", (layer.num_output_maps, channels // layer.num_groups, *layer.kernel_size))
+    kernel = _kernel(at, (layer.num_output_maps, channels // layer.num_groups, *layer.kernel_size))
     bias = at.weights("bias", (layer.num_output_maps,))
     extents = [d * (k - 1) + 1 for d, k in zip(dilation, layer.kernel_size, strict=True)]
     stride = _per_axis(layer, at, "stride", axes, 1)
@@ -60,7 +60,7 @@ def deconvolution(layer: Deconvolution, at: Scope) -> list[str]:
             f"has {layer.num_output_maps} output maps in {layer.num_groups} groups",
             "make num_output_maps a multiple of num_groups", "num_groups",
         )  # fmt: skip
-    kernel = at.weights("kernel", (channels, layer.num_output_maps // layer.num_groups, *layer.kernel_size))
+    kernel = _kernel(at, (channels, layer.num_output_maps // layer.num_groups, *layer.kernel_size))
     bias = at.weights("bias", (layer.num_output_maps,))
     stride = _per_axis(layer, at, "stride", axes, 1)
     dilation = _per_axis(layer, at, "dilation", axes, 1)
@@ -232,6 +232,22 @@ def _zero_padded(at: Scope, before: Sequence[int], after: Sequence[int]) -> str:
     return at.emit("Pad", at.input.name, pads, at.constant(0, "zero", at.input.dtype))
 
 
+def _kernel(at: Scope, dims: tuple[int, ...]) -> str | None:
+    """The kernel in these dims: weights, or a tensor that can have them."""
+    tensor = at.tensor("kernel_tensor")
+    if tensor is None:
+        return at.weights("kernel", dims)
+    if tensor.dims is not None and not (
+        len(tensor.dims) == len(dims) and all(map(may_equal, tensor.dims, dims))
+    ):
+        at.refuse(
+            f"takes '{tensor.name}' {tensor.text} as its kernel instead of {shape_text(dims)}",
+            "",
+            "kernel_tensor",
+        )
+    return tensor.name
+
+
 def _channels(layer: Convolution | Deconvolution, at: Scope, x: Value, axes: int) -> int:
     _spatial(layer, at, x, axes, "kernel_size")
     dim = at.dims(x)[1]
@@ -246,6 +262,13 @@ def _channels(layer: Convolution | Deconvolution, at: Scope, x: Value, axes: int
 
 def _channels_of_kernel(layer: Convolution | Deconvolution, at: Scope, x: Value) -> int:
     """The input's channels, where they are dynamic, reckoned from the kernel's weights."""
+    tensor = at.tensor("kernel_tensor")
+    if tensor is not None:
+        return (
+            at.size(tensor, 0, "the channels")
+            if isinstance(layer, Deconvolution)
+            else (at.size(tensor, 1, "the channels") * layer.num_groups)
+        )
     elements = math.prod(at.dims_of_weights(layer.kernel, "kernel"))
     maps, each = layer.num_output_maps, math.prod(layer.kernel_size)
     kernels = maps * each if isinstance(layer, Convolution) else maps // layer.num_groups * each

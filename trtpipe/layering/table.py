@@ -70,9 +70,9 @@ LOWERINGS: Mapping[type[Declared], Lower] = {
 }
 
 
-def least_opset(layers: Iterable[Declared]) -> int:
-    """The least opset in which all these layers can be said; CHOSEN where any would do."""
-    return max((_least(layer) for layer in layers), default=CHOSEN)
+def least_opset(layers: Iterable[Declared], inputs: Iterable[str] = ()) -> int:
+    """The least opset in which all these layers can be said over inputs of these types; CHOSEN where any would do."""
+    return max([CHOSEN, *map(_least, layers), *map(_least_for_type, inputs)])
 
 
 def _least(layer: Declared) -> int:
@@ -92,8 +92,10 @@ def _least(layer: Declared) -> int:
             return max(blocked, _least_for_type(layer.to_type))
         case points.Cast():
             return _least_for_type(layer.to_type)
+        case shaped.Constant():
+            return _least_for_type(layer.dtype or "")
     return CHOSEN
 
 
 def _least_for_type(dtype: str) -> int:
-    return {"fp4": 23, "int4": 21, "fp8": 19}.get(dtype, CHOSEN)
+    return {"fp4": 23, "bfloat16": 22, "int4": 21, "fp8": 19}.get(dtype, CHOSEN)

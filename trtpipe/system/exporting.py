@@ -47,7 +47,7 @@ def export_network(workspace: Workspace, directory: Path | None, *, force: bool 
     name = pipeline.spec.pipeline[: _LONGEST_NAME - len(_SUFFIX)] + _SUFFIX
     folder = pipeline.path.parent if directory is None else directory
     spec, weights = folder / f"{name}.yaml", folder / f"{name}.safetensors"
-    _refuse_existing([spec, weights], force)
+    refuse_existing([spec, weights], force)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as workplace:
@@ -62,7 +62,8 @@ def export_network(workspace: Workspace, directory: Path | None, *, force: bool 
     return ExportedNetwork(spec, given, counted(declaration))
 
 
-def _refuse_existing(paths: list[Path], force: bool) -> None:
+def refuse_existing(paths: list[Path], force: bool) -> None:
+    """Raises SpecError when a file is there that is not to be replaced."""
     there = [path for path in paths if path.exists()]
     if there and not force:
         raise SpecError(
@@ -93,7 +94,7 @@ def _written(
         inputs=declaration.inputs,
         layers=declaration.layers,
         outputs=declaration.outputs,
-        weights=_named(weights) if declaration.weights else None,
+        weights=named_in_project(weights) if declaration.weights else None,
     )
     if declaration.weights:
         made.replace(weights)
@@ -119,7 +120,7 @@ def _prove(declaration: Declaration, weights: Path, workplace: Path) -> None:
         lower_network(options, files, root=workplace, workplace=Path(place))
 
 
-def _named(path: Path) -> str:
+def named_in_project(path: Path) -> str:
     """A file as a spec beside it names it: relative to the root of the project that the spec is in, when inside."""
     root = find_project(path.parent).root.resolve()
     found = Path(os.path.abspath(path)).resolve()  # noqa: PTH100 - it need not exist

@@ -12,7 +12,18 @@ from trtpipe.cli.app import export_app, run
 
 @export_app.command("network")
 def export_network(
-    spec: Annotated[str, typer.Argument(help="The pipeline whose model is exported.")],
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC|CELL", help="The pipeline whose model is exported; a cell with --parsed."
+        ),
+    ],
+    parsed: Annotated[
+        bool,
+        typer.Option(
+            "--parsed", help="Export the network that the cell's TensorRT makes of its typed model."
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Where to write; beside the spec if left out."),
@@ -22,9 +33,9 @@ def export_network(
     """Write the model as declared layers and a .safetensors file, to own it by hand."""
 
     def body() -> int:
-        from trtpipe.cli.exporting import network_command
+        from trtpipe.cli.exporting import network_command, parsed_command
 
-        return network_command(spec, output, force=force)
+        return (parsed_command if parsed else network_command)(spec, output, force=force)
 
     run(body)
 

@@ -72,12 +72,14 @@ def _windowed(at: LayerScope, window: str) -> Fields:
 
 
 def convolution(at: LayerScope) -> Fields:
-    """A kernel that is an input has a name here all the same: the scope knows."""
+    """The kernel is weights or an input; a bias that is an input has a name here all the same: the scope knows."""
+    kernel = at.weights_named("kernel")
     bias = at.weights_named("bias") or ("bias" if at.maybe(2) else None)
     return {
         **_windowed(at, "kernel_size"),
         "num_output_maps": at.whole("num_output_maps"),
-        "kernel": at.weights_named("kernel") or "kernel",
+        "kernel": kernel,
+        "kernel_tensor": None if kernel else at.read(1).name,
         "bias": bias,
         "num_groups": at.whole("num_groups"),
         "dilation": at.sizes("dilation_nd"),

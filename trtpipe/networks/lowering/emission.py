@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -22,14 +22,7 @@ from trtpipe.networks.lowering.nesting import (
     reads_of,
 )
 from trtpipe.networks.lowering.result import Unread
-from trtpipe.networks.lowering.scope import (
-    OPSET,
-    LayerScope,
-    Undeclared,
-    few,
-    value_of,
-    weights_of,
-)
+from trtpipe.networks.lowering.scope import LayerScope, layer_scope, weights_of
 from trtpipe.networks.lowering.table import BORDERS, IGNORED, read_layer
 
 if TYPE_CHECKING:
@@ -100,30 +93,10 @@ class Emission:
         return piece_of(at, reader(at), outputs_of(self.network, layer))
 
     def _scope(self, layer: Layer) -> LayerScope:
-        tensors = self.network.tensors
-        names: Sequence[str | None] = (
-            layer.inputs if layer.attention is None else reads_of(self.network, layer)
-        )
-        values = [
-            None
-            if name is None
-            else value_of(
-                tensors[name],
-                few(self.network, self.network.producers[name]) if name in self.network.producers else None,
-            )
-            for name in names
-        ]
         label = self._labels(layer.name or f"layer {layer.number}")
-        return LayerScope(
-            layer=Undeclared(name=label, layer=layer.type.lower()),
-            place=(),
-            reads={("inputs", index): one for index, one in enumerate(values) if one is not None},
-            parameters=self._parameters,
-            opset=OPSET,
-            parsed=layer,
-            tensors=values,
-            made=[tensors[name] for name in outputs_of(self.network, layer)],
-        )
+        reads = layer.inputs if layer.attention is None else reads_of(self.network, layer)
+        makes = outputs_of(self.network, layer)
+        return layer_scope(self.network, layer, label, self._parameters, reads=reads, makes=makes)
 
     def cut(self) -> set[str]:
         """The tensors that cannot be computed: what unread layers make, and all that depends on it."""

@@ -55,14 +55,14 @@ def _along(at: LayerScope, x: Value, scale: Value) -> tuple[int | None, int | No
     if len(dims) == 1:
         axis = at.whole("axis")
         return (axis if axis >= 0 else at.axis(0, len(sizes))), None
-    blocks = _blocks(at, x, scale)
+    blocks = lengths_of_blocks(at, x, scale)
     long = [axis for axis, block in enumerate(blocks) if block != 1]
     if len(long) != 1:
         at.refuse(f"has blocks {blocks} for '{x.name}' {x.text}: ONNX has blocks along one axis only")
     return long[0], blocks[long[0]]
 
 
-def _blocks(at: LayerScope, x: Value, scale: Value) -> list[int]:
+def lengths_of_blocks(at: LayerScope, x: Value, scale: Value) -> list[int]:
     """The length of a block on each axis: what the layer says, else how often the scale fits into the input."""
     given = at.parsed.attributes.get("block_shape")
     if isinstance(given, tuple) and given and all(isinstance(one, int) and one > 0 for one in given):

@@ -216,7 +216,37 @@ class LayerScope(Scope):
         return self.cast(value.name, value.dtype, "int64")
 
 
-_WEIGHTS_AS_INPUTS = {"kernel": 1, "bias": 2}
+def layer_scope(
+    network: ParsedNetwork,
+    layer: Layer,
+    label: str,
+    parameters: Parameters,
+    *,
+    reads: Sequence[str | None] | None = None,
+    makes: Sequence[str] | None = None,
+) -> LayerScope:
+    """A layer at work, called `label`; `reads` and `makes` are its tensors where they are not its own."""
+    tensors, makers = network.tensors, network.producers
+    names = layer.inputs if reads is None else reads
+    values = [
+        None
+        if name is None
+        else value_of(tensors[name], few(network, makers[name]) if name in makers else None)
+        for name in names
+    ]
+    return LayerScope(
+        layer=Undeclared(name=label, layer=layer.type.lower()),
+        place=(),
+        reads={("inputs", index): one for index, one in enumerate(values) if one is not None},
+        parameters=parameters,
+        opset=OPSET,
+        parsed=layer,
+        tensors=values,
+        made=[tensors[name] for name in (layer.outputs if makes is None else makes)],
+    )
+
+
+_WEIGHTS_AS_INPUTS = {"bias": 2}
 """Weights that TensorRT takes as an input, too, and which."""
 
 

@@ -1,15 +1,11 @@
 """The slice layer: inside the bounds ONNX's Slice; in the other modes, and with strides of 0, a Gather an axis.
 
-Element i of an axis is the input's element start + i * stride. Where that lies outside, TensorRT's modes are:
-
-    clamp      the nearest element
-    wrap       the input again and again
-    reflect    the input mirrored at its first and last element, again and again
-    fill       the fifth input
+What the modes mean is said in `layering.slicing_by_index`; the value of mode fill is the fifth input.
 """
 
 from __future__ import annotations
 
+from trtpipe.layering.slicing_by_index import SlicedBy, sliced_by_index
 from trtpipe.networks.lowering.scope import LayerScope
 
 _BEFORE_ALL = -(2**62)
@@ -69,23 +65,8 @@ def _strict(at: LayerScope) -> str:
 
 
 def _by_index(at: LayerScope, mode: str) -> str:
-    x = at.read(0)
-    axes, (start, size, stride) = _on_axes(at)
-    made, inside = x.name, None
-    for place, axis in enumerate(axes):
-        number = at.constant(place, f"place_{place}")
-        first, count, step = (at.emit("Gather", one, number) for one in (start, size, stride))
-        steps = at.emit("Range", at.constant(0, "zero"), count, at.constant(1, "one"))
-        index = at.emit("Add", first, at.emit("Mul", steps, step))
-        span = at.emit("Shape", x.name, start=axis, end=axis + 1)
-        made = at.emit("Gather", made, _within(at, index, span, mode), axis=axis)
-        if mode == "fill":
-            inside = _and(at, inside, _inside(at, index, span, at.rank(x) - axis - 1))
-    if mode != "fill":
-        return made
-    value = at.name_of(4) or at.constant(0, "nothing", x.dtype)
-    assert inside is not None, "a slice has axes"
-    return at.emit("Where", inside, made, value)
+    axes, parts = _on_axes(at)
+    return sliced_by_index(at, at.read(0), axes, SlicedBy(*parts), mode, at.name_of(4))
 
 
 def _on_axes(at: LayerScope) -> tuple[list[int], list[str]]:
@@ -104,29 +85,3 @@ def _on_axes(at: LayerScope) -> tuple[list[int], list[str]]:
         at.emit("ScatterElements", one, axes, part, axis=0) for one, part in zip(all_of, parts, strict=True)
     ]
     return list(range(rank)), spread
-
-
-def _within(at: LayerScope, index: str, span: str, mode: str) -> str:
-    """Indices brought between 0 and span - 1."""
-    zero, one = at.constant(0, "zero"), at.constant(1, "one")
-    last = at.emit("Sub", span, one)
-    if mode == "strict_bounds":
-        return index
-    if mode == "wrap":
-        return at.emit("Mod", index, span)
-    if mode == "reflect":
-        period = at.emit("Max", at.emit("Mul", last, at.constant(2, "two")), one)
-        left = at.emit("Mod", index, period)
-        return at.emit("Min", left, at.emit("Max", at.emit("Sub", period, left), zero))
-    return at.emit("Max", at.emit("Min", index, last), zero)
-
-
-def _inside(at: LayerScope, index: str, span: str, behind: int) -> str:
-    """Whether each place is inside the input, as a column with as many axes behind it."""
-    above = at.emit("GreaterOrEqual", index, at.constant(0, "zero"))
-    found = at.emit("And", above, at.emit("Less", index, span))
-    return at.emit("Reshape", found, at.constant([-1, *([1] * behind)], "column"))
-
-
-def _and(at: LayerScope, first: str | None, second: str) -> str:
-    return second if first is None else at.emit("And", first, second)

@@ -79,7 +79,8 @@ class Concatenation(ManyInputs):
 
 
 class Slice(OneInput):
-    """TensorRT's add_slice, ISliceLayer → ONNX Slice, with Pad before it for what lies outside.
+    """TensorRT's add_slice, ISliceLayer → ONNX Slice, with Pad before it for what lies outside, Expand behind it where
+    the stride is 0; a Gather an axis for other modes and backward steps over dims that are tensors.
 
     Element i of the output is the input's element start + i * stride, on each axis.
     """
@@ -91,7 +92,7 @@ class Slice(OneInput):
     shape: TensorOrDims
     """The output's dims, one for each axis (or each of `axes`)."""
     stride: TensorOrDims | None = None
-    """The step, one number for each axis (or each of `axes`); 1 when left out."""
+    """The step, one number for each axis (or each of `axes`); 1 when left out. 0 repeats one element."""
     axes: Ints | None = None
     """The axes that are sliced; all when left out."""
     mode: Literal["strict_bounds", "wrap", "clamp", "fill", "reflect"] = "strict_bounds"

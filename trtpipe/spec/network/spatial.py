@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from trtpipe.errors import WrongValue
 from trtpipe.problem_codes import Code
@@ -19,6 +19,7 @@ from trtpipe.spec.network.fields import (
     PaddingMode,
     Pads,
     Sizes,
+    TensorName,
     TensorOrDims,
     WeightRef,
     Window,
@@ -56,7 +57,27 @@ class _Windowed(OneInput):
         return self
 
 
-class Convolution(_Windowed):
+class _Kernelled(_Windowed):
+    """A layer whose window is multiplied by a kernel: weights, or a tensor."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["kernel"]}, {"required": ["kernel_tensor"]}]}
+    )
+
+    kernel_tensor: TensorName | None = None
+    """Instead of `kernel`: a tensor in those dims, such as a dequantize layer yields (TensorRT's second input)."""
+
+    @model_validator(mode="after")
+    def _one_kernel(self) -> _Kernelled:
+        if (getattr(self, "kernel") is None) == (self.kernel_tensor is None):  # noqa: B009 - each layer has its own
+            raise WrongValue(
+                Code.KEY_NEEDED,
+                f"layer {self.name!r} needs a kernel; give kernel or kernel_tensor, one of them",
+            )
+        return self
+
+
+class Convolution(_Kernelled):
     """TensorRT's add_convolution_nd, IConvolutionLayer → ONNX Conv.
 
     Input NxCxspatial (1-D, 2-D or 3-D) → Nxnum_output_mapsxspatial. With explicit padding a spatial size becomes
@@ -70,7 +91,7 @@ class Convolution(_Windowed):
     """The number of output channels."""
     kernel_size: Window
     """The kernel's size on each spatial axis."""
-    kernel: WeightRef
+    kernel: WeightRef | None = None
     """Weights num_output_maps x C/num_groups x kernel_size, or flat in that order."""
     bias: WeightRef | None = None
     """Weights of num_output_maps; none when left out."""
@@ -80,7 +101,7 @@ class Convolution(_Windowed):
     """The step within the kernel on each spatial axis; 1 when left out."""
 
 
-class Deconvolution(_Windowed):
+class Deconvolution(_Kernelled):
     """TensorRT's add_deconvolution_nd, IDeconvolutionLayer → ONNX ConvTranspose.
 
     Input NxCxspatial → Nxnum_output_mapsxspatial; a spatial size becomes
@@ -94,7 +115,7 @@ class Deconvolution(_Windowed):
     """The number of output channels."""
     kernel_size: Window
     """The kernel's size on each spatial axis."""
-    kernel: WeightRef
+    kernel: WeightRef | None = None
     """Weights C x num_output_maps/num_groups x kernel_size, or flat in that order."""
     bias: WeightRef | None = None
     """Weights of num_output_maps; none when left out."""
