@@ -34,7 +34,7 @@ def output(error=0.0, bound=1e-4, **more):
 def measured(*outputs, **more):
     """A readback's report with one place for each of these outputs."""
     places = [
-        {"place": f"place {number}", "kind": "data", "samples": 1, "outputs": {"y": one}}
+        {"place": f"place {number}", "kind": "data", "samples": 1, "outputs": {"y": one}, "quantized": []}
         for number, one in enumerate(outputs)
     ]
     return {"outputs": ["y"], "twins": {}, "places": places, "first": None, "not_run": [], **more}
@@ -92,6 +92,23 @@ def test_a_departing_output_fails_whatever_agrees_elsewhere():
 )
 def test_a_departure_says_in_what(found, told):
     assert told in facts(judge_network(parsed(), measured(found), PLAIN, ""))[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [({}, "by up to 18 steps"), ({"misfit": True}, "of another shape than 'x'")],
+    ids=["steps", "shape"],
+)
+def test_a_tensor_that_is_quantized_otherwise_fails_though_outputs_agree(more, told):
+    inner = {"tensor": "x", "node": "q", "steps": 18.0, "share": 0.1, "allowed": 0.02, "misfit": False}
+    data = measured(output())
+    data["places"][0]["quantized"] = [{**inner, "departs": True, **more}, {**inner, "departs": False}]
+
+    verdict = judge_network(parsed(), data, PLAIN, "")
+
+    assert verdict.outcome == "failed"
+    assert told in facts(verdict)[0]
+    assert "more" not in facts(verdict)[0]
 
 
 @pytest.mark.parametrize(

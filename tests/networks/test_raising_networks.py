@@ -15,7 +15,7 @@ from trtpipe.runners.readback import compare_network
 
 pytestmark = needs_rtx
 
-LOOPS = {f"{op}_{way}" for op in ("RNN", "GRU", "LSTM") for way in ("forward", "reverse", "bidirectional")}
+LOOPS = [f"{op}_{way}" for op in ("RNN", "GRU", "LSTM") for way in ("forward", "reverse", "bidirectional")]
 REFUSED = {
     **dict.fromkeys((*LOOPS, "loop", "while", "scan"), "loops have no declared layers"),
     **dict.fromkeys(
