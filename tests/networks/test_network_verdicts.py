@@ -7,7 +7,7 @@ import pytest
 
 from trtpipe.comparing.metrics import Accumulator
 from trtpipe.json_values import Malformed
-from trtpipe.networks.verdicts import judge_network, unknown_accepted
+from trtpipe.networks.verdicts import judge_network, unknown_accepted, worth_telling
 from trtpipe.networks.warnings import NAMES, names_of_dangerous
 from trtpipe.problem_codes import Code
 from trtpipe.spec.pipeline import ReadbackSpec, Threshold
@@ -152,6 +152,15 @@ def test_other_warnings_are_recorded_and_end_nothing(kind, name):
 
     assert verdict.outcome == "proved"
     assert verdict.record["warnings"][0]["count"] == 2
+
+
+def test_what_is_not_known_to_be_harmless_is_told_with_its_count():
+    said = parsed(warnings=[warning("harmless", "int64-binding"), warning("unknown", ""), warning()])
+
+    assert list(worth_telling(said)) == [
+        ("", "it says so (2 times)"),
+        ("uint8-quantization", "it says so (2 times)"),
+    ]
 
 
 def test_tensors_that_do_not_fit_end_a_build_unless_they_are_accepted_by_name():

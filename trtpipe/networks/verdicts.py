@@ -95,6 +95,14 @@ def unknown_accepted(asked: ReadbackSpec) -> Iterator[Problem]:
         )
 
 
+def worth_telling(parsed: JsonObject) -> Iterator[tuple[str, str]]:
+    """What TensorRT warned of that is not known to be harmless: its name, if it has one, and its words with a count."""
+    for record in objects_in(parsed, "warnings"):
+        one = ClassedWarning.from_json(record)
+        if one.kind != "harmless":
+            yield one.name, one.message + (f" ({one.count} times)" if one.count > 1 else "")
+
+
 # -- what ends a build
 
 

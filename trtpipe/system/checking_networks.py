@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from trtpipe.deciding import Decided
 from trtpipe.errors import Problem, StoreError, TrtpipeError
-from trtpipe.networks.verdicts import judge_network
+from trtpipe.networks.verdicts import judge_network, worth_telling
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Restore, UpToDate
 from trtpipe.plan.graph import with_upstream
 from trtpipe.plan.ports import Observer
+from trtpipe.problem_codes import Code
 from trtpipe.scheduler import Done, Failed, Result
 from trtpipe.spec.pipeline import ReadbackSpec
 from trtpipe.system.performing import Terms
@@ -98,7 +99,12 @@ def _told(planned: Planned, steps: Steps, address: Address, result: Result) -> l
     asked = planned.specs[address.pipeline].validate_
     readback = asked.readback if asked is not None else ReadbackSpec()
     verdict = judge_network(steps.trace(address).summary, None, readback, "it was not run")
-    return [_of_variant(planned, address, one) for one in verdict.problems]
+    unknown = [
+        Problem(Code.PARSER_WARNING, f"TensorRT's parser warns: {message}", severity="warning")
+        for name, message in worth_telling(steps.trace(address).summary)
+        if not name
+    ]
+    return [_of_variant(planned, address, one) for one in (*verdict.problems, *unknown)]
 
 
 def _failure(planned: Planned, address: Address, error: TrtpipeError) -> list[Problem]:

@@ -277,6 +277,8 @@ class Performer:
         unreadable: str,
     ) -> ActionResult:
         """What a parse step yields, of a network that lies in the scratch directory or could not be read."""
+        from trtpipe.networks.verdicts import worth_telling
+
         folder = scratch.absolute() / "network"
         files = {name: folder / name for name in (NETWORK, WEIGHTS)}
         if unreadable:
@@ -287,6 +289,9 @@ class Performer:
         inputs = {"typed": model, "parsed": files}
         task = Task("parse", action.fingerprint.options, inputs, (scratch / "out").absolute(), local)
         made = run_in_child(task, scratch, control)
+        for name, message in worth_telling(made.summary):
+            called = f" of '{name}'" if name else ""
+            self.observer.emit(Warned(f"{action.address}: TensorRT's parser warns{called}: {message}"))
         seconds = {} if unreadable else {"phases": facts["seconds"]}
         return ActionResult({**files, **made.files}, {**made.summary, **seconds})
 
