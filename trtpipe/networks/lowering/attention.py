@@ -79,15 +79,17 @@ def _causal(at: LayerScope, kind: str) -> str:
 
 
 def _repeated(at: LayerScope, index: int) -> str:
-    """Keys or values with as many heads as the query has."""
+    """Keys or values with as many heads as the query has, whose number may be known only when the network runs."""
     query, few = at.read(0), at.read(index)
-    if at.dims(query)[1] == at.dims(few)[1]:
+    heads = [at.dims(one)[1] for one in (query, few)]
+    if None not in heads and heads[0] == heads[1]:
         return few.name
-    many, some = at.size(query, 1, "the query's heads"), at.size(few, 1, "the heads")
-    apart = at.emit("Unsqueeze", few.name, at.constant([2], "apart"))
-    times = at.constant([1, 1, many // some, 1, 1], "times")
-    wide = at.emit("Expand", apart, times)
-    return at.emit("Reshape", wide, at.constant([0, many, -1, at.size(few, 3, "a head")], "joined"))
+    many, some = (at.emit("Shape", one.name, start=1, end=2) for one in (query, few))
+    one = at.constant([1], "one")
+    times = at.emit("Concat", one, one, at.emit("Div", many, some), one, one, axis=0)
+    wide = at.emit("Expand", at.emit("Unsqueeze", few.name, at.constant([2], "apart")), times)
+    batch, rest = at.emit("Shape", few.name, end=1), at.emit("Shape", few.name, start=2)
+    return at.emit("Reshape", wide, at.emit("Concat", batch, many, rest, axis=0))
 
 
 def rotary_embedding(at: LayerScope) -> list[str]:
