@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from trtpipe.networks.lowering.nesting import (
     Nesting,
     construct_of,
     outputs_of,
+    places_of,
     reads_of,
 )
 from trtpipe.networks.lowering.result import Unread
@@ -101,9 +102,6 @@ class Emission:
 
     def _scope(self, layer: Layer) -> LayerScope:
         tensors = self.network.tensors
-        names: Sequence[str | None] = (
-            layer.inputs if layer.attention is None else reads_of(self.network, layer)
-        )
         values = [
             None
             if name is None
@@ -111,7 +109,7 @@ class Emission:
                 tensors[name],
                 few(self.network, self.network.producers[name]) if name in self.network.producers else None,
             )
-            for name in names
+            for name in places_of(self.network, layer)
         ]
         label = self._labels(layer.name or f"layer {layer.number}")
         return LayerScope(
