@@ -30,6 +30,8 @@ from onnx.reference import ReferenceEvaluator  # noqa: E402
 from trtpipe.errors import TrtpipeError  # noqa: E402
 from trtpipe.networks.lowering.network import onnx_of  # noqa: E402
 from trtpipe.networks.lowering.result import Lowered  # noqa: E402
+from trtpipe.networks.matching import misfits  # noqa: E402
+from trtpipe.networks.network import ParsedNetwork  # noqa: E402
 from trtpipe.networks.reading import read_network  # noqa: E402
 from trtpipe.runners.graphs import RunnableModel, runnable_model  # noqa: E402
 from trtpipe.runners.onnxruntime import open_runner  # noqa: E402
@@ -37,7 +39,7 @@ from trtpipe.runners.readback import TensorDifference, bound_of, compare_network
 from trtpipe.toolchains import worker  # noqa: E402
 
 Say = Callable[[str], None]
-_NARROWED = "is float32 instead of float64"
+_NARROWED = "float64"
 _PLAIN = ("bool", "float16", "float32", "int8", "int32", "int64", "uint8")
 _WIDENED = ("bfloat16", "float64")
 """Types that come as float32: TensorRT has no float64, ONNX Runtime's CPU computes bfloat16 in float32."""
@@ -94,12 +96,13 @@ def handle(case: Case, folder: Path, skip: frozenset[str], parser: Parser, say: 
     result["unread"] = dict(lowered.unread_by_type)
     result["warnings"] = [one.message for one in network.warnings]
     say("compare")
-    return result | _compared(case, lowered, folder)
+    return result | _compared(case, network, lowered, folder)
 
 
-def _compared(case: Case, lowered: Lowered, folder: Path) -> dict[str, Any]:
-    """The verdict: against the model in ONNX Runtime, and against what the suite expects."""
+def _compared(case: Case, network: ParsedNetwork, lowered: Lowered, folder: Path) -> dict[str, Any]:
+    """The verdict: types and sizes beside the model's, against the model in ONNX Runtime, and the suite's outputs."""
     found = {
+        "model": _beside_model(network, folder),
         "runtime": _beside_runtime(case, lowered, folder),
         "suite": _beside_suite(case, lowered, folder),
     }
@@ -115,6 +118,13 @@ def _compared(case: Case, lowered: Lowered, folder: Path) -> dict[str, Any]:
     return found | {"verdict": "not compared", "why": "; ".join(said)}
 
 
+def _beside_model(network: ParsedNetwork, folder: Path) -> str:
+    """`departs: …` where types or sizes are not the model's, but for float64, which TensorRT lacks."""
+    unfit = misfits(runnable_model(folder / "model.onnx").proto, network)
+    said = [f"'{one.name}' {one.why}" for one in unfit if not one.why.endswith(f"instead of {_NARROWED}")]
+    return "departs: " + "; ".join(said) if said else "fits"
+
+
 def _beside_runtime(case: Case, lowered: Lowered, folder: Path) -> str:
     """`equal`, `departs: …`, or why ONNX Runtime has no say."""
     try:
@@ -128,7 +138,7 @@ def _beside_runtime(case: Case, lowered: Lowered, folder: Path) -> str:
         reasons = [f"'{name}': {why}" for name, why in read.not_compared.items()]
         return "departs: " + "; ".join([*reasons, *lowered.contradictions])
     departing = [one for one in read.outputs if one.departs]
-    if all(one.misfit == _NARROWED for one in departing):
+    if all(one.misfit.endswith(f"instead of {_NARROWED}") for one in departing):
         return "TensorRT has no float64"
     return "departs: " + "; ".join(f"'{one.tensor}' {one.misfit or one.error}" for one in departing)
 
