@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,16 @@ import onnx
 from onnx.backend.test import loader
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator", "real")
+_PARAMETER_NAMES = """axes axis shape repeats pads value constant_value k K depth values sizes scales roi split starts
+ends steps min max ratio r training_mode t block_shape image_shape size window_length dft_length frame_step frame_length
+start limit delta x_scale x_zero_point y_scale y_zero_point a_scale a_zero_point b_scale b_zero_point w_scale
+w_zero_point output_shape trip_count cond max_output_boxes_per_class iou_threshold score_threshold fft_length
+num_mel_bins sample_rate lower_edge_hertz upper_edge_hertz target_shape target_size crop_shape theta_size
+length shift position_ids exponent"""
+PARAMETERS = frozenset(_PARAMETER_NAMES.split())
+"""Inputs that say how to compute, as ONNX's operators name them; never the data itself."""
+
+_SMALL = 64  # elements; a parameter is never larger
 
 
 @dataclass(frozen=True)
@@ -33,10 +43,46 @@ class Case:
         return {name: value for name, value in self.inputs.items() if isinstance(value, np.ndarray)}
 
 
-def store_cases(folder: Path) -> list[str]:
+def parameters(case: Case) -> dict[str, np.ndarray]:
+    """The inputs that a user would bind as constants."""
+    first = next(iter(case.arrays), "")
+    found = {n: a for n, a in case.arrays.items() if n.lower() in PARAMETERS | {"k"} and a.size <= _SMALL}
+    return {
+        n: a for n, a in found.items() if n != first or len(case.arrays) == 1 or n in ("min", "max", "start")
+    }
+
+
+def bound(case: Case) -> Case:
+    """The case with its parameters as constants of the model."""
+    values = parameters(case)
+    model = onnx.load_model_from_string(case.model)
+    kept = [value for value in model.graph.input if value.name not in values]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(array, name) for name, array in values.items()
+    )
+    left = {name: value for name, value in case.inputs.items() if name not in values}
+    return replace(case, model=model.SerializeToString(), inputs=left)
+
+
+def dynamic(case: Case) -> Case:
+    """The case with no size of an input known before it runs; parameters become constants, for most must be."""
+    made = bound(case)
+    model = onnx.load_model_from_string(made.model)
+    for value in _fed(model):
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            dim.dim_param = f"{value.name}_{axis}"
+    for value in (*model.graph.output, *model.graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            dim.Clear()
+    return replace(made, model=model.SerializeToString())
+
+
+def store_cases(folder: Path, change: Callable[[Case], Case] = lambda case: case) -> list[str]:
     """Writes every case into `folder`, one file each, so that workers load only theirs; their names, in order."""
     names = []
-    for case in all_cases():
+    for case in map(change, all_cases()):
         (folder / f"{case.name}.case").write_bytes(pickle.dumps(case))
         names.append(case.name)
     return names

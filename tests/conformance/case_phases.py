@@ -19,32 +19,12 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 import rtx_probe  # noqa: E402
-from backend_cases import Case, load_case  # noqa: E402
+from backend_cases import Case, load_case, parameters  # noqa: E402
 
 from trtpipe.canonical.transforming import transform_file  # noqa: E402
 from trtpipe.errors import TrtpipeError  # noqa: E402
 from trtpipe.frontends import ModelFiles, lower_model  # noqa: E402
 from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
-
-_PARAMETER_NAMES = """axes axis shape repeats pads value constant_value k K depth values sizes scales roi split starts
-ends steps min max ratio r training_mode t block_shape image_shape size window_length dft_length frame_step frame_length
-start limit delta x_scale x_zero_point y_scale y_zero_point a_scale a_zero_point b_scale b_zero_point w_scale
-w_zero_point output_shape trip_count cond max_output_boxes_per_class iou_threshold score_threshold fft_length
-num_mel_bins sample_rate lower_edge_hertz upper_edge_hertz target_shape target_size crop_shape theta_size
-length shift position_ids exponent"""
-PARAMETERS = frozenset(_PARAMETER_NAMES.split())
-"""Inputs that say how to compute, as ONNX's operators name them; never the data itself."""
-
-_SMALL = 64  # elements; a parameter is never larger
-
-
-def parameters(case: Case) -> dict[str, np.ndarray]:
-    """The inputs that a user would bind as constants."""
-    first = next(iter(case.arrays), "")
-    found = {n: a for n, a in case.arrays.items() if n.lower() in PARAMETERS | {"k"} and a.size <= _SMALL}
-    return {
-        n: a for n, a in found.items() if n != first or len(case.arrays) == 1 or n in ("min", "max", "start")
-    }
 
 
 def handle(case: Case, folder: Path, skip: frozenset[str], say: Any) -> dict[str, Any]:

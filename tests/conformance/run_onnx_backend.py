@@ -4,18 +4,15 @@
 
 Exit code 1 when a model that builds raw does not build after the import, or ONNX Runtime reproduces the suite's
 output with the original and not with the canonical model. Cases run in child processes that a crash or a hang of
-one takes down alone.
+one takes down alone (`children.py`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import queue
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,81 +22,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE)]
 
 from backend_cases import store_cases  # noqa: E402
-
-_PATIENCE = 120.0  # seconds without a word from a child before its phase counts as hung
-
-
-class Child:
-    """One process of `case_phases`; replaced when it dies."""
-
-    def __init__(self, store: Path) -> None:
-        self.store = store
-        self.process: subprocess.Popen[str] | None = None
-        self.lines: queue.Queue[str] = queue.Queue()
-
-    def run(self, name: str) -> dict[str, Any]:
-        """The result of one case; a phase that takes the process down is skipped on the next try."""
-        skip: list[str] = []
-        while True:
-            result, phase = self._try(name, skip)
-            if result is not None:
-                return result
-            if phase in ("", *skip):
-                return _lost(name, phase)
-            skip.append(phase)
-
-    def _try(self, name: str, skip: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
-        if self.process is None:
-            self._start()
-        assert self.process is not None and self.process.stdin is not None
-        phase = ""
-        try:
-            self.process.stdin.write(json.dumps({"name": name, "skip": list(skip)}) + "\n")
-            self.process.stdin.flush()
-            while True:
-                line = self.lines.get(timeout=_PATIENCE)
-                if line.startswith("result "):
-                    return json.loads(line.removeprefix("result ")), phase
-                if not line:
-                    break
-                phase = line.removeprefix("phase ").strip()
-        except (OSError, queue.Empty):
-            pass
-        self.stop()
-        return None, phase
-
-    def _start(self) -> None:
-        self.lines = queue.Queue()
-        command = [sys.executable, str(HERE / "case_phases.py"), str(self.store)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        threading.Thread(target=_forward, args=(self.process.stdout, self.lines), daemon=True).start()
-
-    def stop(self) -> None:
-        """Ends the process, if there is one."""
-        process, self.process = self.process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                _close(stream)
-
-
-def _close(stream: Any) -> None:
-    try:
-        stream.close()
-    except OSError:
-        return
-
-
-def _forward(stream: Any, lines: queue.Queue[str]) -> None:
-    try:
-        for line in stream:
-            lines.put(line)
-    except ValueError:
-        return
-    lines.put("")
+from children import in_children, sample  # noqa: E402
 
 
 def _lost(name: str, phase: str) -> dict[str, Any]:
@@ -114,31 +37,7 @@ def _lost(name: str, phase: str) -> dict[str, Any]:
 
 def run_cases(store: Path, names: Sequence[str], jobs: int, progress: bool = False) -> list[dict[str, Any]]:
     """The results of the stored cases, in their order."""
-    waiting: queue.Queue[tuple[int, str]] = queue.Queue()
-    for item in enumerate(names):
-        waiting.put(item)
-    results: list[dict[str, Any]] = [{} for _ in names]
-
-    def work() -> None:
-        child = Child(store)
-        try:
-            while True:
-                index, name = waiting.get_nowait()
-                started = time.monotonic()
-                results[index] = child.run(name) | {"seconds": round(time.monotonic() - started, 2)}
-                if progress and index % 100 == 0:
-                    print(f"{index} of {len(names)}", file=sys.stderr)
-        except queue.Empty:
-            return
-        finally:
-            child.stop()
-
-    threads = [threading.Thread(target=work) for _ in range(jobs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+    return in_children([str(HERE / "case_phases.py"), str(store)], _lost, names, jobs, progress)
 
 
 def counts_of(results: Sequence[dict[str, Any]]) -> dict[str, int]:
@@ -158,12 +57,6 @@ def counts_of(results: Sequence[dict[str, Any]]) -> dict[str, int]:
         "ort_mismatches": sum(item.startswith(("mismatch", "crash")) for item in ort),
         "ort_skipped": sum(item.startswith("skipped") for item in ort),
     }
-
-
-def sample(names: Sequence[str], size: int) -> list[str]:
-    """`size` names, evenly spread over the sorted list: the same ones every time."""
-    ordered = sorted(names)
-    return [ordered[index * len(ordered) // size] for index in range(min(size, len(ordered)))]
 
 
 def _report(results: Sequence[dict[str, Any]]) -> None:

@@ -275,3 +275,38 @@ def test_a_rounded_up_pool_keeps_a_window_in_the_padding():
     assert largest[0, 0, 0, 0] == x.max()
     np.testing.assert_allclose(average[0, 0], [[x.sum() / 9, 0], [0, 0]], rtol=1e-6)
     np.testing.assert_allclose(blend[0, 0, 0, 0], 0.75 * x.max() + 0.25 * x.sum() / 9, rtol=1e-6)
+
+
+def test_a_rounded_up_pool_keeps_a_window_behind_the_input():
+    x = floats(1, 1, 2, 4)
+    attributes = {
+        "padding_mode": "EXPLICIT_ROUND_UP", "window_size_nd": (1, 2), "stride_nd": (2, 3), "pre_padding": (0, 0),
+        "post_padding": (0, 0), "blend_factor": 0.0, "average_count_excludes_padding": True,
+    }  # fmt: skip
+
+    largest = one_layer("POOLING", {"x": x}, (1, 1, 2, 2), type="MAX", **attributes)
+    average = one_layer("POOLING", {"x": x}, (1, 1, 2, 2), type="AVERAGE", **attributes)
+
+    row = x[0, 0, 0]
+    least = np.finfo(np.float32).min
+    np.testing.assert_allclose(largest[0, 0], [[row[:2].max(), row[3]], [least, least]], rtol=1e-6)
+    np.testing.assert_allclose(average[0, 0], [[row[:2].mean(), row[3]], [np.nan, np.nan]], rtol=1e-6)
+
+
+BOUNDS = {
+    "int8": ((-3.4e38, 2.0), (-128, 2)),
+    "uint8": ((-5.0, 3.4e38), (0, 255)),
+    "int32": ((-(2.0**40), 2.0**31), (-(2**31), 2**31 - 1)),
+}
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+def test_a_clip_bound_beyond_all_values_of_the_type_bounds_nothing(dtype):
+    (alpha, beta), span = BOUNDS[dtype]
+    ends = np.iinfo(dtype)
+    made = Network({"x": np.array([ends.min, 0, 1, ends.max], dtype)})
+    made.add("ACTIVATION", "x", "y", (4,), dtype, type="CLIP", alpha=alpha, beta=beta)
+
+    (y,) = made.run("y")
+
+    np.testing.assert_array_equal(y, np.clip(made.feed["x"], *span))

@@ -107,8 +107,10 @@ def _coefficients(layer: Scale, at: Scope, name: str, rank: int) -> str | None:
     if layer.mode == "elementwise":
         return at.weights(name, [at.size(x, axis, f"axis {axis}") for axis in range(1, rank)])
     axis = at.axis(layer.channel_axis, rank, "channel_axis")
-    channels = at.size(x, axis, "the channels")
     own = at.dims_of_weights(getattr(layer, name), name)
+    channels = at.dims(x)[axis]
+    if not isinstance(channels, int):  # known when it runs: there must be as many as coefficients
+        channels = math.prod(own)
     if math.prod(own) != channels:
         at.refuse(
             f"has {name} {list(own)}, but '{x.name}' {x.text} has {channels} channels on axis {axis}",

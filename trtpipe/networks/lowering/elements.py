@@ -1,4 +1,4 @@
-"""Layers that work element by element and that no declared layer says: identity, cast, select, clip without bounds."""
+"""Layers that work element by element and that no declared layer says: identity, cast, select, clip of any bounds."""
 
 from __future__ import annotations
 
@@ -35,13 +35,30 @@ def select(at: LayerScope) -> list[str]:
 
 
 def clip(at: LayerScope) -> list[str]:
-    """max(alpha, min(beta, x)), where a bound may be infinite, which a declared layer cannot write."""
-    x, bounds = at.read(0), [at.number("alpha"), at.number("beta")]
-    names = [
-        None if math.isinf(bound) else at.constant(bound, name, x.dtype)
-        for bound, name in zip(bounds, ("alpha", "beta"), strict=True)
-    ]
+    """max(alpha, min(beta, x)); what is infinite bounds nothing."""
+    x = at.read(0)
+    names = [_bound(at, name, x.dtype) for name in ("alpha", "beta")]
     return [at.emit("Clip", x.name, *names)]
+
+
+def _bound(at: LayerScope, name: str, dtype: str) -> str | None:
+    """A bound as a constant: TensorRT's are float32, so of whole numbers one may lie beyond all values of the type."""
+    import numpy as np
+
+    bound = at.number(name)
+    if math.isinf(bound):
+        return None
+    if "int" not in dtype:
+        return at.constant(bound, name, dtype)
+    span = np.iinfo(dtype)
+    return at.constant(int(min(max(bound, span.min), span.max)), name, dtype)
+
+
+def nothing(at: LayerScope) -> list[str]:
+    """A constant without elements, whose weights are none."""
+    import numpy as np
+
+    return [at.constant(np.zeros(at.sizes("shape") or ()), "nothing", at.dtype_made)]
 
 
 def parametric_relu(at: LayerScope) -> list[str]:

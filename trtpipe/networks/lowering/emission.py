@@ -19,6 +19,7 @@ from trtpipe.networks.lowering.nesting import (
     Nesting,
     construct_of,
     outputs_of,
+    places_of,
     reads_of,
 )
 from trtpipe.networks.lowering.result import Unread
@@ -94,7 +95,7 @@ class Emission:
 
     def _scope(self, layer: Layer) -> LayerScope:
         label = self._labels(layer.name or f"layer {layer.number}")
-        reads = layer.inputs if layer.attention is None else reads_of(self.network, layer)
+        reads = places_of(self.network, layer)
         makes = outputs_of(self.network, layer)
         return layer_scope(self.network, layer, label, self._parameters, reads=reads, makes=makes)
 

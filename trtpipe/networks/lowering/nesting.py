@@ -38,16 +38,23 @@ def construct_of(layer: Layer) -> Construct | None:
     return None if layer.conditional is None else Construct("conditional", layer.conditional)
 
 
-def reads_of(network: ParsedNetwork, layer: Layer) -> list[str]:
-    """The tensors that a layer reads; of an attention, the layer that ends it reads all of them."""
+def places_of(network: ParsedNetwork, layer: Layer) -> list[str | None]:
+    """The tensors that a layer reads, each at its place; of an attention, the layer that ends it reads all of them.
+
+    These are query, key and value, the mask, and the lengths of queries and of keys.
+    """
     if layer.attention is None:
-        return [name for name in layer.inputs if name is not None]
+        return [*layer.inputs]
     if layer.type != "ATTENTION_OUTPUT":
         return []
     attention = network.attentions[layer.attention]
-    mask = attention.attributes.get("mask")
-    masks = [mask.name] if isinstance(mask, TensorName) else []
-    return [name for name in (*attention.inputs[:3], *masks) if name is not None]
+    given = (attention.attributes.get(name) for name in ("mask", "query_lengths", "key_value_lengths"))
+    return [*attention.inputs[:3], *(one.name if isinstance(one, TensorName) else None for one in given)]
+
+
+def reads_of(network: ParsedNetwork, layer: Layer) -> list[str]:
+    """The tensors that a layer reads."""
+    return [name for name in places_of(network, layer) if name is not None]
 
 
 def outputs_of(network: ParsedNetwork, layer: Layer) -> tuple[str, ...]:

@@ -97,6 +97,8 @@ def _zero(at: LayerScope, scale: Value, dtype: str) -> str:
 def dynamic_quantize(at: LayerScope) -> list[str]:
     """TensorRT's own operators, which a twin computes in float32: elements, and a scale for each block."""
     x, target = at.read(0), dtype_of(at.text("to_type"))
+    if at.parsed.attributes.get("block_shape"):
+        at.refuse(f"has block_shape {at.sizes('block_shape')}, which has no ONNX form")
     along = {"axis": at.whole("axis"), "block_size": at.whole("block_size")}
     if target == "float4_e2m1fn":
         operator, inputs = "TRT_FP4DynamicQuantize", [x.name, at.read(1).name]

@@ -20,6 +20,7 @@ from trtpipe.spec.network.fields import Declared
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array
+    from trtpipe.json_values import Json
     from trtpipe.networks.network import Layer, ParsedNetwork, Tensor, WeightsRef
     from trtpipe.networks.network import Value as Attribute
 
@@ -185,6 +186,14 @@ class LayerScope(Scope):
         if tensor is not None and not _may_be(tensor, dims):
             self.refuse(f"takes '{tensor.name}' {tensor.text} as {name} instead of {shape_text(dims)}")
         return None if tensor is None else tensor.name
+
+    def dims_of_weights(self, written: Json, *where: str | int) -> tuple[int, ...]:
+        """The dims that weights have by themselves, or those of the tensor that stands for them."""
+        index = _WEIGHTS_AS_INPUTS.get(str(where[0]) if where else "")
+        if index is None or self.weights_named(str(where[0])) is not None:
+            return Scope.dims_of_weights(self, written, *where)
+        tensor = self.read(index)
+        return tuple(self.size(tensor, axis, str(where[0])) for axis in range(self.rank(tensor)))
 
     def equal_ranks(self, *values: Value) -> None:
         """Refuses inputs of unlike ranks, which TensorRT does not take."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 from pydantic import ValidationError
@@ -52,11 +51,6 @@ IGNORED: Mapping[str, str] = {"ASSERTION": "is not computed: what it asserts is 
 """Types that compute nothing, and why they are left out."""
 
 
-def is_read(kind: str) -> bool:
-    """Whether layers of a type are read at all."""
-    return kind in NODES or kind in DECLARED or kind in BORDERS or kind in IGNORED
-
-
 def read_layer(at: LayerScope) -> list[str]:
     """Reads a layer that is no border. Raises ModelError, which says why it cannot be read."""
     special = _special(at)
@@ -73,10 +67,11 @@ def _special(at: LayerScope) -> Read | None:
     """Readers of what a declared layer cannot say of a type that it stands for otherwise."""
     kind, attributes = at.parsed.type, at.parsed.attributes
     if kind == "ACTIVATION" and attributes.get("type") == "CLIP":
-        bounds = (attributes.get(name) for name in ("alpha", "beta"))
-        return elements.clip if any(isinstance(one, float) and math.isinf(one) for one in bounds) else None
+        return elements.clip
     if kind == "POOLING":
-        return windows.pooling if windows.is_rounded_up_and_padded(at) else None
+        return windows.pooling if windows.may_reach_beyond(at) else None
+    if kind == "CONSTANT" and 0 in (at.sizes("shape") or ()):
+        return elements.nothing
     batched = kind == "GATHER" and attributes.get("mode") == "DEFAULT"
     return shaping.gather_in_batches if batched and attributes.get("num_elementwise_dims") else None
 

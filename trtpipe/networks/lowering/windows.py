@@ -1,22 +1,42 @@
-"""Pooling whose output is rounded up and whose input is padded.
+"""Pooling whose output is rounded up, which is not ONNX's `ceil_mode`.
 
-ONNX leaves out a last window that starts in the padding, TensorRT does not: its tensors' shapes say so. So the padding
-is put there first, and pooled as a part of the input. A window of nothing but padding has no elements: TensorRT does
-not say what comes of it; here it is minus infinity as a maximum and NaN as an average.
+ONNX leaves out a last window that starts in the padding or behind the input, TensorRT does not: its tensors' shapes
+say so. So the padding is put there first, with as much behind it as the last window may reach, and all of it is pooled
+without rounding. A window of nothing but padding has no elements: TensorRT does not say what comes of it; here its
+maximum is the least number of the type and its average NaN.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from trtpipe.networks.lowering.scope import LayerScope
 
+if TYPE_CHECKING:
+    from trtpipe.canonical.summary import Dim
 
-def is_rounded_up_and_padded(at: LayerScope) -> bool:
-    """Whether a pooling layer is of that kind."""
-    named = at.parsed.attributes
-    padding = (at.sizes("pre_padding") or ()) + (at.sizes("post_padding") or ())
-    return named.get("padding_mode") == "EXPLICIT_ROUND_UP" and any(padding)
+
+def may_reach_beyond(at: LayerScope) -> bool:
+    """Whether rounding up adds windows that ONNX leaves out, or whose elements it may count in another way."""
+    if at.parsed.attributes.get("padding_mode") != "EXPLICIT_ROUND_UP":
+        return False
+    before, after, window, stride = (
+        at.sizes(name) or () for name in ("pre_padding", "post_padding", "window_size_nd", "stride_nd")
+    )
+    sizes = at.dims(at.read(0))[-len(window) :]
+    return any(map(_reaches_beyond, sizes, before, after, window, stride))
+
+
+def _reaches_beyond(size: Dim, before: int, after: int, window: int, stride: int) -> bool:
+    if stride == 1:
+        return False
+    if not isinstance(size, int):
+        return True
+    room = size + before + after - window
+    last = -(-room // stride) * stride
+    return room % stride != 0 and (before + after > 0 or last >= size)
 
 
 def pooling(at: LayerScope) -> list[str]:
@@ -33,27 +53,42 @@ def pooling(at: LayerScope) -> list[str]:
 
 
 def _pool(at: LayerScope, operator: str, tensor: str) -> str:
-    return at.emit(
-        operator, tensor, kernel_shape=at.sizes("window_size_nd"), strides=at.sizes("stride_nd"), ceil_mode=1
-    )
+    return at.emit(operator, tensor, kernel_shape=at.sizes("window_size_nd"), strides=at.sizes("stride_nd"))
 
 
 def _padded(at: LayerScope, tensor: str, value: float) -> str:
+    """A tensor with its padding around it."""
     before, after = (at.sizes(name) or () for name in ("pre_padding", "post_padding"))
-    pads = at.constant([0, 0, *before, 0, 0, *after], "pads")
-    return at.emit("Pad", tensor, pads, at.constant(value, "around", at.read(0).dtype))
+    if not any((*before, *after)):
+        return tensor
+    return _extended(at, tensor, before, after, value, "pads")
+
+
+def _reached(at: LayerScope, tensor: str, value: float) -> str:
+    """A padded tensor with what lies behind it: a stride less one makes rounding down rounding up."""
+    strides = at.sizes("stride_nd") or ()
+    return _extended(at, tensor, [0] * len(strides), [one - 1 for one in strides], value, "reach")
+
+
+def _extended(
+    at: LayerScope, tensor: str, before: Sequence[int], after: Sequence[int], value: float, hint: str
+) -> str:
+    pads = at.constant([0, 0, *before, 0, 0, *after], hint)
+    return at.emit("Pad", tensor, pads, at.constant(value, f"{hint}_around", at.read(0).dtype))
 
 
 def _maximum(at: LayerScope) -> str:
-    return _pool(at, "MaxPool", _padded(at, at.read(0).name, -math.inf))
+    padded = _padded(at, at.read(0).name, -math.inf)
+    return _pool(at, "MaxPool", _reached(at, padded, -math.inf))
 
 
 def _average(at: LayerScope) -> str:
     """The sum over a window by the number of elements in it, of which the padding are some or none."""
     x = at.read(0)
-    made = _pool(at, "AveragePool", _padded(at, x.name, 0.0))
-    if not at.flag("average_count_excludes_padding"):
-        return made
-    one = at.constant(1, "one", x.dtype)
-    ones = at.emit("Expand", one, at.emit("Shape", x.name))
-    return at.emit("Div", made, _pool(at, "AveragePool", _padded(at, ones, 0.0)))
+    ones = at.emit("Expand", at.constant(1, "one", x.dtype), at.emit("Shape", x.name))
+    counted = 0.0 if at.flag("average_count_excludes_padding") else 1.0
+    made, share = (
+        _pool(at, "AveragePool", _reached(at, _padded(at, tensor, around), 0.0))
+        for tensor, around in ((x.name, 0.0), (ones, counted))
+    )
+    return at.emit("Div", made, share)
