@@ -15,7 +15,7 @@ from trtpipe.cli.inspecting_networks import inspect_network_command
 from trtpipe.errors import SpecError, StepFailed
 from trtpipe.problem_codes import Code
 from trtpipe.rendering.networks import network_lines
-from trtpipe.system import parsing
+from trtpipe.toolchains import parsing
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,7 +91,11 @@ def test_a_program_gets_the_whole_network(at_digits, capsys):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_where_tensorrt_cannot_start_nothing_counts_as_equal(as_json, at_digits, monkeypatch, capsys):
+def test_where_tensorrt_cannot_start_nothing_counts_as_equal(
+    as_json, at_digits, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setenv("TRTPIPE_STORE", str(tmp_path / "store"))  # where nothing was parsed yet
+
     def refuse(*_, **__):
         raise StepFailed(Code.WORKER_ENVIRONMENT, "TensorRT cannot start: is there a GPU and its driver?")
 

@@ -15,6 +15,7 @@ from trtpipe.networks.network import ParsedNetwork
 from trtpipe.networks.parsed_model import record_of
 from trtpipe.networks.reading import read_network
 from trtpipe.networks.verdicts import NetworkVerdict, judge_network
+from trtpipe.networks.warnings import names_of_dangerous
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.readback import Readback, compare_network, network_model
@@ -46,7 +47,10 @@ class Parsed:
         return compare_network(self.typed, lowered, self.folder, self.feeds, locate=locate, threads=1)
 
     def judged(self, network: ParsedNetwork | None = None) -> NetworkVerdict:
-        """The verdict that a build would come to, by the steps' own functions; the feeds are a recording."""
+        """The verdict that a build would come to, by the steps' own functions; the feeds are a recording.
+
+        Warnings are accepted: they are about the model, and would fail a network whatever it computes.
+        """
         asked = network or self.network
         lowered = onnx_of(asked)
         record = json.loads(json.dumps(record_of(self.typed.proto, asked, lowered)))
@@ -57,9 +61,8 @@ class Parsed:
             runs = [RecordedRun(feed, made).plain() for feed, made in zip(self.feeds, outputs, strict=True)]
             write_recording(recording, [run for run in runs if run is not None])
         request = ValidationRequest(self.typed.path, recording, True, None, None, threads=1)
-        return judge_network(
-            record, read_back(request, self.folder / "judged.onnx", kept), ReadbackSpec(), ""
-        )
+        measured = read_back(request, self.folder / "judged.onnx", kept)
+        return judge_network(record, measured, ReadbackSpec(accept=tuple(names_of_dangerous())), "")
 
     def _typed_outputs(self, feed: dict[str, np.ndarray], kept: Path) -> dict[str, np.ndarray]:
         """What the typed model makes of a feed; an archive without outputs has the readback run it, too."""

@@ -36,7 +36,7 @@ from trtpipe.runners.forcing import (
 )
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
-from trtpipe.runners.readback import TensorDifference, bound_of, first_departing
+from trtpipe.runners.readback import LEAST, TensorDifference, bound_of, first_departing
 from trtpipe.runners.references import read_golden
 from trtpipe.runners.requests import (
     ValidationRequest,
@@ -207,7 +207,9 @@ class _Run:
         """Everything that the request asks for."""
         try:
             with _of_the_network():
-                runner = stack.enter_context(open_runner(network, threads=self.request.threads))
+                exact = self.bound <= LEAST and not self.held
+                opened = open_runner(network, threads=self.request.threads, fused=exact)
+                runner = stack.enter_context(opened)
         except _NetworkFails as error:
             self.skip("the network", f"ONNX Runtime does not take it: {error}")
             return

@@ -190,7 +190,7 @@ def convolution(one: Raising) -> Raised:
 def pooling(one: Raising) -> Raised:
     """As it is; but ONNX's last window may be TensorRT's last but one, which fixed sizes tell."""
     at = one.at
-    if windows.is_rounded_up_and_padded(at) and any(dim is None for dim in at.dims(at.read(0))[2:]):
+    if windows.may_reach_beyond(at) and any(dim is None for dim in at.dims(at.read(0))[2:]):
         at.refuse(
             "rounds a padded window up over dynamic sizes: of some, a declared layer makes one element less"
         )
