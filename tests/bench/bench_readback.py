@@ -1,6 +1,6 @@
 """What parsing and reading back add to a build: `python tests/bench/bench_readback.py [--rounds N] [--peer TREE]`.
 
-Builds one cell (sm89, fp32 and fp16, four random samples and all corners) of a ResNet-50 with random weights and, where
+Builds one cell (sm89; fp32, then fp16; four random samples, all corners) of a ResNet-50 with random weights and, where
 the shared test data are, of PP-OCR's classifier; from nothing, with a store of its own. Printed are the seconds of each
 stage and, of processor time and of the clock, the ratio to the peer: the same command run from another tree of trtpipe
 (one from before the readback), in turns. Not a test: it asserts nothing about time.
@@ -31,7 +31,7 @@ SPEC = """\
 schema: 1
 pipeline: net
 model: {{source: models/net.onnx}}
-variants: {{fp32: {{}}, fp16: {{precision: fp16}}}}
+variants: {{{variant}: {{precision: {variant}}}}}
 profiles:
   - x: {{min: 1x{shape}, opt: 2x{shape}, max: 4x{shape}}}
 targets: {{ada: {{gpu: sm89}}}}
@@ -46,14 +46,14 @@ def subjects(folder: Path) -> Iterator[tuple[str, Path, str]]:
         yield "PP-OCR classifier", SHARED, "3x48x192"
 
 
-def built(tree: Path, model: Path, shape: str) -> tuple[float, float, dict[str, float]]:
+def built(tree: Path, model: Path, shape: str, variant: str) -> tuple[float, float, dict[str, float]]:
     """Seconds by the clock, of processor time, and by stage, of one build from nothing."""
     with tempfile.TemporaryDirectory() as place:
         project = Path(place)
         for name in ("models", "pipelines"):
             (project / name).mkdir()
         shutil.copy(model, project / "models/net.onnx")
-        (project / "pipelines/net.yaml").write_text(SPEC.format(shape=shape))
+        (project / "pipelines/net.yaml").write_text(SPEC.format(shape=shape, variant=variant))
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "trtpipe", "build", "--json"],
@@ -79,13 +79,14 @@ def main() -> None:
     parser.add_argument("--peer", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for name, model, shape in subjects(Path(folder)):
+        cells = [(*one, variant) for one in subjects(Path(folder)) for variant in ("fp32", "fp16")]
+        for name, model, shape, variant in cells:
             trees = [ROOT, *([asked.peer.resolve()] if asked.peer else [])]
             runs: list[list[tuple[float, float, dict[str, float]]]] = [[] for _ in trees]
             for _ in range(asked.rounds):
                 for tree, found in zip(trees, runs, strict=True):
-                    found.append(built(tree, model, shape))
-            tell(name, runs)
+                    found.append(built(tree, model, shape, variant))
+            tell(f"{name} in {variant}", runs)
 
 
 def tell(name: str, runs: list[list[tuple[float, float, dict[str, float]]]]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.folding import infer_values
 from trtpipe.runners.graphs import RunnableModel
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def rounding_bfloat16(model: RunnableModel) -> RunnableModel:
     import onnx
 
     proto = model.proto
-    narrow = {name for name, info in infer_values(proto).items() if info.dtype == _NARROW}
+    narrow = {name for name, info in model.values.items() if info.dtype == _NARROW}
     narrow |= {one.name for one in proto.graph.initializer if one.data_type == onnx.TensorProto.BFLOAT16}
     narrow |= {one.name for one in _borders(proto) if _is_narrow(one)}
     if not narrow:

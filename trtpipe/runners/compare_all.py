@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.comparing.growth import Place, first_divergence, first_nonfinite, grown
@@ -76,7 +75,7 @@ def compare_all(task: Task, tell: Callable[[int, int], None] = lambda done, lots
 
 def match_tensors(typed: RunnableModel, reference: RunnableModel) -> tuple[list[Place], list[str]]:
     """The float tensors that both have by name, in the typed model's order; and those that only the reference has."""
-    known, source = infer_values(typed.proto), infer_values(reference.proto)
+    known, source = typed.values, reference.values
     shared = {
         name
         for name in reference.tensors() & typed.tensors()

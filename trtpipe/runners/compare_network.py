@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trtpipe.canonical.folding import infer_values
 from trtpipe.comparing.growth import GROWTH
 from trtpipe.comparing.metrics import json_number
 from trtpipe.errors import TrtpipeError
@@ -97,7 +96,7 @@ class _Comparison:
     @cached_property
     def quantized(self) -> Mapping[str, str]:
         """The tensors that a quantizing node makes, with their types."""
-        known = infer_values(self.typed.proto)
+        known = self.typed.values
         return {
             name: known[name].dtype
             for name, node in self.makers.items()

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.tensors import is_external
 from trtpipe.comparing.metrics import json_number
 from trtpipe.runners.graphs import RunnableModel
@@ -114,7 +113,7 @@ def quantized_in(typed: RunnableModel, network: RunnableModel) -> list[Quantized
 
     Outputs are left out: they are compared as such.
     """
-    known = infer_values(typed.proto)
+    known = typed.values
     constants = {tensor.name: tensor for tensor in typed.proto.graph.initializer}
     shared = network.tensors().difference(typed.outputs(), network.outputs())
     made = {name: node for node in typed.proto.graph.node for name in node.output}

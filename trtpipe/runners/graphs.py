@@ -9,8 +9,9 @@ so the value is rounded where TensorRT would round it. `half_is_rounded` proves 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from trtpipe.canonical.tensors import external_entries, is_external, nbytes_of, 
 if TYPE_CHECKING:
     import onnx
 
+    from trtpipe.canonical.summary import TensorInfo
+
 _HALF = "float16"
 _FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
 _ROUNDED = "/as float16"
@@ -29,11 +32,16 @@ _ROUNDED = "/as float16"
 
 @dataclass(frozen=True)
 class RunnableModel:
-    """A model as bytes whose weights lie in files of one folder."""
+    """A model as bytes whose weights lie in files of one folder; its graph is not changed once this was made of it."""
 
     proto: onnx.ModelProto
     folder: Path
     path: Path
+
+    @cached_property
+    def values(self) -> Mapping[str, TensorInfo]:
+        """Every tensor of the main graph with its type and shape, as far as ONNX's inference tells."""
+        return infer_values(self.proto)
 
     def external_bytes(self) -> int:
         """The size of the weights that lie in files."""
@@ -105,7 +113,7 @@ class RunnableModel:
 
     def floats(self) -> list[tuple[str, str]]:
         """The floating-point tensors that nodes of the main graph make, in graph order, with the node's operator."""
-        known = infer_values(self.proto)
+        known = self.values
         return [
             (name, node.op_type)
             for node in self.proto.graph.node
@@ -115,7 +123,7 @@ class RunnableModel:
 
     def halves(self) -> bool:
         """Whether a node of the main graph makes float16."""
-        known = infer_values(self.proto)
+        known = self.values
         made = (name for node in self.proto.graph.node for name in node.output)
         return any(name in known and known[name].dtype == _HALF for name in made)
 
@@ -147,7 +155,7 @@ def rounding_halves(model: RunnableModel) -> RunnableModel:
     """A copy in which each float16 tensor is rounded to float16 before anything reads it; the same if there is none."""
     import onnx
 
-    known = infer_values(model.proto)
+    known = model.values
     halves = {name for name, info in known.items() if info.dtype == _HALF}
     if not any(name in halves for node in model.proto.graph.node for name in node.output):
         return model

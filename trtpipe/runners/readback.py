@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.tensors import external_entries, is_external, tensors_of
 from trtpipe.comparing.growth import GROWTH, UNITS, TensorError
 from trtpipe.comparing.metrics import json_number
@@ -144,7 +143,7 @@ def bound_of(typed: RunnableModel, forced: Collection[str] = ()) -> float:
 
     `forced` are dequantized tensors in which both models are held together: what made them counts for nothing.
     """
-    known = infer_values(typed.proto)
+    known = typed.values
     nodes = typed.proto.graph.node
     exact = {node.input[0] for node in nodes if node.input and node.output[0] in forced}
     quantized = {name for node in nodes if "Quantize" in node.op_type for name in node.output} - exact

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnxruntime
 
-from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.comparing.metrics import Accumulator
 from trtpipe.datasets import open_dataset
@@ -102,8 +101,7 @@ def read_back(request: ValidationRequest, network: Path, outputs: Path) -> dict[
 
 def _types_of(typed: RunnableModel, tensors: Iterable[str]) -> dict[str, str]:
     """The element types of tensors of a model, as it is run: what the CPU has no kernels for is float32 there."""
-    known = infer_values(typed.proto)
-    narrow = {name: known[name].dtype for name in tensors}
+    narrow = {name: typed.values[name].dtype for name in tensors}
     return {name: "float16" if dtype == "float16" else "float32" for name, dtype in narrow.items()}
 
 

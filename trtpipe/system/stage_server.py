@@ -26,7 +26,9 @@ from typing import Any, NoReturn
 
 PACKET = 1 << 16
 """Bytes of the largest packet."""
-_IMPORTED = ("numpy", "onnx", "onnx_ir", "trtpipe.system.child", "trtpipe.system.plugins")
+_IMPORTED = (
+    "numpy", "onnx", "onnx_ir", "trtpipe.system.child", "trtpipe.system.plugins", "trtpipe.networks.parsed_model",
+)  # fmt: skip
 """No onnxruntime: it starts a thread, which a fork would not have."""
 
 
