@@ -24,7 +24,7 @@ from trtpipe.reporting.models import BuildReport, CellRecord, Engine, Failure
 from trtpipe.reporting.page import page
 from trtpipe.reporting.part_models import Place, Reading
 from trtpipe.reporting.plan_graph import plan_section
-from trtpipe.reporting.reach import proved_words
+from trtpipe.reporting.reach import proved_words, with_network
 from trtpipe.reporting.words import (
     NONE,
     clipped,
@@ -81,12 +81,14 @@ def _summary(report: BuildReport) -> Iterator[Markup]:
     yield from (_failure(one) for one in report.failures[:50])
     yield _hardware(report)
     changed = [cell for cell in cells if cell.changes]
+    networks = with_network(cell.reach for cell in cells)
     yield facts(
         [
             ("Cells", str(counts.cells)),
             (
                 "Validated",
-                f"{counts.validated.passed} on the CPU, {counts.validated.not_run} not run",
+                f"{counts.validated.passed} on the CPU, {networks} of them up to TensorRT's network, "
+                f"{counts.validated.not_run} not run",
             ),
             ("Proven", f"{counts.on_gpu.passed} on a GPU, {counts.on_gpu.not_run} not run"),
             (

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from trtpipe.reporting.cells import worst_verdict
 from trtpipe.reporting.models import BuildReport, CellRecord, Failure, OnGpu
-from trtpipe.reporting.reach import proved_words
+from trtpipe.reporting.reach import proved_words, with_network
 from trtpipe.reporting.words import (
     NONE,
     fact_words,
@@ -36,11 +36,12 @@ def build_markdown(report: BuildReport) -> str:
 
 
 def build_line(report: BuildReport) -> str:
-    """`15 cells: 2 built, 13 up to date; 15 validated on the CPU, 0 on a GPU`."""
+    """`15 cells: 2 built, 13 up to date; 15 validated on the CPU, 14 up to TensorRT's network, 0 proven on a GPU`."""
     counts = report.counts
     states = ", ".join(f"{count} {state}" for state, count in counts.states.items())
     return (
         f"{plural(counts.cells, 'cell')}: {states}; {counts.validated.passed} validated on the CPU, "
+        f"{with_network(cell.reach for cell in report.cells)} up to TensorRT's network, "
         f"{counts.on_gpu.passed} proven on a GPU"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from trtpipe.comparing.reach import PARTS
 from trtpipe.reporting.part_models import (
@@ -84,6 +84,13 @@ def _output(one: Mapping[str, object]) -> NetworkOutput:
         bound=number_of(one.get("bound")),
         by_thresholds=one.get("by_thresholds") is True,
         departs=one.get("departs") is True,
+    )
+
+
+def with_network(reaches: Iterable[Sequence[Link]]) -> int:
+    """How many cells are proved to compute in TensorRT's network what their typed models do."""
+    return sum(
+        any(link.part == "network" and link.outcome == "proved" for link in reach) for reach in reaches
     )
 
 
