@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from trtpipe.targets.toolchain import Toolchain
     from trtpipe.toolchains.request import WorkerRequest
 
+_CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
+"""What a process brings about itself; whoever was killed from outside is not to blame, and may be tried again."""
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
 
 
@@ -262,9 +264,11 @@ class Performer:
             )
             facts = parsed.facts
         except StepFailed as error:
-            if error.problems[0].code is not Code.WORKER_DIED or phases[-1] != "read":
+            problem = error.problems[0]
+            crashed = problem.code is Code.WORKER_DIED and any(one in problem.fact for one in _CRASHES)
+            if not crashed or phases[-1] != "read":
                 raise
-            unreadable = f"TensorRT died while its network was looked at: {error.problems[0].fact}"
+            unreadable = f"its network cannot be looked at: {problem.fact}"
         return self._kept(action, scratch, control, inputs["model"], facts, unreadable)
 
     def _kept(
