@@ -123,7 +123,8 @@ class _Checker:
         from trtpipe.system.checking_networks import parse_cells
 
         def work() -> Mapping[str, str]:
-            found = parse_cells(self.workspace, self.observer, offline=self.offline, jobs=default_jobs())
+            jobs, resolver = default_jobs(), self.resolver
+            found = parse_cells(self.workspace, resolver, self.observer, offline=self.offline, jobs=jobs)
             self.report.problems += [one for one in found.problems if one not in self.report.problems]
             return found.not_parsed
 
