@@ -27,7 +27,7 @@ _WEIGHTED = PRODUCTS | {
     "Add", "Sub", "Mul", "Div", "BatchNormalization", "LayerNormalization", "InstanceNormalization", "PRelu",
     "LSTM", "GRU", "RNN", "Gather",
 }  # fmt: skip
-_EXACT = frozenset({
+EXACT = frozenset({
     "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Concat", "Gather", "GatherND",
     "GatherElements", "Split", "Expand", "Tile", "Pad", "MaxPool", "GlobalMaxPool", "ReduceMax", "ReduceMin", "Relu",
     "Max", "Min", "Clip", "Neg", "Abs", "Cast", "Constant", "ConstantOfShape", "Where", "DepthToSpace", "SpaceToDepth",
@@ -112,7 +112,7 @@ class _Perturbing:
         for index, name in enumerate(node.input):
             if name in self.floats | self.weights and node.op_type != "Resize":
                 made.input[index] = self._read(node, name, operand=index < 2)
-        rounds = node.op_type not in _EXACT and node.op_type not in ("DequantizeLinear", "QuantizeLinear")
+        rounds = node.op_type not in EXACT and node.op_type not in ("DequantizeLinear", "QuantizeLinear")
         behind = [name for name in node.output if name in self.floats and rounds]
         for index, name in enumerate(node.output):
             if name in behind:
