@@ -128,9 +128,10 @@ def test_weights_become_int8_where_they_fit_and_floats_elsewhere(tmp_path, held,
     text = f"""g (float[2,4,5] x) => (float[a,b,c] y) <uint8[5] w = {held}, float s = {{0.03}}, {zero}> {{
         d = DequantizeLinear(w, s, z)  y = Add(x, d) }}"""
 
-    result, _ = compared(text, tmp_path)
+    result, changes = compared(text, tmp_path)
 
     assert operators(result) == made
+    assert bool(changes.notes) == ("weights made int8" not in changes.counts) == (made == ["Add"])
 
 
 def test_a_zero_point_that_is_computed_is_never_uint8_inside(tmp_path):

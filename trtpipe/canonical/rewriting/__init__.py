@@ -65,7 +65,9 @@ def _rewrite(graph: onnx.GraphProto, scope: Scope, counts: dict[str, int]) -> No
         nodes.extend([node] if instead is None else instead)
         if instead is not None:
             changed = True
-            counts[_label(node.op_type)] = counts.get(_label(node.op_type), 0) + 1
+            stays_quantized = node.op_type == "DequantizeLinear" and instead[0].op_type == node.op_type
+            label = "weights made int8" if stays_quantized else _label(node.op_type)
+            counts[label] = counts.get(label, 0) + 1
     if changed:
         replace_nodes(graph, nodes)
 
