@@ -185,3 +185,21 @@ def test_nodes_inside_branches_are_written_plainly_too(tmp_path):
     _, changes = compared(text, tmp_path, floats(4, 4))
 
     assert changes.counts["Trilu written plainly"] == 2
+
+
+def test_a_loop_s_condition_is_no_input_of_the_model(tmp_path):
+    text = """g (float[3] x, bool go) => (float[a] y) <int64 trips = {2}, bool yes = {1}> {
+        p = Loop(trips, go, x) <body = b (int64 i, bool on, float[3] s) => (bool more, float[3] t) {
+            more = Identity(on)  t = Add(s, s) }>
+        y = Loop(trips, yes, p) <body = c (int64 j, bool off, float[3] u) => (bool less, float[3] v) {
+            less = Identity(off)  v = Add(u, u) }> }"""
+    model = parse(text)
+
+    result, changes = canonical(model, tmp_path)
+
+    assert operators(result) == ["Not", "Not", "Loop", "Loop"]
+    assert changes.counts["Loop written plainly"] == 1
+    for go in (True, False):
+        feed = {"x": floats(3), "go": np.array(go)}
+        np.testing.assert_array_equal(run(result, feed)[0], run(model, feed)[0])
+    assert canonical(result, tmp_path)[0] == result

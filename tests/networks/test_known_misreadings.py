@@ -102,6 +102,10 @@ LEFT = {
     },
     "reduced": {},
     "recurrent": {name: EXPECTED["recurrent"][name] for name in ("reference", "refused")},
+    "looped": {
+        "parser": "both, collected; both, false, collected; a count and a truth that is an input",
+        "refused": EXPECTED["looped"]["refused"],
+    },
 }
 """The same after the import; kinds that it leaves as they are stand above only."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.edits import replace_nodes
 from trtpipe.canonical.opsets import OLDEST, opset_of
 from trtpipe.canonical.rewriting.arrangements import rewrite_matmul, rewrite_space_to_depth, rewrite_trilu
+from trtpipe.canonical.rewriting.loops import rewrite_loop
 from trtpipe.canonical.rewriting.quantizers import (
     computed_in_floats,
     made_signed,
@@ -83,6 +84,7 @@ _RULES: dict[str, Rule] = {
     "GRU": rewrite_recurrence,
     "GlobalLpPool": rewrite_lp_pool,
     "LSTM": rewrite_recurrence,
+    "Loop": rewrite_loop,
     "LpPool": rewrite_pooling,
     "MatMul": rewrite_matmul,
     "MaxPool": rewrite_pooling,

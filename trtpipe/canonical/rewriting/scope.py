@@ -34,6 +34,8 @@ class Scope:
     names: FreshNames
     magnitudes: frozenset[str]
     """Tensors that Abs makes."""
+    inputs: frozenset[str]
+    """The model's inputs."""
     made: list[onnx.TensorProto] = field(default_factory=list)
     unrounded: dict[str, str] = field(default_factory=dict)
     """Tensors of whole numbers, and floating-point tensors of the same values."""
@@ -48,7 +50,8 @@ class Scope:
         taken = {name for node in nodes_of(model) for name in (*node.input, *node.output)}
         inner = (value.name for graph in graphs_of(model) for value in (*graph.input, *graph.initializer))
         magnitudes = frozenset(node.output[0] for node in nodes_of(model) if node.op_type == "Abs")
-        return cls(types, constants, FreshNames(taken | set(types) | set(inner)), magnitudes)
+        names = FreshNames(taken | set(types) | set(inner))
+        return cls(types, constants, names, magnitudes, frozenset(value.name for value in model.graph.input))
 
     def dtype(self, name: str) -> str:
         """A value's type; `undefined` when it is not known."""
