@@ -24,6 +24,7 @@ from trtpipe.canonical.expansion import (
 )
 from trtpipe.canonical.folding import fold_constants, infer_values
 from trtpipe.canonical.opsets import normalize_domains, upgrade
+from trtpipe.canonical.rewriting import rewrite_misread
 from trtpipe.canonical.tensors import graphs_of, number_of_dtype
 
 if TYPE_CHECKING:
@@ -75,7 +76,19 @@ def simplify_operators(model: onnx.ModelProto, evaluator: Evaluator, changes: Ch
     changes.add("CastLike made Cast", replace_castlike(model))
     flatten(model, changes)
     settle(model, evaluator, changes)
+    write_plainly(model, evaluator, changes)
     while changes.add("Range given scalars", make_range_scalar(model)):
+        settle(model, evaluator, changes)
+
+
+def write_plainly(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) -> None:
+    """Rewrites what TensorRT's parser misreads; types and constants must be settled."""
+    counts, notes = rewrite_misread(model)
+    for name, count in counts.items():
+        changes.add(name, count)
+    changes.notes.extend(notes)
+    if counts:
+        flatten(model, changes)
         settle(model, evaluator, changes)
 
 

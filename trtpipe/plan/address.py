@@ -31,8 +31,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 STAGE_VERSIONS: Mapping[Stage, int] = {
     "fetch": 1,
-    "import": 1,
-    "transform": 1,
+    "import": 2,
+    "transform": 2,
     "calibrate": 1,
     "evaluate": 1,
     "search": 1,
