@@ -31,7 +31,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 STAGE_VERSIONS: Mapping[Stage, int] = {
     "fetch": 1,
-    "import": 1,
+    "import": 2,
     "transform": 1,
     "calibrate": 1,
     "evaluate": 1,
