@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from trtpipe.canonical.edits import attribute_of
 from trtpipe.canonical.summary import ONNX_DOMAINS
 from trtpipe.errors import Problem, Severity
 from trtpipe.problem_codes import Code
@@ -80,6 +81,8 @@ def _why_not(node: onnx.NodeProto) -> str:
     import onnx
 
     op = str(node.op_type)
+    if op == "ScatterElements" and attribute_of(node, "reduction") not in (None, b"none"):
+        return "its parser takes no reduction"
     if op in _NEVER_BUILT:
         return _NEVER_BUILT[op]
     if op in _UNKNOWN_TO_PARSER:
