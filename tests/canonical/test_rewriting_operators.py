@@ -201,3 +201,10 @@ def test_dropout_of_no_value_is_nothing_even_in_training(tmp_path):
     constants = {"r": np.float32(0), "t": np.array(True)}
     result, _ = canonical(made([node, relu], {"x": [2, 4]}, {"y": [2, 4]}, constants), tmp_path)
     assert operators(result) == ["Relu"]
+
+
+def test_an_output_without_a_shape_does_not_keep_a_model_at_its_old_opset(tmp_path):
+    model = made([helper.make_node("Relu", ["x"], ["y"], "relu")], {"x": [2, 4]}, {"y": None}, {}, opset=11)
+    result, changes = canonical(model, tmp_path)
+    assert "opset 11 converted to 17" in changes.notes
+    assert [item.version for item in result.opset_import if not item.domain] == [17]
