@@ -131,3 +131,20 @@ def test_rtx_takes_no_reduction_in_scatter_elements() -> None:
     (problem,) = operator_refusals(scatter("ScatterElements", "add").graph.node, "1.7")
     assert problem.fact == "TensorRT-RTX does not build ScatterElements: its parser takes no reduction ('sc')"
     assert operator_refusals(scatter("ScatterElements", "none").graph.node, "1.7") == []
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "remedy"),
+    [
+        ("DynamicQuantizeLinear", ["x"], "give the float model, and have a variant of precision int8 quantize it"),
+        ("MatMulInteger", ["x", "x"], "give the float model, and have a variant of precision int8 quantize it"),
+        ("Det", ["x"], "cut the graph before it with transform.outputs and do this step outside the engine"),
+        ("NonZero", ["x"], "cut the graph before it with transform.outputs and do this step outside the engine, or use "
+                           "the flavour tensorrt"),
+    ],
+)  # fmt: skip
+def test_a_remedy_does_not_send_to_a_flavour_that_lacks_the_same(
+    operator: str, inputs: list[str], remedy: str
+) -> None:
+    (problem,) = operator_refusals([helper.make_node(operator, inputs, ["y"], "n")], "1.7")
+    assert problem.remedy in (remedy, f"{remedy}, or one with Q/DQ in int8")

@@ -33,6 +33,17 @@ _UNKNOWN_TO_PARSER = frozenset({
 })  # fmt: skip
 """Standard operators without an importer."""
 
+_IN_TENSORRT = frozenset({"DeformConv"})
+"""Those of them that the parser of the flavour tensorrt has."""
+
+_ON_INTEGERS = frozenset({
+    "ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger",
+    "MatMulIntegerToFloat", "QAttention", "QEmbedLayerNormalization", "QGemm", "QLinearAdd", "QLinearAveragePool",
+    "QLinearConcat", "QLinearConv", "QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearMatMul", "QLinearMul",
+    "QLinearReduceMean", "QLinearSigmoid", "QLinearSoftmax", "QLinearWhere",
+})  # fmt: skip
+"""What ONNX Runtime's quantizer writes for its CPU kernels, in forms that importing does not write out."""
+
 _NEVER_BUILT = {
     "NonZero": "its parser wants a plugin that there is none of",
     "NonMaxSuppression": "no kernel implements it",
@@ -69,12 +80,22 @@ def operator_refusals(nodes: Iterable[onnx.NodeProto], version: str) -> list[Pro
         Problem(
             Code.OPERATOR_NOT_BUILT,
             f"TensorRT-RTX does not build {op}: {why} ({_named(names)})",
-            "cut the graph before it with transform.outputs and do this step outside the engine, or use the flavour "
-            "tensorrt",
+            _remedy(op),
             severity=severity,
         )
         for (op, why), names in sorted(refused.items())
     ]
+
+
+def _remedy(op: str) -> str:
+    """What was seen to help: the parser of the flavour tensorrt comes of the same source and lacks the same."""
+    if op in _ON_INTEGERS:
+        return (
+            "give the float model, and have a variant of precision int8 quantize it, or one with Q/DQ in int8"
+        )
+    cut = "cut the graph before it with transform.outputs and do this step outside the engine"
+    lacking = op in _UNKNOWN_TO_PARSER and op not in _IN_TENSORRT
+    return cut if lacking else f"{cut}, or use the flavour tensorrt"
 
 
 def _why_not(node: onnx.NodeProto) -> str:
