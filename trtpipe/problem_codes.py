@@ -242,6 +242,8 @@ class Code:
     BUILDER_OPTION = _of("TP628", "The toolchain does not take a builder option, or ignores it.")
     OPERATOR_NOT_BUILT = _of("TP630", "TensorRT does not build an operator of the model.")
     PLUGIN_NEEDED = _of("TP631", "Operators of the model need plugins of TensorRT.")
+    FOREIGN_TYPE = _of("TP632", "The model needs values of a type that TensorRT does not have, such as strings.")
+    TRAINING_MODE = _of("TP633", "A node of the model is in training mode.")
     BUILD_FAILED = _of("TP640", "TensorRT could not build the engine.")
     PARSE_FAILED = _of("TP641", "TensorRT's parser refused the model.")
     PROFILE_REFUSED = _of("TP642", "TensorRT refused a profile.")

@@ -4,7 +4,8 @@ TensorRT needs it where it wants a constant: axes, pads, scales, the condition o
 machine agrees on to the last bit are folded: integers and booleans, and floating-point values that are moved,
 chosen, rounded or come from one correctly rounded operation (IEEE 754: + - * / sqrt), but no sums, products of
 matrices or transcendental functions. So the canonical bytes do not depend on the CPU that made them.
-Q/DQ nodes are never folded: they carry the precision.
+Q/DQ nodes are not folded: they carry the precision. Only DequantizeLinear of constants in more than eight bits is, such
+as the int32 biases that quantizers write: TensorRT has no such quantized type, and nothing is computed in it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _NEVER_FOLDED = (
     "Bernoulli Constant DequantizeLinear Dropout DynamicQuantizeLinear If ImageDecoder Loop Multinomial QLinearConv "
     "QLinearMatMul QuantizeLinear RandomNormal RandomNormalLike RandomUniform RandomUniformLike Scan"
 )
+_WIDE_CODES = frozenset({"int16", "int32", "uint16"})
+"""Quantized types that TensorRT does not have: (x - zero point) * scale is one rounding, so it can be folded."""
 _EXACT = frozenset(_EXACT_OPERATORS.split())
 _NEVER = frozenset(_NEVER_FOLDED.split())
 
@@ -111,7 +114,11 @@ def _read_outside(model: onnx.ModelProto, batch: Sequence[onnx.NodeProto]) -> se
 
 
 def _foldable(node: onnx.NodeProto, known: Mapping[str, TensorInfo]) -> bool:
-    if node.domain or node.op_type in _NEVER or any(True for _ in subgraphs(node)):
+    if node.domain or any(True for _ in subgraphs(node)):
+        return False
+    if node.op_type == "DequantizeLinear":
+        return bool(node.input[0] in known and known[node.input[0]].dtype in _WIDE_CODES)
+    if node.op_type in _NEVER:
         return False
     dtypes = [known[name].dtype if name in known else "undefined" for name in node.output if name]
     return node.op_type in _EXACT or all(dtype in _INTEGRAL for dtype in dtypes)

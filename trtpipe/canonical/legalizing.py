@@ -23,8 +23,9 @@ from trtpipe.canonical.expansion import (
     replace_castlike,
 )
 from trtpipe.canonical.folding import fold_constants, infer_values
+from trtpipe.canonical.misreadings import rewrite_misread
 from trtpipe.canonical.opsets import normalize_domains, upgrade
-from trtpipe.canonical.rewriting import rewrite_misread
+from trtpipe.canonical.rewriting import rewrite_operators
 from trtpipe.canonical.tensors import graphs_of, number_of_dtype
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def legalize(model: onnx.ModelProto, evaluator: Evaluator, *, opset: int | None 
     _accept(model, changes)
     changes.add("functions inlined", inline_functions(model))
     _upgrade(model, opset, changes)
+    _rewrite(model, changes)
     flatten(model, changes)
     settle(model, evaluator, changes)
     simplify_operators(model, evaluator, changes)
@@ -101,7 +103,13 @@ def _accept(model: onnx.ModelProto, changes: Changes) -> None:
     if sort_nodes(model):
         changes.notes.append("nodes sorted")
     refuse_recursion(model)
+    _rewrite(model, changes)  # the checker refuses what ONNX has given up
     check_model(model)
+
+
+def _rewrite(model: onnx.ModelProto, changes: Changes) -> None:
+    for operator, count in rewrite_operators(model).items():
+        changes.add(f"{operator} expanded", count)
 
 
 def _upgrade(model: onnx.ModelProto, opset: int | None, changes: Changes) -> None:

@@ -64,7 +64,7 @@ def upgrade(proto: onnx.ModelProto, *, oldest: int = OLDEST, chosen: int = CHOSE
     except (RuntimeError, ValueError, ModelError) as error:
         reason = " ".join(str(error).split())
         return f"opset {current} kept: it could not be converted to {chosen} ({reason[-160:]})"
-    if _signature(converted) != _signature(proto):
+    if _differ(proto, converted):
         return f"opset {current} kept: the conversion to {chosen} would change inputs or outputs"
     for old, new in zip(_ends(proto), _ends(converted), strict=True):
         new.CopyFrom(old)  # the converter names dims that have no name
@@ -76,14 +76,26 @@ def _ends(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     return [*proto.graph.input, *proto.graph.output]
 
 
-def _signature(proto: onnx.ModelProto) -> list[bytes]:
-    """Inputs and outputs without the names of dims; the converter drops the batch axis of Scan-8, for one."""
-    return [_nameless(value.type) for value in _ends(proto)]
+def _differ(proto: onnx.ModelProto, converted: onnx.ModelProto) -> bool:
+    """Whether inputs or outputs changed; the converter drops the batch axis of Scan-8, for one.
+
+    Names of dims are not compared, nor are shapes that the model does not declare: the converter fills them in.
+    """
+    before, after = _ends(proto), _ends(converted)
+    if len(before) != len(after):
+        return True
+    for old, new in zip(before, after, strict=True):
+        bare = not old.type.tensor_type.HasField("shape")
+        if _nameless(old.type, bare=bare) != _nameless(new.type, bare=bare):
+            return True
+    return False
 
 
-def _nameless(kind: onnx.TypeProto) -> bytes:
+def _nameless(kind: onnx.TypeProto, *, bare: bool) -> bytes:
     copy = type(kind)()
     copy.CopyFrom(kind)
+    if bare and copy.HasField("tensor_type"):
+        copy.tensor_type.ClearField("shape")
     for dim in copy.tensor_type.shape.dim if copy.HasField("tensor_type") else ():
         dim.ClearField("dim_param")
     return bytes(copy.SerializeToString(deterministic=True))

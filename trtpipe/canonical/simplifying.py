@@ -102,6 +102,10 @@ def _does_nothing(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) 
     if node.op_type != "Dropout" or (len(node.output) > 1 and node.output[1]):
         return False
     training = node.input[2] if len(node.input) > 2 else ""
-    if not training:
+    if not training or _is_zero(training, constants):
         return True
-    return training in constants and not array_of(constants[training]).any()
+    return _is_zero(node.input[1], constants)
+
+
+def _is_zero(name: str, constants: dict[str, onnx.TensorProto]) -> bool:
+    return name in constants and not array_of(constants[name]).any()

@@ -18,13 +18,16 @@ from trtpipe.canonical.legalizing import legalize
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.canonical.transforming import apply_transform
 from trtpipe.describing.branch_inputs import Number, branch_inputs
+from trtpipe.errors import ModelError
 from trtpipe.loading.scalars import flow_yaml
 from trtpipe.proofs.corners import Infer, shapes_at, values_at
 from trtpipe.proofs.dim_names import describe_dims
+from trtpipe.proofs.foreign_types import foreign_values
 from trtpipe.proofs.model import ModelView, view_model
 from trtpipe.proofs.pasting import yaml_profiles
 from trtpipe.proofs.profile_values import values_length
 from trtpipe.proofs.proposals import Proposal, propose_profile
+from trtpipe.proofs.refused_forms import in_training
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.gpus import gpus_with
 
@@ -48,6 +51,9 @@ class _Draft:
     """What was found out about a model, and what is proposed for it."""
 
     bind: Mapping[str, Value]
+    outputs: tuple[str, ...]
+    """What to cut at, where the rest needs types that TensorRT has not; and why."""
+    cut_because: str
     set_shapes: Mapping[str, tuple[int, ...]]
     view: ModelView
     proposal: Proposal
@@ -122,7 +128,9 @@ def _draft(proto: onnx.ModelProto) -> _Draft:
         tempfile.TemporaryDirectory(prefix="trtpipe-init-") as folder,
         Evaluator(Path(folder)) as evaluator,
     ):
+        _refuse_training(proto)
         legalize(proto, evaluator)
+        outputs, why = _without_foreign_values(proto, evaluator)
         set_shapes = _shapes_for_rankless(view_model(proto))
         bind = {**branch_inputs(proto), **_constants(view_model(proto))}
         if bind or set_shapes:
@@ -131,7 +139,25 @@ def _draft(proto: onnx.ModelProto) -> _Draft:
         proposal = propose_profile(
             view.inputs, infer=view.infer, value_inputs=view.value_inputs, outputs=view.outputs
         )
-        return _Draft(bind, set_shapes, view, proposal, _has_float32(proto, view, proposal))
+        return _Draft(bind, outputs, why, set_shapes, view, proposal, _has_float32(proto, view, proposal))
+
+
+def _refuse_training(proto: onnx.ModelProto) -> None:
+    view = view_model(proto)
+    problems = in_training(view.proto, view.live_nodes())
+    if problems:
+        raise ModelError(problems)
+
+
+def _without_foreign_values(proto: onnx.ModelProto, evaluator: Evaluator) -> tuple[tuple[str, ...], str]:
+    """Cuts the model before strings and the like; at which outputs, and why. Raises ModelError if nothing is left."""
+    found = foreign_values(view_model(proto))
+    if found is None:
+        return (), ""
+    if not found.usable:
+        raise ModelError([found.problem])
+    apply_transform(proto, evaluator, outputs=found.usable)
+    return found.usable, found.problem.fact
 
 
 def _shapes_for_rankless(view: ModelView) -> dict[str, tuple[int, ...]]:
@@ -193,9 +219,14 @@ model: {flow_yaml(said)}"""
 
 
 def _transform(draft: _Draft) -> str:
-    if not draft.bind and not draft.set_shapes:
+    if not draft.bind and not draft.set_shapes and not draft.outputs:
         return ""
     lines = ["transform:"]
+    if draft.outputs:
+        lines.append(
+            "  " + _comment(f"The rest of the model is left to the engine's caller: {draft.cut_because}.")
+        )
+        lines.append(f"  outputs: {flow_yaml(list(draft.outputs))}")
     if draft.bind:
         lines.append(
             "  # These inputs become constants: a branch or a shape depends on their values. Give your own."

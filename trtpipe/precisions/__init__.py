@@ -39,6 +39,14 @@ class Choices:
     """Glob of inputs and outputs → `keep` or `convert` their type; what no glob matches is kept."""
 
 
+_HALF_SCALES = 19
+"""The opset from which on scales of Q/DQ may be halves, and so what is between them."""
+
+
+def _is_quantized(proto: onnx.ModelProto) -> bool:
+    return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in proto.graph.node)
+
+
 @dataclass(frozen=True)
 class Precision:
     """One numeric precision of the spec."""
@@ -73,6 +81,8 @@ class Precision:
 
         rest = find_precision(base) if base else None
         least = max(self.opset, rest.opset if rest else 0)
+        if not least and self.dtype == "float16" and _is_quantized(proto):
+            least = _HALF_SCALES
         raised = upgrade(proto, oldest=least, chosen=least) if least else ""
         if raised:
             from onnx.helper import find_min_ir_version_for

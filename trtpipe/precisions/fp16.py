@@ -2,7 +2,8 @@
 
 What stays wider, and in which order that is decided, is described in `casting.planning`; the ranges of weights in
 `casting.ranges`, those of activations on a calibration set in `casting.overflow`. Normalizations, softmax and sums
-compute in float32 by default (`casting.defaults`); `keep: {fp16: [GLOB]}` holds nodes in half all the same.
+compute in float32 by default (`casting.defaults`); `keep: {fp16: [GLOB]}` holds nodes in half all the same. Models with
+Q/DQ of their own are raised to the opset in which scales may be halves.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from trtpipe.spec.pipeline import Threshold
 
 precision = Precision(
     name="fp16",
-    version=2,
+    version=3,
     dtype="float16",
     keeps=("fp32", "fp16"),
     # Half has 11 significant bits: an error of 2^-11 an operation, uncorrelated, leaves a deep network's outputs well

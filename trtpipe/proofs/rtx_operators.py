@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from trtpipe.canonical.edits import attribute_of
 from trtpipe.canonical.summary import ONNX_DOMAINS
 from trtpipe.errors import Problem, Severity
 from trtpipe.problem_codes import Code
@@ -31,6 +32,17 @@ _UNKNOWN_TO_PARSER = frozenset({
     "SplitToSequence", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer", "Unique",
 })  # fmt: skip
 """Standard operators without an importer."""
+
+_IN_TENSORRT = frozenset({"DeformConv"})
+"""Those of them that the parser of the flavour tensorrt has."""
+
+_ON_INTEGERS = frozenset({
+    "ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger",
+    "MatMulIntegerToFloat", "QAttention", "QEmbedLayerNormalization", "QGemm", "QLinearAdd", "QLinearAveragePool",
+    "QLinearConcat", "QLinearConv", "QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearMatMul", "QLinearMul",
+    "QLinearReduceMean", "QLinearSigmoid", "QLinearSoftmax", "QLinearWhere",
+})  # fmt: skip
+"""What ONNX Runtime's quantizer writes for its CPU kernels, in forms that importing does not write out."""
 
 _NEVER_BUILT = {
     "NonZero": "its parser wants a plugin that there is none of",
@@ -68,18 +80,30 @@ def operator_refusals(nodes: Iterable[onnx.NodeProto], version: str) -> list[Pro
         Problem(
             Code.OPERATOR_NOT_BUILT,
             f"TensorRT-RTX does not build {op}: {why} ({_named(names)})",
-            "cut the graph before it with transform.outputs and do this step outside the engine, or use the flavour "
-            "tensorrt",
+            _remedy(op),
             severity=severity,
         )
         for (op, why), names in sorted(refused.items())
     ]
 
 
+def _remedy(op: str) -> str:
+    """What was seen to help: the parser of the flavour tensorrt comes of the same source and lacks the same."""
+    if op in _ON_INTEGERS:
+        return (
+            "give the float model, and have a variant of precision int8 quantize it, or one with Q/DQ in int8"
+        )
+    cut = "cut the graph before it with transform.outputs and do this step outside the engine"
+    lacking = op in _UNKNOWN_TO_PARSER and op not in _IN_TENSORRT
+    return cut if lacking else f"{cut}, or use the flavour tensorrt"
+
+
 def _why_not(node: onnx.NodeProto) -> str:
     import onnx
 
     op = str(node.op_type)
+    if op == "ScatterElements" and attribute_of(node, "reduction") not in (None, b"none"):
+        return "its parser takes no reduction"
     if op in _NEVER_BUILT:
         return _NEVER_BUILT[op]
     if op in _UNKNOWN_TO_PARSER:

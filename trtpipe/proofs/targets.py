@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem
 from trtpipe.problem_codes import Code
+from trtpipe.proofs.foreign_types import foreign_values
 from trtpipe.proofs.model import view_model
+from trtpipe.proofs.refused_forms import refused_forms
 from trtpipe.proofs.rtx_operators import custom_operators, operator_refusals
 from trtpipe.proofs.target_options import prove_options
 from trtpipe.proofs.typed_nodes import TypedModel, called
@@ -69,15 +71,23 @@ def prove_cells(
     machine's GPUs. Only nodes that the spec's transform leaves are judged.
     """
     options = prove_options(spec, [(one.name, one.flavour, one.version) for one in targets])
-    nodes = view_model(proto, spec.transform).live_nodes()
-    operators = _operators(spec, targets, nodes)
+    view = view_model(proto, spec.transform)
+    nodes = view.live_nodes()
+    foreign = foreign_values(view)
+    of_model = refused_forms(view.proto, nodes) + ([foreign.problem] if foreign else [])
+    plain = [node for node in nodes if not foreign or node.output[0] not in foreign.nodes]
+    operators = _operators(spec, targets, plain)
     live = {called(node) for node in nodes}
-    problems = [*options, *operators]
+    problems = [*options, *of_model, *operators]
     proofs = []
     for target in targets:
         of_gpu = _of_gpu(target)
         problems += of_gpu
-        shared = [*of_gpu, *(problem for problem in (*options, *operators) if _concerns(problem, target))]
+        shared = [
+            *of_gpu,
+            *of_model,
+            *(problem for problem in (*options, *operators) if _concerns(problem, target)),
+        ]
         of_types = {variant: _of_types(target, model.only(live)) for variant, model in typed.items()}
         able = [variant for variant, refused in of_types.items() if not refused]
         for variant, refused in of_types.items():

@@ -57,7 +57,8 @@ class SourceReference:
             value = typed.get(info.name, self.bound.get(info.name))
             if value is None:  # the typed model dropped it because nothing reads it
                 value = np.zeros([dim if isinstance(dim, int) else 1 for dim in info.dims or ()])
-            array = np.asarray(value).astype(np.dtype(info.dtype), copy=False)
+            # No engine takes strings: only what the transform cut off reads them.
+            array = np.asarray(value).astype(np.dtype(_IN_NUMPY.get(info.dtype, info.dtype)), copy=False)
             static = info.dims is not None and all(isinstance(dim, int) for dim in info.dims)
             if info.name in self.bound and static and array.size == 1:
                 array = array.reshape([dim for dim in info.dims or () if isinstance(dim, int)])
@@ -68,6 +69,9 @@ class SourceReference:
         """Outputs by name. Raises StepFailed."""
         found = self.runner.infer(self.feed(typed))
         return dict(zip(self.outputs, found.values(), strict=True))
+
+
+_IN_NUMPY = {"string": "str"}
 
 
 @contextmanager

@@ -332,6 +332,7 @@ class _Checker:
         import onnx_ir
 
         from trtpipe.precisions import Choices, find_precision
+        from trtpipe.proofs.foreign_types import without_maps
         from trtpipe.proofs.typed_nodes import typed_model
 
         asked = self.pipeline.spec.variants[variant]
@@ -339,6 +340,7 @@ class _Checker:
         assert precision is not None, "the loader knows the precisions"
         typed = type(proto)()
         typed.CopyFrom(proto)
+        without_maps(typed)
         precision.prepare(typed, base)
         path = ("variants", variant, "keep")
         model = onnx_ir.from_proto(typed)

@@ -47,10 +47,13 @@ def readable_model(
 ) -> Iterator[onnx.ModelProto]:
     """The pipeline's model as a skeleton: an ONNX source as it is, checked; of others, what they are imported as.
 
+    Operators that importing writes out without a look at types are written out in it.
+
     Its weights may be read while the context lasts. Raises SpecError, ModelError and what importing raises.
     """
     from trtpipe.canonical.checking import check_model
     from trtpipe.canonical.reading import read_skeleton
+    from trtpipe.canonical.rewriting import rewrite_as_imported
     from trtpipe.frontends import frontend_called
 
     with tempfile.TemporaryDirectory(prefix="trtpipe-model-") as name:
@@ -63,6 +66,7 @@ def readable_model(
         if pipeline.remotes:
             files = fetched_files(pipeline, store, state, folder, observer=observer, offline=offline)
         proto = frontend_called("onnx").read(files, pipeline.options, folder)
+        rewrite_as_imported(proto)
         check_model(proto)
         yield proto
 

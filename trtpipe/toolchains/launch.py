@@ -32,6 +32,7 @@ from trtpipe.plan.worker_messages import (
     WorkerStart,
 )
 from trtpipe.problem_codes import Code
+from trtpipe.toolchains.driver_echo import without_echo
 from trtpipe.toolchains.failure_codes import code_of_failure
 from trtpipe.toolchains.messages import message_from
 from trtpipe.toolchains.minding import Minding, kill, signal_of, tail
@@ -66,11 +67,15 @@ def run_worker(
     (folder / "request.json").write_text(json.dumps(request.to_json(_parent_of(python))))
     with (folder / "build.log").open("ab", buffering=0) as log:
         child = _start(python, folder, log)
+        needs_driver = request.flavour != "tensorrt_rtx"
         hearing = _Hearing(folder / "build.log", log, on_event)
         minding = Minding(child, cancelled, killed, request.builder.time_limit)
         try:
             for event in minding.events():
-                hearing.hear(message_from(event))
+                message = message_from(event)
+                heard = message if needs_driver else without_echo(message)
+                if heard is not None:
+                    hearing.hear(heard)
             code = minding.wait()
         finally:
             kill(child)

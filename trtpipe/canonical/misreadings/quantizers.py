@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import integer_of, values_read
-from trtpipe.canonical.rewriting.scope import LARGEST, Scope, changed, named
+from trtpipe.canonical.misreadings.scope import LARGEST, Scope, changed, named
 from trtpipe.canonical.tensors import dtype_name, graphs_of, nbytes_of, nodes_of, number_of_dtype
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import attribute_of, integer_of
-from trtpipe.canonical.rewriting.scope import Scope, changed, named
+from trtpipe.canonical.misreadings.scope import Scope, changed, named
 
 if TYPE_CHECKING:
     import onnx

@@ -11,19 +11,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import replace_nodes
-from trtpipe.canonical.opsets import OLDEST, opset_of
-from trtpipe.canonical.rewriting.arrangements import rewrite_matmul, rewrite_space_to_depth, rewrite_trilu
-from trtpipe.canonical.rewriting.loops import rewrite_loop
-from trtpipe.canonical.rewriting.quantizers import (
+from trtpipe.canonical.misreadings.arrangements import rewrite_matmul, rewrite_space_to_depth, rewrite_trilu
+from trtpipe.canonical.misreadings.loops import rewrite_loop
+from trtpipe.canonical.misreadings.quantizers import (
     computed_in_floats,
     made_signed,
     rewrite_quantizer,
     whole_in_floats,
 )
-from trtpipe.canonical.rewriting.recurrences import rewrite_recurrence
-from trtpipe.canonical.rewriting.reductions import rewrite_lp_pool, rewrite_reduction
-from trtpipe.canonical.rewriting.scope import Scope
-from trtpipe.canonical.rewriting.windows import rewrite_deconvolution, rewrite_pooling
+from trtpipe.canonical.misreadings.recurrences import rewrite_recurrence
+from trtpipe.canonical.misreadings.reductions import rewrite_lp_pool, rewrite_reduction
+from trtpipe.canonical.misreadings.scope import Scope
+from trtpipe.canonical.misreadings.windows import rewrite_deconvolution, rewrite_pooling
+from trtpipe.canonical.opsets import OLDEST, opset_of
 from trtpipe.canonical.tensors import graphs_of
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.rewriting.scope import Scope, changed
+from trtpipe.canonical.misreadings.scope import Scope, changed
 
 if TYPE_CHECKING:
     import onnx

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import attribute_of, integer_of, integers_of
-from trtpipe.canonical.rewriting.scope import Scope, changed
+from trtpipe.canonical.misreadings.scope import Scope, changed
 
 if TYPE_CHECKING:
     import onnx
