@@ -27,7 +27,8 @@ LAYERS = {
 WITHIN_LAYER = {
     ("errors", "problem_codes"), ("shapes", "errors"), ("shapes", "problem_codes"),
     ("proofs", "canonical"), ("proofs", "loading"), ("proofs", "weights"),
-    ("describing", "canonical"), ("describing", "loading"), ("describing", "proofs"), ("targets", "spec"), ("runners", "datasets"), ("weights", "canonical"),
+    ("describing", "canonical"), ("describing", "loading"), ("describing", "proofs"),
+    ("targets", "spec"), ("runners", "datasets"), ("weights", "canonical"),
     ("reducing", "canonical"), ("reducing", "searching"), ("reducing", "proofs"), ("describing", "weights"),
     ("differing", "canonical"), ("differing", "weights"), ("differing", "lockfile"),
     ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
