@@ -15,6 +15,7 @@ from trtpipe.comparing.judging import judge_report
 from trtpipe.errors import StepFailed
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casting.files import rewrite_file
+from trtpipe.problem_codes import Code
 from trtpipe.runners.validate import run_validation
 from trtpipe.spec.pipeline import Threshold
 from trtpipe.stages.task import Task
@@ -155,6 +156,49 @@ def test_outputs_that_the_transform_cut_are_exposed_on_the_reference(tmp_path, d
     report = validated(tmp_path, source, cut, data=data)
 
     assert report["places"][0]["outputs"]["a"]["differing"] == 0
+
+
+@pytest.mark.parametrize("reference", ["onnxruntime", "float64"])
+def test_what_the_transform_cut_away_need_not_run_in_the_reference(tmp_path, data, reference):
+    text = "g (float[N,4] x) => (float[N,4] y, float[N,4] z) { a = Exp(x)  y = d.Plugin(a)  z = Neg(x) }"
+    proto = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 17, "d" : 1]>\n{text}')
+    source = tmp_path / "s.onnx"
+    source.write_bytes(proto.SerializeToString())
+    cut = saved(tmp_path / "c.onnx", "g (float[N,4] x) => (float[N,4] a) { a = Exp(x) }")
+
+    report = validated(tmp_path, source, cut, data=data, reference=reference)
+
+    assert [one for one in report["not_run"] if one["name"] == "the reference"] == []
+    assert judge_report(report, [COSINE]).outcome == "passed"
+
+
+FIXED = "g (float[N,4] x) => (float[M] y) { s = Shape(x)  r = Neg(x)  y = Reshape(r, k) }"
+
+
+def test_a_corner_at_which_the_model_cannot_run_fails_in_the_words_of_check(tmp_path):
+    model = saved(tmp_path / "m.onnx", FIXED, k=np.array([8]))
+    data = npz_data(tmp_path, batch=2, x=np.ones((4, 4), np.float32))
+    profile = {"x": {"min": [2, 4], "opt": [2, 4], "max": [8, 4]}}
+
+    with pytest.raises(StepFailed) as failed:
+        validated(tmp_path, model, model, data=data, profiles=[profile])
+
+    (problem,) = failed.value.problems
+    wanted = "profile 0 is impossible at max: ONNX Runtime cannot run node 'Reshape_2' (Reshape) of 'm.onnx'"
+    assert problem.fact.startswith(wanted)
+    assert (problem.code, problem.path) == (Code.PROFILE_IMPOSSIBLE, ("profiles", 0))
+
+
+def test_a_corner_at_which_the_source_alone_cannot_run_is_not_run(tmp_path):
+    source = saved(tmp_path / "m.onnx", FIXED, k=np.array([8]))
+    typed = saved(tmp_path / "t.onnx", FIXED, k=np.array([-1]))
+    data = npz_data(tmp_path, batch=2, x=np.ones((4, 4), np.float32))
+    profile = {"x": {"min": [2, 4], "opt": [2, 4], "max": [8, 4]}}
+
+    report = validated(tmp_path, source, typed, data=data, profiles=[profile])
+
+    assert [one["name"] for one in report["not_run"]] == ["profile 0 at max"]
+    assert report["not_run"][0]["why"].startswith("the reference does not run there: ")
 
 
 def test_an_output_that_the_reference_lacks_is_not_run_by_name(tmp_path, data):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import sort_nodes
 from trtpipe.canonical.inference import Inferred
-from trtpipe.canonical.naming import distinguish_dims, make_values_unique
+from trtpipe.canonical.naming import distinguish_dims, make_values_unique, name_nodes
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.errors import Problem
 from trtpipe.proofs.corners import Infer, inference_of
@@ -80,6 +80,7 @@ def view_model(proto: onnx.ModelProto, transform: TransformSpec | None = None) -
     bound = transform.bind if transform else {}
     make_values_unique(model)
     sort_nodes(model)
+    name_nodes(model)
     decide_branches(model, bound)
     cut_at(model, transform.outputs if transform else ())
     distinguish_dims(model)

@@ -32,7 +32,7 @@ from trtpipe.json_values import object_in, objects_in
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import values_at
 from trtpipe.proofs.samples import prove_samples
-from trtpipe.runners.corner_inputs import CornerInputs, gather_rows
+from trtpipe.runners.corner_inputs import CornerInputs, gather_rows, impossible_at
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.nonfinite import Watch, open_watch
 from trtpipe.runners.onnxruntime import NoKernel, OnnxRuntimeRunner, half_is_rounded, open_runner
@@ -275,7 +275,7 @@ class Run:
         try:
             expected = reference.expected(feed)
         except TrtpipeError as error:
-            self._skip(corner.place, f"the reference does not run there: {error.problems[0].fact}")
+            self._without_reference(corner, feed, error)
             return
         with self._timed(corner.place):
             try:
@@ -290,6 +290,14 @@ class Run:
             self._keep(corner.place, feed, expected, actual, None)
             self._place(corner.place, "corner", measured, samples=None, shapes=_shapes(feed))
         self._locate(corner.place, feed, reference)
+
+    def _without_reference(self, corner: CornerInputs, feed: Feed, error: TrtpipeError) -> None:
+        """Where neither model runs, the profile promises what cannot be; where one does, that is not compared."""
+        try:
+            self.runner.infer(feed)
+        except StepFailed:
+            raise StepFailed(impossible_at(corner, error.problems[0])) from error
+        self._skip(corner.place, f"the reference does not run there: {error.problems[0].fact}")
 
     def _accumulators(self, expected: Feed) -> dict[str, Accumulator]:
         def made() -> Accumulator:

@@ -45,11 +45,13 @@ def readable_model(
     observer: Observer | None = None,
     offline: bool = False,
 ) -> Iterator[onnx.ModelProto]:
-    """The pipeline's model as a skeleton: an ONNX source as it is, checked; of others, what they are imported as.
+    """The pipeline's model as a skeleton: an ONNX source, checked and with names; of others, what they are imported as.
 
     Its weights may be read while the context lasts. Raises SpecError, ModelError and what importing raises.
     """
     from trtpipe.canonical.checking import check_model
+    from trtpipe.canonical.edits import sort_nodes
+    from trtpipe.canonical.naming import name_nodes
     from trtpipe.canonical.reading import read_skeleton
     from trtpipe.frontends import frontend_called
 
@@ -64,6 +66,8 @@ def readable_model(
             files = fetched_files(pipeline, store, state, folder, observer=observer, offline=offline)
         proto = frontend_called("onnx").read(files, pipeline.options, folder)
         check_model(proto)
+        sort_nodes(proto)
+        name_nodes(proto)
         yield proto
 
 
