@@ -115,6 +115,7 @@ class Code:
     UNKNOWN_TENSOR = _of("TP221", "The model has no tensor or output of that name.")
     UNKNOWN_NODE = _of("TP222", "The model has no node that a name, a pattern or a path between tensors matches.")
     INPUT_SHAPE_UNKNOWN = _of("TP223", "Neither the model nor the spec says the shape of an input.")
+    UNUSED_INPUT = _of("TP224", "No node of the model reads an input, and it is no output.")
     LAYER_REFUSED = _of("TP240", "A declared layer does not take its inputs or parameters, or an input is no input.")
     LAYER_KEYS = _of("TP241", "The keys of a declared layer contradict each other, or one that it needs is missing.")
     LAYER_INPUT_UNKNOWN = _of("TP242", "A declared layer reads what no layer before it yields.")

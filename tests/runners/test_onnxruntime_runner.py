@@ -81,7 +81,7 @@ def test_a_node_that_fails_is_named(tmp_path):
 
     with (
         open_runner(path) as runner,
-        pytest.raises(StepFailed, match=r"cannot run node '.*' \(Reshape\) of 'm.onnx'"),
+        pytest.raises(StepFailed, match=r"cannot run node '.*' \(Reshape\) of 'm.onnx', which makes 'y'"),
     ):
         runner.infer({"x": np.zeros(3, np.float32)})
 

@@ -219,7 +219,7 @@ class Run:
         elif reference.narrow:
             why = "ONNX Runtime's CPU has no such kernels, and float32 was used there"
             self._skip(f"float64 in {', '.join(reference.narrow)} of the reference", why)
-        spec = dataset_of(self.request, self.inputs)
+        spec = dataset_of(self.request, self.inputs, self.model)
         corners = corners_of(self.request, self.inputs)
         if spec is None:
             for place in ("data", *(corner.place for corner in corners)):
