@@ -111,6 +111,7 @@ class Code:
     NAME_NOT_UTF8 = _of("TP214", "A name in the model, or the path of the model, is not UTF-8.")
     MODEL_CHANGED = _of("TP215", "A file changed while it was being read or built from.")
     NONFINITE_WEIGHTS = _of("TP216", "Weights or constants of the model hold NaN or infinities.")
+    RANDOM_NODES = _of("TP217", "The model draws random numbers, so what depends on them cannot be validated.")
     UNKNOWN_INPUT = _of("TP220", "The model has no input of that name.")
     UNKNOWN_TENSOR = _of("TP221", "The model has no tensor or output of that name.")
     UNKNOWN_NODE = _of("TP222", "The model has no node that a name, a pattern or a path between tensors matches.")

@@ -187,6 +187,20 @@ def test_random_indices_stay_within_their_tables(tmp_path):
     assert len(report["places"]) == 4
 
 
+def test_an_output_that_depends_on_random_numbers_is_not_run_and_no_threshold_on_it_passes(tmp_path, data):
+    text = "g (float[N,4] x) => (float[N,4] y, float[N,4] z) { r = RandomNormalLike(x)  y = Add(x, r)  z = Exp(x) }"
+    model = saved(tmp_path / "m.onnx", text)
+
+    report = validated(tmp_path, model, model, data=data, profiles=[PROFILE])
+
+    assert [set(place["outputs"]) for place in report["places"]] == [{"z"}] * 4
+    why = "it depends on the random numbers of node 'RandomNormalLike_0' (RandomNormalLike), which every run draws anew"
+    assert report["not_run"] == [{"name": "output y", "why": why}]
+    about_y = Threshold(output="y", metric="cosine", min=0.9)
+    assert judge_report(report, [about_y]).outcome == "not_run"
+    assert judge_report(report, [COSINE]).outcome == "passed"
+
+
 FIXED = "g (float[N,4] x) => (float[M] y) { s = Shape(x)  r = Neg(x)  y = Reshape(r, k) }"
 
 

@@ -21,6 +21,7 @@ from trtpipe.proofs.corners import Infer, inference_of
 from trtpipe.proofs.decided_branches import decide_branches
 from trtpipe.proofs.live_nodes import cut_at, live_nodes
 from trtpipe.proofs.profiles import needs_profile, prove_profiles
+from trtpipe.proofs.randomness import prove_determinism
 from trtpipe.proofs.transforms import inputs_after, prove_transform
 from trtpipe.proofs.value_inputs import ShapeUse, shape_value_inputs
 from trtpipe.shapes import Shape
@@ -62,7 +63,7 @@ def prove_model(
     """Everything that is wrong with a spec's transform and profiles for this model, in one pass."""
     problems = prove_transform(summarize(proto).inputs, tensors_of_model(proto), transform)
     view = view_model(proto, transform)
-    problems += _unused(view)
+    problems += [*_unused(view), *prove_determinism(view.proto)]
     return problems + prove_profiles(
         view.inputs,
         profiles,

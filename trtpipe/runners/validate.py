@@ -31,6 +31,7 @@ from trtpipe.files import write_whole
 from trtpipe.json_values import object_in, objects_in
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import values_at
+from trtpipe.proofs.randomness import drawn_outputs
 from trtpipe.proofs.samples import prove_samples
 from trtpipe.runners.corner_inputs import CornerInputs, gather_rows, impossible_at
 from trtpipe.runners.graphs import RunnableModel, runnable_model
@@ -181,6 +182,14 @@ class Run:
     not_run: list[dict[str, str]] = field(default_factory=list)
     nonfinite: list[dict[str, Json]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    compared: tuple[str, ...] = ()
+    """The outputs that do not depend on random numbers; the others are named as not run."""
+
+    def __post_init__(self) -> None:
+        drawn = drawn_outputs(self.model.proto)
+        self.compared = tuple(name for name in self.runner.outputs if name not in drawn)
+        for name, why in drawn.items():
+            self._skip(f"output {name}", why)
 
     def report(self) -> dict[str, Json]:
         """Everything measured, as plain data."""
@@ -205,7 +214,7 @@ class Run:
                 self._keep("golden", run.inputs, run.outputs, actual, run.labels)
             shapes = _shapes(runs[0].inputs)
             self._place("golden", "golden", measured, samples=None, shapes=shapes)
-        self._lacking([name for name in self.runner.outputs if name not in measured], "it was not recorded")
+        self._lacking([name for name in self.compared if name not in measured], "it was not recorded")
         for run in runs:
             self._locate("golden", run.inputs, None)
         for corner in corners_of(self.request, self.inputs):
@@ -303,14 +312,14 @@ class Run:
         def made() -> Accumulator:
             return Accumulator(spread=Spread() if self.kept is not None else None)
 
-        return {name: made() for name in self.runner.outputs if name in expected}
+        return {name: made() for name in self.compared if name in expected}
 
     def _keep(self, place: str, feed: Feed, expected: Feed, actual: Feed, labels: Array | None) -> None:
         """Data is recorded from its beginning; of every place the worst is kept."""
         if self.kept is None:
             return
         self.kept.outputs.add(place, actual)
-        outputs = {name: expected[name] for name in self.runner.outputs if name in expected}
+        outputs = {name: expected[name] for name in self.compared if name in expected}
         if place in ("data", "golden"):
             count = max((np.shape(array)[0] for array in feed.values() if np.ndim(array)), default=1)
             self.kept.recorder.add(RecordedRun(feed, outputs, labels=labels), count)
