@@ -26,8 +26,9 @@ LAYERS = {
 
 WITHIN_LAYER = {
     ("errors", "problem_codes"), ("shapes", "errors"), ("shapes", "problem_codes"),
-    ("proofs", "canonical"), ("proofs", "loading"), ("describing", "canonical"), ("describing", "loading"),
-    ("describing", "proofs"), ("targets", "spec"), ("runners", "datasets"), ("weights", "canonical"),
+    ("proofs", "canonical"), ("proofs", "loading"), ("proofs", "weights"),
+    ("describing", "canonical"), ("describing", "loading"), ("describing", "proofs"),
+    ("targets", "spec"), ("runners", "datasets"), ("weights", "canonical"),
     ("reducing", "canonical"), ("reducing", "searching"), ("reducing", "proofs"), ("describing", "weights"),
     ("differing", "canonical"), ("differing", "weights"), ("differing", "lockfile"),
     ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
@@ -39,7 +40,7 @@ WITHIN_LAYER = {
     ("legacy_caches", "loading"), ("legacy_caches", "scales"), ("planning", "legacy_caches"), ("planning", "searching"),
 }  # fmt: skip
 """Folders of one layer that may see another one: a problem has a code, a shape that is none is a problem,
-proofs and descriptions are about models and specs,
+proofs and descriptions are about models, their weights and specs,
 validation feeds data sets, calibrators run models on them, weights may be those of an ONNX model, networks are
 written with theirs, engines run in a toolchain's interpreter, shared stores are reached as sources are, reports use the
 tables of other texts, and a plan has steps that search and steps that read caches."""

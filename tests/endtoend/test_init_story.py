@@ -103,3 +103,26 @@ def test_a_missing_model_is_one_line(fresh):
         wrote.err
         == "no such model: 'models/none.onnx'\n  give the path of a model, or an address to fetch it from\n"
     )
+
+
+def test_shapes_at_which_the_model_was_seen_to_fail_are_left_out_of_the_profile(fresh):
+    """Positions are counted as the model runs, so that nothing tells before how many rows of the table it takes."""
+    text = """<ir_version: 9, opset_import: ["" : 17]> g (float[N,S] x) => (float[N,S,4] y) {
+        e = Equal(x, x)  c = Cast<to=7>(e)  p = CumSum(c, one)  h = Gather(table, p)  y = Tanh(h) }"""
+    proto = onnx.parser.parse_model(text)
+    weights = {"one": np.int64(1), "table": np.ones((200, 4), np.float32)}
+    proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in weights.items())
+    onnx.save(proto, fresh.root / "models/m.onnx")
+
+    made = fresh.run("init", "models/m.onnx")
+
+    assert made.code == 0, made.err
+    assert "  - x: 1x128\n" in (fresh.root / "pipelines/m.yaml").read_text()
+    assert "warning" not in made.err
+
+    fresh.edit("pipelines/m.yaml", "x: 1x128", "x: {min: 1x1, opt: 1x128, max: 1x256}")
+    built = fresh.run("build", "pipelines/m.yaml", "--only", "m/fp32@sm89")
+
+    assert built.code != 0
+    assert "pipelines/m.yaml:" in built.err
+    assert "profile 0 is impossible at max: ONNX Runtime cannot run node 'Gather_0' (Gather)" in built.err

@@ -232,6 +232,7 @@ def test_a_model_that_is_impossible_at_a_corner_names_node_and_corners() -> None
             Code.PROFILE_IMPOSSIBLE,
             "profile 0 is impossible at opt and max: node 'mm' (MatMul) does not take these shapes: "
             "incompatible dimensions for matrix multiplication",
+            "with the model as it is, this profile works:\nprofiles:\n  - x: 1x4",
             path=("profiles", 0),
         )
     ]
@@ -255,6 +256,8 @@ def test_a_window_larger_than_its_input_is_impossible(
             Code.PROFILE_IMPOSSIBLE,
             f"profile 0 is impossible at min: node 'win' ({op}) does not take these shapes: "
             f"its window {window} is larger than {padded}",
+            "with the model as it is, this profile works:\n"
+            "profiles:\n  - x: {min: 1x3x8x8, opt: 1x3x8x8, max: 1x3x9x9}",
             path=("profiles", 0),
         )
     ]

@@ -15,6 +15,7 @@ from trtpipe.comparing.judging import judge_report
 from trtpipe.errors import StepFailed
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casting.files import rewrite_file
+from trtpipe.problem_codes import Code
 from trtpipe.runners.validate import run_validation
 from trtpipe.spec.pipeline import Threshold
 from trtpipe.stages.task import Task
@@ -155,6 +156,80 @@ def test_outputs_that_the_transform_cut_are_exposed_on_the_reference(tmp_path, d
     report = validated(tmp_path, source, cut, data=data)
 
     assert report["places"][0]["outputs"]["a"]["differing"] == 0
+
+
+@pytest.mark.parametrize("reference", ["onnxruntime", "float64"])
+def test_what_the_transform_cut_away_need_not_run_in_the_reference(tmp_path, data, reference):
+    text = "g (float[N,4] x) => (float[N,4] y, float[N,4] z) { a = Exp(x)  y = d.Plugin(a)  z = Neg(x) }"
+    proto = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 17, "d" : 1]>\n{text}')
+    source = tmp_path / "s.onnx"
+    source.write_bytes(proto.SerializeToString())
+    cut = saved(tmp_path / "c.onnx", "g (float[N,4] x) => (float[N,4] a) { a = Exp(x) }")
+
+    report = validated(tmp_path, source, cut, data=data, reference=reference)
+
+    assert [one for one in report["not_run"] if one["name"] == "the reference"] == []
+    assert judge_report(report, [COSINE]).outcome == "passed"
+
+
+def test_random_indices_stay_within_their_tables(tmp_path):
+    text = """g (int64[N,3] i, float[N,3] f) => (float[N,3,2] y) {
+        c = Cast<to=7>(f)  a = Gather(one, i)  b = Gather(ten, c)  y = Add(a, b) }"""
+    model = saved(
+        tmp_path / "m.onnx", text, one=np.ones((1, 2), np.float32), ten=np.ones((10, 2), np.float32)
+    )
+    np.savez(tmp_path / "data.npz", unused=np.zeros(1))
+    profile = {name: {"min": [1, 3], "opt": [2, 3], "max": [5, 3]} for name in "if"}
+
+    report = validated(tmp_path, model, model, data={"random": {"seed": 3, "samples": 6}}, profiles=[profile])
+
+    assert report["not_run"] == []
+    assert len(report["places"]) == 4
+
+
+def test_an_output_that_depends_on_random_numbers_is_not_run_and_no_threshold_on_it_passes(tmp_path, data):
+    text = "g (float[N,4] x) => (float[N,4] y, float[N,4] z) { r = RandomNormalLike(x)  y = Add(x, r)  z = Exp(x) }"
+    model = saved(tmp_path / "m.onnx", text)
+
+    report = validated(tmp_path, model, model, data=data, profiles=[PROFILE])
+
+    assert [set(place["outputs"]) for place in report["places"]] == [{"z"}] * 4
+    why = "it depends on the random numbers of node 'RandomNormalLike_0' (RandomNormalLike), which every run draws anew"
+    assert report["not_run"] == [{"name": "output y", "why": why}]
+    about_y = Threshold(output="y", metric="cosine", min=0.9)
+    assert judge_report(report, [about_y]).outcome == "not_run"
+    assert judge_report(report, [COSINE]).outcome == "passed"
+
+
+FIXED = "g (float[N,4] x) => (float[M] y) { s = Shape(x)  r = Neg(x)  y = Reshape(r, k) }"
+
+
+def test_a_corner_at_which_the_model_cannot_run_fails_in_the_words_of_check(tmp_path):
+    model = saved(tmp_path / "m.onnx", FIXED, k=np.array([8]))
+    data = npz_data(tmp_path, batch=2, x=np.ones((4, 4), np.float32))
+    profile = {"x": {"min": [2, 4], "opt": [2, 4], "max": [8, 4]}}
+
+    with pytest.raises(StepFailed) as failed:
+        validated(tmp_path, model, model, data=data, profiles=[profile])
+
+    (problem,) = failed.value.problems
+    assert problem.fact.startswith(
+        "profile 0 is impossible at max: ONNX Runtime cannot run node 'Reshape_2' (Reshape) of 'm.onnx', "
+        "which makes 'y': "
+    )
+    assert (problem.code, problem.path) == (Code.PROFILE_IMPOSSIBLE, ("profiles", 0))
+
+
+def test_a_corner_at_which_the_source_alone_cannot_run_is_not_run(tmp_path):
+    source = saved(tmp_path / "m.onnx", FIXED, k=np.array([8]))
+    typed = saved(tmp_path / "t.onnx", FIXED, k=np.array([-1]))
+    data = npz_data(tmp_path, batch=2, x=np.ones((4, 4), np.float32))
+    profile = {"x": {"min": [2, 4], "opt": [2, 4], "max": [8, 4]}}
+
+    report = validated(tmp_path, source, typed, data=data, profiles=[profile])
+
+    assert [one["name"] for one in report["not_run"]] == ["profile 0 at max"]
+    assert report["not_run"][0]["why"].startswith("the reference does not run there: ")
 
 
 def test_an_output_that_the_reference_lacks_is_not_run_by_name(tmp_path, data):

@@ -102,6 +102,7 @@ def _accept(model: onnx.ModelProto, changes: Changes) -> None:
         model.ir_version = max(model.ir_version, 4)  # before it, an initializer had to be an input as well
     if sort_nodes(model):
         changes.notes.append("nodes sorted")
+    naming.name_nodes(model)  # before anything is folded, so that numbers are those of the source
     refuse_recursion(model)
     _rewrite(model, changes)  # the checker refuses what ONNX has given up
     check_model(model)

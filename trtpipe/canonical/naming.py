@@ -76,7 +76,11 @@ def _rename_scope(graph: onnx.GraphProto, taken: set[str], outer: dict[str, str]
 
 
 def name_nodes(model: onnx.ModelProto) -> int:
-    """Gives unnamed nodes `Op_N`, N counted per operator, and those that share a name a suffix; how many."""
+    """Gives unnamed nodes `Op_N`, N counted per operator, and those that share a name a suffix; how many.
+
+    Whoever shows nodes of a source, or takes their names from a user, names them so first: what importing, `check`, the
+    reference and `inspect` call a node is then the same. Nodes must be in topological order.
+    """
     taken: set[str] = set()
     numbers: Counter[str] = Counter()
     unnamed: list[onnx.NodeProto] = []

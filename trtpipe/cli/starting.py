@@ -74,10 +74,14 @@ def _text(found: Recognised, name: str) -> str:
         return spec_without_reading(found, missing, name=name)
     text = first_spec(found, name=name)
     half, untried = half_for(text, found)
+    narrow = untried is not None and untried.code is Code.PROFILE_IMPOSSIBLE
+    if narrow:  # the guesses reached further than the model
+        text = first_spec(found, name=name, narrow=True)
+        half, untried = half_for(text, found)
     if half is not None:
-        text = first_spec(found, name=name, half=half)
-    if untried:
-        note(f"warning: the half variant was not tried: {untried}")
+        text = first_spec(found, name=name, half=half, narrow=narrow)
+    if untried is not None:
+        note(f"warning: the half variant was not tried: {untried.fact}")
     return text
 
 

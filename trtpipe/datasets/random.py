@@ -1,8 +1,8 @@
 """random: seeded samples, only ever used when the spec says so.
 
 Sample i of input number k (in the order of sorted names) is drawn from numpy's PCG64 seeded with
-SeedSequence([seed, k, i]): standard normal floats, integers in [low, high), fair booleans. It depends neither on
-the batch size nor on how many samples are drawn.
+SeedSequence([seed, k, i]): standard normal floats, integers in [low, high), fair booleans; of an input that has a range
+of its own, integers in that. It depends neither on the batch size nor on how many samples are drawn.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class RandomArray:
     number: int
     low: int
     high: int
+    whole_numbers: bool
+    """Whether floats are integers too."""
     one_by_one: bool
     """A sample is a whole batch: its first axis is not of size 1, or it has none."""
 
@@ -69,7 +71,7 @@ class RandomArray:
         kind = np.dtype(self.dtype).kind
         if kind == "b":
             return generator.integers(0, 2, shape).astype(bool)
-        if kind in "iu":
+        if kind in "iu" or self.whole_numbers:
             return generator.integers(self.low, self.high, shape).astype(self.dtype)
         return generator.standard_normal(shape, np.float32).astype(self.dtype)
 
@@ -89,7 +91,9 @@ def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Sou
         whole = shape[:1] != (1,)
         drawn = (count, *shape) if whole else (count, *shape[1:])
         float32 = np.dtype(np.float32)
-        found[name] = RandomArray(drawn, float32, spec.seed, number, given.low, given.high, whole)
+        own = (given.ranges or {}).get(name)
+        low, high = own or (given.low, given.high)
+        found[name] = RandomArray(drawn, float32, spec.seed, number, low, high, own is not None, whole)
     return found
 
 

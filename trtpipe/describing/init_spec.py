@@ -88,13 +88,16 @@ def init_spec(
     name: str,
     targets: Sequence[str] | None = None,
     half: HalfVariant | None = None,
+    narrow: bool = False,
 ) -> str:
     """The text of a pipeline file for a model; `proto` is what its frontend read, and is made canonical.
+
+    A `narrow` profile is for a model that was seen to fail at other shapes, which inference could not tell.
 
     `targets` are GPUs as a spec names them, `DEFAULT_TARGETS` when left out; `half` is what is known of a variant in
     fp16. Raises ModelError when the model cannot be taken in.
     """
-    draft = _draft(proto)
+    draft = _draft(proto, narrow=narrow)
     sections = [
         _head(head, name),
         _transform(draft),
@@ -123,7 +126,7 @@ def pipeline_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:64] or "model"
 
 
-def _draft(proto: onnx.ModelProto) -> _Draft:
+def _draft(proto: onnx.ModelProto, *, narrow: bool) -> _Draft:
     with (
         tempfile.TemporaryDirectory(prefix="trtpipe-init-") as folder,
         Evaluator(Path(folder)) as evaluator,
@@ -137,7 +140,11 @@ def _draft(proto: onnx.ModelProto) -> _Draft:
             apply_transform(proto, evaluator, bind=bind, set_shapes=set_shapes)
         view = view_model(proto)
         proposal = propose_profile(
-            view.inputs, infer=view.infer, value_inputs=view.value_inputs, outputs=view.outputs
+            view.inputs,
+            infer=view.infer,
+            value_inputs=view.value_inputs,
+            outputs=view.outputs,
+            narrow=narrow,
         )
         return _Draft(bind, outputs, why, set_shapes, view, proposal, _has_float32(proto, view, proposal))
 

@@ -12,7 +12,7 @@ from trtpipe.spec.pipeline import Threshold
 
 precision = Precision(
     name="nvfp4",
-    version=1,
+    version=2,
     dtype="float16",
     keeps=("fp32", "fp16", "bf16"),
     quantized="nvfp4",

@@ -1,6 +1,7 @@
 """The corners of a profile, min, opt and max, and shape inference there.
 
-Infers with ONNX's own rules, and adds what they let pass (`windows`). Knows nothing of how a profile was written.
+Infers with ONNX's own rules, and adds what they let pass (`windows`, `shape_rules`). Knows nothing of
+how a profile was written.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from trtpipe.canonical.inference import Inferred, infer_at
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
 from trtpipe.problem_codes import Code
+from trtpipe.proofs.shape_rules import broken_rules
 from trtpipe.proofs.windows import too_small, windows_of
 from trtpipe.shapes import Shape, format_size
 from trtpipe.spec.pipeline import Profile, ProfileInput
@@ -70,7 +72,8 @@ def inference_of(proto: onnx.ModelProto) -> Infer:
         inferred = replace(inferred, problems=tuple(p for p in inferred.problems if _OF_A_BODY not in p.fact))
         if inferred.problems or any(0 in shape for shape in shapes.values()):
             return inferred
-        return replace(inferred, problems=tuple(too_small(windows, inferred)))
+        found = (*too_small(windows, inferred), *broken_rules(proto, inferred))
+        return replace(inferred, problems=found)
 
     return infer
 
@@ -78,7 +81,7 @@ def inference_of(proto: onnx.ModelProto) -> Infer:
 def prove_corners(
     index: int, inputs: Sequence[TensorInfo], profile: Profile, infer: Infer, outputs: Sequence[str]
 ) -> list[Problem]:
-    """What shape inference says at min, opt and max of profile `index`; the same of several corners is said once."""
+    """What shape inference says at min, opt and max of profile `index`; a node that several stop at is said once."""
     found: dict[str, tuple[list[Corner], Problem]] = {}
     done: dict[str, Inferred] = {}
     for corner in CORNERS:
@@ -87,7 +90,7 @@ def prove_corners(
         if key not in done:
             done[key] = infer(shapes, values)
         for problem in done[key].problems:
-            found.setdefault(problem.fact, ([], problem))[0].append(corner)
+            found.setdefault(_what_stops(problem), ([], problem))[0].append(corner)
     problems = [
         Problem(
             Code.PROFILE_IMPOSSIBLE,
@@ -98,6 +101,12 @@ def prove_corners(
         for at, p in found.values()
     ]
     return problems or _large_io(index, [info.name for info in inputs], outputs, done[key])
+
+
+def _what_stops(problem: Problem) -> str:
+    """The node, without the sizes that differ from corner to corner; the whole fact where none is named."""
+    node, found, _ = problem.fact.partition(" does not take these shapes: ")
+    return node if found else problem.fact
 
 
 def _listed(corners: Sequence[str]) -> str:

@@ -16,10 +16,12 @@ from trtpipe.canonical.summary import TensorInfo
 if TYPE_CHECKING:
     import onnx
 
-_RANDOM = frozenset(
+RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
-_OF_SHAPE = frozenset({"Shape", "Size"})
+"""Operators that draw numbers, so that nothing can be folded."""
+OF_SHAPE = frozenset({"Shape", "Size"})
+"""Operators that read no values, only how many there are."""
 
 
 def cut_at(model: onnx.ModelProto, outputs: Collection[str]) -> None:
@@ -81,9 +83,9 @@ def _live(
 
 
 def _varies(node: onnx.NodeProto, varying: set[str], known: Mapping[str, TensorInfo]) -> bool:
-    if node.op_type in _RANDOM:
+    if node.op_type in RANDOM:
         return True
-    if node.op_type in _OF_SHAPE:
+    if node.op_type in OF_SHAPE:
         info = known.get(node.input[0])
         static = info is not None and info.dims is not None and not info.dynamic_axes
         return node.input[0] in varying and not static

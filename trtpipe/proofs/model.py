@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import sort_nodes
 from trtpipe.canonical.inference import Inferred
-from trtpipe.canonical.naming import distinguish_dims, make_values_unique
+from trtpipe.canonical.naming import distinguish_dims, make_values_unique, name_nodes
 from trtpipe.canonical.summary import TensorInfo, summarize
+from trtpipe.canonical.tensors import graphs_of, nodes_of
 from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import Infer, inference_of
 from trtpipe.proofs.decided_branches import decide_branches
 from trtpipe.proofs.live_nodes import cut_at, live_nodes
 from trtpipe.proofs.profiles import needs_profile, prove_profiles
+from trtpipe.proofs.randomness import prove_determinism
 from trtpipe.proofs.transforms import inputs_after, prove_transform
 from trtpipe.proofs.value_inputs import ShapeUse, shape_value_inputs
 from trtpipe.shapes import Shape
@@ -60,6 +63,7 @@ def prove_model(
     """Everything that is wrong with a spec's transform and profiles for this model, in one pass."""
     problems = prove_transform(summarize(proto).inputs, tensors_of_model(proto), transform)
     view = view_model(proto, transform)
+    problems += [*_unused(view), *prove_determinism(view.proto)]
     return problems + prove_profiles(
         view.inputs,
         profiles,
@@ -68,6 +72,23 @@ def prove_model(
         outputs=view.outputs,
         transform=transform,
     )
+
+
+def _unused(view: ModelView) -> list[Problem]:
+    """Inputs that the engine asks for and that change nothing: said, since it may be a mask that got lost."""
+    read = {name for node in nodes_of(view.proto) for name in node.input}
+    read |= {value.name for graph in graphs_of(view.proto) for value in graph.output}
+    return [
+        Problem(
+            Code.UNUSED_INPUT,
+            f"no node reads input '{info.name}', so its values change nothing",
+            "export the model without it, unless callers must go on giving it",
+            path=("model", "source"),
+            severity="note",
+        )
+        for info in view.inputs
+        if info.name not in read
+    ]
 
 
 def view_model(proto: onnx.ModelProto, transform: TransformSpec | None = None) -> ModelView:
@@ -80,6 +101,7 @@ def view_model(proto: onnx.ModelProto, transform: TransformSpec | None = None) -
     bound = transform.bind if transform else {}
     make_values_unique(model)
     sort_nodes(model)
+    name_nodes(model)
     decide_branches(model, bound)
     cut_at(model, transform.outputs if transform else ())
     distinguish_dims(model)

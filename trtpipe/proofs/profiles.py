@@ -8,6 +8,7 @@ Knows nothing of YAML: a Problem's path says where in the spec it stands.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
@@ -20,6 +21,7 @@ from trtpipe.proofs.pasting import plain_entry, yaml_profiles
 from trtpipe.proofs.profile_shapes import prove_shapes, prove_shared
 from trtpipe.proofs.profile_values import prove_values, values_length
 from trtpipe.proofs.proposals import is_open, propose_profile
+from trtpipe.proofs.repairs import working_profile
 from trtpipe.proofs.value_inputs import ShapeUse
 from trtpipe.spec.pipeline import Profile, TransformSpec
 
@@ -52,10 +54,26 @@ def prove_profiles(
         ranges = {name: entry for name, entry in profile.items() if name not in constants}
         wrong = _written(index, ranges, served, value_inputs, bound, infer)
         if not unranked and not any(problem.severity == "error" for problem in wrong):
-            wrong += prove_corners(index, served, ranges, infer, [info.name for info in outputs])
+            impossible = prove_corners(index, served, ranges, infer, [info.name for info in outputs])
+            wrong += _with_way_out(impossible, ranges, served, infer, value_inputs)
         problems += wrong
     needless = profiles and not problems and not needs_profile(served, value_inputs)
     return [_needless()] if needless else problems
+
+
+def _with_way_out(
+    problems: list[Problem], profile: Profile, inputs: Sequence[TensorInfo], infer: Infer, uses: Uses
+) -> list[Problem]:
+    """The first corner that does not work tells the profile that does, where one was found."""
+    first = problems[0] if problems else None
+    if first is None or first.code is not Code.PROFILE_IMPOSSIBLE:
+        return problems
+    working = working_profile(profile, inputs, infer, uses)
+    if working is None:
+        return problems
+    way_out = f"with the model as it is, this profile works:\n{yaml_profiles((working,))}"
+    remedy = "\n".join(filter(None, (first.remedy, way_out)))
+    return [replace(first, remedy=remedy), *problems[1:]]
 
 
 def needs_profile(inputs: Sequence[TensorInfo], value_inputs: Uses) -> bool:

@@ -49,14 +49,15 @@ def propose_profile(
     value_inputs: Mapping[str, ShapeUse],
     outputs: Sequence[TensorInfo] = (),
     given: Profile | None = None,
+    narrow: bool = False,
 ) -> Proposal:
     """A profile that names every input that needs one; `given` entries are kept, and their named dims respected.
 
-    Inputs without a rank are left out. `outputs` hint at shape tensors' values.
+    Inputs without a rank are left out. `outputs` hint at shape tensors' values. A `narrow` one has one shape for all.
     """
     search = _Search(inputs, infer, value_inputs, given or {})
     opt, values, problems = search.first_point(_value_choices(inputs, value_inputs, outputs))
-    if problems:
+    if problems or narrow:
         return Proposal(search.profile(opt, opt, opt, values), problems)
     low = search.first_that_passes("min", _below(opt), values) or opt
     high = search.first_that_passes("max", _above(opt), values) or opt

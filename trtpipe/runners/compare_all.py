@@ -195,7 +195,7 @@ def data_of(task: Task, typed: RunnableModel, reference: RunnableModel) -> Itera
         recorded = read_golden(task.input("golden"), [info.name for info in inputs])
         yield lambda: ((run.inputs, run.labels) for run in recorded)
         return
-    spec = dataset_of(request, inputs)
+    spec = dataset_of(request, inputs, typed)
     if spec is None:
         raise SpecError(
             Code.VALIDATES_NOTHING,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
 from trtpipe.shapes import Shape
 
 if TYPE_CHECKING:
@@ -29,6 +31,14 @@ class CornerInputs:
     values: Mapping[str, tuple[int, ...]]
     profile: int = 0
     """The profile that they are corners of."""
+
+
+def impossible_at(corner: CornerInputs, why: Problem) -> Problem:
+    """What is said of a corner at which the model itself does not run, in the words in which `check` says it."""
+    at = corner.place.partition(" at ")[2]
+    fact = f"profile {corner.profile} is impossible at {at}: {why.fact}"
+    remedy = "give a profile that leaves such shapes out, or export the model so that it takes them"
+    return Problem(Code.PROFILE_IMPOSSIBLE, fact, remedy, path=("profiles", corner.profile))
 
 
 def gather_rows(batches: Iterable[tuple[Mapping[str, Array], object]], rows: int) -> dict[str, Array]:

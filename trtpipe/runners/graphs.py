@@ -15,8 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.edits import values_read
+from trtpipe.canonical.edits import sort_nodes, values_read
 from trtpipe.canonical.folding import infer_values
+from trtpipe.canonical.naming import name_nodes
 from trtpipe.canonical.reading import read_skeleton
 from trtpipe.canonical.tensors import external_entries, is_external, nbytes_of, tensors_of
 
@@ -54,19 +55,6 @@ class RunnableModel:
     def tensors(self) -> set[str]:
         """Every tensor of the main graph that can be exposed."""
         return {name for node in self.proto.graph.node for name in node.output if name}
-
-    def with_outputs(self, names: Iterable[str]) -> RunnableModel:
-        """A copy with these tensors as further outputs; names that it lacks, or has as outputs, are left out."""
-        import onnx
-
-        copy = onnx.ModelProto()
-        copy.CopyFrom(self.proto)
-        present = set(self.outputs())
-        for name in names:
-            if name in self.tensors() and name not in present:
-                copy.graph.output.append(onnx.ValueInfoProto(name=name))
-                present.add(name)
-        return RunnableModel(copy, self.folder, self.path)
 
     def with_free_shapes(self, inputs: Iterable[str]) -> RunnableModel:
         """A copy whose named inputs take any shape, and that says nothing of the shapes that follow from them."""
@@ -138,17 +126,9 @@ def runnable_model(path: Path) -> RunnableModel:
             for entry in tensor.external_data:
                 if entry.key == "location":
                     entry.value = os.path.relpath(location, folder)
-    _distinguish_nodes(skeleton.proto)
+    sort_nodes(skeleton.proto)
+    name_nodes(skeleton.proto)  # ONNX Runtime wants distinct names, and tells them
     return RunnableModel(skeleton.proto, folder, path)
-
-
-def _distinguish_nodes(proto: onnx.ModelProto) -> None:
-    """ONNX lets nodes share a name, ONNX Runtime does not: later ones go without."""
-    seen: set[str] = set()
-    for node in proto.graph.node:
-        if node.name in seen:
-            node.name = ""
-        seen.add(node.name)
 
 
 def rounding_halves(model: RunnableModel) -> RunnableModel:

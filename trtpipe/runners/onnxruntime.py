@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,8 @@ class OnnxRuntimeRunner:
     outputs: tuple[str, ...]
     large: bool = False
     """Whether its weights' pages are given back after each run."""
+    makes: Mapping[str, str] = field(default_factory=dict)
+    """Node → the first tensor that it makes, for errors: a name that trtpipe gave means nothing to its user."""
 
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name for NumPy arrays by name; floats are rounded to the type that an input has.
@@ -58,7 +60,7 @@ class OnnxRuntimeRunner:
             fed = {name: _held(array, self.inputs.get(name, "")) for name, array in inputs.items()}
             values = self.session.run(list(self.outputs), fed)
         except Exception as error:
-            raise mapped_error(error, self.path, StepFailed) from error
+            raise mapped_error(error, self.path, StepFailed, self.makes) from error
         finally:
             if self.large:
                 let_go_of_mapped_pages()
@@ -80,7 +82,8 @@ def open_runner(
     inputs = {value.name: value.type for value in session.get_inputs()}
     outputs = tuple(value.name for value in session.get_outputs())
     large = runnable.external_bytes() >= _LARGE
-    runner = OnnxRuntimeRunner(session, runnable.path, inputs, outputs, large)
+    makes = {node.name: node.output[0] for node in runnable.proto.graph.node if node.output}
+    runner = OnnxRuntimeRunner(session, runnable.path, inputs, outputs, large, makes)
     try:
         yield runner
     finally:
@@ -134,7 +137,9 @@ def _session(model: RunnableModel, threads: int, fused: bool) -> onnxruntime.Inf
         raise mapped_error(error, model.path, ModelError) from error
 
 
-def mapped_error(error: Exception, path: Path, kind: type[TrtpipeError]) -> TrtpipeError:
+def mapped_error(
+    error: Exception, path: Path, kind: type[TrtpipeError], makes: Mapping[str, str] | None = None
+) -> TrtpipeError:
     """ONNX Runtime's exceptions share no base class but Exception; bugs of ours pass through."""
     if not type(error).__module__.startswith("onnxruntime") and not isinstance(
         error, (RuntimeError, ValueError)
@@ -147,7 +152,7 @@ def mapped_error(error: Exception, path: Path, kind: type[TrtpipeError]) -> Trtp
         detail = text.split("Status Message:")[-1].strip()[:300]
         if _NOT_IMPLEMENTED.search(text) is not None:
             kind = NoKernel
-        return kind(
-            Code.MODEL_RUN_FAILED, f"ONNX Runtime cannot run node '{name}' ({op}) of '{path.name}': {detail}"
-        )
+        made = (makes or {}).get(name)
+        where = f"of '{path.name}'" + (f", which makes '{made}'" if made else "")
+        return kind(Code.MODEL_RUN_FAILED, f"ONNX Runtime cannot run node '{name}' ({op}) {where}: {detail}")
     return kind(Code.MODEL_RUN_FAILED, f"ONNX Runtime cannot run '{path.name}': {text[:400]}")

@@ -278,7 +278,7 @@ class _Run:
 
     def _data(self, runner: OnnxRuntimeRunner) -> Feed:
         """The data set's samples, in the types that the validation gave them in; those that corners are made of."""
-        spec = dataset_of(self.request, self.inputs)
+        spec = dataset_of(self.request, self.inputs, self.typed)
         assert spec is not None, "the plan has no readback without data"
         profiles = self.request.profiles
         values = values_at(profiles[0], "opt") if self.request.random and profiles else {}

@@ -17,6 +17,7 @@ from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets.locating import GivenFiles
 from trtpipe.proofs.corners import CORNERS, nbytes_of_info, shapes_at, values_at
+from trtpipe.proofs.index_ranges import index_ranges
 from trtpipe.runners.corner_inputs import CornerInputs, corner_feed
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.shapes import Shape, format_size
@@ -97,16 +98,25 @@ def profile_of(record: JsonObject) -> Profile:
     return {name: ProfileInput.model_validate_json(json.dumps(entry)) for name, entry in record.items()}
 
 
-def dataset_of(request: ValidationRequest, inputs: Sequence[TensorInfo]) -> DatasetSpec | None:
-    """The data set to run; random inputs take the shapes of the first profile's opt, 1 where nothing is known."""
-    if request.random is None:
-        return request.dataset
-    seed, samples = request.random
-    profile = request.profiles[0] if request.profiles else {}
-    known = shapes_at(inputs, profile, "opt")
-    shapes = {info.name: list(known.get(info.name) or _ones(info)) for info in inputs}
-    record = {"schema": 1, "random": {"shapes": shapes}, "samples": samples, "seed": seed}
-    return DatasetSpec.model_validate_json(json.dumps(record))
+def dataset_of(
+    request: ValidationRequest, inputs: Sequence[TensorInfo], model: RunnableModel
+) -> DatasetSpec | None:
+    """The data set to run; random inputs take the shapes of the first profile's opt, 1 where nothing is known.
+
+    Random numbers that pick rows of a table stay within it, unless the data set says itself what they are.
+    """
+    spec = request.dataset
+    if request.random is not None:
+        seed, samples = request.random
+        profile = request.profiles[0] if request.profiles else {}
+        known = shapes_at(inputs, profile, "opt")
+        shapes = {info.name: list(known.get(info.name) or _ones(info)) for info in inputs}
+        record = {"schema": 1, "random": {"shapes": shapes}, "samples": samples, "seed": seed}
+        spec = DatasetSpec.model_validate_json(json.dumps(record))
+    if spec is None or spec.random is None or spec.random.model_fields_set & {"low", "high", "ranges"}:
+        return spec
+    ranges = index_ranges(model.proto)
+    return spec.model_copy(update={"random": spec.random.model_copy(update={"ranges": ranges})})
 
 
 def _ones(info: TensorInfo) -> Shape:

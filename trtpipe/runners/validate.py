@@ -31,8 +31,9 @@ from trtpipe.files import write_whole
 from trtpipe.json_values import object_in, objects_in
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import values_at
+from trtpipe.proofs.randomness import drawn_outputs
 from trtpipe.proofs.samples import prove_samples
-from trtpipe.runners.corner_inputs import CornerInputs, gather_rows
+from trtpipe.runners.corner_inputs import CornerInputs, gather_rows, impossible_at
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.nonfinite import Watch, open_watch
 from trtpipe.runners.onnxruntime import NoKernel, OnnxRuntimeRunner, half_is_rounded, open_runner
@@ -181,6 +182,14 @@ class Run:
     not_run: list[dict[str, str]] = field(default_factory=list)
     nonfinite: list[dict[str, Json]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    compared: tuple[str, ...] = ()
+    """The outputs that do not depend on random numbers; the others are named as not run."""
+
+    def __post_init__(self) -> None:
+        drawn = drawn_outputs(self.model.proto)
+        self.compared = tuple(name for name in self.runner.outputs if name not in drawn)
+        for name, why in drawn.items():
+            self._skip(f"output {name}", why)
 
     def report(self) -> dict[str, Json]:
         """Everything measured, as plain data."""
@@ -205,7 +214,7 @@ class Run:
                 self._keep("golden", run.inputs, run.outputs, actual, run.labels)
             shapes = _shapes(runs[0].inputs)
             self._place("golden", "golden", measured, samples=None, shapes=shapes)
-        self._lacking([name for name in self.runner.outputs if name not in measured], "it was not recorded")
+        self._lacking([name for name in self.compared if name not in measured], "it was not recorded")
         for run in runs:
             self._locate("golden", run.inputs, None)
         for corner in corners_of(self.request, self.inputs):
@@ -219,7 +228,7 @@ class Run:
         elif reference.narrow:
             why = "ONNX Runtime's CPU has no such kernels, and float32 was used there"
             self._skip(f"float64 in {', '.join(reference.narrow)} of the reference", why)
-        spec = dataset_of(self.request, self.inputs)
+        spec = dataset_of(self.request, self.inputs, self.model)
         corners = corners_of(self.request, self.inputs)
         if spec is None:
             for place in ("data", *(corner.place for corner in corners)):
@@ -275,7 +284,7 @@ class Run:
         try:
             expected = reference.expected(feed)
         except TrtpipeError as error:
-            self._skip(corner.place, f"the reference does not run there: {error.problems[0].fact}")
+            self._without_reference(corner, feed, error)
             return
         with self._timed(corner.place):
             try:
@@ -291,18 +300,26 @@ class Run:
             self._place(corner.place, "corner", measured, samples=None, shapes=_shapes(feed))
         self._locate(corner.place, feed, reference)
 
+    def _without_reference(self, corner: CornerInputs, feed: Feed, error: TrtpipeError) -> None:
+        """Where neither model runs, the profile promises what cannot be; where one does, that is not compared."""
+        try:
+            self.runner.infer(feed)
+        except StepFailed:
+            raise StepFailed(impossible_at(corner, error.problems[0])) from error
+        self._skip(corner.place, f"the reference does not run there: {error.problems[0].fact}")
+
     def _accumulators(self, expected: Feed) -> dict[str, Accumulator]:
         def made() -> Accumulator:
             return Accumulator(spread=Spread() if self.kept is not None else None)
 
-        return {name: made() for name in self.runner.outputs if name in expected}
+        return {name: made() for name in self.compared if name in expected}
 
     def _keep(self, place: str, feed: Feed, expected: Feed, actual: Feed, labels: Array | None) -> None:
         """Data is recorded from its beginning; of every place the worst is kept."""
         if self.kept is None:
             return
         self.kept.outputs.add(place, actual)
-        outputs = {name: expected[name] for name in self.runner.outputs if name in expected}
+        outputs = {name: expected[name] for name in self.compared if name in expected}
         if place in ("data", "golden"):
             count = max((np.shape(array)[0] for array in feed.values() if np.ndim(array)), default=1)
             self.kept.recorder.add(RecordedRun(feed, outputs, labels=labels), count)

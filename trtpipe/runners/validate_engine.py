@@ -9,7 +9,7 @@ Knows no manifest and no thresholds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -24,6 +24,7 @@ from trtpipe.comparing.metrics import Accumulator
 from trtpipe.comparing.spread import Spread
 from trtpipe.errors import ModelError, SpecError, StepFailed
 from trtpipe.problem_codes import Code
+from trtpipe.proofs.randomness import drawn_outputs
 from trtpipe.runners.corner_inputs import gather_rows
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.inference.delivered import DeliveredEngine
@@ -136,6 +137,14 @@ class _Measuring:
     places: list[dict[str, Json]] = field(default_factory=list)
     broken: list[dict[str, str]] = field(default_factory=list)
     not_run: list[dict[str, str]] = field(default_factory=list)
+    drawn: Collection[str] = ()
+    """The outputs that depend on random numbers, which are not compared."""
+
+    def __post_init__(self) -> None:
+        drawn = drawn_outputs(self.model.proto)
+        self.drawn = drawn.keys()
+        for name, why in drawn.items():
+            self.skip(f"output {name}", why)
 
     def skip(self, name: str, why: str) -> None:
         """Note what was not run."""
@@ -146,6 +155,8 @@ class _Measuring:
         measured: dict[str, Accumulator] = {}
         for run, found in runs:
             for name, expected in run.outputs.items():
+                if name in self.drawn:
+                    continue
                 why = _misfit(name, expected, found)
                 if why:
                     self.broken.append({"place": place, "why": why})
@@ -217,7 +228,7 @@ def _recorded(subject: EngineSubject, run: _Measuring) -> list[RecordedRun]:
         known = {name: array for name, array in one.outputs.items() if name in outputs}
         runs.append(RecordedRun(one.inputs, known, labels=one.labels))
     for name in outputs:
-        if runs and name not in runs[0].outputs:
+        if runs and name not in runs[0].outputs and name not in run.drawn:
             run.skip(f"output {name}", "it was not recorded")
     return runs
 

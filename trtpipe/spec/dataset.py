@@ -42,7 +42,7 @@ IMAGE_FIELDS = (
 
 
 class RandomSource(SpecModel):
-    """Seeded random samples: standard normal floats, integers in `[low, high)`."""
+    """Seeded random samples: standard normal floats, integers in `[low, high)`, and in its table what picks rows."""
 
     shapes: dict[str, StaticShape]
     """Input → the shape of one sample, with its batch dimension."""
@@ -50,6 +50,8 @@ class RandomSource(SpecModel):
     """The least integer."""
     high: int = 2
     """One more than the largest integer."""
+    ranges: dict[str, tuple[int, int]] | None = None
+    """Input → its own `[low, high)`; its values are integers, whatever its type."""
 
 
 def _in_pixels(value: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """`check`: everything that can be proved of specs without building, every problem of every spec in one pass.
 
-Reads models without their weights and imports neither ONNX Runtime nor TensorRT. When nothing is wrong so far,
-TensorRT's parser is asked as well, in a process of its own (`checking_networks`).
+Reads weights only to look for NaN in them, a piece at a time, and imports neither ONNX Runtime nor TensorRT. When
+nothing is wrong so far, TensorRT's parser is asked as well, in a process of its own (`checking_networks`).
 """
 
 from __future__ import annotations
@@ -148,6 +148,7 @@ class _Checker:
     def _prove_model(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
         view = self._try(("model", "source"), lambda: self._model(proto))
         if view is not None:
+            self._try(("model", "source"), lambda: self._add(self._weights(view)))
             self._try(("validate",), lambda: self._validation(view))
             self._try(("variants",), lambda: self._budgets(view))
             self._try(("variants",), lambda: self._calibrations(view))
@@ -205,6 +206,11 @@ class _Checker:
         spec = self.pipeline.spec
         self._add(prove_model(proto, spec.profiles, spec.transform))
         return view_model(proto, spec.transform)
+
+    def _weights(self, view: ModelView) -> list[Problem]:
+        from trtpipe.proofs.nonfinite_weights import prove_weights
+
+        return prove_weights(view.proto)
 
     def _validation(self, view: ModelView) -> None:
         asked = self.pipeline.spec.validate_

@@ -101,7 +101,7 @@ def _peaks(model: RunnableModel, task: Task) -> dict[str, float]:
 
     request = request_of(task)
     inputs = summarize(model.proto).inputs
-    dataset = dataset_of(request, inputs)
+    dataset = dataset_of(request, inputs, model)
     assert dataset is not None, "random inputs were asked for"
     peaks: dict[str, float] = {}
     names = [name for name, _ in model.floats()]

@@ -45,13 +45,15 @@ def readable_model(
     observer: Observer | None = None,
     offline: bool = False,
 ) -> Iterator[onnx.ModelProto]:
-    """The pipeline's model as a skeleton: an ONNX source as it is, checked; of others, what they are imported as.
+    """The pipeline's model as a skeleton: an ONNX source, checked and with names; of others, what they are imported as.
 
     Operators that importing writes out without a look at types are written out in it.
 
     Its weights may be read while the context lasts. Raises SpecError, ModelError and what importing raises.
     """
     from trtpipe.canonical.checking import check_model
+    from trtpipe.canonical.edits import sort_nodes
+    from trtpipe.canonical.naming import name_nodes
     from trtpipe.canonical.reading import read_skeleton
     from trtpipe.canonical.rewriting import rewrite_as_imported
     from trtpipe.frontends import frontend_called
@@ -68,6 +70,8 @@ def readable_model(
         proto = frontend_called("onnx").read(files, pipeline.options, folder)
         rewrite_as_imported(proto)
         check_model(proto)
+        sort_nodes(proto)
+        name_nodes(proto)
         yield proto
 
 

@@ -54,12 +54,17 @@ def recognise(path: Path, project: Project) -> Recognised:
 
 
 def first_spec(
-    model: Recognised, *, name: str, targets: Sequence[str] | None = None, half: HalfVariant | None = None
+    model: Recognised,
+    *,
+    name: str,
+    targets: Sequence[str] | None = None,
+    half: HalfVariant | None = None,
+    narrow: bool = False,
 ) -> str:
     """The text of a pipeline file for the model. Raises ModelError when it cannot be taken in."""
     with tempfile.TemporaryDirectory(prefix="trtpipe-init-") as workplace:
         proto = model.read(Path(workplace))
-        return init_spec(model.head, proto, name=name, targets=targets, half=half)
+        return init_spec(model.head, proto, name=name, targets=targets, half=half, narrow=narrow)
 
 
 def what_is_missing(model: Recognised) -> Problem | None:
@@ -78,19 +83,19 @@ def spec_without_reading(model: Recognised, missing: Problem, *, name: str) -> s
     return unread_spec(model.head, name=name, why=f"{missing.fact}; {missing.remedy}, then init again")
 
 
-def half_for(text: str, model: Recognised) -> tuple[HalfVariant | None, str]:
-    """What the proposed half variant needs to pass, None when there is none; and why it was not tried, if so."""
+def half_for(text: str, model: Recognised) -> tuple[HalfVariant | None, Problem | None]:
+    """What the proposed half variant needs to pass, None when there is none; and why it could not be tried, if so."""
     import yaml
 
     from trtpipe.system.fitting import fit_half
 
     spec = PipelineSpec.model_validate(yaml.safe_load(text))
     if "fp16" not in spec.variants:
-        return None, ""
+        return None, None
     try:
-        return fit_half(spec, model.frontend, model.files, model.options), ""
+        return fit_half(spec, model.frontend, model.files, model.options), None
     except TrtpipeError as error:
-        return None, error.problems[0].fact
+        return None, error.problems[0]
 
 
 def propose(path: Path, before_last: Callable[[], None] = lambda: None) -> tuple[Frontend, Proposal]:

@@ -131,6 +131,17 @@ def plan_around(
     return replace(plan, overflows=overflows, by_default=by_default, unmeasured=unmeasured)
 
 
+def _mixed_by_the_parser(node: ir.Node, precision: ir.DataType) -> str:
+    """What of a recurrent node TensorRT's parser does not take in a narrow type; tried on TensorRT-RTX 1.7."""
+    if node.op_type not in ("GRU", "LSTM", "RNN"):
+        return ""
+    if len(node.inputs) > 4 and node.inputs[4] is not None:
+        return "what its lengths of sequences choose"
+    if len(node.inputs) > 7 and node.inputs[7] is not None:
+        return "an LSTM's peepholes"
+    return "a GRU's gates" if node.op_type == "GRU" and precision == ir.DataType.BFLOAT16 else ""
+
+
 def _by_default(kind: str) -> str:
     return f"a {kind} computes in float32 by default"
 
@@ -282,8 +293,9 @@ class Decider:
             return f"ONNX does not allow {name} for {node.op_type} in opset {self.opsets.get(node.domain, 1)}"
         if self.precision == ir.DataType.FLOAT16 and node.op_type in TENSORRT_REFUSES_HALF:
             return TENSORRT_REFUSES_HALF[node.op_type]
-        if node.op_type == "LSTM" and len(node.inputs) > 7 and node.inputs[7] is not None:
-            return "TensorRT's parser mixes an LSTM's peepholes with float32 constants"
+        mixed = _mixed_by_the_parser(node, self.precision)
+        if mixed:
+            return f"TensorRT's parser mixes {mixed} with float32 constants"
         if node in self.scanned:
             return "TensorRT's compiler fails on casts inside a Scan's body"
         sizes = node in self.sizes and node.op_type not in ("Shape", "Size")

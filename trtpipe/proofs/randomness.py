@@ -1,0 +1,104 @@
+"""Randomness in a model: the nodes that draw numbers, and the outputs that depend on them.
+
+TensorRT draws other numbers than ONNX Runtime, whatever seed a node has, and another precision draws others again. So
+an output that depends on them can be compared with nothing, and no threshold on it says anything of the precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.edits import subgraphs, values_read
+from trtpipe.canonical.tensors import array_of, is_external, nodes_of
+from trtpipe.errors import Problem
+from trtpipe.problem_codes import Code
+from trtpipe.proofs.live_nodes import OF_SHAPE, RANDOM
+
+if TYPE_CHECKING:
+    import onnx
+
+_SHOWN = 4
+
+
+def drawn_outputs(model: onnx.ModelProto) -> dict[str, str]:
+    """Output → why it is not compared: the first node whose random numbers it depends on. Nodes must be sorted."""
+    drawing = _Drawing(model)
+    drawing.follow(model.graph)
+    return {
+        value.name: f"it depends on the random numbers of {drawing.origins[value.name]}, which every run draws anew"
+        for value in model.graph.output
+        if value.name in drawing.origins
+    }
+
+
+def prove_determinism(model: onnx.ModelProto) -> list[Problem]:
+    """A warning that names the nodes that draw random numbers, and the outputs that are not validated therefore."""
+    outputs = drawn_outputs(model)
+    if not outputs:
+        return []
+    drawing = _Drawing(model)
+    nodes = [_called(node) for node in nodes_of(model) if drawing.draws(node)]
+    more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
+    listed = ", ".join(repr(name) for name in outputs)
+    verb = "draws" if len(nodes) == 1 else "draw"
+    fact = f"{', '.join(nodes[:_SHOWN])}{more} {verb} random numbers, so output {listed} cannot be validated"
+    remedy = "give the numbers to the model as an input in place of the node; then all of it is validated"
+    return [Problem(Code.RANDOM_NODES, fact, remedy, path=("model", "source"), severity="warning")]
+
+
+def _called(node: onnx.NodeProto) -> str:
+    return f"node '{node.name}' ({node.op_type})" if node.name else f"a {node.op_type}"
+
+
+class _Drawing:
+    """Follows random numbers through graphs: value → the node that they come from."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.origins: dict[str, str] = {}
+        self.true = _true_constants(model)
+        self.functions = {
+            (function.domain, function.name)
+            for function in model.functions
+            if any(node.op_type in RANDOM for node in function.node)
+        }
+
+    def draws(self, node: onnx.NodeProto) -> bool:
+        """Whether the node itself draws numbers; a Dropout does while training."""
+        training = node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] in self.true
+        return node.op_type in RANDOM or training or (node.domain, node.op_type) in self.functions
+
+    def follow(self, graph: onnx.GraphProto) -> None:
+        """Notes what of a graph depends on random numbers; of a loop's body, what does so after many turns too."""
+        for node in graph.node:
+            origin = self._origin(node)
+            for inner in subgraphs(node):
+                self.follow(inner)
+                origin = origin or self._first(value.name for value in inner.output)
+            if origin:
+                self.origins.update(dict.fromkeys(filter(None, node.output), origin))
+
+    def _origin(self, node: onnx.NodeProto) -> str:
+        if self.draws(node):
+            return _called(node)
+        return "" if node.op_type in OF_SHAPE else self._first(values_read(node))
+
+    def _first(self, names: Iterable[str]) -> str:
+        return next((self.origins[name] for name in names if name in self.origins), "")
+
+
+def _true_constants(model: onnx.ModelProto) -> Collection[str]:
+    """The boolean constants that are true, as initializers or as nodes."""
+    tensors = [(one.name, one) for one in model.graph.initializer]
+    tensors += [
+        (node.output[0], attribute.t)
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.HasField("t")
+    ]
+    return {
+        name
+        for name, tensor in tensors
+        if tensor.data_type == tensor.BOOL and not is_external(tensor) and array_of(tensor).all()
+    }
