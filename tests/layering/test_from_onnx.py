@@ -97,11 +97,6 @@ REFUSED = {
         "(double[4,4] x) => (double[?] y) { y = Abs(x) }",
         "input 'x' is float64, which no declared input is",
     ),
-    "unsigned quantization": (
-        "(float[4] x) => (uint8[?] y) <float s = {0.1}, uint8 z = {0}> { y = QuantizeLinear(x, s, z) }",
-        "node 'QuantizeLinear_0' (QuantizeLinear) has no declared layer: it makes uint8, and TensorRT quantizes to "
-        "int8, fp8, int4 and fp4",
-    ),
 }
 
 
