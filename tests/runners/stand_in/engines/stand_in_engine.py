@@ -14,6 +14,7 @@ import enum
 import json
 import math
 import os
+import signal
 import struct
 import time
 from pathlib import Path
@@ -345,7 +346,9 @@ def refuse(context, op, stream):
 
 
 def die(context, op, stream):
-    os.kill(os.getpid(), op["signal"])
+    signal.raise_signal(
+        op["signal"]
+    )  # to this thread: sent to the process, another one may take it a moment later
 
 
 def sleep(context, op, stream):
