@@ -13,7 +13,6 @@ import ctypes
 import enum
 import json
 import math
-import os
 import signal
 import struct
 import time
