@@ -51,16 +51,6 @@ class Link:
         return cls(part, outcome, text_in(record, "why"))  # type: ignore[arg-type]
 
 
-def proved_up_to(links: Sequence[Link]) -> Part | None:
-    """The last part of the chain to which every link is proved."""
-    reached: Part | None = None
-    for link in links:
-        if link.outcome != "proved":
-            break
-        reached = link.part
-    return reached
-
-
 def words_of(links: Sequence[Link]) -> str:
     """`validated on the CPU up to TensorRT's network`, or how far else, and why not further."""
     by_part = {link.part: link for link in links}
