@@ -2,9 +2,13 @@
 
 import json
 
+import numpy as np
+import onnx
 from onnx_text import parse
 
+from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.inference import infer_at
+from trtpipe.canonical.reading import read_skeleton
 from trtpipe.canonical.summary import ModelSummary, TensorInfo, summarize
 
 TEXT = """g (float[n,3] x, int64[2] s) => (float[p,q] y) <float[3,4] w = {1.,2.,3.,4.,5.,6.,7.,8.,9.,10.,11.,12.}> {
@@ -44,3 +48,16 @@ def test_declared_shapes_of_another_batch_do_not_get_in_the_way():
     model = parse("g (float[n,3] x) => (float[1,3] y) { h = Relu(x)  y = Relu(h) }")
     assert infer_at(model, {"x": (7, 3)}).shape("y") == (7, 3)
     assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_value == 1
+
+
+def test_a_large_constant_that_is_an_output_keeps_its_shape(tmp_path):
+    values = onnx.numpy_helper.from_array(np.ones((1, 2, 600), np.float32), "values")
+    model = parse("g (float[n,3] x) => (float[n,3] y, float[1,2,600] c, float[p,q,r] d) { y = Relu(x) }")
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["c"], value=values))
+    model.graph.node.append(onnx.helper.make_node("Neg", ["c"], ["d"]))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+
+    known = infer_values(read_skeleton(tmp_path / "model.onnx").proto)
+
+    assert known["c"] == TensorInfo("c", "float32", (1, 2, 600))
+    assert known["d"].dims == (1, 2, 600)

@@ -70,7 +70,7 @@ TEXTS = {
         layer('type: "Python" python_param { layer: "MyLayer" }'),
         "layer 'l' (Python): a layer in Python, 'MyLayer', cannot be built",
     ),
-    "LSTM": (layer('type: "LSTM"'), "no layer type 'LSTM' is known"),
+    "LSTM": (layer('type: "LSTM"'), "layer 'l' (LSTM): recurrent layers of Caffe are not lowered"),
     "unknown parameter": (
         layer('type: "ReLU" relu_param { negative_slop: 1 }'),
         "net.prototxt:4:29: layer 'l' (ReLU): unknown field 'negative_slop'\n"
@@ -112,7 +112,7 @@ TEXTS = {
     ),
     "nothing left": (
         layer('type: "Convolution" convolution_param { num_output: 4 kernel_size: 9 bias_term: false }'),
-        "it needs weights of 4x4x9x9\n",
+        "a kernel that reaches 9 with pad 0 leaves nothing of size 6 (axis 2)",
     ),
     "crop": (
         net('layer { name: "c" type: "Crop" bottom: "a" bottom: "b" top: "y" }', (1, 1, 4, 4), (1, 1, 5, 3)),
@@ -153,6 +153,47 @@ def test_every_problem_is_told_in_one_pass_and_what_follows_from_one_is_not(tmp_
         lower(tmp_path, text)
 
     assert [problem.where.line for problem in caught.value.problems] == [3, 5]
+
+
+BEHIND = """layer { name: "odd" type: "Mish" bottom: "a" top: "x" }
+layer { name: "conv" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 4 kernel_size: 1 } }
+layer { name: "pool" type: "Pooling" bottom: "c" top: "d" pooling_param { kernel_size: 0 } }
+layer { name: "odder" type: "Mush" bottom: "d" top: "e" }
+layer { name: "soft" type: "Softmax" bottom: "e" top: "y" softmax_param { axis: 9 } }
+layer { name: "fc" type: "InnerProduct" bottom: "a" top: "z" inner_product_param { num_output: 2 } }
+layer { name: "fd" type: "InnerProduct" bottom: "z" top: "w" inner_product_param { num_output: 3 } }"""
+
+
+def told(folder, text, blobs=None) -> list[str]:
+    with pytest.raises(ModelError) as caught:
+        lower(folder, text, blobs)
+    return [problem.fact for problem in caught.value.problems]
+
+
+def test_what_is_behind_an_unknown_layer_or_one_without_weights_is_told_in_the_same_pass(tmp_path):
+    assert told(tmp_path, net(BEHIND, (1, 3)), {"other": [np.zeros(2)]}) == [
+        "layer 'odd' (Mish): no layer type 'Mish' is known",
+        "layer 'conv' (Convolution): net.caffemodel has no weights for it",
+        "layer 'pool' (Pooling): kernel_size must be 1 or more, not '0'",
+        "layer 'odder' (Mush): no layer type 'Mush' is known",
+        "layer 'fc' (InnerProduct): net.caffemodel has no weights for it; it needs weights of 2x3",
+        "layer 'fc' (InnerProduct): net.caffemodel has no weights for it; it needs bias of 2",
+        "layer 'fd' (InnerProduct): net.caffemodel has no weights for it; it needs weights of 3x2",
+        "layer 'fd' (InnerProduct): net.caffemodel has no weights for it; it needs bias of 3",
+    ]
+
+
+def test_weights_that_nobody_named_are_asked_for_once(tmp_path):
+    assert told(tmp_path, net(BEHIND, (1, 3)))[-1:] == [
+        "layer 'conv' (Convolution): it needs weights, and 2 more layers need theirs"
+    ]
+
+
+def test_a_layer_without_a_name_is_called_by_its_top(tmp_path):
+    text = PRODUCT.replace('name: "p" ', "") + '\nlayer { type: "Mish" bottom: "y" top: "z" }'
+
+    assert told(tmp_path, net(text, (1, 3)), {"": GOOD["p"]})[0].startswith("layer 'z' (Mish): ")
+    lower(tmp_path, net(text.splitlines()[0], (1, 3)), {"": GOOD["p"]})
 
 
 WEIGHTS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from caffe_files import caffemodel, evaluate, lower, net, run
+from caffe_files import caffemodel, delimited, evaluate, lower, net, number, run
 from digits_caffe import MODELS, digits_caffemodel
 
 from trtpipe.errors import ModelError
@@ -331,6 +331,19 @@ def test_a_pair_of_files_is_proposed_for_either_of_them(tmp_path):
     assert [one.options for one in proposals if one] == [{"weights": tmp_path / "net.caffemodel"}] * 2
     assert frontend.propose(tmp_path / "solver.prototxt") is None
     assert frontend.propose(MODELS / "digits_cnn.onnx") is None
+
+
+@pytest.mark.parametrize("generation", ["V1", "V2"])
+def test_weights_whose_first_layers_have_no_name_are_recognised(tmp_path, generation):
+    v1 = generation == "V1"
+    nameless = delimited(2, number(5, 4)) if v1 else delimited(100, delimited(2, b"Input"))
+    (tmp_path / "net.prototxt").write_text(net(PRODUCT, (1, 3)))
+    (tmp_path / "net.caffemodel").write_bytes(nameless * 3 + caffemodel(BLOBS, v1=v1))
+
+    proposal = frontend.propose(tmp_path / "net.caffemodel")
+
+    assert proposal is not None
+    assert proposal.options == {"weights": tmp_path / "net.caffemodel"}
 
 
 def test_a_caffemodel_alone_is_an_error_that_asks_for_the_net(tmp_path):

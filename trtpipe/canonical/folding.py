@@ -20,7 +20,7 @@ from trtpipe.canonical.constants import constants_of
 from trtpipe.canonical.edits import integer_of, keep_nodes, subgraphs, values_read
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.summary import TensorInfo, tensor_info
-from trtpipe.canonical.tensors import array_of, dtype_name, is_external, nbytes_of
+from trtpipe.canonical.tensors import array_of, dtype_name, is_external, nbytes_of, number_of_dtype
 
 if TYPE_CHECKING:
     import onnx
@@ -69,6 +69,8 @@ def infer_values(model: onnx.ModelProto) -> dict[str, TensorInfo]:
     )
     bare.graph.ClearField("value_info")
     bare.graph.value_info.extend(kept.value_info)
+    large = _large_constants(model)
+    _take_as_inputs(bare, large)
     for output in bare.graph.output:
         if output.type.WhichOneof("value") == "tensor_type":
             output.type.tensor_type.ClearField("shape")
@@ -78,7 +80,35 @@ def infer_values(model: onnx.ModelProto) -> dict[str, TensorInfo]:
         bare = onnx.shape_inference.infer_shapes(bare, data_prop=True)
     found = [tensor_info(value) for value in (*bare.graph.input, *bare.graph.value_info, *bare.graph.output)]
     constants = (TensorInfo(t.name, dtype_name(t.data_type), tuple(t.dims)) for t in model.graph.initializer)
-    return {info.name: info for info in (*found, *constants)}
+    return {info.name: info for info in (*found, *constants, *large)}
+
+
+def _large_constants(model: onnx.ModelProto) -> list[TensorInfo]:
+    """What Constant nodes of the main graph make whose values lie in a file."""
+    return [
+        TensorInfo(node.output[0], dtype_name(one.t.data_type), tuple(one.t.dims))
+        for node in model.graph.node
+        if node.op_type == "Constant" and not node.domain
+        for one in node.attribute
+        if one.name == "value" and is_external(one.t)
+    ]
+
+
+def _take_as_inputs(bare: onnx.ModelProto, constants: Sequence[TensorInfo]) -> None:
+    """Declares constants as inputs in place of the nodes that make them: without values, inference has no shape."""
+    import onnx
+
+    names = {one.name for one in constants}
+    if not names:
+        return
+    keep_nodes(bare.graph, lambda node: names.isdisjoint(node.output))
+    outputs = onnx.GraphProto(output=[one for one in bare.graph.output if one.name not in names])
+    bare.graph.ClearField("output")
+    bare.graph.output.extend(outputs.output)
+    bare.graph.input.extend(
+        onnx.helper.make_tensor_value_info(one.name, number_of_dtype(one.dtype), one.dims)
+        for one in constants
+    )
 
 
 def _batch(

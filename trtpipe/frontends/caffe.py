@@ -116,14 +116,22 @@ class CaffeFrontend:
 
     def propose(self, path: Path) -> Proposal | None:
         """A prototxt with the caffemodel beside it. Raises ModelError for a caffemodel without its prototxt."""
-        from trtpipe.frontends.reading_caffe.proposing import pair_of
+        from trtpipe.frontends.reading_caffe.proposing import cut_of, pair_of
+        from trtpipe.frontends.reading_caffe.unknown_layers import shown_cut
 
         pair = pair_of(path)
         if pair is None:
             return None
         prototxt, weights = pair
+        options: dict[str, object] = {"weights": weights} if weights else {}
+        cut = cut_of(prototxt)
+        if cut is not None:
+            comment = (
+                f"the net ends before {shown_cut(cut.layers)}, which what runs the engine has to compute"
+            )
+            return Proposal(prototxt, {**options, "outputs": cut.outputs}, comment)
         comment = "options.batch: dynamic lets a profile say the batch; options.inputs and outputs say more"
-        return Proposal(prototxt, {"weights": weights} if weights else {}, comment)
+        return Proposal(prototxt, options, comment)
 
 
 def _name(files: ModelFiles) -> str:

@@ -37,7 +37,7 @@ STAGE_VERSIONS: Mapping[Stage, int] = {
     "evaluate": 2,
     "search": 1,
     "quantize": 1,
-    "parse": 1,
+    "parse": 2,
     "build_engine": 3,
     "validate": 5,
     "readback": 2,

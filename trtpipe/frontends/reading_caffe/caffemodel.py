@@ -27,6 +27,7 @@ _MOST_LAYERS = 200_000
 _MOST_AXES = 32  # Caffe's kMaxBlobAxes
 _LEGACY = {1: 0, 2: 1, 3: 2, 4: 3}  # num, channels, height, width
 _DATA, _SHAPE, _DOUBLE_DATA, _RAW_TYPE, _RAW_DATA = 5, 7, 8, 10, 12
+_TYPE_WIRES = {2: VARINT, 100: LEN}  # a layer's type is a number in V1, and text since
 _RAW_DTYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 
 
@@ -149,12 +150,14 @@ class _Reader(WireReader):
             yield self.v1_layer(item) if item.number == 2 else self.layer(item)
 
     def begins_with_layers(self) -> bool:
-        """A net's name if any, then a layer whose own first fields are a name and a type."""
+        """A net's name if any, then layers whose own first fields are a name and a type; a layer may have no name."""
         for number, item in enumerate(self.fields(0, len(self.data))):
             if item.number in (2, 100) and item.wire == LEN:
                 inner = {one.number: one.wire for one in self.fields(item.value, item.end)}
                 name, kind = (1, 2) if item.number == 100 else (4, 5)
-                return inner.get(name) == LEN and inner.get(kind) == (LEN if item.number == 100 else VARINT)
+                wires = (inner.get(name), inner.get(kind))
+                if wires != (None, _TYPE_WIRES[item.number]):
+                    return wires == (LEN, _TYPE_WIRES[item.number])
             if number > 64:
                 break
         return False

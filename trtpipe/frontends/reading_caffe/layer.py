@@ -13,6 +13,7 @@ from trtpipe.canonical.building import Dim, GraphBuilder
 from trtpipe.canonical.wire import LARGE
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_caffe.caffemodel import Blob, Weights
+from trtpipe.frontends.reading_caffe.layer_types import needs_weights
 from trtpipe.frontends.reading_caffe.params import Params
 from trtpipe.frontends.reading_caffe.wiring import WiredLayer
 from trtpipe.problem_codes import Code
@@ -29,6 +30,9 @@ Dims = tuple[Dim, ...]
 _NO_MEANING = ("bias_filler", "conv_algos_override", "cudnn_convolution_algo_seeker", "engine", "filler",
                "force_nd_im2col", "scale_filler", "stable_prod_grad", "weight_filler")  # fmt: skip
 """Fields of parameter blocks that speak of training or of how Caffe computes."""
+
+_THESE_WEIGHTS = "give the weights that were trained with this prototxt"
+_USUAL_RANK = 4
 
 
 class Tensor(NamedTuple):
@@ -50,8 +54,18 @@ Lowering = Callable[["Layer"], Lowered]
 """Builds a layer's nodes and gives the tensor of each of its tops."""
 
 
+class BehindUnknown(Exception):
+    """A layer behind one that cannot be lowered: nothing more can be said of it without its bottoms' shapes."""
+
+
 class Layer:
-    """One layer: `name`, `type`, `inputs` (tensors), `tops` (names of blobs), its parameters and its weights."""
+    """One layer: `name` (its first top's where it has none), `type`, `inputs` (tensors), `tops` (names of blobs).
+
+    It also has the layer's parameters and its weights.
+
+    `behind` says that it reads what a layer that cannot be lowered makes. It is then looked at for its own mistakes
+    only, and nothing that it builds is used. `wanted` says what weights it lacks where no caffemodel is named.
+    """
 
     def __init__(
         self,
@@ -60,18 +74,23 @@ class Layer:
         weights: Weights | None,
         builder: GraphBuilder,
         taken: set[str],
+        *,
+        behind: bool = False,
     ) -> None:
-        self.name = wired.layer.name
+        self.name = wired.layer.called
         self.type = wired.layer.type
         self.inputs = tuple(inputs)
         self.tops = wired.layer.tops
         self.builder = builder
-        self.blobs: list[Blob] = list(weights.layers.get(self.name, ())) if weights else []
+        self.blobs: list[Blob] = list(weights.layers.get(wired.layer.name, ())) if weights else []
         self._wired = wired
         self._weights = weights
         self._taken = taken
+        self.wanted = ""
+        self._behind = behind
         self._used: set[int] = set()
         self._given: list[Params] = []
+        self._unfitting: list[Problem] = []
 
     def __str__(self) -> str:
         return str(self._wired.layer)
@@ -90,7 +109,10 @@ class Layer:
 
     def refuse(self, fact: str, remedy: str = "") -> ModelError:
         """The error to raise when this layer cannot be built; it names the layer and its line."""
-        return ModelError(Problem(Code.CAFFE_LAYER, f"{self}: {fact}", remedy, self._wired.layer.where))
+        return ModelError(self._problem(fact, remedy))
+
+    def _problem(self, fact: str, remedy: str) -> Problem:
+        return Problem(Code.CAFFE_LAYER, f"{self}: {fact}", remedy, self._wired.layer.where)
 
     def only_input(self) -> Tensor:
         """The one input of a layer that takes no more."""
@@ -109,6 +131,8 @@ class Layer:
     def dims(self, index: int = 0, *, ranks: Sequence[int] = ()) -> Dims:
         """The dims of an input, which must have one of these ranks."""
         dims = self.inputs[index].dims
+        if self._behind and dims is None:
+            return (None,) * (ranks[0] if ranks else _USUAL_RANK)
         blob = self._wired.layer.bottoms[index]
         if dims is None:
             remedy = "say it where the custom layer that makes it is declared: plugin: {outputs: [1x8x32x32]}"
@@ -128,6 +152,8 @@ class Layer:
     def fixed(self, dims: Dims, first: int, last: int, why: str) -> int:
         """The product of dims `first` to `last` - 1, which must not be dynamic."""
         count = product(dims[first:last])
+        if count is None and self._behind:
+            raise BehindUnknown
         if count is None:
             remedy = "give the input a fixed size there, in model.options.inputs"
             raise self.refuse(f"{why} needs fixed sizes, and its bottom is {shown(dims)}", remedy)
@@ -182,55 +208,73 @@ class Layer:
         """Blob `index`, which must have these dims, as a constant of dims `as_dims`; it stays in its file."""
         blob = self.blob(index, dims, part)
         name, made = self.free(f"{self.name}/{part}"), list(as_dims or dims)
+        if blob is None:
+            return name
         if blob.mapped is not None and blob.count * 4 >= LARGE:
             return self.builder.mapped_constant(name, "float32", made, blob.file, blob.mapped)
         return self.builder.constant(blob.array().reshape(made), name)
 
     def array(self, index: int, dims: Sequence[int], part: str) -> Array:
-        """Blob `index`, which must have these dims, as an array."""
-        return self.blob(index, dims, part).array().reshape(list(dims))
+        """Blob `index`, which must have these dims, as an array; zeros where a problem was noted instead."""
+        import numpy as np
+
+        blob = self.blob(index, dims, part)
+        if blob is None:
+            return np.broadcast_to(np.zeros((), np.float32), list(dims))
+        return blob.array().reshape(list(dims))
 
     def arrays(self) -> list[Array]:
         """All blobs as arrays of the shapes that the file gives them."""
         self._used.update(range(len(self.blobs)))
         return [blob.array().reshape(blob.dims) for blob in self.blobs]
 
-    def blob(self, index: int, dims: Sequence[int], part: str) -> Blob:
-        """Blob `index`, which must have these dims; axes of size 1 do not matter, as old files have four axes."""
+    def blob(self, index: int, dims: Sequence[int], part: str) -> Blob | None:
+        """Blob `index`, which must have these dims; axes of size 1 do not matter, as old files have four axes.
+
+        None where it is missing or has other dims. The problem is then noted and not raised: the shapes behind the
+        layer are known without its weights, and so the layers behind it are looked at too.
+        """
+        if self._weights is None:
+            self.wanted = self.wanted or f"{part} of {shown(dims)}"
+            return None
         if index >= len(self.blobs):
-            raise self._without(index, dims, part)
+            self._unfitting.append(self._without(index, dims, part, self._weights))
+            return None
         self._used.add(index)
         blob = self.blobs[index]
-        if [dim for dim in blob.dims if dim != 1] != [dim for dim in dims if dim != 1]:
-            assert self._weights is not None
-            fact = f"its {part} must be {shown(dims)}, and is {shown(blob.dims)} in {self._weights.name}"
-            raise self.refuse(fact, "give the weights that were trained with this prototxt")
-        return blob
+        if [dim for dim in blob.dims if dim != 1] == [dim for dim in dims if dim != 1]:
+            return blob
+        fact = f"its {part} must be {shown(dims)}, and is {shown(blob.dims)} in {self._weights.name}"
+        self._unfitting.append(self._problem(fact, _THESE_WEIGHTS))
+        return None
 
-    def _without(self, index: int, dims: Sequence[int], part: str) -> ModelError:
+    def _without(self, index: int, dims: Sequence[int], part: str, weights: Weights) -> Problem:
         wanted = f"{part} of {shown(dims)}"
-        if self._weights is None:
-            return self.refuse(
-                f"it needs {wanted}", "name the caffemodel: model.options.weights: net.caffemodel"
-            )
-        file = self._weights.name
         if self.blobs:
-            return self.refuse(
-                f"{file} has {len(self.blobs)} blobs for it, and its {wanted} are not among them"
-            )
-        return self.refuse(
-            f"{file} has no weights for it; it needs {wanted}", nearest_layer(self.name, self._weights)
-        )
+            fact = f"{weights.name} has {len(self.blobs)} blobs for it, and its {wanted} are not among them"
+            return self._problem(fact, _THESE_WEIGHTS)
+        fact = f"{weights.name} has no weights for it; it needs {wanted}"
+        return self._problem(fact, nearest_layer(self.name, weights))
+
+    def without_weights(self) -> Iterator[Problem]:
+        """Says that weights are missing altogether, of a layer whose shapes are not known."""
+        if self.blobs or not needs_weights(self.type, len(self.inputs)):
+            return
+        if self._weights is None:
+            self.wanted = "weights"
+            return
+        remedy = nearest_layer(self.name, self._weights)
+        yield self._problem(f"{self._weights.name} has no weights for it", remedy)
 
     def leftovers(self) -> Iterator[Problem]:
-        """Fields that were written and not read, and blobs that were not used."""
+        """Weights that are missing or do not fit, fields that were not read, and blobs that were not used."""
+        yield from self._unfitting
         for params in self._given:
             yield from params.unknown()
         unused = len(self.blobs) - len(self._used)
-        if unused and self._weights is not None:
+        if unused and self._weights is not None and not self._unfitting:
             fact = f"{self._weights.name} has {len(self.blobs)} blobs for it, and it takes {len(self._used)}"
-            remedy = "give the weights that were trained with this prototxt"
-            yield Problem(Code.CAFFE_WEIGHTS, f"{self}: {fact}", remedy, self._wired.layer.where)
+            yield Problem(Code.CAFFE_WEIGHTS, f"{self}: {fact}", _THESE_WEIGHTS, self._wired.layer.where)
 
 
 def nearest_layer(name: str, weights: Weights) -> str:

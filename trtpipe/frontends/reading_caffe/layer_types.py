@@ -60,3 +60,16 @@ TRAINING_FIELDS = (
     "forward_math", "forward_type", "loss_weight", "param", "phase", "propagate_down", "weight_decay",
 )  # fmt: skip
 """What a layer may say beside its own parameters and means nothing when it is deployed."""
+
+_WEIGHTED = frozenset(
+    {
+        "BatchNorm", "Convolution", "ConvolutionDepthwise", "Deconvolution", "DepthwiseConvolution", "Embed",
+        "InnerProduct", "Normalize", "PReLU",
+    }
+)  # fmt: skip
+_WEIGHTED_ALONE = frozenset({"Bias", "Scale"})
+
+
+def needs_weights(kind: str, bottoms: int) -> bool:
+    """Whether a layer of this type has blobs in the weights, whatever its parameters say."""
+    return kind in _WEIGHTED or (kind in _WEIGHTED_ALONE and bottoms == 1)

@@ -5,7 +5,7 @@ A layer that cannot be lowered is a problem and no reason to stop: all others th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from trtpipe.frontends.reading_caffe import (
     lower_activations,
     lower_arithmetic,
     lower_convolutions,
+    lower_detection,
     lower_normalizations,
     lower_pooling,
     lower_resizing,
@@ -23,11 +24,12 @@ from trtpipe.frontends.reading_caffe import (
 )
 from trtpipe.frontends.reading_caffe.caffemodel import Weights
 from trtpipe.frontends.reading_caffe.custom import Plugin, guarded, plugin_node
-from trtpipe.frontends.reading_caffe.layer import Layer, Lowered, Lowering, Tensor, shown
+from trtpipe.frontends.reading_caffe.layer import BehindUnknown, Layer, Lowered, Lowering, Tensor, shown
 from trtpipe.frontends.reading_caffe.layer_types import ALIASES
 from trtpipe.frontends.reading_caffe.net import MOST_PROBLEMS, NetLayer, stop_at
-from trtpipe.frontends.reading_caffe.wiring import WiredLayer, Wiring
-from trtpipe.loading.grammar import choose_from
+from trtpipe.frontends.reading_caffe.params import WrongParameter
+from trtpipe.frontends.reading_caffe.unknown_layers import unknown_layer
+from trtpipe.frontends.reading_caffe.wiring import Cut, WiredLayer, Wiring
 from trtpipe.shapes import LARGEST_DIM
 
 if TYPE_CHECKING:
@@ -37,12 +39,18 @@ LOWERINGS: dict[str, Lowering] = {
     **lower_activations.LOWERINGS,
     **lower_arithmetic.LOWERINGS,
     **lower_convolutions.LOWERINGS,
+    **lower_detection.LOWERINGS,
     **lower_normalizations.LOWERINGS,
     **lower_pooling.LOWERINGS,
     **lower_resizing.LOWERINGS,
     **lower_shapes.LOWERINGS,
 }
 """Layer type → how it becomes ONNX."""
+
+
+def is_lowered(kind: str) -> bool:
+    """Whether layers of this type are lowered without a word from the project."""
+    return ALIASES.get(kind, kind) in LOWERINGS
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ def lower_net(
         if len(lowerer.problems) >= MOST_PROBLEMS:
             break
         lowerer.lower(wired)
+    lowerer.say_weightless()
     stop_at(lowerer.problems)
     lowerer.declare_outputs()
     return builder.model()
@@ -88,12 +97,15 @@ class _Lowerer:
         self.builder = builder
         self.problems: list[Problem] = []
         self.tensors: dict[str, Tensor] = {}
+        self.cut: Cut | None = None
+        self.weightless: list[Layer] = []
 
     def lower(self, wired: WiredLayer) -> None:
-        """Adds a layer's nodes, unless one that it needs has failed."""
+        """Adds a layer's nodes; of one behind a layer that failed, says only what is wrong with itself."""
         inputs = [self.tensors.get(name) for name in wired.inputs]
         known = [tensor for tensor in inputs if tensor is not None]
         if len(known) < len(inputs):
+            self.look_at(wired)
             return
         layer = Layer(wired, known, self.weights, self.builder, self.wiring.names)
         before = len(self.builder.graph.node)
@@ -102,10 +114,49 @@ class _Lowerer:
         except ModelError as error:
             self.problems += error.problems
             return
-        leftovers = list(layer.leftovers())
-        self.problems += leftovers
-        if not leftovers:
-            self.name_tops(wired, tops, before)
+        self.note(layer, layer.leftovers())
+        self.name_tops(wired, tops, before)
+
+    def look_at(self, wired: WiredLayer) -> None:
+        """The mistakes of a layer whose bottoms' shapes are not known: its type, its parameters, its weights."""
+        inputs = [self.tensors.get(name, Tensor(name)) for name in wired.inputs]
+        layer = Layer(wired, inputs, self.weights, self.builder, self.wiring.names, behind=True)
+        if not self.is_known(wired.layer):
+            self.problems += self.unknown(wired.layer).problems
+            return
+        self.note(layer, layer.without_weights())
+        if self.is_custom(wired.layer):
+            return
+        try:
+            LOWERINGS[ALIASES.get(layer.type, layer.type)](layer)
+        except WrongParameter as error:
+            self.problems += error.problems
+        except (ModelError, BehindUnknown):
+            pass  # may follow from the shapes alone
+
+    def note(self, layer: Layer, problems: Iterable[Problem]) -> None:
+        """Keeps a layer's problems, and that it has no weights where no caffemodel is named."""
+        self.problems += problems
+        if layer.wanted:
+            self.weightless.append(layer)
+
+    def say_weightless(self) -> None:
+        """One problem for all layers that need weights: what helps one helps all."""
+        if not self.weightless:
+            return
+        first, *others = self.weightless
+        more = f", and {len(others)} more layers need theirs" if others else ""
+        remedy = "name the caffemodel: model.options.weights: net.caffemodel"
+        self.problems += first.refuse(f"it needs {first.wanted}{more}", remedy).problems
+
+    def is_custom(self, layer: NetLayer) -> bool:
+        """Whether the project says what becomes of the layer."""
+        custom = self.custom
+        return layer.name in custom.plugins or layer.type in {*custom.plugins, *custom.functions}
+
+    def is_known(self, layer: NetLayer) -> bool:
+        """Whether anything says what becomes of the layer."""
+        return self.is_custom(layer) or is_lowered(layer.type)
 
     def tops(self, layer: Layer, wired: WiredLayer) -> list[Tensor]:
         """The tensor of each top, as a plugin, the project's function or Caffe's own layer makes it."""
@@ -127,8 +178,14 @@ class _Lowerer:
             return guarded(layer, custom.functions[kind], custom.file, custom.name)
         lowering = LOWERINGS.get(ALIASES.get(kind, kind))
         if lowering is None:
-            raise _unknown(written)
+            raise self.unknown(written)
         return lowering(layer)
+
+    def unknown(self, written: NetLayer) -> ModelError:
+        """The error about a layer whose type is not lowered, with the outputs that end the net before it."""
+        if self.cut is None:
+            self.cut = self.wiring.cut_before(lambda layer: not self.is_known(layer))
+        return unknown_layer(written, self.cut.outputs, (*LOWERINGS, *ALIASES))
 
     def name_tops(self, wired: WiredLayer, tops: Sequence[Tensor], before: int) -> None:
         """Gives the tensors that the layer has made their tops' names; what it only passes on keeps its own."""
@@ -162,20 +219,3 @@ class _Lowerer:
             tensor = self.tensors[name]
             wanted = name if blob in inputs else blob
             self.builder.output(tensor.name, wanted, dtype="float32", dims=tensor.dims)
-
-
-def _unknown(layer: NetLayer) -> ModelError:
-    kind = layer.type
-    if kind == "Python":
-        inner = layer.params.message("python_param").text("layer")
-        fact = f"{layer}: a layer in Python, {inner!r}, cannot be built"
-        remedy = f"map it to a plugin, or lower it yourself: {_HOW.format('Python')}"
-        return layer.params.refuse("type", fact.partition(": ")[2], remedy)
-    near = choose_from(kind, sorted({*LOWERINGS, *ALIASES}), "types")
-    return layer.params.refuse("type", f"no layer type {kind!r} is known", f"{_HOW.format(kind)}\n{near}")
-
-
-_HOW = (
-    "model.options.layers: {{{0}: {{plugin: {{name: …}}}}}}, or a function for it in the file that "
-    "model.options.lowering names"
-)

@@ -68,8 +68,13 @@ class NetLayer:
         """Its first line."""
         return self.params.where()
 
+    @property
+    def called(self) -> str:
+        """Its name, or where it has none that of its first top."""
+        return self.name or (*self.tops, self.type)[0]
+
     def __str__(self) -> str:
-        return f"layer {self.name!r} ({self.type})"
+        return f"layer {self.called!r} ({self.type})"
 
 
 @dataclass
@@ -152,13 +157,14 @@ class _NetReader:
 
     def add_layer(self, net: Net, params: Params) -> None:
         name = params.text("name")
-        params = Params(params.message_itself, self.document, f"layer {name!r}")
+        called = name or (*params.texts("top"), "")[0]
+        params = Params(params.message_itself, self.document, f"layer {called!r}")
         if len(params.names()) > _MOST_NAMES:
             raise params.refuse("", f"it has more than {_MOST_NAMES} different fields")
         kind = _v1_type(params) if self.is_v1(params) else params.text("type")
         if not kind:
             raise params.refuse("type", "no type is given", 'write type: "Convolution", for example')
-        params = Params(params.message_itself, self.document, f"layer {name!r} ({kind})")
+        params = Params(params.message_itself, self.document, f"layer {called!r} ({kind})")
         included = self.included(params)
         layer = NetLayer(name, kind, tuple(params.texts("bottom")), tuple(params.texts("top")), params)
         if not included or kind in DROPPED_TYPES:

@@ -23,6 +23,10 @@ _LARGEST_FLOAT = 3.4028235677973366e38  # where float32 rounds to infinity
 _MOST_UNKNOWN = 20  # more are not told
 
 
+class WrongParameter(ModelError):
+    """A field whose value is of the wrong kind, whatever the shapes around it."""
+
+
 class Params:
     """The fields of one message; `what` names it in messages (`layer 'conv1'`)."""
 
@@ -95,7 +99,10 @@ class Params:
                 return names[index]
         if not isinstance(value, Scalar) or value.text not in names:
             shown = value.text if isinstance(value, Scalar) else "{…}"
-            raise self.refuse(name, f"{name} has no value {shown!r}", choose_from(shown, names, "values"))
+            fact = f"{self._what}: {name} has no value {shown!r}"
+            raise WrongParameter(
+                Problem(Code.CAFFE_PARAMETER, fact, choose_from(shown, names, "values"), self.where(name))
+            )
         return value.text
 
     def text(self, name: str, default: str = "") -> str:
@@ -201,10 +208,10 @@ class Params:
             raise self._wrong(item, "text in quotes")
         return item.value.text
 
-    def _wrong(self, item: TextField, wanted: str) -> ModelError:
+    def _wrong(self, item: TextField, wanted: str) -> WrongParameter:
         shown = "a block" if isinstance(item.value, Message) else repr(item.value.text[:60])
         where = self._document.locate(item.at)
-        return ModelError(
+        return WrongParameter(
             Problem(
                 Code.CAFFE_PARAMETER, f"{self._what}: {item.name} must be {wanted}, not {shown}", where=where
             )

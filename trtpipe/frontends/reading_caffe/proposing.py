@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError
 from trtpipe.frontends.reading_caffe.caffemodel import looks_like_caffemodel
 from trtpipe.frontends.reading_caffe.prototext import LARGEST
 from trtpipe.loading.grammar import listed
 from trtpipe.problem_codes import Code
+
+if TYPE_CHECKING:
+    from trtpipe.frontends.reading_caffe.wiring import Cut
 
 _HEAD = 1 << 16
 _NET = re.compile(
@@ -37,6 +41,24 @@ def pair_of(path: Path) -> tuple[Path, Path | None] | None:
             Code.CAFFE_PAIR_UNKNOWN, fact, f"{there}give the prototxt of the deployed net instead"
         )
     return prototxt, path
+
+
+def cut_of(prototxt: Path) -> Cut | None:
+    """Where the net has to end because layers behind are not lowered; None where nothing has to be left out.
+
+    None too where the prototxt cannot be read: what is wrong with it is said when it is imported.
+    """
+    from trtpipe.frontends.reading_caffe.lowering import is_lowered
+    from trtpipe.frontends.reading_caffe.net import NetState, read_net
+    from trtpipe.frontends.reading_caffe.prototext import read_prototext
+    from trtpipe.frontends.reading_caffe.wiring import wire_net
+
+    try:
+        wiring = wire_net(read_net(read_prototext(prototxt, prototxt.name), NetState()))
+    except ModelError:
+        return None
+    cut = wiring.cut_before(lambda layer: not is_lowered(layer.type))
+    return cut if cut.outputs else None
 
 
 def _is_prototxt(path: Path) -> bool:

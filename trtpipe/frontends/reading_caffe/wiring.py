@@ -7,11 +7,12 @@ says what the net's outputs are and which layers they need. Knows no shapes and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from trtpipe.canonical.naming import FreshNames
 from trtpipe.errors import Problem, SpecPath
+from trtpipe.frontends.reading_caffe.layer_types import needs_weights
 from trtpipe.frontends.reading_caffe.net import MOST_PROBLEMS, Net, NetInput, NetLayer, stop_at
 from trtpipe.loading.grammar import choose_from
 from trtpipe.problem_codes import Code
@@ -28,6 +29,18 @@ class WiredLayer:
     inputs: tuple[str, ...]
     tops: tuple[str, ...]
 
+    def reads(self) -> Iterator[tuple[str, str]]:
+        """The tensors that it reads, each with its blob's name."""
+        return zip(self.inputs, _bottoms(self.layer), strict=True)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Layers before which a net can end, and the blobs that are then its outputs; no blobs where it cannot."""
+
+    layers: list[NetLayer]
+    outputs: list[str]
+
 
 @dataclass
 class Wiring:
@@ -38,6 +51,25 @@ class Wiring:
     outputs: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     """Names that are taken: those of blobs and of their versions."""
+
+    def cut_before(self, refused: Callable[[NetLayer], bool]) -> Cut:
+        """How the net ends before its refused layers: what is left out, and the blobs that become outputs.
+
+        No blobs are given where that would leave out layers with weights, or where a blob is written again later.
+        """
+        lost: set[str] = set()
+        left_out = []
+        for wired in self.layers:
+            if refused(wired.layer) or lost & set(wired.inputs):
+                lost.update(wired.tops)
+                left_out.append(wired)
+        made = {top for wired in self.layers for top in wired.tops} - lost
+        read = [(name, blob) for wired in left_out for name, blob in wired.reads() if name in made]
+        ends = [(name, blob) for blob, name in self.outputs.items() if name in made]
+        whole = all(name == blob for name, blob in read + ends)
+        heavy = any(needs_weights(one.layer.type, len(one.inputs)) for one in left_out)
+        blobs = dict.fromkeys(blob for _, blob in read + ends) if whole and not heavy and read else {}
+        return Cut([one.layer for one in left_out if refused(one.layer)], list(blobs))
 
 
 def wire_net(net: Net, outputs: Sequence[str] = ()) -> Wiring:
@@ -94,7 +126,7 @@ class _Wirer:
             )
         self.writes[top] -= 1
         last = self.writes[top] == 0 and top not in self.net.inputs
-        name = top if last else self.unique(f"{top}/{layer.name}")
+        name = top if last else self.unique(f"{top}/{layer.called}")
         self.current[top] = name
         self.maker[top] = layer
         return name
