@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import yaml
 from uff_cases import const, lowered, mark, node, placeholder, run, uff, written
 
 from trtpipe.canonical.tensors import external_entries, is_external
@@ -117,6 +118,40 @@ def test_what_reads_a_plugin_may_read_its_second_output(tmp_path):
         ]
         model = lowered(written(tmp_path, nodes), tmp_path / "model.onnx", plugins=plugin)
         assert [list(one.input) for one in model.graph.node] == [["x"], ["s_1"]]
+
+
+TAIL = [
+    *mark("prob"),
+    node("Softmax", "prob", "nms", axis=1),
+    node("_NMS_TRT", "nms", "relu"),
+    node("Activation", "relu", "x", func="relu"),
+    placeholder("x", [-1, 3]),
+]
+
+
+def test_what_reads_a_plugin_of_no_shape_blames_the_plugin_and_its_remedy_works(tmp_path):
+    plugin = {"_NMS_TRT": {"name": "NMS_TRT"}}
+
+    (problem,) = refusal(written(tmp_path, TAIL), tmp_path, plugins=plugin).problems
+
+    assert problem.fact == (
+        "Softmax 'prob' cannot be taken in: its input 'nms' comes from the custom operation '_NMS_TRT', "
+        "whose shape nothing says"
+    )
+    offered = yaml.safe_load(problem.remedy.removeprefix("say it: ").removesuffix(", for example"))
+    model = lowered(written(tmp_path, TAIL), tmp_path / "model.onnx", **offered)
+    assert [one.op_type for one in model.graph.node] == ["Relu", "NMS_TRT", "Softmax"]
+
+
+def test_a_graph_can_be_ended_before_its_custom_operations(tmp_path):
+    path = written(tmp_path, TAIL)
+
+    (problem,) = refusal(path, tmp_path).problems
+
+    *_, last = problem.remedy.splitlines()
+    assert last == "or end the graph before it: outputs: [relu]"
+    model = lowered(path, tmp_path / "model.onnx", outputs=["relu"])
+    assert [one.op_type for one in model.graph.node] == ["Relu"]
 
 
 def test_a_mapping_that_nothing_uses_is_refused_with_the_nearest_name(tmp_path):
@@ -329,7 +364,15 @@ class TestTold:
         assert frontend.propose(path) is not None
         assert "cut short" in str(refusal(path, tmp_path))
 
-    def test_custom_operations_are_proposed_as_plugins(self, tmp_path):
+    def test_a_graph_ends_before_its_custom_operations(self, tmp_path):
+        proposal = frontend.propose(written(tmp_path, TAIL))
+        assert proposal is not None
+        assert proposal.options == {"outputs": ["relu"]}
+        assert proposal.comment == (
+            "the graph ends before its custom operations (_NMS_TRT); what runs the engine computes them"
+        )
+
+    def test_custom_operations_before_which_nothing_is_computed_are_proposed_as_plugins(self, tmp_path):
         path = written(tmp_path, [*mark("y"), node("_NMS_TRT", "y", "x"), X])
         proposal = frontend.propose(path)
         assert proposal is not None

@@ -93,12 +93,22 @@ class UffFrontend:
         return lower(read_uff(files.model, files.root), files.model, request, workplace)
 
     def propose(self, path: Path) -> Proposal | None:
-        """The file itself, with a plugin for each of its custom operations; None when it is not UFF."""
-        from trtpipe.frontends.reading_uff.source import custom_operations, is_uff
+        """The file itself, ended before its custom operations; None when it is not UFF.
+
+        Where that would leave out operations with weights, a plugin is named for each instead.
+        """
+        from trtpipe.frontends.reading_uff.source import custom_operations, cut_before_custom, is_uff
 
         if not is_uff(path):
             return None
         custom = custom_operations(path)
+        cut = cut_before_custom(path) if custom else []
+        if cut:
+            left = ", ".join(custom)
+            comment = (
+                f"the graph ends before its custom operations ({left}); what runs the engine computes them"
+            )
+            return Proposal(path, {"outputs": cut}, comment)
         options: dict[str, object] = (
             {"plugins": {name: {"name": name.lstrip("_")} for name in custom}} if custom else {}
         )

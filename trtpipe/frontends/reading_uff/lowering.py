@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.building import GraphBuilder
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_uff import axes, channels, elementwise, shaping, windows
+from trtpipe.frontends.reading_uff.cutting import cut_before
 from trtpipe.frontends.reading_uff.messages import Graph, MetaGraph, Node
 from trtpipe.frontends.reading_uff.net import Constant, Dims, Misfit, Net, Tensor, ints_of
 from trtpipe.frontends.reading_uff.node_fields import NodeFields
@@ -56,13 +57,20 @@ def lower(meta: MetaGraph, source: Path, request: Request, workplace: Path) -> o
     _refuse([*_misplaced(nodes, request), *unused(graph.nodes, request.plugins, OPERATIONS)])
     outputs = _outputs(nodes, owners, request)
     needed = sort_needed(nodes, [owners.get(name, name) for name in outputs], owners)
-    _refuse(refusals(needed, OPERATIONS, request.plugins))
+    unknown = {node.operation for node in needed} - {*OPERATIONS, *request.plugins}
+    _refuse(refusals(needed, OPERATIONS, request.plugins, _cut(nodes, outputs, unknown, owners)))
     lowering = _Lowering(meta, source, request, workplace, nodes, owners)
     for node in needed:
         lowering.add(node)
     _refuse(lowering.problems[:_MOST_PROBLEMS])
     lowering.mark(outputs)
     return lowering.builder.model()
+
+
+def _cut(
+    nodes: Mapping[str, Node], outputs: Sequence[str], unknown: set[str], owners: Mapping[str, str]
+) -> list[str]:
+    return cut_before(nodes, outputs, unknown, owners) if unknown else []
 
 
 def main_graph(meta: MetaGraph) -> Graph:

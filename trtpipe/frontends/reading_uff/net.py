@@ -84,6 +84,7 @@ class Net:
         self._budget = _MOST_COPIES * max(source.stat().st_size, 1 << 16)
         self._types: dict[str, onnx.TypeProto] = {}
         self._known: dict[str, onnx.TensorProto] = {}
+        self._unshaped: dict[str, str] = {}
 
     def input(self, name: str, dtype: str, dims: Dims) -> Tensor:
         """A graph input."""
@@ -129,11 +130,17 @@ class Net:
         self._known[name] = onnx.numpy_helper.from_array(array, name)
         return name
 
-    def declare(self, name: str, dtype: str, dims: Dims | None) -> None:
-        """Says what a node that is not ONNX's own makes."""
+    def declare(self, name: str, dtype: str, dims: Dims | None, *, custom: str = "") -> None:
+        """Says what a node that is not ONNX's own makes; `custom` is the operation, where it may have no shape."""
         import onnx
 
+        if dims is None:
+            self._unshaped[name] = custom
         self._types[name] = onnx.helper.make_tensor_type_proto(number_of_dtype(dtype), dims)
+
+    def unshaped_of(self, tensor: Tensor) -> str | None:
+        """The custom operation because of which a tensor has no shape; None when it is for another reason."""
+        return self._unshaped.get(tensor.plain or tensor.canonical or "")
 
     def plain(self, tensor: Tensor) -> str:
         """The ONNX tensor in the file's layout."""
@@ -263,8 +270,11 @@ class Net:
             )
         except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
             raise Misfit(f"its inputs do not fit: {_plainly(str(error))}") from error
+        because = next((self._unshaped[name] for name in node.input if name in self._unshaped), None)
         for name in node.output:
             self._types[name] = found.get(name) or onnx.TypeProto(tensor_type={})
+            if because and not self._types[name].tensor_type.HasField("shape"):
+                self._unshaped[name] = because
 
 
 def _plainly(message: str) -> str:

@@ -34,13 +34,22 @@ class Operation:
 
     def dims(self, index: int = 0) -> Dims:
         """The dimensions of an input, whose rank must be known."""
-        dims = self.net.dims(self.inputs[index])
+        tensor = self.inputs[index]
+        dims = self.net.dims(tensor)
         if dims is None:
-            raise Misfit(
-                f"nothing says how many dimensions its input '{self.inputs[index].id}' has",
-                "say what a plugin makes with plugins: {_NAME: {outputs: [{shape: …}]}}",
-            )
+            raise self._unshaped(tensor)
         return dims
+
+    def _unshaped(self, tensor: Tensor) -> Misfit:
+        custom = self.net.unshaped_of(tensor)
+        if custom is None:
+            fact = f"nothing says how many dimensions its input '{tensor.id}' has"
+            return Misfit(fact, f"end the graph before it: outputs: [{tensor.id}]")
+        called = custom.lstrip("_")
+        return Misfit(
+            f"its input '{tensor.id}' comes from the custom operation '{custom}', whose shape nothing says",
+            f"say it: plugins: {{{custom}: {{name: {called}, outputs: [{{shape: [-1, 100]}}]}}}}, for example",
+        )
 
     def order(self, index: int, rank: int) -> Permutation:
         """How the file orders the dimensions of an input; canonical when it does not say."""

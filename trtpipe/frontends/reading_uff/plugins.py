@@ -66,7 +66,7 @@ def lower_plugin(op: Operation, plugin: Plugin) -> list[Tensor]:
     made = op.net.builder.node(plugin.name, inputs, names, name=op.id, domain=PLUGIN_DOMAIN)
     _set_attributes(op.net.builder.graph.node[-1], op, plugin)
     for name, output in zip(made, plugin.outputs, strict=True):
-        op.net.declare(name, output.dtype, _dims(output.dims))
+        op.net.declare(name, output.dtype, _dims(output.dims), custom=op.node.operation)
     return [Tensor(name, plain=name) for name in made]
 
 
@@ -110,13 +110,15 @@ def _attribute(datum: Data) -> Attribute:
     return value
 
 
-def refusals(nodes: Iterable[Node], known: Sequence[str], plugins: Mapping[str, Plugin]) -> list[Problem]:
-    """One problem for each operation that is neither known nor mapped, and for each mapping that nothing uses."""
+def refusals(
+    nodes: Iterable[Node], known: Sequence[str], plugins: Mapping[str, Plugin], cut: Sequence[str] = ()
+) -> list[Problem]:
+    """One problem for each operation that is neither known nor mapped; `cut` are the outputs that leave all out."""
     unknown: dict[str, list[str]] = {}
     for node in nodes:
         if node.operation not in known and node.operation not in plugins:
             unknown.setdefault(node.operation, []).append(node.id)
-    return [_refusal(operation, ids, known) for operation, ids in sorted(unknown.items())]
+    return [_refusal(operation, ids, known, cut) for operation, ids in sorted(unknown.items())]
 
 
 def unused(all_nodes: Iterable[Node], plugins: Mapping[str, Plugin], known: Sequence[str]) -> list[Problem]:
@@ -140,15 +142,15 @@ def unused(all_nodes: Iterable[Node], plugins: Mapping[str, Plugin], known: Sequ
     return problems
 
 
-def _refusal(operation: str, ids: Sequence[str], known: Sequence[str]) -> Problem:
+def _refusal(operation: str, ids: Sequence[str], known: Sequence[str], cut: Sequence[str]) -> Problem:
     listed = ", ".join(f"'{one}'" for one in ids[:_SHOWN])
     more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    before = f"\nor end the graph before it: outputs: [{', '.join(cut)}]" if cut else ""
     if operation.startswith("_"):
         return Problem(
             Code.UFF_PLUGIN,
             f"operation '{operation}' is a custom one, and no plugin is named for it ({listed}{more})",
-            f"name the TensorRT plugin that it is: plugins: {{{operation}: {{name: {operation[1:]}}}}}\n"
-            "or cut the graph before it with outputs: [NAME]",
+            f"name the TensorRT plugin that it is: plugins: {{{operation}: {{name: {operation[1:]}}}}}{before}",
             path=_PLACE,
         )
     near = get_close_matches(operation, known, n=1)
@@ -156,7 +158,6 @@ def _refusal(operation: str, ids: Sequence[str], known: Sequence[str]) -> Proble
     return Problem(
         Code.UFF_PLUGIN,
         f"operation '{operation}' is unknown ({listed}{more})",
-        f"{hint}map it to a plugin: plugins: {{{operation}: {{name: …}}}}\n"
-        f"or cut the graph before it with outputs: [NAME]",
+        f"{hint}map it to a plugin: plugins: {{{operation}: {{name: …}}}}{before}",
         path=_PLACE,
     )

@@ -10,7 +10,9 @@ from typing import TypeVar
 
 from trtpipe.canonical.wire import WireError
 from trtpipe.errors import ModelError
+from trtpipe.frontends.reading_uff.cutting import cut_before
 from trtpipe.frontends.reading_uff.messages import Buffer, MetaGraph, UffError, decode, looks_like_uff
+from trtpipe.frontends.reading_uff.sorting import by_id
 from trtpipe.problem_codes import Code
 
 _AGAIN = "convert or copy the model again"
@@ -65,3 +67,14 @@ def custom_operations(path: Path) -> list[str]:
     return sorted(
         {node.operation for graph in graphs for node in graph.nodes if node.operation.startswith("_")}
     )
+
+
+def cut_before_custom(path: Path) -> list[str]:
+    """The outputs that leave out all custom operations; none where nothing of worth would remain."""
+    custom = custom_operations(path)
+    try:
+        nodes = by_id(next(graph.nodes for graph in read_uff(path).graphs if graph.id == "main"))
+        marked = [name for node in nodes.values() if node.operation == "MarkOutput" for name in node.inputs]
+        return cut_before(nodes, [name for name in marked if name in nodes], custom)
+    except (ModelError, StopIteration):
+        return []
