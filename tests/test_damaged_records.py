@@ -22,7 +22,7 @@ JUNK = [None, True, [], {}, "", "x", -1, 0.5, 2**70, 10**400, float("inf"), floa
 
 SCALES = Scales(
     {"x": TensorScale(1.0, 1.5, 1.0, 10, 0.0, 0.25), "y": TensorScale(0.0)},
-    "entropy", "trtpipe", 4, ranges={"x": 1.5}, sums={"y": 2.0}, decibels={"max": 20.0}, recommended="max",
+    "entropy", "trtpipe", 4, ranges={"x": 1.5}, sums={"y": 2.0},
 ).to_json()  # fmt: skip
 CHOICE = {"schema": 1, **Choice("int8", "fp16", {"fp32": ("/head/*", "op:Softmax")}).to_json()}
 HEADER = {"__metadata__": {"format": "pt"}, "w": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}}

@@ -47,6 +47,24 @@ class TensorScale:
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """How methods compare on the samples, by label: a method's name, or `percentile 99.9`."""
+
+    used: str
+    """The label of the method that made the scales."""
+    decibels: Mapping[str, float] = field(default_factory=dict)
+    """Method → signal by noise on what most samples hold, in int8, over all tensors; empty where it is not known."""
+    cosines: Mapping[str, float] = field(default_factory=dict)
+    """Label → cosine between the model's outputs and those with int8 activations; empty where it is not known."""
+    samples: int = 0
+    """On how many samples the outputs were compared."""
+    recommended: str = ""
+    """The label of the method that fits the samples; empty where it is not known."""
+    unknown: str = ""
+    """Why nothing is recommended, where the user can do something about it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scales:
     """Tensor → scale, and how they came about: `method`, `samples`, `backend` and its version, `source` in words."""
 
@@ -59,10 +77,8 @@ class Scales:
     """Tensor → its largest finite magnitude on the data; empty where ranges were not asked for."""
     sums: Mapping[str, float] = field(default_factory=dict)
     """Tensor that holds means → the largest magnitude of the sums that they were made of."""
-    decibels: Mapping[str, float] = field(default_factory=dict)
-    """Method → signal by noise on what most samples hold, in int8, over all tensors; empty where it is not known."""
-    recommended: str = ""
-    """The method that fits the samples; empty where it is not known."""
+    advice: Advice | None = field(default=None, compare=False)
+    """Which method fits the samples, where that was looked at. No part of the artifact: scales do not depend on it."""
 
     def to_json(self) -> dict[str, Json]:
         """The scales as a JSON object."""
@@ -73,13 +89,9 @@ class Scales:
             "backend": self.backend,
             "samples": self.samples,
             "source": self.source,
-            **{what: value for what, value in self._advice().items() if value},
             "tensors": {name: asdict(self.tensors[name]) for name in sorted(self.tensors)},
             **{what: dict(sorted(found.items())) for what, found in measured.items() if found},
         }
-
-    def _advice(self) -> dict[str, Json]:
-        return {"decibels": dict(sorted(self.decibels.items())), "recommended": self.recommended}
 
     def write(self, path: Path) -> None:
         """Write them; equal scales give equal bytes. Raises OSError."""
@@ -108,8 +120,6 @@ def _scales_in(record: JsonObject) -> Scales:
         text_in(record, "source"),
         ranges=_magnitudes_in(record, "ranges"),
         sums=_magnitudes_in(record, "sums"),
-        decibels=_numbers_by_name(record, "decibels"),
-        recommended=text_in(record, "recommended") if "recommended" in record else "",
     )
 
 

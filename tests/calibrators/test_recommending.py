@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from small_nets import request_for, samples_of
 
@@ -10,6 +14,7 @@ from trtpipe.calibrators import METHODS, find_calibrator
 from trtpipe.calibrators.measuring.histograms import Histogram
 from trtpipe.calibrators.measuring.methods import amax_of
 from trtpipe.calibrators.measuring.noise import dominated, least_noise, noise_of
+from trtpipe.calibrators.measuring.outputs import cosines_by_method
 from trtpipe.calibrators.measuring.recommending import decibels_by_method, recommended_method
 from trtpipe.calibrators.measuring.reporting import report_of
 from trtpipe.scales import Scales, TensorScale, read_scales
@@ -54,17 +59,12 @@ def test_least_noise_is_nearly_the_best_of_all_amax(outlier):
     assert noise_of(made, least_noise(made)) <= best * 1.02
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_entropy_is_recommended_for_a_set_with_a_few_samples_out_of_range(method):
-    histograms = [histogram_of(*[gaussian(seed) for seed in range(60)], 40 * gaussian(99))]
-
-    assert recommended_method(decibels_by_method(histograms, 99.99), method) == "entropy"
-
-
 def test_what_was_used_is_recommended_unless_another_is_clearly_better():
-    assert recommended_method({"max": 40.0, "mse": 40.9}, "max") == "max"
-    assert recommended_method({"max": 40.0, "mse": 41.1}, "max") == "mse"
-    assert recommended_method({}, "max") == "max"
+    assert recommended_method({"max": 0.9990, "mse": 0.9994}, "max") == "max"
+    assert recommended_method({"max": 0.9990, "mse": 0.9996}, "max") == "mse"
+    assert recommended_method({"max": 0.99995, "mse": 1.0}, "max") == "max"
+    assert recommended_method({"mse": 0.9, "percentile 99.9": 0.99}, "mse") == "percentile 99.9"
+    assert recommended_method({}, "max") == ""
 
 
 def test_dead_tensors_have_no_say():
@@ -85,20 +85,80 @@ def test_the_worst_tensor_decides_as_noises_add_up():
     )
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_report_names_the_tensors_and_the_method(tmp_path, method):
+def spoilt_samples(factor: float) -> np.ndarray:
     samples = samples_of(40)
-    samples[3] *= 40
-    scales = find_calibrator("trtpipe").calibrate(request_for(tmp_path, samples, method))
+    samples[3] *= factor
+    return samples
+
+
+@pytest.mark.parametrize("method", ["percentile", "entropy", "mse"])
+def test_the_report_names_the_tensors_and_the_method_that_keeps_the_outputs(tmp_path, method):
+    scales = find_calibrator("trtpipe").calibrate(request_for(tmp_path, spoilt_samples(200), method))
 
     report = report_of(scales)
 
     assert report["recommended"] == "entropy"
+    assert report["compared_on"] == 8
     assert report["counts"]["outliers"] == len(report["outliers"]) > 0
     assert set(report["outliers"]) <= set(scales.tensors)
     assert any(text.startswith("few samples dominate") for text in report["warnings"])
-    advised = [text for text in report["warnings"] if text.startswith("method: entropy fits")]
+    advised = [text for text in report["warnings"] if text.startswith("method: entropy leaves the outputs")]
     assert len(advised) == (method != "entropy")
+
+
+def test_max_says_that_it_cannot_tell_and_the_method_it_names_can(tmp_path):
+    spoilt = report_of(
+        find_calibrator("trtpipe").calibrate(request_for(tmp_path, spoilt_samples(200), "max"))
+    )
+    plain = report_of(find_calibrator("trtpipe").calibrate(request_for(tmp_path, samples_of(40), "max")))
+
+    assert (spoilt["recommended"], spoilt["cosines"]) == ("", {})
+    assert spoilt["warnings"][-1] == (
+        "which method fits best is not known: max counts nothing that other methods could be compared by; "
+        "with `method: entropy` all are compared"
+    )
+    assert not any("not known" in text for text in plain["warnings"])
+
+
+def test_the_cosines_are_those_of_the_outputs_with_rounded_activations(tmp_path):
+    request = request_for(tmp_path, samples_of(8))
+    advice = find_calibrator("trtpipe").calibrate(request).advice
+    session = onnxruntime.InferenceSession(request.model)
+    weights = {
+        one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(request.model).graph.initializer
+    }
+    amax = dict.fromkeys(request.tensors, 0.25)
+
+    found, count = cosines_by_method(request, {"coarse": amax, "exact": {}})
+
+    def rounded(value: np.ndarray) -> np.ndarray:
+        return (np.clip(np.rint(value / (0.25 / 127)), -128, 127) * (0.25 / 127)).astype(np.float32)
+
+    def convolved(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        padded = np.pad(value, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+        return np.einsum("ncyxij,ocij->noyx", windows, weight)
+
+    cosines = []
+    for sample in samples_of(8):
+        (expected,) = session.run(None, {"x": sample[None]})
+        hidden = np.maximum(convolved(rounded(sample[None]), weights["w0"]) + weights["b0"][:, None, None], 0)
+        pooled = (convolved(rounded(hidden), weights["w1"]) + hidden).mean(axis=(2, 3))
+        made = rounded(pooled) @ weights["w2"]
+        cosines.append(float((expected * made).sum() / np.linalg.norm(expected) / np.linalg.norm(made)))
+    assert count == 8
+    assert found == {"coarse": pytest.approx(np.median(cosines), abs=1e-4), "exact": 1.0}
+    assert advice is not None
+    assert set(advice.cosines) == {"max", "entropy", "mse", "percentile 99.9"}
+    assert min(advice.cosines.values()) > 0.999
+
+
+def test_a_set_on_which_no_method_works_is_told(tmp_path):
+    samples = samples_of(40)
+    samples[::3] *= 1e7
+    report = report_of(find_calibrator("trtpipe").calibrate(request_for(tmp_path, samples, "mse")))
+
+    assert report["warnings"][-1].startswith("every method spoils the outputs: cosine ")
 
 
 def test_the_report_counts_dead_and_clipped_tensors():
@@ -117,9 +177,11 @@ def test_the_report_counts_dead_and_clipped_tensors():
     ]
 
 
-def test_the_advice_is_part_of_the_artifact(tmp_path):
+def test_the_advice_is_no_part_of_the_artifact(tmp_path):
     scales = find_calibrator("trtpipe").calibrate(request_for(tmp_path, samples_of(8)))
     scales.write(tmp_path / "scales.json")
 
-    assert set(scales.decibels) == set(METHODS)
-    assert read_scales(tmp_path / "scales.json") == scales
+    assert scales.advice is not None
+    assert set(scales.advice.decibels) == set(METHODS)
+    assert read_scales(tmp_path / "scales.json") == replace(scales, advice=None)
+    assert "decibels" not in (tmp_path / "scales.json").read_text()

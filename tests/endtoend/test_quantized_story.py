@@ -53,7 +53,7 @@ def test_every_method_keeps_the_accuracy_and_variants_share_scales(quantized):
 
 @pytest.mark.parametrize(
     "method",
-    ["max", pytest.param("percentile", marks=pytest.mark.slow), pytest.param("mse", marks=pytest.mark.slow)],
+    ["mse", pytest.param("percentile", marks=pytest.mark.slow)],
 )
 def test_a_few_samples_out_of_range_do_not_spoil_the_recommended_method(quantized, method):
     path = quantized.root / "calibration/digits/calib.npz"
@@ -71,7 +71,7 @@ def test_a_few_samples_out_of_range_do_not_spoil_the_recommended_method(quantize
     assert advised != method
     assert report["counts"]["outliers"] > 0
     warnings = [event["text"] for event in spoilt.events if event["event"] == "warning"]
-    assert any(f"method: {advised} fits most samples better" in text for text in warnings)
+    assert any(f"method: {advised} leaves the outputs more like the model's" in text for text in warnings)
     summary = (quantized.root / f"build/digits/{method}@ada/summary.md").read_text()
     assert f"method recommended: {advised}" in summary
     assert accuracy(quantized, advised) >= 0.98

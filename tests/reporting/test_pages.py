@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from synthetic_build import (
+    COMPARED,
     HOSTILE,
     SCALES,
     SEARCH,
@@ -55,7 +56,7 @@ def page_of_cell(variant="int8", output="logits", **more):
     engine = made["engine"]["blake3"]
     parts = Parts(
         measured=validation_of(validation("x", output)), bench=bench_of(bench(engine)), proof=proof_of(proof(engine)),
-        scales=scales_of(SCALES), search=search_of(SEARCH),
+        scales=scales_of(SCALES, COMPARED), search=search_of(SEARCH),
     )  # fmt: skip
     cell = delivered_cell(made, "built", parts.bench, parts.proof)
     return cell_page(cell_report(cell, made, parts, {}, ["manifest.json", "build.log"]))

@@ -33,7 +33,7 @@ STAGE_VERSIONS: Mapping[Stage, int] = {
     "fetch": 1,
     "import": 2,
     "transform": 2,
-    "calibrate": 1,
+    "calibrate": 2,
     "evaluate": 2,
     "search": 1,
     "quantize": 1,

@@ -142,6 +142,11 @@ def _coverage(calibration: JsonObject) -> Iterator[str]:
     if counts:
         said = ", ".join(f"{count} {what}" for what, count in counts.items())
         yield f"- coverage: {said}; method recommended: {calibration.get('recommended') or 'not known'}"
+    cosines = _under(calibration, "cosines")
+    if cosines:
+        said = ", ".join(f"{label} {_figure(cosines, label):.6g}" for label in cosines)
+        samples = calibration.get("compared_on")
+        yield f"- cosine of the outputs with int8 activations on {samples} samples, by method: {said}"
     decibels = _under(calibration, "decibels")
     if decibels:
         said = ", ".join(f"{method} {_figure(decibels, method):.1f} dB" for method in decibels)

@@ -148,8 +148,11 @@ def _sensitivity(one: Entry) -> Sensitivity:
     )
 
 
-def scales_of(data: object) -> Scales | None:
-    """Of scales.json: the tensors with the largest clipped shares first, as many as a report holds."""
+def scales_of(data: object, calibration: Entry) -> Scales | None:
+    """Of scales.json: the tensors with the largest clipped shares first, as many as a report holds.
+
+    How methods compare stands in the manifest, under `calibration`.
+    """
     found = mapping_of(data)
     listed = found.get("tensors")
     if not isinstance(listed, Mapping):
@@ -160,8 +163,8 @@ def scales_of(data: object) -> Scales | None:
         method=text_of(found.get("method")),
         backend=text_of(found.get("backend")),
         samples=count_of(found.get("samples")),
-        recommended=text_of(found.get("recommended")),
-        decibels={text_of(k): number_of(v) for k, v in mapping_of(found.get("decibels")).items()},
+        recommended=text_of(calibration.get("recommended")),
+        decibels={text_of(k): number_of(v) for k, v in mapping_of(calibration.get("decibels")).items()},
         count=len(tensors),
         tensors=tuple(tensors[:MOST_TENSORS]),
     )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,8 +66,11 @@ class Delivered:
             proof=self.proof,
             bench=self.bench,
             search=self._part("search.json", search_of),
-            scales=self._part("scales.json", scales_of),
+            scales=self._part("scales.json", partial(scales_of, calibration=self._calibration())),
         )
+
+    def _calibration(self) -> Mapping[str, object]:
+        return mapping_of(self.manifest.get("calibration"))
 
     def _part(self, name: str, reader: Callable[[object], P | None]) -> P | None:
         data, wrong = read_json(self.folder / name)

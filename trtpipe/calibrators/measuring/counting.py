@@ -10,16 +10,25 @@ from trtpipe.calibrators.measuring.histograms import Histogram
 from trtpipe.calibrators.measuring.methods import DEFAULT_PERCENTILE, amax_of
 from trtpipe.calibrators.measuring.noise import dominated
 from trtpipe.calibrators.measuring.observing import Observer
-from trtpipe.calibrators.measuring.recommending import decibels_by_method, recommended_method
+from trtpipe.calibrators.measuring.outputs import cosines_by_method
+from trtpipe.calibrators.measuring.recommending import (
+    amax_by_label,
+    decibels_by_method,
+    label_of,
+    recommended_method,
+)
 from trtpipe.calibrators.measuring.resuming import SavedCounts
 from trtpipe.datasets.sampling.batches import Dataset
-from trtpipe.errors import SpecError
+from trtpipe.errors import ModelError, SpecError, StepFailed
 from trtpipe.problem_codes import Code
-from trtpipe.scales import Scales, TensorScale
+from trtpipe.scales import Advice, Scales, TensorScale
 
 _SAVE_SECONDS = 1.0
 _SAVING_SHARE = 0.02  # of the time may go into writing down what was counted
 _TELL_SECONDS = 0.25
+_NOT_COUNTED = (
+    "max counts nothing that other methods could be compared by; with `method: entropy` all are compared"
+)
 
 
 def counted_scales(request: CalibrationRequest, backend: str) -> Scales:
@@ -30,8 +39,7 @@ def counted_scales(request: CalibrationRequest, backend: str) -> Scales:
         samples = data.samples
     _refuse_nonfinite(histograms)
     tensors = {name: _scale(histogram, request) for name, histogram in histograms.items()}
-    decibels, recommended = _advice(histograms, request)
-    return Scales(tensors, request.method, backend, samples, decibels=decibels, recommended=recommended)
+    return Scales(tensors, request.method, backend, samples, advice=_advice(histograms, request))
 
 
 def histograms_of(request: CalibrationRequest) -> dict[str, Histogram]:
@@ -97,14 +105,19 @@ def _scale(histogram: Histogram, request: CalibrationRequest) -> TensorScale:
     )
 
 
-def _advice(histograms: Mapping[str, Histogram], request: CalibrationRequest) -> tuple[dict[str, float], str]:
-    """What each method would leave of the signal, and the one to use. Where only the largest magnitudes are known,
-    entropy, which looks at where most values are, is the answer to samples out of range."""
+def _advice(histograms: Mapping[str, Histogram], request: CalibrationRequest) -> Advice:
+    """What each method would leave of the tensors and of the outputs; for `max` nothing is counted to tell it by."""
     if request.method == "max":
         spoilt = any(dominated(one.largest, one.typical()) for one in histograms.values())
-        return {}, "entropy" if spoilt else "max"
-    decibels = decibels_by_method(histograms.values(), request.percentile or DEFAULT_PERCENTILE)
-    return decibels, recommended_method(decibels, request.method)
+        return Advice("max", unknown=_NOT_COUNTED if spoilt else "")
+    percentile = request.percentile or DEFAULT_PERCENTILE
+    used = label_of(request.method, percentile)
+    decibels = decibels_by_method(histograms.values(), percentile)
+    try:
+        cosines, samples = cosines_by_method(request, amax_by_label(histograms, percentile))
+    except (ModelError, StepFailed) as error:
+        return Advice(used, decibels, unknown=f"the outputs were not compared: {error}")
+    return Advice(used, decibels, cosines, samples, recommended_method(cosines, used))
 
 
 def _refuse_nonfinite(histograms: Mapping[str, Histogram]) -> None:

@@ -7,7 +7,7 @@ no more than that: memory is that of two samples, and does not grow with their n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from trtpipe.arrays import Array
 
 _QUIET = 4
-_FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
+FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
+"""ONNX Runtime's names of the types that scales are of."""
 _MAPPED = 64 << 20  # bytes of samples after which the pages that they were mapped from are given back
 
 Observe: TypeAlias = "Callable[[str, Array], None]"
@@ -49,9 +50,9 @@ class Observer:
         self.fed = [name for name in request.tensors if name in fed]
         wanted = [name for name in request.tensors if name in made]
         seen = model.only_outputs(wanted) if wanted else model
-        self.session = _session(seen, request.threads, request.provider)
+        self.session = open_session(seen, request.threads, request.provider)
         kinds = {value.name: value.type for value in self.session.get_outputs()}
-        self.wanted = [name for name in wanted if kinds.get(name) in _FLOATS]
+        self.wanted = [name for name in wanted if kinds.get(name) in FLOATS]
 
     def feed(self, inputs: dict[str, Array], observe: Observe) -> None:
         """Runs one sample. Raises StepFailed with the node that failed."""
@@ -100,12 +101,17 @@ class Observer:
             yield data
 
 
-def _session(model: RunnableModel, threads: int, provider: str) -> onnxruntime.InferenceSession:
+def open_session(
+    model: RunnableModel, threads: int, provider: str, entries: Mapping[str, str] | None = None
+) -> onnxruntime.InferenceSession:
+    """The model in ONNX Runtime; `entries` are further settings of the session. Raises ModelError."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.use_deterministic_compute = True
     options.log_severity_level = _QUIET
     options.add_session_config_entry(FOLDER_ENTRY, str(model.folder))
+    for name, value in (entries or {}).items():
+        options.add_session_config_entry(name, value)
     providers = session_providers(provider, onnxruntime.get_available_providers())
     try:
         session = onnxruntime.InferenceSession(model.proto.SerializeToString(), options, providers=providers)

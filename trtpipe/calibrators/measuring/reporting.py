@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from trtpipe.calibrators.measuring.noise import dominated
-from trtpipe.scales import Scales
+from trtpipe.scales import Advice, Scales
 
 if TYPE_CHECKING:
     from trtpipe.json_values import Json
 
 _CLIPPED = 1e-3
 _SHOWN = 20
+_SPOILT = 0.9  # cosine below which outputs have little to do with the model's
 
 
 def report_of(scales: Scales) -> dict[str, Json]:
@@ -41,9 +42,8 @@ def report_of(scales: Scales) -> dict[str, Json]:
         "dead": dead[:_SHOWN],
         "clipped": _worst(clipped),
         "outliers": _worst(outliers),
-        "decibels": dict(scales.decibels),
-        "recommended": scales.recommended,
-        "warnings": list(_warnings(dead, clipped, outliers)) + list(_advice(scales)),
+        **_compared(scales.advice),
+        "warnings": list(_warnings(dead, clipped, outliers)) + list(_advice(scales.advice)),
     }
 
 
@@ -65,12 +65,33 @@ def _warnings(dead: list[str], clipped: Mapping[str, float], outliers: Mapping[s
         yield f"few samples dominate {tensors}, '{name}' with {ratio:.3g} x what most reach"
 
 
-def _advice(scales: Scales) -> Iterator[str]:
-    best = scales.recommended
-    if not best or best == scales.method:
+def _compared(advice: Advice | None) -> dict[str, Json]:
+    """How methods compare, and the one to use; empty where it is not known."""
+    advice = advice or Advice("")
+    return {
+        "decibels": dict(advice.decibels),
+        "cosines": dict(advice.cosines),
+        "compared_on": advice.samples,
+        "recommended": advice.recommended,
+    }
+
+
+def _advice(advice: Advice | None) -> Iterator[str]:
+    if advice is None:
         return
-    gain = ""
-    if best in scales.decibels and scales.method in scales.decibels:
-        here, there = scales.decibels[scales.method], scales.decibels[best]
-        gain = f": {there:.1f} dB of signal over noise in int8, where {scales.method} has {here:.1f}"
-    yield f"method: {best} fits most samples better{gain}"
+    if advice.unknown:
+        yield f"which method fits best is not known: {advice.unknown}"
+    best, used, found = advice.recommended, advice.used, advice.cosines
+    if found and max(found.values()) < _SPOILT:
+        yield (
+            f"every method spoils the outputs: cosine {max(found.values()):.6g} at best "
+            f"(int8 activations, {advice.samples} samples)"
+        )
+        return
+    if best and best != used:
+        method, _, share = best.partition(" ")
+        asked = f"method: {method}" + (f", percentile: {share}" if share else "")
+        yield (
+            f"{asked} leaves the outputs more like the model's: cosine {found[best]:.6g} where {used} has "
+            f"{found[used]:.6g} (int8 activations, {advice.samples} samples)"
+        )
