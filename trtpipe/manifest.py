@@ -21,6 +21,12 @@ from trtpipe.plan.trace import Trace
 
 SCHEMA = 1
 
+FP8_DTYPE = "float8e4m3fn"
+FP8_ELSEWHERE = (
+    "ONNX Runtime (1.32, on the CPU) computes model.onnx wrongly, for its optimizer takes fp8 for int8; with "
+    '`SessionOptions.add_session_config_entry("session.disable_quant_qdq", "1")` it computes it rightly'
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -67,6 +73,8 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
         "model": {name: _digest(digest) for name, digest in sorted(traces["quantize"].outputs.items())},
         "source": model_files(traces["import"].fingerprint),
         **_origin(traces),
+        **_imported(traces["import"]),
+        **_elsewhere(proof.audit),
         "gpu": cell.facts["gpu"],
         "compute_capabilities": cell.facts["compute_capabilities"],
         "toolchain": dict(cell.facts["toolchain"]),
@@ -157,6 +165,19 @@ def _locked_choice(traces: Mapping[Stage, Trace]) -> dict[str, Fact]:
 def _origin(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
     """Where fetched files came from; addresses are in no key but the fetch step's."""
     return {"origin": dict(traces["fetch"].summary["files"])} if "fetch" in traces else {}
+
+
+def _imported(trace: Trace) -> dict[str, Json]:
+    """What the import changed, in counts and notes, and what the user has to know of it."""
+    changes, warnings = trace.summary.get("changes"), trace.summary.get("warnings", [])
+    return {"imported": {"changes": changes, "warnings": warnings}} if changes else {}
+
+
+def _elsewhere(audit: JsonObject) -> dict[str, Json]:
+    """What other runtimes make of the typed model beside the engine, where that is known to be wrong."""
+    products = object_in(audit, "products") if audit.get("products") else {}
+    blocks = str(audit.get("asked", "")).startswith("mx")  # no other runtime has their operators
+    return {"other_runtimes": [FP8_ELSEWHERE]} if FP8_DTYPE in products and not blocks else {}
 
 
 def _typed(quantize: Trace) -> dict[str, Json]:

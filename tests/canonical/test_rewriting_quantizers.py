@@ -41,7 +41,7 @@ def test_quantization_there_and_back_computes_the_same(tmp_path, constants, read
     result, changes = compared(pair(constants, read), tmp_path)
 
     assert operators(result) == made
-    assert any("without the speed of int8" in note for note in changes.notes) == ("Round" in made)
+    assert any("without the speed of int8" in note for note in changes.costs) == ("Round" in made)
     assert {one.data_type for one in result.graph.initializer if one.name.startswith("z")} <= {1, 3}
 
 
@@ -131,7 +131,7 @@ def test_weights_become_int8_where_they_fit_and_floats_elsewhere(tmp_path, held,
     result, changes = compared(text, tmp_path)
 
     assert operators(result) == made
-    assert bool(changes.notes) == ("weights made int8" not in changes.counts) == (made == ["Add"])
+    assert bool(changes.costs) == ("weights made int8" not in changes.counts) == (made == ["Add"])
 
 
 def test_a_zero_point_that_is_computed_is_never_uint8_inside(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -171,3 +173,21 @@ def test_init_refuses_a_model_in_training(net):
         assert done.code != 0
         assert "the model is in training mode: node 'norm' (BatchNormalization)" in done.err
         assert "model.eval()" in done.err
+
+
+def test_what_an_equal_form_costs_is_said_by_the_build_and_beside_the_engine(net):
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "u"], ["q"], "quantize"),
+        helper.make_node("DequantizeLinear", ["q", "s", "u"], ["y"], "dequantize"),
+    ]
+    project = net(made(nodes, [floats("y")], {"s": np.float32(0.03), "u": np.uint8(77)}))
+    project.edit("pipelines/net.yaml", ", fp16: {precision: fp16}", "")
+
+    built = project.run("build")
+
+    cost = "results are equal, without the speed of int8"
+    assert built.code == 0, built.err
+    assert built.err.count(cost) == 1
+    folder = project.root / "build/net/fp32@ada"
+    assert cost in (folder / "summary.md").read_text()
+    assert cost in json.loads((folder / "manifest.json").read_bytes())["imported"]["warnings"][0]

@@ -42,6 +42,8 @@ class Changes:
 
     counts: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    costs: list[str] = field(default_factory=list)
+    """What equal forms cost, a sentence each: the user has to know."""
 
     def add(self, name: str, count: int) -> int:
         """Counts `count` more for a pass and returns it."""
@@ -85,10 +87,10 @@ def simplify_operators(model: onnx.ModelProto, evaluator: Evaluator, changes: Ch
 
 def write_plainly(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) -> None:
     """Rewrites what TensorRT's parser misreads; types and constants must be settled."""
-    counts, notes = rewrite_misread(model)
+    counts, costs = rewrite_misread(model)
     for name, count in counts.items():
         changes.add(name, count)
-    changes.notes.extend(notes)
+    changes.costs.extend(costs)
     if counts:
         flatten(model, changes)
         settle(model, evaluator, changes)

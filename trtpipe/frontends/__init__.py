@@ -143,7 +143,7 @@ def lower_model(frontend: Frontend, files: ModelFiles, options: SpecModel, out: 
             changes = legalize(model, evaluator, opset=getattr(options, "opset", None))
             written = write_model(model, out)
     summary = summarize(model)
-    warnings = tuple(warnings_about(summary))
+    warnings = (*warnings_about(summary), *changes.costs)
     return LowerReport(tuple(written), changes.to_json(), summary.to_json(), warnings, claims)
 
 

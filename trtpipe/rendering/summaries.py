@@ -34,6 +34,8 @@ def _lines(manifest: JsonObject) -> Iterator[str]:
     yield ""
     yield f"- engine: `{engine['file']}`, {size}, BLAKE3 `{digest}`"
     yield f"- built by {toolchain['flavour']} {toolchain['version']} for {serves}"
+    for warning in texts_in(_under(manifest, "imported"), "warnings") if manifest.get("imported") else ():
+        yield f"- import: {one_line(warning)}"
     yield f"- precision: {manifest['precision']}{_share(object_in(manifest, 'audit'))}"
     yield from _wide(wide)
     yield from _unconverted(wide)
@@ -49,6 +51,8 @@ def _lines(manifest: JsonObject) -> Iterator[str]:
     yield from _front(search)
     yield from _validation(object_in(manifest, "validation"))
     yield from _reach(manifest)
+    for text in texts_in(manifest, "other_runtimes") if "other_runtimes" in manifest else ():
+        yield f"- elsewhere: {one_line(text)}"
     for reason in texts_in(manifest, "not_run"):
         yield f"- not run: {one_line(reason)}"
 
