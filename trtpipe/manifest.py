@@ -168,9 +168,9 @@ def _origin(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
 
 
 def _imported(trace: Trace) -> dict[str, Json]:
-    """What the import changed, in counts and notes, and what the user has to know of it."""
-    changes, warnings = trace.summary.get("changes"), trace.summary.get("warnings", [])
-    return {"imported": {"changes": changes, "warnings": warnings}} if changes else {}
+    """What the import changed: counts, notes, and what equal forms cost."""
+    changes = trace.summary.get("changes")
+    return {"imported": changes} if changes else {}
 
 
 def _elsewhere(audit: JsonObject) -> dict[str, Json]:

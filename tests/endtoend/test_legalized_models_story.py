@@ -190,4 +190,4 @@ def test_what_an_equal_form_costs_is_said_by_the_build_and_beside_the_engine(net
     assert built.err.count(cost) == 1
     folder = project.root / "build/net/fp32@ada"
     assert cost in (folder / "summary.md").read_text()
-    assert cost in json.loads((folder / "manifest.json").read_bytes())["imported"]["warnings"][0]
+    assert cost in json.loads((folder / "manifest.json").read_bytes())["imported"]["costs"][0]

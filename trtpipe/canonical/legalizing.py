@@ -53,7 +53,8 @@ class Changes:
 
     def to_json(self) -> dict[str, Json]:
         """The changes as plain JSON values."""
-        return {"counts": dict(sorted(self.counts.items())), "notes": list(self.notes)}
+        counts = dict(sorted(self.counts.items()))
+        return {"counts": counts, "notes": list(self.notes), "costs": list(self.costs)}
 
 
 def legalize(model: onnx.ModelProto, evaluator: Evaluator, *, opset: int | None = None) -> Changes:

@@ -34,8 +34,9 @@ def _lines(manifest: JsonObject) -> Iterator[str]:
     yield ""
     yield f"- engine: `{engine['file']}`, {size}, BLAKE3 `{digest}`"
     yield f"- built by {toolchain['flavour']} {toolchain['version']} for {serves}"
-    for warning in texts_in(_under(manifest, "imported"), "warnings") if manifest.get("imported") else ():
-        yield f"- import: {one_line(warning)}"
+    imported = _under(manifest, "imported")
+    for cost in texts_in(imported, "costs") if "costs" in imported else ():
+        yield f"- import: {one_line(cost)}"
     yield f"- precision: {manifest['precision']}{_share(object_in(manifest, 'audit'))}"
     yield from _wide(wide)
     yield from _unconverted(wide)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.digests import same_digest
 from trtpipe.errors import Interrupted, ModelError, StepFailed, ToolchainError
-from trtpipe.json_values import Json, JsonObject
+from trtpipe.json_values import Json, JsonObject, object_in, texts_in
 from trtpipe.networks.reading import NETWORK, WEIGHTS
 from trtpipe.plan.address import Address
 from trtpipe.plan.child_reports import SampleCount
@@ -102,6 +102,8 @@ class Performer:
                 result = self._fetch(action, scratch, control)
             case "search":
                 result = self._search(action, scratch, control)
+            case "import":
+                result = self._import(self._task(action, scratch), action, scratch, control)
             case "calibrate":
                 result = self._calibrate(action, self._task(action, scratch), scratch, control)
             case _:
@@ -151,6 +153,14 @@ class Performer:
                 files[name] = folder / slot / own
                 self.store.fetch(digest, files[name])
         return inputs
+
+    def _import(self, task: Task, action: Action, scratch: Path, control: Control) -> ActionResult:
+        """What equal forms cost is said when the model is imported; the manifest says it ever after."""
+        result = run_in_child(task, scratch, control)
+        changes = object_in(result.summary, "changes")
+        for cost in texts_in(changes, "costs") if "costs" in changes else ():
+            self.observer.emit(Warned(f"{action.address}: {cost}"))
+        return result
 
     def _calibrate(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
         """What was counted lies under the action's key until it is done; another action never sees it."""
