@@ -6,8 +6,13 @@ are loaded here, before any test module. pytest-xdist's workers import this file
 
 from __future__ import annotations
 
+import os
+
 import hypothesis
 import pytest
+
+os.environ["TRTPIPE_ALLOW_PROJECT_CODE"] = "1"  # `tests/hostile` takes it away again
+os.environ["XDG_CONFIG_HOME"] = "/nonexistent"  # the developer's own configuration decides nothing here
 
 FIXED, EXPLORING = "fixed", "exploring"
 

@@ -16,6 +16,7 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 def main() -> NoReturn:
     """Run the command and end the process with its exit code."""
+    _leave_working_directory_out()
     _open_missing_streams()
     for number in _STOPS:
         signal.signal(number, _end_at_once)
@@ -32,6 +33,13 @@ def main() -> NoReturn:
     for number in _STOPS:  # nothing is left to stop, and Python's ending has no handler
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
+
+
+def _leave_working_directory_out() -> None:
+    """With `-m`, Python imports from the working directory first: a clone may hold modules of any name."""
+    here = {"", os.getcwd()}  # noqa: PTH109 - before anything is imported
+    if sys.path and sys.path[0] in here:
+        del sys.path[0]
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:

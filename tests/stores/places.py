@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from trtpipe.plan.address import STAGE_VERSIONS
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.remote import Remote, Terms
-from trtpipe.system.stores import open_bucket
+from trtpipe.system.stores import Access, open_bucket
 
 
 def needs(package: str) -> pytest.MarkDecorator:
@@ -64,7 +65,7 @@ def store_on(root: Path, address: str, stall: float = 5.0, **terms: object) -> L
     """A store with its own directory and this remote."""
     store = LayeredStore(root)
     store.remote = Remote(
-        lambda: open_bucket(address, root, stall),
+        lambda: open_bucket(address, root, stall, Access(os.environ.get("TRTPIPE_REMOTE_TOKEN", ""))),
         address,
         Terms(**terms),
         store.warnings.append,

@@ -20,6 +20,7 @@ for _kind in (
     "debugging",
     "reporting",
     "looking",
+    "allowing",
     "provenance",
     "upgrading",
     "exporting",

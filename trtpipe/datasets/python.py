@@ -15,12 +15,14 @@ from trtpipe.datasets import Reader, Source
 from trtpipe.datasets.locating import Files, GivenFiles
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loading.grammar import choose_from
+from trtpipe.permissions import ProjectCode, code_of, require
 from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import DatasetSpec
 
 _WHERE = ("python",)
 _ANY_SUFFIX = ("",)
 _LARGEST_SOURCE = 4 << 20
+_IMPORTED = (".py", ".so", ".pyd")
 
 
 def _module_file(spec: DatasetSpec) -> str:
@@ -36,6 +38,13 @@ def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
     for number, pattern in enumerate(spec.files):
         found |= files.below(pattern, _ANY_SUFFIX, ("files", number))
     return found
+
+
+def project_code(spec: DatasetSpec, named: Mapping[str, Path]) -> ProjectCode:
+    """What runs when the set is read: the module, and those of its declared files that Python can import."""
+    name = _module_file(spec)
+    imported = sorted(one for one in named if one != name and Path(one).suffix in _IMPORTED)
+    return code_of("code", name, [named[one].read_bytes() for one in (name, *imported)])
 
 
 def _require_function(spec: DatasetSpec, name: str, module: Path) -> None:
@@ -68,7 +77,9 @@ def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Sou
     module = files(name).absolute()
     spools: dict[str, Spool] = {}
     limit = spec.samples if not spec.shuffle else None
-    declared = _files(spec, files).values()
+    named = _files(spec, files)
+    require(project_code(spec, named), _WHERE)
+    declared = named.values()
     root = module.parents[name.count("/")]
     for number, sample in enumerate(samples_of(text, module, root, declared, limit)):
         spools = spools or {array: Spool(stack) for array in sample}

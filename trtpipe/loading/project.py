@@ -18,7 +18,9 @@ from trtpipe.loading.marks import Document
 from trtpipe.loading.reading import MAX_BYTES, read_document, shown_path
 from trtpipe.loading.refusals import stop_at, validated
 from trtpipe.loading.scalars import shortened
-from trtpipe.loading.sources import resolve_source
+from trtpipe.loading.sources import reached, resolve_source
+from trtpipe.loading.user import grant_allowed
+from trtpipe.permissions import ProjectCode, code_of, is_granted, not_allowed
 from trtpipe.problem_codes import Code
 from trtpipe.spec.project import ProjectSpec
 
@@ -44,8 +46,31 @@ class Project:
         Relative paths start at the root; the file must lie inside the project or one of its `reach`
         directories. `pkg://PACKAGE/PATH` is a file in an installed package, which is not imported.
         """
-        reach = self.spec.reach if self.spec else ()
-        return resolve_source(text, self.root, reach, path, directory=directory)
+        try:
+            return resolve_source(text, self.root, self.reach, path, directory=directory)
+        except SpecError:
+            self._refuse_unallowed(text, path)
+            raise
+
+    @property
+    def reach(self) -> tuple[str, ...]:
+        """The directories outside the project that it may read: those that it asks for and its user has allowed."""
+        return tuple(text for text, code in self.wanted_reach() if is_granted(code))
+
+    def wanted_reach(self) -> list[tuple[str, ProjectCode]]:
+        """The directories that `reach` names, as written, each as something to allow. Raises SpecError."""
+        wanted = self.spec.reach if self.spec else ()
+        return [(text, code_of("directory", str(reached(self.root, text)))) for text in wanted]
+
+    def _refuse_unallowed(self, text: str, path: SpecPath) -> None:
+        """Raises SpecError for a file in a directory that the project asks for and nobody has allowed."""
+        try:
+            found = (self.root / text).resolve()
+        except (OSError, ValueError, RuntimeError):
+            return
+        for _, code in self.wanted_reach():
+            if not is_granted(code) and found.is_relative_to(code.name):
+                raise SpecError(not_allowed(code, path))
 
     @cached_property
     def datasets(self) -> dict[str, Path]:
@@ -88,6 +113,7 @@ def find_project(start: Path) -> Project:
 
 def load_project(root: Path) -> Project:
     """The project at a root, with the defaults in its `trtpipe.yaml` if it has one. Raises SpecError."""
+    grant_allowed(root)
     path = root / PROJECT_FILE
     if not path.exists():
         return Project(root)

@@ -83,6 +83,14 @@ def _in_project(text: str, root: Path, reach: Iterable[str], directory: bool) ->
     return _file(found, text, directory)
 
 
+def reached(root: Path, text: str) -> Path:
+    """The directory that a word of `reach` names. Raises SpecError."""
+    try:
+        return _reached(root, text)
+    except _Wrong as wrong:
+        raise SpecError(Problem(wrong.code, wrong.fact, wrong.remedy, path=("reach",))) from None
+
+
 def _reached(root: Path, text: str) -> Path:
     try:
         return (root / Path(text).expanduser()).resolve()

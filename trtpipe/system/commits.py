@@ -1,20 +1,19 @@
 """Which commit last changed a file, or a line of it, as git knows it. Bounded in time; without git, silently nothing.
 
-Knows nothing of plans. Git is asked to change nothing, and to run neither hooks nor monitors of the repository.
+Knows nothing of plans. Git runs nothing that the repository names; of files that it would filter nothing is told.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
+
+from trtpipe.system.asking_git import ask_git, is_filtered
 
 _SECONDS_EACH = 2.0
 _SECONDS_IN_ALL = 5.0
-_SAFE = ("--no-pager", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _FORMAT = "%h%x00%cs%x00%s"
 
 
@@ -49,6 +48,7 @@ class History:
     root: Path
     _left: float = _SECONDS_IN_ALL
     _known: dict[tuple[Path, int | None], Commit | None] = field(default_factory=dict)
+    _filters: dict[Path, bool] = field(default_factory=dict)
 
     def last_change(self, path: Path, line: int | None = None) -> Commit | None:
         """The commit that last changed a file, or the line (from 1) of it."""
@@ -58,7 +58,7 @@ class History:
 
     def _of_file(self, path: Path) -> Commit | None:
         told = self._git("log", "-1", f"--format={_FORMAT}", "--", str(path))
-        if told is None:
+        if told is None or self._filtered(path):
             return None
         changed = self._git("status", "--porcelain", "--", str(path))
         if changed is None:
@@ -66,7 +66,9 @@ class History:
         return _commit(told) if told.strip() and not changed.strip() else NOT_COMMITTED
 
     def _of_line(self, path: Path, line: int) -> Commit | None:
-        told = self._git("blame", "--porcelain", "-L", f"{line},{line}", "--", str(path))
+        if self._filtered(path):
+            return None
+        told = self._git("blame", "--no-textconv", "--porcelain", "-L", f"{line},{line}", "--", str(path))
         words = (told or "").split(maxsplit=1)
         if not words or len(words[0]) < 40:
             return None
@@ -76,29 +78,22 @@ class History:
         return _commit(named) if named else None
 
     def _git(self, *arguments: str) -> str | None:
-        git = _git_command()
-        if git is None or self._left <= 0:
+        if self._left <= 0:
             return None
         began = time.monotonic()
         try:
-            done = subprocess.run(
-                [git, *_SAFE, *arguments],
-                cwd=self.root,
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
-                timeout=min(self._left, _SECONDS_EACH),
-                check=False,
-            )
+            done = ask_git(self.root, *arguments, seconds=min(self._left, _SECONDS_EACH))
         except (OSError, subprocess.TimeoutExpired):
             return None
         finally:
             self._left -= time.monotonic() - began
         return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
-
-@cache
-def _git_command() -> str | None:
-    return shutil.which("git")
+    def _filtered(self, path: Path) -> bool:
+        """Whether git would run a program of the repository's to look at the file."""
+        if path not in self._filters:
+            self._filters[path] = is_filtered(self.root, path, _SECONDS_EACH)
+        return self._filters[path]
 
 
 def _commit(told: str) -> Commit | None:

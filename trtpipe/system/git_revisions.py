@@ -6,12 +6,12 @@ download. A path is taken from the working directory, then from the repository's
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path, PurePosixPath
 
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.problem_codes import Code
+from trtpipe.system.asking_git import ask_git
 
 _LARGEST = 16 << 30
 _SECONDS = 60
@@ -69,48 +69,24 @@ def _take_data(revision: str, spelling: str, cwd: Path, model: Path) -> None:
             _take(there, cwd, out, size)
 
 
-def _command(*arguments: str) -> list[str]:
-    return ["git", "--no-pager", "--no-replace-objects", "-c", "core.fsmonitor=false", "cat-file", *arguments]
-
-
-def _environment() -> dict[str, str]:
-    return {
-        **os.environ,
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "LC_ALL": "C",
-    }
-
-
 def _size_of(name: str, cwd: Path) -> int | None:
     """The bytes of a file in a revision; None when git has no such file."""
     ran, kind = (_asked(option, name, cwd) for option in ("-s", "-t"))
-    if "not a git repository" in ran.stderr:
+    if b"not a git repository" in ran.stderr:
         raise SpecError(Code.NO_SUCH_FILE, f"no such file: {name!r}, and this is not a git repository")
-    if "dubious ownership" in ran.stderr:
+    if b"dubious ownership" in ran.stderr:
         raise SpecError(
             Code.GIT_FAILED,
             "git refuses a repository that belongs to someone else",
             "see git help config, safe.directory",
         )
-    right = ran.returncode == 0 and kind.stdout.strip() == "blob" and ran.stdout.strip().isdecimal()
+    right = ran.returncode == 0 and kind.stdout.strip() == b"blob" and ran.stdout.strip().isdigit()
     return int(ran.stdout) if right else None
 
 
-def _asked(option: str, name: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def _asked(option: str, name: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(
-            _command(option, name),
-            cwd=cwd,
-            env=_environment(),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        return ask_git(cwd, "cat-file", option, name, seconds=_SECONDS)
     except FileNotFoundError:
         raise SpecError(
             Code.GIT_FAILED, f"{name!r} is no file, and git, which might know it, is not installed"
@@ -124,10 +100,7 @@ def _take(name: str, cwd: Path, out: Path, size: int) -> None:
         raise SpecError(Code.GIT_FAILED, f"{name!r} has {size} bytes, too many to take out of git")
     try:
         with out.open("xb") as file:
-            ran = subprocess.run(
-                _command("blob", name), cwd=cwd, env=_environment(), stdout=file, stderr=subprocess.PIPE,
-                stdin=subprocess.DEVNULL, check=False,
-            )  # fmt: skip
+            ran = ask_git(cwd, "cat-file", "blob", name, seconds=None, out=file)
     except OSError as error:
         raise SpecError(
             Code.GIT_FAILED, f"cannot take {name!r} out of git: {(error.strerror or str(error)).lower()}"

@@ -5,18 +5,17 @@ Only `git log` and `git show` are run, with everything off that a repository's c
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trtpipe.errors import TrtpipeError
 from trtpipe.lockfile import lock_in
+from trtpipe.system.asking_git import ask_git, git_command
 
 MOST_COMMITS = 50
 _SECONDS = 20
 _FIELDS = "%H%x1f%cs%x1f%s"
-_QUIET = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class History:
 
 def commits_with(lockfile: Path, digest: str) -> History:
     """The commits that brought an engine's digest (in hex, or its first digits) into the lockfile, or took it out."""
-    if shutil.which("git") is None:
+    if git_command() is None:
         return History((), "there is no git to ask for older lockfiles")
     asked = (
         "log",
@@ -87,14 +86,7 @@ def _cells_at(revision: str, lockfile: Path, digest: str) -> tuple[str, ...]:
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git prints; None when it fails or takes too long."""
     try:
-        done = subprocess.run(
-            ["git", *_QUIET, *arguments],
-            cwd=folder,
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        done = ask_git(folder, *arguments, seconds=_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None

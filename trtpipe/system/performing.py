@@ -27,6 +27,7 @@ from trtpipe.stages.task import Task
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.child import of_os_error
 from trtpipe.system.processes import Telling, run_in_child
+from trtpipe.system.project_code import require_libraries
 from trtpipe.system.site import Site
 from trtpipe.targets.toolchain import Toolchain
 
@@ -211,6 +212,7 @@ class Performer:
             self.store.fetch(digest, scratch / name)
         toolchain = self.toolchain(action)
         plugins = self.inputs_of(action, scratch / "plugins").get("plugins", {})
+        require_libraries(plugins)
         request = request_of(action, toolchain, plugins.values())
 
         def hear(message: WorkerMessage) -> None:
@@ -267,7 +269,7 @@ class Performer:
                 self.toolchain(action),
                 next(iter(inputs["model"].values())),
                 folder,
-                plugins=inputs.get("plugins", {}).values(),
+                plugins=require_libraries(inputs.get("plugins", {})).values(),
                 limits=limits_only(limits),
                 on_event=hear,
                 control=control,

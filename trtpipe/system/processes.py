@@ -15,11 +15,13 @@ from pathlib import Path
 
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.json_values import JsonObject, read_object
+from trtpipe.permissions import grants_for_children
 from trtpipe.plan.control import Control
 from trtpipe.plan.ports import ActionResult
 from trtpipe.problem_codes import Code
 from trtpipe.stages.task import Task
 from trtpipe.system.child import NO_RESULT, error_from_json, of_os_error
+from trtpipe.system.passed_on import passed_on
 from trtpipe.system.stage_processes import StageProcess, start_stage
 
 _POLL_SECONDS = 0.05
@@ -62,7 +64,7 @@ def run_in_child(
 
     Raises StepFailed (a crash included), Interrupted, or what the body raised."""
     (folder / "task.json").write_text(json.dumps(task.to_json()))
-    child = start_stage(task.stage, folder, environment())
+    child = start_stage(task.stage, folder, environment(fetching=task.stage == "fetch" and not task.inputs))
     try:
         code = _wait(child, control, tick)
     finally:
@@ -70,11 +72,15 @@ def run_in_child(
     return _result(task, folder, code, folder / "child.log")
 
 
-def environment() -> dict[str, str]:
-    """The child finds the same trtpipe; threads of BLAS and ORT are bounded by the machine, not by a user's shell."""
+def environment(*, fetching: bool = False) -> dict[str, str]:
+    """The variables of a child: those it needs, by name, that it finds the same trtpipe, and what it may run.
+
+    `fetching` adds those by which a remote source knows the user; no other child sees a secret.
+    """
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TRTPIPE_PARENT": str(os.getpid())}
+    own = {"PYTHONPATH": os.pathsep.join(paths), "TRTPIPE_PARENT": str(os.getpid())}
+    return {**passed_on(fetching=fetching), **own, **grants_for_children()}
 
 
 def _wait(child: StageProcess, control: Control, tick: Callable[[], None]) -> int:

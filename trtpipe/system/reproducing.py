@@ -26,6 +26,7 @@ from trtpipe.problem_codes import Code
 from trtpipe.stages.task import Task
 from trtpipe.system.failing import CellSteps, Failing
 from trtpipe.system.performing import request_of
+from trtpipe.system.project_code import require_libraries
 
 if TYPE_CHECKING:
     from trtpipe.toolchains.request import WorkerRequest
@@ -216,7 +217,8 @@ def _write_engine_step(steps: CellSteps, action: Action, folder: Path, random_we
 
 def plugins_of(steps: CellSteps, action: Action) -> list[Path]:
     """The plugin libraries of an engine's action, as files of this machine."""
-    return list(steps.steps.inputs_of(action, steps.scratch / "libraries").get("plugins", {}).values())
+    found = steps.steps.inputs_of(action, steps.scratch / "libraries").get("plugins", {})
+    return list(require_libraries(found).values())
 
 
 def portable_request(steps: CellSteps, action: Action) -> WorkerRequest:

@@ -72,9 +72,8 @@ class Site:
 
 def site_of(project: Project, store: LocalStore, state: ProjectState) -> Site:
     """The site of a project whose results go where they usually do."""
-    reach = project.spec.reach if project.spec is not None else ()
     root = project.root
-    return Site(store, state, root, root / LOCK_FILE, root / WHEEL_LOCK, reach)
+    return Site(store, state, root, root / LOCK_FILE, root / WHEEL_LOCK, project.reach)
 
 
 @dataclass(frozen=True)

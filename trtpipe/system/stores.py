@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loading.project import Project
+from trtpipe.loading.user import load_user, user_file
 from trtpipe.problem_codes import Code
 from trtpipe.spec.store import StoreSpec, refuse_plain_http
 from trtpipe.stores.local import LocalStore
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _DEFAULT = ".trtpipe/store"
 _MODES = ("read-only", "read-write")
+_TOKEN = "TRTPIPE_REMOTE_TOKEN"
+_WEB = ("http", "https")
 _OBJECTS = ("s3", "gs", "az", "http", "https")
 
 
@@ -82,16 +86,45 @@ def _remote(project: Project, asked: StoreSpec, address: str, warn: Callable[[st
         if not secret:
             writes = False
             warn(f"nothing is sent to the remote store: {asked.sign} holds no signing key")
+    access = _access(address, warn)
     return Remote(
-        lambda: open_bucket(address, project.root, stall),
+        lambda: open_bucket(address, project.root, stall, access),
         address,
         Terms(writes, trusted=asked.trust, secret=secret),
         warn,
     )
 
 
-def open_bucket(address: str, root: Path, stall: float) -> Bucket:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What of the user's goes to a remote."""
+
+    token: str = ""
+    """For a web server."""
+    own: bool = True
+    """Whether the user named the address, or its host, and not the project alone."""
+
+
+def _access(address: str, warn: Callable[[str], None]) -> Access:
+    """Credentials go to hosts that the environment or the user's configuration names; a clone names none of them."""
+    token = os.environ.get(_TOKEN, "")
+    if os.environ.get("TRTPIPE_REMOTE"):
+        return Access(token)
+    host = urlsplit(address).hostname or "" if "://" in address else ""
+    named = load_user().credentials
+    if host in named:
+        return Access(os.environ.get(named[host][1:], ""))
+    if token and urlsplit(address).scheme.lower() in _WEB:
+        warn(
+            f"the token in ${_TOKEN} is not sent to {host}, which only this project names: write "
+            f"credentials: {{{host}: ${_TOKEN}}} into {user_file()}, or set TRTPIPE_REMOTE"
+        )
+    return Access(own=False)
+
+
+def open_bucket(address: str, root: Path, stall: float, access: Access | None = None) -> Bucket:
     """The bucket at an address; a relative directory lies in the project. Raises Unusable."""
+    access = access or Access()
     scheme = urlsplit(address).scheme.lower() if "://" in address else ""
     if scheme in ("", "file"):
         from trtpipe.stores.buckets.directory import DirectoryBucket
@@ -102,9 +135,17 @@ def open_bucket(address: str, root: Path, stall: float) -> Bucket:
     if scheme in _OBJECTS:
         from trtpipe.stores.buckets.objects import ObjectBucket
 
-        return ObjectBucket(address, stall)
+        return ObjectBucket(address, stall, access.token)
     from trtpipe.stores.buckets.filesystems import FilesystemBucket
 
+    if not access.own:
+        from trtpipe.stores.buckets import Unusable
+
+        host = urlsplit(address).hostname or address
+        raise Unusable(
+            f"only this project names {host}, which would be asked with your own credentials",
+            f"set TRTPIPE_REMOTE={address}",
+        )
     return FilesystemBucket(address)
 
 

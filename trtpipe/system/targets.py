@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from trtpipe.errors import Problem
+from trtpipe.errors import Problem, SpecPath
+from trtpipe.permissions import is_granted, not_allowed
 from trtpipe.planning.facts import TargetFacts
 from trtpipe.spec.pipeline import PipelineSpec, TargetSpec, ToolchainSpec
+from trtpipe.system.project_code import interpreter_code
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.gpus import resolve_gpu
 from trtpipe.targets.toolchain import Toolchain
@@ -55,8 +57,16 @@ class TargetResolver:
         key = described or ToolchainSpec(flavour="tensorrt_rtx")
         if key not in self.toolchains:
             path = ("toolchains", name) if name is not None else ("targets", target)
-            self.toolchains[key] = locate_toolchain(name, described, path=path)
+            refused = self._refused(described, path)
+            self.toolchains[key] = refused or locate_toolchain(name, described, path=path)
         return self.toolchains[key]
+
+    def _refused(self, described: ToolchainSpec | None, path: SpecPath) -> Problem | None:
+        """The problem with a program that the project names and its user has not allowed; it is not asked anything."""
+        if described is None or described.python is None:
+            return None
+        code = interpreter_code(described.python)
+        return None if is_granted(code) else not_allowed(code, (*path, "python"))
 
     def _capabilities(
         self, name: str, target: TargetSpec, problems: list[Problem]

@@ -17,6 +17,7 @@ from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
 from trtpipe.system.site import Site, site_of
 from trtpipe.system.stores import open_store
+from trtpipe.system.written_places import refuse_links_outside
 from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
 
 STATE_DIRECTORY = ".trtpipe"
@@ -134,10 +135,13 @@ def _parser(name: str) -> Parser:
     return Parser(found.Options, found.needs_source, found.takes_directory)
 
 
-def open_workspace(arguments: Sequence[str], only: Sequence[str] = (), cwd: Path | None = None) -> Workspace:
+def open_workspace(
+    arguments: Sequence[str], only: Sequence[str] = (), cwd: Path | None = None, *, only_to_look: bool = False
+) -> Workspace:
     """Load what the arguments mean: specs, directories of specs, or cells (`digits/fp16@ada`, globs allowed).
 
-    Raises SpecError with every problem of every spec.
+    `only_to_look` lets links pass that lead out of the project, for nothing is written then. Raises SpecError with
+    every problem of every spec.
     """
     cwd = cwd or Path.cwd()
     cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
@@ -147,6 +151,8 @@ def open_workspace(arguments: Sequence[str], only: Sequence[str] = (), cwd: Path
         raise SpecError(problems)
     workspace = Workspace(_one_project(loaded), tuple(loaded), (*cells, *only))
     _refuse_unmatched(workspace)
+    if not only_to_look:
+        refuse_links_outside(workspace.root)
     return workspace
 
 

@@ -26,7 +26,7 @@ from trtpipe.plan.worker_messages import WorkerMessage
 from trtpipe.problem_codes import Code
 from trtpipe.spec.pipeline import BuilderSpec
 from trtpipe.targets.toolchain import Toolchain
-from trtpipe.toolchains.launch import run_worker
+from trtpipe.toolchains.launch import run_worker, scrubbed_environment
 from trtpipe.toolchains.request import MODEL, UNTIMED, WorkerRequest, compatibility_of
 
 _NAME = "network"
@@ -116,7 +116,12 @@ def _numpy_of(python: Sequence[str]) -> tuple[str, ...]:
         return (str(Path(found.origin).parents[1]),) if found and found.origin else ()
     try:
         done = subprocess.run(
-            [*python, "-c", _FIND_NUMPY], capture_output=True, text=True, timeout=_FIND_SECONDS, check=False
+            [*python, "-I", "-c", _FIND_NUMPY],
+            capture_output=True,
+            text=True,
+            timeout=_FIND_SECONDS,
+            check=False,
+            env=scrubbed_environment(),
         )
     except (OSError, subprocess.SubprocessError):
         return ()

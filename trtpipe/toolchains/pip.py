@@ -19,7 +19,7 @@ from trtpipe.errors import ToolchainError
 from trtpipe.json_values import JsonObject, Malformed, object_in, objects_in, read_object, text_in
 from trtpipe.problem_codes import Code
 from trtpipe.toolchains.lookup import PACKAGES
-from trtpipe.toolchains.wheel_lock import LOCK_FILE, Wheels, required_hashes
+from trtpipe.toolchains.wheel_lock import LOCK_FILE, Wheels, parts_of, required_hashes
 
 if TYPE_CHECKING:
     from trtpipe.targets.toolchain import Flavour
@@ -93,7 +93,7 @@ def _run(
             f"{sys.executable} has no pip, and there is no uv",
             "install pip or uv, or give the toolchain a `python:` that has TensorRT",
         )
-    command = [*installer, "install", "--target", str(folder)]
+    command = [*installer, "install", "--target", str(folder), *_only_wheels(requirements)]
     listed = folder / ".requirements.txt"  # only in a file may requirements have hashes
     if hashed:
         listed.write_text("\n".join(hashed) + "\n")
@@ -109,10 +109,22 @@ def _run(
     else:
         command += ["--python", sys.executable]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=_environment(), stdin=subprocess.DEVNULL
+        command,
+        cwd=folder,  # apart from the project, whose files are no modules of pip's
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
     )
     listed.unlink(missing_ok=True)
     return done, report
+
+
+def _only_wheels(requirements: list[str]) -> list[str]:
+    """No code of a source distribution runs, but that of the package itself, which NVIDIA publishes as one."""
+    package = requirements[0].partition("==")[0]
+    return [word for name in sorted(parts_of(package)) for word in ("--only-binary", name)]
 
 
 def _environment() -> dict[str, str]:

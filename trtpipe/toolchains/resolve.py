@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,9 +166,16 @@ def _command(python: str) -> tuple[str, ...]:
     """A path, blanks and all, when there is such a file; a command line otherwise."""
     try:
         expanded = Path(python).expanduser()
-        return (str(expanded),) if expanded.exists() else tuple(shlex.split(python)) or (python,)
+        if expanded.exists():
+            return (str(expanded.absolute()),)
+        return tuple(_absolute(word) for word in shlex.split(python)) or (python,)
     except (OSError, ValueError, RuntimeError):  # a name too long, a quote left open, nobody's home
         return (python,)
+
+
+def _absolute(word: str) -> str:
+    """A word that is the path of a file, from the root: what is run works in a directory of its own."""
+    return str(Path(word).absolute()) if "/" in word and Path(word).is_file() else word
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,20 +206,30 @@ class _Answer:
         return cls(python, _Found(text_in(found, "version"), tuple(texts_in(found, "site")), known))
 
 
+def _run_apart(command: list[str], source: str) -> subprocess.CompletedProcess[str]:
+    """Runs an interpreter in an empty directory, without the user's secrets: a clone's files are not its modules."""
+    from trtpipe.toolchains.launch import scrubbed_environment
+
+    with tempfile.TemporaryDirectory(prefix="trtpipe-") as empty:
+        return subprocess.run(
+            command,
+            input=source,
+            cwd=empty,
+            env=scrubbed_environment(),
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+        )
+
+
 def _asked(command: tuple[str, ...], flavour: str) -> _Answer:
     """What the lookup prints when that interpreter runs it. Raises ToolchainError."""
     shown = shlex.join(command)
     remedy = "name an interpreter of Python 3.8 or newer that has TensorRT"
     source = Path(lookup.__file__).read_text(encoding="utf-8")
     try:
-        done = subprocess.run(
-            [*command, "-", flavour],
-            input=source,
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
+        done = _run_apart([*command, "-", flavour], source)
     except subprocess.TimeoutExpired as error:
         fact = f"{shown!r} did not answer within {_PROBE_SECONDS} s"
         raise ToolchainError(Code.INTERPRETER, fact, remedy) from error

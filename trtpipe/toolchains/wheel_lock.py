@@ -28,6 +28,10 @@ HEADER = "# Written by trtpipe: commit it. The SHA-256 of what toolchains were i
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9_.+!-]+")
 
+_OF_CUDA = (
+    "cuda-toolkit", "nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime-cu13",
+)  # fmt: skip
+
 Wheels = Mapping[str, str]
 """File name of a wheel, or of a source distribution → its SHA-256 in hex."""
 
@@ -126,16 +130,28 @@ def known_by_file(wheels: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return {one["file"]: one["sha256"] for one in wheels if one.get("file") and one.get("sha256")}
 
 
+def parts_of(package: str) -> set[str]:
+    """The packages that an installation of TensorRT brings beside its own, `tensorrt-rtx-cu13`."""
+    return {f"{package}-bindings", f"{package}-libs", *_OF_CUDA}
+
+
+def _belongs(package: str, packages: Iterable[str]) -> bool:
+    return any(package == one or package in parts_of(one) for one in packages)
+
+
 def required_hashes(wheels: Wheels, packages: Iterable[str]) -> list[str]:
     """Requirements with hashes, as pip takes them in a file: every known package, by those files that fit this machine.
 
-    Empty unless one fits for each of `packages` (`tensorrt-rtx-cu13`): then nobody saw this platform yet.
+    Empty unless one fits for each of `packages` (`tensorrt-rtx-cu13`): then nobody saw this platform yet. Wheels of
+    other packages than theirs are left out: whoever wrote the file does not choose what is installed.
     """
+    packages = tuple(packages)
     fitting: dict[str, list[str]] = {}
     for name, sha256 in sorted(wheels.items()):
         parts = name.removesuffix(".whl").removesuffix(".tar.gz").split("-")
-        if len(parts) >= 2 and fits_here(name):
-            fitting.setdefault(f"{parts[0].replace('_', '-')}=={parts[1]}", []).append(sha256)
+        package = parts[0].replace("_", "-").lower()
+        if len(parts) >= 2 and fits_here(name) and _belongs(package, packages):
+            fitting.setdefault(f"{package}=={parts[1]}", []).append(sha256)
     there = {one.partition("==")[0] for one in fitting}
     if not set(packages) <= there:
         return []

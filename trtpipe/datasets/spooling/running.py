@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 WHERE = ("python",)
 _SHOWN = 5
-_watched: list[set[str]] = []
+_CODE = (".py", ".pyc", ".so", ".pyd")
+_watched: list[_Watch] = []
 """What is being noted now; audit hooks cannot be taken away again, so there is one for good."""
 _hooked = False
 
@@ -41,14 +42,17 @@ def samples_of(
     the function raises, for what it yields that is no sample, and for files of the project that it reads undeclared.
     """
     function = text.partition(":")[2]
-    with _inside(root), _noting() as opened:
+    allowed = {file.resolve(), *(one.resolve() for one in declared)}
+    with _inside(root), _noting(_Watch(root.resolve(), allowed)) as opened:
         try:
             yield from _checked(text, islice(getattr(_imported(text, file), function)(), limit))
         except SpecError:
             raise
+        except _UndeclaredCode as error:
+            raise SpecError(_reads(text, [str(error)])) from error
         except (Exception, SystemExit) as error:
             raise SpecError(_raised(text, file, error)) from error
-    undeclared = sorted(_undeclared(opened, root, {file.resolve(), *(one.resolve() for one in declared)}))
+    undeclared = sorted(_undeclared(opened, root, allowed))
     if undeclared:
         raise SpecError(_reads(text, undeclared))
 
@@ -107,24 +111,46 @@ def _reads(text: str, undeclared: list[str]) -> Problem:
 @contextmanager
 def _inside(root: Path) -> Iterator[None]:
     """The project's root as working directory and first place of imports; no bytecode is left there."""
-    before = Path.cwd(), list(sys.path), sys.dont_write_bytecode
+    before = Path.cwd(), list(sys.path), sys.dont_write_bytecode, sys.pycache_prefix
     os.chdir(root)
     sys.path.insert(0, str(root))
     sys.dont_write_bytecode = True
+    sys.pycache_prefix = os.devnull  # what lies in the project's __pycache__ may be anything
     try:
         yield
     finally:
         os.chdir(before[0])
-        sys.path[:], sys.dont_write_bytecode = before[1], before[2]
+        sys.path[:], sys.dont_write_bytecode, sys.pycache_prefix = before[1:]
+
+
+class _UndeclaredCode(Exception):
+    """The project's code imports a file of the project that the set does not name."""
+
+
+class _Watch(set[str]):
+    """The files that are opened; one of the project that Python would import must be declared."""
+
+    def __init__(self, root: Path, declared: Collection[Path]) -> None:
+        super().__init__()
+        self.root, self.declared = root, declared
+        self.apart = _apart(root)
+
+    def refuse_code(self, name: str) -> None:
+        """Raises _UndeclaredCode for code of the project that is not declared: nobody has allowed it."""
+        if not name.endswith(_CODE):
+            return
+        path = Path(name).resolve()
+        inside = path.is_relative_to(self.root) and not any(path.is_relative_to(one) for one in self.apart)
+        if inside and path not in self.declared:
+            raise _UndeclaredCode(path.relative_to(self.root).as_posix())
 
 
 @contextmanager
-def _noting() -> Iterator[set[str]]:
+def _noting(opened: _Watch) -> Iterator[_Watch]:
     global _hooked  # noqa: PLW0603
     if not _hooked:
         sys.addaudithook(_note)
         _hooked = True
-    opened: set[str] = set()
     _watched.append(opened)
     try:
         yield opened
@@ -133,7 +159,12 @@ def _noting() -> Iterator[set[str]]:
 
 
 def _note(event: str, arguments: tuple[object, ...]) -> None:
-    if event != "open" or not _watched:
+    if not _watched:
+        return
+    if event == "import" and isinstance(arguments[1], str):  # a library is not opened but loaded
+        for noted in _watched:
+            noted.refuse_code(os.path.abspath(arguments[1]))  # noqa: PTH100
+    if event != "open":
         return
     path, _, flags = arguments
     reads = isinstance(flags, int) and not flags & (os.O_WRONLY | os.O_RDWR)
@@ -141,17 +172,21 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
         name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - as cheap as can be: this hears of every file
         for noted in _watched:
             noted.add(name)
+            noted.refuse_code(name)
 
 
 def _undeclared(opened: Iterable[str], root: Path, declared: set[Path]) -> Iterator[str]:
     """Those of the files that lie in the project, not in its environments or its state, and are not declared."""
     home = root.resolve()
-    apart = [
-        Path(place).resolve() for place in (sys.prefix, sys.base_prefix, home / ".trtpipe", home / "build")
-    ]
-    own = Path(__file__).resolve().parents[2]
+    apart = _apart(home)
     for name in opened:
         path = Path(name).resolve()
         inside = path.is_relative_to(home) and path.is_file() and path not in declared
-        if inside and path.suffix != ".pyc" and not any(path.is_relative_to(one) for one in (*apart, own)):
+        if inside and path.suffix != ".pyc" and not any(path.is_relative_to(one) for one in apart):
             yield path.relative_to(home).as_posix()
+
+
+def _apart(home: Path) -> list[Path]:
+    """Places that are not the project's own, though they may lie inside it: its environments, trtpipe, its state."""
+    places = (sys.prefix, sys.base_prefix, home / ".trtpipe", home / "build", Path(__file__).parents[2])
+    return [Path(place).resolve() for place in places]

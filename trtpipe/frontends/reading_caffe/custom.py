@@ -30,6 +30,7 @@ from trtpipe.canonical.building import PLUGIN_DOMAIN
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_caffe.layer import Layer, Lowered, Lowering, Tensor
 from trtpipe.loading.scalars import shortened
+from trtpipe.permissions import code_of, require
 from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def plugin_node(layer: Layer, plugin: Plugin) -> list[Tensor]:
 def load_lowerings(file: Path, name: str) -> dict[str, Lowering]:
     """`LAYERS` of a project's file, which is run. Raises ModelError with its own error and line."""
     path = ("model", "options", "lowering")
+    require(code_of("code", name, [file.read_bytes()]), path)
     try:
         found = runpy.run_path(str(file)).get("LAYERS")
     except (Exception, SystemExit) as error:  # whatever the project's code raises

@@ -1,11 +1,10 @@
 """Object stores and web servers as buckets, through obstore, an extra: s3, gs, az, https and http.
 
-A web server is asked with plain GET, HEAD and PUT; `$TRTPIPE_REMOTE_TOKEN` goes to it as a bearer token.
+A web server is asked with plain GET, HEAD and PUT; a token that the user has for it is sent as a bearer token.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -26,14 +25,14 @@ _WHOLE = 8 << 20
 _AT_ONCE = 4
 _LEAST_PACE = 256 << 10
 """Bytes a second, below which a server is as good as none: most things are built faster."""
-_TOKEN = "TRTPIPE_REMOTE_TOKEN"
 
 
 class ObjectBucket:
-    """A bucket behind obstore; `stall` is how many seconds a server may be silent."""
+    """A bucket behind obstore; `stall` is how many seconds a server may be silent, `token` what a web server gets."""
 
-    def __init__(self, url: str, stall: float) -> None:
+    def __init__(self, url: str, stall: float, token: str = "") -> None:
         self._scheme = urlsplit(url).scheme
+        self._token = token
         self._url, self._stall = url, stall
         self._small = self._opened(stall)
 
@@ -117,7 +116,7 @@ class ObjectBucket:
 
     def _headers(self) -> dict[str, str]:
         """With the token, if there is one, and if nobody on the way can read it."""
-        token = os.environ.get(_TOKEN, "").strip()
+        token = self._token.strip()
         safe = self._scheme == "https" or is_local_address(self._url)
         usable = token.isascii() and token.isprintable() and safe
         headers = {"User-Agent": f"trtpipe/{__version__}"}
@@ -145,4 +144,4 @@ def _from(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _access(scheme: str) -> str:
-    return f"its access comes from {ACCESS.get(scheme, '$' + _TOKEN)}"
+    return f"its access comes from {ACCESS.get(scheme, '$TRTPIPE_REMOTE_TOKEN')}"

@@ -1,0 +1,100 @@
+"""What of a project may run: a clone chooses no program until its user has allowed it.
+
+Code goes by the digest of what would run. Allowed is what stands in the user's own configuration for the project
+(`loading.user` reads it and grants it here), or everything where `TRTPIPE_ALLOW_PROJECT_CODE=1` says so, as in CI.
+Whatever loads code of a project asks here first, in whichever process it does so; a child is told what its parent was
+granted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.problem_codes import Code
+
+ALLOW_ALL = "TRTPIPE_ALLOW_PROJECT_CODE"
+_GRANTED = "TRTPIPE_GRANTED_CODE"
+"""What a child may run: digests, separated by commas."""
+
+Kind = Literal["interpreter", "library", "code", "directory"]
+WORDS: dict[Kind, str] = {
+    "interpreter": "the program",
+    "library": "the library",
+    "code": "the Python file",
+    "directory": "files in the directory",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectCode:
+    """Something that a project would run, or read outside itself."""
+
+    kind: Kind
+    name: str
+    """The file, command or directory, as the project names it."""
+    digest: str
+    """SHA-256, in hex, of its kind and content; of a program or directory of its name."""
+
+    def words(self) -> str:
+        """For a message: `the Python file 'calibration/waves.py'`."""
+        return f"{WORDS[self.kind]} {self.name!r}"
+
+
+def code_of(kind: Kind, name: str, contents: Iterable[bytes] = ()) -> ProjectCode:
+    """What a project would run, known by its contents, or by its name where it has none here."""
+    found = hashlib.sha256(kind.encode())
+    pieces = list(contents) or [name.encode()]
+    for piece in pieces:
+        found.update(len(piece).to_bytes(8, "big") + piece)
+    return ProjectCode(kind, name, found.hexdigest())
+
+
+_granted: set[str] = set(filter(None, os.environ.get(_GRANTED, "").split(",")))
+
+
+def grant(digests: Iterable[str]) -> None:
+    """Let this process, and the children that it starts from now on, run what has these digests."""
+    _granted.update(digests)
+
+
+def granted_digests() -> frozenset[str]:
+    """What this process was granted."""
+    return frozenset(_granted)
+
+
+def forget_grants() -> None:
+    """Take all grants back, as a new process would begin."""
+    _granted.clear()
+
+
+def is_granted(code: ProjectCode) -> bool:
+    """Whether it may run."""
+    return os.environ.get(ALLOW_ALL) == "1" or code.digest in _granted
+
+
+def grants_for_children() -> dict[str, str]:
+    """The variables that tell a child what it may run."""
+    told = {ALLOW_ALL: "1"} if os.environ.get(ALLOW_ALL) == "1" else {}
+    return told | ({_GRANTED: ",".join(sorted(_granted))} if _granted else {})
+
+
+def not_allowed(code: ProjectCode, path: SpecPath = ()) -> Problem:
+    """What is said of it where it would run."""
+    does = "reads" if code.kind == "directory" else "runs"
+    return Problem(
+        Code.CODE_NOT_ALLOWED,
+        f"this project {does} {code.words()}, and you have not allowed it",
+        f"look at what it names with `trtpipe allow`, which asks; in CI set {ALLOW_ALL}=1",
+        path=path,
+    )
+
+
+def require(code: ProjectCode, path: SpecPath = ()) -> None:
+    """Raises SpecError unless it may run."""
+    if not is_granted(code):
+        raise SpecError(not_allowed(code, path))
