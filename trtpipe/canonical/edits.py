@@ -114,7 +114,16 @@ def remove_unused(model: onnx.ModelProto) -> int:
 
 
 def _drop_unread(graph: onnx.GraphProto, read: Counter[str]) -> int:
-    dropped = keep_nodes(graph, lambda node: any(read[name] for name in node.output if name))
+    """From the end, so that in a sorted graph one pass finds a chain of any length; `read` is kept up to date."""
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(graph.node):
+        if any(read[name] for name in node.output if name):
+            kept.append(node)
+        else:
+            read.subtract(values_read(node))
+    dropped = len(graph.node) - len(kept)
+    if dropped:
+        replace_nodes(graph, kept[::-1])
     unread = [index for index, tensor in enumerate(graph.initializer) if not read[tensor.name]]
     for index in reversed(unread):
         del graph.initializer[index]

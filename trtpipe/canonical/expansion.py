@@ -6,7 +6,8 @@ left alone, for it runs them best; the table says which ones it lacks, or lacks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import attribute_of, replace_nodes
@@ -25,6 +26,7 @@ Types = Mapping[str, TensorInfo]
 _BODIES = "trtpipe.bodies"
 """The domain of the functions that stand for the operators to expand, for as long as that takes."""
 
+_MOST_NODES = 2_000_000
 _FLOATS = frozenset({"float32", "float16", "bfloat16"})
 _CLIPPED = _FLOATS | {"int32", "int64"}
 
@@ -40,6 +42,7 @@ def inline_functions(model: onnx.ModelProto) -> int:
     count = len(model.functions)
     if not count:
         return 0
+    _refuse_too_many(model)
     try:
         inlined = onnx.inliner.inline_local_functions(model, convert_version=True)
     except (RuntimeError, ValueError) as error:
@@ -52,9 +55,42 @@ def inline_functions(model: onnx.ModelProto) -> int:
     return count
 
 
+def _refuse_too_many(model: onnx.ModelProto) -> None:
+    """Raises ModelError where the bodies of functions that call each other would come to too many nodes."""
+    bodies = {(one.domain, one.name): _called(one.node) for one in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size_of(calls: Counter[tuple[str, str]]) -> int:
+        return sum(count * (size(name) if name in bodies else 1) for name, count in calls.items())
+
+    def size(name: tuple[str, str]) -> int:
+        if name not in sizes:
+            sizes[name] = size_of(bodies[name])
+        return sizes[name]
+
+    nodes = size_of(_called(model.graph.node))
+    if nodes > _MOST_NODES:
+        raise ModelError(
+            Code.FUNCTIONS_NOT_INLINED,
+            f"the model's functions call each other so often that they come to {nodes:,} nodes",
+            f"export the model without functions; at most {_MOST_NODES:,} nodes are taken in",
+        )
+
+
+def _called(nodes: Iterable[onnx.NodeProto]) -> Counter[tuple[str, str]]:
+    """How often each operator or function is called, at any depth."""
+    found: Counter[tuple[str, str]] = Counter()
+    for node in nodes:
+        found[node.domain, node.op_type] += 1
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                found += _called(graph.node)
+    return found
+
+
 def refuse_recursion(model: onnx.ModelProto) -> None:
     """Raises ModelError when functions call each other in a circle, before native code follows them round."""
-    calls = {(f.domain, f.name): {(node.domain, node.op_type) for node in f.node} for f in model.functions}
+    calls = {(f.domain, f.name): set(_called(f.node)) for f in model.functions}
     open_: list[tuple[str, str]] = []
     done: set[tuple[str, str]] = set()
 

@@ -310,8 +310,7 @@ def _batch(spec: DatasetSpec, feeds: Sequence[Feed], problems: list[Problem]) ->
 
 
 def _order(spec: DatasetSpec, total: int, samples: int | None) -> NDArray[np.int64]:
-    order = np.arange(total)
+    used = min(limit for limit in (spec.samples, samples, total) if limit is not None)
     if spec.shuffle:
-        order = np.random.Generator(np.random.PCG64(spec.seed)).permutation(total)
-    limits = [limit for limit in (spec.samples, samples) if limit is not None]
-    return order[: min(limits)] if limits else order
+        return np.random.Generator(np.random.PCG64(spec.seed)).permutation(total)[:used]
+    return np.arange(used)
