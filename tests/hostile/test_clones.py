@@ -335,6 +335,26 @@ def test_a_link_out_of_the_project_is_not_written_through(clone, tmp_path, link)
     assert run(clone, "plan").returncode == 0
 
 
+def test_a_store_that_was_committed_is_not_used(clone):
+    run(clone, "build")
+    for words in (
+        ["init", "-q"],
+        ["add", "-f", "-A"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"],
+    ):
+        subprocess.run(["git", *words], cwd=clone, check=True, capture_output=True)
+
+    done = run(clone, "plan")
+
+    assert done.returncode == 2
+    assert "is committed to git: what others built cannot be told from what was built here" in done.stderr
+    remedy = ["git", "rm", "-r", "-q", "--cached", ".trtpipe"]
+    assert " ".join(remedy).replace(" -q", "") in done.stderr
+    subprocess.run(remedy, cwd=clone, check=True)
+    shutil.rmtree(clone / ".trtpipe")
+    assert run(clone, "plan").returncode == 0
+
+
 def test_git_runs_no_filter_of_the_repository(clone):
     def git(*words: str) -> None:
         subprocess.run(

@@ -1,16 +1,20 @@
-"""Whether what a project's commands write lies inside the project: a clone may hold links that lead elsewhere."""
+"""Whether a project's state is this machine's own: a clone may hold links that lead elsewhere, or a store."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from trtpipe.errors import Problem, SpecError
 from trtpipe.permissions import ProjectCode, code_of, is_granted
 from trtpipe.problem_codes import Code
+from trtpipe.system.asking_git import ask_git
 
-_LEVELS = {"build": 2, ".trtpipe": 1}
+_STATE = ".trtpipe"
+_SECONDS = 10.0
+_LEVELS = {"build": 2, _STATE: 1}
 """Directories that are written to, and how deep they hold directories that are."""
 
 
@@ -27,6 +31,23 @@ def refuse_links_outside(root: Path) -> None:
     ]
     if problems:
         raise SpecError(problems)
+
+
+def refuse_committed_state(root: Path) -> None:
+    """Raises SpecError where git tracks something in `.trtpipe`: whoever committed it would be believed."""
+    if not (root / _STATE).is_dir() or not any((one / ".git").exists() for one in (root, *root.parents)):
+        return
+    try:
+        told = ask_git(root, "ls-files", "-z", "--", _STATE, seconds=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    tracked = told.stdout.split(b"\0")[0].decode(errors="replace") if told.returncode == 0 else ""
+    if tracked:
+        raise SpecError(
+            Code.NOT_TRUSTED,
+            f"'{tracked}' is committed to git: what others built cannot be told from what was built here",
+            f"git rm -r --cached {_STATE}, and remove the directory",
+        )
 
 
 def links_outside(root: Path) -> Iterator[tuple[Path, ProjectCode]]:
