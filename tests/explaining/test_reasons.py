@@ -95,7 +95,7 @@ def test_an_input_that_another_step_made_is_told_with_its_maker():
         (Run("k", First()), "never built here"),
         (Run("k", Forced()), "asked for"),
         (Run("k", MissingOutput(("model.onnx",))), "the store lost model.onnx"),
-        (Restore("k", {}, ("p/a@x/",)), "the store has all of it; not in build/: p/a@x/"),
+        (Restore("k", {}, ("p/a@x/",)), "the store has all of it; to be delivered: p/a@x/"),
         (UpToDate("k", {}), "what it depends on is what it was, and what it yields is known"),
     ],
 )

@@ -14,7 +14,8 @@ from trtpipe.rendering.decisions import decision_json
 from trtpipe.rendering.plans import explain_cell, plan_closing, plan_json, plan_mermaid, plan_table
 from trtpipe.rendering.reasons import follows_from, why_json, why_text
 from trtpipe.system.causes import Causes
-from trtpipe.system.planned import Planned, make_plan
+from trtpipe.system.foreseeing import foresee
+from trtpipe.system.planned import Planned, make_plan, runs
 from trtpipe.system.workspace import open_workspace
 
 
@@ -26,16 +27,19 @@ def plan_command(
     graph: str | None,
     force: bool,
     why: bool = False,
+    exit_code: bool = False,
 ) -> int:
-    """Print the plan as a table, JSON or a graph."""
+    """Print the plan as a table, JSON or a graph; with `exit_code` 1 if a step would run, or a cell fail."""
     if graph not in (None, "mermaid"):
         raise SpecError(Code.UNKNOWN_VALUE, f"unknown graph format {graph!r}", "the only one is mermaid")
     planned = make_plan(open_workspace(specs, only), force=force)
     _tell(planned)
     causes = Causes(planned).of(planned.decisions) if why else {}
+    failing = foresee(planned)
     if as_json:
         chains = {"why": why_json(planned.plan, planned.decisions, causes)} if why else {}
-        say_json(plan_json(planned.plan, planned.decisions) | chains)
+        would_fail = {one.cell: [problem.fact for problem in one.problems] for one in failing}
+        say_json(plan_json(planned.plan, planned.decisions) | {"would_fail": would_fail} | chains)
     elif graph:
         say(plan_mermaid(planned.plan, planned.decisions))
     elif why:
@@ -43,8 +47,11 @@ def plan_command(
     else:
         say(plan_table(planned.plan, planned.decisions))
         say(plan_closing(planned.decisions))
+    if not as_json:
+        for one in failing:
+            note(f"{one.cell} would fail: " + "; ".join(problem.fact for problem in one.problems))
     planned.workspace.state.save()
-    return EXIT_DONE
+    return int(bool(failing or runs(planned))) if exit_code else EXIT_DONE
 
 
 def explain_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:

@@ -25,7 +25,7 @@ def why(decision: Decision, *, most: int = 2) -> str:
         case Pending(waits_for):
             return "waits for " + ", ".join(map(str, waits_for))
         case Restore(_, _, missing):
-            return "not in build/: " + ", ".join(missing)
+            return "to be delivered: " + ", ".join(missing)
         case UpToDate():
             return ""
 

@@ -44,7 +44,7 @@ def because(plan: Plan, decisions: Decisions, address: Address, causes: Causes) 
         case Pending():
             lines = list(_follows(plan, decisions, address, causes))
         case Restore(_, _, missing):
-            lines = [f"the store has all of it; not in build/: {', '.join(missing)}"]
+            lines = [f"the store has all of it; to be delivered: {', '.join(missing)}"]
         case UpToDate():
             lines = ["what it depends on is what it was, and what it yields is known"]
     return lines

@@ -69,13 +69,18 @@ def plan(
         bool,
         typer.Option("--why", help="The whole chain behind each decision, with the commit that changed it."),
     ] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 1 if a step would run, or a cell would fail.")
+    ] = False,
 ) -> None:
     """Show every step with its decision and the reason for it."""
 
     def body() -> int:
         from trtpipe.cli.planning import plan_command
 
-        return plan_command(specs or [], only or [], as_json=as_json, graph=graph, force=force, why=why)
+        return plan_command(
+            specs or [], only or [], as_json=as_json, graph=graph, force=force, why=why, exit_code=exit_code
+        )
 
     run(body)
 
