@@ -32,19 +32,30 @@ class _Silent:
 
 
 def foresee(planned: Planned) -> list[Foreseen]:
-    """The cells that would fail; a cell with a step that must run first is left out."""
+    """The cells that would fail.
+
+    Left out are cells with a step that must run first, and those of which something would have to be fetched.
+    """
     delivery = Delivery(planned.workspace, planned.specs, _Silent(), planned.targets)
     actions = planned.actions()
     waiting = (cell for cell in planned.plan.cells if cell.name in planned.undelivered)
     known = (cell for cell in waiting if set(cell.steps.values()) <= actions.keys())
     found = []
     for cell in known:
-        problems = _problems_of(
-            delivery, cell, {stage: actions[one].key for stage, one in cell.steps.items()}
-        )
+        keys = {stage: actions[one].key for stage, one in cell.steps.items()}
+        problems = _problems_of(delivery, cell, keys) if _is_here(planned, keys) else ()
         if problems:
             found.append(Foreseen(cell.name, problems))
     return found
+
+
+def _is_here(planned: Planned, keys: Mapping[Stage, str]) -> bool:
+    """Whether the store on this machine has what a cell is judged by."""
+    store = planned.workspace.store
+    engine = store.trace(keys["build_engine"])
+    return engine is not None and all(
+        store.has_here(digest) for name, digest in engine.outputs.items() if name == "network.json"
+    )
 
 
 def _problems_of(delivery: Delivery, cell: Cell, keys: Mapping[Stage, str]) -> tuple[Problem, ...]:
