@@ -25,7 +25,7 @@ from trtpipe.canonical.expansion import (
 from trtpipe.canonical.folding import fold_constants, infer_values
 from trtpipe.canonical.misreadings import rewrite_misread
 from trtpipe.canonical.opsets import normalize_domains, upgrade
-from trtpipe.canonical.rewriting import rewrite_operators
+from trtpipe.canonical.rewriting import bring_forward, rewrite_operators
 from trtpipe.canonical.tensors import graphs_of, number_of_dtype
 
 if TYPE_CHECKING:
@@ -105,6 +105,10 @@ def _accept(model: onnx.ModelProto, changes: Changes) -> None:
     naming.name_nodes(model)  # before anything is folded, so that numbers are those of the source
     refuse_recursion(model)
     _rewrite(model, changes)  # the checker refuses what ONNX has given up
+    note = bring_forward(model)
+    if note:
+        changes.notes.append(note)
+        _rewrite(model, changes)
     check_model(model)
 
 
