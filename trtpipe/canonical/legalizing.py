@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical import constants, naming, simplifying
+from trtpipe.canonical.affine_grids import rewrite_affine_grids
 from trtpipe.canonical.branches import resolve_branches
 from trtpipe.canonical.checking import check_model
 from trtpipe.canonical.edits import remove_unused, sort_nodes
@@ -73,6 +74,7 @@ def legalize(model: onnx.ModelProto, evaluator: Evaluator, *, opset: int | None 
 
 def simplify_operators(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) -> None:
     """Writes out the operators that TensorRT's parser lacks, and folds what that brings; types must be settled."""
+    changes.add("AffineGrid written plainly", rewrite_affine_grids(model))
     for operator, count in expand_operators(model).items():
         changes.add(f"{operator} expanded", count)
     changes.add("CastLike made Cast", replace_castlike(model))

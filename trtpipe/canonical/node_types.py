@@ -70,6 +70,18 @@ class NodeTypes:
         if node.op_type in _SHAPED:
             self._give_rank(node)
 
+    def take_over(self, name: str, other: str, *, truth: bool = False) -> None:
+        """Says that another value has the type of this one, or its shape and truths, if that is not known better."""
+        import onnx
+
+        if name not in self._types or other in self._types:
+            return
+        made = onnx.TypeProto()
+        made.CopyFrom(self._types[name])
+        if truth:
+            made.tensor_type.elem_type = onnx.TensorProto.BOOL
+        self._types[other] = made
+
     def info(self, name: str) -> TensorInfo | None:
         """What is known of a value."""
         import onnx

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.constants import tensor_of_constant
 from trtpipe.canonical.edits import attribute_of, replace_nodes, subgraphs
+from trtpipe.canonical.known_sequences import SEQUENCES, drop_unread, hand_on
+from trtpipe.canonical.legacy_operators import BROADCASTING_SINCE
 from trtpipe.canonical.naming import FreshNames
 from trtpipe.canonical.node_types import NodeTypes
 from trtpipe.canonical.opsets import CHOSEN, normalize_domains, opset_of, upgrade
@@ -43,6 +45,8 @@ class Rewriting:
         """Tensors of whole numbers that rules have made, and floats of the same values."""
         self.scales: dict[str, tuple[str, str]] = {}
         """Quantized tensors, and their scales and zero points."""
+        self.sequences: dict[str, tuple[str, ...]] = {}
+        """Sequences of known length, and the tensors in them."""
         taken = {name for node in nodes_of(model) for name in (*node.input, *node.output)}
         ends = (value.name for graph in graphs_of(model) for value in (*graph.input, *graph.initializer))
         self._fresh = FreshNames(taken | set(ends))
@@ -53,9 +57,10 @@ class Rewriting:
     @contextmanager
     def inside(self, graph: onnx.GraphProto) -> Iterator[None]:
         """Knows a graph's inputs and constants as long as the context lasts: another one may use the same names."""
-        outer = (self.tensors, self.dims, self.twins, self.scales, self.types)
+        outer = (self.tensors, self.dims, self.twins, self.scales, self.sequences, self.types)
         self.tensors, self.dims = dict(self.tensors), dict(self.dims)
         self.twins, self.scales = dict(self.twins), dict(self.scales)
+        self.sequences = dict(self.sequences)
         self.types = self.types.copy()
         self.types.enter(graph)
         for tensor in graph.initializer:
@@ -66,7 +71,7 @@ class Rewriting:
             if held is not None:
                 self._hold(node.output[0], held)
         yield
-        self.tensors, self.dims, self.twins, self.scales, self.types = outer
+        self.tensors, self.dims, self.twins, self.scales, self.sequences, self.types = outer
 
     def _hold(self, name: str, tensor: onnx.TensorProto) -> None:
         self.tensors[name] = tensor
@@ -116,6 +121,10 @@ class Rewriting:
         self._made.append(node)
         self.types.learn(node)
         return parts
+
+    def keep(self, node: onnx.NodeProto) -> None:
+        """Adds a node as it is: what it makes may be read otherwise as well."""
+        self._made.append(node)
 
     def constant(self, values: int | Sequence[int], name: str = "shape") -> str:
         """Adds a constant of whole numbers; its name."""
@@ -167,11 +176,14 @@ def rewrite_operators(model: onnx.ModelProto) -> dict[str, int]:
         return {}
     counts: dict[str, int] = {}
     _rewrite(model.graph, Rewriting(model), rules, counts)
+    drop_unread(model)
     return counts
 
 
 def rewrite_as_imported(model: onnx.ModelProto) -> None:
     """What an import would write out, in a model as it was read; an old opset is raised first where that takes it."""
+    if opset_of(model) < BROADCASTING_SINCE:
+        upgrade(model)
     rewrite_operators(model)
     if bring_forward(model):
         rewrite_operators(model)
@@ -206,7 +218,7 @@ def _rules() -> Mapping[tuple[str, str], Rule]:
     from trtpipe.canonical.quantized_operators import QUANTIZED
     from trtpipe.canonical.runtime_operators import RUNTIME
 
-    return {("", "GroupNormalization"): _group_normalization, **QUANTIZED, **RUNTIME}
+    return {("", "GroupNormalization"): _group_normalization, **QUANTIZED, **RUNTIME, **SEQUENCES}
 
 
 def _rewrite(
@@ -239,6 +251,7 @@ def _settled(work: Rewriting, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     for one in made:
         work.types.learn(one)
         learn_scales(work, one)
+        hand_on(work, one)
     return made
 
 

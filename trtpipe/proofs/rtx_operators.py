@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.edits import attribute_of
 from trtpipe.canonical.summary import ONNX_DOMAINS
 from trtpipe.errors import Problem, Severity
 from trtpipe.problem_codes import Code
@@ -115,8 +114,6 @@ def _why_not(node: onnx.NodeProto) -> str:
         return "ONNX Runtime saved the model in the layout of the processor that it ran on"
     if node.domain == _RUNTIME and op not in _BEYOND_ONNX | _ON_INTEGERS and op not in _NEVER_BUILT:
         return "it is ONNX Runtime's own, in a form that has no equal in ONNX or whose types are not known"
-    if op == "ScatterElements" and attribute_of(node, "reduction") not in (None, b"none"):
-        return "its parser takes no reduction"
     if op in _NEVER_BUILT:
         return _NEVER_BUILT[op]
     if op in _UNKNOWN_TO_PARSER:
