@@ -79,7 +79,7 @@ def _places(sizes: list[int], at_corners: bool) -> Array:
     lines = []
     for size in sizes:
         if at_corners:
-            lines.append(np.linspace(-1, 1, size))
+            lines.append(np.linspace(-1, 1, size) if size > 1 else np.ones(1))  # as ONNX Runtime has it
         else:
             lines.append((2 * np.arange(size) + 1) / size - 1)
     grids = np.meshgrid(*lines, indexing="ij")

@@ -6,6 +6,7 @@ are constants. A node that makes a sequence stays as long as something else read
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -149,14 +150,13 @@ def hand_on(work: Rewriting, node: onnx.NodeProto) -> None:
 
 def drop_unread(model: onnx.ModelProto) -> None:
     """Drops nodes that make sequences which nothing reads any more, one behind the other."""
-    while True:
-        read = uses(model)
-        dropped = [
-            keep_nodes(graph, lambda node: _key(node) not in SEQUENCES or any(read[one] for one in node.output))
-            for graph in graphs_of(model)
-        ]
-        if not any(dropped):
-            return
+    while sum(_drop(graph, uses(model)) for graph in graphs_of(model)):
+        pass
+
+
+def _drop(graph: onnx.GraphProto, read: Counter[str]) -> int:
+    about = {("", "Identity"), *SEQUENCES}
+    return keep_nodes(graph, lambda node: _key(node) not in about or any(read[one] for one in node.output))
 
 
 def _key(node: onnx.NodeProto) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.edits import attribute_of, integer_of, replace_nodes, sort_nodes
 from trtpipe.canonical.naming import FreshNames
 from trtpipe.canonical.node_types import NodeTypes
-from trtpipe.canonical.tensors import graphs_of, nodes_of
+from trtpipe.canonical.tensors import array_of, graphs_of, nodes_of
 
 if TYPE_CHECKING:
     import onnx
@@ -54,6 +54,29 @@ def modernize(model: onnx.ModelProto, opset: int) -> bool:
         if item.domain in ("", "ai.onnx"):
             item.version = BROADCASTING_SINCE
     return True
+
+
+def keep_places(model: onnx.ModelProto) -> None:
+    """Says of every Resize of a model converted from an opset before 11 where its elements lie: as they did there.
+
+    The converter leaves that to the later default, half a pixel beside. An element was the one before, or of a smaller
+    result the one behind.
+    """
+    import onnx
+
+    constants = {tensor.name: tensor for graph in graphs_of(model) for tensor in graph.initializer}
+    for node in nodes_of(model):
+        if node.op_type == "Resize" and attribute_of(node, "coordinate_transformation_mode") is None:
+            given = {"coordinate_transformation_mode": "asymmetric"}
+            if attribute_of(node, "mode") in (None, b"nearest"):
+                scales = constants.get(node.input[2]) if len(node.input) > 2 else None
+                factors = array_of(scales).tolist() if scales is not None else []
+                given["nearest_mode"] = "ceil" if factors and min(factors) < 1 else "floor"
+            node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in given.items())
+
+
+RESIZED_SINCE = 11
+"""The opset from which Resize says where its elements lie."""
 
 
 def drop_marks(model: onnx.ModelProto) -> None:

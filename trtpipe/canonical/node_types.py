@@ -64,8 +64,15 @@ class NodeTypes:
                 {name: self._values[name] for name in node.input if name in self._values},
                 opset_imports=[onnx.helper.make_opsetid("", self._opsets.get("", 1))],
             )
-        except (RuntimeError, ValueError, KeyError, TypeError, onnx.defs.SchemaError):
-            return
+        except (
+            RuntimeError,
+            ValueError,
+            KeyError,
+            TypeError,
+            onnx.defs.SchemaError,
+            onnx.shape_inference.InferenceError,
+        ):
+            return  # what does not fit is told by whoever looks at the whole model
         self._types.update(found)
         if node.op_type in _SHAPED:
             self._give_rank(node)

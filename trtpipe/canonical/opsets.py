@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.checking import check_model
-from trtpipe.canonical.legacy_operators import BROADCASTING_SINCE, drop_marks, modernize
+from trtpipe.canonical.legacy_operators import (
+    BROADCASTING_SINCE,
+    RESIZED_SINCE,
+    drop_marks,
+    keep_places,
+    modernize,
+)
 from trtpipe.canonical.tensors import nodes_of
 from trtpipe.errors import ModelError
 
@@ -65,6 +71,8 @@ def upgrade(proto: onnx.ModelProto, *, oldest: int = OLDEST, chosen: int = CHOSE
     if converted is None:
         why = f" ({reason[-160:]})" if reason else ""
         return f"opset {current} kept: it could not be converted to {chosen}{why}"
+    if current < RESIZED_SINCE:
+        keep_places(converted)
     if _differ(proto, converted):
         return f"opset {current} kept: the conversion to {chosen} would change inputs or outputs"
     for old, new in zip(_ends(proto), _ends(converted), strict=True):

@@ -217,8 +217,15 @@ _ASIDE = "trtpipe.aside"
 def _rules() -> Mapping[tuple[str, str], Rule]:
     from trtpipe.canonical.quantized_operators import QUANTIZED
     from trtpipe.canonical.runtime_operators import RUNTIME
+    from trtpipe.canonical.tensorflow_operators import TENSORFLOW
 
-    return {("", "GroupNormalization"): _group_normalization, **QUANTIZED, **RUNTIME, **SEQUENCES}
+    return {
+        ("", "GroupNormalization"): _group_normalization,
+        **QUANTIZED,
+        **RUNTIME,
+        **SEQUENCES,
+        **TENSORFLOW,
+    }
 
 
 def _rewrite(

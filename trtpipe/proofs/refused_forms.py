@@ -66,7 +66,9 @@ def refused_forms(
 
 def _too_old(opset: int, model: onnx.ModelProto) -> Problem:
     """Of a model that was raised to a later opset where that could be done; broadcasting is all that is never taken."""
-    fact = f"the model is of opset {opset} and cannot be converted to a later one; TensorRT's parser takes 7 on"
+    fact = (
+        f"the model is of opset {opset} and cannot be converted to a later one; TensorRT's parser takes 7 on"
+    )
     certain = any(integer_of(node, "broadcast") for node in model.graph.node)
     return Problem(
         Code.OPERATOR_NOT_BUILT,

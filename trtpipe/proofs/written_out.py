@@ -38,7 +38,9 @@ def written_out(
     lift_constants(copy)
     resized = _resized(copy, wanted)
     rewrite_misread(copy)
-    left = {node.output[0] for node in nodes_of(copy) if wanted.get(node.output[0]) == node.SerializeToString()}
+    left = {
+        node.output[0] for node in nodes_of(copy) if wanted.get(node.output[0]) == node.SerializeToString()
+    }
     return (wanted.keys() - left) | resized
 
 

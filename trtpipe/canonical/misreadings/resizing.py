@@ -16,7 +16,7 @@ from trtpipe.canonical.tensors import number_of_dtype
 if TYPE_CHECKING:
     import onnx
 
-    from trtpipe.arrays import Array
+    from trtpipe.arrays import Array, Dtype
 
 _COMPUTED = ("float32", "float16", "bfloat16")
 _REACH = {"linear": 1.0, "cubic": 2.0}
@@ -29,7 +29,10 @@ def rewrite_resize(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] |
     Where nothing becomes shorter antialias changes nothing, and is left out.
     """
     symmetric = _text(node, _WAY, "half_pixel") == "half_pixel_symmetric"
-    if not (integer_of(node, "antialias") or symmetric) or _text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
+    if (
+        not (integer_of(node, "antialias") or symmetric)
+        or _text(node, "keep_aspect_ratio_policy", "stretch") != "stretch"
+    ):
         return None
     mode, sizes = _text(node, "mode", "nearest"), scope.sizes(node.input[0])
     factors = _factors(node, scope, sizes)
@@ -76,9 +79,7 @@ def _factors(node: onnx.NodeProto, scope: Scope, sizes: list[int | None]) -> lis
     return found
 
 
-def _products(
-    node: onnx.NodeProto, scope: Scope, factors: list[_Factor], rank: int
-) -> list[onnx.NodeProto]:
+def _products(node: onnx.NodeProto, scope: Scope, factors: list[_Factor], rank: int) -> list[onnx.NodeProto]:
     """The last axis is multiplied from the right, the one before from the left, others are turned to the end first."""
     nodes: list[onnx.NodeProto] = []
     value, near = node.input[0], node.output[0]
@@ -104,10 +105,11 @@ def _products(
     return nodes
 
 
-def _dtype(scope: Scope, name: str) -> object:
+def _dtype(scope: Scope, name: str) -> Dtype:
     import onnx
 
-    return onnx.helper.tensor_dtype_to_np_dtype(number_of_dtype(scope.dtype(name)))
+    made: Dtype = onnx.helper.tensor_dtype_to_np_dtype(number_of_dtype(scope.dtype(name)))
+    return made
 
 
 _PLACES: dict[str, Callable[[int, int, int, float], float]] = {

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
     from trtpipe.arrays import Array
 
-_COMBINED = {"add": ("Add", "ReduceSum"), "mul": ("Mul", "ReduceProd"), "min": ("Min", "ReduceMin"), "max": ("Max", "ReduceMax")}  # fmt: skip
+_COMBINED = {
+    "add": ("Add", "ReduceSum"),
+    "max": ("Max", "ReduceMax"),
+    "min": ("Min", "ReduceMin"),
+    "mul": ("Mul", "ReduceProd"),
+}
 _MOST_ROUNDS = 16
 MOST_COMPARED = 1 << 24
 """Elements of a comparison of all places with all indices, at most."""
@@ -94,19 +99,26 @@ def _slots(node: onnx.NodeProto, scope: Scope, indices: Array) -> Array | None:
 
     sizes = scope.sizes(node.input[0])
     if node.op_type == "ScatterND":
-        head = sizes[: indices.shape[-1]]
-        if None in head:
+        head = [size for size in sizes[: indices.shape[-1]] if size is not None]
+        if len(head) < indices.shape[-1]:
             return None
         plain = np.where(indices < 0, indices + np.asarray(head), indices)
-        return np.ravel_multi_index(tuple(np.moveaxis(plain, -1, 0)), head, mode="clip").reshape(-1)
+        return _numbered(list(np.moveaxis(plain, -1, 0)), head)
     axis = integer_of(node, "axis") % len(sizes)
     size = sizes[axis]
     if size is None:
         return None
-    places = list(np.indices(indices.shape))
+    places: list[Array] = list(np.indices(indices.shape))
     places[axis] = np.where(indices < 0, indices + size, indices)
-    shape = [max(int(one.max(initial=0)) + 1, 1) for one in places]
-    return np.ravel_multi_index(tuple(places), shape).reshape(-1)
+    return _numbered(places, [max(int(one.max(initial=0)) + 1, 1) for one in places])
+
+
+def _numbered(places: list[Array], sizes: list[int]) -> Array:
+    """One number for each place, whose coordinates are apart."""
+    import numpy as np
+
+    made: Array = np.ravel_multi_index(tuple(places), tuple(sizes), mode="clip").reshape(-1)
+    return made
 
 
 def _rounds(slots: Array) -> list[Array]:
