@@ -223,6 +223,23 @@ def test_a_grid_of_fixed_size_is_a_product_for_any_batch(evaluator, corners, siz
     assert operators(result) == ["Transpose", "MatMul", "Reshape"]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "image", "block", "count"),
+    [
+        ({}, [6, 6], [3, 3], 16),
+        ({"strides": [2, 2], "pads": [1, 1, 1, 1]}, [6, 7], [3, 3], 12),
+        ({"dilations": [2, 1]}, [7, 6], [3, 2], 15),
+        ({"strides": [2, 3]}, [6, 7], [3, 2], 4),
+    ],
+)
+def test_patches_are_put_together_by_a_transposed_convolution(evaluator, attributes, image, block, count):
+    node = helper.make_node("Col2Im", ["x", "i", "b"], ["y"], "fold", **attributes)
+    rows = 4 * block[0] * block[1]
+    model = made([node], {"x": ["n", rows, count]}, {"i": np.int64(image), "b": np.int64(block)})
+    result, _ = compared(model, evaluator, picture(2, rows, count), gone=["Col2Im"])
+    assert operators(result) == ["Reshape", "ConvTranspose"]
+
+
 # -- sequences
 
 

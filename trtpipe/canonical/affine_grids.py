@@ -31,9 +31,9 @@ def rewrite_affine_grids(model: onnx.ModelProto) -> int:
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             known = node.op_type == "AffineGrid" and node.input[1] in constants and node.input[0] in types
-            sizes = array_of(constants[node.input[1]]).tolist() if known else []
+            sizes = array_of(constants[node.input[1]]).reshape(-1).tolist() if known else []
             dtype = types[node.input[0]].dtype if known else ""
-            usable = dtype in _COMPUTED and len(sizes) in (4, 5) and _volume(sizes) <= _LARGEST
+            usable = dtype in _COMPUTED and len(sizes) in (4, 5) and 0 < _volume(sizes) <= _LARGEST
             nodes += _written(model, node, sizes, dtype, names) if usable else [node]
             count += usable
         if len(nodes) > len(graph.node):
@@ -44,7 +44,7 @@ def rewrite_affine_grids(model: onnx.ModelProto) -> int:
 def _volume(sizes: list[int]) -> int:
     volume = 4 * len(sizes)
     for size in sizes[2:]:
-        volume *= size
+        volume *= max(size, 0)
     return volume
 
 

@@ -144,7 +144,8 @@ SEQUENCES: Mapping[tuple[str, str], Rule] = {
 
 def hand_on(work: Rewriting, node: onnx.NodeProto) -> None:
     """Learns that Identity of a known sequence is known, too."""
-    if node.op_type == "Identity" and not node.domain and node.input[0] in work.sequences:
+    known = node.op_type == "Identity" and not node.domain and len(node.input) == len(node.output) == 1
+    if known and node.input[0] in work.sequences:
         work.sequences[node.output[0]] = work.sequences[node.input[0]]
 
 

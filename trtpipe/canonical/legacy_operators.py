@@ -90,8 +90,9 @@ def _untold(node: onnx.NodeProto, types: NodeTypes) -> bool:
     """Whether it is still in a form of opset 6 that means something else in opset 7."""
     if node.op_type in _PAIRED:
         return attribute_of(node, "broadcast") is not None
-    vague = types.rank(node.input[0]) is None if node.op_type == "PRelu" else False
-    return vague and types.size(node.input[1], 0) != 1
+    if node.op_type != "PRelu" or len(node.input) < 2:
+        return False
+    return types.rank(node.input[0]) is None and types.size(node.input[1], 0) != 1
 
 
 def _modern(
@@ -102,12 +103,13 @@ def _modern(
     if "Add" in rules:
         _drop(node, *_TRAINING)
     rule = rules.get(node.op_type)
-    return rule(node, types, names) if rule else [node]
+    whole = len(node.output) > 0 and len(node.input) > (node.op_type in (*_PAIRED, "PRelu"))
+    return rule(node, types, names) if rule and whole else [node]
 
 
 def _learn_plainly(node: onnx.NodeProto, types: NodeTypes) -> None:
     """An operand that is broadcast gives way to the first one's shape; older schemas do not say so."""
-    if node.op_type in (*_PAIRED, "PRelu", "Dropout", "BatchNormalization") and node.input:
+    if node.op_type in (*_PAIRED, "PRelu", "Dropout", "BatchNormalization") and node.input and node.output:
         types.take_over(node.input[0], node.output[0], truth=node.op_type in ("Equal", "Greater", "Less"))
 
 
@@ -126,7 +128,7 @@ def _paired(node: onnx.NodeProto, types: NodeTypes, names: FreshNames) -> list[o
     if not isinstance(axis, int):
         _drop(node, "broadcast", "axis")
         return [node]
-    left, right = (types.rank(name) for name in node.input)
+    left, right = (types.rank(name) for name in node.input[:2])
     if left is None or right is None:
         return [node]
     more = left - (axis % left if left else 0) - right
@@ -165,7 +167,7 @@ def _together(node: onnx.NodeProto, types: NodeTypes, names: FreshNames) -> list
     import onnx
 
     axis, rank = integer_of(node, "axis", 1), types.rank(node.input[0])
-    if rank is not None and axis % rank == rank - 1:
+    if rank == 0 or (rank is not None and axis % rank == rank - 1):
         return [node]
     value, near = node.input[0], node.name
     made = {what: names(f"{node.output[0]}_{what}") for what in ("shape", "flat", "rows")}

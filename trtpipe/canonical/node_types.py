@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.constants import tensor_of_constant
 from trtpipe.canonical.summary import Dim, TensorInfo, tensor_info
 from trtpipe.canonical.tensors import is_external
+from trtpipe.errors import ModelError
 
 if TYPE_CHECKING:
     import onnx
@@ -20,6 +21,16 @@ _SHAPED = ("ConstantOfShape", "Expand", "Reshape")
 """Operators whose last input is a shape: its length is the result's rank."""
 _MOST_VALUES = 64
 """Constants of more elements are no shapes, axes or pads."""
+
+
+def held_by(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    """The tensor of a Constant node; None of another node, and of one that the checker will refuse."""
+    if node.op_type != "Constant" or node.domain or not node.attribute or not node.output:
+        return None
+    try:
+        return tensor_of_constant(node)
+    except (TypeError, ValueError, ModelError):
+        return None
 
 
 class NodeTypes:
@@ -48,10 +59,9 @@ class NodeTypes:
         """Learns what a node's inputs tell of its outputs; what they do not tell stays as it was declared."""
         import onnx
 
-        if node.op_type == "Constant" and not node.domain and node.attribute:
-            tensor = tensor_of_constant(node)
-            if tensor is not None:
-                self._learn_constant(node.output[0], tensor)
+        tensor = held_by(node)
+        if tensor is not None:
+            self._learn_constant(node.output[0], tensor)
             return
         if node.domain not in ("", "ai.onnx") or any(name and name not in self._types for name in node.input):
             return
@@ -70,11 +80,12 @@ class NodeTypes:
             KeyError,
             TypeError,
             onnx.defs.SchemaError,
+            onnx.checker.ValidationError,
             onnx.shape_inference.InferenceError,
         ):
             return  # what does not fit is told by whoever looks at the whole model
         self._types.update(found)
-        if node.op_type in _SHAPED:
+        if node.op_type in _SHAPED and node.input and node.output:
             self._give_rank(node)
 
     def take_over(self, name: str, other: str, *, truth: bool = False) -> None:

@@ -104,7 +104,13 @@ def _converted(model: onnx.ModelProto, chosen: int) -> tuple[onnx.ModelProto | N
         converted: onnx.ModelProto = onnx.version_converter.convert_version(model, chosen)
         normalize_domains(converted)
         check_model(converted)
-    except (RuntimeError, ValueError, ModelError) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        ModelError,
+        onnx.shape_inference.InferenceError,
+        onnx.version_converter.ConvertError,
+    ) as error:
         return None, " ".join(str(error).split())
     return converted, ""
 

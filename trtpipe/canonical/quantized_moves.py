@@ -24,14 +24,16 @@ _MOVING = frozenset(
 
 def moves(node: onnx.NodeProto) -> bool:
     """Whether all that a node does is to move or choose elements of its first input."""
-    if node.domain not in ("", "ai.onnx") or node.op_type not in _MOVING or len(node.output) != 1:
+    plain = node.domain in ("", "ai.onnx") and node.op_type in _MOVING
+    if not plain or len(node.output) != 1 or not node.input:
         return False
     return node.op_type != "Resize" or attribute_of(node, "mode") in (None, b"nearest")
 
 
 def learn_scales(work: Rewriting, node: onnx.NodeProto) -> None:
     """Remembers by which scale and zero point a tensor is quantized, where they are for all of it."""
-    if node.op_type == "QuantizeLinear" and not node.domain and len(node.input) > 2 and node.input[2]:
+    given = len(node.input) > 2 and node.input[2] and len(node.output) == 1
+    if node.op_type == "QuantizeLinear" and not node.domain and given:
         if work.types.rank(node.input[1]) == 0 and work.types.rank(node.input[2]) == 0:
             work.scales[node.output[0]] = (node.input[1], node.input[2])
     elif moves(node) and node.input[0] in work.scales:
@@ -57,7 +59,7 @@ def move_between(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 def dequantize_twin(work: Rewriting, node: onnx.NodeProto) -> bool:
     """Dequantizes whole numbers that stand beside as floats: (x - zero point) scale."""
-    if node.op_type != "DequantizeLinear" or node.domain or len(node.input) < 2:
+    if node.op_type != "DequantizeLinear" or node.domain or len(node.input) < 2 or not node.output:
         return False
     value, zero = node.input[0], node.input[2] if len(node.input) > 2 else ""
     if value not in work.twins or (zero and zero not in work.twins):

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.constants import tensor_of_constant
 from trtpipe.canonical.edits import attribute_of, replace_nodes, subgraphs
 from trtpipe.canonical.known_sequences import SEQUENCES, drop_unread, hand_on
 from trtpipe.canonical.legacy_operators import BROADCASTING_SINCE
 from trtpipe.canonical.naming import FreshNames
-from trtpipe.canonical.node_types import NodeTypes
+from trtpipe.canonical.node_types import NodeTypes, held_by
 from trtpipe.canonical.opsets import CHOSEN, normalize_domains, opset_of, upgrade
 from trtpipe.canonical.quantized_moves import dequantize_twin, learn_scales, move_between
 from trtpipe.canonical.tensors import array_of, graphs_of, has_size, nbytes_of, nodes_of, number_of_dtype
@@ -66,8 +65,7 @@ class Rewriting:
         for tensor in graph.initializer:
             self._hold(tensor.name, tensor)
         for node in graph.node:
-            plain = node.op_type == "Constant" and not node.domain and len(node.attribute) > 0
-            held = tensor_of_constant(node) if plain else None
+            held = held_by(node)
             if held is not None:
                 self._hold(node.output[0], held)
         yield
@@ -82,9 +80,15 @@ class Rewriting:
         return len(self.dims[name]) if name in self.dims else None
 
     def apply(self, rule: Rule, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-        """The nodes that a rule writes in place of a node; None when it leaves it alone."""
+        """The nodes that a rule writes in place of a node; None when it leaves it alone.
+
+        A node that lacks inputs, or has attributes of another kind, is told by whoever checks the model.
+        """
         self._source, self._made = node, []
-        return self._made if rule(self, node) else None
+        try:
+            return self._made if rule(self, node) else None
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return None
 
     def add(
         self,
@@ -172,7 +176,7 @@ Rule = Callable[[Rewriting, "onnx.NodeProto"], bool]
 def rewrite_operators(model: onnx.ModelProto) -> dict[str, int]:
     """Writes out what the rules know, in place, at any depth; how many nodes of each operator."""
     rules = _rules()
-    if not any(_key(node) in rules for node in nodes_of(model)):
+    if not any(_key(node) in rules and _key(node) not in _EARLY for node in nodes_of(model)):
         return {}
     counts: dict[str, int] = {}
     _rewrite(model.graph, Rewriting(model), rules, counts)
@@ -215,12 +219,14 @@ _ASIDE = "trtpipe.aside"
 
 
 def _rules() -> Mapping[tuple[str, str], Rule]:
+    from trtpipe.canonical.folded_patches import PATCHES
     from trtpipe.canonical.quantized_operators import QUANTIZED
     from trtpipe.canonical.runtime_operators import RUNTIME
     from trtpipe.canonical.tensorflow_operators import TENSORFLOW
 
     return {
         ("", "GroupNormalization"): _group_normalization,
+        **PATCHES,
         **QUANTIZED,
         **RUNTIME,
         **SEQUENCES,

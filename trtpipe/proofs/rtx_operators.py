@@ -54,6 +54,9 @@ _NEVER_BUILT = {
 _RUNTIME = "com.microsoft"
 """ONNX Runtime's domain: what importing takes of it, it writes out, and what is left is no operator of ONNX's."""
 
+_LIKE_ONNX = frozenset({"GatherND", "Gelu", "GridSample", "Pad", "Range", "Trilu"})
+"""Those of its operators that are what ONNX has by that name, so that the parser's mistake does no harm."""
+
 _LAID_OUT = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Where ONNX Runtime puts operators whose weights it has laid out for one kind of processor."""
 
@@ -112,7 +115,8 @@ def _why_not(node: onnx.NodeProto) -> str:
     op = str(node.op_type)
     if node.domain in _LAID_OUT:
         return "ONNX Runtime saved the model in the layout of the processor that it ran on"
-    if node.domain == _RUNTIME and op not in _BEYOND_ONNX | _ON_INTEGERS and op not in _NEVER_BUILT:
+    known = _BEYOND_ONNX | _ON_INTEGERS | _LIKE_ONNX
+    if node.domain == _RUNTIME and op not in known and op not in _NEVER_BUILT:
         return "it is ONNX Runtime's own, in a form that has no equal in ONNX or whose types are not known"
     if op in _NEVER_BUILT:
         return _NEVER_BUILT[op]

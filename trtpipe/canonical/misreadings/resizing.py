@@ -64,7 +64,7 @@ def _factors(node: onnx.NodeProto, scope: Scope, sizes: list[int | None]) -> lis
     scales = scope.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None
     wanted = scope.array(node.input[3]) if len(node.input) > 3 and node.input[3] else None
     given = wanted if wanted is not None and wanted.size else scales
-    if not axes or given is None or given.size != len(axes):
+    if not axes or given is None or given.size != len(axes) or not (given > 0).all():
         return None
     found: list[_Factor] = []
     for axis, number in zip(axes, given.tolist(), strict=True):

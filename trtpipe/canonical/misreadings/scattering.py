@@ -70,6 +70,8 @@ def rewrite_scatter(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] 
         return None
     indices = scope.array(node.input[1])
     sizes = scope.sizes(node.input[0])
+    if indices is not None and (indices.ndim == 0 or not all(indices.shape)):
+        return None
     if indices is not None and sizes:
         return _in_rounds(node, scope, indices, way)
     return _compared(node, scope, way)

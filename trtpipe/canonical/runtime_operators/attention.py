@@ -55,8 +55,7 @@ def _attention(work: Rewriting, node: onnx.NodeProto) -> bool:
     if len(node.output) > 1 and node.output[1]:
         both = [unsqueezed(work, one, 0) for one in (key, content)]
         work.add("Concat", both, node.output[1], axis=0)
-    _attend(work, node, Heads(query, key, content, sizes[0] // heads), mask, input_of(node, 5))
-    return True
+    return _attend(work, node, Heads(query, key, content, sizes[0] // heads), mask, input_of(node, 5))
 
 
 def _sizes(work: Rewriting, node: onnx.NodeProto, weights: str) -> list[int]:
@@ -75,13 +74,11 @@ def _by_head(work: Rewriting, value: str, heads: int) -> str:
     return transposed(work, split, [0, 2, 1, 3])
 
 
-def _attend(
-    work: Rewriting, node: onnx.NodeProto, heads: Heads, mask: Hidden, bias: str, *, output: str = ""
-) -> None:
-    scale = real_of(node, "scale", 0.0)
+def _attend(work: Rewriting, node: onnx.NodeProto, heads: Heads, mask: Hidden, bias: str) -> bool:
+    """What each query takes of the values; False where the scale is not known."""
+    scale = real_of(node, "scale", 0.0) or (heads.size**-0.5 if heads.size else 0.0)
     if not scale:
-        assert heads.size, "the size of a head is known"
-        scale = heads.size**-0.5
+        return False
     query = work.add("Mul", [heads.query, work.number(scale, heads.query)])
     scores = work.add("MatMul", [query, transposed(work, heads.key, [0, 1, 3, 2])])
     if bias:
@@ -89,7 +86,8 @@ def _attend(
     scores = hide(work, scores, heads.query, heads.key, mask)
     shares = work.add("Softmax", [scores], axis=-1)
     made = transposed(work, work.add("MatMul", [shares, heads.value]), [0, 2, 1, 3])
-    work.add("Reshape", [made, work.constant([0, 0, -1], "joined")], output or node.output[0])
+    work.add("Reshape", [made, work.constant([0, 0, -1], "joined")], node.output[0])
+    return True
 
 
 def _multi_head(work: Rewriting, node: onnx.NodeProto) -> bool:
@@ -103,8 +101,7 @@ def _multi_head(work: Rewriting, node: onnx.NodeProto) -> bool:
         return False
     key = _with_past(work, node, heads.key, 6, 1)
     value = _with_past(work, node, heads.value, 7, 2)
-    _attend(work, node, Heads(heads.query, key, value, heads.size), mask, input_of(node, 5))
-    return True
+    return _attend(work, node, Heads(heads.query, key, value, heads.size), mask, input_of(node, 5))
 
 
 def _with_past(work: Rewriting, node: onnx.NodeProto, value: str, past: int, present: int) -> str:
