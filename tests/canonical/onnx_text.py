@@ -17,10 +17,14 @@ def parse(text: str, *, opset: int = 17, functions: str = "") -> onnx.ModelProto
     return onnx.parser.parse_model(f"{header}\n{text}\n{functions}")
 
 
-def canonical(model: onnx.ModelProto, workplace: Path, **options: Any) -> tuple[onnx.ModelProto, Changes]:
-    """The canonical form of a model in memory, and what changed."""
+def canonical(
+    model: onnx.ModelProto, workplace: Path | Evaluator, **options: Any
+) -> tuple[onnx.ModelProto, Changes]:
+    """The canonical form of a model in memory, and what changed; many models may share an evaluator."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    if isinstance(workplace, Evaluator):
+        return copy, legalize(copy, workplace, **options)
     with Evaluator(workplace) as evaluator:
         changes = legalize(copy, evaluator, **options)
     return copy, changes

@@ -97,16 +97,27 @@ LEFT = {
     "quantized": {"refused": "computed"},
     "transposed": {},
     "convolved": {},
-    "pooled": {
-        "refused": """MaxPool, dilations; AveragePool, dilations; LpPool, p=3; LpPool, p=3, pads; MaxPool, indices""",
-    },
+    "pooled": {"refused": "MaxPool, dilations; AveragePool, dilations; MaxPool, indices"},
     "reduced": {},
     "recurrent": {name: EXPECTED["recurrent"][name] for name in ("reference", "refused")},
+    "resized": {
+        "refused": "; ".join(
+            [
+                *(f"{mode}, tf_crop_and_resize, {name}" for mode in ("nearest", "linear", "cubic")
+                  for name in ("up", "down")),
+                *(f"{mode}, {way}" for mode in ("nearest", "linear", "cubic") for way in ("not_larger", "not_smaller")),
+                *(f"nearest, half_pixel_symmetric, {name}" for name in ("up", "down")),
+                "nearest, antialias",
+                "linear, a part",
+            ]
+        ),
+        "not compared": "linear, exclude_outside, down",
+    },
     "looped": {
         "parser": "both, collected; both, false, collected; a count and a truth that is an input",
         "refused": EXPECTED["looped"]["refused"],
     },
-}
+}  # fmt: skip
 """The same after the import; kinds that it leaves as they are stand above only."""
 
 

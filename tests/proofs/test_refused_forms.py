@@ -24,7 +24,7 @@ def model(*nodes, opset=18, constants=None, inputs=("x",)):
 
 def told(proto, outputs=()):
     view = view_model(proto, TransformSpec(outputs=tuple(outputs)) if outputs else None)
-    return refused_forms(view.proto, view.live_nodes())
+    return refused_forms(view.proto, view.live_nodes(), view.inputs)
 
 
 def resize(**attributes):
@@ -59,7 +59,11 @@ def drop(training, ratio=0.5, opset=13):
     ("proto", "fact"),
     [
         (top_k(3841), "node 'top' (TopK): k is 3841, and TensorRT's builder takes 3840 at most"),
-        (resize(antialias=1), "node 'up' (Resize): antialias is 1, and TensorRT's parser takes 0 only"),
+        (
+            resize(antialias=1, mode="linear"),
+            "node 'up' (Resize): antialias is 1, which is written out where sizes are fixed only; TensorRT's parser "
+            "takes 0",
+        ),
         (
             resize(keep_aspect_ratio_policy="not_larger"),
             "node 'up' (Resize): keep_aspect_ratio_policy is not_larger, and TensorRT's parser takes stretch only",
@@ -71,7 +75,8 @@ def drop(training, ratio=0.5, opset=13):
         ),
         (
             scatter("ScatterND", "add"),
-            "node 'sc' (ScatterND): reduction is add, and TensorRT's parser takes none only",
+            "node 'sc' (ScatterND): reduction is add, which is written out for constant indices or a small fixed size "
+            "only; TensorRT's parser takes none",
         ),
     ],
 )
@@ -127,10 +132,47 @@ def test_what_is_cut_off_is_not_refused() -> None:
     assert told(model(relu, top, constants={"k": np.int64([5000])}), outputs=["r"]) == []
 
 
-def test_rtx_takes_no_reduction_in_scatter_elements() -> None:
-    (problem,) = operator_refusals(scatter("ScatterElements", "add").graph.node, "1.7")
-    assert problem.fact == "TensorRT-RTX does not build ScatterElements: its parser takes no reduction ('sc')"
-    assert operator_refusals(scatter("ScatterElements", "none").graph.node, "1.7") == []
+def fixed(proto, *dims):
+    proto.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, dims))
+    return proto
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        fixed(resize(antialias=1, mode="linear"), 1, 3, 8, 8),
+        fixed(resize(antialias=1, mode="cubic"), "n", 3, 8, 8),
+        fixed(resize(coordinate_transformation_mode="half_pixel_symmetric", mode="linear"), "n", 3, 8, 8),
+        fixed(scatter("ScatterND", "add"), 4),
+        fixed(scatter("ScatterElements", "max"), 4, 4),
+    ],
+)
+def test_a_form_that_importing_writes_out_is_not_refused(proto: onnx.ModelProto) -> None:
+    assert told(proto) == []
+
+
+def test_shapes_that_the_spec_gives_are_those_that_count() -> None:
+    proto = fixed(resize(antialias=1, mode="linear"), "n", 3, "h", "w")
+    view = view_model(proto, TransformSpec(set_shapes={"x": (-1, 3, 8, 8)}))
+    assert [problem.code for problem in told(proto)] == [Code.OPERATOR_NOT_BUILT]
+    assert refused_forms(view.proto, view.live_nodes(), view.inputs) == []
+
+
+def test_a_reduction_of_any_indices_and_any_size_is_refused_by_name() -> None:
+    for operator in ("ScatterND", "ScatterElements"):
+        node = helper.make_node(operator, ["x", "i", "u"], ["y"], "sc", reduction="add")
+        (problem,) = told(model(node, inputs=("x", "i", "u")))
+        assert problem.fact.startswith(f"TensorRT does not build node 'sc' ({operator}): reduction is add")
+
+
+def test_an_opset_that_cannot_be_raised_is_told() -> None:
+    nodes = [
+        helper.make_node("Strange", ["x"], ["s"], "odd", domain="d"),
+        helper.make_node("Add", ["s", "b"], ["y"], "sum", axis=1, broadcast=1),
+    ]
+    (problem,) = told(model(*nodes, opset=6, constants={"b": np.ones(3, np.float32)}))
+    assert (problem.code, problem.severity) == (Code.OPERATOR_NOT_BUILT, "error")
+    assert problem.fact.startswith("the model is of opset 6 and cannot be converted")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical import constants, naming, simplifying
+from trtpipe.canonical.affine_grids import rewrite_affine_grids
 from trtpipe.canonical.branches import resolve_branches
 from trtpipe.canonical.checking import check_model
 from trtpipe.canonical.edits import remove_unused, sort_nodes
@@ -25,7 +26,7 @@ from trtpipe.canonical.expansion import (
 from trtpipe.canonical.folding import fold_constants, infer_values
 from trtpipe.canonical.misreadings import rewrite_misread
 from trtpipe.canonical.opsets import normalize_domains, upgrade
-from trtpipe.canonical.rewriting import rewrite_operators
+from trtpipe.canonical.rewriting import bring_forward, rewrite_operators
 from trtpipe.canonical.tensors import graphs_of, number_of_dtype
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def legalize(model: onnx.ModelProto, evaluator: Evaluator, *, opset: int | None 
 
 def simplify_operators(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) -> None:
     """Writes out the operators that TensorRT's parser lacks, and folds what that brings; types must be settled."""
+    changes.add("AffineGrid written plainly", rewrite_affine_grids(model))
     for operator, count in expand_operators(model).items():
         changes.add(f"{operator} expanded", count)
     changes.add("CastLike made Cast", replace_castlike(model))
@@ -108,6 +110,10 @@ def _accept(model: onnx.ModelProto, changes: Changes) -> None:
     naming.name_nodes(model)  # before anything is folded, so that numbers are those of the source
     refuse_recursion(model)
     _rewrite(model, changes)  # the checker refuses what ONNX has given up
+    note = bring_forward(model)
+    if note:
+        changes.notes.append(note)
+        _rewrite(model, changes)
     check_model(model)
 
 

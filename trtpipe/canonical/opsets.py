@@ -9,6 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.checking import check_model
+from trtpipe.canonical.legacy_operators import (
+    BROADCASTING_SINCE,
+    RESIZED_SINCE,
+    drop_marks,
+    keep_places,
+    modernize,
+)
 from trtpipe.canonical.tensors import nodes_of
 from trtpipe.errors import ModelError
 
@@ -52,24 +59,60 @@ def normalize_domains(proto: onnx.ModelProto) -> None:
 
 def upgrade(proto: onnx.ModelProto, *, oldest: int = OLDEST, chosen: int = CHOSEN) -> str:
     """Raises the opset to `chosen` in place when it is below `oldest`; what happened, empty when nothing did."""
-    import onnx
-
     current = opset_of(proto)
     if current >= oldest or current == 0:
         return ""
-    try:
-        converted = onnx.version_converter.convert_version(_named(proto), chosen)
-        normalize_domains(converted)
-        check_model(converted)
-    except (RuntimeError, ValueError, ModelError) as error:
-        reason = " ".join(str(error).split())
-        return f"opset {current} kept: it could not be converted to {chosen} ({reason[-160:]})"
+    reason, converted = "", None
+    forgotten = current < BROADCASTING_SINCE and any(node.op_type == "PRelu" for node in nodes_of(proto))
+    if not forgotten:  # the converter leaves a slope for each channel as it is
+        converted, reason = _converted(_named(proto), chosen)
+    if converted is None:
+        converted = _converted_plainer(_named(proto), current, chosen)
+    if converted is None:
+        why = f" ({reason[-160:]})" if reason else ""
+        return f"opset {current} kept: it could not be converted to {chosen}{why}"
+    if current < RESIZED_SINCE:
+        keep_places(converted)
     if _differ(proto, converted):
         return f"opset {current} kept: the conversion to {chosen} would change inputs or outputs"
     for old, new in zip(_ends(proto), _ends(converted), strict=True):
         new.CopyFrom(old)  # the converter names dims that have no name
     proto.CopyFrom(converted)
     return f"opset {current} converted to {chosen}"
+
+
+def _converted_plainer(model: onnx.ModelProto, current: int, chosen: int) -> onnx.ModelProto | None:
+    """The same by way of forms that the converter takes whatever sizes are not known."""
+    if current < _ATTRIBUTES_UNTIL:
+        drop_marks(model)
+        older, _ = _converted(model, _ATTRIBUTES_UNTIL)
+        if older is None:
+            return None
+        model, current = older, _ATTRIBUTES_UNTIL
+    return _converted(model, chosen)[0] if modernize(model, current) else None
+
+
+_ATTRIBUTES_UNTIL = 6
+"""The opset to which the converter goes without asking for sizes."""
+
+
+def _converted(model: onnx.ModelProto, chosen: int) -> tuple[onnx.ModelProto | None, str]:
+    """The model in another opset, or None and why not."""
+    import onnx
+
+    try:
+        converted: onnx.ModelProto = onnx.version_converter.convert_version(model, chosen)
+        normalize_domains(converted)
+        check_model(converted)
+    except (
+        RuntimeError,
+        ValueError,
+        ModelError,
+        onnx.shape_inference.InferenceError,
+        onnx.version_converter.ConvertError,
+    ) as error:
+        return None, " ".join(str(error).split())
+    return converted, ""
 
 
 def _ends(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:

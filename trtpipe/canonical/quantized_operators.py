@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.edits import attribute_of, integer_of
+from trtpipe.canonical.edits import attribute_of, integer_of, integers_of
 
 if TYPE_CHECKING:
     import onnx
@@ -46,6 +46,18 @@ def _dequantized(work: Rewriting, parts: Sequence[str], axis: int | None = None)
     return work.add("DequantizeLinear", inputs, axis=axis if per_channel else None)
 
 
+def _operand(work: Rewriting, parts: Sequence[str]) -> str:
+    """A quantized tensor in float; a constant is computed, for TensorRT keeps only weights in eight bits."""
+    import numpy as np
+
+    arrays = [work.values(name) if name else np.zeros((), np.int8) for name in parts[:3]]
+    if any(array is None for array in arrays) or arrays[1].size != 1:  # type: ignore[union-attr]
+        return _dequantized(work, parts)
+    held, scale, zero = (np.asarray(array) for array in arrays)
+    distance = held.astype(np.int32) - zero.astype(np.int32).reshape(())
+    return work.array(np.asarray(distance.astype(np.float32) * scale.reshape(())))
+
+
 def _quantized(work: Rewriting, value: str, parts: Sequence[str], output: str) -> None:
     work.add("QuantizeLinear", [value, _scalar(work, parts[0]), _scalar(work, parts[1])], output)
 
@@ -64,15 +76,34 @@ def _convolution(work: Rewriting, node: onnx.NodeProto) -> bool:
     x, weight, result = node.input[0:3], node.input[3:6], node.input[6:8]
     if _too_old(work, weight[1]) or not _per_tensor(work, x[1], result[0]):
         return False
-    operands = [_dequantized(work, x), _dequantized(work, weight, axis=0)]
+    orders = _channel_orders(work, node)
+    if orders is None:
+        return False
+    data = _dequantized(work, x)
+    operands = [_turned(work, data, orders, 0), _dequantized(work, weight, axis=0)]
     if _input(node, 8):  # of the products' scale
         scale = work.add("Mul", [_scalar(work, x[1]), _scalar(work, weight[1])])
         per_channel = work.rank(weight[1]) == 1 and work.dims[weight[1]] != (1,)
         axis = 0 if per_channel else None
         operands.append(work.add("DequantizeLinear", [node.input[8], scale], axis=axis))
-    made = work.add("Conv", operands, name=node.name, attributes=_attributes(node))
-    _quantized(work, made, result, node.output[0])
+    made = work.add("Conv", operands, name=node.name, attributes=_attributes(node, ("channels_last",)))
+    _quantized(work, _turned(work, made, orders, 1), result, node.output[0])
     return True
+
+
+def _channel_orders(work: Rewriting, node: onnx.NodeProto) -> tuple[list[int], list[int]] | None:
+    """The orders of axes that bring channels to the front and back again, empty where they are; None if unknown."""
+    if not integer_of(node, "channels_last"):
+        return [], []
+    convolves = node.op_type == "QLinearConv"
+    rank = work.types.rank(node.input[0]) or (work.types.rank(node.input[3]) if convolves else None)
+    if rank is None or rank < 3:
+        return None
+    return [0, rank - 1, *range(1, rank - 1)], [0, *range(2, rank), 1]
+
+
+def _turned(work: Rewriting, value: str, orders: tuple[list[int], list[int]], which: int) -> str:
+    return work.add("Transpose", [value], perm=orders[which]) if orders[which] else value
 
 
 def _matrix_product(work: Rewriting, node: onnx.NodeProto) -> bool:
@@ -119,7 +150,7 @@ def _pair(operator: str) -> Rule:
     def rule(work: Rewriting, node: onnx.NodeProto) -> bool:
         if not _input(node, 7) or not _per_tensor(work, node.input[1], node.input[4], node.input[6]):
             return False
-        operands = [_dequantized(work, node.input[0:3]), _dequantized(work, node.input[3:6])]
+        operands = [_operand(work, node.input[0:3]), _operand(work, node.input[3:6])]
         _quantized(work, work.add(operator, operands, name=node.name), node.input[6:8], node.output[0])
         return True
 
@@ -133,24 +164,47 @@ def _single(operator: str, left_out: Iterable[str] = ()) -> Rule:
         later = (
             operator != "Softmax" or min(work.opset, integer_of(node, "opset")) >= 13
         )  # another function before
-        if not _input(node, 4) or integer_of(node, "channels_last") or not later:
+        orders = _channel_orders(work, node)
+        if not _input(node, 4) or orders is None or not later:
             return False
         made = work.add(
             operator,
-            [_dequantized(work, node.input[0:3])],
+            [_turned(work, _dequantized(work, node.input[0:3]), orders, 0)],
             name=node.name,
             attributes=_attributes(node, left_out),
         )
-        _quantized(work, made, node.input[3:5], node.output[0])
+        _quantized(work, _turned(work, made, orders, 1), node.input[3:5], node.output[0])
         return True
 
     return rule
 
 
+def _mean(work: Rewriting, node: onnx.NodeProto) -> bool:
+    axes = integers_of(node, "axes")
+    if not _input(node, 4) or work.opset < 13 or not axes:
+        return False
+    value, keepdims = _dequantized(work, node.input[0:3]), integer_of(node, "keepdims", 1)
+    if work.opset < 18:
+        made = work.add("ReduceMean", [value], name=node.name, axes=axes, keepdims=keepdims)
+    else:
+        operands = [value, work.constant(axes, "axes")]
+        made = work.add("ReduceMean", operands, name=node.name, keepdims=keepdims)
+    _quantized(work, made, node.input[3:5], node.output[0])
+    return True
+
+
+def _choice(work: Rewriting, node: onnx.NodeProto) -> bool:
+    if not _input(node, 8) or not _per_tensor(work, node.input[2], node.input[5], node.input[7]):
+        return False
+    operands = [node.input[0], *(_operand(work, node.input[at : at + 3]) for at in (1, 4))]
+    _quantized(work, work.add("Where", operands, name=node.name), node.input[7:9], node.output[0])
+    return True
+
+
 def _concatenation(work: Rewriting, node: onnx.NodeProto) -> bool:
     if not _input(node, 1):
         return False
-    operands = [_dequantized(work, node.input[at : at + 3]) for at in range(2, len(node.input) - 2, 3)]
+    operands = [_operand(work, node.input[at : at + 3]) for at in range(2, len(node.input) - 2, 3)]
     made = work.add("Concat", operands, name=node.name, axis=integer_of(node, "axis"))
     _quantized(work, made, node.input[0:2], node.output[0])
     return True
@@ -175,6 +229,9 @@ QUANTIZED: Mapping[tuple[str, str], Rule] = {
     ("", "QLinearConv"): _convolution,
     ("", "QLinearMatMul"): _matrix_product,
     (_MICROSOFT, "QGemm"): _gemm,
+    (_MICROSOFT, "QLinearConv"): _convolution,
+    (_MICROSOFT, "QLinearReduceMean"): _mean,
+    (_MICROSOFT, "QLinearWhere"): _choice,
     (_MICROSOFT, "QLinearAdd"): _pair("Add"),
     (_MICROSOFT, "QLinearMul"): _pair("Mul"),
     (_MICROSOFT, "QLinearSigmoid"): _single("Sigmoid"),

@@ -1,55 +1,94 @@
 """Writes operators that TensorRT has no importer for as others of the same function, before types are inferred.
 
-What stands here needs no types, only constants' sizes, so `check` applies it to a model as it was read just as an
-import does. Main results keep their nodes' names and their own: keeps, cuts and messages go by them. Operators that
-ONNX itself writes out are in `expansion`; those of ONNX Runtime's quantizer in `quantized_operators`.
+What stands here goes by constants and by what types the nodes before tell, so `check` applies it to a model as it was
+read just as an import does. Main results keep their nodes' names and their own: keeps, cuts and messages go by them.
+Operators that ONNX itself writes out are in `expansion`; those of ONNX Runtime's quantizer in `quantized_operators`,
+and the others of its own domain in `runtime_operators`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.edits import attribute_of, replace_nodes
+from trtpipe.canonical.edits import attribute_of, replace_nodes, subgraphs
+from trtpipe.canonical.known_sequences import SEQUENCES, drop_unread, hand_on
+from trtpipe.canonical.legacy_operators import BROADCASTING_SINCE
 from trtpipe.canonical.naming import FreshNames
-from trtpipe.canonical.opsets import opset_of, upgrade
-from trtpipe.canonical.tensors import graphs_of, nodes_of
+from trtpipe.canonical.node_types import NodeTypes, held_by
+from trtpipe.canonical.opsets import CHOSEN, normalize_domains, opset_of, upgrade
+from trtpipe.canonical.quantized_moves import dequantize_twin, learn_scales, move_between
+from trtpipe.canonical.tensors import array_of, graphs_of, has_size, nbytes_of, nodes_of, number_of_dtype
 
 if TYPE_CHECKING:
     import onnx
 
+    from trtpipe.arrays import Array
     from trtpipe.canonical.building import Attribute
+
+_FLOATS = frozenset({"float32", "float16", "bfloat16"})
+LARGEST = 64 << 20
+"""Constants of more bytes are not read: what is computed of them would have to be held in memory."""
 
 
 class Rewriting:
     """One pass over a model: what rules need to know of it, and the nodes that they make."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        import onnx
-
         self.opset = opset_of(model)
-        constants = [tensor for graph in graphs_of(model) for tensor in graph.initializer]
-        self.dims: dict[str, tuple[int, ...]] = {tensor.name: tuple(tensor.dims) for tensor in constants}
-        self._types: dict[str, int] = {tensor.name: tensor.data_type for tensor in constants}
-        for node in nodes_of(model):
-            value = attribute_of(node, "value") if node.op_type == "Constant" else None
-            if isinstance(value, onnx.TensorProto):
-                self.dims[node.output[0]] = tuple(value.dims)
-                self._types[node.output[0]] = value.data_type
+        self.types = NodeTypes({item.domain: item.version for item in model.opset_import})
+        self.tensors: dict[str, onnx.TensorProto] = {}
+        self.dims: dict[str, tuple[int, ...]] = {}
+        self.twins: dict[str, str] = {}
+        """Tensors of whole numbers that rules have made, and floats of the same values."""
+        self.scales: dict[str, tuple[str, str]] = {}
+        """Quantized tensors, and their scales and zero points."""
+        self.sequences: dict[str, tuple[str, ...]] = {}
+        """Sequences of known length, and the tensors in them."""
         taken = {name for node in nodes_of(model) for name in (*node.input, *node.output)}
-        self._fresh = FreshNames(taken | self.dims.keys() | {value.name for value in model.graph.input})
+        ends = (value.name for graph in graphs_of(model) for value in (*graph.input, *graph.initializer))
+        self._fresh = FreshNames(taken | set(ends))
         self._fresh_nodes = FreshNames(node.name for node in nodes_of(model))
         self._source: onnx.NodeProto | None = None
         self._made: list[onnx.NodeProto] = []
+
+    @contextmanager
+    def inside(self, graph: onnx.GraphProto) -> Iterator[None]:
+        """Knows a graph's inputs and constants as long as the context lasts: another one may use the same names."""
+        outer = (self.tensors, self.dims, self.twins, self.scales, self.sequences, self.types)
+        self.tensors, self.dims = dict(self.tensors), dict(self.dims)
+        self.twins, self.scales = dict(self.twins), dict(self.scales)
+        self.sequences = dict(self.sequences)
+        self.types = self.types.copy()
+        self.types.enter(graph)
+        for tensor in graph.initializer:
+            self._hold(tensor.name, tensor)
+        for node in graph.node:
+            held = held_by(node)
+            if held is not None:
+                self._hold(node.output[0], held)
+        yield
+        self.tensors, self.dims, self.twins, self.scales, self.sequences, self.types = outer
+
+    def _hold(self, name: str, tensor: onnx.TensorProto) -> None:
+        self.tensors[name] = tensor
+        self.dims[name] = tuple(tensor.dims)
 
     def rank(self, name: str) -> int | None:
         """The rank of a constant; None of what is none."""
         return len(self.dims[name]) if name in self.dims else None
 
     def apply(self, rule: Rule, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-        """The nodes that a rule writes in place of a node; None when it leaves it alone."""
+        """The nodes that a rule writes in place of a node; None when it leaves it alone.
+
+        A node that lacks inputs, or has attributes of another kind, is told by whoever checks the model.
+        """
         self._source, self._made = node, []
-        return self._made if rule(self, node) else None
+        try:
+            return self._made if rule(self, node) else None
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return None
 
     def add(
         self,
@@ -69,16 +108,61 @@ class Rewriting:
         made = output or self._fresh(f"{own}_{operator}")
         given = {key: value for key, value in {**(attributes or {}), **more}.items() if value is not None}
         called = name or (self._fresh_nodes(f"{own}/{operator}") if self._source.name else "")
-        self._made.append(onnx.helper.make_node(operator, list(inputs), [made], name=called, **given))
+        node = onnx.helper.make_node(operator, list(inputs), [made], name=called, **given)
+        self._made.append(node)
+        self.types.learn(node)
         return made
 
-    def constant(self, values: Sequence[int], name: str = "shape") -> str:
+    def add_split(self, value: str, sizes: Sequence[int], axis: int) -> list[str]:
+        """Adds a Split into parts of these sizes, opset 13 or later; the parts' names."""
+        import onnx
+
+        own = self._source_name()
+        parts = [self._fresh(f"{own}_part") for _ in sizes]
+        called = self._fresh_nodes(f"{own}/Split")
+        inputs = [value, self.constant(sizes, "sizes")]
+        node = onnx.helper.make_node("Split", inputs, parts, name=called, axis=axis)
+        self._made.append(node)
+        self.types.learn(node)
+        return parts
+
+    def keep(self, node: onnx.NodeProto) -> None:
+        """Adds a node as it is: what it makes may be read otherwise as well."""
+        self._made.append(node)
+
+    def constant(self, values: int | Sequence[int], name: str = "shape") -> str:
         """Adds a constant of whole numbers; its name."""
+        import numpy as np
+
+        return self.array(np.asarray(values, np.int64), name)
+
+    def number(self, value: float, like: str) -> str:
+        """Adds a scalar of the type that a known value has; its name."""
         import numpy as np
         import onnx
 
-        tensor = onnx.numpy_helper.from_array(np.asarray(values, np.int64))
-        return self.add("Constant", [], self._fresh(f"{self._source_name()}_{name}"), value=tensor)
+        number = number_of_dtype(self.types.dtype(like))
+        return self.array(np.asarray(value, onnx.helper.tensor_dtype_to_np_dtype(number)), "number")
+
+    def array(self, array: Array, name: str = "constant") -> str:
+        """Adds a constant; its name."""
+        import onnx
+
+        tensor = onnx.numpy_helper.from_array(array)
+        made = self.add("Constant", [], self._fresh(f"{self._source_name()}_{name}"), value=tensor)
+        self._hold(made, tensor)
+        return made
+
+    def values(self, name: str, most_bytes: int = LARGEST) -> Array | None:
+        """A constant's values; None for what is no constant, or has more bytes."""
+        tensor = self.tensors.get(name)
+        if tensor is None or not has_size(tensor) or nbytes_of(tensor) > most_bytes:
+            return None
+        return array_of(tensor)
+
+    def floating(self, *names: str) -> bool:
+        """Whether all these values are known to be floats of a kind that TensorRT computes in."""
+        return all(self.types.dtype(name) in _FLOATS for name in names)
 
     def _source_name(self) -> str:
         assert self._source is not None, "a rule is being applied"
@@ -86,33 +170,68 @@ class Rewriting:
 
 
 Rule = Callable[[Rewriting, "onnx.NodeProto"], bool]
-"""Writes a node out by `Rewriting.add`; False, with nothing added, when it cannot."""
+"""Writes a node out by `Rewriting.add`; False when it cannot, and what it added is dropped."""
 
 
 def rewrite_operators(model: onnx.ModelProto) -> dict[str, int]:
     """Writes out what the rules know, in place, at any depth; how many nodes of each operator."""
     rules = _rules()
-    if not any(_key(node) in rules for node in nodes_of(model)):
+    if not any(_key(node) in rules and _key(node) not in _EARLY for node in nodes_of(model)):
         return {}
     counts: dict[str, int] = {}
-    work = Rewriting(model)
-    for graph in list(graphs_of(model)):
-        _rewrite(graph, work, rules, counts)
+    _rewrite(model.graph, Rewriting(model), rules, counts)
+    drop_unread(model)
     return counts
 
 
 def rewrite_as_imported(model: onnx.ModelProto) -> None:
     """What an import would write out, in a model as it was read; an old opset is raised first where that takes it."""
+    if opset_of(model) < BROADCASTING_SINCE:
+        upgrade(model)
     rewrite_operators(model)
-    left = any(_key(node) in _rules() for node in nodes_of(model))
-    if left and upgrade(model):
+    if bring_forward(model):
         rewrite_operators(model)
 
 
-def _rules() -> Mapping[tuple[str, str], Rule]:
-    from trtpipe.canonical.quantized_operators import QUANTIZED
+def bring_forward(model: onnx.ModelProto) -> str:
+    """Raises the opset where rules left nodes that they would write out in a later one; what happened, "" if nothing.
 
-    return {("", "GroupNormalization"): _group_normalization, **QUANTIZED}
+    ONNX Runtime saves LayerNormalization in opsets that did not have it yet, which the converter does not take: it is
+    set aside for as long as that lasts.
+    """
+    before, rules = opset_of(model), _rules()
+    if before >= CHOSEN or not any(_key(node) in rules for node in nodes_of(model)):
+        return ""
+    early = [node for node in nodes_of(model) if _key(node) in _EARLY]
+    for node in early:
+        node.domain = _ASIDE
+    normalize_domains(model)
+    note = upgrade(model, oldest=CHOSEN)
+    for node in nodes_of(model):
+        if node.domain == _ASIDE:
+            node.domain = ""
+    normalize_domains(model)
+    return note if opset_of(model) > before else ""
+
+
+_EARLY = frozenset({("", "LayerNormalization")})
+_ASIDE = "trtpipe.aside"
+
+
+def _rules() -> Mapping[tuple[str, str], Rule]:
+    from trtpipe.canonical.folded_patches import PATCHES
+    from trtpipe.canonical.quantized_operators import QUANTIZED
+    from trtpipe.canonical.runtime_operators import RUNTIME
+    from trtpipe.canonical.tensorflow_operators import TENSORFLOW
+
+    return {
+        ("", "GroupNormalization"): _group_normalization,
+        **PATCHES,
+        **QUANTIZED,
+        **RUNTIME,
+        **SEQUENCES,
+        **TENSORFLOW,
+    }
 
 
 def _rewrite(
@@ -123,15 +242,30 @@ def _rewrite(
 ) -> None:
     nodes: list[onnx.NodeProto] = []
     changed = False
-    for node in graph.node:
-        rule = rules.get(_key(node))
-        made = work.apply(rule, node) if rule is not None else None
-        nodes += [node] if made is None else made
-        if made is not None:
-            counts[node.op_type] = counts.get(node.op_type, 0) + 1
-            changed = True
+    with work.inside(graph):
+        for node in graph.node:
+            for inner in subgraphs(node):
+                _rewrite(inner, work, rules, counts)
+            rule = rules.get(_key(node))
+            made = work.apply(rule, node) if rule is not None else None
+            if made is not None:
+                counts[node.op_type] = counts.get(node.op_type, 0) + 1
+            settled = [one for part in made or [node] for one in _settled(work, part)]
+            changed = changed or made is not None or settled[0] is not node
+            nodes += settled
     if changed:
         replace_nodes(graph, nodes)
+
+
+def _settled(work: Rewriting, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """A node, or what it becomes because of the quantized tensor that it reads."""
+    moved = work.apply(move_between, node) if node.op_type != "DequantizeLinear" else None
+    made = moved if moved is not None else (work.apply(dequantize_twin, node) or [node])
+    for one in made:
+        work.types.learn(one)
+        learn_scales(work, one)
+        hand_on(work, one)
+    return made
 
 
 def _key(node: onnx.NodeProto) -> tuple[str, str]:

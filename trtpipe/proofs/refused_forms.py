@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import attribute_of, integer_of
+from trtpipe.canonical.legacy_operators import BROADCASTING_SINCE
 from trtpipe.canonical.opsets import opset_of
+from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.constant_values import ConstantValues
+from trtpipe.proofs.written_out import written_out
 
 if TYPE_CHECKING:
     import onnx
@@ -26,13 +29,20 @@ _COORDINATES = (
 _CUT = "cut the graph before it with transform.outputs and do this step outside the engine"
 
 
-def refused_forms(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> list[Problem]:
-    """One problem for each form among these nodes of `model` that TensorRT never builds, naming the nodes."""
+def refused_forms(
+    model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto], inputs: Sequence[TensorInfo] = ()
+) -> list[Problem]:
+    """One problem for each form among these nodes of `model` that TensorRT never builds, naming the nodes.
+
+    What importing writes out, for inputs of these shapes, is not told.
+    """
     values, opset = ConstantValues(model), opset_of(model)
+    nodes = list(nodes)
+    cured = written_out(model, inputs, [node for node in nodes if _curable(node)])
     forms: dict[tuple[str, str], list[str]] = {}
     training: dict[str, list[str]] = {}
     for node in nodes:
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in ("", "ai.onnx") or (node.output and node.output[0] in cured):
             continue
         called = f"'{node.name or node.output[0]}' ({node.op_type})"
         if why := _training(node, values, opset):
@@ -45,11 +55,28 @@ def refused_forms(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> li
         Problem(Code.OPERATOR_NOT_BUILT, f"TensorRT does not build {_named(names)}: {why}", remedy, path=path)
         for (why, remedy), names in forms.items()
     ]
+    if 0 < opset < BROADCASTING_SINCE:
+        found.append(_too_old(opset, model))
     if training:
         told = "; ".join(f"{_named(names)}, which {why}" for why, names in training.items())
         fact = f"the model is in training mode: {told}"
         found.append(Problem(Code.TRAINING_MODE, fact, _FOR_INFERENCE, path=path))
     return found
+
+
+def _too_old(opset: int, model: onnx.ModelProto) -> Problem:
+    """Of a model that was raised to a later opset where that could be done; broadcasting is all that is never taken."""
+    fact = (
+        f"the model is of opset {opset} and cannot be converted to a later one; TensorRT's parser takes 7 on"
+    )
+    certain = any(integer_of(node, "broadcast") for node in model.graph.node)
+    return Problem(
+        Code.OPERATOR_NOT_BUILT,
+        fact,
+        "export it again with opset 13 or later",
+        path=("model", "source"),
+        severity="error" if certain else "warning",
+    )
 
 
 _FOR_INFERENCE = "export the model for inference: with PyTorch, call model.eval() before torch.onnx.export"
@@ -76,6 +103,16 @@ def _training(node: onnx.NodeProto, values: ConstantValues, opset: int) -> str:
     return ""
 
 
+def _curable(node: onnx.NodeProto) -> bool:
+    """Whether it is of a form that an import may write out."""
+    if node.op_type == "Resize":
+        symmetric = _text(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel_symmetric"
+        return bool(integer_of(node, "antialias")) or symmetric
+    if node.op_type == "LpPool":
+        return integer_of(node, "p", 2) not in (1, 2)
+    return node.op_type.startswith("Scatter") and _text(node, "reduction", "none") != "none"
+
+
 _Refusals = Iterator[tuple[str, str]]
 
 
@@ -87,8 +124,9 @@ def _top_k(node: onnx.NodeProto, values: ConstantValues) -> _Refusals:
 
 def _resize(node: onnx.NodeProto, values: ConstantValues) -> _Refusals:
     if integer_of(node, "antialias"):
-        remedy = f"export it without antialias, or {_CUT}"
-        yield "antialias is 1, and TensorRT's parser takes 0 only", remedy
+        remedy = f"fix the sizes with transform.set_shapes, export it without antialias, or {_CUT}"
+        why = "antialias is 1, which is written out where sizes are fixed only; TensorRT's parser takes 0"
+        yield why, remedy
     policy = _text(node, "keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
         remedy = f"export it with the sizes that come of it, or {_CUT}"
@@ -100,11 +138,24 @@ def _resize(node: onnx.NodeProto, values: ConstantValues) -> _Refusals:
         yield f"coordinate_transformation_mode is {coordinates}; TensorRT's parser takes {known}", remedy
 
 
-def _scatter_nd(node: onnx.NodeProto, values: ConstantValues) -> _Refusals:
+def _scatter(node: onnx.NodeProto, values: ConstantValues) -> _Refusals:
     reduction = _text(node, "reduction", "none")
     if reduction != "none":
-        remedy = f"write it without duplicate indices and with reduction none, or {_CUT}"
-        yield f"reduction is {reduction}, and TensorRT's parser takes none only", remedy
+        remedy = f"fix the sizes with transform.set_shapes, or {_CUT}"
+        yield (
+            f"reduction is {reduction}, which is written out for constant indices or a small fixed size only; "
+            "TensorRT's parser takes none",
+            remedy,
+        )
+
+
+def _norm_pool(node: onnx.NodeProto, values: ConstantValues) -> _Refusals:
+    power = integer_of(node, "p", 2)
+    if power not in (1, 2):
+        yield (
+            f"p is {power}, which is written out without dilations and ceil_mode only; TensorRT's parser takes 1 and 2",
+            f"export it with pads in place of ceil_mode, or {_CUT}",
+        )
 
 
 def _text(node: onnx.NodeProto, name: str, default: str) -> str:
@@ -113,7 +164,9 @@ def _text(node: onnx.NodeProto, name: str, default: str) -> str:
 
 
 _FORMS: Mapping[str, Callable[[onnx.NodeProto, ConstantValues], _Refusals]] = {
+    "LpPool": _norm_pool,
     "Resize": _resize,
-    "ScatterND": _scatter_nd,
+    "ScatterElements": _scatter,
+    "ScatterND": _scatter,
     "TopK": _top_k,
 }

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.edits import attribute_of
 from trtpipe.canonical.summary import ONNX_DOMAINS
 from trtpipe.errors import Problem, Severity
 from trtpipe.problem_codes import Code
@@ -52,6 +51,15 @@ _NEVER_BUILT = {
 }
 """What the parser says it takes, and no engine ever came of."""
 
+_RUNTIME = "com.microsoft"
+"""ONNX Runtime's domain: what importing takes of it, it writes out, and what is left is no operator of ONNX's."""
+
+_LIKE_ONNX = frozenset({"GatherND", "Gelu", "GridSample", "Pad", "Range", "Trilu"})
+"""Those of its operators that are what ONNX has by that name, so that the parser's mistake does no harm."""
+
+_LAID_OUT = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
+"""Where ONNX Runtime puts operators whose weights it has laid out for one kind of processor."""
+
 _BEYOND_ONNX = frozenset({
     "GroupQueryAttention", "ImageScaler", "MultiHeadAttention", "ParametricSoftplus", "QMoE", "ScaledTanh",
     "SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "TRT_Attention", "TRT_AveragePool",
@@ -71,39 +79,45 @@ def operator_refusals(nodes: Iterable[onnx.NodeProto], version: str) -> list[Pro
     A warning when the version is newer than those whose refusals are known.
     """
     severity: Severity = "warning" if parse_version(version)[:2] > _NEWEST_TRIED else "error"
-    refused: dict[tuple[str, str], list[str]] = {}
+    refused: dict[tuple[str, str, str], list[str]] = {}
     for node in nodes:
         why = _why_not(node)
         if why:
-            refused.setdefault((node.op_type, why), []).append(node.name or node.output[0])
+            refused.setdefault((node.op_type, why, _remedy(node)), []).append(node.name or node.output[0])
     return [
         Problem(
             Code.OPERATOR_NOT_BUILT,
             f"TensorRT-RTX does not build {op}: {why} ({_named(names)})",
-            _remedy(op),
+            remedy,
             severity=severity,
         )
-        for (op, why), names in sorted(refused.items())
+        for (op, why, remedy), names in sorted(refused.items())
     ]
 
 
-def _remedy(op: str) -> str:
+def _remedy(node: onnx.NodeProto) -> str:
     """What was seen to help: the parser of the flavour tensorrt comes of the same source and lacks the same."""
+    op = str(node.op_type)
+    if node.domain in _LAID_OUT:
+        return "save it with optimizations up to ORT_ENABLE_EXTENDED, or give the model that it was made of"
     if op in _ON_INTEGERS:
         return (
             "give the float model, and have a variant of precision int8 quantize it, or one with Q/DQ in int8"
         )
     cut = "cut the graph before it with transform.outputs and do this step outside the engine"
     lacking = op in _UNKNOWN_TO_PARSER and op not in _IN_TENSORRT
-    return cut if lacking else f"{cut}, or use the flavour tensorrt"
+    return cut if lacking or node.domain == _RUNTIME else f"{cut}, or use the flavour tensorrt"
 
 
 def _why_not(node: onnx.NodeProto) -> str:
     import onnx
 
     op = str(node.op_type)
-    if op == "ScatterElements" and attribute_of(node, "reduction") not in (None, b"none"):
-        return "its parser takes no reduction"
+    if node.domain in _LAID_OUT:
+        return "ONNX Runtime saved the model in the layout of the processor that it ran on"
+    known = _BEYOND_ONNX | _ON_INTEGERS | _LIKE_ONNX
+    if node.domain == _RUNTIME and op not in known and op not in _NEVER_BUILT:
+        return "it is ONNX Runtime's own, in a form that has no equal in ONNX or whose types are not known"
     if op in _NEVER_BUILT:
         return _NEVER_BUILT[op]
     if op in _UNKNOWN_TO_PARSER:

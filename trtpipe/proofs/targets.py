@@ -74,7 +74,7 @@ def prove_cells(
     view = view_model(proto, spec.transform)
     nodes = view.live_nodes()
     foreign = foreign_values(view)
-    of_model = refused_forms(view.proto, nodes) + ([foreign.problem] if foreign else [])
+    of_model = refused_forms(view.proto, nodes, view.inputs) + ([foreign.problem] if foreign else [])
     plain = [node for node in nodes if not foreign or node.output[0] not in foreign.nodes]
     operators = _operators(spec, targets, plain)
     live = {called(node) for node in nodes}

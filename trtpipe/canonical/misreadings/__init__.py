@@ -1,4 +1,4 @@
-"""Writes valid ONNX that TensorRT's parser misreads as equal ONNX that it reads rightly.
+"""Writes valid ONNX that TensorRT's parser misreads, or refuses, as equal ONNX that it reads rightly.
 
 `docs/parser-bugs.md` says what the parser gets wrong. One module a kind of operator; each has rules, which give the
 nodes to put in a node's place, or None where the parser reads the node as ONNX means it. What it reads rightly stays as
@@ -20,7 +20,9 @@ from trtpipe.canonical.misreadings.quantizers import (
     whole_in_floats,
 )
 from trtpipe.canonical.misreadings.recurrences import rewrite_recurrence
-from trtpipe.canonical.misreadings.reductions import rewrite_lp_pool, rewrite_reduction
+from trtpipe.canonical.misreadings.reductions import rewrite_lp_pool, rewrite_norm_pool, rewrite_reduction
+from trtpipe.canonical.misreadings.resizing import rewrite_resize
+from trtpipe.canonical.misreadings.scattering import rewrite_scatter
 from trtpipe.canonical.misreadings.scope import Scope
 from trtpipe.canonical.misreadings.windows import rewrite_deconvolution, rewrite_pooling
 from trtpipe.canonical.opsets import OLDEST, opset_of
@@ -77,6 +79,11 @@ def _label(operator: str) -> str:
     return f"{operator} written plainly"
 
 
+def _rewrite_norm_windows(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
+    """LpPool: padding first, for the other rule leaves windows that reach beyond it."""
+    return rewrite_pooling(node, scope) or rewrite_norm_pool(node, scope)
+
+
 _RULES: dict[str, Rule] = {
     "AveragePool": rewrite_pooling,
     "ConvTranspose": rewrite_deconvolution,
@@ -85,7 +92,7 @@ _RULES: dict[str, Rule] = {
     "GlobalLpPool": rewrite_lp_pool,
     "LSTM": rewrite_recurrence,
     "Loop": rewrite_loop,
-    "LpPool": rewrite_pooling,
+    "LpPool": _rewrite_norm_windows,
     "MatMul": rewrite_matmul,
     "MaxPool": rewrite_pooling,
     "QuantizeLinear": rewrite_quantizer,
@@ -94,6 +101,9 @@ _RULES: dict[str, Rule] = {
     "ReduceL2": rewrite_reduction,
     "ReduceLogSum": rewrite_reduction,
     "ReduceSumSquare": rewrite_reduction,
+    "Resize": rewrite_resize,
+    "ScatterElements": rewrite_scatter,
+    "ScatterND": rewrite_scatter,
     "SpaceToDepth": rewrite_space_to_depth,
     "Trilu": rewrite_trilu,
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.edits import integer_of
+from trtpipe.canonical.edits import integer_of, integers_of
 from trtpipe.canonical.misreadings.scope import Scope, changed, named
+from trtpipe.canonical.tensors import number_of_dtype
 
 if TYPE_CHECKING:
     import onnx
@@ -36,3 +38,27 @@ def rewrite_lp_pool(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] 
     made = changed(node)
     made.input[0] = size.output[0]
     return [size, made]
+
+
+def rewrite_norm_pool(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
+    """LpPool of another `p` than 1 and 2, which the parser refuses: as the mean of powers times their number.
+
+    Windows that dilate, or that reach beyond the padding, are left.
+    """
+    import numpy as np
+    import onnx
+
+    power, kernel = integer_of(node, "p", 2), integers_of(node, "kernel_shape")
+    odd = any(one != 1 for one in integers_of(node, "dilations")) or integer_of(node, "ceil_mode")
+    if power in (1, 2) or power < 1 or odd or not scope.dtype(node.input[0]).startswith(("float", "bfloat")):
+        return None
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(number_of_dtype(scope.dtype(node.input[0])))
+    near = node.output[0]
+    numbers = (power, math.prod(kernel), 1 / power)
+    up, count, down = (scope.constant(f"{near}/number", np.asarray(one, dtype)) for one in numbers)
+    size = scope.node("Abs", [node.input[0]], near)
+    raised = scope.node("Pow", [size.output[0], up], near)
+    pool = changed(node, "p", "dilations", "ceil_mode", count_include_pad=1)
+    pool.op_type, pool.input[0], pool.output[0] = "AveragePool", raised.output[0], scope.names(f"{near}/mean")
+    total = scope.node("Mul", [pool.output[0], count], near)
+    return [size, raised, pool, total, named("Pow", [total.output[0], down], node.output)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.constants import constants_of, tensor_of_constant
 from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.naming import FreshNames
+from trtpipe.canonical.opsets import opset_of
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.canonical.tensors import array_of, dtype_name, graphs_of, nbytes_of, nodes_of
 
@@ -36,6 +37,7 @@ class Scope:
     """Tensors that Abs makes."""
     inputs: frozenset[str]
     """The model's inputs."""
+    opset: int = 0
     made: list[onnx.TensorProto] = field(default_factory=list)
     unrounded: dict[str, str] = field(default_factory=dict)
     """Tensors of whole numbers, and floating-point tensors of the same values."""
@@ -51,7 +53,8 @@ class Scope:
         inner = (value.name for graph in graphs_of(model) for value in (*graph.input, *graph.initializer))
         magnitudes = frozenset(node.output[0] for node in nodes_of(model) if node.op_type == "Abs")
         names = FreshNames(taken | set(types) | set(inner))
-        return cls(types, constants, names, magnitudes, frozenset(value.name for value in model.graph.input))
+        inputs = frozenset(value.name for value in model.graph.input)
+        return cls(types, constants, names, magnitudes, inputs, opset_of(model))
 
     def dtype(self, name: str) -> str:
         """A value's type; `undefined` when it is not known."""

@@ -1,0 +1,37 @@
+"""Operators that ONNX Runtime's optimizer and its tools for transformers write, as standard ones of the same function.
+
+`com.microsoft` is no domain of ONNX's, and TensorRT's parser goes by an operator's name alone: it reads some of them as
+standard operators of that name, which others than ONNX Runtime then do not compute. One module a kind; what a rule
+cannot take, an odd form or a value whose type is not known, stays as it is and is told by `check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.runtime_operators.activations import ACTIVATIONS
+from trtpipe.canonical.runtime_operators.attention import ATTENTION
+from trtpipe.canonical.runtime_operators.fused import FUSED
+from trtpipe.canonical.runtime_operators.integers import INTEGERS
+from trtpipe.canonical.runtime_operators.layouts import LAYOUTS
+from trtpipe.canonical.runtime_operators.normalizations import NORMALIZATIONS
+from trtpipe.canonical.runtime_operators.positions import POSITIONS
+from trtpipe.canonical.runtime_operators.twins import TWINS
+from trtpipe.canonical.runtime_operators.weights import WEIGHTS
+
+if TYPE_CHECKING:
+    from trtpipe.canonical.rewriting import Rule
+
+RUNTIME: Mapping[tuple[str, str], Rule] = {
+    **ACTIVATIONS,
+    **ATTENTION,
+    **FUSED,
+    **INTEGERS,
+    **LAYOUTS,
+    **NORMALIZATIONS,
+    **POSITIONS,
+    **TWINS,
+    **WEIGHTS,
+}
+"""Domain and operator → the rule that writes it out."""
