@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from trtpipe.canonical.edits import integers_of
+from trtpipe.canonical.edits import attribute_of, integers_of
 from trtpipe.proofs.engine_limits.refusal import CUT
 from trtpipe.proofs.engine_limits.values import NodeView
 
@@ -23,6 +23,7 @@ _COORDINATES = (
 _FOUR_BITS = frozenset({"int4", "uint4", "float4_e2m1fn"})
 _CACHE_RANK = 4
 _FLOAT32 = 1
+_ONE_PADDING = "export it with one of them"
 _FOR_INFERENCE = "export the model for inference, without that input"
 
 
@@ -33,7 +34,27 @@ def refused_form(node: NodeView) -> Said:
         yield from rule(node)
 
 
+def _padded(node: NodeView) -> Said:
+    auto = node.text("auto_pad", "NOTSET")
+    if auto.startswith("SAME") and attribute_of(node.node, "pads") is not None:
+        yield f"it has pads beside auto_pad {auto}, which TensorRT's parser does not take", _ONE_PADDING
+
+
+def _attention(node: NodeView) -> Said:
+    if attribute_of(node.node, "softmax_precision") is not None:
+        yield "it sets softmax_precision, which TensorRT's parser does not take", "export it without"
+    if attribute_of(node.node, "softcap"):
+        yield "it sets softcap, which TensorRT's parser does not take", CUT
+
+
+def _stft(node: NodeView) -> Said:
+    onesided = node.integer("onesided", 1)
+    if onesided not in (0, 1):
+        yield f"onesided is {onesided}, and TensorRT's parser takes 0 and 1", CUT
+
+
 def _pooling(node: NodeView) -> Said:
+    yield from _padded(node)
     dilations = integers_of(node.node, "dilations")
     if any(one != 1 for one in dilations):
         yield f"dilations are {dilations}, and TensorRT's parser takes 1 only", CUT
@@ -124,9 +145,12 @@ def _window(node: NodeView) -> Said:
 
 
 _RULES: Mapping[str, Callable[[NodeView], Said]] = {
+    "Attention": _attention,
     "AveragePool": _pooling,
     "BatchNormalization": _batch_normalization,
     "BlackmanWindow": _window,
+    "Conv": _padded,
+    "ConvTranspose": _padded,
     "DequantizeLinear": _dequantize,
     "Dropout": _dropout,
     "HammingWindow": _window,
@@ -136,6 +160,7 @@ _RULES: Mapping[str, Callable[[NodeView], Said]] = {
     "Mod": _mod,
     "PRelu": _p_relu,
     "Resize": _resize,
+    "STFT": _stft,
     "ScatterElements": _scatter,
     "ScatterND": _scatter,
     "TensorScatter": _tensor_scatter,
