@@ -114,11 +114,10 @@ def plain():
 
 
 def refused():
-    """TensorRT-RTX's parser does not take dilated pooling."""
-    node = helper.make_node(
-        "MaxPool", ["x"], ["y"], "pool", kernel_shape=[2, 2], dilations=[2, 2], strides=[1, 1]
-    )
-    return made([node], [("x", [1, 1, 8, 8])], [("y", [1, 1, 6, 6])])
+    """A scale of all axes' sizes, which ONNX Runtime broadcasts: TensorRT-RTX's parser refuses it, no rule knows it."""
+    weights = [("scale", np.ones((2, 3, 4), np.float32))]
+    node = helper.make_node("LayerNormalization", ["x", "scale"], ["y", "mean"], "norm", axis=-1)
+    return made([node], [("x", [2, 3, 4])], [("y", [2, 3, 4]), ("mean", [2, 3, 1])], weights)
 
 
 @pytest.fixture

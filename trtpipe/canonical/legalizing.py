@@ -26,6 +26,7 @@ from trtpipe.canonical.folding import fold_constants, infer_values
 from trtpipe.canonical.misreadings import rewrite_misread
 from trtpipe.canonical.opsets import normalize_domains, upgrade
 from trtpipe.canonical.rewriting import rewrite_operators
+from trtpipe.canonical.slices import widen_slice_indices
 from trtpipe.canonical.tensors import graphs_of, number_of_dtype
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def simplify_operators(model: onnx.ModelProto, evaluator: Evaluator, changes: Ch
 
 def write_plainly(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) -> None:
     """Rewrites what TensorRT's parser misreads; types and constants must be settled."""
+    changes.add("indices of Slice made int64", widen_slice_indices(model))
     counts, notes = rewrite_misread(model)
     for name, count in counts.items():
         changes.add(name, count)

@@ -3,7 +3,8 @@
     values.py      a typed model as the rules see it: types, shapes and constants of its values
     tensors.py     element types: of inputs, outputs and weights, and those that operators do not take
     operands.py    operands that must be constants, or constants of a certain value
-    forms.py       attributes and ranks that an operator does not take
+    forms.py       attributes that an operator does not take
+    sizes.py       ranks, windows and numbers beyond what a layer takes
     proving.py     all of it for one model and one version, as problems that name the user's nodes
 
 The rules speak of models as importing and casting leave them: what is written out there is no longer here. They were

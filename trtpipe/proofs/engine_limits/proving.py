@@ -12,6 +12,7 @@ from trtpipe.problem_codes import Code
 from trtpipe.proofs.engine_limits.forms import refused_form
 from trtpipe.proofs.engine_limits.operands import refused_operand
 from trtpipe.proofs.engine_limits.refusal import NAME, Refusal
+from trtpipe.proofs.engine_limits.sizes import refused_size
 from trtpipe.proofs.engine_limits.tensors import refused_before_1_5, refused_tensors, refused_types
 from trtpipe.proofs.engine_limits.values import NodeView, TypedGraph
 from trtpipe.proofs.rtx_operators import operator_refusals
@@ -62,6 +63,7 @@ def refusals_of(graph: TypedGraph, version: str) -> Iterator[Refusal]:
 
 def _of_node(node: NodeView, version: str) -> Iterator[tuple[str, str]]:
     yield from refused_form(node)
+    yield from refused_size(node)
     yield from refused_operand(node)
     yield from refused_types(node, version)
 
