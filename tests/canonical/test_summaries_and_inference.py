@@ -2,6 +2,7 @@
 
 import json
 
+import onnx
 from onnx_text import parse
 
 from trtpipe.canonical.inference import infer_at
@@ -44,3 +45,12 @@ def test_declared_shapes_of_another_batch_do_not_get_in_the_way():
     model = parse("g (float[n,3] x) => (float[1,3] y) { h = Relu(x)  y = Relu(h) }")
     assert infer_at(model, {"x": (7, 3)}).shape("y") == (7, 3)
     assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_value == 1
+
+
+def test_a_node_of_which_onnx_infers_nothing_is_no_mistake():
+    model = parse(
+        "g (float[2,3] x) => (float[2,3] y) { c = Constant<value = float[1] {2}>()  y = Mul(c, x) }", opset=6
+    )
+    model.graph.node[1].attribute.append(onnx.helper.make_attribute("broadcast", 1))
+
+    assert infer_at(model, {"x": (2, 3)}).problems == ()

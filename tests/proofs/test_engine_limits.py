@@ -47,9 +47,28 @@ FORMS = {
     "whole numbers multiplied": ("c = Cast<to = 6>(r)\n d = MatMul(c, c)\n y = Cast<to = 1>(d)", "computes in int32"),
     "narrow HardSwish": ("c = Cast<to = 16>(r)\n d = HardSwish(c)\n y = Cast<to = 1>(d)", "computes in bfloat16"),
     "unknown": ("y = Det(r)", "its parser does not know it"),
+    "even window": ("y = LRN<size = 4>(r)", "size is 4"),
+    "flat exponent": ("y = LRN<size = 3, beta = 0.001>(r)", "beta is 0.001"),
+    "no bias": ("y = LRN<size = 3, bias = 0.0>(r)", "bias is 0"),
+    "one axis": ("f = Reshape(r, o)\n y = Softmax<axis = 0>(f)", "has 1 dimension"),
+    "four spatial axes": ("f = Reshape(r, h)\n y = MaxPool<kernel_shape = [1, 1, 2, 2]>(f)", "has 6 dimensions"),
+    "nine axes": ("y = Reshape(r, j)", "more than 8 dimensions"),
+    "indices of maxima": ("y, k = MaxPool<kernel_shape = [2, 2]>(r)", "its indices are read"),
+    "strided and dilated": ("y = ConvTranspose<strides = [2, 2], dilations = [2, 2]>(r, v)", "strides and dilations"),
+    "coupled gates": (
+        "f = Reshape(r, q)\n y = LSTM<hidden_size = 1, input_forget = 1>(f, a, b)", "input_forget is 1",
+    ),
+    "affine gates": (
+        'f = Reshape(r, q)\n y = RNN<hidden_size = 1, activations = ["Affine"]>(f, e, d)', "activation Affine",
+    ),
+    "batch resized": ('y = Resize<mode = "linear">(r, , t)', "it resizes axis 0 by mode linear"),
 }  # fmt: skip
 CONSTANTS = """float[4] s = {1, 1, 2, 2}, int64[4] z = {1, 3, 16, 12}, int64[1,4] i = {0, 0, 0, 0}, float[1] u = {1},
-float[5] w = {1, 1, 1, 1, 1}, int64 l = {8}"""
+float[5] w = {1, 1, 1, 1, 1}, int64 l = {8}, int64[1] o = {192}, int64[6] h = {1, 3, 2, 4, 2, 4},
+int64[9] j = {1, 1, 1, 1, 1, 1, 3, 8, 8}, float[3,1,1,1] v = {1, 1, 1}, int64[3] q = {8, 3, 8},
+float[1,4,8] a = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+float[1,4,1] b = {1, 1, 1, 1}, float[1,1,8] e = {1, 1, 1, 1, 1, 1, 1, 1}, float[1,1,1] d = {1},
+float[4] t = {2, 1, 2, 2}"""
 
 
 def formed(name):
@@ -79,12 +98,18 @@ def test_a_form_is_told_with_what_is_too_much_and_goes_when_the_graph_is_cut(nam
         "y = ScatterND(r, i, u)",
         "y = PRelu(r, o)",
         "y = ReduceSum(r, l)",
+        "y = LRN<size = 5>(r)",
+        "y = Softmax<axis = 1>(r)",
+        "y = ConvTranspose<strides = [2, 2]>(r, v)",
+        "y = ConvTranspose<dilations = [2, 2]>(r, v)",
+        'y = Resize<mode = "linear">(r, , c3)',
+        "y = MaxPool<kernel_shape = [5, 5], strides = [4, 4]>(r)",
         "c = Cast<to = 10>(r)\n d = HardSwish(c)\n y = Cast<to = 1>(d)",
         "c = Cast<to = 16>(r)\n d = Sigmoid(c)\n y = Cast<to = 1>(d)",
     ],
 )
 def test_what_builds_is_not_refused(body):
-    constants = "float[4] s = {1, 1, 2, 2}, int64[1,4] i = {0, 0, 0, 0}, float[1] u = {1}, float[8] o = {1, 1, 1, 1, 1, 1, 1, 1}, int64[1] l = {1}"  # noqa: E501
+    constants = "float[4] s = {1, 1, 2, 2}, int64[1,4] i = {0, 0, 0, 0}, float[1] u = {1}, float[8] o = {1, 1, 1, 1, 1, 1, 1, 1}, int64[1] l = {1}, float[3,1,1,1] v = {1, 1, 1}, float[4] c3 = {1, 2, 2, 2}"  # noqa: E501
 
     assert facts(model(f"r = Relu(x)\n {body}", constants=constants)) == []
 

@@ -49,8 +49,9 @@ def infer_at(
     try:
         inferred = onnx.shape_inference.infer_shapes(fixed, check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
-        if not any(_UNTYPED in line for line in str(error).splitlines()):
-            return Inferred({}, tuple(_problems(str(error))))
+        said = [line for line in str(error).splitlines() if _UNTYPED not in line]
+        if any(_LOCATION.search(line) for line in said) or _UNTYPED not in str(error):
+            return Inferred({}, tuple(_problems("\n".join(said))))
         inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
     graph = inferred.graph
     found = (tensor_info(value) for value in (*graph.input, *graph.value_info, *graph.output))

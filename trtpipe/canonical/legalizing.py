@@ -86,8 +86,9 @@ def simplify_operators(model: onnx.ModelProto, evaluator: Evaluator, changes: Ch
 
 def write_plainly(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) -> None:
     """Rewrites what TensorRT's parser misreads; types and constants must be settled."""
-    changes.add("indices of Slice made int64", widen_slice_indices(model))
     counts, notes = rewrite_misread(model)
+    if widened := widen_slice_indices(model):
+        counts = {**counts, "indices of Slice made int64": widened}
     for name, count in counts.items():
         changes.add(name, count)
     changes.notes.extend(notes)

@@ -37,8 +37,12 @@ def type_refusal(op_type: str, variable: str, dtype: str) -> TypeRefusal | None:
 
 
 def newest_refuses(op_type: str, variable: str, dtype: str) -> TypeRefusal | None:
-    """The refusal, if it is the newest version's that was tried: what only older ones refuse may be built yet."""
-    found = type_refusal(op_type, variable, dtype)
+    """The refusal, if it is the newest version's that was tried: what only older ones refuse may be built yet.
+
+    Of an operator with several type variables, all of them of that type, where that was tried.
+    """
+    together = (op_type, ALL, dtype)
+    found = type_refusal(op_type, ALL if together in _table().taken else variable, dtype)
     return found if found is not None and tried_versions()[-1] in found.versions else None
 
 
@@ -62,6 +66,7 @@ def is_newer(version: str) -> bool:
 
 class _Table(NamedTuple):
     tried: tuple[str, ...]
+    taken: frozenset[tuple[str, str, str]]
     refused: dict[tuple[str, str, str], TypeRefusal]
 
 
@@ -69,15 +74,18 @@ class _Table(NamedTuple):
 def _table() -> _Table:
     record = read_object(_FILE.read_text(encoding="utf-8"))
     refused: dict[tuple[str, str, str], TypeRefusal] = {}
+    taken: set[tuple[str, str, str]] = set()
     operators = object_in(record, "operators")
     for op in operators:
         variables = object_in(operators, op)
         for variable in variables:
             row = object_in(variables, variable)
             types = object_in(row, "refused")
+            instead = tuple(texts_in(row, "taken"))
+            taken |= {(op, variable, dtype) for dtype in instead}
             for dtype in types:
                 said = object_in(types, dtype)
                 versions = sorted(texts_in(said, "versions"), key=parse_version)
-                taken = tuple(texts_in(row, "taken"))
-                refused[op, variable, dtype] = TypeRefusal(text_in(said, "by"), tuple(versions), taken)
-    return _Table(tuple(sorted(texts_in(record, "tried"), key=parse_version)), refused)
+                refused[op, variable, dtype] = TypeRefusal(text_in(said, "by"), tuple(versions), instead)
+    tried = sorted(texts_in(record, "tried"), key=parse_version)
+    return _Table(tuple(tried), frozenset(taken), refused)
