@@ -26,6 +26,8 @@ from typed_phases import FORMS  # noqa: E402
 
 from trtpipe.canonical.checking import check_model  # noqa: E402
 from trtpipe.canonical.edits import sort_nodes  # noqa: E402
+from trtpipe.canonical.folding import infer_values  # noqa: E402
+from trtpipe.canonical.inference import Inferred  # noqa: E402
 from trtpipe.canonical.naming import name_nodes  # noqa: E402
 from trtpipe.canonical.rewriting import rewrite_as_imported  # noqa: E402
 from trtpipe.errors import Problem, TrtpipeError  # noqa: E402
@@ -34,7 +36,10 @@ from trtpipe.proofs.foreign_types import foreign_values  # noqa: E402
 from trtpipe.proofs.model import prove_model, view_model  # noqa: E402
 from trtpipe.proofs.refused_forms import refused_forms  # noqa: E402
 from trtpipe.proofs.rtx_operators import operator_refusals  # noqa: E402
+from trtpipe.proofs.typed_nodes import typed_model  # noqa: E402
 from trtpipe.spec.pipeline import ProfileInput, ShapeValues  # noqa: E402
+from trtpipe.targets.compute_capability import ADA  # noqa: E402
+from trtpipe.targets.types_by_gpu import missing_types  # noqa: E402
 
 
 def source_problems(model: bytes, arrays: dict[str, np.ndarray], version: str) -> tuple[list[str], Any]:
@@ -97,7 +102,9 @@ def handle(
         if not refused and "model" in made:
             say(f"limits-{key}")
             encoded, _ = pickle.loads((typed / f"{made['model']}.built").read_bytes())
-            found = engine_refusals(onnx.load_model_from_string(encoded), version, source)
+            model = onnx.load_model_from_string(encoded)
+            dtypes = typed_model(model, Inferred(infer_values(model))).dtypes
+            found = [*missing_types("tensorrt_rtx", [ADA], dtypes), *engine_refusals(model, version, source)]
             refused = [_told(one) for one in found if one.severity == "error"]
         elif not refused:
             refused = [f"import: {made['refused']}"]

@@ -154,7 +154,7 @@ def _of_file(path: Path) -> Case | None:
     try:
         model = onnx.load(path)
         view = view_model(model)
-        profile = propose_profile(view.inputs, infer=view.infer, value_inputs=view.value_inputs)
+        profile = propose_profile(view.inputs, infer=view.infer, value_inputs=view.value_inputs).profile
     except Exception as error:
         print(f"{path.name} is no model that can be read: {str(error)[:80]}", file=sys.stderr)
         return None
@@ -164,7 +164,7 @@ def _of_file(path: Path) -> Case | None:
         dims = entry.opt if entry is not None and entry.opt is not None else info.dims
         sizes = [dim if isinstance(dim, int) and dim > 0 else 1 for dim in dims or ()]
         if entry is not None and entry.values is not None:
-            arrays[info.name] = np.asarray(entry.values.opt, np.int64).reshape(sizes or ())
+            arrays[info.name] = np.asarray(entry.values.opt, np.int64).reshape(sizes if info.dims else ())
         else:
             arrays[info.name] = np.zeros(sizes, np.float32)
     return Case(path.stem, "file", model.SerializeToString(), arrays, {}, 0.0, 0.0)

@@ -33,6 +33,11 @@ y = GlobalLpPool(x) | float[2,3,4,4] x
 y = LpPool<kernel_shape = [2, 2]>(x) | float[2,3,4,4] x
 y = ReduceL1<keepdims = 0>(x, a) | float[2,3] x | int64[1] a = {1}
 y = ReduceL2<keepdims = 0>(x, a) | float[2,3] x | int64[1] a = {1}
+y = ReduceMax<keepdims = 0>(x, a) | float[2,3] x | int64[1] a = {1}
+y = ReduceMin<keepdims = 0>(x, a) | float[2,3] x | int64[1] a = {1}
+y = Min(x, z) | float[2,3] x, float[2,3] z
+y = Max(x, z) | float[2,3] x, float[2,3] z
+y = Concat<axis = 0>(x, z) | float[2,3] x, float[2,3] z
 y = ReduceLogSumExp<keepdims = 0>(x, a) | float[2,3] x | int64[1] a = {1}
 y = Sum(x, z) | float[2,3] x, float[2,3] z
 y = Mean(x, z) | float[2,3] x, float[2,3] z
@@ -100,7 +105,7 @@ def variants(model: onnx.ModelProto) -> Iterator[Specimen]:
     if node is None:
         return
     schema = _schema(model, node)
-    if schema is None:
+    if schema is None or _hands_through(node, schema):
         return
     bound = bindings(model, node, schema)
     allowed = {one.type_param_str: frozenset(one.allowed_type_strs) for one in schema.type_constraints}
@@ -119,6 +124,12 @@ def variants(model: onnx.ModelProto) -> Iterator[Specimen]:
             made = _retyped(model, schema, floats, wanted)
             if made is not None:
                 yield Specimen(node.op_type, ALL, wanted, made)
+
+
+def _hands_through(node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> bool:
+    """Whether an operator of any number of inputs has one, so that nothing is computed in whatever type."""
+    variadic = onnx.defs.OpSchema.FormalParameterOption.Variadic
+    return schema.inputs[-1].option == variadic and len(node.input) == 1 and len(schema.inputs) == 1
 
 
 def by_hand() -> Iterator[onnx.ModelProto]:

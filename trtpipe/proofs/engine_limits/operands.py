@@ -16,6 +16,9 @@ Said = Iterator[tuple[str, str]]
 
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 _ZERO_POINT = 2
+_WINDOW = 2
+_ALWAYS_SYMMETRIC = frozenset({"float8_e4m3fn", "float4_e2m1fn"})
+"""Types whose zero point TensorRT does not look at."""
 _NAMES = {
     "Squeeze": ("axes",),
     "Unsqueeze": ("axes",),
@@ -26,6 +29,8 @@ _FOLDED = "bind what decides it with transform.bind, so that it is folded, or ex
 
 def refused_operand(node: NodeView) -> Said:
     """Why an operand of this node is not taken; nothing when it may be."""
+    if node.op == "STFT" and node.varies(_WINDOW):
+        yield "its window is computed, and TensorRT's parser takes a constant only", _FOLDED
     for position, index in enumerate(CONSTANT_OPERANDS.get(node.op, ())):
         if node.varies(index):
             called = _NAMES.get(node.op, ("axes",))[position]
@@ -35,6 +40,8 @@ def refused_operand(node: NodeView) -> Said:
 
 
 def _zero_point(node: NodeView) -> Said:
+    if node.dtype(_ZERO_POINT) in _ALWAYS_SYMMETRIC:
+        return
     if node.varies(_ZERO_POINT):
         yield "its zero point is computed, and TensorRT's builder takes a constant only", _FOLDED
         return
