@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -31,6 +33,8 @@ from trtpipe.canonical.inference import Inferred  # noqa: E402
 from trtpipe.canonical.naming import name_nodes  # noqa: E402
 from trtpipe.canonical.rewriting import rewrite_as_imported  # noqa: E402
 from trtpipe.errors import Problem, TrtpipeError  # noqa: E402
+from trtpipe.frontends import ModelFiles  # noqa: E402
+from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
 from trtpipe.proofs.engine_limits.proving import engine_refusals  # noqa: E402
 from trtpipe.proofs.foreign_types import foreign_values  # noqa: E402
 from trtpipe.proofs.model import prove_model, view_model  # noqa: E402
@@ -42,13 +46,24 @@ from trtpipe.targets.compute_capability import ADA  # noqa: E402
 from trtpipe.targets.types_by_gpu import missing_types  # noqa: E402
 
 
-def source_problems(model: bytes, arrays: dict[str, np.ndarray], version: str) -> tuple[list[str], Any]:
+class Place(NamedTuple):
+    """Where typed models are, which TensorRT-RTX is asked about, and a folder to work in."""
+
+    typed: Path
+    version: str
+    folder: Path
+
+
+def source_problems(model: bytes, arrays: dict[str, np.ndarray], place: Place) -> tuple[list[str], Any]:
     """What the proofs refuse of a model as it is read, at one profile of the sizes that it is fed; and the model."""
     try:
-        proto = onnx.load_model_from_string(model)
+        source = place.folder / "source.onnx"
+        source.write_bytes(model)
+        proto = frontend.read(ModelFiles(source), OnnxOptions(), place.folder)
+        proto.graph.name = proto.graph.name or "main"
+        sort_nodes(proto)
         rewrite_as_imported(proto)
         check_model(proto)
-        sort_nodes(proto)
         name_nodes(proto)
         view = view_model(proto)
         found = prove_model(proto, _profiles(view, arrays))
@@ -56,7 +71,7 @@ def source_problems(model: bytes, arrays: dict[str, np.ndarray], version: str) -
         foreign = foreign_values(view)
         found += refused_forms(view.proto, nodes) + ([foreign.problem] if foreign else [])
         plain = [node for node in nodes if not foreign or node.output[0] not in foreign.nodes]
-        found += operator_refusals(plain, version)
+        found += operator_refusals(plain, place.version)
     except TrtpipeError as error:
         return [_told(problem) for problem in error.problems], None
     return [_told(one) for one in found if one.severity == "error"], view.proto
@@ -84,8 +99,8 @@ def _told(problem: Problem) -> str:
 
 
 def handle(
-    case: Case, keys: dict[str, Any], typed: Path, version: str, skip: frozenset[str], say: Any
-) -> Any:
+    case: Case, keys: dict[str, Any], place: Place, skip: frozenset[str], say: Callable[[str], None]
+) -> dict[str, Any]:
     """Form and precision → what is refused, a list; empty where `check` says that it can be built."""
     verdicts: dict[str, list[str]] = {}
     sources: dict[str, Any] = {}
@@ -97,14 +112,17 @@ def handle(
         if form not in sources:
             say(f"source-{form}")
             one = FORMS[form](case)
-            sources[form] = source_problems(one.model, one.arrays, version)
+            sources[form] = source_problems(one.model, one.arrays, place)
         refused, source = sources[form]
         if not refused and "model" in made:
             say(f"limits-{key}")
-            encoded, _ = pickle.loads((typed / f"{made['model']}.built").read_bytes())
+            encoded, _ = pickle.loads((place.typed / f"{made['model']}.built").read_bytes())
             model = onnx.load_model_from_string(encoded)
             dtypes = typed_model(model, Inferred(infer_values(model))).dtypes
-            found = [*missing_types("tensorrt_rtx", [ADA], dtypes), *engine_refusals(model, version, source)]
+            found = [
+                *missing_types("tensorrt_rtx", [ADA], dtypes),
+                *engine_refusals(model, place.version, source),
+            ]
             refused = [_told(one) for one in found if one.severity == "error"]
         elif not refused:
             refused = [f"import: {made['refused']}"]
@@ -113,7 +131,7 @@ def handle(
 
 
 def main() -> None:
-    store, typed, version = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[4]
+    store = Path(sys.argv[1])
     index = {one["name"]: one["models"] for one in json.loads(Path(sys.argv[3]).read_text())}
     answers, sys.stdout = sys.stdout, sys.stderr
 
@@ -121,11 +139,13 @@ def main() -> None:
         answers.write(text + "\n")
         answers.flush()
 
-    for line in sys.stdin:
-        request = json.loads(line)
-        case, skip = load_case(store, request["name"]), frozenset(request["skip"])
-        said = handle(case, index[request["name"]], typed, version, skip, lambda one: say(f"phase {one}"))
-        say("result " + json.dumps(said))
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(sys.argv[2]), sys.argv[4], Path(folder))
+        for line in sys.stdin:
+            request = json.loads(line)
+            case, skip = load_case(store, request["name"]), frozenset(request["skip"])
+            said = handle(case, index[request["name"]], place, skip, lambda one: say(f"phase {one}"))
+            say("result " + json.dumps(said))
 
 
 if __name__ == "__main__":

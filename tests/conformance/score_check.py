@@ -137,7 +137,7 @@ def mutants(scoring: Scoring, suite_cases: Path, names: Sequence[str], count: in
 
 
 def files(cases: Path, folders: Sequence[Path]) -> list[str]:
-    """The models under these folders as cases, fed with what their proposed profile has at its opt."""
+    """The models under these folders as cases: fed with the arrays `in:NAME` of an .npz beside it, or as proposed."""
     names = []
     for path in sorted(one for folder in folders for one in folder.rglob("*.onnx")):
         case = _of_file(path)
@@ -158,8 +158,12 @@ def _of_file(path: Path) -> Case | None:
     except Exception as error:
         print(f"{path.name} is no model that can be read: {str(error)[:80]}", file=sys.stderr)
         return None
-    arrays = {}
+    given = path.with_suffix(".npz")
+    arrays = dict(np.load(given)) if given.exists() else {}
+    arrays = {name.removeprefix("in:"): array for name, array in arrays.items() if name.startswith("in:")}
     for info in view.inputs:
+        if info.name in arrays:
+            continue
         entry = profile.get(info.name)
         dims = entry.opt if entry is not None and entry.opt is not None else info.dims
         sizes = [dim if isinstance(dim, int) and dim > 0 else 1 for dim in dims or ()]

@@ -77,3 +77,18 @@ def test_what_the_builder_alone_refuses_is_told_and_cutting_the_graph_helps(net)
     assert told in refused.err
     assert "pipelines/net.yaml:3" in refused.err
     assert cut.code == 0, cut.err
+
+
+def test_nodes_out_of_order_and_a_graph_without_a_name_are_no_mistake(net):
+    project = net("g (float[4] x) => (float[4] y) { r = Relu(x)  y = Neg(r) }", "fp32: {}")
+    model = onnx.load(project.root / "models/net.onnx")
+    first, last = model.graph.node
+    swapped = onnx.GraphProto(node=[last, first])
+    del model.graph.node[:]
+    model.graph.node.extend(swapped.node)
+    model.graph.ClearField("name")
+    onnx.save(model, project.root / "models/net.onnx")
+
+    checked = project.run("check", "--no-parse")
+
+    assert checked.code == 0, checked.err

@@ -123,6 +123,29 @@ def test_an_input_of_a_type_that_no_network_has_is_named_and_int32_helps(dtype):
     assert facts(fed("int32")) == []
 
 
+def test_branches_of_unequal_ranks_are_told():
+    def branched(other):
+        body = f"""r = Relu(x)
+            y = If (c) <then_branch = t () => (float[1,3,8,8] o) {{ o = Neg(r) }},
+                        else_branch = e () => (float[{other}] p) {{ p = Reshape(r, s) }}>"""
+        return model(body, "float[1,3,8,8] x, bool c", "int64[1] s = {192}")
+
+    assert any("its branches yield 1 and 4 dimensions" in fact for fact in facts(branched("192")))
+    assert facts(branched("1,3,8,8")) == []
+
+
+@pytest.mark.parametrize(
+    ("most", "told"), [("2147483647", True), ("9223372036854775807", True), ("10", False)]
+)
+def test_rounds_that_are_counted_must_be_limited(most, told):
+    body = """y = Loop(m, k, x) <body = b (int64 i, bool c, float[4] a) => (bool o, float[4] r) {
+        f = Cast<to = 1>(i)  r = Add(a, f)  s = ReduceMax<keepdims = 0>(r)  o = Less(s, t) }>"""
+
+    found = facts(model(body, "float[4] x", f"float t = {{9}}, bool k = {{1}}, int64 m = {{{most}}}"))
+
+    assert any("counts limited ones only" in fact for fact in found) == told
+
+
 def test_a_node_that_importing_made_is_called_by_the_node_whose_work_it_does():
     source = model("r = Relu(x)\n y = HardSwish(r)")
     typed = model("r = Relu(x)\n c = Cast<to = 6>(r)\n d = MatMul(c, c)\n y = Cast<to = 1>(d)")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from trtpipe.canonical.edits import attribute_of, integers_of
+from trtpipe.canonical.edits import attribute_of, integers_of, subgraphs, values_read
 from trtpipe.proofs.engine_limits.refusal import CUT
 from trtpipe.proofs.engine_limits.values import NodeView
 
@@ -23,6 +23,8 @@ _COORDINATES = (
 _FOUR_BITS = frozenset({"int4", "uint4", "float4_e2m1fn"})
 _CACHE_RANK = 4
 _FLOAT32 = 1
+_ENDLESS = float(2**31 - 1)
+_LIMITED = "export the loop with the most rounds that it may take, fewer than 2147483647"
 _ONE_PADDING = "export it with one of them"
 _FOR_INFERENCE = "export the model for inference, without that input"
 
@@ -144,6 +146,18 @@ def _window(node: NodeView) -> Said:
         yield "output_datatype is not float32, and TensorRT's parser makes that only", CUT
 
 
+def _loop(node: NodeView) -> Said:
+    limit = node.graph.constants.number(node.node.input[0]) if node.has(0) else _ENDLESS
+    if limit is None or limit < _ENDLESS or not node.has(1):
+        return
+    for body in subgraphs(node.node):
+        if body.input and any(body.input[0].name in values_read(inner) for inner in body.node):
+            yield (
+                "its rounds are counted and not limited, and TensorRT's parser counts limited ones only",
+                _LIMITED,
+            )
+
+
 _RULES: Mapping[str, Callable[[NodeView], Said]] = {
     "Attention": _attention,
     "AveragePool": _pooling,
@@ -155,6 +169,7 @@ _RULES: Mapping[str, Callable[[NodeView], Said]] = {
     "Dropout": _dropout,
     "HammingWindow": _window,
     "HannWindow": _window,
+    "Loop": _loop,
     "LpPool": _lp_pool,
     "MaxPool": _pooling,
     "Mod": _mod,

@@ -24,7 +24,7 @@ _NAMES = {
     "Unsqueeze": ("axes",),
     "STFT": ("frame_step",),
 }
-_FOLDED = "bind what decides it with transform.bind, so that it is folded, or export it as a constant"
+_FOLDED = "export the model with a constant there"
 
 
 def refused_operand(node: NodeView) -> Said:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from trtpipe.canonical.edits import attribute_of, integers_of
+from trtpipe.canonical.edits import attribute_of, integers_of, subgraphs
 from trtpipe.proofs.engine_limits.refusal import CUT
 from trtpipe.proofs.engine_limits.values import NodeView
+
+if TYPE_CHECKING:
+    import onnx
 
 Said = Iterator[tuple[str, str]]
 
@@ -109,10 +113,26 @@ def _resized(node: NodeView) -> Said:
             return
 
 
+def _branched(node: NodeView) -> Said:
+    branches = [[_rank(value) for value in graph.output] for graph in subgraphs(node.node)]
+    for ranks in zip(*branches, strict=False):
+        known = sorted({rank for rank in ranks if rank is not None})
+        if len(known) > 1:
+            told = f"its branches yield {known[0]} and {known[1]} dimensions"
+            yield f"{told}, and TensorRT's builder takes equal ranks only", CUT
+            return
+
+
+def _rank(value: onnx.ValueInfoProto) -> int | None:
+    kind = value.type.tensor_type
+    return len(kind.shape.dim) if kind.HasField("shape") else None
+
+
 _RULES: Mapping[str, Callable[[NodeView], Said]] = {
     "AveragePool": _pooled,
     "ConvTranspose": _deconvolved,
     "GRU": _recurrent,
+    "If": _branched,
     "LRN": _lrn,
     "LSTM": _recurrent,
     "LpPool": _pooled,
