@@ -116,7 +116,7 @@ def _resized(node: NodeView) -> Said:
 def _branched(node: NodeView) -> Said:
     branches = [[_rank(value) for value in graph.output] for graph in subgraphs(node.node)]
     for ranks in zip(*branches, strict=False):
-        known = sorted({rank for rank in ranks if rank is not None})
+        known = sorted({rank for rank in ranks if rank})  # of scalars some are declared that are none
         if len(known) > 1:
             told = f"its branches yield {known[0]} and {known[1]} dimensions"
             yield f"{told}, and TensorRT's builder takes equal ranks only", CUT
