@@ -164,6 +164,16 @@ def test_the_oldest_takes_plain_int8_only_between_quantizers():
     assert facts(quantized, OLDEST) == []
 
 
+def test_what_older_versions_lack_is_told_of_them_alone():
+    sampled = model("y = GridSample(x, g)", "float[1,1,4,4,4] x, float[1,2,2,2,3] g")
+    scaled = model("c = Cast<to = 10>(x)\n d = Gemm<alpha = 0.5>(c, c)\n y = Cast<to = 1>(d)", "float[3,3] x")
+    wide = model("y = Gemm<alpha = 0.5>(x, x)", "float[3,3] x")
+
+    assert [bool(facts(sampled, one)) for one in tried_versions()] == [True, True, False, False]
+    assert [bool(facts(scaled, one)) for one in tried_versions()] == [True, False, False, False]
+    assert facts(wide, OLDEST) == []
+
+
 def test_a_version_newer_than_those_tried_is_only_warned_about():
     found = engine_refusals(formed("third norm"), "9.9.1")
 

@@ -10,10 +10,11 @@ from trtpipe.errors import Problem, Severity
 from trtpipe.loading.scalars import flow_yaml
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.engine_limits.forms import refused_form
+from trtpipe.proofs.engine_limits.older_versions import refused_by_older
 from trtpipe.proofs.engine_limits.operands import refused_operand
 from trtpipe.proofs.engine_limits.refusal import NAME, Refusal
 from trtpipe.proofs.engine_limits.sizes import refused_size
-from trtpipe.proofs.engine_limits.tensors import refused_before_1_5, refused_tensors, refused_types
+from trtpipe.proofs.engine_limits.tensors import refused_tensors, refused_types
 from trtpipe.proofs.engine_limits.values import NodeView, TypedGraph
 from trtpipe.proofs.rtx_operators import operator_refusals
 from trtpipe.targets.operator_types import is_newer
@@ -55,7 +56,7 @@ def engine_refusals(
 def refusals_of(graph: TypedGraph, version: str) -> Iterator[Refusal]:
     """Every refusal that the rules know of a model's inputs, outputs and nodes."""
     yield from refused_tensors(graph)
-    yield from refused_before_1_5(graph, version)
+    yield from refused_by_older(graph, version)
     for node in graph.nodes():
         for why, remedy in _of_node(node, version):
             yield Refusal(why, remedy, node=node.node.name)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from trtpipe.proofs.engine_limits.refusal import CUT, NAME, Refusal
 from trtpipe.proofs.engine_limits.values import NodeView, TypedGraph
 from trtpipe.targets.operator_types import ALL, TypeRefusal, refuses_type, tried_versions
-from trtpipe.targets.toolchain import parse_version
 
 if TYPE_CHECKING:
     import onnx.defs
@@ -33,9 +32,6 @@ _STORING = frozenset({
     "Unsqueeze",
 })  # fmt: skip
 """Operators that may have a constant of such a type; others were tried and refused."""
-_PLAIN_INT8 = (1, 5)
-"""The first release that takes int8 which comes of no quantizer."""
-_NEWER = "build with TensorRT-RTX 1.5 or newer"
 _DOMAINS = ("", "ai.onnx")
 _INSTEAD = "export it with int32 there, which TensorRT takes"
 _BORDER = "export the model with a type there that TensorRT takes: float32, float16, bfloat16, int8, int32, int64, bool"
@@ -49,20 +45,6 @@ def refused_tensors(graph: TypedGraph) -> Iterator[Refusal]:
         if graph.dtype(name) in _NEVER:
             why = f"{role} '{name}' is {graph.dtype(name)}, which TensorRT's parser does not take"
             yield Refusal(why, _INSTEAD if "int" in graph.dtype(name) else _BORDER, value=name)
-
-
-def refused_before_1_5(graph: TypedGraph, version: str) -> Iterator[Refusal]:
-    """What 1.4 does not take of int8 that no QuantizeLinear has made."""
-    if parse_version(version)[:2] >= _PLAIN_INT8:
-        return
-    why = "TensorRT-RTX 1.4 takes int8 only from QuantizeLinear, or of an input that DequantizeLinear reads"
-    for node in graph.nodes():
-        if node.op == "Cast" and "int8" in [graph.dtype(name) for name in node.node.output]:
-            yield Refusal(f"it casts to int8; {why}", _NEWER, node=node.node.name)
-        elif node.op != "DequantizeLinear" and any(
-            graph.dtype(name) == "int8" and name in graph.inputs for name in node.node.input
-        ):
-            yield Refusal(f"it reads an int8 input; {why}", _NEWER, node=node.node.name)
 
 
 def refused_types(node: NodeView, version: str) -> Iterator[tuple[str, str]]:
