@@ -250,3 +250,15 @@ def test_what_the_exporter_says_of_itself_leaves_no_trace(tmp_path):
     chatty.graph.value_info.append(onnx.helper.make_tensor_value_info("x2", onnx.TensorProto.FLOAT, [4]))
     one, other = (canonical(model, tmp_path)[0] for model in (plain, chatty))
     assert one == other
+
+
+@pytest.mark.parametrize(("steps", "dtype"), [("", "INT64"), (", one", "INT32")])
+def test_int32_indices_of_a_slice_without_steps_are_widened(tmp_path, steps, dtype):
+    result = same_results(
+        f"""g (float[2,3,4] x) => (float[a,b,c] y)
+            <int32[1] from = {{1}}, int32[1] to = {{3}}, int32[1] axis = {{2}}, int32[1] one = {{1}}> {{
+            y = Slice(x, from, to, axis{steps}) }}""",
+        tmp_path,
+    )
+    kinds = {onnx.TensorProto.DataType.Name(one.data_type) for one in result.graph.initializer}
+    assert kinds == {dtype}

@@ -61,3 +61,12 @@ def test_a_large_constant_that_is_an_output_keeps_its_shape(tmp_path):
 
     assert known["c"] == TensorInfo("c", "float32", (1, 2, 600))
     assert known["d"].dims == (1, 2, 600)
+
+
+def test_a_node_of_which_onnx_infers_nothing_is_no_mistake():
+    model = parse(
+        "g (float[2,3] x) => (float[2,3] y) { c = Constant<value = float[1] {2}>()  y = Mul(c, x) }", opset=6
+    )
+    model.graph.node[1].attribute.append(onnx.helper.make_attribute("broadcast", 1))
+
+    assert infer_at(model, {"x": (2, 3)}).problems == ()

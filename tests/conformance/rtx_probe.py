@@ -5,7 +5,7 @@ Knows nothing of trtpipe: the raw side of the comparison uses it on the model as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ class _Logger(trt.ILogger):
         self.errors: list[str] = []
 
     def log(self, severity: trt.ILogger.Severity, message: str) -> None:
-        if severity <= trt.ILogger.Severity.ERROR and "cudaError" not in message:
+        driver = "cudaError" in message or "Cuda Runtime" in message  # that there is none here
+        if severity <= trt.ILogger.Severity.ERROR and not driver:
             self.errors.append(message)
 
 
@@ -39,8 +40,13 @@ class Build:
     operator: str = ""
 
 
-def build(path: Path, inputs: Mapping[str, np.ndarray]) -> Build:
-    """Builds the model for sm89, its dynamic and shape inputs fixed at those of `inputs`."""
+def build(
+    path: Path, inputs: Mapping[str, np.ndarray], entering: Callable[[str], None] = lambda phase: None
+) -> Build:
+    """Builds the model for sm89, its dynamic and shape inputs fixed at those of `inputs`.
+
+    `entering` hears `build` once the parser has taken the model and a profile fits.
+    """
     _LOGGER.errors.clear()
     builder = trt.Builder(_LOGGER)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -57,6 +63,7 @@ def build(path: Path, inputs: Mapping[str, np.ndarray]) -> Build:
     refused = _add_profile(builder, network, config, inputs)
     if refused:
         return Build(False, refused)
+    entering("build")
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         return Build(False, _LOGGER.errors[0] if _LOGGER.errors else "no engine, and no error said")
@@ -74,8 +81,10 @@ def _add_profile(
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         value = inputs.get(tensor.name)
-        if value is None:
+        if value is None and (-1 in tuple(tensor.shape) or tensor.is_shape_tensor):
             return f"no data for input '{tensor.name}'"
+        if value is None:
+            continue
         if -1 in tuple(tensor.shape):
             profile.set_shape(tensor.name, value.shape, value.shape, value.shape)
             needed = True

@@ -168,7 +168,7 @@ def test_a_cyclic_graph_is_refused(project):
     nodes = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
     write_model(project, nodes, [value("x", [4])], [value("b", [4])])
 
-    assert "topologically sorted" in refused(project, "check")
+    assert "the graph has a cycle through node 'a' (Add)" in refused(project, "check")
 
 
 def test_a_weight_without_values_is_refused_whatever_its_size(project):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx_ir as ir
+import pytest
 from precision_graphs import model_of, ops, rewritten, weight_types
 
 from trtpipe.canonical.opsets import opset_of
 from trtpipe.precisions import find_precision
+from trtpipe.problem_codes import Code
 
 CONV = "g (float[1,4,8,8] x) => (float[1,4,8,8] y) { a = Conv<pads=[1,1,1,1]>(x, w)  y = HardSwish(a) }"
 W = np.full((4, 4, 3, 3), 0.5, np.float32)
@@ -26,7 +28,12 @@ def test_a_convolution_computes_in_bfloat16_once_the_opset_allows_it():
     proto, _ = rewritten(raised(model_of(CONV, opset=17, w=W)), "bf16")
 
     assert opset_of(proto) == 22
-    assert ops(proto) == ["Cast:BFLOAT16", "Conv", "HardSwish", "Cast:FLOAT"]
+    assert ops(proto) == [
+        "Cast:BFLOAT16",
+        "Conv",
+        "Cast:FLOAT",
+        "HardSwish",
+    ]  # which TensorRT has in no bfloat16
     assert weight_types(proto) == {"w": "BFLOAT16"}
 
 
@@ -68,3 +75,16 @@ def test_half_precision_stays_where_the_source_has_it():
     proto, _ = rewritten(model_of(text, opset=22, w=np.eye(4, dtype=np.float16)), "bf16")
 
     assert weight_types(proto) == {"w": onnx.TensorProto.DataType.Name(onnx.TensorProto.FLOAT16)}
+
+
+@pytest.mark.parametrize(
+    ("glob", "told"), [("op:HardSwish", 1), ("HardSwish_1", 1), ("*", 0), ("op:Hard*", 0)]
+)
+def test_a_glob_that_names_what_tensorrt_has_not_in_bfloat16_is_refused_and_a_wish_is_not(glob, told):
+    model = model_of("g (float[4] x) => (float[4] y) { r = Relu(x)  y = HardSwish(r) }", opset=22)
+    plan = find_precision("bf16").plan_types(model, {"bf16": [glob]}, ("keep",))
+
+    assert plan.nodes["HardSwish_1"].dtype == "float32"
+    assert [(problem.code, problem.path) for problem in plan.problems] == [
+        (Code.CANNOT_KEEP, ("keep", "bf16", 0))
+    ] * told

@@ -263,6 +263,18 @@ def test_a_window_larger_than_its_input_is_impossible(
     ]
 
 
+def test_a_pooling_that_lacks_less_than_a_stride_pools_what_there_is() -> None:
+    def pooled(stride: int) -> list[Problem]:
+        node = helper.make_node(
+            "MaxPool", ["x"], ["y"], name="win", kernel_shape=[5, 5], strides=[stride] * 2
+        )
+        proto = model({"x": (FLOAT, [1, 3, "h", "w_"])}, [node], ["y"])
+        return prove(proto, [{"x": "1x3x4x4"}])
+
+    assert [problem.code for problem in pooled(1)] == [Code.PROFILE_IMPOSSIBLE]
+    assert pooled(2) == []
+
+
 def test_an_empty_dim_is_a_warning() -> None:
     assert prove(relu(["n"]), [{"x": {"min": 0, "opt": 1, "max": 1}}]) == [
         Problem(

@@ -49,7 +49,10 @@ def infer_at(
     try:
         inferred = onnx.shape_inference.infer_shapes(fixed, check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
-        return Inferred({}, tuple(_problems(str(error))))
+        said = [line for line in str(error).splitlines() if _UNTYPED not in line]
+        if any(_LOCATION.search(line) for line in said) or _UNTYPED not in str(error):
+            return Inferred({}, tuple(_problems("\n".join(said))))
+        inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
     graph = inferred.graph
     found = (tensor_info(value) for value in (*graph.input, *graph.value_info, *graph.output))
     return Inferred({info.name: info for info in found})
@@ -104,6 +107,8 @@ def _constant(value: onnx.ValueInfoProto, numbers: Sequence[int]) -> onnx.Tensor
     return tensor
 
 
+_UNTYPED = "expected to have type but instead is null"
+"""Nothing is wrong with such a model: ONNX knows no inference for a node before, as for Constant before opset 9."""
 _LOCATION = re.compile(r"\(op_type:\s*(?P<op>[^,)]*?)(?:,\s*node name:\s*(?P<node>.*?))?\):\s*(?P<fact>.*)")
 _NOISE = re.compile(r"\[\w+\]\s*|^Inference error\(s\):\s*|\.$")
 

@@ -27,6 +27,7 @@ from trtpipe.canonical.folding import fold_constants, infer_values
 from trtpipe.canonical.misreadings import rewrite_misread
 from trtpipe.canonical.opsets import normalize_domains, upgrade
 from trtpipe.canonical.rewriting import bring_forward, rewrite_operators
+from trtpipe.canonical.slices import widen_slice_indices
 from trtpipe.canonical.tensors import graphs_of, number_of_dtype
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def simplify_operators(model: onnx.ModelProto, evaluator: Evaluator, changes: Ch
 def write_plainly(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) -> None:
     """Rewrites what TensorRT's parser misreads; types and constants must be settled."""
     counts, costs = rewrite_misread(model)
+    if widened := widen_slice_indices(model):
+        counts = {**counts, "indices of Slice made int64": widened}
     for name, count in counts.items():
         changes.add(name, count)
     changes.costs.extend(costs)

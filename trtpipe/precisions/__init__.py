@@ -153,6 +153,7 @@ class Precision:
         without a match, a precision that cannot be kept) are in the plan.
         """
         from trtpipe.precisions.casting.keeping import SPEC_NAMES
+        from trtpipe.precisions.casting.limits import refused_keeps
         from trtpipe.precisions.casting.overflow import refusal
         from trtpipe.precisions.casting.planning import dtype_called, kept_nodes, plan_around
 
@@ -166,6 +167,9 @@ class Precision:
         size = block or self.block
         placement = None if self.dynamic else self._quantize(model, reasons, amax, size, dtype)
         plan = plan_around(model, dtype, forced, (*refused, *problems), chosen.measured)
+        if plan.refused:
+            unkept = refused_keeps(plan.refused, reasons, held, plan.precision, path)
+            plan = replace(plan, problems=(*plan.problems, *unkept))
         if plan.overflows and chosen.refuse_overflow:
             problem = refusal(plan.overflows, (*path[:-1], "overflow"))
             plan = replace(plan, problems=(*plan.problems, problem))

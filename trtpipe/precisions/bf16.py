@@ -13,7 +13,7 @@ from trtpipe.spec.pipeline import Threshold
 
 precision = Precision(
     name="bf16",
-    version=3,
+    version=4,
     dtype="bfloat16",
     keeps=("fp32", "bf16"),
     opset=22,

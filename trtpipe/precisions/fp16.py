@@ -13,7 +13,7 @@ from trtpipe.spec.pipeline import Threshold
 
 precision = Precision(
     name="fp16",
-    version=3,
+    version=4,
     dtype="float16",
     keeps=("fp32", "fp16"),
     # Half has 11 significant bits: an error of 2^-11 an operation, uncorrelated, leaves a deep network's outputs well

@@ -11,7 +11,7 @@ from trtpipe.spec.pipeline import Threshold
 
 precision = Precision(
     name="fp8",
-    version=4,
+    version=5,
     dtype="float16",
     keeps=("fp32", "fp16", "bf16"),
     quantized="fp8",

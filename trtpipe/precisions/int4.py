@@ -11,7 +11,7 @@ from trtpipe.spec.pipeline import Threshold
 
 precision = Precision(
     name="int4",
-    version=3,
+    version=4,
     dtype="float16",
     keeps=("fp32", "fp16", "bf16"),
     quantized="int4",

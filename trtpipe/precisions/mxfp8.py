@@ -12,7 +12,7 @@ from trtpipe.spec.pipeline import Threshold
 
 precision = Precision(
     name="mxfp8",
-    version=2,
+    version=3,
     dtype="float16",
     keeps=("fp32", "fp16", "bf16"),
     quantized="mxfp8",

@@ -11,6 +11,8 @@ from trtpipe.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
+    from trtpipe.arrays import Array
+
 
 class ConstantValues:
     """The constants of `proto`, decoded when they are asked for."""
@@ -39,11 +41,15 @@ class ConstantValues:
 
         if name in self._plain:
             return float(np.asarray(self._plain[name]).item())
+        values = self.array(name)
+        return float(values.reshape(-1)[0]) if values is not None and values.size == 1 else None
+
+    def array(self, name: str) -> Array | None:
+        """The values of a constant tensor that is no text and stands in the model itself; None of anything else."""
         tensor = self._tensors.get(name)
         if tensor is None or is_external(tensor) or tensor.data_type == tensor.STRING:
             return None
         try:
-            values = array_of(tensor)
+            return array_of(tensor)
         except (ValueError, TypeError, ModelError):
             return None
-        return float(values.reshape(-1)[0]) if values.size == 1 else None

@@ -23,7 +23,7 @@ _SHAPE_OPERANDS: Mapping[str, tuple[int, ...]] = {
 }  # fmt: skip
 """Standard operators → the operands whose values TensorRT must know to tell shapes (ONNX operator schemas)."""
 
-_CONSTANT_OPERANDS: Mapping[str, tuple[int, ...]] = {
+CONSTANT_OPERANDS: Mapping[str, tuple[int, ...]] = {
     "ReduceL1": (1,), "ReduceL2": (1,), "ReduceLogSum": (1,), "ReduceLogSumExp": (1,), "ReduceMax": (1,),
     "ReduceMean": (1,), "ReduceMin": (1,), "ReduceProd": (1,), "ReduceSum": (1,), "ReduceSumSquare": (1,),
     "STFT": (1,), "Squeeze": (1,), "Unsqueeze": (1,),
@@ -64,7 +64,7 @@ def shape_value_inputs(proto: onnx.ModelProto) -> dict[str, ShapeUse]:
     if not able:
         return {}
     producers = {name: node for node in _all_nodes(proto.graph) for name in node.output if name}
-    constant = _asked(proto.graph, producers, _CONSTANT_OPERANDS)
+    constant = _asked(proto.graph, producers, CONSTANT_OPERANDS)
     asked = {**_asked(proto.graph, producers, _SHAPE_OPERANDS), **constant}
     return {
         name: ShapeUse(name, *asked[name], only_constant=name in constant or info.dtype not in _INTEGERS)

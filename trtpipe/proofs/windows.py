@@ -1,6 +1,8 @@
 """Convolutions and poolings whose window does not fit into their input even once.
 
-ONNX's shape inference lets them pass with an empty or negative size; TensorRT stops in the middle of a build.
+ONNX's shape inference lets them pass with an empty or negative size; TensorRT stops in the middle of a build. Poolings
+that lack less than a stride go on all the same: sizes are rounded towards zero, in ONNX Runtime as in TensorRT, and
+what is there is pooled.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from trtpipe.shapes import format_shape
 if TYPE_CHECKING:
     import onnx
 
+_ROUNDED = frozenset({"AveragePool", "MaxPool"})
 _WINDOWED = frozenset({"AveragePool", "Conv", "LpPool", "MaxPool"})
 
 
@@ -31,11 +34,15 @@ def windows_of(proto: onnx.ModelProto) -> list[Window]:
 class Window:
     """The dilated extent of one node's window, and the padding around its input, axis by axis."""
 
-    def __init__(self, node: onnx.NodeProto, extent: Sequence[int], padding: Sequence[int]) -> None:
+    def __init__(
+        self, node: onnx.NodeProto, extent: Sequence[int], padding: Sequence[int], lacking: Sequence[int]
+    ) -> None:
+        """`lacking` is how many elements may be missing on each axis."""
         self.name = f"'{node.name}' ({node.op_type})" if node.name else str(node.op_type)
         self.input = str(node.input[0])
         self.extent = tuple(extent)
         self.padding = tuple(padding)
+        self.lacking = tuple(lacking)
 
     def problem(self, inferred: Inferred) -> Problem | None:
         """The problem at the shapes that were inferred; None when it fits or the input's shape is not known."""
@@ -43,7 +50,8 @@ class Window:
         if len(sizes) != len(self.extent) or len(inferred.shape(self.input) or ()) != len(sizes) + 2:
             return None
         padded = tuple(size + more for size, more in zip(sizes, self.padding, strict=True))
-        if all(extent <= size for extent, size in zip(self.extent, padded, strict=True)):
+        sides = zip(self.extent, padded, self.lacking, strict=True)
+        if all(extent <= size + lacking for extent, size, lacking in sides):
             return None
         return Problem(
             Code.SHAPES_NOT_TAKEN,
@@ -64,7 +72,12 @@ def _window_of(node: onnx.NodeProto, weights: Mapping[str, tuple[int, ...]]) -> 
     if not kernel or len(dilations) != len(kernel) or len(pads) != 2 * len(kernel):
         return None
     extent = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
-    return Window(node, extent, [pads[axis] + pads[axis + len(kernel)] for axis in range(len(kernel))])
+    strides = _integers(attributes, "strides") or (1,) * len(kernel)
+    lacking = [one - 1 for one in strides] if node.op_type in _ROUNDED else [0] * len(kernel)
+    if len(lacking) != len(kernel):
+        return None
+    padding = [pads[axis] + pads[axis + len(kernel)] for axis in range(len(kernel))]
+    return Window(node, extent, padding, lacking)
 
 
 def _integers(attributes: Mapping[str, onnx.AttributeProto], name: str) -> tuple[int, ...]:

@@ -73,7 +73,7 @@ def check_specs(
     for pipeline in loaded:
         workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only))
         use_remote(workspace.store, offline=offline, required=False)
-        _Checker(pipeline, resolver, report, workspace, offline, observer, parse).run()
+        _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
     return report
 
 
@@ -103,7 +103,11 @@ class _Checker:
     offline: bool = False
     observer: Observer | None = None
     parse: bool = False
+    make: bool = False
+    """Whether typed models are made, and held against what TensorRT is known to refuse of them."""
     proofs: list[CellProof] = field(default_factory=list)
+    seen: list[onnx.ModelProto] = field(default_factory=list)
+    """The model as it was proved, without its weights."""
     proved: set[tuple[str, int | None]] = field(default_factory=set)
     """The data sets that were held against the model, with how many samples: once is enough."""
 
@@ -111,11 +115,24 @@ class _Checker:
         before = len(self.report.problems)
         targets = list(self._targets())
         self._try(("model", "source"), lambda: self._prove(targets))
-        fine = not any(one.severity == "error" for one in self.report.problems[before:])
-        not_parsed = self._parse() if fine and self.parse and self.proofs else {}
+        if self._fine(before) and self.make and self.proofs and self.seen:
+            self._try(("model", "source"), self._make)
+        not_parsed = self._parse() if self._fine(before) and self.parse and self.proofs else {}
         for proof in self.proofs:
             self._note(proof, not_parsed)
         self.workspace.state.save()
+
+    def _fine(self, before: int) -> bool:
+        """Whether nothing was found wrong behind the first `before` problems, which are other pipelines'."""
+        return not any(one.severity == "error" for one in self.report.problems[before:])
+
+    def _make(self) -> None:
+        """Make the typed models and hold them against the rules."""
+        from trtpipe.system.checking_types import refused_cells
+
+        made = refused_cells(self.workspace, self.resolver, self.observer, self.seen[0], offline=self.offline)
+        self.report.problems += [one for one in made.problems if one not in self.report.problems]
+        self.proofs = [made.judged(proof) for proof in self.proofs]
 
     def _parse(self) -> Mapping[str, str]:
         """Have TensorRT parse the typed models; of the cells whose model was not parsed, why."""
@@ -148,6 +165,7 @@ class _Checker:
     def _prove_model(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
         view = self._try(("model", "source"), lambda: self._model(proto))
         if view is not None:
+            self.seen.append(view.proto)
             self._try(("model", "source"), lambda: self._add(self._weights(view)))
             self._try(("validate",), lambda: self._validation(view))
             self._try(("variants",), lambda: self._budgets(view))

@@ -44,7 +44,7 @@ class ParsedCells:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parses:
+class Parses:
     """The parse steps of a pipeline and what they need, without anything behind them."""
 
     workspace: Workspace
@@ -60,7 +60,7 @@ def parse_cells(
 
     `workspace` has one pipeline. Raises SpecError and what a plan raises, Interrupted.
     """
-    parses = _parses(workspace, targets)
+    parses = parses_of(workspace, targets)
     left_out = dict(_left_out(parses))
     wanted = parses.here.toolchains.keys() - left_out.keys()
     problems: list[Problem] = []
@@ -80,7 +80,8 @@ def parse_cells(
     return ParsedCells(tuple(dict.fromkeys(problems)), found)
 
 
-def _parses(workspace: Workspace, targets: TargetResolver) -> _Parses:
+def parses_of(workspace: Workspace, targets: TargetResolver) -> Parses:
+    """The parse steps of the cells that the workspace wants, of its one pipeline. Raises SpecError."""
     finder = FactFinder(workspace.state, targets)
     (pipeline,) = workspace.pipelines
     facts = finder.facts_of(pipeline)
@@ -91,10 +92,10 @@ def _parses(workspace: Workspace, targets: TargetResolver) -> _Parses:
     toolchains = {cell.steps["parse"]: facts.targets[cell.target].found for cell in cells}
     plan = plan_of({address: steps[address] for address in with_upstream(steps, toolchains)}, ())
     site = workspace.site
-    return _Parses(workspace, plan, HereOf(site.root, site.reach, plan.steps, toolchains), cells)
+    return Parses(workspace, plan, HereOf(site.root, site.reach, plan.steps, toolchains), cells)
 
 
-def _left_out(parses: _Parses) -> Iterator[tuple[Address, str]]:
+def _left_out(parses: Parses) -> Iterator[tuple[Address, str]]:
     """The parse steps that are not run, each with the reason."""
     from trtpipe.toolchains.detect import detect_gpus
 
@@ -104,11 +105,11 @@ def _left_out(parses: _Parses) -> Iterator[tuple[Address, str]]:
             yield address, f"{toolchain} parses where a GPU is, and there is none here"
         elif not toolchain.ready:
             yield address, f"{toolchain} is not installed yet"
-        elif waits := _waits_for(parses.plan, decided, address):
+        elif waits := waits_for(parses.plan, decided, address):
             yield address, f"its {waits} has not run yet"
 
 
-def _waits_for(plan: Plan, decided: Decided, address: Address) -> str:
+def waits_for(plan: Plan, decided: Decided, address: Address) -> str:
     """The stage of a step before this one that runs a model on data and has not done so."""
     for one in sorted(with_upstream(plan.steps, [address])):
         if one.stage in _DEAR and not isinstance(decided.decisions[one], (UpToDate, Restore)):
@@ -130,19 +131,19 @@ def _told(workspace: Workspace, steps: Steps, address: Address, result: Result) 
         for name, message in worth_telling(steps.trace(address).summary)
         if not name
     ]
-    return [_of_variant(workspace, address, one) for one in (*verdict.problems, *unknown)]
+    return [of_variant(workspace, address, one) for one in (*verdict.problems, *unknown)]
 
 
 def _failure(workspace: Workspace, address: Address, error: TrtpipeError) -> list[Problem]:
     if address.stage != "parse":
         return list(placed(workspace, address, error).problems)
     return [
-        _of_variant(workspace, address, replace(one, fact=f"{address.target} refuses the model: {one.fact}"))
+        of_variant(workspace, address, replace(one, fact=f"{address.target} refuses the model: {one.fact}"))
         for one in error.problems
     ]
 
 
-def _of_variant(workspace: Workspace, address: Address, problem: Problem) -> Problem:
+def of_variant(workspace: Workspace, address: Address, problem: Problem) -> Problem:
     """The problem at its variant in the spec."""
     named = replace(
         problem, fact=f"{address.place.variant}: {problem.fact}", path=("variants", address.variant)

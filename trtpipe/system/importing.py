@@ -30,6 +30,8 @@ from trtpipe.system.steps import open_steps
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.unheard import Unheard
 
+_UNNAMED = "main"
+
 if TYPE_CHECKING:
     import onnx
 
@@ -68,9 +70,10 @@ def readable_model(
         if pipeline.remotes:
             files = fetched_files(pipeline, store, state, folder, observer=observer, offline=offline)
         proto = frontend_called("onnx").read(files, pipeline.options, folder)
+        proto.graph.name = proto.graph.name or _UNNAMED  # as importing does, before it is judged
+        sort_nodes(proto)
         rewrite_as_imported(proto)
         check_model(proto)
-        sort_nodes(proto)
         name_nodes(proto)
         yield proto
 

@@ -30,6 +30,7 @@ from trtpipe.precisions.casting.constants import constant_of
 from trtpipe.precisions.casting.defaults import wide_by_default
 from trtpipe.precisions.casting.element_types import Types, element_types, subgraphs
 from trtpipe.precisions.casting.keeping import kept_by, named_nodes
+from trtpipe.precisions.casting.limits import kept_because, tensorrt_refuses
 from trtpipe.precisions.casting.overflow import Measured, Overflow, overflowing
 from trtpipe.precisions.casting.signatures import FLOATS, Signature, is_standard, signature_of
 
@@ -40,16 +41,6 @@ MOVES_DATA = frozenset({
     "ReverseSequence", "Shape", "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
 })  # fmt: skip
 """Operators whose outputs hold elements of their inputs, or only their dims."""
-
-TENSORRT_REFUSES_HALF = {
-    "Celu": "TensorRT's parser mixes it with float32 constants",
-    "MeanVarianceNormalization": "TensorRT's parser mixes it with float32 constants",
-    "BlackmanWindow": "TensorRT makes it in float32 only",
-    "HammingWindow": "TensorRT makes it in float32 only",
-    "HannWindow": "TensorRT makes it in float32 only",
-    "TensorScatter": "TensorRT updates a network input in place, and inputs keep their type",
-}
-"""Operators that ONNX allows in float16 and TensorRT's parser does not take in it (tried on TensorRT-RTX 1.7)."""
 
 _DATA_FROM_SHAPE = frozenset(
     {"ConstantOfShape", "Expand", "Tile", "EyeLike", "RandomNormalLike", "RandomUniformLike"}
@@ -81,6 +72,8 @@ class TypePlan:
     """Those of them that leave the type's range on the calibration set."""
     by_default: Mapping[str, str] = field(default_factory=dict)
     """Nodes that compute in float32 by default → what they are: normalization, softmax, sum."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Nodes that TensorRT does not take in the asked type → why."""
     unmeasured: int = 0
     """How many nodes compute in half precision in branches and bodies, where the calibration set shows no ranges."""
     converted: frozenset[str] = frozenset()
@@ -128,18 +121,8 @@ def plan_around(
         name: defaults[decider.names[name]] for name in nodes if name in wide and name not in overflows
     }
     plan = TypePlan(dtype_name(precision), nodes, tuple(problems), forced, decider.advised)
-    return replace(plan, overflows=overflows, by_default=by_default, unmeasured=unmeasured)
-
-
-def _mixed_by_the_parser(node: ir.Node, precision: ir.DataType) -> str:
-    """What of a recurrent node TensorRT's parser does not take in a narrow type; tried on TensorRT-RTX 1.7."""
-    if node.op_type not in ("GRU", "LSTM", "RNN"):
-        return ""
-    if len(node.inputs) > 4 and node.inputs[4] is not None:
-        return "what its lengths of sequences choose"
-    if len(node.inputs) > 7 and node.inputs[7] is not None:
-        return "an LSTM's peepholes"
-    return "a GRU's gates" if node.op_type == "GRU" and precision == ir.DataType.BFLOAT16 else ""
+    refused = {name: decider.refused[node] for name, node in decider.names.items() if node in decider.refused}
+    return replace(plan, overflows=overflows, by_default=by_default, unmeasured=unmeasured, refused=refused)
 
 
 def _by_default(kind: str) -> str:
@@ -193,8 +176,7 @@ def kept_nodes(
     held, problems = kept_by(model, keep, path)
     nodes = named_nodes(model)
     return {
-        name: NodeType(nodes[name].op_type, dtype, f"kept by '{glob}'")
-        for name, (dtype, glob) in held.items()
+        name: NodeType(nodes[name].op_type, dtype, kept_because(glob)) for name, (dtype, glob) in held.items()
     }, problems
 
 
@@ -220,6 +202,7 @@ class Decider:
         self.sizes = _computed_from_shapes(self.names.values())
         self.scanned = set(_inside_scans(self.names.values()))
         self.moving: dict[ir.Node, str] = {}
+        self.refused: dict[ir.Node, str] = {}
 
     def decide(self) -> dict[str, NodeType]:
         """Every node's type, in graph order."""
@@ -291,11 +274,10 @@ class Decider:
             return "it is float64 in the source"
         if not known.allows(float_variable(node, known, self.types), self.precision):
             return f"ONNX does not allow {name} for {node.op_type} in opset {self.opsets.get(node.domain, 1)}"
-        if self.precision == ir.DataType.FLOAT16 and node.op_type in TENSORRT_REFUSES_HALF:
-            return TENSORRT_REFUSES_HALF[node.op_type]
-        mixed = _mixed_by_the_parser(node, self.precision)
-        if mixed:
-            return f"TensorRT's parser mixes {mixed} with float32 constants"
+        refused = tensorrt_refuses(node, float_variable(node, known, self.types), name)
+        if refused:
+            self.refused[node] = refused
+            return refused
         if node in self.scanned:
             return "TensorRT's compiler fails on casts inside a Scan's body"
         sizes = node in self.sizes and node.op_type not in ("Shape", "Size")

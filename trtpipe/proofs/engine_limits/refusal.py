@@ -1,0 +1,20 @@
+"""What a rule about engines says of one node or one value."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+CUT = "cut the graph before it with transform.outputs and do this step outside the engine"
+NAME = "<name>"
+"""Stands in a remedy for the names of the nodes, as a spec has them."""
+
+
+class Refusal(NamedTuple):
+    """Why something is not built, and what to do; `node` and `value` say of what, whichever is known."""
+
+    why: str
+    remedy: str
+    node: str = ""
+    """The name of the node in the typed model."""
+    value: str = ""
+    """The name of the input, output or weight that is refused."""
