@@ -31,8 +31,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 STAGE_VERSIONS: Mapping[Stage, int] = {
     "fetch": 1,
-    "import": 2,
-    "transform": 2,
+    "import": 3,
+    "transform": 3,
     "calibrate": 2,
     "evaluate": 2,
     "search": 1,
