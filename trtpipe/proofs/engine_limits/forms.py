@@ -1,6 +1,6 @@
 """Attributes that TensorRT-RTX's parser or builder does not take of an operator that it knows.
 
-Each was met in ONNX's backend suite and tried on TensorRT-RTX 1.4 to 1.7, which say the same of them. A rule speaks
+Each was met in ONNX's backend suite or among mutants of it, and tried on TensorRT-RTX 1.7. A rule speaks
 only where everything that it goes by is known: what it cannot tell, the parser will.
 """
 
