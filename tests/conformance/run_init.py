@@ -7,9 +7,9 @@ Each model gets a project of its own, with the folder's files beside it where it
 what came of it, the processor seconds of `init` with its child processes, and its closing words. Results:
 
     built     everything that the spec asks for was built and validated
-    said      init wrote a spec and said in it what must be decided; the build was refused
+    said      init wrote a spec and said in it what must be decided first
     refused   init refused the model, in one error
-    failed    init claimed that it builds, and it does not
+    failed    init found nothing against its spec, and it does not build
     crashed   a traceback, or no end within the limit
 """
 
@@ -34,7 +34,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE = 900.0
 _PR_SET_CHILD_SUBREAPER = 36
-_CLAIM = "# Builds as it is"
+_CLAIM = "# Checked"
 
 
 @dataclass(frozen=True)

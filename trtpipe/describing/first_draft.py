@@ -15,6 +15,8 @@ from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.canonical.transforming import apply_transform
 from trtpipe.describing.branch_inputs import Number, branch_inputs
+from trtpipe.describing.cutting import refused_tail
+from trtpipe.describing.sized_branches import deciding_shapes
 from trtpipe.errors import ModelError
 from trtpipe.proofs.corners import Infer, shapes_at, values_at
 from trtpipe.proofs.foreign_types import foreign_values
@@ -39,9 +41,11 @@ class Draft:
 
     bind: Mapping[str, Value]
     outputs: tuple[str, ...]
-    """What to cut at, where the rest needs types that TensorRT has not; and why."""
+    """What to cut at, where the rest needs types or operators that TensorRT has not; and why."""
     cut_because: str
     set_shapes: Mapping[str, tuple[int, ...]]
+    fixed: Mapping[str, tuple[int, ...]]
+    """Sizes that decide a branch which TensorRT cannot leave open."""
     view: ModelView
     proposal: Proposal
     has_float32: bool
@@ -69,17 +73,31 @@ def find_out(
         bind = {**branch_inputs(proto), **_constants(view_model(proto))}
         if bind or set_shapes:
             apply_transform(proto, evaluator, bind=bind, set_shapes=set_shapes)
+        tail = refused_tail(view_model(proto)) if not outputs else None
+        if tail is not None:
+            outputs, why = tail[0], tail[1].fact
+            apply_transform(proto, evaluator, outputs=outputs)
         view = view_model(proto)
-        proposal = propose_profile(
-            view.inputs,
-            infer=view.infer,
-            value_inputs=view.value_inputs,
-            outputs=view.outputs,
-            narrow=narrow,
-            hints=hints,
-        )
+        proposal = _profile_of(view, hints, narrow=narrow)
+        fixed = {} if proposal.problems else deciding_shapes(proto, view, proposal.profile, evaluator)
+        if fixed:
+            apply_transform(proto, evaluator, set_shapes=fixed)
+            view = view_model(proto)
+            proposal = _profile_of(view, hints, narrow=narrow)
         has_float32 = _has_float32(proto, view, proposal)
-        return Draft(bind, outputs, why, set_shapes, view, proposal, has_float32, (hints or Hints()).same)
+        same = (hints or Hints()).same
+        return Draft(bind, outputs, why, set_shapes, fixed, view, proposal, has_float32, same)
+
+
+def _profile_of(view: ModelView, hints: Hints | None, *, narrow: bool) -> Proposal:
+    return propose_profile(
+        view.inputs,
+        infer=view.infer,
+        value_inputs=view.value_inputs,
+        outputs=view.outputs,
+        narrow=narrow,
+        hints=hints,
+    )
 
 
 def refuse_training(proto: onnx.ModelProto) -> None:

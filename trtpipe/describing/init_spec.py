@@ -115,7 +115,7 @@ model: {flow_yaml(said)}"""
 
 
 def _transform(draft: Draft) -> str:
-    if not draft.bind and not draft.set_shapes and not draft.outputs:
+    if not (draft.bind or draft.set_shapes or draft.fixed or draft.outputs):
         return ""
     lines = ["transform:"]
     if draft.outputs:
@@ -132,7 +132,12 @@ def _transform(draft: Draft) -> str:
         lines.append(
             "  # The model declares no shape for these inputs, not even a rank: this one is a guess."
         )
-        shapes = {name: list(shape) for name, shape in draft.set_shapes.items()}
+    if draft.fixed:
+        lines.append(
+            "  # A branch depends on these sizes, and TensorRT takes it only when they are fixed. Give your own."
+        )
+    if draft.set_shapes or draft.fixed:
+        shapes = {name: list(shape) for name, shape in {**draft.set_shapes, **draft.fixed}.items()}
         lines.append(f"  set_shapes: {flow_yaml(shapes)}")
     return "\n".join(lines)
 

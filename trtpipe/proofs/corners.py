@@ -16,7 +16,7 @@ from trtpipe.canonical.inference import Inferred, infer_at
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
 from trtpipe.problem_codes import Code
-from trtpipe.proofs.decided_branches import decide_by_shapes
+from trtpipe.proofs.decided_branches import decide_by_shapes, without_branches
 from trtpipe.proofs.shape_rules import broken_rules
 from trtpipe.proofs.squeezes import open_squeezes, rank_lost
 from trtpipe.proofs.windows import too_small, windows_of
@@ -79,7 +79,7 @@ def inference_of(proto: onnx.ModelProto) -> Infer:
 
     def infer(shapes: Mapping[str, Shape], values: Mapping[str, Sequence[int]]) -> Inferred:
         model, inferred = proto, infer_at(proto, shapes, values)
-        if branches and not inferred.problems:
+        if branches:
             model, inferred = _with_branches_taken(proto, inferred, shapes, values)
         inferred = replace(inferred, problems=tuple(p for p in inferred.problems if _OF_A_BODY not in p.fact))
         if inferred.problems or any(0 in shape for shape in shapes.values()):
@@ -101,7 +101,9 @@ def _with_branches_taken(
     model = type(proto)()
     model.CopyFrom(proto)
     for _ in range(_DEEPEST):
-        if inferred.problems or not decide_by_shapes(model, inferred):
+        # a branch that is not taken need not fit: what comes before it is known without it
+        known = infer_at(without_branches(model), shapes, values) if inferred.problems else inferred
+        if known.problems or not decide_by_shapes(model, known):
             break
         inferred = infer_at(model, shapes, values)
     return model, inferred

@@ -48,6 +48,23 @@ def decide_by_shapes(model: onnx.ModelProto, inferred: Inferred) -> bool:
     return True
 
 
+def without_branches(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without its Ifs and what depends on them, so with other outputs."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    unknown: set[str] = set()
+    kept = []
+    for node in model.graph.node:
+        if node.op_type == "If" or not unknown.isdisjoint(values_read(node)):
+            unknown.update(node.output)
+        else:
+            kept.append(node)
+    del copy.graph.node[:], copy.graph.output[:]
+    copy.graph.node.extend(kept)
+    copy.graph.output.extend(one for one in model.graph.output if one.name not in unknown)
+    return copy
+
+
 def _fix_shapes(model: onnx.ModelProto, inferred: Inferred) -> None:
     """Makes every Shape and Size of a tensor whose shape is known a constant."""
     import numpy as np

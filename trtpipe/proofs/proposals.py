@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
@@ -17,7 +17,7 @@ from trtpipe.proofs.corners import CORNERS, Corner, Infer, corner_of, shapes_at,
 from trtpipe.proofs.dim_names import shared_name
 from trtpipe.proofs.dim_roles import Role, role_of
 from trtpipe.proofs.proposed_values import Values, value_choices
-from trtpipe.proofs.tied_dims import Point, Tie, applied, pairs_of_ties, single_ties, ties_that_hold
+from trtpipe.proofs.tied_dims import Point, Tie, applied, is_sum, pairs_of_ties, single_ties, ties_that_hold
 from trtpipe.proofs.value_inputs import ShapeUse
 from trtpipe.shapes import Shape
 from trtpipe.spec.pipeline import Profile, ProfileInput, ShapeValues
@@ -78,7 +78,9 @@ def propose_profile(
     if problems or narrow:
         return Proposal(search.profile(opt, opt, opt, values), problems)
     high, tie = search.above(opt, values)
-    low = search.first_that_passes(search.below(opt, tie), values) or opt
+    sums = [one for one in ties_that_hold(opt) if applied(one, high) == high and is_sum(one)]
+    whole = {**tie, **{key: parts for one in sums for key, parts in one.items()}}
+    low = search.first_that_passes(chain(search.below(opt, whole), search.below(opt, tie)), values) or opt
     return Proposal(search.profile(low, opt, high, values))
 
 

@@ -22,6 +22,11 @@ def applied(tie: Tie, point: Point) -> dict[str, int]:
     return {**point, **tied}
 
 
+def is_sum(tie: Tie) -> bool:
+    """Whether it ties something to more than one other size."""
+    return any(len(parts) > 1 or more for parts, more in tie.values())
+
+
 def single_ties(point: Point) -> Iterator[Tie]:
     """Every dimension tied to others, one at a time; likely ties first."""
     keys = list(point)

@@ -2,7 +2,7 @@
 
 The canonical model runs once on random inputs at the profile's opt, and at min and max where that costs little: that
 tells whether it runs there, where NaN begins, and how large its tensors become. The nodes that make or read what half
-cannot hold are kept in float32; the half model is then held against the other at the cheapest of these shapes. All
+cannot hold are kept in float32; the half model is then held against the other at one of these shapes. All
 that is a guess from random inputs: real data may reach further.
 """
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trtpipe.arrays import Array
     from trtpipe.canonical.summary import TensorInfo
     from trtpipe.runners.graphs import RunnableModel
+    from trtpipe.spec.pipeline import Threshold
 
 _LARGEST_HALF = 65504.0
 _MARGIN = 2.0  # other inputs may reach further than those that were tried
@@ -32,6 +33,10 @@ _PEAK, _NAN = "/largest", "/nan"
 _LEAST_SHARE = VariantSpec().min_low_precision
 _CHEAP = 0.5
 """Estimated seconds of one core up to which the model is run at min and max as well."""
+_BEARABLE = 2.0
+"""Those up to which the half model is run at opt; else it is run where that costs least."""
+_SLACK = 0.5
+"""The share of what a threshold allows that one run may use up: a build tries more inputs and more shapes."""
 _OPERATIONS, _BYTES = 20e9, 1e9
 """What one core does in a second, roughly: multiplications and additions of products; bytes of tensors made."""
 
@@ -93,9 +98,9 @@ def fit_model(task: Task) -> Fit:
         fit.untried = error.problems[0].fact
         return fit
     if task.options.get("half") and outputs:
-        kept = sorted(places, key=lambda place: place.seconds)
-        cheapest = next(place for place in kept if place.names[0] in outputs)
-        at = cheapest.names[0]
+        held = [place for place in places if place.names[0] in outputs]
+        likely = next((place for place in held if "opt" in place.names and place.seconds <= _BEARABLE), None)
+        at = (likely or min(held, key=lambda place: place.seconds)).names[0]
         fit.keep = [_glob(name) for name in _overflowing(canonical, model, peaks)]
         try:
             fit.refused = _refused(canonical, fit.keep, feeds[at], outputs[at], task.out)
@@ -299,8 +304,15 @@ def _refused(
             measured[name] = compared.result().as_json()
     place: dict[str, Json] = {"place": "random inputs", "kind": "data", "outputs": measured}
     report: dict[str, Json] = {"places": [place], "nonfinite": []}
-    judgement = judge_report(report, (), half.default_thresholds)
+    judgement = judge_report(report, (), [_tightened(one) for one in half.default_thresholds])
     return judgement.problems[0].fact if judgement.problems else ""
+
+
+def _tightened(threshold: Threshold) -> Threshold:
+    """The threshold with less room, where it is a least similarity of 1 at best."""
+    if threshold.metric != "cosine" or threshold.min is None:
+        return threshold
+    return threshold.model_copy(update={"min": 1 - (1 - threshold.min) * _SLACK})
 
 
 def _glob(name: str) -> str:

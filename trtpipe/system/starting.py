@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -106,6 +107,11 @@ def propose(path: Path, before_last: Callable[[], None] = lambda: None) -> tuple
     """
     last = find_frontend(_LAST)
     assert last is not None
+    if path.suffix.lower() == f".{_LAST}":  # most are; the others take longer to import than to ask
+        with contextlib.suppress(ModelError):
+            found = last.propose(path)
+            before_last()
+            return last, found or Proposal(path)
     for name in frontend_names():
         frontend = find_frontend(name) if name != _LAST else None
         proposal = frontend.propose(path) if frontend is not None else None
