@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from trtpipe.proofs.model import ModelView, prove_model, view_model
 from trtpipe.proofs.proposals import Hints, Proposal, propose_profile
-from trtpipe.proofs.tied_dims import applied, single_ties, ties_that_hold
+from trtpipe.proofs.tied_dims import applied, equal_ties, sum_ties, ties_that_hold
 from trtpipe.spec.pipeline import ProfileInput
 
 LSTM = """<ir_version: 8, opset_import: ["" : 17]> g (float[n, t, 4] x, float[2, s, 8] state) => (float[a, b, c, d] y) {
@@ -76,6 +76,16 @@ def test_a_mask_is_as_long_as_what_is_cached_and_what_is_new():
     assert new[0] != new[2]
 
 
+def test_the_batch_of_a_state_is_found_among_many_sizes_that_nobody_named():
+    text = DECODER.replace("float[1, t, 8] x, float[1, p, 8] past", "float[?, ?, 8] x, float[?, ?, 8] past")
+    proposal = proposed(view_model(model(text.replace("float[1, 1, m] mask", "float[?, 1, ?] mask"))))
+
+    new, cached, mask = (shapes(proposal, name) for name in ("x", "past", "mask"))
+    assert [one[0] for one in new if one] == [one[0] for one in cached if one] == [1, 1, 8]
+    assert mask[2] is not None and new[2] is not None and cached[2] is not None
+    assert mask[2][2] == new[2][1] + cached[2][1]
+
+
 def test_sizes_stay_above_one_where_a_squeeze_would_take_the_axis_away():
     view = view_model(model(SQUEEZE))
 
@@ -140,5 +150,7 @@ def test_ties_that_hold_are_those_that_a_point_has():
     point = {"a": 2, "b": 3, "c": 5}
 
     assert list(ties_that_hold(point)) == [{"c": (("a", "b"), 0)}, {"b": (("a",), 1)}]
-    other = {"a": 2, "b": 7, "c": 20}
-    assert all(applied(tie, other) != other for tie in single_ties(other))
+    assert list(ties_that_hold({"a": 2, "b": 7, "c": 20, "d": 7})) == [{"d": (("b",), 0)}, {"b": (("d",), 0)}]
+    tried = [*equal_ties(point), *sum_ties(point)]
+    assert {"c": (("a", "b"), 0)} in tried
+    assert all(applied(tie, point).keys() == point.keys() for tie in tried)

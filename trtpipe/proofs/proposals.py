@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 
 from trtpipe.canonical.summary import TensorInfo
@@ -17,7 +18,16 @@ from trtpipe.proofs.corners import CORNERS, Corner, Infer, corner_of, shapes_at,
 from trtpipe.proofs.dim_names import shared_name
 from trtpipe.proofs.dim_roles import Role, role_of
 from trtpipe.proofs.proposed_values import Values, value_choices
-from trtpipe.proofs.tied_dims import Point, Tie, applied, is_sum, pairs_of_ties, single_ties, ties_that_hold
+from trtpipe.proofs.tied_dims import (
+    Point,
+    Tie,
+    applied,
+    equal_ties,
+    is_sum,
+    pairs_of_ties,
+    sum_ties,
+    ties_that_hold,
+)
 from trtpipe.proofs.value_inputs import ShapeUse
 from trtpipe.shapes import Shape
 from trtpipe.spec.pipeline import Profile, ProfileInput, ShapeValues
@@ -31,8 +41,8 @@ _OTHER = (16, 64, 3, 1, 32, 128, 256, 4, 8, 2)
 _LIKELY = 3
 """So many points are tried before ties are."""
 _MOST_TRIES = 160
-_MOST_TIES = 24
-"""Of each kind; each is tried at every likely point."""
+_MOST_TIES = 32
+"""Of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +189,11 @@ class _Search:
         likely = ladder[:_LIKELY]
         if not self.hints.failed:
             yield from likely
-        yield from self._tied(likely, single_ties)
+        yield from self._tied(likely, equal_ties)
+        yield from self._tied(likely[:1], sum_ties)
+        yield from self._tied(likely, partial(equal_ties, to_one=True))
         yield from ladder[0 if self.hints.failed else _LIKELY :]
-        yield from self._tied(likely, pairs_of_ties)
+        yield from self._tied(likely[:1], pairs_of_ties)
 
     @staticmethod
     def _tied(points: Sequence[Point], ties: Callable[[Point], Iterator[Tie]]) -> Iterator[Point]:
