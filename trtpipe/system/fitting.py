@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from trtpipe.runners.graphs import RunnableModel
     from trtpipe.spec.pipeline import Threshold
 
+    Feed = Mapping[str, Array]
+
 _LARGEST_HALF = 65504.0
 _MARGIN = 2.0  # other inputs may reach further than those that were tried
 _PEAK, _NAN = "/largest", "/nan"
@@ -34,7 +36,7 @@ _LEAST_SHARE = VariantSpec().min_low_precision
 _CHEAP = 0.5
 """Estimated seconds of one core up to which the model is run at min and max as well."""
 _BEARABLE = 2.0
-"""Those up to which the half model is run at opt; else it is run where that costs least."""
+"""Those up to which the half model is run as well; it always is where that costs least."""
 _SLACK = 0.5
 """The share of what a threshold allows that one run may use up: a build tries more inputs and more shapes."""
 _OPERATIONS, _BYTES = 20e9, 1e9
@@ -98,12 +100,13 @@ def fit_model(task: Task) -> Fit:
         fit.untried = error.problems[0].fact
         return fit
     if task.options.get("half") and outputs:
-        held = [place for place in places if place.names[0] in outputs]
-        likely = next((place for place in held if "opt" in place.names and place.seconds <= _BEARABLE), None)
-        at = (likely or min(held, key=lambda place: place.seconds)).names[0]
+        ran = [place for place in places if place.names[0] in outputs]
+        held = [place for place in ran if place.seconds <= _BEARABLE]
+        held = held or [min(ran, key=lambda place: place.seconds)]
+        compared = {place.names[0]: (feeds[place.names[0]], outputs[place.names[0]]) for place in held}
         fit.keep = [_glob(name) for name in _overflowing(canonical, model, peaks)]
         try:
-            fit.refused = _refused(canonical, fit.keep, feeds[at], outputs[at], task.out)
+            fit.refused = _refused(canonical, fit.keep, compared, task.out)
         except (NoKernel, StepFailed) as error:
             fit.untried = error.problems[0].fact
     return fit
@@ -272,9 +275,12 @@ def _overflowing(canonical: Path, model: RunnableModel, peaks: Mapping[str, floa
 
 
 def _refused(
-    canonical: Path, keep: Sequence[str], feed: Mapping[str, Array], expected: Mapping[str, Array], out: Path
+    canonical: Path, keep: Sequence[str], compared: Mapping[str, tuple[Feed, Feed]], out: Path
 ) -> str:
-    """Why the variant would not pass, in a few words; empty when it passes."""
+    """Why the variant would not pass, in a few words; empty when it passes.
+
+    `compared` are inputs and what the float32 model makes of them, by corner.
+    """
     from trtpipe.comparing.judging import judge_report
     from trtpipe.comparing.metrics import Accumulator
     from trtpipe.precisions import find_precision
@@ -292,18 +298,20 @@ def _refused(
         return "next to nothing of the model computes in it"
     model = runnable_model(typed)
     drawn = drawn_outputs(model.proto)
+    places: list[Json] = []
     with open_runner(model, spinning=False) as runner:
-        actual = runner.infer(feed)
-    measured: dict[str, Json] = {}
-    for name, value in expected.items():
-        if name in actual and name not in drawn:
-            if value.shape != actual[name].shape:
-                return f"output '{name}' gets another shape in half precision"
-            compared = Accumulator()
-            compared.add(value, actual[name])
-            measured[name] = compared.result().as_json()
-    place: dict[str, Json] = {"place": "random inputs", "kind": "data", "outputs": measured}
-    report: dict[str, Json] = {"places": [place], "nonfinite": []}
+        for corner, (feed, expected) in compared.items():
+            actual = runner.infer(feed)
+            measured: dict[str, Json] = {}
+            for name, value in expected.items():
+                if name in actual and name not in drawn:
+                    if value.shape != actual[name].shape:
+                        return f"output '{name}' gets another shape in half precision"
+                    accumulator = Accumulator()
+                    accumulator.add(value, actual[name])
+                    measured[name] = accumulator.result().as_json()
+            places.append({"place": f"at {corner}", "kind": "data", "outputs": measured})
+    report: dict[str, Json] = {"places": places, "nonfinite": []}
     judgement = judge_report(report, (), [_tightened(one) for one in half.default_thresholds])
     return judgement.problems[0].fact if judgement.problems else ""
 
