@@ -85,7 +85,7 @@ class _Trial:
             half = HalfVariant(refused=errors[0].fact, tried="TensorRT's parser")
             report = self._checked(self._text(draft, half))
             errors = _errors(report)
-        errors = [*(one for one in draft.proposal.problems if not errors), *_does_not_run(fit), *errors]
+        errors = [*errors, *(one for one in draft.proposal.problems if not errors), *_does_not_run(fit)]
         claim = _claim(fit, report, errors)
         return FirstSpec(self._text(draft, half, claim), tuple(_notes(draft, fit, report)), tuple(errors))
 
@@ -162,7 +162,8 @@ class _Trial:
             try:
                 return run_in_child(task, place, Control()).summary
             except TrtpipeError as error:
-                return {"untried": error.problems[0].fact, "keep": [], "refused": "", "ran": [], "nan": ""}
+                why = error.problems[0].fact
+                return {"broken": why, "untried": why, "keep": [], "refused": "", "ran": [], "nan": ""}
 
     def _text(self, draft: Draft, half: HalfVariant, claim: Sequence[str] = ()) -> str:
         return init_spec(self.model.head, draft, name=self.name, half=half, claim=claim)
@@ -182,6 +183,8 @@ def _errors(report: CheckReport) -> list[Problem]:
 
 def _does_not_run(fit: JsonObject) -> Iterator[Problem]:
     """That the model was seen to fail at the very shapes that are proposed."""
+    if fit.get("broken"):
+        yield Problem(Code.MODEL_RUN_FAILED, f"the model was not run: {fit['broken']}")
     failed = object_in(fit, "failed") if "failed" in fit else {}
     for corner in list(failed)[:1]:
         remedy = "write a profile with shapes at which the model runs"
@@ -214,7 +217,7 @@ def _notes(draft: Draft, fit: JsonObject, report: CheckReport) -> list[str]:
     if draft.outputs:
         cut = _listed([f"'{name}'" for name in draft.outputs])
         notes.append(f"the spec cuts the model at {cut}: {draft.cut_because}")
-    if fit.get("untried"):
+    if fit.get("untried") and not fit.get("broken"):
         notes.append(f"the model was not run: {fit['untried']}")
     if fit.get("nan"):
         notes.append(f"on random inputs the model yields NaN, which begins at {fit['nan']}")
