@@ -64,7 +64,7 @@ def test_a_whole_spec_of_a_dynamic_model(tmp_path: Path) -> None:
     assert (
         init_spec(model, project_root=tmp_path, targets=["sm120", "NVIDIA L4"])
         == """\
-# Builds as it is; lines with a comment are those that you may want to change.
+# Written from the model's graph; nothing of it was tried.
 schema: 1
 pipeline: my-net
 model: {source: "models/my net.onnx"}

@@ -40,14 +40,30 @@ def fresh(project):
     return project
 
 
+def write_text(path: Path, text: str, **weights: object) -> None:
+    """A model in ONNX's text form."""
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in weights.items())
+    for value in proto.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    onnx.save(proto, path)
+
+
 def test_a_first_spec_builds_as_it_is(fresh):
     write_model(fresh.root / "models" / "plain.onnx", 2.0, 0.5)
 
     wrote = fresh.run("init", "models/plain.onnx")
+    head = (fresh.root / "pipelines/plain.yaml").read_text().splitlines()[0]
     built = fresh.run("build")
 
     assert (wrote.code, wrote.out) == (0, "trtpipe build pipelines/plain.yaml\n")
+    assert wrote.err == "wrote pipelines/plain.yaml\n"
+    assert head == (
+        "# Checked, parsed by TensorRT and the model run on the CPU at opt, min and max: "
+        "nothing stands against it. No engine was built yet."
+    )
     assert built.code == 0, built.err
+    assert "plain:import" not in built.err, "init did that"
     assert built.out.startswith("built 6 engines in ")
 
 
@@ -126,3 +142,60 @@ def test_shapes_at_which_the_model_was_seen_to_fail_are_left_out_of_the_profile(
     assert built.code != 0
     assert "pipelines/m.yaml:" in built.err
     assert "profile 0 is impossible at max: ONNX Runtime cannot run node 'Gather_0' (Gather)" in built.err
+
+
+def test_what_cannot_be_built_is_said_with_what_is_to_be_decided(fresh):
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, 6000] x) => (float[1, 5000] y, int64[1, 5000] i) {
+        y, i = TopK(x, k) }"""
+    write_text(fresh.root / "models/wide.onnx", text, k=np.array([5000]))
+
+    wrote = fresh.run("init", "models/wide.onnx")
+
+    head = (fresh.root / "pipelines/wide.yaml").read_text().splitlines()[:2]
+    assert (wrote.code, wrote.out) == (0, "trtpipe check pipelines/wide.yaml\n")
+    assert wrote.err.startswith(
+        "warning: the spec does not build as it is: TensorRT does not build node 'TopK_0'"
+    )
+    assert head[0].startswith(
+        "# Does not build as it is: TensorRT does not build node 'TopK_0' (TopK): k is 5000"
+    )
+    assert head[1].startswith("# To decide: lower k, or cut the graph before it with transform.outputs")
+
+
+def test_a_last_step_that_is_never_built_is_cut_off_and_said_aloud_and_so_is_nan(fresh):
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[n, 3, 16, 16] x) => (int64[a, b] chosen) {
+        c = Conv(x, w)  r = Reshape(c, flat)  l = Log(r)  boxes = Transpose<perm=[0, 2, 1]>(l)
+        scores = ReduceMax<axes=[1]>(r)  chosen = NonMaxSuppression(boxes, scores, most) }"""
+    weights = {
+        "w": np.full((4, 3, 3, 3), -0.1, np.float32),
+        "flat": np.array([0, 4, -1]),
+        "most": np.array([5]),
+    }
+    write_text(fresh.root / "models/boxes.onnx", text, **weights)
+
+    wrote = fresh.run("init", "models/boxes.onnx")
+
+    spec = (fresh.root / "pipelines/boxes.yaml").read_text()
+    assert wrote.code == 0, wrote.err
+    assert "  outputs: [boxes, scores]\n" in spec
+    assert (
+        "warning: the spec cuts the model at 'boxes' and 'scores': TensorRT-RTX does not build NonMaxSuppression"
+        in wrote.err
+    )
+    assert "yields NaN, which begins at node 'Log_0' (Log), which makes 'l'" in wrote.err
+
+
+@pytest.mark.slow
+def test_sizes_that_decide_a_branch_of_another_rank_are_fixed(fresh):
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[n, t] x) => (float[a] y) {
+        s = Shape(x)  size = Gather(s, one)  long = Greater(size, limit)
+        f = If(long) <then_branch = a () => (float[a, b, c] u) { u = Unsqueeze(x, axes) },
+            else_branch = b () => (float[a, b] v) { v = Relu(x) }>
+        y = Relu(f) }"""
+    write_text(fresh.root / "models/b.onnx", text, one=np.int64(1), limit=np.int64(9), axes=np.array([1]))
+
+    fresh.run("init", "models/b.onnx")
+    built = fresh.run("build", "pipelines/b.yaml", "--only", "*/fp32@sm89")
+
+    assert "  set_shapes: {x: [-1, 128]}\n" in (fresh.root / "pipelines/b.yaml").read_text()
+    assert built.code == 0, built.err

@@ -29,10 +29,10 @@ AT_INIT = {
 """Model → why no spec is written for it."""
 
 AT_CHECK = {
-    "bad_graph_with_multi_level_errors": r"node 'onnx_graphsurgeon_node_1' \(MatMul\) does not take these shapes",
+    "bad_graph_with_multi_level_errors": r"the model's own input shapes do not fit: node '\w+' \(MatMul\)",
     "bad_graph_with_parallel_invalid_nodes": r"node 'MatMul_3' \(MatMul\) does not take these shapes",
     "capability": r"does not build FAKE!: a custom operator, and it takes no plugins \('Fake1', 'Fake2'\)",
-    "custom_op_node": r"node of type NegPos is not valid ONNX: no opset import for domain 'ai.onnx.contrib'",
+    "custom_op_node": r"TensorRT-RTX does not build NegPos: a custom operator of domain 'ai.onnx.contrib'",
     "nonzero": r"TensorRT-RTX does not build NonZero: its parser wants a plugin",
     "roialign": r"TensorRT-RTX does not build RoiAlign: its plugin ends the process \('RoiAlign_0'\)",
     "toy_subgraph": r"TensorRT-RTX does not build D: a custom operator, and it takes no plugins \('n5'\)",

@@ -109,6 +109,29 @@ def test_a_program_is_proposed_with_the_sizes_that_it_was_exported_for(tmp_path)
     assert (proposal.options, proposal.comment) == ({}, "It was exported for sizes x_0 1 to 64.")
 
 
+def test_the_sizes_that_a_program_was_exported_for_are_proposed_for_each_dimension(tmp_path):
+    described = program(range_constraints={"s77": {"min_val": 2, "max_val": 32}})
+    batch = described["graph_module"]["graph"]["tensor_values"]["x"]["sizes"][0]
+    described["graph_module"]["graph"]["tensor_values"]["x"]["sizes"] = [batch, batch]
+
+    proposal = frontend.propose(write_pt2(tmp_path / "net.pt2", described))
+
+    assert proposal is not None
+    assert proposal.ranges == {"x_0": (2, 32), "x_1": (2, 32)}
+    assert proposal.same == {"x_0": "x_0", "x_1": "x_0"}
+
+
+def test_ranges_of_sums_are_kept_from_pytorch_whose_exporter_stops_at_them(tmp_path):
+    ranges = {"s77": {"min_val": 1, "max_val": 64}, "s14 + s77": {"min_val": 2, "max_val": 128}}
+    source = write_pt2(tmp_path / "net.pt2", program(range_constraints=ranges))
+
+    archive.write_bare(archive.read_pt2(source), tmp_path / "bare.pt2")
+
+    with zipfile.ZipFile(tmp_path / "bare.pt2") as bare:
+        described = json.loads(bare.read("model/models/model.json"))
+    assert list(described["range_constraints"]) == ["s77"]
+
+
 def test_what_pytorch_gets_to_see_holds_no_pickle_and_no_code(tmp_path):
     source = archive.read_pt2(write_pt2(tmp_path / "net.pt2", extra__notes=b"mine"))
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from foreign_files import LINE, graph, message, node, saved_model, varint
+from foreign_files import LINE, graph, message, node, number, saved_model, varint
 from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.errors import ModelError
@@ -51,6 +51,53 @@ def test_init_proposes_placeholders_and_what_nobody_reads(line):
         {"inputs": ["x"], "outputs": ["y"]},
         "inputs: the placeholders; outputs: the nodes that nobody reads.",
     )
+
+
+def attribute(name: str, value: bytes) -> bytes:
+    return message(5, message(1, name) + message(2, value))
+
+
+def test_init_proposes_all_outputs_of_a_node_that_nobody_reads(tmp_path):
+    types = message(1, varint(6 << 3 | 2) + varint(3) + bytes([1, 1, 3]))
+    parts = graph(
+        node("x", "Placeholder", dims=(-1, 4)),
+        node("parts", "Split", "x") + attribute("num_split", number(3, 3)) + attribute("T", number(6, 1)),
+        node("best", "TopKV2", "x"),
+        node("all", "IdentityN", "x") + attribute("T", types),
+        node("normal", "FusedBatchNormV3", "x"),
+        node("cut", "Unpack", "x") + attribute("num", number(3, 2)),
+        node("used", "Relu", "cut:1"),
+    )
+
+    proposal = frontend.propose(written(tmp_path / "parts.pb", parts))
+
+    assert proposal is not None
+    assert proposal.options["outputs"] == [
+        *("parts", "parts:1", "parts:2"),
+        *("best", "best:1"),
+        *("all", "all:1", "all:2"),
+        "normal",
+        "used",
+    ]
+
+
+def test_a_placeholder_with_a_default_keeps_it_unless_it_is_all_that_is_fed(tmp_path):
+    both = graph(
+        node("x", "Placeholder", dims=(-1, 4)),
+        node("half", "Const"),
+        node("keep", "PlaceholderWithDefault", "half"),
+        node("y", "Mul", "x", "keep"),
+    )
+    alone = graph(node("a", "Const"), node("x", "PlaceholderWithDefault", "a"), node("y", "Relu", "x"))
+
+    fed, only = (
+        frontend.propose(written(tmp_path / name, data)) for name, data in (("b.pb", both), ("a.pb", alone))
+    )
+
+    assert fed is not None and only is not None
+    assert fed.options["inputs"] == ["x"]
+    assert fed.comment.endswith(" Not in inputs, so it has its default: keep.")
+    assert (only.options["inputs"], only.comment.count("default")) == (["x"], 0)
 
 
 def test_a_graph_is_read_with_the_shapes_of_its_placeholders(line):

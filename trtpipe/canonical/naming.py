@@ -126,6 +126,20 @@ def distinguish_dims(model: onnx.ModelProto) -> tuple[str, ...]:
     return tuple(changes)
 
 
+def repeated_dims(model: onnx.ModelProto) -> dict[str, str]:
+    """What `distinguish_dims` calls a dimension → the name that it shares with another one of the same input.
+
+    Whether they are equal in fact nobody says; that the author meant one size is likely.
+    """
+    shared: dict[str, str] = {}
+    for value in model.graph.input:
+        names = [dim.dim_param for dim in value.type.tensor_type.shape.dim]
+        for axis, name in enumerate(names):
+            if _plausible(name) and names.count(name) > 1:
+                shared[f"{value.name}_{axis}"] = name
+    return shared
+
+
 def _plausible(name: str) -> bool:
     return bool(_SYMBOL.fullmatch(name)) and not _MADE_UP.fullmatch(name)
 

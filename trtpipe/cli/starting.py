@@ -19,6 +19,7 @@ from trtpipe.spec.remote import is_remote
 from trtpipe.system.workspace import known_names
 
 if TYPE_CHECKING:
+    from trtpipe.system.first_specs import FirstSpec
     from trtpipe.system.starting import Recognised
 
 
@@ -30,7 +31,9 @@ def init_command(model: str, output: Path | None, name: str | None, *, force: bo
             f"no such model: {model!r}",
             "give the path of a model, or an address to fetch it from",
         )
+    from trtpipe.cli.progress import LazyProgress
     from trtpipe.describing.init_spec import pipeline_name
+    from trtpipe.system.first_specs import tried_spec
     from trtpipe.system.starting import recognise
 
     project = find_project(output.parent if output else Path.cwd())
@@ -40,9 +43,11 @@ def init_command(model: str, output: Path | None, name: str | None, *, force: bo
         else:
             found, own_name = recognise(Path(model), project), Path(model).stem
         name = pipeline_name(name or own_name)
-        text = _text(found, name)
+        with LazyProgress() as progress:
+            spec = tried_spec(found, project, name=name, observer=progress)
     if to_stdout:
-        say(text.rstrip())
+        _tell(spec)
+        say(spec.text.rstrip())
         return EXIT_DONE
     target = output or project.root / PIPELINES / f"{name}.yaml"
     if target.exists() and not force:
@@ -53,36 +58,27 @@ def init_command(model: str, output: Path | None, name: str | None, *, force: bo
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, text.encode())
+        write_whole(target, spec.text.encode())
     except OSError as error:
         raise SpecError(
             Code.CANNOT_WRITE, f"cannot write {target}: {(error.strerror or str(error)).lower()}"
         ) from error
     shown = target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target
+    _tell(spec)
     note(f"wrote {shown}")
-    say(f"trtpipe build {shown}")
+    say(f"trtpipe {'check' if spec.refused else 'build'} {shown}")
     return EXIT_DONE
 
 
-def _text(found: Recognised, name: str) -> str:
-    """The spec, as complete as this machine can make it; warns of what it is not."""
-    from trtpipe.system.starting import first_spec, half_for, spec_without_reading, what_is_missing
-
-    missing = what_is_missing(found)
-    if missing is not None:
-        note(f"warning: the model was not read: {missing.fact}; {missing.remedy}, then run init again")
-        return spec_without_reading(found, missing, name=name)
-    text = first_spec(found, name=name)
-    half, untried = half_for(text, found)
-    narrow = untried is not None and untried.code is Code.PROFILE_IMPOSSIBLE
-    if narrow:  # the guesses reached further than the model
-        text = first_spec(found, name=name, narrow=True)
-        half, untried = half_for(text, found)
-    if half is not None:
-        text = first_spec(found, name=name, half=half, narrow=narrow)
-    if untried is not None:
-        note(f"warning: the half variant was not tried: {untried.fact}")
-    return text
+def _tell(spec: FirstSpec) -> None:
+    """What came of trying the spec, as far as there is something to decide."""
+    for text in spec.notes:
+        note(f"warning: {text}")
+    if spec.refused:
+        first, *others = spec.refused
+        more = f" (and {len(others)} more)" if others else ""
+        remedy = "".join(f"\n  {line}" for line in first.remedy.splitlines())
+        note(f"warning: the spec does not build as it is{more}: {first.fact}{remedy}")
 
 
 @contextmanager

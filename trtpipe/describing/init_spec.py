@@ -1,63 +1,29 @@
-"""Writes a first spec for a model: commented, and such that it builds as it is.
+"""Writes a first spec for a model, commented: what was found out about the model, as the text of a pipeline file.
 
-Everything proposed is proved on the canonical model, the one that a build would make: branches decided, shapes tried
-by inference at every corner. Gives text; who writes it, and whether over another file, is the caller's question.
+What is claimed of it is the caller's to say, who tries it; so is who writes it, and whether over another file.
 """
 
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
 
-from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.legalizing import legalize
-from trtpipe.canonical.summary import TensorInfo, summarize
-from trtpipe.canonical.transforming import apply_transform
-from trtpipe.describing.branch_inputs import Number, branch_inputs
-from trtpipe.errors import ModelError
+from trtpipe.describing.first_draft import Draft
 from trtpipe.loading.scalars import flow_yaml
-from trtpipe.proofs.corners import Infer, shapes_at, values_at
 from trtpipe.proofs.dim_names import describe_dims
-from trtpipe.proofs.foreign_types import foreign_values
-from trtpipe.proofs.model import ModelView, view_model
 from trtpipe.proofs.pasting import yaml_profiles
-from trtpipe.proofs.profile_values import values_length
-from trtpipe.proofs.proposals import Proposal, propose_profile
-from trtpipe.proofs.refused_forms import in_training
+from trtpipe.proofs.proposals import Hints
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.gpus import gpus_with
-
-if TYPE_CHECKING:
-    import onnx
 
 DEFAULT_TARGETS = ("sm86", "sm89", "sm120")
 """The GPUs of three generations that one machine without any can build for."""
 
-_RANKLESS: tuple[tuple[int, ...], ...] = ((1, 3, 224, 224), (1, 8, 8), (8, 8), (8,), (1, 8, 8, 8))
-"""Shapes to try for inputs that declare none: all alike, likely ones first."""
+UNTRIED = "Written from the model's graph; nothing of it was tried."
+"""What is claimed of a spec that was neither checked nor run."""
 
 _MOST_NAMED_GPUS = 3
-
-Value: TypeAlias = Number | list[Number]
-"""What an input is bound to."""
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """What was found out about a model, and what is proposed for it."""
-
-    bind: Mapping[str, Value]
-    outputs: tuple[str, ...]
-    """What to cut at, where the rest needs types that TensorRT has not; and why."""
-    cut_because: str
-    set_shapes: Mapping[str, tuple[int, ...]]
-    view: ModelView
-    proposal: Proposal
-    has_float32: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +32,8 @@ class HalfVariant:
 
     keep: tuple[str, ...] = ()
     refused: str = ""
+    tried: str = "random inputs"
+    """What told that it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +47,32 @@ class ModelHead:
     sha256: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     """The pins of a remote model and of what lies beside it."""
+    hints: Hints = field(default_factory=Hints)
+    """What the file tells of sizes."""
 
 
 def init_spec(
     head: ModelHead,
-    proto: onnx.ModelProto,
+    draft: Draft | None,
     *,
     name: str,
     targets: Sequence[str] | None = None,
     half: HalfVariant | None = None,
-    narrow: bool = False,
+    claim: Sequence[str] = (UNTRIED,),
 ) -> str:
-    """The text of a pipeline file for a model; `proto` is what its frontend read, and is made canonical.
-
-    A `narrow` profile is for a model that was seen to fail at other shapes, which inference could not tell.
+    """The text of a pipeline file for a model; without a draft, as much of it as says which model that is.
 
     `targets` are GPUs as a spec names them, `DEFAULT_TARGETS` when left out; `half` is what is known of a variant in
-    fp16. Raises ModelError when the model cannot be taken in.
+    fp16. `claim` are the sentences at its head: what was tried of it, and what came of that.
     """
-    draft = _draft(proto, narrow=narrow)
+    found = (
+        [_transform(draft), _profiles(draft), _variants(draft, half or HalfVariant())]
+        if draft is not None
+        else [_ONLY_FLOAT]
+    )
     sections = [
-        _head(head, name),
-        _transform(draft),
-        _profiles(draft),
-        _variants(draft, half or HalfVariant()),
+        _head(head, name, "\n".join(map(_comment, claim))),
+        *found,
         _targets(targets or DEFAULT_TARGETS),
         _VALIDATE,
     ]
@@ -114,7 +84,7 @@ def unread_spec(head: ModelHead, *, name: str, why: str, targets: Sequence[str] 
     left_out = f"Profiles and transforms are left out, since the model was not read: {why}."
     sections = [
         _head(head, name, _comment(left_out)),
-        "variants:\n  fp32: {}",
+        _ONLY_FLOAT,
         _targets(targets or DEFAULT_TARGETS),
         _VALIDATE,
     ]
@@ -126,88 +96,7 @@ def pipeline_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:64] or "model"
 
 
-def _draft(proto: onnx.ModelProto, *, narrow: bool) -> _Draft:
-    with (
-        tempfile.TemporaryDirectory(prefix="trtpipe-init-") as folder,
-        Evaluator(Path(folder)) as evaluator,
-    ):
-        _refuse_training(proto)
-        legalize(proto, evaluator)
-        outputs, why = _without_foreign_values(proto, evaluator)
-        set_shapes = _shapes_for_rankless(view_model(proto))
-        bind = {**branch_inputs(proto), **_constants(view_model(proto))}
-        if bind or set_shapes:
-            apply_transform(proto, evaluator, bind=bind, set_shapes=set_shapes)
-        view = view_model(proto)
-        proposal = propose_profile(
-            view.inputs,
-            infer=view.infer,
-            value_inputs=view.value_inputs,
-            outputs=view.outputs,
-            narrow=narrow,
-        )
-        return _Draft(bind, outputs, why, set_shapes, view, proposal, _has_float32(proto, view, proposal))
-
-
-def _refuse_training(proto: onnx.ModelProto) -> None:
-    view = view_model(proto)
-    problems = in_training(view.proto, view.live_nodes())
-    if problems:
-        raise ModelError(problems)
-
-
-def _without_foreign_values(proto: onnx.ModelProto, evaluator: Evaluator) -> tuple[tuple[str, ...], str]:
-    """Cuts the model before strings and the like; at which outputs, and why. Raises ModelError if nothing is left."""
-    found = foreign_values(view_model(proto))
-    if found is None:
-        return (), ""
-    if not found.usable:
-        raise ModelError([found.problem])
-    apply_transform(proto, evaluator, outputs=found.usable)
-    return found.usable, found.problem.fact
-
-
-def _shapes_for_rankless(view: ModelView) -> dict[str, tuple[int, ...]]:
-    """The first of some shapes that fits every input without a rank; the first of all when none does."""
-    names = [info.name for info in view.inputs if info.dims is None]
-    if not names:
-        return {}
-    choices = (dict.fromkeys(names, shape) for shape in _RANKLESS)
-    return next(
-        (shapes for shapes in choices if not view.infer(shapes, {}).problems), dict.fromkeys(names, (1,))
-    )
-
-
-def _constants(view: ModelView) -> dict[str, Value]:
-    """Values for the inputs that TensorRT takes only as constants: the first axes, or ones."""
-    return {
-        info.name: _constant(info, view.infer)
-        for info in view.inputs
-        if info.name in view.value_inputs and view.value_inputs[info.name].only_constant
-    }
-
-
-def _constant(info: TensorInfo, infer: Infer) -> Value:
-    length = values_length(info) or 1
-    one = 1.0 if "float" in info.dtype else 1
-    choices: list[list[Any]] = [[one] * length, [one * 2] * length]
-    if isinstance(one, int):
-        choices = [list(range(start, start + length)) for start in (0, 1, -length)] + choices
-    fits = (choice for choice in choices if not infer({}, {info.name: choice}).problems)
-    chosen: list[Number] = next(fits, choices[0])
-    return chosen if info.dims else chosen[0]
-
-
-def _has_float32(proto: onnx.ModelProto, view: ModelView, proposal: Proposal) -> bool:
-    inferred = view.infer(shapes_at(view.inputs, proposal.profile, "opt"), values_at(proposal.profile, "opt"))
-    types = {info.dtype for info in (*view.inputs, *view.outputs, *inferred.values.values())}
-    return "float32" in types | {weights.dtype for weights in summarize(proto).weights}
-
-
-_BUILDS = "# Builds as it is; lines with a comment are those that you may want to change."
-
-
-def _head(head: ModelHead, name: str, first: str = _BUILDS) -> str:
+def _head(head: ModelHead, name: str, first: str) -> str:
     said: dict[str, object] = {"source": head.source} if head.source is not None else {}
     if head.sha256:
         said["sha256"] = head.sha256
@@ -225,8 +114,8 @@ pipeline: {flow_yaml(pipeline_name(name))}{comment}
 model: {flow_yaml(said)}"""
 
 
-def _transform(draft: _Draft) -> str:
-    if not draft.bind and not draft.set_shapes and not draft.outputs:
+def _transform(draft: Draft) -> str:
+    if not (draft.bind or draft.set_shapes or draft.fixed or draft.outputs):
         return ""
     lines = ["transform:"]
     if draft.outputs:
@@ -243,7 +132,12 @@ def _transform(draft: _Draft) -> str:
         lines.append(
             "  # The model declares no shape for these inputs, not even a rank: this one is a guess."
         )
-        shapes = {name: list(shape) for name, shape in draft.set_shapes.items()}
+    if draft.fixed:
+        lines.append(
+            "  # A branch depends on these sizes, and TensorRT takes it only when they are fixed. Give your own."
+        )
+    if draft.set_shapes or draft.fixed:
+        shapes = {name: list(shape) for name, shape in {**draft.set_shapes, **draft.fixed}.items()}
         lines.append(f"  set_shapes: {flow_yaml(shapes)}")
     return "\n".join(lines)
 
@@ -253,22 +147,24 @@ def _comment(text: str) -> str:
     return "# " + "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
-def _profiles(draft: _Draft) -> str:
+def _profiles(draft: Draft) -> str:
     if not draft.view.needs_profile:
         return ""
     open_ = [info for info in draft.view.inputs if info.name in draft.proposal.profile]
     lines = [
         "# The shapes that the engine must serve. The model accepts these guesses; write the sizes you need."
     ]
-    lines += [_comment(f"  '{info.name}' is {info.dtype} {describe_dims(info)}") for info in open_]
+    lines += [
+        _comment(f"  '{info.name}' is {info.dtype} {describe_dims(info, draft.same)}") for info in open_
+    ]
     lines += [_comment(f"This profile does not work yet: {one.fact}") for one in draft.proposal.problems]
     return "\n".join([*lines, yaml_profiles((draft.proposal.profile,))])
 
 
-def _variants(draft: _Draft, half: HalfVariant) -> str:
+def _variants(draft: Draft, half: HalfVariant) -> str:
     lines = ["# One engine for each variant and target.", "variants:", "  fp32: {}"]
     if draft.has_float32 and half.refused:
-        left_out = f"fp16: {{precision: fp16}} is left out. Tried on random inputs: {half.refused}."
+        left_out = f"fp16: {{precision: fp16}} is left out. Tried on {half.tried}: {half.refused}."
         lines.append("  " + _comment(left_out))
         lines.append("  # To have it, find the nodes to keep in fp32 with data of your own.")
     elif draft.has_float32 and half.keep:
@@ -300,6 +196,8 @@ def _target(name: str, gpu: str) -> str:
     more = ", …" if len(known) > _MOST_NAMED_GPUS else ""
     return f"{line}  # {', '.join(known[:_MOST_NAMED_GPUS])}{more}" if known else line
 
+
+_ONLY_FLOAT = "variants:\n  fp32: {}"
 
 _VALIDATE = """\
 # Random inputs show that an engine's model computes what the source computes, not that it is accurate: replace them

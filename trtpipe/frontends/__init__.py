@@ -51,12 +51,16 @@ class Proposal:
     """What `init` writes for a file: the source, which may be another file than the one given, and the options.
 
     `options` are written as they are; values that are paths lie relative to the project's root, or are absolute
-    Paths, which `init` makes relative. `comment` is one line about what the user may want to change.
+    Paths, which `init` makes relative. `comment` is one line about what the user may want to change; `ranges` are the
+    least and largest size that the model's author gave, by dimension, None where there is no end; `same` names
+    dimensions of one input that are one size.
     """
 
     source: Path | None
     options: Mapping[str, object] = field(default_factory=dict)
     comment: str = ""
+    ranges: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
+    same: Mapping[str, str] = field(default_factory=dict)
 
 
 class Frontend(Protocol):

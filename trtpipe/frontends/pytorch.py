@@ -81,7 +81,12 @@ class PytorchFrontend:
 
         if path.is_dir() or kind_of(path) is None:
             return None
-        return Proposal(path, comment=_sizes(_read(path).facts))
+        from trtpipe.frontends.reading_torch.dims import ranges_of, repeated_symbols
+
+        facts = _read(path).facts
+        sizes = list(facts.inputs.items())
+        ranges = ranges_of(sizes, facts.ranges)
+        return Proposal(path, comment=_sizes(facts), ranges=ranges, same=repeated_symbols(sizes))
 
 
 def _read(path: Path) -> Pt2Archive:

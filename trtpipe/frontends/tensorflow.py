@@ -35,7 +35,9 @@ class TensorflowOptions(SpecModel):
     """`model.options` of the tensorflow parser."""
 
     inputs: Annotated[tuple[str, ...], AsTuple] = ()
-    """A frozen graph's inputs: nodes (`x`) or tensors (`x:0`). The model's inputs are called as written here."""
+    """A frozen graph's inputs: nodes (`x`) or tensors (`x:0`). The model's inputs are called as written here.
+
+    A placeholder with a default that is left out has its default."""
     outputs: Annotated[tuple[str, ...], AsTuple] = ()
     """A frozen graph's outputs, as `inputs`."""
     signature: str | None = None
@@ -88,7 +90,7 @@ class TensorflowFrontend:
     def propose(self, path: Path) -> Proposal | None:
         """A frozen graph with its placeholders and unread nodes, or a SavedModel; None for anything else."""
         from trtpipe.frontends.reading_tensorflow.graphs import read_graph, read_saved_model
-        from trtpipe.frontends.reading_tensorflow.proposals import input_names, output_names
+        from trtpipe.frontends.reading_tensorflow.proposals import defaulted_names, input_names, output_names
 
         try:
             if path.is_dir():
@@ -98,6 +100,9 @@ class TensorflowFrontend:
             return None
         inputs, outputs = input_names(graph), output_names(graph)
         comment = "inputs: the placeholders; outputs: the nodes that nobody reads."
+        left = [name for name in defaulted_names(graph) if name not in inputs]
+        if left:
+            comment += f" Not in inputs, so it has its default: {', '.join(left)}."
         return Proposal(path, {"inputs": inputs, "outputs": outputs}, comment)
 
 

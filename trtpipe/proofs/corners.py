@@ -16,7 +16,9 @@ from trtpipe.canonical.inference import Inferred, infer_at
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
 from trtpipe.problem_codes import Code
+from trtpipe.proofs.decided_branches import decide_by_shapes, without_branches
 from trtpipe.proofs.shape_rules import broken_rules
+from trtpipe.proofs.squeezes import open_squeezes, rank_lost
 from trtpipe.proofs.windows import too_small, windows_of
 from trtpipe.shapes import Shape, format_size
 from trtpipe.spec.pipeline import Profile, ProfileInput
@@ -31,6 +33,9 @@ Infer = Callable[[Mapping[str, Shape], Mapping[str, Sequence[int]]], Inferred]
 """Shape inference at given input shapes and shape-tensor values."""
 
 _OF_A_BODY = "inference error(s): "  # ONNX failed inside an operator's own definition, which proves nothing
+
+_DEEPEST = 8
+"""Branches within branches that are looked into."""
 
 LARGE_IO = 16 << 30
 """Bytes of inputs and outputs at a profile's max above which a note says so."""
@@ -64,18 +69,44 @@ def values_at(profile: Profile, corner: Corner) -> dict[str, tuple[int, ...]]:
 
 
 def inference_of(proto: onnx.ModelProto) -> Infer:
-    """Shape inference for one model or skeleton, which must not change meanwhile; see `infer_at`."""
+    """Shape inference for one model or skeleton, which must not change meanwhile; see `infer_at`.
+
+    A branch that the given shapes decide is taken.
+    """
     windows = windows_of(proto)
+    branches = any(node.op_type == "If" for node in proto.graph.node)
+    squeezes = open_squeezes(proto)
 
     def infer(shapes: Mapping[str, Shape], values: Mapping[str, Sequence[int]]) -> Inferred:
-        inferred = infer_at(proto, shapes, values)
+        model, inferred = proto, infer_at(proto, shapes, values)
+        if branches:
+            model, inferred = _with_branches_taken(proto, inferred, shapes, values)
         inferred = replace(inferred, problems=tuple(p for p in inferred.problems if _OF_A_BODY not in p.fact))
         if inferred.problems or any(0 in shape for shape in shapes.values()):
             return inferred
-        found = (*too_small(windows, inferred), *broken_rules(proto, inferred))
+        own = windows if model is proto else windows_of(model)
+        found = (*too_small(own, inferred), *broken_rules(model, inferred), *rank_lost(squeezes, inferred))
         return replace(inferred, problems=found)
 
     return infer
+
+
+def _with_branches_taken(
+    proto: onnx.ModelProto,
+    inferred: Inferred,
+    shapes: Mapping[str, Shape],
+    values: Mapping[str, Sequence[int]],
+) -> tuple[onnx.ModelProto, Inferred]:
+    """The model with the branches that shapes decide in place of their Ifs, and what is inferred of it."""
+    model = type(proto)()
+    model.CopyFrom(proto)
+    for _ in range(_DEEPEST):
+        # a branch that is not taken need not fit: what comes before it is known without it
+        known = infer_at(without_branches(model), shapes, values) if inferred.problems else inferred
+        if known.problems or not decide_by_shapes(model, known):
+            break
+        inferred = infer_at(model, shapes, values)
+    return model, inferred
 
 
 def prove_corners(

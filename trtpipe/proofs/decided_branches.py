@@ -1,4 +1,4 @@
-"""Takes the branches that bound inputs decide, so that shape inference sees what is in them.
+"""Takes the branches that bound inputs or known shapes decide, so that shape inference sees what is in them.
 
 A condition is computed by ONNX's reference implementation, on the few nodes that it depends on; one that cannot be is
 left open, as are conditions that depend on what is fed at run time.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.branches import resolve_branches
 from trtpipe.canonical.constants import lift_constants
 from trtpipe.canonical.edits import remove_unused, values_read
+from trtpipe.canonical.inference import Inferred
 from trtpipe.canonical.tensors import is_external
 
 if TYPE_CHECKING:
@@ -32,6 +33,58 @@ def decide_branches(model: onnx.ModelProto, bound: Mapping[str, Json]) -> None:
         if not any(decided) or not resolve_branches(model):
             return
         remove_unused(model)
+
+
+def decide_by_shapes(model: onnx.ModelProto, inferred: Inferred) -> bool:
+    """Replaces, in place, each If whose condition the shapes that were inferred decide; whether there was one."""
+    if not any(node.op_type == "If" for node in model.graph.node):
+        return False
+    lift_constants(model)
+    _fix_shapes(model, inferred)
+    decided = [_decide(model, node.input[0], {}) for node in model.graph.node if node.op_type == "If"]
+    if not any(decided) or not resolve_branches(model):
+        return False
+    remove_unused(model)
+    return True
+
+
+def without_branches(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without its Ifs and what depends on them, so with other outputs."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    unknown: set[str] = set()
+    kept = []
+    for node in model.graph.node:
+        if node.op_type == "If" or not unknown.isdisjoint(values_read(node)):
+            unknown.update(node.output)
+        else:
+            kept.append(node)
+    del copy.graph.node[:], copy.graph.output[:]
+    copy.graph.node.extend(kept)
+    copy.graph.output.extend(one for one in model.graph.output if one.name not in unknown)
+    return copy
+
+
+def _fix_shapes(model: onnx.ModelProto, inferred: Inferred) -> None:
+    """Makes every Shape and Size of a tensor whose shape is known a constant."""
+    import numpy as np
+    import onnx
+
+    kept = []
+    for node in model.graph.node:
+        dims = inferred.shape(node.input[0]) if node.op_type in ("Shape", "Size") and node.input else None
+        sizes = [dim for dim in dims or () if isinstance(dim, int)]
+        if dims is None or len(sizes) != len(dims) or node.domain not in ("", "ai.onnx"):
+            kept.append(node)
+            continue
+        ends = {attribute.name: attribute.i for attribute in node.attribute}
+        told = sizes[ends.get("start", 0) : ends.get("end", len(sizes))]
+        value = np.asarray(told if node.op_type == "Shape" else np.prod(sizes, dtype=np.int64), np.int64)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, node.output[0]))
+    if len(kept) != len(model.graph.node):
+        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+        del model.graph.node[:]
+        model.graph.node.extend(kept)
 
 
 def _decide(model: onnx.ModelProto, condition: str, bound: Mapping[str, Json]) -> bool:

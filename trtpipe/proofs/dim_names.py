@@ -6,6 +6,8 @@ nothing that a person should read meaning into.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from trtpipe.canonical.summary import Dim, TensorInfo
 
 
@@ -21,11 +23,17 @@ def told_name(info: TensorInfo, axis: int) -> str | None:
     return None if name == f"{info.name}_{axis}" else name
 
 
-def describe_dims(info: TensorInfo) -> str:
-    """`[batch, 3, ?, ?]`: the author's names as they are, `?` where there is none."""
+def describe_dims(info: TensorInfo, same: Mapping[str, str] | None = None) -> str:
+    """`[batch, 3, ?, ?]`: the author's names as they are, `?` where there is none.
+
+    `same` has names for dimensions that canonical naming took apart.
+    """
     assert info.dims is not None
+    given = same or {}
     words = (
-        str(dim) if isinstance(dim, int) else told_name(info, axis) or "?"
+        str(dim)
+        if isinstance(dim, int)
+        else given.get(shared_name(dim) or "") or told_name(info, axis) or "?"
         for axis, dim in enumerate(info.dims)
     )
     return f"[{', '.join(words)}]"

@@ -1,32 +1,59 @@
 """Proposes a profile for a model: likely sizes, tried by shape inference until they pass at every corner.
 
-First a point that works is looked for, then how far below and above it still works. Knows nothing of a spec's other
-parts; what is proposed is a start for a person who knows which sizes are served.
+First a point that works is looked for, then how far below and above it still works. Where no likely sizes work, sizes
+that go together are looked for (`tied_dims`). Knows nothing of a spec's other parts; what is proposed is a start for a
+person who knows which sizes are served.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, islice
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
 from trtpipe.proofs.corners import CORNERS, Corner, Infer, corner_of, shapes_at, values_at
 from trtpipe.proofs.dim_names import shared_name
 from trtpipe.proofs.dim_roles import Role, role_of
-from trtpipe.proofs.profile_values import values_length
+from trtpipe.proofs.proposed_values import Values, value_choices
+from trtpipe.proofs.tied_dims import (
+    Point,
+    Tie,
+    applied,
+    equal_ties,
+    is_sum,
+    pairs_of_ties,
+    sum_ties,
+    ties_that_hold,
+)
 from trtpipe.proofs.value_inputs import ShapeUse
 from trtpipe.shapes import Shape
 from trtpipe.spec.pipeline import Profile, ProfileInput, ShapeValues
 
-Sizes = Mapping[Role, int]
-Values = Mapping[str, tuple[int, ...]]
+Ranges = Mapping[str, tuple[int | None, int | None]]
+"""The least and largest size that a model's author allows, by dimension; None where there is no end."""
 
 _SPACE = (224, 256, 640, 320, 512, 416, 300, 299, 192, 128, 112, 96, 64, 48, 32, 28, 24, 16, 8, 4, 2, 1)
 _SEQUENCE = (128, 256, 512, 576, 1024, 64, 77, 384, 80, 2048, 16000, 32, 16, 8, 4, 2, 1)
 _OTHER = (16, 64, 3, 1, 32, 128, 256, 4, 8, 2)
-_MOST_TRIES = 60
+_LIKELY = 3
+"""So many points are tried before ties are."""
+_MOST_TRIES = 160
+_MOST_TIES = 32
+"""Of each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What is known of a model's sizes beside its graph."""
+
+    ranges: Ranges = field(default_factory=dict)
+    same: Mapping[str, str] = field(default_factory=dict)
+    """Dimension → a common name, for those that get one guess."""
+    failed: tuple[Profile, ...] = ()
+    """Profiles at whose opt the model was seen not to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,50 +77,77 @@ def propose_profile(
     outputs: Sequence[TensorInfo] = (),
     given: Profile | None = None,
     narrow: bool = False,
+    hints: Hints | None = None,
 ) -> Proposal:
     """A profile that names every input that needs one; `given` entries are kept, and their named dims respected.
 
     Inputs without a rank are left out. `outputs` hint at shape tensors' values. A `narrow` one has one shape for all.
     """
-    search = _Search(inputs, infer, value_inputs, given or {})
-    opt, values, problems = search.first_point(_value_choices(inputs, value_inputs, outputs))
+    search = _Search(inputs, infer, value_inputs, given or {}, hints or Hints())
+    opt, values, problems = search.first_point(value_choices(inputs, value_inputs, outputs))
     if problems or narrow:
         return Proposal(search.profile(opt, opt, opt, values), problems)
-    low = search.first_that_passes("min", _below(opt), values) or opt
-    high = search.first_that_passes("max", _above(opt), values) or opt
+    high, tie = search.above(opt, values)
+    sums = [one for one in ties_that_hold(opt) if applied(one, high) == high and is_sum(one)]
+    whole = {**tie, **{key: parts for one in sums for key, parts in one.items()}}
+    low = search.first_that_passes(chain(search.below(opt, whole), search.below(opt, tie)), values) or opt
     return Proposal(search.profile(low, opt, high, values))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Search:
     inputs: Sequence[TensorInfo]
     infer: Infer
     value_inputs: Mapping[str, ShapeUse]
     given: Profile
+    hints: Hints
+    roles: dict[str, Role] = field(default_factory=dict)
+    """Dimension that is to be chosen → its role: that of the first that bears its name."""
 
-    def first_point(self, choices: Sequence[Values]) -> tuple[Sizes, Values, tuple[Problem, ...]]:
+    def __post_init__(self) -> None:
+        for info in self.inputs:
+            for axis, dim in enumerate(info.dims or ()):
+                if not isinstance(dim, int):
+                    self.roles.setdefault(self._key(info, axis), role_of(info, axis))
+
+    def first_point(self, choices: Sequence[Values]) -> tuple[Point, Values, tuple[Problem, ...]]:
         """The first sizes and values at which the model works; else the first of all, with its problems."""
-        first: tuple[Sizes, Values, tuple[Problem, ...]] | None = None
-        tries = ((sizes, values) for sizes in self._ladder() for values in choices)
+        first: tuple[Point, Values, tuple[Problem, ...]] | None = None
+        tries = ((sizes, values) for sizes in self._points() for values in choices)
+        known = [self._at_opt(profile) for profile in self.hints.failed]
         for sizes, values in islice(tries, _MOST_TRIES):
-            problems = self.problems("opt", sizes, values)
+            if known and self._at_opt(self.profile(sizes, sizes, sizes, values)) in known:
+                continue
+            problems = self.problems(sizes, values)
             if not problems:
                 return sizes, values, ()
             first = first or (sizes, values, problems)
         assert first is not None
         return first
 
-    def first_that_passes(self, corner: Corner, choices: Iterable[Sizes], values: Values) -> Sizes | None:
-        for sizes in choices:
-            if not self.problems(corner, sizes, values):
-                return sizes
-        return None
+    def _at_opt(self, profile: Profile) -> tuple[Mapping[str, Shape], Mapping[str, tuple[int, ...]]]:
+        return shapes_at(self.inputs, profile, "opt"), values_at(profile, "opt")
 
-    def problems(self, corner: Corner, sizes: Sizes, values: Values) -> tuple[Problem, ...]:
+    def above(self, opt: Point, values: Values) -> tuple[Point, Tie]:
+        """The largest of some sizes above that pass, and the tie that it took; opt's own when none does.
+
+        What holds at opt by chance may have to hold above it.
+        """
+        for point in self._above(opt):
+            for tie in ({}, *islice(ties_that_hold(opt), _MOST_TIES // 2)):
+                tied = applied(tie, point)
+                if tied != opt and not self.problems(tied, values):
+                    return tied, tie
+        return opt, {}
+
+    def first_that_passes(self, choices: Iterable[Point], values: Values) -> Point | None:
+        return next((point for point in choices if not self.problems(point, values)), None)
+
+    def problems(self, sizes: Point, values: Values) -> tuple[Problem, ...]:
         profile = self.profile(sizes, sizes, sizes, values)
-        return self.infer(shapes_at(self.inputs, profile, corner), values_at(profile, corner)).problems
+        return self.infer(shapes_at(self.inputs, profile, "opt"), values_at(profile, "opt")).problems
 
-    def profile(self, low: Sizes, opt: Sizes, high: Sizes, values: Values) -> Profile:
+    def profile(self, low: Point, opt: Point, high: Point, values: Values) -> Profile:
         """Those inputs that need a range, at these sizes; entries that were given stay as they are."""
         profile: Profile = {}
         for info in self.inputs:
@@ -105,40 +159,92 @@ class _Search:
                 profile[info.name] = _entry(info, shapes, values.get(info.name))
         return profile
 
-    def _shape(self, info: TensorInfo, corner: Corner, sizes: Sizes) -> Shape:
+    def below(self, opt: Point, tie: Tie) -> Iterator[Point]:
+        """Smaller sizes: those that the author allows, then likely ones; never more than opt's."""
+        least = {key: low for key, (low, _) in self.hints.ranges.items() if low and key in opt}
+        for kept in (least, {}) if least else ({},):
+            for sizes in _below():
+                wanted = {key: kept.get(key, sizes.get(role, opt[key])) for key, role in self.roles.items()}
+                lowered = {key: min(size, opt[key]) for key, size in wanted.items()}
+                yield {key: min(size, opt[key]) for key, size in applied(tie, lowered).items()}
+        yield {key: 1 if role == "batch" else opt[key] for key, role in self.roles.items()}
+
+    def _above(self, opt: Point) -> Iterator[Point]:
+        most = {key: high for key, (_, high) in self.hints.ranges.items() if high and key in opt}
+        for kept in (most, {}) if most else ({},):
+            for batch, factor in ((8, 2), (8, 1), (1, 2)):
+                yield {
+                    key: kept.get(
+                        key, self._clamped(key, max(batch, size) if role == "batch" else size * factor)
+                    )
+                    for key, (role, size) in ((key, (self.roles[key], opt[key])) for key in opt)
+                }
+
+    def _points(self) -> Iterator[Point]:
+        """Points to try: a few likely ones, those with sizes that go together, then all others.
+
+        Where a likely point was seen to fail, it is sizes that go together which were missed.
+        """
+        ladder = [self._at(sizes) for sizes in self._ladder()]
+        likely = ladder[:_LIKELY]
+        if not self.hints.failed:
+            yield from likely
+        yield from self._tied(likely, equal_ties)
+        yield from self._tied(likely[:1], sum_ties)
+        yield from self._tied(likely, partial(equal_ties, to_one=True))
+        yield from ladder[0 if self.hints.failed else _LIKELY :]
+        yield from self._tied(likely[:1], pairs_of_ties)
+
+    @staticmethod
+    def _tied(points: Sequence[Point], ties: Callable[[Point], Iterator[Tie]]) -> Iterator[Point]:
+        """The points with each of these ties, a tie at every point before the next."""
+        found: list[Point] = []
+        for tie in islice(ties(points[0]), _MOST_TIES):
+            tied = [applied(tie, point) for point in points]
+            found += [point for point in tied if point not in points and point not in found]
+        yield from found
+
+    def _at(self, sizes: Mapping[Role, int]) -> Point:
+        return {key: self._clamped(key, sizes[role]) for key, role in self.roles.items()}
+
+    def _clamped(self, key: str, size: int) -> int:
+        low, high = self.hints.ranges.get(key, (None, None))
+        return max(low or 1, min(size, high or size))
+
+    def _shape(self, info: TensorInfo, corner: Corner, sizes: Point) -> Shape:
         named = self._given_sizes(corner)
         return tuple(
-            dim if isinstance(dim, int) else named.get(shared_name(dim), sizes[self._role(info, axis)])
+            dim if isinstance(dim, int) else named.get(key := self._key(info, axis), sizes[key])
             for axis, dim in enumerate(info.dims or ())
         )
 
-    def _given_sizes(self, corner: Corner) -> dict[Hashable, int]:
+    def _key(self, info: TensorInfo, axis: int) -> str:
+        """What a dimension that is to be chosen is called here."""
+        assert info.dims is not None
+        name = shared_name(info.dims[axis]) or f"{info.name}_{axis}"
+        return self.hints.same.get(name, name)
+
+    def _given_sizes(self, corner: Corner) -> dict[str, int]:
         """The sizes that given entries set for named dims."""
-        sizes: dict[Hashable, int] = {}
+        sizes: dict[str, int] = {}
         for info in self.inputs:
             entry = self.given.get(info.name)
             if entry is not None and _fits(entry, info):
-                shape = corner_of(entry, corner) or ()
-                sizes |= {
-                    name: s
-                    for dim, s in zip(info.dims or (), shape, strict=False)
-                    if (name := shared_name(dim))
-                }
+                for axis, size in enumerate(corner_of(entry, corner) or ()):
+                    if info.dims is not None and shared_name(info.dims[axis]):
+                        sizes[self._key(info, axis)] = size
         return sizes
 
-    def _role(self, info: TensorInfo, axis: int) -> Role:
-        """The dimension's role; dims of one name have the role of the first that bears it."""
-        assert info.dims is not None
-        name = shared_name(info.dims[axis])
-        bearers = ((i, a) for i in self.inputs for a, dim in enumerate(i.dims or ()) if name and dim == name)
-        return role_of(*next(bearers, (info, axis)))
-
-    def _ladder(self) -> Iterator[Sizes]:
-        """Points to try, likely ones first."""
+    def _ladder(self) -> Iterator[Mapping[Role, int]]:
+        """Sizes by role, likely ones first."""
         space = (*self._static_extents(), *_SPACE)
+        roles: tuple[Role, Role, Role] = ("space", "sequence", "other")
         for step in range(max(len(space), len(_SEQUENCE))):
             sizes = (ladder[step % len(ladder)] for ladder in (space, _SEQUENCE, _OTHER))
-            yield {"batch": 1, **dict(zip(("space", "sequence", "other"), sizes, strict=True))}
+            usual: dict[Role, int] = {"batch": 1, **dict(zip(roles, sizes, strict=True))}
+            yield usual
+        for extent in (*self._static_extents()[:1], *_SPACE[:2]):
+            yield {"batch": 2, "space": extent, "sequence": _SEQUENCE[0], "other": _OTHER[0]}
         for size in (2, 3, 4, 8, 16, 1):
             yield {"batch": size, "space": size, "sequence": size, "other": size}
 
@@ -164,48 +270,9 @@ def _entry(info: TensorInfo, shapes: Sequence[Shape], values: tuple[int, ...] | 
     return ProfileInput(min=shapes[0], opt=shapes[1], max=shapes[2], values=chosen)
 
 
-def _below(opt: Sizes) -> Iterator[Sizes]:
-    for space, sequence, other in ((32, 1, 1), (64, 16, 1), (128, 64, 1), (opt["space"], 1, 1)):
-        wanted: Sizes = {"batch": 1, "space": space, "sequence": sequence, "other": other}
-        yield {role: min(size, opt[role]) for role, size in wanted.items()}
-    yield {**opt, "batch": 1}
-
-
-def _above(opt: Sizes) -> Iterator[Sizes]:
-    for batch, factor in ((8, 2), (8, 1), (1, 2)):
-        sizes = {role: size * factor for role, size in opt.items()}
-        yield {**sizes, "batch": max(batch, opt["batch"])}
-
-
-def _value_choices(
-    inputs: Sequence[TensorInfo], value_inputs: Mapping[str, ShapeUse], outputs: Sequence[TensorInfo]
-) -> list[Values]:
-    """Values to try for all shape tensors at once: an output's declared dims, ones, an inferred first dim, …"""
-    lengths = {info.name: values_length(info) for info in inputs if info.name in value_inputs}
-    known = {name: length for name, length in lengths.items() if length is not None}
-    if not known:
-        return [{}]
-    declared = [
-        tuple(dim if isinstance(dim, int) else 1 for dim in info.dims)
-        for info in outputs
-        if info.dims and all(not isinstance(dim, int) or dim >= 0 for dim in info.dims)
-    ]
-    choices: list[Values] = [
-        dict.fromkeys(known, dims)
-        for dims in declared
-        if all(len(dims) == length for length in known.values())
-    ]
-    choices += [
-        {name: _usual(value_inputs[name], length) or (size,) * length for name, length in known.items()}
-        for size in (1, 2, 3, 4, 8, 32, 224, 0)
-    ]
-    choices.append({name: (-1, *(1,) * (length - 1)) for name, length in known.items() if length})
-    return choices
-
-
-def _usual(use: ShapeUse, length: int) -> tuple[int, ...] | None:
-    """What an operand usually holds, where one size is as good as any: a Slice from 0 over the first axes."""
-    if use.op != "Slice":
-        return None
-    starts, ends, axes, steps = (0,) * length, (1,) * length, tuple(range(length)), (1,) * length
-    return (starts, ends, axes, steps)[use.operand - 1]
+def _below() -> Iterator[Mapping[Role, int]]:
+    """Sizes by role; a role that is left out keeps opt's."""
+    yield {"batch": 1, "space": 32, "sequence": 1, "other": 1}
+    yield {"batch": 1, "space": 64, "sequence": 16, "other": 1}
+    yield {"batch": 1, "space": 128, "sequence": 64, "other": 1}
+    yield {"batch": 1, "sequence": 1, "other": 1}

@@ -112,6 +112,31 @@ def _convolution(node: onnx.NodeProto, sizes: Sizes) -> str:
     return f"{channels}, and its weight '{node.input[1]}' of {_shown(weight)} takes {wanted}"
 
 
+def _recurrent(node: onnx.NodeProto, sizes: Sizes) -> str:
+    """The states have the input's batch, and one row for each direction; there are as many lengths as samples."""
+    given, weight = _of(node, 0, sizes), _of(node, 1, sizes)
+    if given is None or len(given) != 3:
+        return ""
+    layout = next((one.i for one in node.attribute if one.name == "layout"), 0)
+    batch, rows = (0, 1) if layout else (1, 0)
+    ours = f"the batch of '{node.input[0]}' is {given[batch]}"
+    for operand in (5, 6) if node.op_type == "LSTM" else (5,):
+        state = _of(node, operand, sizes)
+        if state is None:
+            continue
+        theirs = f"its state '{node.input[operand]}' is {_shown(state)}"
+        if len(state) != 3:
+            return f"{theirs}, and a state has three axes"
+        if state[batch] != given[batch]:
+            return f"{theirs}, and {ours}"
+        if weight is not None and state[rows] != weight[0]:
+            return f"{theirs}, and there are {weight[0]} directions"
+    lengths = _of(node, 4, sizes)
+    if lengths is not None and lengths != (given[batch],):
+        return f"its lengths '{node.input[4]}' are {_shown(lengths)}, and {ours}"
+    return ""
+
+
 def _shown(shape: Sequence[int]) -> str:
     return format_shape(tuple(shape)) or "a scalar"
 
@@ -119,9 +144,12 @@ def _shown(shape: Sequence[int]) -> str:
 _RULES: Mapping[str, Callable[[onnx.NodeProto, Sizes], str]] = {
     "Conv": _convolution,
     "ConvTranspose": _convolution,
+    "GRU": _recurrent,
     "InstanceNormalization": _by_channel,
+    "LSTM": _recurrent,
     "LayerNormalization": _scale,
     "PRelu": _slope,
+    "RNN": _recurrent,
     "Reshape": _reshape,
 }
 

@@ -69,16 +69,19 @@ class OnnxRuntimeRunner:
 
 @contextmanager
 def open_runner(
-    model: Path | RunnableModel, *, threads: int = 0, fused: bool = False
+    model: Path | RunnableModel, *, threads: int = 0, fused: bool = False, spinning: bool = True
 ) -> Iterator[OnnxRuntimeRunner]:
     """Loads a model, float16 and bfloat16 tensors rounded as such; 0 threads means one a core. Raises ModelError.
 
     With `fused`, ONNX Runtime may optimize the graph: faster, for a model that is all float32 and is compared within a
-    tolerance. A large one is run as it is all the same, for its weights would be copied.
+    tolerance. A large one is run as it is all the same, for its weights would be copied. Threads that wait for work
+    spin, unless told not to: that is faster where a model is run often, and takes the processor from others.
     """
     runnable = runnable_model(model) if isinstance(model, Path) else model
     computable = rounding_halves(twin_of(runnable))
-    session = _session(computable, threads, fused and runnable.external_bytes() < _LARGE)
+    session = _session(
+        computable, threads, fused=fused and runnable.external_bytes() < _LARGE, spinning=spinning
+    )
     inputs = {value.name: value.type for value in session.get_inputs()}
     outputs = tuple(value.name for value in session.get_outputs())
     large = runnable.external_bytes() >= _LARGE
@@ -113,7 +116,9 @@ def half_is_rounded() -> bool:
         return not np.isfinite(runner.infer({"x": np.array([10], np.float16)})["y"]).any()
 
 
-def _session(model: RunnableModel, threads: int, fused: bool) -> onnxruntime.InferenceSession:
+def _session(
+    model: RunnableModel, threads: int, *, fused: bool, spinning: bool
+) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -129,6 +134,7 @@ def _session(model: RunnableModel, threads: int, fused: bool) -> onnxruntime.Inf
     options.use_deterministic_compute = True
     options.log_severity_level = _FATAL
     options.add_session_config_entry("session.disable_prepacking", "0" if fused else "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.add_session_config_entry(FOLDER_ENTRY, str(model.folder))
     encoded = model.proto.SerializeToString()
     try:

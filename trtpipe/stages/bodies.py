@@ -75,6 +75,9 @@ class Plugins(Protocol):
     def preview(self, task: Task) -> Made:
         """Look at a data set: contact sheets, and what its inputs are like."""
 
+    def fit(self, task: Task) -> Mapping[str, Any]:
+        """Run a model at the shapes of a first spec; what was seen of it."""
+
     def infer(self, task: Task) -> Mapping[str, Any]:
         """Run inputs through a typed model on the CPU; its outputs, in files."""
 
@@ -171,6 +174,11 @@ def measure_part(task: Task, plugins: Plugins) -> Made:
     return Made({}, plugins.measure_part(task))
 
 
+def fit_model(task: Task, plugins: Plugins) -> Made:
+    """Canonical ONNX → how it runs, and what of it half precision holds. No step of a plan."""
+    return Made({}, plugins.fit(task))
+
+
 def infer_on_cpu(task: Task, plugins: Plugins) -> Made:
     """Inputs → outputs of a typed model, on the CPU. No step of a plan either."""
     return Made({}, plugins.infer(task))
@@ -196,6 +204,7 @@ BODIES: Mapping[str, Callable[[Task, Plugins], Made]] = {
     "compare_network": compare_network,
     "record": record_tensors,
     "measure": measure_part,
+    "fit": fit_model,
     "infer": infer_on_cpu,
     "bench": bench_on_cpu,
 }

@@ -77,6 +77,17 @@ def check_specs(
     return report
 
 
+def check_pipeline(
+    pipeline: LoadedPipeline, *, observer: Observer | None = None, offline: bool = False
+) -> CheckReport:
+    """Prove one spec that is loaded already, and have TensorRT parse its models."""
+    report = CheckReport()
+    workspace = Workspace(pipeline.project, (pipeline,))
+    use_remote(workspace.store, offline=offline, required=False)
+    _Checker(pipeline, TargetResolver(), report, workspace, offline, observer, parse=True).run()
+    return report
+
+
 def prove_before_building(
     planned: Planned, *, offline: bool = False, observer: Observer | None = None
 ) -> list[Problem]:

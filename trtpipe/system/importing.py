@@ -56,6 +56,7 @@ def readable_model(
     from trtpipe.canonical.checking import check_model
     from trtpipe.canonical.edits import sort_nodes
     from trtpipe.canonical.naming import name_nodes
+    from trtpipe.canonical.opsets import normalize_domains
     from trtpipe.canonical.reading import read_skeleton
     from trtpipe.canonical.rewriting import rewrite_as_imported
     from trtpipe.frontends import frontend_called
@@ -70,11 +71,12 @@ def readable_model(
         if pipeline.remotes:
             files = fetched_files(pipeline, store, state, folder, observer=observer, offline=offline)
         proto = frontend_called("onnx").read(files, pipeline.options, folder)
-        proto.graph.name = proto.graph.name or _UNNAMED  # as importing does, before it is judged
-        sort_nodes(proto)
+        normalize_domains(proto)  # importing does all this before it asks whether the model is valid
+        proto.graph.name = proto.graph.name or _UNNAMED
         rewrite_as_imported(proto)
-        check_model(proto)
+        sort_nodes(proto)
         name_nodes(proto)
+        check_model(proto)
         yield proto
 
 

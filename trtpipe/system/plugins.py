@@ -197,6 +197,12 @@ class InstalledPlugins:
         sheets = look.write_sheets(task.out) if asked["shown"] else {}
         return Made(sheets, look.to_json())
 
+    def fit(self, task: Task) -> Mapping[str, Any]:
+        """Run a model at the shapes of a first spec; what was seen of it."""
+        from trtpipe.system.fitting import fit_model
+
+        return fit_model(task).to_json()
+
     def infer(self, task: Task) -> Mapping[str, Any]:
         """Run inputs through a typed model on the CPU; its outputs, in files."""
         from trtpipe.runners.typed_model import infer

@@ -23,7 +23,7 @@ from typing import Protocol
 from trtpipe.system.stage_server import PACKET
 
 _STARTING_SECONDS = 120.0
-_SERVED = frozenset({"import", "transform", "calibrate", "quantize", "parse", "validate", "readback"})
+_SERVED = frozenset({"import", "transform", "calibrate", "quantize", "parse", "validate", "readback", "fit"})
 """Stages that need what the server imports."""
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtpipe.describing.init_spec import HalfVariant, ModelHead, init_spec, unread_spec
-from trtpipe.errors import ModelError, Problem, TrtpipeError
+from trtpipe.canonical.naming import repeated_dims
+from trtpipe.describing.first_draft import find_out, refuse_training
+from trtpipe.describing.init_spec import ModelHead, init_spec, unread_spec
+from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends import Frontend, ModelFiles, Proposal, find_frontend, frontend_names
 from trtpipe.loading.project import Project
 from trtpipe.problem_codes import Code
+from trtpipe.proofs.proposals import Hints
 from trtpipe.spec.fields import named_files
-from trtpipe.spec.pipeline import PipelineSpec
 
 if TYPE_CHECKING:
     import onnx
@@ -50,21 +53,30 @@ def recognise(path: Path, project: Project) -> Recognised:
     root = project.root.resolve()
     inside = found is None or found.resolve().is_relative_to(root)
     files = ModelFiles(found, named, root if inside or found is None else found.resolve().parent)
-    return Recognised(frontend, ModelHead(source, frontend.name, written, proposal.comment), files, options)
+    return Recognised(
+        frontend,
+        ModelHead(source, frontend.name, written, proposal.comment, hints=hints_of(proposal)),
+        files,
+        options,
+    )
 
 
-def first_spec(
-    model: Recognised,
-    *,
-    name: str,
-    targets: Sequence[str] | None = None,
-    half: HalfVariant | None = None,
-    narrow: bool = False,
-) -> str:
-    """The text of a pipeline file for the model. Raises ModelError when it cannot be taken in."""
+def first_spec(model: Recognised, *, name: str, targets: Sequence[str] | None = None) -> str:
+    """The text of a pipeline file for the model, of which nothing was tried. Raises ModelError; see `first_specs`."""
+    from trtpipe.canonical.evaluation import Evaluator
+    from trtpipe.canonical.legalizing import legalize
+
     with tempfile.TemporaryDirectory(prefix="trtpipe-init-") as workplace:
-        proto = model.read(Path(workplace))
-        return init_spec(model.head, proto, name=name, targets=targets, half=half, narrow=narrow)
+        places = Path(workplace, "read"), Path(workplace, "evaluate")
+        for place in places:
+            place.mkdir()
+        proto = model.read(places[0])
+        refuse_training(proto)
+        hints = replace(model.head.hints, same={**model.head.hints.same, **repeated_dims(proto)})
+        with Evaluator(places[1]) as evaluator:
+            legalize(proto, evaluator)
+        draft = find_out(proto, hints=hints)
+        return init_spec(model.head, draft, name=name, targets=targets)
 
 
 def what_is_missing(model: Recognised) -> Problem | None:
@@ -83,19 +95,9 @@ def spec_without_reading(model: Recognised, missing: Problem, *, name: str) -> s
     return unread_spec(model.head, name=name, why=f"{missing.fact}; {missing.remedy}, then init again")
 
 
-def half_for(text: str, model: Recognised) -> tuple[HalfVariant | None, Problem | None]:
-    """What the proposed half variant needs to pass, None when there is none; and why it could not be tried, if so."""
-    import yaml
-
-    from trtpipe.system.fitting import fit_half
-
-    spec = PipelineSpec.model_validate(yaml.safe_load(text))
-    if "fp16" not in spec.variants:
-        return None, None
-    try:
-        return fit_half(spec, model.frontend, model.files, model.options), None
-    except TrtpipeError as error:
-        return None, error.problems[0]
+def hints_of(proposal: Proposal) -> Hints:
+    """What a proposal tells of sizes."""
+    return Hints(proposal.ranges, proposal.same)
 
 
 def propose(path: Path, before_last: Callable[[], None] = lambda: None) -> tuple[Frontend, Proposal]:
@@ -105,6 +107,11 @@ def propose(path: Path, before_last: Callable[[], None] = lambda: None) -> tuple
     """
     last = find_frontend(_LAST)
     assert last is not None
+    if path.suffix.lower() == f".{_LAST}":  # most are; the others take longer to import than to ask
+        with contextlib.suppress(ModelError):
+            found = last.propose(path)
+            before_last()
+            return last, found or Proposal(path)
     for name in frontend_names():
         frontend = find_frontend(name) if name != _LAST else None
         proposal = frontend.propose(path) if frontend is not None else None

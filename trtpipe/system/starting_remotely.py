@@ -15,7 +15,7 @@ from trtpipe.planning.facts import SOURCE_FOLDER, FetchFacts
 from trtpipe.problem_codes import Code
 from trtpipe.spec.remote import RemoteFile
 from trtpipe.system.importing import brought
-from trtpipe.system.starting import Recognised, propose
+from trtpipe.system.starting import Recognised, hints_of, propose
 from trtpipe.system.workspace import Workspace
 
 
@@ -43,7 +43,13 @@ def recognise_remote(
     if remote.moves and "commit" in origin:
         remote = remote.at_commit(origin["commit"])
     head = ModelHead(
-        remote.url, frontend.name, dict(proposal.options), proposal.comment, origin["sha256"], pins
+        remote.url,
+        frontend.name,
+        dict(proposal.options),
+        proposal.comment,
+        origin["sha256"],
+        pins,
+        hints_of(proposal),
     )
     files = ModelFiles(folder / name, {}, folder / SOURCE_FOLDER)
     return Recognised(frontend, head, files, options)

@@ -72,9 +72,8 @@ def _load(
     from tf2onnx import tf_loader
 
     if "signature" not in request:
-        graph, inputs, outputs = tf_loader.from_graphdef(
-            request["source"], request["inputs"], request["outputs"]
-        )
+        source = _with_defaults(request["source"], request["inputs"])
+        graph, inputs, outputs = tf_loader.from_graphdef(source, request["inputs"], request["outputs"])
         return graph, inputs, outputs, {}, None
     with tf.device("/cpu:0"):
         graph, inputs, outputs, tables, names = tf_loader.from_saved_model(
@@ -88,6 +87,26 @@ def _load(
             return_tensors_to_rename=True,
         )
     return graph, inputs, outputs, names, tables
+
+
+def _with_defaults(source: str, inputs: list[str]) -> str:
+    """The graph's file, where placeholders that nobody feeds give their defaults: tf2onnx would ask for them."""
+    import tensorflow as tf
+
+    graph = tf.compat.v1.GraphDef()
+    graph.ParseFromString(Path(source).read_bytes())
+    fed = {name.split(":")[0] for name in inputs}
+    unfed = [one for one in graph.node if one.op == "PlaceholderWithDefault" and one.name not in fed]
+    if not unfed:
+        return source
+    for node in unfed:
+        node.op = "Identity"
+        node.attr["T"].CopyFrom(node.attr["dtype"])
+        for name in ("dtype", "shape"):
+            del node.attr[name]
+    changed = Path("graph.pb")
+    changed.write_bytes(graph.SerializeToString(deterministic=True))
+    return str(changed)
 
 
 def _shapes(asked: dict[str, list[int]], names: dict[str, str]) -> dict[str, list[int]]:

@@ -15,11 +15,13 @@ from typing import TypeVar
 
 from trtpipe.canonical.wire import LEN, VARINT, WireError
 from trtpipe.errors import ModelError
+from trtpipe.frontends.reading_tensorflow.output_counts import COUNTED, output_count
 from trtpipe.frontends.reading_tensorflow.wire import Buffer, Field, fields
 from trtpipe.problem_codes import Code
 
 SAVED_MODEL = "saved_model.pb"
 _MOST_NODES = 1_000_000
+_MOST_OUTPUTS = 1000
 _OPERATOR = re.compile(r"[A-Za-z_][A-Za-z0-9_>]*")  # a function's name may stand where an operator's does
 _GRAPH_FIELDS = {1: LEN, 2: LEN, 3: VARINT, 4: LEN}  # node, library, version, versions; 5 is debug_info
 _DEBUG_INFO = 5
@@ -38,6 +40,8 @@ class Node:
     inputs: tuple[str, ...]
     dtype: int = 0
     dims: tuple[int, ...] | None = None
+    outputs: int = 1
+    """How many it has, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ def _graph(data: Buffer, begin: int, end: int) -> Graph:
 def _node(data: Buffer, message: Field) -> Node:
     name = operator = ""
     inputs: list[str] = []
-    dtype, dims = 0, None
+    attributes: list[Field] = []
     for field in message.within(data):
         if field.number == 1:
             name = field.text(data)
@@ -134,15 +138,27 @@ def _node(data: Buffer, message: Field) -> Node:
             operator = field.text(data)
         elif field.number == 3:
             inputs.append(field.text(data))
-        elif field.number == 5 and operator.startswith("Placeholder"):
-            key, value = _entry(data, field)
-            if key == _DTYPE and value is not None:
-                dtype = next((one.value for one in value.within(data) if one.number == 6), 0)
-            elif key == _SHAPE and value is not None:
-                dims = next((_dims(data, one) for one in value.within(data) if one.number == 7), None)
+        elif field.number == 5 and (operator.startswith("Placeholder") or operator in COUNTED):
+            attributes.append(field)
     if not name or not _OPERATOR.fullmatch(operator):
         raise WireError("a node has no name or no operator")
-    return Node(name, operator, tuple(inputs), dtype, dims)
+    return Node(name, operator, tuple(inputs), *_told(data, operator, attributes))
+
+
+def _told(data: Buffer, operator: str, attributes: list[Field]) -> tuple[int, tuple[int, ...] | None, int]:
+    """What a node's attributes say: a placeholder's type and shape, and how many outputs there are."""
+    dtype, dims, counts = 0, None, dict[str, int]()
+    for field in attributes:
+        key, value = _entry(data, field)
+        if value is None:
+            continue
+        if operator in COUNTED:
+            counts |= {key: _number_or_length(data, value)} if key == COUNTED[operator] else {}
+        elif key == _DTYPE:
+            dtype = next((one.value for one in value.within(data) if one.number == 6), 0)
+        elif key == _SHAPE:
+            dims = next((_dims(data, one) for one in value.within(data) if one.number == 7), None)
+    return dtype, dims, output_count(operator, counts)
 
 
 def _entry(data: Buffer, message: Field) -> tuple[str, Field | None]:
@@ -154,6 +170,18 @@ def _entry(data: Buffer, message: Field) -> tuple[str, Field | None]:
         elif field.number == 2:
             value = field
     return key, value
+
+
+def _number_or_length(data: Buffer, value: Field) -> int:
+    """What an attribute says: a number, or how many types are in a list."""
+    for one in value.within(data):
+        if one.number == 3:
+            return min(one.value, _MOST_OUTPUTS)
+        if one.number == 1:
+            types = (inner for inner in one.within(data) if inner.number == 6)
+            count = sum(inner.end - inner.begin if inner.wire == LEN else 1 for inner in types)
+            return min(count, _MOST_OUTPUTS)  # packed types are one byte each: references count from 101
+    return 1
 
 
 def _dims(data: Buffer, message: Field) -> tuple[int, ...] | None:

@@ -26,14 +26,21 @@ _EFFECTS = {
 
 
 def input_names(graph: Graph) -> list[str]:
-    """The placeholders, in the order of the graph."""
-    return [node.name for node in graph.nodes if node.operator == "Placeholder"]
+    """The placeholders, in the order of the graph; those with a default only when there is no other."""
+    plain = [node.name for node in graph.nodes if node.operator == "Placeholder"]
+    return plain or defaulted_names(graph)
+
+
+def defaulted_names(graph: Graph) -> list[str]:
+    """The placeholders that have a default, in the order of the graph."""
+    return [node.name for node in graph.nodes if node.operator == "PlaceholderWithDefault"]
 
 
 def output_names(graph: Graph) -> list[str]:
-    """The nodes that nobody reads and that compute something, in the order of the graph."""
+    """All outputs of the nodes that nobody reads and that compute something, in the order of the graph."""
     read = {name for node in graph.nodes for name in map(node_of, node.inputs)}
-    return [node.name for node in graph.nodes if node.name not in read and _gives(node)]
+    ends = (node for node in graph.nodes if node.name not in read and _gives(node))
+    return [f"{node.name}:{port}" if port else node.name for node in ends for port in range(node.outputs)]
 
 
 def node_of(tensor: str) -> str:

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.reading_torch.kinds import DAMAGED
@@ -72,7 +72,7 @@ def write_bare(archive: Pt2Archive, out: Path) -> None:
     root = "model/"
     with archive.path.open("rb") as file, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as target:
         source = _opened(archive.path, file)
-        target.writestr(root + _MODEL, json.dumps({**archive.description, "guards_code": []}))
+        target.writestr(root + _MODEL, json.dumps(_bare(archive.description)))
         target.writestr(root + _SAMPLE_INPUTS, b"")
         for name, member in archive.members.items():
             info = zipfile.ZipInfo(root + name)
@@ -80,6 +80,13 @@ def write_bare(archive: Pt2Archive, out: Path) -> None:
             with target.open(info, "w") as writing:
                 for piece in _pieces(archive.path, source, member):
                     writing.write(piece)
+
+
+def _bare(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The description without guards, and without ranges of sums and products, at which torch.onnx stops."""
+    ranges = description["range_constraints"]
+    plain = {symbol: ends for symbol, ends in ranges.items() if symbol.isidentifier()}
+    return {**description, "guards_code": [], "range_constraints": plain}
 
 
 def _opened(path: Path, file: IO[bytes]) -> zipfile.ZipFile:

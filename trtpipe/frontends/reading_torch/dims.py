@@ -30,6 +30,31 @@ def symbol_names(inputs: Sequence[tuple[str, Sequence[int | str | None]]]) -> di
     return names
 
 
+def ranges_of(
+    inputs: Sequence[tuple[str, Sequence[int | str | None]]],
+    ranges: Mapping[str, tuple[int | None, int | None]],
+) -> dict[str, tuple[int | None, int | None]]:
+    """The sizes that each dimension may have, under every name that it gets at an input."""
+    found: dict[str, tuple[int | None, int | None]] = {}
+    names = symbol_names(inputs)
+    for name, dims in inputs:
+        for axis, dim in enumerate(dims):
+            if isinstance(dim, str) and dim in ranges and dim in names:
+                found[names[dim]] = found[f"{name}_{axis}"] = ranges[dim]
+    return found
+
+
+def repeated_symbols(inputs: Sequence[tuple[str, Sequence[int | str | None]]]) -> dict[str, str]:
+    """`INPUT_AXIS` → the symbol's name, where it stands several times in one input."""
+    names = symbol_names(inputs)
+    return {
+        f"{name}_{axis}": names[dim]
+        for name, dims in inputs
+        for axis, dim in enumerate(dims)
+        if isinstance(dim, str) and dim in names and list(dims).count(dim) > 1
+    }
+
+
 def chosen_names(names: Mapping[str, str], asked: Mapping[str, str], path: SpecPath) -> dict[str, str]:
     """The names with those in `asked` in place of them, which may be keyed by symbol or by name.
 

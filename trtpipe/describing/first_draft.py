@@ -1,0 +1,156 @@
+"""Finds out about a canonical model what a first spec says of it: constants, cuts, shapes, and a profile that fits.
+
+Everything is tried by shape inference before it is proposed. Knows nothing of a spec's text.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from trtpipe.canonical.evaluation import Evaluator
+from trtpipe.canonical.summary import TensorInfo, summarize
+from trtpipe.canonical.transforming import apply_transform
+from trtpipe.describing.branch_inputs import Number, branch_inputs
+from trtpipe.describing.cutting import refused_tail
+from trtpipe.describing.sized_branches import deciding_shapes
+from trtpipe.errors import ModelError
+from trtpipe.proofs.corners import Infer, shapes_at, values_at
+from trtpipe.proofs.foreign_types import foreign_values
+from trtpipe.proofs.model import ModelView, view_model
+from trtpipe.proofs.profile_values import values_length
+from trtpipe.proofs.proposals import Hints, Proposal, propose_profile
+from trtpipe.proofs.refused_forms import in_training
+
+if TYPE_CHECKING:
+    import onnx
+
+_RANKLESS: tuple[tuple[int, ...], ...] = ((1, 3, 224, 224), (1, 8, 8), (8, 8), (8,), (1, 8, 8, 8))
+"""Shapes to try for inputs that declare none: all alike, likely ones first."""
+
+Value: TypeAlias = Number | list[Number]
+"""What an input is bound to."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What was found out about a model, and what is proposed for it."""
+
+    bind: Mapping[str, Value]
+    outputs: tuple[str, ...]
+    """What to cut at, where the rest needs types or operators that TensorRT has not; and why."""
+    cut_because: str
+    set_shapes: Mapping[str, tuple[int, ...]]
+    fixed: Mapping[str, tuple[int, ...]]
+    """Sizes that decide a branch which TensorRT cannot leave open."""
+    view: ModelView
+    proposal: Proposal
+    has_float32: bool
+    same: Mapping[str, str]
+    """Dimension → the name that the author gave it and another one of the same input."""
+
+
+def find_out(
+    proto: onnx.ModelProto,
+    *,
+    hints: Hints | None = None,
+    narrow: bool = False,
+) -> Draft:
+    """What there is to say of a canonical model, which is changed by what is proposed.
+
+    A `narrow` profile is for a model that was
+    seen to fail at other shapes, which inference could not tell. Raises ModelError when nothing of it can be taken.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="trtpipe-init-") as folder,
+        Evaluator(Path(folder)) as evaluator,
+    ):
+        outputs, why = _without_foreign_values(proto, evaluator)
+        set_shapes = _shapes_for_rankless(view_model(proto))
+        bind = {**branch_inputs(proto), **_constants(view_model(proto))}
+        if bind or set_shapes:
+            apply_transform(proto, evaluator, bind=bind, set_shapes=set_shapes)
+        tail = refused_tail(view_model(proto)) if not outputs else None
+        if tail is not None:
+            outputs, why = tail[0], tail[1].fact
+            apply_transform(proto, evaluator, outputs=outputs)
+        view = view_model(proto)
+        proposal = _profile_of(view, hints, narrow=narrow)
+        fixed = {} if proposal.problems else deciding_shapes(proto, view, proposal.profile, evaluator)
+        if fixed:
+            apply_transform(proto, evaluator, set_shapes=fixed)
+            view = view_model(proto)
+            proposal = _profile_of(view, hints, narrow=narrow)
+        has_float32 = _has_float32(proto, view, proposal)
+        same = (hints or Hints()).same
+        return Draft(bind, outputs, why, set_shapes, fixed, view, proposal, has_float32, same)
+
+
+def _profile_of(view: ModelView, hints: Hints | None, *, narrow: bool) -> Proposal:
+    return propose_profile(
+        view.inputs,
+        infer=view.infer,
+        value_inputs=view.value_inputs,
+        outputs=view.outputs,
+        narrow=narrow,
+        hints=hints,
+    )
+
+
+def refuse_training(proto: onnx.ModelProto) -> None:
+    """Raises ModelError for a model in training mode; `proto` is one as it was read, for importing drops the signs."""
+    view = view_model(proto)
+    problems = in_training(view.proto, view.live_nodes())
+    if problems:
+        raise ModelError(problems)
+
+
+def _without_foreign_values(proto: onnx.ModelProto, evaluator: Evaluator) -> tuple[tuple[str, ...], str]:
+    """Cuts the model before strings and the like; at which outputs, and why. Raises ModelError if nothing is left."""
+    found = foreign_values(view_model(proto))
+    if found is None:
+        return (), ""
+    if not found.usable:
+        raise ModelError([found.problem])
+    apply_transform(proto, evaluator, outputs=found.usable)
+    return found.usable, found.problem.fact
+
+
+def _shapes_for_rankless(view: ModelView) -> dict[str, tuple[int, ...]]:
+    """The first of some shapes that fits every input without a rank; the first of all when none does."""
+    names = [info.name for info in view.inputs if info.dims is None]
+    if not names:
+        return {}
+    choices = (dict.fromkeys(names, shape) for shape in _RANKLESS)
+    return next(
+        (shapes for shapes in choices if not view.infer(shapes, {}).problems), dict.fromkeys(names, (1,))
+    )
+
+
+def _constants(view: ModelView) -> dict[str, Value]:
+    """Values for the inputs that TensorRT takes only as constants: the first axes, or ones."""
+    return {
+        info.name: _constant(info, view.infer)
+        for info in view.inputs
+        if info.name in view.value_inputs and view.value_inputs[info.name].only_constant
+    }
+
+
+def _constant(info: TensorInfo, infer: Infer) -> Value:
+    length = values_length(info) or 1
+    one = 1.0 if "float" in info.dtype else 1
+    choices: list[list[Any]] = [[one] * length, [one * 2] * length]
+    if isinstance(one, int):
+        choices = [list(range(start, start + length)) for start in (0, 1, -length)] + choices
+    fits = (choice for choice in choices if not infer({}, {info.name: choice}).problems)
+    chosen: list[Number] = next(fits, choices[0])
+    return chosen if info.dims else chosen[0]
+
+
+def _has_float32(proto: onnx.ModelProto, view: ModelView, proposal: Proposal) -> bool:
+    inferred = view.infer(shapes_at(view.inputs, proposal.profile, "opt"), values_at(proposal.profile, "opt"))
+    types = {info.dtype for info in (*view.inputs, *view.outputs, *inferred.values.values())}
+    return "float32" in types | {weights.dtype for weights in summarize(proto).weights}
