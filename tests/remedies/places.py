@@ -118,7 +118,7 @@ def apply(row: Row, place: Place) -> None:
     first = place.ask(row.ask)
     told = first.of(row.code)
     assert told, f"the problem is not told:\n{first.out}\n{first.err}"
-    found = [match for one in told if (match := re.search(row.remedy, one.remedy, re.DOTALL))]
+    found = [match for one in told if one.remedy and (match := re.search(row.remedy, one.remedy, re.DOTALL))]
     assert found, "no remedy reads like this:\n" + "\n".join(f"{one.fact}\n  {one.remedy}" for one in told)
     again = row.cure(place, found[0])
     second = place.ask(row.ask if again is None else again)

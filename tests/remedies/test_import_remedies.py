@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from places import SPEC, Cure, Place, Row, apply, rewrite
+from places import Cure, Place, Row, apply, rewrite
 
 from trtpipe.frontends import ModelFiles, lower_model, pytorch, tensorflow
 from trtpipe.problem_codes import Code, ProblemCode
@@ -22,13 +22,15 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "frontends")]
 
 from caffe_files import caffemodel, lower, net  # noqa: E402
-from foreign_files import LINE, graph, node, program, saved_model, symbol, write_pt2  # noqa: E402
-from uff_writer import Node, const, mark, placeholder, uff  # noqa: E402
+from foreign_files import LINE, graph, node, program, saved_model, write_pt2  # noqa: E402
+from uff_writer import Node, mark, placeholder, uff  # noqa: E402
 from uff_writer import node as uff_node  # noqa: E402
 
 # -- Caffe
 
-PRODUCT = 'layer { name: "p" type: "InnerProduct" bottom: "a" top: "y" inner_product_param { num_output: 2 } }'
+PRODUCT = (
+    'layer { name: "p" type: "InnerProduct" bottom: "a" top: "y" inner_product_param { num_output: 2 } }'
+)
 GOOD = {"p": [np.zeros((2, 3)), np.zeros(2)]}
 A3, A4 = ((1, 3),), ((1, 4, 6, 6),)
 
@@ -37,7 +39,12 @@ def lowering(folder: Place) -> None:
     """Read the net with the options and weights that lie beside it."""
     options = yaml.safe_load((folder.root / "options.yaml").read_text()) or {}
     weights = folder.root / "given.caffemodel"
-    lower(folder.root, (folder.root / "given").read_text(), weights.read_bytes() if weights.exists() else None, **options)
+    lower(
+        folder.root,
+        (folder.root / "given").read_text(),
+        weights.read_bytes() if weights.exists() else None,
+        **options,
+    )
 
 
 def caffe(
@@ -53,7 +60,9 @@ def caffe(
     """A net in which `wrong` stands; `right` is what the remedy makes of it."""
     cure = rewrite((wrong, right), file="given") if isinstance(right, str) else right
     files: dict[str, str | bytes] = {"given": net(wrong, *shapes), "options.yaml": options}
-    return Row(name, code, remedy, cure, files | ({"given.caffemodel": weights} if weights else {}), ask=lowering)
+    return Row(
+        name, code, remedy, cure, files | ({"given.caffemodel": weights} if weights else {}), ask=lowering
+    )
 
 
 def layer(body: str, **more: str) -> str:
@@ -148,7 +157,14 @@ CUSTOM = [IMAGE, uff_node("_Swish", "c", "x"), *mark("c")]
 NMS = "{plugins: {_Swish: {name: Swish, outputs: [{dims: [-1, 2, 2, 1]}]}}}"
 
 
-def uff_row(name: str, code: ProblemCode, wrong: bytes, remedy: str, right: Callable[[], bytes] | str, options: str = "{}") -> Row:
+def uff_row(
+    name: str,
+    code: ProblemCode,
+    wrong: bytes,
+    remedy: str,
+    right: Callable[[], bytes] | str,
+    options: str = "{}",
+) -> Row:
     def cure(place: Place, match: re.Match[str]) -> None:
         if callable(right):
             place.write("net.uff", right())
