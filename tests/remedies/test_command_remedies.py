@@ -13,6 +13,7 @@ import pytest
 from places import SPEC, Cure, Place, Question, Row, apply, asking, rewrite
 from small_models import classifier, relu
 from spec_rows import FILES, SET
+from test_data_remedies import png
 
 from trtpipe.problem_codes import Code, ProblemCode
 
@@ -91,6 +92,9 @@ RUNS = [
         {"net.onnx": relu("n", 3)}),
     run("too much by chance", Code.DATA_TOO_LARGE, ("--random", "--shape", "x=2000000000x3"), "ask for smaller shapes",
         ("--random", "--shape", "x=1x3"), {"net.onnx": relu("n", 3)}),
+    run("an image and no set", Code.DATA_SET_UNUSABLE, ("--input", "x=a.png"), r"name a set: (--data) NAME",
+        ("--input", "x=a.png", r"\1", "pictures"),
+        {"a.png": png, "net.onnx": relu(1, 3, 4, 4), "calibration/pictures.yaml": "schema: 1\nimages: a.png\n"}),
     run("--data without an image", Code.OPTIONS_EXCLUDE, (*X, "--data", "val"), "leave it out", X, {"calibration/val.yaml": SET}),
     run("no output elsewhere", Code.WRONG_FILE, (*X, "--output", "y.npy"), r"outputs are saved by name: FILE\.npz", (*X, "--output", "y.npz")),
     run("no labels", Code.EMPTY_FILE, (*X, "--labels", "l.txt"), "one name a line", put("l.txt", "a\nb\nc\n"), {"l.txt": b""}),
@@ -102,7 +106,7 @@ RUNS = [
 ]  # fmt: skip
 
 INIT = [
-    Row("no pipeline here", Code.NO_PIPELINE, r"write one: trtpipe (init) MODEL", lambda place, m: _initialised(place, m),
+    Row("no pipeline here", Code.NO_PIPELINE, r"write one: trtpipe (init) MODEL", _initialised,
         {"net.onnx": relu(1, 3)}, ask=("check", "--no-parse")),
     Row("no specs there", Code.NO_PIPELINE, r"a spec is a file named \*(\.yaml)",
         lambda place, m: ((place.root / "specs/net.yml2").rename(place.root / f"specs/net{m[1]}"), None)[1],

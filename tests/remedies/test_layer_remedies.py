@@ -206,10 +206,10 @@ CACHES = [
 EXPORTS = [
     Row("no version for a cache", Code.CACHE_FORMAT, r"for example (--trt-version) (\S+)",
         asking("export", "calibration-cache", "s.json", r"\1", r"\2"), {"s.json": ""}, ask=("export", "calibration-cache", "s.json"),
-        before=lambda place: _scales(place)),
+        before=_scales),
     Row("no version of TensorRT", Code.BAD_ARGUMENT, r"for example ([\d.]+) or",
         asking("export", "calibration-cache", "s.json", "--trt-version", r"\1"), {"s.json": ""},
-        ask=("export", "calibration-cache", "s.json", "--trt-version", "newest"), before=lambda place: _scales(place)),
+        ask=("export", "calibration-cache", "s.json", "--trt-version", "newest"), before=_scales),
     Row("no renaming", Code.BAD_ARGUMENT, r"write (--rename) OLD=NEW",
         asking("migrate", "calibration-cache", "net.cache", "net.onnx", r"\1", "x=x"), {"net.cache": CACHE, "net.onnx": classifier},
         ask=("migrate", "calibration-cache", "net.cache", "net.onnx", "--rename", "x")),

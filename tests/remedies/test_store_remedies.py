@@ -142,15 +142,27 @@ CELLS = [
         asking("run", CELL, "--random")),
     row("an engine without its model", Code.CANNOT_RUN_HERE, gone(f"build/{CELL}/model.onnx"), ("run", CELL, "--random"),
         r"name the directory that holds its model\.onnx", lambda place, _: _elsewhere(place)),
-    row("not validated here", Code.CANNOT_RUN_HERE, lambda place: _validated(place), ("golden", CELL, "--engine"), "leave out --engine",
+    row("not validated here", Code.CANNOT_RUN_HERE, _validated, ("golden", CELL, "--engine"), "leave out --engine",
         asking("golden", CELL)),
-    row("no place for a recording", Code.WRONG_FILE, lambda place: _validated(place), ("golden", CELL, "--output", "y.npy"), r"ends in (\.npz)",
+    row("no place for a recording", Code.WRONG_FILE, _validated, ("golden", CELL, "--output", "y.npy"), r"ends in (\.npz)",
         asking("golden", CELL, "--output", r"y\1")),
-    row("a recording outside", Code.OUTSIDE_PROJECT, lambda place: _validated(place), ("golden", CELL, "--output", "../y.npz"),
+    row("a recording outside", Code.OUTSIDE_PROJECT, _validated, ("golden", CELL, "--output", "../y.npz"),
         r"a spec names files below", asking("golden", CELL, "--output", "y.npz")),
     row("an artifact of another name", Code.NO_ARTIFACT, None, ("cache", "path", CELL, "engin"), r"its artifacts are (?:.*, )?'?(model\.\w+|engine)'?",
         asking("cache", "path", CELL, r"\1")),
     row("a cell that was not built", Code.NO_ARTIFACT, None, ("cache", "path", "net/fp33@t"), r"(net/fp32@t)", asking("cache", "path", r"\1")),
+    row("a file in the way of the engines", Code.CANNOT_DELIVER, lambda place: (shutil.rmtree(place.root / "build"), place.write("build", "x")),
+        BUILD, "move it away and build again", lambda place, _: (place.root / "build").unlink()),
+    row("nothing to reproduce", Code.NOTHING_FAILS, None, ("debug", "repro", CELL), r"name a step with (--step)",
+        asking("debug", "repro", CELL, r"\1", "quantize")),
+    row("an unknown step", Code.NO_SUCH_STEP, None, ("debug", "repro", CELL, "--step", "quantise"), r"did you mean '(\w+)'",
+        asking("debug", "repro", CELL, "--step", r"\1")),
+    row("random weights of no engine", Code.NOT_REPRODUCIBLE, None, ("debug", "repro", CELL, "--step", "quantize", "--random-weights"), "leave it out",
+        asking("debug", "repro", CELL, "--step", "quantize")),
+    row("a record of an old build", Code.OLD_RECORD, _aged, ("validate", f"build/{CELL}", "--cpu"), "build it again",
+        lambda place, _: _rebuilt(place), ends=-1),
+    row("a recording for a reference", Code.REFERENCE, _recorded, ("golden", CELL, "--force"), r"take `reference` out of the spec",
+        lambda place, _: place.edit("pipelines/net.yaml", ", reference: {golden: golden/net.npz}", "")),
     row("not built yet", Code.NO_SUCH_FILE, lambda place: shutil.rmtree(place.root / "build/net/h@t"), ("inspect", HALF),
         r"trtpipe (build) (\S+)", after(r"\1", r"\2")),
 ]  # fmt: skip
@@ -168,7 +180,7 @@ LOCKS = [
 
 STORES = [
     row("a damaged artifact", Code.ARTIFACT_DAMAGED, lambda place: spoil(object_of(place)),
-        lambda place: _path_of(place), "build again", lambda place, _: _rebuilt(place)),
+        _path_of, "build again", lambda place, _: _rebuilt(place)),
     row("a store of a later schema", Code.STORE_SCHEMA, lambda place: _edit(place, ".trtpipe/store/store.json", r'"schema": ?\d+', '"schema": 99'),
         ("build", "--force", CELL), r"point \$(TRTPIPE_STORE) to another directory", lambda place, m: place.patch.setenv(m[1], str(place.root / "other"))),
     row("something in the store's place", Code.STORE_REFUSED, lambda place: (shutil.rmtree(place.root / ".trtpipe"), place.write(".trtpipe", "x")),
@@ -203,6 +215,20 @@ def _elsewhere(place: Place) -> Question:
 
 def _validated(place: Place) -> None:
     place.write("pipelines/net.yaml", TWO + "validate: {data: val}\n")
+
+
+def _recorded(place: Place) -> None:
+    from small_models import recorded
+
+    place.write("golden/net.npz", recorded())
+    place.write("pipelines/net.yaml", TWO + "validate: {data: val, reference: {golden: golden/net.npz}}\n")
+
+
+def _aged(place: Place) -> None:
+    """A manifest as it was before thresholds stood in it."""
+    manifest = json.loads((place.root / MANIFEST).read_bytes())
+    manifest["validation"] = {"outcome": "passed"}
+    place.write(MANIFEST, json.dumps(manifest))
 
 
 def _path_of(place: Place) -> object:
