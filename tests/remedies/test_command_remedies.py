@@ -105,6 +105,14 @@ RUNS = [
         ("--input", "x=x.npy", "--input", "y=x.npy"), {"net.onnx": pair, "y.npy": npy(np.float32([[1, 2, 3]] * 2))}),
 ]  # fmt: skip
 
+
+def _initialised(place: Place, match: re.Match[str]) -> Question | None:
+    """The remedy's command, as a shell runs it."""
+    asked = place.ask([match[1], "net.onnx"])
+    assert asked.code == 0, asked.err
+    return None
+
+
 INIT = [
     Row("no pipeline here", Code.NO_PIPELINE, r"write one: trtpipe (init) MODEL", _initialised,
         {"net.onnx": relu(1, 3)}, ask=("check", "--no-parse")),
@@ -176,13 +184,6 @@ INIT = [
             lambda place, m: (place.write(f"calibration/{m[1]}", relu(1, 3)()), None)[1]),
     command("no engine inspected", Code.NO_ENGINE, ("inspect", "calibration"), "name a file in it", ("inspect", "net.onnx")),
 ]  # fmt: skip
-
-
-def _initialised(place: Place, match: re.Match[str]) -> Question | None:
-    """The remedy's command, as a shell runs it."""
-    asked = place.ask([match[1], "net.onnx"])
-    assert asked.code == 0, asked.err
-    return None
 
 
 def _benched(place: Place) -> Question:

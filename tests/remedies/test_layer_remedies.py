@@ -203,6 +203,14 @@ CACHES = [
     cached("a rule to nowhere", Code.UNKNOWN_TENSOR, CACHE, r"tensors: .*(x)|did you mean", ", rename: {x: x}", ", rename: {x: xx}"),
 ]  # fmt: skip
 
+
+def _scales(place: Place) -> None:
+    """Scales as a calibration writes them."""
+    from trtpipe.scales import Scales, TensorScale
+
+    Scales({"x": TensorScale(1.0)}, "max", "trtpipe").write(place.root / "s.json")
+
+
 EXPORTS = [
     Row("no version for a cache", Code.CACHE_FORMAT, r"for example (--trt-version) (\S+)",
         asking("export", "calibration-cache", "s.json", r"\1", r"\2"), {"s.json": ""}, ask=("export", "calibration-cache", "s.json"),
@@ -214,13 +222,6 @@ EXPORTS = [
         asking("migrate", "calibration-cache", "net.cache", "net.onnx", r"\1", "x=x"), {"net.cache": CACHE, "net.onnx": classifier},
         ask=("migrate", "calibration-cache", "net.cache", "net.onnx", "--rename", "x")),
 ]  # fmt: skip
-
-
-def _scales(place: Place) -> None:
-    """Scales as a calibration writes them."""
-    from trtpipe.scales import Scales, TensorScale
-
-    Scales({"x": TensorScale(1.0)}, "max", "trtpipe").write(place.root / "s.json")
 
 
 ROWS = [*LAYERS, *FILES_OF_WEIGHTS, *GRAFTS, *CACHES, *EXPORTS]

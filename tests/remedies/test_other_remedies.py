@@ -291,6 +291,12 @@ def profiled(rows: int):
     return lambda _: profile_for(signature, {"x": (rows, 3)}, {}, None) and None
 
 
+def _with_no_form() -> bytes:
+    from test_model_remedies import with_op
+
+    return with_op("Det")()
+
+
 RECORDS = [
     Row("a record of nobody's", Code.RECORD_DAMAGED, "name the engine, the model or the directory instead", asking("inspect", "net.onnx"),
         {"net.onnx": relu(1, 3), "x.json": '{"a": "b"}'}, ask=("inspect", "x.json")),
@@ -320,12 +326,6 @@ RECORDS = [
         lambda place, m: place.write("pipelines/net.yaml", SPEC + f"transform: {{{m[1]}: [before]}}\n") and None,
         {"net.onnx": _with_no_form, "pipelines/net.yaml": SPEC}, ask=("export", "network", "pipelines/net.yaml", "--output", "out.yaml")),
 ]  # fmt: skip
-
-
-def _with_no_form() -> bytes:
-    from test_model_remedies import with_op
-
-    return with_op("Det")()
 
 
 def _claiming(archive: bytes) -> bytes:

@@ -127,6 +127,52 @@ def another_precision(place: Place) -> None:
     place.edit("pipelines/net.yaml", "precision: fp16", "precision: bf16")
 
 
+def _edit(place: Place, name: str, old: str, new: str) -> None:
+    text, count = re.subn(old, new, (place.root / name).read_text())
+    assert count
+    place.write(name, text)
+
+
+def _done(asked: Asked) -> None:
+    assert asked.code == 0, asked.err
+
+
+def _elsewhere(place: Place) -> Question:
+    """The directory that holds the model: here that of the other cell."""
+    return ("run", f"build/{HALF}", "--random")
+
+
+def _validated(place: Place) -> None:
+    place.write("pipelines/net.yaml", TWO + "validate: {data: val}\n")
+
+
+def _recorded(place: Place) -> None:
+    from small_models import recorded
+
+    place.write("golden/net.npz", recorded())
+    place.write("pipelines/net.yaml", TWO + "validate: {data: val, reference: {golden: golden/net.npz}}\n")
+
+
+def _aged(place: Place) -> None:
+    """A manifest as it was before thresholds stood in it."""
+    manifest = json.loads((place.root / MANIFEST).read_bytes())
+    manifest["validation"] = {"outcome": "passed"}
+    place.write(MANIFEST, json.dumps(manifest))
+
+
+def _path_of(place: Place) -> object:
+    from trtpipe.digests import Digest
+    from trtpipe.stores.local import LocalStore
+
+    manifest = json.loads((place.root / MANIFEST).read_bytes())["engine"]
+    return LocalStore(place.root / ".trtpipe/store").path(Digest(manifest["blake3"], manifest["bytes"]))
+
+
+def _rebuilt(place: Place) -> None:
+    shutil.rmtree(place.root / "build")
+    _done(place.ask(BUILD))
+
+
 CELLS = [
     row("several cells", Code.AMBIGUOUS_NAME, None, ("run", "net/*@t", "--random", "--cpu"), r"name one of '?(net/fp32@t)",
         asking("run", r"\1", "--random", "--cpu")),
@@ -196,52 +242,6 @@ STORES = [
 SIGNED = "schema: 1\nstore: {remote: remote, mode: read-write, sign: ../key}\n"
 
 ROWS = [*CELLS, *LOCKS, *STORES]
-
-
-def _edit(place: Place, name: str, old: str, new: str) -> None:
-    text, count = re.subn(old, new, (place.root / name).read_text())
-    assert count
-    place.write(name, text)
-
-
-def _done(asked: Asked) -> None:
-    assert asked.code == 0, asked.err
-
-
-def _elsewhere(place: Place) -> Question:
-    """The directory that holds the model: here that of the other cell."""
-    return ("run", f"build/{HALF}", "--random")
-
-
-def _validated(place: Place) -> None:
-    place.write("pipelines/net.yaml", TWO + "validate: {data: val}\n")
-
-
-def _recorded(place: Place) -> None:
-    from small_models import recorded
-
-    place.write("golden/net.npz", recorded())
-    place.write("pipelines/net.yaml", TWO + "validate: {data: val, reference: {golden: golden/net.npz}}\n")
-
-
-def _aged(place: Place) -> None:
-    """A manifest as it was before thresholds stood in it."""
-    manifest = json.loads((place.root / MANIFEST).read_bytes())
-    manifest["validation"] = {"outcome": "passed"}
-    place.write(MANIFEST, json.dumps(manifest))
-
-
-def _path_of(place: Place) -> object:
-    from trtpipe.digests import Digest
-    from trtpipe.stores.local import LocalStore
-
-    manifest = json.loads((place.root / MANIFEST).read_bytes())["engine"]
-    return LocalStore(place.root / ".trtpipe/store").path(Digest(manifest["blake3"], manifest["bytes"]))
-
-
-def _rebuilt(place: Place) -> None:
-    shutil.rmtree(place.root / "build")
-    _done(place.ask(BUILD))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
