@@ -10,11 +10,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from places import SPEC, Cure, Place, Row, apply, asking
+from places import CHECK, SPEC, Cure, Place, Row, apply, asking
 from small_models import classifier, relu
 from spec_rows import MODEL, QUANTIZED, VARIANTS
 
+from trtpipe.loading.project import Project
+from trtpipe.loading.specs import LoadedPipeline, load_pipeline
 from trtpipe.problem_codes import Code, ProblemCode
+from trtpipe.spec.network.network import NetworkOptions
+from trtpipe.system.workspace import known_names
 
 
 def npz(**arrays: object) -> bytes:
@@ -62,6 +66,35 @@ def network(layers: str, inputs: str = INPUT, outputs: str = TAIL, weights: str 
     )
 
 
+def _loaded(place: Place) -> LoadedPipeline:
+    return load_pipeline(place.root / "pipelines/net.yaml", Project(place.root), known_names())
+
+
+def lowering(place: Place) -> None:
+    """Read the spec and lower its network, as importing does, in this process."""
+    from trtpipe.frontends import ModelFiles, lower_model
+    from trtpipe.frontends.network import frontend
+
+    loaded = _loaded(place)
+    options = NetworkOptions.model_validate(loaded.spec.model.options)
+    lower_model(
+        frontend, ModelFiles(None, loaded.option_files(), place.root), options, place.root / "out.onnx"
+    )
+
+
+def covering(place: Place) -> None:
+    """Read the spec and hold its calibration cache against the model, as `check` does after an import."""
+    from trtpipe.canonical.reading import read_skeleton
+    from trtpipe.legacy_caches.reading import read_cache
+    from trtpipe.system.proving_caches import _report
+
+    loaded = _loaded(place)
+    asked = loaded.spec.variants["q"].calibration
+    if asked.cache is not None:
+        cache = read_cache(loaded.files["variants", "q", "calibration", "cache"], asked.format)
+        _report(asked, cache, read_skeleton(place.root / "net.onnx").proto)
+
+
 def layers(
     name: str,
     code: ProblemCode,
@@ -76,7 +109,15 @@ def layers(
         if callable(right)
         else lambda place, m: place.write("pipelines/net.yaml", m.expand(right)) and None
     )
-    return Row(name, code, remedy, cure, {"pipelines/net.yaml": wrong, **(files or {})})
+    grafted = "transform" in wrong
+    return Row(
+        name,
+        code,
+        remedy,
+        cure,
+        {"pipelines/net.yaml": wrong, **(files or {})},
+        ask=CHECK if grafted else lowering,
+    )
 
 
 WEIGHTS = {"w.npz": npz(w=W)}
@@ -170,7 +211,7 @@ def cached(
         place.write("pipelines/net.yaml", WITH % m.expand(right))
 
     return Row(name, code, remedy, right if callable(right) else written,
-               {**QUANTIZED, "net.cache": cache, "pipelines/net.yaml": WITH % more})  # fmt: skip
+               {**QUANTIZED, "net.cache": cache, "pipelines/net.yaml": WITH % more}, ask=covering)  # fmt: skip
 
 
 def whole(place: Place, _: object) -> None:

@@ -24,7 +24,7 @@ from small_models import classifier, relu
 from spec_rows import FILES
 from test_data_remedies import png
 from test_import_remedies import PLAIN, UFF, uff, uff_row  # noqa: F401 - the writers of UFF files
-from test_layer_remedies import CONV, W, network, npz, safetensors
+from test_layer_remedies import CONV, W, lowering, network, npz, safetensors
 
 from trtpipe import datasets
 from trtpipe.calibrators.measuring.providers import provider_of
@@ -302,9 +302,9 @@ RECORDS = [
         {"net.onnx": relu(1, 3), "x.json": '{"a": "b"}'}, ask=("inspect", "x.json")),
     Row("a checkpoint for weights", Code.NOT_NPZ, r"save their tensors as (\.safetensors)",
         lambda place, m: (place.write(f"w{m[1]}", safetensors(w=W)), place.edit("pipelines/net.yaml", "w.npz", f"w{m[1]}"), None)[2],
-        {"pipelines/net.yaml": network(CONV, weights="w.npz"), "w.npz": checkpoint}, ask=CHECK),
+        {"pipelines/net.yaml": network(CONV, weights="w.npz"), "w.npz": checkpoint}, ask=lowering),
     Row("weights cut short in their archive", Code.NOT_NPZ, "copy or download the archive again", lambda place, _: place.write("w.npz", npz(w=W)) and None,
-        {"pipelines/net.yaml": network(CONV, weights="w.npz"), "w.npz": lambda: _claiming(npz(w=W))}, ask=CHECK),
+        {"pipelines/net.yaml": network(CONV, weights="w.npz"), "w.npz": lambda: _claiming(npz(w=W))}, ask=lowering),
     Row("no place for a sheet", Code.CANNOT_WRITE, "name another place with (--output)",
         asking("data", "preview", "val", r"\1", "sheet.png"),
         {"p/a.png": png, "a": "x", "calibration/val.yaml": "schema: 1\nimages: p\n"}, ask=("data", "preview", "val", "--output", "a/sheet.png")),
