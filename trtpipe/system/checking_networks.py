@@ -137,7 +137,7 @@ def _failure(workspace: Workspace, address: Address, error: TrtpipeError) -> lis
     if address.stage != "parse":
         return list(placed(workspace, address, error).problems)
     return [
-        _of_variant(workspace, address, replace(one, fact=f"{address.target} refuses the model: {one.fact}"))
+        _of_variant(workspace, address, replace(one, fact=f"{address.target}: {one.fact}"))
         for one in error.problems
     ]
 
