@@ -327,7 +327,7 @@ def test_what_the_parser_refuses_is_said_once_and_check_knows_it(net):
     checked, built = project.run("check"), project.run("build", "--keep-going")
 
     assert checked.code == 2
-    assert "TensorRT's parser refuses node" in checked.err
+    assert "the parser of TensorRT refuses node" in checked.err
     assert (built.code, built.out.split(" in ")[0]) == (1, "built 0 engines, 1 failed, 2 not built")
 
 

@@ -54,17 +54,17 @@ def typed(tmp_path: Path) -> Path:
 def test_the_parsers_refusal_names_the_users_node(typed):
     said = parser_fact(detail(node=2, name="/head/softmax", op="Softmax"), typed)
 
-    assert said == "TensorRT's parser refuses node '/head/softmax' (Softmax): no"
+    assert said == "the parser of TensorRT refuses node '/head/softmax' (Softmax): no"
 
 
 def test_a_node_of_trtpipes_is_told_by_the_users_node_that_it_serves(typed):
     said = parser_fact(detail(), typed)
 
-    assert said == "TensorRT's parser refuses the cast of 'h' in front of node '/head/softmax': no"
+    assert said == "the parser of TensorRT refuses the cast of 'h' in front of node '/head/softmax': no"
 
 
 def test_a_refusal_without_a_node_says_that_the_model_is_refused(typed):
-    assert parser_fact(detail(node=None, name=""), typed) == "TensorRT's parser refuses the model: no"
+    assert parser_fact(detail(node=None, name=""), typed) == "the parser of TensorRT refuses the model: no"
 
 
 def test_a_model_that_cannot_be_read_leaves_tensorrts_name(tmp_path):
@@ -72,7 +72,7 @@ def test_a_model_that_cannot_be_read_leaves_tensorrts_name(tmp_path):
 
 
 def test_what_the_builder_refuses_is_said_to_be_the_builders():
-    assert builder_fact("Out of tactics") == "TensorRT's builder refuses the model: Out of tactics"
+    assert builder_fact("Out of tactics") == "the builder of TensorRT refuses the model: Out of tactics"
 
 
 def test_of_the_log_warnings_and_errors_are_shown():

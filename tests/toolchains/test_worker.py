@@ -219,9 +219,9 @@ def test_every_unsupported_node_is_named_with_its_operator(bench):
     error = failure_of(bench)
 
     assert [problem.fact for problem in error.problems] == [
-        "node 'det' (Det): TensorRT's parser has no importer for this use of Det",
-        "node 'acme' (Acme): TensorRT has neither an operator nor a plugin named Acme",
-        "node 'last' (Det): TensorRT's parser has no importer for this use of Det",
+        "the parser of TensorRT refuses node 'det' (Det): it has no importer for this use of Det",
+        "the parser of TensorRT refuses node 'acme' (Acme): TensorRT has neither an operator nor a plugin named Acme",
+        "the parser of TensorRT refuses node 'last' (Det): it has no importer for this use of Det",
     ]
     assert ".cpp" not in str(error)
 

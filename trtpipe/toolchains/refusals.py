@@ -37,6 +37,7 @@ def plain_words(text: str) -> str:
     said = _SAID.search(words)
     words = said["words"] if said is not None else _TAIL.sub("", _PLACE.sub("", words))
     words = " ".join(words.split()).rstrip(".!") or " ".join(text.split())
+    words = words.replace("TensorRT's parser has no importer", "it has no importer")
     return words if len(words) <= _LONGEST else words[:_LONGEST] + "…"
 
 
@@ -44,17 +45,17 @@ def parser_fact(detail: JsonObject, model: Path) -> str:
     """One refusal of the parser, of the typed `model`: the node in its user's words, and why."""
     reason = plain_words(str(detail["reason"]))
     if detail["node"] is None and not detail["name"]:
-        return f"TensorRT's parser refuses the model: {reason}"
+        return f"the parser of TensorRT refuses the model: {reason}"
     functions = texts_in(detail, "functions")
     inside = f" in {', '.join(functions)}" if functions else ""
     name, op = str(detail["name"]), str(detail["op"])
     words = _called(name, op, model) if name else f"node number {detail['node']} ({op})"
-    return f"TensorRT's parser refuses {words}{inside}: {reason}"
+    return f"the parser of TensorRT refuses {words}{inside}: {reason}"
 
 
 def builder_fact(said: str) -> str:
     """What the builder says of a model that was parsed; it seldom names a node."""
-    return f"TensorRT's builder refuses the model: {plain_words(said)}"
+    return f"the builder of TensorRT refuses the model: {plain_words(said)}"
 
 
 def _called(name: str, op: str, model: Path) -> str:
