@@ -200,8 +200,8 @@ class _Hearing:
                 )
                 for detail in error.details
             ]
-        elif error.kind == "build":
-            problems = [Problem(Code.BUILD_FAILED, builder_fact(error.message), error.remedy)]
+        elif error.kind == "build" and error.details:
+            problems = [Problem(Code.BUILD_FAILED, builder_fact(error.message))]
         elif error.kind == "profile" and error.details:
             problems = [Problem(Code.PROFILE_REFUSED, str(detail)) for detail in error.details]
         if error.kind == "environment":
