@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from places import Place, listen
+from remedy_places import Place, listen
 
 
 @pytest.fixture

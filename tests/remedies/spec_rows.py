@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from places import SPEC, Cure, Row, rewrite
+from remedy_places import SPEC, Cure, Row, rewrite
 from small_models import classifier, relu, rows
 
 from trtpipe.problem_codes import ProblemCode

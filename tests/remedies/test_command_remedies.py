@@ -10,7 +10,7 @@ from importlib import metadata
 
 import numpy as np
 import pytest
-from places import SPEC, Cure, Place, Question, Row, apply, asking, rewrite
+from remedy_places import SPEC, Cure, Place, Question, Row, apply, asking, rewrite
 from small_models import classifier, relu
 from spec_rows import FILES, SET
 from test_data_remedies import png

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
-from places import Cure, Place, Row, apply, rewrite
+from remedy_places import Cure, Place, Row, apply, rewrite
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets import open_dataset, source_files

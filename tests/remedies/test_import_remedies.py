@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from places import Cure, Place, Row, apply, rewrite
+from remedy_places import Cure, Place, Row, apply, rewrite
 
 from trtpipe.frontends import ModelFiles, lower_model, pytorch, tensorflow
 from trtpipe.problem_codes import Code, ProblemCode

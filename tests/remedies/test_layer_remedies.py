@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from places import CHECK, SPEC, Cure, Place, Row, apply, asking
+from remedy_places import CHECK, SPEC, Cure, Place, Row, apply, asking
 from small_models import classifier, relu
 from spec_rows import MODEL, QUANTIZED, VARIANTS
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from places import SPEC, Cure, Place, Row, apply
+from remedy_places import SPEC, Cure, Place, Row, apply
 from small_models import classifier, net, node, relu
 from spec_rows import FILES, MODEL, SET, spec
 

@@ -19,7 +19,7 @@ import onnx
 import onnx_ir
 import pytest
 import yaml
-from places import SPEC, Place, Row, apply, asking, rewrite
+from remedy_places import SPEC, Place, Row, apply, asking, rewrite
 from small_models import classifier, relu
 from spec_rows import FILES
 from test_data_remedies import png

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from places import SPEC, Place, Row, apply, rewrite
+from remedy_places import SPEC, Place, Row, apply, rewrite
 from small_models import gather, labels, recorded, relu, samples
 from spec_rows import FILES, LABELLED, MODEL, QUANTIZED, TARGETS, VARIANTS, beside, dataset, shared, spec
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from places import SPEC, Asked, Cure, Place, Question, Row, apply, asking, listen
+from remedy_places import SPEC, Asked, Cure, Place, Question, Row, apply, asking, listen
 from spec_rows import FILES
 
 from trtpipe.problem_codes import Code, ProblemCode

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from places import SPEC, Place, Row, apply, rewrite
+from remedy_places import SPEC, Place, Row, apply, rewrite
 from small_models import relu
 from spec_rows import FILES, QUANTIZED, TARGETS, VARIANTS, spec
 
