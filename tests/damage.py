@@ -2,7 +2,7 @@
 
 A test goes through all damages of a record and names the one that something else than a refusal comes of:
 
-    for damage in damages(GOOD): with damage.named(): path.write_text(damage.text); …
+    for damage in damages(GOOD): with damage.assert_raises_only(): path.write_text(damage.text); …
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Damage:
         return text
 
     @contextlib.contextmanager
-    def named(self, *allowed: type[Exception]):
+    def assert_raises_only(self, *allowed: type[Exception]):
         """Lets these errors pass; any other is told with the damage that it came of."""
         try:
             yield

@@ -38,7 +38,7 @@ def parse_shape(value: object) -> Shape:
     if any(dim < -1 or dim > LARGEST_DIM for dim in value):
         raise WrongValue(
             Code.NOT_A_SHAPE,
-            f"a dimension must lie between 0 and {LARGEST_DIM}, or be -1 where it may be dynamic",
+            f"a dimension must lie between 0 and {LARGEST_DIM}; write one that does, or -1 where it may be dynamic",
         )
     return tuple(value)
 

@@ -65,7 +65,9 @@ def test_channels_around_the_middle_become_int8(tmp_path):
 def test_half_precision_is_quantized_in_float32(tmp_path):
     text = pair("float16 s = {9503}, uint8 z = {7}", "s, z", kind="float16")
 
-    compared(text, tmp_path, x=X.astype(np.float16))
+    result, _ = compared(text, tmp_path, x=X.astype(np.float16))
+
+    assert operators(result).count("Cast") == 2
 
 
 def test_uint8_named_by_an_attribute_alone(tmp_path):

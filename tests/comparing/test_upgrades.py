@@ -159,7 +159,7 @@ def test_a_manifest_with_anything_in_any_place_is_refused_or_compared():
     assert old == {**OLD, "outcome": "not run"}
     for damage in damages(manifest):
         if isinstance(damage.record, dict):
-            with damage.named(Malformed):
+            with damage.assert_raises_only(Malformed):
                 rows = [Row("a", old, facts_of(damage.record)), Row("b", facts_of(damage.record), old)]
                 table = {
                     "toolchain": "x",

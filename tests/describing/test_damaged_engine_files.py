@@ -67,7 +67,7 @@ def folder(tmp_path, monkeypatch):
 def test_an_engine_is_described_whatever_lies_beside_it(folder, name):
     for damage in damages(GOOD[name]):
         (folder / name).write_text(damage.text)
-        with damage.named(TrtpipeError):
+        with damage.assert_raises_only(TrtpipeError):
             "\n".join(description_lines(describe(Subject(folder / "model.engine"))))
 
 
@@ -76,6 +76,6 @@ def test_an_engine_is_identified_whatever_manifest_lies_beside_it(folder, monkey
     named = ("cell", "engine", "toolchain", "precision", "compute_capabilities", "steps")
     for damage in damages({name: GOOD["manifest.json"][name] for name in named}):
         (folder / "manifest.json").write_text(damage.text)
-        with damage.named(TrtpipeError):
+        with damage.assert_raises_only(TrtpipeError):
             which_command(str(folder / "model.engine"), as_json=False)
             which_command(DIGEST[:12], as_json=True)

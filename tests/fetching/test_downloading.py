@@ -139,7 +139,7 @@ def test_another_file_than_the_pinned_one_is_refused_and_not_kept(url: str, tmp_
 
     assert said == (
         f"cannot fetch {url}: it is not the pinned file: its sha256 is {SHA256}\n"
-        "  check where it came from, then pin this digest"
+        f"  check where it came from, then pin this digest: sha256: {SHA256}"
     )
     assert not list(tmp_path.iterdir())
 

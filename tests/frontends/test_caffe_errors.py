@@ -223,7 +223,13 @@ def test_weights_that_do_not_fit_are_told_with_layer_and_shapes(tmp_path, blobs,
 
 
 def test_layers_that_only_the_caffemodel_has_do_not_matter(tmp_path):
-    lower(tmp_path, net(PRODUCT, (1, 3)), {**GOOD, "head": [np.zeros((5, 5))]})
+    text, made = net(PRODUCT, (1, 3)), tmp_path / "out" / "model.onnx"
+    lower(tmp_path, text, GOOD)
+    alone = made.read_bytes()
+
+    lower(tmp_path, text, {**GOOD, "head": [np.zeros((5, 5))]})
+
+    assert made.read_bytes() == alone
 
 
 OPTIONS = {

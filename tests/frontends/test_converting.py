@@ -120,6 +120,7 @@ def test_it_dies_with_its_parent(tmp_path):
     parent.wait()
 
     until(lambda: not runs(int(pid.read_text())))
+    assert not runs(int(pid.read_text()))
 
 
 def until(true) -> None:

@@ -18,7 +18,7 @@ def random(*shape: int, low: float = -1.0, high: float = 1.0) -> np.ndarray:
     return np.random.default_rng(len(shape) + sum(shape)).uniform(low, high, shape).astype(np.float32)
 
 
-def close(result: np.ndarray, expected: np.ndarray) -> None:
+def assert_close(result: np.ndarray, expected: np.ndarray) -> None:
     assert result.shape == np.shape(expected)
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
 
@@ -77,7 +77,7 @@ def test_conv_of_channels_last(tmp_path, strides, padding):
 
     made = node("Conv", "y", "x", "k", orders=LAST, strides=list(strides), dilation=[1, 1], **fields)
 
-    close(outcome(tmp_path, [const("k", kernel), made], x=x), conv(x, kernel, strides, pads))
+    assert_close(outcome(tmp_path, [const("k", kernel), made], x=x), conv(x, kernel, strides, pads))
 
 
 def test_conv_of_channels_first_without_orders(tmp_path):
@@ -88,7 +88,7 @@ def test_conv_of_channels_first_without_orders(tmp_path):
     )
 
     expected = conv(x.transpose(0, 2, 3, 1), kernel.transpose(2, 3, 1, 0))
-    close(result, expected.transpose(0, 3, 1, 2))
+    assert_close(result, expected.transpose(0, 3, 1, 2))
 
 
 def test_dilated_conv_keeps_its_size(tmp_path):
@@ -96,7 +96,9 @@ def test_dilated_conv_keeps_its_size(tmp_path):
     made = node("Conv", "y", "x", "k", orders=LAST, dilation=[2, 1], implicit_padding="same")
 
     pads = [same_pads(H, 5, 1), same_pads(W, 3, 1)]
-    close(outcome(tmp_path, [const("k", kernel), made], x=x), conv(x, kernel, pads=pads, dilation=(2, 1)))
+    assert_close(
+        outcome(tmp_path, [const("k", kernel), made], x=x), conv(x, kernel, pads=pads, dilation=(2, 1))
+    )
 
 
 def test_same_padding_of_open_sizes_is_left_to_the_engine(tmp_path):
@@ -110,7 +112,7 @@ def test_same_padding_of_open_sizes_is_left_to_the_engine(tmp_path):
     lowered(written(tmp_path, nodes), tmp_path / "model.onnx")
 
     pads = [same_pads(size, 3, 2) for size in (H, W)]
-    close(run(tmp_path / "model.onnx", {"x": x})["y"], conv(x, kernel, (2, 2), pads))
+    assert_close(run(tmp_path / "model.onnx", {"x": x})["y"], conv(x, kernel, (2, 2), pads))
 
 
 @pytest.mark.parametrize("multiplier", [1, 2])
@@ -121,7 +123,7 @@ def test_depthwise_conv_has_a_multiplier(tmp_path, multiplier):
     result = outcome(tmp_path, [const("k", kernel), made], x=x)
 
     expected = np.einsum("nabhwc,hwcm->nabcm", windows(x, (3, 3), (1, 1), [(0, 0), (0, 0)]), kernel)
-    close(result, expected.reshape(*expected.shape[:3], C * multiplier))
+    assert_close(result, expected.reshape(*expected.shape[:3], C * multiplier))
 
 
 def test_conv_in_groups(tmp_path):
@@ -131,7 +133,7 @@ def test_conv_in_groups(tmp_path):
         tmp_path, [const("k", kernel), node("Conv", "y", "x", "k", orders=LAST, number_groups=2)], x=x
     )
 
-    close(result, conv(x, kernel, groups=2))
+    assert_close(result, conv(x, kernel, groups=2))
 
 
 @pytest.mark.parametrize(("padding", "size"), [("same", (14, 17)), ("same", (13, 18)), ("valid", (15, 18))])
@@ -146,7 +148,7 @@ def test_conv_transpose_makes_the_size_it_is_told(tmp_path, padding, size):
 
     pads = [same_pads(one, 3, s) for one, s in zip(size, (2, 3), strict=True)]
     begins = [pad[0] for pad in pads] if padding == "same" else [0, 0]
-    close(result, conv_transpose(x, kernel, (2, 3), size, begins))
+    assert_close(result, conv_transpose(x, kernel, (2, 3), size, begins))
 
 
 def test_conv_transpose_takes_its_size_from_a_shape_with_an_open_batch(tmp_path):
@@ -162,7 +164,7 @@ def test_conv_transpose_takes_its_size_from_a_shape_with_an_open_batch(tmp_path)
         node("ConvTranspose", "y", "x", "k", "s", orders=["N+C", "+KC"], strides=[2, 2], implicit_padding="same"),
     ]  # fmt: skip
 
-    close(outcome(tmp_path, nodes, x=x), conv_transpose(x, kernel, (2, 2), (14, 12), (0, 0)))
+    assert_close(outcome(tmp_path, nodes, x=x), conv_transpose(x, kernel, (2, 2), (14, 12), (0, 0)))
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -177,7 +179,7 @@ def test_pool(tmp_path, func, padding):
 
     pads = [same_pads(H, 3, 2), same_pads(W, 2, 2)] if padding == "same" else [(0, 0), (0, 0)]
     patches = windows(x, (3, 2), (2, 2), pads, fill=np.nan)
-    close(result, (np.nanmax if func == "max" else np.nanmean)(patches, (3, 4)))
+    assert_close(result, (np.nanmax if func == "max" else np.nanmean)(patches, (3, 4)))
 
 
 @pytest.mark.parametrize("left", ["NC", "CN"])
@@ -189,7 +191,7 @@ def test_fully_connected_in_every_order(tmp_path, left, right):
 
     result = outcome(tmp_path, [stored, made], batch=None, x=x if left == "NC" else x.T)
 
-    close(result, x @ weights)
+    assert_close(result, x @ weights)
 
 
 def test_lrn_sums_channels_on_either_side(tmp_path):
@@ -199,7 +201,7 @@ def test_lrn_sums_channels_on_either_side(tmp_path):
     result = outcome(tmp_path, [made], x=x)
 
     sums = np.stack([(x[..., max(c - 2, 0) : c + 3] ** 2).sum(-1) for c in range(9)], -1)
-    close(result, x / (1.5 + 0.5 * sums) ** 0.75)
+    assert_close(result, x / (1.5 + 0.5 * sums) ** 0.75)
 
 
 def test_batch_norm_of_channels_last(tmp_path):
@@ -210,7 +212,7 @@ def test_batch_norm_of_channels_last(tmp_path):
 
     result = outcome(tmp_path, [*(const(*one) for one in values.items()), made], x=x)
 
-    close(result, (x - mean) / np.sqrt(variance + 0.01) * gamma + beta)
+    assert_close(result, (x - mean) / np.sqrt(variance + 0.01) * gamma + beta)
 
 
 @pytest.mark.parametrize("shape", [(N, 5), (N, H, W, C)])
@@ -219,7 +221,7 @@ def test_softmax_over_axis_0_is_over_the_channels(tmp_path, shape):
 
     result = outcome(tmp_path, [node("Softmax", "y", "x", orders=["N+C"], axis=0)], x=x)
 
-    close(result, np.exp(x) / np.exp(x).sum(-1, keepdims=True))
+    assert_close(result, np.exp(x) / np.exp(x).sum(-1, keepdims=True))
 
 
 def test_softmax_over_another_axis_is_over_the_files_own(tmp_path):
@@ -227,7 +229,7 @@ def test_softmax_over_another_axis_is_over_the_files_own(tmp_path):
 
     result = outcome(tmp_path, [node("Softmax", "y", "x", orders=["N+C"], axis=2)], x=x)
 
-    close(result, np.exp(x) / np.exp(x).sum(2, keepdims=True))
+    assert_close(result, np.exp(x) / np.exp(x).sum(2, keepdims=True))
 
 
 BINARY = {
@@ -240,7 +242,7 @@ BINARY = {
 def test_binary(tmp_path, func):
     x, z = random(N, H, C, low=0.5), random(H, 1, low=0.5)
 
-    close(
+    assert_close(
         outcome(tmp_path, [const("z", z), node("Binary", "y", "x", "z", func=func)], x=x), BINARY[func](x, z)
     )
 
@@ -259,7 +261,7 @@ def test_unary(tmp_path, func):
     low, high = (1.1, 3.0) if func == "acosh" else (0.1, 0.9) if func in _POSITIVE else (-0.9, 0.9)
     x = random(N, 9, low=low, high=high)
 
-    close(outcome(tmp_path, [node("Unary", "y", "x", func=func)], x=x), UNARY[func](x))
+    assert_close(outcome(tmp_path, [node("Unary", "y", "x", func=func)], x=x), UNARY[func](x))
 
 
 ACTIVATION = {
@@ -274,19 +276,21 @@ ACTIVATION = {
 def test_activation(tmp_path, func):
     x = random(N, 9, low=-9, high=9)
 
-    close(outcome(tmp_path, [node("Activation", "y", "x", func=func)], x=x), ACTIVATION[func](x))
+    assert_close(outcome(tmp_path, [node("Activation", "y", "x", func=func)], x=x), ACTIVATION[func](x))
 
 
 def test_leaky_relu(tmp_path):
     x = random(N, 9)
 
-    close(outcome(tmp_path, [node("LeakyRelu", "y", "x", alpha=0.2)], x=x), np.where(x < 0, 0.2 * x, x))
+    assert_close(
+        outcome(tmp_path, [node("LeakyRelu", "y", "x", alpha=0.2)], x=x), np.where(x < 0, 0.2 * x, x)
+    )
 
 
 def test_identity(tmp_path):
     x = random(N, 9)
 
-    close(outcome(tmp_path, [node("Identity", "y", "x")], x=x), x)
+    assert_close(outcome(tmp_path, [node("Identity", "y", "x")], x=x), x)
 
 
 REDUCE = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "mean": np.mean}
@@ -302,7 +306,7 @@ def test_reduce_behind_a_channels_last_pool(tmp_path, func, axes, keep):
         node("Reduce", "y", "pool", func=func, axes=list(axes), keepdims=keep),
     ]
 
-    close(outcome(tmp_path, nodes, x=x), REDUCE[func](x, axes, keepdims=keep))
+    assert_close(outcome(tmp_path, nodes, x=x), REDUCE[func](x, axes, keepdims=keep))
 
 
 @pytest.mark.parametrize(("operation", "reference"), [("ArgMax", np.argmax), ("ArgMin", np.argmin)])
@@ -312,28 +316,30 @@ def test_arg(tmp_path, operation, reference):
     result = outcome(tmp_path, [node(operation, "y", "x", axis=-1)], x=x)
 
     assert result.dtype == np.int32
-    close(result, reference(x, -1))
+    assert_close(result, reference(x, -1))
 
 
 @pytest.mark.parametrize("axis", [1, -1])
 def test_concat_and_stack(tmp_path, axis):
     x, z = random(N, H, C), random(N, H, C) + 1
 
-    close(
+    assert_close(
         outcome(tmp_path, [node("Concat", "y", "x", "z", axis=axis)], x=x, z=z), np.concatenate([x, z], axis)
     )
-    close(outcome(tmp_path, [node("Stack", "y", "x", "z", axis=axis)], x=x, z=z), np.stack([x, z], axis))
+    assert_close(
+        outcome(tmp_path, [node("Stack", "y", "x", "z", axis=axis)], x=x, z=z), np.stack([x, z], axis)
+    )
 
 
 def test_expand_dims_squeeze_flatten_and_transpose(tmp_path):
     x = random(N, 1, W, 1)
 
-    close(outcome(tmp_path, [node("ExpandDims", "y", "x", axis=-2)], x=x), np.expand_dims(x, -2))
-    close(outcome(tmp_path, [node("Squeeze", "y", "x", axes=[3])], x=x), x[..., 0])
-    close(outcome(tmp_path, [node("Squeeze", "y", "x")], x=x), x[:, 0, :, 0])
-    close(outcome(tmp_path, [node("Flatten", "y", "x")], x=x), x.reshape(N, -1))
+    assert_close(outcome(tmp_path, [node("ExpandDims", "y", "x", axis=-2)], x=x), np.expand_dims(x, -2))
+    assert_close(outcome(tmp_path, [node("Squeeze", "y", "x", axes=[3])], x=x), x[..., 0])
+    assert_close(outcome(tmp_path, [node("Squeeze", "y", "x")], x=x), x[:, 0, :, 0])
+    assert_close(outcome(tmp_path, [node("Flatten", "y", "x")], x=x), x.reshape(N, -1))
     turned = x.transpose(2, 0, 3, 1)
-    close(outcome(tmp_path, [node("Transpose", "y", "x", permutation=[2, 0, 3, 1])], x=x), turned)
+    assert_close(outcome(tmp_path, [node("Transpose", "y", "x", permutation=[2, 0, 3, 1])], x=x), turned)
 
 
 def test_reshape_to_a_constant(tmp_path):
@@ -341,7 +347,7 @@ def test_reshape_to_a_constant(tmp_path):
 
     nodes = [const("s", [-1, 3, 2 * C], "int32"), node("Reshape", "y", "x", "s")]
 
-    close(outcome(tmp_path, nodes, x=x), x.reshape(-1, 3, 2 * C))
+    assert_close(outcome(tmp_path, nodes, x=x), x.reshape(-1, 3, 2 * C))
 
 
 def test_reshape_to_a_shape_that_is_computed(tmp_path):
@@ -358,7 +364,7 @@ def test_reshape_to_a_shape_that_is_computed(tmp_path):
     model = lowered(path, tmp_path / "model.onnx")
 
     assert [one.op_type for one in model.graph.node] == ["Reshape"], "what is left open is the batch alone"
-    close(run(tmp_path / "model.onnx", {"x": x})["y"], x.reshape(N, 24))
+    assert_close(run(tmp_path / "model.onnx", {"x": x})["y"], x.reshape(N, 24))
 
 
 def test_reshape_to_a_shape_with_two_open_sizes(tmp_path):
@@ -374,14 +380,14 @@ def test_reshape_to_a_shape_with_two_open_sizes(tmp_path):
     path = written(tmp_path, [*mark("y"), placeholder("x", [-1, -1, C]), *nodes])
     lowered(path, tmp_path / "model.onnx")
 
-    close(run(tmp_path / "model.onnx", {"x": x})["y"], x.reshape(5, N, C))
+    assert_close(run(tmp_path / "model.onnx", {"x": x})["y"], x.reshape(5, N, C))
 
 
 def test_shape(tmp_path):
     result = outcome(tmp_path, [node("Shape", "y", "x")], x=random(N, H, C))
 
     assert result.dtype == np.int32
-    close(result, np.array([N, H, C]))
+    assert_close(result, np.array([N, H, C]))
 
 
 @pytest.mark.parametrize(
@@ -400,7 +406,9 @@ def test_strided_slice(tmp_path, bounds, masks, expected):
     fields = dict(zip(("begin_mask", "end_mask", "shrink_axis_mask"), masks, strict=True))
     nodes = [const(name, value, "int32") for name, value in zip(names, bounds, strict=True)]
 
-    close(outcome(tmp_path, [*nodes, node("StridedSlice", "y", "x", *names, **fields)], x=x), x[expected])
+    assert_close(
+        outcome(tmp_path, [*nodes, node("StridedSlice", "y", "x", *names, **fields)], x=x), x[expected]
+    )
 
 
 def test_strided_slice_with_bounds_that_are_computed(tmp_path):
@@ -410,7 +418,7 @@ def test_strided_slice_with_bounds_that_are_computed(tmp_path):
         node("StridedSlice", "y", "x", "begin", "end", "one", begin_mask=0, end_mask=0, shrink_axis_mask=0),
     ]  # fmt: skip
 
-    close(outcome(tmp_path, nodes, x=x, like=like), x[:, 1:3, :2])
+    assert_close(outcome(tmp_path, nodes, x=x, like=like), x[:, 1:3, :2])
 
 
 def test_pad_before_and_behind_a_channels_last_conv(tmp_path):
@@ -421,16 +429,18 @@ def test_pad_before_and_behind_a_channels_last_conv(tmp_path):
         node("Conv", "conv", "x", "k", orders=LAST), node("Pad", "y", "conv", "p"),
     ]  # fmt: skip
 
-    close(outcome(tmp_path, nodes, x=x), np.pad(conv(x, kernel), pads))
-    close(outcome(tmp_path, [const("p", pads, "int32"), node("Pad", "y", "x", "p")], x=x), np.pad(x, pads))
+    assert_close(outcome(tmp_path, nodes, x=x), np.pad(conv(x, kernel), pads))
+    assert_close(
+        outcome(tmp_path, [const("p", pads, "int32"), node("Pad", "y", "x", "p")], x=x), np.pad(x, pads)
+    )
 
 
 def test_gather(tmp_path):
     table, x = random(9, C), np.array([[1, 8], [0, 3]], np.int32)
 
-    close(outcome(tmp_path, [const("t", table), node("Gather", "y", "t", "x")], x=x), table[x])
+    assert_close(outcome(tmp_path, [const("t", table), node("Gather", "y", "t", "x")], x=x), table[x])
     nodes = [const("i", [2, 0], "int32"), node("GatherV2", "y", "x", "i", axis=-1)]
-    close(outcome(tmp_path, nodes, x=random(N, H, C)), random(N, H, C)[..., [2, 0]])
+    assert_close(outcome(tmp_path, nodes, x=random(N, H, C)), random(N, H, C)[..., [2, 0]])
 
 
 def test_half_and_integer_constants_keep_their_types(tmp_path):
@@ -439,7 +449,7 @@ def test_half_and_integer_constants_keep_their_types(tmp_path):
     result = outcome(tmp_path, [const("h", np.float16(2)), node("Binary", "y", "x", "h", func="mul")], x=x)
 
     assert result.dtype == np.float16
-    close(result, x * np.float16(2))
+    assert_close(result, x * np.float16(2))
 
 
 def test_channels_last_chains_need_a_transpose_at_either_end_only(tmp_path):
@@ -462,7 +472,7 @@ def test_channels_last_chains_need_a_transpose_at_either_end_only(tmp_path):
     r = np.maximum(conv(x, kernel, pads=pads) + bias, 0)
     c = conv(r, kernel, pads=pads)
     patches = windows(np.concatenate([(r + c) * 2, c], -1), (2, 2), (1, 1), [(0, 0), (0, 0)])
-    close(run(tmp_path / "model.onnx", {"x": x})["y"], patches.mean((3, 4)))
+    assert_close(run(tmp_path / "model.onnx", {"x": x})["y"], patches.mean((3, 4)))
 
 
 def test_a_transpose_in_the_file_joins_the_one_behind_a_conv(tmp_path):
@@ -476,7 +486,7 @@ def test_a_transpose_in_the_file_joins_the_one_behind_a_conv(tmp_path):
     )
 
     assert [one.op_type for one in model.graph.node] == ["Transpose", "Conv"]
-    close(run(tmp_path / "model.onnx", {"x": x})["y"], conv(x, kernel).transpose(0, 3, 1, 2))
+    assert_close(run(tmp_path / "model.onnx", {"x": x})["y"], conv(x, kernel).transpose(0, 3, 1, 2))
 
 
 WRONG = {

@@ -32,8 +32,8 @@ _NUMBERS = ("0", "-1", "1", "2", "3", "7", "255", "65536", "2147483647", "214748
             "1e38", "1e-45", "inf", "nan", "0x10", "-9223372036854775808")  # fmt: skip
 
 
-def fuzz_prototxt(data: bytes) -> None:
-    """Tells, reads and lowers `data` as a prototxt, with weights that fit the corpus.
+def fuzz_prototxt(data: bytes) -> int:
+    """How often `data` is lowered as a prototxt, with weights that fit the corpus and without.
 
     Raises whatever is not a refusal in the project's own words.
     """
@@ -43,12 +43,12 @@ def fuzz_prototxt(data: bytes) -> None:
         (folder / "net.caffemodel").write_bytes(_all_weights())
         with contextlib.suppress(ModelError):
             frontend.propose(folder / "net.prototxt")
-        _read(folder, CaffeOptions(weights="net.caffemodel", batch="dynamic"))
-        _read(folder, CaffeOptions())
+        weighted = _read(folder, CaffeOptions(weights="net.caffemodel", batch="dynamic"))
+        return weighted + _read(folder, CaffeOptions())
 
 
-def fuzz_caffemodel(data: bytes) -> None:
-    """Tells `data` as a caffemodel, reads every blob in it, and lowers the corpus' nets with them.
+def fuzz_caffemodel(data: bytes) -> int:
+    """Tells `data` as a caffemodel, reads every blob in it, and how many of the corpus' nets are lowered with them.
 
     Raises whatever is not a refusal in the project's own words.
     """
@@ -64,14 +64,16 @@ def fuzz_caffemodel(data: bytes) -> None:
                     assert blob.array().shape == (blob.count,)
                     assert blob.mapped is None or blob.mapped + 4 * blob.count <= len(data)
         (folder / "net.prototxt").write_text(_learned_net())
-        _read(folder, CaffeOptions(weights="net.caffemodel"))
+        return int(_read(folder, CaffeOptions(weights="net.caffemodel")))
 
 
-def _read(folder: Path, options: CaffeOptions) -> None:
+def _read(folder: Path, options: CaffeOptions) -> bool:
     named = {"weights": folder / "net.caffemodel"} if options.weights else {}
     files = ModelFiles(folder / "net.prototxt", named, folder)
     with tempfile.TemporaryDirectory() as workplace, contextlib.suppress(ModelError):
         frontend.read(files, options, Path(workplace))
+        return True
+    return False
 
 
 @cache

@@ -18,18 +18,24 @@ READERS = {"prototxt": (fuzz_prototxt, prototxt_corpus), "caffemodel": (fuzz_caf
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_the_corpus_itself_is_read_or_refused(name):
+def test_some_of_the_corpus_is_read_and_some_is_refused(name):
     fuzz, corpus = READERS[name]
-    for data in corpus():
-        fuzz(data)
+
+    taken = [fuzz(data) for data in corpus()]
+
+    assert any(taken)
+    assert not all(taken)
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files_are_read_or_refused(name):
     fuzz, corpus = READERS[name]
     files = [data for data in corpus() if len(data) < 20_000]
-    for seed in range(CASES):
-        fuzz(mutated(files[seed % len(files)], seed))
+
+    taken = [fuzz(mutated(files[seed % len(files)], seed)) for seed in range(CASES)]
+
+    assert any(taken), "a damage that does not matter"
+    assert not all(taken)
 
 
 _WORDS = st.sampled_from(
@@ -41,4 +47,4 @@ _WORDS = st.sampled_from(
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.lists(_WORDS, max_size=40).map("\n".join))
 def test_any_row_of_words_is_read_or_refused(text):
-    fuzz_prototxt(text.encode())
+    assert fuzz_prototxt(text.encode()) in (0, 1, 2)

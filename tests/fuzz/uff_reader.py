@@ -36,8 +36,12 @@ from trtpipe.frontends.uff import UffOptions, frontend
 _OPTIONS = UffOptions.model_validate({"plugins": {"_Custom": {"name": "Custom"}}})
 
 
-def fuzz_uff(data: bytes) -> None:
-    """Tells, reads and lowers `data` as a UFF file. Raises whatever is not a refusal in the project's own words."""
+def fuzz_uff(data: bytes) -> int:
+    """How often `data` is lowered as a UFF file, without plugins and with one.
+
+    Raises whatever is not a refusal in the project's own words.
+    """
+    taken = 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "net.uff")
         path.write_bytes(data)
@@ -47,6 +51,8 @@ def fuzz_uff(data: bytes) -> None:
         for options in (UffOptions(), _OPTIONS):
             with contextlib.suppress(ModelError):
                 frontend.read(ModelFiles(path), options, workplace)
+                taken += 1
+    return taken
 
 
 def corpus() -> list[bytes]:

@@ -332,6 +332,6 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
 )
 def test_a_table_in_json_with_anything_in_any_place_is_refused_or_read(tmp_path, table):
     for damage in damages(table):
-        with damage.named(ModelError):
+        with damage.assert_raises_only(ModelError):
             found = cache_in(tmp_path, damage.text)
             assert all(0 < entry.amax < float("inf") for entry in found.entries)

@@ -210,9 +210,10 @@ REFUSED = {
     "half a profile": (
         "profiles:\n  - x: {min: 1x3, max: 4x3}\n",
         """\
-        @:6:8: give min, opt and max, or one shape for all three
+        @:6:8: min and max without opt
               - x: {min: 1x3, max: 4x3}
                    ^
+          give min, opt and max, or one shape for all three
         """,
     ),
     "size": (
@@ -290,9 +291,10 @@ REFUSED = {
     "two sources of inputs": (
         "validate:\n  data: set\n  random: {seed: 1}\n",
         """\
-        @:5:1: give data or random, not both
+        @:5:1: data and random exclude each other
             validate:
             ^
+          leave out data or random
         @:6:9: no data set 'set': there is no calibration/set.yaml
               data: set
                     ^

@@ -119,7 +119,7 @@ def test_several_specs_here_must_be_named(workspace: Workspace) -> None:
 
 def test_nothing_here_leads_to_init(workspace: Workspace) -> None:
     assert workspace.refusal(lambda: find_pipelines([], workspace.root)) == (
-        "no pipeline here\n  name a spec, or write one: trtpipe init MODEL > pipelines/NAME.yaml\n"
+        "no pipeline here\n  name a spec, or write one: trtpipe init MODEL\n"
     )
 
 

@@ -98,7 +98,7 @@ def mutated_specs(draw: st.DrawFn) -> dict[str, Any]:
     return spec
 
 
-def check_wording(problem: Problem) -> None:
+def assert_wording(problem: Problem) -> None:
     shown = str(problem)
     assert problem.severity == "note" or problem.where is not None, shown
     assert not problem.fact.endswith("."), shown
@@ -116,12 +116,12 @@ def check_wording(problem: Problem) -> None:
     shown.encode()
 
 
-def check(act: Any) -> None:
+def assert_placed(act: Any) -> None:
     try:
         act()
     except SpecError as error:
         for problem in error.problems:
-            check_wording(problem)
+            assert_wording(problem)
 
 
 @UNHURRIED
@@ -132,13 +132,13 @@ def test_any_bytes_give_a_document_or_placed_problems(
     path: Path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_bytes(data)
 
-    check(lambda: read_document(path))
+    assert_placed(lambda: read_document(path))
 
 
 @UNHURRIED
 @given(text=YAML_TEXT)
 def test_any_text_gives_a_document_or_placed_problems(text: str) -> None:
-    check(lambda: document_from_text(text, "f.yaml"))
+    assert_placed(lambda: document_from_text(text, "f.yaml"))
 
 
 @UNHURRIED
@@ -165,7 +165,7 @@ def test_any_spec_gives_a_pipeline_or_placed_problems(workspace: Workspace, spec
     path = workspace.root / "net.yaml"
     path.write_text(yaml.safe_dump(spec, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
-    check(lambda: load_pipeline(path, find_project(path), KNOWN))
+    assert_placed(lambda: load_pipeline(path, find_project(path), KNOWN))
 
 
 SCHEMA = Draft202012Validator(pipeline_schema(KNOWN))

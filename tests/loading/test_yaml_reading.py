@@ -104,6 +104,7 @@ REFUSED = {
         f.yaml:1:11: alias '*a' stands inside the value that it names
             a: &a {b: *a}
                       ^
+          write the value out in place of the alias
         """,
     ),
     "number as key": (

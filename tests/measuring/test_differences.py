@@ -156,7 +156,7 @@ def test_a_record_with_anything_in_any_place_is_refused_or_can_be_compared(tmp_p
 
     for damage in damages(good):
         path.write_text(damage.text)
-        with damage.named(ModelError):
+        with damage.assert_raises_only(ModelError):
             read = read_record(path)
             json.dumps(compared(plain, read, "before", 0.02), allow_nan=False)
             json.dumps(compared(read, plain, "before", 0.02), allow_nan=False)

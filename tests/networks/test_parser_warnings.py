@@ -160,7 +160,7 @@ def test_a_damaged_record_is_read_or_refused(message):
     (good,) = classes_of(message)
 
     for damage in damages(good.to_json()):
-        with damage.named(Malformed):
+        with damage.assert_raises_only(Malformed):
             found = ClassedWarning.from_json(read_object(damage.text))
             assert found.count > 0 and bool(found.name) == (found.kind != "unknown")
 

@@ -45,7 +45,7 @@ def test_a_network_with_anything_in_any_place_is_refused_or_read(tmp_path):
     read_network(write(tmp_path, made, data))
     for damage in damages(made):
         write(tmp_path, damage.text, data)
-        with damage.named(ModelError):
+        with damage.assert_raises_only(ModelError):
             network = read_network(tmp_path)
             for one in network.layers:
                 for ref in one.weights.values():

@@ -317,6 +317,7 @@ def test_values_are_counted_and_ordered() -> None:
         Problem(
             Code.SHAPE_TENSOR_VALUES,
             "'target' holds 2 values, but values.max has 3",
+            "give 2 in each of min, opt and max",
             path=("profiles", 0, "target", "values", "max"),
         ),
         Problem(

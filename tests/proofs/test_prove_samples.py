@@ -64,7 +64,7 @@ def test_a_static_axis_is_the_models_word_not_the_profiles() -> None:
     ]
     static = TensorInfo("x", "float32", (1, 3))
     assert prove([{"x": (2, 3)}], (), (static,)) == [
-        problem("'x' with 2 on axis 0, but it is 1", "the model declares [1, 3]; set the set's 'batch'")
+        problem("'x' with 2 on axis 0, but it is 1", "the model declares [1, 3]: write batch: 1 in the set")
     ]
 
 

@@ -126,11 +126,18 @@ def properties(component):
 
 
 def test_a_statement_is_one_of_in_toto_and_slsa():
-    refuse_bad_statement(statement(traces_with()))
+    made = statement(traces_with())
+
+    refuse_bad_statement(made)
+    assert made["_type"] == "https://in-toto.io/Statement/v1"
+    assert made["predicateType"] == "https://slsa.dev/provenance/v1"
 
 
 def test_a_bill_is_one_of_cyclonedx():
-    refuse_bad_bill(bill(traces_with()))
+    made = bill(traces_with())
+
+    refuse_bad_bill(made)
+    assert made["bomFormat"] == "CycloneDX"
 
 
 def test_the_subject_is_the_engine_by_both_digests():
@@ -172,6 +179,9 @@ def test_traces_of_an_older_trtpipe_without_wheels_and_claims_have_statements_to
 
     refuse_bad_statement(statement(traces))
     refuse_bad_bill(bill(traces))
+    assert ("toolchain", "tensorrt_rtx_cu13_libs-1.6.1.120-py3-none-any.whl") not in dependencies(
+        statement(traces)
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,6 +207,9 @@ def test_a_fetched_source_is_told_with_its_address_and_pin():
     assert found["digest"] == {"sha256": "f" * 64, "blake3": SOURCE.hex}
     refuse_bad_statement(statement(traces))
     refuse_bad_bill(bill(traces))
+    assert ("toolchain", "tensorrt_rtx_cu13_libs-1.6.1.120-py3-none-any.whl") not in dependencies(
+        statement(traces)
+    )
     assert "sig=x" not in json.dumps([statement(traces), bill(traces)])
 
 

@@ -49,7 +49,7 @@ def proof():
 def test_a_proof_with_anything_in_any_place_is_left_out_or_judged(tmp_path):
     for damage in damages(proof()):
         (tmp_path / "proof.json").write_text(damage.text)
-        with damage.named():
+        with damage.assert_raises_only():
             found, ignored = read_proof(tmp_path, ENGINE)
             assert (found is None) == bool(ignored)
             if found is not None:
@@ -59,7 +59,7 @@ def test_a_proof_with_anything_in_any_place_is_left_out_or_judged(tmp_path):
 def test_what_a_manifest_asks_with_anything_in_any_place_is_refused_or_judged_by():
     for damage in damages(VALIDATION):
         if isinstance(damage.record, dict):
-            with damage.named(ValueError):
+            with damage.assert_raises_only(ValueError):
                 judged_on_gpu(proof(), damage.record)
 
 
@@ -87,10 +87,10 @@ def test_a_manifest_with_anything_in_any_place_is_refused_or_read(tmp_path):
     write_whole(tmp_path / "model.engine", b"no engine")
     for damage in damages(manifest):
         (tmp_path / "manifest.json").write_text(damage.text)
-        with damage.named(ModelError):
+        with damage.assert_raises_only(ModelError):
             facts = read_facts(EnginePlace("a", tmp_path))
             with pytest.raises(ModelError):  # it is none that anybody vouches for
                 delivered_engine(tmp_path)
-            with damage.named(ValueError):
+            with damage.assert_raises_only(ValueError):
                 judged_on_gpu(proof(), facts.validation)
     assert read_manifest(tmp_path / "none.json") is None

@@ -46,7 +46,7 @@ def folder(tmp_path):
 def test_a_reduction_with_anything_in_any_place_is_refused_or_runs(folder, capsys, name, good):
     for damage in damages(good):
         (folder / name).write_text(damage.text)
-        with damage.named():
+        with damage.assert_raises_only():
             code = replay(folder)
             told = capsys.readouterr()
             assert bool(told.err) == (code == 2)
@@ -71,5 +71,5 @@ def test_a_task_with_anything_in_any_place_is_refused_or_read(tmp_path):
     path = tmp_path / "task.json"
     for damage in damages(good):
         path.write_text(damage.text)
-        with damage.named(SpecError):
+        with damage.assert_raises_only(SpecError):
             assert isinstance(read_task(path).out, Path)

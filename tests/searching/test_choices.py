@@ -92,7 +92,7 @@ def test_a_choice_comes_back_from_json():
 def test_a_choice_with_anything_in_any_place_is_refused_or_read(tmp_path):
     path = tmp_path / "precision.json"
     for damage in damages(Choice("int8", "fp16", {"fp32": ("head*",)}).to_json()):
-        with damage.named(ModelError):
+        with damage.assert_raises_only(ModelError):
             path.write_text(damage.text)
             assert read_choice(path, ("int8", "fp16", "fp32")).to_json()
 
@@ -100,5 +100,5 @@ def test_a_choice_with_anything_in_any_place_is_refused_or_read(tmp_path):
 def test_a_unit_with_anything_in_any_place_is_refused_or_read():
     for damage in damages(units(1)[0].to_json()):
         if isinstance(damage.record, dict):
-            with damage.named(Malformed):
+            with damage.assert_raises_only(Malformed):
                 hash(Unit.from_json(damage.record))

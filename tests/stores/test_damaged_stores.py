@@ -27,7 +27,7 @@ def trace():
 
 def test_a_trace_with_anything_in_any_place_is_damaged_or_read():
     for damage in damages(trace()):
-        with damage.named():
+        with damage.assert_raises_only():
             assert read_trace(damage.text.encode()) is None  # without its digest
             if isinstance(damage.record, dict):
                 sealed = digest_bytes(json.dumps(damage.record, sort_keys=True).encode()).hex
@@ -36,7 +36,7 @@ def test_a_trace_with_anything_in_any_place_is_damaged_or_read():
 
 def test_a_strangers_trace_with_anything_in_any_place_is_refused_or_believed():
     for damage in damages(trace()):
-        with damage.named(Untrusted):
+        with damage.assert_raises_only(Untrusted):
             data = parse(damage.text.encode())
             found = believed(data, trace()["key"], fetched=False)
             assert read_trace(written_trace(found)) == found
@@ -64,7 +64,7 @@ def test_the_state_with_anything_in_any_place_counts_as_absent_or_is_read(tmp_pa
             seal = digest_bytes(body.encode()).hex
             body = f'{{"blake3":"{seal}",{body[1:]}'
         path.write_text(body)
-        with damage.named():
+        with damage.assert_raises_only():
             _use(ProjectState.load(path), source)
 
 
@@ -87,7 +87,7 @@ def test_a_mark_of_the_store_with_anything_in_any_place_is_refused_or_read(tmp_p
         root = tmp_path / str(number)
         root.mkdir()
         (root / "store.json").write_text(damage.text)
-        with damage.named(StoreError):
+        with damage.assert_raises_only(StoreError):
             LocalStore(root).put(_file(tmp_path))
 
 
@@ -103,5 +103,5 @@ def test_what_was_fetched_so_far_with_anything_in_its_mark_is_fetched_again_or_g
         folder.mkdir()
         (folder / "file").write_bytes(b"x")
         (folder / "mark.json").write_text(damage.text)
-        with damage.named(), Partial(folder) as partial:
+        with damage.assert_raises_only(), Partial(folder) as partial:
             assert partial.size in (0, 1)

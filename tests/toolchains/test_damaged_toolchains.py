@@ -26,7 +26,7 @@ def test_a_manifest_with_anything_in_any_place_is_told_as_damage_or_read(fake_pi
     good["wheels"] = good["wheels"][:1]
     for damage in damages(good):
         path.write_text(damage.text)
-        with damage.named():
+        with damage.assert_raises_only():
             (found,) = provision.list_provisioned()
             assert found.nbytes + 0 == found.nbytes
             toolchain = provision.provisioned_toolchain(found)
@@ -40,7 +40,7 @@ def test_a_wheel_lock_with_anything_in_any_place_is_refused_or_read(tmp_path):
     good = {"schema": "1", "toolchains": {f"tensorrt_rtx-{VERSION}": {"a-1-py3-none-any.whl": DIGEST}}}
     for damage in damages(good):
         (tmp_path / LOCK_FILE).write_text(damage.text)
-        with damage.named(ToolchainError):
+        with damage.assert_raises_only(ToolchainError):
             WheelLock(tmp_path / LOCK_FILE).wheels(f"tensorrt_rtx-{VERSION}")
 
 
@@ -58,7 +58,7 @@ def test_what_an_interpreter_prints_with_anything_in_any_place_is_refused_or_rea
     spec = ToolchainSpec(flavour="tensorrt_rtx", python=sys.executable)
     for damage in damages({"python": "cpython 3.11.7", "found": found}):
         said = damage.text
-        with damage.named():
+        with damage.assert_raises_only():
             hash(resolve.locate_toolchain("t", spec))
 
 
@@ -70,5 +70,5 @@ def test_a_report_of_the_installer_with_anything_in_any_place_is_refused_or_read
     good = {"install": [{"metadata": {"name": "a", "version": "1"}, "download_info": info}]}
     for damage in damages(good):
         (tmp_path / "report").write_text(damage.text)
-        with damage.named(ToolchainError):
+        with damage.assert_raises_only(ToolchainError):
             pip._wheels(tmp_path / "report")

@@ -219,9 +219,9 @@ def test_every_unsupported_node_is_named_with_its_operator(bench):
     error = failure_of(bench)
 
     assert [problem.fact for problem in error.problems] == [
-        "node 'det' (Det): TensorRT's parser has no importer for this use of Det",
-        "node 'acme' (Acme): TensorRT has neither an operator nor a plugin named Acme",
-        "node 'last' (Det): TensorRT's parser has no importer for this use of Det",
+        "the parser of TensorRT refuses node 'det' (Det): it has no importer for this use of Det",
+        "the parser of TensorRT refuses node 'acme' (Acme): TensorRT has neither an operator nor a plugin named Acme",
+        "the parser of TensorRT refuses node 'last' (Det): it has no importer for this use of Det",
     ]
     assert ".cpp" not in str(error)
 
@@ -372,6 +372,8 @@ def test_cancelling_stops_the_build(bench):
 
     failure_of(bench, Interrupted)
 
+    assert bench.cancelled.is_set(), "the build began"
+
 
 def test_killing_leaves_no_process(bench):
     models.resnet50_like(bench.folder / "model.onnx", width=0.25, dynamic_batch=False)
@@ -416,8 +418,11 @@ def test_a_worker_deaf_to_interrupts_is_killed_after_its_grace(bench, monkeypatc
     monkeypatch.setattr("trtpipe.toolchains.launch.WORKER", hanging)
     monkeypatch.setattr("trtpipe.toolchains.minding.GRACE_SECONDS", 0.1)
     bench.cancelled.set()
+    began = time.monotonic()
 
     failure_of(bench, Interrupted)
+
+    assert time.monotonic() - began < 60, "it would sleep for ten minutes"
 
 
 def test_garbage_instead_of_events_is_survived(bench, monkeypatch):

@@ -72,16 +72,16 @@ def printable(text: str) -> str:
 
 
 def show_error(error: TrtpipeError) -> None:
-    """Every problem, a blank line between those that take several lines; a failed step's log once."""
-    log = getattr(error, "log", "")
-    if isinstance(error, StepFailed) and log.strip():
-        note(log.rstrip())
+    """Every problem, a blank line between those that take several lines; then a failed step's log, once."""
     for problem in error.problems:
         note(str(problem))
     if len(error.problems) > 1:
         errors = sum(problem.severity == "error" for problem in error.problems)
         if errors > 1:
             note(f"{errors} errors")
+    log = getattr(error, "log", "")
+    if isinstance(error, StepFailed) and log.strip():
+        note(log.rstrip())
 
 
 def run_command(body: Callable[[], int]) -> int:

@@ -200,6 +200,6 @@ def _lively(pieces: Iterator[bytes], stall: float) -> Iterator[bytes]:
 def _wrong_pin(found: str) -> Refused:
     return Refused(
         f"it is not the pinned file: its sha256 is {found}",
-        "check where it came from, then pin this digest",
+        f"check where it came from, then pin this digest: sha256: {found}",
         wrong_bytes=True,
     )

@@ -164,7 +164,7 @@ def _default_pipelines(cwd: Path) -> list[Path]:
     raise SpecError(
         Code.NO_PIPELINE,
         "no pipeline here",
-        f"name a spec, or write one: trtpipe init MODEL > {PIPELINES}/NAME.yaml",
+        "name a spec, or write one: trtpipe init MODEL",
     )
 
 

@@ -208,6 +208,7 @@ class _Reader:
                 mark_of(event),
                 Code.YAML_FEATURE,
                 f"alias '*{shortened(name)}' stands inside the value that it names",
+                "write the value out in place of the alias",
             )
             return None
         if name not in self.anchors:

@@ -59,6 +59,7 @@ def _corners(name: str, length: int, values: ShapeValues, path: SpecPath) -> Ite
             yield Problem(
                 Code.SHAPE_TENSOR_VALUES,
                 f"'{name}' holds {length} values, but values.{corner} has {len(numbers)}",
+                f"give {length} in each of min, opt and max",
                 path=(*path, corner),
             )
     for (low, smaller), (high, larger) in pairwise(named):

@@ -115,7 +115,10 @@ def _without_profiles(
     problems = infer(shapes_at(inputs, {}, "opt"), {}).problems
     return [
         Problem(
-            problem.code, f"the model's own input shapes do not fit: {problem.fact}", path=("model", "source")
+            problem.code,
+            f"the model's own input shapes do not fit: {problem.fact}",
+            problem.remedy,
+            path=("model", "source"),
         )
         for problem in problems
     ]

@@ -32,8 +32,8 @@ _UNKNOWN_TO_PARSER = frozenset({
 })  # fmt: skip
 """Standard operators without an importer."""
 
-_IN_TENSORRT = frozenset({"DeformConv"})
-"""Those of them that the parser of the flavour tensorrt has."""
+_IN_TENSORRT = frozenset({"DeformConv", "NonMaxSuppression", "NonZero", "RoiAlign", "ScatterElements"})
+"""What RTX refuses and the flavour tensorrt documents; elsewhere its parser comes of the same source."""
 
 _ON_INTEGERS = frozenset({
     "ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger",
@@ -105,8 +105,12 @@ def _remedy(node: onnx.NodeProto) -> str:
             "give the float model, and have a variant of precision int8 quantize it, or one with Q/DQ in int8"
         )
     cut = "cut the graph before it with transform.outputs and do this step outside the engine"
-    lacking = op in _UNKNOWN_TO_PARSER and op not in _IN_TENSORRT
-    return cut if lacking or node.domain == _RUNTIME else f"{cut}, or use the flavour tensorrt"
+    if op in _IN_TENSORRT:
+        return f"{cut}, or use the flavour tensorrt"
+    import onnx
+
+    lacking = op in _UNKNOWN_TO_PARSER or op in _NEVER_BUILT or node.domain == _RUNTIME or onnx.defs.has(op)
+    return cut if lacking else f"{cut}, or use the flavour tensorrt with a plugin for it"
 
 
 def _why_not(node: onnx.NodeProto) -> str:

@@ -115,7 +115,7 @@ def _against_dims(
         return
     for axis, (size, dim) in enumerate(zip(shape, dims, strict=True)):
         if isinstance(dim, int) and dim != size:
-            remedy = f"{declared}; set the set's 'batch'" if axis == 0 else declared
+            remedy = f"{declared}: write batch: {dim} in the set" if axis == 0 else declared
             fact = f"{feeds} {size} on axis {axis}{_of(sample)}, but it is {dim}"
             yield (info.name, axis, "static"), _Finding(fact, remedy, {shape: sample})
 

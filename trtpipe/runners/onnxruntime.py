@@ -9,19 +9,21 @@ run: a validation has up to three sessions open, and only one of them runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.problem_codes import Code
+from trtpipe.runners.failing_nodes import in_words, refused_node, shortened
 from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
 from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
 from trtpipe.runners.twins import twin_of
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime
 
     from trtpipe.arrays import Array
@@ -48,8 +50,8 @@ class OnnxRuntimeRunner:
     outputs: tuple[str, ...]
     large: bool = False
     """Whether its weights' pages are given back after each run."""
-    makes: Mapping[str, str] = field(default_factory=dict)
-    """Node → the first tensor that it makes, for errors: a name that trtpipe gave means nothing to its user."""
+    nodes: Sequence[onnx.NodeProto] = ()
+    """Those of the model, for errors: a name that trtpipe gave means nothing to its user."""
 
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name for NumPy arrays by name; floats are rounded to the type that an input has.
@@ -60,7 +62,7 @@ class OnnxRuntimeRunner:
             fed = {name: _held(array, self.inputs.get(name, "")) for name, array in inputs.items()}
             values = self.session.run(list(self.outputs), fed)
         except Exception as error:
-            raise mapped_error(error, self.path, StepFailed, self.makes) from error
+            raise mapped_error(error, self.path, StepFailed, self.nodes) from error
         finally:
             if self.large:
                 let_go_of_mapped_pages()
@@ -85,8 +87,7 @@ def open_runner(
     inputs = {value.name: value.type for value in session.get_inputs()}
     outputs = tuple(value.name for value in session.get_outputs())
     large = runnable.external_bytes() >= _LARGE
-    makes = {node.name: node.output[0] for node in runnable.proto.graph.node if node.output}
-    runner = OnnxRuntimeRunner(session, runnable.path, inputs, outputs, large, makes)
+    runner = OnnxRuntimeRunner(session, runnable.path, inputs, outputs, large, runnable.proto.graph.node)
     try:
         yield runner
     finally:
@@ -136,29 +137,51 @@ def _session(
     options.add_session_config_entry("session.disable_prepacking", "0" if fused else "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.add_session_config_entry(FOLDER_ENTRY, str(model.folder))
-    encoded = model.proto.SerializeToString()
-    try:
+
+    def load(encoded: bytes) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(encoded, options, providers=["CPUExecutionProvider"])
+
+    try:
+        return load(model.proto.SerializeToString())
     except Exception as error:
-        raise mapped_error(error, model.path, ModelError) from error
+        mapped = mapped_error(error, model.path, ModelError, model.proto.graph.node)
+        raise _naming(mapped, model, load) from error
+
+
+def _naming(
+    error: TrtpipeError, model: RunnableModel, load: Callable[[bytes], onnxruntime.InferenceSession]
+) -> TrtpipeError:
+    """The error with the node that it is about, where ONNX Runtime did not say which."""
+    (problem,) = error.problems
+    whole = f"ONNX Runtime cannot run '{model.path.name}': "
+    node = refused_node(model, load) if problem.fact.startswith(whole) else None
+    if node is None:
+        return error
+    words = in_words(node.name, node.op_type, model.proto.graph.node)
+    said = problem.fact.removeprefix(whole)
+    return type(error)(problem.code, f"ONNX Runtime cannot run {words} of '{model.path.name}': {said}")
 
 
 def mapped_error(
-    error: Exception, path: Path, kind: type[TrtpipeError], makes: Mapping[str, str] | None = None
+    error: Exception, path: Path, kind: type[TrtpipeError], nodes: Sequence[onnx.NodeProto] = ()
 ) -> TrtpipeError:
-    """ONNX Runtime's exceptions share no base class but Exception; bugs of ours pass through."""
+    """ONNX Runtime's exceptions share no base class but Exception; bugs of ours pass through.
+
+    `nodes` are those of the model: what trtpipe made is told by the node of the user's that it stands beside.
+    """
     if not type(error).__module__.startswith("onnxruntime") and not isinstance(
         error, (RuntimeError, ValueError)
     ):
         raise error
     text = " ".join(str(error).split())
     found = _RUNNING.search(text) or _NOT_IMPLEMENTED.search(text)
-    if found is not None:
-        op, name = found[1], found[2]
-        detail = text.split("Status Message:")[-1].strip()[:300]
-        if _NOT_IMPLEMENTED.search(text) is not None:
-            kind = NoKernel
-        made = (makes or {}).get(name)
-        where = f"of '{path.name}'" + (f", which makes '{made}'" if made else "")
-        return kind(Code.MODEL_RUN_FAILED, f"ONNX Runtime cannot run node '{name}' ({op}) {where}: {detail}")
-    return kind(Code.MODEL_RUN_FAILED, f"ONNX Runtime cannot run '{path.name}': {text[:400]}")
+    if found is None:
+        return kind(Code.MODEL_RUN_FAILED, f"ONNX Runtime cannot run '{path.name}': {shortened(text)}")
+    op, name = found[1], found[2]
+    if _NOT_IMPLEMENTED.search(text) is not None:
+        kind = NoKernel
+    made = next((node.output[0] for node in nodes if node.name == name and node.output), "")
+    where = f"of '{path.name}'" + (f", which makes '{made}'" if made else "")
+    words = in_words(name, op, nodes)
+    fact = f"ONNX Runtime cannot run {words} {where}: {shortened(text)}"
+    return kind(Code.MODEL_RUN_FAILED, fact)

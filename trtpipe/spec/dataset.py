@@ -246,7 +246,8 @@ class DatasetSpec(SpecModel):
         if self.files and self.python is None:
             raise WrongValue(Code.KEYS_EXCLUDE, "files are those of a python function; leave them out")
         if "random" in given and len(given) > 1:
-            raise WrongValue(Code.KEYS_EXCLUDE, f"random samples stand alone; give one of {listed}")
+            others = " and ".join(one for one in given if one != "random")
+            raise WrongValue(Code.KEYS_EXCLUDE, f"random samples stand alone; leave out random, or {others}")
         return self
 
     def kinds(self) -> tuple[str, ...]:

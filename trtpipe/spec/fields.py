@@ -48,7 +48,7 @@ class SpecModel(BaseModel):
 def _static_shape(value: object) -> tuple[int, ...]:
     shape = parse_shape(value)
     if any(dim < 0 for dim in shape):
-        raise WrongValue(Code.NOT_A_SHAPE, "a dimension must be 0 or more here")
+        raise WrongValue(Code.NOT_A_SHAPE, "a dimension must be 0 or more here; give a size for each -1")
     return shape
 
 
@@ -190,11 +190,11 @@ def _file_text(value: object, plain: Callable[[object], str]) -> str:
         )
     source, sha256 = value["source"], value.get("sha256")
     if not isinstance(source, str):
-        raise WrongValue(Code.WRONG_TYPE, "'source' must be text")
+        raise WrongValue(Code.WRONG_TYPE, "'source' must be text; write the file's path or address in quotes")
     if sha256 is None:
         return source
     if not isinstance(sha256, str) or not re.fullmatch(SHA256_PATTERN, sha256):
-        raise WrongValue(Code.WRONG_FORM, "'sha256' must be 64 hexadecimal digits")
+        raise WrongValue(Code.WRONG_FORM, "'sha256' is no SHA-256; write its 64 hexadecimal digits")
     return PinnedText(source, sha256)
 
 

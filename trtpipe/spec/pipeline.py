@@ -112,9 +112,15 @@ class ProfileInput(SpecModel):
     def _all_or_values(self) -> ProfileInput:
         given = [name for name in ("min", "opt", "max") if getattr(self, name) is not None]
         if given and len(given) < 3:
-            raise WrongValue(Code.KEY_NEEDED, "give min, opt and max, or one shape for all three")
+            lacking = " and ".join(name for name in ("min", "opt", "max") if name not in given)
+            raise WrongValue(
+                Code.KEY_NEEDED,
+                f"{' and '.join(given)} without {lacking}; give min, opt and max, or one shape for all three",
+            )
         if not given and self.values is None:
-            raise WrongValue(Code.KEY_NEEDED, "give min, opt and max shapes, or values for a shape tensor")
+            raise WrongValue(
+                Code.KEY_NEEDED, "no shapes are given; give min, opt and max, or values for a shape tensor"
+            )
         return self
 
 
@@ -238,7 +244,7 @@ class Threshold(SpecModel):
     @model_validator(mode="after")
     def _one_bound(self) -> Threshold:
         if self.min is None and self.max is None:
-            raise WrongValue(Code.KEY_NEEDED, "a threshold needs min or max")
+            raise WrongValue(Code.KEY_NEEDED, "a threshold needs min or max; for example min: 0.999")
         return self
 
 
@@ -300,7 +306,9 @@ class ValidateSpec(SpecModel):
     @model_validator(mode="after")
     def _one_source(self) -> ValidateSpec:
         if self.data is not None and self.random is not None:
-            raise WrongValue(Code.KEYS_EXCLUDE, "give data or random, not both")
+            raise WrongValue(
+                Code.KEYS_EXCLUDE, "data and random exclude each other; leave out data or random"
+            )
         return self
 
     @property

@@ -17,6 +17,7 @@ from trtpipe.spec.remote import is_local_host
 SIGNED_BY = "ed25519:"
 _KEY_BYTES = 32
 _OURS = ("s3", "gs", "az", "https", "http", "file")
+_FORM = "write s3://BUCKET/PREFIX or a directory"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
@@ -27,26 +28,26 @@ def _remote(text: str) -> str:
         if ":" in text.partition("/")[0] or not text.strip() or not text.isprintable():
             raise WrongValue(
                 Code.BAD_ADDRESS,
-                f"not an address: {masked(text)[:100]!r}; write s3://BUCKET/PREFIX or a directory",
+                f"not an address: {masked(text)[:100]!r}; {_FORM}",
             )
         return text
     try:
         parts = urlsplit(text)
         host, asked = parts.hostname, (parts.username, parts.password, parts.query, parts.fragment)
     except ValueError:
-        raise WrongValue(Code.BAD_ADDRESS, f"not an address: {masked(text)[:100]!r}") from None
+        raise WrongValue(Code.BAD_ADDRESS, f"not an address: {masked(text)[:100]!r}; {_FORM}") from None
     if any(asked):
         raise WrongValue(
             Code.BAD_ADDRESS,
-            "an address here holds no name, password or query: credentials come from the environment",
+            "the address holds a name, a password or a query; take it out: credentials come from the environment",
         )
     if not host and found[1].lower() != "file":
         raise WrongValue(
             Code.BAD_ADDRESS,
-            f"the address {text[:100]!r} names no bucket or server; write s3://BUCKET/PREFIX",
+            f"the address {text[:100]!r} names no bucket or server; {_FORM}",
         )
     if not text.isprintable() or any(part == ".." for part in parts.path.split("/")):
-        raise WrongValue(Code.BAD_ADDRESS, f"not an address: {text[:100]!r}")
+        raise WrongValue(Code.BAD_ADDRESS, f"not an address: {text[:100]!r}; {_FORM}")
     return text
 
 
@@ -98,5 +99,5 @@ def refuse_plain_http(remote: str | None, signed: bool) -> None:
     plain = remote is not None and remote.lower().startswith("http://")
     if plain and not signed and not is_local_host(urlsplit(remote or "").netloc):
         raise WrongValue(
-            Code.PLAIN_HTTP, "plain http can be changed on the way: write https://, or trust signed traces"
+            Code.PLAIN_HTTP, "plain http can be changed on the way; write https://, or trust signed traces"
         )

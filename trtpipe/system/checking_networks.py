@@ -138,7 +138,7 @@ def _failure(workspace: Workspace, address: Address, error: TrtpipeError) -> lis
     if address.stage != "parse":
         return list(placed(workspace, address, error).problems)
     return [
-        of_variant(workspace, address, replace(one, fact=f"{address.target} refuses the model: {one.fact}"))
+        of_variant(workspace, address, replace(one, fact=f"{address.target}: {one.fact}"))
         for one in error.problems
     ]
 

@@ -272,7 +272,7 @@ def model_root(pipeline: LoadedPipeline) -> Path:
 
 
 def _wrong_pin(pipeline: LoadedPipeline, path: SpecPath, found: str) -> Problem:
-    remedy = "check where it came from, then pin this digest"
+    remedy = f"check where it came from, then pin this digest: sha256: {found}"
     if path == ("model", "source"):
         fact = f"{pipeline.spec.model.source} is not the pinned model: its sha256 is {found}"
         return Problem(Code.PIN_MISMATCH, fact, remedy, path=("model", "sha256"))

@@ -84,7 +84,9 @@ def this_gpu(found: tuple[DetectedGpu, ...]) -> ComputeCapability | Problem:
     if len(kinds) > 1:
         names = ", ".join(f"{gpu.name!r} ({gpu.compute_capability.sm})" for gpu in found)
         return Problem(
-            Code.AMBIGUOUS_GPU, f"'this' could be any of {names}", "name one, or set CUDA_VISIBLE_DEVICES"
+            Code.AMBIGUOUS_GPU,
+            f"'this' could be any of {names}",
+            "name one, or set CUDA_VISIBLE_DEVICES to the UUID of one, as `nvidia-smi -L` lists them",
         )
     return kinds.pop()
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from trtpipe.errors import Interrupted, Problem, StepFailed, ToolchainError, TrtpipeError
-from trtpipe.json_values import JsonObject, as_object, texts_in
+from trtpipe.json_values import as_object
 from trtpipe.plan.worker_messages import (
     WorkerEngine,
     WorkerError,
@@ -36,7 +36,8 @@ from trtpipe.toolchains.driver_echo import without_echo
 from trtpipe.toolchains.failure_codes import code_of_failure
 from trtpipe.toolchains.messages import message_from
 from trtpipe.toolchains.minding import Minding, kill, signal_of, tail
-from trtpipe.toolchains.request import WorkerRequest
+from trtpipe.toolchains.refusals import builder_fact, parser_fact, shown_log
+from trtpipe.toolchains.request import MODEL, WorkerRequest
 from trtpipe.toolchains.worker import ADDR_NO_RANDOMIZE, TUNABLES
 from trtpipe.unions import assert_never
 
@@ -193,14 +194,19 @@ class _Hearing:
         problems = [Problem(code_of_failure(error.kind), error.message, error.remedy)]
         if error.kind == "parse" and error.details:
             problems = [
-                Problem(Code.PARSE_FAILED, _parser_fact(as_object(detail, "a refusal")))
+                Problem(
+                    Code.PARSE_FAILED,
+                    parser_fact(as_object(detail, "a refusal"), self._path.with_name(MODEL)),
+                )
                 for detail in error.details
             ]
+        elif error.kind == "build" and error.details:
+            problems = [Problem(Code.BUILD_FAILED, builder_fact(error.message))]
         elif error.kind == "profile" and error.details:
             problems = [Problem(Code.PROFILE_REFUSED, str(detail)) for detail in error.details]
         if error.kind == "environment":
             return ToolchainError(problems)
-        return StepFailed(problems, log=tail(self._path))
+        return StepFailed(problems, log=shown_log(tail(self._path)))
 
     def _crash(self, code: int) -> StepFailed:
         name = signal_of(code)
@@ -214,13 +220,3 @@ class _Hearing:
             f"the engine worker ended with code {code} while {self._phase}",
             log=tail(self._path),
         )
-
-
-def _parser_fact(detail: JsonObject) -> str:
-    """One refusal of the parser: which node, which operator, why."""
-    if detail["node"] is None and not detail["name"]:
-        return str(detail["reason"])
-    functions = texts_in(detail, "functions")
-    inside = f" in {', '.join(functions)}" if functions else ""
-    name = f"'{detail['name']}'" if detail["name"] else f"number {detail['node']}"
-    return f"node {name} ({detail['op']}){inside}: {detail['reason']}"

@@ -94,7 +94,7 @@ def _remedy_of_image(feed: Feed, axis: int, dims: tuple[Dim, ...]) -> str:
         return (
             f"resize to its size, for example resize: {dims_text(dims[2:])}"
             if not last
-            else "resize to its size"
+            else f"resize to its size, for example resize: {dims_text(dims[1:3])}"
         )
     return {1: "write colour: gray", 3: "write colour: rgb or bgr"}.get(dims[here], "")  # type: ignore[arg-type]
 

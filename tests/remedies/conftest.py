@@ -1,0 +1,18 @@
+"""A place for each row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from remedy_places import Place, listen
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.chdir(tmp_path)
+    for name in ("TRTPIPE_STORE", "TRTPIPE_TOOLCHAINS", "TRTPIPE_REMOTE_MODE", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    made = Place(tmp_path, monkeypatch)
+    listen(made)
+    return made

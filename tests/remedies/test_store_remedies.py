@@ -1,0 +1,249 @@
+"""What was built, the lockfile, the store and what is shared: each is damaged as happens, and mended as the remedy says."""
+# ruff: noqa: E501, PLR0917 (a row is as long as what it writes)
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from remedy_places import SPEC, Asked, Cure, Place, Question, Row, apply, asking, listen
+from spec_rows import FILES
+
+from trtpipe.problem_codes import Code, ProblemCode
+
+pytestmark = pytest.mark.engine
+pytest.importorskip("tensorrt_rtx", reason="not run: needs a tensorrt_rtx wheel")
+
+TWO = SPEC.replace("fp32: {}", "fp32: {}, h: {precision: fp16}")
+CELL, HALF = "net/fp32@t", "net/h@t"
+MANIFEST = f"build/{CELL}/manifest.json"
+ENGINE = f"build/{CELL}/model.engine"
+LOCK = "trtpipe.lock"
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of two cells that was built once."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("built")
+        patch.chdir(root)
+        place = Place(root, patch)
+        listen(place)
+        for name, content in {**FILES, "pipelines/net.yaml": TWO}.items():
+            place.write(name, content() if callable(content) else content)
+        done = place.ask(("build",))
+        assert done.code == 0, done.err
+    return root
+
+
+@pytest.fixture
+def place(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A copy of it."""
+    root = tmp_path / "copy"
+    shutil.copytree(built, root, symlinks=True)
+    monkeypatch.chdir(root)
+    made = Place(root, monkeypatch)
+    listen(made)
+    return made
+
+
+def damaged(name: str, content: str | bytes) -> Callable[[Place], object]:
+    return lambda place: place.write(name, content)
+
+
+def gone(*names: str) -> Callable[[Place], None]:
+    def remove(place: Place) -> None:
+        for name in names:
+            (place.root / name).unlink()
+
+    return remove
+
+
+def after(*argv: str, remove: str = "", again: Sequence[str] | None = None) -> Cure:
+    """Run a command, as the remedy says, after a file is away if it says so; then ask as before, or something else."""
+
+    def cure(place: Place, match: re.Match[str]) -> Question | None:
+        if remove:
+            (place.root / remove).unlink()
+        done = place.ask([match.expand(one) for one in argv])
+        assert done.code == 0, done.err
+        return again
+
+    return cure
+
+
+def row(
+    name: str,
+    code: ProblemCode,
+    before: Callable[[Place], object] | None,
+    ask: Question,
+    remedy: str,
+    cure: Cure,
+    ends: int = 0,
+) -> Row:
+    return Row(name, code, remedy, cure, {}, ask=ask, before=before, ends=ends)
+
+
+RUN = ("run", CELL, "--random", "--cpu")
+BUILD = ("build",)
+FROZEN = ("build", "--frozen")
+
+
+def conflict(place: Place) -> None:
+    text = (place.root / LOCK).read_text()
+    place.write(LOCK, f"<<<<<<< ours\n{text}=======\n{text.replace('fp32', 'fp33')}>>>>>>> theirs\n")
+
+
+def torn(place: Place) -> None:
+    place.write(LOCK, "<<<<<<< ours\n" + (place.root / LOCK).read_text())
+
+
+def take_ours(place: Place, _: re.Match[str]) -> Question:
+    """Either side, and a build."""
+    text = (place.root / LOCK).read_text()
+    place.write(LOCK, text.replace("<<<<<<< ours\n", ""))
+    return BUILD
+
+
+def object_of(place: Place) -> Path:
+    """The store's copy of the engine."""
+    digest = json.loads((place.root / MANIFEST).read_bytes())["engine"]["blake3"]
+    (found,) = (place.root / ".trtpipe/store").rglob(f"*{digest[2:]}*")
+    return found
+
+
+def spoil(path: Path) -> None:
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def another_precision(place: Place) -> None:
+    place.edit("pipelines/net.yaml", "precision: fp16", "precision: bf16")
+
+
+def _edit(place: Place, name: str, old: str, new: str) -> None:
+    text, count = re.subn(old, new, (place.root / name).read_text())
+    assert count
+    place.write(name, text)
+
+
+def _done(asked: Asked) -> None:
+    assert asked.code == 0, asked.err
+
+
+def _elsewhere(place: Place) -> Question:
+    """The directory that holds the model: here that of the other cell."""
+    return ("run", f"build/{HALF}", "--random")
+
+
+def _validated(place: Place) -> None:
+    place.write("pipelines/net.yaml", TWO + "validate: {data: val}\n")
+
+
+def _recorded(place: Place) -> None:
+    from small_models import recorded
+
+    place.write("golden/net.npz", recorded())
+    place.write("pipelines/net.yaml", TWO + "validate: {data: val, reference: {golden: golden/net.npz}}\n")
+
+
+def _aged(place: Place) -> None:
+    """A manifest as it was before thresholds stood in it."""
+    manifest = json.loads((place.root / MANIFEST).read_bytes())
+    manifest["validation"] = {"outcome": "passed"}
+    place.write(MANIFEST, json.dumps(manifest))
+
+
+def _path_of(place: Place) -> object:
+    from trtpipe.digests import Digest
+    from trtpipe.stores.local import LocalStore
+
+    manifest = json.loads((place.root / MANIFEST).read_bytes())["engine"]
+    return LocalStore(place.root / ".trtpipe/store").path(Digest(manifest["blake3"], manifest["bytes"]))
+
+
+def _rebuilt(place: Place) -> None:
+    shutil.rmtree(place.root / "build")
+    _done(place.ask(BUILD))
+
+
+CELLS = [
+    row("several cells", Code.AMBIGUOUS_NAME, None, ("run", "net/*@t", "--random", "--cpu"), r"name one of '?(net/fp32@t)",
+        asking("run", r"\1", "--random", "--cpu")),
+    row("no such cell", Code.WRONG_FILE, None, ("run", "net/fp23@t", "--random", "--cpu"), r"did you mean '(\S+)'",
+        asking("run", r"\1", "--random", "--cpu")),
+    row("a damaged manifest", Code.MANIFEST_DAMAGED, damaged(MANIFEST, "{"), RUN, "build the cell again", after("build", "--force", CELL)),
+    row("a lost engine", Code.NO_ENGINE, gone(ENGINE), RUN, "build it again", after(*BUILD)),
+    row("an engine cut short", Code.ENGINE_DAMAGED, lambda place: place.write(ENGINE, (place.root / ENGINE).read_bytes()[:-9]),
+        ("inspect", CELL), "build it again", after(*BUILD)),
+    row("no engine", Code.NOT_AN_ENGINE, damaged(ENGINE, b"nothing of the kind"), ("inspect", CELL), "an engine starts with the letters 'vtrt'",
+        after(*BUILD)),
+    row("an engine that cannot run here", Code.CANNOT_RUN_HERE, None, ("run", CELL, "--random", "--require-gpu"), "leave out --require-gpu",
+        asking("run", CELL, "--random")),
+    row("an engine without its model", Code.CANNOT_RUN_HERE, gone(f"build/{CELL}/model.onnx"), ("run", CELL, "--random"),
+        r"name the directory that holds its model\.onnx", lambda place, _: _elsewhere(place)),
+    row("not validated here", Code.CANNOT_RUN_HERE, _validated, ("golden", CELL, "--engine"), "leave out --engine",
+        asking("golden", CELL)),
+    row("no place for a recording", Code.WRONG_FILE, _validated, ("golden", CELL, "--output", "y.npy"), r"ends in (\.npz)",
+        asking("golden", CELL, "--output", r"y\1")),
+    row("a recording outside", Code.OUTSIDE_PROJECT, _validated, ("golden", CELL, "--output", "../y.npz"),
+        r"a spec names files below", asking("golden", CELL, "--output", "y.npz")),
+    row("an artifact of another name", Code.NO_ARTIFACT, None, ("cache", "path", CELL, "engin"), r"its artifacts are (?:.*, )?'?(model\.\w+|engine)'?",
+        asking("cache", "path", CELL, r"\1")),
+    row("a cell that was not built", Code.NO_ARTIFACT, None, ("cache", "path", "net/fp33@t"), r"(net/fp32@t)", asking("cache", "path", r"\1")),
+    row("a file in the way of the engines", Code.CANNOT_DELIVER, lambda place: (shutil.rmtree(place.root / "build"), place.write("build", "x")),
+        BUILD, "move it away and build again", lambda place, _: (place.root / "build").unlink()),
+    row("nothing to reproduce", Code.NOTHING_FAILS, None, ("debug", "repro", CELL), r"name a step with (--step)",
+        asking("debug", "repro", CELL, r"\1", "quantize")),
+    row("an unknown step", Code.NO_SUCH_STEP, None, ("debug", "repro", CELL, "--step", "quantise"), r"did you mean '(\w+)'",
+        asking("debug", "repro", CELL, "--step", r"\1")),
+    row("random weights of no engine", Code.NOT_REPRODUCIBLE, None, ("debug", "repro", CELL, "--step", "quantize", "--random-weights"), "leave it out",
+        asking("debug", "repro", CELL, "--step", "quantize")),
+    row("a record of an old build", Code.OLD_RECORD, _aged, ("validate", f"build/{CELL}", "--cpu"), "build it again",
+        lambda place, _: _rebuilt(place), ends=-1),
+    row("a recording for a reference", Code.REFERENCE, _recorded, ("golden", CELL, "--force"), r"take `reference` out of the spec",
+        lambda place, _: place.edit("pipelines/net.yaml", ", reference: {golden: golden/net.npz}", "")),
+    row("not built yet", Code.NO_SUCH_FILE, lambda place: shutil.rmtree(place.root / "build/net/h@t"), ("inspect", HALF),
+        r"trtpipe (build) (\S+)", after(r"\1", r"\2")),
+]  # fmt: skip
+
+LOCKS = [
+    row("no lockfile", Code.NO_LOCKFILE, gone(LOCK), FROZEN, r"`trtpipe (build)`", after(r"\1")),
+    row("a lockfile that is none", Code.LOCK_DAMAGED, damaged(LOCK, "cells: [\n"), BUILD, "delete it and build again",
+        lambda place, _: (place.root / LOCK).unlink()),
+    row("a lockfile of a later schema", Code.LOCK_SCHEMA, lambda place: _edit(place, LOCK, r"schema: \d+", "schema: 99"), BUILD,
+        "delete it and build again", lambda place, _: (place.root / LOCK).unlink()),
+    row("a merge conflict", Code.LOCK_CONFLICT, conflict, FROZEN, r"run `trtpipe (build)`: it settles it", after(r"\1")),
+    row("half a merge conflict", Code.LOCK_CONFLICT, torn, BUILD, "take either side and build again", take_ours),
+    row("another precision", Code.LOCK_DIFFERS, another_precision, FROZEN, r"`trtpipe (build)`", after(r"\1")),
+]  # fmt: skip
+
+STORES = [
+    row("a damaged artifact", Code.ARTIFACT_DAMAGED, lambda place: spoil(object_of(place)),
+        _path_of, "build again", lambda place, _: _rebuilt(place)),
+    row("a store of a later schema", Code.STORE_SCHEMA, lambda place: _edit(place, ".trtpipe/store/store.json", r'"schema": ?\d+', '"schema": 99'),
+        ("build", "--force", CELL), r"point \$(TRTPIPE_STORE) to another directory", lambda place, m: place.patch.setenv(m[1], str(place.root / "other"))),
+    row("something in the store's place", Code.STORE_REFUSED, lambda place: (shutil.rmtree(place.root / ".trtpipe"), place.write(".trtpipe", "x")),
+        BUILD, "move it away and build again", lambda place, _: (place.root / ".trtpipe").rename(place.root / "away") and None),
+    row("a remote that is not there", Code.REMOTE_STORE, damaged("trtpipe.yaml", "schema: 1\nstore: {remote: remote}\n"),
+        ("build", "--force", CELL, "--require-remote"), "make it, or mount it", lambda place, _: (place.root / "remote").mkdir()),
+    row("no remote to require", Code.OPTIONS_EXCLUDE, None, ("build", "--require-remote"), r"(store: \{remote: )s3://BUCKET/PREFIX\}",
+        lambda place, m: ((place.root / "remote").mkdir(), place.write("trtpipe.yaml", f"schema: 1\n{m[1]}remote}}\n"), None)[2]),
+    row("no signing key", Code.SIGNING_KEY, lambda place: (place.write("trtpipe.yaml", SIGNED), place.write("../key", "x"), (place.root / "remote").mkdir()),
+        ("cache", "push"), r"make one: trtpipe (cache keygen) FILE",
+        lambda place, m: ((place.root / "../key").unlink(), _done(place.ask([*m[1].split(), "../key"])), None)[2]),
+]  # fmt: skip
+SIGNED = "schema: 1\nstore: {remote: remote, mode: read-write, sign: ../key}\n"
+
+ROWS = [*CELLS, *LOCKS, *STORES]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_the_remedy_works(row: Row, place: Place):
+    apply(row, place)

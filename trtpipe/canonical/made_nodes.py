@@ -1,0 +1,98 @@
+"""What to call a node of a typed model in a message: a name that trtpipe gave means nothing to its user.
+
+Importing writes operators out (`/norm` as `/norm/Reshape` and others), and a precision puts casts and quantizers
+between the user's nodes. They are known by the names that those give (`rewriting.py`, `precisions/`), and are told by
+the node of the user's that they belong to. Knows names and edges; nothing of who refuses the node.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+_CAST = re.compile(r"cast_(?P<tensor>.+)")
+_QUANTIZER = re.compile(r"(?P<tensor>.+)/(?P<what>quantize|dequantize)(?:_scales|_cast)?(?:_\d+)?")
+_SUFFIX = re.compile(
+    r"(?:_(?:fp32|fp16|bf16|dequantized|quantized)|/(?:quantize|dequantize)(?:_scales|_cast)?)(?:_\d+)?$"
+)
+_FAR = 8
+"""How many nodes of trtpipe's stand in a row at most, with some to spare."""
+
+
+def called(name: str, op: str, nodes: Sequence[onnx.NodeProto]) -> str:
+    """The node of that name and operator among a typed model's, in words: `node '/head/softmax' (Softmax)`."""
+    known = {node.name: node for node in nodes if node.name}
+    made = _made(known[name]) if name in known else ""
+    if not made:
+        whole = _whole(name, op, known)
+        return f"node '{whole}', written out, at its {op}" if whole else f"node '{name}' ({op})"
+    return f"{made}{_beside(known[name], nodes)}"
+
+
+def is_made(node: onnx.NodeProto) -> bool:
+    """Whether a precision put the node in: a cast or a quantizer."""
+    return bool(_made(node))
+
+
+def _made(node: onnx.NodeProto) -> str:
+    """A cast or a quantizer of trtpipe's in words; empty for any other node.
+
+    A node of the user's may be called alike: one of trtpipe's reads and makes tensors that its name says as well.
+    """
+    ends = {_tensor(name) for name in (*node.input, *node.output)}
+    found = _QUANTIZER.fullmatch(node.name)
+    if found is not None and any(_is_of(_tensor(found["tensor"]), end) for end in ends):
+        verb = "quantization" if found["what"] == "quantize" else "dequantization"
+        return f"the {verb} of '{_tensor(found['tensor'])}'"
+    found = _CAST.fullmatch(node.name) if node.op_type == "Cast" else None
+    if found is not None and ends == {_tensor(found["tensor"])}:
+        return f"the cast of '{_tensor(found['tensor'])}'"
+    return ""
+
+
+def _is_of(tensor: str, name: str) -> bool:
+    return name == tensor or name.startswith((f"{tensor}_", f"{tensor}/"))
+
+
+def _tensor(name: str) -> str:
+    """The user's tensor, of a name that was derived from it."""
+    shorter = _SUFFIX.sub("", name)
+    return name if shorter == name or not shorter else _tensor(shorter)
+
+
+def _whole(name: str, op: str, known: Mapping[str, onnx.NodeProto]) -> str:
+    """The node of the user's that was written out into this one and others; empty when it is the user's own."""
+    stem, found, last = name.rpartition("/")
+    written = bool(found) and re.fullmatch(rf"{re.escape(op)}(?:_\d+)?", last) is not None
+    return stem if written and stem in known else ""
+
+
+def _beside(node: onnx.NodeProto, nodes: Sequence[onnx.NodeProto]) -> str:
+    """` in front of '/head/softmax'`: the first node of the user's behind this one, or the last one before it."""
+    behind = next(_users(node, nodes, forwards=True), None)
+    if behind is not None:
+        return f" in front of node '{behind.name}'"
+    before = next(_users(node, nodes, forwards=False), None)
+    return f" behind node '{before.name}'" if before is not None else ""
+
+
+def _users(
+    start: onnx.NodeProto, nodes: Sequence[onnx.NodeProto], *, forwards: bool
+) -> Iterator[onnx.NodeProto]:
+    """The user's nodes that are reached over nodes of trtpipe's alone, the nearest first."""
+    front, seen = [start], {start.name}
+    for _ in range(_FAR):
+        ends = {name for node in front for name in (node.output if forwards else node.input) if name}
+        front = []
+        for node in nodes:
+            if node.name in seen or ends.isdisjoint(node.input if forwards else node.output):
+                continue
+            seen.add(node.name)
+            if is_made(node):
+                front.append(node)
+            elif node.name:
+                yield node

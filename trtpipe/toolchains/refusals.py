@@ -1,0 +1,74 @@
+"""TensorRT's refusals as sentences that say whose limit it is and which node it is about, in few of its own words.
+
+Its own words come with conditions of its source, with places in it, and with names that trtpipe gave to nodes. The log
+keeps all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.errors import ModelError
+from trtpipe.json_values import JsonObject, texts_in
+
+if TYPE_CHECKING:
+    import onnx
+
+_LONGEST = 300
+_SAID = re.compile(r'&& "(?P<words>[^"]+)"\s*$')
+_WRAPPED = re.compile(
+    r"^(?:\w+::\w+: )?Error Code \d+: [\w ]+ \((?P<words>.*?)(?:\.?\s+In \w+ at \S+)?\)$", re.DOTALL
+)
+_PLACE = re.compile(
+    r"^(?:Assertion failed: |\w+Exception: |\S+\.(?:cpp|h):\d+: |CHECK\([^)]*\) failed\.? ?)+"
+)
+_TAIL = re.compile(r"\.?\s+In \w+ at \S+$")
+_FIRST_LINE = re.compile(r"^Invalid Node - .*\n")
+
+
+def plain_words(text: str) -> str:
+    """What TensorRT says, without its conditions and places in its source; `…` where more was said."""
+    words = _FIRST_LINE.sub("", text.strip())
+    wrapped = _WRAPPED.match(words)
+    words = wrapped["words"] if wrapped is not None else words
+    said = _SAID.search(words)
+    words = said["words"] if said is not None else _TAIL.sub("", _PLACE.sub("", words))
+    words = " ".join(words.split()).rstrip(".!") or " ".join(text.split())
+    words = words.replace("TensorRT's parser has no importer", "it has no importer")
+    return words if len(words) <= _LONGEST else words[:_LONGEST] + "…"
+
+
+def parser_fact(detail: JsonObject, model: Path) -> str:
+    """One refusal of the parser, of the typed `model`: the node in its user's words, and why."""
+    reason = plain_words(str(detail["reason"]))
+    if detail["node"] is None and not detail["name"]:
+        return f"the parser of TensorRT refuses the model: {reason}"
+    functions = texts_in(detail, "functions")
+    inside = f" in {', '.join(functions)}" if functions else ""
+    name, op = str(detail["name"]), str(detail["op"])
+    words = _called(name, op, model) if name else f"node number {detail['node']} ({op})"
+    return f"the parser of TensorRT refuses {words}{inside}: {reason}"
+
+
+def builder_fact(said: str) -> str:
+    """What the builder says of a model that was parsed; it seldom names a node."""
+    return f"the builder of TensorRT refuses the model: {plain_words(said)}"
+
+
+def _called(name: str, op: str, model: Path) -> str:
+    from trtpipe.canonical.made_nodes import called
+    from trtpipe.canonical.reading import read_skeleton
+
+    nodes: list[onnx.NodeProto] = []
+    with contextlib.suppress(ModelError):  # told elsewhere; TensorRT's name is better than none
+        nodes = list(read_skeleton(model).proto.graph.node)
+    return called(name, op, nodes)
+
+
+def shown_log(log: str) -> str:
+    """A worker's log for whoever reads a refusal: warnings and errors, without what TensorRT tells of every model."""
+    kept = [line for line in log.splitlines() if not line.startswith(("[INFO]", "[VERBOSE]"))]
+    return "\n".join(kept)
