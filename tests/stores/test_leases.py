@@ -28,9 +28,12 @@ def test_it_is_held_by_one_at_a_time(tmp_path):
 def test_one_of_a_process_of_this_machine_that_died_is_taken_over_at_once(tmp_path):
     (tmp_path / "x.lock").write_text(DEAD)
 
-    with FileLease(tmp_path / "x.lock").acquire(timeout=1.0):
-        assert (tmp_path / "x.lock").read_text() != DEAD
+    lease = FileLease(tmp_path / "x.lock")
+    lease.acquire(timeout=1.0)
+    held = (tmp_path / "x.lock").read_text()
+    lease.release()
 
+    assert held != DEAD
     assert list(tmp_path.iterdir()) == []
 
 
