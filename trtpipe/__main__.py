@@ -37,7 +37,10 @@ def main() -> NoReturn:
 
 def _leave_working_directory_out() -> None:
     """With `-m`, Python imports from the working directory first: a clone may hold modules of any name."""
-    here = {"", os.getcwd()}  # noqa: PTH109 - before anything is imported
+    try:
+        here = {"", os.getcwd()}  # noqa: PTH109 - before anything is imported
+    except OSError:  # it is gone, and nothing can be imported from it
+        return
     if sys.path and sys.path[0] in here:
         del sys.path[0]
 

@@ -240,14 +240,19 @@ def top_k(k: int) -> Callable[[], bytes]:
     return make
 
 
+TALL = "profiles: [{x: {min: 1x1x4x4, opt: 1x1x4x4, max: 1x1x6x4}}]\n"
+
+
 def resized(**attributes: object) -> Callable[[], bytes]:
+    """From a height that is not known: of fixed sizes importing makes a matrix product."""
+
     def make() -> bytes:
         nodes = [
             node("Relu", ["x"], ["before"]),
             node("Resize", ["before", "", "", "to"], ["y"], "grow", **attributes),
         ]
         to = {"to": np.array([1, 1, 8, 8], np.int64)}
-        return net(nodes, {"x": [1, 1, 4, 4]}, {"y": [None] * 4}, to, opset=18)
+        return net(nodes, {"x": [1, 1, "h", 4]}, {"y": [None] * 4}, to, opset=18)
 
     return make
 
@@ -285,11 +290,11 @@ GRAPHS = [
     model("too large a k", Code.OPERATOR_NOT_BUILT, top_k(4000), "lower k", top_k(3000)),
     model("too large a k, cut off", Code.OPERATOR_NOT_BUILT, top_k(4000), "or cut the graph before it with transform.outputs", CUT),
     model("antialias", Code.OPERATOR_NOT_BUILT, resized(antialias=1, mode="linear"), "export it without antialias",
-          resized(mode="linear")),
+          resized(mode="linear"), TALL),
     model("aspect ratios", Code.OPERATOR_NOT_BUILT, resized(keep_aspect_ratio_policy="not_larger", mode="linear"),
-          "with the sizes that come of it", resized(mode="linear")),
+          "with the sizes that come of it", resized(mode="linear"), TALL),
     model("coordinates", Code.OPERATOR_NOT_BUILT, resized(coordinate_transformation_mode="half_pixel_symmetric", mode="linear"),
-          "export it with one of those", resized(mode="linear", coordinate_transformation_mode="half_pixel")),
+          "export it with one of those", resized(mode="linear", coordinate_transformation_mode="half_pixel"), TALL),
     model("training", Code.TRAINING_MODE, batch_norm(1), "export the model for inference", batch_norm(0)),
     model("an input that nobody reads", Code.UNUSED_INPUT, unused("x", "mask"), "export the model without it", unused("x")),
     spec("plugins for RTX", Code.TARGET_OPTION, ("", "plugins: [{library: libacme.so}]\n"),

@@ -15,9 +15,11 @@ HERE = Path(__file__).parent
 NOT_APPLIED = {
     Code.CACHE_OUTDATED: "the remedy is to calibrate again on data: test_layer_remedies does so for other reasons",
     Code.CALIBRATION_FAILED: "needs a library of calibrators that fails",
+    Code.CODE_NOT_ALLOWED: "tests/hostile allows what the message names, and sees it run",
     Code.CONVERTER_DIED: "no remedy: the converter's last words; needs PyTorch or TensorFlow",
     Code.CONVERTER_FAILED: "no remedy: the converter's last words; needs PyTorch or TensorFlow",
     Code.DISK_FULL: "needs a full disk: the slow tests of endtoend/test_robustness fill one and build again",
+    Code.FUNCTIONS_NOT_INLINED: "the remedy is to export the model again",
     Code.INDEX_UNREACHABLE: "needs a machine without a network: toolchains/test_provision has the refusals",
     Code.INSTALL_FAILED: "needs an installer that fails: toolchains/test_provision has the refusals",
     Code.INTERRUPTED: "needs Ctrl-C: endtoend/test_robustness goes on after it",

@@ -58,7 +58,9 @@ def refused_types(node: NodeView, version: str) -> Iterator[tuple[str, str]]:
     if node.op == "Cast" and (stored := sorted(_STORED.intersection((*read, *made)))):
         yield f"it casts {stored[0]}, which TensorRT only quantizes to and dequantizes from", CUT
         return
-    if node.op not in _STORING:
+    if (
+        node.op not in _STORING and not node.node.domain
+    ):  # operators of TensorRT's own domain store such constants
         constants = [name for name in node.node.input if name in node.graph.constants]
         kinds = sorted({node.graph.dtype(name) for name in constants} & _QUANTIZED)
         if kinds:
