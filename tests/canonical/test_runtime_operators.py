@@ -276,6 +276,19 @@ def test_what_is_quantized_dynamically_may_be_moved_before_the_product(evaluator
     }
 
 
+@pytest.mark.parametrize("operator", ["MatMulInteger", "ConvInteger"])
+def test_a_model_of_an_older_opset_keeps_no_eight_bits_between_its_nodes(evaluator, operator):
+    model = dynamic(operator, np.int8, "scalar")
+    next(one for one in model.opset_import if not one.domain).version = 12
+    shape = (3, 8, 8) if operator == "ConvInteger" else (4, 8)
+
+    result = compared(model, evaluator, {"x": rng(1).normal(1, 2, (2, *shape)).astype(np.float32)}, atol=1e-4)
+
+    assert TensorProto.UINT8 not in {
+        attribute.i for node in result.graph.node if node.op_type == "Cast" for attribute in node.attribute
+    }
+
+
 @pytest.mark.parametrize("x", [np.zeros((2, 4)), np.full((2, 4), 5.0), np.full((2, 4), -5.0), w(2, 4)])
 def test_the_range_of_dynamic_quantization_has_zero_in_it(evaluator, x):
     before = [helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"])]

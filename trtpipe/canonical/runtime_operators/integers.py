@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from trtpipe.canonical.rewriting import Rewriting, Rule
 
 _WHOLE = ("int8", "uint8")
+_LEAST_OPSET = 13
 
 
 def _dynamic(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Scale and zero point of the range that the values have, with 0 in it; then the values in whole numbers."""
-    if work.types.dtype(node.input[0]) != "float32":
+    """Scale and zero point of the range that the values have, with 0 in it; then the values in whole numbers.
+
+    Not before the products that read them are written out, which need opset 13: the twins are of one round.
+    """
+    if work.opset < _LEAST_OPSET or work.types.dtype(node.input[0]) != "float32":
         return False
     number = number_of_dtype("uint8")
     codes, scale, zero = _codes(work, node.input[0])
@@ -99,7 +103,7 @@ def _weights(work: Rewriting, name: str, zero: str, axis: int | None) -> str:
 
 
 def _known(work: Rewriting, *names: str) -> bool:
-    return work.opset >= 13 and all(work.types.dtype(name) in _WHOLE for name in names)
+    return work.opset >= _LEAST_OPSET and all(work.types.dtype(name) in _WHOLE for name in names)
 
 
 def _operands(work: Rewriting, node: onnx.NodeProto, zeros: tuple[int, int]) -> list[str] | None:
