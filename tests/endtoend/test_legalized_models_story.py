@@ -119,7 +119,13 @@ def net(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("model", [int32_bias, quantized_operators, group_normalization])
+@pytest.mark.parametrize(
+    "model",
+    [
+        quantized_operators,
+        *(pytest.param(one, marks=pytest.mark.slow) for one in (int32_bias, group_normalization)),
+    ],
+)
 def test_a_model_builds_as_its_exporter_wrote_it(net, model):
     project = net(model())
 

@@ -59,7 +59,7 @@ SAMPLE = (
     "roialign",
     "unbounded_dds",
 )
-LONG = ("attention_same_qkv", "unbounded_dds")
+LONG = ("attention_same_qkv", "matmul.bf16", "needs_constraints", "unbounded_dds")
 """Those of the sample that are left out unless slow tests are asked for."""
 
 

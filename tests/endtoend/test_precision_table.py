@@ -167,6 +167,7 @@ def test_check_predicts_the_table(table):
         assert all("'fp16'" in one["remedy"] for one in told), told  # the variant of this spec that would do
 
 
+@pytest.mark.slow
 def test_trtpipe_builds_for_the_weakest_architecture(table):
     cells = [f"product/{name}@{WEAKEST['product'][name]}" for name in BUILT]
 

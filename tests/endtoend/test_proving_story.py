@@ -220,6 +220,7 @@ def test_a_recording_goes_into_the_project_or_nowhere(project, name, why):
         record(output=Path(name))
 
 
+@pytest.mark.slow
 def test_another_variant_is_the_reference(project):
     """Its typed model is made for that, its engine is not; a change of it validates again."""
     project.edit("pipelines/digits.yaml", "variants:\n", "variants:\n  fp32: {}\n")

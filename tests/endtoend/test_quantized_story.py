@@ -78,7 +78,7 @@ def test_every_method_keeps_the_accuracy_and_variants_share_scales(quantized):
 
 @pytest.mark.parametrize(
     "method",
-    ["mse", pytest.param("percentile", marks=pytest.mark.slow)],
+    [pytest.param(one, marks=pytest.mark.slow) for one in ("mse", "percentile")],
 )
 def test_a_few_samples_out_of_range_do_not_spoil_the_recommended_method(quantized, method):
     path = quantized.root / "calibration/digits/calib.npz"
