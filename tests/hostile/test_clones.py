@@ -318,14 +318,21 @@ def test_a_lowering_of_caffe_layers_is_not_run(clone):
     assert traces(clone) == []
 
 
-@pytest.mark.parametrize("link", ["build", ".trtpipe", "build/net", "build/net/fp32@ada"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        ".trtpipe",
+        "build/net/fp32@ada",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("build", "build/net")),
+    ],
+)
 def test_a_link_out_of_the_project_is_not_written_through(clone, tmp_path, link):
     outside = tmp_path / "outside"
     outside.mkdir()
     (clone / link).parent.mkdir(parents=True, exist_ok=True)
     (clone / link).symlink_to(outside, target_is_directory=True)
 
-    for command in (["build"], ["plan"], ["report"]):
+    for command in (["build"], ["plan"], ["report"], ["check"]):
         done = run(clone, *command)
         assert done.returncode == 2
         assert f"'{link}' is a link to {outside}, outside the project" in done.stderr

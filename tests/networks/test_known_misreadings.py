@@ -94,7 +94,7 @@ EXPECTED = {
 
 
 LEFT = {
-    "quantized": {"refused": "computed"},
+    "quantized": {},
     "transposed": {},
     "convolved": {},
     "pooled": {"refused": "MaxPool, dilations; AveragePool, dilations; MaxPool, indices"},

@@ -11,7 +11,8 @@ from trtpipe.errors import Problem, SpecError
 from trtpipe.json_values import Json
 from trtpipe.problem_codes import Code
 from trtpipe.rendering.problems import problem_json
-from trtpipe.system.checking import CheckReport, check_specs
+from trtpipe.system.check_report import CheckReport
+from trtpipe.system.checking import check_specs
 
 
 def check_command(

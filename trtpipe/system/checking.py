@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.loading.project import find_pipelines
@@ -20,6 +20,7 @@ from trtpipe.plan.ports import Observer
 from trtpipe.planning.facts import TargetFacts
 from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import AUTO
+from trtpipe.system.check_report import CheckReport
 from trtpipe.system.facts import FactFinder, refuse_backend
 from trtpipe.system.importing import origins_of, readable_model
 from trtpipe.system.planned import Planned, runs
@@ -28,6 +29,7 @@ from trtpipe.system.searching import heads_of
 from trtpipe.system.stores import use_remote
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import Workspace, known_names
+from trtpipe.system.written_places import refuse_foreign_places
 
 if TYPE_CHECKING:
     import onnx
@@ -39,15 +41,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class CheckReport:
-    """What was proved, and everything that was not."""
-
-    problems: list[Problem] = field(default_factory=list)
-    cells: list[dict[str, Any]] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
 
 
 def check_specs(
@@ -65,13 +58,12 @@ def check_specs(
     """
     cwd = cwd or Path.cwd()
     cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
-    loaded, problems = load_all(
-        find_pipelines([text for text in arguments if text not in cells], cwd), known_names()
-    )
-    report = CheckReport(list(problems))
-    resolver = TargetResolver()
+    specs = [text for text in arguments if text not in cells]
+    loaded, problems = load_all(find_pipelines(specs, cwd), known_names())
+    report, resolver = CheckReport(list(problems)), TargetResolver()
     for pipeline in loaded:
         workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only))
+        refuse_foreign_places(workspace.root)
         use_remote(workspace.store, offline=offline, required=False)
         _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
     return report
@@ -92,8 +84,7 @@ def prove_before_building(
     planned: Planned, *, offline: bool = False, observer: Observer | None = None
 ) -> list[Problem]:
     """Prove the pipelines of which something must run; their warnings. Raises SpecError with every error."""
-    stale = {address.pipeline for address in runs(planned)}
-    report = CheckReport()
+    stale, report = {address.pipeline for address in runs(planned)}, CheckReport()
     for pipeline in planned.workspace.pipelines:
         if pipeline.spec.pipeline in stale:
             _Checker(pipeline, planned.targets, report, planned.workspace, offline, observer).run()

@@ -28,7 +28,8 @@ from trtpipe.problem_codes import Code
 from trtpipe.proofs.proposals import Hints
 from trtpipe.spec.pipeline import PipelineSpec, Profile
 from trtpipe.stages.task import Task
-from trtpipe.system.checking import CheckReport, check_pipeline
+from trtpipe.system.check_report import CheckReport
+from trtpipe.system.checking import check_pipeline
 from trtpipe.system.importing import canonical_model
 from trtpipe.system.processes import run_in_child
 from trtpipe.system.starting import Recognised, spec_without_reading, what_is_missing

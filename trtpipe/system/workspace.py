@@ -17,7 +17,7 @@ from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
 from trtpipe.system.site import Site, site_of
 from trtpipe.system.stores import open_store
-from trtpipe.system.written_places import refuse_committed_state, refuse_links_outside
+from trtpipe.system.written_places import refuse_foreign_places
 from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
 
 STATE_DIRECTORY = ".trtpipe"
@@ -152,8 +152,7 @@ def open_workspace(
     workspace = Workspace(_one_project(loaded), tuple(loaded), (*cells, *only))
     _refuse_unmatched(workspace)
     if not only_to_look:
-        refuse_links_outside(workspace.root)
-        refuse_committed_state(workspace.root)
+        refuse_foreign_places(workspace.root)
     return workspace
 
 

@@ -18,6 +18,12 @@ _LEVELS = {"build": 2, _STATE: 1}
 """Directories that are written to, and how deep they hold directories that are."""
 
 
+def refuse_foreign_places(root: Path) -> None:
+    """Raises SpecError where what would be written lies outside the project, or what was kept came with it."""
+    refuse_links_outside(root)
+    refuse_committed_state(root)
+
+
 def refuse_links_outside(root: Path) -> None:
     """Raises SpecError for links in `build` and `.trtpipe` that lead out of the project and are not allowed."""
     problems = [

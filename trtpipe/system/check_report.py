@@ -1,0 +1,17 @@
+"""What `check` proved of specs, and everything that it found wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trtpipe.errors import Problem
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """What was proved, and everything that was not."""
+
+    problems: list[Problem] = field(default_factory=list)
+    cells: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
