@@ -160,6 +160,7 @@ def test_a_removed_store_builds_nothing_while_cells_are_in_place(copy):
     assert copy.run("build").out == "nothing to do\n"
 
 
+@pytest.mark.slow
 def test_without_any_memory_everything_is_built_to_the_same_bytes(copy):
     engine, lock = copy.engine(), (copy.root / "trtpipe.lock").read_text()
     shutil.rmtree(copy.root / ".trtpipe")

@@ -306,6 +306,7 @@ def test_commands_refuse_in_a_sentence(legacy, argv, fact):
     assert "Traceback" not in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason="not run: needs the shared test data")
 def test_the_cache_of_a_real_detector_builds_it(new_project, tmp_path):
     project = new_project(tmp_path / "project")

@@ -48,6 +48,7 @@ def test_a_node_that_has_no_kernel_in_the_type_stays_in_float32_unless_it_is_nam
     assert "leave out 'op:HardSwish'" in named.err  # the variant above
 
 
+@pytest.mark.slow
 def test_what_an_older_version_lacks_is_told_with_what_helps(net):
     newest = net(GATES, "fp16: {precision: fp16}").run("check", "--no-parse")
     refused = net(GATES, "fp16: {precision: fp16}", toolchain=", toolchain: old").run("check", "--no-parse")

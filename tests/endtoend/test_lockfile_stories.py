@@ -280,6 +280,7 @@ def test_a_merge_conflict_in_the_lockfile_is_settled_by_a_build(versioned):
 # -- built again
 
 
+@pytest.mark.slow
 def test_everything_built_again_is_graded_and_nothing_is_replaced(mine):
     lock = lock_of(mine)
     before = {path: path.stat().st_mtime_ns for path in (mine.root / ".trtpipe" / "store").rglob("*.json")}

@@ -35,6 +35,7 @@ def test_a_threshold_that_a_cell_misses_is_foreseen_with_limit_and_value(project
         assert problem in planned.err
 
 
+@pytest.mark.slow
 def test_a_threshold_that_a_cell_keeps_is_judged_again_and_fails_nothing(project):
     with (project.root / "pipelines/digits.yaml").open("a") as file:
         file.write("validate: {random: {samples: 2}, thresholds: [{metric: snr, min: 20}]}\n")

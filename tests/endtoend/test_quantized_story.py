@@ -213,6 +213,7 @@ def test_what_does_not_fit_a_precision_is_told_at_its_place(quantized, old, new,
     assert "pipelines/digits.yaml:" in done.err
 
 
+@pytest.mark.slow
 def test_a_library_calibrates_where_the_spec_says_so(quantized):
     quantized.edit(
         "pipelines/digits.yaml",

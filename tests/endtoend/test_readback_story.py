@@ -208,6 +208,7 @@ def test_a_clean_clone_is_held_to_what_was_proved(net, tmp_path):
     assert (clone.root / "trtpipe.lock").read_bytes() == (project.root / "trtpipe.lock").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_network_that_was_lost_is_parsed_again(net):
     project = net(plain())
     assert project.run("build").code == 0
@@ -276,6 +277,7 @@ def test_what_the_parser_warns_of_ends_a_build_and_check_until_it_is_accepted(ne
     assert "departs from the typed model's" in built.err
 
 
+@pytest.mark.slow
 def test_a_tensor_of_another_size_ends_a_build_and_check_until_it_is_accepted(net):
     project = net(one_sided_spectrum())
 
@@ -287,6 +289,7 @@ def test_a_tensor_of_another_size_ends_a_build_and_check_until_it_is_accepted(ne
     assert project.run("check").code == 0
 
 
+@pytest.mark.slow
 def test_thresholds_of_its_own_judge_the_network_and_changing_them_runs_nothing(net):
     project = net(clipped_recurrence())
     assert project.run("build").code == 1
@@ -317,6 +320,7 @@ def test_a_network_that_is_not_run_is_not_proved_and_says_why(net):
     assert locked["reach"]["network"] == "not proved: the spec says `run: false`"
 
 
+@pytest.mark.slow
 def test_without_validation_types_and_shapes_are_held_against_the_model_all_the_same(net):
     project = net(one_sided_spectrum())
     text = (project.root / "pipelines/net.yaml").read_text().split("validate:")[0]

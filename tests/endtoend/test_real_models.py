@@ -141,6 +141,7 @@ def test_a_recording_that_differs_fails_by_output(real, tmp_path):
     assert "softmax_1" not in done.err
 
 
+@pytest.mark.slow
 def test_what_overflows_in_half_precision_is_named_and_can_be_kept(real, tmp_path):
     """Magika's layer norms sum squares to 1e5 where half ends at 65504. By default they are kept; not here."""
     shutil.copytree(real.root, tmp_path / "plain", symlinks=True)
@@ -223,6 +224,7 @@ def test_turing_refuses_float32_products_by_name_and_offers_fp16(turing):
     assert done.err == expected + "4 errors\n"
 
 
+@pytest.mark.slow
 def test_turing_builds_fp16(turing):
     done = turing.run("build", "--only", "*/fp16@turing")
 
@@ -276,6 +278,7 @@ validate: {random: {samples: 4}}
 """
 
 
+@pytest.mark.slow
 def test_a_bf16_model_builds_in_fp32_and_fp16(new_project, tmp_path):
     """Turing has no bf16: what was bfloat16 in the source is float16 in its engine."""
     project = new_project(tmp_path / "project")

@@ -363,6 +363,7 @@ def test_a_read_only_store_restores_and_says_what_a_build_needs(again, read_only
     assert "point $TRTPIPE_STORE to a directory that you may write" in forced.err
 
 
+@pytest.mark.slow
 def test_a_read_only_project_still_checks_and_has_nothing_to_do(again, read_only):
     read_only(again.root)
 
@@ -544,6 +545,7 @@ def test_builds_of_different_cells_at_once_leave_a_complete_lockfile(fresh, done
     assert fresh.run("build").out == "nothing to do\n"
 
 
+@pytest.mark.slow
 def test_projects_that_share_a_store_share_the_work(tmp_path):
     env = {"TRTPIPE_STORE": str(tmp_path / "store")}
     projects = [make(tmp_path / name, env) for name in ("one", "two")]

@@ -95,6 +95,7 @@ def test_a_lie_costs_a_warning_and_a_build(remote, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_without_its_remote_a_project_builds_by_itself_unless_it_is_required(tmp_path):
     project = checkout(tmp_path / "second", tmp_path / "nowhere")
 

@@ -77,6 +77,7 @@ def test_a_pin_that_is_pasted_fetches_nothing_again(server: Server, url: str, pr
     assert not project.partials()
 
 
+@pytest.mark.slow
 def test_offline_takes_the_store_or_says_all_that_is_missing(
     server: Server, url: str, project: Project
 ) -> None:
@@ -282,6 +283,7 @@ def test_what_a_query_holds_is_written_nowhere(server: Server, url: str, project
     assert project.run("check", "--offline").code == 2
 
 
+@pytest.mark.slow
 def test_a_branch_moves_and_a_commit_does_not(server: Server, project: Project) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     project.env["HF_ENDPOINT"] = server.url("")
@@ -375,6 +377,7 @@ def test_files_of_a_parser_s_options_are_fetched_too(server: Server, url: str, p
     assert f'pin it: weights: {{source: "{url}?…", sha256: {SHA256}}}' in loose.err
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_an_engine_is_built_from_what_was_fetched(server: Server, url: str, project: Project) -> None:
     project.spec(f"{{source: '{url}', sha256: {SHA256}}}")

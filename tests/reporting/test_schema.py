@@ -191,6 +191,7 @@ def test_the_generated_schema_is_the_first_one_but_for_what_it_says_more_exactly
     assert {one.split(".")[0] for one in told} >= added
 
 
+@pytest.mark.slow
 def test_damage_that_the_first_schema_refuses_is_refused_by_the_generated_one_and_by_the_reader(reports):
     refused = allowed = 0
     for report in map(trimmed, reports):
