@@ -89,7 +89,7 @@ def not_allowed(code: ProjectCode, path: SpecPath = ()) -> Problem:
     return Problem(
         Code.CODE_NOT_ALLOWED,
         f"this project {does} {code.words()}, and you have not allowed it",
-        f"look at what it names with `trtpipe allow`, which asks; in CI set {ALLOW_ALL}=1",
+        f"`trtpipe allow` shows it and asks you; in CI set {ALLOW_ALL}=1",
         path=path,
     )
 
