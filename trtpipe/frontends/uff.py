@@ -97,12 +97,11 @@ class UffFrontend:
 
         Where that would leave out operations with weights, a plugin is named for each instead.
         """
-        from trtpipe.frontends.reading_uff.source import custom_operations, cut_before_custom, is_uff
+        from trtpipe.frontends.reading_uff.source import custom_operations, is_uff
 
         if not is_uff(path):
             return None
-        custom = custom_operations(path)
-        cut = cut_before_custom(path) if custom else []
+        custom, cut = custom_operations(path)
         if cut:
             left = ", ".join(custom)
             comment = (

@@ -15,11 +15,11 @@ from pathlib import Path
 from trtpipe.errors import Location, Problem, SpecError, SpecPath
 from trtpipe.loading.grammar import choose_from, nearest
 from trtpipe.loading.marks import Document
-from trtpipe.loading.reading import MAX_BYTES, read_document, shown_path
-from trtpipe.loading.refusals import stop_at, validated
+from trtpipe.loading.reading import MAX_BYTES, shown_path
 from trtpipe.loading.scalars import shortened
 from trtpipe.loading.sources import reached, resolve_source
 from trtpipe.loading.user import grant_allowed
+from trtpipe.loading.whole_files import whole_file
 from trtpipe.permissions import ProjectCode, code_of, is_granted, not_allowed
 from trtpipe.problem_codes import Code
 from trtpipe.spec.project import ProjectSpec
@@ -117,13 +117,7 @@ def load_project(root: Path) -> Project:
     path = root / PROJECT_FILE
     if not path.exists():
         return Project(root)
-    document = read_document(path)
-    problems = list(document.problems)
-    spec = None
-    if document.complete:
-        spec, refused = validated(ProjectSpec, document, document.data)
-        problems += refused
-    stop_at(problems)
+    spec, document = whole_file(ProjectSpec, path)
     return Project(root, spec, document)
 
 

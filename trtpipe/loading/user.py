@@ -17,8 +17,7 @@ from pathlib import Path
 from trtpipe import permissions
 from trtpipe.errors import Problem, SpecError
 from trtpipe.files import held, write_whole
-from trtpipe.loading.reading import read_document
-from trtpipe.loading.refusals import stop_at, validated
+from trtpipe.loading.whole_files import whole_file
 from trtpipe.problem_codes import Code
 from trtpipe.spec.user import UserSpec
 
@@ -44,14 +43,7 @@ def load_user() -> UserSpec:
     path = user_file()
     if path is None or not path.is_file():
         return _EMPTY
-    document = read_document(path)
-    problems = list(document.problems)
-    spec = None
-    if document.complete:
-        spec, refused = validated(UserSpec, document, document.data)
-        problems += refused
-    stop_at(problems)
-    return spec or _EMPTY
+    return whole_file(UserSpec, path)[0]
 
 
 def grant_allowed(root: Path) -> None:

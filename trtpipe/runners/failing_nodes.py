@@ -6,11 +6,10 @@ Where it names no node, as when a kernel refuses its attributes, the nodes are l
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import subgraphs
-from trtpipe.canonical.made_nodes import called
 from trtpipe.canonical.tensors import is_external, number_of_dtype
 
 if TYPE_CHECKING:
@@ -31,11 +30,6 @@ def shortened(text: str) -> str:
     words = _PLACE.sub("", _INITIALIZING.sub("", parts[-1] if parts else text)).strip()
     words = words or text
     return words if len(words) <= _LONGEST else words[:_LONGEST] + "…"
-
-
-def in_words(name: str, op: str, nodes: Sequence[onnx.NodeProto]) -> str:
-    """`node '/head/softmax' (Softmax)`, or by what trtpipe made it for."""
-    return called(name, op, nodes)
 
 
 def refused_node(model: RunnableModel, load: Callable[[bytes], object]) -> onnx.NodeProto | None:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trtpipe.canonical.made_nodes import called
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.problem_codes import Code
-from trtpipe.runners.failing_nodes import in_words, refused_node, shortened
+from trtpipe.runners.failing_nodes import refused_node, shortened
 from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
 from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
 from trtpipe.runners.twins import twin_of
@@ -157,7 +158,7 @@ def _naming(
     node = refused_node(model, load) if problem.fact.startswith(whole) else None
     if node is None:
         return error
-    words = in_words(node.name, node.op_type, model.proto.graph.node)
+    words = called(node.name, node.op_type, model.proto.graph.node)
     said = problem.fact.removeprefix(whole)
     return type(error)(problem.code, f"ONNX Runtime cannot run {words} of '{model.path.name}': {said}")
 
@@ -182,6 +183,6 @@ def mapped_error(
         kind = NoKernel
     made = next((node.output[0] for node in nodes if node.name == name and node.output), "")
     where = f"of '{path.name}'" + (f", which makes '{made}'" if made else "")
-    words = in_words(name, op, nodes)
+    words = called(name, op, nodes)
     fact = f"ONNX Runtime cannot run {words} {where}: {shortened(text)}"
     return kind(Code.MODEL_RUN_FAILED, fact)

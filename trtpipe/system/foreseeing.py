@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, TrtpipeError, ValidationFailed
-from trtpipe.plan.events import Event
 from trtpipe.system.delivering import Delivery
 from trtpipe.system.planned import Planned
+from trtpipe.system.unheard import Unheard
 
 if TYPE_CHECKING:
     from trtpipe.plan.address import Stage
@@ -24,19 +24,12 @@ class Foreseen:
     problems: tuple[Problem, ...]
 
 
-class _Silent:
-    """An observer to which nothing is worth telling."""
-
-    def emit(self, event: Event) -> None:
-        """Nothing."""
-
-
 def foresee(planned: Planned) -> list[Foreseen]:
     """The cells that would fail.
 
     Left out are cells with a step that must run first, and those of which something would have to be fetched.
     """
-    delivery = Delivery(planned.workspace, planned.specs, _Silent(), planned.targets)
+    delivery = Delivery(planned.workspace, planned.specs, Unheard(), planned.targets)
     actions = planned.actions()
     waiting = (cell for cell in planned.plan.cells if cell.name in planned.undelivered)
     known = (cell for cell in waiting if set(cell.steps.values()) <= actions.keys())
@@ -53,9 +46,7 @@ def _is_here(planned: Planned, keys: Mapping[Stage, str]) -> bool:
     """Whether the store on this machine has what a cell is judged by."""
     store = planned.workspace.store
     engine = store.trace(keys["build_engine"])
-    return engine is not None and all(
-        store.has_here(digest) for name, digest in engine.outputs.items() if name == "network.json"
-    )
+    return engine is not None and store.has_here(engine.outputs["network.json"])
 
 
 def _problems_of(delivery: Delivery, cell: Cell, keys: Mapping[Stage, str]) -> tuple[Problem, ...]:

@@ -30,11 +30,6 @@ def input_of(node: onnx.NodeProto, index: int) -> str:
     return str(node.input[index]) if index < len(node.input) else ""
 
 
-def given_inputs(node: onnx.NodeProto, indices: Iterable[int]) -> bool:
-    """Whether one of these inputs is given."""
-    return any(input_of(node, index) for index in indices)
-
-
 def other_outputs(node: onnx.NodeProto, wanted: Iterable[int]) -> bool:
     """Whether an output beyond these is asked for."""
     return any(name and index not in set(wanted) for index, name in enumerate(node.output))

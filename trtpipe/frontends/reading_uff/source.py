@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import mmap
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from trtpipe.canonical.wire import WireError
 from trtpipe.errors import ModelError
 from trtpipe.frontends.reading_uff.cutting import cut_before
-from trtpipe.frontends.reading_uff.messages import Buffer, MetaGraph, UffError, decode, looks_like_uff
+from trtpipe.frontends.reading_uff.messages import Buffer, MetaGraph, Node, UffError, decode, looks_like_uff
 from trtpipe.frontends.reading_uff.sorting import by_id
 from trtpipe.problem_codes import Code
 
@@ -58,23 +58,24 @@ def _mapped(path: Path, look: Callable[[Buffer], T]) -> T:
         raise ModelError(Code.CANNOT_READ, f"cannot read '{path}': {error.strerror}") from error
 
 
-def custom_operations(path: Path) -> list[str]:
-    """The custom operations in a UFF file, sorted; none when it is damaged, which reading it will say."""
+def custom_operations(path: Path) -> tuple[list[str], list[str]]:
+    """The custom operations in a UFF file, sorted, and the outputs that leave all of them out.
+
+    No outputs where nothing of worth would remain; nothing at all of a damaged file, which reading it will say.
+    """
     try:
         graphs = read_uff(path).graphs
     except ModelError:
-        return []
-    return sorted(
-        {node.operation for graph in graphs for node in graph.nodes if node.operation.startswith("_")}
-    )
+        return [], []
+    custom = {node.operation for graph in graphs for node in graph.nodes if node.operation.startswith("_")}
+    main = next((graph.nodes for graph in graphs if graph.id == "main"), ())
+    return sorted(custom), _cut(main, custom) if custom else []
 
 
-def cut_before_custom(path: Path) -> list[str]:
-    """The outputs that leave out all custom operations; none where nothing of worth would remain."""
-    custom = custom_operations(path)
+def _cut(graph: Iterable[Node], custom: Iterable[str]) -> list[str]:
     try:
-        nodes = by_id(next(graph.nodes for graph in read_uff(path).graphs if graph.id == "main"))
+        nodes = by_id(graph)
         marked = [name for node in nodes.values() if node.operation == "MarkOutput" for name in node.inputs]
         return cut_before(nodes, [name for name in marked if name in nodes], custom)
-    except (ModelError, StopIteration):
+    except ModelError:
         return []
