@@ -1,4 +1,8 @@
-"""What hypothesis draws: the same examples in every run, unless `tests/explore.py` asks for others.
+"""A home for the tests alone, and what hypothesis draws: the same in every run, unless `tests/explore.py` asks for more.
+
+Nothing of the developer's decides here, and nothing is written into the developer's home: configuration and cache are
+in a directory that is removed at the end. By that configuration each project keeps a store of its own, as tests expect
+who build the same thing anew. `tests/hostile` and those about the user's store have other homes.
 
 A test's own `settings(...)` take the rest from the profile that is loaded when its module is imported, so the profiles
 are loaded here, before any test module. pytest-xdist's workers import this file too and are given the same options.
@@ -6,13 +10,36 @@ are loaded here, before any test module. pytest-xdist's workers import this file
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 
 import hypothesis
 import pytest
 
 os.environ["TRTPIPE_ALLOW_PROJECT_CODE"] = "1"  # `tests/hostile` takes it away again
-os.environ["XDG_CONFIG_HOME"] = "/nonexistent"  # the developer's own configuration decides nothing here
+
+
+def _use_own_home() -> None:
+    home = Path(tempfile.mkdtemp(prefix="trtpipe-tests-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    config = home / "config" / "trtpipe" / "config.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text("schema: 1\nstore: project\n")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    # What others keep there is only slow to make again; toolchains that were installed are looked for where they are.
+    os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
+    os.environ.setdefault("TRTPIPE_TOOLCHAINS", str(cache / "trtpipe" / "toolchains"))
+    os.environ["XDG_CONFIG_HOME"] = str(home / "config")
+    os.environ["XDG_CACHE_HOME"] = str(home / "cache")
+    if sys.platform == "win32":
+        os.environ["LOCALAPPDATA"] = str(home / "config")
+
+
+_use_own_home()
 
 FIXED, EXPLORING = "fixed", "exploring"
 

@@ -21,13 +21,15 @@ ALLOW_ALL = "TRTPIPE_ALLOW_PROJECT_CODE"
 _GRANTED = "TRTPIPE_GRANTED_CODE"
 """What a child may run: digests, separated by commas."""
 
-Kind = Literal["interpreter", "library", "code", "directory"]
+Kind = Literal["interpreter", "library", "code", "directory", "store"]
 WORDS: dict[Kind, str] = {
     "interpreter": "the program",
     "library": "the library",
     "code": "the Python file",
     "directory": "files in the directory",
+    "store": "the store in the directory",
 }
+_DOES: dict[Kind, str] = {"directory": "reads", "store": "uses"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def grants_for_children() -> dict[str, str]:
 
 def not_allowed(code: ProjectCode, path: SpecPath = ()) -> Problem:
     """What is said of it where it would run."""
-    does = "reads" if code.kind == "directory" else "runs"
+    does = _DOES.get(code.kind, "runs")
     return Problem(
         Code.CODE_NOT_ALLOWED,
         f"this project {does} {code.words()}, and you have not allowed it",

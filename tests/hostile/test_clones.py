@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from trtpipe import permissions
+from trtpipe.homes import user_file
 from trtpipe.loading.project import load_project
-from trtpipe.loading.user import load_user, user_file
+from trtpipe.loading.user import load_user
 from trtpipe.system.asking_git import is_filtered
 from trtpipe.system.commits import History
 from trtpipe.toolchains import pip
@@ -45,6 +46,7 @@ def clone(tmp_path, monkeypatch):
     """A project that nobody has allowed anything, and a user with secrets."""
     monkeypatch.delenv("TRTPIPE_ALLOW_PROJECT_CODE")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "MY_SIGNING_KEY", "TRTPIPE_REMOTE_TOKEN"):
         monkeypatch.setenv(name, "a secret of the user")
     root = tmp_path / "clone"

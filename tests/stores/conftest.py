@@ -16,7 +16,9 @@ _FOREIGN = ("AWS_", "GOOGLE_", "AZURE_", "TRTPIPE_")
 @pytest.fixture(autouse=True)
 def only_here(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(_FOREIGN) or name.lower().endswith("_proxy"):
+        if (name.startswith(_FOREIGN) and name != "TRTPIPE_ALLOW_PROJECT_CODE") or name.lower().endswith(
+            "_proxy"
+        ):
             monkeypatch.delenv(name)
 
 

@@ -64,11 +64,13 @@ def web_server() -> Iterator[servers.Server]:
 def store_on(root: Path, address: str, stall: float = 5.0, **terms: object) -> LayeredStore:
     """A store with its own directory and this remote."""
     store = LayeredStore(root)
-    store.remote = Remote(
-        lambda: open_bucket(address, root, stall, Access(os.environ.get("TRTPIPE_REMOTE_TOKEN", ""))),
-        address,
-        Terms(**terms),
-        store.warnings.append,
+    store.add_remote(
+        Remote(
+            lambda: open_bucket(address, root, stall, Access(os.environ.get("TRTPIPE_REMOTE_TOKEN", ""))),
+            address,
+            Terms(**terms),
+            store.warnings.append,
+        )
     )
     return store
 

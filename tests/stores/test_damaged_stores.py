@@ -10,6 +10,7 @@ from places import fingerprint
 from trtpipe.digests import digest_bytes
 from trtpipe.errors import StoreError
 from trtpipe.fetching.partial import Partial
+from trtpipe.homes import seal_of
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 from trtpipe.stores.strangers import Untrusted, believed, parse
@@ -61,8 +62,7 @@ def test_the_state_with_anything_in_any_place_counts_as_absent_or_is_read(tmp_pa
         body = damage.text
         if body.startswith("{") and body != "{}":
             body = "{" + body[1:]
-            seal = digest_bytes(body.encode()).hex
-            body = f'{{"blake3":"{seal}",{body[1:]}'
+            body = f'{{"seal":"{seal_of(body.encode())}",{body[1:]}'
         path.write_text(body)
         with damage.assert_raises_only():
             _use(ProjectState.load(path), source)

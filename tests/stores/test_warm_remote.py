@@ -92,7 +92,7 @@ def test_a_thousand_cells_are_up_to_date_without_a_byte_of_an_engine(tmp_path):
     fill(bucket, plan, tmp_path)
     bucket.asked.clear()
     store = LayeredStore(tmp_path / "store")
-    store.remote = Remote(lambda: bucket, "memory", Terms(required=True), store.warnings.append)
+    store.add_remote(Remote(lambda: bucket, "memory", Terms(required=True), store.warnings.append))
     state = ProjectState.load(tmp_path / STATE_FILE)
 
     prefetch_traces(plan, store, state)
@@ -114,7 +114,7 @@ def test_a_thousand_cells_are_up_to_date_without_a_byte_of_an_engine(tmp_path):
 def test_what_the_project_remembers_is_not_asked_for(tmp_path):
     bucket, plan = MemoryBucket(), matrix(10)
     store = LayeredStore(tmp_path / "store")
-    store.remote = Remote(lambda: bucket, "memory", Terms(required=True), store.warnings.append)
+    store.add_remote(Remote(lambda: bucket, "memory", Terms(required=True), store.warnings.append))
     state, outputs = ProjectState.load(tmp_path / STATE_FILE), {}
     for place, step in plan.steps.items():
         outputs[place] = {"out": digest_bytes(str(place).encode())}

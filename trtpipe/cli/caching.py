@@ -33,6 +33,7 @@ def list_command(*, as_json: bool) -> int:
                     "key": one.trace.key,
                     "address": one.trace.address,
                     "stage": stage_of(one.trace),
+                    "from": one.place or None,
                     "used": round(one.used, 3),
                     "outputs": {name: str(digest) for name, digest in one.trace.outputs.items()},
                 }
@@ -49,7 +50,8 @@ def list_command(*, as_json: bool) -> int:
                 one.trace.address,
                 format_size(sum(digest.size for digest in one.trace.outputs.values())),
                 _age(now - one.used),
-                " ".join(f"{name}={digest.short}" for name, digest in sorted(one.trace.outputs.items())),
+                " ".join(f"{name}={digest.short}" for name, digest in sorted(one.trace.outputs.items()))
+                + (f" (from {one.place})" if one.place else ""),
             )
             for one in traces
         ]

@@ -36,15 +36,16 @@ def push_command(*, everything: bool, as_json: bool) -> int:
             "write store: {mode: read-write}, or set TRTPIPE_REMOTE_MODE=read-write",
         )
     found = survey(store)
-    keys = found.traces.keys() if everything else needed_keys(found, roots_of([cache.project.root]))
-    for key in sorted(keys):
-        store.push(found.traces[key].trace)
+    names = found.traces.keys() if everything else needed_keys(found, roots_of([cache.project.root]))
+    own = [found.traces[name].trace for name in sorted(names) if not found.traces[name].place]
+    for trace in own:  # not what others said: it would go as one's own word
+        store.push(trace)
     store.settle()
     traffic = store.remote.traffic
     return _told(
         traffic,
         f"sent {_things(traffic.traces_sent, 'trace')} and {_things(traffic.sent, 'artifact')}, "
-        f"{format_size(traffic.bytes_sent)}, of {_things(len(keys), 'trace')}",
+        f"{format_size(traffic.bytes_sent)}, of {_things(len(own), 'trace')}",
         as_json=as_json,
     )
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from trtpipe import permissions
 from trtpipe.errors import Problem, SpecError
 from trtpipe.files import held, write_whole
+from trtpipe.homes import user_file
 from trtpipe.loading.whole_files import whole_file
 from trtpipe.problem_codes import Code
 from trtpipe.spec.user import UserSpec
@@ -25,17 +25,6 @@ _EMPTY = UserSpec(schema=1)
 _ALLOWED = re.compile(r"^allowed:.*(?:\n(?:[ \t#-].*)?)*", re.MULTILINE)
 _SCHEMA_LINE = "schema: 1\n"
 _HEADER = "# What projects may run, by the digest of what would run. Written by `trtpipe allow`.\n"
-
-
-def user_file() -> Path | None:
-    """Where the configuration is, or would be; None for a user without a home directory."""
-    windows = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None
-    named = windows or os.environ.get("XDG_CONFIG_HOME")
-    try:
-        home = Path(named) if named and Path(named).is_absolute() else Path.home() / ".config"
-    except RuntimeError:
-        return None
-    return home / "trtpipe" / "config.yaml"
 
 
 def load_user() -> UserSpec:

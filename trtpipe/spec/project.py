@@ -8,7 +8,7 @@ from pydantic import Field
 
 from trtpipe.spec.fields import AsTuple, Name, SchemaVersion, SpecModel
 from trtpipe.spec.pipeline import BuilderSpec, TargetSpec, ToolchainSpec
-from trtpipe.spec.store import StoreSpec
+from trtpipe.spec.store import ProjectOr, StoreSpec
 
 
 class ProjectSpec(SpecModel):
@@ -22,7 +22,7 @@ class ProjectSpec(SpecModel):
     """TensorRT versions that pipelines may name."""
     builder: BuilderSpec | None = None
     """The builder options of every pipeline that has none of its own."""
-    store: StoreSpec = Field(default_factory=StoreSpec)
-    """Where artifacts are kept, and whom they are shared with."""
+    store: Annotated[StoreSpec, ProjectOr()] = Field(default_factory=StoreSpec)
+    """Where artifacts are kept, and whom they are shared with; `project` for a store of the project's own."""
     reach: Annotated[tuple[str, ...], AsTuple] = ()
     """Directories outside the project from which models and data may be read."""

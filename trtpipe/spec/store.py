@@ -1,21 +1,33 @@
-"""The spec of `store` in `trtpipe.yaml`: where artifacts are kept, and whom they are shared with."""
+"""The spec of `store`: where artifacts are kept, and whom they are shared with; the project's and the user's own."""
 
 from __future__ import annotations
 
-import base64
 import re
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from trtpipe.errors import WrongValue, masked
 from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import AsTuple, SpecModel
+from trtpipe.spec.public_keys import is_small_order, raw_key
 from trtpipe.spec.remote import is_local_host
 
-SIGNED_BY = "ed25519:"
-_KEY_BYTES = 32
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
+
+IN_PROJECT = ".trtpipe/store"
+"""Where a project's own store is, below its root."""
 _OURS = ("s3", "gs", "az", "https", "http", "file")
 _FORM = "write s3://BUCKET/PREFIX or a directory"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -52,14 +64,16 @@ def _remote(text: str) -> str:
 
 
 def _public_key(text: str) -> str:
-    try:
-        raw = base64.b64decode(text.removeprefix(SIGNED_BY), validate=True)
-    except ValueError:
-        raw = b""
-    if not text.startswith(SIGNED_BY) or len(raw) != _KEY_BYTES:
+    raw = raw_key(text)
+    if raw is None:
         raise WrongValue(
             Code.WRONG_FORM,
             f"not a public key: {text[:60]!r}; write ed25519:… as `trtpipe cache keygen` prints it",
+        )
+    if is_small_order(raw):
+        raise WrongValue(
+            Code.SIGNING_KEY,
+            f"anybody can sign for the public key {text[:60]!r}; make another one: trtpipe cache keygen FILE",
         )
     return text
 
@@ -68,30 +82,59 @@ def _trusted(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-class StoreSpec(SpecModel):
-    """Where artifacts are kept, and whom they are shared with."""
+PublicKeys = Annotated[
+    tuple[Annotated[str, AfterValidator(_public_key)], ...], AsTuple, BeforeValidator(_trusted)
+]
+"""Public keys, as `trtpipe cache keygen` prints them; one may stand for a list of one."""
+
+RemoteAddress = Annotated[str, AfterValidator(_remote)]
+"""The address of a remote store, without anything that must not stand in a file that is committed."""
+
+
+def _short(value: object) -> object:
+    """`project` is short for the place that a project's own store has."""
+    return {"path": IN_PROJECT} if value == "project" else value
+
+
+class StoreDirectorySpec(SpecModel):
+    """Where artifacts are kept on this machine."""
 
     path: str | None = None
-    """A directory; `.trtpipe/store` in the project when left out. `$TRTPIPE_STORE` overrides it."""
+    """A directory; that of the user when left out, `~/.cache/trtpipe/store`. `$TRTPIPE_STORE` overrides it."""
     locks: Literal["system", "files"] = "system"
     """How builds that share the store keep out of each other's way: `files` for a network file system without locks."""
     shared: Annotated[tuple[str, ...], AsTuple] = ()
     """Directories of stores that are only read, looked into when the own store lacks something."""
-    remote: Annotated[str, AfterValidator(_remote)] | None = None
+
+
+class StoreSpec(StoreDirectorySpec):
+    """Where artifacts are kept, and whom they are shared with."""
+
+    remote: RemoteAddress | None = None
     """A store that is shared with others: `s3://`, `gs://`, `az://` or `https://` with a prefix, or a directory."""
     mode: Literal["read-only", "read-write"] = "read-only"
     """Whether what is built here goes to the remote. `$TRTPIPE_REMOTE_MODE` overrides it."""
     sign: str | None = None
     """The key that traces are signed with: `$NAME` of an environment variable, or a file outside the repository."""
-    trust: Annotated[
-        tuple[Annotated[str, AfterValidator(_public_key)], ...], AsTuple, BeforeValidator(_trusted)
-    ] = Field(default=())
-    """Public keys; where there are any, the remote's traces count only when one of them signed them."""
+    trust: PublicKeys = Field(default=())
+    """Public keys; where there are any, what others made counts only when one of them signed it."""
 
     @model_validator(mode="after")
     def _refuse_open_ways(self) -> StoreSpec:
         refuse_plain_http(self.remote, bool(self.trust))
         return self
+
+
+class ProjectOr:
+    """Lets the word `project` stand for a store in the project, in a spec and in its JSON Schema."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(_short, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"const": "project"}, handler(schema)]}
 
 
 def refuse_plain_http(remote: str | None, signed: bool) -> None:

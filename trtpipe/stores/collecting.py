@@ -64,7 +64,7 @@ class Collected:
     """What a collection came to; sizes in bytes."""
 
     traces: list[str] = field(default_factory=list)
-    """Keys of those that went, or would go."""
+    """Names of those that went, or would go: keys, of those that were made here."""
     artifacts: list[str] = field(default_factory=list)
     freed: int = 0
     kept: int = 0
@@ -95,7 +95,7 @@ def collect(store: LocalStore, roots: Roots, limits: Limits, *, dry_run: bool = 
 
 
 def needed_keys(found: Survey, roots: Roots) -> set[str]:
-    """The keys of the traces that the roots need: what they name, what that was made from, and its validations."""
+    """The names of the traces that the roots need: what they name, what that was made from, and its validations."""
     return _Choice(found, roots, Limits(), 0.0).needed()
 
 
@@ -152,14 +152,14 @@ class _Choice:
 
     def needed(self) -> set[str]:
         """What the roots name, all that it was made from, and the validations of what is needed."""
-        live = {key for key in self.roots.keys if key in self.found.traces}
-        live |= {one.trace.key for hex_ in self.roots.artifacts for one in self.makers.get(hex_, ())}
+        live = {one.name for one in self.found.traces.values() if one.trace.key in self.roots.keys}
+        live |= {one.name for hex_ in self.roots.artifacts for one in self.makers.get(hex_, ())}
         live = self._with_makers(live)
         made = {hex_ for key in live for hex_ in self.found.traces[key].artifacts}
         for one in self.found.traces.values():
             inputs = {hex_ for hex_ in inputs_of(one.trace) if hex_ in self.makers}
             if stage_of(one.trace) == "validate" and inputs and inputs <= made:
-                live.add(one.trace.key)
+                live.add(one.name)
         return live
 
     def _with_makers(self, keys: Iterable[str]) -> set[str]:
@@ -167,17 +167,17 @@ class _Choice:
         while waiting:
             for hex_ in self.found.traces[waiting.pop()].artifacts:
                 for maker in self.makers.get(hex_, ()):
-                    if maker.trace.key not in seen:
-                        seen.add(maker.trace.key)
-                        waiting.append(maker.trace.key)
+                    if maker.name not in seen:
+                        seen.add(maker.name)
+                        waiting.append(maker.name)
         return seen
 
     def _used(self) -> dict[str, float]:
         """When each trace was last of use: asked for itself, or one that was made from it."""
         used: dict[str, float] = {}
         for one in sorted(self.found.traces.values(), key=lambda one: -one.used):
-            if one.trace.key not in used:
-                for key in self._unseen(one.trace.key, used):
+            if one.name not in used:
+                for key in self._unseen(one.name, used):
                     used[key] = one.used
         return used
 
@@ -187,9 +187,9 @@ class _Choice:
         while waiting:
             for hex_ in inputs_of(self.found.traces[waiting.pop()].trace):
                 for maker in self.makers.get(hex_, ()):
-                    if maker.trace.key not in found and maker.trace.key not in seen:
-                        found.add(maker.trace.key)
-                        waiting.append(maker.trace.key)
+                    if maker.name not in found and maker.name not in seen:
+                        found.add(maker.name)
+                        waiting.append(maker.name)
         return found
 
     def _within(self, most: int, needed: set[str], kept: set[str], used: dict[str, float]) -> set[str]:

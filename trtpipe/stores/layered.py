@@ -1,58 +1,95 @@
-"""A local store with others behind it: shared directories that are only read, and a remote.
+"""A local store with others behind it: shared directories that are only read, and remotes.
 
-What is asked for is looked for here, then in the shared stores in their order, then in the remote. An artifact of a
-shared store is used where it lies. A trace of the remote is kept here; an artifact only when its bytes are needed, so a
-build that needs no engine fetches none. What is made goes into the local store, and to the remote, in the background,
-once the step that made it has succeeded.
+What is asked for is looked for here, then in the shared stores in their order, then in the remotes. An artifact of a
+shared store is used where it lies. A remote's trace is kept here, apart from one's own (`vouching.py`); an artifact
+only when its bytes are needed, so a build that needs no engine fetches none. What is made goes into the local store,
+and to the first remote, in the background, once the step that made it has succeeded.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from trtpipe.digests import Digest
-from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError, TrtpipeError
+from trtpipe.digests import Digest, digest_bytes
+from trtpipe.errors import ArtifactDamaged, ArtifactMissing, TrtpipeError
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.remote import Remote
+from trtpipe.stores.vouching import AskedRemote, Kept, KeptAlone, SharedDirectory, Voucher
 
 _AT_ONCE = 16
 """Requests to a remote that wait at the same time; each holds a piece or a part of an object."""
 _UPLOADS = _DOWNLOADS = 4
+_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 class LayeredStore(LocalStore):
-    """The store of a project that shares one with others."""
+    """The store of a project that takes the word of others: `trusted` keys must have signed it, if there are any.
+
+    `former` is what is kept of stores that the project had before.
+    """
 
     def __init__(
         self,
         root: Path,
         *,
         shared: Sequence[LocalStore] = (),
-        remote: Remote | None = None,
+        former: Sequence[Kept] = (),
+        trusted: tuple[str, ...] = (),
         project: Path | None = None,
         lock_files: bool = False,
     ) -> None:
         super().__init__(root, project=project, lock_files=lock_files)
         self.shared = tuple(shared)
-        self.remote = remote
+        self._trusted = trusted
+        self._nearby: list[Voucher] = [
+            *(KeptAlone(one, trusted, self.warnings.append) for one in former),
+            *(SharedDirectory(one, trusted, self.warnings.append) for one in self.shared),
+        ]
+        self._asked: list[AskedRemote] = []
         self._damaged: set[tuple[Path, str]] = set()
         self._downloads: dict[str, threading.Lock] = {}
         self._mutex = threading.Lock()
         self._uploads: ThreadPoolExecutor | None = None
         self._sending: list[Future[None]] = []
+        self._note_word()
+
+    @property
+    def remote(self) -> Remote | None:
+        """The remote that takes what is made here: the first."""
+        return self._asked[0].remote if self._asked else None
+
+    @property
+    def remotes(self) -> tuple[Remote, ...]:
+        """Every remote, in the order in which they are asked."""
+        return tuple(one.remote for one in self._asked)
+
+    def add_remote(self, remote: Remote) -> None:
+        """Ask one more remote."""
+        place = remote.shown if remote.place is None else remote.place
+        kept = Kept.of(self.root, f"the remote store {place}") if place else None
+        self._asked.append(AskedRemote(remote, kept, self.open))
+        self._note_word()
+
+    def _note_word(self) -> None:
+        places = [str(one.root) for one in self.shared] + [one.remote.shown for one in self._asked]
+        places += [one.kept.place for one in self._nearby if isinstance(one, KeptAlone)]
+        self.word = digest_bytes(repr((places, sorted(self._trusted))).encode()).hex[:12]
+
+    def _vouchers(self) -> Iterator[Voucher]:
+        yield from self._nearby
+        yield from self._asked
 
     def has(self, digest: Digest) -> bool:
         """Whether it is here, or can be had."""
-        if super().has(digest) or self._shared_with(digest) is not None:
-            return True
-        return self.remote is not None and self.remote.offers(digest)
+        return self.has_here(digest) or any(one.offers(digest) for one in self.remotes)
 
     def has_here(self, digest: Digest) -> bool:
         """Whether it is here, without asking the remote."""
@@ -87,24 +124,19 @@ class LayeredStore(LocalStore):
         super().fetch(digest, target, link=link)
 
     def trace(self, key: str) -> Trace | None:
-        """The trace of a key, wherever it is."""
+        """The trace of a key, wherever it is and may be believed."""
         found = super().trace(key)
-        for store in self.shared if found is None else ():
-            found = found or store.trace(key)
-        if found is None and self.remote is not None:
-            found = self.remote.trace(key)
-            if found is not None:
-                with contextlib.suppress(StoreError):  # a store that cannot be written still reads
-                    self._write_trace(found, durable=False)
+        if found is None and _KEY.fullmatch(key):
+            found = next((one for voucher in self._vouchers() if (one := voucher.trace(key))), None)
         return found
 
     @property
     def is_shared(self) -> bool:
         """Whether there is a remote that is worth asking."""
-        return self.remote is not None and self.remote.is_up
+        return any(one.is_up for one in self.remotes)
 
     def prefetch(self, keys: Iterable[str]) -> None:
-        """Ask the remote for many traces at once: one after the other they would take a round trip each."""
+        """Ask the remotes for many traces at once: one after the other they would take a round trip each."""
         if not self.is_shared:
             return
         missing = [key for key in dict.fromkeys(keys) if not self._has_trace(key)]
@@ -123,7 +155,7 @@ class LayeredStore(LocalStore):
                 self._bring(digest)
 
         missing = [one for one in dict.fromkeys(digests) if not self.has_here(one)]
-        if missing and self.remote is not None:
+        if missing and self._asked:
             with ThreadPoolExecutor(_DOWNLOADS) as pool:
                 list(pool.map(bring, missing))
 
@@ -161,20 +193,28 @@ class LayeredStore(LocalStore):
                 one.result()
 
     def _bring(self, digest: Digest) -> None:
-        """Fetch an artifact from the remote into the local store, once however many ask for it."""
-        if self.remote is None:
-            raise ArtifactMissing(Code.NO_ARTIFACT, f"the store {self.root} has no artifact {digest.short}")
+        """Fetch an artifact from a remote into the local store, once however many ask for it."""
         with self._mutex:
             lock = self._downloads.setdefault(digest.hex, threading.Lock())
         with lock:
             if super().has(digest):
                 return
-            with self.scratch() as scratch, mapped(self.root):
-                self.remote.fetch(digest, scratch / "artifact")
-                self.put(scratch / "artifact")
+            for remote in self.remotes:
+                with (
+                    contextlib.suppress(ArtifactMissing),
+                    self.scratch() as scratch,
+                    mapped(self.root),
+                ):
+                    remote.fetch(digest, scratch / "artifact")
+                    self.put(scratch / "artifact")
+                    return
+        asked = "".join(f", nor has {one.shown}" for one in self.remotes)
+        raise ArtifactMissing(
+            Code.NO_ARTIFACT, f"the store {self.root} has no artifact {digest.short}{asked}"
+        )
 
     def _has_trace(self, key: str) -> bool:
-        return any(store.trace_path(key).exists() for store in (self, *self.shared))
+        return self.trace_path(key).exists() or any(one.has(key) for one in self._vouchers())
 
     def _shared_with(self, digest: Digest) -> LocalStore | None:
         """The first shared store that has an artifact, and not a damaged one."""

@@ -2,6 +2,7 @@
 
     objects/ab/abcd…      an artifact, read-only, named by its BLAKE3
     traces/ab/abcd….json  a trace, named by its key; its mtime says when it was last asked for
+    from/…                traces that others gave, each place's apart (`vouching.py`)
     locks/abcd….lock      held while the action of that key runs
     locks/removing.lock   held for a moment by who removes an artifact, and by who relies on one that is there
     projects/…            the projects that put something here, for the collector
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -29,10 +29,11 @@ from typing import TYPE_CHECKING
 from trtpipe.digests import Digest, digest_bytes, digest_file, same_digest
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
 from trtpipe.files import owner_prefix, place_file, write_whole
-from trtpipe.json_values import Malformed, integer_in, read_object
+from trtpipe.json_values import JsonObject, Malformed, integer_in, read_object
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped, store_error
+from trtpipe.stores.marks import new_mark
 from trtpipe.stores.placing import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
 from trtpipe.stores.traces import read_trace, written_trace
@@ -63,6 +64,10 @@ class LocalStore:
         self.root = root
         self.warnings: list[str] = []
         """What was found damaged and put aside, since somebody last took note."""
+        self.sign: Callable[[JsonObject], JsonObject] | None = None
+        """Signs what is recorded here, for those who read this directory and trust the key."""
+        self.word = ""
+        """Whose word it takes besides its own: another one means that what was taken before is asked anew."""
         self._project = project
         self._lock_files = lock_files
         self._read_only = read_only
@@ -152,20 +157,16 @@ class LocalStore:
             self._quarantine(path, f"trace {key[:12]} in the store {self.root} is damaged")
             return None
         if not self._read_only:
-            _note_use(path)
+            note_use(path)
         return trace
 
     def record(self, trace: Trace) -> None:
         """Remember a trace. Raises StoreError."""
-        self._write_trace(trace, durable=True)
-
-    def _write_trace(self, trace: Trace, *, durable: bool) -> None:
-        """What can be had again need not be `durable`: a thousand flushes take a while."""
         with mapped(self.root):
             self._open()
             path = self.trace_path(trace.key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, written_trace(trace), durable=durable)
+            write_whole(path, written_trace(trace, self.sign))
 
     @property
     def is_shared(self) -> bool:
@@ -307,6 +308,10 @@ class LocalStore:
                 return False
         return True
 
+    def put_aside(self, path: Path, what: str) -> None:
+        """Put a file of this store that was found damaged into quarantine."""
+        self._quarantine(path, f"{what} in the store {self.root} is damaged")
+
     def _quarantine(self, path: Path, fact: str) -> bool:
         """Put a damaged file aside; a read-only store keeps its damage, from which the digest still protects."""
         aside = self.root / "quarantine"
@@ -328,15 +333,15 @@ class LocalStore:
             (self.root / name).mkdir(parents=True, exist_ok=True)
         marker = self.root / "store.json"
         if not marker.exists():
-            write_whole(marker, json.dumps({"schema": SCHEMA}).encode())
+            write_whole(marker, new_mark(SCHEMA))
         self._refuse_other_schema(marker)
-        self._introduce()
+        self.introduce()
         sweep(self.root / "tmp")
         self._opened = True
 
-    def _introduce(self) -> None:
-        """Tell the collector whose lockfile to look at."""
-        if self._project is None:
+    def introduce(self) -> None:
+        """Tell the collector whose lockfile to look at, also where a build only reads. Raises OSError."""
+        if self._project is None or not self.root.is_dir():
             return
         folder, path = self.root / "projects", os.fsencode(self._project)
         folder.mkdir(exist_ok=True)
@@ -363,7 +368,7 @@ class LocalStore:
             )
 
 
-def _note_use(path: Path) -> None:
+def note_use(path: Path) -> None:
     """Let the collector know that a trace was asked for."""
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime > _TOUCH_SECONDS:

@@ -24,9 +24,10 @@ from trtpipe.errors import ArtifactMissing, Problem, StoreError, TrtpipeError
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.stores.buckets import Absent, Bucket, Unusable
+from trtpipe.stores.judging import vouched
 from trtpipe.stores.packing import Wrong, packed, unpacked
-from trtpipe.stores.signing import Unsigned, signed, verified
-from trtpipe.stores.strangers import MOST_BYTES, Untrusted, believed, is_shared, parse
+from trtpipe.stores.signing import Unsigned, signed
+from trtpipe.stores.strangers import MOST_BYTES, Untrusted, is_shared
 
 _LAYOUT = "v1"
 
@@ -60,6 +61,10 @@ class Traffic:
     bytes_sent: int = 0
 
 
+def _forget(key: str, text: bytes) -> None:
+    """Nobody keeps it."""
+
+
 @dataclass(slots=True)
 class Remote:
     """One remote, for one process; safe to use from several threads."""
@@ -69,6 +74,10 @@ class Remote:
     """Its address as people are told it."""
     terms: Terms
     warn: Callable[[str], None]
+    place: str | None = None
+    """What tells it from other remotes, its address where left out; empty: its traces are not kept."""
+    keep: Callable[[str, bytes], None] = _forget
+    """Told of each trace that is believed, as it came."""
     traffic: Traffic = field(default_factory=Traffic)
     _bucket: Bucket | None = None
     _down: bool = False
@@ -115,12 +124,18 @@ class Remote:
         return found
 
     def _believed(self, key: str) -> Trace:
-        data = parse(self._opened().read(_trace_name(key), MOST_BYTES))
-        if self.terms.trusted:
-            data = verified(data, self.terms.trusted)
-        else:
-            data.pop("signature", None)
-        return believed(data, key, fetched=self.terms.fetched)
+        text = self._opened().read(_trace_name(key), MOST_BYTES)
+        found = self.judged(text, key)
+        self.keep(key, text)
+        return found
+
+    def judged(self, text: bytes, key: str) -> Trace:
+        """The trace for that key, as it came from here now or before. Raises Untrusted, Unsigned, SpecError."""
+        return vouched(text, key, self.terms.trusted)
+
+    def doubt(self, key: str, why: Exception) -> None:
+        """Say once that what was kept of it is not believed any more. Raises StoreError when it is required."""
+        self._tell(f"its trace {key[:12]}, which was kept, counts as absent: {why}")
 
     def offers(self, digest: Digest) -> bool:
         """Whether it has an artifact, as far as it says so: a trace of its own names it, or it answers for it."""

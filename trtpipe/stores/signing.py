@@ -20,6 +20,7 @@ from trtpipe.digests import canonical_json
 from trtpipe.errors import SpecError
 from trtpipe.json_values import Json, JsonObject
 from trtpipe.problem_codes import Code
+from trtpipe.spec.public_keys import is_small_order
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -64,7 +65,7 @@ def verified(data: JsonObject, trusted: Collection[str]) -> dict[str, Json]:
         raise Unsigned(f"it is signed with {key[:60]!r}, which is not trusted")
     raw = _bytes(value, _SIGNATURE_BYTES)
     public = _bytes(key.removeprefix(_PUBLIC), _KEY_BYTES)
-    if raw is None or public is None:
+    if raw is None or public is None or is_small_order(public):
         raise Unsigned("its signature is none")
     module = _ed25519()
     try:

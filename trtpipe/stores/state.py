@@ -1,8 +1,8 @@
 """What this project saw last: each step's last key and outputs, each cell's delivered files, each source's digest.
 
 Everything here saves work and may be deleted at any time; nothing here is ever believed against a digest. It is
-one small JSON file that begins with its own digest, so that a build with nothing to do reads one file and stats
-the rest.
+one small JSON file that begins with the seal of the user who wrote it (`homes.py`), so that a build with nothing to do
+reads one file and stats the rest, and a file that came with a project counts as absent.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trtpipe.digests import Digest, digest_bytes, digest_file
+from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import StoreError
 from trtpipe.files import held, write_whole
+from trtpipe.homes import seal_of
 from trtpipe.json_values import (
     JsonObject,
     Malformed,
@@ -36,9 +37,9 @@ SCHEMA = 1
 STATE_FILE = ".trtpipe/state.json"
 """Where it is, below the project's root."""
 _TABLES = ("steps", "cells", "digests", "notes", "stamps")
-_SEAL = b'{"blake3":"'
+_SEAL = b'{"seal":"'
 _DIGITS = 64
-"""The file begins with the digest of what follows: damage of any kind makes it count as absent."""
+"""The file begins with the seal of what follows: damage of any kind makes it count as absent."""
 _TICK_NS = 50_000_000  # several ticks of the coarsest clock that file systems stamp with
 Signature = list[int]
 """Size, mtime in nanoseconds and inode: they differ when a file was changed by any ordinary means."""
@@ -99,6 +100,14 @@ def _are(kind: type, *values: object) -> bool:
     return all(isinstance(value, kind) for value in values)
 
 
+def steps_in(path: Path) -> object:
+    """What a state says of steps, whoever wrote it: for the collector, which keeps what anybody may need."""
+    try:
+        return read_object(path.read_bytes()).get("steps")
+    except (OSError, Malformed):
+        return None
+
+
 @dataclass(slots=True)
 class ProjectState:
     """The state of one project; `save` writes it when something changed."""
@@ -109,6 +118,8 @@ class ProjectState:
     digests: dict[str, list[Any]] = field(default_factory=dict)
     notes: dict[str, list[Any]] = field(default_factory=dict)
     stamps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    word: str = ""
+    """Whose word the store takes today (`LocalStore.word`): what was taken on another's is asked of the store anew."""
     _changed: set[tuple[str, str]] = field(default_factory=set)
     """Table and name of what changed since it was loaded or saved."""
 
@@ -118,7 +129,7 @@ class ProjectState:
         try:
             text = path.read_bytes()
             body = b"{" + text[len(_SEAL) + _DIGITS + 2 :]
-            if text.startswith(_SEAL + digest_bytes(body).hex.encode() + b'",'):
+            if text.startswith(_SEAL + seal_of(body).encode() + b'",'):
                 data = read_object(body)
                 _check(data)
                 tables: dict[str, Any] = {table: data[table] for table in _TABLES}
@@ -158,7 +169,7 @@ class ProjectState:
     def _text(self) -> bytes:
         data = {"schema": SCHEMA, **{table: getattr(self, table) for table in _TABLES}}
         body = json.dumps(data, separators=(",", ":")).encode()
-        return _SEAL + digest_bytes(body).hex.encode() + b'",' + body[1:]
+        return _SEAL + seal_of(body).encode() + b'",' + body[1:]
 
     def remember_stamp(self, name: str, entry: dict[str, Any]) -> None:
         """Note what a build that left nothing to do looked at; one is enough, and the state stays small."""
@@ -179,7 +190,7 @@ class ProjectState:
     def last_outputs(self, address: Address, key: str) -> dict[str, Digest] | None:
         """What the step yielded last, if that was under this key."""
         entry = self.steps.get(str(address))
-        if entry is None or entry["key"] != key:
+        if entry is None or entry["key"] != key or entry.get("word", "") != self.word:
             return None
         with contextlib.suppress(ValueError, AttributeError):
             return {name: Digest.parse(text) for name, text in entry["outputs"].items()}
@@ -187,7 +198,9 @@ class ProjectState:
 
     def remember_step(self, address: Address, key: str, outputs: Mapping[str, Digest]) -> None:
         """Note a step's success."""
-        entry = {"key": key, "outputs": {name: str(digest) for name, digest in outputs.items()}}
+        entry: dict[str, Any] = {"key": key, "outputs": {name: str(one) for name, one in outputs.items()}}
+        if self.word:
+            entry["word"] = self.word
         name = str(address)
         if self.steps.get(name) != entry:
             self.steps[name] = entry

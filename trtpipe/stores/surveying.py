@@ -6,6 +6,7 @@ among what is found.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,11 @@ from pathlib import Path
 
 from trtpipe.digests import Digest
 from trtpipe.plan.trace import Trace
+from trtpipe.stores.judging import text_of, vouched
 from trtpipe.stores.local import LocalStore
+from trtpipe.stores.strangers import Untrusted
 from trtpipe.stores.traces import read_trace
+from trtpipe.stores.vouching import Kept, kept_places
 
 _HEX = frozenset("0123456789abcdef")
 _LENGTH = 64
@@ -27,6 +31,13 @@ class TraceFile:
     path: Path
     trace: Trace
     used: float
+    place: str = ""
+    """Where it came from; empty when it was made on this machine."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from every other one: its key, behind the place that gave it if it is another's word."""
+        return f"{self.place}: {self.trace.key}" if self.place else self.trace.key
 
     @property
     def artifacts(self) -> set[str]:
@@ -50,7 +61,7 @@ class Survey:
     """Everything in a store."""
 
     traces: dict[str, TraceFile] = field(default_factory=dict)
-    """By key."""
+    """By name: those that were made here by their keys."""
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     """By digest in hex."""
     damaged: list[Path] = field(default_factory=list)
@@ -83,9 +94,31 @@ def survey(store: LocalStore) -> Survey:
             found.damaged.append(path)
         else:
             found.traces[trace.key] = TraceFile(path, trace, used)
+    for kept in kept_places(store.root):
+        _survey_kept(kept, found)
     for artifact in artifacts_of(store):
         found.artifacts[artifact.hex] = artifact
     return found
+
+
+def _survey_kept(kept: Kept, found: Survey) -> None:
+    """Look at what one place gave; whether it is to be believed is for those to say who use it."""
+    for path in _files(kept.folder / "traces", ".json"):
+        with contextlib.suppress(OSError):
+            one = _kept_trace(path, kept.place)
+            if one is None:
+                found.damaged.append(path)
+            else:
+                found.traces[one.name] = one
+
+
+def _kept_trace(path: Path, place: str) -> TraceFile | None:
+    """The trace in a file that came from another place; None when it is damaged. Raises OSError."""
+    used = path.stat().st_mtime
+    try:
+        return TraceFile(path, vouched(text_of(path), path.stem, (), fetched=True), used, place)
+    except Untrusted:
+        return None
 
 
 def artifacts_of(store: LocalStore) -> Iterator[Artifact]:

@@ -1,17 +1,22 @@
-"""A trace's file: its JSON object and, in it, the digest of the rest."""
+"""A trace's file: its JSON object, perhaps with a signature, and the digest of all that."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable
 
 from trtpipe.digests import digest_bytes
 from trtpipe.json_values import JsonObject, as_object, number_in, object_in, text_in
 from trtpipe.plan.trace import Trace
 
 
-def written_trace(trace: Trace) -> bytes:
-    """The file's text."""
-    data = trace.to_json()
+def written_trace(trace: Trace, sign: Callable[[JsonObject], JsonObject] | None = None) -> bytes:
+    """The file's text, signed where somebody signs it."""
+    data: JsonObject = trace.to_json()
+    if sign is not None:
+        with contextlib.suppress(ValueError):  # a number that is none: nobody else could read it
+            data = sign(data)
     return json.dumps({**data, "blake3": _digest_of(data)}, indent=1, ensure_ascii=False).encode()
 
 

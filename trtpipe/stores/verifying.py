@@ -37,11 +37,13 @@ def verify(store: LocalStore) -> Verified:
             found.damaged += [wrong] if wrong else []
     seen = survey(store)
     for path in seen.damaged:
-        store.trace(path.stem)  # puts it aside
+        store.put_aside(path, f"trace {path.stem[:12]}")
         found.damaged.append(f"trace {path.stem[:12]} is damaged")
     found.traces = len(seen.traces)
     found.incomplete = [
-        key for key, one in seen.traces.items() if not all(map(store.has_here, one.trace.outputs.values()))
+        one.trace.key
+        for one in seen.traces.values()
+        if not all(map(store.has_here, one.trace.outputs.values()))
     ]
     store.warnings.clear()
     return found

@@ -16,7 +16,7 @@ from trtpipe.plan.address import Address, Place
 from trtpipe.problem_codes import Code
 from trtpipe.stores.collecting import Roots
 from trtpipe.stores.local import LocalStore
-from trtpipe.stores.state import STATE_FILE, ProjectState
+from trtpipe.stores.state import STATE_FILE, ProjectState, steps_in
 from trtpipe.stores.surveying import find_artifacts
 from trtpipe.system.stores import open_store
 
@@ -59,7 +59,7 @@ def roots_of(projects: Iterable[Path]) -> Roots:
     named: set[str] = set()
     for root in projects:
         named.update(_digests_of(root / LOCK_FILE))
-        named.update(_digests_in(ProjectState.load(root / STATE_FILE).steps))
+        named.update(_digests_in(steps_in(root / STATE_FILE)))
     return Roots(frozenset(named), frozenset(named))
 
 

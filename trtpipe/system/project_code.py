@@ -16,6 +16,7 @@ from trtpipe.loading.reading import shown_path
 from trtpipe.loading.specs import LoadedPipeline, load_dataset
 from trtpipe.permissions import ProjectCode, code_of, require
 from trtpipe.spec.pipeline import ToolchainSpec
+from trtpipe.system.store_places import stores_to_allow
 from trtpipe.system.written_places import links_outside
 
 
@@ -79,6 +80,7 @@ def _of_project(project: Project) -> Iterator[Named]:
         return
     yield from _interpreters(project.spec.toolchains.values(), PROJECT_FILE)
     yield from (Named(code, PROJECT_FILE) for _, code in project.wanted_reach())
+    yield from (Named(code, PROJECT_FILE) for code in stores_to_allow(project))
 
 
 def _interpreters(toolchains: Iterable[ToolchainSpec], where: str) -> Iterator[Named]:

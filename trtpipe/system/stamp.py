@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtpipe import __version__
+from trtpipe.homes import user_file
 from trtpipe.stores.state import STATE_FILE, ProjectState, signature_of
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def _looked_at(planned: Planned) -> Iterator[Path]:
     yield from workspace.project.datasets.values()
     yield workspace.root / "calibration"
     yield workspace.lockfile
+    if (own := user_file()) is not None:  # whose word is taken may be said there
+        yield own
     yield from _installed(planned)
     code = Path(__file__).resolve().parents[1]
     yield from (code / name for name in _CODE)

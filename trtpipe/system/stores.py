@@ -1,26 +1,43 @@
-"""Which store a project has, as its `trtpipe.yaml` and the environment say."""
+"""Opens a project's store: its place, the places whose word it takes, and the keys that vouch for them.
+
+What a project takes is what its user's configuration names, and what the project names itself; the latter is believed
+in that project alone, for no other one names those places. Where the user trusts keys, every place needs the signature
+of one; a project can only leave some of them out.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from trtpipe.errors import Problem, SpecError
+from trtpipe.errors import SpecError
+from trtpipe.homes import user_file
+from trtpipe.json_values import JsonObject
 from trtpipe.loading.project import Project
-from trtpipe.loading.user import load_user, user_file
+from trtpipe.loading.user import load_user
 from trtpipe.problem_codes import Code
 from trtpipe.spec.store import StoreSpec, refuse_plain_http
+from trtpipe.spec.user import UserSpec
 from trtpipe.stores.local import LocalStore
+from trtpipe.stores.vouching import Kept
+from trtpipe.system.signing_keys import secret_key
+from trtpipe.system.store_places import (
+    directory_of,
+    may_use,
+    place_of_store,
+    shared_directories,
+    store_spec,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trtpipe.stores.buckets import Bucket
     from trtpipe.stores.remote import Remote
 
-_DEFAULT = ".trtpipe/store"
 _MODES = ("read-only", "read-write")
 _TOKEN = "TRTPIPE_REMOTE_TOKEN"
 _WEB = ("http", "https")
@@ -29,20 +46,92 @@ _OBJECTS = ("s3", "gs", "az", "http", "https")
 
 def open_store(project: Project) -> LocalStore:
     """The store of a project. Nothing is made and nobody is asked yet. Raises SpecError."""
-    asked = project.spec.store if project.spec else StoreSpec()
-    named = os.environ.get("TRTPIPE_STORE")
-    place = _expanded(named or asked.path or _DEFAULT)
-    root = place.absolute() if named else project.root / place
-    address = os.environ.get("TRTPIPE_REMOTE", asked.remote or "")
-    if not address and not asked.shared:
-        return LocalStore(root, project=project.root, lock_files=asked.locks == "files")
-    from trtpipe.stores.layered import LayeredStore
+    user = load_user()
+    return _Opening(project, store_spec(project), user).open()
 
-    shared = [LocalStore(project.root / _expanded(text), read_only=True) for text in asked.shared]
-    store = LayeredStore(root, shared=shared, project=project.root, lock_files=asked.locks == "files")
-    if address:
-        store.remote = _remote(project, asked, address, store.warnings.append)
-    return store
+
+def former_place(project: Project) -> str:
+    """What tells the project's former store from other places."""
+    return f"the former store of {os.path.realpath(project.root)}"
+
+
+@dataclass(slots=True)
+class _Opening:
+    """What it takes to open a store."""
+
+    project: Project
+    asked: StoreSpec
+    user: UserSpec
+
+    def open(self) -> LocalStore:
+        place = place_of_store(self.project, self.user)
+        said: list[str] = []
+        trusted, names = self._trusted(said.append), self._addresses()
+        shared = shared_directories(self.project, self.user, said.append)
+        former = [one for one in [Kept.of(place.root, former_place(self.project))] if one.folder.is_dir()]
+        if trusted is None:
+            shared, former, names = [], [], []
+        store = LocalStore(place.root, project=self.project.root, lock_files=place.lock_files)
+        if shared or former or names:
+            from trtpipe.stores.layered import LayeredStore
+
+            layered = LayeredStore(
+                place.root,
+                shared=shared,
+                former=former,
+                trusted=trusted or (),
+                project=self.project.root,
+                lock_files=place.lock_files,
+            )
+            for remote in self._remotes(names, trusted or (), layered.warnings.append):
+                layered.add_remote(remote)
+            store = layered
+        store.warnings += said
+        store.sign = self._signer()
+        return store
+
+    def _trusted(self, warn: Callable[[str], None]) -> tuple[str, ...] | None:
+        """The keys one of which must have signed what others made; none: nobody need have; None: nobody can have."""
+        both = [key for key in self.asked.trust if key in self.user.trust]
+        if not self.asked.trust or not self.user.trust:
+            return self.asked.trust or self.user.trust
+        if not both:
+            warn(
+                "nothing that others made is used: you trust none of the keys that trtpipe.yaml trusts; "
+                f"trust in {user_file()} is where you would"
+            )
+            return None
+        return tuple(both)
+
+    def _addresses(self) -> list[str]:
+        """The remotes, the one first that takes what is made here."""
+        named = os.environ.get("TRTPIPE_REMOTE")
+        if named is not None:
+            return [named] if named else []
+        own = [self.asked.remote] if self.asked.remote else []
+        return list(dict.fromkeys([*own, *self.user.remotes]))
+
+    def _remotes(
+        self, addresses: list[str], trusted: tuple[str, ...], warn: Callable[[str], None]
+    ) -> Iterator[Remote]:
+        for number, address in enumerate(addresses):
+            if self._may_ask(address, warn):
+                yield _remote(self.project, self.asked, address, trusted, warn, takes=number == 0)
+
+    def _may_ask(self, address: str, warn: Callable[[str], None]) -> bool:
+        if os.environ.get("TRTPIPE_REMOTE") or address in self.user.remotes:
+            return True
+        directory = directory_of(address, self.project.root)
+        return directory is None or may_use(self.project, directory, f"the remote store {address}", warn)
+
+    def _signer(self) -> Callable[[JsonObject], JsonObject] | None:
+        """Signs what is recorded in the store, where the key is at hand: others may look into the directory."""
+        secret = secret_key(self.project, self.asked.sign, needed=False) if self.asked.sign else ""
+        if not secret:
+            return None
+        from trtpipe.stores.signing import signed
+
+        return lambda data: signed(data, secret)
 
 
 def use_remote(store: LocalStore, *, offline: bool, required: bool) -> None:
@@ -65,7 +154,16 @@ def use_remote(store: LocalStore, *, offline: bool, required: bool) -> None:
             remote.stop()
 
 
-def _remote(project: Project, asked: StoreSpec, address: str, warn: Callable[[str], None]) -> Remote:
+def _remote(
+    project: Project,
+    asked: StoreSpec,
+    address: str,
+    trusted: tuple[str, ...],
+    warn: Callable[[str], None],
+    *,
+    takes: bool,
+) -> Remote:
+    """A remote that is asked, and `takes` what is made here if its mode says so."""
     from trtpipe.fetching.patience import seconds_from
     from trtpipe.stores.remote import Remote, Terms
 
@@ -75,14 +173,14 @@ def _remote(project: Project, asked: StoreSpec, address: str, warn: Callable[[st
             Code.BAD_VARIABLE, f"$TRTPIPE_REMOTE_MODE is {mode!r}", f"write {' or '.join(_MODES)}"
         )
     try:
-        StoreSpec(remote=address, trust=asked.trust)
-        refuse_plain_http(address, bool(asked.trust))
+        StoreSpec(remote=address, trust=trusted)
+        refuse_plain_http(address, bool(trusted))
     except ValueError as error:
         raise SpecError(Code.BAD_VARIABLE, f"$TRTPIPE_REMOTE: {_words(error)}") from None
     stall = seconds_from("TRTPIPE_REMOTE_TIMEOUT", 30.0)
-    secret, writes = "", mode == "read-write"
+    secret, writes = "", takes and mode == "read-write"
     if writes and asked.sign:
-        secret = _secret(project, asked.sign)
+        secret = secret_key(project, asked.sign, needed=True)
         if not secret:
             writes = False
             warn(f"nothing is sent to the remote store: {asked.sign} holds no signing key")
@@ -90,9 +188,19 @@ def _remote(project: Project, asked: StoreSpec, address: str, warn: Callable[[st
     return Remote(
         lambda: open_bucket(address, project.root, stall, access),
         address,
-        Terms(writes, trusted=asked.trust, secret=secret),
+        Terms(writes, trusted=trusted, secret=secret),
         warn,
+        place=_identity(project, address),
     )
+
+
+def _identity(project: Project, address: str) -> str:
+    """What tells a remote from others; empty for a directory in the project, which another project may lie in next."""
+    directory = directory_of(address, project.root)
+    if directory is None:
+        return address
+    real = directory.resolve()
+    return "" if real.is_relative_to(project.root.resolve()) else str(real)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +219,11 @@ def _access(address: str, warn: Callable[[str], None]) -> Access:
     if os.environ.get("TRTPIPE_REMOTE"):
         return Access(token)
     host = urlsplit(address).hostname or "" if "://" in address else ""
-    named = load_user().credentials
-    if host in named:
-        return Access(os.environ.get(named[host][1:], ""))
+    user = load_user()
+    if host in user.credentials:
+        return Access(os.environ.get(user.credentials[host][1:], ""))
+    if address in user.remotes:
+        return Access()
     if token and urlsplit(address).scheme.lower() in _WEB:
         warn(
             f"the token in ${_TOKEN} is not sent to {host}, which only this project names: write "
@@ -126,12 +236,11 @@ def open_bucket(address: str, root: Path, stall: float, access: Access | None = 
     """The bucket at an address; a relative directory lies in the project. Raises Unusable."""
     access = access or Access()
     scheme = urlsplit(address).scheme.lower() if "://" in address else ""
-    if scheme in ("", "file"):
+    directory = directory_of(address, root)
+    if directory is not None:
         from trtpipe.stores.buckets.directory import DirectoryBucket
 
-        return DirectoryBucket(
-            root / (Path(unquote(urlsplit(address).path)) if scheme else _expanded(address))
-        )
+        return DirectoryBucket(directory)
     if scheme in _OBJECTS:
         from trtpipe.stores.buckets.objects import ObjectBucket
 
@@ -149,36 +258,8 @@ def open_bucket(address: str, root: Path, stall: float, access: Access | None = 
     return FilesystemBucket(address)
 
 
-def _secret(project: Project, where: str) -> str:
-    """The text of a signing key; empty when there is none. Raises SpecError when it is unreadable or no key."""
-    if where.startswith("$"):
-        text = os.environ.get(where[1:].strip("{}"), "")
-    else:
-        path = project.root / _expanded(where)
-        try:
-            text = path.read_text(encoding="ascii")
-        except FileNotFoundError:
-            return ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(
-                Problem(Code.SIGNING_KEY, f"cannot read the signing key {path}: {error}")
-            ) from error
-    if text.strip():
-        from trtpipe.stores.signing import public_key
-
-        public_key(text)
-    return text.strip()
-
-
 def _words(error: ValueError) -> str:
     """What pydantic, or a validator, says of one value."""
     errors = getattr(error, "errors", None)
     text = str(errors()[0]["msg"]) if errors is not None else str(error)
     return text.removeprefix("Value error, ")
-
-
-def _expanded(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise SpecError(Code.NO_HOME, f"the store's path {text!r} names nobody's home directory") from error

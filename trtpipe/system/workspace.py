@@ -55,13 +55,15 @@ class Workspace:
 
     @cached_property
     def store(self) -> LocalStore:
-        """The store: `$TRTPIPE_STORE`, else the project's, else `.trtpipe/store`. Nothing is made yet."""
+        """The store (`system/store_places.py` says which). Nothing is made yet. Raises SpecError."""
         return open_store(self.project)
 
     @cached_property
     def state(self) -> ProjectState:
         """What this project saw last."""
-        return ProjectState.load(self.root / STATE_FILE)
+        found = ProjectState.load(self.root / STATE_FILE)
+        found.word = self.store.word
+        return found
 
     @cached_property
     def site(self) -> Site:

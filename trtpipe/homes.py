@@ -1,0 +1,124 @@
+"""Where this user's own things are: the configuration, the cache with the store, and the mark of what trtpipe wrote.
+
+    $XDG_CONFIG_HOME/trtpipe      the configuration; ~/.config where the variable is not set
+    $XDG_CACHE_HOME/trtpipe       the cache; ~/.cache where it is not set, ~/Library/Caches on macOS
+    %LOCALAPPDATA%\\trtpipe        both on Windows, the cache in `cache` below it
+
+A project may have been unpacked from what somebody else packed. What trtpipe keeps in a project is therefore sealed
+with a secret that only this user has: what carries no seal of this user was written by somebody else. A user who has no
+place for a secret, because there is no home directory or it cannot be written, seals with none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from blake3 import blake3
+
+_NAME = "trtpipe"
+_SECRET = "secret"
+_BYTES = 32
+_secrets: dict[Path, bytes] = {}
+
+
+def config_home() -> Path | None:
+    """The directory of the user's configuration; None for a user without a home directory."""
+    try:
+        if sys.platform == "win32":
+            return _local_app_data() / _NAME
+        return (_named("XDG_CONFIG_HOME") or Path.home() / ".config") / _NAME
+    except RuntimeError:
+        return None
+
+
+def user_file() -> Path | None:
+    """Where the user's configuration is, or would be; None for a user without a home directory."""
+    home = config_home()
+    return home / "config.yaml" if home is not None else None
+
+
+def cache_home() -> Path | None:
+    """The directory of what can be made again; None for a user without a home directory."""
+    try:
+        if sys.platform == "win32":
+            return _local_app_data() / _NAME / "cache"
+        if sys.platform == "darwin":
+            return (_named("XDG_CACHE_HOME") or Path.home() / "Library" / "Caches") / _NAME
+        return (_named("XDG_CACHE_HOME") or Path.home() / ".cache") / _NAME
+    except RuntimeError:
+        return None
+
+
+def seal_of(data: bytes) -> str:
+    """What only this user can say of these bytes: 64 hex digits."""
+    return blake3(data, key=_secret() or bytes(_BYTES)).hexdigest()
+
+
+def is_sealed(data: bytes, seal: str) -> bool:
+    """Whether this user sealed these bytes."""
+    return secrets.compare_digest(seal_of(data).encode(), seal.encode())
+
+
+def _secret() -> bytes:
+    home = cache_home()
+    if home is None:
+        return b""
+    if home not in _secrets:
+        found = _read(home / _SECRET) or _made(home / _SECRET)
+        if not found:
+            return b""
+        _secrets[home] = found
+    return _secrets[home]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        found = path.read_bytes()
+    except OSError:
+        return b""
+    return found if len(found) == _BYTES else b""
+
+
+def _made(path: Path) -> bytes:
+    """A new secret, or that of another process which was faster; empty where none can be kept."""
+    temporary = path.with_name(f"{_SECRET}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(_BYTES))
+        try:
+            _keep(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError:
+        return b""
+    return _read(path)
+
+
+def _keep(temporary: Path, path: Path) -> None:
+    """Put the secret into its place, unless a whole one is there by now."""
+    with contextlib.suppress(FileExistsError):
+        try:
+            os.link(temporary, path)
+        except OSError as error:
+            if isinstance(error, FileExistsError):
+                raise
+            temporary.replace(path)  # a file system without links
+            return
+    if not _read(path):  # cut short, by a full disk for example
+        temporary.replace(path)
+
+
+def _named(variable: str) -> Path | None:
+    """The directory that a variable names; the standard has relative ones ignored."""
+    text = os.environ.get(variable, "")
+    return Path(text) if text and Path(text).is_absolute() else None
+
+
+def _local_app_data() -> Path:
+    return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
