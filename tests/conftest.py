@@ -1,4 +1,4 @@
-"""A home for the tests alone, and what hypothesis draws: the same in every run, unless `tests/explore.py` asks for more.
+"""A home for the tests alone, and what hypothesis draws: the same in every run unless `explore.py` asks for more.
 
 Nothing of the developer's decides here, and nothing is written into the developer's home: configuration and cache are
 in a directory that is removed at the end. By that configuration each project keeps a store of its own, as tests expect

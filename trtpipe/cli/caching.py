@@ -1,4 +1,4 @@
-"""`trtpipe cache ls|stats|gc|verify|path`."""
+"""`trtpipe cache ls|stats|gc|verify|path|adopt`."""
 
 from __future__ import annotations
 
@@ -137,6 +137,25 @@ def verify_command(*, as_json: bool) -> int:
             + (f"{len(found.damaged)} damaged, put aside" if found.damaged else "all are whole")
         )
     return EXIT_FAILED if found.damaged else EXIT_DONE
+
+
+def adopt_command(*, as_json: bool) -> int:
+    """Take the project's former store over."""
+    from dataclasses import asdict
+
+    from trtpipe.system.former_stores import adopt
+
+    cache = open_cache()
+    found = adopt(cache.project, cache.store)
+    if as_json:
+        say_json({"store": str(cache.store.root), **asdict(found)})
+        return EXIT_DONE
+    say(
+        f"{_count(range(found.artifacts), 'artifact')} ({format_size(found.bytes)}) and "
+        f"{_count(range(found.traces), 'trace')} went into {cache.store.root}; this project alone believes them"
+        + (f"; {_count(range(found.left_out), 'trace')} left out" if found.left_out else "")
+    )
+    return EXIT_DONE
 
 
 def path_command(what: str, name: str) -> int:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.cli.output import EXIT_DONE, say, say_json
-from trtpipe.errors import Problem, SpecError
+from trtpipe.errors import Problem, SpecError, TrtpipeError
 from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     from trtpipe.describing.inspect_model import Asked
     from trtpipe.shapes import Shape
     from trtpipe.targets.compute_capability import ComputeCapability
+    from trtpipe.toolchains.doctor import Finding
 
 
 def inspect_command(
@@ -90,12 +91,34 @@ def _capabilities(texts: Sequence[str], problems: list[Problem]) -> tuple[Comput
     return tuple(found)
 
 
+def _store_of(root: Path) -> tuple[tuple[Path, ...], tuple[Finding, ...]]:
+    """The directory of the project's store, if it has one, and what there is to say of it."""
+    from trtpipe.loading.project import load_project
+    from trtpipe.system.former_stores import former_line, store_line
+    from trtpipe.system.stores import open_store
+    from trtpipe.toolchains.doctor import Finding
+
+    try:
+        project = load_project(root)
+        store = open_store(project)
+    except TrtpipeError as error:
+        return (), (Finding("store", "warn", error.problems[0].fact, error.problems[0].remedy),)
+    former = former_line(project, store)
+    found = [
+        Finding("store", "ok", store_line(store)),
+        *(Finding("store", "warn", one) for one in store.warnings),
+    ]
+    return (store.root,), (*found, *([Finding("store", "warn", former)] if former else []))
+
+
 def doctor_command(*, as_json: bool) -> int:
     """Print what this machine can do, line by line."""
     from trtpipe.loading.project import find_root
     from trtpipe.toolchains.doctor import examine
 
-    report = examine((find_root(Path.cwd()),))
+    root = find_root(Path.cwd())
+    store, findings = _store_of(root)
+    report = examine((root, *store), findings)
     if as_json:
         say_json(report.to_json())
         return EXIT_DONE

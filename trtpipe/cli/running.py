@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from trtpipe.cli.annotating import annotate, annotate_failures
 from trtpipe.cli.building import BuildOptions
 from trtpipe.cli.closing import Closing
@@ -11,13 +13,14 @@ from trtpipe.cli.reporting import tell_reports
 from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
 from trtpipe.plan.events import PlanMade
 from trtpipe.system.building import default_jobs, run_build
+from trtpipe.system.former_stores import former_line, store_line
 from trtpipe.system.locking import refresh_lock, refuse_differences
 from trtpipe.system.outcome import Outcome
 from trtpipe.system.planned import Planned, make_plan, nothing_to_do, runs
 from trtpipe.system.prefetching import prefetch_files
 from trtpipe.system.reproducing import NO_PROCESS
 from trtpipe.system.stores import use_remote
-from trtpipe.system.workspace import open_workspace
+from trtpipe.system.workspace import Workspace, open_workspace
 
 
 def plan_and_run(options: BuildOptions, closing: Closing) -> int:
@@ -26,6 +29,7 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     use_remote(workspace.store, offline=options.offline, required=options.require_remote)
     planned = make_plan(workspace, force=options.force, search_again=options.search_again)
     frozen = refuse_differences(planned) if options.frozen else None
+    _introduce(workspace)
     if nothing_to_do(planned):
         changed = frozen is None and refresh_lock(planned, [cell.name for cell in planned.plan.cells])
         _remember(planned, options)
@@ -68,6 +72,18 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
         return EXIT_LOCK if outcome.failures and otherwise else EXIT_FAILED
     _remember(planned, options)
     return EXIT_DONE
+
+
+def _introduce(workspace: Workspace) -> None:
+    """Tell the store of the project, and the first time its user of the store; a former one each time."""
+    with contextlib.suppress(OSError):  # a store that cannot be written still reads
+        workspace.store.introduce()
+    first = not workspace.state.path.exists()
+    former = former_line(workspace.project, workspace.store)
+    if first or former:
+        note(f"the store is {store_line(workspace.store)}")
+    if former:
+        note(f"warning: {former}")
 
 
 def _remember(planned: Planned, options: BuildOptions) -> None:

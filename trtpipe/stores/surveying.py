@@ -84,7 +84,7 @@ def stage_of(trace: Trace) -> str:
 def survey(store: LocalStore) -> Survey:
     """Look at all of it."""
     found = Survey()
-    for path in _files(store.root / "traces", ".json"):
+    for path in trace_files(store.root):
         try:
             used, text = path.stat().st_mtime, path.read_bytes()
         except OSError:
@@ -119,6 +119,11 @@ def _kept_trace(path: Path, place: str) -> TraceFile | None:
         return TraceFile(path, vouched(text_of(path), path.stem, (), fetched=True), used, place)
     except Untrusted:
         return None
+
+
+def trace_files(root: Path) -> Iterator[Path]:
+    """The files of the traces that lie in a store's directory, read or not."""
+    yield from _files(root / "traces", ".json")
 
 
 def artifacts_of(store: LocalStore) -> Iterator[Artifact]:

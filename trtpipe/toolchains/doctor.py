@@ -84,8 +84,11 @@ class DoctorReport:
         }
 
 
-def examine(folders: tuple[Path, ...] = ()) -> DoctorReport:
-    """Examine this machine; `folders` are looked at for free space, besides the toolchains' own."""
+def examine(folders: tuple[Path, ...] = (), known: tuple[Finding, ...] = ()) -> DoctorReport:
+    """Examine this machine; `folders` are looked at for free space, besides the toolchains' own.
+
+    `known` is what others found, of the project for example.
+    """
     installed = tuple(one for flavour in FLAVOURS if (one := installed_toolchain(flavour)) is not None)
     provisioned = list_provisioned()
     gpus = detect_gpus()
@@ -97,6 +100,7 @@ def examine(folders: tuple[Path, ...] = ()) -> DoctorReport:
         *_gpus(gpus),
         *_running(installed, gpus),
         _randomisation(),
+        *known,
         *_space((toolchains_root(), *folders)),
         _installer(),
     )

@@ -95,10 +95,22 @@ def cache_path(
     run(body)
 
 
+@cache_app.command("adopt")
+def cache_adopt(as_json: Json = False) -> None:
+    """Take over the store that this project had in .trtpipe/store, if you built it: only this project believes it."""
+
+    def body() -> int:
+        from trtpipe.cli.caching import adopt_command
+
+        return adopt_command(as_json=as_json)
+
+    run(body)
+
+
 @cache_app.command("push")
 def cache_push(
     everything: Annotated[
-        bool, typer.Option("--all", help="Everything in the store, not what this project needs alone.")
+        bool, typer.Option("--all", help="All that was built into the store, by whatever project.")
     ] = False,
     as_json: Json = False,
 ) -> None:
