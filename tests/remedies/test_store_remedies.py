@@ -168,6 +168,12 @@ def _path_of(place: Place) -> object:
     return LocalStore(place.root / ".trtpipe/store").path(Digest(manifest["blake3"], manifest["bytes"]))
 
 
+def _of_another(place: Place) -> None:
+    place.patch.delenv("TRTPIPE_ALLOW_PROJECT_CODE")
+    place.write("trtpipe.yaml", "schema: 1\nstore: {path: mine}\n")
+    place.write("mine/store.json", '{"schema": 1}')
+
+
 def _rebuilt(place: Place) -> None:
     shutil.rmtree(place.root / "build")
     _done(place.ask(BUILD))
@@ -235,10 +241,32 @@ STORES = [
         ("build", "--force", CELL, "--require-remote"), "make it, or mount it", lambda place, _: (place.root / "remote").mkdir()),
     row("no remote to require", Code.OPTIONS_EXCLUDE, None, ("build", "--require-remote"), r"(store: \{remote: )s3://BUCKET/PREFIX\}",
         lambda place, m: ((place.root / "remote").mkdir(), place.write("trtpipe.yaml", f"schema: 1\n{m[1]}remote}}\n"), None)[2]),
-    row("no signing key", Code.SIGNING_KEY, lambda place: (place.write("trtpipe.yaml", SIGNED), place.write("../key", "x"), (place.root / "remote").mkdir()),
+    row("no signing key", Code.SIGNING_KEY, lambda place: _signed(place, "x", 0o600),
         ("cache", "push"), r"make one: trtpipe (cache keygen) FILE",
         lambda place, m: ((place.root / "../key").unlink(), _done(place.ask([*m[1].split(), "../key"])), None)[2]),
+    row("a signing key that is open to others", Code.SIGNING_KEY, lambda place: _signed(place, _secret(), 0o644),
+        ("cache", "push"), r"chmod (600) (\S+)", lambda place, m: Path(m[2]).chmod(int(m[1], 8))),
+    row("a signing key in the project", Code.SIGNING_KEY, lambda place: _signed(place, _secret(), 0o600, "key"),
+        ("cache", "push"), r"move it to a directory outside, write that into `sign`",
+        lambda place, _: ((place.root / "key").rename(place.root / "../key"), place.edit("trtpipe.yaml", "sign: key", "sign: ../key"), None)[2]),
+    row("a store that came with the project", Code.STORE_OF_ANOTHER, _of_another, BUILD, "remove it and build again",
+        lambda place, _: shutil.rmtree(place.root / "mine")),
 ]  # fmt: skip
+
+
+def _signed(place: Place, text: str, mode: int, name: str = "../key") -> None:
+    place.write("trtpipe.yaml", SIGNED.replace("../key", name))
+    place.write(name, text)
+    (place.root / name).chmod(mode)
+    (place.root / "remote").mkdir()
+
+
+def _secret() -> str:
+    from trtpipe.stores.signing import new_key
+
+    return new_key()[0]
+
+
 SIGNED = "schema: 1\nstore: {remote: remote, mode: read-write, sign: ../key}\n"
 
 ROWS = [*CELLS, *LOCKS, *STORES]

@@ -149,7 +149,7 @@ class LocalStore:
         path = self.trace_path(key)
         try:
             trace = read_trace(path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return None
         except OSError as error:
             raise store_error(self.root, error) from error

@@ -22,7 +22,8 @@ def secret_key(project: Project, where: str, *, needed: bool) -> str:
     if where.startswith("$"):
         text = os.environ.get(where[1:].strip("{}"), "")
     else:
-        text = _text_of(project.root / expanded(where), project.root, needed)
+        path = Path(os.path.normpath(project.root / expanded(where)))
+        text = _text_of(path, project.root, needed)
     if text.strip():
         from trtpipe.stores.signing import public_key
 
