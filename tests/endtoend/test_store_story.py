@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from projects import Project, make_project
+from projects import Project, Ran, make_project
 
 SPEC = """\
 schema: 1
@@ -61,6 +61,43 @@ def test_another_checkout_builds_nothing_and_gets_the_same(remote, tmp_path):
     shutil.rmtree(project.root / ".trtpipe/store")
     assert project.run("build").out.startswith("nothing to do")
     assert not (project.root / ".trtpipe/store").exists()
+
+
+def test_a_second_clone_of_the_same_commit_builds_nothing(remote, tmp_path):
+    """The store is its user's: what stands there was built in another directory."""
+    home = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    store = tmp_path / "cache/trtpipe/store"
+    shutil.copytree(remote.parent / "first/.trtpipe/store", store)
+    clone = make_project(tmp_path / "clone", SPEC, home)
+
+    done = clone.run("build")
+
+    assert done.code == 0, done.err
+    assert "built 0 engines, 1 restored" in done.out
+    assert f"the store is {store}: " in done.err
+    assert (clone.root / CELL / "model.engine").read_bytes() == engine(remote.parent / CELL)
+    assert not (clone.root / ".trtpipe/store").exists()
+    assert str(clone.root) in [path.read_text() for path in (store / "projects").iterdir()]
+    assert clone.run("build").err == ""
+
+
+@pytest.mark.slow
+def test_two_clones_that_build_at_once_do_the_work_once(tmp_path):
+    home = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    clones = [make_project(tmp_path / name, SPEC, home) for name in ("one", "two")]
+
+    running = [clone.start("build", "--json") for clone in clones]
+    told = [one.communicate(timeout=300)[0] for one in running]
+
+    assert [one.returncode for one in running] == [0, 0]
+    ran = [
+        event["address"]
+        for text in told
+        for event in Ran(0, text, "").events
+        if event["event"] == "done" and event["ran"]
+    ]
+    assert len(ran) == len(set(ran))
+    assert clones[0].engine() == clones[1].engine()
 
 
 def test_a_plan_fetches_traces_only(remote, tmp_path):
