@@ -9,13 +9,15 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from places import needs
+from places import needs, step
 from typer.testing import CliRunner
 
 from trtpipe.cli.main import app
 from trtpipe.digests import digest_bytes, key_of
+from trtpipe.homes import user_file
 from trtpipe.loading.project import load_project
 from trtpipe.loading.schema import project_schema
+from trtpipe.loading.user import load_user
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
@@ -68,6 +70,36 @@ def test_a_command_about_the_store_runs(tmp_path, monkeypatch, line):
 
     assert done.exit_code == 0, done.output
     assert done.output
+
+
+def test_a_former_store_is_taken_over(tmp_path, monkeypatch):
+    (tmp_path / "trtpipe.yaml").write_text("schema: 1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRTPIPE_STORE", str(tmp_path / "own"))
+    step(LocalStore(tmp_path / ".trtpipe/store"), "digits", b"engine")
+    (line,) = commands("adopt")
+
+    done = CliRunner().invoke(app, shlex.split(line)[1:])
+
+    assert done.exit_code == 0, done.output
+    told = f"1 artifact (6 B) and 1 trace went into {tmp_path / 'own'}; this project alone believes them"
+    assert told in done.output
+
+
+def test_the_users_configuration_can_be_written_so(tmp_path, monkeypatch):
+    text = (Path(__file__).resolve().parents[2] / "docs/security.md").read_text()
+    (block,) = re.findall(r"```yaml\n(schema: 1\n.*?)```", text, re.S)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = user_file()
+    assert file is not None
+    file.parent.mkdir()
+    file.write_text(block)
+
+    found = load_user()
+
+    assert found.store.path == "/data/trtpipe"
+    assert found.remotes == ("s3://team/trtpipe",)
+    assert len(found.trust) == len(found.credentials) == 1
 
 
 @needs("cryptography")
