@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sys
 from pathlib import Path
 
@@ -60,7 +59,9 @@ def seal_of(data: bytes) -> str:
 
 def is_sealed(data: bytes, seal: str) -> bool:
     """Whether this user sealed these bytes."""
-    return secrets.compare_digest(seal_of(data).encode(), seal.encode())
+    import hmac  # a build with nothing to do asks about nothing but its state
+
+    return hmac.compare_digest(seal_of(data).encode(), seal.encode())
 
 
 def _secret() -> bytes:
@@ -85,12 +86,12 @@ def _read(path: Path) -> bytes:
 
 def _made(path: Path) -> bytes:
     """A new secret, or that of another process which was faster; empty where none can be kept."""
-    temporary = path.with_name(f"{_SECRET}.{os.getpid()}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f"{_SECRET}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(_BYTES))
+            file.write(os.urandom(_BYTES))
         try:
             _keep(temporary, path)
         finally:

@@ -209,7 +209,8 @@ class _Search:
 
     def _stored(self) -> Iterator[Place]:
         """Traces of builds, which know the cell that was built first; others may share the engine."""
-        for path in sorted((self._store / "traces").glob("*/*.json")):
+        kept = self._store.glob("from/*/traces/*/*.json")  # what others said of it
+        for path in sorted([*(self._store / "traces").glob("*/*.json"), *kept]):
             with contextlib.suppress(OSError):
                 text = path.read_bytes()
                 if self.blake3.encode() not in text:

@@ -29,7 +29,7 @@ from trtpipe.plan.ports import Observer
 from trtpipe.problem_codes import Code
 from trtpipe.rendering.upgrades import upgrade_html, upgrade_markdown
 from trtpipe.spec.pipeline import ToolchainSpec
-from trtpipe.stores.state import STATE_FILE, ProjectState
+from trtpipe.stores.state import ProjectState
 from trtpipe.system.building import run_build
 from trtpipe.system.checking import prove_before_building
 from trtpipe.system.outcome import Outcome
@@ -70,7 +70,7 @@ class BesideWorkspace(Workspace):
     @cached_property
     def state(self) -> ProjectState:
         """What earlier runs of the same upgrade saw."""
-        return ProjectState.load(self.output / STATE_FILE)
+        return self._state_in(self.output)
 
 
 @dataclass(slots=True)

@@ -61,7 +61,10 @@ class Workspace:
     @cached_property
     def state(self) -> ProjectState:
         """What this project saw last."""
-        found = ProjectState.load(self.root / STATE_FILE)
+        return self._state_in(self.root)
+
+    def _state_in(self, folder: Path) -> ProjectState:
+        found = ProjectState.load(folder / STATE_FILE)
         found.word = self.store.word
         return found
 
