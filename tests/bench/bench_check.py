@@ -17,6 +17,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+os.environ.setdefault("TRTPIPE_STORE", ".trtpipe/store")  # in each project: nothing is left in the user's own
+
 SPEC = """\
 schema: 1
 pipeline: big

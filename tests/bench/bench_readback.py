@@ -26,6 +26,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 import models  # noqa: E402 - found through the line above
 
 ROOT = Path(__file__).resolve().parents[2]
+os.environ.setdefault("TRTPIPE_STORE", ".trtpipe/store")  # in each project: nothing is left in the user's own
 SHARED = ROOT.parent / "shared" / "testdata" / "onnx" / "real" / "ppocr_cls.onnx"
 SPEC = """\
 schema: 1

@@ -156,7 +156,7 @@ def test_what_one_clone_was_allowed_to_believe_no_other_project_does(tmp_path, m
 
 
 def test_what_a_remote_of_a_clone_said_no_other_project_believes(tmp_path, monkeypatch):
-    from trtpipe.stores.vouching import kept_places
+    from trtpipe.stores.kept import kept_places
     from trtpipe.system import stores
 
     (tmp_path / "bucket").mkdir()

@@ -11,6 +11,7 @@ from places import fingerprint, needs, step, store_on
 from trtpipe.digests import digest_bytes
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.collecting import Limits, Roots, collect
+from trtpipe.stores.kept import Kept, kept_places
 from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.signing import new_key, signed
@@ -18,7 +19,6 @@ from trtpipe.stores.state import STATE_FILE, ProjectState
 from trtpipe.stores.surveying import survey
 from trtpipe.stores.traces import written_trace
 from trtpipe.stores.verifying import verify
-from trtpipe.stores.vouching import Kept, kept_places
 
 signs = needs("cryptography")
 

@@ -1,9 +1,10 @@
 """A local store with others behind it: shared directories that are only read, and remotes.
 
 What is asked for is looked for here, then in the shared stores in their order, then in the remotes. An artifact of a
-shared store is used where it lies. A remote's trace is kept here, apart from one's own (`vouching.py`); an artifact
-only when its bytes are needed, so a build that needs no engine fetches none. What is made goes into the local store,
-and to the first remote, in the background, once the step that made it has succeeded.
+shared store is used where it lies. A remote's trace is kept here, apart from one's own (`kept.py`), and judged whenever
+it is read (`vouching.py`); an artifact is kept only when its bytes are needed, so a build that needs no engine fetches
+none. What is made goes into the local store, and to the first remote, in the background, once the step that made it has
+succeeded.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from trtpipe.errors import ArtifactDamaged, ArtifactMissing, TrtpipeError
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped
+from trtpipe.stores.kept import Kept
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.remote import Remote
-from trtpipe.stores.vouching import AskedRemote, Kept, KeptAlone, SharedDirectory, Voucher
+from trtpipe.stores.vouching import AskedRemote, KeptAlone, SharedDirectory, Voucher
 
 _AT_ONCE = 16
 """Requests to a remote that wait at the same time; each holds a piece or a part of an object."""

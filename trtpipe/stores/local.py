@@ -2,7 +2,7 @@
 
     objects/ab/abcd…      an artifact, read-only, named by its BLAKE3
     traces/ab/abcd….json  a trace, named by its key; its mtime says when it was last asked for
-    from/…                traces that others gave, each place's apart (`vouching.py`)
+    from/…                traces that others gave, each place's apart (`kept.py`)
     locks/abcd….lock      held while the action of that key runs
     locks/removing.lock   held for a moment by who removes an artifact, and by who relies on one that is there
     projects/…            the projects that put something here, for the collector

@@ -15,10 +15,10 @@ from pathlib import Path
 from trtpipe.digests import Digest
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.judging import text_of, vouched
+from trtpipe.stores.kept import Kept, kept_places
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.strangers import Untrusted
 from trtpipe.stores.traces import read_trace
-from trtpipe.stores.vouching import Kept, kept_places
 
 _HEX = frozenset("0123456789abcdef")
 _LENGTH = 64

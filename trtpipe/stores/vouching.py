@@ -1,8 +1,5 @@
 """Whose word a trace is: what other places gave is kept apart from one's own, and judged each time it is read.
 
-    from/PLACE/place                   the place's name, for people; PLACE is a digest of it
-    from/PLACE/traces/ab/abcd….json    a trace as it came from there, with its signature
-
 What a step yielded is the word of whoever wrote its trace. Traces that were made on this machine are believed by all
 projects that use a store. Those that came from a remote, a shared directory or a project's former store are believed
 by those projects alone whose configuration names that place, and only as long as it does. Where keys are trusted, one
@@ -15,23 +12,18 @@ Artifacts are named by their digests and are nobody's word.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from trtpipe.digests import digest_bytes
 from trtpipe.errors import StoreError
-from trtpipe.files import write_whole
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.judging import text_of, vouched
-from trtpipe.stores.local import LocalStore, note_use
+from trtpipe.stores.kept import Kept
+from trtpipe.stores.local import LocalStore
 from trtpipe.stores.remote import Remote
 from trtpipe.stores.signing import Unsigned
 from trtpipe.stores.strangers import Untrusted
-
-FOLDER = "from"
-_NAME = "place"
 
 
 class Voucher(Protocol):
@@ -42,52 +34,6 @@ class Voucher(Protocol):
 
     def has(self, key: str) -> bool:
         """Whether this machine has a trace of that key from there, believed or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What a store keeps of one place's traces."""
-
-    folder: Path
-    place: str
-
-    @classmethod
-    def of(cls, store: Path, place: str) -> Kept:
-        """What the store in this directory keeps of that place."""
-        return cls(store / FOLDER / digest_bytes(place.encode()).hex[:16], place)
-
-    def path(self, key: str) -> Path:
-        """Where a trace is, if it is there."""
-        return self.folder / "traces" / key[:2] / f"{key}.json"
-
-    def read(self, key: str) -> bytes | None:
-        """The trace as it came, or None."""
-        path = self.path(key)
-        try:
-            text = text_of(path)
-        except (OSError, Untrusted):
-            return None
-        note_use(path)
-        return text
-
-    def write(self, key: str, text: bytes) -> None:
-        """Keep a trace. Raises OSError."""
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        name = self.folder / _NAME
-        if not name.exists():
-            write_whole(name, self.place.encode(), durable=False)
-        write_whole(path, text, durable=False)  # it can be had again
-
-
-def kept_places(store: Path) -> Iterator[Kept]:
-    """Every place of which the store in this directory keeps something."""
-    for folder in sorted((store / FOLDER).glob("?" * 16)):
-        try:
-            name = (folder / _NAME).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            name = "an unknown place"
-        yield Kept(folder, name)
 
 
 @dataclass(slots=True)

@@ -20,10 +20,10 @@ from trtpipe.shapes import format_size
 from trtpipe.spec.store import IN_PROJECT
 from trtpipe.stores.faults import mapped
 from trtpipe.stores.judging import text_of, vouched
+from trtpipe.stores.kept import Kept
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.strangers import Untrusted, parse
 from trtpipe.stores.surveying import artifacts_of, trace_files
-from trtpipe.stores.vouching import Kept
 from trtpipe.system.store_places import former_store
 from trtpipe.system.stores import former_place
 from trtpipe.system.written_places import refuse_foreign_places

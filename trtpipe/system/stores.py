@@ -21,8 +21,8 @@ from trtpipe.loading.user import load_user
 from trtpipe.problem_codes import Code
 from trtpipe.spec.store import StoreSpec, refuse_plain_http
 from trtpipe.spec.user import UserSpec
+from trtpipe.stores.kept import Kept
 from trtpipe.stores.local import LocalStore
-from trtpipe.stores.vouching import Kept
 from trtpipe.system.signing_keys import secret_key
 from trtpipe.system.store_places import (
     directory_of,
