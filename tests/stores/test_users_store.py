@@ -125,6 +125,38 @@ def test_remotes_of_the_user_are_asked_by_every_project_and_only_the_first_takes
     assert remotes("{remote: s3://team/x}") == []
 
 
+def test_offline_none_of_them_is_asked(tmp_path):
+    from trtpipe.system.stores import use_remote
+
+    configure("remotes: [s3://mine/a, s3://mine/b]\n")
+    store = open_store(project(tmp_path / "p", "{remote: s3://team/x}"))
+
+    use_remote(store, offline=True, required=False)
+
+    assert [one.is_up for one in store.remotes] == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("store: {path: cache}", "config.yaml:2:15: 'cache' would be another directory in each project"),
+        ("store: {shared: [../team]}", "'../team' would be another directory in each project"),
+        ("remotes: [remote]", "'remote' would be another directory in each project"),
+        ("remotes: ['http://cache.example.com']", "plain http can be changed on the way"),
+        ("remotes: ['https://me:secret@host/x']", "credentials come from the environment"),
+        ("trust: [ed25519:AAAA]", "not a public key"),
+        ("store: everywhere", "store"),
+    ],
+)
+def test_what_the_configuration_cannot_mean_is_refused(tmp_path, text, fact):
+    configure(text + "\n")
+
+    with pytest.raises(SpecError) as caught:
+        project(tmp_path / "p")
+    assert fact in str(caught.value)
+    assert "secret@" not in str(caught.value)
+
+
 @needs("cryptography")
 def test_a_project_can_trust_no_key_that_its_user_does_not(tmp_path):
     def trusted(trust: list[str]) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def pull_command(specs: Sequence[str], only: Sequence[str], *, as_json: bool) ->
     known = [one for one in decisions if isinstance(one, (UpToDate, Restore))]
     store.pull([digest for one in known for digest in one.outputs.values()])
     lacking = len(decisions) - len(known)
-    traffic = store.remote.traffic
+    traffic = _together([one.traffic for one in store.remotes])
     rest = f"; {_things(lacking, 'step')} must be built" if lacking else ""
     return _told(
         traffic,
@@ -107,6 +107,14 @@ def _shared(store: object) -> LayeredStore:
         )
     use_remote(store, offline=False, required=True)
     return store
+
+
+def _together(traffics: Sequence[Traffic]) -> Traffic:
+    """What went to and fro, of all remotes."""
+    from trtpipe.stores.remote import Traffic
+
+    counts = [asdict(one) for one in traffics]
+    return Traffic(**{name: sum(one[name] for one in counts) for name in counts[0]})
 
 
 def _told(traffic: Traffic, line: str, *, as_json: bool) -> int:

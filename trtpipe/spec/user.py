@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
+from pathlib import PureWindowsPath
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from trtpipe.errors import WrongValue
+from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import AsTuple, OneOrMany, SchemaVersion, SpecModel
-from trtpipe.spec.store import ProjectOr, PublicKeys, RemoteAddress, StoreDirectorySpec
+from trtpipe.spec.store import (
+    IN_PROJECT,
+    ProjectOr,
+    PublicKeys,
+    RemoteAddress,
+    StoreDirectorySpec,
+    refuse_plain_http,
+)
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _whole(text: str) -> str:
+    """A path that is the same in each project: a relative one would name what a project may have brought."""
+    if not text.startswith(("/", "~")) and not PureWindowsPath(text).is_absolute():
+        raise WrongValue(
+            Code.WRONG_FORM,
+            f"{text[:100]!r} would be another directory in each project; write its whole path",
+        )
+    return text
+
+
+def _own_or_whole(text: str) -> str:
+    return text if text == IN_PROJECT else _whole(text)
+
+
+def _address_or_whole(text: str) -> str:
+    return text if "://" in text else _whole(text)
+
+
+class UserStoreSpec(StoreDirectorySpec):
+    """Where artifacts are kept on this machine, for all projects."""
+
+    path: Annotated[str, AfterValidator(_own_or_whole)] | None = None
+    """A directory; `~/.cache/trtpipe/store` when left out."""
+    shared: Annotated[tuple[Annotated[str, AfterValidator(_whole)], ...], AsTuple] = ()
+    """Directories of stores that every project of yours looks into."""
 
 
 class AllowedProject(SpecModel):
@@ -26,9 +63,11 @@ class UserSpec(SpecModel):
 
     schema_: SchemaVersion = Field(alias="schema")
     """The version of the spec language."""
-    store: Annotated[StoreDirectorySpec, ProjectOr()] = Field(default_factory=StoreDirectorySpec)
+    store: Annotated[UserStoreSpec, ProjectOr()] = Field(default_factory=UserStoreSpec)
     """Where artifacts are kept, unless a project says otherwise; `project` for a store in each project."""
-    remotes: Annotated[tuple[RemoteAddress, ...], OneOrMany] = ()
+    remotes: Annotated[
+        tuple[Annotated[RemoteAddress, AfterValidator(_address_or_whole)], ...], OneOrMany
+    ] = ()
     """Remote stores that every project of yours reads; the first takes what is built where a project names none."""
     trust: PublicKeys = Field(default=())
     """Public keys; where there are any, no project believes what others made unless one of them signed it."""
@@ -36,3 +75,9 @@ class UserSpec(SpecModel):
     """Host of a remote store → the variable with the token that is sent to it."""
     allowed: Annotated[tuple[AllowedProject, ...], AsTuple] = ()
     """What projects may run."""
+
+    @model_validator(mode="after")
+    def _refuse_open_ways(self) -> UserSpec:
+        for address in self.remotes:
+            refuse_plain_http(address, bool(self.trust))
+        return self

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from trtpipe.errors import StoreError
@@ -44,11 +44,14 @@ class SharedDirectory:
     trusted: tuple[str, ...]
     warn: Callable[[str], None]
     _told: bool = False
+    _judged: dict[str, Trace] = field(default_factory=dict)
 
     def trace(self, key: str) -> Trace | None:
         """The trace of a key, when there is one that is to be believed."""
         try:
-            return vouched(text_of(self.store.trace_path(key)), key, self.trusted)
+            if key not in self._judged:
+                self._judged[key] = vouched(text_of(self.store.trace_path(key)), key, self.trusted)
+            return self._judged[key]
         except OSError:
             return None
         except (Untrusted, Unsigned) as error:
@@ -99,16 +102,20 @@ class AskedRemote:
     remote: Remote
     kept: Kept | None
     open_store: Callable[[], None]
+    _judged: dict[str, Trace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.remote.keep = self._keep
 
     def trace(self, key: str) -> Trace | None:
         """The trace of a key: as it was kept, if that is to be believed, or as the remote gives it."""
+        if key in self._judged:
+            return self._judged[key]
         text = self.kept.read(key) if self.kept is not None else None
         if text is not None:
             try:
-                return self.remote.judged(text, key)
+                self._judged[key] = self.remote.judged(text, key)
+                return self._judged[key]
             except (Untrusted, Unsigned) as error:
                 if not self.remote.is_up:
                     self.remote.doubt(key, error)

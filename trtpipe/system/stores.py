@@ -150,8 +150,8 @@ def use_remote(store: LocalStore, *, offline: bool, required: bool) -> None:
         )
     if remote is not None:
         remote.require(required)
-        if offline:
-            remote.stop()
+    for one in getattr(store, "remotes", ()) if offline else ():
+        one.stop()
 
 
 def _remote(
