@@ -26,7 +26,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.digests import Digest, digest_bytes, digest_file, same_digest
+from trtpipe.digests import Digest, digest_bytes, digest_file, is_key, same_digest
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
 from trtpipe.files import owner_prefix, place_file, write_whole
 from trtpipe.json_values import Malformed, integer_in, read_object
@@ -35,7 +35,8 @@ from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped, store_error
 from trtpipe.stores.placing import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
-from trtpipe.stores.traces import read_trace, written_trace
+from trtpipe.stores.strangers import Untrusted
+from trtpipe.stores.traces import TraceReader, written_trace
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -67,6 +68,7 @@ class LocalStore:
         self._lock_files = lock_files
         self._read_only = read_only
         self._opened = False
+        self._reader = TraceReader()
 
     def has(self, digest: Digest) -> bool:
         """Whether an artifact of that digest and size is there; its bytes are not read."""
@@ -141,15 +143,17 @@ class LocalStore:
 
     def trace(self, key: str) -> Trace | None:
         """The trace of a key, or None; a damaged one is put aside and counts as none."""
+        if not is_key(key):  # a damaged record may ask for anything
+            return None
         path = self.trace_path(key)
         try:
-            trace = read_trace(path.read_bytes())
-        except FileNotFoundError:
+            trace = self._reader.read(path, key)
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise store_error(self.root, error) from error
-        if trace is None or trace.key != key:
-            self._quarantine(path, f"trace {key[:12]} in the store {self.root} is damaged")
+        except Untrusted as error:
+            self._quarantine(path, f"trace {key[:12]} in the store {self.root} is damaged: {error}")
             return None
         if not self._read_only:
             _note_use(path)

@@ -6,6 +6,7 @@ among what is found.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from pathlib import Path
 from trtpipe.digests import Digest
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.local import LocalStore
-from trtpipe.stores.traces import read_trace
+from trtpipe.stores.strangers import Untrusted
+from trtpipe.stores.traces import load_trace
 
 _HEX = frozenset("0123456789abcdef")
 _LENGTH = 64
@@ -74,18 +76,23 @@ def survey(store: LocalStore) -> Survey:
     """Look at all of it."""
     found = Survey()
     for path in _files(store.root / "traces", ".json"):
-        try:
-            used, text = path.stat().st_mtime, path.read_bytes()
-        except OSError:
-            continue
-        trace = read_trace(text)
-        if trace is None or f"{trace.key}.json" != path.name:
-            found.damaged.append(path)
-        else:
-            found.traces[trace.key] = TraceFile(path, trace, used)
+        with contextlib.suppress(OSError):
+            used, trace = path.stat().st_mtime, _trace_in(path)
+            if trace is None:
+                found.damaged.append(path)
+            else:
+                found.traces[trace.key] = TraceFile(path, trace, used)
     for artifact in artifacts_of(store):
         found.artifacts[artifact.hex] = artifact
     return found
+
+
+def _trace_in(path: Path) -> Trace | None:
+    """The trace in a file, None when it is damaged. Raises OSError."""
+    try:
+        return load_trace(path, path.stem)
+    except Untrusted:
+        return None
 
 
 def artifacts_of(store: LocalStore) -> Iterator[Artifact]:
