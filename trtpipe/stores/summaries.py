@@ -48,12 +48,19 @@ class OneOf:
     shapes: tuple[Shape, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One of these texts."""
+
+    words: tuple[str, ...]
+
+
 NUMBER = float
 """In a shape: any finite number, also an integer."""
 NOTHING = type(None)
 _LARGEST = 1 << 63
 """Python reads integers of any size, of which floats and other readers know nothing."""
-Shape: TypeAlias = type | Each | Pair | Fields | OneOf
+Shape: TypeAlias = type | Each | Pair | Fields | OneOf | Words
 
 
 def many(shape: Shape) -> Each:
@@ -66,7 +73,8 @@ def maybe(*shapes: Shape) -> OneOf:
     return OneOf((*shapes, NOTHING))
 
 
-_METRIC = OneOf((NUMBER, str, NOTHING))
+_NOT_FINITE = Words(("inf", "-inf", "nan"))
+_METRIC = maybe(NUMBER, _NOT_FINITE)
 _METRICS = Fields(
     {
         "metrics": Each(_METRIC),
@@ -89,14 +97,34 @@ _MEASURED = Fields(
     },
     {"recorded": int, "not_run": _NOT_RUN, "nonfinite": many(dict)},
 )
+_COMPARED = Fields(
+    {
+        "node": maybe(str),
+        "error": OneOf((NUMBER, _NOT_FINITE)),
+        "bound": NUMBER,
+        "unequal": int,
+        "misfit": str,
+        "departs": bool,
+    },
+    {"metrics": maybe(_METRICS)},
+)
+_QUANTIZED = Fields(
+    {"tensor": str, "node": maybe(str), "steps": maybe(NUMBER, str), "misfit": maybe(str), "departs": bool}
+)
 _READ_BACK = Fields(
     {
-        "places": many(Fields({"place": str, "kind": str, "outputs": Each(Fields({"metrics": _METRICS}))})),
+        "places": many(
+            Fields({"place": str, "kind": str, "outputs": Each(_COMPARED), "quantized": many(_QUANTIZED)})
+        ),
         "twins": Each(str),
         "outputs": many(str),
         "not_run": _NOT_RUN,
-    }
+    },
+    {"first": maybe(Fields({"tensor": str, "node": maybe(str), "op": str}))},
 )
+_WHEEL = Fields({"name": str, "version": str}, {"file": str, "sha256": maybe(str), "contents": maybe(str)})
+_WARNING = Fields({"kind": str, "name": str, "message": str, "meaning": str, "count": int})
+_MISFIT = Fields({"what": str, "name": str, "why": str, "node": maybe(str)})
 _FETCHED = Fields({"url": str}, {"pinned": bool, "sha256": str, "commit": maybe(str), "version": maybe(str)})
 _CHOICE = Fields({"precision": str, "base": maybe(str), "keep": Each(many(str))})
 _SUMMARIES: Mapping[str, Fields] = {
@@ -128,11 +156,11 @@ _SUMMARIES: Mapping[str, Fields] = {
             "layers_read": int,
             "unread": list,
             "unread_by_type": Each(int),
-            "cut": list,
+            "cut": many(str),
             "notes": list,
-            "misfits": many(dict),
-            "contradictions": list,
-            "warnings": many(dict),
+            "misfits": many(_MISFIT),
+            "contradictions": many(str),
+            "warnings": many(_WARNING),
             "unreadable": str,
         }
     ),
@@ -156,7 +184,7 @@ _SUMMARIES: Mapping[str, Fields] = {
         {
             "tactics": maybe(dict),
             "header": maybe(dict),
-            "wheels": many(Each(str)),
+            "wheels": many(_WHEEL),
             "seconds": Each(NUMBER),
         },
     ),
@@ -183,6 +211,8 @@ def _misfit(value: Json, shape: Shape, at: str) -> str:
             if not isinstance(value, list) or len(value) != 2:
                 return at
             return _misfit(value[0], first, f"{at}[0]") or _misfit(value[1], second, f"{at}[1]")
+        case Words(words):
+            return "" if value in words else at
         case OneOf(shapes):
             return at if all(_misfit(value, one, at) for one in shapes) else ""
         case _:
@@ -211,8 +241,9 @@ def _of_each(value: Json, shape: Each, at: str) -> str:
 
 
 def _inside(at: str, name: str | int) -> str:
-    shown = str(name)[:60]
-    return f"{at}.{shown}" if at else shown
+    if isinstance(name, int):
+        return f"{at}[{name}]"
+    return f"{at}.{name[:60]}" if at else name[:60]
 
 
 def _is(value: Json, kind: type) -> bool:
