@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.digests import Digest, digest_bytes, digest_file, is_key, same_digest
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
-from trtpipe.files import owner_prefix, place_file, write_whole
+from trtpipe.files import owner_prefix, place_file, sweep_files, write_whole
 from trtpipe.json_values import Malformed, integer_in, read_object
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
@@ -336,7 +336,18 @@ class LocalStore:
         self._refuse_other_schema(marker)
         self._introduce()
         sweep(self.root / "tmp")
+        self._sweep_files()
         self._opened = True
+
+    def _sweep_files(self) -> None:
+        """Of writers that were killed between a file and its name; they may never write there again."""
+        for folder in (self.root, self.root / "projects", *self._folders("traces"), *self._folders("timing")):
+            sweep_files(folder)
+
+    def _folders(self, name: str) -> list[Path]:
+        with contextlib.suppress(OSError), os.scandir(self.root / name) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return []
 
     def _introduce(self) -> None:
         """Tell the collector whose lockfile to look at."""
