@@ -79,3 +79,8 @@ def canonical_json(value: object) -> bytes:
 def key_of(record: object) -> str:
     """The key of a record: BLAKE3-256, in hex, of its canonical JSON."""
     return blake3(canonical_json(record)).hexdigest()
+
+
+def is_key(text: str) -> bool:
+    """Whether a text could be the key of a record."""
+    return _HEX.fullmatch(text) is not None

@@ -1,7 +1,7 @@
 """Files that appear whole or not at all: temporary file, flush, rename. Knows nothing of their content.
 
-A temporary file stands beside its target and carries the name of the process that writes it, so that the next
-writer of that target removes what a killed one left.
+A temporary file stands beside its target and carries the name of the process that writes it, so that whoever writes
+there next removes what a killed one left. So do temporary directories.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_OURS = "trtpipe-"
 _NAME_BYTES = 100  # a temporary file's name must stay below the 255 bytes of file systems
 
 
@@ -46,37 +48,94 @@ def is_special(path: Path) -> bool:
 def open_beside(path: Path) -> tuple[int, Path]:
     """A new temporary file in the directory of `path`, open for writing. Raises OSError.
 
-    Removes those for the same `path` that processes of this machine left when they were killed.
+    Removes those there that processes of this machine left when they were killed.
     """
     prefix = f".{os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES])}."
-    with os.scandir(path.parent) as entries:
-        left = [entry.path for entry in entries if entry.name.startswith(prefix)]
-    for name in left:
-        if owner_is_dead(Path(name).name.removeprefix(prefix)):
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
+    sweep_files(path.parent)
     handle, name = tempfile.mkstemp(prefix=prefix + owner_prefix(), dir=path.parent)
     return handle, Path(name)
 
 
+def sweep_files(folder: Path) -> int:
+    """Remove the temporary files in a directory that processes of this machine left when they were killed."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        left = [entry.path for entry in entries if entry.name.startswith(".") and _is_left(entry.name)]
+        for name in left:
+            Path(name).unlink(missing_ok=True)
+        return len(left)
+    return 0
+
+
+def _is_left(name: str) -> bool:
+    """Whether a file's name is one that `open_beside` gives, of a process that is gone."""
+    host = f"{_host()}-"
+    _, dot, rest = name.rpartition(f".{host}")
+    return bool(dot) and owner_is_dead(host + rest)
+
+
+@contextlib.contextmanager
+def temporary_folder(purpose: str, *, ignore_cleanup_errors: bool = False) -> Iterator[Path]:
+    """A new directory in the system's temporary folder, gone afterwards. Raises OSError.
+
+    Removes those that our processes on this machine left when they were killed.
+    """
+    _sweep_temporary(Path(tempfile.gettempdir()))
+    prefix = f"{_OURS}{purpose}-{owner_prefix()}"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=ignore_cleanup_errors) as made:
+        yield Path(made)
+
+
+def _sweep_temporary(folder: Path) -> None:
+    host = f"{_host()}-"
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        named = [entry for entry in entries if entry.name.startswith(_OURS) and f"-{host}" in entry.name]
+        for entry in named:
+            rest = entry.name.rpartition(f"-{host}")[2]
+            if owner_is_dead(host + rest) and _is_mine(entry):
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _is_mine(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a directory of this user: in a folder that all share, names say nothing."""
+    found = entry.stat(follow_symlinks=False)
+    return stat.S_ISDIR(found.st_mode) and (os.name == "nt" or found.st_uid == os.getuid())
+
+
 def owner_prefix() -> str:
-    """`HOST-PID-` of this process, for the names of what dies with it."""
+    """`HOST-PID-nNAMESPACE-` of this process, for the names of what dies with it."""
+    return f"{_host()}-{os.getpid()}-n{_namespace()}-"
+
+
+def owner_is_dead(name: str, *, anywhere: bool = False) -> bool:
+    """Whether a name with an `owner_prefix` is that of a process of this machine which is gone.
+
+    Of other containers that is not known, for process ids mean something else there: they count as alive, unless
+    `anywhere` says that the caller has another way to see it.
+    """
+    pid = owner_of(name)
+    if pid is None or _alive(pid):
+        return False
+    told = re.match(rf"{re.escape(_host())}-\d+-n(\d+)-", name)
+    return anywhere or told is None or told[1] == _namespace()
+
+
+def _host() -> str:
     import socket  # a build with nothing to do writes nothing
 
-    return f"{socket.gethostname()}-{os.getpid()}-"
+    return socket.gethostname()
 
 
-def owner_is_dead(name: str) -> bool:
-    """Whether a name with an `owner_prefix` is that of a process of this machine which is gone."""
-    pid = owner_of(name)
-    return pid is not None and not _alive(pid)
+def _namespace() -> str:
+    """Within which process ids are this process's; 0 where there is but one."""
+    try:
+        return "".join(filter(str.isdecimal, str(Path("/proc/self/ns/pid").readlink()))) or "0"
+    except OSError:
+        return "0"
 
 
 def owner_of(name: str) -> int | None:
     """The process id in a name with an `owner_prefix`; None when it is another machine's, or nobody's."""
-    import socket
-
-    host = f"{socket.gethostname()}-"
+    host = f"{_host()}-"
     pid = name.removeprefix(host).split("-", 1)[0]
     return int(pid) if name.startswith(host) and pid.isdecimal() and pid.isascii() else None
 
@@ -100,7 +159,7 @@ def place_file(path: Path, target: Path, *, scratch: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        handle, name = tempfile.mkstemp(dir=scratch)
+        handle, name = tempfile.mkstemp(prefix=owner_prefix(), dir=scratch)
         os.close(handle)
         shutil.copyfile(path, name)
         with Path(name).open("rb") as file:

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from traces import trace_of
 
-from trtpipe.digests import Digest, key_of
+from trtpipe.digests import Digest
 from trtpipe.errors import StoreError
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.collecting import Limits, Roots, collect
@@ -32,7 +33,7 @@ def put(store: LocalStore, data: bytes) -> Digest:
 def step(store: LocalStore, stage: str, data: bytes, *inputs: Digest, days: float = 40.0) -> Trace:
     """A step that yielded `data`, last asked for `days` ago."""
     record = {"stage": stage, "inputs": {"model": {str(n): str(d) for n, d in enumerate(inputs)}}}
-    trace = Trace(key_of([stage, record, data.hex()]), f"digits:{stage}", record, {"out": put(store, data)})
+    trace = trace_of(record | {"of": data.hex()}, {"out": put(store, data)}, address=f"digits:{stage}")
     store.record(trace)
     used(store, trace, days)
     return trace

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from traces import trace_of
 
 from trtpipe.digests import digest_bytes, digest_file
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
-from trtpipe.plan.trace import Trace
 from trtpipe.stores.local import LocalStore
 
 
@@ -110,20 +110,21 @@ def test_equal_bytes_put_at_the_same_time_are_one_artifact(store):
 
 def test_a_trace_is_found_by_its_key(store):
     digest = put(store, b"engine")
-    trace = Trace("ab" * 32, "digits:import", {"stage": "import"}, {"out": digest}, {"n": 1}, 0.5)
+    trace = trace_of({"stage": "import"}, {"out": digest}, {"n": 1})
 
     store.record(trace)
 
-    assert store.trace("ab" * 32) == trace
+    assert store.trace(trace.key) == trace
     assert store.trace("cd" * 32) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 99}', '{"schema": 1}'])
 def test_a_damaged_trace_counts_as_none(store, text):
-    store.record(Trace("ab" * 32, "a", {}, {}))
-    next(store.root.glob("traces/*/*.json")).write_text(text)
+    trace = trace_of({})
+    store.record(trace)
+    store.trace_path(trace.key).write_text(text)
 
-    assert store.trace("ab" * 32) is None
+    assert store.trace(trace.key) is None
 
 
 def test_scratch_directories_of_dead_processes_are_swept(store):
@@ -200,13 +201,14 @@ def test_temporary_files_of_killed_writers_are_removed_by_the_next(store, tmp_pa
 
 
 def test_a_trace_whose_facts_were_changed_is_put_aside(store):
-    store.record(Trace("ab" * 32, "a", {}, {}, {"gpu": "sm89"}))
-    path = next(store.root.glob("traces/*/*.json"))
+    trace = trace_of({}, summary={"gpu": "sm89"})
+    store.record(trace)
+    path = store.trace_path(trace.key)
     path.write_text(path.read_text().replace("sm89", "sm75"))
 
-    assert store.trace("ab" * 32) is None
+    assert store.trace(trace.key) is None
     assert not path.exists()
-    assert [warning.startswith("trace abababababab") for warning in store.warnings] == [True]
+    assert [warning.startswith(f"trace {trace.key[:12]}") for warning in store.warnings] == [True]
 
 
 def test_a_scratch_directory_in_use_is_not_swept_whoever_seems_to_own_it(store):

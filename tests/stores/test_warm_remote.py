@@ -20,6 +20,7 @@ from trtpipe.stores.state import STATE_FILE, ProjectState
 from trtpipe.system.prefetching import prefetch_traces
 
 CELLS = 1000
+OUT = "model.onnx"
 
 
 class MemoryBucket:
@@ -59,11 +60,11 @@ def matrix(cells: int) -> Plan:
     model = Source("model.onnx", Path("/nowhere/model.onnx"), digest_bytes(b"model"))
     steps = [Step(address("import", "digits"), NO_TRANSFORM, {}, {"source": (model,)})]
     for variant in ("fp32", "fp16"):
-        taken = {"model": (FromStep(address("import", "digits"), ("out",)),)}
+        taken = {"model": (FromStep(address("import", "digits"), (OUT,)),)}
         typed = QuantizeOptions(precision=variant, precision_version=1, keep={}, origins=UNPLACED)
         steps.append(Step(address("quantize", "digits", variant), typed, {}, taken))
         for number in range(cells // 2):
-            inputs = {"model": (FromStep(address("quantize", "digits", variant), ("out",)),)}
+            inputs = {"model": (FromStep(address("quantize", "digits", variant), (OUT,)),)}
             engine = address("build_engine", "digits", variant, f"t{number}")
             steps.append(Step(engine, engine_options(f"sm{number}"), {}, inputs))
     return plan_of({step.address: step for step in steps}, ())
@@ -81,7 +82,9 @@ def fill(bucket: MemoryBucket, plan: Plan, folder: Path) -> None:
     for place, step in plan.steps.items():
         artifact.write_bytes(str(place).encode() * 10)
         action = action_of(step, outputs)
-        outputs[place] = {"out": digest_bytes(artifact.read_bytes())}
+        outputs[place] = dict.fromkeys(
+            (OUT, "model.engine", "network.json"), digest_bytes(artifact.read_bytes())
+        )
         told = {"audit": {}, "normalised": "", "version": "", "layer_counts": {}, "io": []}
         trace = Trace(action.key, str(place), action.fingerprint.record(), outputs[place], told)
         assert remote.send(trace, lambda digest: artifact)
@@ -103,7 +106,7 @@ def test_a_thousand_cells_are_up_to_date_without_a_byte_of_an_engine(tmp_path):
 
     decisions = decide_all(plan, Rebuilder(Past(outputs_of, lambda place: None, store.has))).decisions
     assert {type(one) for one in decisions.values()} == {UpToDate}
-    assert all(store.has(one.outputs["out"]) for one in decisions.values())
+    assert all(store.has(one.outputs[OUT]) for one in decisions.values())
     assert len(bucket.asked) == len(plan.steps) == CELLS + 3
     assert all("/traces/" in name for name in bucket.asked)
     assert store.remote.traffic.bytes_received == 0
@@ -117,7 +120,7 @@ def test_what_the_project_remembers_is_not_asked_for(tmp_path):
     store.add_remote(Remote(lambda: bucket, "memory", Terms(required=True), store.warnings.append))
     state, outputs = ProjectState.load(tmp_path / STATE_FILE), {}
     for place, step in plan.steps.items():
-        outputs[place] = {"out": digest_bytes(str(place).encode())}
+        outputs[place] = {OUT: digest_bytes(str(place).encode())}
         state.remember_step(place, action_of(step, outputs).key, outputs[place])
 
     prefetch_traces(plan, store, state)

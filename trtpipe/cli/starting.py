@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
-from trtpipe.files import write_whole
+from trtpipe.files import temporary_folder, write_whole
 from trtpipe.loading.project import PIPELINES, Project, find_project
 from trtpipe.loading.schema import dataset_schema, pipeline_schema, project_schema
 from trtpipe.problem_codes import Code
@@ -92,7 +91,7 @@ def _fetched(address: str, project: Project) -> Iterator[tuple[Recognised, str]]
     remote = remote_file(address)
     if remote.has_credential:
         note("warning: the address holds what looks like a credential, and the spec will hold it too")
-    with tempfile.TemporaryDirectory(prefix="trtpipe-init-") as folder, LazyProgress() as progress:
+    with temporary_folder("init") as folder, LazyProgress() as progress:
         found = recognise_remote(remote, Workspace(project, ()), Path(folder), progress)
         yield found, Path(remote.name).stem
 

@@ -5,7 +5,6 @@ Everything is tried by shape inference before it is proposed. Knows nothing of a
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from trtpipe.describing.branch_inputs import Number, branch_inputs
 from trtpipe.describing.cutting import refused_tail
 from trtpipe.describing.sized_branches import deciding_shapes
 from trtpipe.errors import ModelError
+from trtpipe.files import temporary_folder
 from trtpipe.proofs.corners import Infer, shapes_at, values_at
 from trtpipe.proofs.foreign_types import foreign_values
 from trtpipe.proofs.model import ModelView, view_model
@@ -65,7 +65,7 @@ def find_out(
     seen to fail at other shapes, which inference could not tell. Raises ModelError when nothing of it can be taken.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="trtpipe-init-") as folder,
+        temporary_folder("init") as folder,
         Evaluator(Path(folder)) as evaluator,
     ):
         outputs, why = _without_foreign_values(proto, evaluator)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.building import GraphBuilder
 from trtpipe.errors import ModelError, Problem, SpecPath
+from trtpipe.files import temporary_folder
 from trtpipe.layering.lowering import LayerSummary, Lowering
 from trtpipe.layering.parameters import open_parameters
 from trtpipe.layering.table import least_opset
@@ -117,5 +117,5 @@ def describe_layers(
     options: NetworkOptions, files: Mapping[str, Path], *, root: Path | None
 ) -> tuple[LayerSummary, ...]:
     """What each layer yields: names, data types, dims, and how many weights it holds. Raises ModelError."""
-    with tempfile.TemporaryDirectory(prefix="trtpipe-layers-") as workplace:
+    with temporary_folder("layers") as workplace:
         return lower_network(options, files, root=root, workplace=Path(workplace)).layers

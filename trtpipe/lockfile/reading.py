@@ -102,10 +102,10 @@ def _parsed(path: Path, text: str) -> Lock:
 
 def _schema_of(path: Path, data: Mapping[object, object]) -> int:
     told = data.get("schema")
-    if told not in {str(one) for one in range(_OLDEST, SCHEMA + 1)}:
+    if not isinstance(told, str) or told not in {str(one) for one in range(_OLDEST, SCHEMA + 1)}:
         raise TrtpipeError(
             Code.LOCK_SCHEMA,
-            f"{path} has schema {told}, this trtpipe knows schema {SCHEMA}",
+            f"{path} has schema {str(told)[:40]}, this trtpipe knows schema {SCHEMA}",
             "use the trtpipe that wrote it, or delete it and build again",
         )
     return int(str(told))

@@ -24,6 +24,7 @@ from trtpipe.json_values import (
     field_in,
     flag_in,
     integer_in,
+    number_in,
     object_in,
     objects_in,
     text_in,
@@ -213,8 +214,7 @@ def _size(one: _Output) -> float:
 
 
 def _judged(name: str, place: str, found: JsonObject, thresholds: Sequence[Threshold]) -> _Output:
-    bound, node = found["bound"], found["node"]
-    assert isinstance(bound, float)
+    bound, node = number_in(found, "bound"), found["node"]
     applied = applying_to(name, thresholds)
     problems: list[Problem] = []
     if found["misfit"]:

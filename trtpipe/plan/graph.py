@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from trtpipe.digests import Digest
-from trtpipe.errors import PlanError
+from trtpipe.errors import ArtifactMissing, PlanError
 from trtpipe.json_values import Json, JsonObject, Malformed, object_in, text_in
 from trtpipe.plan.address import STAGE_VERSIONS, Address, Place, Stage
 from trtpipe.plan.fingerprint import Fingerprint, Record, RecordPath
@@ -248,7 +248,12 @@ def _resolve(refs: tuple[Input, ...], outputs: Mapping[Address, Outputs]) -> Ite
             yield ref.name, ref.digest
             continue
         found = ref.taken_from(outputs[ref.address])
-        assert found, f"{ref.address} yields none of {ref.names}"
+        if not found:  # the trace says so, and it may be anybody's
+            raise ArtifactMissing(
+                Code.NO_ARTIFACT,
+                f"{ref.address} yielded no {' or '.join(ref.names)}: the record of it is damaged",
+                "make it again: trtpipe build --force",
+            )
         yield from found.items()
 
 

@@ -26,9 +26,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.digests import Digest, digest_bytes, digest_file, same_digest
+from trtpipe.digests import Digest, digest_bytes, digest_file, is_key, same_digest
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
-from trtpipe.files import owner_prefix, place_file, write_whole
+from trtpipe.files import owner_prefix, place_file, sweep_files, write_whole
 from trtpipe.json_values import JsonObject, Malformed, integer_in, read_object
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
@@ -36,7 +36,8 @@ from trtpipe.stores.faults import mapped, store_error
 from trtpipe.stores.marks import new_mark
 from trtpipe.stores.placing import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
-from trtpipe.stores.traces import read_trace, written_trace
+from trtpipe.stores.strangers import Untrusted
+from trtpipe.stores.traces import TraceReader, written_trace
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -72,6 +73,7 @@ class LocalStore:
         self._lock_files = lock_files
         self._read_only = read_only
         self._opened = False
+        self._reader = TraceReader()
 
     def has(self, digest: Digest) -> bool:
         """Whether an artifact of that digest and size is there; its bytes are not read."""
@@ -146,15 +148,17 @@ class LocalStore:
 
     def trace(self, key: str) -> Trace | None:
         """The trace of a key, or None; a damaged one is put aside and counts as none."""
+        if not is_key(key):  # a damaged record may ask for anything
+            return None
         path = self.trace_path(key)
         try:
-            trace = read_trace(path.read_bytes())
-        except FileNotFoundError:
+            trace = self._reader.read(path, key)
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise store_error(self.root, error) from error
-        if trace is None or trace.key != key:
-            self._quarantine(path, f"trace {key[:12]} in the store {self.root} is damaged")
+        except Untrusted as error:
+            self._quarantine(path, f"trace {key[:12]} in the store {self.root} is damaged: {error}")
             return None
         if not self._read_only:
             note_use(path)
@@ -337,7 +341,21 @@ class LocalStore:
         self._refuse_other_schema(marker)
         self.introduce()
         sweep(self.root / "tmp")
+        self._sweep_files()
         self._opened = True
+
+    def _sweep_files(self) -> None:
+        """Of writers that were killed between a file and its name; they may never write there again."""
+        for folder in (self.root, self.root / "projects", *self._folders("traces"), *self._folders("timing")):
+            sweep_files(folder)
+        for kept in self._folders("from"):
+            for folder in (kept, *self._folders(f"from/{kept.name}/traces")):
+                sweep_files(folder)
+
+    def _folders(self, name: str) -> list[Path]:
+        with contextlib.suppress(OSError), os.scandir(self.root / name) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return []
 
     def introduce(self) -> None:
         """Tell the collector whose lockfile to look at, also where a build only reads. Raises OSError."""

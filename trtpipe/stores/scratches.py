@@ -27,17 +27,25 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the scratch directories of processes of this machine that are gone.
+    """Remove the scratch directories and files of processes of this machine that are gone.
 
     The lock decides: a process id says nothing across containers, where other processes have the same one.
     """
     for path in folder.iterdir():
-        if not owner_is_dead(path.name) and not _of_a_namesake(path):
+        if not owner_is_dead(path.name, anywhere=True) and not _of_a_namesake(path):
             continue
         handle = _try_claim(path)
         if handle is not None:
             os.close(handle)
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def remove_older(folder: Path, pattern: str, before: float) -> int:

@@ -1,10 +1,14 @@
 """Traces that somebody else wrote: believed only where everything that can be checked is right.
 
-A trace answers for one key. The key is the digest of the fingerprint, which must be the one that was asked for, so a
-trace cannot pass for another step's. What it says of the outcome cannot be checked; a signature says who said so.
+Somebody else is whoever wrote into a remote, into a shared directory, or into the store of this machine before: what
+is asked of a trace is the same, wherever it lies. A trace answers for one key. The key is the digest of the
+fingerprint, which must be the one that was asked for, so a trace cannot pass for another step's. What it says of the
+outcome cannot be checked; a signature says who said so.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from trtpipe.digests import Digest, key_of
 from trtpipe.json_values import (
@@ -20,35 +24,22 @@ from trtpipe.json_values import (
 from trtpipe.plan.address import STAGE_VERSIONS
 from trtpipe.plan.trace import SCHEMA, Trace
 from trtpipe.spec.remote import is_plain_relative
+from trtpipe.stores.summaries import misfit
 
 MOST_BYTES = 32 << 20
 _MOST_OUTPUTS = 10_000
 _LARGEST = 1 << 44
 _LONGEST = 1000
+_NO_STEPS = (None, "reduce")
+"""Stages of traces that no step of a plan has: what an address came to has none."""
+_NOTED = {"fetched"}
 _FIELDS = frozenset(("schema", "key", "address", "outputs", "seconds", "fingerprint", "summary"))
 
-_TOLD: dict[str, dict[str, type]] = {
-    "fetch": {"files": dict},
-    "search": {"from": str, "choice": dict},
-    "evaluate": {"answer": dict},
-    "quantize": {"audit": dict},
-    "parse": {
-        "layers": int,
-        "layers_read": int,
-        "unread": list,
-        "unread_by_type": dict,
-        "cut": list,
-        "notes": list,
-        "misfits": list,
-        "contradictions": list,
-        "warnings": list,
-        "unreadable": str,
-    },
-    "build_engine": {"normalised": str, "version": str, "layer_counts": dict, "io": list},
-    "validate": {"places": list, "twins": dict},
-    "readback": {"places": list, "twins": dict, "outputs": list, "not_run": list},
+_YIELDED: Mapping[str, tuple[str, ...]] = {
+    "quantize": ("model.onnx",),
+    "build_engine": ("model.engine", "network.json"),
 }
-"""What a stage's summary holds at least: others read it without asking whether it is there."""
+"""What a stage yields at least: deliveries take it without asking whether it is there."""
 
 
 class Untrusted(Exception):
@@ -61,10 +52,7 @@ def is_shared(record: JsonObject, *, fetched: bool) -> bool:
     What an address or a pin came to is only taken from those who sign (`fetched`): a pin is the word of the spec.
     """
     stage = record.get("stage")
-    version = next((known for name, known in STAGE_VERSIONS.items() if name == stage), None)
-    if version is None or record.get("version") != version:
-        return False
-    return fetched or stage != "fetch"
+    return stage not in _NO_STEPS and _is_of_today(record) and (fetched or stage != "fetch")
 
 
 def parse(text: bytes) -> dict[str, Json]:
@@ -78,14 +66,24 @@ def parse(text: bytes) -> dict[str, Json]:
 
 
 def believed(data: JsonObject, key: str, *, fetched: bool) -> Trace:
-    """The trace for that key. Raises Untrusted."""
+    """The trace for that key, of those that are exchanged. Raises Untrusted."""
+    trace = checked(data, key)
+    if not is_shared(trace.fingerprint, fetched=fetched):
+        raise Untrusted("it is of a stage that is not shared, or of another version of it")
+    if not trace.outputs:
+        raise Untrusted("it names 0 artifacts")
+    return trace
+
+
+def checked(data: JsonObject, key: str) -> Trace:
+    """The trace for that key, of whatever kind. Raises Untrusted."""
     try:
-        return _checked(data, key, fetched)
+        return _checked(data, key)
     except Malformed as error:
         raise Untrusted(f"its {error}") from error
 
 
-def _checked(data: JsonObject, key: str, fetched: bool) -> Trace:
+def _checked(data: JsonObject, key: str) -> Trace:
     """The trace. Raises Untrusted or Malformed."""
     address, seconds = text_in(data, "address"), float(number_in(data, "seconds"))
     outputs, fingerprint = object_in(data, "outputs"), object_in(data, "fingerprint")
@@ -96,14 +94,31 @@ def _checked(data: JsonObject, key: str, fetched: bool) -> Trace:
         raise Untrusted(f"it has schema {data['schema']!r:.20}")
     if text_in(data, "key") != key or _key(fingerprint) != key:
         raise Untrusted("it belongs to another key")
-    if not is_shared(fingerprint, fetched=fetched):
-        raise Untrusted("it is of a stage that is not shared, or of another version of it")
     if seconds < 0 or len(address) > _LONGEST:
         raise Untrusted("its address or duration is none")
-    for name, kind in _TOLD.get(str(fingerprint["stage"]), {}).items():
-        if not isinstance(summary.get(name), kind):
-            raise Untrusted(f"its summary's {name} is missing or of another kind")
-    return Trace(key, address, fingerprint, _outputs(outputs), summary, seconds)
+    trace = Trace(key, address, fingerprint, _outputs(outputs), summary, seconds)
+    _refuse_misfits(trace)
+    return trace
+
+
+def _refuse_misfits(trace: Trace) -> None:
+    """What its readers take for granted. Nobody reads traces of other versions of a stage but for their fingerprint."""
+    stage = trace.fingerprint.get("stage", "")
+    if not isinstance(stage, str) or not _is_of_today(trace.fingerprint):
+        return
+    if at := misfit(stage, trace.summary):
+        raise Untrusted(f"its summary's {at} is missing or of another kind")
+    if lacking := [name for name in _YIELDED.get(stage, ()) if name not in trace.outputs]:
+        raise Untrusted(f"it yielded no {lacking[0]}")
+
+
+def _is_of_today(record: JsonObject) -> bool:
+    """Whether this version of trtpipe makes such traces: steps, notes of what was fetched, and of reductions."""
+    stage = record.get("stage")
+    if stage in _NO_STEPS:
+        return record.keys() == _NOTED if stage is None else record.get("version") == 1
+    version = next((known for name, known in STAGE_VERSIONS.items() if name == stage), None)
+    return version is not None and record.get("version") == version
 
 
 def _key(record: JsonObject) -> str:
@@ -114,7 +129,7 @@ def _key(record: JsonObject) -> str:
 
 
 def _outputs(found: JsonObject) -> dict[str, Digest]:
-    if not 0 < len(found) <= _MOST_OUTPUTS:
+    if len(found) > _MOST_OUTPUTS:
         raise Untrusted(f"it names {len(found)} artifacts")
     outputs = {}
     for name in found:

@@ -18,7 +18,7 @@ from trtpipe.stores.judging import text_of, vouched
 from trtpipe.stores.kept import Kept, kept_places
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.strangers import Untrusted
-from trtpipe.stores.traces import read_trace
+from trtpipe.stores.traces import load_trace
 
 _HEX = frozenset("0123456789abcdef")
 _LENGTH = 64
@@ -85,20 +85,25 @@ def survey(store: LocalStore) -> Survey:
     """Look at all of it."""
     found = Survey()
     for path in trace_files(store.root):
-        try:
-            used, text = path.stat().st_mtime, path.read_bytes()
-        except OSError:
-            continue
-        trace = read_trace(text)
-        if trace is None or f"{trace.key}.json" != path.name:
-            found.damaged.append(path)
-        else:
-            found.traces[trace.key] = TraceFile(path, trace, used)
+        with contextlib.suppress(OSError):
+            used, trace = path.stat().st_mtime, _trace_in(path)
+            if trace is None:
+                found.damaged.append(path)
+            else:
+                found.traces[trace.key] = TraceFile(path, trace, used)
     for kept in kept_places(store.root):
         _survey_kept(kept, found)
     for artifact in artifacts_of(store):
         found.artifacts[artifact.hex] = artifact
     return found
+
+
+def _trace_in(path: Path) -> Trace | None:
+    """The trace in a file, None when it is damaged. Raises OSError."""
+    try:
+        return load_trace(path, path.stem)
+    except Untrusted:
+        return None
 
 
 def _survey_kept(kept: Kept, found: Survey) -> None:

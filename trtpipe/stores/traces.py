@@ -1,45 +1,105 @@
-"""A trace's file: its JSON object, perhaps with a signature, and the digest of all that."""
+"""A trace's file: its JSON object, perhaps a signature, and the digest of all that. It is checked as a remote's is."""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import math
+import os
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from trtpipe.digests import digest_bytes
-from trtpipe.json_values import JsonObject, as_object, number_in, object_in, text_in
+from trtpipe.json_values import JsonObject
 from trtpipe.plan.trace import Trace
+from trtpipe.stores.judging import text_of
+from trtpipe.stores.signing import FIELD
+from trtpipe.stores.strangers import Untrusted, checked, parse
+
+_SETTLED_NS = 50_000_000
+"""Several ticks of the coarsest clock of file systems: what was written within one may have changed unseen."""
+_MOST_REMEMBERED = 64 << 20
+
+_Seen = tuple[int, int, int]
+"""Size, mtime in nanoseconds and inode."""
 
 
 def written_trace(trace: Trace, sign: Callable[[JsonObject], JsonObject] | None = None) -> bytes:
-    """The file's text, signed where somebody signs it."""
+    """The file's text, signed where somebody signs it.
+
+    JSON has neither infinities nor NaN: they become text, which `read_trace` takes.
+    """
     data: JsonObject = trace.to_json()
-    if sign is not None:
-        with contextlib.suppress(ValueError):  # a number that is none: nobody else could read it
-            data = sign(data)
-    return json.dumps({**data, "blake3": _digest_of(data)}, indent=1, ensure_ascii=False).encode()
-
-
-def read_trace(text: bytes) -> Trace | None:
-    """The trace, or None when it is damaged."""
     try:
-        data = dict(as_object(json.loads(text), "the trace"))
-        if data.pop("blake3", None) != _digest_of(data):
-            return None
-        _check(data)
-        return Trace.from_json(data)
-    except (ValueError, KeyError, RecursionError):
-        return None
+        _digest_of(data)
+    except ValueError:
+        data = _spelled(data)
+    if sign is not None:
+        data = sign(data)
+    digest = _digest_of(data)
+    return json.dumps({**data, "blake3": digest}, indent=1, ensure_ascii=False).encode()
 
 
-def _check(data: JsonObject) -> None:
-    """Raises Malformed where a field is of another kind; `Trace.from_json` looks at the rest."""
-    text_in(data, "key"), text_in(data, "address"), number_in(data, "seconds")
-    object_in(data, "fingerprint"), object_in(data, "summary")
-    outputs = object_in(data, "outputs")
-    for name in outputs:
-        text_in(outputs, name)
+def read_trace(text: bytes, key: str) -> Trace:
+    """The trace for that key. Raises Untrusted."""
+    data = parse(text)
+    if data.pop("blake3", None) != _digest_of(data):
+        raise Untrusted("its digest is another")
+    data.pop(
+        FIELD, None
+    )  # for those who read this directory and trust the key; to its owner it is his own word
+    return checked(data, key)
+
+
+def load_trace(path: Path, key: str) -> Trace:
+    """The trace in a file. Raises Untrusted, OSError."""
+    return read_trace(text_of(path), key)
+
+
+@dataclass(slots=True)
+class TraceReader:
+    """Reads traces, and those again only whose file was changed: cells that share steps ask for the same ones.
+
+    What it remembers dies with the process: nothing in a store or in a project can say that a trace was checked.
+    """
+
+    _known: dict[Path, tuple[_Seen, Trace]] = field(default_factory=dict)
+    _size: int = 0
+
+    def read(self, path: Path, key: str) -> Trace:
+        """The trace in a file. Raises Untrusted, OSError."""
+        seen = _seen(path)
+        known = self._known.get(path)
+        if known is not None and known[0] == seen:
+            return known[1]
+        trace = load_trace(path, key)
+        if _seen(path) == seen and time.time_ns() - seen[1] > _SETTLED_NS:
+            self._remember(path, seen, trace)
+        return trace
+
+    def _remember(self, path: Path, seen: _Seen, trace: Trace) -> None:
+        self._size += seen[0]
+        if self._size > _MOST_REMEMBERED:
+            self._known.clear()
+            self._size = seen[0]
+        self._known[path] = (seen, trace)
+
+
+def _seen(path: Path) -> _Seen:
+    found = os.stat(path)  # noqa: PTH116 - thousands of traces are asked for again and again
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _spelled(value: Any) -> Any:  # noqa: ANN401 - what JSON holds
+    """The value, with numbers that JSON does not have as text."""
+    if isinstance(value, dict):
+        return {name: _spelled(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_spelled(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _digest_of(data: JsonObject) -> str:
-    return digest_bytes(json.dumps(data, sort_keys=True).encode()).hex
+    return digest_bytes(json.dumps(data, sort_keys=True, allow_nan=False).encode()).hex

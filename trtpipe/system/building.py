@@ -23,6 +23,7 @@ from trtpipe.stores.local import LocalStore
 from trtpipe.system.delivering import Delivery
 from trtpipe.system.interrupts import counting_interrupts
 from trtpipe.system.keeping import KeptTo
+from trtpipe.system.leftovers import sweep_project
 from trtpipe.system.locking import refresh_lock, refuse_conflict_elsewhere
 from trtpipe.system.outcome import Outcome
 from trtpipe.system.performing import Terms
@@ -59,6 +60,8 @@ def run_build(
     anew = len(forced) == len(planned.plan.steps)
     terms = Terms(jobs, offline, forced, evaluate_anew=anew, frozen=frozen is not None)
     writes = bool(runs(planned))
+    if writes or planned.decided.undelivered:
+        sweep_project(planned.workspace.root, planned.workspace.build)
     with (
         counting_interrupts() as presses,
         planned.steps(observer, terms=terms, quiet=False, writes=writes) as steps,

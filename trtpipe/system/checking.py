@@ -6,7 +6,6 @@ nothing is wrong so far, TensorRT's parser is asked as well, in a process of its
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
+from trtpipe.files import temporary_folder
 from trtpipe.loading.project import find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all, load_dataset
 from trtpipe.plan.ports import Observer
@@ -187,7 +187,7 @@ class _Checker:
         self._add(problems)
         if problems:
             return
-        with tempfile.TemporaryDirectory(prefix="trtpipe-graft-") as folder:
+        with temporary_folder("graft") as folder:
             pipeline, model = grafted(self.pipeline, proto, Path(folder))
             replace(self, pipeline=pipeline)._prove_model(model, targets)
 

@@ -7,7 +7,6 @@ that has not run yet is left out, as are toolchains of the flavour tensorrt, of 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.deciding import Rebuilder, decide_all
 from trtpipe.errors import Problem, StoreError
+from trtpipe.files import temporary_folder
 from trtpipe.plan.address import Address
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
@@ -115,7 +115,7 @@ def _read(steps: Steps, typed: Address) -> Iterator[onnx.ModelProto]:
     from trtpipe.canonical.reading import read_skeleton
 
     outputs = steps.trace(typed).outputs
-    with tempfile.TemporaryDirectory(prefix="trtpipe-typed-") as folder:
+    with temporary_folder("typed") as folder:
         for name in MODEL_FILES:
             if name in outputs:
                 steps.store.fetch(outputs[name], Path(folder, name))

@@ -5,7 +5,6 @@ What TensorFlow and PyTorch models say of themselves is read; they are not conve
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.describing.inspect_model import Asked, ModelDescription, describe_graph, describe_model
 from trtpipe.describing.weight_table import WeightsDescription, weight_lines
 from trtpipe.errors import SpecError
+from trtpipe.files import temporary_folder
 from trtpipe.frontends import Frontend, ModelFiles, Proposal
 from trtpipe.problem_codes import Code
 
@@ -99,7 +99,7 @@ def readable_proto(path: Path, stack: ExitStack) -> onnx.ModelProto:
     frontend, proposal = propose(path)
     if frontend.name == "onnx":
         return read_skeleton(path).proto
-    workplace = stack.enter_context(tempfile.TemporaryDirectory(prefix="trtpipe-diff-"))
+    workplace = stack.enter_context(temporary_folder("diff"))
     files, options = _files_of(frontend, proposal)
     return frontend.read(files, options, Path(workplace))
 
@@ -135,7 +135,7 @@ def _is_npz(path: Path) -> bool:
 def _read(frontend: Frontend, proposal: Proposal, asked: Asked) -> ModelDescription:
     """The model as its frontend reads it, with the options that `init` would write."""
     files, options = _files_of(frontend, proposal)
-    with tempfile.TemporaryDirectory(prefix="trtpipe-inspect-") as workplace:
+    with temporary_folder("inspect") as workplace:
         graph = describe_graph(frontend.read(files, options, Path(workplace)), asked)
     size = sum(file.stat().st_size for file in (files.model, *files.named.values()))
     return ModelDescription(str(files.model), frontend.name, size, (), graph)

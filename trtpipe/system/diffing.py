@@ -5,7 +5,6 @@ Told apart by content, as `inspect` does it. Nothing is built or run, and weight
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.describing.engine_files import ENGINE, MANIFEST
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, SpecError
+from trtpipe.files import temporary_folder
 from trtpipe.problem_codes import Code
 from trtpipe.system.describing import Subject as Described
 from trtpipe.system.describing import describe, find_subject
@@ -63,7 +63,7 @@ def _found(text: str, cwd: Path, stack: ExitStack) -> Path:
     if ":" in text and not (cwd / text).exists():
         from trtpipe.system.git_revisions import file_of_revision
 
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trtpipe-diff-")))
+        folder = Path(stack.enter_context(temporary_folder("diff")))
         return file_of_revision(text, cwd, folder)
     return cwd / find_subject(text, cwd)
 

@@ -17,6 +17,7 @@ from trtpipe.canonical.naming import repeated_dims
 from trtpipe.describing.first_draft import Draft, find_out, refuse_training
 from trtpipe.describing.init_spec import HalfVariant, init_spec
 from trtpipe.errors import Problem, TrtpipeError
+from trtpipe.files import temporary_folder
 from trtpipe.json_values import JsonObject, object_in, text_in, texts_in
 from trtpipe.loading.project import Project
 from trtpipe.loading.specs import LoadedPipeline, load_pipeline
@@ -60,7 +61,7 @@ def tried_spec(
     if missing is not None:
         note = f"the model was not read: {missing.fact}; {missing.remedy}, then run init again"
         return FirstSpec(spec_without_reading(model, missing, name=name), (note,))
-    with tempfile.TemporaryDirectory(prefix="trtpipe-init-") as folder:
+    with temporary_folder("init") as folder:
         return _Trial(model, project, name, observer, Path(folder), offline).run()
 
 

@@ -6,13 +6,13 @@ What is recorded are the first samples of the validation data, in whole batches.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import SpecError, ToolchainError
+from trtpipe.files import temporary_folder
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
 from trtpipe.problem_codes import Code
@@ -155,7 +155,7 @@ def _by_engine(
         )
     inputs = summarize(runnable_model(place.folder / MODEL).proto).inputs
     asked = HowToRun(device=how.device, plugins=how.plugins, built_for=delivered.built_for)
-    with tempfile.TemporaryDirectory(prefix="trtpipe-golden-") as folder:
+    with temporary_folder("golden") as folder:
         engine = GpuEngine(toolchain_for(delivered, how), delivered, Path(folder), asked)
         found = engine([Feed("golden", typed_inputs(inputs, run.inputs)) for run in runs])
         made = [_plain(run, outputs) for run, outputs in zip(runs, found, strict=True)]

@@ -6,13 +6,13 @@ build then finds that step done. So is what must be fetched first.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, SpecError, StepFailed, StoreError
+from trtpipe.files import temporary_folder
 from trtpipe.loading.specs import LoadedPipeline
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Step, action_of, plan_of
@@ -61,7 +61,7 @@ def readable_model(
     from trtpipe.canonical.rewriting import rewrite_as_imported
     from trtpipe.frontends import frontend_called
 
-    with tempfile.TemporaryDirectory(prefix="trtpipe-model-") as name:
+    with temporary_folder("model") as name:
         folder = Path(name)
         if pipeline.spec.model.parser != "onnx":
             path = canonical_model(pipeline, store, state, folder, observer=observer, offline=offline)

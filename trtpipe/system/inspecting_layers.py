@@ -6,12 +6,12 @@ An engine is a program: only one that the manifest beside it or the project's lo
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from trtpipe.describing.engine_files import read_json
 from trtpipe.errors import Problem, TrtpipeError
+from trtpipe.files import temporary_folder
 from trtpipe.runners.inference.delivered import DeliveredEngine, delivered_engine
 from trtpipe.runners.inference.requests import HowToRun
 from trtpipe.runners.inference.running import run_engine
@@ -50,7 +50,7 @@ def _layers_of(delivered: DeliveredEngine) -> list[dict[str, str]] | str:
     if isinstance(toolchain, str):
         return toolchain
     how = HowToRun(built_for=delivered.built_for, time_limit=_SECONDS)
-    with tempfile.TemporaryDirectory(prefix="trtpipe-layers-") as folder:
+    with temporary_folder("layers") as folder:
         found = run_engine(toolchain, delivered.engine, (), how, Path(folder))
         if found.layers is None:
             return "not told by TensorRT's inspector"

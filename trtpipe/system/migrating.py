@@ -5,7 +5,6 @@ The model is an ONNX file, or that of a pipeline after import and transform.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from trtpipe.describing.file_kind import kind_of_file
 from trtpipe.errors import SpecError
+from trtpipe.files import temporary_folder
 from trtpipe.problem_codes import Code
 from trtpipe.system.from_cache import scales_from_cache
 
@@ -69,7 +69,7 @@ def canonical_of(model: Path) -> Iterator[Path]:
     """The canonical form of an ONNX file, or of a pipeline's model after its transform. Raises TrtpipeError."""
     if not model.exists():
         raise SpecError(Code.NO_SUCH_FILE, f"no such file: {str(model)!r}")
-    with tempfile.TemporaryDirectory(prefix="trtpipe-migrate-") as name:
+    with temporary_folder("migrate") as name:
         folder = Path(name)
         if kind_of_file(model) == "pipeline":
             yield _of_pipeline(str(model), folder)

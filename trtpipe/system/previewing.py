@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from trtpipe.datasets import source_files
 from trtpipe.datasets.locating.projects import ProjectFiles
 from trtpipe.errors import SpecError, TrtpipeError
+from trtpipe.files import temporary_folder
 from trtpipe.loading.project import Project, find_project
 from trtpipe.loading.specs import LoadedDataset, load_dataset
 from trtpipe.plan.control import Control
@@ -47,7 +47,7 @@ def preview_dataset(
     inputs, profiles = _fed(spec, cwd) if spec is not None else (None, [])
     project = find_project(cwd / spec) if spec is not None else find_project(cwd)
     loaded = load_dataset(project.dataset(name), project)
-    with tempfile.TemporaryDirectory(prefix="trtpipe-preview-") as made:
+    with temporary_folder("preview") as made:
         folder = Path(made)
         (folder / "out").mkdir()
         try:
@@ -86,7 +86,7 @@ def _fed(spec: str, cwd: Path) -> tuple[list[tuple[str, str, list[Any] | None]],
     (pipeline,) = workspace.pipelines
     with (
         readable_model(pipeline, workspace.store, workspace.state) as proto,
-        tempfile.TemporaryDirectory(prefix="trtpipe-preview-") as folder,
+        temporary_folder("preview") as folder,
     ):
         whole = grafted(pipeline, proto, Path(folder)) if pipeline.graft is not None else (pipeline, proto)
         view = view_model(whole[1], whole[0].spec.transform)

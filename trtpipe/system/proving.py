@@ -6,14 +6,13 @@ beside it: changing a threshold judges again and runs nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.comparing.reach import Link, source_links
-from trtpipe.errors import Problem, ValidationFailed
-from trtpipe.json_values import JsonObject
+from trtpipe.errors import ArtifactDamaged, Problem, ValidationFailed
+from trtpipe.json_values import JsonObject, Malformed, read_object
 from trtpipe.manifest import Proof, precision_of
 from trtpipe.plan.address import Stage
 from trtpipe.plan.graph import Cell
@@ -44,6 +43,24 @@ def prove_cell(
 
     Raises ValidationFailed when a threshold or the audit was missed.
     """
+    try:
+        return _proof(cell, spec, traces, store, targets, found)
+    except Malformed as error:
+        raise ArtifactDamaged(
+            Code.ARTIFACT_DAMAGED,
+            f"what the store {store.root} says of {cell.name} is damaged: {error}",
+            "make it again: trtpipe build --force",
+        ) from error
+
+
+def _proof(
+    cell: Cell,
+    spec: PipelineSpec,
+    traces: Mapping[Stage, Trace],
+    store: LocalStore,
+    targets: TargetResolver,
+    found: JsonObject | None,
+) -> Proof:
     problems: list[Problem] = []
     precision = precision_of(cell, traces)
     validation: dict[str, Any] = {"outcome": "not_run"}
@@ -201,7 +218,7 @@ def _audited(
     precision = find_precision(asked)
     assert precision is not None, "the loader knows the precisions"
     outputs = traces["build_engine"].outputs
-    network = json.loads(store.path(outputs["network.json"]).read_bytes())
+    network = read_object(store.path(outputs["network.json"]).read_bytes())
     typed = traces["quantize"].summary
     least = _least_low(spec.variants[cell.variant])
     audit = audit_engine(network, None, typed["audit"], precision.name, least, typed["why_not"])

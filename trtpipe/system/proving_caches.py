@@ -6,13 +6,13 @@ it, once, as a build would do it. Only a pipeline with a cache pays for that.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import ModelError, Problem, SpecPath
+from trtpipe.files import temporary_folder
 from trtpipe.legacy_caches.reading import read_cache
 from trtpipe.legacy_caches.reporting import TIED_TO_WEIGHTS, refuse_uncovered, report_of_cache
 from trtpipe.loading.specs import LoadedPipeline
@@ -68,7 +68,7 @@ class CacheProver:
 
         if self.imported is None:
             store, state = self.workspace.store, self.workspace.state
-            with tempfile.TemporaryDirectory(prefix="trtpipe-cache-") as name:
+            with temporary_folder("cache") as name:
                 model = transformed_model(self.pipeline, store, state, Path(name), offline=self.offline)
                 self.imported = read_skeleton(model).proto
         return self.imported

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from trtpipe.errors import StepFailed
+from trtpipe.files import temporary_folder
 from trtpipe.problem_codes import Code
 
 
@@ -15,8 +15,8 @@ from trtpipe.problem_codes import Code
 def scratch_folder(purpose: str) -> Iterator[Path]:
     """A new temporary folder, gone afterwards. Raises StepFailed where it cannot be made or written."""
     try:
-        with tempfile.TemporaryDirectory(prefix=f"trtpipe-{purpose}-", ignore_cleanup_errors=True) as made:
-            yield Path(made)
+        with temporary_folder(purpose, ignore_cleanup_errors=True) as made:
+            yield made
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         place = f"{error.filename}: " if error.filename else "the temporary directory: "

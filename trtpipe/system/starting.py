@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from trtpipe.canonical.naming import repeated_dims
 from trtpipe.describing.first_draft import find_out, refuse_training
 from trtpipe.describing.init_spec import ModelHead, init_spec, unread_spec
 from trtpipe.errors import ModelError, Problem
+from trtpipe.files import temporary_folder
 from trtpipe.frontends import Frontend, ModelFiles, Proposal, find_frontend, frontend_names
 from trtpipe.loading.project import Project
 from trtpipe.problem_codes import Code
@@ -66,7 +66,7 @@ def first_spec(model: Recognised, *, name: str, targets: Sequence[str] | None = 
     from trtpipe.canonical.evaluation import Evaluator
     from trtpipe.canonical.legalizing import legalize
 
-    with tempfile.TemporaryDirectory(prefix="trtpipe-init-") as workplace:
+    with temporary_folder("init") as workplace:
         places = Path(workplace, "read"), Path(workplace, "evaluate")
         for place in places:
             place.mkdir()

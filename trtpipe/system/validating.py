@@ -7,7 +7,6 @@ cell of the project.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from trtpipe.errors import (
     TrtpipeError,
     ValidationFailed,
 )
+from trtpipe.files import temporary_folder
 from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import DeliveredEngine, delivered_engine
 from trtpipe.runners.inference.requests import HowToRun
@@ -140,7 +140,7 @@ def _on_gpu(result: Validated, facts: EngineFacts, delivered: DeliveredEngine, h
     from trtpipe.runners.validate_engine import GpuEngine
 
     asked = HowToRun(device=how.device, plugins=how.plugins, built_for=delivered.built_for)
-    with tempfile.TemporaryDirectory(prefix="trtpipe-validate-") as folder:
+    with temporary_folder("validate") as folder:
         engine = GpuEngine(toolchain_for(delivered, how), delivered, Path(folder), asked)
         report, verdict = _measured(result, facts, engine)
     result.engine = verdict.record["outcome"]

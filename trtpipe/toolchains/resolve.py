@@ -9,13 +9,13 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, SpecPath, ToolchainError
+from trtpipe.files import temporary_folder
 from trtpipe.json_values import JsonObject, Malformed, object_in, read_object, text_in, texts_in
 from trtpipe.problem_codes import Code
 from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
@@ -210,7 +210,7 @@ def _run_apart(command: list[str], source: str) -> subprocess.CompletedProcess[s
     """Runs an interpreter in an empty directory, without the user's secrets: a clone's files are not its modules."""
     from trtpipe.toolchains.launch import scrubbed_environment
 
-    with tempfile.TemporaryDirectory(prefix="trtpipe-") as empty:
+    with temporary_folder("toolchain") as empty:
         return subprocess.run(
             command,
             input=source,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from trtpipe.calibrators import CalibrationRequest
 from trtpipe.calibrators.libraries.feeding import library_errors, samples_of, scales_of
 from trtpipe.canonical.reading import read_skeleton
+from trtpipe.files import temporary_folder
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.scales import Scales
 
@@ -22,7 +22,7 @@ _LEVELS = 127  # ModelOpt's int8 scale is amax / 127
 
 def calibrated(request: CalibrationRequest, backend: str) -> Scales:
     """The scales of those of the request's tensors that ModelOpt quantizes. Raises SpecError or StepFailed."""
-    with samples_of(request) as samples, tempfile.TemporaryDirectory() as folder, library_errors("ModelOpt"):
+    with samples_of(request) as samples, temporary_folder("calibrate") as folder, library_errors("ModelOpt"):
         from modelopt.onnx.quantization import quantize
 
         out = Path(folder) / "quantized.onnx"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import numpy as np
 
 from trtpipe.calibrators import CalibrationRequest
 from trtpipe.calibrators.libraries.feeding import library_errors, samples_of, scales_of
+from trtpipe.files import temporary_folder
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.scales import Scales
 
@@ -29,7 +29,7 @@ def calibrated(request: CalibrationRequest, backend: str) -> Scales:
     """The scales of the request's tensors. Raises SpecError (the data set) or StepFailed."""
     with (
         samples_of(request) as samples,
-        tempfile.TemporaryDirectory() as folder,
+        temporary_folder("calibrate") as folder,
         library_errors("ONNX Runtime"),
     ):
         calibrator = _calibrator(request, Path(folder) / "augmented.onnx")
