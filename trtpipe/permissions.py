@@ -27,7 +27,7 @@ WORDS: dict[Kind, str] = {
     "library": "the library",
     "code": "the Python file",
     "directory": "files in the directory",
-    "store": "the store in the directory",
+    "store": "the store",
 }
 _DOES: dict[Kind, str] = {"directory": "reads", "store": "uses"}
 

@@ -116,7 +116,7 @@ def test_what_was_allowed_is_that_store_and_not_the_next_one_in_its_place(tmp_pa
 def test_a_store_outside_the_project_is_not_written_by_the_projects_word(tmp_path):
     clone = project(tmp_path / "clone", "{path: ../elsewhere}")
 
-    with pytest.raises(SpecError, match="this project uses the store in the directory") as caught:
+    with pytest.raises(SpecError, match="this project uses the store '") as caught:
         open_store(clone)
     assert "trtpipe allow" in caught.value.problems[0].remedy
     allow(clone)
@@ -179,6 +179,23 @@ def test_what_a_remote_of_a_clone_said_no_other_project_believes(tmp_path, monke
         for one in getattr(own, "remotes", ()):
             one.stop()
         assert own.trace(KEY) is None
+
+
+def test_nothing_is_sent_to_a_remote_by_the_word_of_the_clone(tmp_path, monkeypatch):
+    """A pin names bytes that another project may have fetched: what is made of them is not the clone's to have."""
+    clone = project(tmp_path / "clone", "{remote: s3://evil/x, mode: read-write}")
+
+    store = open_store(clone)
+    assert not store.remote.terms.writes
+    assert (
+        "nothing is sent to the remote store s3://evil/x, which only this project names" in store.warnings[0]
+    )
+
+    allow(clone)
+    assert open_store(clone).remote.terms.writes
+    permissions.forget_grants()
+    monkeypatch.setenv("TRTPIPE_REMOTE_MODE", "read-write")
+    assert open_store(clone).remote.terms.writes
 
 
 def test_a_former_store_is_not_taken_over_in_silence_and_never_for_others(tmp_path, monkeypatch):
@@ -317,7 +334,8 @@ def test_an_honest_key_is_not_refused():
 
 @needs("cryptography")
 @pytest.mark.parametrize("where", ["signing.key", "sub/signing.key", "../signing.key", "../../signing.key"])
-def test_a_signing_key_that_gets_committed_is_refused(tmp_path, where):
+def test_a_signing_key_that_gets_committed_is_refused(tmp_path, monkeypatch, where):
+    monkeypatch.setenv("TRTPIPE_REMOTE_MODE", "read-write")
     (tmp_path / "repository/.git").mkdir(parents=True)
     (tmp_path / "repository/p/sub").mkdir(parents=True)
     path = tmp_path / "repository/p" / where

@@ -115,9 +115,16 @@ def stores_to_allow(project: Project) -> Iterator[ProjectCode]:
     directories = [project.root / expanded(text) for text in asked.shared]
     if asked.remote and (directory := directory_of(asked.remote, project.root)) is not None:
         directories.append(directory)
+    elif asked.remote and asked.mode == "read-write":
+        yield _remote_code(asked.remote)
     for path in directories:
         if not (_is_inside(path, project.root) and _is_own(path)):
             yield _store_code(path, project.root)
+
+
+def may_send(address: str) -> bool:
+    """Whether results go to a remote by the project's word: they may be made of what other projects keep here."""
+    return is_granted(_remote_code(address))
 
 
 def directory_of(address: str, root: Path) -> Path | None:
@@ -141,6 +148,10 @@ def expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise SpecError(Code.NO_HOME, f"the store's path {text!r} names nobody's home directory") from error
+
+
+def _remote_code(address: str) -> ProjectCode:
+    return code_of("store", address)
 
 
 def _store_code(path: Path, root: Path) -> ProjectCode:

@@ -26,6 +26,7 @@ from trtpipe.stores.local import LocalStore
 from trtpipe.system.signing_keys import secret_key
 from trtpipe.system.store_places import (
     directory_of,
+    may_send,
     may_use,
     place_of_store,
     shared_directories,
@@ -185,6 +186,12 @@ def _remote(
             writes = False
             warn(f"nothing is sent to the remote store: {asked.sign} holds no signing key")
     access = _access(address, warn)
+    if writes and not _may_send(project, address):
+        writes = False
+        warn(
+            f"nothing is sent to the remote store {address}, which only this project names: `trtpipe allow` shows it "
+            "and asks you; or set TRTPIPE_REMOTE_MODE=read-write"
+        )
     return Remote(
         lambda: open_bucket(address, project.root, stall, access),
         address,
@@ -192,6 +199,13 @@ def _remote(
         warn,
         place=_identity(project, address),
     )
+
+
+def _may_send(project: Project, address: str) -> bool:
+    """Whether the user, and not the project alone, has results sent there; a directory is allowed as a whole."""
+    by_user = os.environ.get("TRTPIPE_REMOTE_MODE") or os.environ.get("TRTPIPE_REMOTE")
+    own = by_user or address in load_user().remotes
+    return bool(own) or directory_of(address, project.root) is not None or may_send(address)
 
 
 def _identity(project: Project, address: str) -> str:
