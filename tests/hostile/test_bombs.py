@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
+from contextlib import ExitStack
+
 import numpy as np
 import onnx
 import pytest
@@ -9,9 +12,11 @@ from onnx import TensorProto, helper
 
 from trtpipe.canonical import edits
 from trtpipe.canonical.expansion import inline_functions, refuse_recursion
+from trtpipe.datasets import npz
 from trtpipe.datasets.sampling.batches import _order
-from trtpipe.errors import ModelError
+from trtpipe.errors import ModelError, SpecError
 from trtpipe.spec.dataset import DatasetSpec
+from trtpipe.weights.archive import Archive
 
 
 def doubling(levels: int) -> onnx.ModelProto:
@@ -77,3 +82,76 @@ def test_samples_that_are_not_used_are_not_numbered():
         _order(shuffled, 100, None).tolist()
         == np.random.Generator(np.random.PCG64(0)).permutation(100)[:4].tolist()
     )
+
+
+@pytest.fixture
+def lazily(monkeypatch):
+    """Members beyond a few bytes count as large."""
+    monkeypatch.setattr(npz, "_AT_ONCE", 1000)
+
+
+def opened_npz(folder, **arrays) -> tuple[ExitStack, dict]:
+    np.savez_compressed(folder / "a.npz", **arrays)
+    return open_npz(folder)
+
+
+def open_npz(folder) -> tuple[ExitStack, dict]:
+    stack = ExitStack()
+    spec = DatasetSpec.model_validate({"schema": 1, "npz": "a.npz"})
+    return stack, npz.reader.open(spec, lambda text: folder / text, stack)
+
+
+def test_a_compressed_array_is_unpacked_as_far_as_samples_are_asked_for(tmp_path, lazily):
+    array = np.random.default_rng(0).integers(0, 9, (4000, 1000), dtype=np.int64)
+    stack, sources = opened_npz(tmp_path, x=array)
+    with stack:
+        source = sources["x"]
+        assert source.shape == (4000, 1000)
+        assert source.unpacking.done == 0
+        np.testing.assert_array_equal(source.rows(np.array([3, 0])), array[[3, 0]])
+        assert source.unpacking.done < 3 << 20
+        np.testing.assert_array_equal(source.rows(np.array([1500])), array[[1500]])
+        assert source.unpacking.done < 14 << 20
+        np.testing.assert_array_equal(source.rows(np.array([2])), array[[2]])
+        assert source.rows(np.array([], np.int64)).shape == (0, 1000)
+        np.testing.assert_array_equal(source.whole(), array)
+        assert source.unpacking.done == source.unpacking.size
+
+
+def test_an_array_that_is_ordered_by_columns_is_unpacked_whole(tmp_path, lazily):
+    array = np.asfortranarray(np.arange(6000.0).reshape(2000, 3))
+    stack, sources = opened_npz(tmp_path, x=array)
+    with stack:
+        np.testing.assert_array_equal(sources["x"].rows(np.array([1, 0])), array[[1, 0]])
+
+
+def test_what_is_damaged_behind_the_samples_is_said_when_it_is_asked_for(tmp_path, lazily):
+    array = np.random.default_rng(0).integers(0, 9, (4000, 1000), dtype=np.int64)
+    np.savez_compressed(tmp_path / "a.npz", x=array)
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[-5000:-1000] = bytes(4000)
+    (tmp_path / "a.npz").write_bytes(content)
+    stack, sources = open_npz(tmp_path)
+    with stack:
+        np.testing.assert_array_equal(sources["x"].rows(np.array([5])), array[[5]])
+        with pytest.raises(SpecError, match=r"array 'x' of 'a\.npz' cannot be unpacked") as caught:
+            sources["x"].whole()
+        assert caught.value.problems[0].path == ("npz",)
+
+
+def test_an_archive_of_many_members_with_one_name_twice_is_refused_by_its_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        for number in [*range(5_000), 4_999]:
+            archive.writestr(f"{number}.npy", b"")
+    with ExitStack() as stack, pytest.raises(ModelError, match="holds array '4999' twice"):
+        Archive(tmp_path / "a.npz", "a.npz", stack)
+
+
+def test_few_of_very_many_samples_are_drawn_without_numbering_all():
+    spec = DatasetSpec.model_validate({"schema": 1, "npz": "a.npz", "samples": 4, "shuffle": True})
+
+    first, second = _order(spec, 10**12, None), _order(spec, 10**12, None)
+
+    assert len(set(first.tolist())) == 4
+    assert first.tolist() == second.tolist()
+    assert max(first) > 10**9

@@ -1,7 +1,8 @@
 """npz: one zip archive of .npy members.
 
 Members that are stored are mapped where they lie; compressed ones are unpacked into an unnamed temporary file and
-mapped there, so that samples can be drawn in any order and memory stays that of a batch.
+mapped there, so that samples can be drawn in any order and memory stays that of a batch. Large ones are unpacked only
+as far as samples are asked for.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ from pathlib import Path
 
 from trtpipe.datasets import Reader, Source
 from trtpipe.datasets.locating import Files
-from trtpipe.datasets.sampling.mapped import MappedArray, told_at
+from trtpipe.datasets.sampling.mapped import MappedArray, UnpackedArray, told_at
 from trtpipe.errors import Problem, SpecError
 from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.weights.archive import Archive
+from trtpipe.weights.npy import map_array
 
 LARGEST_UNPACKED = 16 << 30
 """Bytes that compressed members may claim together: beyond it is a zip bomb, or better stored as .npy."""
 
+_AT_ONCE = 64 << 20
+"""A compressed member up to this size is unpacked, and its checksum seen, when it is opened."""
 _WHERE = ("npz",)
 
 
@@ -32,23 +36,30 @@ def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
 def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Source]:
     text = spec.npz or ""
     with told_at(_WHERE):
-        return _Members(Archive(files(text), text, stack))
+        return _Members(Archive(files(text), text, stack), stack)
 
 
 class _Members(Mapping[str, Source]):
     """Arrays by name; each is opened, and unpacked, when it is first asked for."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, stack: ExitStack) -> None:
         self.archive = archive
+        self.stack = stack
         self.opened: dict[str, Source] = {}
         self.unpacked = 0
 
     def __getitem__(self, name: str) -> Source:
         if name not in self.opened:
-            self._count(self.archive.unpacked_size(name))
+            size = self.archive.unpacked_size(name)
+            self._count(size)
             with told_at(_WHERE):
-                self.opened[name] = MappedArray(self.archive.array(name))
+                large = size > _AT_ONCE
+                self.opened[name] = self._large(name) if large else MappedArray(self.archive.array(name))
         return self.opened[name]
+
+    def _large(self, name: str) -> UnpackedArray:
+        header, unpacking = self.archive.header(name), self.archive.unpacking(name, self.stack)
+        return UnpackedArray(map_array(unpacking.target, header, 0), unpacking, header, _WHERE)
 
     def __contains__(self, name: object) -> bool:
         return name in self.archive.infos

@@ -1,7 +1,8 @@
 """The members of an .npz archive as arrays: one zip archive of .npy files, each checked against the file.
 
 Members that are stored are mapped where they lie; compressed ones are unpacked, piece by piece, into an unnamed
-temporary file. What an archive claims is believed only as far as the file bears it out.
+temporary file, and large ones only as far as somebody asks. What an archive claims is believed only as far as the file
+bears it out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -59,8 +62,8 @@ class Archive:
         infos = [info for info in self._zip.infolist() if info.filename.endswith(".npy")]
         self.infos = {info.filename[:-4]: info for info in infos}
         if len(infos) != len(self.infos):
-            names = [info.filename[:-4] for info in infos]
-            twice = next(name for name in names if names.count(name) > 1)
+            names = Counter(info.filename[:-4] for info in infos)
+            twice = names.most_common(1)[0][0]
             raise ModelError(
                 Code.WEIGHTS_TWICE, f"'{text}' holds array '{twice}' twice", "save the archive again"
             )
@@ -97,9 +100,21 @@ class Archive:
         header, info = self.header(name), self.infos[name]
         if info.compress_type == zipfile.ZIP_STORED:
             return map_array(self.file, header, self._stored_at(info, self._what(name)))
-        with tempfile.TemporaryFile(prefix="trtpipe-") as target:
-            self._unpack(info, target, self._what(name))
-            return map_array(target, header, 0)
+        with ExitStack() as own:
+            unpacking = self.unpacking(name, own)
+            unpacking.upto(info.file_size)
+            return map_array(unpacking.target, header, 0)
+
+    def unpacking(self, name: str, stack: ExitStack) -> Unpacking:
+        """A compressed member that is unpacked as far as it is needed; what it holds open goes onto `stack`."""
+        info, what = self._checked(name), self._what(name)
+        try:
+            target = stack.enter_context(tempfile.TemporaryFile(prefix="trtpipe-"))  # noqa: SIM115 - the stack does
+            target.truncate(info.file_size)  # the rest takes no room until it is written
+            packed = stack.enter_context(self._zip.open(info))
+        except (*_BROKEN, OSError) as error:
+            raise ModelError(Code.NOT_NPZ, f"{what} cannot be unpacked: {_said(error)}") from error
+        return Unpacking(packed, target, info.file_size, what)
 
     def data_offset(self, name: str) -> int | None:
         """Where the elements begin in the archive, row-major and little-endian; None when they do nowhere."""
@@ -139,22 +154,38 @@ class Archive:
             raise ModelError(Code.NOT_NPZ, f"{what} is cut short", "copy or download the archive again")
         return start
 
-    def _unpack(self, info: zipfile.ZipInfo, target: IO[bytes], what: str) -> None:
+
+@dataclass(slots=True)
+class Unpacking:
+    """A compressed member on its way into a file that has its full size from the beginning."""
+
+    packed: IO[bytes]
+    target: IO[bytes]
+    size: int
+    what: str
+    done: int = 0
+    """So many bytes are in the file."""
+
+    def upto(self, size: int) -> None:
+        """Have the first `size` bytes in the file. With the last ones its checksum is seen. Raises ModelError."""
         try:
-            with self._zip.open(info) as packed:
-                left = info.file_size
-                while piece := packed.read(min(_PIECE, left + 1)):
-                    left -= len(piece)
-                    if left < 0:
-                        raise zipfile.BadZipFile("it is longer than the archive says")
-                    target.write(piece)
-            if left:
-                raise zipfile.BadZipFile("it is shorter than the archive says")
+            self._write(size)
+            if self.done == self.size and self.packed.read(1):
+                raise zipfile.BadZipFile("it is longer than the archive says")
+            self.target.flush()
         except _BROKEN as error:
-            raise ModelError(Code.NOT_NPZ, f"{what} cannot be unpacked: {_said(error)}") from error
+            raise ModelError(Code.NOT_NPZ, f"{self.what} cannot be unpacked: {_said(error)}") from error
         except OSError as error:
-            raise ModelError(Code.CANNOT_READ, f"{what} cannot be unpacked: {error.strerror}") from error
-        target.flush()
+            raise ModelError(Code.CANNOT_READ, f"{self.what} cannot be unpacked: {error.strerror}") from error
+
+    def _write(self, size: int) -> None:
+        self.target.seek(self.done)  # whoever maps it moves the position
+        while self.done < min(size, self.size):
+            piece = self.packed.read(min(_PIECE, self.size - self.done))
+            if not piece:
+                raise zipfile.BadZipFile("it is shorter than the archive says")
+            self.target.write(piece)
+            self.done += len(piece)
 
 
 def _said(error: BaseException) -> str:

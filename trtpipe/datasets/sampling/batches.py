@@ -35,6 +35,8 @@ Batch: TypeAlias = "tuple[dict[str, Array], Array | None]"
 
 LISTED = 20
 """How many samples that cannot be read are named at once."""
+_MOST_SHUFFLED = 1 << 26
+"""Of more samples than that, few are drawn without putting all their numbers in order."""
 
 
 @dataclass
@@ -311,6 +313,8 @@ def _batch(spec: DatasetSpec, feeds: Sequence[Feed], problems: list[Problem]) ->
 
 def _order(spec: DatasetSpec, total: int, samples: int | None) -> NDArray[np.int64]:
     used = min(limit for limit in (spec.samples, samples, total) if limit is not None)
+    if spec.shuffle and total > _MOST_SHUFFLED and used < total // 100:
+        return np.random.Generator(np.random.PCG64(spec.seed)).choice(total, used, replace=False)
     if spec.shuffle:
         return np.random.Generator(np.random.PCG64(spec.seed)).permutation(total)[:used]
     return np.arange(used)

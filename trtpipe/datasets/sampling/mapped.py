@@ -14,6 +14,8 @@ from trtpipe.errors import ModelError, SpecError, SpecPath
 if TYPE_CHECKING:
     from trtpipe.arrays import Array, Dtype
     from trtpipe.datasets import Indices
+    from trtpipe.weights.archive import Unpacking
+    from trtpipe.weights.npy import NpyHeader
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,34 @@ class MappedArray:
     def name_of(self, index: int) -> str:
         """Samples go by their numbers."""
         return f"sample {index}"
+
+
+@dataclass(frozen=True)
+class UnpackedArray(MappedArray):
+    """A mapped array whose file is written as far as its rows are asked for."""
+
+    unpacking: Unpacking
+    header: NpyHeader
+    where: SpecPath
+    """The place in the data set's spec that names it."""
+
+    def rows(self, indices: Indices) -> Array:
+        """The rows at `indices`, copied."""
+        self._have(int(np.max(indices, initial=-1)) + 1)
+        return np.array(self.array[indices])
+
+    def whole(self) -> Array:
+        """All of it, copied."""
+        self._have(self.shape[0] if self.shape else 1)
+        return np.array(self.array)
+
+    def _have(self, rows: int) -> None:
+        """Unpack the first rows; of what is ordered by columns, each row needs all of it."""
+        row = self.header.nbytes // max(1, self.shape[0] if self.shape else 1)
+        size = self.header.nbytes if self.header.fortran else rows * row
+        with told_at(self.where):
+            full = size >= self.header.nbytes
+            self.unpacking.upto(self.unpacking.size if full else self.header.size + size)
 
 
 @contextmanager
