@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from places import fingerprint, needs, step
 
+from trtpipe import homes
 from trtpipe.errors import SpecError, StoreError
 from trtpipe.homes import cache_home, user_file
 from trtpipe.loading.project import load_project
@@ -101,6 +102,37 @@ def test_a_home_that_cannot_be_written_is_one_error(tmp_path, monkeypatch):
 
     with pytest.raises(StoreError, match="/dev/null/cache"):
         store.open()
+
+
+class TestTheSecret:
+    @pytest.fixture(autouse=True)
+    def forgotten(self, monkeypatch):
+        """As a process begins that has read none."""
+        monkeypatch.setattr(homes, "_secrets", {})
+
+    def test_only_its_user_can_read_it(self, home):
+        seal = homes.seal_of(b"x")
+
+        assert (home / "secret").stat().st_mode & 0o777 == 0o600
+        assert [path.name for path in home.iterdir()] == ["secret"]
+        assert homes.is_sealed(b"x", seal)
+        assert not homes.is_sealed(b"y", seal)
+
+    def test_another_process_has_the_same(self, monkeypatch):
+        seal = homes.seal_of(b"x")
+        monkeypatch.setattr(homes, "_secrets", {})
+
+        assert homes.seal_of(b"x") == seal
+
+    def test_one_that_was_cut_short_is_made_anew(self, home, monkeypatch):
+        home.mkdir(parents=True)
+        (home / "secret").write_bytes(b"half")
+
+        seal = homes.seal_of(b"x")
+        monkeypatch.setattr(homes, "_secrets", {})
+
+        assert homes.seal_of(b"x") == seal
+        assert len((home / "secret").read_bytes()) == 32
 
 
 def test_locks_are_files_where_the_user_or_the_project_says_so(tmp_path):
