@@ -15,6 +15,7 @@ from trtpipe.json_values import Json, JsonObject, object_in, objects_in
 from trtpipe.lockfile import KEEP, Fact, shown_digest
 from trtpipe.lockfile.gathering import asked_facts, model_files, origin_facts, tactic_facts, typed_facts
 from trtpipe.lockfile.measuring import measured_facts
+from trtpipe.lockfile.recipes import recipe_of
 from trtpipe.plan.address import Stage
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.trace import Trace
@@ -77,7 +78,7 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
         **_elsewhere(proof.audit),
         "gpu": cell.facts["gpu"],
         "compute_capabilities": cell.facts["compute_capabilities"],
-        "toolchain": dict(cell.facts["toolchain"]),
+        "toolchain": {**cell.facts["toolchain"], "python": _python_of(engine)},
         "precision": precision_of(cell, traces),
         "typed": _typed(traces["quantize"]),
         "profiles": engine.fingerprint["options"]["profiles"],
@@ -111,7 +112,7 @@ def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> di
     scales = traces["calibrate"].outputs.get("scales.json") if "calibrate" in traces else None
     return {
         "key": engine.key,
-        **asked_facts(records, cell.facts),
+        **asked_facts(records, {**cell.facts, "python": _python_of(engine)}),
         **(origin_facts(traces["fetch"].summary) if "fetch" in traces else {}),
         "model": shown_digest(traces["quantize"].outputs["model.onnx"]),
         **({"scales": shown_digest(scales)} if scales else {}),
@@ -128,6 +129,13 @@ def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> di
         "layers_read": _layers_read(proof.network),
         "run_on_gpu": proof.gpu_words(),
     }
+
+
+def _python_of(engine: Trace) -> str:
+    """The interpreter that ran TensorRT: that of the key, where the key has one."""
+    return str(
+        engine.fingerprint["tools"]["toolchain"].get("python") or engine.summary.get("python", "unknown")
+    )
 
 
 def _layers_read(network: JsonObject) -> str:
@@ -152,12 +160,15 @@ def _search(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
 
 
 def _locked_choice(traces: Mapping[Stage, Trace]) -> dict[str, Fact]:
-    """The choice as plain facts, and the key of the search that it answers."""
+    """The choice as plain facts, and the recipe of the search that it answers."""
     if "search" not in traces:
         return {}
     found = traces["search"].summary
     choice = found["choice"]
-    facts: dict[str, Fact] = {"search": traces["search"].key, "precision": choice["precision"]}
+    facts: dict[str, Fact] = {
+        "search": recipe_of(traces["search"].fingerprint),
+        "precision": choice["precision"],
+    }
     facts |= {"base": choice["base"] or "", "reached": found["reached"]}
     return facts | {f"{KEEP}{name}": list(globs) for name, globs in choice["keep"].items()}
 

@@ -212,6 +212,7 @@ class Code:
     LOCK_CONFLICT = _of("TP512", "The lockfile holds a merge conflict.")
     LOCK_DAMAGED = _of("TP513", "The lockfile cannot be read.")
     LOCK_SCHEMA = _of("TP514", "The lockfile was written by another version of trtpipe.")
+    STORE_CONTRADICTS = _of("TP515", "The store has another result than the lockfile, for what is the same in both.")
     STORE_REFUSED = _of("TP520", "The system refused to read or write the store.")
     NO_ARTIFACT = _of("TP521", "The store does not have an artifact or a trace that is needed.")
     ARTIFACT_DAMAGED = _of("TP522", "An artifact in the store is not what its digest says.")

@@ -227,6 +227,9 @@ LOCKS = [
         "delete it and build again", lambda place, _: (place.root / LOCK).unlink()),
     row("a merge conflict", Code.LOCK_CONFLICT, conflict, FROZEN, r"run `trtpipe (build)`: it settles it", after(r"\1")),
     row("half a merge conflict", Code.LOCK_CONFLICT, torn, BUILD, "take either side and build again", take_ours),
+    row("a store with another result", Code.STORE_CONTRADICTS,
+        lambda place: _edit(place, LOCK, r"(net/fp32:quantize:\n    recipe: \w+\n    model.onnx: )\w{8}", r"\g<1>00000000"),
+        BUILD, r"`trtpipe (build) (--force)`", after(r"\1", r"\2")),
     row("another precision", Code.LOCK_DIFFERS, another_precision, FROZEN, r"`trtpipe (build)`", after(r"\1")),
 ]  # fmt: skip
 

@@ -19,10 +19,12 @@ from trtpipe.plan.events import (
     ComparisonProgress,
     Event,
     FetchProgress,
+    MeasuredOtherwise,
     PlanMade,
     ProgressEvent,
     RebuildGraded,
     ReductionProgress,
+    SameDespite,
     SearchProgress,
     StepBlocked,
     StepFailure,
@@ -213,6 +215,27 @@ EVENTS = [
             "not_run": ["gpu"],
         },
         ["built    p/a@x (2 MiB, sm89)"],
+    ),
+    (
+        SameDespite("pillow", "13.0.0", "12.3.0"),
+        {"event": "same_despite", "name": "pillow", "lockfile": "13.0.0", "here": "12.3.0"},
+        ["note: pillow 13.0.0 in the lockfile, 12.3.0 here: same results"],
+    ),
+    (
+        MeasuredOtherwise(
+            "digits/fp16@ada", "y cosine", "0.9998 (at least 0.999)", "0.9995 (at least 0.999)"
+        ),
+        {
+            "event": "measured_otherwise",
+            "cell": "digits/fp16@ada",
+            "measure": "y cosine",
+            "lockfile": "0.9998 (at least 0.999)",
+            "here": "0.9995 (at least 0.999)",
+        },
+        [
+            "note: digits/fp16@ada: y cosine 0.9998 (at least 0.999) in the lockfile, 0.9995 (at least 0.999) here, "
+            "with other packages or processor"
+        ],
     ),
     (Warned("mind it"), {"event": "warning", "text": "mind it"}, ["warning: mind it"]),
     (

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 
 from trtpipe.errors import Interrupted, StepFailed, ToolchainError
 from trtpipe.toolchains.launch import WORKER, run_worker, scrubbed_environment
+from trtpipe.toolchains.lookup import python_version
 from trtpipe.toolchains.request import Timing
 from trtpipe.toolchains.worker import fused_layers, plain_message, plain_reason
 
@@ -173,7 +174,7 @@ def test_describe_tells_what_the_toolchain_is(bench):
     result = bench.run(action="describe")
 
     assert {"sm75", "sm80", "sm86", "sm89", "sm120"} <= set(result["compute_capabilities"])
-    assert result["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert result["python"] == python_version()
     assert result["version"].count(".") >= 2
     assert isinstance(result["cuda_driver"], bool)
     assert isinstance(result["can_switch_randomisation_off"], bool)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from trtpipe.cli.output import EXIT_DONE, EXIT_LOCK, say, say_json
 from trtpipe.lockfile import SCHEMA, Lock, load_lock
 from trtpipe.lockfile.comparing import cell_words, grouped
-from trtpipe.system.locking import Comparison, compare_with_lock, refuse_conflict_elsewhere, write_entries
+from trtpipe.system.lock_comparison import Comparison, compare_with_lock
+from trtpipe.system.locking import refuse_conflict_elsewhere, write_entries
 from trtpipe.system.planned import Planned, make_plan
 from trtpipe.system.workspace import open_workspace
 
@@ -28,6 +29,9 @@ def lock_command(specs: Sequence[str], only: Sequence[str], *, check: bool, as_j
         return EXIT_DONE if agrees else EXIT_LOCK
     if check:
         _show_differences(planned, comparison, lock)
+        for name, others in comparison.but_for_versions.items():
+            words = "; ".join(one.words() for one in others)
+            say(f"{name} agrees but for versions, not proved: {words}")
     if comparison.unknown:
         say(f"not known without a build: {cell_words(comparison.unknown)}")
     say(_closing(comparison, agrees=agrees, check=check, changed=changed))
@@ -76,6 +80,10 @@ def _report(comparison: Comparison, *, agrees: bool, changed: bool) -> dict[str,
         "differences": [one.to_json() for one in comparison.differences],
         "known": sorted(comparison.exact),
         "by_key": comparison.by_key,
+        "agrees_but_for_versions": {
+            cell: [one.to_json() for one in others] for cell, others in comparison.but_for_versions.items()
+        },
+        "measured_otherwise": [one.to_json() for one in comparison.excused],
         "not_known_without_a_build": comparison.unknown,
         "written": changed,
     }

@@ -11,10 +11,12 @@ from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_err
 from trtpipe.cli.progress import LazyProgress, open_progress
 from trtpipe.cli.reporting import tell_reports
 from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
+from trtpipe.lockfile import Lock
 from trtpipe.plan.events import PlanMade
 from trtpipe.system.building import default_jobs, run_build
 from trtpipe.system.former_stores import former_line, store_line
-from trtpipe.system.locking import refresh_lock, refuse_differences
+from trtpipe.system.lock_refusals import agreement_of, refuse_contradicting_store, refuse_differences
+from trtpipe.system.locking import refresh_lock
 from trtpipe.system.outcome import Outcome
 from trtpipe.system.planned import Planned, make_plan, nothing_to_do, runs
 from trtpipe.system.prefetching import prefetch_files
@@ -30,7 +32,11 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     planned = make_plan(workspace, force=options.force, search_again=options.search_again)
     frozen = refuse_differences(planned) if options.frozen else None
     _introduce(workspace)
+    if frozen is None:
+        refuse_contradicting_store(planned)
     if nothing_to_do(planned):
+        if frozen is not None:
+            _say_agreement(planned, frozen, options)
         changed = frozen is None and refresh_lock(planned, [cell.name for cell in planned.plan.cells])
         _remember(planned, options)
         closing.text = "nothing to do" + (", lockfile written" if changed else "")
@@ -84,6 +90,12 @@ def _introduce(workspace: Workspace) -> None:
         note(f"the store is {store_line(workspace.store)}")
     if former:
         note(f"warning: {former}")
+
+
+def _say_agreement(planned: Planned, frozen: Lock, options: BuildOptions) -> None:
+    with LazyProgress(as_json=options.as_json) as progress:
+        for event in agreement_of(planned, frozen):
+            progress.emit(event)
 
 
 def _remember(planned: Planned, options: BuildOptions) -> None:

@@ -18,7 +18,7 @@ and a changed engine shows as one changed line:
         layers_read: 22 of 22           the share of that network which could be read
         ...
       digits/auto@ada:
-        search: 5ab1…                   the digest of everything that the search for its types depends on
+        search: 5ab1…                   the recipe of the search for its types
         precision: int8                 what it found
         base: fp16
         keep_fp16:                      one glob a line
@@ -27,6 +27,8 @@ and a changed engine shows as one changed line:
       digits:import:                    what was asked for before any engine, and what it yielded
         recipe: 8a12…                   the digest of options and inputs, without the versions of packages
         model.onnx: d2ac… (32612 bytes)
+        made_with: numpy 2.4.6, onnx…   packages, recorded as long as the result stays the same
+        made_on: x86_64 avx2            the kind of processor, of steps that run models
 
 The steps let somebody who has built nothing follow the spec's files through to every engine's key: see `foretelling`.
 Schema 1 had no steps, schema 2 nothing of TensorRT's network; both are read, and written anew by the next build.

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trtpipe.lockfile.entries import KEEP, Entry
+from trtpipe.lockfile.recipes import recipe_of
 from trtpipe.plan.trace import Trace
 
 
 def choices_in(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
-    """The key of each search whose choice the cells hold → `precision`, `base`, `keep` and what was `reached`.
+    """The recipe of each search whose choice the cells hold → `precision`, `base`, `keep` and what was `reached`.
 
     A search whose cells contradict each other has none: somebody edited one of them.
     """
@@ -35,7 +36,7 @@ def agrees(trace: Trace, choices: Mapping[str, Mapping[str, Any]]) -> bool:
     What a search found here holds until the lockfile says otherwise; what was taken from a lockfile holds only as
     long as the lockfile says so: one that was edited must not outlive the edit, nor spread by a shared store.
     """
-    known = choices.get(trace.key)
+    known = choices.get(recipe_of(trace.fingerprint))
     if known is None:
         return bool(trace.summary["from"] == "a search")
     one = trace.summary["choice"]

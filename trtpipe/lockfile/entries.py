@@ -13,9 +13,11 @@ Fact = str | Sequence[str] | Mapping[str, str]
 """A text, a list of globs, or texts by name."""
 Entry = Mapping[str, Fact]
 StepEntry = Mapping[str, str]
-"""`recipe`, and each output that other steps take by its name."""
+"""`recipe`, each output that other steps take by its name, and what they were made with and on."""
 
 RECIPE = "recipe"
+MADE_WITH, MADE_ON = "made_with", "made_on"
+"""The packages that a step's result was made with, and the kind of processor: recorded, and no reason to refuse."""
 FIELDS = (
     "key",
     "source",

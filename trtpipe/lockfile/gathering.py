@@ -17,13 +17,7 @@ Records = Mapping[Stage, Record]
 """Stage → the fingerprint record of a cell's step, as far as it is known."""
 
 
-def recipe_of(record: Record) -> str:
-    """The digest of what a step was asked to do, and with which files: its record without the versions of packages.
-
-    What other versions of packages change is caught by what the step yields; a lockfile shall not change with each of
-    them.
-    """
-    return key_of({name: value for name, value in record.items() if name != "tools"})
+_IN_KEY = " (part of the key: not proved to build the same engine as others)"
 
 
 def asked_facts(records: Records, cell: Record) -> dict[str, Fact]:
@@ -40,7 +34,7 @@ def asked_facts(records: Records, cell: Record) -> dict[str, Fact]:
     facts |= _files_fact(records, "build_engine", ("plugins",), "plugins")
     toolchain = cell["toolchain"]
     facts["toolchain"] = f"{toolchain['flavour']} {toolchain['version']}"
-    facts["python"] = str(toolchain.get("python", ""))
+    facts["python"] = f"{cell['python']}{_IN_KEY if 'python' in toolchain else ''}"
     facts["compute_capabilities"] = " ".join(cell["compute_capabilities"])
     return facts
 

@@ -26,15 +26,38 @@ def measured_facts(verdicts: Sequence[JsonObject]) -> dict[str, str]:
     return {name: f"{_shown(one['value'])}{_bound(one)}" for name, one in sorted(found.items())}
 
 
-def steady(old: Entry, new: Entry) -> Entry:
-    """The new facts, with the old text of each measured value that is about the same."""
+def steady(old: Entry, new: Entry, *, elsewhere: bool = False) -> Entry:
+    """The new facts, with the old text of what tells of the machine that built and measured first.
+
+    That is the interpreter of an engine that is the same, and each measured value that is about the same; and every
+    value, where the old ones were measured `elsewhere`: with other packages, or on another kind of processor.
+    """
+    if old.get("key") == new.get("key") and old.get("python"):
+        new = {**new, "python": old["python"]}
     before, now = old.get("measured"), new.get("measured")
     if not isinstance(before, Mapping) or not isinstance(now, Mapping):
         return new
+    elsewhere = elsewhere and _same_subject(old, new)
     kept: dict[str, str] = {
-        name: before[name] if _about_equal(before.get(name), text) else text for name, text in now.items()
+        name: before[name] if _stays(before.get(name), text, elsewhere) else text
+        for name, text in now.items()
     }
     return {**new, "measured": kept}
+
+
+def _same_subject(old: Entry, new: Entry) -> bool:
+    """Whether the same model was measured on the same data, with the same outcome."""
+    return all(old.get(name) == new.get(name) for name in ("key", "model", "data", "golden", "validated"))
+
+
+def _stays(old: object, new: str, elsewhere: bool) -> bool:
+    """Whether a measured value keeps its old text. A bound that changed is written anew with its value."""
+    return _about_equal(old, new) or (elsewhere and isinstance(old, str) and same_bound(old, new))
+
+
+def same_bound(old: str, new: str) -> bool:
+    """Whether two measured values, as they are shown, were held against the same bound."""
+    return old.partition(" ")[2] == new.partition(" ")[2]
 
 
 def same_fact(field: str, old: Fact | None, new: Fact | None) -> bool:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from trtpipe.errors import TrtpipeError
 from trtpipe.files import write_whole
-from trtpipe.lockfile.entries import CHAIN, FIELDS, KEEP, RECIPE, SCHEMA, Entry, Fact, StepEntry, pipeline_of
+from trtpipe.lockfile.entries import CHAIN, FIELDS, KEEP, SCHEMA, Entry, Fact, StepEntry, pipeline_of
 from trtpipe.lockfile.measuring import steady
 from trtpipe.lockfile.reading import load_lock, refuse_no_file
+from trtpipe.lockfile.recipes import in_order, made_elsewhere, steady_step
 from trtpipe.problem_codes import Code
 
 HEADER = "# Written by trtpipe build: commit it, do not edit it.\n"
@@ -49,8 +50,7 @@ def render_lock(cells: Mapping[str, Entry], steps: Mapping[str, StepEntry]) -> s
     lines.append("steps:\n" if steps else "steps: {}\n")
     for address in sorted(steps):
         lines.append(f"  {_word(address)}:\n")
-        outputs = sorted(steps[address].keys() - {RECIPE})
-        lines += [f"    {_word(name)}: {_word(steps[address][name])}\n" for name in (RECIPE, *outputs)]
+        lines += [f"    {_word(name)}: {_word(text)}\n" for name, text in in_order(steps[address])]
     return "".join(lines)
 
 
@@ -103,8 +103,14 @@ def updated_text(path: Path, update: Update) -> str:
     refuse_undecided(path, [name for name in lock.disagreeing if name not in update.cells], update)
     cells = {name: entry for name, entry in lock.cells.items() if update.keeps(name)}
     steps = {name: entry for name, entry in lock.steps.items() if update.keeps(name)}
-    found = {name: steady(lock.cells.get(name, {}), entry) for name, entry in update.cells.items()}
-    return render_lock({**cells, **found}, {**steps, **update.steps})
+    found = {
+        name: steady(
+            lock.cells.get(name, {}), entry, elsewhere=made_elsewhere(name, lock.steps, update.steps)
+        )
+        for name, entry in update.cells.items()
+    }
+    done = {name: steady_step(lock.steps.get(name, {}), entry) for name, entry in update.steps.items()}
+    return render_lock({**cells, **found}, {**steps, **done})
 
 
 def refuse_undecided(path: Path, disagreeing: Collection[str], update: Update) -> None:

@@ -196,6 +196,25 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class SameDespite:
+    """A build that is kept to its lockfile has equal results, although `name` (a package, or the processor) differs."""
+
+    name: str
+    locked: str
+    here: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredOtherwise:
+    """Such a build measured another value of the same model, with other packages or on another kind of processor."""
+
+    cell: str
+    measure: str
+    locked: str
+    here: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckStarted:
     """`build --check` runs a step again that is up to date, to compare what it yields with the lockfile."""
 
@@ -217,6 +236,15 @@ class RebuildGraded:
     seconds: float
 
 
-BuildEvent: TypeAlias = PlanMade | CellDelivered | Warned | CheckStarted | RebuildGraded | BuildEnded
+BuildEvent: TypeAlias = (
+    PlanMade
+    | CellDelivered
+    | Warned
+    | SameDespite
+    | MeasuredOtherwise
+    | CheckStarted
+    | RebuildGraded
+    | BuildEnded
+)
 
 Event: TypeAlias = StepEvent | ProgressEvent | BuildEvent

@@ -9,8 +9,9 @@ walk over two records, so a field that is added here is explained the day it is 
 | `stage`    | the kind of work, from the closed set                                                      |
 | `version`  | the stage's integer version, raised when the same inputs would give other outputs          |
 | `options`  | the stage's options after defaults: precision, profiles, builder options, compute capabilities |
-| `tools`    | versions that can change the result: TensorRT's flavour and version and the interpreter for |
-|            | `build_engine`; onnx, onnx-ir, onnxruntime for the stages that rewrite or run models       |
+| `tools`    | versions that can change the result: TensorRT's flavour and version for `build_engine`, and |
+|            | the interpreter unless it is proved to change nothing (`targets/interpreters.py`); onnx,   |
+|            | onnx-ir, onnxruntime for the stages that rewrite or run models                             |
 | `inputs`   | slot → name → digest of every input's bytes                                                |
 
 Deliberately not in the key:
@@ -25,6 +26,7 @@ Deliberately not in the key:
   which is the same constant for all: two cells that ask for the same engine share it;
 - the credentials of an address: a fetch step's key holds the address without what its query asks for, and a digest
   of that part of the query which looks like no credential; no other step's key holds an address at all;
+- the kind of processor: what it changes in scales, the lockfile decides (`system/locked_scales.py`);
 - whether address randomisation could be switched off, and whether TensorRT could be kept at fixed addresses: where it
   could not, generated names and, of some networks, offsets and order change, not what the engine computes. The
   result records both.

@@ -99,6 +99,7 @@ def _cell(
         "gpu": list(spec.targets[target].gpu),
         "compute_capabilities": list(known.compute_capabilities),
         "toolchain": known.toolchain,
+        "python": known.found.python_version,
     }
     return Cell(
         str(Place(pipeline, variant, target)),

@@ -29,7 +29,7 @@ TYPED_OUTPUTS = ("typed.npz",)
 
 
 def toolchain_names(facts: PipelineFacts) -> Mapping[str, str]:
-    """Target → the name of its toolchain; where two differ in their interpreters alone, these are in the names."""
+    """Target → the name of its toolchain; where two keys differ in interpreters alone, these are in the names."""
     found = {target: known.toolchain for target, known in facts.targets.items()}
     different = {key_of(one): one for one in found.values()}
     plain = Counter(map(_plain_name, different.values()))
@@ -42,7 +42,8 @@ def _plain_name(toolchain: Record) -> str:
 
 def _name_of(toolchain: Record, with_python: bool) -> str:
     plain = _plain_name(toolchain)
-    return f"{plain}-{toolchain['python'].replace(' ', '-')}" if with_python else plain
+    python = toolchain.get("python", "")
+    return f"{plain}-{python.replace(' ', '-')}" if with_python and python else plain
 
 
 def parse_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, target: str, name: str) -> Step:

@@ -14,10 +14,12 @@ from trtpipe.plan.events import (
     ComparisonProgress,
     Event,
     FetchProgress,
+    MeasuredOtherwise,
     PlanMade,
     ProgressEvent,
     RebuildGraded,
     ReductionProgress,
+    SameDespite,
     SearchProgress,
     StepBlocked,
     StepEvent,
@@ -134,10 +136,13 @@ def _build_json(event: BuildEvent) -> dict[str, Json]:
             return {"event": "plan", **plan_json(plan, decisions)}
         case CellDelivered():
             return _delivered(event)
-        case Warned(text, None):
-            return {"event": "warning", "text": text}
         case Warned(text, address):
-            return {"event": "warning", "address": str(address), "text": text}
+            return {"event": "warning", **({"address": str(address)} if address else {}), "text": text}
+        case SameDespite(name, locked, here):
+            return {"event": "same_despite", "name": name, "lockfile": locked, "here": here}
+        case MeasuredOtherwise(cell, measure, locked, here):
+            told = {"event": "measured_otherwise", "cell": cell, "measure": measure}
+            return {**told, "lockfile": locked, "here": here}
         case CheckStarted(address):
             return {"event": "check", "address": str(address), "state": "begin"}
         case RebuildGraded():
@@ -228,6 +233,14 @@ def _build_lines(event: BuildEvent) -> list[str]:
             return [f"{'built   ' if built else 'restored'} {cell} ({about})"]
         case Warned(text):
             return [f"warning: {text}"]
+        case SameDespite(name, locked, here):
+            return [
+                f"note: {name} {locked or 'unknown'} in the lockfile, {here or 'none'} here: same results"
+            ]
+        case MeasuredOtherwise(cell, measure, locked, here):
+            return [
+                f"note: {cell}: {measure} {locked} in the lockfile, {here} here, with other packages or processor"
+            ]
         case RebuildGraded(name, grade):
             return [f"checked  {name}: {grade or 'not run'}"]
         case PlanMade() | CheckStarted() | BuildEnded():

@@ -71,6 +71,8 @@ def _figure(record: JsonObject, name: str) -> float:
 
 
 def _calibration(calibration: JsonObject) -> Iterator[str]:
+    if calibration.get("from"):
+        yield f"- scales: taken from {calibration['from']}"
     if calibration.get("tensors"):
         yield f"- scales: {_scales(calibration)}"
         yield from _coverage(calibration)

@@ -15,12 +15,13 @@ from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, Trtpip
 from trtpipe.lockfile import Lock
 from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.events import Warned
-from trtpipe.plan.graph import Cell
+from trtpipe.plan.graph import Cell, Outputs, action_of
 from trtpipe.plan.ports import Observer
 from trtpipe.problem_codes import Code
 from trtpipe.scheduler import Done, Failed, Result, told_of
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.delivering import Delivery
+from trtpipe.system.held_steps import ResultDiffers, contradiction, held_step, refuse_contradictions
 from trtpipe.system.interrupts import counting_interrupts
 from trtpipe.system.keeping import KeptTo
 from trtpipe.system.leftovers import sweep_project
@@ -48,6 +49,7 @@ def run_build(
     """Run what must run and deliver every cell that completes. Raises Interrupted after Ctrl-C.
 
     With `frozen`, cells are delivered in the end, when all of them are what that lockfile says, and it is not written.
+    Without, a result from the store that contradicts the lockfile ends the build.
 
     Fills `outcome`, also when it raises. Raises StoreError or TrtpipeError before anything runs, when the store or the
     lockfile could not take the results.
@@ -66,7 +68,10 @@ def run_build(
         counting_interrupts() as presses,
         planned.steps(observer, terms=terms, quiet=False, writes=writes) as steps,
     ):
-        _go_through(course, steps, keep_going, presses)
+        try:
+            _go_through(course, steps, keep_going, presses)
+        except ResultDiffers as error:
+            outcome.failures.append((error.name, error))
         _finish(course, steps)  # whoever presses Ctrl-C once more does not lose the lockfile
         if presses():
             raise Interrupted(
@@ -112,6 +117,8 @@ class _Course:
     kept_to: KeptTo | None = None
     lost: dict[str, TrtpipeError] = field(default_factory=dict)
     """Cells of which the store turned out to have lost something when they were to be delivered."""
+    known: dict[Address, Outputs] = field(default_factory=dict)
+    """What the steps yielded that are done."""
     pending: dict[str, Cell] = field(init=False)
     cells_of: dict[Address, list[Cell]] = field(init=False)
     """Step → the cells that it serves."""
@@ -126,11 +133,24 @@ class _Course:
     def take(self, address: Address, result: Result, steps: Steps) -> None:
         """Hear what became of a step."""
         if isinstance(result, Done):
+            self._hold(address, result, steps.store)
             for cell in [one for one in self.cells_of.get(address, ()) if one.name in self.pending]:
                 done = dict(_done_steps(cell, steps))
                 if len(done) == len(cell.steps):
                     self._deliver(cell, done)
         tell_warnings(self.planned.workspace.store, self.delivery.observer)
+
+    def _hold(self, address: Address, result: Done, store: LocalStore) -> None:
+        """Hold a step's result against the lockfile. Raises ResultDiffers."""
+        self.known[address] = result.outputs
+        step = self.planned.plan.steps[address]
+        if step.stage == "build_engine":
+            return
+        said = (self.planned.site.lock, address, result.outputs, lambda: action_of(step, self.known), store)
+        if self.kept_to is not None:
+            self.kept_to.hold(held_step(*said))
+        elif result.trace is None and (found := contradiction(*said)) is not None:
+            refuse_contradictions([found])
 
     def _deliver(self, cell: Cell, done: Mapping[Stage, Done]) -> None:
         self.lost.pop(cell.name, None)

@@ -14,9 +14,8 @@ from trtpipe.errors import Interrupted, ModelError, StepFailed, ToolchainError
 from trtpipe.json_values import Json, JsonObject, object_in, texts_in
 from trtpipe.networks.reading import NETWORK, WEIGHTS
 from trtpipe.plan.address import Address
-from trtpipe.plan.child_reports import SampleCount
 from trtpipe.plan.control import Control
-from trtpipe.plan.events import CalibrationProgress, ToolchainProgress, Warned, WorkerProgress
+from trtpipe.plan.events import ToolchainProgress, Warned, WorkerProgress
 from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.options import EngineOptions
 from trtpipe.plan.ports import ActionResult, Here, Observer
@@ -26,7 +25,8 @@ from trtpipe.problem_codes import Code
 from trtpipe.stages.task import Task
 from trtpipe.stores.local import LocalStore
 from trtpipe.system.child import of_os_error
-from trtpipe.system.processes import Telling, run_in_child
+from trtpipe.system.processes import run_in_child
+from trtpipe.system.processor import PROCESSOR, RUNS_MODELS, processor_kind
 from trtpipe.system.project_code import require_libraries
 from trtpipe.system.site import Site
 from trtpipe.targets.toolchain import Toolchain
@@ -82,7 +82,10 @@ class Performer:
     def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
         try:
-            return self._perform(action, scratch, control)
+            result = self._perform(action, scratch, control)
+            if RUNS_MODELS not in action.fingerprint.tools:
+                return result
+            return replace(result, summary={**result.summary, PROCESSOR: processor_kind()})
         except OSError as error:
             raise of_os_error(error, scratch) from error
         except Interrupted as error:
@@ -164,19 +167,11 @@ class Performer:
         return result
 
     def _calibrate(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
-        """What was counted lies under the action's key until it is done; another action never sees it."""
-        events = scratch.absolute() / "events"
-        counted = self.store.partial(action.key).absolute() / "counted"
-        local = {**task.local, "events": str(events), "progress": str(counted)}
+        from trtpipe.system.calibrating import Calibration
 
-        def hear(report: JsonObject) -> None:
-            self.observer.emit(CalibrationProgress(action.address, SampleCount.from_json(report)))
-
-        result = run_in_child(replace(task, local=local), scratch, control, Telling(events, hear))
-        self.store.forget_partial(action.key)
-        for warning in result.summary.get("warnings", ()):
-            self.observer.emit(Warned(f"{action.address}: {warning}"))
-        return result
+        terms = self.terms
+        anew = action.address in terms.forced
+        return Calibration(self.site, self.observer, anew, terms.frozen).run(action, task, scratch, control)
 
     def _fetch(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         from trtpipe.system.fetched import Fetcher

@@ -14,6 +14,7 @@ from typing import Any
 
 from trtpipe.comparing.budgets import named, reached
 from trtpipe.errors import Problem, StepFailed
+from trtpipe.lockfile.recipes import recipe_of
 from trtpipe.plan.events import Warned
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action
@@ -43,7 +44,7 @@ def perform_search(
     """
     action = evaluations.action
     budget = budget_of(action)
-    known = locked.get(action.key)
+    known = locked.get(recipe_of(action.fingerprint.record()))
     if known is not None and not _is_possible(known, evaluations):
         text = f"the lockfile's choice for {action.address} is none that a search comes to: searching"
         observer.emit(Warned(text, action.address))

@@ -12,15 +12,19 @@ from pathlib import Path
 
 from trtpipe.deciding import Past
 from trtpipe.loading.project import LOCK_FILE, Project
-from trtpipe.lockfile import Lock, agrees, choices_in, load_lock
-from trtpipe.plan.address import Address
+from trtpipe.lockfile import Lock, agrees, choices_in, load_lock, shown_digest
+from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Outputs, Source, Step
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
+from trtpipe.system.locked_scales import LockedScales, locked_scales
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
+
+_DECIDED: frozenset[Stage] = frozenset({"calibrate", "search"})
+"""Stages of which the lockfile holds the answer: what was found here is held against it."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +50,36 @@ class Site:
         """A search's key → the choice that the lockfile holds for it."""
         return choices_in(self.lock.every_entry())
 
+    @cached_property
+    def scales(self) -> LockedScales:
+        """The scales that the lockfile holds."""
+        return locked_scales(self.lock, self.store, self.state, self.root)
+
     def believes(self, trace: Trace) -> bool:
-        """Whether a trace in the store may be taken: not of a search to which the lockfile holds another answer."""
-        return trace.stage != "search" or agrees(trace, self.choices)
+        """Whether a trace in the store may be taken: not where the lockfile decides, and holds another answer."""
+        match trace.stage:
+            case "search":
+                return agrees(trace, self.choices)
+            case "calibrate":
+                return self.scales.believes(trace)
+        return True
 
     def past(self) -> Past:
         """What was done before, as far as this project and its store know. A cell counts as delivered."""
         return Past(self._outputs_of, self._last_record, self.store.has, self._has_trace)
 
     def _outputs_of(self, address: Address, key: str) -> Outputs | None:
-        known = self.state.last_outputs(address, key) if address.stage != "search" else None
-        if known is not None:
+        known = self.state.last_outputs(address, key)
+        if known is not None and (address.stage not in _DECIDED or self._is_locked(address, known)):
             return known
         trace = self.store.trace(key)
         return trace.outputs if trace is not None and self.believes(trace) else None
+
+    def _is_locked(self, address: Address, outputs: Outputs) -> bool:
+        """Whether outputs are, byte by byte, those that the lockfile has of a step."""
+        entry = self.lock.steps.get(str(address), {})
+        shown = {name: shown_digest(digest) for name, digest in outputs.items()}
+        return bool(shown) and shown.items() <= entry.items()
 
     def _last_record(self, address: Address) -> Record | None:
         key = self.state.last_key(address)

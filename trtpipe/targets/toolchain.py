@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trtpipe.targets.interpreters import is_proved_equal
+
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 
 FLAVOURS: tuple[Flavour, ...] = ("tensorrt_rtx", "tensorrt")
@@ -31,7 +33,7 @@ class Toolchain:
     site: tuple[str, ...]
     """Directories for `sys.path` that hold the packages; empty while the toolchain is still to be provisioned."""
     python_version: str
-    """Implementation and version: `cpython 3.11.7`. Its engines may differ from another's on some systems."""
+    """Implementation and version: `cpython 3.11.7`."""
     libraries: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Package → version of what it is made of; for reports, not for keys: CUDA 12 and 13 give the same bytes."""
 
@@ -41,8 +43,13 @@ class Toolchain:
         return bool(self.site)
 
     def facts(self) -> dict[str, str]:
-        """What of it enters a key: nothing that depends on where it is installed."""
-        return {"flavour": self.flavour, "version": self.version, "python": self.python_version}
+        """What of it enters a key: nothing that depends on where it is installed.
+
+        The interpreter does unless it is proved to build what others build: its engines may differ from another's.
+        """
+        known = {"flavour": self.flavour, "version": self.version}
+        proved = is_proved_equal(self.flavour, self.version, self.python_version)
+        return known if proved else {**known, "python": self.python_version}
 
     def __str__(self) -> str:
         return f"{TITLES[self.flavour]} {self.version}"

@@ -1276,7 +1276,7 @@ def finish(result: dict[str, object], failure: Failure | None, events: Events) -
     if failure is not None:
         fields = {"message": failure.message, "remedy": failure.remedy, "details": failure.details}
         events.send("error", kind=failure.kind, **fields)
-    facts = {"python": sys.version.split()[0], "peak_rss": peak_bytes()}
+    facts = {"python": f"{sys.implementation.name} {sys.version.split()[0]}", "peak_rss": peak_bytes()}
     events.send("result", ok=failure is None, **facts, **result)
     return 0 if failure is None else 1
 

@@ -1,0 +1,135 @@
+"""What another kind of processor changes: imported models, and scales of every method, held against another machine's.
+
+    python tests/conformance/run_processors.py OUT.json [--against OTHER.json]
+
+Imports and calibrates the digits network on its data, and a ResNet-50 of a quarter of the width on random images, by
+the bodies of the stages themselves, with ONNX Runtime's kernels for this processor. TensorRT is not needed. With the
+result of another machine, which must have the same versions of all packages, it prints what differs and by how much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE.parent), str(ROOT)]
+
+import models  # noqa: E402
+
+from trtpipe.calibrators import find_calibrator  # noqa: E402
+from trtpipe.datasets import dataset_record  # noqa: E402
+from trtpipe.digests import digest_file  # noqa: E402
+from trtpipe.frontends import frontend_called  # noqa: E402
+from trtpipe.spec.dataset import DatasetSpec  # noqa: E402
+from trtpipe.stages.task import Task  # noqa: E402
+from trtpipe.system.plugins import InstalledPlugins  # noqa: E402
+from trtpipe.system.processor import processor_kind  # noqa: E402
+
+METHODS = ("max", "entropy", "percentile", "mse")
+PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime")
+DIGITS = {"schema": 1, "npz": "calib.npz", "inputs": {"image": {}}}
+NOISE = {"schema": 1, "random": {"shapes": {"x": "1x3x224x224"}}, "batch": 2}
+
+
+def main() -> None:
+    """Import, calibrate, write, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--against", type=Path)
+    asked = parser.parse_args()
+    found = measured()
+    asked.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if asked.against:
+        compare(json.loads(asked.against.read_text(encoding="utf-8")), found)
+
+
+def measured() -> dict[str, Any]:
+    """The processor, the packages, each imported model's digest, and each method's scales."""
+    found: dict[str, Any] = {
+        "processor": processor_kind(),
+        "packages": {one: version(one) for one in PACKAGES},
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        resnet = models.resnet50_like(folder / "resnet.onnx", width=0.25)
+        digits = ROOT / "pipelines/models/digits_cnn.onnx"
+        data = {"calib.npz": ROOT / "calibration/digits/calib.npz"}
+        found["models"] = {}
+        for model, source, spec, files, samples in (
+            ("digits", digits, DIGITS, data, 64),
+            ("resnet", resnet, NOISE, {}, 8),
+        ):
+            canonical = folder / f"{model}.canonical.onnx"
+            lowered(source, canonical)
+            scales = {one: calibrated(canonical, spec, files, samples, one, folder) for one in METHODS}
+            found["models"][model] = {"canonical": digest_file(canonical).hex, "scales": scales}
+    return found
+
+
+def lowered(source: Path, out: Path) -> None:
+    """The canonical model of a file."""
+    frontend = frontend_called("onnx")
+    options = {
+        "parser": "onnx",
+        "parser_version": frontend.version,
+        "options": frontend.Options().model_dump(mode="json"),
+        "directory": False,
+    }
+    local = {"root": str(source.parent), "reach": []}
+    InstalledPlugins().lower(
+        Task("import", options, {"source": {"model.onnx": source}}, out.parent, local), out
+    )
+
+
+def calibrated(
+    model: Path, spec: dict[str, Any], files: dict[str, Path], samples: int, method: str, folder: Path
+) -> dict[str, Any]:
+    """The digest of the scales, and each tensor's."""
+    calibrator = find_calibrator("trtpipe")
+    assert calibrator is not None
+    options = {
+        "backend": "trtpipe",
+        "backend_version": calibrator.version,
+        "provider": "cpu",
+        "data": dataset_record(DatasetSpec.model_validate(spec), {}),
+        "samples": samples,
+        "method": method,
+        "percentile": 99.9 if method == "percentile" else None,
+        "ranges": False,
+    }
+    out = folder / f"{model.stem}-{method}.json"
+    inputs = {"model": {"model.onnx": model}, **({"data": files} if files else {})}
+    local = {"root": str(folder), "reach": [], "events": str(folder / "events")}
+    InstalledPlugins().calibrate(Task("calibrate", options, inputs, folder, local), out)
+    tensors = json.loads(out.read_text(encoding="utf-8"))["tensors"]
+    return {"digest": digest_file(out).hex, "amax": {name: one["amax"] for name, one in tensors.items()}}
+
+
+def compare(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Print what differs between two machines."""
+    if one["packages"] != other["packages"]:
+        raise SystemExit(f"not comparable: {one['packages']} and {other['packages']}")
+    print(f"{one['processor']} and {other['processor']}, {one['packages']}")
+    for model, before in one["models"].items():
+        now = other["models"][model]
+        print(
+            f"{model}: the imported model is {'the same' if before['canonical'] == now['canonical'] else 'another'}"
+        )
+        for method, scales in before["scales"].items():
+            here = now["scales"][method]
+            pairs = [(scales["amax"][name], here["amax"][name]) for name in scales["amax"]]
+            differing = [abs(a - b) / max(abs(a), 1e-30) for a, b in pairs if a != b]
+            worst = f", by at most {max(differing):.2g}" if differing else ""
+            same = "equal bytes" if scales["digest"] == here["digest"] else "other bytes"
+            print(f"  {method}: {same}; {len(differing)} of {len(pairs)} scales differ{worst}")
+
+
+if __name__ == "__main__":
+    main()

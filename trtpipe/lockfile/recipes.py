@@ -1,0 +1,134 @@
+"""What a step was asked to do, apart from what it was done with: packages, and the processor that ran a model.
+
+A recipe is what teammates must agree on. Versions of packages are not part of it, for other versions usually yield the
+same bytes: a step whose versions differ runs again, and its result is compared. So a lockfile names the versions that
+made a result, and keeps them as long as the result stays the same, whoever builds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from trtpipe.digests import key_of
+from trtpipe.json_values import JsonObject
+from trtpipe.lockfile.entries import MADE_ON, MADE_WITH, RECIPE, StepEntry
+from trtpipe.plan.fingerprint import Record
+
+_PACKAGES = "packages"
+_DATA = (("data",), ("validate", "data"))
+"""Where options hold the record of a data set, which names the packages that read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherVersion:
+    """Something that a result depends on, in the lockfile and here; empty where it is not used."""
+
+    name: str
+    locked: str
+    here: str
+
+    def words(self) -> str:
+        """`pillow 13.0.0 in the lockfile, 12.3.0 here`."""
+        return f"{self.name} {self.locked or 'unknown'} in the lockfile, {self.here or 'none'} here"
+
+    def to_json(self) -> dict[str, str]:
+        """The same as a JSON object."""
+        return {"name": self.name, "lockfile": self.locked, "here": self.here}
+
+
+def recipe_of(record: Record) -> str:
+    """The digest of what a step was asked to do, and with which files: its record without the versions of packages."""
+    asked = {name: value for name, value in record.items() if name != "tools"}
+    if record["stage"] == "readback":  # the typed model's outputs, which differ from processor to processor
+        asked["inputs"] = {slot: files for slot, files in record["inputs"].items() if slot != "outputs"}
+    for path in _DATA:
+        asked["options"] = _without_packages(asked["options"], path)
+    return key_of(asked)
+
+
+def _without_packages(options: JsonObject, path: tuple[str, ...]) -> JsonObject:
+    """The options without the packages that read the data set at that path; themselves where there is none."""
+    inner = options.get(path[0])
+    if not isinstance(inner, Mapping):
+        return options
+    if len(path) > 1:
+        return {**options, path[0]: _without_packages(inner, path[1:])}
+    return {**options, path[0]: {name: value for name, value in inner.items() if name != _PACKAGES}}
+
+
+def versions_in(record: Record) -> dict[str, str]:
+    """Package → version, of all that a step's result may depend on; a toolchain is none of them."""
+    tools = {name: version for name, version in record["tools"].items() if isinstance(version, str)}
+    for path in _DATA:
+        inner = record["options"]
+        for name in path:
+            inner = inner.get(name) if isinstance(inner, Mapping) else None
+        if isinstance(inner, Mapping):
+            tools |= inner.get(_PACKAGES, {})
+    return dict(sorted(tools.items()))
+
+
+def shown_versions(versions: Mapping[str, str]) -> str:
+    """Versions as the lockfile shows them: `numpy 2.4.1, onnx 1.19.0`."""
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+
+
+def _read_versions(text: str) -> dict[str, str]:
+    pairs = (one.partition(" ") for one in text.split(", ") if one)
+    return {name: version for name, _, version in pairs}
+
+
+def other_versions(entry: StepEntry, versions: Mapping[str, str]) -> tuple[OtherVersion, ...]:
+    """Where the versions here differ from those that the lockfile names; none where it names none."""
+    if MADE_WITH not in entry:
+        return ()
+    locked = _read_versions(entry[MADE_WITH])
+    return tuple(
+        OtherVersion(name, locked.get(name, ""), versions.get(name, ""))
+        for name in sorted(locked.keys() | versions.keys())
+        if locked.get(name) != versions.get(name)
+    )
+
+
+def other_processor(entry: StepEntry, here: str) -> tuple[OtherVersion, ...]:
+    """The processor, where a step's result was made on another kind than `here` and says so."""
+    locked = entry.get(MADE_ON, "")
+    return (OtherVersion("processor", locked, here),) if locked and locked != here else ()
+
+
+def steady_step(old: StepEntry, new: StepEntry) -> StepEntry:
+    """The new entry; what made the result stays as it was where recipe and result are the same."""
+    return old if MADE_WITH in old and same_result(old, new) else new
+
+
+def made_elsewhere(cell: str, old: Mapping[str, StepEntry], new: Mapping[str, StepEntry]) -> bool:
+    """Whether a cell's old measurements are of the same recipe, made with other packages or another processor."""
+    address = f"{cell.rpartition('@')[0]}:validate"
+    before, now = old.get(address, {}), new.get(address, {})
+    same = before.get(RECIPE) == now.get(RECIPE)
+    return same and any(name in before and before[name] != now.get(name) for name in (MADE_WITH, MADE_ON))
+
+
+def in_order(entry: StepEntry) -> Iterator[tuple[str, str]]:
+    """An entry's facts as they are written: the recipe, outputs by name, what made them."""
+    yield RECIPE, entry[RECIPE]
+    yield from sorted((name, text) for name, text in _of_result(entry) if name != RECIPE)
+    yield from ((name, entry[name]) for name in (MADE_WITH, MADE_ON) if name in entry)
+
+
+def _of_result(entry: StepEntry) -> Iterator[tuple[str, str]]:
+    for name, text in entry.items():
+        if name not in (MADE_WITH, MADE_ON):
+            yield name, text
+
+
+def same_result(one: StepEntry, other: StepEntry) -> bool:
+    """Whether two entries are of the same recipe and the same outputs."""
+    return dict(_of_result(one)) == dict(_of_result(other))
+
+
+def other_outputs(entry: StepEntry, shown: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Output → what the lockfile says and what is here, of those that both name and that differ."""
+    told = {name: text for name, text in entry.items() if name not in (RECIPE, MADE_WITH, MADE_ON)}
+    return {name: (text, shown[name]) for name, text in told.items() if name in shown and shown[name] != text}

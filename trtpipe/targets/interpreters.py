@@ -1,0 +1,44 @@
+"""Which interpreters build the same engine, byte by byte: `equal_interpreters.json`, read when first asked.
+
+`tests/conformance/prove_interpreters.py` makes the file: each version of TensorRT-RTX builds ResNet-50 and its
+quarter-width form under several interpreters. What is proved there holds for the minor version (`cpython 3.12`), on the
+platform that the file names. An interpreter of which nothing is proved belongs into the key of an engine.
+"""
+
+from __future__ import annotations
+
+import platform
+from functools import lru_cache
+from pathlib import Path
+
+from trtpipe.json_values import object_in, read_object, text_in
+
+_FILE = Path(__file__).with_name("equal_interpreters.json")
+_EQUAL = "equal"
+
+
+def is_proved_equal(flavour: str, version: str, python: str) -> bool:
+    """Whether this interpreter (`cpython 3.12.1`) is proved to build what the others in the table build."""
+    return _minor(python) in _proved().get((flavour, version), ())
+
+
+def _minor(python: str) -> str:
+    """`cpython 3.12.1` → `cpython 3.12`."""
+    return ".".join(python.split(".")[:2])
+
+
+@lru_cache(maxsize=1)
+def _proved() -> dict[tuple[str, str], frozenset[str]]:
+    """Flavour and version → minor versions all of whose tried interpreters gave equal engines; none elsewhere."""
+    table = read_object(_FILE.read_bytes())
+    if text_in(table, "platform") != f"{platform.system()} {platform.machine()}".lower():
+        return {}
+    flavour = "tensorrt_rtx"
+    found = {}
+    for version in (versions := object_in(table, flavour)):
+        tried = object_in(versions, version)
+        results: dict[str, set[str]] = {}
+        for python in tried:
+            results.setdefault(_minor(python), set()).add(text_in(tried, python))
+        found[flavour, version] = frozenset(one for one, said in results.items() if said == {_EQUAL})
+    return found
