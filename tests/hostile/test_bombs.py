@@ -12,6 +12,8 @@ from onnx import TensorProto, helper
 
 from trtpipe.canonical import edits
 from trtpipe.canonical.expansion import inline_functions, refuse_recursion
+from trtpipe.canonical.inference import infer_at
+from trtpipe.canonical.propagating import values_fit
 from trtpipe.datasets import npz
 from trtpipe.datasets.sampling.batches import _order
 from trtpipe.errors import ModelError, SpecError
@@ -71,6 +73,31 @@ def test_a_long_chain_that_nothing_reads_goes_in_one_pass(monkeypatch):
     assert edits.remove_unused(model) == 2000
     assert len(passes) == 2
     assert [node.output[0] for node in model.graph.node] == ["y"]
+
+
+def concats(levels: int) -> onnx.ModelProto:
+    """Each of which takes the one before it twice."""
+    nodes = [helper.make_node("Concat", [f"v{n}"] * 2, [f"v{n + 1}"], axis=0) for n in range(levels)]
+    value = [helper.make_tensor_value_info(name, TensorProto.INT64, [1]) for name in ("v0", f"v{levels}")]
+    graph = helper.make_graph(nodes, "g", value[:1], value[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def test_values_that_double_are_not_followed_but_their_shapes_are():
+    assert infer_at(concats(40), {"v0": (1,)}).shape("v40") == (1 << 40,)
+    assert not values_fit(concats(40))
+    assert values_fit(concats(8))
+
+
+def test_what_is_computed_from_is_no_value_to_follow():
+    """As in a DenseNet, whose blocks each join all that was before."""
+    nodes = []
+    for number in range(80):
+        nodes.append(helper.make_node("Relu", [f"v{number}"], [f"r{number}"]))
+        nodes.append(helper.make_node("Concat", [f"v{number}", f"r{number}"], [f"v{number + 1}"], axis=1))
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("v0", "v80")]
+
+    assert values_fit(helper.make_model(helper.make_graph(nodes, "g", value[:1], value[1:])))
 
 
 def test_samples_that_are_not_used_are_not_numbered():

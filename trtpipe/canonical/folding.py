@@ -19,6 +19,7 @@ from trtpipe.canonical.checking import without_weights
 from trtpipe.canonical.constants import constants_of
 from trtpipe.canonical.edits import integer_of, keep_nodes, subgraphs, values_read
 from trtpipe.canonical.evaluation import Evaluator
+from trtpipe.canonical.propagating import values_fit
 from trtpipe.canonical.summary import TensorInfo, tensor_info
 from trtpipe.canonical.tensors import array_of, dtype_name, is_external, nbytes_of, number_of_dtype
 
@@ -77,7 +78,7 @@ def infer_values(model: onnx.ModelProto) -> dict[str, TensorInfo]:
     with suppress(
         onnx.shape_inference.InferenceError, RuntimeError, ValueError
     ):  # then what is declared is known
-        bare = onnx.shape_inference.infer_shapes(bare, data_prop=True)
+        bare = onnx.shape_inference.infer_shapes(bare, data_prop=values_fit(bare))
     found = [tensor_info(value) for value in (*bare.graph.input, *bare.graph.value_info, *bare.graph.output)]
     constants = (TensorInfo(t.name, dtype_name(t.data_type), tuple(t.dims)) for t in model.graph.initializer)
     return {info.name: info for info in (*found, *constants, *large)}

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trtpipe.canonical.propagating import values_fit
 from trtpipe.canonical.summary import ONNX_DOMAINS, Dim, TensorInfo, tensor_info
 from trtpipe.canonical.tensors import nodes_of
 from trtpipe.errors import Problem
@@ -46,13 +47,16 @@ def infer_at(
     import onnx
 
     fixed = _fixed(proto, shapes, values or {})
+    follows = values_fit(fixed)
     try:
-        inferred = onnx.shape_inference.infer_shapes(fixed, check_type=True, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(
+            fixed, check_type=True, strict_mode=True, data_prop=follows
+        )
     except onnx.shape_inference.InferenceError as error:
         said = [line for line in str(error).splitlines() if _UNTYPED not in line]
         if any(_LOCATION.search(line) for line in said) or _UNTYPED not in str(error):
             return Inferred({}, tuple(_problems("\n".join(said))))
-        inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=follows)
     graph = inferred.graph
     found = (tensor_info(value) for value in (*graph.input, *graph.value_info, *graph.output))
     return Inferred({info.name: info for info in found})

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from trtpipe.canonical.propagating import values_fit
 from trtpipe.canonical.summary import Dim, TensorInfo, tensor_info
 from trtpipe.canonical.tensors import number_of_dtype
 from trtpipe.errors import ModelError
@@ -44,7 +45,7 @@ def infer_nodes(
     opsets = [onnx.helper.make_opsetid("", opset), *(onnx.helper.make_opsetid(one, 1) for one in domains)]
     model = onnx.helper.make_model(graph, opset_imports=opsets)
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=values_fit(model))
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise ModelError(Code.SHAPES_NOT_TAKEN, _words(str(error))) from error
     found = (tensor_info(value) for value in inferred.graph.value_info)
