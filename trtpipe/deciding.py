@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from trtpipe.digests import Digest
 from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
-from trtpipe.plan.fingerprint import Record, changes_between
-from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, action_of
+from trtpipe.plan.fingerprint import Change, Record, changes_between
+from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, action_of, is_known, known_record
 from trtpipe.plan.reasons import Changed, First, Forced, MissingOutput, NoTrace, Reason
 
 Keys = Mapping[Stage, str]
@@ -56,7 +56,7 @@ class Rebuilder:
         """The decision, given the outputs of those steps before it that are known."""
         unknown = tuple(dict.fromkeys(up for up in step.upstream() if up not in outputs))
         if unknown:
-            return Pending(unknown)
+            return Pending(unknown, self._own_changes(step, outputs), step.address in self.forced)
         action = action_of(step, outputs)
         if step.address in self.forced:
             return Run(action.key, Forced())
@@ -67,6 +67,23 @@ class Rebuilder:
             gone = [name for name, digest in known.items() if not self.past.has(digest)]
             return Run(action.key, MissingOutput(tuple(gone) or (str(step.address),)))
         return UpToDate(action.key, known)
+
+    def _own_changes(self, step: Step, outputs: Mapping[Address, Outputs]) -> tuple[Change, ...]:
+        """What differs from the last run already, though some inputs are still unknown: of those nothing is said."""
+        last = self.past.last_record(step.address)
+        if last is None:
+            return ()
+        record = known_record(step, outputs)
+        unknown = {
+            slot for slot, refs in step.inputs.items() if any(not is_known(ref, outputs) for ref in refs)
+        }
+        before = dict(last["inputs"])
+        for slot in unknown:
+            known = record["inputs"].get(slot, {})
+            before[slot] = {name: digest for name, digest in before.get(slot, {}).items() if name in known}
+        record["inputs"] = {slot: files for slot, files in record["inputs"].items() if files}
+        before = {slot: files for slot, files in before.items() if files}
+        return changes_between({**last, "inputs": before}, record)
 
     def _why(self, action: Action) -> Reason:
         last = self.past.last_record(action.address)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.plan.address import Address
+from trtpipe.plan.decisions import Pending
 from trtpipe.plan.fingerprint import changes_between
 from trtpipe.problem_codes import Code
 from trtpipe.rendering.causes import Cause
@@ -91,11 +92,15 @@ def _story(
         action = actions.get(address)
         record = action.fingerprint.record() if action else None
         last = planned.last_record(address)
-        changed = changes_between(last, record) if last is not None and record is not None else ()
+        decision = planned.decisions[address]
+        if isinstance(decision, Pending):
+            changed = decision.changes
+        else:
+            changed = changes_between(last, record) if last is not None and record is not None else ()
         story.append(
             {
                 "address": str(address),
-                **decision_json(planned.decisions[address]),
+                **decision_json(decision),
                 "fingerprint": record,
                 "last_fingerprint": last,
                 "changes": [
