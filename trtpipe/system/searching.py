@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trtpipe.comparing.budgets import named, reached
+from trtpipe.comparing.budgets import named
+from trtpipe.comparing.limits import standing
 from trtpipe.errors import Problem, StepFailed
 from trtpipe.plan.events import Warned
 from trtpipe.plan.fingerprint import Record
@@ -27,6 +28,8 @@ from trtpipe.searching.measuring import Bound, Ledger, Measured, Point, rounded
 from trtpipe.searching.search import Found, OutOfReach, Sensitivity, Space, search
 from trtpipe.searching.steps import CHOICE_FILE, SEARCH_FILE
 from trtpipe.spec.budget import BudgetSpec
+from trtpipe.spec.limits import Limits
+from trtpipe.spec.pipeline import Threshold
 from trtpipe.system.evaluating import Evaluations
 from trtpipe.targets.compute_capability import ComputeCapability
 
@@ -39,10 +42,11 @@ def perform_search(
 ) -> ActionResult:
     """The choice of a search action, found or taken from the lockfile, as files in the scratch directory.
 
-    Raises StepFailed when no choice keeps the budget, and what evaluating raises.
+    Raises StepFailed when no choice keeps the limits, and what evaluating raises.
     """
     action = evaluations.action
-    budget = budget_of(action)
+    limits = limits_of(action)
+    budget = limits.budget
     known = locked.get(action.key)
     if known is not None and not _is_possible(known, evaluations):
         text = f"the lockfile's choice for {action.address} is none that a search comes to: searching"
@@ -59,11 +63,11 @@ def perform_search(
     options = _options_of(action)
     ladders = ladders_for(options.try_)
     spaces = [space_of(evaluations, ladder, options.compute_capabilities) for ladder in ladders]
-    ledger = ledger_of(evaluations, budget, observer)
+    ledger = ledger_of(evaluations, limits, observer)
     try:
         found = search(spaces, ledger)
     except OutOfReach as error:
-        raise _out_of_reach(action, budget, error) from error
+        raise _out_of_reach(action, limits, error) from error
     summary = {"choice": found.point.choice.to_json(), **_told(budget, found, ledger), "from": "a search"}
     return _result(evaluations.scratch, found.point.choice, summary | {"evaluations_run": evaluations.ran})
 
@@ -87,11 +91,12 @@ def _is_possible(known: Record, evaluations: Evaluations) -> bool:
     return False
 
 
-def budget_of(action: Action) -> BudgetSpec:
-    """The budget and the limits that a search action was given."""
+def limits_of(action: Action) -> Limits:
+    """What a search action must keep: its budget, with how long it may look, and the thresholds."""
     options = _options_of(action)
-    limits = {"max_evaluations": options.max_evaluations, "max_seconds": options.max_seconds}
-    return BudgetSpec.model_validate({**options.budget, **limits})
+    most = {"max_evaluations": options.max_evaluations, "max_seconds": options.max_seconds}
+    thresholds = tuple(Threshold.model_validate(dict(one)) for one in options.thresholds)
+    return Limits(BudgetSpec.model_validate({**options.budget, **most}), thresholds)
 
 
 def _options_of(action: Action) -> SearchOptions:
@@ -127,25 +132,33 @@ def space_of(evaluations: Evaluations, ladder: Ladder, capabilities: Sequence[st
     return Space(ladder, units, costs, evaluations.plain(ladder.head, None).keep)
 
 
-def ledger_of(evaluations: Evaluations, budget: BudgetSpec, observer: Observer) -> Ledger:
+def ledger_of(evaluations: Evaluations, limits: Limits, observer: Observer) -> Ledger:
     """A ledger whose points are measured by evaluations."""
+    budget = limits.budget
     ends = time.monotonic() + budget.max_seconds if budget.max_seconds is not None else None
     return Ledger(
-        measuring(evaluations, budget),
+        measuring(evaluations, limits),
         budget.max_evaluations,
         (lambda: time.monotonic() > ends) if ends is not None else lambda: False,
         evaluations.telling(observer),
     )
 
 
-def measuring(evaluations: Evaluations, budget: BudgetSpec) -> Callable[[Choice], Measured]:
-    """Measures a choice against a budget."""
+def measuring(evaluations: Evaluations, limits: Limits) -> Callable[[Choice], Measured]:
+    """Measures a choice against limits, at the corners of profiles too where the subject has them."""
+    corners = evaluations.subject.validate.corners
 
     def measure(choice: Choice) -> Measured:
-        report = evaluations.report(choice)
-        found = reached(report, budget)
+        report = evaluations.report(choice, corners=corners)
+        found = standing(report, limits)
         return Measured(
-            found.inside, found.value, found.excess, found.noise, report.get("weight_bytes", 0), found.why
+            not found.missed,
+            found.budget.value,
+            found.excess,
+            found.budget.noise,
+            report.get("weight_bytes", 0),
+            found.missed,
+            found.over_budget,
         )
 
     return measure
@@ -195,20 +208,31 @@ def _result(scratch: Path, choice: Choice, summary: Mapping[str, Any]) -> Action
     return ActionResult(paths, {k: v for k, v in summary.items() if k != "points"})
 
 
-def _out_of_reach(action: Action, budget: BudgetSpec, error: OutOfReach) -> StepFailed:
+def _out_of_reach(action: Action, limits: Limits, error: OutOfReach) -> StepFailed:
+    budget, best = limits.budget, error.best
+    over = best is None or best.measured.over_budget
     tried = ", ".join(_options_of(action).try_)
-    fact = f"no types of {tried} and fp32 that were tried keep the budget: {budget.words()}"
-    lines = [_best(budget, error.best)] if error.best is not None else []
+    fact = f"no types of {tried} and fp32 that were tried keep {_all_of(limits, over=over)}"
+    lines = [_best(budget, best)] if best is not None else []
     if error.bounded:
         limit = getattr(budget, error.bounded)
         lines.append(
             f"the search stopped at {error.bounded}: {limit:g}; give it more, it goes on where it stopped"
         )
-    elif error.best is not None:
-        lines.append(_limit(error.best, error.bounded))
+    elif best is not None:
+        lines.append(_limit(best, error.bounded))
     asked = action.requirements
     assert isinstance(asked, PlaceRequirements), "a search's action says where its budget is"
-    return StepFailed(Problem(Code.OUT_OF_REACH, fact, "\n".join(lines), path=asked.path))
+    path = asked.path if over else ("validate", "thresholds")
+    return StepFailed(Problem(Code.OUT_OF_REACH, fact, "\n".join(lines), path=path))
+
+
+def _all_of(limits: Limits, *, over: bool) -> str:
+    """What was to be kept, beginning with what is in the way: the budget, or a threshold."""
+    budget = f"the budget: {limits.budget.words()}"
+    if over:
+        return budget + (", beside the thresholds" if limits.thresholds else "")
+    return f"every threshold within {budget}"
 
 
 def _best(budget: BudgetSpec, best: Point) -> str:
@@ -221,7 +245,7 @@ def _limit(best: Point, bounded: Bound) -> str:
     if best.choice.precision == "fp32" and not bounded:
         return (
             f"{best.measured.why}; that is with every node in fp32, so it is not the types that limit it, but the "
-            "network, the data or the budget itself"
+            "network, the data or the limit itself"
         )
     return best.measured.why
 
