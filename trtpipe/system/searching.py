@@ -24,7 +24,7 @@ from trtpipe.plan.requirements import PlaceRequirements
 from trtpipe.problem_codes import Code
 from trtpipe.searching.choices import Choice, Ladder, exactly, ladders_of
 from trtpipe.searching.costing import costs_of
-from trtpipe.searching.measuring import Bound, Ledger, Measured, Point, rounded
+from trtpipe.searching.measuring import Ledger, Measured, Point, rounded
 from trtpipe.searching.search import Found, OutOfReach, Sensitivity, Space, search
 from trtpipe.searching.steps import CHOICE_FILE, SEARCH_FILE
 from trtpipe.spec.budget import BudgetSpec
@@ -209,45 +209,34 @@ def _result(scratch: Path, choice: Choice, summary: Mapping[str, Any]) -> Action
 
 
 def _out_of_reach(action: Action, limits: Limits, error: OutOfReach) -> StepFailed:
+    """Names what is in the way, the budget or a threshold, with the best that was reached."""
     budget, best = limits.budget, error.best
     over = best is None or best.measured.over_budget
     tried = ", ".join(_options_of(action).try_)
-    fact = f"no types of {tried} and fp32 that were tried keep {_all_of(limits, over=over)}"
+    wanted = (
+        f"the budget: {budget.words()}" if over else f"the thresholds, beside the budget: {budget.words()}"
+    )
+    fact = f"no types of {tried} and fp32 that were tried keep {wanted}"
     lines = [_best(budget, best)] if best is not None else []
     if error.bounded:
         limit = getattr(budget, error.bounded)
         lines.append(
             f"the search stopped at {error.bounded}: {limit:g}; give it more, it goes on where it stopped"
         )
-    elif best is not None:
-        lines.append(_limit(best, error.bounded))
+    elif best is not None and best.choice.precision == "fp32":
+        lines.append(
+            "that is with every node in fp32, so it is not the types that limit it, but the network, the data or the "
+            "limit itself"
+        )
     asked = action.requirements
     assert isinstance(asked, PlaceRequirements), "a search's action says where its budget is"
     path = asked.path if over else ("validate", "thresholds")
     return StepFailed(Problem(Code.OUT_OF_REACH, fact, "\n".join(lines), path=path))
 
 
-def _all_of(limits: Limits, *, over: bool) -> str:
-    """What was to be kept, beginning with what is in the way: the budget, or a threshold."""
-    budget = f"the budget: {limits.budget.words()}"
-    if over:
-        return budget + (", beside the thresholds" if limits.thresholds else "")
-    return f"every threshold within {budget}"
-
-
 def _best(budget: BudgetSpec, best: Point) -> str:
-    return (
-        f"the best reached is {reached_words(budget, best.measured.value)}, with {choice_words(best.choice)}"
-    )
-
-
-def _limit(best: Point, bounded: Bound) -> str:
-    if best.choice.precision == "fp32" and not bounded:
-        return (
-            f"{best.measured.why}; that is with every node in fp32, so it is not the types that limit it, but the "
-            "network, the data or the limit itself"
-        )
-    return best.measured.why
+    value = reached_words(budget, best.measured.value)
+    return f"the best reached is {value}, with {choice_words(best.choice)}: {best.measured.why}"
 
 
 def choice_words(choice: Choice) -> str:
