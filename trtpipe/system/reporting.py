@@ -304,7 +304,7 @@ def _why_not(planned: Planned, outcome: Outcome, standing: Collection[str], *, i
             )
         elif (folder / "manifest.json").is_file():
             sentences.append(
-                f"{cell.directory}/ still holds what an earlier build delivered, which is not that"
+                f"{cell.directory}/ holds what an earlier build delivered, not what the spec says now"
             )
         found[cell.name] = ("failed" if own else "not built", sentences)
     return found
