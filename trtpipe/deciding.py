@@ -108,20 +108,27 @@ def decide_all(plan: Plan, rebuilder: Rebuilder, wanted: Collection[Address] = (
     """A decision for every step of a plan.
 
     A step that is up to date but whose outputs are needed and gone must run. Needed are the outputs of steps that a
-    running or pending step takes something from, all that a cell to be delivered is made of, and `wanted`.
+    running or pending step takes something from, all that a cell is made of whose files are not in place or one of
+    whose steps runs or waits, and `wanted`.
     """
     while True:
         decisions = dict(_forward(plan, rebuilder))
         absent = list(_absent_cells(plan, decisions, rebuilder.past))
+        ready = {cell.name for cell in _ready_cells(plan, decisions)}
+        delivered = [*absent, *(cell for cell in plan.cells if cell.name not in ready)]
         lost = {
             *_lost_upstream(plan, decisions, rebuilder.past),
             *_lost_among(wanted, decisions, rebuilder.past),
-            *(one for cell in absent for one in _lost_among(cell.steps.values(), decisions, rebuilder.past)),
+            *(
+                one
+                for cell in delivered
+                for one in _lost_among(cell.steps.values(), decisions, rebuilder.past)
+            ),
         }
         if lost <= rebuilder.lost:
             break
         rebuilder = replace(rebuilder, lost=rebuilder.lost | lost)
-    ready = {cell.name for cell in _ready_cells(plan, decisions)} - {cell.name for cell in absent}
+    ready -= {cell.name for cell in absent}
     for cell in absent:
         address = cell.steps["build_engine"]
         if isinstance(decision := decisions[address], UpToDate):  # cells may share the step

@@ -36,11 +36,14 @@ def plan_command(
     planned = make_plan(open_workspace(specs, only), force=force)
     _tell(planned)
     causes = Causes(planned).of(planned.decisions) if why else {}
-    failing = foresee(planned)
+    foreseen = foresee(planned)
+    failing = [one for one in foreseen if one.promise == "would fail"]
     if as_json:
         chains = {"why": why_json(planned.plan, planned.decisions, causes)} if why else {}
         would_fail = {one.cell: [problem.fact for problem in one.problems] for one in failing}
-        say_json(plan_json(planned.plan, planned.decisions) | {"would_fail": would_fail} | chains)
+        promises: dict[str, str] = {one.cell: one.promise for one in foreseen}
+        record = plan_json(planned.plan, planned.decisions, promises)
+        say_json(record | {"would_fail": would_fail} | chains)
     elif graph:
         say(plan_mermaid(planned.plan, planned.decisions))
     elif why:

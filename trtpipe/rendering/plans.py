@@ -48,8 +48,8 @@ def plan_closing(decisions: Decisions) -> str:
     return f"{len(words)} steps: " + ", ".join(counts)
 
 
-def plan_json(plan: Plan, decisions: Decisions) -> dict[str, Json]:
-    """The plan and its decisions as a JSON object."""
+def plan_json(plan: Plan, decisions: Decisions, promises: Mapping[str, str] | None = None) -> dict[str, Json]:
+    """The plan and its decisions as a JSON object; `promises` says of each cell what a build would come to."""
     steps = [
         {
             "address": str(address),
@@ -65,6 +65,7 @@ def plan_json(plan: Plan, decisions: Decisions) -> dict[str, Json]:
             "cell": cell.name,
             "steps": {stage: str(one) for stage, one in cell.steps.items()},
             **dict(cell.facts),
+            **({"promise": promises[cell.name]} if promises is not None else {}),
         }
         for cell in plan.cells
     ]
