@@ -10,6 +10,7 @@ from test_plan_is_what_build_does import afterwards, build, plan_and_build, plan
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Pending, Run, UpToDate
 from trtpipe.plan.reasons import MissingOutput
+from trtpipe.system.causes import Causes
 from trtpipe.system.foreseeing import foresee
 
 ENGINE = Address.parse("p/fp32@ada:build_engine")
@@ -66,6 +67,24 @@ def test_what_a_cell_lost_is_made_again_where_another_step_of_it_runs():
         assert isinstance(found[ENGINE], Run)
         assert found[ENGINE].reason == MissingOutput(("model.engine",))
         afterwards((), plan_and_build((), Counter()))
+
+
+def test_a_changed_threshold_of_a_searched_variant_is_what_its_search_runs_for():
+    search = Address.parse("p/auto:search")
+    with somewhere() as (project, _):
+        project.now = replace(project.now, variants=("auto",))
+        project.write()
+        built_with(project, threshold=6)
+
+        planned = planned_now((), force=False)
+        decision = planned.decisions[search]
+        cause = Causes(planned).of(planned.decisions)[search, "options.thresholds[0].min"]
+        outcome = plan_and_build((), Counter())
+
+        assert fields(decision.reason.changes) == ["options.thresholds[0].min"]
+        line = (project.root / "pipelines/p.yaml").read_text().splitlines()[cause.line - 1]
+        assert '"min": 6' in line
+        afterwards((), outcome)
 
 
 def test_a_limit_that_is_missed_is_foreseen_and_one_that_is_kept_is_delivered():
