@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 VARIANTS = {
     "fp32": {},
     "fp16": {"precision": "fp16", "min_low_precision": 0},
+    "half": {"precision": "fp16", "min_low_precision": 0},  # the same work as fp16's
     "int8": {"precision": "int8", "calibration": "calib", "min_low_precision": 0},
     "auto": {"precision": "auto", "try": ["fp16"], "budget": {"metric": "cosine", "min": 0.9}},
 }

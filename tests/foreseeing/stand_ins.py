@@ -18,6 +18,7 @@ from trtpipe.errors import StepFailed
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult
 from trtpipe.problem_codes import Code
+from trtpipe.searching.choices import Choice, choice_text
 from trtpipe.system.performing import Performer
 
 FLOATS = {"fp32": "float32", "fp16": "float16", "int8": "float16"}
@@ -60,9 +61,15 @@ class StandIns:
 
     def _search(self, action: Action, content: str) -> Any:
         name = "fp16" if content[0] in "01234567" else "fp32"
-        choice = {"precision": name, "base": None, "keep": {}}
-        summary = {"choice": choice, "budget": "b", "reached": "r", "from": "a search", "bounded": ""}
-        return {"precision.json": json.dumps(choice), "search.json": json.dumps(summary)}, summary
+        choice = Choice(name)
+        summary = {
+            "choice": choice.to_json(),
+            "budget": "b",
+            "reached": "r",
+            "from": "a search",
+            "bounded": "",
+        }
+        return {"precision.json": choice_text(choice), "search.json": json.dumps(summary)}, summary
 
     def _quantize(self, action: Action, content: str) -> Any:
         counts = {"nodes": {}, "weights": {}, "weight_elements": {}, "weight_bytes": {}, "casts": 0}

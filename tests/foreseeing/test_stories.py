@@ -8,10 +8,11 @@ from dataclasses import replace
 from test_plan_is_what_build_does import afterwards, build, plan_and_build, planned_now, somewhere
 
 from trtpipe.plan.address import Address
-from trtpipe.plan.decisions import Pending, Run, UpToDate
+from trtpipe.plan.decisions import Pending, Run, UpToDate, promise_of
 from trtpipe.plan.reasons import MissingOutput
 from trtpipe.system.causes import Causes
 from trtpipe.system.foreseeing import foresee
+from trtpipe.system.planned import nothing_to_do
 
 ENGINE = Address.parse("p/fp32@ada:build_engine")
 VALIDATE = Address.parse("p/fp32:validate")
@@ -85,6 +86,23 @@ def test_a_changed_threshold_of_a_searched_variant_is_what_its_search_runs_for()
         line = (project.root / "pipelines/p.yaml").read_text().splitlines()[cause.line - 1]
         assert '"min": 6' in line
         afterwards((), outcome)
+
+
+def test_a_search_whose_trace_is_gone_holds_as_long_as_the_lockfile_says_the_same():
+    search = Address.parse("p/auto:search")
+    with somewhere() as (project, _):
+        project.now = replace(project.now, variants=("auto",))
+        project.write()
+        build(planned_now((), force=False))
+        for trace in [path for path in (project.root / "store/traces").rglob("*") if path.is_file()]:
+            trace.unlink()
+
+        same = planned_now((), force=False)
+        (project.root / "trtpipe.lock").unlink()
+        gone = planned_now((), force=False)
+
+        assert nothing_to_do(same)
+        assert promise_of(gone.decisions[search]) != "will not run"
 
 
 def test_a_limit_that_is_missed_is_foreseen_and_one_that_is_kept_is_delivered():

@@ -22,7 +22,7 @@ from trtpipe.plan.options import SearchOptions
 from trtpipe.plan.ports import ActionResult, Observer
 from trtpipe.plan.requirements import PlaceRequirements
 from trtpipe.problem_codes import Code
-from trtpipe.searching.choices import Choice, Ladder, exactly, ladders_of
+from trtpipe.searching.choices import Choice, Ladder, choice_text, exactly, ladders_of
 from trtpipe.searching.costing import costs_of
 from trtpipe.searching.measuring import Ledger, Measured, Point, rounded
 from trtpipe.searching.search import Found, OutOfReach, Sensitivity, Space, search
@@ -201,10 +201,11 @@ def reached_words(budget: BudgetSpec, value: float | None) -> str:
 
 def _result(scratch: Path, choice: Choice, summary: Mapping[str, Any]) -> ActionResult:
     told = {name: value for name, value in summary.items() if name != "evaluations_run"}
-    files = {CHOICE_FILE: {"schema": SCHEMA, **choice.to_json()}, SEARCH_FILE: {"schema": SCHEMA, **told}}
+    search_text = json.dumps({"schema": SCHEMA, **told}, indent=1, sort_keys=True) + "\n"
+    files = {CHOICE_FILE: choice_text(choice), SEARCH_FILE: search_text}
     paths = {name: scratch / name for name in files}
-    for name, content in files.items():
-        paths[name].write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    for name, text in files.items():
+        paths[name].write_text(text, encoding="utf-8")
     return ActionResult(paths, {k: v for k, v in summary.items() if k != "points"})
 
 

@@ -11,12 +11,15 @@ from functools import cached_property
 from pathlib import Path
 
 from trtpipe.deciding import Past
+from trtpipe.digests import digest_bytes, same_digest
 from trtpipe.loading.project import LOCK_FILE, Project
 from trtpipe.lockfile import Lock, agrees, choices_in, load_lock
 from trtpipe.plan.address import Address
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Outputs, Source, Step
 from trtpipe.plan.trace import Trace
+from trtpipe.searching.choices import Choice, choice_text
+from trtpipe.searching.steps import CHOICE_FILE
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 from trtpipe.targets.toolchain import Toolchain
@@ -55,11 +58,20 @@ class Site:
         return Past(self._outputs_of, self._last_record, self.store.has, self._has_trace)
 
     def _outputs_of(self, address: Address, key: str) -> Outputs | None:
-        known = self.state.last_outputs(address, key) if address.stage != "search" else None
-        if known is not None:
+        known = self.state.last_outputs(address, key)
+        if known is not None and address.stage != "search":
             return known
         trace = self.store.trace(key)
-        return trace.outputs if trace is not None and self.believes(trace) else None
+        if trace is not None:
+            return trace.outputs if self.believes(trace) else None
+        return known if known is not None and self._is_locked(key, known) else None
+
+    def _is_locked(self, search: str, outputs: Outputs) -> bool:
+        """Whether what a search yielded is the lockfile's choice for it: then it holds though its trace is gone."""
+        choice, found = self.choices.get(search), outputs.get(CHOICE_FILE)
+        if choice is None or found is None:
+            return False
+        return same_digest(found, digest_bytes(choice_text(Choice.from_json(choice)).encode()))
 
     def _last_record(self, address: Address) -> Record | None:
         key = self.state.last_key(address)
