@@ -115,13 +115,13 @@ def decide_all(plan: Plan, rebuilder: Rebuilder, wanted: Collection[Address] = (
         decisions = dict(_forward(plan, rebuilder))
         absent = list(_absent_cells(plan, decisions, rebuilder.past))
         ready = {cell.name for cell in _ready_cells(plan, decisions)}
-        delivered = [*absent, *(cell for cell in plan.cells if cell.name not in ready)]
+        due = [*absent, *(cell for cell in plan.cells if cell.name not in ready)]
         lost = {
             *_lost_upstream(plan, decisions, rebuilder.past),
             *_lost_among(wanted, decisions, rebuilder.past),
             *(
                 one
-                for cell in delivered
+                for cell in due
                 for one in _lost_among(cell.steps.values(), decisions, rebuilder.past)
             ),
         }
