@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from trtpipe.digests import Digest
 from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
-from trtpipe.plan.fingerprint import Record, changes_between
-from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, action_of
+from trtpipe.plan.fingerprint import Change, Record, changes_between
+from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, action_of, is_known, known_record
 from trtpipe.plan.reasons import Changed, First, Forced, MissingOutput, NoTrace, Reason
 
 Keys = Mapping[Stage, str]
@@ -56,7 +56,7 @@ class Rebuilder:
         """The decision, given the outputs of those steps before it that are known."""
         unknown = tuple(dict.fromkeys(up for up in step.upstream() if up not in outputs))
         if unknown:
-            return Pending(unknown)
+            return Pending(unknown, self._own_changes(step, outputs), step.address in self.forced)
         action = action_of(step, outputs)
         if step.address in self.forced:
             return Run(action.key, Forced())
@@ -67,6 +67,23 @@ class Rebuilder:
             gone = [name for name, digest in known.items() if not self.past.has(digest)]
             return Run(action.key, MissingOutput(tuple(gone) or (str(step.address),)))
         return UpToDate(action.key, known)
+
+    def _own_changes(self, step: Step, outputs: Mapping[Address, Outputs]) -> tuple[Change, ...]:
+        """What differs from the last run already, though some inputs are still unknown: of those nothing is said."""
+        last = self.past.last_record(step.address)
+        if last is None:
+            return ()
+        record = known_record(step, outputs)
+        unknown = {
+            slot for slot, refs in step.inputs.items() if any(not is_known(ref, outputs) for ref in refs)
+        }
+        before = dict(last["inputs"])
+        for slot in unknown:
+            known = record["inputs"].get(slot, {})
+            before[slot] = {name: digest for name, digest in before.get(slot, {}).items() if name in known}
+        record["inputs"] = {slot: files for slot, files in record["inputs"].items() if files}
+        before = {slot: files for slot, files in before.items() if files}
+        return changes_between({**last, "inputs": before}, record)
 
     def _why(self, action: Action) -> Reason:
         last = self.past.last_record(action.address)
@@ -91,20 +108,23 @@ def decide_all(plan: Plan, rebuilder: Rebuilder, wanted: Collection[Address] = (
     """A decision for every step of a plan.
 
     A step that is up to date but whose outputs are needed and gone must run. Needed are the outputs of steps that a
-    running or pending step takes something from, all that a cell to be delivered is made of, and `wanted`.
+    running or pending step takes something from, all that a cell is made of whose files are not in place or one of
+    whose steps runs or waits, and `wanted`.
     """
     while True:
         decisions = dict(_forward(plan, rebuilder))
         absent = list(_absent_cells(plan, decisions, rebuilder.past))
+        ready = {cell.name for cell in _ready_cells(plan, decisions)}
+        due = [*absent, *(cell for cell in plan.cells if cell.name not in ready)]
         lost = {
             *_lost_upstream(plan, decisions, rebuilder.past),
             *_lost_among(wanted, decisions, rebuilder.past),
-            *(one for cell in absent for one in _lost_among(cell.steps.values(), decisions, rebuilder.past)),
+            *(one for cell in due for one in _lost_among(cell.steps.values(), decisions, rebuilder.past)),
         }
         if lost <= rebuilder.lost:
             break
         rebuilder = replace(rebuilder, lost=rebuilder.lost | lost)
-    ready = {cell.name for cell in _ready_cells(plan, decisions)} - {cell.name for cell in absent}
+    ready -= {cell.name for cell in absent}
     for cell in absent:
         address = cell.steps["build_engine"]
         if isinstance(decision := decisions[address], UpToDate):  # cells may share the step

@@ -6,7 +6,8 @@ import pytest
 from world import World, at, decisions, plan, step
 
 from trtpipe.deciding import decide_all
-from trtpipe.plan.decisions import Pending, Run, UpToDate
+from trtpipe.plan.decisions import Pending, Run, UpToDate, promise_of
+from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.reasons import MissingOutput
 from trtpipe.scheduler import Blocked, Done, Failed
 
@@ -103,6 +104,37 @@ def test_what_waits_for_a_step_is_pending_until_it_ran(world):
 
     assert isinstance(found["import"], Run)
     assert found["quantize"] == Pending((at("import"),))
+
+
+def test_what_waits_says_what_of_its_own_changed_and_nothing_of_what_is_still_unknown(world):
+    world.build(chain(world, b"model one"))
+
+    found = decisions(chain(world, b"another model", level=5), world.rebuilder())
+
+    assert [change.field for change in found["import"].reason.changes] == ["inputs.source.source"]
+    assert found["quantize"] == Pending((at("import"),))
+    assert found["engine"] == Pending((at("quantize"),), (Change("options.level", 3, 5),))
+
+
+def test_an_input_that_is_known_or_gone_is_told_though_others_are_unknown(world):
+    before = world.source(b"before")
+    after = world.source(b"after")
+    world.build(plan(step("a", source=before), step("b", source=before), step("c", "a", "b", source=before)))
+
+    found = decisions(plan(step("a", source=after), step("c", "a", source=after)), world.rebuilder())
+
+    assert [change.field for change in found["c"].changes] == ["inputs.b.out", "inputs.source.source"]
+
+
+def test_what_is_forced_runs_whatever_it_waits_for_yields(world):
+    world.build(chain(world))
+    forced = world.rebuilder(forced={"import", "quantize", "engine"})
+
+    found = decisions(chain(world), forced)
+    world.build(chain(world), rebuilder=forced)
+
+    assert {promise_of(decision) for decision in found.values()} == {"will run"}
+    assert world.ran == ["import", "quantize", "engine"]
 
 
 def test_a_failure_is_not_remembered(world):

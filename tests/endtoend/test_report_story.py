@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
+import signal
+import subprocess
 from xml.etree import ElementTree
 
 import jsonschema
 import pytest
-from projects import make_project
+from projects import Project, make_project
 
 from trtpipe.reporting.schema import report_schema
 
@@ -79,7 +84,7 @@ def test_a_build_with_nothing_to_do_writes_nothing_and_report_writes_it_anew(rep
 
 
 def test_a_failed_build_reports_what_is_missing_and_annotates_the_spec(reported, tmp_path):
-    project = make_project(tmp_path / "project", SPEC.replace("min: 0.999}", "min: 1.5}"))
+    project = make_project(tmp_path / "project", SPEC.replace("cosine, min: 0.999}", "max_abs, min: 5}"))
     project.env |= {
         "TRTPIPE_STORE": str(reported.root / ".trtpipe" / "store"), "GITHUB_ACTIONS": "true",
         "GITHUB_WORKSPACE": str(tmp_path), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
@@ -130,6 +135,52 @@ def test_reports_that_cannot_be_written_cost_nothing(reported, tmp_path):
     assert read(project)["status"] == "complete"
     again = project.run("report")
     assert again.code == 2
+    (project.root / "build" / "report.html").rmdir()
+    assert project.run("build").out == "nothing to do, reports written\n"
+    assert (project.root / "build" / "report.html").is_file()
+    assert project.run("build").out == "nothing to do\n"
+
+
+def test_what_an_interrupted_build_by_force_reports_is_what_stands(reported, tmp_path):
+    project = Project(tmp_path / "copy")
+    shutil.copytree(reported.root, project.root, symlinks=True)
+    project.run("build")  # files that were copied have other inodes
+    running = project.start("build", "--force", "--json")
+    for line in running.stdout:
+        if json.loads(line)["event"] == "start":
+            os.killpg(running.pid, signal.SIGINT)
+            os.killpg(running.pid, signal.SIGINT)
+            break
+    running.communicate(timeout=60)
+
+    assert running.returncode == 130
+    assert [cell["state"] for cell in read(project)["cells"]] == ["up to date", "up to date"]
+    assert read(project)["status"] == "interrupted"
+    assert project.run("build").out == "nothing to do, reports written\n"
+    assert read(project)["status"] == "complete"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0.5, 1.5, 2.5, 4, 6, 8, 10, 12])
+def test_a_build_that_is_killed_leaves_reports_to_be_mended(reported, tmp_path, after):
+    """Whatever the killed build came to, the next one ends with reports of all that is delivered."""
+    project = make_project(tmp_path / "project", SPEC)
+    project.env["TRTPIPE_STORE"] = str(tmp_path / "store")
+    running = project.start("build")
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        running.communicate(timeout=after)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+
+    done = project.run("build")
+
+    assert done.code == 0, done.err
+    report = read(project)
+    assert report["status"] == "complete"
+    assert all(cell["engine"] for cell in report["cells"])
+    assert all((project.root / "build" / name).is_file() for name in WRITTEN)
+    assert project.run("build").out == "nothing to do\n"
 
 
 def test_an_earlier_report_that_is_damaged_is_told_of_and_replaced(reported):

@@ -6,10 +6,12 @@ from typing import get_args
 
 import pytest
 
-from trtpipe.plan.decisions import Run
+from trtpipe.plan.address import address
+from trtpipe.plan.decisions import Pending, Restore, Run, UpToDate, promise_of
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.reasons import Changed, CorruptOutput, First, Forced, MissingOutput, NoTrace, Reason
 from trtpipe.rendering.decisions import decision_json, reason_json, show_changed_fields, show_reason
+from trtpipe.rendering.plans import why
 
 LEVEL = Change("options.level", 3, 5)
 TYPED = Change("inputs.model.model.onnx", f"{'a' * 64}/1", None)
@@ -48,8 +50,38 @@ def test_no_reason_is_forgotten_above():
     assert {type(reason) for reason, *_ in CASES} == set(get_args(Reason))
 
 
-def test_of_many_changes_the_first_are_told():
-    assert show_reason(MANY, most=1) == "options.level: 3 -> 5; and 4 more"
+def test_of_many_changes_the_first_are_told_with_values_and_the_others_by_name():
+    assert show_reason(MANY, most=1) == "options.level: 3 -> 5; also tools.a, tools.b, tools.c, tools.d"
     assert show_changed_fields(MANY) == "changed options.level, tools.a, tools.b …"
     assert show_changed_fields(Changed((LEVEL,))) == "changed options.level"
     assert show_changed_fields(First()) == ""
+
+
+def test_a_step_that_waits_says_what_of_its_own_changed():
+    before = address("import", "p")
+
+    waiting = Pending((before,), (LEVEL,))
+
+    assert why(waiting) == "options.level: 3 -> 5; waits for p:import"
+    assert why(Pending((before,), forced=True)) == "asked for; waits for p:import"
+    assert why(Pending((before,))) == "waits for p:import"
+    assert decision_json(waiting) == {
+        "decision": "pending",
+        "waits_for": ["p:import"],
+        "forced": False,
+        "changes": [LEVEL.to_json()],
+    }
+
+
+@pytest.mark.parametrize(
+    ("decision", "promise"),
+    [
+        (Run("k", First()), "will run"),
+        (Pending((), (LEVEL,)), "may run"),
+        (Pending((), forced=True), "will run"),
+        (UpToDate("k", {}), "will not run"),
+        (Restore("k", {}, ()), "will not run"),
+    ],
+)
+def test_what_a_decision_promises(decision, promise):
+    assert promise_of(decision) == promise

@@ -110,6 +110,46 @@ def test_a_step_that_waits_for_two_that_run_has_two_chains():
     assert ways_to(decisions, d) == [[a, d], [b, c, d]]
 
 
+PROFILE = Change("options.profiles[0].x.opt", [1], [2], ("options", "profiles", 0, "x", "opt"))
+LEVEL = Change("options.precision", "fp32", "fp16", ("options", "precision"))
+
+
+def test_a_step_that_waits_tells_its_own_changes_first_and_those_on_the_way_to_it():
+    decisions = {
+        at("p:import"): SOURCE,
+        at("p/a:quantize"): Pending((at("p:import"),), (LEVEL,)),
+        at("p/a@x:build_engine"): Pending((at("p/a:quantize"),), (PROFILE,)),
+    }
+    cause = Cause(InSpec(("profiles",)), "p.yaml", 7)
+
+    said = because(
+        PLAN, decisions, at("p/a@x:build_engine"), {(at("p/a@x:build_engine"), PROFILE.field): cause}
+    )
+
+    source = "inputs.source.model.onnx: aaaaaaaaaaaa (1 bytes) -> bbbbbbbbbbbb (2 bytes)"
+    assert said == [
+        "options.profiles[0].x.opt: [1] -> [2]",
+        "  at p.yaml:7",
+        "p/a:quantize -> p/a@x:build_engine: runs if what is before it yields other bytes",
+        "  options.precision: fp32 -> fp16",
+        "p:import -> p/a:quantize -> p/a@x:build_engine: runs if what is before it yields other bytes",
+        f"  {source}",
+    ]
+
+
+def test_a_step_that_is_asked_for_runs_behind_what_it_waits_for():
+    decisions = {
+        at("p:import"): Run("k", Forced()),
+        at("p/a:quantize"): Pending((at("p:import"),), forced=True),
+    }
+
+    assert because(PLAN, decisions, at("p/a:quantize"), {}) == [
+        "asked for",
+        "p:import -> p/a:quantize: runs behind it",
+        "  asked for",
+    ]
+
+
 def test_json_holds_the_chain_and_leaves_out_what_is_up_to_date():
     decisions = {
         at("p:import"): SOURCE,

@@ -28,6 +28,7 @@ from trtpipe.system.engine_directories import delivered_in
 from trtpipe.system.reporting import report_build, report_delivered, report_directory
 
 CELLS = [("net", "fp16", "t0"), ("net", "int8", "t0"), ("net", "int8", "t1")]
+OF_ANOTHER_SPEC = "holds what an earlier build delivered, not what the spec says now"
 SCHEMA = jsonschema.Draft202012Validator(report_schema())
 
 
@@ -70,7 +71,10 @@ def test_a_build_says_what_became_of_each_cell(planned):
     assert report.failures[0].problems[0].remedy == "keep more of it wide"
     lost = report.cells[2]
     assert lost.engine is None
-    assert lost.problems == ("net/int8@t1: cosine of output 'logits' is 0.91, must be >= 0.999",)
+    assert lost.problems == (
+        "net/int8@t1: cosine of output 'logits' is 0.91, must be >= 0.999",
+        f"net/int8@t1/ {OF_ANOTHER_SPEC}",
+    )
 
 
 def test_an_interrupted_build_says_what_is_missing(planned):
@@ -81,7 +85,7 @@ def test_an_interrupted_build_says_what_is_missing(planned):
 
     assert report.status == "interrupted"
     assert report.missing == ("net/int8@t0", "net/int8@t1")
-    assert report.cells[1].problems == ("the build was interrupted",)
+    assert report.cells[1].problems == ("the build was interrupted", f"net/int8@t0/ {OF_ANOTHER_SPEC}")
     assert "interrupted: 2 cells missing" in build_markdown(report)
 
 
@@ -214,7 +218,9 @@ def test_what_was_not_run_is_skipped_in_junit_and_never_passed(planned):
     assert "cosine of output 'logits' is 0.91" in failure.get("message", "")
     skipped = cases["net", "fp16@t0"].find("skipped")
     assert skipped is not None
-    assert skipped.get("message") == "not run: the build stopped after a failure"
+    assert skipped.get("message") == (
+        f"not run: the build stopped after a failure; net/fp16@t0/ {OF_ANOTHER_SPEC}"
+    )
     assert suites.get("failures") == "1"
     assert suites.get("skipped") == "1"
 

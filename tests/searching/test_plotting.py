@@ -29,7 +29,7 @@ def texts_of(svg):
 def test_it_names_the_front_and_shows_what_was_taken():
     texts = texts_of(pareto_svg(SEARCH))
 
-    assert {"int8", "int8 +1", "fp32", "within the budget", "over it", "taken"} <= texts
+    assert {"int8", "int8 +1", "fp32", "within the limits", "outside", "taken"} <= texts
     assert "int4" not in texts and "int8 +2" not in texts
 
 

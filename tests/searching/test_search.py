@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_models import World
 
-from trtpipe.searching.choices import choice_of
+from trtpipe.searching.choices import Choice, choice_of
 from trtpipe.searching.costing import total
+from trtpipe.searching.measuring import Ledger, Measured, Point
 from trtpipe.searching.search import OutOfReach, search
 
 NOISES = st.lists(
@@ -112,6 +113,15 @@ def test_nothing_within_reach_names_what_came_nearest():
     assert caught.value.best is not None
     assert caught.value.best.choice.precision == "fp32"
     assert caught.value.bounded == ""
+
+
+def test_what_misses_fewer_limits_comes_nearer_whatever_the_distance():
+    one, two = (
+        Point(Choice("fp16"), 1.0, Measured(False, 0.9, excess, 0.1, missed=missed))
+        for excess, missed in ((5.0, ("a",)), (0.1, ("a", "b")))
+    )
+
+    assert Ledger(lambda choice: one.measured, 9, points={"1": two, "2": one}).nearest() is one
 
 
 def test_out_of_time_takes_the_best_so_far():

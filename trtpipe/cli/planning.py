@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.plan.address import Address
+from trtpipe.plan.decisions import Pending
 from trtpipe.plan.fingerprint import changes_between
 from trtpipe.problem_codes import Code
 from trtpipe.rendering.causes import Cause
@@ -35,11 +36,14 @@ def plan_command(
     planned = make_plan(open_workspace(specs, only), force=force)
     _tell(planned)
     causes = Causes(planned).of(planned.decisions) if why else {}
-    failing = foresee(planned)
+    foreseen = foresee(planned)
+    failing = [one for one in foreseen if one.promise == "would fail"]
     if as_json:
         chains = {"why": why_json(planned.plan, planned.decisions, causes)} if why else {}
         would_fail = {one.cell: [problem.fact for problem in one.problems] for one in failing}
-        say_json(plan_json(planned.plan, planned.decisions) | {"would_fail": would_fail} | chains)
+        promises: dict[str, str] = {one.cell: one.promise for one in foreseen}
+        record = plan_json(planned.plan, planned.decisions, promises)
+        say_json(record | {"would_fail": would_fail} | chains)
     elif graph:
         say(plan_mermaid(planned.plan, planned.decisions))
     elif why:
@@ -91,11 +95,15 @@ def _story(
         action = actions.get(address)
         record = action.fingerprint.record() if action else None
         last = planned.last_record(address)
-        changed = changes_between(last, record) if last is not None and record is not None else ()
+        decision = planned.decisions[address]
+        if isinstance(decision, Pending):
+            changed = decision.changes
+        else:
+            changed = changes_between(last, record) if last is not None and record is not None else ()
         story.append(
             {
                 "address": str(address),
-                **decision_json(planned.decisions[address]),
+                **decision_json(decision),
                 "fingerprint": record,
                 "last_fingerprint": last,
                 "changes": [

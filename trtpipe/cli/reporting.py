@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,19 +16,53 @@ if TYPE_CHECKING:
     from trtpipe.system.outcome import Outcome
     from trtpipe.system.planned import Planned
     from trtpipe.system.reporting import Written
+    from trtpipe.system.reports_mark import ReportsMark
 
 _MOST_BYTES = 1_000_000
 """What GitHub takes of a step's summary, with room for what other steps wrote."""
 
 
-def tell_reports(planned: Planned, outcome: Outcome, *, interrupted: bool = False) -> None:
-    """Write the reports of a build; whatever goes wrong here is a warning, for the build itself is done."""
-    try:
+def tell_reports(planned: Planned, outcome: Outcome, mark: ReportsMark, *, interrupted: bool = False) -> None:
+    """Write the reports of a build, and lift its mark when they say that every cell is delivered.
+
+    Whatever goes wrong here is a warning, for the build itself is done.
+    """
+    whole = not (interrupted or outcome.failures or outcome.blocked)
+    with _only_warned_of():
+        from trtpipe.system.planned import delivered_now
         from trtpipe.system.reporting import report_build
 
-        written = report_build(planned, outcome, interrupted=interrupted)
+        standing = set() if whole else delivered_now(planned)
+        written = report_build(planned, outcome, interrupted=interrupted, standing=standing)
         _warn(written)
         append_step_summary(written)
+        if whole and not written.warnings:
+            mark.lift()
+
+
+def mend_reports(planned: Planned) -> bool:
+    """Write the reports of a plan with nothing to do anew, if an earlier build left them behind; whether it did."""
+    from trtpipe.system.reports_mark import found_mark
+
+    mark = found_mark(planned.workspace.state.path)
+    if not mark.is_set:
+        return False
+    with _only_warned_of():
+        from trtpipe.system.reporting import report_delivered
+
+        written = report_delivered(planned, None)
+        _warn(written)
+        append_step_summary(written)
+        if not written.warnings:
+            mark.lift()
+            return True
+    return False
+
+
+@contextmanager
+def _only_warned_of() -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         note(f"warning: the reports were not written: {type(error).__name__}: {error}")
 
@@ -66,10 +101,14 @@ def _of_directory(folder: Path) -> Written:
 def _of_specs(specs: Sequence[str], only: Sequence[str], since: Path | None) -> Written:
     from trtpipe.system.planned import make_plan
     from trtpipe.system.reporting import report_delivered
+    from trtpipe.system.reports_mark import found_mark
     from trtpipe.system.workspace import open_workspace
 
     planned = make_plan(open_workspace(specs, only))
+    mark = found_mark(planned.workspace.state.path)
     written = report_delivered(planned, since)
+    if not (planned.undelivered or written.warnings):
+        mark.lift()
     planned.workspace.state.save()
     return written
 

@@ -9,7 +9,7 @@ from trtpipe.cli.building import BuildOptions
 from trtpipe.cli.closing import Closing
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_error
 from trtpipe.cli.progress import LazyProgress, open_progress
-from trtpipe.cli.reporting import tell_reports
+from trtpipe.cli.reporting import mend_reports, tell_reports
 from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
 from trtpipe.lockfile import Lock
 from trtpipe.plan.events import PlanMade
@@ -20,6 +20,7 @@ from trtpipe.system.locking import refresh_lock
 from trtpipe.system.outcome import Outcome
 from trtpipe.system.planned import Planned, make_plan, nothing_to_do, runs
 from trtpipe.system.prefetching import prefetch_files
+from trtpipe.system.reports_mark import ReportsMark, found_mark, set_mark
 from trtpipe.system.reproducing import NO_PROCESS
 from trtpipe.system.stores import use_remote
 from trtpipe.system.workspace import Workspace, open_workspace
@@ -30,27 +31,54 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     workspace = open_workspace(options.specs, options.only)
     use_remote(workspace.store, offline=options.offline, required=options.require_remote)
     planned = make_plan(workspace, force=options.force, search_again=options.search_again)
-    frozen = refuse_differences(planned) if options.frozen else None
-    _introduce(workspace)
-    if frozen is None:
-        refuse_contradicting_store(planned)
+    frozen = _held_to_lock(planned, options)
     if nothing_to_do(planned):
         if frozen is not None:
             _say_agreement(planned, frozen, options)
-        changed = frozen is None and refresh_lock(planned, [cell.name for cell in planned.plan.cells])
-        _remember(planned, options)
-        closing.text = "nothing to do" + (", lockfile written" if changed else "")
+        closing.text = _put_in_order(planned, options)
         return EXIT_DONE
     _prove(planned, options)
     _tell(planned)
     outcome = closing.outcome = Outcome()
+    before, mark = found_mark(workspace.state.path), set_mark(workspace.state.path)
+    _run(planned, options, closing, outcome, frozen, mark)
+    if frozen is None or not any(isinstance(error, LockMismatch) for _, error in outcome.failures):
+        tell_reports(planned, outcome, mark)
+    elif not before.is_set:  # nothing was delivered, and nothing is written: the reports are what they were
+        mark.lift()
+    if outcome.failures or outcome.blocked:
+        otherwise = all(isinstance(error, LockMismatch) for _, error in outcome.failures)
+        return EXIT_LOCK if outcome.failures and otherwise else EXIT_FAILED
+    _remember(planned, options)
+    return EXIT_DONE
+
+
+def _held_to_lock(planned: Planned, options: BuildOptions) -> Lock | None:
+    """The lockfile, where the build is kept to it. Raises LockMismatch, also when the store contradicts it."""
+    frozen = refuse_differences(planned) if options.frozen else None
+    _introduce(planned.workspace)
+    if frozen is None:
+        refuse_contradicting_store(planned)
+    return frozen
+
+
+def _run(
+    planned: Planned,
+    options: BuildOptions,
+    closing: Closing,
+    outcome: Outcome,
+    frozen: Lock | None,
+    mark: ReportsMark,
+) -> None:
+    """Run the plan, and tell what went wrong, whatever ends it."""
+    store = planned.workspace.store
     try:
         with open_progress(
             as_json=options.as_json, total=len(planned.plan.steps), began=closing.began
         ) as progress:
             if options.as_json:
                 progress.emit(PlanMade(planned.plan, planned.decisions))
-            prefetch_files(planned.plan, planned.decisions, planned.undelivered, workspace.store)
+            prefetch_files(planned.plan, planned.decisions, planned.undelivered, store)
             run_build(
                 planned,
                 progress,
@@ -60,24 +88,17 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
                 offline=options.offline,
                 frozen=frozen,
             )
-        workspace.store.settle()
+        store.settle()
     except BaseException as error:
-        workspace.store.settle(give_up=True)
+        store.settle(give_up=True)
         if isinstance(error, Interrupted):
-            tell_reports(planned, outcome, interrupted=True)
+            tell_reports(planned, outcome, mark, interrupted=True)
         raise
     finally:
         _tell(planned)
         if not options.as_json:
             _show_failures(outcome, planned)
         annotate_failures(outcome.failures)
-    if not any(isinstance(error, LockMismatch) for _, error in outcome.failures):  # then nothing is written
-        tell_reports(planned, outcome)
-    if outcome.failures or outcome.blocked:
-        otherwise = all(isinstance(error, LockMismatch) for _, error in outcome.failures)
-        return EXIT_LOCK if outcome.failures and otherwise else EXIT_FAILED
-    _remember(planned, options)
-    return EXIT_DONE
 
 
 def _introduce(workspace: Workspace) -> None:
@@ -96,6 +117,17 @@ def _say_agreement(planned: Planned, frozen: Lock, options: BuildOptions) -> Non
     with LazyProgress(as_json=options.as_json) as progress:
         for event in agreement_of(planned, frozen):
             progress.emit(event)
+
+
+def _put_in_order(planned: Planned, options: BuildOptions) -> str:
+    """Nothing is to be built: mend what an earlier build left undone, and say so."""
+    parts = ["nothing to do"]
+    if not options.frozen and refresh_lock(planned, [cell.name for cell in planned.plan.cells]):
+        parts.append("lockfile written")
+    if mend_reports(planned):
+        parts.append("reports written")
+    _remember(planned, options)
+    return ", ".join(parts)
 
 
 def _remember(planned: Planned, options: BuildOptions) -> None:

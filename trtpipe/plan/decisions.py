@@ -1,14 +1,21 @@
-"""Decisions: what is to happen to a step, and why, as values. `rendering/decisions.py` shows them."""
+"""Decisions: what is to happen to a step, and why, as values. `rendering/decisions.py` shows them.
+
+A decision that was made before anything ran is a promise about the build that follows (`promise_of`), as long as
+nothing else touches the project and its store meanwhile. A step that fails keeps those behind it from running,
+whatever was decided of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from trtpipe.digests import Digest
 from trtpipe.plan.address import Address
+from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.reasons import Reason
+from trtpipe.unions import assert_never
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +45,29 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Inputs are unknown until the named steps have run."""
+    """Inputs are unknown until the named steps have run; then the step runs, unless what it yields is known.
+
+    `changes` are the fields of its own that already differ from those of its last run here. A `forced` step runs
+    whatever its inputs turn out to be.
+    """
 
     waits_for: tuple[Address, ...]
+    changes: tuple[Change, ...] = ()
+    forced: bool = False
 
 
 Decision: TypeAlias = UpToDate | Restore | Run | Pending
+
+Promise: TypeAlias = Literal["will run", "may run", "will not run"]
+
+
+def promise_of(decision: Decision) -> Promise:
+    """What the decision says of the build that follows it."""
+    match decision:
+        case Run():
+            return "will run"
+        case Pending():
+            return "will run" if decision.forced else "may run"
+        case UpToDate() | Restore():
+            return "will not run"
+    assert_never(decision)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from trtpipe.digests import Digest
 from trtpipe.errors import ArtifactMissing, PlanError
@@ -235,11 +235,25 @@ def with_upstream(steps: Mapping[Address, Step], addresses: Collection[Address])
 
 def action_of(step: Step, outputs: Mapping[Address, Outputs]) -> Action:
     """The action of a step, given the outputs of every step before it."""
-    inputs = {slot: dict(_resolve(refs, outputs)) for slot, refs in step.inputs.items()}
-    fingerprint = Fingerprint(
-        step.stage, STAGE_VERSIONS[step.stage], step.options.record(), step.tools, inputs
-    )
-    return Action(step.address, fingerprint, step.requirements)
+    return Action(step.address, _fingerprint(step, step.inputs, outputs), step.requirements)
+
+
+def is_known(ref: Input, outputs: Mapping[Address, Outputs]) -> bool:
+    """Whether the digests of an input are known, given the outputs of some steps."""
+    return isinstance(ref, Source) or ref.address in outputs
+
+
+def known_record(step: Step, outputs: Mapping[Address, Outputs]) -> dict[str, Any]:
+    """A step's fingerprint record as far as it is known: inputs from steps whose outputs are unknown are left out."""
+    known = {slot: tuple(ref for ref in refs if is_known(ref, outputs)) for slot, refs in step.inputs.items()}
+    return _fingerprint(step, known, outputs).record()
+
+
+def _fingerprint(
+    step: Step, inputs: Mapping[str, tuple[Input, ...]], outputs: Mapping[Address, Outputs]
+) -> Fingerprint:
+    resolved = {slot: dict(_resolve(refs, outputs)) for slot, refs in inputs.items()}
+    return Fingerprint(step.stage, STAGE_VERSIONS[step.stage], step.options.record(), step.tools, resolved)
 
 
 def _resolve(refs: tuple[Input, ...], outputs: Mapping[Address, Outputs]) -> Iterator[tuple[str, Digest]]:

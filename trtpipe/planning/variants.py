@@ -13,6 +13,7 @@ from trtpipe.planning.facts import MODEL_FILES, SCALES_FILE, PipelineFacts
 from trtpipe.planning.measures import measured_by, validate_step
 from trtpipe.searching.steps import CHOICE_FILE, candidates_with, search_step, subject_options
 from trtpipe.spec.budget import AUTO
+from trtpipe.spec.limits import Limits
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.spec.variant import VariantSpec
 
@@ -75,9 +76,9 @@ def _search_step(
     fewer = place.at("budget", "samples")
     return search_step(
         address("search", spec.pipeline, variant),
-        asked.budget,
+        Limits(asked.budget, spec.validate_.thresholds if spec.validate_ is not None else ()),
         asked.candidates(),
-        subject=subject_options(quantize, measure, asked.budget.samples, fewer),
+        subject=subject_options(quantize, measure, asked.budget.samples, fewer, corners=True),
         capabilities=sorted(capabilities),
         tools={**facts.tools["quantize"], **facts.tools["validate"]},
         inputs={**inputs, **measured},

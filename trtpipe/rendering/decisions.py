@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from trtpipe.json_values import Json
 from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
@@ -38,15 +38,20 @@ def show_change(change: Change) -> str:
     return f"{change.field}: {show_value(change.old)} -> {show_value(change.new)}"
 
 
+def show_changes(changes: Sequence[Change], *, most: int) -> str:
+    """Changes on one line: the first `most` with their values, the others by name."""
+    shown = [show_change(change) for change in changes[:most]]
+    others = ", ".join(change.field for change in changes[most:])
+    return "; ".join([*shown, *([f"also {others}"] if others else [])])
+
+
 def show_reason(reason: Reason, *, most: int = 3) -> str:
-    """A reason on one line, with the first `most` of its changes."""
+    """A reason on one line, with the values of the first `most` of its changes."""
     match reason:
         case First():
             return "never built here"
         case Changed(changes):
-            more = len(changes) - most
-            shown = "; ".join(map(show_change, changes[:most]))
-            return shown + (f"; and {more} more" if more > 0 else "")
+            return show_changes(changes, most=most)
         case Forced():
             return "asked for"
         case MissingOutput(names):
@@ -102,8 +107,9 @@ def decision_json(decision: Decision) -> dict[str, Json]:
             record["missing"] = list(missing)
         case Run(key, reason):
             record |= {"key": key, "reason": reason_json(reason)}
-        case Pending(waits_for):
-            record["waits_for"] = list(map(str, waits_for))
+        case Pending(waits_for, changes, forced):
+            record |= {"waits_for": list(map(str, waits_for)), "forced": forced}
+            record["changes"] = [change.to_json() for change in changes]
         case _:
             assert_never(decision)
     return record

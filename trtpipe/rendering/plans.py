@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from trtpipe.json_values import Json
 from trtpipe.plan.address import Address
-from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
+from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate, promise_of
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Plan
 from trtpipe.rendering.causes import Causes
-from trtpipe.rendering.decisions import DECISION_WORDS, decision_json, show_reason, show_value
+from trtpipe.rendering.decisions import DECISION_WORDS, decision_json, show_changes, show_reason, show_value
 from trtpipe.rendering.reasons import because
 from trtpipe.rendering.tables import render_table
 
@@ -22,8 +22,10 @@ def why(decision: Decision, *, most: int = 2) -> str:
     match decision:
         case Run(_, reason):
             return show_reason(reason, most=most)
-        case Pending(waits_for):
-            return "waits for " + ", ".join(map(str, waits_for))
+        case Pending(waits_for, changes, forced):
+            waits = "waits for " + ", ".join(map(str, waits_for))
+            own = "asked for" if forced else show_changes(changes, most=most)
+            return f"{own}; {waits}" if own else waits
         case Restore(_, _, missing):
             return "to be delivered: " + ", ".join(missing)
         case UpToDate():
@@ -46,14 +48,15 @@ def plan_closing(decisions: Decisions) -> str:
     return f"{len(words)} steps: " + ", ".join(counts)
 
 
-def plan_json(plan: Plan, decisions: Decisions) -> dict[str, Json]:
-    """The plan and its decisions as a JSON object."""
+def plan_json(plan: Plan, decisions: Decisions, promises: Mapping[str, str] | None = None) -> dict[str, Json]:
+    """The plan and its decisions as a JSON object; `promises` says of each cell what a build would come to."""
     steps = [
         {
             "address": str(address),
             "stage": step.stage,
             "needs": sorted(set(map(str, step.upstream()))),
             **decision_json(decisions[address]),
+            "promise": promise_of(decisions[address]),
         }
         for address, step in plan.steps.items()
     ]
@@ -62,6 +65,7 @@ def plan_json(plan: Plan, decisions: Decisions) -> dict[str, Json]:
             "cell": cell.name,
             "steps": {stage: str(one) for stage, one in cell.steps.items()},
             **dict(cell.facts),
+            **({"promise": promises[cell.name]} if promises is not None else {}),
         }
         for cell in plan.cells
     ]

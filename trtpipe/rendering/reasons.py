@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trtpipe.plan.address import Address
-from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate
+from trtpipe.plan.decisions import Decision, Pending, Restore, Run, UpToDate, promise_of
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.graph import Plan
 from trtpipe.plan.origins import FromMaker
-from trtpipe.plan.reasons import Changed
+from trtpipe.plan.reasons import Changed, Forced
 from trtpipe.rendering.causes import Cause, Causes
 from trtpipe.rendering.decisions import DECISION_WORDS, decision_json, show_change, show_reason
 
 Decisions = Mapping[Address, Decision]
+
+_IF_OTHER = "runs if what is before it yields other bytes"
 
 
 def why_text(plan: Plan, decisions: Decisions, causes: Causes) -> str:
@@ -42,12 +44,20 @@ def because(plan: Plan, decisions: Decisions, address: Address, causes: Causes) 
         case Run(_, reason):
             lines = [show_reason(reason)]
         case Pending():
-            lines = list(_follows(plan, decisions, address, causes))
+            lines = [*_own(plan, address, decision, causes), *_follows(plan, decisions, address, causes)]
         case Restore(_, _, missing):
             lines = [f"the store has all of it; to be delivered: {', '.join(missing)}"]
         case UpToDate():
             lines = ["what it depends on is what it was, and what it yields is known"]
     return lines
+
+
+def _own(plan: Plan, address: Address, decision: Pending, causes: Causes) -> Iterator[str]:
+    """What is the matter with a step itself that waits for others besides."""
+    for change in decision.changes:
+        yield from _changed(plan, address, change, causes)
+    if decision.forced:
+        yield show_reason(Forced())
 
 
 def _changed(plan: Plan, address: Address, change: Change, causes: Causes) -> Iterator[str]:
@@ -63,27 +73,29 @@ def _changed(plan: Plan, address: Address, change: Change, causes: Causes) -> It
 
 
 def _follows(plan: Plan, decisions: Decisions, address: Address, causes: Causes) -> Iterator[str]:
+    sure = promise_of(decisions[address]) == "will run"
     for way in ways_to(decisions, address):
-        yield f"{' -> '.join(map(str, way))}: runs if what is before it yields other bytes"
-        yield from (
-            f"  {line}"
-            for line in because(plan, decisions, way[0], causes)
-            if not isinstance(decisions[way[0]], Pending)
+        yield f"{' -> '.join(map(str, way))}: " + ("runs behind it" if sure else _IF_OTHER)
+        first = decisions[way[0]]
+        lines = (
+            _own(plan, way[0], first, causes)
+            if isinstance(first, Pending)
+            else because(plan, decisions, way[0], causes)
         )
+        yield from (f"  {line}" for line in lines)
 
 
 def ways_to(decisions: Decisions, address: Address) -> list[list[Address]]:
-    """For each step that must run and that this one waits for, one way from there to here."""
+    """One way to this step from each step before it that must run, or that waits and has changed itself."""
     found: dict[Address, list[Address]] = {}
     pending = [[address]]
     seen = set()
     while pending:
         way = pending.pop(0)
         decision = decisions.get(way[0])
-        if not isinstance(decision, Pending):
+        if not isinstance(decision, Pending) or (decision.changes and way[0] != address):
             found.setdefault(way[0], way)
-            continue
-        for up in decision.waits_for:
+        for up in decision.waits_for if isinstance(decision, Pending) else ():
             if up not in seen:
                 seen.add(up)
                 pending.append([up, *way])

@@ -99,7 +99,7 @@ def _front(search: JsonObject) -> Iterator[str]:
         return
     yield f"Cost against error, of {_models(integer_in(search, 'evaluations'))} measured:"
     yield ""
-    header = ("precision", "kept wider", "cost", "weights", "error", "metric", "within the budget")
+    header = ("precision", "kept wider", "cost", "weights", "error", "metric", "within the limits")
     yield from _table(header, (_front_row(one) for one in objects_in(search, "front")))
     plot = search.get("plot")
     if isinstance(plot, str) and plot:

@@ -70,7 +70,7 @@ def _scatter(pairs: tuple[tuple[float, float], ...], name: str, label: str) -> M
 
 
 def pareto_plot(search: Search, name: str, label: str) -> Markup | None:
-    """Cost against error of what a search measured; filled points are within the budget, rings are over it."""
+    """Cost against error of what a search measured; filled points are within the limits, rings are outside."""
     points = [
         (one.cost, one.noise, one.inside)
         for one in search.points
@@ -87,7 +87,7 @@ def _pareto(points: tuple[tuple[float, float, bool], ...], name: str, label: str
         for inside, face, edge in ((True, "C0", "C0"), (False, "none", "C1")):
             own = [one for one in points if one[2] is inside]
             costs, noises = [100 * one[0] for one in own], [max(one[1], floor) for one in own]
-            told = "within the budget" if inside else "over it"
+            told = "within the limits" if inside else "outside"
             axes.scatter(costs, noises, s=16, label=told, facecolors=face, edgecolors=edge)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

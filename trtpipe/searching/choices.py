@@ -10,6 +10,7 @@ A choice is plain: written into a spec by hand it gives the same typed model.
 from __future__ import annotations
 
 import glob
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 Assignment = tuple[int, ...]
 """The level of each unit, as an index into the ladder."""
 
+SCHEMA = 1
+"""Of a choice's file."""
 WIDEST = "fp32"
 _SCOPED = re.compile(r"[A-Za-z_]+:")
 
@@ -53,6 +56,11 @@ class Choice:
         keep = {name: tuple(texts_in(kept, name)) for name in kept}
         base = None if data.get("base") is None else text_in(data, "base")
         return cls(text_in(data, "precision"), base, keep)
+
+
+def choice_text(choice: Choice) -> str:
+    """What the file of a choice holds: the same for equal choices, wherever they come from."""
+    return json.dumps({"schema": SCHEMA, **choice.to_json()}, indent=1, sort_keys=True) + "\n"
 
 
 def read_choice(path: Path, candidates: Collection[str]) -> Choice:

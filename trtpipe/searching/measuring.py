@@ -24,16 +24,23 @@ class Measured:
     """How one typed model does."""
 
     inside: bool
-    """Whether it keeps the budget."""
+    """Whether it keeps every limit: the budget, and the thresholds."""
     value: float | None
     """The budget's metric, of the worst output."""
     excess: float
-    """How far outside it is; 0 inside."""
+    """How far outside all limits it is; 0 inside."""
     noise: float
     """The error's power over the signal's; infinite when something is not finite."""
     weight_bytes: int = 0
-    why: str = ""
-    """What is wrong, in words; empty inside."""
+    missed: tuple[str, ...] = ()
+    """The limits that it misses, each in a sentence; empty inside."""
+    over_budget: bool = False
+    """Whether the budget is one of them."""
+
+    @property
+    def why(self) -> str:
+        """What is wrong, in words; empty inside."""
+        return "; ".join(self.missed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +108,17 @@ class Ledger:
         return measured
 
     def cheapest_inside(self) -> Point | None:
-        """The cheapest point inside the budget; of equal ones the more exact, then the first."""
+        """The cheapest point inside every limit; of equal ones the more exact, then the first."""
         inside = [point for point in self.points.values() if point.measured.inside]
         return min(inside, key=lambda one: (one.cost, one.measured.noise), default=None)
 
     def nearest(self) -> Point | None:
-        """The point that misses the budget least; of equal ones the more exact, then the first."""
-        known = self.points.values()
-        return min(known, key=lambda one: (one.measured.excess, one.measured.noise), default=None)
+        """The point that misses the fewest limits, by the least; of equal ones the more exact, then the first."""
+
+        def distance(one: Point) -> tuple[int, float, float]:
+            return len(one.measured.missed), one.measured.excess, one.measured.noise
+
+        return min(self.points.values(), key=distance, default=None)
 
     def front(self) -> list[Point]:
         """The points that no other beats in both cost and error, from the cheapest on."""

@@ -1,12 +1,12 @@
-"""The search for the cheapest assignment that keeps a budget: uniform levels, sensitivities, greedy, refined.
+"""The search for the cheapest assignment that keeps its limits: uniform levels, sensitivities, greedy, refined.
 
-    uniform       every unit at the cheapest level, then at the next, until a level keeps the budget
+    uniform       every unit at the cheapest level, then at the next, until a level keeps the limits
     sensitivity   from that level, each unit alone is lowered as far as it can be: its noise per cost saved ranks it
     greedy        from the cheapest level, units are raised in the order of that rank; how many is bisected
     refine        each raised unit is tried at every cheaper level, those that save most first, until none can go down
 
 Greedy by noise per cost is the usual heuristic for such knapsacks; errors neither add up exactly nor grow with every
-lowering, so only what was measured inside the budget is ever taken. In the end no single unit can be lowered, unless a
+lowering, so only what was measured inside the limits is ever taken. In the end no single unit can be lowered, unless a
 limit came first. Equal ranks go by graph order: the same measurements give the same choice.
 """
 
@@ -71,7 +71,7 @@ class Found:
 
 
 class OutOfReach(Exception):
-    """No assignment that was measured keeps the budget; `best` came nearest."""
+    """No assignment that was measured keeps the limits; `best` came nearest."""
 
     def __init__(self, best: Point | None, bounded: Bound) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class OutOfReach(Exception):
 
 
 def search(spaces: Sequence[Space], ledger: Ledger) -> Found:
-    """The cheapest assignment found that keeps the budget. Raises OutOfReach."""
+    """The cheapest assignment found that keeps the limits. Raises OutOfReach."""
     bounded: Bound = ""
     told: list[tuple[Space, Sensitivity]] = []
     try:

@@ -25,10 +25,10 @@ from trtpipe.plan.options import (
 from trtpipe.plan.origins import InSpec, Nowhere
 from trtpipe.plan.requirements import PlaceRequirements
 from trtpipe.searching.choices import WIDEST, Choice
-from trtpipe.spec.budget import AUTO, BudgetSpec
+from trtpipe.spec.budget import AUTO
 
 if TYPE_CHECKING:
-    pass
+    from trtpipe.spec.limits import Limits
 
 CHOICE_FILE = "precision.json"
 """What a search yields for the quantize step: the plain choice, and nothing that another search would change."""
@@ -40,12 +40,12 @@ EVALUATION_FILE = "evaluation.json"
 UNITS_FILE = "units.json"
 
 
-_NO_CORNERS = Nowhere("an evaluation measures on the data, not at the corners of profiles")
+_NO_CORNERS = Nowhere("units are ranked on the data, not at the corners of profiles")
 
 
 def search_step(
     address: Address,
-    budget: BudgetSpec,
+    limits: Limits,
     candidates: Sequence[str],
     *,
     subject: EvaluateOptions,
@@ -56,9 +56,11 @@ def search_step(
 ) -> Step:
     """The step that finds an auto variant's choice; `place` is where the spec holds the variant.
 
-    `subject` is what `subject_options` gives. A limit in seconds is part of the key, though what it leads to depends
-    on the machine: raising it must search on.
+    `subject` is what `subject_options` gives. Thresholds are part of the key, for they decide what may be chosen. What
+    was measured is in the store whatever the limits were, so a search for another threshold measures little or nothing.
+    A limit in seconds is part of the key, though what it leads to depends on the machine: raising it must search on.
     """
+    budget = limits.budget
     asked = place.at("budget")
     options = SearchOptions(
         budget=budget.goal(),
@@ -68,6 +70,7 @@ def search_step(
         compute_capabilities=capabilities,
         quantize=subject.quantize,
         validate=subject.validate,
+        thresholds=[one.model_dump(exclude_none=True) for one in limits.thresholds],
         origins={
             **asked.each("max_evaluations", "max_seconds"),
             "budget": asked,
@@ -75,22 +78,29 @@ def search_step(
             "compute_capabilities": InSpec(("targets",)),
             "quantize": place,
             "validate": InSpec(("validate",)),
+            "thresholds": InSpec(("validate", "thresholds")),
         },
     )
     return Step(address, options, tools, inputs, PlaceRequirements(asked.path))
 
 
 def subject_options(
-    quantize: QuantizeOptions, measure: ValidateOptions, samples: int | None, fewer: InSpec | Nowhere
+    quantize: QuantizeOptions,
+    measure: ValidateOptions,
+    samples: int | None,
+    fewer: InSpec | Nowhere,
+    *,
+    corners: bool = False,
 ) -> EvaluateOptions:
-    """What is evaluated, on the data and not at the corners, by a variant's quantize and validate options.
+    """What is evaluated by a variant's quantize and validate options: on the data, and with `corners` also at those of
+    profiles where the spec asks for them.
 
     At most `samples` of the data; `fewer` is where that limit comes from.
     """
-    origins = {**measure.origins, "corners": _NO_CORNERS}
+    origins = measure.origins if corners else {**measure.origins, "corners": _NO_CORNERS}
     if samples is not None and (measure.samples or samples) >= samples:
         measure, origins = replace(measure, samples=samples), {**origins, "samples": fewer}
-    validate = replace(measure, corners=False, origins=origins)
+    validate = replace(measure, corners=corners and measure.corners, origins=origins)
     return EvaluateOptions(quantize=quantize, validate=validate, origins=UNPLACED)
 
 

@@ -12,7 +12,7 @@ from trtpipe.loading.marks import Document
 from trtpipe.loading.reading import read_document, shown_path
 from trtpipe.loading.specs import LoadedPipeline
 from trtpipe.plan.address import Address
-from trtpipe.plan.decisions import Decision, Run
+from trtpipe.plan.decisions import Decision, Pending, Run
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.graph import Step
 from trtpipe.plan.origins import FromMaker, InDataSet, InFile, InSpec, Nowhere, Origin
@@ -57,6 +57,8 @@ class Causes:
 def _changes(decision: Decision) -> Iterator[Change]:
     if isinstance(decision, Run) and isinstance(decision.reason, Changed):
         yield from decision.reason.changes
+    elif isinstance(decision, Pending):
+        yield from decision.changes
 
 
 @dataclass(slots=True)

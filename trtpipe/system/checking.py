@@ -18,7 +18,6 @@ from trtpipe.loading.project import find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all, load_dataset
 from trtpipe.plan.ports import Observer
 from trtpipe.planning.facts import TargetFacts
-from trtpipe.problem_codes import Code
 from trtpipe.spec.budget import AUTO
 from trtpipe.system.check_report import CheckReport
 from trtpipe.system.facts import FactFinder, refuse_backend
@@ -272,18 +271,12 @@ class _Checker:
         self._add(prove_samples(batches, view.inputs, spec.profiles, data=name, path=path, samples=names))
 
     def _budgets(self, view: ModelView) -> None:
-        from trtpipe.comparing.budgets import unmatched_budget
+        from trtpipe.comparing.limits import limit_problems
 
-        outputs = [info.name for info in view.outputs]
-        labelled = self._labelled()
-        for name, variant in self.pipeline.spec.variants.items():
-            path = ("variants", name, "budget")
-            if variant.budget is not None:
-                self._add(unmatched_budget(variant.budget, outputs, path))
-                if variant.budget.needs_labels and not labelled:
-                    fact = "the budget is about accuracy, and the validation data has no labels"
-                    remedy = "give the data set labels, or a budget of another metric: {metric: cosine, min: 0.999}"
-                    self._add([Problem(Code.LABELS, fact, remedy, path=path)])
+        outputs, spec = [info.name for info in view.outputs], self.pipeline.spec
+        budgets = {name: one.budget for name, one in spec.variants.items() if one.budget is not None}
+        thresholds = spec.validate_.thresholds if spec.validate_ else ()
+        self._add(limit_problems(thresholds, budgets, outputs, labelled=self._labelled()))
 
     def _labelled(self) -> bool:
         """Whether the validation data says what is right."""

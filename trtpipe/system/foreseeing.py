@@ -1,45 +1,65 @@
-"""What a build would say of cells whose steps are all known: judged by the spec as it stands now, and nothing runs."""
+"""What a build would say of each cell: cells whose steps are all known are judged by the spec as it stands now.
+
+Nothing runs. What a plan promises of steps is in `plan/decisions.py`; of cells it is one of four:
+
+    up to date       its files are in place and stay as they are
+    to be delivered  its files come from the store
+    would fail       no step must run, and what was measured misses a limit: nothing is delivered
+    open             a step must or may run first, or what it is judged by is not on this machine
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from trtpipe.errors import Problem, TrtpipeError, ValidationFailed
 from trtpipe.system.delivering import Delivery
-from trtpipe.system.planned import Planned
+from trtpipe.system.planned import Planned, runs
 from trtpipe.system.unheard import Unheard
 
+CellPromise: TypeAlias = Literal["up to date", "to be delivered", "would fail", "open"]
+
 if TYPE_CHECKING:
-    from trtpipe.plan.address import Stage
-    from trtpipe.plan.graph import Cell
+    from trtpipe.plan.address import Address, Stage
+    from trtpipe.plan.graph import Action, Cell
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """A cell that a build would not deliver, though none of its steps has to run."""
+    """What a build would come to for one cell."""
 
     cell: str
-    problems: tuple[Problem, ...]
+    promise: CellPromise
+    problems: tuple[Problem, ...] = ()
+    """Of a cell that would fail: why."""
 
 
 def foresee(planned: Planned) -> list[Foreseen]:
-    """The cells that would fail.
-
-    Left out are cells with a step that must run first, and those of which something would have to be fetched.
-    """
+    """Every cell of the plan, in its order."""
     delivery = Delivery(planned.workspace, planned.specs, Unheard(), planned.targets)
     actions = planned.actions()
-    waiting = (cell for cell in planned.plan.cells if cell.name in planned.undelivered)
-    known = (cell for cell in waiting if set(cell.steps.values()) <= actions.keys())
-    found = []
-    for cell in known:
-        keys = {stage: actions[one].key for stage, one in cell.steps.items()}
-        problems = _problems_of(delivery, cell, keys) if _is_here(planned, keys) else ()
-        if problems:
-            found.append(Foreseen(cell.name, problems))
-    return found
+    unsettled = set(runs(planned))
+    return [_of(cell, planned, delivery, actions, unsettled) for cell in planned.plan.cells]
+
+
+def _of(
+    cell: Cell,
+    planned: Planned,
+    delivery: Delivery,
+    actions: Mapping[Address, Action],
+    unsettled: Set[Address],
+) -> Foreseen:
+    if cell.name not in planned.undelivered:
+        return Foreseen(cell.name, "up to date")
+    if unsettled & set(cell.steps.values()):
+        return Foreseen(cell.name, "open")
+    keys = {stage: actions[one].key for stage, one in cell.steps.items()}
+    if not _is_here(planned, keys):
+        return Foreseen(cell.name, "open")
+    problems = _problems_of(delivery, cell, keys)
+    return Foreseen(cell.name, "would fail" if problems else "to be delivered", problems)
 
 
 def _is_here(planned: Planned, keys: Mapping[Stage, str]) -> bool:

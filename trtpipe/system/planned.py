@@ -161,6 +161,12 @@ def nothing_to_do(planned: Planned) -> bool:
     return not planned.undelivered
 
 
+def delivered_now(planned: Planned) -> set[str]:
+    """The cells that are in place as the specs want them, whatever was to be run again and whether it was."""
+    decided = decide_all(planned.plan, Rebuilder(planned.decided.rebuilder.past))
+    return {cell.name for cell in planned.plan.cells} - decided.undelivered
+
+
 def runs(planned: Planned) -> list[Address]:
     """The addresses of the steps that must run, or may have to."""
     return [

@@ -45,7 +45,7 @@ def _floor(points: Sequence[Mapping[str, Any]]) -> float:
 def _draw(axes: Axes, points: Sequence[Mapping[str, Any]], search: Mapping[str, Any], floor: float) -> None:
     front = [one for one in search["front"] if one["noise"] is not None]
     axes.step(*_places(front, floor), where="post", color="0.6", linewidth=1, zorder=1)
-    for inside, colour, label in ((True, "tab:blue", "within the budget"), (False, "tab:red", "over it")):
+    for inside, colour, label in ((True, "tab:blue", "within the limits"), (False, "tab:red", "outside")):
         chosen = [one for one in points if one["inside"] is inside]
         if chosen:
             axes.scatter(*_places(chosen, floor), s=18, color=colour, label=label, zorder=2)

@@ -18,7 +18,7 @@ from trtpipe.plan.address import Stage
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
-from trtpipe.spec.budget import AUTO
+from trtpipe.spec.budget import AUTO, BudgetSpec
 from trtpipe.spec.pipeline import PipelineSpec, ReadbackSpec
 from trtpipe.spec.variant import VariantSpec
 from trtpipe.stages.bodies import GOLDEN
@@ -87,7 +87,7 @@ def _proof(
         not_run.append(f"TensorRT's network: {network.why}")
     audit = _audited(precision, cell, spec, traces, store, problems)
     if problems:
-        raise ValidationFailed(_with_way_out(problems, precision, cell))
+        raise ValidationFailed(_with_way_out(problems, precision, cell, spec))
     reach = tuple(_links(cell, spec, str(validation["outcome"]), network, on_gpu))
     return Proof(validation, audit, tuple(not_run), on_gpu, network.record, reach)
 
@@ -140,7 +140,7 @@ def _recorded(measured: Trace) -> dict[str, Any]:
     return {**recorded, "blake3": golden.hex if golden is not None else None}
 
 
-def _with_way_out(problems: list[Problem], precision: str, cell: Cell) -> list[Problem]:
+def _with_way_out(problems: list[Problem], precision: str, cell: Cell, spec: PipelineSpec) -> list[Problem]:
     """The first output that missed a threshold in a low precision tells how to find the nodes that do it."""
     from trtpipe.precisions import find_precision
 
@@ -148,7 +148,11 @@ def _with_way_out(problems: list[Problem], precision: str, cell: Cell) -> list[P
     first = problems[0]
     if found is None or not found.is_low or first.path or first.remedy:
         return problems
-    remedy = f"`trtpipe debug {cell.pipeline}/{cell.variant}` finds the nodes whose precision does it"
+    budget = spec.variants[cell.variant].budget
+    remedy = _fewer_samples(budget) if budget is not None else ""
+    remedy = (
+        remedy or f"`trtpipe debug {cell.pipeline}/{cell.variant}` finds the nodes whose precision does it"
+    )
     return [replace(first, remedy=remedy), *problems[1:]]
 
 
@@ -189,12 +193,19 @@ def _by_budget(
         validation["outcome"] = "failed" if validation["outcome"] == "failed" else "passed"
         return []
     validation["outcome"] = "failed"
-    fewer = f"its types were searched for on {budget.samples} samples: take more" if budget.samples else ""
     return [
         Problem(
-            Code.OVER_BUDGET, f"over its budget: {found.why}", fewer, path=("variants", variant, "budget")
+            Code.OVER_BUDGET,
+            f"over its budget: {found.why}",
+            _fewer_samples(budget),
+            path=("variants", variant, "budget"),
         )
     ]
+
+
+def _fewer_samples(budget: BudgetSpec) -> str:
+    """Why a model that its search found to keep every limit may miss one on the whole of the data."""
+    return f"its types were searched for on {budget.samples} samples: take more" if budget.samples else ""
 
 
 def _least_low(variant: VariantSpec) -> float:

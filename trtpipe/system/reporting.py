@@ -7,7 +7,7 @@ what cannot be written or read is a warning, and the rest is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -74,8 +74,13 @@ class Written:
         self.files.append(path)
 
 
-def report_build(planned: Planned, outcome: Outcome, *, interrupted: bool) -> Written:
-    """Write the reports of a build that has just ended, however it ended."""
+def report_build(
+    planned: Planned, outcome: Outcome, *, interrupted: bool, standing: Collection[str] = ()
+) -> Written:
+    """Write the reports of a build that has just ended, however it ended.
+
+    `standing` are cells that are in place as the specs want them, also where this build did not come to them.
+    """
     other_cells, removed = _beside(planned, outcome.locked)
     course = Course(
         steps=list(_steps(planned, outcome)),
@@ -84,11 +89,12 @@ def report_build(planned: Planned, outcome: Outcome, *, interrupted: bool) -> Wr
         other_cells=other_cells,
         removed=removed,
     )
-    states: dict[str, State] = dict.fromkeys(outcome.built, "built")
+    why_not = _why_not(planned, outcome, standing, interrupted=interrupted)
+    states: dict[str, State] = {name: "up to date" for name in standing if why_not[name][0] != "failed"}
+    states.update(dict.fromkeys(outcome.built, "built"))
     states.update(dict.fromkeys(outcome.restored, "restored"))
     states.update(dict.fromkeys(outcome.fresh, "up to date"))
     reporter = _Reporter(planned, outcome.locked, {}, anew={*outcome.built, *outcome.restored})
-    why_not = _why_not(planned, outcome, interrupted=interrupted)
     return reporter.write(course, states, why_not)
 
 
@@ -283,16 +289,22 @@ def _beside(planned: Planned, locked: Mapping[str, object]) -> tuple[int, list[s
     return len(others) - len(removed), removed
 
 
-def _why_not(planned: Planned, outcome: Outcome, *, interrupted: bool) -> WhyNot:
+def _why_not(planned: Planned, outcome: Outcome, standing: Collection[str], *, interrupted: bool) -> WhyNot:
     """Each cell that was not brought into place: whether it failed, and why in sentences."""
     failures = {name: [str(one.fact) for one in error.problems] for name, error in outcome.failures}
+    stopped = "the build was interrupted" if interrupted else "the build stopped after a failure"
     found: dict[str, tuple[State, list[str]]] = {}
     for cell in planned.plan.cells:
         own = [name for name in (cell.name, *map(str, cell.steps.values())) if name in failures]
-        if own:
-            sentences = [f"{name}: {fact}" for name in own for fact in failures[name]]
-            found[cell.name] = ("failed", sentences)
-        else:
-            stopped = "the build was interrupted" if interrupted else "the build stopped after a failure"
-            found[cell.name] = ("not built", [stopped])
+        sentences = [f"{name}: {fact}" for name in own for fact in failures[name]] or [stopped]
+        folder = planned.workspace.build / cell.directory
+        if cell.name in standing:
+            sentences.append(
+                f"{cell.directory}/ holds what an earlier build delivered, which is what the spec says"
+            )
+        elif (folder / "manifest.json").is_file():
+            sentences.append(
+                f"{cell.directory}/ holds what an earlier build delivered, not what the spec says now"
+            )
+        found[cell.name] = ("failed" if own else "not built", sentences)
     return found

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trtpipe.comparing.budgets import named, reached
+from trtpipe.comparing.budgets import named
+from trtpipe.comparing.limits import standing
 from trtpipe.errors import Problem, StepFailed
 from trtpipe.lockfile.recipes import recipe_of
 from trtpipe.plan.events import Warned
@@ -22,12 +23,14 @@ from trtpipe.plan.options import SearchOptions
 from trtpipe.plan.ports import ActionResult, Observer
 from trtpipe.plan.requirements import PlaceRequirements
 from trtpipe.problem_codes import Code
-from trtpipe.searching.choices import Choice, Ladder, exactly, ladders_of
+from trtpipe.searching.choices import Choice, Ladder, choice_text, exactly, ladders_of
 from trtpipe.searching.costing import costs_of
-from trtpipe.searching.measuring import Bound, Ledger, Measured, Point, rounded
+from trtpipe.searching.measuring import Ledger, Measured, Point, rounded
 from trtpipe.searching.search import Found, OutOfReach, Sensitivity, Space, search
 from trtpipe.searching.steps import CHOICE_FILE, SEARCH_FILE
 from trtpipe.spec.budget import BudgetSpec
+from trtpipe.spec.limits import Limits
+from trtpipe.spec.pipeline import Threshold
 from trtpipe.system.evaluating import Evaluations
 from trtpipe.targets.compute_capability import ComputeCapability
 
@@ -40,10 +43,11 @@ def perform_search(
 ) -> ActionResult:
     """The choice of a search action, found or taken from the lockfile, as files in the scratch directory.
 
-    Raises StepFailed when no choice keeps the budget, and what evaluating raises.
+    Raises StepFailed when no choice keeps the limits, and what evaluating raises.
     """
     action = evaluations.action
-    budget = budget_of(action)
+    limits = limits_of(action)
+    budget = limits.budget
     known = locked.get(recipe_of(action.fingerprint.record()))
     if known is not None and not _is_possible(known, evaluations):
         text = f"the lockfile's choice for {action.address} is none that a search comes to: searching"
@@ -60,11 +64,11 @@ def perform_search(
     options = _options_of(action)
     ladders = ladders_for(options.try_)
     spaces = [space_of(evaluations, ladder, options.compute_capabilities) for ladder in ladders]
-    ledger = ledger_of(evaluations, budget, observer)
+    ledger = ledger_of(evaluations, limits, observer)
     try:
         found = search(spaces, ledger)
     except OutOfReach as error:
-        raise _out_of_reach(action, budget, error) from error
+        raise _out_of_reach(action, limits, error) from error
     summary = {"choice": found.point.choice.to_json(), **_told(budget, found, ledger), "from": "a search"}
     return _result(evaluations.scratch, found.point.choice, summary | {"evaluations_run": evaluations.ran})
 
@@ -88,11 +92,12 @@ def _is_possible(known: Record, evaluations: Evaluations) -> bool:
     return False
 
 
-def budget_of(action: Action) -> BudgetSpec:
-    """The budget and the limits that a search action was given."""
+def limits_of(action: Action) -> Limits:
+    """What a search action must keep: its budget, with how long it may look, and the thresholds."""
     options = _options_of(action)
-    limits = {"max_evaluations": options.max_evaluations, "max_seconds": options.max_seconds}
-    return BudgetSpec.model_validate({**options.budget, **limits})
+    most = {"max_evaluations": options.max_evaluations, "max_seconds": options.max_seconds}
+    thresholds = tuple(Threshold.model_validate(dict(one)) for one in options.thresholds)
+    return Limits(BudgetSpec.model_validate({**options.budget, **most}), thresholds)
 
 
 def _options_of(action: Action) -> SearchOptions:
@@ -128,25 +133,33 @@ def space_of(evaluations: Evaluations, ladder: Ladder, capabilities: Sequence[st
     return Space(ladder, units, costs, evaluations.plain(ladder.head, None).keep)
 
 
-def ledger_of(evaluations: Evaluations, budget: BudgetSpec, observer: Observer) -> Ledger:
+def ledger_of(evaluations: Evaluations, limits: Limits, observer: Observer) -> Ledger:
     """A ledger whose points are measured by evaluations."""
+    budget = limits.budget
     ends = time.monotonic() + budget.max_seconds if budget.max_seconds is not None else None
     return Ledger(
-        measuring(evaluations, budget),
+        measuring(evaluations, limits),
         budget.max_evaluations,
         (lambda: time.monotonic() > ends) if ends is not None else lambda: False,
         evaluations.telling(observer),
     )
 
 
-def measuring(evaluations: Evaluations, budget: BudgetSpec) -> Callable[[Choice], Measured]:
-    """Measures a choice against a budget."""
+def measuring(evaluations: Evaluations, limits: Limits) -> Callable[[Choice], Measured]:
+    """Measures a choice against limits, at the corners of profiles too where the subject has them."""
+    corners = evaluations.subject.validate.corners
 
     def measure(choice: Choice) -> Measured:
-        report = evaluations.report(choice)
-        found = reached(report, budget)
+        report = evaluations.report(choice, corners=corners)
+        found = standing(report, limits)
         return Measured(
-            found.inside, found.value, found.excess, found.noise, report.get("weight_bytes", 0), found.why
+            not found.missed,
+            found.budget.value,
+            found.excess,
+            found.budget.noise,
+            report.get("weight_bytes", 0),
+            found.missed,
+            found.over_budget,
         )
 
     return measure
@@ -189,42 +202,43 @@ def reached_words(budget: BudgetSpec, value: float | None) -> str:
 
 def _result(scratch: Path, choice: Choice, summary: Mapping[str, Any]) -> ActionResult:
     told = {name: value for name, value in summary.items() if name != "evaluations_run"}
-    files = {CHOICE_FILE: {"schema": SCHEMA, **choice.to_json()}, SEARCH_FILE: {"schema": SCHEMA, **told}}
+    search_text = json.dumps({"schema": SCHEMA, **told}, indent=1, sort_keys=True) + "\n"
+    files = {CHOICE_FILE: choice_text(choice), SEARCH_FILE: search_text}
     paths = {name: scratch / name for name in files}
-    for name, content in files.items():
-        paths[name].write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    for name, text in files.items():
+        paths[name].write_text(text, encoding="utf-8")
     return ActionResult(paths, {k: v for k, v in summary.items() if k != "points"})
 
 
-def _out_of_reach(action: Action, budget: BudgetSpec, error: OutOfReach) -> StepFailed:
+def _out_of_reach(action: Action, limits: Limits, error: OutOfReach) -> StepFailed:
+    """Names what is in the way, the budget or a threshold, with the best that was reached."""
+    budget, best = limits.budget, error.best
+    over = best is None or best.measured.over_budget
     tried = ", ".join(_options_of(action).try_)
-    fact = f"no types of {tried} and fp32 that were tried keep the budget: {budget.words()}"
-    lines = [_best(budget, error.best)] if error.best is not None else []
+    wanted = (
+        f"the budget: {budget.words()}" if over else f"the thresholds, beside the budget: {budget.words()}"
+    )
+    fact = f"no types of {tried} and fp32 that were tried keep {wanted}"
+    lines = [_best(budget, best)] if best is not None else []
     if error.bounded:
         limit = getattr(budget, error.bounded)
         lines.append(
             f"the search stopped at {error.bounded}: {limit:g}; give it more, it goes on where it stopped"
         )
-    elif error.best is not None:
-        lines.append(_limit(error.best, error.bounded))
+    elif best is not None and best.choice.precision == "fp32":
+        lines.append(
+            "that is with every node in fp32, so it is not the types that limit it, but the network, the data or the "
+            "limit itself"
+        )
     asked = action.requirements
     assert isinstance(asked, PlaceRequirements), "a search's action says where its budget is"
-    return StepFailed(Problem(Code.OUT_OF_REACH, fact, "\n".join(lines), path=asked.path))
+    path = asked.path if over else ("validate", "thresholds")
+    return StepFailed(Problem(Code.OUT_OF_REACH, fact, "\n".join(lines), path=path))
 
 
 def _best(budget: BudgetSpec, best: Point) -> str:
-    return (
-        f"the best reached is {reached_words(budget, best.measured.value)}, with {choice_words(best.choice)}"
-    )
-
-
-def _limit(best: Point, bounded: Bound) -> str:
-    if best.choice.precision == "fp32" and not bounded:
-        return (
-            f"{best.measured.why}; that is with every node in fp32, so it is not the types that limit it, but the "
-            "network, the data or the budget itself"
-        )
-    return best.measured.why
+    value = reached_words(budget, best.measured.value)
+    return f"the best reached is {value}, with {choice_words(best.choice)}: {best.measured.why}"
 
 
 def choice_words(choice: Choice) -> str:

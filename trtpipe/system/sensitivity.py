@@ -9,6 +9,7 @@ from trtpipe.plan.ports import Observer
 from trtpipe.searching.measuring import Ledger, Measured, rounded
 from trtpipe.searching.search import Space, measured, ranked, sensitivities
 from trtpipe.spec.budget import BudgetSpec, MetricName
+from trtpipe.spec.limits import Limits
 from trtpipe.system.searching import measuring, sensitivity_json, space_of
 from trtpipe.system.subjects import Subject, nothing_lowered
 
@@ -65,7 +66,7 @@ def ledger_for(subject: Subject, observer: Observer, metric: MetricName) -> Ledg
     """A ledger without limits, whose points have the worst output's metric for their value."""
     bound = {"min": 0.0} if metric in _LARGER_IS_BETTER else {"max": 0.0}
     budget = BudgetSpec.model_validate({"metric": metric, **bound})
-    return Ledger(measuring(subject.evaluations, budget), _NO_LIMIT, tell=subject.telling(observer))
+    return Ledger(measuring(subject.evaluations, Limits(budget)), _NO_LIMIT, tell=subject.telling(observer))
 
 
 def _kept_alone(space: Space, ledger: Ledger, unit: int) -> Measured:

@@ -11,12 +11,17 @@ from functools import cached_property
 from pathlib import Path
 
 from trtpipe.deciding import Past
+from trtpipe.digests import digest_bytes, same_digest
 from trtpipe.loading.project import LOCK_FILE, Project
 from trtpipe.lockfile import Lock, agrees, choices_in, load_lock, shown_digest
+from trtpipe.lockfile.entries import RECIPE
 from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Outputs, Source, Step
 from trtpipe.plan.trace import Trace
+from trtpipe.planning.facts import SCALES_FILE
+from trtpipe.searching.choices import Choice, choice_text
+from trtpipe.searching.steps import CHOICE_FILE
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 from trtpipe.system.locked_scales import LockedScales, locked_scales
@@ -47,7 +52,7 @@ class Site:
 
     @cached_property
     def choices(self) -> Mapping[str, Record]:
-        """A search's key → the choice that the lockfile holds for it."""
+        """A search's recipe → the choice that the lockfile holds for it."""
         return choices_in(self.lock.every_entry())
 
     @cached_property
@@ -70,16 +75,26 @@ class Site:
 
     def _outputs_of(self, address: Address, key: str) -> Outputs | None:
         known = self.state.last_outputs(address, key)
-        if known is not None and (address.stage not in _DECIDED or self._is_locked(address, known)):
+        if known is not None and (address.stage not in _DECIDED or self._are_locked_scales(address, known)):
             return known
         trace = self.store.trace(key)
-        return trace.outputs if trace is not None and self.believes(trace) else None
+        if trace is not None:
+            return trace.outputs if self.believes(trace) else None
+        return known if known is not None and self._is_locked_choice(address, known) else None
 
-    def _is_locked(self, address: Address, outputs: Outputs) -> bool:
-        """Whether outputs are, byte by byte, those that the lockfile has of a step."""
+    def _are_locked_scales(self, address: Address, outputs: Outputs) -> bool:
+        """Whether outputs are, byte by byte, the scales that the lockfile has of a calibration."""
+        found = outputs.get(SCALES_FILE)
         entry = self.lock.steps.get(str(address), {})
-        shown = {name: shown_digest(digest) for name, digest in outputs.items()}
-        return bool(shown) and shown.items() <= entry.items()
+        return found is not None and entry.get(SCALES_FILE) == shown_digest(found)
+
+    def _is_locked_choice(self, address: Address, outputs: Outputs) -> bool:
+        """Whether what a search yielded is the lockfile's choice for it: then it holds though its trace is gone."""
+        recipe = self.lock.steps.get(str(address), {}).get(RECIPE, "")
+        choice, found = self.choices.get(recipe), outputs.get(CHOICE_FILE)
+        if choice is None or found is None:
+            return False
+        return same_digest(found, digest_bytes(choice_text(Choice.from_json(choice)).encode()))
 
     def _last_record(self, address: Address) -> Record | None:
         key = self.state.last_key(address)

@@ -1,6 +1,7 @@
 """The stamp of a build that left nothing to do: what it looked at, by signature.
 
-When the same command finds every one of those files as it was, there is nothing to decide: the answer is the same.
+When the same command finds every one of those files as it was, and reports that tell all of it, there is nothing to
+decide: the answer is the same.
 That makes a build with nothing to do as fast as reading one file and asking the system about the others. A stamp is
 taken only when a full plan has found nothing to do, and holds everything that this plan read: specs (and where a new
 one would show), data sets, sources, delivered files, the lockfile, the packages whose versions enter keys. It is
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from trtpipe import __version__
 from trtpipe.homes import user_file
 from trtpipe.stores.state import STATE_FILE, ProjectState, signature_of
+from trtpipe.system.reports_mark import is_marked
 
 if TYPE_CHECKING:
     from trtpipe.system.planned import Planned
@@ -45,6 +47,8 @@ def is_unchanged(arguments: Sequence[str], only: Sequence[str]) -> bool:
     state = _state_above(Path.cwd())
     entry = state.stamps.get(_name(arguments, only)) if state is not None else None
     if state is None or entry is None or entry["environment"] != _environment():
+        return False
+    if is_marked(state.root):
         return False
     if any(signature_of(path) != known for path, known in entry["files"].items()):
         return False

@@ -112,10 +112,13 @@ class SearchOptions(StageOptions):
     compute_capabilities: Sequence[str]
     quantize: QuantizeOptions
     validate: ValidateOptions
+    thresholds: Sequence[JsonObject] = ()
+    """What else must be kept, at corners too where `validate` has them: the thresholds of the spec, in its order."""
 
     def record(self) -> dict[str, Json]:
         """The options as they stand in a fingerprint."""
         return {
+            **({"thresholds": [dict(one) for one in self.thresholds]} if self.thresholds else {}),
             "budget": dict(self.budget),
             "max_evaluations": self.max_evaluations,
             "max_seconds": self.max_seconds,
@@ -134,6 +137,7 @@ class SearchOptions(StageOptions):
             max_seconds=if_given(number_in, record, "max_seconds"),
             try_=texts_in(record, "try"),
             compute_capabilities=texts_in(record, "compute_capabilities"),
+            thresholds=if_given(objects_in, record, "thresholds") or (),
             quantize=QuantizeOptions.from_record(object_in(record, "quantize")),
             validate=ValidateOptions.from_record(object_in(record, "validate")),
             origins=UNPLACED,

@@ -1,0 +1,16 @@
+"""All that a searched variant's typed model must keep: its budget and the spec's thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trtpipe.spec.budget import BudgetSpec
+from trtpipe.spec.pipeline import Threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The budget is about the data and recorded outputs, the thresholds about corners of profiles as well."""
+
+    budget: BudgetSpec
+    thresholds: tuple[Threshold, ...] = ()
