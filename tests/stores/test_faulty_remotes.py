@@ -208,7 +208,7 @@ def test_a_build_that_gives_up_leaves_the_rest_to_the_next_push(server, tmp_path
 
 
 def slow(handler: servers.Handler, data: bytes) -> None:
-    time.sleep(0.1)
+    time.sleep(0.4)
     putting(handler, data)
 
 
