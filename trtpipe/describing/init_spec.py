@@ -74,7 +74,7 @@ def init_spec(
         _head(head, name, "\n".join(map(_comment, claim))),
         *found,
         _targets(targets or DEFAULT_TARGETS),
-        _VALIDATE,
+        _validate(draft),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -199,7 +199,21 @@ def _target(name: str, gpu: str) -> str:
 
 _ONLY_FLOAT = "variants:\n  fp32: {}"
 
-_VALIDATE = """\
+
+def _validate(draft: Draft | None) -> str:
+    """The section; with a threshold where the model's own rounding leaves less than what is asked for without one."""
+    if draft is None or draft.cosine is None:
+        return _VALIDATE
+    return f"""\
+{_RANDOM}
+# The model rounds to whole numbers as it runs, where a value between two steps falls to either. What that alone does
+# was tried on random inputs: outputs can be held to this much.
+validate:
+  random: {{seed: 0, samples: 8}}
+  thresholds: [{{output: "*", metric: cosine, min: {draft.cosine:.6g}}}]"""
+
+
+_RANDOM = """\
 # Random inputs show that an engine's model computes what the source computes, not that it is accurate: replace them
-# by a data set, `data: NAME`, described in calibration/NAME.yaml.
-validate: {random: {seed: 0, samples: 8}}"""
+# by a data set, `data: NAME`, described in calibration/NAME.yaml."""
+_VALIDATE = f"{_RANDOM}\nvalidate: {{random: {{seed: 0, samples: 8}}}}"

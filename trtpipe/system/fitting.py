@@ -57,6 +57,10 @@ class Fit:
     """Where NaN begins, in words."""
     keep: list[str] = field(default_factory=list)
     """Globs of the nodes that a half variant keeps in float32."""
+    cosine: float | None = None
+    """What the outputs can be held to at most, for a model whose own rounding leaves less than the usual."""
+    unsteady: str = ""
+    """The cosine that rounding alone leaves, where that is so little that comparing proves nothing."""
     refused: str = ""
     """Why a half variant would not pass; empty when it passes or none was asked for."""
     untried: str = ""
@@ -70,6 +74,8 @@ class Fit:
             "failed": dict(self.failed),
             "nan": self.nan,
             "keep": [*self.keep],
+            "cosine": self.cosine,
+            "unsteady": self.unsteady,
             "refused": self.refused,
             "untried": self.untried,
         }
@@ -99,6 +105,7 @@ def fit_model(task: Task) -> Fit:
     except NoKernel as error:
         fit.untried = error.problems[0].fact
         return fit
+    _expect(model, feeds, outputs, fit)
     if task.options.get("half") and outputs:
         ran = [place for place in places if place.names[0] in outputs]
         held = [place for place in ran if place.seconds <= _BEARABLE]
@@ -106,10 +113,27 @@ def fit_model(task: Task) -> Fit:
         compared = {place.names[0]: (feeds[place.names[0]], outputs[place.names[0]]) for place in held}
         fit.keep = [_glob(name) for name in _overflowing(canonical, model, peaks)]
         try:
-            fit.refused = _refused(canonical, fit.keep, compared, task.out)
+            fit.refused = _refused(canonical, fit, compared, task.out)
         except (NoKernel, StepFailed) as error:
             fit.untried = error.problems[0].fact
     return fit
+
+
+def _expect(model: RunnableModel, feeds: Mapping[str, Feed], outputs: Mapping[str, Feed], fit: Fit) -> None:
+    """What may be expected of the outputs where that is less than what float32 is held to without being told."""
+    from trtpipe.precisions import find_precision
+    from trtpipe.runners.own_rounding import NothingToExpect, expected_cosine
+
+    floats = find_precision("fp32")
+    assert floats is not None, "fp32 is one of trtpipe's own"
+    (usual,) = (one.min for one in floats.default_thresholds if one.metric == "cosine")
+    try:
+        found = expected_cosine(model, feeds, outputs)
+    except NothingToExpect as error:
+        fit.unsteady = str(error)
+        return
+    if found is not None and usual is not None and found < usual:
+        fit.cosine = found
 
 
 def _transformed(task: Task) -> Path:
@@ -274,9 +298,7 @@ def _overflowing(canonical: Path, model: RunnableModel, peaks: Mapping[str, floa
             yield node.name
 
 
-def _refused(
-    canonical: Path, keep: Sequence[str], compared: Mapping[str, tuple[Feed, Feed]], out: Path
-) -> str:
+def _refused(canonical: Path, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]], out: Path) -> str:
     """Why the variant would not pass, in a few words; empty when it passes.
 
     `compared` are inputs and what the float32 model makes of them, by corner.
@@ -284,16 +306,18 @@ def _refused(
     from trtpipe.comparing.judging import judge_report
     from trtpipe.comparing.metrics import Accumulator
     from trtpipe.precisions import find_precision
+    from trtpipe.precisions.audit import low_shares
     from trtpipe.precisions.casting.files import rewrite_file
     from trtpipe.proofs.randomness import drawn_outputs
     from trtpipe.runners.graphs import runnable_model
     from trtpipe.runners.onnxruntime import open_runner
+    from trtpipe.spec.pipeline import Threshold
 
     half = find_precision("fp16")
     assert half is not None, "fp16 is one of trtpipe's own"
     typed = out / "typed.onnx"
-    made = rewrite_file(half, canonical, typed, keep={"fp32": tuple(keep)} if keep else {})
-    shares = [share for share in (made.audit.low_nodes, made.audit.low_elements) if share is not None]
+    made = rewrite_file(half, canonical, typed, keep={"fp32": tuple(fit.keep)} if fit.keep else {})
+    shares = low_shares(half.name, made.audit.nodes, made.audit.weight_elements)
     if not shares or min(shares) < _LEAST_SHARE:
         return "next to nothing of the model computes in it"
     model = runnable_model(typed)
@@ -312,7 +336,8 @@ def _refused(
                     measured[name] = accumulator.result().as_json()
             places.append({"place": f"at {corner}", "kind": "data", "outputs": measured})
     report: dict[str, Json] = {"places": places, "nonfinite": []}
-    judgement = judge_report(report, (), [_tightened(one) for one in half.default_thresholds])
+    asked = half.default_thresholds if fit.cosine is None else (Threshold(metric="cosine", min=fit.cosine),)
+    judgement = judge_report(report, (), [_tightened(one) for one in asked])
     return judgement.problems[0].fact if judgement.problems else ""
 
 
