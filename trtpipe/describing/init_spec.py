@@ -5,6 +5,7 @@ What is claimed of it is the caller's to say, who tries it; so is who writes it,
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from trtpipe.loading.scalars import flow_yaml
 from trtpipe.proofs.dim_names import describe_dims
 from trtpipe.proofs.pasting import yaml_profiles
 from trtpipe.proofs.proposals import Hints
+from trtpipe.spec.pipeline import BuilderSpec
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.gpus import gpus_with
 
@@ -24,6 +26,8 @@ UNTRIED = "Written from the model's graph; nothing of it was tried."
 """What is claimed of a spec that was neither checked nor run."""
 
 _MOST_NAMED_GPUS = 3
+_SHARE = 4
+"""So many times the largest tensor is what an engine is given to work in: operands, results, and some room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ def init_spec(
         _head(head, name, "\n".join(map(_comment, claim))),
         *found,
         _targets(targets or DEFAULT_TARGETS),
+        _builder(draft),
         _validate(draft),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -198,6 +203,17 @@ def _target(name: str, gpu: str) -> str:
 
 
 _ONLY_FLOAT = "variants:\n  fp32: {}"
+
+
+def _builder(draft: Draft | None) -> str:
+    """A larger workspace for a model whose tensors fill the usual one: TensorRT then builds no engine at all."""
+    if draft is None or 2 * draft.largest < BuilderSpec().workspace:
+        return ""
+    wanted = 1 << math.ceil(math.log2(draft.largest * _SHARE / (1 << 30)))
+    size = draft.largest / (1 << 30)
+    return f"""\
+# In this profile the model makes a tensor of {size:.1f} GiB: smaller sizes would need less room to work in.
+builder: {{workspace: {wanted}GiB}}"""
 
 
 def _validate(draft: Draft | None) -> str:

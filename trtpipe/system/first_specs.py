@@ -17,7 +17,7 @@ from trtpipe.canonical.naming import repeated_dims
 from trtpipe.describing.first_draft import Draft, find_out, refuse_training
 from trtpipe.describing.init_spec import HalfVariant, init_spec
 from trtpipe.errors import Problem, TrtpipeError
-from trtpipe.json_values import JsonObject, object_in, text_in, texts_in
+from trtpipe.json_values import JsonObject, integer_in, object_in, text_in, texts_in
 from trtpipe.loading.project import Project
 from trtpipe.loading.specs import LoadedPipeline, load_pipeline
 from trtpipe.plan.control import Control
@@ -79,7 +79,9 @@ class _Trial:
         hints = self._hints()
         canonical = self._imported()
         draft, fit = self._drafted(canonical, hints)
-        draft = replace(draft, cosine=_cosine(fit))
+        draft = replace(
+            draft, cosine=_cosine(fit), largest=integer_in(fit, "largest") if "largest" in fit else 0
+        )
         half = HalfVariant(tuple(texts_in(fit, "keep")), text_in(fit, "refused")) if fit else HalfVariant()
         report = self._checked(self._text(draft, half))
         errors = _errors(report)

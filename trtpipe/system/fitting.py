@@ -59,6 +59,8 @@ class Fit:
     """Globs of the nodes that a half variant keeps in float32."""
     cosine: float | None = None
     """What the outputs can be held to at most, for a model whose own rounding leaves less than the usual."""
+    largest: int = 0
+    """Bytes of the largest tensor that is made at any corner, whether it was tried there or not."""
     unsteady: str = ""
     """The cosine that rounding alone leaves, where that is so little that comparing proves nothing."""
     refused: str = ""
@@ -75,6 +77,7 @@ class Fit:
             "nan": self.nan,
             "keep": [*self.keep],
             "cosine": self.cosine,
+            "largest": self.largest,
             "unsteady": self.unsteady,
             "refused": self.refused,
             "untried": self.untried,
@@ -88,6 +91,8 @@ class _Place:
     names: tuple[str, ...]
     inputs: CornerInputs
     seconds: float
+    largest: int
+    """Bytes of the largest tensor that is made there."""
 
 
 def fit_model(task: Task) -> Fit:
@@ -97,8 +102,8 @@ def fit_model(task: Task) -> Fit:
 
     canonical = _transformed(task)
     model = runnable_model(canonical)
-    fit = Fit()
     places = _places(model, task)
+    fit = Fit(largest=max(place.largest for place in places))
     feeds = _feeds(model, task, places)
     try:
         outputs, peaks = _run(model, places, feeds, fit)
@@ -162,17 +167,19 @@ def _places(model: RunnableModel, task: Task) -> list[_Place]:
     for corner in ("opt", "min", "max"):
         made = CornerInputs("", shapes_at(inputs, profile, corner), values_at(profile, corner))
         named.setdefault(repr((made.shapes, made.values)), ([], made))[0].append(corner)
-    return [_Place(tuple(names), made, _seconds(model, made)) for names, made in named.values()]
+    return [_Place(tuple(names), made, *_estimated(model, made)) for names, made in named.values()]
 
 
-def _seconds(model: RunnableModel, corner: CornerInputs) -> float:
+def _estimated(model: RunnableModel, corner: CornerInputs) -> tuple[float, int]:
+    """Seconds of one core that a run takes, roughly, and bytes of the largest tensor that it makes."""
     from trtpipe.canonical.inference import infer_at
     from trtpipe.describing.costs import costs_of
     from trtpipe.proofs.corners import nbytes_of_info
 
     inferred = infer_at(model.proto, corner.shapes, corner.values)
-    made = sum(nbytes_of_info(info) or 0 for info in inferred.values.values())
-    return costs_of(model.proto, inferred).flops / _OPERATIONS + made / _BYTES
+    made = [nbytes_of_info(info) or 0 for info in inferred.values.values()]
+    seconds = costs_of(model.proto, inferred).flops / _OPERATIONS + sum(made) / _BYTES
+    return seconds, max(made, default=0)
 
 
 def _feeds(model: RunnableModel, task: Task, places: Sequence[_Place]) -> dict[str, dict[str, Array]]:
