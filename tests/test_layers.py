@@ -12,7 +12,7 @@ PACKAGE = ROOT / "trtpipe"
 
 LAYERS = {
     "errors": 0, "problem_codes": 0, "digests": 0, "shapes": 0, "files": 0, "json_values": 0, "arrays": 0, "unions": 0,
-    "permissions": 0, "homes": 0,
+    "permissions": 0, "homes": 0, "deferred_imports": 0,
     "spec": 1, "plan": 1, "targets": 1,
     "loading": 2, "canonical": 2, "comparing": 2, "measuring": 2, "proofs": 2, "describing": 2, "rendering": 2,
     "weights": 2, "layering": 2, "searching": 2, "reducing": 2, "differing": 2,

@@ -266,6 +266,7 @@ class Code:
     OLD_RECORD = _of("TP657", "An engine was built by a trtpipe too old for this.")
     CODE_NOT_ALLOWED = _of("TP658", "A project runs code, or reads outside itself, and its user has not allowed it.")
     STORE_OF_ANOTHER = _of("TP660", "A store in a project was made by somebody else, or on another machine.")
+    NOTHING_TO_EXPECT = _of("TP675", "Rounding alone changes a model's outputs so much that comparing proves nothing.")
 
     # 7xx Running, validation, benchmarks, debugging
     THRESHOLD_MISSED = _of("TP701", "An output missed a threshold.")

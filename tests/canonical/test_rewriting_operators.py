@@ -1,13 +1,17 @@
 """Operators that TensorRT lacks, written as others: equal to ONNX Runtime's own, and nothing else is touched."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnx_text import canonical, operators, run
+from onnx_text import canonical, operators, parse, run
 
 from trtpipe.canonical.checking import check_model
 from trtpipe.canonical.rewriting import rewrite_as_imported
+from trtpipe.runners.exact_products import with_unsigned_weights
+from trtpipe.runners.graphs import RunnableModel
 
 MICROSOFT = "com.microsoft"
 STEP = 0.05
@@ -154,9 +158,18 @@ def case(name, zero):
     return model, float_operator
 
 
+def cuts_off() -> bool:
+    """Whether ONNX Runtime cuts off products with int8 on this processor; those of int8 alone cannot be made uint8."""
+    text = "g (uint8[1,64] a, int8[64,1] b) => (int32[1,1] y) { y = MatMulInteger (a, b) }"
+    most = {"a": np.full((1, 64), 255, np.uint8), "b": np.full((64, 1), 127, np.int8)}
+    return bool(run(parse(text), most)[0][0, 0] != 64 * 255 * 127)
+
+
 @pytest.mark.parametrize("zero", [np.int8(0), np.int8(-12), np.uint8(114)], ids=["int8", "shifted", "uint8"])
 @pytest.mark.parametrize("name", CASES)
 def test_quantized_operators_become_float_ones_between_q_and_dq(tmp_path, name, zero):
+    if name.startswith("conv") and zero.dtype == np.int8 and cuts_off():
+        pytest.skip("needs a processor with VNNI: ONNX Runtime's products of int8 are wrong without")
     if name.startswith(("gemm", "conv")) and zero.dtype == np.int8 and zero:
         zero = np.int8(3)
     model, float_operator = case(name, zero)
@@ -169,7 +182,8 @@ def test_quantized_operators_become_float_ones_between_q_and_dq(tmp_path, name, 
     assert not set(operators(result)) & {"QLinearConv", "QLinearMatMul"}
     sizes = {one.name: [d.dim_value for d in one.type.tensor_type.shape.dim] for one in model.graph.input}
     feeds = {name: rng().normal(0.7, 1, size).astype(np.float32) for name, size in sizes.items()}
-    ours, theirs = run(result, feeds)[0], run(model, feeds)[0]
+    uncut = with_unsigned_weights(RunnableModel(model, Path(), Path("model.onnx"))).proto
+    ours, theirs = run(result, feeds)[0], run(uncut, feeds)[0]
     assert np.abs(theirs).max() > 5 * STEP
     np.testing.assert_allclose(ours, theirs, atol=STEP * 1.001)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from onnx import TensorProto, helper, save
 
 from trtpipe.canonical.reading import read_skeleton
-from trtpipe.describing.init_spec import pipeline_name
+from trtpipe.describing.first_draft import find_out
+from trtpipe.describing.init_spec import ModelHead, pipeline_name
+from trtpipe.describing.init_spec import init_spec as text_of
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.loading.grammar import KnownNames
 from trtpipe.loading.project import Project, load_project
@@ -215,3 +218,21 @@ def test_a_model_outside_the_project_is_refused_unless_in_reach(tmp_path: Path) 
 )
 def test_names_are_made_of_what_a_name_may_hold(text: str, name: str) -> None:
     assert pipeline_name(text) == name
+
+
+def test_a_model_that_rounds_and_one_with_large_tensors_get_what_they_need(tmp_path: Path) -> None:
+    model = write_model(
+        tmp_path / "models/net.onnx", {"x": (FLOAT, ["n", 4])}, [helper.make_node("Tanh", ["x"], ["y"])]
+    )
+    draft = find_out(read_skeleton(model).proto)
+    head = ModelHead("models/net.onnx")
+    (tmp_path / "trtpipe.yaml").write_text("schema: 1\n")
+
+    plain = load(text_of(head, draft, name="p"), tmp_path).spec
+    spec = load(text_of(head, replace(draft, cosine=0.9998, largest=1 << 30), name="p"), tmp_path).spec
+
+    assert plain.validate_ is not None and spec.validate_ is not None
+    assert plain.validate_.thresholds == () and plain.builder.workspace == 2 << 30
+    assert [(one.metric, one.min) for one in spec.validate_.thresholds] == [("cosine", 0.9998)]
+    assert spec.validate_.random == plain.validate_.random
+    assert spec.builder.workspace == 4 << 30

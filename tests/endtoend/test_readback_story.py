@@ -121,11 +121,20 @@ def refused():
     return made([node], [("x", [1, 1, 8, 8])], [("y", [1, 1, 6, 6])])
 
 
-def refused_for_no_known_reason():
+def scaled_too_widely():
     """A scale of all axes' sizes, which ONNX Runtime broadcasts: the parser does not take what stands for the mean."""
     weights = [("scale", np.ones((2, 3, 4), np.float32))]
     node = helper.make_node("LayerNormalization", ["x", "scale"], ["y", "mean"], "norm", axis=-1)
     return made([node], [("x", [2, 3, 4])], [("y", [2, 3, 4]), ("mean", [2, 3, 1])], weights)
+
+
+def identity_of_any_size():
+    """The parser makes an identity matrix of fixed sizes only."""
+    nodes = [
+        helper.make_node("EyeLike", ["x"], ["one"], "eye"),
+        helper.make_node("Mul", ["x", "one"], ["y"], "m"),
+    ]
+    return made(nodes, [("x", ["n", 4])], [("y", ["n", 4])])
 
 
 @pytest.fixture
@@ -340,15 +349,27 @@ def test_what_the_parser_refuses_is_said_once_and_check_knows_it(net):
     assert checked.code == 2
     assert "does not build node 'pool' (MaxPool): dilations are [2, 2]" in checked.err
     assert (built.code, built.out.split(" in ")[0]) == (1, "built 0 engines, 1 failed, 2 not built")
+    assert "does not build node 'pool' (MaxPool): dilations are [2, 2]" in built.err
+
+
+def test_a_scale_that_does_not_fit_is_told_by_rule(net):
+    asked = net(scaled_too_widely()).run("check", "--no-parse")
+
+    assert asked.code == 2
+    assert (
+        "does not build node 'norm' (LayerNormalization, written out with Mul): its operands are" in asked.err
+    )
 
 
 def test_what_no_rule_knows_the_parser_tells_check(net):
-    project = net(refused_for_no_known_reason())
+    project = net(identity_of_any_size())
+    spec = (project.root / "pipelines/net.yaml").read_text()
+    project.write("pipelines/net.yaml", f"{spec}profiles: [{{x: {{min: 1x4, opt: 2x4, max: 4x4}}}}]\n")
 
     asked, unasked = project.run("check"), project.run("check", "--no-parse")
 
     assert (asked.code, unasked.code) == (2, 0)
-    assert "the parser of TensorRT refuses node 'Mul_2' (Mul): " in asked.err
+    assert "the parser of TensorRT refuses node 'eye' (EyeLike): " in asked.err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import onnx
 import pytest
 
+from trtpipe.canonical.evaluation import Evaluator
+from trtpipe.canonical.legalizing import legalize
 from trtpipe.canonical.naming import name_nodes
 from trtpipe.proofs.engine_limits.proving import engine_refusals
 from trtpipe.proofs.live_nodes import cut_at
@@ -55,6 +57,7 @@ FORMS = {
     "nine axes": ("y = Reshape(r, j)", "more than 8 dimensions"),
     "indices of maxima": ("y, k = MaxPool<kernel_shape = [2, 2]>(r)", "its indices are read"),
     "strided and dilated": ("y = ConvTranspose<strides = [2, 2], dilations = [2, 2]>(r, v)", "strides and dilations"),
+    "a scale that does not fit": ("y = Mul(r, w)", "its operands are 1x3x8x8 and 5, which do not broadcast"),
     "coupled gates": (
         "f = Reshape(r, q)\n y = LSTM<hidden_size = 1, input_forget = 1>(f, a, b)", "input_forget is 1",
     ),
@@ -94,6 +97,7 @@ def test_a_form_is_told_with_what_is_too_much_and_goes_when_the_graph_is_cut(nam
         'y = MaxPool<kernel_shape = [2, 2], auto_pad = "SAME_UPPER">(r)',
         "y = LpPool<kernel_shape = [2, 2], p = 1>(r)",
         "y = Mod<fmod = 1>(r, r)",
+        "y = Mul(r, o)",
         'y = Resize<mode = "linear">(r, , s)',
         "y = ScatterND(r, i, u)",
         "y = PRelu(r, o)",
@@ -112,6 +116,22 @@ def test_what_builds_is_not_refused(body):
     constants = "float[4] s = {1, 1, 2, 2}, int64[1,4] i = {0, 0, 0, 0}, float[1] u = {1}, float[8] o = {1, 1, 1, 1, 1, 1, 1, 1}, int64[1] l = {1}, float[3,1,1,1] v = {1, 1, 1}, float[4] c3 = {1, 2, 2, 2}"  # noqa: E501
 
     assert facts(model(f"r = Relu(x)\n {body}", constants=constants)) == []
+
+
+def test_a_normalization_that_is_written_out_is_told_by_its_own_name(tmp_path):
+    """Asked for its mean as well, it is written out; ONNX Runtime broadcasts this scale, ONNX's definition does not."""
+    source = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]> g (float[3,4] x) => (float[3,4] y, float[1,1] m)
+        <float[4] s = {1, 1, 1, 1}> { [norm] y, m = LayerNormalization <axis = 0> (x, s) }"""
+    )
+    typed = onnx.ModelProto()
+    typed.CopyFrom(source)
+    with Evaluator(tmp_path) as evaluator:
+        legalize(typed, evaluator)
+
+    (fact,) = facts(typed, source=source)
+
+    assert "'norm' (LayerNormalization" in fact and "1x12 and 1x4" in fact
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "uint32", "uint64"])

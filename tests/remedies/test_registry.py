@@ -26,6 +26,7 @@ NOT_APPLIED = {
     Code.INVALID_VALUE: "only plug-ins' own ValueErrors have it, and the words are theirs",
     Code.MODEL_CHANGED: "a race, gone by the time the remedy is read",
     Code.NONFINITE_TENSORS: "the remedy is to look at the samples",
+    Code.NOTHING_TO_EXPECT: "the remedy is data of the user's own, or a threshold that they accept",
     Code.NOTHING_QUANTIZED: "no remedy: the reasons why nothing is quantized",
     Code.NOT_MEASURED: "the remedy is to drop the threshold",
     Code.NO_PACKAGES: "needs an index that lacks a version: toolchains/test_provision has the refusals",

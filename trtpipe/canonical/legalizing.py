@@ -26,7 +26,9 @@ from trtpipe.canonical.expansion import (
 from trtpipe.canonical.folding import fold_constants, infer_values
 from trtpipe.canonical.misreadings import rewrite_misread
 from trtpipe.canonical.opsets import normalize_domains, upgrade
+from trtpipe.canonical.quantized_tables import dequantize_tables
 from trtpipe.canonical.rewriting import bring_forward, rewrite_operators
+from trtpipe.canonical.runtime_operators.recurrences import steps_in_floats
 from trtpipe.canonical.slices import widen_slice_indices
 from trtpipe.canonical.tensors import graphs_of, number_of_dtype
 
@@ -121,8 +123,12 @@ def _accept(model: onnx.ModelProto, changes: Changes) -> None:
 
 
 def _rewrite(model: onnx.ModelProto, changes: Changes) -> None:
-    for operator, count in rewrite_operators(model).items():
+    changes.add("quantized tables dequantized first", dequantize_tables(model))
+    counts = rewrite_operators(model)
+    for operator, count in counts.items():
         changes.add(f"{operator} expanded", count)
+    if counts.get("DynamicQuantizeLSTM"):
+        changes.costs.append(steps_in_floats(counts["DynamicQuantizeLSTM"]))
 
 
 def _upgrade(model: onnx.ModelProto, opset: int | None, changes: Changes) -> None:

@@ -102,11 +102,14 @@ class NodeTypes:
 
     def info(self, name: str) -> TensorInfo | None:
         """What is known of a value."""
+        return tensor_info(self.described(name)) if name in self._types else None
+
+    def described(self, name: str) -> onnx.ValueInfoProto:
+        """A known value as a graph declares it."""
         import onnx
 
-        if name not in self._types:
-            return None
-        return tensor_info(onnx.ValueInfoProto(name=name, type=self._types[name]))
+        made: onnx.ValueInfoProto = onnx.ValueInfoProto(name=name, type=self._types[name])
+        return made
 
     def dtype(self, name: str) -> str:
         """A value's type; `undefined` when it is not known."""

@@ -19,6 +19,7 @@ from trtpipe.canonical.naming import FreshNames
 from trtpipe.canonical.node_types import NodeTypes, held_by
 from trtpipe.canonical.opsets import CHOSEN, normalize_domains, opset_of, upgrade
 from trtpipe.canonical.quantized_moves import dequantize_twin, learn_scales, move_between
+from trtpipe.canonical.quantized_tables import dequantize_tables
 from trtpipe.canonical.tensors import array_of, graphs_of, has_size, nbytes_of, nodes_of, number_of_dtype
 
 if TYPE_CHECKING:
@@ -113,18 +114,46 @@ class Rewriting:
         self.types.learn(node)
         return made
 
-    def add_split(self, value: str, sizes: Sequence[int], axis: int) -> list[str]:
-        """Adds a Split into parts of these sizes, opset 13 or later; the parts' names."""
+    def add_several(
+        self, operator: str, inputs: Sequence[str], count: int, *, name: str = "", **attributes: Attribute
+    ) -> list[str]:
+        """Adds a node of several outputs, named as `add` does; their names."""
         import onnx
 
         own = self._source_name()
-        parts = [self._fresh(f"{own}_part") for _ in sizes]
-        called = self._fresh_nodes(f"{own}/Split")
-        inputs = [value, self.constant(sizes, "sizes")]
-        node = onnx.helper.make_node("Split", inputs, parts, name=called, axis=axis)
+        made = [self._fresh(f"{own}_{operator}") for _ in range(count)]
+        called = name or self._fresh_nodes(f"{own}/{operator}")
+        node = onnx.helper.make_node(operator, list(inputs), made, name=called, **attributes)
         self._made.append(node)
         self.types.learn(node)
-        return parts
+        return made
+
+    def add_split(self, value: str, sizes: Sequence[int], axis: int) -> list[str]:
+        """Adds a Split into parts of these sizes, opset 13 or later; the parts' names."""
+        return self.add_several("Split", [value, self.constant(sizes, "sizes")], len(sizes), axis=axis)
+
+    def nested(
+        self, inputs: Mapping[str, Sequence[int | None]], body: Callable[[Sequence[str]], Sequence[str]]
+    ) -> onnx.GraphProto:
+        """A graph for a node's attribute: what `body` adds, which is given the inputs' names and says the outputs'.
+
+        The inputs are float32, of these sizes; their names are like those that are given.
+        """
+        import onnx
+
+        outer, self._made = self._made, []
+        given = [
+            onnx.helper.make_tensor_value_info(
+                self._fresh(f"{self._source_name()}_{name}"), onnx.TensorProto.FLOAT, list(sizes)
+            )
+            for name, sizes in inputs.items()
+        ]
+        self.types.enter(onnx.GraphProto(input=given))
+        outputs = body([value.name for value in given])
+        yielded = [self.types.described(name) for name in outputs]
+        graph: onnx.GraphProto = onnx.helper.make_graph(self._made, "body", given, yielded)
+        self._made = outer
+        return graph
 
     def keep(self, node: onnx.NodeProto) -> None:
         """Adds a node as it is: what it makes may be read otherwise as well."""
@@ -188,6 +217,7 @@ def rewrite_as_imported(model: onnx.ModelProto) -> None:
     """What an import would write out, in a model as it was read; an old opset is raised first where that takes it."""
     if opset_of(model) < BROADCASTING_SINCE:
         upgrade(model)
+    dequantize_tables(model)
     rewrite_operators(model)
     if bring_forward(model):
         rewrite_operators(model)
@@ -220,12 +250,14 @@ _ASIDE = "trtpipe.aside"
 
 def _rules() -> Mapping[tuple[str, str], Rule]:
     from trtpipe.canonical.folded_patches import PATCHES
+    from trtpipe.canonical.linear_models import LINEAR
     from trtpipe.canonical.quantized_operators import QUANTIZED
     from trtpipe.canonical.runtime_operators import RUNTIME
     from trtpipe.canonical.tensorflow_operators import TENSORFLOW
 
     return {
         ("", "GroupNormalization"): _group_normalization,
+        **LINEAR,
         **PATCHES,
         **QUANTIZED,
         **RUNTIME,

@@ -10,6 +10,7 @@ import typer
 from trtpipe import __version__
 from trtpipe.cli.app import app
 from trtpipe.cli.output import EXIT_DONE, say
+from trtpipe.deferred_imports import defer_imports
 
 for _kind in (
     "building",
@@ -48,6 +49,7 @@ def root(
 
 def main() -> int:
     """Read the arguments, run the command, return its exit code."""
+    defer_imports()
     try:
         app(prog_name="trtpipe")
     except SystemExit as end:

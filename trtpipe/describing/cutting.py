@@ -27,12 +27,9 @@ _LEAST_SHARE = 0.9
 def refused_tail(view: ModelView) -> tuple[tuple[str, ...], Problem] | None:
     """The outputs to cut at, and why; None when there is nothing to cut off, or it would take too much along."""
     live = view.live_nodes()
-    refusals = {
-        index: problem
-        for index, node in enumerate(live)
-        for problem in [*operator_refusals([node], _VERSION), *refused_forms(view.proto, [node])]
-        if problem.severity == "error"
-    }
+    if not _refused(view, live):
+        return None
+    refusals = {index: found[-1] for index, node in enumerate(live) if (found := _refused(view, [node]))}
     if not refusals:
         return None
     refused = [live[index] for index in refusals]
@@ -45,6 +42,12 @@ def refused_tail(view: ModelView) -> tuple[tuple[str, ...], Problem] | None:
     ends = [info.name for info in view.outputs if info.name in made]
     cut = tuple(dict.fromkeys([*read, *ends]))
     return (cut, next(iter(refusals.values()))) if cut else None
+
+
+def _refused(view: ModelView, nodes: Sequence[onnx.NodeProto]) -> list[Problem]:
+    """What is never built of these nodes; asked of all at once first, for each question goes through the model."""
+    found = [*operator_refusals(nodes, _VERSION), *refused_forms(view.proto, nodes)]
+    return [problem for problem in found if problem.severity == "error"]
 
 
 def _reached(live: Sequence[onnx.NodeProto], refused: Sequence[onnx.NodeProto]) -> set[str]:

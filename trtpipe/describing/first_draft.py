@@ -51,6 +51,10 @@ class Draft:
     has_float32: bool
     same: Mapping[str, str]
     """Dimension → the name that the author gave it and another one of the same input."""
+    cosine: float | None = None
+    """What outputs can be held to where the model's own rounding leaves less than the usual."""
+    largest: int = 0
+    """Bytes of the largest tensor that the model makes in the profile, if that is known."""
 
 
 def find_out(

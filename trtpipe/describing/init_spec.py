@@ -5,6 +5,7 @@ What is claimed of it is the caller's to say, who tries it; so is who writes it,
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from trtpipe.loading.scalars import flow_yaml
 from trtpipe.proofs.dim_names import describe_dims
 from trtpipe.proofs.pasting import yaml_profiles
 from trtpipe.proofs.proposals import Hints
+from trtpipe.spec.pipeline import BuilderSpec
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.gpus import gpus_with
 
@@ -24,6 +26,8 @@ UNTRIED = "Written from the model's graph; nothing of it was tried."
 """What is claimed of a spec that was neither checked nor run."""
 
 _MOST_NAMED_GPUS = 3
+_SHARE = 4
+"""So many times the largest tensor is what an engine is given to work in: operands, results, and some room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ def init_spec(
         _head(head, name, "\n".join(map(_comment, claim))),
         *found,
         _targets(targets or DEFAULT_TARGETS),
-        _VALIDATE,
+        _builder(draft),
+        _validate(draft),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -199,7 +204,32 @@ def _target(name: str, gpu: str) -> str:
 
 _ONLY_FLOAT = "variants:\n  fp32: {}"
 
-_VALIDATE = """\
+
+def _builder(draft: Draft | None) -> str:
+    """A larger workspace for a model whose tensors fill the usual one: TensorRT then builds no engine at all."""
+    if draft is None or 2 * draft.largest < BuilderSpec().workspace:
+        return ""
+    wanted = 1 << math.ceil(math.log2(draft.largest * _SHARE / (1 << 30)))
+    size = draft.largest / (1 << 30)
+    return f"""\
+# In this profile the model makes a tensor of {size:.1f} GiB: smaller sizes would need less room to work in.
+builder: {{workspace: {wanted}GiB}}"""
+
+
+def _validate(draft: Draft | None) -> str:
+    """The section; with a threshold where the model's own rounding leaves less than what is asked for without one."""
+    if draft is None or draft.cosine is None:
+        return _VALIDATE
+    return f"""\
+{_RANDOM}
+# The model rounds to whole numbers as it runs, where a value between two steps falls to either. What that alone does
+# was tried on random inputs: outputs can be held to this much.
+validate:
+  random: {{seed: 0, samples: 8}}
+  thresholds: [{{output: "*", metric: cosine, min: {draft.cosine:.6g}}}]"""
+
+
+_RANDOM = """\
 # Random inputs show that an engine's model computes what the source computes, not that it is accurate: replace them
-# by a data set, `data: NAME`, described in calibration/NAME.yaml.
-validate: {random: {seed: 0, samples: 8}}"""
+# by a data set, `data: NAME`, described in calibration/NAME.yaml."""
+_VALIDATE = f"{_RANDOM}\nvalidate: {{random: {{seed: 0, samples: 8}}}}"

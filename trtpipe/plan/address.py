@@ -31,7 +31,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 STAGE_VERSIONS: Mapping[Stage, int] = {
     "fetch": 1,
-    "import": 3,
+    "import": 4,
     "transform": 3,
     "calibrate": 2,
     "evaluate": 2,
@@ -39,7 +39,7 @@ STAGE_VERSIONS: Mapping[Stage, int] = {
     "quantize": 1,
     "parse": 2,
     "build_engine": 3,
-    "validate": 5,
+    "validate": 6,
     "readback": 2,
 }
 """The stages that make steps today. A version is raised when equal inputs would give other outputs.

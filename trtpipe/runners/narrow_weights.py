@@ -67,12 +67,12 @@ def _dequantized(
     dtype = given.get("output_dtype", 0) or _dtype_of(scale, tensors, graph)
     wide, halved = f"{output}/float32", f"{output}/scale"
     if node.op_type == _MXFP8:
-        exponents = _array(tensors[scale], folder).view(np.uint8).astype(np.int32)
+        exponents = array_in(tensors[scale], folder).view(np.uint8).astype(np.int32)
         powers = np.ldexp(np.float32(1), exponents - 127).astype(np.float32)
         graph.initializer.append(onnx.numpy_helper.from_array(powers, halved))
         yield onnx.helper.make_node("DequantizeLinear", [weight, halved], [wide], name=node.name, **along)
     else:
-        doubled = (_array(tensors[weight], folder).astype(np.float32) * 2).astype(np.int8)
+        doubled = (array_in(tensors[weight], folder).astype(np.float32) * 2).astype(np.int8)
         graph.initializer.append(onnx.numpy_helper.from_array(doubled, f"{output}/doubled"))
         graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0.5), f"{output}/half"))
         yield onnx.helper.make_node("Cast", [scale], [f"{halved}/wide"], to=onnx.TensorProto.FLOAT)
@@ -92,8 +92,8 @@ def _dtype_of(scale: str, tensors: dict[str, onnx.TensorProto], graph: onnx.Grap
     return int(next(declared, onnx.TensorProto.FLOAT))
 
 
-def _array(tensor: onnx.TensorProto, folder: Path) -> Array:
-    """A runnable model refers to files relative to its folder."""
+def array_in(tensor: onnx.TensorProto, folder: Path) -> Array:
+    """A tensor's values; a runnable model refers to files relative to its folder."""
     if not is_external(tensor):
         return array_of(tensor)
     absolute = type(tensor)()

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.made_nodes import called
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.problem_codes import Code
+from trtpipe.runners.defined_normalization import normalizing_as_defined
+from trtpipe.runners.exact_products import with_unsigned_weights
 from trtpipe.runners.failing_nodes import refused_node, shortened
 from trtpipe.runners.graphs import RunnableModel, overflowing_model, rounding_halves, runnable_model
 from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
@@ -81,9 +83,12 @@ def open_runner(
     spin, unless told not to: that is faster where a model is run often, and takes the processor from others.
     """
     runnable = runnable_model(model) if isinstance(model, Path) else model
-    computable = rounding_halves(twin_of(runnable))
+    computable = rounding_halves(twin_of(_as_defined(runnable)))
     session = _session(
-        computable, threads, fused=fused and runnable.external_bytes() < _LARGE, spinning=spinning
+        computable,
+        _threads(runnable, threads),
+        fused=fused and runnable.external_bytes() < _LARGE,
+        spinning=spinning,
     )
     inputs = {value.name: value.type for value in session.get_inputs()}
     outputs = tuple(value.name for value in session.get_outputs())
@@ -93,6 +98,16 @@ def open_runner(
         yield runner
     finally:
         del runner, session
+
+
+def _as_defined(model: RunnableModel) -> RunnableModel:
+    """The same model, written so that ONNX Runtime's kernels compute what ONNX says."""
+    return normalizing_as_defined(with_unsigned_weights(model))
+
+
+def _threads(model: RunnableModel, wanted: int) -> int:
+    """One for DynamicQuantizeLSTM: several share out the batch, and each quantizes its part by the range of that."""
+    return 1 if any(node.op_type == "DynamicQuantizeLSTM" for node in model.proto.graph.node) else wanted
 
 
 _NUMPY = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(double)": "float64"}

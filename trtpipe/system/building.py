@@ -60,7 +60,7 @@ def run_build(
     course = _Course(planned, delivery, outcome, KeptTo(frozen, delivery) if frozen is not None else None)
     forced = planned.decided.rebuilder.forced
     anew = len(forced) == len(planned.plan.steps)
-    terms = Terms(jobs, offline, forced, evaluate_anew=anew, frozen=frozen is not None)
+    terms = Terms(jobs, offline, forced, evaluate_anew=anew, frozen=frozen is not None, by_rules=True)
     writes = bool(runs(planned))
     if writes or planned.decided.undelivered:
         sweep_project(planned.workspace.root, planned.workspace.build)

@@ -18,7 +18,7 @@ from trtpipe.describing.first_draft import Draft, find_out, refuse_training
 from trtpipe.describing.init_spec import HalfVariant, init_spec
 from trtpipe.errors import Problem, TrtpipeError
 from trtpipe.files import temporary_folder
-from trtpipe.json_values import JsonObject, object_in, text_in, texts_in
+from trtpipe.json_values import JsonObject, integer_in, object_in, text_in, texts_in
 from trtpipe.loading.project import Project
 from trtpipe.loading.specs import LoadedPipeline, load_pipeline
 from trtpipe.plan.control import Control
@@ -80,6 +80,9 @@ class _Trial:
         hints = self._hints()
         canonical = self._imported()
         draft, fit = self._drafted(canonical, hints)
+        draft = replace(
+            draft, cosine=_cosine(fit), largest=integer_in(fit, "largest") if "largest" in fit else 0
+        )
         half = HalfVariant(tuple(texts_in(fit, "keep")), text_in(fit, "refused")) if fit else HalfVariant()
         report = self._checked(self._text(draft, half))
         errors = _errors(report)
@@ -87,7 +90,11 @@ class _Trial:
             half = HalfVariant(refused=errors[0].fact, tried="TensorRT's parser")
             report = self._checked(self._text(draft, half))
             errors = _errors(report)
-        errors = [*errors, *(one for one in draft.proposal.problems if not errors), *_does_not_run(fit)]
+        errors = [
+            *errors,
+            *(one for one in draft.proposal.problems if not errors),
+            *_tried(fit),
+        ]
         claim = _claim(fit, report, errors)
         return FirstSpec(self._text(draft, half, claim), tuple(_notes(draft, fit, report)), tuple(errors))
 
@@ -183,8 +190,8 @@ def _errors(report: CheckReport) -> list[Problem]:
     return [replace(one, where=None) for one in report.problems if one.severity == "error"]
 
 
-def _does_not_run(fit: JsonObject) -> Iterator[Problem]:
-    """That the model was seen to fail at the very shapes that are proposed."""
+def _tried(fit: JsonObject) -> Iterator[Problem]:
+    """That the model was seen to fail at the very shapes that are proposed, or that comparing it proves nothing."""
     if fit.get("broken"):
         yield Problem(Code.MODEL_RUN_FAILED, f"the model was not run: {fit['broken']}")
     failed = object_in(fit, "failed") if "failed" in fit else {}
@@ -193,6 +200,18 @@ def _does_not_run(fit: JsonObject) -> Iterator[Problem]:
         yield Problem(
             Code.PROFILE_IMPOSSIBLE, f"the model does not run at {corner}: {failed[corner]}", remedy
         )
+    if fit.get("unsteady"):
+        fact = (
+            "the model rounds to whole numbers as it runs, and on random inputs makes so much of the least difference "
+            f"that two ways of computing it agree to a cosine of {fit['unsteady']} only"
+        )
+        remedy = "validate on a data set, `validate: {data: NAME}`, or write a threshold that you can accept"
+        yield Problem(Code.NOTHING_TO_EXPECT, fact, remedy)
+
+
+def _cosine(fit: JsonObject) -> float | None:
+    found = fit.get("cosine")
+    return float(found) if isinstance(found, float) else None
 
 
 def _claim(fit: JsonObject, report: CheckReport, errors: Sequence[Problem]) -> list[str]:

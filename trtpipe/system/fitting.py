@@ -57,6 +57,12 @@ class Fit:
     """Where NaN begins, in words."""
     keep: list[str] = field(default_factory=list)
     """Globs of the nodes that a half variant keeps in float32."""
+    cosine: float | None = None
+    """What the outputs can be held to at most, for a model whose own rounding leaves less than the usual."""
+    largest: int = 0
+    """Bytes of the largest tensor that is made at any corner, whether it was tried there or not."""
+    unsteady: str = ""
+    """The cosine that rounding alone leaves, where that is so little that comparing proves nothing."""
     refused: str = ""
     """Why a half variant would not pass; empty when it passes or none was asked for."""
     untried: str = ""
@@ -70,6 +76,9 @@ class Fit:
             "failed": dict(self.failed),
             "nan": self.nan,
             "keep": [*self.keep],
+            "cosine": self.cosine,
+            "largest": self.largest,
+            "unsteady": self.unsteady,
             "refused": self.refused,
             "untried": self.untried,
         }
@@ -82,6 +91,8 @@ class _Place:
     names: tuple[str, ...]
     inputs: CornerInputs
     seconds: float
+    largest: int
+    """Bytes of the largest tensor that is made there."""
 
 
 def fit_model(task: Task) -> Fit:
@@ -91,14 +102,15 @@ def fit_model(task: Task) -> Fit:
 
     canonical = _transformed(task)
     model = runnable_model(canonical)
-    fit = Fit()
     places = _places(model, task)
+    fit = Fit(largest=max(place.largest for place in places))
     feeds = _feeds(model, task, places)
     try:
         outputs, peaks = _run(model, places, feeds, fit)
     except NoKernel as error:
         fit.untried = error.problems[0].fact
         return fit
+    _expect(model, feeds, outputs, fit)
     if task.options.get("half") and outputs:
         ran = [place for place in places if place.names[0] in outputs]
         held = [place for place in ran if place.seconds <= _BEARABLE]
@@ -106,10 +118,27 @@ def fit_model(task: Task) -> Fit:
         compared = {place.names[0]: (feeds[place.names[0]], outputs[place.names[0]]) for place in held}
         fit.keep = [_glob(name) for name in _overflowing(canonical, model, peaks)]
         try:
-            fit.refused = _refused(canonical, fit.keep, compared, task.out)
+            fit.refused = _refused(canonical, fit, compared, task.out)
         except (NoKernel, StepFailed) as error:
             fit.untried = error.problems[0].fact
     return fit
+
+
+def _expect(model: RunnableModel, feeds: Mapping[str, Feed], outputs: Mapping[str, Feed], fit: Fit) -> None:
+    """What may be expected of the outputs where that is less than what float32 is held to without being told."""
+    from trtpipe.precisions import find_precision
+    from trtpipe.runners.own_rounding import NothingToExpect, expected_cosine
+
+    floats = find_precision("fp32")
+    assert floats is not None, "fp32 is one of trtpipe's own"
+    (usual,) = (one.min for one in floats.default_thresholds if one.metric == "cosine")
+    try:
+        found = expected_cosine(model, feeds, outputs)
+    except NothingToExpect as error:
+        fit.unsteady = str(error)
+        return
+    if found is not None and usual is not None and found < usual:
+        fit.cosine = found
 
 
 def _transformed(task: Task) -> Path:
@@ -138,17 +167,19 @@ def _places(model: RunnableModel, task: Task) -> list[_Place]:
     for corner in ("opt", "min", "max"):
         made = CornerInputs("", shapes_at(inputs, profile, corner), values_at(profile, corner))
         named.setdefault(repr((made.shapes, made.values)), ([], made))[0].append(corner)
-    return [_Place(tuple(names), made, _seconds(model, made)) for names, made in named.values()]
+    return [_Place(tuple(names), made, *_estimated(model, made)) for names, made in named.values()]
 
 
-def _seconds(model: RunnableModel, corner: CornerInputs) -> float:
+def _estimated(model: RunnableModel, corner: CornerInputs) -> tuple[float, int]:
+    """Seconds of one core that a run takes, roughly, and bytes of the largest tensor that it makes."""
     from trtpipe.canonical.inference import infer_at
     from trtpipe.describing.costs import costs_of
     from trtpipe.proofs.corners import nbytes_of_info
 
     inferred = infer_at(model.proto, corner.shapes, corner.values)
-    made = sum(nbytes_of_info(info) or 0 for info in inferred.values.values())
-    return costs_of(model.proto, inferred).flops / _OPERATIONS + made / _BYTES
+    made = [nbytes_of_info(info) or 0 for info in inferred.values.values()]
+    seconds = costs_of(model.proto, inferred).flops / _OPERATIONS + sum(made) / _BYTES
+    return seconds, max(made, default=0)
 
 
 def _feeds(model: RunnableModel, task: Task, places: Sequence[_Place]) -> dict[str, dict[str, Array]]:
@@ -274,9 +305,7 @@ def _overflowing(canonical: Path, model: RunnableModel, peaks: Mapping[str, floa
             yield node.name
 
 
-def _refused(
-    canonical: Path, keep: Sequence[str], compared: Mapping[str, tuple[Feed, Feed]], out: Path
-) -> str:
+def _refused(canonical: Path, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]], out: Path) -> str:
     """Why the variant would not pass, in a few words; empty when it passes.
 
     `compared` are inputs and what the float32 model makes of them, by corner.
@@ -284,16 +313,18 @@ def _refused(
     from trtpipe.comparing.judging import judge_report
     from trtpipe.comparing.metrics import Accumulator
     from trtpipe.precisions import find_precision
+    from trtpipe.precisions.audit import low_shares
     from trtpipe.precisions.casting.files import rewrite_file
     from trtpipe.proofs.randomness import drawn_outputs
     from trtpipe.runners.graphs import runnable_model
     from trtpipe.runners.onnxruntime import open_runner
+    from trtpipe.spec.pipeline import Threshold
 
     half = find_precision("fp16")
     assert half is not None, "fp16 is one of trtpipe's own"
     typed = out / "typed.onnx"
-    made = rewrite_file(half, canonical, typed, keep={"fp32": tuple(keep)} if keep else {})
-    shares = [share for share in (made.audit.low_nodes, made.audit.low_elements) if share is not None]
+    made = rewrite_file(half, canonical, typed, keep={"fp32": tuple(fit.keep)} if fit.keep else {})
+    shares = low_shares(half.name, made.audit.nodes, made.audit.weight_elements)
     if not shares or min(shares) < _LEAST_SHARE:
         return "next to nothing of the model computes in it"
     model = runnable_model(typed)
@@ -312,7 +343,8 @@ def _refused(
                     measured[name] = accumulator.result().as_json()
             places.append({"place": f"at {corner}", "kind": "data", "outputs": measured})
     report: dict[str, Json] = {"places": places, "nonfinite": []}
-    judgement = judge_report(report, (), [_tightened(one) for one in half.default_thresholds])
+    asked = half.default_thresholds if fit.cosine is None else (Threshold(metric="cosine", min=fit.cosine),)
+    judgement = judge_report(report, (), [_tightened(one) for one in asked])
     return judgement.problems[0].fact if judgement.problems else ""
 
 

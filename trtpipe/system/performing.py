@@ -56,6 +56,8 @@ class Terms:
     evaluate_anew: bool = False
     frozen: bool = False
     """Whether nothing of the project's is written: wheels that are not known yet stay so."""
+    by_rules: bool = False
+    """Whether typed models are held to what TensorRT is known to refuse before it is asked, as `check` does."""
 
 
 PLAIN_TERMS = Terms()
@@ -247,6 +249,10 @@ class Performer:
         from trtpipe.toolchains.parsing import parse_network
 
         inputs = self.inputs_of(action, scratch / "in")
+        typed = next(iter(inputs["model"].values()))
+        toolchain = self.toolchain(action)
+        if self.terms.by_rules and toolchain.flavour == "tensorrt_rtx":
+            refuse_by_rules(typed, toolchain.version)
         folder = scratch.absolute() / "network"
         folder.mkdir()
         limits, phases = action.requirements, [""]
@@ -261,8 +267,8 @@ class Performer:
         unreadable = ""
         try:
             parsed = parse_network(
-                self.toolchain(action),
-                next(iter(inputs["model"].values())),
+                toolchain,
+                typed,
                 folder,
                 plugins=require_libraries(inputs.get("plugins", {})).values(),
                 limits=limits_only(limits),
@@ -333,6 +339,17 @@ class Performer:
         return ready_toolchain(
             self.here.toolchain(action), offline=self.terms.offline, progress=say, lock=lock
         )
+
+
+def refuse_by_rules(typed: Path, version: str) -> None:
+    """Raises StepFailed with what TensorRT-RTX `version` is known to refuse of a typed model. Reads no large weight."""
+    from trtpipe.canonical.reading import read_skeleton
+    from trtpipe.proofs.engine_limits.proving import engine_refusals
+
+    found = engine_refusals(read_skeleton(typed).proto, version)
+    errors = [problem for problem in found if problem.severity == "error"]
+    if errors:
+        raise StepFailed(errors)
 
 
 def limits_only(limits: EngineRequirements) -> BuilderSpec:

@@ -24,6 +24,8 @@ import traceback
 import warnings
 from typing import Any, NoReturn
 
+from trtpipe.deferred_imports import defer_imports
+
 PACKET = 1 << 16
 """Bytes of the largest packet."""
 _IMPORTED = (
@@ -35,6 +37,7 @@ _IMPORTED = (
 def main(descriptor: int) -> NoReturn:
     """Serve until the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a step stops
+    defer_imports()
     for name in _IMPORTED:
         importlib.import_module(name)
     gc.freeze()  # what is here already needs no collecting in the forks, which would copy its pages

@@ -17,6 +17,7 @@ from trtpipe.canonical.runtime_operators.integers import INTEGERS
 from trtpipe.canonical.runtime_operators.layouts import LAYOUTS
 from trtpipe.canonical.runtime_operators.normalizations import NORMALIZATIONS
 from trtpipe.canonical.runtime_operators.positions import POSITIONS
+from trtpipe.canonical.runtime_operators.recurrences import RECURRENCES
 from trtpipe.canonical.runtime_operators.twins import TWINS
 from trtpipe.canonical.runtime_operators.weights import WEIGHTS
 
@@ -31,6 +32,7 @@ RUNTIME: Mapping[tuple[str, str], Rule] = {
     **LAYOUTS,
     **NORMALIZATIONS,
     **POSITIONS,
+    **RECURRENCES,
     **TWINS,
     **WEIGHTS,
 }

@@ -49,7 +49,7 @@ def _dynamic(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _codes(work: Rewriting, value: str) -> tuple[str, str, str]:
-    """Values from 0 to 255, their scale and their zero point, all in float32."""
+    """Values from 0 to 255 by their own range, their scale and their zero point, all in float32."""
     nought, most = work.number(0, value), work.number(255, value)
     low = work.add("Min", [reduced(work, "ReduceMin", value, None, keepdims=False), nought])
     high = work.add("Max", [reduced(work, "ReduceMax", value, None, keepdims=False), nought])
@@ -60,6 +60,12 @@ def _codes(work: Rewriting, value: str) -> tuple[str, str, str]:
     zero = work.add("Round", [work.add("Clip", [from_low, nought, most])])
     near = work.add("Round", [work.add("Div", [value, scale])])
     return work.add("Clip", [work.add("Add", [near, zero]), nought, most]), scale, zero
+
+
+def quantized(work: Rewriting, value: str) -> str:
+    """What is left of values when they are quantized by their own range, in float32."""
+    codes, scale, zero = _codes(work, value)
+    return work.add("Mul", [work.add("Sub", [codes, zero]), scale])
 
 
 def _floats(work: Rewriting, name: str) -> str:
@@ -156,8 +162,7 @@ def _dynamic_matmul(work: Rewriting, node: onnx.NodeProto) -> bool:
     second = _distances(work, weights, input_of(node, 3), columns)
     if second is None:
         return False
-    codes, scale, zero = _codes(work, value)
-    first = work.add("Mul", [work.add("Sub", [codes, zero]), scale])
+    first = quantized(work, value)
     scaled = work.add("Mul", [second, node.input[2]])
     return _summed_product(work, node, [first, scaled], input_of(node, 4))
 

@@ -105,6 +105,11 @@ def audit_engine(
     )
 
 
+def low_shares(asked: str, nodes: Mapping[str, int], weights: Mapping[str, int]) -> list[float]:
+    """The shares of a typed model's nodes and weights in a floating precision, as an engine's audit counts them."""
+    return [share for share in _shares(asked, nodes, {}, weights) if share is not None]
+
+
 def _shares(
     asked: str, layers: Mapping[str, int], products: Mapping[str, int], weights: Mapping[str, int]
 ) -> tuple[float | None, float | None]:

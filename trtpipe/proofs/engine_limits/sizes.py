@@ -6,7 +6,8 @@ A rule speaks only where the sizes that it goes by are known.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import attribute_of, integers_of, subgraphs
@@ -15,6 +16,8 @@ from trtpipe.proofs.engine_limits.values import NodeView
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtpipe.canonical.summary import Dim
 
 Said = Iterator[tuple[str, str]]
 
@@ -32,6 +35,7 @@ _LRN_BIAS = (1e-5, 1e10)
 _RESIZED_AXES = {"linear": 3, "cubic": 2}
 _UNKNOWN_ACTIVATIONS = frozenset({"affine"})
 _IMAGE_RANK = 4
+_FITTING = f"give its operands shapes that broadcast, or {CUT}"
 
 
 def refused_size(node: NodeView) -> Said:
@@ -123,12 +127,31 @@ def _branched(node: NodeView) -> Said:
             return
 
 
+def _together(node: NodeView) -> Said:
+    """Sizes that are known and do not broadcast: a normalization that is written out has a scale that does not fit."""
+    shapes = [node.dims(index) for index in range(len(node.node.input))]
+    known = [shape for shape in shapes if shape is not None]
+    for sizes in zip_longest(*(reversed(shape) for shape in known), fillvalue=1):
+        fixed = {size for size in sizes if isinstance(size, int) and size != 1}
+        if len(fixed) > 1:
+            words = " and ".join(_shown(shape) for shape in known)
+            yield f"its operands are {words}, which do not broadcast to each other", _FITTING
+            return
+
+
+def _shown(shape: Sequence[Dim]) -> str:
+    return (
+        "x".join("?" if isinstance(size, str) or size is None else str(size) for size in shape) or "a scalar"
+    )
+
+
 def _rank(value: onnx.ValueInfoProto) -> int | None:
     kind = value.type.tensor_type
     return len(kind.shape.dim) if kind.HasField("shape") else None
 
 
 _RULES: Mapping[str, Callable[[NodeView], Said]] = {
+    **dict.fromkeys(("Add", "Div", "Mul", "Pow", "Sub"), _together),
     "AveragePool": _pooled,
     "ConvTranspose": _deconvolved,
     "GRU": _recurrent,

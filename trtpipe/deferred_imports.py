@@ -1,0 +1,37 @@
+"""Modules that are imported when something of them is first used: sympy, which onnx_ir needs for sums of dimensions.
+
+trtpipe adds no dimensions up, and sympy takes as long to import as all else of a command together. Python's own
+`LazyLoader` does it; where there are no such modules nothing changes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+_DEFERRED = frozenset({"sympy", "onnx_ir._symbolic_shapes"})
+"""The second looks functions of the first up while it is imported."""
+
+
+class _Deferring(MetaPathFinder):
+    """Finds these modules where they are, and puts off running them."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in _DEFERRED:
+            return None
+        found = PathFinder.find_spec(fullname, path, target)
+        if found is not None and found.loader is not None:
+            found.loader = importlib.util.LazyLoader(found.loader)
+        return found
+
+
+def defer_imports() -> None:
+    """From now on; once is enough."""
+    if not any(isinstance(finder, _Deferring) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Deferring())

@@ -1,0 +1,74 @@
+"""How much a model that rounds to whole numbers as it runs makes of differences that rounding of floats explains.
+
+A value that lies between two steps may fall to the other one when a sum is taken in another order, and a recurrence
+carries that on from step to step. No two ways of computing such a model agree as those of others do, so what may be
+expected of them is measured: the model with every float off by up to half a unit in its last place, against itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.tensors import nodes_of
+from trtpipe.runners.graphs import RunnableModel
+from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.perturbing import noise_of, perturbed
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+
+    Feeds = Mapping[str, Mapping[str, Array]]
+
+_SEEDS = (0, 1, 2)
+_MARGIN = 5.0
+"""So many times the largest difference that was seen may be expected: a validation tries more inputs than were seen."""
+_LARGEST = 0.02
+"""The most room that a threshold may leave, as 1 less the cosine: what int8 is given. More proves next to nothing."""
+
+
+class NothingToExpect(Exception):
+    """Rounding alone changes the outputs so much that comparing them proves nothing; with the cosine that was seen."""
+
+
+def expected_cosine(model: RunnableModel, feeds: Feeds, outputs: Feeds) -> float | None:
+    """The cosine that another way of computing the model can be held to; None for a model that does not round.
+
+    `outputs` are what it makes of these feeds, by place. Raises NothingToExpect.
+    """
+    if not any(node.op_type == "Round" for node in nodes_of(model.proto)):
+        return None
+    noise = noise_of("fp32", "fp32")
+    assert noise is not None, "the noise of float32 is known"
+    worst = 1.0
+    for seed in _SEEDS:
+        with open_runner(perturbed(model, noise, seed), spinning=False) as runner:
+            for place, expected in outputs.items():
+                worst = min(worst, _cosine(expected, runner.infer(feeds[place])))
+    room = _MARGIN * (1 - worst)
+    if room > _LARGEST:
+        raise NothingToExpect(f"{worst:.3f}")
+    return 1 - _rounded_up(room)
+
+
+def _cosine(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> float:
+    """The least of the outputs that are numbers."""
+    from trtpipe.comparing.metrics import Accumulator
+
+    found = [1.0]
+    for name, value in expected.items():
+        if value.dtype.kind in "fiu" and value.shape == actual[name].shape:
+            accumulator = Accumulator()
+            accumulator.add(value, actual[name])
+            cosine = accumulator.result().values["cosine"]
+            found += [] if cosine is None else [cosine]
+    return min(found)
+
+
+def _rounded_up(room: float) -> float:
+    """A number of one digit that is at least as large; 0 of what float32 does not tell from it."""
+    if room < 1e-7:
+        return 0.0
+    unit = 10.0 ** math.floor(math.log10(room))
+    return math.ceil(room / unit) * unit
