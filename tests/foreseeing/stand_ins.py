@@ -102,7 +102,8 @@ class StandIns:
     def _build_engine(self, action: Action, content: str) -> Any:
         network = json.dumps({"io": [], "layers": []})
         files = {"model.engine": content, "build.log": "", "layers.json": "[]", "network.json": network}
-        return files, {"normalised": content, "io": [], "seconds": {}, "address_randomisation": "off"}
+        told = {"version": "1.7.1.116", "python": "cpython 3.11.7", "layer_counts": {}, "io": [], "seconds": {}}
+        return files, {"normalised": content, "address_randomisation": "off", "addresses": "fixed", **told}
 
 
 def _content(action: Action, inputs: Mapping[str, Mapping[str, Path]]) -> str:
