@@ -253,8 +253,11 @@ def test_a_store_that_contradicts_the_lockfile_stops_the_build(mine):
     mine.write(LOCK, lock.replace(honest, "0" * 64 + honest[64:]))
     forged = lock_of(mine)
 
+    planned = mine.run("plan", "--exit-code")
     stopped = mine.run("build")
 
+    assert planned.code == 1
+    assert "the build would stop: digits/int8:quantize has another result" in planned.err
     assert stopped.code == 3
     assert "digits/int8:quantize has another result in the store than in the lockfile" in stopped.err
     assert lock_of(mine) == forged

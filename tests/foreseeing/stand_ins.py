@@ -102,7 +102,13 @@ class StandIns:
     def _build_engine(self, action: Action, content: str) -> Any:
         network = json.dumps({"io": [], "layers": []})
         files = {"model.engine": content, "build.log": "", "layers.json": "[]", "network.json": network}
-        told = {"version": "1.7.1.116", "python": "cpython 3.11.7", "layer_counts": {}, "io": [], "seconds": {}}
+        told = {
+            "version": "1.7.1.116",
+            "python": "cpython 3.11.7",
+            "layer_counts": {},
+            "io": [],
+            "seconds": {},
+        }
         return files, {"normalised": content, "address_randomisation": "off", "addresses": "fixed", **told}
 
 

@@ -16,6 +16,8 @@ from trtpipe.rendering.plans import explain_cell, plan_closing, plan_json, plan_
 from trtpipe.rendering.reasons import follows_from, why_json, why_text
 from trtpipe.system.causes import Causes
 from trtpipe.system.foreseeing import foresee
+from trtpipe.system.held_steps import CONTRADICTS
+from trtpipe.system.lock_refusals import contradictions
 from trtpipe.system.planned import Planned, make_plan, runs
 from trtpipe.system.workspace import open_workspace
 
@@ -30,7 +32,7 @@ def plan_command(
     why: bool = False,
     exit_code: bool = False,
 ) -> int:
-    """Print the plan as a table, JSON or a graph; with `exit_code` 1 if a step would run, or a cell fail."""
+    """Print the plan as a table, JSON or a graph; with `exit_code` 1 if a step would run, or something fail."""
     if graph not in (None, "mermaid"):
         raise SpecError(Code.UNKNOWN_VALUE, f"unknown graph format {graph!r}", "the only one is mermaid")
     planned = make_plan(open_workspace(specs, only), force=force)
@@ -38,12 +40,14 @@ def plan_command(
     causes = Causes(planned).of(planned.decisions) if why else {}
     foreseen = foresee(planned)
     failing = [one for one in foreseen if one.promise == "would fail"]
+    stopping = contradictions(planned)
     if as_json:
         chains = {"why": why_json(planned.plan, planned.decisions, causes)} if why else {}
         would_fail = {one.cell: [problem.fact for problem in one.problems] for one in failing}
         promises: dict[str, str] = {one.cell: one.promise for one in foreseen}
         record = plan_json(planned.plan, planned.decisions, promises)
-        say_json(record | {"would_fail": would_fail} | chains)
+        would_stop = [one.to_json() for one in stopping]
+        say_json(record | {"would_fail": would_fail, "would_stop": would_stop} | chains)
     elif graph:
         say(plan_mermaid(planned.plan, planned.decisions))
     elif why:
@@ -54,8 +58,10 @@ def plan_command(
     if not as_json:
         for one in failing:
             note(f"{one.cell} would fail: " + "; ".join(problem.fact for problem in one.problems))
+        for held in stopping:
+            note(f"the build would stop: {held.address} {CONTRADICTS}")
     planned.workspace.state.save()
-    return int(bool(failing or runs(planned))) if exit_code else EXIT_DONE
+    return int(bool(failing or stopping or runs(planned))) if exit_code else EXIT_DONE
 
 
 def explain_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:

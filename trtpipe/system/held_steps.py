@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trtpipe.errors import LockMismatch, Problem
+from trtpipe.json_values import Json
 from trtpipe.lockfile import Lock, shown_digest
 from trtpipe.lockfile.comparing import Difference
 from trtpipe.lockfile.entries import RECIPE
@@ -37,6 +38,9 @@ CHOOSING: frozenset[Stage] = frozenset({"calibrate", "search"})
 _MEASURED = "measured "
 
 OTHER_RESULT = "install what the lockfile names, or run `trtpipe build` and commit what it writes"
+CONTRADICTS = (
+    "has another result in the store than in the lockfile, though nothing that it depends on differs"
+)
 NOT_BELIEVED = "`trtpipe build --force` makes it here and writes what comes out"
 
 
@@ -59,6 +63,13 @@ class Held:
         because = f" ({self.cause()})" if self.others else ""
         for name, (locked, here) in self.outputs.items():
             yield Difference(cell, f"{self.address} {name}", locked, f"{here}{because}")
+
+    def to_json(self) -> dict[str, Json]:
+        """The same as a JSON object."""
+        outputs: dict[str, Json] = {
+            name: {"lockfile": locked, "store": here} for name, (locked, here) in self.outputs.items()
+        }
+        return {"step": str(self.address), "outputs": outputs}
 
 
 def held_step(
@@ -138,8 +149,7 @@ def refuse_other_result(held: Held) -> None:
 
 def refuse_contradictions(held: Sequence[Held]) -> None:
     """For results that were not made now. Raises LockMismatch with each that contradicts the lockfile."""
-    words = "has another result in the store than in the lockfile, though nothing that it depends on differs"
-    problems = [_problem(one, Code.STORE_CONTRADICTS, words, NOT_BELIEVED) for one in held]
+    problems = [_problem(one, Code.STORE_CONTRADICTS, CONTRADICTS, NOT_BELIEVED) for one in held]
     if len(problems) == 1:
         raise ResultDiffers(problems[0], str(held[0].address))
     if problems:

@@ -39,8 +39,8 @@ def agreement_of(planned: Planned, lock: Lock) -> list[Event]:
     return list(agreement_events(held, compare_with_lock(planned, lock).excused))
 
 
-def refuse_contradicting_store(planned: Planned) -> None:
-    """Raises LockMismatch when a result in the store is not what the lockfile says, for no reason that can be named."""
+def contradictions(planned: Planned) -> list[Held]:
+    """Results in the store that are not what the lockfile says, for no reason that can be named."""
     lock, store = planned.site.lock, planned.workspace.store
     actions = planned.actions()
     found = []
@@ -48,8 +48,12 @@ def refuse_contradicting_store(planned: Planned) -> None:
         if isinstance(decision, (UpToDate, Restore)) and address.stage != "build_engine":
             one = contradiction(lock, address, decision.outputs, partial(actions.__getitem__, address), store)
             found += [one] if one is not None else []
-    found += _contradicting_engines(planned, lock)
-    refuse_contradictions(found)
+    return [*found, *_contradicting_engines(planned, lock)]
+
+
+def refuse_contradicting_store(planned: Planned) -> None:
+    """Raises LockMismatch when a result in the store is not what the lockfile says, for no reason that can be named."""
+    refuse_contradictions(contradictions(planned))
 
 
 def _contradicting_engines(planned: Planned, lock: Lock) -> Iterator[Held]:

@@ -70,7 +70,7 @@ def plan(
         typer.Option("--why", help="The whole chain behind each decision, with the commit that changed it."),
     ] = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="End with 1 if a step would run, or a cell would fail.")
+        bool, typer.Option("--exit-code", help="End with 1 if a step would run, or something would fail.")
     ] = False,
 ) -> None:
     """Show every step with its decision and the reason for it."""
