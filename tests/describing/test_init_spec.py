@@ -139,6 +139,18 @@ def test_a_size_that_the_graph_demands_is_found(tmp_path: Path) -> None:
     assert (profile.min, profile.opt, profile.max) == ((1, 576), (1, 576), (8, 576))
 
 
+def test_no_size_is_proposed_at_which_a_pooling_lacks_a_part_of_its_window(tmp_path: Path) -> None:
+    """ONNX Runtime pools what is there; TensorRT's builder cannot prove what that leaves."""
+    one = helper.make_tensor("one", INT64, [2], [1, 1])
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["p"], name="p", kernel_shape=[3, 3], strides=[3, 3]),
+        helper.make_node("Reshape", ["p", "one"], ["y"], name="r"),
+    ]
+    model = write_model(tmp_path / "m.onnx", {"x": (FLOAT, [1, 1, "h", "w"])}, nodes, inits=[one])
+    profile = load(init_spec(model, project_root=tmp_path), tmp_path).spec.profiles[0]["x"]
+    assert min(profile.min[2:]) >= 3 and max(profile.max[2:]) <= 5
+
+
 def test_a_scalar_that_decides_a_branch_is_bound_to_what_it_is_compared_with(tmp_path: Path) -> None:
     def branch(op: str) -> Any:
         out = helper.make_tensor_value_info(f"{op}_out", FLOAT, None)

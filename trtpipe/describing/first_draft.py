@@ -5,12 +5,14 @@ Everything is tried by shape inference before it is proposed. Knows nothing of a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trtpipe.canonical.evaluation import Evaluator
+from trtpipe.canonical.inference import Inferred
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.canonical.transforming import apply_transform
 from trtpipe.describing.branch_inputs import Number, branch_inputs
@@ -24,6 +26,8 @@ from trtpipe.proofs.model import ModelView, view_model
 from trtpipe.proofs.profile_values import values_length
 from trtpipe.proofs.proposals import Hints, Proposal, propose_profile
 from trtpipe.proofs.refused_forms import in_training
+from trtpipe.proofs.windows import too_small, windows_of
+from trtpipe.shapes import Shape
 
 if TYPE_CHECKING:
     import onnx
@@ -94,14 +98,31 @@ def find_out(
 
 
 def _profile_of(view: ModelView, hints: Hints | None, *, narrow: bool) -> Proposal:
-    return propose_profile(
+    """A profile at which every window is whole; where there is none, one that the model takes."""
+    propose = partial(
+        propose_profile,
         view.inputs,
-        infer=view.infer,
         value_inputs=view.value_inputs,
         outputs=view.outputs,
         narrow=narrow,
         hints=hints,
     )
+    strict = _with_whole_windows(view)
+    proposal = propose(infer=strict or view.infer)
+    return propose(infer=view.infer) if strict is not None and proposal.problems else proposal
+
+
+def _with_whole_windows(view: ModelView) -> Infer | None:
+    """Inference that also refuses poolings whose window lacks something; None where no window may lack anything."""
+    windows = windows_of(view.proto)
+    if not any(any(window.lacking) for window in windows):
+        return None
+
+    def infer(shapes: Mapping[str, Shape], values: Mapping[str, Sequence[int]]) -> Inferred:
+        found = view.infer(shapes, values)
+        return found if found.problems else replace(found, problems=(*too_small(windows, found, whole=True),))
+
+    return infer
 
 
 def refuse_training(proto: onnx.ModelProto) -> None:

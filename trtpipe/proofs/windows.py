@@ -2,7 +2,8 @@
 
 ONNX's shape inference lets them pass with an empty or negative size; TensorRT stops in the middle of a build. Poolings
 that lack less than a stride go on all the same: sizes are rounded towards zero, in ONNX Runtime as in TensorRT, and
-what is there is pooled.
+what is there is pooled. Of sizes that are only known at run time TensorRT's builder cannot prove that, so no such size
+is proposed.
 """
 
 from __future__ import annotations
@@ -44,14 +45,18 @@ class Window:
         self.padding = tuple(padding)
         self.lacking = tuple(lacking)
 
-    def problem(self, inferred: Inferred) -> Problem | None:
-        """The problem at the shapes that were inferred; None when it fits or the input's shape is not known."""
+    def problem(self, inferred: Inferred, *, whole: bool = False) -> Problem | None:
+        """The problem at the shapes that were inferred; None when it fits or the input's shape is not known.
+
+        A `whole` window may lack nothing.
+        """
+        lacking = (0,) * len(self.lacking) if whole else self.lacking
         sizes = [dim for dim in inferred.shape(self.input) or () if isinstance(dim, int)][2:]
         if len(sizes) != len(self.extent) or len(inferred.shape(self.input) or ()) != len(sizes) + 2:
             return None
         padded = tuple(size + more for size, more in zip(sizes, self.padding, strict=True))
-        sides = zip(self.extent, padded, self.lacking, strict=True)
-        if all(extent <= size + lacking for extent, size, lacking in sides):
+        sides = zip(self.extent, padded, lacking, strict=True)
+        if all(extent <= size + less for extent, size, less in sides):
             return None
         return Problem(
             Code.SHAPES_NOT_TAKEN,
@@ -84,6 +89,6 @@ def _integers(attributes: Mapping[str, onnx.AttributeProto], name: str) -> tuple
     return tuple(attributes[name].ints) if name in attributes else ()
 
 
-def too_small(windows: Sequence[Window], inferred: Inferred) -> Iterator[Problem]:
-    """The problems of all windows at the shapes that were inferred."""
-    yield from filter(None, (window.problem(inferred) for window in windows))
+def too_small(windows: Sequence[Window], inferred: Inferred, *, whole: bool = False) -> Iterator[Problem]:
+    """The problems of all windows at the shapes that were inferred, or of those that are not `whole`."""
+    yield from filter(None, (window.problem(inferred, whole=whole) for window in windows))
