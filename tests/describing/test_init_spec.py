@@ -11,14 +11,14 @@ import pytest
 from onnx import TensorProto, helper, save
 
 from trtpipe.canonical.reading import read_skeleton
-from trtpipe.describing.first_draft import find_out
+from trtpipe.describing.first_draft import _with_whole_windows, find_out
 from trtpipe.describing.init_spec import ModelHead, pipeline_name
 from trtpipe.describing.init_spec import init_spec as text_of
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.loading.grammar import KnownNames
 from trtpipe.loading.project import Project, load_project
 from trtpipe.loading.specs import LoadedPipeline, load_pipeline
-from trtpipe.proofs.model import prove_model
+from trtpipe.proofs.model import prove_model, view_model
 from trtpipe.spec.project import ProjectSpec
 from trtpipe.system.starting import first_spec, recognise
 
@@ -143,12 +143,20 @@ def test_no_size_is_proposed_at_which_a_pooling_lacks_a_part_of_its_window(tmp_p
     """ONNX Runtime pools what is there; TensorRT's builder cannot prove what that leaves."""
     one = helper.make_tensor("one", INT64, [2], [1, 1])
     nodes = [
-        helper.make_node("AveragePool", ["x"], ["p"], name="p", kernel_shape=[3, 3], strides=[3, 3]),
+        helper.make_node("AveragePool", ["x"], ["p"], name="p", kernel_shape=[7, 7], strides=[7, 7]),
         helper.make_node("Reshape", ["p", "one"], ["y"], name="r"),
     ]
     model = write_model(tmp_path / "m.onnx", {"x": (FLOAT, [1, 1, "h", "w"])}, nodes, inits=[one])
-    profile = load(init_spec(model, project_root=tmp_path), tmp_path).spec.profiles[0]["x"]
-    assert min(profile.min[2:]) >= 3 and max(profile.max[2:]) <= 5
+    view = view_model(read_skeleton(model).proto)
+    strict = _with_whole_windows(view)
+    assert strict is not None
+    lacking, whole = {"x": (1, 1, 1, 2)}, {"x": (1, 1, 7, 9)}
+    assert not view.infer(lacking, {}).problems  # the model runs there
+    (problem,) = strict(lacking, {}).problems
+    assert "its window 7x7 is larger than 1x2" in problem.fact
+    assert not strict(whole, {}).problems
+    draft = find_out(read_skeleton(model).proto)
+    assert min(draft.proposal.profile["x"].min[2:]) >= 7
 
 
 def test_a_scalar_that_decides_a_branch_is_bound_to_what_it_is_compared_with(tmp_path: Path) -> None:
