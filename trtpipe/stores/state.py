@@ -29,6 +29,7 @@ from trtpipe.json_values import (
     texts_in,
 )
 from trtpipe.problem_codes import Code
+from trtpipe.stores.faults import store_error
 
 if TYPE_CHECKING:
     from trtpipe.plan.address import Address
@@ -151,6 +152,8 @@ class ProjectState:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 return
+            if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP):
+                raise store_error(self.path.parent, error) from error
             fact = f"cannot write {self.path}: {(error.strerror or str(error)).lower()}"
             raise StoreError(
                 Code.CANNOT_WRITE, fact, "nothing was lost; it may be deleted at any time"
