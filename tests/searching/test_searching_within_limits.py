@@ -11,6 +11,7 @@ from synthetic_models import units
 
 from trtpipe.comparing.metrics import Accumulator
 from trtpipe.errors import StepFailed
+from trtpipe.lockfile.recipes import recipe_of
 from trtpipe.plan.address import address
 from trtpipe.plan.fingerprint import Fingerprint
 from trtpipe.plan.graph import Action
@@ -127,9 +128,10 @@ def test_a_budget_that_nothing_keeps_is_told_where_it_stands(tmp_path):
 def test_a_choice_of_the_lockfile_counts_for_its_own_thresholds_only(tmp_path):
     asked, other = action(corners=True, thresholds=TIGHT), action(corners=True)
     entry = {"precision": "fp16", "base": None, "keep": {}, "reached": "cosine 0.999"}
+    locked = {recipe_of(other.fingerprint.record()): entry}
 
-    taken = perform_search(Evaluations(other, tmp_path), Unheard(), {other.key: entry})
-    searched = perform_search(Evaluations(asked, tmp_path), Unheard(), {other.key: entry})
+    taken = perform_search(Evaluations(other, tmp_path), Unheard(), locked)
+    searched = perform_search(Evaluations(asked, tmp_path), Unheard(), locked)
 
     assert (taken.summary["from"], searched.summary["from"]) == ("the lockfile", "a search")
     assert asked.key != other.key

@@ -36,7 +36,7 @@ READ = {
     "tensor": "y", "node": "n", "error": 0.5, "bound": 1.0, "unequal": 0, "misfit": "", "departs": False,
     "metrics": MEASURED,
 }  # fmt: skip
-QUANTIZED = {"tensor": "t", "node": "n", "steps": 2.0, "misfit": "", "departs": True}
+QUANTIZED = {"tensor": "t", "node": "n", "steps": 2.0, "misfit": False, "departs": True}
 GOOD = {
     "fetch": {"files": {"source/a.onnx": {"url": "https://h/a.onnx", "pinned": True, "sha256": "ab", "commit": "c"}}},
     "import": {

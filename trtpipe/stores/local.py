@@ -37,7 +37,7 @@ from trtpipe.stores.marks import new_mark
 from trtpipe.stores.placing import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
 from trtpipe.stores.strangers import Untrusted
-from trtpipe.stores.traces import TraceReader, written_trace
+from trtpipe.stores.traces import TraceReader, refuse_unreadable, written_trace
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -165,7 +165,11 @@ class LocalStore:
         return trace
 
     def record(self, trace: Trace) -> None:
-        """Remember a trace. Raises StoreError."""
+        """Remember a trace. Raises StoreError.
+
+        What would not be read again is a bug, and better found here than by a build that cannot find its own work.
+        """
+        refuse_unreadable(trace)
         with mapped(self.root):
             self._open()
             path = self.trace_path(trace.key)

@@ -101,7 +101,7 @@ _COMPARED = Fields(
     {
         "node": maybe(str),
         "error": OneOf((NUMBER, _NOT_FINITE)),
-        "bound": NUMBER,
+        "bound": OneOf((NUMBER, _NOT_FINITE)),
         "unequal": int,
         "misfit": str,
         "departs": bool,
@@ -109,7 +109,7 @@ _COMPARED = Fields(
     {"metrics": maybe(_METRICS)},
 )
 _QUANTIZED = Fields(
-    {"tensor": str, "node": maybe(str), "steps": maybe(NUMBER, str), "misfit": maybe(str), "departs": bool}
+    {"tensor": str, "node": maybe(str), "steps": maybe(NUMBER, str), "misfit": bool, "departs": bool}
 )
 _READ_BACK = Fields(
     {

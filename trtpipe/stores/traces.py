@@ -53,6 +53,14 @@ def read_trace(text: bytes, key: str) -> Trace:
     return checked(data, key)
 
 
+def refuse_unreadable(trace: Trace) -> None:
+    """Raises AssertionError for a trace that `read_trace` would not take."""
+    try:
+        read_trace(written_trace(trace), trace.key)
+    except Untrusted as error:
+        raise AssertionError(f"the trace of {trace.address} cannot be read again: {error}") from error
+
+
 def load_trace(path: Path, key: str) -> Trace:
     """The trace in a file. Raises Untrusted, OSError."""
     return read_trace(text_of(path), key)
