@@ -183,7 +183,9 @@ def make_project(root: Path) -> None:
 
 def row(one: Environment, reference: Lock, found: Lock) -> dict[str, object]:
     """What an environment changes: steps whose results differ, and engines."""
-    made = ", ".join(sorted({entry.get("made_with", "") for entry in found.steps.values()}, key=len)[-1:])
+    made = sorted(
+        {one for entry in found.steps.values() for one in entry.get("made_with", "").split(", ") if one}
+    )
     steps = [address for address in reference.steps if result(reference, address) != result(found, address)]
     engines = [
         name for name, entry in reference.cells.items() if entry["engine"] != found.cells[name]["engine"]
@@ -197,7 +199,7 @@ def row(one: Environment, reference: Lock, found: Lock) -> dict[str, object]:
     return {
         "name": one.name,
         "python": python,
-        "made_with": made,
+        "made_with": ", ".join(made),
         "other_results": steps,
         "other_engines": engines,
         "other_measurements": measured,
@@ -212,17 +214,20 @@ def result(lock: Lock, address: str) -> Mapping[str, str]:
 
 def write_table(record: Mapping[str, object]) -> None:
     """The table in the documentation, between its marks."""
-    lines = ["| environment | other results | other engines |\n", "| --- | --- | --- |\n"]
+    lines = [
+        "| made with | other results | other engines | other measured values |\n",
+        "| --- | --- | --- | --- |\n",
+    ]
     rows = record["rows"]
     assert isinstance(rows, list)
     for one in rows:
         steps = ", ".join(f"`{address}`" for address in one["other_results"]) or "none"
         engines = ", ".join(f"`{name}`" for name in one["other_engines"]) or "none"
-        packages = f" ({one['made_with']})" if one["name"] == "newest" else ""
-        lines.append(f"| {one['name']}, {one['python']}{packages} | {steps} | {engines} |\n")
+        measured = ", ".join(f"`{name}`" for name in one["other_measurements"]) or "none"
+        lines.append(f"| {one['python']}, {one['made_with']} | {steps} | {engines} | {measured} |\n")
     not_run = record["not_run"]
     assert isinstance(not_run, list)
-    lines += [f"| {name} | not run | not run |\n" for name in not_run]
+    lines += [f"| {name} | not run | not run | not run |\n" for name in not_run]
     page = PAGE.read_text(encoding="utf-8")
     inside = re.compile(f"(?<={re.escape(_BEGIN)}).*(?={re.escape(_END)})", re.DOTALL)
     assert inside.search(page), f"{PAGE} has no place for the table"
