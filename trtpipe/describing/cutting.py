@@ -13,7 +13,7 @@ from trtpipe.canonical.edits import values_read
 from trtpipe.describing.operations import PRODUCTS
 from trtpipe.errors import Problem
 from trtpipe.proofs.model import ModelView
-from trtpipe.proofs.refused_forms import refused_forms
+from trtpipe.proofs.refused_forms import Forms
 from trtpipe.proofs.rtx_operators import operator_refusals
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ _LEAST_SHARE = 0.9
 def refused_tail(view: ModelView) -> tuple[tuple[str, ...], Problem] | None:
     """The outputs to cut at, and why; None when there is nothing to cut off, or it would take too much along."""
     live = view.live_nodes()
+    forms = Forms(view.proto, live)
     refusals = {
         index: problem
         for index, node in enumerate(live)
-        for problem in [*operator_refusals([node], _VERSION), *refused_forms(view.proto, [node])]
+        for problem in [*operator_refusals([node], _VERSION), *forms.among([node])]
         if problem.severity == "error"
     }
     if not refusals:
