@@ -112,6 +112,7 @@ class Code:
     MODEL_CHANGED = _of("TP215", "A file changed while it was being read or built from.")
     NONFINITE_WEIGHTS = _of("TP216", "Weights or constants of the model hold NaN or infinities.")
     RANDOM_NODES = _of("TP217", "The model draws random numbers, so what depends on them cannot be validated.")
+    MODEL_TOO_LARGE = _of("TP218", "The model has more of something, longer names or deeper nesting than is taken.")
     UNKNOWN_INPUT = _of("TP220", "The model has no input of that name.")
     UNKNOWN_TENSOR = _of("TP221", "The model has no tensor or output of that name.")
     UNKNOWN_NODE = _of("TP222", "The model has no node that a name, a pattern or a path between tensors matches.")

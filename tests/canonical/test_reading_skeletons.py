@@ -205,7 +205,7 @@ def test_nesting_without_end_is_refused(tmp_path):
     for _ in range(3000):
         graph = field(1, field(5, field(6, graph)))
     (tmp_path / "m.onnx").write_bytes(field(7, graph))
-    assert "nest deeper" in one_error(tmp_path / "m.onnx")
+    assert "is nested deeper" in one_error(tmp_path / "m.onnx")
 
 
 def test_a_name_that_is_no_text_is_refused(tmp_path):

@@ -10,15 +10,24 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from trtpipe.canonical import edits
+from trtpipe.canonical import edits, limits
 from trtpipe.canonical.expansion import inline_functions, refuse_recursion
 from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.propagating import values_fit
+from trtpipe.canonical.reading import read_skeleton
+from trtpipe.canonical.wire import LEN, varint
 from trtpipe.datasets import npz
 from trtpipe.datasets.sampling.batches import _order
+from trtpipe.describing.cutting import refused_tail
 from trtpipe.errors import ModelError, SpecError
+from trtpipe.precisions import find_precision
+from trtpipe.problem_codes import Code
+from trtpipe.proofs import constant_values, written_out
+from trtpipe.proofs.model import view_model
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.weights.archive import Archive
+
+MANY = limits.MOST_ENDS + 1
 
 
 def doubling(levels: int) -> onnx.ModelProto:
@@ -182,3 +191,117 @@ def test_few_of_very_many_samples_are_drawn_without_numbering_all():
     assert len(set(first.tolist())) == 4
     assert first.tolist() == second.tolist()
     assert max(first) > 10**9
+
+
+def ends(*names: str) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in names]
+
+
+def relu(name: str = "", read: str = "x", made: str = "y", inputs=("x",), outputs=("y",)) -> onnx.ModelProto:
+    node = helper.make_node("Relu", [read], [made], name=name)
+    graph = helper.make_graph([node], "g", ends(*inputs), ends(*outputs))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def concat(count: int) -> onnx.ModelProto:
+    model = relu()
+    model.graph.node[0].CopyFrom(helper.make_node("Concat", ["x"] * count, ["y"], axis=0))
+    return model
+
+
+def described(entries: int) -> onnx.ModelProto:
+    model = relu()
+    for number in range(entries):
+        model.metadata_props.add(key=f"k{number}", value="v")
+    return model
+
+
+def listed_weights(count: int) -> onnx.ModelProto:
+    """Older exporters list every weight as an input too."""
+    model = relu(inputs=("x", *(f"w{number}" for number in range(count))))
+    model.graph.initializer.extend(
+        helper.make_tensor(f"w{number}", TensorProto.FLOAT, [1], [1.0]) for number in range(count)
+    )
+    return model
+
+
+def in_branches(depth: int) -> bytes:
+    """A Relu so many If deep; written field by field, as protobuf's own library writes no such depth."""
+
+    def field(number: int, payload: bytes) -> bytes:
+        return varint(number << 3 | LEN) + varint(len(payload)) + payload
+
+    node = helper.make_node("Relu", ["x"], ["y"]).SerializeToString()
+    for _ in range(depth):
+        graph = field(1, node) + field(2, b"g") + field(12, ends("y")[0].SerializeToString())
+        branch = field(1, b"then_branch") + field(6, graph) + bytes([0xA0, 1, 5])  # of type GRAPH
+        node = field(1, b"c") + field(2, b"y") + field(4, b"If") + field(5, branch)
+    model = relu()
+    model.graph.ClearField("node")
+    return model.SerializeToString() + field(7, field(1, node))
+
+
+TOO_LARGE = {
+    "metadata": (lambda: described(10_001), "has more than 10,000 entries of metadata_props"),
+    "inputs": (lambda: relu(inputs=["x", *map(str, range(MANY))]), "has more than 4,096 inputs"),
+    "outputs": (lambda: relu(outputs=["y"] * MANY), "has more than 4,096 outputs"),
+    "inputs of a node": (lambda: concat(10_001), "has more than 10,000 inputs of one node"),
+    "name of a node": (
+        lambda: relu("n" * 4096),
+        "has a name of 4,096 bytes, and TensorRT takes 4,095 at most",
+    ),
+    "name of a tensor": (lambda: relu(made="n" * 5000), "has a name of 5,000 bytes"),
+    "name of an input": (lambda: relu(inputs=["n" * 5000]), "has a name of 5,000 bytes"),
+    "deep": (lambda: in_branches(200), "is nested deeper than 100 levels"),
+    "deep and small": (lambda: in_branches(35), "is nested deeper than 100 levels"),
+}
+
+
+@pytest.mark.parametrize("case", TOO_LARGE)
+def test_more_than_any_model_has_is_refused_while_the_file_is_read(tmp_path, case):
+    make, told = TOO_LARGE[case]
+    made = make()
+    (tmp_path / "m.onnx").write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
+
+    with pytest.raises(ModelError, match=f"m.onnx' {told}") as caught:
+        read_skeleton(tmp_path / "m.onnx")
+    assert [one.code for one in caught.value.problems] == [Code.MODEL_TOO_LARGE]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [described(10_000), concat(10_000), relu("n" * 4095), listed_weights(MANY), in_branches(30)],
+    ids=["metadata", "inputs of a node", "name", "weights listed as inputs", "deep"],
+)
+def test_what_is_just_not_too_much_is_read(tmp_path, model):
+    (tmp_path / "m.onnx").write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
+
+    assert len(read_skeleton(tmp_path / "m.onnx").proto.graph.node) == 1
+
+
+def test_what_is_asked_of_each_of_many_nodes_is_looked_up_once_in_the_model(monkeypatch):
+    """Unknown operators, and those that an import may write out."""
+    nodes = [helper.make_node("Nope", [f"v{number}"], [f"v{number + 1}"]) for number in range(200)]
+    nodes += [
+        helper.make_node("LpPool", ["v200"], [f"p{number}"], p=3, kernel_shape=[1]) for number in range(20)
+    ]
+    outputs = ends(*(f"p{number}" for number in range(20)))
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", ends("v0"), outputs), opset_imports=[helper.make_opsetid("", 17)]
+    )
+    walks, rewrites = [], []
+    nodes_of, rewrite = constant_values.nodes_of, written_out.rewrite_misread
+    monkeypatch.setattr(constant_values, "nodes_of", lambda model: walks.append(1) or nodes_of(model))
+    monkeypatch.setattr(written_out, "rewrite_misread", lambda model: rewrites.append(1) or rewrite(model))
+
+    refused_tail(view_model(model))
+
+    assert (len(walks), len(rewrites)) == (1, 1)
+
+
+def test_precisions_are_listed_once_however_many_variants_name_one(monkeypatch):
+    find_precision("fp32")
+    monkeypatch.setattr("pkgutil.iter_modules", lambda path: pytest.fail("listed again"))
+
+    assert find_precision("fp16") is not None
+    assert find_precision("fp17") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -193,12 +194,16 @@ def test_a_push_that_was_cut_off_leaves_no_trace_without_its_artifacts(server, t
 
 def test_a_build_that_gives_up_leaves_the_rest_to_the_next_push(server, tmp_path):
     """Ctrl-C waits for what is under way, not for what is queued."""
-    server.always["PUT"] = slow
-    alice = store_on(tmp_path / "alice", server.url("/prefix"), stall=5.0, writes=True)
+    given_up = threading.Event()
+    server.always["PUT"] = held_until(given_up)
+    alice = store_on(tmp_path / "alice", server.url("/prefix"), stall=60.0, writes=True)
     traces = [step(alice, f"n{index}", b"%d" % index) for index in range(40)]
+    queued = alice._sending[-1]
+    queued.add_done_callback(lambda future: given_up.set())
     alice.settle(give_up=True)
     sent = len(server.files)
 
+    assert queued.cancelled()
     assert sent < 40
     server.always.clear()
     for trace in traces:
@@ -207,9 +212,14 @@ def test_a_build_that_gives_up_leaves_the_rest_to_the_next_push(server, tmp_path
     assert sum("/traces/" in path for path in server.files) == 40
 
 
-def slow(handler: servers.Handler, data: bytes) -> None:
-    time.sleep(0.4)
-    putting(handler, data)
+def held_until(event: threading.Event) -> servers.Act:
+    """Nothing is taken before: what is queued waits, however slow the machine is."""
+
+    def act(handler: servers.Handler, data: bytes) -> None:
+        event.wait(30)
+        putting(handler, data)
+
+    return act
 
 
 def putting(handler: servers.Handler, data: bytes) -> None:

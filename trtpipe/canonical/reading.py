@@ -15,6 +15,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.foreign import foreign_format
+from trtpipe.canonical.limits import TooLarge, refuse_many_ends, too_deep
 from trtpipe.canonical.tensors import (
     external_entries,
     has_size,
@@ -155,13 +156,18 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, int]:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 encoded, taken = skeleton_bytes(data, str(path.resolve()))
         proto = onnx.ModelProto.FromString(encoded)
+        refuse_many_ends(proto.graph)
     except OSError as error:
         raise ModelError(Code.CANNOT_READ, f"cannot read '{path}': {error.strerror}") from error
+    except TooLarge as error:
+        raise ModelError(Code.MODEL_TOO_LARGE, f"'{path}' {error}") from error
     except WireError as error:
         raise ModelError(
             Code.NOT_ONNX, f"'{path}' is not an ONNX model, or is cut short: {error}", _AGAIN
         ) from error
     except (DecodeError, ValueError) as error:  # ValueError: a string that is not UTF-8
+        if "depth" in str(error).lower():  # what is small is met by protobuf alone
+            raise ModelError(Code.MODEL_TOO_LARGE, f"'{path}' {too_deep()}") from error
         raise ModelError(
             Code.NOT_ONNX, f"'{path}' is not an ONNX model, or is damaged: {error}", _AGAIN
         ) from error

@@ -126,7 +126,8 @@ def graphs_of(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
 def _with_nested(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     yield graph
     for node in graph.node:
-        yield from _nested(node)
+        if node.attribute:  # most have none, and graphs of very many nodes are walked often
+            yield from _nested(node)
 
 
 def _nested(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

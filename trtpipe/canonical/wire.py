@@ -14,6 +14,8 @@ import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trtpipe.canonical.limits import DEEPEST, Tally, too_deep
+
 LARGE = 1024
 """Weights of at least this many bytes are left in the file."""
 
@@ -21,22 +23,22 @@ VARINT, I64, LEN, I32 = 0, 1, 2, 5
 """Wire types: how the payload of a field is laid out."""
 
 _FLOAT, _DOUBLE = 1, 11
-_DEEPEST = 100  # protobuf's own limit on nesting
 
-# Message kind -> field number -> kind of the message in that field. Only what can lead to a TensorProto.
+# Message kind -> field number -> kind of the message in that field. Only what can lead to a TensorProto, or has a name.
 _CHILDREN: dict[str, dict[int, str]] = {
     "model": {7: "graph", 25: "function"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "graph": {1: "node", 5: "tensor", 11: "value", 12: "value", 13: "value", 15: "sparse"},
     "function": {7: "node", 11: "attribute"},
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
+    "value": {},
 }
 _DATA_TYPE, _FLOAT_DATA, _RAW_DATA, _DOUBLE_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 2, 4, 9, 10, 13, 14
 
 
 class WireError(ValueError):
-    """The bytes are not protobuf, end too early, or nest too deeply."""
+    """The bytes are not protobuf, or end too early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class WireReader:
 def skeleton_bytes(data: mmap.mmap, location: str) -> tuple[bytes, int]:
     """The ModelProto in `data` with every large weight replaced by a reference to `location`; and their bytes.
 
-    Raises WireError.
+    Raises WireError, and TooLarge when there is more of something than any model has.
     """
     walker = _Walker(data, location)
     return b"".join(walker.message("model", 0, len(data), 0)), walker.taken
@@ -117,17 +119,18 @@ class _Walker(WireReader):
 
     def message(self, kind: str, begin: int, end: int, depth: int) -> list[bytes]:
         """The message's bytes in pieces, weights replaced."""
-        if depth > _DEEPEST:
-            raise WireError(f"messages nest deeper than {_DEEPEST} levels")
+        if depth > DEEPEST:
+            raise too_deep()
         if kind == "tensor":
             return self.tensor(begin, end)
         pieces: list[bytes] = []
         copied = begin
         position = begin
-        children = _CHILDREN[kind]
+        children, tally = _CHILDREN[kind], Tally(kind)
         while position < end:
             field = self.field(position, end)
             position = field.end
+            tally.add(field.number, field.end - field.value)
             child = children.get(field.number) if field.wire == LEN else None
             if child is None or field.end - field.value < LARGE:
                 continue
@@ -140,6 +143,9 @@ class _Walker(WireReader):
     def tensor(self, begin: int, end: int) -> list[bytes]:
         """A TensorProto; its `raw_data`, or packed floats, which are laid out alike, become a reference."""
         fields = list(self.fields(begin, end))
+        tally = Tally("tensor")
+        for field in fields:
+            tally.add(field.number, field.end - field.value)
         data_type = next((f.number_value for f in reversed(fields) if f.number == _DATA_TYPE), 0)
         wanted = {
             _RAW_DATA,

@@ -13,7 +13,7 @@ from trtpipe.canonical.edits import values_read
 from trtpipe.describing.operations import PRODUCTS
 from trtpipe.errors import Problem
 from trtpipe.proofs.model import ModelView
-from trtpipe.proofs.refused_forms import refused_forms
+from trtpipe.proofs.refused_forms import Forms
 from trtpipe.proofs.rtx_operators import operator_refusals
 
 if TYPE_CHECKING:
@@ -27,9 +27,13 @@ _LEAST_SHARE = 0.9
 def refused_tail(view: ModelView) -> tuple[tuple[str, ...], Problem] | None:
     """The outputs to cut at, and why; None when there is nothing to cut off, or it would take too much along."""
     live = view.live_nodes()
-    if not _refused(view, live):
-        return None
-    refusals = {index: found[-1] for index, node in enumerate(live) if (found := _refused(view, [node]))}
+    forms = Forms(view.proto, live)
+    refusals = {
+        index: problem
+        for index, node in enumerate(live)
+        for problem in [*operator_refusals([node], _VERSION), *forms.among([node])]
+        if problem.severity == "error"
+    }
     if not refusals:
         return None
     refused = [live[index] for index in refusals]
@@ -42,12 +46,6 @@ def refused_tail(view: ModelView) -> tuple[tuple[str, ...], Problem] | None:
     ends = [info.name for info in view.outputs if info.name in made]
     cut = tuple(dict.fromkeys([*read, *ends]))
     return (cut, next(iter(refusals.values()))) if cut else None
-
-
-def _refused(view: ModelView, nodes: Sequence[onnx.NodeProto]) -> list[Problem]:
-    """What is never built of these nodes; asked of all at once first, for each question goes through the model."""
-    found = [*operator_refusals(nodes, _VERSION), *refused_forms(view.proto, nodes)]
-    return [problem for problem in found if problem.severity == "error"]
 
 
 def _reached(live: Sequence[onnx.NodeProto], refused: Sequence[onnx.NodeProto]) -> set[str]:

@@ -11,6 +11,7 @@ import pkgutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, SpecPath
@@ -269,6 +270,7 @@ class Precision:
         )
 
 
+@cache
 def precision_names() -> tuple[str, ...]:
     """The precisions that there are, by the names of their modules; none is imported."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))

@@ -36,32 +36,50 @@ def refused_forms(
 
     What importing writes out, for inputs of these shapes, is not told.
     """
-    values, opset = ConstantValues(model), opset_of(model)
     nodes = list(nodes)
-    cured = written_out(model, inputs, [node for node in nodes if _curable(node)])
-    forms: dict[tuple[str, str], list[str]] = {}
-    training: dict[str, list[str]] = {}
-    for node in nodes:
-        if node.domain not in ("", "ai.onnx") or (node.output and node.output[0] in cured):
-            continue
-        called = f"'{node.name or node.output[0]}' ({node.op_type})"
-        if why := _training(node, values, opset):
-            training.setdefault(why, []).append(called)
-        elif node.op_type in _FORMS:
-            for form in _FORMS[node.op_type](node, values):
-                forms.setdefault(form, []).append(called)
-    path = ("model", "source")
-    found = [
-        Problem(Code.OPERATOR_NOT_BUILT, f"TensorRT does not build {_named(names)}: {why}", remedy, path=path)
-        for (why, remedy), names in forms.items()
-    ]
-    if 0 < opset < BROADCASTING_SINCE:
-        found.append(_too_old(opset, model))
+    return Forms(model, nodes, inputs).among(nodes)
+
+
+class Forms:
+    """What TensorRT never builds of `nodes` of `model`.
+
+    What is asked of the whole model is found out once: asking node by node is as much work as asking for all.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto], inputs: Sequence[TensorInfo] = ()
+    ) -> None:
+        self._values, self._opset = ConstantValues(model), opset_of(model)
+        self._cured = written_out(model, inputs, [node for node in nodes if _curable(node)])
+        self._of_model = [_too_old(self._opset, model)] if 0 < self._opset < BROADCASTING_SINCE else []
+
+    def among(self, nodes: Iterable[onnx.NodeProto]) -> list[Problem]:
+        """As `refused_forms`, of some of the nodes."""
+        forms: dict[tuple[str, str], list[str]] = {}
+        training: dict[str, list[str]] = {}
+        for node in nodes:
+            if node.domain not in ("", "ai.onnx") or (node.output and node.output[0] in self._cured):
+                continue
+            called = f"'{node.name or node.output[0]}' ({node.op_type})"
+            if why := _training(node, self._values, self._opset):
+                training.setdefault(why, []).append(called)
+            elif node.op_type in _FORMS:
+                for form in _FORMS[node.op_type](node, self._values):
+                    forms.setdefault(form, []).append(called)
+        return [*_refused(forms), *self._of_model, *_trained(training)]
+
+
+def _refused(forms: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[Problem]:
+    for (why, remedy), names in forms.items():
+        fact = f"TensorRT does not build {_named(names)}: {why}"
+        yield Problem(Code.OPERATOR_NOT_BUILT, fact, remedy, path=("model", "source"))
+
+
+def _trained(training: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
     if training:
         told = "; ".join(f"{_named(names)}, which {why}" for why, names in training.items())
         fact = f"the model is in training mode: {told}"
-        found.append(Problem(Code.TRAINING_MODE, fact, _FOR_INFERENCE, path=path))
-    return found
+        yield Problem(Code.TRAINING_MODE, fact, _FOR_INFERENCE, path=("model", "source"))
 
 
 def _too_old(opset: int, model: onnx.ModelProto) -> Problem:
