@@ -45,6 +45,21 @@ def is_special(path: Path) -> bool:
         return False
 
 
+def read_regular(path: Path, most: int) -> bytes:
+    """What a regular file holds that may have come from anybody. Raises OSError, also for what would never end.
+
+    A pipe would be waited for, `/dev/zero` and a file that is larger than anything written there would fill the memory.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(path))
+        return file.read()
+
+
 def open_beside(path: Path) -> tuple[int, Path]:
     """A new temporary file in the directory of `path`, open for writing. Raises OSError.
 
