@@ -17,11 +17,14 @@ import pytest
 
 from trtpipe import permissions
 from trtpipe.datasets.spooling.running import samples_of
-from trtpipe.digests import digest_bytes
+from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import SpecError, TrtpipeError
 from trtpipe.loading.project import Project, load_project
 from trtpipe.loading.user import write_allowed
 from trtpipe.lockfile.reading import lock_in
+from trtpipe.stores.buckets import Unusable
+from trtpipe.stores.buckets.directory import DirectoryBucket
+from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.marks import made_by_another
 from trtpipe.stores.state import STATE_FILE, ProjectState, steps_in
@@ -314,3 +317,52 @@ def test_a_toolchains_lockfile_whose_lines_stand_for_many_more_is_refused(tmp_pa
 
     with pytest.raises(TrtpipeError, match="it holds aliases, which trtpipe never writes"):
         WheelLock(path).wheels("b")
+
+
+@pytest.fixture
+def shared(tmp_path) -> tuple[LocalStore, Digest]:
+    """A store of others, and an artifact in it."""
+    theirs = LocalStore(tmp_path / "theirs")
+    theirs.open()
+    (tmp_path / "new").write_bytes(b"an honest engine")
+    return theirs, theirs.put(tmp_path / "new")
+
+
+def test_who_shares_a_directory_changes_nothing_that_was_taken_from_it(tmp_path, shared):
+    """What was taken was a hard link: its owner could write other bytes into it after they had been verified."""
+    theirs, digest = shared
+    mine = LayeredStore(tmp_path / "mine", shared=[theirs])
+
+    mine.fetch(digest, tmp_path / "model.engine")
+    theirs.object_path(digest).chmod(0o644)
+    theirs.object_path(digest).write_bytes(b"a poisoned engin")
+
+    assert (tmp_path / "model.engine").read_bytes() == b"an honest engine"
+
+
+def test_an_artifact_that_is_a_link_is_taken_as_a_file(tmp_path, shared):
+    theirs, digest = shared
+    theirs.object_path(digest).rename(tmp_path / "theirs/elsewhere")
+    theirs.object_path(digest).symlink_to(tmp_path / "theirs/elsewhere")
+    mine = LayeredStore(tmp_path / "mine", shared=[theirs])
+
+    mine.fetch(digest, tmp_path / "model.engine")
+
+    assert not (tmp_path / "model.engine").is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not run: needs named pipes")
+def test_a_shared_directory_full_of_pipes_is_not_waited_for(tmp_path, no_waiting):
+    theirs, empty, key = LocalStore(tmp_path / "theirs"), digest_bytes(b""), "ab" * 32
+    for path in (theirs.object_path(empty), theirs.trace_path(key)):
+        path.parent.mkdir(parents=True)
+        os.mkfifo(path)
+    mine = LayeredStore(tmp_path / "mine", shared=[theirs])
+
+    assert not mine.has(empty)
+    assert mine.trace(key) is None
+    bucket = DirectoryBucket(tmp_path / "theirs")
+    with pytest.raises(Unusable, match="no regular file"):
+        bucket.read(f"traces/ab/{key}.json", 100)
+    with pytest.raises(Unusable, match="no regular file"):
+        list(bucket.stream(f"traces/ab/{key}.json", 100))

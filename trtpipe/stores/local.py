@@ -20,6 +20,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -78,7 +79,8 @@ class LocalStore:
     def has(self, digest: Digest) -> bool:
         """Whether an artifact of that digest and size is there; its bytes are not read."""
         try:
-            return self.object_path(digest).stat().st_size == digest.size
+            found = self.object_path(digest).stat()
+            return stat.S_ISREG(found.st_mode) and found.st_size == digest.size
         except OSError:
             return False
 
