@@ -21,15 +21,16 @@ ALLOW_ALL = "TRTPIPE_ALLOW_PROJECT_CODE"
 _GRANTED = "TRTPIPE_GRANTED_CODE"
 """What a child may run: digests, separated by commas."""
 
-Kind = Literal["interpreter", "library", "code", "directory", "store"]
+Kind = Literal["interpreter", "library", "code", "directory", "link", "store"]
 WORDS: dict[Kind, str] = {
     "interpreter": "the program",
     "library": "the library",
     "code": "the Python file",
     "directory": "files in the directory",
+    "link": "a link that is written through, to",
     "store": "the store",
 }
-_DOES: dict[Kind, str] = {"directory": "reads", "store": "uses"}
+_DOES: dict[Kind, str] = {"directory": "reads", "link": "has", "store": "uses"}
 
 
 @dataclass(frozen=True, slots=True)

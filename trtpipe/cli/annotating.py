@@ -9,19 +9,19 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from trtpipe.cli.output import note
+from trtpipe.cli.output import command_runner, in_workflow
 from trtpipe.errors import Problem, TrtpipeError
 
 
 def annotate(problems: Iterable[Problem], *, title: str = "") -> None:
     """Annotate each problem that has a place, or a title."""
-    if os.environ.get("GITHUB_ACTIONS") != "true":
+    if not in_workflow():
         return
     from trtpipe.reporting.annotations import annotation
 
     for problem in dict.fromkeys(problems):
         if problem.where is not None or title:
-            note(annotation(problem, title=title, file=_from_repository(problem)))
+            command_runner(annotation(problem, title=title, file=_from_repository(problem)))
 
 
 def annotate_failures(failures: Iterable[tuple[str, TrtpipeError]]) -> None:

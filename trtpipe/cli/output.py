@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -16,9 +17,16 @@ from trtpipe.problem_codes import Code
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_LOCK, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+_TURNING = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+"""What breaks a line or turns the writing direction: a terminal would show something else than what stands there."""
+_TURNED = {code: f"\\u{code:04x}" for code in _TURNING}
+_CONTROL = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
+} | _TURNED
 """Names from a model or a spec may hold what a terminal takes for a command: it is shown, not sent."""
-_JSON_CONTROL = {code: f"\\u{code:04x}" for code in range(127, 160)}
+_JSON_CONTROL = {code: f"\\u{code:04x}" for code in range(127, 160)} | _TURNED
+_WORKFLOW = re.compile(r"^([^\S\n]*):(?=:)|##(?=\[)", re.MULTILINE)
+"""What GitHub's runner takes for a command in what a job prints: `::` at the begin of a line, `##[` anywhere."""
 
 
 _lost: list[str] = []
@@ -33,7 +41,8 @@ def say(text: str = "") -> None:
 def say_json(value: object, *, indent: int | None = 2) -> None:
     """A JSON object on stdout, indented or, for a stream of them, on one line that is sent at once."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
-    _write(text.translate(_JSON_CONTROL) + "\n")
+    text = text.translate(_JSON_CONTROL)
+    _write((text.replace("##[", r"##\u005b") if in_workflow() else text) + "\n")
     if indent is None:
         _flush()
 
@@ -61,14 +70,29 @@ def _give_up(error: OSError) -> None:
 
 def note(text: str) -> None:
     """A line of progress or trouble, on stderr; nobody has to listen."""
+    _note(printable(text))
+
+
+def command_runner(command: str) -> None:
+    """A command for GitHub's runner, in its own form: nothing else that is printed in a workflow is one."""
+    _note(command.translate(_CONTROL))
+
+
+def _note(text: str) -> None:
     with contextlib.suppress(OSError):
-        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
 
 def printable(text: str) -> str:
-    """The text with every control character but tab and line feed as its escape."""
-    return text.translate(_CONTROL)
+    """The text with every control character but tab and line feed as its escape; in a workflow, no command of it."""
+    shown = text.translate(_CONTROL)
+    return _WORKFLOW.sub(r"\g<0>\\", shown) if in_workflow() else shown
+
+
+def in_workflow() -> bool:
+    """Whether a runner of GitHub Actions reads what is printed."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def show_error(error: TrtpipeError) -> None:

@@ -41,6 +41,20 @@ def lock_in(path: Path, text: str) -> Lock:
     return _parsed(path, text) if conflict_at(text) is None else _merged(path, text)
 
 
+def texts_of(text: str) -> object:
+    """What a YAML file says that trtpipe wrote, every value a text. Raises yaml.YAMLError, ValueError, RecursionError.
+
+    Aliases, which trtpipe never writes, are refused: with them, few lines say more than fits into memory.
+    """
+    import yaml
+
+    # The base loader leaves every value text: `off` is no boolean here and 3.10 no number.
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    if "&" in text and any(isinstance(one, yaml.AliasEvent) for one in yaml.parse(text, Loader=loader)):
+        raise ValueError("it holds aliases, which trtpipe never writes")
+    return yaml.load(text, Loader=loader)
+
+
 def refuse_no_file(path: Path) -> None:
     """Raises TrtpipeError when something else than a file stands there."""
     if path.exists() and not path.is_file():
@@ -80,8 +94,7 @@ def _parsed(path: Path, text: str) -> Lock:
     import yaml
 
     try:
-        # The base loader leaves every value text: `off` is no boolean here and 3.10 no number.
-        data = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+        data = texts_of(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _damaged(path, _first_line(error), _place(path, text, error)) from error
     if not isinstance(data, dict) or not isinstance(data.get("cells"), dict):

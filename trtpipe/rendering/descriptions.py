@@ -44,7 +44,7 @@ _TITLES = {"onnx": "ONNX model", "caffe": "Caffe net", "uff": "UFF model"}
 
 def _model(record: JsonObject) -> Lines:
     form, summary = text_in(record, "format"), object_in(record, "summary")
-    opsets = ", ".join(f"{name or 'ai.onnx'} {version}" for name, version in _pairs(summary, "opsets"))
+    opsets = ", ".join(f"{_line(name) or 'ai.onnx'} {version}" for name, version in _pairs(summary, "opsets"))
     opset = f", opset {opsets}" if form == "onnx" else ""
     yield f"{_TITLES.get(form, f'{form} model')}, {_size(record)}{opset}"
     if form == "onnx" and summary["producer"]:

@@ -1,10 +1,10 @@
 """A local store with others behind it: shared directories that are only read, and remotes.
 
 What is asked for is looked for here, then in the shared stores in their order, then in the remotes. An artifact of a
-shared store is used where it lies. A remote's trace is kept here, apart from one's own (`kept.py`), and judged whenever
-it is read (`vouching.py`); an artifact is kept only when its bytes are needed, so a build that needs no engine fetches
-none. What is made goes into the local store, and to the first remote, in the background, once the step that made it has
-succeeded.
+shared store is read where it lies, and copied for whoever works on it. A remote's trace is kept here, apart from one's
+own (`kept.py`), and judged whenever it is read (`vouching.py`); an artifact is kept only when its bytes are needed, so
+a build that needs no engine fetches none. What is made goes into the local store, and to the first remote, in the
+background, once the step that made it has succeeded.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class LayeredStore(LocalStore):
             store = self._shared_with(digest)
             while store is not None:
                 try:
-                    store.fetch(digest, target, link=link)
+                    store.fetch(digest, target, link=False)  # its owner could write into a link afterwards
                 except (ArtifactDamaged, ArtifactMissing) as error:
                     self._note_damage(store, digest, error)
                 else:

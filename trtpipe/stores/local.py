@@ -20,6 +20,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -33,7 +34,7 @@ from trtpipe.json_values import JsonObject, Malformed, integer_in, read_object
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped, store_error
-from trtpipe.stores.marks import new_mark
+from trtpipe.stores.marks import new_mark, read_mark
 from trtpipe.stores.placing import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
 from trtpipe.stores.strangers import Untrusted
@@ -78,7 +79,8 @@ class LocalStore:
     def has(self, digest: Digest) -> bool:
         """Whether an artifact of that digest and size is there; its bytes are not read."""
         try:
-            return self.object_path(digest).stat().st_size == digest.size
+            found = self.object_path(digest).stat()
+            return stat.S_ISREG(found.st_mode) and found.st_size == digest.size
         except OSError:
             return False
 
@@ -341,7 +343,7 @@ class LocalStore:
             (self.root / name).mkdir(parents=True, exist_ok=True)
         marker = self.root / "store.json"
         if not marker.exists():
-            write_whole(marker, new_mark(SCHEMA))
+            write_whole(marker, new_mark(self.root, SCHEMA))
         self._refuse_other_schema(marker)
         self.introduce()
         sweep(self.root / "tmp")
@@ -375,7 +377,7 @@ class LocalStore:
 
     def _refuse_other_schema(self, marker: Path) -> None:
         try:
-            schema = integer_in(read_object(marker.read_bytes()), "schema")
+            schema = integer_in(read_object(read_mark(self.root)), "schema")
         except Malformed:
             raise StoreError(
                 Code.STORE_SCHEMA,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import StoreError
-from trtpipe.files import held, write_whole
+from trtpipe.files import held, read_regular, write_whole
 from trtpipe.homes import seal_of
 from trtpipe.json_values import (
     JsonObject,
@@ -38,6 +38,7 @@ SCHEMA = 1
 STATE_FILE = ".trtpipe/state.json"
 """Where it is, below the project's root."""
 _TABLES = ("steps", "cells", "digests", "notes", "stamps")
+_MOST_BYTES = 1 << 30
 _SEAL = b'{"seal":"'
 _DIGITS = 64
 """The file begins with the seal of what follows: damage of any kind makes it count as absent."""
@@ -68,6 +69,11 @@ def _keep_out_of_git(folder: Path) -> None:
     ignore = folder / ".gitignore"
     if not ignore.exists():
         write_whole(ignore, b"*\n", durable=False)
+
+
+def _seal(path: Path, body: bytes) -> bytes:
+    """This user's seal of a state in this place: that of another project, put here, is not this one's."""
+    return seal_of(os.path.realpath(path).encode(errors="surrogateescape") + b"\0" + body).encode()
 
 
 def _check(data: JsonObject) -> None:
@@ -104,7 +110,7 @@ def _are(kind: type, *values: object) -> bool:
 def steps_in(path: Path) -> object:
     """What a state says of steps, whoever wrote it: for the collector, which keeps what anybody may need."""
     try:
-        return read_object(path.read_bytes()).get("steps")
+        return read_object(read_regular(path, _MOST_BYTES)).get("steps")
     except (OSError, Malformed):
         return None
 
@@ -128,9 +134,9 @@ class ProjectState:
     def load(cls, path: Path) -> ProjectState:
         """The state as last saved; empty when there is none or it is damaged."""
         try:
-            text = path.read_bytes()
+            text = read_regular(path, _MOST_BYTES)
             body = b"{" + text[len(_SEAL) + _DIGITS + 2 :]
-            if text.startswith(_SEAL + seal_of(body).encode() + b'",'):
+            if text.startswith(_SEAL + _seal(path, body) + b'",'):
                 data = read_object(body)
                 _check(data)
                 tables: dict[str, Any] = {table: data[table] for table in _TABLES}
@@ -172,7 +178,7 @@ class ProjectState:
     def _text(self) -> bytes:
         data = {"schema": SCHEMA, **{table: getattr(self, table) for table in _TABLES}}
         body = json.dumps(data, separators=(",", ":")).encode()
-        return _SEAL + seal_of(body).encode() + b'",' + body[1:]
+        return _SEAL + _seal(self.path, body) + b'",' + body[1:]
 
     def remember_stamp(self, name: str, entry: dict[str, Any]) -> None:
         """Note what a build that left nothing to do looked at; one is enough, and the state stays small."""

@@ -58,8 +58,10 @@ def keeping_failing_inputs(
 
 def clear(folder: Path) -> None:
     """Remove what was kept in a folder before."""
-    if folder.is_dir():
-        with suppress(OSError):
+    with suppress(OSError):
+        if folder.is_symlink():
+            folder.unlink()  # what it leads to is not ours
+        elif folder.is_dir():
             shutil.rmtree(folder)
 
 

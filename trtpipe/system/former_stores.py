@@ -37,7 +37,7 @@ class Adopted:
     artifacts: int = 0
     bytes: int = 0
     left_out: int = 0
-    """Traces that are damaged, of another version, or answer for no step."""
+    """Traces that are damaged, of another version, or answer for no step; and links, to files and of directories."""
 
 
 def store_line(store: LocalStore) -> str:
@@ -71,12 +71,15 @@ def adopt(project: Project, store: LocalStore) -> Adopted:
     result = Adopted()
     with mapped(former):
         for artifact in artifacts_of(LocalStore(former, read_only=True)):
+            if not _lies_in(former, artifact.path):
+                result.left_out += 1
+                continue
             store.put(artifact.path)  # named by what its bytes are, whatever its name said
             result.artifacts += 1
             result.bytes += artifact.size
         kept = Kept.of(store.root, former_place(project))
         for path in trace_files(former):
-            text = _as_others_say_it(path)
+            text = _as_others_say_it(path) if _lies_in(former, path) else None
             if text is None:
                 result.left_out += 1
             else:
@@ -84,6 +87,11 @@ def adopt(project: Project, store: LocalStore) -> Adopted:
                 result.traces += 1
         shutil.rmtree(former)
     return result
+
+
+def _lies_in(former: Path, path: Path) -> bool:
+    """Whether a file is the store's own: behind a link lies what is not the project's to move away."""
+    return path.resolve() == former.resolve() / path.relative_to(former)
 
 
 def _as_others_say_it(path: Path) -> bytes | None:

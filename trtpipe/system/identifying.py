@@ -17,6 +17,7 @@ from typing import Any
 
 from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import ModelError, SpecError, TrtpipeError
+from trtpipe.files import read_regular
 from trtpipe.json_values import Json
 from trtpipe.loading.project import LOCK_FILE, PIPELINES, find_root, load_project
 from trtpipe.lockfile import read_lock
@@ -316,7 +317,8 @@ def _specs_of(pipelines: set[str], root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(one for end in ("yaml", "yml") for one in (root / PIPELINES).glob(f"*.{end}")):
         with contextlib.suppress(OSError):
-            match = re.search(r"^pipeline[ ]*:[ ]*['\"]?([\w.-]+)", path.read_text(errors="replace"), re.M)
+            text = read_regular(path, _LARGEST).decode(errors="replace")
+            match = re.search(r"^pipeline[ ]*:[ ]*['\"]?([\w.-]+)", text, re.M)
             if match and match[1] in pipelines:
                 found[match[1]] = path.relative_to(root).as_posix()
     return found

@@ -14,10 +14,11 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtpipe.files import write_whole
+from trtpipe.files import read_regular, write_whole
 from trtpipe.stores.state import STATE_FILE
 
 _NAME = "reports.behind"
+_MOST_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,6 @@ def _beside(state: Path) -> Path:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes() or b"?"
+        return read_regular(path, _MOST_BYTES) or b"?"
     except OSError:
         return b""

@@ -23,7 +23,7 @@ from trtpipe.problem_codes import Code
 from trtpipe.spec.store import IN_PROJECT, StoreSpec
 from trtpipe.spec.user import UserSpec
 from trtpipe.stores.local import LocalStore
-from trtpipe.stores.marks import MARK, made_by_another
+from trtpipe.stores.marks import made_by_another, read_mark
 
 _STORE = "store"
 
@@ -160,7 +160,7 @@ def _store_code(path: Path, root: Path) -> ProjectCode:
     mark = b""
     if _is_inside(path, root):
         with contextlib.suppress(OSError):
-            mark = (real / MARK).read_bytes()
+            mark = read_mark(real)
     return code_of("store", str(real), [os.fsencode(real), mark])
 
 

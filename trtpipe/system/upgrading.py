@@ -18,7 +18,7 @@ from typing import Any
 
 from trtpipe.comparing.upgrades import Row, facts_of, in_order
 from trtpipe.errors import Problem, SpecError, ToolchainError, TrtpipeError
-from trtpipe.files import write_whole
+from trtpipe.files import read_regular, write_whole
 from trtpipe.json_values import as_object, object_in, text_in
 from trtpipe.loading.project import LOCK_FILE
 from trtpipe.loading.specs import LoadedPipeline
@@ -39,6 +39,7 @@ from trtpipe.system.workspace import BUILD_DIRECTORY, STATE_DIRECTORY, Workspace
 from trtpipe.targets.toolchain import FLAVOURS, Toolchain
 from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
 
+_LARGEST = 64 << 20
 DIRECTORY = "upgrade"
 REPORTS = ("upgrade.md", "upgrade.json", "upgrade.html")
 SCHEMA = 1
@@ -150,7 +151,7 @@ def _refuse_taken(output: Path, old: Workspace) -> None:
 
 def _is_ours(output: Path) -> bool:
     with contextlib.suppress(OSError):
-        return (output / ".gitignore").read_bytes() == _IGNORED
+        return read_regular(output / ".gitignore", _LARGEST) == _IGNORED
     return False
 
 
@@ -305,7 +306,8 @@ def _key(planned: Planned, cell: Cell) -> str | None:
 
 def _manifest_in(build: Path, cell: str) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        record = dict(as_object(json.loads((build / cell / "manifest.json").read_bytes()), "the manifest"))
+        text = read_regular(build / cell / "manifest.json", _LARGEST)
+        record = dict(as_object(json.loads(text), "the manifest"))
         facts_of(record)  # an older one may lack what is compared
         key = text_in(object_in(object_in(record, "steps"), "build_engine"), "key")
         return record if record.get("cell") == cell and key else None

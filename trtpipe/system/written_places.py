@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trtpipe.errors import Problem, SpecError
@@ -14,8 +14,8 @@ from trtpipe.system.asking_git import ask_git
 
 _STATE = ".trtpipe"
 _SECONDS = 10.0
-_LEVELS = {"build": 2, _STATE: 1}
-"""Directories that are written to, and how deep they hold directories that are."""
+_WRITTEN = ("build/*/*", f"{_STATE}/*", f"{_STATE}/failed/*/*", "upgrade/*/*/*/*")
+"""Directories that are written to; `*` is any name."""
 
 
 def refuse_foreign_places(root: Path) -> None:
@@ -25,7 +25,7 @@ def refuse_foreign_places(root: Path) -> None:
 
 
 def refuse_links_outside(root: Path) -> None:
-    """Raises SpecError for links in `build` and `.trtpipe` that lead out of the project and are not allowed."""
+    """Raises SpecError for links where trtpipe writes that lead out of the project and are not allowed."""
     problems = [
         Problem(
             Code.OUTSIDE_PROJECT,
@@ -57,27 +57,31 @@ def refuse_committed_state(root: Path) -> None:
 
 
 def links_outside(root: Path) -> Iterator[tuple[Path, ProjectCode]]:
-    """The links, each with the directory that it leads to as something to allow."""
+    """The links, each as something to allow; the leave to read a directory (`reach`) is none to write there."""
     home = root.resolve()
-    for name, levels in _LEVELS.items():
-        for link in _links(root / name, levels):
-            target = link.resolve()
-            if not target.is_relative_to(home):
-                yield link, code_of("directory", str(target))
+    links = {link for way in _WRITTEN for link in _links(root, way.split("/"))}
+    for link in sorted(links):
+        target = link.resolve()
+        if not target.is_relative_to(home):
+            yield link, code_of("link", str(target))
 
 
-def _links(folder: Path, levels: int) -> Iterator[Path]:
-    if folder.is_symlink():
-        yield folder
+def _links(folder: Path, way: Sequence[str]) -> Iterator[Path]:
+    """The first link on every way from a folder along these names."""
+    if not way:
         return
-    if not levels:
-        return
+    for one in _entries(folder) if way[0] == "*" else [folder / way[0]]:
+        if one.is_symlink():
+            yield one
+        elif one.is_dir():
+            yield from _links(one, way[1:])
+
+
+def _entries(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            found = [
+            return [
                 Path(one.path) for one in entries if one.is_symlink() or one.is_dir(follow_symlinks=False)
             ]
     except OSError:
-        return
-    for one in sorted(found):
-        yield from _links(one, levels - 1)
+        return []

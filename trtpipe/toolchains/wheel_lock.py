@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtpipe.errors import ToolchainError
-from trtpipe.files import held, write_whole
+from trtpipe.files import held, read_regular, write_whole
+from trtpipe.lockfile.reading import texts_of
 from trtpipe.problem_codes import Code
 
 LOCK_FILE = "trtpipe-toolchains.lock"
 SCHEMA = 1
+_MOST_BYTES = 64 << 20
 HEADER = "# Written by trtpipe: commit it. The SHA-256 of what toolchains were installed from, by file.\n"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9_.+!-]+")
@@ -82,13 +84,13 @@ class WheelLock:
         import yaml
 
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = read_regular(self.path, _MOST_BYTES).decode()
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError) as error:
             raise self._damaged(str(error)) from error
         try:
-            data = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+            data = texts_of(text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise self._damaged(str(error).splitlines()[0]) from error
         if not isinstance(data, dict) or data.get("schema") != str(SCHEMA):

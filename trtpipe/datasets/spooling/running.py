@@ -133,7 +133,7 @@ class _Watch(set[str]):
     def __init__(self, root: Path, declared: Collection[Path]) -> None:
         super().__init__()
         self.root, self.declared = root, declared
-        self.apart = _apart(root)
+        self.apart = _environments()
 
     def refuse_code(self, name: str) -> None:
         """Raises _UndeclaredCode for code of the project that is not declared: nobody has allowed it."""
@@ -188,5 +188,9 @@ def _undeclared(opened: Iterable[str], root: Path, declared: set[Path]) -> Itera
 
 def _apart(home: Path) -> list[Path]:
     """Places that are not the project's own, though they may lie inside it: its environments, trtpipe, its state."""
-    places = (sys.prefix, sys.base_prefix, home / ".trtpipe", home / "build", Path(__file__).parents[2])
-    return [Path(place).resolve() for place in places]
+    return [*_environments(), *(Path(home / place).resolve() for place in (".trtpipe", "build"))]
+
+
+def _environments() -> list[Path]:
+    """Where Python's own modules and trtpipe's are. Code in `build` or `.trtpipe` is the project's like any other."""
+    return [Path(place).resolve() for place in (sys.prefix, sys.base_prefix, Path(__file__).parents[2])]

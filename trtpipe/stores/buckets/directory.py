@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from trtpipe.files import open_beside
+from trtpipe.files import open_beside, open_regular
 from trtpipe.stores.buckets import Absent, Chunks, Unusable
 
 _PIECE = 1 << 20
@@ -59,7 +59,7 @@ class DirectoryBucket:
 
     def _open(self, name: str) -> BinaryIO:
         try:
-            return (self.root / name).open("rb")
+            return open_regular(self.root / name)
         except FileNotFoundError:
             if not self.root.is_dir():
                 raise Unusable(f"there is no directory {self.root}", "make it, or mount it") from None
