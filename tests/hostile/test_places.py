@@ -1,4 +1,4 @@
-"""What a clone may not do by what lies where trtpipe reads and writes: pipes, links, marks and states of others.
+"""What a clone may not do by what lies where trtpipe reads and writes: pipes, links, and marks of others.
 
 Each test is an attack that was tried on the whole once it was thought to be safe.
 """
@@ -151,17 +151,6 @@ def test_a_mark_that_the_user_made_elsewhere_is_worth_nothing_here(tmp_path):
     assert not made_by_another(shared.root)
     with pytest.raises(SpecError, match="came with the project"):
         open_store(clone)
-
-
-def test_a_state_that_the_user_wrote_elsewhere_is_worth_nothing_here(tmp_path):
-    state = ProjectState.load(tmp_path / "one" / STATE_FILE)
-    state.remember_step("digits:import", "key", {"out": digest_bytes(b"poison")})
-    state.save()
-    (tmp_path / "two/.trtpipe").mkdir(parents=True)
-    shutil.copy(tmp_path / "one" / STATE_FILE, tmp_path / "two" / STATE_FILE)
-
-    assert ProjectState.load(tmp_path / "one" / STATE_FILE).last_outputs("digits:import", "key")
-    assert ProjectState.load(tmp_path / "two" / STATE_FILE).last_outputs("digits:import", "key") is None
 
 
 def test_the_leave_to_read_a_directory_is_none_to_write_there(tmp_path):

@@ -20,14 +20,14 @@ from places import fingerprint, needs, step
 from trtpipe import permissions
 from trtpipe.digests import digest_bytes
 from trtpipe.errors import SpecError
-from trtpipe.homes import user_file
+from trtpipe.homes import seal_of, user_file
 from trtpipe.loading.project import Project, load_project
 from trtpipe.loading.user import write_allowed
 from trtpipe.spec.public_keys import is_small_order, raw_key
 from trtpipe.spec.store import StoreSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.signing import new_key, signed
-from trtpipe.stores.state import STATE_FILE, ProjectState, _seal
+from trtpipe.stores.state import STATE_FILE, ProjectState
 from trtpipe.system.former_stores import adopt, former_line
 from trtpipe.system.project_code import code_in
 from trtpipe.system.stores import open_store
@@ -245,8 +245,7 @@ def test_a_state_that_came_with_the_project_is_not_believed(tmp_path, monkeypatc
     ):
         (tmp_path / STATE_FILE).write_bytes(f'{{"{name}":"{seal}",'.encode() + body[1:])
         assert remembered() is None
-    own = _seal(tmp_path / STATE_FILE, body)
-    (tmp_path / STATE_FILE).write_bytes(f'{{"seal":"{own.decode()}",'.encode() + body[1:])
+    (tmp_path / STATE_FILE).write_bytes(f'{{"seal":"{seal_of(body)}",'.encode() + body[1:])
     assert remembered(), "which only this user can write"
 
 

@@ -14,7 +14,6 @@ from remedy_places import SPEC, Asked, Cure, Place, Question, Row, apply, asking
 from spec_rows import FILES
 
 from trtpipe.problem_codes import Code, ProblemCode
-from trtpipe.stores.state import STATE_FILE, ProjectState
 
 pytestmark = pytest.mark.engine
 pytest.importorskip("tensorrt_rtx", reason="not run: needs a tensorrt_rtx wheel")
@@ -46,9 +45,6 @@ def place(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place
     """A copy of it."""
     root = tmp_path / "copy"
     shutil.copytree(built, root, symlinks=True)
-    state = ProjectState.load(built / STATE_FILE)
-    state.path = root / STATE_FILE  # sealed for its place: as if it had been built here
-    state.path.write_bytes(state._text())
     monkeypatch.chdir(root)
     made = Place(root, monkeypatch)
     listen(made)

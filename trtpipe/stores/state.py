@@ -71,11 +71,6 @@ def _keep_out_of_git(folder: Path) -> None:
         write_whole(ignore, b"*\n", durable=False)
 
 
-def _seal(path: Path, body: bytes) -> bytes:
-    """This user's seal of a state in this place: that of another project, put here, is not this one's."""
-    return seal_of(os.path.realpath(path).encode(errors="surrogateescape") + b"\0" + body).encode()
-
-
 def _check(data: JsonObject) -> None:
     """Every table and entry has the form that is written below. Raises Malformed.
 
@@ -136,7 +131,7 @@ class ProjectState:
         try:
             text = read_regular(path, _MOST_BYTES)
             body = b"{" + text[len(_SEAL) + _DIGITS + 2 :]
-            if text.startswith(_SEAL + _seal(path, body) + b'",'):
+            if text.startswith(_SEAL + seal_of(body).encode() + b'",'):
                 data = read_object(body)
                 _check(data)
                 tables: dict[str, Any] = {table: data[table] for table in _TABLES}
@@ -178,7 +173,7 @@ class ProjectState:
     def _text(self) -> bytes:
         data = {"schema": SCHEMA, **{table: getattr(self, table) for table in _TABLES}}
         body = json.dumps(data, separators=(",", ":")).encode()
-        return _SEAL + _seal(self.path, body) + b'",' + body[1:]
+        return _SEAL + seal_of(body).encode() + b'",' + body[1:]
 
     def remember_stamp(self, name: str, entry: dict[str, Any]) -> None:
         """Note what a build that left nothing to do looked at; one is enough, and the state stays small."""
