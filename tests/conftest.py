@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import hypothesis
@@ -66,3 +67,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         drawn = f"seed {seed}"
     name = hypothesis.settings.get_current_profile_name()
     terminalreporter.write_line(f"hypothesis: profile '{name}', {drawn}")
+    attacks = Counter(
+        outcome
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, ())
+        if "tests/hostile/" in getattr(report, "nodeid", "")
+    )
+    if attacks:
+        terminalreporter.write_line(f"attacks: {attacks['passed']} held, {attacks['failed']} did not")

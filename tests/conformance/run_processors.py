@@ -3,7 +3,8 @@
     python tests/conformance/run_processors.py OUT.json [--against OTHER.json]
 
 Imports and calibrates the digits network on its data, and a ResNet-50 of a quarter of the width on random images, by
-the bodies of the stages themselves, with ONNX Runtime's kernels for this processor. TensorRT is not needed. With the
+the bodies of the stages themselves, with ONNX Runtime's kernels for this processor; and searches for the types of a
+digits network whose channels have all magnitudes, within a budget. TensorRT is not needed. With the
 result of another machine, which must have the same versions of all packages, it prints what differs and by how much.
 """
 
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import sys
 import tempfile
 from importlib.metadata import version
@@ -22,6 +25,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent), str(ROOT)]
 
 import models  # noqa: E402
+from rescaled_digits import write_rescaled  # noqa: E402
 
 from trtpipe.calibrators import find_calibrator  # noqa: E402
 from trtpipe.datasets import dataset_record  # noqa: E402
@@ -29,11 +33,26 @@ from trtpipe.digests import digest_file  # noqa: E402
 from trtpipe.frontends import frontend_called  # noqa: E402
 from trtpipe.spec.dataset import DatasetSpec  # noqa: E402
 from trtpipe.stages.task import Task  # noqa: E402
+from trtpipe.system.planned import make_plan  # noqa: E402
 from trtpipe.system.plugins import InstalledPlugins  # noqa: E402
 from trtpipe.system.processor import processor_kind  # noqa: E402
+from trtpipe.system.unheard import Unheard  # noqa: E402
+from trtpipe.system.workspace import open_workspace  # noqa: E402
 
 METHODS = ("max", "entropy", "percentile", "mse")
 PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime")
+SEARCHED = """\
+schema: 1
+pipeline: digits
+model: {source: models/digits.onnx}
+variants: {auto: {precision: auto, calibration: digits-calib, budget: {BUDGET}}}
+profiles:
+  - image: {min: 1x1x8x8, opt: 16x1x8x8, max: 64x1x8x8}
+toolchains: {newest: {flavour: tensorrt_rtx, version: 1.7.1.116}}
+targets: {ada: {gpu: rtx4090, toolchain: newest}}
+validate: {data: digits-val, corners: false}
+"""
+BUDGETS = ("{accuracy_drop: 0.005}", "{metric: cosine, min: 0.9999}")
 DIGITS = {"schema": 1, "npz": "calib.npz", "inputs": {"image": {}}}
 NOISE = {"schema": 1, "random": {"shapes": {"x": "1x3x224x224"}}, "batch": 2}
 
@@ -70,6 +89,9 @@ def measured() -> dict[str, Any]:
             lowered(source, canonical)
             scales = {one: calibrated(canonical, spec, files, samples, one, folder) for one in METHODS}
             found["models"][model] = {"canonical": digest_file(canonical).hex, "scales": scales}
+        found["searches"] = {
+            one: searched(folder / f"search{index}", one) for index, one in enumerate(BUDGETS)
+        }
     return found
 
 
@@ -112,6 +134,22 @@ def calibrated(
     return {"digest": digest_file(out).hex, "amax": {name: one["amax"] for name, one in tensors.items()}}
 
 
+def searched(root: Path, budget: str) -> str:
+    """The choice of types that a search comes to, as its file has it; the plan's search step runs alone."""
+    (root / "models").mkdir(parents=True)
+    write_rescaled(root / "models/digits.onnx")
+    shutil.copytree(ROOT / "calibration", root / "calibration")
+    (root / "pipelines").mkdir()
+    (root / "pipelines/digits.yaml").write_text(SEARCHED.replace("{BUDGET}", budget), encoding="utf-8")
+    os.environ["TRTPIPE_STORE"] = str(root / "store")
+    planned = make_plan(open_workspace([str(root / "pipelines/digits.yaml")], cwd=root))
+    (address,) = [one for one in planned.plan.steps if one.stage == "search"]
+    with planned.steps(Unheard()) as steps:
+        steps.bring([address])
+        choice = planned.workspace.store.path(steps.outputs[address]["precision.json"])
+        return choice.read_text(encoding="utf-8")
+
+
 def compare(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Print what differs between two machines."""
     if one["packages"] != other["packages"]:
@@ -129,6 +167,10 @@ def compare(one: dict[str, Any], other: dict[str, Any]) -> None:
             worst = f", by at most {max(differing):.2g}" if differing else ""
             same = "equal bytes" if scales["digest"] == here["digest"] else "other bytes"
             print(f"  {method}: {same}; {len(differing)} of {len(pairs)} scales differ{worst}")
+    for budget, choice in one["searches"].items():
+        print(
+            f"search within {budget}: {'the same types' if choice == other['searches'][budget] else 'other types'}"
+        )
 
 
 if __name__ == "__main__":
