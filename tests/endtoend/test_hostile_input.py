@@ -344,8 +344,8 @@ def test_a_data_set_that_means_harm_is_refused_before_it_is_unpacked(digits, mak
     )
 
     assert limited.returncode == 2
-    told = limited.stderr.partition("\n")[2]  # the first build says where the store is
-    assert told.startswith("calibration/data.yaml:2:6: array 'image' of 'data.npz' ")
+    said = limited.stderr.partition("\n")[2]  # the first build says where the store is
+    assert said.startswith("calibration/data.yaml:2:6: array 'image' of 'data.npz' ")
     assert told in limited.stderr
 
 

@@ -130,5 +130,10 @@ def same_result(one: StepEntry, other: StepEntry) -> bool:
 
 def other_outputs(entry: StepEntry, shown: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Output → what the lockfile says and what is here, of those that both name and that differ."""
-    told = {name: text for name, text in entry.items() if name not in (RECIPE, MADE_WITH, MADE_ON)}
-    return {name: (text, shown[name]) for name, text in told.items() if name in shown and shown[name] != text}
+    told = outputs_in(entry).items()
+    return {name: (text, shown[name]) for name, text in told if name in shown and shown[name] != text}
+
+
+def outputs_in(entry: StepEntry) -> dict[str, str]:
+    """The outputs that an entry names, with their digests as they are shown."""
+    return {name: text for name, text in entry.items() if name not in (RECIPE, MADE_WITH, MADE_ON)}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from trtpipe.errors import Interrupted, LockMismatch, StepFailed, ToolchainError, TrtpipeError
 from trtpipe.lockfile import Lock, load_lock
-from trtpipe.lockfile.entries import RECIPE
+from trtpipe.lockfile.recipes import outputs_in
 from trtpipe.plan.address import Address
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import CheckStarted
@@ -135,8 +135,7 @@ class Rebuild:
         return not graded.not_run
 
     def _grade_step(self, steps: Steps, graded: Graded, action: Action) -> None:
-        entry = self.lock.steps.get(str(action.address), {})
-        locked = {name: text for name, text in entry.items() if name != RECIPE}
+        locked = outputs_in(self.lock.steps.get(str(action.address), {}))
         if not locked:
             graded.not_run.append("the lockfile does not say what it yielded")
             return

@@ -144,8 +144,12 @@ class Steps:
         return self.performer.inputs_of(action, folder)
 
     def perform(self, action: Action, scratch: Path, control: Control) -> ActionResult:
-        """Perform an action once more, for its files in `scratch`: nothing is stored or remembered."""
-        return self.performer(action, scratch, control)
+        """Perform an action once more, for its files in `scratch`: nothing is stored or remembered.
+
+        The lockfile decides nothing of it: who asks wants to see what comes out here.
+        """
+        terms = replace(self.terms, forced=self.terms.forced | {action.address})
+        return replace(self.performer, terms=terms)(action, scratch, control)
 
     def evaluations(self, step: Step, scratch: Path, control: Control) -> Evaluations:
         """Evaluations of what a search step is about; it need not be in the plan, what it needs must be up to date."""
