@@ -7,6 +7,7 @@ stays the same, so every result must. Other results are played by the lockfile, 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -193,6 +194,14 @@ def test_a_forced_build_calibrates_anew(small, theirs, tmp_path):
     assert anew.code == 0, anew.err
     assert "from" not in mine.manifest("int8@ada")["calibration"]
     assert mine.engine("int8@ada") == small.engine("int8@ada")
+
+
+def test_building_again_to_check_calibrates_anew(theirs):
+    """It is to tell what comes out here, and not what the lockfile says."""
+    checked = theirs.run("build", "--check")
+
+    grades = dict(re.findall(r"^(\S+) +(\w+)  ", checked.out, re.M))
+    assert (grades["digits:import"], grades[CALIBRATE]) == ("identical", "different")
 
 
 def without_scales(theirs, tmp_path):
