@@ -14,6 +14,7 @@ from trtpipe.errors import SpecError, StoreError
 from trtpipe.homes import cache_home, user_file
 from trtpipe.loading.project import load_project
 from trtpipe.stores.local import LocalStore
+from trtpipe.stores.marks import made_by_another
 from trtpipe.system.caching import Cache, roots_of
 from trtpipe.system.former_stores import adopt, former_line, store_line
 from trtpipe.system.stores import open_store
@@ -50,6 +51,29 @@ def test_what_one_clone_made_another_has(tmp_path, home):
     assert store.trace(trace.key) == trace
     assert store.has(trace.outputs["out0"])
     assert not (tmp_path / "one/.trtpipe/store").exists()
+
+
+def test_a_store_that_several_make_at_once_is_nobody_elses(tmp_path):
+    """It appears with its mark, so that no other process takes half of it for a stranger's."""
+    roots = [tmp_path / f"{number}/.trtpipe/store" for number in range(40)]
+    seen: list[bool] = []
+
+    def use(start: threading.Barrier) -> None:
+        for root in roots:
+            start.wait()
+            seen.append(made_by_another(root))
+            LocalStore(root).open()
+            seen.append(made_by_another(root))
+
+    start = threading.Barrier(6)
+    threads = [threading.Thread(target=use, args=(start,)) for _ in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+    assert seen == [False] * len(roots) * 12
+    assert all([one.name for one in root.parent.iterdir()] == ["store"] for root in roots)
 
 
 @pytest.mark.parametrize(

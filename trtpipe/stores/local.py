@@ -34,7 +34,7 @@ from trtpipe.json_values import JsonObject, Malformed, integer_in, read_object
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped, store_error
-from trtpipe.stores.marks import new_mark, read_mark
+from trtpipe.stores.marks import MARK, lay_mark, read_mark
 from trtpipe.stores.placing import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
 from trtpipe.stores.strangers import Untrusted
@@ -339,12 +339,10 @@ class LocalStore:
         """Make the directories and sweep what dead processes left; once, before the first write."""
         if self._opened:
             return
+        lay_mark(self.root, SCHEMA)
         for name in ("objects", "traces", "locks", "tmp"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
-        marker = self.root / "store.json"
-        if not marker.exists():
-            write_whole(marker, new_mark(self.root, SCHEMA))
-        self._refuse_other_schema(marker)
+            (self.root / name).mkdir(exist_ok=True)
+        self._refuse_other_schema(self.root / MARK)
         self.introduce()
         sweep(self.root / "tmp")
         self._sweep_files()

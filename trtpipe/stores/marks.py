@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from pathlib import Path
 
-from trtpipe.files import read_regular
+from trtpipe.files import owner_prefix, read_regular, write_whole
 from trtpipe.homes import is_sealed, seal_of
 from trtpipe.json_values import Malformed, read_object, text_in
 
@@ -30,16 +31,47 @@ def read_mark(root: Path) -> bytes:
     return read_regular(root / MARK, _MOST_BYTES)
 
 
+def lay_mark(root: Path, schema: int) -> None:
+    """Have a directory with a mark in it, whoever makes it first. Raises OSError.
+
+    A new one appears with its mark: who looks meanwhile must not take half a store for somebody else's.
+    """
+    if (root / MARK).exists():
+        return
+    root.parent.mkdir(parents=True, exist_ok=True)
+    made = root.parent / f".{owner_prefix()}{secrets.token_hex(4)}"
+    made.mkdir()
+    try:
+        write_whole(made / MARK, new_mark(root, schema))
+        try:
+            made.rename(root)  # takes the place of an empty directory only
+        except OSError:
+            if not (root / MARK).exists():
+                root.mkdir(exist_ok=True)
+                (made / MARK).replace(root / MARK)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
 def made_by_another(root: Path) -> bool:
     """Whether there is something in this directory, a store or a part of one, that this user has not made as a store.
 
     Parts count too: a store that held nothing but what others fetched, counted or timed would be believed by its owner.
     """
+    found = _is_of_another(root)
+    if found is None and root.is_dir() and any(root.iterdir()):
+        found = _is_of_another(root)  # another process may have made it between the two looks
+        return found is None or found
+    return bool(found)
+
+
+def _is_of_another(root: Path) -> bool | None:
+    """Whether a store's mark is not this user's; None where there is no mark."""
     try:
         mark = read_object(read_mark(root))
         return not is_sealed(_sealed(root, text_in(mark, "id")), text_in(mark, "seal"))
     except FileNotFoundError:
-        return root.is_dir() and any(root.iterdir())
+        return None
     except (OSError, Malformed):
         return True
 
