@@ -7,15 +7,17 @@ not the lockfile's although both name the same recipe, packages and processor: o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import LockMismatch, Problem, SpecError
 from trtpipe.lockfile import Lock, load_lock, shown_digest
 from trtpipe.lockfile.comparing import mismatch
 from trtpipe.lockfile.entries import SCHEMA
+from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Restore, UpToDate
 from trtpipe.plan.events import Event
+from trtpipe.plan.graph import Action
 from trtpipe.problem_codes import Code
 from trtpipe.system.held_steps import (
     Held,
@@ -42,11 +44,15 @@ def agreement_of(planned: Planned, lock: Lock) -> list[Event]:
 def contradictions(planned: Planned) -> list[Held]:
     """Results in the store that are not what the lockfile says, for no reason that can be named."""
     lock, store = planned.site.lock, planned.workspace.store
-    actions = planned.actions()
+    actions = cache(planned.actions)  # made only if something differs: of a thousand cells they take a second
     found = []
+
+    def action(address: Address) -> Action:
+        return actions()[address]
+
     for address, decision in planned.decisions.items():
         if isinstance(decision, (UpToDate, Restore)) and address.stage != "build_engine":
-            one = contradiction(lock, address, decision.outputs, partial(actions.__getitem__, address), store)
+            one = contradiction(lock, address, decision.outputs, partial(action, address), store)
             found += [one] if one is not None else []
     return [*found, *_contradicting_engines(planned, lock)]
 
