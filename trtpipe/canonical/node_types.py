@@ -6,7 +6,7 @@ standard ones by the time their readers are looked at, so types reach further. R
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.constants import tensor_of_constant
@@ -31,6 +31,16 @@ def held_by(node: onnx.NodeProto) -> onnx.TensorProto | None:
         return tensor_of_constant(node)
     except (TypeError, ValueError, ModelError):
         return None
+
+
+def constants_in(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """The constants of a graph by name: its initializers, then what its Constant nodes hold."""
+    for tensor in graph.initializer:
+        yield tensor.name, tensor
+    for node in graph.node:
+        held = held_by(node)
+        if held is not None:
+            yield node.output[0], held
 
 
 class NodeTypes:

@@ -7,12 +7,12 @@ difference which comes first; the table stays in eight bits in the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import sort_nodes, values_read
 from trtpipe.canonical.naming import FreshNames
-from trtpipe.canonical.node_types import held_by
+from trtpipe.canonical.node_types import constants_in
 from trtpipe.canonical.quantized_moves import moves
 from trtpipe.canonical.tensors import dtype_name, graphs_of, nodes_of
 
@@ -35,7 +35,7 @@ def dequantize_tables(model: onnx.ModelProto) -> int:
 
 
 def _dequantize(graph: onnx.GraphProto, fresh: FreshNames) -> int:
-    constants = dict(_constants(graph))
+    constants = dict(constants_in(graph))
     scalars = {name for name, tensor in constants.items() if not tensor.dims}
     tables = [name for name, tensor in constants.items() if dtype_name(tensor.data_type) in _WHOLE]
     readers: dict[str, list[onnx.NodeProto]] = {}
@@ -52,15 +52,6 @@ def _dequantize(graph: onnx.GraphProto, fresh: FreshNames) -> int:
             _put_first(graph, table, reached, fresh(f"{table}/dequantized"))
             count += 1
     return count
-
-
-def _constants(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    for tensor in graph.initializer:
-        yield tensor.name, tensor
-    for node in graph.node:
-        held = held_by(node)
-        if held is not None:
-            yield node.output[0], held
 
 
 def _reached(

@@ -16,7 +16,7 @@ from trtpipe.canonical.edits import attribute_of, replace_nodes, subgraphs
 from trtpipe.canonical.known_sequences import SEQUENCES, drop_unread, hand_on
 from trtpipe.canonical.legacy_operators import BROADCASTING_SINCE
 from trtpipe.canonical.naming import FreshNames
-from trtpipe.canonical.node_types import NodeTypes, held_by
+from trtpipe.canonical.node_types import NodeTypes, constants_in
 from trtpipe.canonical.opsets import CHOSEN, normalize_domains, opset_of, upgrade
 from trtpipe.canonical.quantized_moves import dequantize_twin, learn_scales, move_between
 from trtpipe.canonical.quantized_tables import dequantize_tables
@@ -63,12 +63,8 @@ class Rewriting:
         self.sequences = dict(self.sequences)
         self.types = self.types.copy()
         self.types.enter(graph)
-        for tensor in graph.initializer:
-            self._hold(tensor.name, tensor)
-        for node in graph.node:
-            held = held_by(node)
-            if held is not None:
-                self._hold(node.output[0], held)
+        for name, tensor in constants_in(graph):
+            self._hold(name, tensor)
         yield
         self.tensors, self.dims, self.twins, self.scales, self.sequences, self.types = outer
 

@@ -11,11 +11,10 @@ from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_err
 from trtpipe.cli.progress import LazyProgress, open_progress
 from trtpipe.cli.reporting import mend_reports, tell_reports
 from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
-from trtpipe.lockfile import Lock
 from trtpipe.plan.events import PlanMade
 from trtpipe.system.building import default_jobs, run_build
 from trtpipe.system.former_stores import former_line, store_line
-from trtpipe.system.lock_refusals import agreement_of, refuse_contradicting_store, refuse_differences
+from trtpipe.system.lock_refusals import Agreed, refuse_contradicting_store, refuse_differences
 from trtpipe.system.locking import refresh_lock
 from trtpipe.system.outcome import Outcome
 from trtpipe.system.planned import Planned, make_plan, nothing_to_do, runs
@@ -53,7 +52,7 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     return EXIT_DONE
 
 
-def _held_to_lock(planned: Planned, options: BuildOptions) -> Lock | None:
+def _held_to_lock(planned: Planned, options: BuildOptions) -> Agreed | None:
     """The lockfile, where the build is kept to it. Raises LockMismatch, also when the store contradicts it."""
     frozen = refuse_differences(planned) if options.frozen else None
     _introduce(planned.workspace)
@@ -67,7 +66,7 @@ def _run(
     options: BuildOptions,
     closing: Closing,
     outcome: Outcome,
-    frozen: Lock | None,
+    frozen: Agreed | None,
     mark: ReportsMark,
 ) -> None:
     """Run the plan, and tell what went wrong, whatever ends it."""
@@ -86,7 +85,7 @@ def _run(
                 jobs=options.jobs or default_jobs(),
                 keep_going=options.keep_going,
                 offline=options.offline,
-                frozen=frozen,
+                frozen=frozen.lock if frozen is not None else None,
             )
         store.settle()
     except BaseException as error:
@@ -113,9 +112,9 @@ def _introduce(workspace: Workspace) -> None:
         note(f"warning: {former}")
 
 
-def _say_agreement(planned: Planned, frozen: Lock, options: BuildOptions) -> None:
+def _say_agreement(planned: Planned, frozen: Agreed, options: BuildOptions) -> None:
     with LazyProgress(as_json=options.as_json) as progress:
-        for event in agreement_of(planned, frozen):
+        for event in frozen.events(planned):
             progress.emit(event)
 
 

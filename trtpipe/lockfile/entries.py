@@ -18,6 +18,8 @@ StepEntry = Mapping[str, str]
 RECIPE = "recipe"
 MADE_WITH, MADE_ON = "made_with", "made_on"
 """The packages that a step's result was made with, and the kind of processor: recorded, and no reason to refuse."""
+FROM_LOCK = "the lockfile"
+"""What a trace's summary says under `from`, of a result that was taken over from the lockfile."""
 FIELDS = (
     "key",
     "source",

@@ -113,19 +113,13 @@ def made_elsewhere(cell: str, old: Mapping[str, StepEntry], new: Mapping[str, St
 def in_order(entry: StepEntry) -> Iterator[tuple[str, str]]:
     """An entry's facts as they are written: the recipe, outputs by name, what made them."""
     yield RECIPE, entry[RECIPE]
-    yield from sorted((name, text) for name, text in _of_result(entry) if name != RECIPE)
+    yield from sorted(outputs_in(entry).items())
     yield from ((name, entry[name]) for name in (MADE_WITH, MADE_ON) if name in entry)
-
-
-def _of_result(entry: StepEntry) -> Iterator[tuple[str, str]]:
-    for name, text in entry.items():
-        if name not in (MADE_WITH, MADE_ON):
-            yield name, text
 
 
 def same_result(one: StepEntry, other: StepEntry) -> bool:
     """Whether two entries are of the same recipe and the same outputs."""
-    return dict(_of_result(one)) == dict(_of_result(other))
+    return one.get(RECIPE) == other.get(RECIPE) and outputs_in(one) == outputs_in(other)
 
 
 def other_outputs(entry: StepEntry, shown: Mapping[str, str]) -> dict[str, tuple[str, str]]:

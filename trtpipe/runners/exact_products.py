@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.node_types import held_by
+from trtpipe.canonical.node_types import constants_in
 from trtpipe.canonical.tensors import has_size, nbytes_of
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.runners.narrow_weights import array_in
@@ -45,7 +45,7 @@ def with_unsigned_weights(model: RunnableModel) -> RunnableModel:
 
     if not any(node.op_type in _WEIGHTS for node in model.proto.graph.node):
         return model
-    constants = dict(_constants(model.proto.graph))
+    constants = dict(constants_in(model.proto.graph))
     found = list(_signed(model, constants))
     names = {node.input[weights] for node, weights, _ in found}
     if not found or sum(nbytes_of(constants[name]) for name in names) > _LARGEST:
@@ -59,15 +59,6 @@ def with_unsigned_weights(model: RunnableModel) -> RunnableModel:
         for index in (weights, zero):
             changed.input[index] = _unsigned(copy.graph, constants, changed.input[index], model)
     return RunnableModel(copy, model.folder, model.path)
-
-
-def _constants(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    for tensor in graph.initializer:
-        yield tensor.name, tensor
-    for node in graph.node:
-        held = held_by(node)
-        if held is not None:
-            yield node.output[0], held
 
 
 def _signed(model: RunnableModel, constants: Constants) -> Iterator[tuple[onnx.NodeProto, int, int]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import stat
+import errno
 from collections.abc import Collection
 from pathlib import Path
 
+from trtpipe.files import read_regular
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.signing import FIELD, verified
 from trtpipe.stores.strangers import MOST_BYTES, Untrusted, believed, parse
@@ -16,12 +17,12 @@ _SEAL = "blake3"
 
 def text_of(path: Path) -> bytes:
     """What a trace's file holds. Raises Untrusted for what would be waited for or fill the memory, and OSError."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise Untrusted("it is no file")
-    if found.st_size > MOST_BYTES:
-        raise Untrusted(f"it is larger than {MOST_BYTES >> 20} MiB")
-    return path.read_bytes()
+    try:
+        return read_regular(path, MOST_BYTES)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EFBIG):
+            raise Untrusted(str(error.strerror)) from error
+        raise
 
 
 def vouched(text: bytes, key: str, trusted: Collection[str], *, fetched: bool | None = None) -> Trace:

@@ -38,7 +38,7 @@ from trtpipe.stores.marks import MARK, lay_mark, read_mark
 from trtpipe.stores.placing import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
 from trtpipe.stores.strangers import Untrusted
-from trtpipe.stores.traces import TraceReader, refuse_unreadable, written_trace
+from trtpipe.stores.traces import TraceReader, readable, written_trace
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -171,12 +171,12 @@ class LocalStore:
 
         What would not be read again is a bug, and better found here than by a build that cannot find its own work.
         """
-        refuse_unreadable(trace)
+        text = readable(written_trace(trace, self.sign), trace)
         with mapped(self.root):
             self._open()
             path = self.trace_path(trace.key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, written_trace(trace, self.sign))
+            write_whole(path, text)
 
     @property
     def is_shared(self) -> bool:

@@ -53,12 +53,13 @@ def read_trace(text: bytes, key: str) -> Trace:
     return checked(data, key)
 
 
-def refuse_unreadable(trace: Trace) -> None:
-    """Raises AssertionError for a trace that `read_trace` would not take."""
+def readable(text: bytes, trace: Trace) -> bytes:
+    """The text of a trace, which `read_trace` takes. Raises AssertionError for one that it would not take."""
     try:
-        read_trace(written_trace(trace), trace.key)
+        read_trace(text, trace.key)
     except Untrusted as error:
         raise AssertionError(f"the trace of {trace.address} cannot be read again: {error}") from error
+    return text
 
 
 def load_trace(path: Path, key: str) -> Trace:

@@ -8,15 +8,15 @@ lockfile takes nothing over in that case: it is to find out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from trtpipe.digests import digest_file, same_digest
+from trtpipe.digests import Digest, digest_file, same_digest
 from trtpipe.errors import StepFailed
 from trtpipe.json_values import JsonObject
-from trtpipe.lockfile import digest_in
-from trtpipe.lockfile.recipes import other_versions, versions_in
+from trtpipe.lockfile.entries import FROM_LOCK
+from trtpipe.lockfile.recipes import OtherVersion, other_versions, versions_in
 from trtpipe.plan.child_reports import SampleCount
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import CalibrationProgress, Warned
@@ -25,9 +25,15 @@ from trtpipe.plan.ports import ActionResult, Observer
 from trtpipe.planning.facts import SCALES_FILE
 from trtpipe.problem_codes import Code
 from trtpipe.stages.task import Task
-from trtpipe.system.locked_scales import FROM_LOCK
 from trtpipe.system.processes import Telling, run_in_child
 from trtpipe.system.site import Site
+
+
+class _Locked(NamedTuple):
+    """Scales of the lockfile, and the packages in which it differs from here."""
+
+    scales: Digest
+    others: tuple[OtherVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,36 +49,35 @@ class Calibration:
 
     def run(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
         """The scales, as a file in the scratch directory. Raises what a stage's process raises, StoreError."""
-        alike = self.site.scales.made_alike(action.fingerprint.record())
-        if alike and not self.anew and (taken := self._taken(action, scratch, {})) is not None:
-            return taken
+        locked = self._locked(action)
+        if locked is not None and not locked.others:
+            return self._taken(locked, scratch)
         result = self._measure(action, task, scratch, control)
-        if self.anew or alike or self.frozen:
+        if locked is None or self.frozen:
             return result
-        return self._taken(action, scratch, result.files) or result
+        if same_digest(digest_file(result.files[SCALES_FILE]), locked.scales):
+            return result
+        others = "; ".join(one.words() for one in locked.others)
+        text = f"{action.address}: the lockfile's scales are taken; calibrating here gives others ({others})"
+        self.observer.emit(Warned(text))
+        return self._taken(locked, scratch)
 
-    def _taken(self, action: Action, scratch: Path, measured: Mapping[str, Path]) -> ActionResult | None:
-        """The lockfile's scales, where it has some that can be had and that differ from what was `measured` here."""
-        record, scales = action.fingerprint.record(), self.site.scales
-        entry = scales.entry(record)
-        digest = digest_in(entry[SCALES_FILE]) if entry is not None else None
-        if entry is None or digest is None or not scales.holds(digest):
+    def _locked(self, action: Action) -> _Locked | None:
+        """The lockfile's scales, where it decides and has some that can be had."""
+        record = action.fingerprint.record()
+        found = None if self.anew else self.site.scales.of(record)
+        if found is None or not self.site.scales.holds(found.scales):
             return None
-        if SCALES_FILE in measured and same_digest(digest_file(measured[SCALES_FILE]), digest):
-            return None
+        return _Locked(found.scales, other_versions(found.entry, versions_in(record)))
+
+    def _taken(self, locked: _Locked, scratch: Path) -> ActionResult:
         file = scratch / "locked" / SCALES_FILE
         file.parent.mkdir()
-        scales.put(digest, file)
-        if not same_digest(digest_file(file), digest):
+        self.site.scales.put(locked.scales, file)
+        if not same_digest(digest_file(file), locked.scales):
             raise StepFailed(
                 Code.MODEL_CHANGED, "committed scales changed while they were read", "run it again"
             )
-        if measured:
-            others = "; ".join(one.words() for one in other_versions(entry, versions_in(record)))
-            text = (
-                f"{action.address}: the lockfile's scales are taken; calibrating here gives others ({others})"
-            )
-            self.observer.emit(Warned(text))
         return ActionResult({SCALES_FILE: file}, {"from": FROM_LOCK})
 
     def _measure(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:

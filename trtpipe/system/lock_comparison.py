@@ -20,6 +20,7 @@ from trtpipe.lockfile.gathering import asked_facts, asked_fields
 from trtpipe.lockfile.recipes import (
     OtherVersion,
     other_versions,
+    outputs_in,
     recipe_of,
     versions_in,
 )
@@ -77,9 +78,9 @@ def _inputs_are_known(step: Step, outputs: Mapping[Address, Outputs]) -> bool:
 
 
 def _told_outputs(entry: StepEntry) -> Iterator[tuple[str, Digest]]:
-    for name, text in entry.items():
+    for name, text in outputs_in(entry).items():
         digest = digest_in(text)
-        if name != RECIPE and digest is not None:
+        if digest is not None:
             yield name, digest
 
 
@@ -87,6 +88,8 @@ def _told_outputs(entry: StepEntry) -> Iterator[tuple[str, Digest]]:
 class Comparison:
     """What the lockfile says, held against what is known without running anything."""
 
+    told: Foretold
+    """How far the plan is known."""
     differences: list[Difference] = field(default_factory=list)
     exact: dict[str, Entry] = field(default_factory=dict)
     """Cell → its facts, where all of them are known."""
@@ -105,7 +108,8 @@ def compare_with_lock(planned: Planned, lock: Lock) -> Comparison:
 
     Raises ValidationFailed when a cell that is not delivered misses a threshold, StoreError when the store is damaged.
     """
-    comparison, told = Comparison(), foretold(planned, lock)
+    told = foretold(planned, lock)
+    comparison = Comparison(told)
     delivery = Delivery(planned.workspace, planned.specs, Unheard(), planned.targets, planned.plan.steps)
     for cell in planned.plan.cells:
         _compare_cell(planned, lock, cell, told, delivery, comparison)

@@ -7,6 +7,7 @@ not the lockfile's although both name the same recipe, packages and processor: o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from trtpipe.system.held_steps import (
     contradiction,
     refuse_contradictions,
 )
-from trtpipe.system.lock_comparison import compare_with_lock, foretold, held_here
+from trtpipe.system.lock_comparison import Comparison, compare_with_lock, held_here
 
 if TYPE_CHECKING:
     from trtpipe.system.planned import Planned
@@ -34,11 +35,18 @@ ENGINE = "model.engine"
 BUILD_REMEDY = "run `trtpipe build` and commit the lockfile, or take the change back"
 
 
-def agreement_of(planned: Planned, lock: Lock) -> list[Event]:
-    """What there is to say of a lockfile that agrees with all that is done here, although something differs."""
-    told = foretold(planned, lock)
-    held = [one for cell in planned.plan.cells for one in held_here(planned, lock, cell, told)]
-    return list(agreement_events(held, compare_with_lock(planned, lock).excused))
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """A lockfile that a plan agrees with, as far as that is known without running anything."""
+
+    lock: Lock
+    comparison: Comparison
+
+    def events(self, planned: Planned) -> Iterator[Event]:
+        """What there is to say of results that are here and agree, although something differs."""
+        told = self.comparison.told
+        held = [one for cell in planned.plan.cells for one in held_here(planned, self.lock, cell, told)]
+        yield from agreement_events(held, self.comparison.excused)
 
 
 def contradictions(planned: Planned) -> list[Held]:
@@ -79,7 +87,7 @@ def _contradicting_engines(planned: Planned, lock: Lock) -> Iterator[Held]:
             yield Held(address, {ENGINE: (str(locked.get("engine")), here)})
 
 
-def refuse_differences(planned: Planned) -> Lock:
+def refuse_differences(planned: Planned) -> Agreed:
     """For `--frozen`: the lockfile, when nothing that is known without running contradicts it.
 
     Raises LockMismatch when something does, SpecError when a remote source has no pin.
@@ -98,10 +106,10 @@ def refuse_differences(planned: Planned) -> Lock:
     if lock.schema != SCHEMA:
         fact = f"the lockfile {path} has schema {lock.schema}, and schema {SCHEMA} is needed to hold a build to it"
         raise LockMismatch(Code.LOCK_SCHEMA, fact, "run `trtpipe build` once and commit the lockfile")
-    differences = compare_with_lock(planned, lock).differences
-    if differences:
-        raise mismatch(differences, BUILD_REMEDY)
-    return lock
+    comparison = compare_with_lock(planned, lock)
+    if comparison.differences:
+        raise mismatch(comparison.differences, BUILD_REMEDY)
+    return Agreed(lock, comparison)
 
 
 def refuse_unpinned(planned: Planned) -> None:

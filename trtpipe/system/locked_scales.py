@@ -14,38 +14,38 @@ from pathlib import Path
 
 from trtpipe.digests import Digest, same_digest
 from trtpipe.lockfile import Lock, StepEntry, digest_in
-from trtpipe.lockfile.entries import RECIPE
-from trtpipe.lockfile.recipes import other_versions, recipe_of, versions_in
+from trtpipe.lockfile.entries import FROM_LOCK, RECIPE
+from trtpipe.lockfile.recipes import recipe_of
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.trace import Trace
 from trtpipe.planning.facts import SCALES_FILE
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 
-FROM_LOCK = "the lockfile"
-"""What a trace's summary says under `from`, of scales that were taken over."""
 COMMITTED = "calibration/*.scales.json"
 """Where scales may be committed, below the project's root."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockedResult:
+    """What the lockfile says of one calibration."""
+
+    scales: Digest
+    entry: StepEntry
 
 
 @dataclass(frozen=True, slots=True)
 class LockedScales:
     """The lockfile's scales of one project, found by what they were asked for."""
 
-    by_recipe: Mapping[str, StepEntry]
+    by_recipe: Mapping[str, LockedResult]
     store: LocalStore
     state: ProjectState
     root: Path
 
-    def entry(self, record: Record) -> StepEntry | None:
+    def of(self, record: Record) -> LockedResult | None:
         """What the lockfile says of a calibration; None where it knows none of this recipe, or no scales of it."""
-        found = self.by_recipe.get(recipe_of(record)) if self.by_recipe else None
-        return found if found is not None and digest_in(found.get(SCALES_FILE)) is not None else None
-
-    def made_alike(self, record: Record) -> bool:
-        """Whether the lockfile's scales were made with the packages that are here."""
-        entry = self.entry(record)
-        return entry is not None and not other_versions(entry, versions_in(record))
+        return self.by_recipe.get(recipe_of(record)) if self.by_recipe else None
 
     def holds(self, digest: Digest) -> bool:
         """Whether scales can be had."""
@@ -64,16 +64,13 @@ class LockedScales:
 
         One that took over what the lockfile said holds only as long as the lockfile says so.
         """
-        entry = self.entry(trace.fingerprint)
-        taken = trace.summary.get("from") == FROM_LOCK
-        if entry is None:
+        locked, taken = self.of(trace.fingerprint), trace.summary.get("from") == FROM_LOCK
+        if locked is None:
             return not taken
-        digest = digest_in(entry[SCALES_FILE])
-        assert digest is not None, "an entry has scales"
         own = trace.outputs.get(SCALES_FILE)
-        if own is not None and same_digest(own, digest):
+        if own is not None and same_digest(own, locked.scales):
             return True
-        return not taken and not self.holds(digest)
+        return not taken and not self.holds(locked.scales)
 
     def _committed(self, digest: Digest) -> Path | None:
         """A committed file with these very bytes."""
@@ -85,7 +82,9 @@ class LockedScales:
 
 def locked_scales(lock: Lock, store: LocalStore, state: ProjectState, root: Path) -> LockedScales:
     """The scales of a lockfile's calibrations."""
-    entries = {
-        entry[RECIPE]: entry for address, entry in lock.steps.items() if address.endswith(":calibrate")
+    results = {
+        entry[RECIPE]: LockedResult(digest, entry)
+        for address, entry in lock.steps.items()
+        if address.endswith(":calibrate") and (digest := digest_in(entry.get(SCALES_FILE))) is not None
     }
-    return LockedScales(entries, store, state, root)
+    return LockedScales(results, store, state, root)

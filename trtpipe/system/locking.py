@@ -15,17 +15,15 @@ from trtpipe.lockfile.recipes import (
     versions_in,
 )
 from trtpipe.lockfile.writing import refuse_undecided, update_lock
-from trtpipe.plan.address import Address, Stage
+from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import UpToDate
 from trtpipe.plan.graph import Action, Cell, FromStep, Outputs, action_of
+from trtpipe.system.held_steps import MEASURING
 from trtpipe.system.processor import PROCESSOR, RUNS_MODELS, processor_kind
 from trtpipe.system.workspace import STATE_DIRECTORY, cell_names
 
 if TYPE_CHECKING:
     from trtpipe.system.planned import Planned
-
-MEASURED: Stage = "validate"
-"""The stage whose outputs are measurements, and differ in their last digits from one processor to another."""
 
 
 def refresh_lock(planned: Planned, delivered: Collection[str]) -> bool:
@@ -64,7 +62,7 @@ def step_entries(planned: Planned, cells: Iterable[Cell]) -> dict[str, StepEntry
     for address, (action, outputs) in done.items():
         if address in wanted:
             shown = {name: shown_digest(outputs[name]) for name in taken.get(address, ()) if name in outputs}
-            found[str(address)] = _step_entry(planned, action, shown if address.stage != MEASURED else {})
+            found[str(address)] = _step_entry(planned, action, {} if address.stage in MEASURING else shown)
     return found
 
 
@@ -77,7 +75,9 @@ def _step_entry(planned: Planned, action: Action, shown: StepEntry) -> StepEntry
     if RUNS_MODELS not in versions:
         return entry
     before = planned.site.lock.steps.get(str(action.address), {})
-    if same_result(before, entry) and (action.stage != MEASURED or before.get(MADE_ON) == processor_kind()):
+    if same_result(before, entry) and (
+        action.stage not in MEASURING or before.get(MADE_ON) == processor_kind()
+    ):
         return {**entry, MADE_ON: before[MADE_ON]} if MADE_ON in before else entry
     trace = planned.workspace.store.trace(action.key)
     made_on = str(trace.summary.get(PROCESSOR, "")) if trace is not None else ""

@@ -15,7 +15,7 @@ from trtpipe.digests import digest_bytes, same_digest
 from trtpipe.loading.project import LOCK_FILE, Project
 from trtpipe.lockfile import Lock, agrees, choices_in, load_lock, shown_digest
 from trtpipe.lockfile.entries import RECIPE
-from trtpipe.plan.address import Address, Stage
+from trtpipe.plan.address import Address
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Outputs, Source, Step
 from trtpipe.plan.trace import Trace
@@ -24,12 +24,10 @@ from trtpipe.searching.choices import Choice, choice_text
 from trtpipe.searching.steps import CHOICE_FILE
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
+from trtpipe.system.held_steps import CHOOSING
 from trtpipe.system.locked_scales import LockedScales, locked_scales
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
-
-_DECIDED: frozenset[Stage] = frozenset({"calibrate", "search"})
-"""Stages of which the lockfile holds the answer: what was found here is held against it."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Site:
 
     def _outputs_of(self, address: Address, key: str) -> Outputs | None:
         known = self.state.last_outputs(address, key)
-        if known is not None and (address.stage not in _DECIDED or self._are_locked_scales(address, known)):
+        if known is not None and (address.stage not in CHOOSING or self._are_locked_scales(address, known)):
             return known
         trace = self.store.trace(key)
         if trace is not None:

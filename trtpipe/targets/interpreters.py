@@ -34,8 +34,9 @@ def _proved() -> dict[tuple[str, str], frozenset[str]]:
     if text_in(table, "platform") != f"{platform.system()} {platform.machine()}".lower():
         return {}
     flavour = "tensorrt_rtx"
+    versions = object_in(table, flavour)
     found = {}
-    for version in (versions := object_in(table, flavour)):
+    for version in versions:
         tried = object_in(versions, version)
         results: dict[str, set[str]] = {}
         for python in tried:
