@@ -14,7 +14,7 @@ from trtpipe.errors import LockMismatch, Problem
 from trtpipe.json_values import Json
 from trtpipe.lockfile import Lock, shown_digest
 from trtpipe.lockfile.comparing import Difference
-from trtpipe.lockfile.entries import RECIPE
+from trtpipe.lockfile.entries import FROM_LOCK, RECIPE
 from trtpipe.lockfile.measuring import same_bound
 from trtpipe.lockfile.recipes import (
     OtherVersion,
@@ -53,6 +53,8 @@ class Held:
     """Output → what the lockfile says and what is here, of those that differ."""
     others: tuple[OtherVersion, ...] = ()
     """What it was made with and on, as far as that differs."""
+    taken: bool = False
+    """Whether it was taken over from the lockfile: that it is equal proves nothing."""
 
     def cause(self) -> str:
         """What explains other bytes, in words; empty where nothing does."""
@@ -88,8 +90,11 @@ def held_step(
         return None
     shown = {name: shown_digest(digest) for name, digest in outputs.items()}
     differing = {} if address.stage in MEASURING else other_outputs(entry, shown)
-    others = (*other_versions(entry, versions_in(record)), *_other_processor(entry, asked, store))
-    return Held(address, differing, others)
+    trace = store.trace(asked.key)
+    summary = trace.summary if trace is not None else {}
+    here = str(summary.get(PROCESSOR, ""))
+    others = (*other_versions(entry, versions_in(record)), *(other_processor(entry, here) if here else ()))
+    return Held(address, differing, others, summary.get("from") == FROM_LOCK)
 
 
 def contradiction(
@@ -102,12 +107,6 @@ def contradiction(
         return None
     held = held_step(lock, address, outputs, action, store)
     return held if held is not None and held.outputs and not held.others else None
-
-
-def _other_processor(entry: Mapping[str, str], action: Action, store: LocalStore) -> tuple[OtherVersion, ...]:
-    trace = store.trace(action.key)
-    here = str(trace.summary.get(PROCESSOR, "")) if trace is not None else ""
-    return other_processor(entry, here) if here else ()
 
 
 def apart(
@@ -125,7 +124,7 @@ def apart(
 
 def agreement_events(held: Iterable[Held], excused: Iterable[Difference]) -> Iterator[Event]:
     """What there is to say of results that agree although something differs: each thing once."""
-    equal = (one for step in held if not step.outputs for one in step.others)
+    equal = (one for step in held if not (step.outputs or step.taken) for one in step.others)
     for one in dict.fromkeys(equal):
         yield SameDespite(one.name, one.locked, one.here)
     for found in excused:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.digests import same_digest
 from trtpipe.errors import Interrupted, ModelError, StepFailed, ToolchainError
 from trtpipe.json_values import Json, JsonObject, object_in, texts_in
+from trtpipe.lockfile.entries import FROM_LOCK
 from trtpipe.networks.reading import NETWORK, WEIGHTS
 from trtpipe.plan.address import Address
 from trtpipe.plan.control import Control
@@ -85,7 +86,7 @@ class Performer:
         """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
         try:
             result = self._perform(action, scratch, control)
-            if RUNS_MODELS not in action.fingerprint.tools:
+            if RUNS_MODELS not in action.fingerprint.tools or result.summary.get("from") == FROM_LOCK:
                 return result
             return replace(result, summary={**result.summary, PROCESSOR: processor_kind()})
         except OSError as error:

@@ -15,6 +15,7 @@ from typing import Any
 from trtpipe.comparing.budgets import named
 from trtpipe.comparing.limits import standing
 from trtpipe.errors import Problem, StepFailed
+from trtpipe.lockfile.entries import FROM_LOCK
 from trtpipe.lockfile.recipes import recipe_of
 from trtpipe.plan.events import Warned
 from trtpipe.plan.fingerprint import Record
@@ -57,7 +58,7 @@ def perform_search(
         summary = {
             "choice": choice.to_json(),
             "reached": known["reached"],
-            "from": "the lockfile",
+            "from": FROM_LOCK,
             "budget": budget.words(),
         }
         return _result(evaluations.scratch, choice, summary)
