@@ -76,6 +76,20 @@ def test_a_store_that_several_make_at_once_is_nobody_elses(tmp_path):
     assert all([one.name for one in root.parent.iterdir()] == ["store"] for root in roots)
 
 
+def test_a_store_is_made_where_a_volume_is_mounted(tmp_path):
+    """Such a directory cannot be replaced, its parent may be of another file system and closed to the user."""
+    root = tmp_path / "volume/store"
+    (root / "lost+found").mkdir(parents=True)
+    root.parent.chmod(0o555)
+
+    assert not made_by_another(root)
+    LocalStore(root).open()
+
+    assert not made_by_another(root)
+    assert [one.name for one in root.parent.iterdir()] == ["store"]
+    root.parent.chmod(0o755)
+
+
 @pytest.mark.parametrize(
     ("environment", "in_project", "configured", "root"),
     [

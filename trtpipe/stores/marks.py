@@ -38,17 +38,19 @@ def lay_mark(root: Path, schema: int) -> None:
     """
     if (root / MARK).exists():
         return
+    if root.is_dir():  # perhaps where a volume is mounted, whose parent nobody may write
+        write_whole(root / MARK, new_mark(root, schema))
+        return
     root.parent.mkdir(parents=True, exist_ok=True)
     made = root.parent / f".{owner_prefix()}{secrets.token_hex(4)}"
     made.mkdir()
     try:
         write_whole(made / MARK, new_mark(root, schema))
         try:
-            made.rename(root)  # takes the place of an empty directory only
-        except OSError:
+            made.rename(root)
+        except OSError:  # another process was first
             if not (root / MARK).exists():
-                root.mkdir(exist_ok=True)
-                (made / MARK).replace(root / MARK)
+                write_whole(root / MARK, new_mark(root, schema))
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
@@ -59,10 +61,17 @@ def made_by_another(root: Path) -> bool:
     Parts count too: a store that held nothing but what others fetched, counted or timed would be believed by its owner.
     """
     found = _is_of_another(root)
-    if found is None and root.is_dir() and any(root.iterdir()):
+    if found is None and root.is_dir() and _holds_anything(root):
         found = _is_of_another(root)  # another process may have made it between the two looks
         return found is None or found
     return bool(found)
+
+
+def _holds_anything(root: Path) -> bool:
+    """Whether there is more in a directory than the mark that a process is writing, or a new volume's `lost+found`."""
+    return any(
+        not entry.name.startswith(f".{MARK}.") and entry.name != "lost+found" for entry in root.iterdir()
+    )
 
 
 def _is_of_another(root: Path) -> bool | None:
