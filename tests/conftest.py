@@ -23,6 +23,10 @@ import pytest
 
 os.environ["TRTPIPE_ALLOW_PROJECT_CODE"] = "1"  # `tests/hostile` takes it away again
 
+# Tests start hundreds of interpreters: each would compile all of trtpipe anew, which is half of what most of them do.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 def _use_own_home() -> None:
     home = Path(tempfile.mkdtemp(prefix="trtpipe-tests-"))
