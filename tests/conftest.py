@@ -11,6 +11,7 @@ are loaded here, before any test module. pytest-xdist's workers import this file
 from __future__ import annotations
 
 import atexit
+import fnmatch
 import os
 import shutil
 import sys
@@ -60,6 +61,44 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(FIXED)
 
 
+SKIPS = Path(__file__).with_name("skips.txt")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--known-skips",
+        action="store_true",
+        help="print what was skipped, and fail where tests/skips.txt does not have it with its reason",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--known-skips") and not hasattr(session.config, "workerinput"):
+        told = session.config.pluginmanager.get_plugin("terminalreporter")
+        if any(not _is_known(one) for one in _skipped(told)) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _skipped(terminalreporter: pytest.TerminalReporter) -> list[str]:
+    """`test: reason` of all that was skipped, without parameters: each once."""
+    reports = [one for one in terminalreporter.stats.get("skipped", ()) if isinstance(one.longrepr, tuple)]
+    lines = (
+        f"{one.nodeid.partition('[')[0]}: {one.longrepr[2].removeprefix('Skipped: ')}" for one in reports
+    )
+    return sorted(set(lines))
+
+
+def _is_known(skip: str) -> bool:
+    lines = [line for line in SKIPS.read_text().splitlines() if line and not line.startswith("#")]
+    return any(fnmatch.fnmatchcase(skip, line) for line in lines)
+
+
+def _tell_skips(terminalreporter: pytest.TerminalReporter) -> None:
+    for skip in _skipped(terminalreporter):
+        terminalreporter.write_line(f"skipped{'' if _is_known(skip) else ', NOT IN tests/skips.txt'}: {skip}")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which examples this run saw; at its end, since a quiet run has no header."""
     seed = terminalreporter.config.getoption("--hypothesis-seed")
@@ -71,6 +110,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         drawn = f"seed {seed}"
     name = hypothesis.settings.get_current_profile_name()
     terminalreporter.write_line(f"hypothesis: profile '{name}', {drawn}")
+    if terminalreporter.config.getoption("--known-skips"):
+        _tell_skips(terminalreporter)
     attacks = Counter(
         outcome
         for outcome in ("passed", "failed")

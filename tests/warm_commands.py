@@ -23,8 +23,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -147,11 +148,7 @@ class _Serving:
         if not packet:
             return False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._fork(
-            self.tests,
-            lambda: _run_command(json.loads(packet), files, theirs),
-            keep={*files, theirs.fileno()},
-        )
+        self._fork(self.tests, lambda: _run_command(json.loads(packet), files, theirs))
         theirs.close()
         for file in files:
             os.close(file)
@@ -159,17 +156,21 @@ class _Serving:
         return True
 
     def _serve_stages(self, command: socket.socket) -> None:
-        packet, files, _, _ = socket.recv_fds(command, _PACKET, 1)
+        try:
+            packet, files, _, _ = socket.recv_fds(command, _PACKET, 1)
+        except ConnectionResetError:  # it ended, and did not wait for the server of its stages
+            packet, files = b"", []
         if not packet:
             self.commands.discard(command)
             command.close()
             return
         request = json.loads(packet)
-        pid = self._fork(command, lambda: _run_stage_server(request["env"], files[0]), keep=set(files))
+        pid = self._fork(command, lambda: _run_stage_server(request["env"], files[0]))
         os.close(files[0])
-        command.send(json.dumps({"pid": pid}).encode())
+        with contextlib.suppress(OSError):  # it was killed meanwhile
+            command.send(json.dumps({"pid": pid}).encode())
 
-    def _fork(self, told: socket.socket, body: Any, keep: set[int]) -> int:
+    def _fork(self, told: socket.socket, body: Callable[[], NoReturn]) -> int:
         pid = os.fork()
         if pid == 0:
             for one in (self.tests, *self.commands):
@@ -193,10 +194,10 @@ class _Serving:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _become(body: Any) -> NoReturn:
+def _become(body: Callable[[], NoReturn]) -> NoReturn:
     code = 1
     try:
-        code = body()
+        body()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BaseException:
@@ -292,9 +293,20 @@ def _import_all() -> None:
             importlib.import_module(module.name)
 
 
+def _put_together() -> None:
+    """Have typer make the command line once: it makes it of all functions anew whenever it is called."""
+    import typer.main
+
+    from trtpipe.cli.main import app
+
+    typer.main.get_command = cache(typer.main.get_command)
+    typer.main.get_command(app)
+
+
 def _main(descriptor: int) -> None:
     sys.path.remove(str(Path(__file__).parent))
     _import_all()
+    _put_together()
     gc.freeze()
     with socket.socket(fileno=descriptor) as tests:
         _Serving(tests).serve()

@@ -8,15 +8,15 @@ import subprocess
 
 import pytest
 import warm_commands
+from projects import make_project
 
 STORY = (
-    ("build",),
     ("build",),
     ("check",),
     ("check", "--json", "--no-parse"),
     ("plan", "--why"),
     ("inspect", "digits/fp32@ada"),
-    ("diff", "digits/fp32@ada", "digits/fp16@ada"),
+    ("explain", "digits/fp32@ada"),
     ("run", "digits/fp32@ada", "--random", "--cpu"),
     ("report",),
     ("graph",),
@@ -36,11 +36,13 @@ MEASURED = re.compile(r"\d (ms|s|B|KiB|MiB|GiB)\b|\bBLAKE3\b")
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """The same project twice, at paths of one length: for cold commands and for warm ones."""
-    from projects import make_project
-
+    """The same project, built by a cold command and by a warm one; their paths have one length."""
     root = tmp_path_factory.mktemp("two")
-    return make_project(root / "cold"), make_project(root / "warm")
+    one, other = make_project(root / "cold"), make_project(root / "warm")
+    ran = other.run("build")
+    assert ran.code == 0, ran.err
+    assert told(ran.code, ran.out, ran.err) == told(*cold(one, ("build",)))
+    return one, other
 
 
 def cold(project, argv):
