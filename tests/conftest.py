@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import atexit
 import fnmatch
+import gc
 import os
 import shutil
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -59,6 +61,17 @@ hypothesis.settings.register_profile(
     EXPLORING, derandomize=False, database=None, deadline=None, print_blob=True, suppress_health_check=SLOW
 )
 hypothesis.settings.load_profile(FIXED)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Without the garbage collector, which looks through thousands of tests that stay, again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 SKIPS = Path(__file__).with_name("skips.txt")

@@ -20,7 +20,6 @@ STORY = (
     ("run", "digits/fp32@ada", "--random", "--cpu"),
     ("report",),
     ("graph",),
-    ("schema",),
     ("cache", "stats"),
     ("toolchain", "list"),
     ("doctor",),
