@@ -41,6 +41,9 @@ def _use_own_home() -> None:
     # What others keep there is only slow to make again; toolchains that were installed are looked for where they are.
     os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
     os.environ.setdefault("TRTPIPE_TOOLCHAINS", str(cache / "trtpipe" / "toolchains"))
+    os.environ.setdefault(
+        "TRTPIPE_TESTS_SHARED", str(home / "shared")
+    )  # pytest-xdist's workers have that of the first
     os.environ["XDG_CONFIG_HOME"] = str(home / "config")
     os.environ["XDG_CACHE_HOME"] = str(home / "cache")
     if sys.platform == "win32":
