@@ -6,9 +6,9 @@ import ast
 import re
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
+from package_source import ROOT, modules, nodes_of
 from packaging.requirements import Requirement
 
 if sys.version_info >= (3, 11):
@@ -16,7 +16,6 @@ if sys.version_info >= (3, 11):
 else:
     tomllib = pytest.importorskip("tomli", reason="not run: needs tomllib of Python 3.11, or tomli")
 
-ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "pyproject.toml").read_text()
 PROJECT = tomllib.loads(TEXT)["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -53,8 +52,8 @@ def floor(one: Requirement) -> str:
 def imported() -> set[str]:
     """The top of every module that trtpipe imports anywhere."""
     found = set()
-    for path in (ROOT / "trtpipe").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path in modules():
+        for node in nodes_of(path):
             if isinstance(node, ast.Import):
                 found.update(alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "trtpipe"
+from package_source import PACKAGE, ROOT, modules, nodes_of, tree_of
 
 LAYERS = {
     "errors": 0, "problem_codes": 0, "digests": 0, "shapes": 0, "files": 0, "json_values": 0, "arrays": 0, "unions": 0,
@@ -78,18 +77,14 @@ HEAVY = {
 }
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
-
-
 def part_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -99,7 +94,7 @@ def imports_of(path: Path) -> set[str]:
 
 def top_level_imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.parse(path.read_text()).body:
+    for node in tree_of(path).body:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -107,45 +102,50 @@ def top_level_imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_imports_only_lower_layers(path):
+def too_high(path: Path) -> list[str]:
+    """What a module imports that is neither of its own folder nor lower."""
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if own == "__init__":
-        return
-    layer = LAYERS[own]
-    for name in imports_of(path):
+        return []
+    layer, found = LAYERS[own], []
+    for name in sorted(imports_of(path)):
         other = part_of(name) if name.startswith("trtpipe.") else ""
         if other in ("", own) or other.startswith("__version__"):
             continue
         allowed = LAYERS[other] < layer or (own, other) in WITHIN_LAYER or (layer == 4 and LAYERS[other] == 0)
         flat = layer == LAYERS[other] == 2 and (PACKAGE / f"{own}.py").exists()
-        assert allowed or flat, f"{path.relative_to(ROOT)} (layer {layer}) imports {name}"
+        if not (allowed or flat):
+            found.append(f"{path.relative_to(ROOT)} (layer {layer}) imports {name}")
+    return found
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in modules() if p.relative_to(PACKAGE).parts[0].removesuffix(".py") in PURE]
-)
-def test_what_a_plan_needs_imports_nothing_heavy(path):
-    assert not {name.split(".")[0] for name in top_level_imports(path)} & HEAVY
+def test_a_module_imports_only_lower_layers():
+    assert [line for path in modules() for line in too_high(path)] == []
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_stays_small_and_says_its_job(path):
-    text = path.read_text()
-    tree = ast.parse(text)
-    # The worker is one file by contract: any interpreter runs it, without trtpipe.
-    limit = 1320 if path.name == "worker.py" else 400
+def test_what_a_plan_needs_imports_nothing_heavy():
+    pure = [path for path in modules() if path.relative_to(PACKAGE).parts[0].removesuffix(".py") in PURE]
+    heavy = {path: {name.split(".")[0] for name in top_level_imports(path)} & HEAVY for path in pure}
 
-    assert text.count("\n") <= limit
-    assert ast.get_docstring(tree) or not text.strip()
+    assert pure and {path: names for path, names in heavy.items() if names} == {}
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_functions_stay_small(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            size = (node.end_lineno or 0) - node.lineno + 1
-            assert size <= 60, f"{node.name} in {path.name} has {size} lines"
+def test_a_module_stays_small_and_says_its_job():
+    for path in modules():
+        text = path.read_text()
+        # The worker is one file by contract: any interpreter runs it, without trtpipe.
+        limit = 1320 if path.name == "worker.py" else 400
+
+        assert text.count("\n") <= limit, path
+        assert ast.get_docstring(tree_of(path)) or not text.strip(), path
+
+
+def test_functions_stay_small():
+    for path in modules():
+        for node in nodes_of(path):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                size = (node.end_lineno or 0) - node.lineno + 1
+                assert size <= 60, f"{node.name} in {path.name} has {size} lines"
 
 
 def test_every_part_of_the_package_has_a_layer():
@@ -159,7 +159,7 @@ def test_there_is_one_way_to_run_a_step(name):
     made = [
         path.relative_to(ROOT).as_posix()
         for path in modules()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_of(path)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
     ]
 

@@ -10,15 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from package_source import ROOT, modules, nodes_of
 
 from trtpipe import errors
 from trtpipe.errors import Location, Problem, SpecError, StepFailed, TrtpipeError, WrongValue, code_of
 from trtpipe.problem_codes import Code, all_codes
 from trtpipe.system.child import error_from_json, error_json
 
-ROOT = Path(__file__).resolve().parents[1]
-MODULES = sorted((ROOT / "trtpipe").rglob("*.py"))
 GIVEN = Path(__file__).with_name("problem_codes.txt")
 """Number and name of every code that was ever given; `retired` behind those that are no longer used."""
 TREE = {name for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, TrtpipeError)}
@@ -31,7 +29,7 @@ def given() -> dict[str, str]:
 
 
 def calls_in(path: Path) -> list[ast.Call]:
-    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return [node for node in nodes_of(path) if isinstance(node, ast.Call)]
 
 
 def called(call: ast.Call) -> str:
@@ -39,10 +37,9 @@ def called(call: ast.Call) -> str:
 
 
 def codes_named_in(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
     return {
         node.attr
-        for node in ast.walk(tree)
+        for node in nodes_of(path)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Code"
     }
 
@@ -66,15 +63,15 @@ def test_every_meaning_is_one_sentence_of_its_own():
 
 
 def test_every_code_is_used():
-    used = set().union(*(codes_named_in(path) for path in MODULES if path.name != "problem_codes.py"))
+    used = set().union(*(codes_named_in(path) for path in modules() if path.name != "problem_codes.py"))
     assert used == {code.name for code in all_codes()}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_problem_is_made_with_a_code(path):
+def test_every_problem_is_made_with_a_code():
     """mypy says the same, but only of what it can type."""
-    for call in calls_in(path):
-        if called(call) in {"Problem", "WrongValue", *TREE} and call.args:
+    calls = [(path, call) for path in modules() for call in calls_in(path)]
+    for path, call in calls:
+        if call.args and called(call) in {"Problem", "WrongValue", *TREE}:
             first = call.args[0]
             text = isinstance(first, ast.JoinedStr) or (
                 isinstance(first, ast.Constant) and isinstance(first.value, str)

@@ -6,14 +6,18 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import warm_commands
+
 ROOT = Path(__file__).resolve().parents[2]
 BASE_INSTALL = Path(__file__).parent / "base_install"
+
+for _paths in ((ROOT,), (ROOT, BASE_INSTALL)):
+    warm_commands.serve_for(*_paths)
 
 SPEC = """\
 schema: 1
@@ -71,22 +75,14 @@ class Project:
         path.write_text(text.replace(old, new))
 
     def command(self, *argv: str) -> list[str]:
-        return [sys.executable, "-m", "trtpipe", *argv]
+        return [*warm_commands.COMMAND, *argv]
 
     def environment(self) -> dict[str, str]:
         paths = [ROOT] if self.plots else [ROOT, BASE_INSTALL]
         return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **self.env}
 
     def run(self, *argv: str, cwd: Path | None = None, timeout: float = 300) -> Ran:
-        done = subprocess.run(
-            self.command(*argv),
-            cwd=cwd or self.root,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        done = warm_commands.run(self.command(*argv), cwd or self.root, self.environment(), timeout)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def start(self, *argv: str) -> subprocess.Popen[str]:

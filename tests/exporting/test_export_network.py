@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import onnx
 import onnx.parser
 import onnxruntime
 import pytest
+import warm_commands
 import yaml
 
 from trtpipe.errors import ModelError, SpecError
@@ -22,6 +21,7 @@ from trtpipe.system.importing import canonical_model
 from trtpipe.system.workspace import open_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
+warm_commands.serve_for(ROOT)
 SHARED = ROOT.parent / "shared/testdata"
 
 TEXT = """
@@ -251,9 +251,8 @@ def test_a_model_of_another_parser_gives_the_same_when_declared(tmp_path, parser
 
 
 def trtpipe(project, *argv, **variables):
-    command = [sys.executable, "-m", "trtpipe", *argv]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    return warm_commands.run([*warm_commands.COMMAND, *argv], project, environment)
 
 
 def test_the_command_says_what_it_wrote_and_inspect_shows_its_layers(project):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import warm_commands
+
 ROOT = Path(__file__).resolve().parents[2]
+warm_commands.serve_for(ROOT)
 
 SPEC = """\
 schema: 1
@@ -54,9 +56,9 @@ class Project:
 
     def start(self, *argv: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "trtpipe", *argv],
+            [*warm_commands.COMMAND, *argv],
             cwd=self.root,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **self.env},
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -64,9 +66,12 @@ class Project:
         )
 
     def run(self, *argv: str) -> Ran:
-        process = self.start(*argv)
-        out, err = process.communicate(timeout=120)
-        return Ran(process.returncode, out, err)
+        command = [*warm_commands.COMMAND, *argv]
+        done = warm_commands.run(command, self.root, self.environment(), timeout=120)
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT), **self.env}
 
     def manifest(self) -> dict[str, Any]:
         return json.loads((self.root / "build/digits/fp32@ada/manifest.json").read_bytes())

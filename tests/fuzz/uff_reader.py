@@ -6,6 +6,7 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def fuzz_uff(data: bytes) -> int:
     return taken
 
 
+@cache
 def corpus() -> list[bytes]:
     """Small whole files that reach every operation, and some that lie."""
     last, weights = ["N+C", "+CK"], np.ones((3, 3, 4, 4), np.float32)

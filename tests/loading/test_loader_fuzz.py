@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,9 @@ def test_any_spec_gives_a_pipeline_or_placed_problems(workspace: Workspace, spec
     assert_placed(lambda: load_pipeline(path, find_project(path), KNOWN))
 
 
-SCHEMA = Draft202012Validator(pipeline_schema(KNOWN))
+@cache
+def schema() -> Draft202012Validator:
+    return Draft202012Validator(pipeline_schema(KNOWN))
 
 
 @UNHURRIED
@@ -181,7 +184,7 @@ def test_the_schema_and_the_models_judge_alike(spec: dict[str, Any]) -> None:
     except ValidationError:
         taken = False
 
-    assert SCHEMA.is_valid(spec) == taken or _beyond_form(spec), spec
+    assert schema().is_valid(spec) == taken or _beyond_form(spec), spec
 
 
 def _beyond_form(spec: dict[str, Any]) -> bool:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from schemas import whole_schema
 
 from trtpipe.errors import SpecError
 from trtpipe.loading.grammar import keys_of
 from trtpipe.loading.project import load_project
 from trtpipe.loading.reading import document_from_text
-from trtpipe.loading.schema import field_docs, pipeline_schema
+from trtpipe.loading.schema import field_docs
 from trtpipe.loading.specs import LoadedPipeline, load_pipeline
 from trtpipe.spec.network.network import GraftSpec, NetworkInput, NetworkOptions, Prepended, layer_models
 from trtpipe.spec.network.plugin import PluginField, PluginOutput
@@ -33,7 +34,7 @@ model:
 TAIL = "targets: {ada: {gpu: sm89}}\n"
 GRAFTED = "schema: 1\npipeline: net\nmodel: {source: net.onnx}\ntransform:\n  graft:\n"
 
-SCHEMA = pipeline_schema(known_names())
+
 MODELS = [
     *layer_models().values(),
     NetworkOptions,
@@ -147,7 +148,7 @@ def load(tmp_path: Path):
 
 
 def accepts(text: str) -> bool:
-    return Draft202012Validator(SCHEMA).is_valid(document_from_text(text, "f.yaml").data)
+    return Draft202012Validator(whole_schema()).is_valid(document_from_text(text, "f.yaml").data)
 
 
 @pytest.mark.parametrize("layer", TAKEN.values(), ids=TAKEN)
@@ -197,12 +198,12 @@ def test_every_layer_says_what_it_is_in_tensorrt_and_in_onnx(model: Any) -> None
 
 @pytest.mark.parametrize("kind", layer_models())
 def test_an_editor_completes_each_layer(kind: str) -> None:
-    options = SCHEMA["$defs"]["network"]
+    options = whole_schema()["$defs"]["network"]
     entry = options["properties"]["layers"]["items"]
     (found,) = [
         one["then"]["$ref"] for one in entry["allOf"] if one["if"]["properties"]["layer"]["const"] == kind
     ]
-    schema: Any = SCHEMA
+    schema: Any = whole_schema()
     for step in found.removeprefix("#/").split("/"):
         schema = schema[step]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from schemas import whole_schema
 from spec_corpus import HEAD, REFUSED, TAKEN, TARGETS
 from spec_workspace import KNOWN, Workspace
 
@@ -17,14 +19,9 @@ from trtpipe.loading.reading import document_from_text, read_document
 from trtpipe.loading.schema import dataset_schema, field_docs, pipeline_schema, project_schema
 from trtpipe.spec import dataset, pipeline, project
 from trtpipe.spec.fields import SpecModel
-from trtpipe.system.workspace import known_names
 
 ROOT = Path(__file__).parents[2]
-SCHEMAS = {
-    "pipeline": pipeline_schema(KNOWN),
-    "dataset": dataset_schema(),
-    "project": project_schema(),
-}
+SCHEMAS = ("pipeline", "dataset", "project")
 MODELS = [
     one
     for module in (pipeline, dataset, project)
@@ -33,13 +30,19 @@ MODELS = [
 ]
 
 
+@cache
+def schema_of(name: str) -> dict[str, Any]:
+    make = {"pipeline": lambda: pipeline_schema(KNOWN), "dataset": dataset_schema, "project": project_schema}
+    return make[name]()
+
+
 def accepts(schema: str, text: str) -> bool:
-    return Draft202012Validator(SCHEMAS[schema]).is_valid(document_from_text(text, "f.yaml").data)
+    return Draft202012Validator(schema_of(schema)).is_valid(document_from_text(text, "f.yaml").data)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_each_is_a_schema_of_its_dialect_with_an_identity(name: str) -> None:
-    schema = SCHEMAS[name]
+    schema = schema_of(name)
 
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -49,14 +52,14 @@ def test_each_is_a_schema_of_its_dialect_with_an_identity(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_each_takes_its_own_example(name: str) -> None:
-    validator = Draft202012Validator(SCHEMAS[name])
+    validator = Draft202012Validator(schema_of(name))
 
-    assert [list(validator.iter_errors(example)) for example in SCHEMAS[name]["examples"]] == [[]]
+    assert [list(validator.iter_errors(example)) for example in schema_of(name)["examples"]] == [[]]
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_property_is_described_and_every_mapping_closed(name: str) -> None:
-    schema = SCHEMAS[name]
+    schema = schema_of(name)
     mappings = [one for one in [schema, *schema["$defs"].values()] if "properties" in one]
 
     undescribed = [
@@ -110,7 +113,7 @@ def test_targets_may_be_left_to_the_project() -> None:
 
 
 def test_names_of_plug_ins_are_listed() -> None:
-    models = SCHEMAS["pipeline"]["$defs"]
+    models = schema_of("pipeline")["$defs"]
 
     assert models["ModelSpec"]["properties"]["parser"]["enum"] == ["onnx"]
     assert models["VariantSpec"]["properties"]["precision"]["enum"] == ["fp32", "fp16", "bf16", "auto"]
@@ -155,7 +158,7 @@ def test_the_projects_own_files_are_taken(directory: str, schema: str) -> None:
     files = sorted((ROOT / directory).glob("*.y*ml"))
     if not files:
         pytest.skip(f"{directory}/ holds no files")
-    whole = pipeline_schema(known_names()) if schema == "pipeline" else SCHEMAS[schema]
+    whole = whole_schema() if schema == "pipeline" else schema_of(schema)
     validator = Draft202012Validator(whole)
 
     for file in files:
@@ -168,11 +171,11 @@ def test_the_projects_own_defaults_are_taken() -> None:
     if not file.exists():
         pytest.skip(f"this project has no {PROJECT_FILE}")
 
-    assert Draft202012Validator(SCHEMAS["project"]).is_valid(read_document(file).data)
+    assert Draft202012Validator(schema_of("project")).is_valid(read_document(file).data)
 
 
 def test_patterns_mean_the_same_in_every_dialect_of_regular_expressions() -> None:
-    patterns = re.findall(r"'pattern': '([^']*)'", str(SCHEMAS))
+    patterns = re.findall(r"'pattern': '([^']*)'", str([schema_of(name) for name in SCHEMAS]))
 
     assert patterns
     assert [one for one in patterns if not re.fullmatch(r"\^.*\$", one)] == []

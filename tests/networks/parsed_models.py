@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
+from trtpipe.digests import digest_file
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.network import ParsedNetwork
 from trtpipe.networks.parsed_model import record_of
@@ -71,16 +76,35 @@ class Parsed:
 
 
 def parsed(model: onnx.ModelProto | Path, folder: Path, feeds=None) -> Parsed:
-    """The network that TensorRT-RTX makes of a model."""
-    path = model if isinstance(model, Path) else folder / "source.onnx"
-    if not isinstance(model, Path):
-        onnx.save(model, path)
+    """The network that TensorRT-RTX makes of a model: of equal models once in a run, as it makes equal networks."""
     place = folder / "parsed"
-    place.mkdir()
-    parse_network(RTX, path, place)
+    if isinstance(model, Path):
+        path = model
+        place.mkdir()
+        parse_network(RTX, path, place)
+    else:
+        path = folder / "source.onnx"
+        onnx.save(model, path)
+        _parse_once(path, place)
     typed = runnable_model(path)
     given = feeds if feeds is not None else [random_feed(typed.proto, size) for size in (2, 3)]
     return Parsed(typed, read_network(place), place, given)
+
+
+def _parse_once(path: Path, place: Path) -> None:
+    shared = os.environ.get("TRTPIPE_TESTS_SHARED")
+    kept = Path(shared, "parsed", str(digest_file(path)).rpartition(":")[2]) if shared else None
+    if kept is not None and kept.exists():
+        shutil.copytree(kept, place)
+        return
+    place.mkdir()
+    parse_network(RTX, path, place)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as made, contextlib.suppress(OSError):
+            # Another process may have kept the same meanwhile.
+            shutil.copytree(place, Path(made, "place"))
+            Path(made, "place").rename(kept)
 
 
 def random_feed(proto: onnx.ModelProto, dynamic: int) -> dict[str, np.ndarray]:

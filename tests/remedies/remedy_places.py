@@ -11,6 +11,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -145,11 +146,19 @@ def asking(*argv: str) -> Cure:
     return cure
 
 
-def _command(argv: Sequence[str]) -> int:
+@cache
+def _trtpipe() -> Callable[..., object]:
+    """The command as typer makes it of its functions, which takes as long as what a command then does."""
+    from typer.main import get_command
+
     from trtpipe.cli import main
 
+    return get_command(main.app)
+
+
+def _command(argv: Sequence[str]) -> int:
     try:
-        main.app(list(argv), prog_name="trtpipe")
+        _trtpipe()(list(argv), prog_name="trtpipe")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 0
