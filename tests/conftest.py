@@ -56,6 +56,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(FIXED)
 
 
+def _remedies() -> str:
+    """How many places offer a remedy, and for how many a test applies it: `remedies/offered_places.py`."""
+    sys.path.append(str(Path(__file__).parent / "remedies"))
+    import offered_places
+
+    return offered_places.summary()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which examples this run saw; at its end, since a quiet run has no header."""
     seed = terminalreporter.config.getoption("--hypothesis-seed")
@@ -67,6 +75,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         drawn = f"seed {seed}"
     name = hypothesis.settings.get_current_profile_name()
     terminalreporter.write_line(f"hypothesis: profile '{name}', {drawn}")
+    if any("tests/remedies/" in one.nodeid for one in terminalreporter.stats.get("passed", ())):
+        terminalreporter.write_line(_remedies())
     attacks = Counter(
         outcome
         for outcome in ("passed", "failed")
