@@ -293,7 +293,7 @@ def test_a_tensor_of_another_size_ends_a_build_and_check_until_it_is_accepted(ne
     checked = project.run("check")
 
     assert checked.code == 2
-    assert "tensor 'spectrum' (node 'stft') is 1x15x9x2 instead of 1x15x16x2" in checked.err
+    assert "tensor 'spectrum' (node 'stft', STFT) is 1x15x9x2 instead of 1x15x16x2" in checked.err
     project.write("pipelines/net.yaml", SPEC.format(more='  readback: {accept: ["tensor:spectrum"]}\n'))
     assert project.run("check").code == 0
 
@@ -338,7 +338,7 @@ def test_without_validation_types_and_shapes_are_held_against_the_model_all_the_
     done = project.run("build")
 
     assert done.code == 1
-    assert "tensor 'spectrum' (node 'stft') is 1x15x9x2 instead of 1x15x16x2" in done.err
+    assert "tensor 'spectrum' (node 'stft', STFT) is 1x15x9x2 instead of 1x15x16x2" in done.err
 
 
 def test_what_the_parser_refuses_is_said_once_and_check_knows_it(net):

@@ -106,6 +106,7 @@ def all_places() -> list[str]:
     return [one.place for module in offers().values() for one in module]
 
 
+@cache
 def ledger() -> tuple[dict[str, str], dict[str, str]]:
     """Place → the test that applies it, and place → why none does."""
     applied: dict[str, str] = {}
@@ -209,14 +210,14 @@ def note_applied(place: str, test: str) -> None:
     claimed = {known for known, by in applied.items() if by == test}
     assert not claimed or place in claimed, f"the remedy came from {place}, and the ledger says {claimed}"
     file = os.environ.get("REMEDY_PLACES")
-    if file:
+    if file and place:
         with Path(file).open("a", encoding="utf-8") as stream:
             stream.write(f"{place}{APPLIED}{test}\n")
 
 
 def rewrite_ledger(found: Path) -> None:
     """The ledger anew: what rows have applied, and the reasons that still stand."""
-    before, listed = ledger() if LEDGER.exists() else ({}, {})
+    before, listed = ledger()
     rows: dict[str, str] = {}
     for line in sorted(set(found.read_text(encoding="utf-8").splitlines())):
         place, _, test = line.partition(APPLIED)
@@ -228,7 +229,7 @@ def rewrite_ledger(found: Path) -> None:
         lines.append(
             f"{place}{APPLIED}{test}" if test else f"{place}{LISTED}{listed.get(place, '')}".rstrip()
         )
-    heading = LEDGER.read_text(encoding="utf-8").splitlines() if LEDGER.exists() else []
+    heading = LEDGER.read_text(encoding="utf-8").splitlines()
     kept = [line for line in heading if line.startswith("#")]
     LEDGER.write_text("\n".join([*kept, *sorted(lines)]) + "\n", encoding="utf-8")
 

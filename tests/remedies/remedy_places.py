@@ -134,8 +134,7 @@ def apply(row: Row, place: Place) -> str:
     second = place.ask(row.ask if again is None else again)
     assert not second.of(row.code), f"the remedy leaves the problem:\n{second.err}"
     assert row.ends in (second.code, -1), f"the remedy brings another problem:\n{second.err}"
-    if offered:
-        note_applied(offered, f"{place.test} / {row.name}")
+    note_applied(offered, f"{place.test} / {row.name}")
     return offered
 
 
