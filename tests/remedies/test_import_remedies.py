@@ -248,7 +248,7 @@ TENSORFLOW = [
     tf("no such node", Code.UNKNOWN_TENSOR, LINE, r"did you mean '(\w+)'", r"{inputs: [\1], outputs: [y]}", "{inputs: [X], outputs: [y]}"),
     tf("a tensor twice", Code.LISTED_TWICE, LINE, "name each tensor once", BOTH, "{inputs: [x], outputs: [y, 'y:0']}"),
     tf("a variable", Code.TENSORFLOW_NOT_FROZEN, holding("ReadVariableOp") + graph(node("v", "VarHandleOp")), "freeze it", LINE),
-    tf("effects", Code.TENSORFLOW_EFFECTS, holding("WriteFile"), "cut it off before exporting", LINE),
+    tf("effects", Code.TENSORFLOW_EFFECTS, holding("WriteFile"), "remove it from the model before exporting", LINE),
     tf("other tags", Code.TENSORFLOW_SIGNATURE, saved(tags=("train",)), r"its graphs have the tags: (\w+)", r"{tags: [\1]}", "{}", **SAVED),
     tf("another signature", Code.TENSORFLOW_SIGNATURE, saved(), r"did you mean '(\w+)'", r"{signature: \1}", "{signature: serving_defalt}",
        **SAVED),

@@ -268,7 +268,7 @@ NAMES = [
          QUANTIZED),
     spec("a threshold that nothing keeps", Code.OUT_OF_RANGE,
          ("", "validate: {data: val, thresholds: [{metric: cosine, min: 1.5}]}\n"),
-         "ask for what it can be: between -1 and (1)",
+         "use a bound inside the metric's range: between -1 and (1)",
          r"validate: {data: val, thresholds: [{metric: cosine, min: \1}]}" "\n", QUANTIZED),
     spec("a threshold between nothing", Code.OUT_OF_RANGE,
          ("", "validate: {data: val, thresholds: [{metric: snr, min: 9, max: 3}]}\n"), "leave out min or max",

@@ -236,7 +236,7 @@ MODEL = f"build/{CELL}/model.onnx"
 MEASURED = ("validate", CELL, "--cpu")
 IN_TIME = ("--window", "0.01", "--within", "90", "--time-limit", "1")
 CELLS += [
-    row("a report with a filter", Code.OPTIONS_EXCLUDE, None, ("report", f"build/{CELL}", "--only", CELL), "they are for the cells of specs",
+    row("a report with a filter", Code.OPTIONS_EXCLUDE, None, ("report", f"build/{CELL}", "--only", CELL), "leave them out: they select the cells of specs",
         asking("report", f"build/{CELL}")),
     row("one result of several", Code.NOT_FOR_SEVERAL, None, ("bench", CELL, HALF, "--output", "b.json"), r"as (bench\.json) beside its engine",
         asking("bench", CELL, *IN_TIME)),
@@ -266,13 +266,13 @@ LOCKS = [
     row("a lockfile of an older schema", Code.LOCK_SCHEMA, lambda place: _edit(place, LOCK, r"schema: \d+", "schema: 2"), FROZEN, r"run `trtpipe (build)` once",
         after(r"\1")),
     row("no lockfile to check against", Code.NO_LOCKFILE, gone(LOCK), ("build", "--check", CELL), r"run `trtpipe (build)`", after(r"\1")),
-    row("a conflict to check against", Code.LOCK_CONFLICT, conflict, ("build", "--check", CELL), r"run `trtpipe (build)`: it settles it", after(r"\1")),
+    row("a conflict to check against", Code.LOCK_CONFLICT, conflict, ("build", "--check", CELL), r"run `trtpipe (build)`: it resolves the conflict", after(r"\1")),
     row("no lockfile", Code.NO_LOCKFILE, gone(LOCK), FROZEN, r"`trtpipe (build)`", after(r"\1")),
     row("a lockfile that is none", Code.LOCK_DAMAGED, damaged(LOCK, "cells: [\n"), BUILD, "delete it and build again",
         lambda place, _: (place.root / LOCK).unlink()),
     row("a lockfile of a later schema", Code.LOCK_SCHEMA, lambda place: _edit(place, LOCK, r"schema: \d+", "schema: 99"), BUILD,
         "delete it and build again", lambda place, _: (place.root / LOCK).unlink()),
-    row("a merge conflict", Code.LOCK_CONFLICT, conflict, FROZEN, r"run `trtpipe (build)`: it settles it", after(r"\1")),
+    row("a merge conflict", Code.LOCK_CONFLICT, conflict, FROZEN, r"run `trtpipe (build)`: it resolves the conflict", after(r"\1")),
     row("half a merge conflict", Code.LOCK_CONFLICT, torn, BUILD, "take either side and build again", take_ours),
     row("a store with another result", Code.STORE_CONTRADICTS,
         lambda place: _edit(place, LOCK, r"(net/fp32:quantize:\n    recipe: \w+\n    model.onnx: )\w{8}", r"\g<1>00000000"),

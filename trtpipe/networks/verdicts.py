@@ -106,7 +106,7 @@ def unknown_accepted(asked: ReadbackSpec) -> Iterator[Problem]:
         said = f"did you mean {near!r}? " if near else ""
         yield Problem(
             Code.UNKNOWN_VALUE,
-            f"{name!r} is no warning of TensorRT's parser that could be accepted",
+            f"{name!r} is not a known warning of TensorRT's parser",
             f"{said}write `{TENSOR}GLOB` or one of {listed(list(NAMES))}",
             path=(*_READBACK, "accept", index),
         )

@@ -207,7 +207,9 @@ def _by_budget(
 
 def _fewer_samples(budget: BudgetSpec) -> str:
     """Why a model that its search found to keep every limit may miss one on the whole of the data."""
-    return f"its types were searched for on {budget.samples} samples: take more" if budget.samples else ""
+    return (
+        f"the search measured {budget.samples} samples only: raise budget.samples" if budget.samples else ""
+    )
 
 
 def _least_low(variant: VariantSpec) -> float:
