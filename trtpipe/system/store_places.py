@@ -80,7 +80,7 @@ def _refuse_unallowed(project: Project, root: Path) -> None:
         raise SpecError(
             Problem(
                 Code.STORE_OF_ANOTHER,
-                f"the store {str(root)!r} came with the project: its results were not built here, and cannot be trusted",
+                f"the store {str(root)!r} came with the project: its results were not built here",
                 "remove it and build again; `trtpipe allow` lets this project use it",
             )
         )
