@@ -74,9 +74,7 @@ def test_a_store_that_came_with_the_project_is_refused_until_it_is_gone_or_allow
     clone = project(tmp_path / "clone", "project")
     lie(clone.root / ".trtpipe/store", monkeypatch, tmp_path)
 
-    with pytest.raises(
-        SpecError, match="came with the project: its results were not built here"
-    ):
+    with pytest.raises(SpecError, match="came with the project: its results were not built here"):
         open_store(clone)
 
     allow(clone)
