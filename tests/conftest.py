@@ -115,6 +115,14 @@ def _tell_skips(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"skipped{'' if _is_known(skip) else ', NOT IN tests/skips.txt'}: {skip}")
 
 
+def _remedies() -> str:
+    """How many places offer a remedy, and for how many a test applies it: `remedies/offered_places.py`."""
+    sys.path.append(str(Path(__file__).parent / "remedies"))
+    import offered_places
+
+    return offered_places.summary()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which examples this run saw; at its end, since a quiet run has no header."""
     seed = terminalreporter.config.getoption("--hypothesis-seed")
@@ -128,6 +136,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"hypothesis: profile '{name}', {drawn}")
     if terminalreporter.config.getoption("--known-skips"):
         _tell_skips(terminalreporter)
+
+    if any("tests/remedies/" in one.nodeid for one in terminalreporter.stats.get("passed", ())):
+        terminalreporter.write_line(_remedies())
     attacks = Counter(
         outcome
         for outcome in ("passed", "failed")

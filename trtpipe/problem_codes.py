@@ -288,7 +288,7 @@ class Code:
     DATA_SET_UNUSABLE = _of("TP728", "A data set cannot prepare what is to be fed here.")
     NOTHING_TO_MEASURE = _of("TP731", "Nothing was named or found that could be measured.")
     NOTHING_FAILS = _of("TP740", "Nothing fails, or not what is to be reduced or reproduced, or not twice.")
-    NOT_REPRODUCIBLE = _of("TP743", "A step cannot be taken elsewhere in the way that was asked for.")
+    NOT_REPRODUCIBLE = _of("TP743", "A step cannot be written as a reproduction in the way that was asked for.")
     MODEL_RUN_FAILED = _of("TP745", "ONNX Runtime could not load or run the model.")
 
     # 8xx The command line, files, the environment

@@ -114,6 +114,15 @@ FORMS: dict[str, Form] = {
         )
         for opset in (13, 18)
     },
+    "SkipLayerNormalization, mean and deviation": Form(
+        "SkipLayerNormalization", ["x", "s", "g", "b"], _SKIP, _LINE, outputs=("y", "mean", "inverse", "sum")
+    ),
+    "SkipSimplifiedLayerNormalization, deviation": Form(
+        "SkipSimplifiedLayerNormalization", ["x", "s", "g"], _SKIP, _LINE, outputs=("y", "", "inverse", "sum")
+    ),
+    "SimplifiedLayerNormalization, deviation": Form(
+        "SimplifiedLayerNormalization", ["x", "g"], _X, _LINE, outputs=("y", "inverse"), domain=""
+    ),
     "SkipLayerNormalization, plain": Form("SkipLayerNormalization", ["x", "s", "g"], _SKIP, _LINE),
     "SkipSimplifiedLayerNormalization": Form(
         "SkipSimplifiedLayerNormalization", ["x", "s", "g", "o"], _SKIP, _LINE, outputs=_SUMMED

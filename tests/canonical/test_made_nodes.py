@@ -11,7 +11,7 @@ import onnx_ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from trtpipe.canonical.made_nodes import called, is_made
+from trtpipe.canonical.made_nodes import Caller, called, is_made
 from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
 from trtpipe.precisions import find_precision
@@ -121,3 +121,16 @@ def test_nodes_of_the_users_that_look_alike_stay_theirs():
 
 def test_a_node_that_the_model_does_not_have_keeps_its_name():
     assert called("/elsewhere", "Conv", []) == "node '/elsewhere' (Conv)"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_node_is_called_by_name_as_by_name_and_operator(precision):
+    nodes = typed(precision, classifier()).graph.node
+    caller = Caller(nodes)
+
+    for one in nodes:
+        assert caller(one.name) == called(one.name, one.op_type, nodes)
+
+
+def test_a_name_of_no_node_stays():
+    assert Caller([])("fused_1") == "node 'fused_1'"

@@ -495,7 +495,7 @@ WRONG = {
     "layout of arrays": (
         {"layout": "nhwc_to_nchw"},
         ANY,
-        "images are made nchw or nhwc",
+        "images are loaded as nchw or nhwc",
         "write layout: nchw",
     ),
     "padding": ({"pad_value": [1, 2], "pad_to_multiple": 32}, ANY, "pad_value of input 'x' has 2 values", ""),

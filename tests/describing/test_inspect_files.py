@@ -95,7 +95,7 @@ def test_a_tensorflow_graph_is_told_without_tensorflow(tmp_path: Path) -> None:
     assert record["operators"] == {"Placeholder": 1, "ReadFile": 1, "Relu": 1}
     text = text_of(record)
     assert "input   x       float32  ?x3" in text
-    assert "node 'f' is ReadFile, which does more than compute" in text
+    assert "node 'f' is ReadFile, which has effects besides its outputs" in text
     with pytest.raises(SpecError, match="need a model that can be read as ONNX"):
         describe(Subject(path, Asked(nodes=True)))
 

@@ -317,7 +317,7 @@ def test_samples_that_are_too_few_do_not_ship_what_the_whole_set_refuses(healthy
 
     assert done.code == 1
     assert "over its budget: output 'logits' has cosine" in done.err
-    assert "its types were searched for on 8 samples: take more" in done.err
+    assert "the search measured 8 samples only: raise budget.samples" in done.err
 
 
 @pytest.mark.parametrize(

@@ -152,9 +152,12 @@ def test_what_the_cache_lacks_is_refused_or_left_unquantized_and_said(legacy):
             "{cache: calibration/digits/digits.cache, rename: {image: imago}}",
             "the model has no tensor 'imago'",
         ),
-        ("{cache: calibration/digits/digits.cache}, method: max", "method says nothing here"),
-        ("{cache: calibration/digits/digits.cache}, overflow: keep", "what overflows is not known from a"),
-        ("{cache: calibration/digits/digits.cache}, precision: fp16", "this precision takes none"),
+        ("{cache: calibration/digits/digits.cache}, method: max", "method has no effect"),
+        (
+            "{cache: calibration/digits/digits.cache}, overflow: keep",
+            "a calibration cache does not say which tensors overflow",
+        ),
+        ("{cache: calibration/digits/digits.cache}, precision: fp16", "which this precision does not use"),
     ],
 )
 def test_a_cache_that_does_not_fit_is_told_at_its_place(legacy, calibration, fact):

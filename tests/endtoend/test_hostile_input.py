@@ -476,13 +476,17 @@ def test_a_version_that_is_none_is_not_installed(digits, version):
 
 def test_nobodys_home_is_told_where_it_is_named(digits):
     digits.write("trtpipe.yaml", "schema: 1\nreach: [~nobody-at-all/models]\n")
-    assert "'~nobody-at-all/models' in 'reach' of trtpipe.yaml names nobody's home" in refused(
-        digits, "check"
+    assert (
+        "'~nobody-at-all/models' in 'reach' of trtpipe.yaml refers to the home directory of an unknown user"
+        in refused(digits, "check")
     )
     (digits.root / "trtpipe.yaml").unlink()
 
     digits.env["TRTPIPE_STORE"] = "~nobody-at-all/store"
-    assert "the store's path '~nobody-at-all/store' names nobody's home" in refused(digits, "plan")
+    assert (
+        "the store's path '~nobody-at-all/store' refers to the home directory of an unknown user"
+        in refused(digits, "plan")
+    )
 
 
 @pytest.mark.slow

@@ -94,11 +94,14 @@ def test_a_quantized_variant_looks_at_every_tensor_when_it_is_asked_to(bright):
 @pytest.mark.parametrize(
     ("variant", "fact"),
     [
-        ("{precision: fp16, overflow: keep}", "what overflows is known from a calibration only"),
+        (
+            "{precision: fp16, overflow: keep}",
+            "which tensors overflow can be found with calibration data only",
+        ),
         ("{precision: bf16, calibration: bright}", "precision 'bf16' takes no calibration"),
         (
             "{precision: int8, base: bf16, calibration: bright, overflow: refuse}",
-            "nothing overflows in a variant without half precision",
+            "'overflow' applies only to variants that compute in float16",
         ),
     ],
     ids=["no data", "no range", "no half"],

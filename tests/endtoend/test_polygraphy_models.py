@@ -33,7 +33,7 @@ AT_CHECK = {
     "bad_graph_with_parallel_invalid_nodes": r"node 'MatMul_3' \(MatMul\) does not take these shapes",
     "capability": r"does not build FAKE!: a custom operator, and it takes no plugins \('Fake1', 'Fake2'\)",
     "custom_op_node": r"TensorRT-RTX does not build NegPos: a custom operator of domain 'ai.onnx.contrib'",
-    "nonzero": r"TensorRT-RTX does not build NonZero: its parser wants a plugin",
+    "nonzero": r"TensorRT-RTX does not build NonZero: its parser needs a plugin",
     "roialign": r"TensorRT-RTX does not build RoiAlign: its plugin ends the process \('RoiAlign_0'\)",
     "toy_subgraph": r"TensorRT-RTX does not build D: a custom operator, and it takes no plugins \('n5'\)",
 }

@@ -189,8 +189,8 @@ def test_a_variant_that_got_almost_none_of_its_type_is_not_delivered(quantized):
         ),
         ("{precision: int4, ", "{precision: mxfp8, ", "precision 'mxfp8' has blocks of 32"),
         ("fp32: {}", "fp32: {base: fp16}", "precision 'fp32' computes everything in one type"),
-        ("method: mse}", "method: mse, percentile: 99}", "percentile says nothing here: the method is 'mse'"),
-        ("{precision: int4, ", "{precision: int4, method: max, ", "method says nothing here"),
+        ("method: mse}", "method: mse, percentile: 99}", "percentile has no effect: the method is 'mse'"),
+        ("{precision: int4, ", "{precision: int4, method: max, ", "method has no effect"),
     ],
     ids=[
         "none",
@@ -282,5 +282,5 @@ def test_cuda_that_is_not_here_is_refused_at_check(quantized):
     done = quantized.run("check")
 
     assert done.code == 2
-    assert "calibrating on CUDA cannot be: it needs onnxruntime-gpu" in done.err
+    assert "calibration cannot run on CUDA: it needs onnxruntime-gpu" in done.err
     assert "pipelines/digits.yaml:" in done.err

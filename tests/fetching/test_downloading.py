@@ -215,7 +215,7 @@ def test_trouble_that_stays_is_given_up(server: Server, url: str, tmp_path: Path
 
     assert refusal(url, tmp_path) == (
         f"cannot fetch {url}: the server says 503 service unavailable (tried 3 times)\n"
-        "  try again later: it goes on where it stopped"
+        "  try again later: the download resumes where it stopped"
     )
     assert len(server.seen) == 3
 

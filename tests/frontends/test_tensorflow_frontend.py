@@ -49,7 +49,7 @@ def test_init_proposes_placeholders_and_what_nobody_reads(line):
     assert proposal == Proposal(
         line,
         {"inputs": ["x"], "outputs": ["y"]},
-        "inputs: the placeholders; outputs: the nodes that nobody reads.",
+        "inputs: the placeholders; outputs: the nodes whose outputs no node reads.",
     )
 
 
@@ -112,7 +112,7 @@ def test_missing_inputs_and_outputs_are_answered_with_a_line_to_paste(line):
         (
             (),
             "a frozen graph needs 'inputs' and 'outputs' in model.options",
-            "by its placeholders and the nodes that nobody reads: {inputs: [x], outputs: [y]}",
+            "by its placeholders and the nodes whose outputs no node reads: {inputs: [x], outputs: [y]}",
         )
     ]
 
@@ -133,7 +133,7 @@ def test_every_option_that_does_not_fit_is_told_where_it_stands(line):
     ("nodes", "fact"),
     [
         ([node("v", "VarHandleOp"), node("y", "ReadVariableOp", "v")], "is not frozen: 'v' is a variable"),
-        ([node("y", "WriteFile")], "node 'y' is WriteFile, which does more than compute"),
+        ([node("y", "WriteFile")], "node 'y' is WriteFile, which has effects besides its outputs"),
     ],
     ids=["variable", "file"],
 )

@@ -232,7 +232,7 @@ def test_json_tables_hold_amax(tmp_path, data):
         ('{"x": null}', "the value of 'x' is no number"),
         ('{"x": 1, "x": 2}', "'x' stands twice"),
         ("[1, 2]", "no mapping of tensors"),
-        ('{"x": 1', "is none"),
+        ('{"x": 1', "is not valid JSON"),
         ("{}", "it holds no tensors"),
         ('{"\\ud800": 1}', "the name of a tensor is no text"),
         ('{"x": [1, 2, 3]}', "the value of 'x' is no number"),

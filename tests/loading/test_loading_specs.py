@@ -41,11 +41,11 @@ CONTRADICTIONS = {
     "scales of a variant that takes none": (
         "variants: {a: {precision: fp16, method: max, percentile: 99}}\n",
         """\
-        @:5:41: method says nothing here: precision 'fp16' takes no scales of activations
+        @:5:41: method has no effect: precision 'fp16' uses no scales of activations
             variants: {a: {precision: fp16, method: max, percentile: 99}}
                                                     ^
           leave it out
-        @:5:58: percentile says nothing here: precision 'fp16' takes no scales of activations
+        @:5:58: percentile has no effect: precision 'fp16' uses no scales of activations
             variants: {a: {precision: fp16, method: max, percentile: 99}}
                                                                      ^
           leave it out

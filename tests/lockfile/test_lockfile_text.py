@@ -241,7 +241,9 @@ def test_a_conflict_about_cells_that_nobody_built_is_told_with_their_names(path)
     ours, theirs = ({"digits/a@x": one, "other/b@y": one} for one in (ENTRY, other))
     path.write_text(conflict(render_lock(ours, STEPS), render_lock(theirs, STEPS)))
 
-    with pytest.raises(TrtpipeError, match="merge conflict about other/b@y, which this does not settle"):
+    with pytest.raises(
+        TrtpipeError, match="merge conflict about other/b@y, which this build does not resolve"
+    ):
         update_lock(path, update({"digits/a@x": other}, known=("digits/a@x", "digits:import")))
 
 
@@ -282,11 +284,11 @@ def test_differences_are_told_by_field_and_equal_ones_together():
 
     assert [cells for cells, _ in grouped(found)] == [["a", "b"], ["c"]]
     assert said == (
-        "a, b: the lockfile says otherwise\n"
+        "a, b: differs from the lockfile\n"
         "  key: abababababab -> cdcdcdcdcdcd\n"
         "  source model.onnx: abababababab (12 bytes) -> x\n"
         "  source more.bin: (none) -> y\n"
-        "c: the lockfile says otherwise\n"
+        "c: differs from the lockfile\n"
         "  key: abababababab -> k\n"
         "  do this"
     )

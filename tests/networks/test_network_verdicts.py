@@ -70,7 +70,8 @@ def test_without_data_nothing_is_proved():
 def test_a_departing_output_fails_whatever_agrees_elsewhere():
     first = {"tensor": "t", "node": "conv", "op": "Conv"}
 
-    verdict = judge_network(parsed(), measured(output(), output(0.1), first=first), PLAIN, "")
+    found = measured(output(), output(0.1), first=first)
+    verdict = judge_network(parsed(), found, PLAIN, "", lambda name: f"node '{name}' (Conv)")
 
     assert verdict.outcome == "failed"
     told = "output 'y' departs from the typed model's by 0.1, where rounding allows 0.0001 (place 1)"
@@ -233,3 +234,35 @@ def test_accepted_names_must_be_those_of_warnings():
     assert problem.path == ("validate", "readback", "accept", 0)
     assert "did you mean 'uint8-quantization'" in problem.remedy
     assert set(names_of_dangerous()) <= set(NAMES)
+
+
+CAST = "the cast of 'h' in front of node '/head/softmax'"
+
+
+def test_a_node_of_trtpipes_that_departs_is_told_by_the_users():
+    first = {"tensor": "h_fp32", "node": "cast_h_fp32", "op": "Cast"}
+    misfit = {
+        "what": "tensor",
+        "name": "h_fp32",
+        "node": "cast_h_fp32",
+        "why": "is float16 instead of float32",
+    }
+    inner = {
+        "tensor": "h",
+        "node": "cast_h_fp32",
+        "steps": 18.0,
+        "share": 0.1,
+        "allowed": 0.02,
+        "misfit": False,
+    }
+    quantized = measured(output())
+    quantized["places"][0]["quantized"] = [{**inner, "departs": True}]
+
+    for report, network in (
+        (measured(output(0.1), first=first), parsed()),
+        (measured(output()), {**parsed(), "misfits": [misfit]}),
+        (quantized, parsed()),
+    ):
+        (problem,) = judge_network(network, report, PLAIN, "", {"cast_h_fp32": CAST}.__getitem__).problems
+        assert f"({CAST})" in f"{problem.fact}\n{problem.remedy}"
+        assert "cast_h_fp32" not in f"{problem.fact}\n{problem.remedy}"

@@ -145,7 +145,7 @@ def test_a_network_without_inputs_is_refused(tmp_path):
     made = Network({}, folder=tmp_path)
     made.constant("y", np.array([1.0], np.float32))
 
-    assert refusals(made) == ["the network has no input: nothing is left to declare"]
+    assert refusals(made) == ["the network has no inputs, so it cannot be written as declared layers"]
 
 
 def test_what_could_not_be_read_is_refused():

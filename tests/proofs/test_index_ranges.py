@@ -59,4 +59,4 @@ def test_an_input_that_nothing_reads_is_told_and_is_no_error():
     (problem,) = prove_model(proto, ())
 
     assert problem.severity == "note"
-    assert problem.fact == "no node reads input 'mask', so its values change nothing"
+    assert problem.fact == "no node reads input 'mask': its values have no effect"

@@ -137,7 +137,7 @@ def test_types_need_their_generation(dtype: str, gpu: str, refused: bool) -> Non
 @pytest.mark.parametrize(
     ("op", "domain", "why"),
     [
-        ("NonZero", "", "its parser wants a plugin that there is none of"),
+        ("NonZero", "", "its parser needs a plugin, and TensorRT-RTX has none"),
         ("NonMaxSuppression", "", "no kernel implements it"),
         ("RoiAlign", "", "its plugin ends the process"),
         ("Unique", "", "its parser does not know it"),
@@ -210,7 +210,7 @@ def test_a_branch_that_a_bound_input_decides_is_not_judged() -> None:
     views, targets = [view("a", "sm86")], {"a": {"gpu": "sm86"}}
     _, problems = prove(spec(targets), views, proto, typed=NONE)
     assert [problem.fact for problem in problems] == [
-        "TensorRT-RTX does not build NonZero: its parser wants a plugin that there is none of ('in NonZero')"
+        "TensorRT-RTX does not build NonZero: its parser needs a plugin, and TensorRT-RTX has none ('in NonZero')"
     ]
     _, problems = prove(spec(targets, transform={"bind": {"c": True}}), views, proto, typed=NONE)
     assert problems == []
@@ -282,7 +282,11 @@ def test_options_that_rtx_lacks_ignores_or_limits_are_all_said_in_one_pass() -> 
             "TensorRT-RTX has no hardware compatibility levels",
         ),
         ("error", ("targets", "a", "version_compatible"), "TensorRT-RTX makes no version-compatible engines"),
-        ("error", ("builder", "workspace"), "a workspace of 1.0 MiB leaves TensorRT-RTX without any kernel"),
+        (
+            "error",
+            ("builder", "workspace"),
+            "a workspace of 1.0 MiB is too little for TensorRT-RTX to find any kernel",
+        ),
         (
             "error",
             ("builder", "tactic_shared_memory"),

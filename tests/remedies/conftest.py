@@ -9,10 +9,10 @@ from remedy_places import Place, listen
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Place:
     monkeypatch.chdir(tmp_path)
     for name in ("TRTPIPE_STORE", "TRTPIPE_TOOLCHAINS", "TRTPIPE_REMOTE_MODE", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)
-    made = Place(tmp_path, monkeypatch)
+    made = Place(tmp_path, monkeypatch, test=request.module.__name__)
     listen(made)
     return made

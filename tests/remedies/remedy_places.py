@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from offered_places import Origins, listen_to_origins, note_applied
 
 from trtpipe import errors
 from trtpipe.errors import Problem, TrtpipeError
@@ -51,6 +52,9 @@ class Place:
     root: Path
     patch: pytest.MonkeyPatch
     told: list[Problem] = field(default_factory=list)
+    origins: Origins = field(default_factory=Origins)
+    test: str = ""
+    """The module and the name of the row that runs."""
 
     def write(self, name: str, content: str | bytes) -> Path:
         path = self.root / name
@@ -110,8 +114,11 @@ class Row:
         return self.name
 
 
-def apply(row: Row, place: Place) -> None:
-    """Make the problem, read its remedy, apply it, and see the problem gone and the thing done."""
+def apply(row: Row, place: Place) -> str:
+    """Make the problem, read its remedy, apply it, and see the problem gone and the thing done.
+
+    Returns the place in the code that offers the remedy; empty where another process made the problem.
+    """
     for name, content in row.files.items():
         place.write(name, content() if callable(content) else content)
     if row.before is not None:
@@ -119,12 +126,17 @@ def apply(row: Row, place: Place) -> None:
     first = place.ask(row.ask)
     told = first.of(row.code)
     assert told, f"the problem is not told:\n{first.out}\n{first.err}"
-    found = [match for one in told if one.remedy and (match := re.search(row.remedy, one.remedy, re.DOTALL))]
+    found = [
+        (one, match) for one in told if one.remedy and (match := re.search(row.remedy, one.remedy, re.DOTALL))
+    ]
     assert found, "no remedy reads like this:\n" + "\n".join(f"{one.fact}\n  {one.remedy}" for one in told)
-    again = row.cure(place, found[0])
+    offered = place.origins.of(found[0][0])
+    again = row.cure(place, found[0][1])
     second = place.ask(row.ask if again is None else again)
     assert not second.of(row.code), f"the remedy leaves the problem:\n{second.err}"
     assert row.ends in (second.code, -1), f"the remedy brings another problem:\n{second.err}"
+    note_applied(offered, f"{place.test} / {row.name}")
+    return offered
 
 
 def rewrite(*edits: tuple[str, str], file: str = "pipelines/net.yaml") -> Cure:
@@ -184,3 +196,4 @@ def listen(place: Place) -> None:
         return worded(problem)
 
     place.patch.setattr(errors, "render_problem", render)
+    place.origins = listen_to_origins(place.patch)

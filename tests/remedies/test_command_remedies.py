@@ -143,7 +143,7 @@ INIT = [
     command("no shape", Code.BAD_ARGUMENT, ("inspect", "net.onnx", "--shape", "x"), r"for example (--shape) x=1x3x224x224",
             ("inspect", "net.onnx", r"\1", "x=1x3")),
     command("no GPU", Code.BAD_ARGUMENT, ("inspect", "net.onnx", "--for", ""), r"for example --for (sm89,sm120)", ("inspect", "net.onnx", "--for", r"\1")),
-    command("an unknown input", Code.UNKNOWN_INPUT, ("inspect", "net.onnx", "--shape", "xx=1x3"), r"its inputs are '?(\w+)'?",
+    command("an unknown input to inspect", Code.UNKNOWN_INPUT, ("inspect", "net.onnx", "--shape", "xx=1x3"), r"its inputs are '?(\w+)'?",
             ("inspect", "net.onnx", "--shape", r"\1=1x3")),
     command("a shape of another rank", Code.INPUT_MISFIT, ("inspect", "net.onnx", "--shape", "x=1x4"), "the others as they are",
             ("inspect", "net.onnx", "--shape", "x=1x3")),

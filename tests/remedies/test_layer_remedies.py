@@ -191,7 +191,7 @@ GRAFTS = [
            SPEC + "transform: {graft: {prepend: {x: {shape: [1, 3], layers: [{layer: activation, name: p, type: relu}]}}}}\n", {"net.onnx": relu(1, 3)}),
     layers("layers that yield something else", Code.GRAFT_MISFIT,
            SPEC + "transform: {graft: {prepend: {x: {shape: [3, 1], layers: [{layer: activation, name: p, type: relu}]}}}}\n",
-           "end them with a layer that yields that",
+           "add a last layer that yields that type and shape",
            SPEC + "transform: {graft: {prepend: {x: {shape: [3, 1], layers: [{layer: shuffle, name: p, reshape_dims: [1, 3]}]}}}}\n",
            {"net.onnx": relu(1, 3)}),
 ]  # fmt: skip

@@ -41,12 +41,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Place:
     """A copy of it."""
     root = tmp_path / "copy"
     shutil.copytree(built, root, symlinks=True)
     monkeypatch.chdir(root)
-    made = Place(root, monkeypatch)
+    made = Place(root, monkeypatch, test=request.module.__name__)
     listen(made)
     return made
 
@@ -219,13 +221,58 @@ CELLS = [
         r"trtpipe (build) (\S+)", after(r"\1", r"\2")),
 ]  # fmt: skip
 
+
+def _no_ports(place: Place) -> None:
+    manifest = json.loads((place.root / MANIFEST).read_bytes())
+    manifest["io"] = 5
+    place.write(MANIFEST, json.dumps(manifest))
+
+
+def _compared(place: Place) -> None:
+    shutil.copy(place.root / LOCK, place.root / "before.lock")
+
+
+MODEL = f"build/{CELL}/model.onnx"
+MEASURED = ("validate", CELL, "--cpu")
+IN_TIME = ("--window", "0.01", "--within", "90", "--time-limit", "1")
+CELLS += [
+    row("a report with a filter", Code.OPTIONS_EXCLUDE, None, ("report", f"build/{CELL}", "--only", CELL), "leave them out: they select the cells of specs",
+        asking("report", f"build/{CELL}")),
+    row("one result of several", Code.NOT_FOR_SEVERAL, None, ("bench", CELL, HALF, "--output", "b.json"), r"as (bench\.json) beside its engine",
+        asking("bench", CELL, *IN_TIME)),
+    row("a manifest without ports", Code.MANIFEST_DAMAGED, _no_ports, RUN, "build the cell again", after("build", "--force", CELL)),
+    row("an engine of a few bytes", Code.ENGINE_DAMAGED, lambda place: place.write(ENGINE, (place.root / ENGINE).read_bytes()[:10]), ("inspect", CELL),
+        "build it again", after(*BUILD)),
+    row("a report since nothing", Code.NO_SUCH_FILE, None, ("report", "--since", "before.lock"), "writes one to compare with", lambda place, _: _compared(place)),
+    row("a reproduction that is there", Code.EXISTS_ALREADY, lambda place: place.write("there/x", ""),
+        ("debug", "repro", CELL, "--step", "quantize", "--output", "there"), r"name a new directory with (--output)",
+        asking("debug", "repro", CELL, "--step", "quantize", r"\1", "new")),
+    row("no manifest", Code.NO_ENGINE, gone(MANIFEST), MEASURED, r"run `trtpipe (build)`", after(r"\1"), ends=-1),
+    row("no manifest in a directory", Code.NO_ENGINE, gone(MANIFEST), ("validate", f"build/{CELL}", "--cpu"), "copy the whole directory of a cell",
+        lambda place, _: ("validate", f"build/{HALF}", "--cpu"), ends=-1),
+    row("no model beside an engine", Code.CANNOT_READ, gone(MODEL), MEASURED, "build the cell again", after(*BUILD), ends=-1),
+    row("another model beside an engine", Code.ENGINE_DAMAGED, lambda place: spoil(place.root / MODEL), MEASURED, "build the cell again", after(*BUILD), ends=-1),
+    row("a model to validate", Code.NO_ENGINE, None, ("validate", "net.onnx", "--cpu"), "name a cell", asking(*MEASURED), ends=-1),
+    row("layers of a network", Code.OPTIONS_EXCLUDE, None, ("inspect", CELL, "--network", "--layers"), "leave the other options out",
+        asking("inspect", CELL, "--network")),
+    row("shapes of an engine", Code.OPTIONS_EXCLUDE, None, ("inspect", ENGINE, "--shape", "x=1x3"), "", asking("inspect", ENGINE)),
+    row("an unknown metric", Code.UNKNOWN_VALUE, None, ("sensitivity", HALF, "--metric", "cosin"), r"did you mean '(\w+)'",
+        asking("sensitivity", HALF, "--metric", r"\1"), ends=-1),
+    row("no cell for its network", Code.BAD_ARGUMENT, None, ("export", "network", "pipelines/net.yaml", "--parsed", "--output", "o"), "name a cell",
+        asking("export", "network", CELL, "--parsed", "--output", "o"), ends=-1),
+]  # fmt: skip
+
 LOCKS = [
+    row("a lockfile of an older schema", Code.LOCK_SCHEMA, lambda place: _edit(place, LOCK, r"schema: \d+", "schema: 2"), FROZEN, r"run `trtpipe (build)` once",
+        after(r"\1")),
+    row("no lockfile to check against", Code.NO_LOCKFILE, gone(LOCK), ("build", "--check", CELL), r"run `trtpipe (build)`", after(r"\1")),
+    row("a conflict to check against", Code.LOCK_CONFLICT, conflict, ("build", "--check", CELL), r"run `trtpipe (build)`: it resolves the conflict", after(r"\1")),
     row("no lockfile", Code.NO_LOCKFILE, gone(LOCK), FROZEN, r"`trtpipe (build)`", after(r"\1")),
     row("a lockfile that is none", Code.LOCK_DAMAGED, damaged(LOCK, "cells: [\n"), BUILD, "delete it and build again",
         lambda place, _: (place.root / LOCK).unlink()),
     row("a lockfile of a later schema", Code.LOCK_SCHEMA, lambda place: _edit(place, LOCK, r"schema: \d+", "schema: 99"), BUILD,
         "delete it and build again", lambda place, _: (place.root / LOCK).unlink()),
-    row("a merge conflict", Code.LOCK_CONFLICT, conflict, FROZEN, r"run `trtpipe (build)`: it settles it", after(r"\1")),
+    row("a merge conflict", Code.LOCK_CONFLICT, conflict, FROZEN, r"run `trtpipe (build)`: it resolves the conflict", after(r"\1")),
     row("half a merge conflict", Code.LOCK_CONFLICT, torn, BUILD, "take either side and build again", take_ours),
     row("a store with another result", Code.STORE_CONTRADICTS,
         lambda place: _edit(place, LOCK, r"(net/fp32:quantize:\n    recipe: \w+\n    model.onnx: )\w{8}", r"\g<1>00000000"),
@@ -234,6 +281,8 @@ LOCKS = [
 ]  # fmt: skip
 
 STORES = [
+    row("a store without its mark", Code.STORE_SCHEMA, damaged(".trtpipe/store/store.json", "{"), ("build", "--force", CELL),
+        r"point \$(TRTPIPE_STORE) to another directory", lambda place, m: place.patch.setenv(m[1], str(place.root / "other"))),
     row("a damaged artifact", Code.ARTIFACT_DAMAGED, lambda place: spoil(object_of(place)),
         _path_of, "build again", lambda place, _: _rebuilt(place)),
     row("a store of a later schema", Code.STORE_SCHEMA, lambda place: _edit(place, ".trtpipe/store/store.json", r'"schema": ?\d+', '"schema": 99'),

@@ -254,7 +254,7 @@ def test_nobody_listens(tmp_path):
 
     assert bob.trace("ab" * 32) is None
     assert bob.warnings == [
-        "the remote store http://127.0.0.1:9/prefix: nobody listens there; what it holds is built here instead"
+        "the remote store http://127.0.0.1:9/prefix: the connection was refused; what it holds is built here instead"
     ]
 
 

@@ -209,9 +209,15 @@ def test_offline_none_of_them_is_asked(tmp_path):
 @pytest.mark.parametrize(
     ("text", "fact"),
     [
-        ("store: {path: cache}", "config.yaml:2:15: 'cache' would be another directory in each project"),
-        ("store: {shared: [../team]}", "'../team' would be another directory in each project"),
-        ("remotes: [remote]", "'remote' would be another directory in each project"),
+        (
+            "store: {path: cache}",
+            "config.yaml:2:15: 'cache' is relative and would be another directory in each project",
+        ),
+        (
+            "store: {shared: [../team]}",
+            "'../team' is relative and would be another directory in each project",
+        ),
+        ("remotes: [remote]", "'remote' is relative and would be another directory in each project"),
         ("remotes: ['http://cache.example.com']", "plain http can be changed on the way"),
         ("remotes: ['https://me:secret@host/x']", "credentials come from the environment"),
         ("trust: [ed25519:AAAA]", "not a public key"),

@@ -71,8 +71,28 @@ def test_a_model_that_cannot_be_read_leaves_tensorrts_name(tmp_path):
     assert "'cast_h_fp32' (Cast)" in parser_fact(detail(), tmp_path / "none.onnx")
 
 
-def test_what_the_builder_refuses_is_said_to_be_the_builders():
-    assert builder_fact("Out of tactics") == "the builder of TensorRT refuses the model: Out of tactics"
+def test_what_the_builder_refuses_is_said_to_be_the_builders(typed):
+    assert (
+        builder_fact("Out of tactics", typed) == "the builder of TensorRT refuses the model: Out of tactics"
+    )
+
+
+def test_nodes_of_trtpipes_that_the_builder_names_are_explained(typed):
+    said = "Could not find any implementation for node {ForeignNode[cast_h_fp32.../head/softmax]}."
+
+    assert builder_fact(said, typed).endswith(
+        "('cast_h_fp32' is the cast of 'h' in front of node '/head/softmax')"
+    )
+
+
+def test_nodes_of_the_users_that_the_builder_names_need_no_words(typed):
+    said = "Could not find any implementation for node /head/softmax."
+
+    assert builder_fact(said, typed).endswith("for node /head/softmax")
+
+
+def test_what_the_builder_says_of_a_model_that_cannot_be_read_stays(tmp_path):
+    assert builder_fact("no tactics for cast_h_fp32", tmp_path / "none.onnx").endswith("for cast_h_fp32")
 
 
 def test_of_the_log_warnings_and_errors_are_shown():

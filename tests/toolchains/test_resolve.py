@@ -210,7 +210,7 @@ def test_a_module_without_metadata_is_asked_for_its_version(tmp_path, nothing_in
     ("python", "fact"),
     [
         ("no-such-python", "'no-such-python' cannot be run: no such file or directory"),
-        ("true", "'true' is not a Python interpreter of use: exit code 0"),
+        ("true", "'true' is not a usable Python interpreter: exit code 0"),
     ],
 )
 def test_what_is_no_interpreter_is_refused(nothing_installed, python, fact):

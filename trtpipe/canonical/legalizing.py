@@ -26,6 +26,7 @@ from trtpipe.canonical.expansion import (
 from trtpipe.canonical.folding import fold_constants, infer_values
 from trtpipe.canonical.misreadings import rewrite_misread
 from trtpipe.canonical.opsets import normalize_domains, upgrade
+from trtpipe.canonical.optional_outputs import compute_optional_outputs
 from trtpipe.canonical.quantized_tables import dequantize_tables
 from trtpipe.canonical.rewriting import bring_forward, rewrite_operators
 from trtpipe.canonical.runtime_operators.recurrences import steps_in_floats
@@ -81,6 +82,8 @@ def legalize(model: onnx.ModelProto, evaluator: Evaluator, *, opset: int | None 
 def simplify_operators(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) -> None:
     """Writes out the operators that TensorRT's parser lacks, and folds what that brings; types must be settled."""
     changes.add("AffineGrid written plainly", rewrite_affine_grids(model))
+    for operator, count in compute_optional_outputs(model).items():
+        changes.add(f"other outputs of {operator} computed beside it", count)
     for operator, count in expand_operators(model).items():
         changes.add(f"{operator} expanded", count)
     changes.add("CastLike made Cast", replace_castlike(model))

@@ -33,6 +33,33 @@ def called(name: str, op: str, nodes: Sequence[onnx.NodeProto]) -> str:
     return f"{made}{_beside(known[name], nodes)}"
 
 
+class Caller:
+    """Calls nodes of one typed model by name alone: what others say of a model names its nodes, not their operators."""
+
+    def __init__(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        self._nodes = nodes
+        self._operators = {node.name: node.op_type for node in nodes if node.name}
+
+    def __call__(self, name: str) -> str:
+        """As `called`; the name in quotes where the model has no such node."""
+        operator = self._operators.get(name)
+        return f"node '{name}'" if operator is None else called(name, operator, self._nodes)
+
+    def explained(self, said: str) -> str:
+        """What trtpipe made among the nodes that a text names, each in words: `'cast_x' is the cast of 'x' …`."""
+        named = [part for word in _WORD.findall(said) for part in (word, *word.split("...")) if part]
+        found = [name for name in (one.rstrip(".:") for one in named) if name in self._operators]
+        words = {name: self(name) for name in found}
+        own = [
+            f"'{name}' is {word}" for name, word in words.items() if not word.startswith(f"node '{name}' (")
+        ]
+        return "; ".join(own[:_EXPLAINED])
+
+
+_WORD = re.compile(r"[^\s'\"\[\]{}(),;+]+")
+_EXPLAINED = 3
+
+
 def is_made(node: onnx.NodeProto) -> bool:
     """Whether a precision put the node in: a cast or a quantizer."""
     return bool(_made(node))

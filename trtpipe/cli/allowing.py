@@ -65,8 +65,8 @@ def _agreed() -> bool:
     if not sys.stdin.isatty():
         raise SpecError(
             Code.CODE_NOT_ALLOWED,
-            "nobody can be asked here: this is no terminal",
-            "look at it, and add --yes",
+            "cannot ask for confirmation: this is not a terminal",
+            "read what is listed, and run it again with --yes",
         )
     note("Allow all of this to run with your rights? [y/N]")
     return sys.stdin.readline().strip().lower() in ("y", "yes")

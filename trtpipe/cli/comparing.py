@@ -59,13 +59,13 @@ def _closing(found: Mapping[str, Any]) -> list[str]:
     if one is None:
         lines.append("no divergence: the inputs and the types explain the error of every tensor")
     else:
-        where = f"'{one['tensor']}' ({one['op']}, node '{one['node']}')"
+        where = f"'{one['tensor']}' ({found['divergence_node']})"
         explained = f"its inputs explain {_number(one['inputs_error'])}, its types {_number(one['unit'])}"
         lines.append(f"first divergence: {where}: its error is {_number(one['error'])}, {explained}")
     broken = known.get(found["nonfinite"])
     if broken is not None:
         what = f"{broken['nan']} NaN, {broken['inf']} infinite of {broken['elements']} elements"
-        lines.append(f"first not finite: '{broken['tensor']}' ({broken['op']}): {what}")
+        lines.append(f"first not finite: '{broken['tensor']}' ({found['nonfinite_node']}): {what}")
     if found["unmatched"]:
         shown = ", ".join(repr(name) for name in found["unmatched"][:3])
         lines.append(f"{len(found['unmatched'])} tensors of the source are not in the typed model: {shown}")

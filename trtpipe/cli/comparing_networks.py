@@ -104,7 +104,7 @@ def _first(found: JsonObject, tensors: Sequence[JsonObject]) -> list[str]:
     one = known.get(str(found["first"]))
     if one is None:
         return []
-    made = f"{text_in(one, 'op')}, node '{text_in(one, 'node')}'"
+    made = one["called"] or f"{text_in(one, 'op')}, node '{text_in(one, 'node')}'"
     layer = "" if one["layer"] is None else f"; TensorRT's layer {_layer(one)}"
     explained = (
         f"its inputs' error is {_number(one['inputs_error'])}, rounding explains {_number(one['bound'])}"

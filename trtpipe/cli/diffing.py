@@ -16,9 +16,7 @@ def diff_command(
     from trtpipe.system.diffing import diff
 
     if as_json and markdown:
-        raise SpecError(
-            Code.OPTIONS_EXCLUDE, "--json and --markdown are two forms of one thing", "give one of them"
-        )
+        raise SpecError(Code.OPTIONS_EXCLUDE, "--json and --markdown exclude each other", "give one of them")
     record = diff(a, b, Path.cwd())
     if as_json:
         say_json(record)

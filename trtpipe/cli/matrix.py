@@ -18,7 +18,7 @@ def matrix_command(specs: Sequence[str], only: Sequence[str], purpose: str, most
     if purpose not in get_args(Purpose):
         raise SpecError(
             Code.UNKNOWN_VALUE,
-            f"nothing is known of machines for {purpose!r}",
+            f"unknown value {purpose!r} for --for",
             "write --for build or --for run",
         )
     say_json(matrix_of(open_workspace(specs, only), cast(Purpose, purpose), most), indent=None)

@@ -52,7 +52,7 @@ def _refuse_with(options: BuildOptions) -> None:
         raise SpecError(
             Code.OPTIONS_EXCLUDE,
             f"--check and {both[0]} do not go together",
-            "--check replaces and writes nothing anyway",
+            "leave it out: --check compares with the lockfile and writes nothing",
         )
 
 

@@ -77,7 +77,7 @@ def report_command(
         raise SpecError(
             Code.OPTIONS_EXCLUDE,
             "an engine directory takes neither --only nor --since",
-            "they are for the cells of specs",
+            "leave them out: they select the cells of specs",
         )
     all_written = [_of_directory(folder) for folder in folders]
     if others or not folders:

@@ -161,7 +161,7 @@ def _never(asked: Threshold | BudgetSpec, path: SpecPath) -> Problem:
     low, high = _RANGES[str(asked.metric)]
     span = f"between {low:g} and {high:g}" if math.isfinite(high) else f"{low:g} or more"
     fact = f"{asked.metric} must be {_words(asked)}, and is always {span}: nothing keeps that"
-    return Problem(Code.OUT_OF_RANGE, fact, f"ask for what it can be: {span}", path=path)
+    return Problem(Code.OUT_OF_RANGE, fact, f"use a bound inside the metric's range: {span}", path=path)
 
 
 def _own(asked: Threshold | BudgetSpec) -> _Bounds:

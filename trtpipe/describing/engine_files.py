@@ -53,7 +53,8 @@ def read_json(path: Path) -> object:
             raw = file.read(LARGEST_JSON + 1)
         if len(raw) > LARGEST_JSON:
             raise ModelError(
-                Code.FILE_TOO_LARGE, f"'{path}' has more than {LARGEST_JSON >> 20} MiB, too much for its kind"
+                Code.FILE_TOO_LARGE,
+                f"'{path}' has more than {LARGEST_JSON >> 20} MiB, which no record of trtpipe has",
             )
         return json.loads(raw)
     except OSError as error:
@@ -119,7 +120,7 @@ def records_beside(folder: Path, digest: Digest) -> tuple[dict[str, Json], list[
             notes.append(error.problems[0].fact)
             continue
         if not isinstance(record, dict) or record.get("engine") != digest.hex:
-            notes.append(f"'{path}' speaks of another engine, and does not count")
+            notes.append(f"'{path}' is about another engine and is ignored")
         else:
             found[name.removesuffix(".json")] = record
     return found, notes

@@ -128,7 +128,8 @@ class _Course:
             furthest = self.partial.furthest
             if failures >= self.patience.tries:
                 raise Refused(
-                    f"{trouble} (tried {failures} times)", "try again later: it goes on where it stopped"
+                    f"{trouble} (tried {failures} times)",
+                    "try again later: the download resumes where it stopped",
                 )
             self._pause(failures, trouble, wait)
         self._tell("end")

@@ -50,7 +50,7 @@ _WORDS = (
     ("InvalidCertificate", "its certificate is not valid"),
     ("kind: Timeout", "it did not answer in time"),
     ("dns error", "its host is not known"),
-    ("kind: ConnectionRefused", "nobody listens there"),
+    ("kind: ConnectionRefused", "the connection was refused"),
     ("kind: Connect,", "no connection"),
     ("kind: Interrupted", "the connection broke off"),
     ("kind: Request", "the connection broke off"),

@@ -99,7 +99,7 @@ class TensorflowFrontend:
         except ModelError:
             return None
         inputs, outputs = input_names(graph), output_names(graph)
-        comment = "inputs: the placeholders; outputs: the nodes that nobody reads."
+        comment = "inputs: the placeholders; outputs: the nodes whose outputs no node reads."
         left = [name for name in defaulted_names(graph) if name not in inputs]
         if left:
             comment += f" Not in inputs, so it has its default: {', '.join(left)}."
@@ -158,7 +158,7 @@ def _missing(graph: Graph, options: TensorflowOptions) -> Iterator[Problem]:
         yield Problem(
             Code.PARSER_OPTIONS,
             fact,
-            f"by its placeholders and the nodes that nobody reads: {text}",
+            f"by its placeholders and the nodes whose outputs no node reads: {text}",
             path=_OPTIONS,
         )
 

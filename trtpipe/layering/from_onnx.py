@@ -102,7 +102,11 @@ def _form_of(node: onnx.NodeProto, known: Mapping[str, Form]) -> Form:
 
 def _wrong_inputs(inputs: list[TensorInfo]) -> list[Problem]:
     if not inputs:
-        return [Problem(Code.NOT_DECLARABLE, "the model has no input: nothing is left to declare")]
+        return [
+            Problem(
+                Code.NOT_DECLARABLE, "the model has no inputs, so it cannot be written as declared layers"
+            )
+        ]
     wrong = [info for info in inputs if info.dtype not in DECLARED_TYPES or info.dims is None]
     return [
         Problem(

@@ -155,7 +155,10 @@ def _prepend(
         fact = f"the layers before '{name}' yield {unlike}, but the model reads {old.dtype} {old.text}"
         return [
             Problem(
-                Code.GRAFT_MISFIT, fact, "end them with a layer that yields that", path=(*place, "layers")
+                Code.GRAFT_MISFIT,
+                fact,
+                "add a last layer that yields that type and shape",
+                path=(*place, "layers"),
             )
         ]
     rename_reads(model, {name: result.name})

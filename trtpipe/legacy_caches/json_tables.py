@@ -34,7 +34,7 @@ def read_json_table(text: str) -> Cache:
             Code.NOT_A_CACHE, "it is JSON nested too deeply to be a calibration table"
         ) from error
     except ValueError as error:
-        raise ModelError(Code.NOT_A_CACHE, f"it begins like JSON, but is none: {error}") from error
+        raise ModelError(Code.NOT_A_CACHE, f"it begins like JSON, but is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise ModelError(Code.NOT_A_CACHE, "it is JSON, but no mapping of tensors to numbers")
     if "schema" in data and isinstance(data.get("tensors"), dict):

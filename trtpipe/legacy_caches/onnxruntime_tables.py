@@ -45,7 +45,7 @@ def _text_rows(lines: Sequence[str]) -> Iterator[tuple[str, float]]:
         if row is not None:
             yield row
         elif line.strip():
-            raise ModelError(Code.NOT_A_CACHE, f"line {number} is no name and number: {shown(line)}")
+            raise ModelError(Code.NOT_A_CACHE, f"line {number} is not a name and a number: {shown(line)}")
 
 
 def _row(line: str) -> tuple[str, float] | None:

@@ -91,7 +91,7 @@ def _without_scales(variant: Written, precision: str, path: SpecPath) -> Iterato
     """How to make scales, said of a variant that takes none."""
     for key in ("method", "percentile"):
         if key in variant and not isinstance(_of(_of(variant, "calibration"), "cache"), str):
-            fact = f"{key} says nothing here: precision {precision!r} takes no scales of activations"
+            fact = f"{key} has no effect: precision {precision!r} uses no scales of activations"
             yield Problem(Code.NO_EFFECT, fact, "leave it out", path=(*path, key))
 
 
@@ -100,7 +100,7 @@ def _unused_percentile(variant: Written, path: SpecPath) -> Iterator[Problem]:
     method = _of(variant, "method") or VariantSpec().method
     cached = isinstance(_of(_of(variant, "calibration"), "cache"), str)
     if "percentile" in variant and method != "percentile" and isinstance(method, str) and not cached:
-        fact = f"percentile says nothing here: the method is {shortened(method)!r}"
+        fact = f"percentile has no effect: the method is {shortened(method)!r}"
         yield Problem(
             Code.NO_EFFECT, fact, "write method: percentile, or leave it out", path=(*path, "percentile")
         )
@@ -113,14 +113,17 @@ def _overflow(variant: Written, half: bool, path: SpecPath) -> Iterator[Problem]
     if not half:
         yield Problem(
             Code.NO_EFFECT,
-            "nothing overflows in a variant without half precision",
+            "'overflow' applies only to variants that compute in float16",
             "leave it out",
             path=place,
         )
     elif _of(variant, "calibration") is None:
         remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
         yield Problem(
-            Code.CALIBRATION_NEEDED, "what overflows is known from a calibration only", remedy, path=place
+            Code.CALIBRATION_NEEDED,
+            "which tensors overflow can be found with calibration data only",
+            remedy,
+            path=place,
         )
 
 
@@ -155,14 +158,14 @@ def _beside_a_cache(variant: Written, needed: bool, path: SpecPath) -> Iterator[
         return
     remedy = "calibrate on data: calibration: NAME"
     if not needed:
-        fact = "a calibration cache has scales, and this precision takes none"
+        fact = "a calibration cache holds quantization scales, which this precision does not use"
         yield Problem(Code.NO_EFFECT, fact, remedy, path=(*path, "calibration", "cache"))
     elif _of(variant, "overflow") is not None:
-        fact = "what overflows is not known from a calibration cache"
+        fact = "a calibration cache does not say which tensors overflow"
         yield Problem(Code.NO_EFFECT, fact, f"leave it out, or {remedy}", path=(*path, "overflow"))
     for key in ("method", "percentile"):
         if key in variant:
-            fact = f"{key} says nothing here: a calibration cache was made by a method of its own"
+            fact = f"{key} has no effect: the scales of a calibration cache are computed already"
             yield Problem(Code.NO_EFFECT, fact, "leave it out", path=(*path, key))
 
 

@@ -95,7 +95,9 @@ def _reached(root: Path, text: str) -> Path:
     try:
         return (root / Path(text).expanduser()).resolve()
     except RuntimeError as error:
-        fact = f"{shortened(text)!r} in 'reach' of trtpipe.yaml names nobody's home directory"
+        fact = (
+            f"{shortened(text)!r} in 'reach' of trtpipe.yaml refers to the home directory of an unknown user"
+        )
         raise _Wrong(Code.NO_HOME, fact, "write the directory out") from error
 
 

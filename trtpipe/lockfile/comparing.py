@@ -96,7 +96,7 @@ def cell_words(cells: Sequence[str]) -> str:
 def mismatch(differences: Sequence[Difference], remedy: str) -> LockMismatch:
     """The error that says all of them, old value and new."""
     problems = [
-        Problem(Code.LOCK_DIFFERS, f"{cell_words(cells)}: the lockfile says otherwise", "\n".join(lines))
+        Problem(Code.LOCK_DIFFERS, f"{cell_words(cells)}: differs from the lockfile", "\n".join(lines))
         for cells, lines in grouped(differences)
     ]
     last = problems[-1]

@@ -10,7 +10,7 @@ Knows the reports as plain data; knows no runner and no store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
@@ -55,16 +55,32 @@ class NetworkVerdict:
     """What a manifest holds of it."""
 
 
+Called: TypeAlias = Callable[[str], str]
+"""A node of the typed model by its name → what its user calls it (`canonical.made_nodes.Caller`)."""
+
+
+def by_name(name: str) -> str:
+    """For whoever has no model at hand."""
+    return f"node '{name}'"
+
+
 def judge_network(
-    parsed: JsonObject, measured: JsonObject | None, asked: ReadbackSpec, lacking: str
+    parsed: JsonObject,
+    measured: JsonObject | None,
+    asked: ReadbackSpec,
+    lacking: str,
+    called: Called = by_name,
 ) -> NetworkVerdict:
-    """The verdict. `measured` is the readback's report; where there is none, `lacking` says why. Raises Malformed."""
+    """The verdict. `measured` is the readback's report; where there is none, `lacking` says why. Raises Malformed.
+
+    `called` is asked only for what is wrong.
+    """
     warnings = [ClassedWarning.from_json(one) for one in objects_in(parsed, "warnings")]
     outputs = _outputs_of(measured, asked.thresholds) if measured is not None else []
     problems = (
         *_of_warnings(warnings, asked.accept),
-        *_of_misfits(parsed, asked.accept),
-        *_located(_departures(outputs, measured), measured),
+        *_of_misfits(parsed, asked.accept, called),
+        *_located(_departures(outputs, measured, called), measured, called),
     )
     why = "" if problems else lacking if measured is None else _unproved(parsed, measured, outputs)
     outcome: Outcome = "failed" if problems else "not proved" if why else "proved"
@@ -90,7 +106,7 @@ def unknown_accepted(asked: ReadbackSpec) -> Iterator[Problem]:
         said = f"did you mean {near!r}? " if near else ""
         yield Problem(
             Code.UNKNOWN_VALUE,
-            f"{name!r} is no warning of TensorRT's parser that could be accepted",
+            f"{name!r} is not a known warning of TensorRT's parser",
             f"{said}write `{TENSOR}GLOB` or one of {listed(list(NAMES))}",
             path=(*_READBACK, "accept", index),
         )
@@ -115,7 +131,7 @@ def _of_warnings(warnings: Sequence[ClassedWarning], accept: Sequence[str]) -> I
             yield Problem(Code.PARSER_WARNING, fact, remedy)
 
 
-def _of_misfits(parsed: JsonObject, accept: Sequence[str]) -> Iterator[Problem]:
+def _of_misfits(parsed: JsonObject, accept: Sequence[str], called: Called) -> Iterator[Problem]:
     globs = [one.removeprefix(TENSOR) for one in accept if one.startswith(TENSOR)]
     found = [
         one
@@ -123,15 +139,20 @@ def _of_misfits(parsed: JsonObject, accept: Sequence[str]) -> Iterator[Problem]:
         if not any(fnmatchcase(text_in(one, "name"), glob) for glob in globs)
     ]
     for one in found[:_SHOWN]:
-        yield Problem(Code.NETWORK_DIFFERS, _misfit_words(one))
+        yield Problem(Code.NETWORK_DIFFERS, _misfit_words(one, called))
     if len(found) > _SHOWN:
         fact = f"{len(found) - _SHOWN} more tensors of TensorRT's network differ from the model"
         yield Problem(Code.NETWORK_DIFFERS, fact)
 
 
-def _misfit_words(one: JsonObject) -> str:
+def _by(called: Called, node: Json) -> str:
+    """What makes a tensor, behind its name: ` (node 'conv', Conv)`."""
+    return f" ({called(str(node)).replace(' (', ', ').rstrip(')')})" if node else ""
+
+
+def _misfit_words(one: JsonObject, called: Called) -> str:
     kind, name = text_in(one, "what"), text_in(one, "name")
-    node = f" (node '{one['node']}')" if one["node"] else ""
+    node = _by(called, one["node"])
     what = f"the weights '{name}'" if kind == "weights" else f"{kind} '{name}'"
     return f"in the network that TensorRT's parser makes, {what}{node} {text_in(one, 'why')}"
 
@@ -177,7 +198,7 @@ def _outputs_of(measured: JsonObject, thresholds: Sequence[Threshold]) -> list[_
     return [one for _, one in worst.values()]
 
 
-def _departures(outputs: Sequence[_Output], measured: JsonObject | None) -> list[Problem]:
+def _departures(outputs: Sequence[_Output], measured: JsonObject | None, called: Called) -> list[Problem]:
     """Of outputs, and of tensors in which the network was held to the typed model, which are all said in one."""
     found = [problem for one in outputs for problem in one.problems]
     places = objects_in(measured, "places") if measured is not None else []
@@ -186,8 +207,8 @@ def _departures(outputs: Sequence[_Output], measured: JsonObject | None) -> list
         one, names = inner[0], {text_in(one, "tensor") for one in inner}
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         fact = (
-            f"TensorRT's parser made a network that quantizes '{text_in(one, 'tensor')}' (node '{one['node']}'){more} "
-            f"otherwise than the typed model: by up to {one['steps']:.3g} steps"
+            f"TensorRT's parser made a network that quantizes '{text_in(one, 'tensor')}'"
+            f"{_by(called, one['node'])}{more} otherwise than the typed model: by up to {one['steps']:.3g} steps"
             if isinstance(one["steps"], float) and not one["misfit"]
             else f"TensorRT's network quantizes a tensor of another shape than '{text_in(one, 'tensor')}'{more}"
         )
@@ -195,15 +216,14 @@ def _departures(outputs: Sequence[_Output], measured: JsonObject | None) -> list
     return found
 
 
-def _located(problems: list[Problem], measured: JsonObject | None) -> list[Problem]:
+def _located(problems: list[Problem], measured: JsonObject | None, called: Called) -> list[Problem]:
     """The first of them with the first tensor that departs, where that is known: the parser misread what makes it."""
     if not problems or measured is None or problems[0].remedy:
         return problems
     first = object_in(measured, "first") if measured.get("first") is not None else None
     remedy = "`trtpipe debug compare CELL --network` shows where the two part"
     if first is not None:
-        node = f" (node '{first['node']}', {first['op']})" if first["node"] else ""
-        tensor = text_in(first, "tensor")
+        tensor, node = text_in(first, "tensor"), _by(called, first["node"])
         remedy = f"the first tensor that departs is '{tensor}'{node}: the parser makes something else of that"
     return [replace(problems[0], remedy=remedy), *problems[1:]]
 

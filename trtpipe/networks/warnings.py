@@ -122,7 +122,7 @@ KNOWN: tuple[KnownWarning, ...] = (
     _harmless(
         "empty-initializer",
         r"Empty initializer .* was provided with non-empty data\. Overriding data to nullptr",
-        "A constant has no elements, and TensorRT forgets where its data would be; nothing is to be done.",
+        "A constant has no elements, and TensorRT drops its data pointer; nothing is to be done.",
     ),
     # The network is that of opset 14, where the attribute came. ONNX Runtime refuses such a model.
     _harmless(

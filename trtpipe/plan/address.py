@@ -31,8 +31,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 STAGE_VERSIONS: Mapping[Stage, int] = {
     "fetch": 1,
-    "import": 4,
-    "transform": 3,
+    "import": 5,
+    "transform": 4,
     "calibrate": 2,
     "evaluate": 2,
     "search": 1,

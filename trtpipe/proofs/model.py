@@ -81,7 +81,7 @@ def _unused(view: ModelView) -> list[Problem]:
     return [
         Problem(
             Code.UNUSED_INPUT,
-            f"no node reads input '{info.name}', so its values change nothing",
+            f"no node reads input '{info.name}': its values have no effect",
             "export the model without it, unless callers must go on giving it",
             path=("model", "source"),
             severity="note",

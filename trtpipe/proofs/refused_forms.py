@@ -117,7 +117,7 @@ def _training(node: onnx.NodeProto, values: ConstantValues, opset: int) -> str:
         return "would normalize by the batch and not by what was learned" if asked else ""
     if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
         drops = values.number(node.input[2]) and values.number(node.input[1]) != 0
-        return "would drop values by chance" if drops else ""
+        return "would drop values at random" if drops else ""
     return ""
 
 

@@ -44,10 +44,10 @@ _ON_INTEGERS = frozenset({
 """What ONNX Runtime's quantizer writes for its CPU kernels, in forms that importing does not write out."""
 
 _NEVER_BUILT = {
-    "NonZero": "its parser wants a plugin that there is none of",
+    "NonZero": "its parser needs a plugin, and TensorRT-RTX has none",
     "NonMaxSuppression": "no kernel implements it",
     "RoiAlign": "its plugin ends the process",
-    "MatMulNBits": "its parser wants a plugin that there is none of",
+    "MatMulNBits": "its parser needs a plugin, and TensorRT-RTX has none",
 }
 """What the parser says it takes, and no engine ever came of."""
 

@@ -82,7 +82,7 @@ def _of_builder(builder: BuilderSpec, *, everywhere: bool) -> Iterator[Problem]:
     if builder.workspace <= _LEAST_WORKSPACE:
         yield Problem(
             Code.BUILDER_OPTION,
-            f"a workspace of {format_size(builder.workspace)} leaves TensorRT-RTX without any kernel",
+            f"a workspace of {format_size(builder.workspace)} is too little for TensorRT-RTX to find any kernel",
             "give it more than 1 MiB; 2GiB is the default",
             path=("builder", "workspace"),
         )

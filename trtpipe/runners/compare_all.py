@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from trtpipe.canonical.inference import infer_at
+from trtpipe.canonical.made_nodes import Caller
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.comparing.growth import Place, first_divergence, first_nonfinite, grown
 from trtpipe.datasets import open_dataset
@@ -64,7 +65,9 @@ def compare_all(task: Task, tell: Callable[[int, int], None] = lambda done, lots
     return {
         "tensors": [one.to_json() for one in found],
         "divergence": divergence.place.tensor if divergence else None,
+        "divergence_node": Caller(typed.proto.graph.node)(divergence.place.node) if divergence else None,
         "nonfinite": nonfinite.place.tensor if nonfinite else None,
+        "nonfinite_node": Caller(typed.proto.graph.node)(nonfinite.place.node) if nonfinite else None,
         "unmatched": unmatched,
         "samples": comparison.samples,
         "lots": len(lots),

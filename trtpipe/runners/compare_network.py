@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trtpipe.canonical.made_nodes import called
 from trtpipe.comparing.growth import GROWTH
 from trtpipe.comparing.metrics import json_number
 from trtpipe.errors import TrtpipeError
@@ -213,12 +214,14 @@ def _tensor(
     layer = parsed.producers.get(name)
     inputs, _ = tensors_before(name, comparison.makers, set(errors), {})
     before = max((errors[one] for one in inputs), default=0.0)
+    departs = found.departs and (name in comparison.typed.outputs() or found.error > GROWTH * before)
     return {
         **found.to_json(),
         "inputs_error": json_number(before),
-        "departs": found.departs and (name in comparison.typed.outputs() or found.error > GROWTH * before),
+        "departs": departs,
         "op": made.op_type,
         "node": made.name or made.op_type,
+        "called": called(made.name, made.op_type, comparison.typed.proto.graph.node) if departs else None,
         "layer": None if layer is None else {"number": layer.number, "name": layer.name, "type": layer.type},
     }
 

@@ -32,7 +32,9 @@ def run_proposing(task: Task) -> dict[str, Json]:
     asked = task.options["propose"]
     noise = noise_of(asked["precision"], asked["base"])
     if noise is None:
-        raise StepFailed(Code.PRECISION_OPTION, f"no noise is known of precision '{asked['precision']}'")
+        raise StepFailed(
+            Code.PRECISION_OPTION, f"no noise level is known for precision '{asked['precision']}'"
+        )
     request = request_of(task)
     model = runnable_model(request.typed)
     inputs = summarize(model.proto).inputs

@@ -73,7 +73,7 @@ def _public_key(text: str) -> str:
     if is_small_order(raw):
         raise WrongValue(
             Code.SIGNING_KEY,
-            f"anybody can sign for the public key {text[:60]!r}; make another one: trtpipe cache keygen FILE",
+            f"signatures can be forged for the public key {text[:60]!r}; make another one: trtpipe cache keygen FILE",
         )
     return text
 

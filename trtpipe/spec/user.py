@@ -27,7 +27,7 @@ def _whole(text: str) -> str:
     if not text.startswith(("/", "~")) and not PureWindowsPath(text).is_absolute():
         raise WrongValue(
             Code.WRONG_FORM,
-            f"{text[:100]!r} would be another directory in each project; write its whole path",
+            f"{text[:100]!r} is relative and would be another directory in each project; write an absolute path",
         )
     return text
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from trtpipe.deciding import Decided, Rebuilder, decide_all
 from trtpipe.errors import Problem, SpecError, StoreError, TrtpipeError
@@ -21,6 +22,7 @@ from trtpipe.planning import steps_of
 from trtpipe.problem_codes import Code
 from trtpipe.scheduler import Done, Failed, Result
 from trtpipe.spec.pipeline import ReadbackSpec
+from trtpipe.system.called_nodes import caller_of
 from trtpipe.system.facts import FactFinder
 from trtpipe.system.performing import Terms
 from trtpipe.system.placing import placed
@@ -125,13 +127,20 @@ def _told(workspace: Workspace, steps: Steps, address: Address, result: Result) 
         return []
     asked = _loaded(workspace).spec.validate_
     readback = asked.readback if asked is not None else ReadbackSpec()
-    verdict = judge_network(steps.trace(address).summary, None, readback, "it was not run")
+    called = caller_of(lambda: _typed_model(steps, address))
+    verdict = judge_network(steps.trace(address).summary, None, readback, "it was not run", called)
     unknown = [
         Problem(Code.PARSER_WARNING, f"TensorRT's parser warns: {message}", severity="warning")
         for name, message in worth_telling(steps.trace(address).summary)
         if not name
     ]
     return [of_variant(workspace, address, one) for one in (*verdict.problems, *unknown)]
+
+
+def _typed_model(steps: Steps, address: Address) -> Path:
+    """The model that a parse step has parsed."""
+    (made,) = (one for one in with_upstream(steps.plan.steps, [address]) if one.stage == "quantize")
+    return steps.store.path(steps.trace(made).outputs["model.onnx"])
 
 
 def _failure(workspace: Workspace, address: Address, error: TrtpipeError) -> list[Problem]:

@@ -57,7 +57,7 @@ def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | N
         remedy = "give the spec a `validate` with data: it says on what the tensors are compared"
         raise SpecError(
             Code.VALIDATES_NOTHING,
-            f"{steps.cell.name} validates nothing, so there are no data to compare on",
+            f"{steps.cell.name} has no `validate` in its spec, so there are no data to compare on",
             remedy,
         )
     failing = steps.run("quantize")

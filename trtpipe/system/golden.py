@@ -97,7 +97,7 @@ def _refuse_place(path: Path, root: Path, force: bool) -> None:
     if path.suffix != ".npz":
         raise SpecError(Code.WRONG_FILE, f"{path.name} is no .npz", "give a name that ends in .npz")
     if path.is_dir():
-        raise SpecError(Code.NOT_A_FILE, f"{path} is a directory", "give a name that ends in .npz")
+        raise SpecError(Code.NOT_A_FILE, f"{path} is a directory", "give another name with --output")
     if path.exists() and not force:
         raise SpecError(
             Code.EXISTS_ALREADY,

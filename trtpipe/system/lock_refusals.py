@@ -101,7 +101,7 @@ def refuse_differences(planned: Planned) -> Agreed:
         raise LockMismatch(
             Code.LOCK_CONFLICT,
             f"the lockfile {path} holds a merge conflict",
-            "run `trtpipe build`: it settles it",
+            "run `trtpipe build`: it resolves the conflict",
         )
     if lock.schema != SCHEMA:
         fact = f"the lockfile {path} has schema {lock.schema}, and schema {SCHEMA} is needed to hold a build to it"

@@ -47,13 +47,15 @@ def propose_thresholds(
     if spec.validate_ is None:
         remedy = "give the spec a `validate` with data: it says what is measured, and on what"
         raise SpecError(
-            Code.VALIDATES_NOTHING, f"{cell.name} validates nothing, so there is nothing to measure", remedy
+            Code.VALIDATES_NOTHING,
+            f"{cell.name} has no `validate` in its spec, so there is nothing to measure",
+            remedy,
         )
     variant = spec.variants[cell.variant]
     if variant.precision == AUTO:
         raise SpecError(
             Code.NOTHING_TO_MEASURE,
-            f"{cell.name} has a budget, which takes the place of thresholds",
+            f"{cell.name} is held to a budget of its search, not to thresholds",
             "name another cell",
         )
     with (

@@ -23,6 +23,7 @@ from trtpipe.spec.pipeline import PipelineSpec, ReadbackSpec
 from trtpipe.spec.variant import VariantSpec
 from trtpipe.stages.bodies import GOLDEN
 from trtpipe.stores.local import LocalStore
+from trtpipe.system.called_nodes import caller_of
 from trtpipe.system.engine_proofs import judged_on_gpu
 from trtpipe.system.targets import TargetResolver
 
@@ -80,7 +81,7 @@ def _proof(
             on_gpu = verdict.record
     else:
         not_run.append("validation: the spec has no `validate`")
-    network = _network_verdict(spec, traces)
+    network = _network_verdict(spec, traces, store)
     problems += network.problems
     not_run += network.not_run
     if network.outcome == "not proved":
@@ -92,7 +93,7 @@ def _proof(
     return Proof(validation, audit, tuple(not_run), on_gpu, network.record, reach)
 
 
-def _network_verdict(spec: PipelineSpec, traces: Mapping[Stage, Trace]) -> NetworkVerdict:
+def _network_verdict(spec: PipelineSpec, traces: Mapping[Stage, Trace], store: LocalStore) -> NetworkVerdict:
     """What the network is worth that TensorRT's parser made of the typed model."""
     from trtpipe.networks.verdicts import judge_network
 
@@ -104,7 +105,8 @@ def _network_verdict(spec: PipelineSpec, traces: Mapping[Stage, Trace]) -> Netwo
             "the spec gives no data to run it on" if asked.readback.run else "the spec says `run: false`"
         )
     readback = asked.readback if asked is not None else ReadbackSpec()
-    return judge_network(traces["parse"].summary, measured, readback, lacking)
+    called = caller_of(lambda: store.path(traces["quantize"].outputs["model.onnx"]))
+    return judge_network(traces["parse"].summary, measured, readback, lacking, called)
 
 
 def _links(
@@ -205,7 +207,9 @@ def _by_budget(
 
 def _fewer_samples(budget: BudgetSpec) -> str:
     """Why a model that its search found to keep every limit may miss one on the whole of the data."""
-    return f"its types were searched for on {budget.samples} samples: take more" if budget.samples else ""
+    return (
+        f"the search measured {budget.samples} samples only: raise budget.samples" if budget.samples else ""
+    )
 
 
 def _least_low(variant: VariantSpec) -> float:

@@ -59,7 +59,7 @@ class Rebuild:
         self.lock = load_lock(workspace.lockfile)
         if self.lock.conflict:
             fact = f"the lockfile {workspace.lockfile} holds a merge conflict"
-            raise LockMismatch(Code.LOCK_CONFLICT, fact, "run `trtpipe build`: it settles it")
+            raise LockMismatch(Code.LOCK_CONFLICT, fact, "run `trtpipe build`: it resolves the conflict")
         terms = Terms(self.jobs, self.offline)
         with (
             counting_interrupts() as presses,

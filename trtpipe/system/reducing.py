@@ -173,7 +173,9 @@ def reduce_build(steps: CellSteps, failing: Failing, limits: Limits) -> Reductio
     try:
         if not trials.still_fails(whole):
             raise SpecError(
-                Code.NOTHING_FAILS, f"it failed once and not again: {wanted.words()}", "run the build again"
+                Code.NOTHING_FAILS,
+                f"the failure did not happen a second time: {wanted.words()}",
+                "run the build again",
             )
         trials.seconds = limits.seconds
         reduced = reduce_model(trials, lambda one: _fixed(one, steps.scratch))

@@ -98,7 +98,9 @@ def write_reproduction(
     """Writes the directory whole or not at all. Raises SpecError, StoreError or ToolchainError."""
     stage = action.stage
     if stage in NO_PROCESS:
-        raise SpecError(Code.NOT_REPRODUCIBLE, f"a {stage} step cannot be taken elsewhere", NO_PROCESS[stage])
+        raise SpecError(
+            Code.NOT_REPRODUCIBLE, f"a {stage} step cannot be written as a reproduction", NO_PROCESS[stage]
+        )
     if random_weights and stage != "build_engine":
         fact = f"--random-weights is for an engine's model, and the step is {stage}"
         raise SpecError(

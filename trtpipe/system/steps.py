@@ -134,7 +134,7 @@ class Steps:
         if trace is None:
             raise ArtifactMissing(
                 Code.NO_ARTIFACT,
-                f"the store lost the trace {done.key[:12]} while it was used",
+                f"the store lost the trace {done.key[:12]} during this run",
                 "run it again",
             )
         return trace

@@ -80,8 +80,8 @@ def _refuse_unallowed(project: Project, root: Path) -> None:
         raise SpecError(
             Problem(
                 Code.STORE_OF_ANOTHER,
-                f"the store {str(root)!r} came with the project: what is in it was not made here by you",
-                "remove it and build again; `trtpipe allow` lets this project believe it",
+                f"the store {str(root)!r} came with the project: its results were not built here",
+                "remove it and build again; `trtpipe allow` lets this project use it",
             )
         )
 
@@ -147,7 +147,10 @@ def expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise SpecError(Code.NO_HOME, f"the store's path {text!r} names nobody's home directory") from error
+        raise SpecError(
+            Code.NO_HOME,
+            f"the store's path {text!r} refers to the home directory of an unknown user",
+        ) from error
 
 
 def _remote_code(address: str) -> ProjectCode:

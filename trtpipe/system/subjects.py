@@ -65,7 +65,9 @@ def open_subject(
     if spec.validate_ is None:
         remedy = "give the spec a `validate` with data: it says what is measured, and on what"
         raise SpecError(
-            Code.VALIDATES_NOTHING, f"{cell.name} validates nothing, so there is nothing to measure", remedy
+            Code.VALIDATES_NOTHING,
+            f"{cell.name} has no `validate` in its spec, so there is nothing to measure",
+            remedy,
         )
     with planned.steps(observer) as steps, steps.store.scratch() as scratch:
         steps.bring(_needed(planned, cell, searched))

@@ -201,7 +201,7 @@ class _Hearing:
                 for detail in error.details
             ]
         elif error.kind == "build" and error.details:
-            problems = [Problem(Code.BUILD_FAILED, builder_fact(error.message))]
+            problems = [Problem(Code.BUILD_FAILED, builder_fact(error.message, self._path.with_name(MODEL)))]
         elif error.kind == "profile" and error.details:
             problems = [Problem(Code.PROFILE_REFUSED, str(detail)) for detail in error.details]
         if error.kind == "environment":

@@ -53,19 +53,27 @@ def parser_fact(detail: JsonObject, model: Path) -> str:
     return f"the parser of TensorRT refuses {words}{inside}: {reason}"
 
 
-def builder_fact(said: str) -> str:
-    """What the builder says of a model that was parsed; it seldom names a node."""
-    return f"the builder of TensorRT refuses the model: {plain_words(said)}"
+def builder_fact(said: str, model: Path) -> str:
+    """What the builder says of the typed `model`, which was parsed; nodes of trtpipe's that it names are explained."""
+    from trtpipe.canonical.made_nodes import Caller
+
+    more = Caller(_nodes_of(model)).explained(said)
+    fact = f"the builder of TensorRT refuses the model: {plain_words(said)}"
+    return f"{fact} ({more})" if more else fact
 
 
 def _called(name: str, op: str, model: Path) -> str:
     from trtpipe.canonical.made_nodes import called
+
+    return called(name, op, _nodes_of(model))
+
+
+def _nodes_of(model: Path) -> list[onnx.NodeProto]:
     from trtpipe.canonical.reading import read_skeleton
 
-    nodes: list[onnx.NodeProto] = []
     with contextlib.suppress(ModelError):  # told elsewhere; TensorRT's name is better than none
-        nodes = list(read_skeleton(model).proto.graph.node)
-    return called(name, op, nodes)
+        return list(read_skeleton(model).proto.graph.node)
+    return []
 
 
 def shown_log(log: str) -> str:

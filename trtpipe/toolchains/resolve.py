@@ -242,5 +242,5 @@ def _asked(command: tuple[str, ...], flavour: str) -> _Answer:
     except (IndexError, Malformed) as error:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise ToolchainError(
-            Code.INTERPRETER, f"{shown!r} is not a Python interpreter of use: {said}", remedy
+            Code.INTERPRETER, f"{shown!r} is not a usable Python interpreter: {said}", remedy
         ) from error

@@ -93,7 +93,7 @@ def scales_of(amax: Mapping[str, float], request: CalibrationRequest, backend: s
         raise SpecError(
             Code.NONFINITE_TENSORS,
             f"tensors of the model become infinite or NaN on the calibration set: {shown}",
-            "look for samples out of the model's range, or a model that is broken in float32",
+            "look for samples that the model is not meant for; without any, the model itself overflows in float32",
         )
     return Scales(
         {name: TensorScale(value) for name, value in found.items()}, request.method, backend, samples

@@ -128,5 +128,5 @@ def _refuse_nonfinite(histograms: Mapping[str, Histogram]) -> None:
         raise SpecError(
             Code.NONFINITE_TENSORS,
             fact,
-            "look for samples out of the model's range, or a model that is broken in float32",
+            "look for samples that the model is not meant for; without any, the model itself overflows in float32",
         )

@@ -25,7 +25,7 @@ def provider_of(asked: str, *, gpu_package: bool, driver: bool) -> str:
         remedy = "install it in place of onnxruntime, or leave provider out" if not gpu_package else ""
         raise ModelError(
             Code.NO_CUDA_PROVIDER,
-            f"calibrating on CUDA cannot be: {lacking}",
+            f"calibration cannot run on CUDA: {lacking}",
             remedy or "write provider: cpu",
         )
     if asked == "auto":

@@ -41,14 +41,18 @@ def _simplified(work: Rewriting, node: onnx.NodeProto) -> bool:
     value, axis = node.input[0], integer_of(node, "axis", -1)
     rank = work.types.rank(value)
     last = axis == -1 or (rank is not None and axis == rank - 1)
-    if other_outputs(node, [0]) or not last or not work.floating(value, node.input[1]):
+    if other_outputs(node, [0, 1]) or not last or not work.floating(value, node.input[1]):
         return False
-    _rms(work, value, node.input[1], real_of(node, "epsilon", 1e-5), node.output[0], node.name)
+    _rms(work, node, value, node.input[1], real_of(node, "epsilon", 1e-5), _output_of(node, 1))
     return True
 
 
-def _rms(work: Rewriting, value: str, scale: str, epsilon: float, output: str, name: str) -> None:
-    """x / sqrt(mean(x^2) + epsilon) scale."""
+def _output_of(node: onnx.NodeProto, index: int) -> str:
+    return str(node.output[index]) if index < len(node.output) else ""
+
+
+def _rms(work: Rewriting, node: onnx.NodeProto, value: str, scale: str, epsilon: float, inverse: str) -> None:
+    """x / sqrt(mean(x^2) + epsilon) scale; `inverse` is what 1 / sqrt(…) is called, where it is read."""
     wide = number_of_dtype("float32")
     dtype, out = work.types.dtype(value), work.types.dtype(scale)
     exact = value if dtype == "float32" else cast(work, value, wide)
@@ -57,14 +61,16 @@ def _rms(work: Rewriting, value: str, scale: str, epsilon: float, output: str, n
     normal = work.add("Div", [exact, root])
     if out != "float32":
         normal = cast(work, normal, number_of_dtype(out))
-    work.add("Mul", [normal, scale], output, name=name)
+    work.add("Mul", [normal, scale], node.output[0], name=node.name)
+    if inverse:
+        work.add("Reciprocal", [root], inverse)
 
 
 def _skip_simplified(work: Rewriting, node: onnx.NodeProto) -> bool:
-    if other_outputs(node, [0, 3]) or not work.floating(node.input[0], node.input[2]):
+    if other_outputs(node, [0, 2, 3]) or not work.floating(node.input[0], node.input[2]):
         return False
     total = _skipped(work, node, input_of(node, 3))
-    _rms(work, total, node.input[2], real_of(node, "epsilon", _LEAST), node.output[0], node.name)
+    _rms(work, node, total, node.input[2], real_of(node, "epsilon", _LEAST), _output_of(node, 2))
     return True
 
 
@@ -76,17 +82,24 @@ def _skipped(work: Rewriting, node: onnx.NodeProto, bias: str) -> str:
 
 
 def _skip_layer(work: Rewriting, node: onnx.NodeProto) -> bool:
-    if other_outputs(node, [0, 3]) or not work.floating(node.input[0]):
+    if not work.floating(node.input[0]):
         return False
     total = _skipped(work, node, input_of(node, 4))
-    _layer(work, node, [total, node.input[2], input_of(node, 3)])
+    _layer(work, node, [total, node.input[2], input_of(node, 3)], list(node.output[:3]))
     return True
 
 
-def _layer(work: Rewriting, node: onnx.NodeProto, inputs: list[str]) -> None:
+def _layer(work: Rewriting, node: onnx.NodeProto, inputs: list[str], outputs: list[str]) -> None:
+    """The standard's operator; mean and deviation, where they are read, are computed beside it later on."""
+    import onnx
+
     given = inputs if inputs[-1] else inputs[:-1]
     epsilon = real_of(node, "epsilon", _LEAST)
-    work.add("LayerNormalization", given, node.output[0], name=node.name, axis=-1, epsilon=epsilon)
+    while len(outputs) > 1 and not outputs[-1]:
+        outputs.pop()
+    work.keep(
+        onnx.helper.make_node("LayerNormalization", given, outputs, name=node.name, axis=-1, epsilon=epsilon)
+    )
 
 
 def _embedding(work: Rewriting, node: onnx.NodeProto) -> bool:
@@ -107,7 +120,7 @@ def _embedding(work: Rewriting, node: onnx.NodeProto) -> bool:
         total = work.add("Add", [total, rows])
         rows = work.add("Gather", [node.input[4], segments])
     total = work.add("Add", [total, rows], shown)
-    _layer(work, node, [total, node.input[5], input_of(node, 6)])
+    _layer(work, node, [total, node.input[5], input_of(node, 6)], [node.output[0]])
     if len(node.output) > 1 and node.output[1]:
         _counted(work, ids, input_of(node, 7), node.output[1])
     return True

@@ -226,7 +226,7 @@ def problems_of_images(feed: Feed) -> Iterator[Problem]:
     if layout not in (None, "nchw", "nhwc"):
         yield Problem(
             Code.UNKNOWN_VALUE,
-            f"images are made nchw or nhwc, not {layout}",
+            f"images are loaded as nchw or nhwc, not {layout}",
             "write layout: nchw",
             path=(*path, "layout"),
         )

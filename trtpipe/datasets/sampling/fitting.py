@@ -24,7 +24,7 @@ def feed_problems(feed: Feed) -> Iterator[Problem]:
         remedy = f"say inputs: {{{feed.info.name}: {{constant: true}}}} to feed it with every batch"
         yield Problem(
             Code.ARRAY_MISFIT,
-            f"array '{feed.array}' is a scalar: it has no axis that counts samples",
+            f"array '{feed.array}' is a scalar: it has no sample axis",
             remedy,
             path=path,
         )

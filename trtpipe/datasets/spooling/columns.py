@@ -85,7 +85,7 @@ class Columns:
             raise SpecError(
                 Problem(
                     Code.PARQUET_COLUMNS,
-                    f"column '{name}' has {len(spool)} rows, not the {self.rows()} claimed",
+                    f"column '{name}' has {len(spool)} rows, but its file says {self.rows()}",
                     path=WHERE,
                 )
             )

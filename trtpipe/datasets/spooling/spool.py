@@ -61,9 +61,10 @@ class Spool:
     def append_bytes(self, content: bytes, named: str, path: SpecPath, shape: tuple[int, ...] = ()) -> None:
         """Keeps one sample's bytes. Raises SpecError and OSError."""
         if self._end + len(content) > LARGEST_SPOOLED or len(self._offsets) >= MOST_SAMPLES:
-            fact = f"{named} is one too many: {format_size(LARGEST_SPOOLED)} are allowed"
+            most = f"{MOST_SAMPLES:,} samples, or {format_size(LARGEST_SPOOLED)} of them, are copied at most"
+            remedy = "give fewer samples, or store them as .npy files, which are read where they are"
             raise SpecError(
-                Problem(Code.DATA_TOO_LARGE, fact, "say samples: N, or store them as .npy", path=path)
+                Problem(Code.DATA_TOO_LARGE, f"{named} is one too many: {most}", remedy, path=path)
             )
         self._file.write(content)
         self._offsets.append(self._end)

@@ -96,7 +96,9 @@ def stop_at(problems: list[Problem]) -> None:
     if len(problems) >= MOST_PROBLEMS:
         problems = [
             *problems[:MOST_PROBLEMS],
-            Problem(Code.MORE_PROBLEMS, "there may be more, looked for when these are gone"),
+            Problem(
+                Code.MORE_PROBLEMS, "there may be more problems, which are looked for once these are mended"
+            ),
         ]
     if problems:
         raise ModelError(problems)

@@ -37,7 +37,7 @@ def defaulted_names(graph: Graph) -> list[str]:
 
 
 def output_names(graph: Graph) -> list[str]:
-    """All outputs of the nodes that nobody reads and that compute something, in the order of the graph."""
+    """All outputs of the nodes whose outputs no node reads and that compute something, in the order of the graph."""
     read = {name for node in graph.nodes for name in map(node_of, node.inputs)}
     ends = (node for node in graph.nodes if node.name not in read and _gives(node))
     return [f"{node.name}:{port}" if port else node.name for node in ends for port in range(node.outputs)]
@@ -62,8 +62,8 @@ def with_effects(graph: Graph) -> Iterator[Problem]:
         where = f"node {name!r}" if name else "a function of the graph"
         yield Problem(
             Code.TENSORFLOW_EFFECTS,
-            f"{where} is {operator}, which does more than compute",
-            "cut it off before exporting",
+            f"{where} is {operator}, which has effects besides its outputs",
+            "remove it from the model before exporting",
         )
 
 

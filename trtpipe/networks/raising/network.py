@@ -99,7 +99,9 @@ class RaisedNetwork:
 def raise_network(network: ParsedNetwork) -> RaisedNetwork:
     """The network as declared layers. Raises ModelError that names every layer without a declared one, and why."""
     if not network.inputs:
-        raise ModelError(Code.NOT_DECLARABLE, "the network has no input: nothing is left to declare")
+        raise ModelError(
+            Code.NOT_DECLARABLE, "the network has no inputs, so it cannot be written as declared layers"
+        )
     work = _Work(network)
     work.run()
     if work.problems:
@@ -252,7 +254,7 @@ def _ordered(network: ParsedNetwork, raised: Mapping[int, RaisedLayer]) -> list[
             if not waits[other]:
                 heapq.heappush(ready, other)
     if len(found) < len(raised):
-        raise ModelError(Code.NOT_DECLARABLE, "layers of the network read each other in a circle")
+        raise ModelError(Code.NOT_DECLARABLE, "the layers of the network form a cycle")
     return found
 
 

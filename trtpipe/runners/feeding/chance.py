@@ -33,7 +33,7 @@ def random_feed(
         listed = ", ".join(repr(name) for name in unknown)
         raise SpecError(
             Code.INPUT_SHAPE_UNKNOWN,
-            f"nothing tells the shape of input {listed}",
+            f"the shape is not known of input {listed}",
             "say --shape NAME=1x3x224x224",
         )
     total = sum(4 * math.prod(shapes[name]) for name in signature.names if name in shapes)

@@ -64,7 +64,7 @@ def _take(text: str, given: Given, signature: Signature, cwd: Path, images: tupl
         return
     if suffix not in (".npy", ".npz"):
         remedy = f"give NAME=FILE.npy, FILE.npz or an image ({', '.join(images)})"
-        raise SpecError(Code.WRONG_FILE, f"--input {text!r} is no file of a kind that is known here", remedy)
+        raise SpecError(Code.WRONG_FILE, f"--input {text!r} is not a supported kind of file", remedy)
     found = read_npz(cwd / file, file) if suffix == ".npz" else {"": read_npy(cwd / file, file)}
     if suffix == ".npz" and name is not None:
         if name not in found:

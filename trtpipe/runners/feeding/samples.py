@@ -108,7 +108,7 @@ def _for_inputs(
         remedy = "name a set of images with --data, or give the input as .npy"
         raise SpecError(
             Code.DATA_SET_UNUSABLE,
-            f"data set {name!r} feeds no input with images, so it cannot prepare any",
+            f"data set {name!r} makes no input from images, so it cannot load image files",
             remedy,
         )
     found: dict[str, list[str]] = {}
@@ -119,7 +119,7 @@ def _for_inputs(
             )
         wanted = fed[0] if input_ is None else input_
         if wanted not in fed:
-            fact = f"data set {name!r} does not feed input {wanted!r} with images"
+            fact = f"data set {name!r} does not make input {wanted!r} from images"
             raise SpecError(Code.DATA_SET_UNUSABLE, fact, choose_from(wanted, fed, "inputs"))
         found.setdefault(wanted, []).extend(files)
     return found

@@ -1,0 +1,238 @@
+"""The places in the code that offer a remedy, what becomes of each, and which of them a told problem comes from.
+
+A place is a call that is given a code and a remedy. `places.txt` has a line for each: `PLACE = TEST` where a test makes
+the problem there and applies its remedy, `PLACE : REASON` where none can.
+
+    REMEDY_PLACES=/tmp/found pytest tests/remedies; python tests/remedies/offered_places.py /tmp/found
+
+writes down which row applies which place, and leaves a line that ends in `:` for each that nothing applies.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from trtpipe import errors
+from trtpipe.layering.from_onnx_node import NoForm
+from trtpipe.loading.remotes import _Wrong as WrongAddress
+from trtpipe.loading.sources import _Wrong as WrongSource
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "trtpipe"
+LEDGER = Path(__file__).with_name("places.txt")
+APPLIED, LISTED = " = ", " : "
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A call that words a problem with a remedy."""
+
+    place: str
+    """`trtpipe/a.py function CODE`, and ` #2` behind the second one of a function."""
+    code: str
+    first: int
+    last: int
+
+
+def _codes_in(node: ast.AST) -> list[str]:
+    return [
+        one.attr
+        for one in ast.walk(node)
+        if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and one.value.id == "Code"
+    ]
+
+
+def _code_of(call: ast.Call) -> str:
+    """The code that a call is given together with a remedy; empty where it is no such call."""
+    codes, words = [], []
+    given = [*call.args, *(one.value for one in call.keywords)]
+    if any(isinstance(one, ast.Attribute) and one.attr == "remedy" for one in given):
+        return ""  # hands on what was worded elsewhere
+    for one in [*call.args, *(one.value for one in call.keywords if one.arg == "code")]:
+        alone = isinstance(one, (ast.Attribute, ast.IfExp)) and _codes_in(one)
+        if alone:
+            codes += alone
+        else:
+            words.append(one)
+    named = any(one.arg == "remedy" for one in call.keywords)
+    text = ast.unparse(call.func).endswith("WrongValue") and words and "; " in ast.unparse(words[0])
+    if codes and (named or len(words) > 1 or text):
+        return codes[0]
+    noform = ast.unparse(call.func) in ("NoForm", "_Wrong") and not codes and (named or len(words) > 1)
+    return "-" if noform else ""
+
+
+def offers_in(text: str, path: str) -> Iterator[Offer]:
+    """The places of one module, in its order."""
+    numbers: Counter[str] = Counter()
+    found: list[tuple[ast.Call, str, str]] = []
+
+    def visit(node: ast.AST, scope: str) -> None:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            scope = f"{scope}.{node.name}".lstrip(".")
+        if isinstance(node, ast.Call) and (code := _code_of(node)):
+            found.append((node, scope, code))
+        for child in ast.iter_child_nodes(node):
+            visit(child, scope)
+
+    visit(ast.parse(text), "")
+    for call, scope, code in sorted(found, key=lambda one: (one[0].lineno, one[0].col_offset)):
+        stem = f"{path} {scope or '-'} {code}"
+        numbers[stem] += 1
+        number = f" #{numbers[stem]}" if numbers[stem] > 1 else ""
+        yield Offer(stem + number, code, call.lineno, call.end_lineno or call.lineno)
+
+
+@cache
+def offers() -> Mapping[str, tuple[Offer, ...]]:
+    """Module, as a path below the repository → its places."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        found[name] = tuple(offers_in(path.read_text(encoding="utf-8"), name))
+    return found
+
+
+def all_places() -> list[str]:
+    return [one.place for module in offers().values() for one in module]
+
+
+@cache
+def ledger() -> tuple[dict[str, str], dict[str, str]]:
+    """Place → the test that applies it, and place → why none does."""
+    applied: dict[str, str] = {}
+    listed: dict[str, str] = {}
+    for line in LEDGER.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") or not line.strip():
+            continue
+        kept, separator = (applied, APPLIED) if APPLIED in line else (listed, LISTED)
+        place, _, rest = line.partition(separator.rstrip())
+        assert place.strip() not in applied.keys() | listed.keys(), f"{place} stands twice"
+        kept[place.strip()] = rest.strip()
+    return applied, listed
+
+
+def summary() -> str:
+    """How far the remedies are applied, in a line."""
+    applied, listed = ledger()
+    total = len(all_places())
+    return f"remedies: {len(applied)} applied, {len(listed)} listed with a reason, of {total} places that offer one"
+
+
+# -- which place a problem comes from
+
+
+@dataclass
+class Origins:
+    """The places that problems came from while one row was run."""
+
+    made: list[tuple[str, str, str]] = field(default_factory=list)
+    """Fact, remedy and place of each, in the order in which they were made."""
+
+    def note(self, fact: str, remedy: str) -> None:
+        place = _place_on_the_stack()
+        if remedy and place:
+            self.made.append((fact, remedy, place))
+
+    def of(self, problem: errors.Problem) -> str:
+        """Where the problem was made; empty where that was in another process."""
+        for _, remedy, place in self.made:
+            if remedy == problem.remedy and " - #" in f"{place} #":
+                return place  # words without a code, which somebody else gave one
+        for exactly in (True, False):
+            for fact, remedy, place in self.made:
+                if remedy == problem.remedy and (fact == problem.fact or not exactly):
+                    return place
+        held = [one for one in self.made if one[1] in problem.remedy or one[1] in problem.fact]
+        return max(held, key=lambda one: len(one[1]))[2] if held else ""
+
+
+def _place_on_the_stack() -> str:
+    """The innermost place that is being called."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if path.startswith(str(PACKAGE)):
+            module = offers()[Path(path).relative_to(ROOT).as_posix()]
+            here = [one for one in module if one.first <= frame.f_lineno <= one.last]
+            if here:
+                return min(here, key=lambda one: one.last - one.first).place
+        frame = frame.f_back
+    return ""
+
+
+def listen_to_origins(patch: pytest.MonkeyPatch) -> Origins:
+    """Have noted where each problem is made from now on."""
+    origins = Origins()
+    of_problem, of_value = errors.Problem.__init__, errors.WrongValue.__init__
+    of_address, of_form, of_source = WrongAddress.__init__, NoForm.__init__, WrongSource.__init__
+
+    def problem(self, code, fact, remedy="", *more, **named):
+        origins.note(fact, remedy)
+        of_problem(self, code, fact, remedy, *more, **named)
+
+    def value(self, code, text):
+        origins.note(*text.partition("; ")[::2])
+        of_value(self, code, text)
+
+    def address(self, fact, remedy=""):
+        origins.note(fact, remedy)
+        of_address(self, fact, remedy)
+
+    def form(self, reason="", remedy=""):
+        origins.note(reason, remedy)
+        of_form(self, reason, remedy)
+
+    def source(self, code, fact, remedy=""):
+        origins.note(fact, remedy)
+        of_source(self, code, fact, remedy)
+
+    patch.setattr(WrongSource, "__init__", source)
+    patch.setattr(errors.Problem, "__init__", problem)
+    patch.setattr(errors.WrongValue, "__init__", value)
+    patch.setattr(WrongAddress, "__init__", address)
+    patch.setattr(NoForm, "__init__", form)
+    return origins
+
+
+def note_applied(place: str, test: str) -> None:
+    """Hold a row against the ledger: a place that it says this row applies is the one that was met."""
+    applied, _ = ledger()
+    claimed = {known for known, by in applied.items() if by == test}
+    assert not claimed or place in claimed, f"the remedy came from {place}, and the ledger says {claimed}"
+    file = os.environ.get("REMEDY_PLACES")
+    if file and place:
+        with Path(file).open("a", encoding="utf-8") as stream:
+            stream.write(f"{place}{APPLIED}{test}\n")
+
+
+def rewrite_ledger(found: Path) -> None:
+    """The ledger anew: what rows have applied, and the reasons that still stand."""
+    before, listed = ledger()
+    rows: dict[str, str] = {}
+    for line in sorted(set(found.read_text(encoding="utf-8").splitlines())):
+        place, _, test = line.partition(APPLIED)
+        rows[place] = before[place] if before.get(place) == test else rows.get(place, test)
+    elsewhere = {place: test for place, test in before.items() if " / " not in test}
+    lines = []
+    for place in all_places():
+        test = rows.get(place) or elsewhere.get(place)
+        lines.append(
+            f"{place}{APPLIED}{test}" if test else f"{place}{LISTED}{listed.get(place, '')}".rstrip()
+        )
+    heading = LEDGER.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in heading if line.startswith("#")]
+    LEDGER.write_text("\n".join([*kept, *sorted(lines)]) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    rewrite_ledger(Path(sys.argv[1]))
