@@ -80,10 +80,7 @@ class Precision:
         """
         from trtpipe.canonical.opsets import upgrade
 
-        rest = find_precision(base) if base else None
-        least = max(self.opset, rest.opset if rest else 0)
-        if not least and self.dtype == "float16" and _is_quantized(proto):
-            least = _HALF_SCALES
+        least = self._least_opset(proto, base)
         raised = upgrade(proto, oldest=least, chosen=least) if least else ""
         if raised:
             from onnx.helper import find_min_ir_version_for
@@ -95,6 +92,16 @@ class Precision:
 
             declare_shapes(proto)
         return raised
+
+    def _least_opset(self, proto: onnx.ModelProto, base: str | None) -> int:
+        """The opset that a model must have; 0 where any will do."""
+        rest = find_precision(base) if base else None
+        least = max(self.opset, rest.opset if rest else 0)
+        return least or (_HALF_SCALES if self.dtype == "float16" and _is_quantized(proto) else 0)
+
+    def changes(self, proto: onnx.ModelProto, base: str | None = None) -> bool:
+        """Whether `prepare` or `plan_types` may change the model: others may be planned on one copy of it."""
+        return bool(self.quantized or self._least_opset(proto, base))
 
     @property
     def is_low(self) -> bool:
