@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.deciding import Rebuilder, decide_all
+from trtpipe.digests import Digest
 from trtpipe.errors import Problem, StoreError
 from trtpipe.files import temporary_folder
 from trtpipe.plan.address import Address
@@ -93,14 +94,15 @@ def _said(steps: Steps, parses: Parses, cells: Sequence[Cell], source: onnx.Mode
     from trtpipe.proofs.engine_limits.proving import engine_refusals
 
     found: dict[Address, tuple[Problem, ...]] = {}
+    judged: dict[tuple[str, frozenset[tuple[str, Digest]]], tuple[Problem, ...]] = {}
     for typed, asked in _readers(cells).items():
-        by_version: dict[str, tuple[Problem, ...]] = {}
-        with _read(steps, typed) as model:
-            for parse in asked:
-                version = parses.here.toolchains[parse].version
-                if version not in by_version:
-                    by_version[version] = tuple(engine_refusals(model, version, source))
-                found[parse] = by_version[version]
+        outputs = frozenset(steps.trace(typed).outputs.items())
+        for parse in asked:
+            version = parses.here.toolchains[parse].version
+            if (version, outputs) not in judged:  # variants may come to the same model
+                with _read(steps, typed) as model:
+                    judged[version, outputs] = tuple(engine_refusals(model, version, source))
+            found[parse] = judged[version, outputs]
     return [(cell, found[cell.steps["parse"]]) for cell in cells]
 
 
