@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.tensors import graphs_of
+from trtpipe.canonical.tensors import graphs_in, graphs_of
 from trtpipe.errors import ModelError
 from trtpipe.problem_codes import Code
 
@@ -22,12 +22,9 @@ ONNX = ("", "ai.onnx")
 """The standard operators' domain, and its other spelling."""
 
 
-def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+def subgraphs(node: onnx.NodeProto) -> Sequence[onnx.GraphProto]:
     """The graphs in a node's attributes (If, Loop, Scan)."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+    return graphs_in(node)
 
 
 def attribute_of(node: onnx.NodeProto, name: str) -> object:

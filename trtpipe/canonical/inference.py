@@ -70,7 +70,8 @@ def _fixed(
     model = onnx.ModelProto()
     model.CopyFrom(proto)
     graph = model.graph
-    kept = [value for value in graph.value_info if value.name in _outputs_of_foreign_nodes(graph)]
+    foreign = _outputs_of_foreign_nodes(graph)
+    kept = [value for value in graph.value_info if value.name in foreign]
     del graph.value_info[:]
     graph.value_info.extend(kept)
     imported = {item.domain for item in model.opset_import}

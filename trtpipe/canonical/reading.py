@@ -62,13 +62,14 @@ def read_skeleton(path: Path, *, root: Path | None = None) -> Skeleton:
     missing: dict[Path, str] = {}
     files: set[Path] = set()
     total = 0
+    here = _Sources(path, root)
     refuse_undecodable(proto)
     for tensor in tensors_of(proto):
         if not is_external(tensor):
             problems += _misfit(tensor)
             continue
         try:
-            source, length = _settle(tensor, path, root)
+            source, length = _settle(tensor, here)
         except _DataMissing as error:
             missing.setdefault(error.source, tensor.name)
             continue
@@ -76,7 +77,7 @@ def read_skeleton(path: Path, *, root: Path | None = None) -> Skeleton:
             problems += error.problems
             continue
         total += length
-        files |= {source} - {path.resolve()}
+        files |= {source} - {here.model}
     problems += [_missing(source, name) for source, name in missing.items()]
     if problems:
         raise ModelError(problems)
@@ -192,15 +193,31 @@ def _misfit(tensor: onnx.TensorProto) -> list[Problem]:
     )
 
 
-def _settle(tensor: onnx.TensorProto, model: Path, root: Path | None) -> tuple[Path, int]:
+class _Sources:
+    """Where a model's weights lie: each file is looked for once, however many tensors are in it."""
+
+    def __init__(self, path: Path, root: Path | None) -> None:
+        self.model = path.resolve()
+        self._path, self._root = path, root
+        self._known: dict[Path, int] = {}
+        self._embedded = str(self.model)
+
+    def of(self, name: str, location: str) -> tuple[Path, int]:
+        """The file that a tensor names, and its size. Raises ModelError."""
+        embedded = location == self._embedded
+        source = self.model if embedded else _inside(name, location, self._path, self._root)
+        if source not in self._known:
+            self._known[source] = source.stat().st_size
+        return source, self._known[source]
+
+
+def _settle(tensor: onnx.TensorProto, sources: _Sources) -> tuple[Path, int]:
     """Checks one external tensor, makes its reference absolute and complete; its file and its bytes."""
     name = tensor.name
     entries = external_entries(tensor)
-    location = entries.get("location", "")
-    source = model.resolve() if location == str(model.resolve()) else _inside(name, location, model, root)
+    source, size = sources.of(name, entries.get("location", ""))
     offset, length = (_number(name, entries.get(key, ""), key) for key in ("offset", "length"))
     needed = nbytes_of(tensor)
-    size = source.stat().st_size
     offset = offset or 0
     if length is not None and length != needed:
         raise ModelError(

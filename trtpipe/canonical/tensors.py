@@ -6,7 +6,7 @@ Knows external data as an absolute path, an offset and a length; who checked the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,9 @@ _BITS: dict[int, int] = {
     16: 16, 17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
 }  # fmt: skip
 
+
+_NO_GRAPHS = frozenset({1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14})
+"""AttributeProto.AttributeType of what is no graph; files of IR version 1 have no types."""
 
 TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 """Where a TensorProto may hold its values other than in raw_data."""
@@ -131,11 +134,23 @@ def _with_nested(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def _nested(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for graph in graphs_in(node):
+        yield from _with_nested(graph)
+
+
+def graphs_in(node: onnx.NodeProto) -> Sequence[onnx.GraphProto]:
+    """The graphs in a node's attributes (If, Loop, Scan).
+
+    An attribute that says it is a number, a text or a tensor is believed: ONNX refuses one that holds something else.
+    """
+    found: list[onnx.GraphProto] = []
     for attribute in node.attribute:
+        if attribute.type in _NO_GRAPHS:
+            continue
         if attribute.HasField("g"):
-            yield from _with_nested(attribute.g)
-        for graph in attribute.graphs:
-            yield from _with_nested(graph)
+            found.append(attribute.g)
+        found += attribute.graphs
+    return found
 
 
 def nodes_of(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:

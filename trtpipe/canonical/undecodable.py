@@ -6,7 +6,7 @@ pass may then expect `str`. Descriptions are not looked at: they are never read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import graphs_of, tensors_of
@@ -19,33 +19,37 @@ if TYPE_CHECKING:
 
 def refuse_undecodable(proto: onnx.ModelProto) -> None:
     """Raises ModelError when a name of anything in the model is not UTF-8."""
-    for name in _names(proto):
-        if isinstance(name, bytes):
-            raise ModelError(
-                Code.NAME_NOT_UTF8, f"the name {name!r} in the model is not UTF-8", "export the model again"
-            )
+    for names in _names(proto):
+        _refuse_bytes(names)
 
 
-def _names(proto: onnx.ModelProto) -> Iterator[str | bytes]:
-    yield from (item.domain for item in proto.opset_import)
+def _refuse_bytes(names: Sequence[str]) -> None:
+    try:
+        "".join(names)  # looks at all of them at once; a large model has very many
+    except TypeError:
+        name = next(one for one in names if isinstance(one, bytes))
+        raise ModelError(
+            Code.NAME_NOT_UTF8, f"the name {name!r} in the model is not UTF-8", "export the model again"
+        ) from None
+
+
+def _names(proto: onnx.ModelProto) -> Iterator[Sequence[str]]:
+    """Every name in the model, a few at a time."""
+    yield [item.domain for item in proto.opset_import]
     for function in proto.functions:
-        yield from (function.domain, function.name, *function.input, *function.output, *function.attribute)
-        yield from (item.domain for item in function.opset_import)
+        yield (function.domain, function.name, *function.input, *function.output, *function.attribute)
+        yield [item.domain for item in function.opset_import]
         yield from _of_nodes(function.node)
     for graph in graphs_of(proto):
-        yield graph.name
+        yield (graph.name,)
         yield from _of_nodes(graph.node)
         for value in (*graph.input, *graph.output, *graph.value_info):
-            yield value.name
-            yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+            yield (value.name, *(dim.dim_param for dim in value.type.tensor_type.shape.dim))
     for tensor in tensors_of(proto):
-        yield tensor.name
-        for entry in tensor.external_data:
-            yield from (entry.key, entry.value)
+        yield (tensor.name, *(text for one in tensor.external_data for text in (one.key, one.value)))
 
 
-def _of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
+def _of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[Sequence[str]]:
     for node in nodes:
-        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-        for attribute in node.attribute:
-            yield from (attribute.name, attribute.ref_attr_name)
+        yield (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield [text for one in node.attribute for text in (one.name, one.ref_attr_name)]

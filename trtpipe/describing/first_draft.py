@@ -76,21 +76,22 @@ def find_out(
         temporary_folder("init") as folder,
         Evaluator(Path(folder)) as evaluator,
     ):
-        outputs, why = _without_foreign_values(proto, evaluator)
-        set_shapes = _shapes_for_rankless(view_model(proto))
-        bind = {**branch_inputs(proto), **_constants(view_model(proto))}
+        view = view_model(proto)  # and anew after each change alone
+        outputs, why = _foreign_values_cut(view)
+        if outputs:
+            view = _changed(proto, evaluator, outputs=outputs)
+        set_shapes = _shapes_for_rankless(view)
+        bind = {**branch_inputs(proto), **_constants(view)}
         if bind or set_shapes:
-            apply_transform(proto, evaluator, bind=bind, set_shapes=set_shapes)
-        tail = refused_tail(view_model(proto)) if not outputs else None
+            view = _changed(proto, evaluator, bind=bind, set_shapes=set_shapes)
+        tail = refused_tail(view) if not outputs else None
         if tail is not None:
             outputs, why = tail[0], tail[1].fact
-            apply_transform(proto, evaluator, outputs=outputs)
-        view = view_model(proto)
+            view = _changed(proto, evaluator, outputs=outputs)
         proposal = _profile_of(view, hints, narrow=narrow)
         fixed = {} if proposal.problems else deciding_shapes(proto, view, proposal.profile, evaluator)
         if fixed:
-            apply_transform(proto, evaluator, set_shapes=fixed)
-            view = view_model(proto)
+            view = _changed(proto, evaluator, set_shapes=fixed)
             proposal = _profile_of(view, hints, narrow=narrow)
         has_float32 = _has_float32(proto, view, proposal)
         same = (hints or Hints()).same
@@ -133,14 +134,26 @@ def refuse_training(proto: onnx.ModelProto) -> None:
         raise ModelError(problems)
 
 
-def _without_foreign_values(proto: onnx.ModelProto, evaluator: Evaluator) -> tuple[tuple[str, ...], str]:
-    """Cuts the model before strings and the like; at which outputs, and why. Raises ModelError if nothing is left."""
-    found = foreign_values(view_model(proto))
+def _changed(
+    proto: onnx.ModelProto,
+    evaluator: Evaluator,
+    *,
+    bind: Mapping[str, Value] | None = None,
+    outputs: tuple[str, ...] | None = None,
+    set_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> ModelView:
+    """The model as it is seen once it was changed."""
+    apply_transform(proto, evaluator, bind=bind or {}, outputs=outputs, set_shapes=set_shapes or {})
+    return view_model(proto)
+
+
+def _foreign_values_cut(view: ModelView) -> tuple[tuple[str, ...], str]:
+    """Where to cut the model before strings and the like, and why. Raises ModelError if nothing is left."""
+    found = foreign_values(view)
     if found is None:
         return (), ""
     if not found.usable:
         raise ModelError([found.problem])
-    apply_transform(proto, evaluator, outputs=found.usable)
     return found.usable, found.problem.fact
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import onnx_ir
 
     from trtpipe.precisions.casting.overflow import Measured
-    from trtpipe.precisions.casting.planning import TypePlan
+    from trtpipe.precisions.casting.planning import GraphFacts, TypePlan
     from trtpipe.precisions.casting.rewriting import RewriteReport
     from trtpipe.precisions.quantizing.placing import Placement
 
@@ -80,10 +80,7 @@ class Precision:
         """
         from trtpipe.canonical.opsets import upgrade
 
-        rest = find_precision(base) if base else None
-        least = max(self.opset, rest.opset if rest else 0)
-        if not least and self.dtype == "float16" and _is_quantized(proto):
-            least = _HALF_SCALES
+        least = self._least_opset(proto, base)
         raised = upgrade(proto, oldest=least, chosen=least) if least else ""
         if raised:
             from onnx.helper import find_min_ir_version_for
@@ -95,6 +92,16 @@ class Precision:
 
             declare_shapes(proto)
         return raised
+
+    def _least_opset(self, proto: onnx.ModelProto, base: str | None) -> int:
+        """The opset that a model must have; 0 where any will do."""
+        rest = find_precision(base) if base else None
+        least = max(self.opset, rest.opset if rest else 0)
+        return least or (_HALF_SCALES if self.dtype == "float16" and _is_quantized(proto) else 0)
+
+    def changes(self, proto: onnx.ModelProto, base: str | None = None) -> bool:
+        """Whether `prepare` or `plan_types` may change the model: others may be planned on one copy of it."""
+        return bool(self.quantized or self._least_opset(proto, base))
 
     @property
     def is_low(self) -> bool:
@@ -144,8 +151,11 @@ class Precision:
         amax: Mapping[str, float] | None = None,
         block: int | None = None,
         choices: Choices | None = None,
+        facts: GraphFacts | None = None,
     ) -> TypePlan:
         """What each node would compute in; `path` leads to the spec's `keep`. Reads no weight.
+
+        `facts` are those of a model that nothing was put into: who plans it several times finds them once.
 
         A quantized precision puts its Q and DQ into `model` first: with the largest magnitudes `amax` of activations,
         or, where those are not known yet, with stand-ins. `base` is what the rest computes in and `block` the size
@@ -156,18 +166,20 @@ class Precision:
         from trtpipe.precisions.casting.keeping import SPEC_NAMES
         from trtpipe.precisions.casting.limits import refused_keeps
         from trtpipe.precisions.casting.overflow import refusal
-        from trtpipe.precisions.casting.planning import dtype_called, kept_nodes, plan_around
+        from trtpipe.precisions.casting.planning import GraphFacts, dtype_called, kept_nodes, plan_around
 
         dtype = dtype_called(SPEC_NAMES[base] if base else self.dtype)
         assert dtype is not None, f"no float type is called {self.dtype}"
         keep, chosen = keep or {}, choices or Choices()
         refused = tuple(self._cannot_keep(name, path) for name in keep if name not in self.keeps)
         held = {n: globs for n, globs in keep.items() if n in self.keeps}
-        forced, problems = kept_nodes(model, held, path)
+        facts = facts or GraphFacts(model)
+        forced, problems = kept_nodes(model, facts.names, held, path)
         reasons = {name: one.reason for name, one in forced.items()}
         size = block or self.block
         placement = None if self.dynamic else self._quantize(model, reasons, amax, size, dtype)
-        plan = plan_around(model, dtype, forced, (*refused, *problems), chosen.measured)
+        facts = facts if placement is None else GraphFacts(model)
+        plan = plan_around(facts, dtype, forced, (*refused, *problems), chosen.measured)
         if plan.refused:
             unkept = refused_keeps(plan.refused, reasons, held, plan.precision, path)
             plan = replace(plan, problems=(*plan.problems, *unkept))

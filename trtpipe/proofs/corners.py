@@ -10,7 +10,8 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from trtpipe.canonical.inference import Inferred, infer_at
 from trtpipe.canonical.summary import TensorInfo
@@ -36,6 +37,9 @@ _OF_A_BODY = "inference error(s): "  # ONNX failed inside an operator's own defi
 
 _DEEPEST = 8
 """Branches within branches that are looked into."""
+
+_Asked: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
+_KEPT = 6
 
 LARGE_IO = 16 << 30
 """Bytes of inputs and outputs at a profile's max above which a note says so."""
@@ -71,13 +75,20 @@ def values_at(profile: Profile, corner: Corner) -> dict[str, tuple[int, ...]]:
 def inference_of(proto: onnx.ModelProto) -> Infer:
     """Shape inference for one model or skeleton, which must not change meanwhile; see `infer_at`.
 
-    A branch that the given shapes decide is taken.
+    A branch that the given shapes decide is taken. The last few answers are kept: several proofs ask for one corner.
     """
     windows = windows_of(proto)
     branches = any(node.op_type == "If" for node in proto.graph.node)
     squeezes = open_squeezes(proto)
 
+    @lru_cache(maxsize=_KEPT)
+    def kept(shapes: _Asked, values: _Asked) -> Inferred:
+        return infer_anew(dict(shapes), dict(values))
+
     def infer(shapes: Mapping[str, Shape], values: Mapping[str, Sequence[int]]) -> Inferred:
+        return kept(_asked(shapes), _asked(values))
+
+    def infer_anew(shapes: Mapping[str, Shape], values: Mapping[str, Sequence[int]]) -> Inferred:
         model, inferred = proto, infer_at(proto, shapes, values)
         if branches:
             model, inferred = _with_branches_taken(proto, inferred, shapes, values)
@@ -89,6 +100,10 @@ def inference_of(proto: onnx.ModelProto) -> Infer:
         return replace(inferred, problems=found)
 
     return infer
+
+
+def _asked(sizes: Mapping[str, Sequence[int]]) -> _Asked:
+    return tuple(sorted((name, tuple(numbers)) for name, numbers in sizes.items()))
 
 
 def _with_branches_taken(

@@ -58,11 +58,18 @@ class ModelView:
 
 
 def prove_model(
-    proto: onnx.ModelProto, profiles: tuple[Profile, ...], transform: TransformSpec | None = None
+    proto: onnx.ModelProto,
+    profiles: tuple[Profile, ...],
+    transform: TransformSpec | None = None,
+    *,
+    view: ModelView | None = None,
 ) -> list[Problem]:
-    """Everything that is wrong with a spec's transform and profiles for this model, in one pass."""
+    """Everything that is wrong with a spec's transform and profiles for this model, in one pass.
+
+    `view` is the model as the transform leaves it, if that is known.
+    """
+    view = view or view_model(proto, transform)
     problems = prove_transform(summarize(proto).inputs, tensors_of_model(proto), transform)
-    view = view_model(proto, transform)
     problems += [*_unused(view), *prove_determinism(view.proto)]
     return problems + prove_profiles(
         view.inputs,

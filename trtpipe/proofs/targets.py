@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from trtpipe.errors import Problem
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.foreign_types import foreign_values
-from trtpipe.proofs.model import view_model
+from trtpipe.proofs.model import ModelView, view_model
 from trtpipe.proofs.refused_forms import refused_forms
 from trtpipe.proofs.rtx_operators import custom_operators, operator_refusals
 from trtpipe.proofs.target_options import prove_options
@@ -64,20 +64,21 @@ def prove_cells(
     proto: onnx.ModelProto,
     present: Collection[ComputeCapability] = (),
     wanted: Callable[[str], bool] = lambda cell: True,
+    view: ModelView | None = None,
 ) -> tuple[tuple[CellProof, ...], list[Problem]]:
     """A proof for each cell that is wanted, and all problems: of options, GPUs, operators and types, each said once.
 
     `typed` has the typed model of each variant, `proto` is the model as it was read or canonical, `present` are this
-    machine's GPUs. Only nodes that the spec's transform leaves are judged.
+    machine's GPUs. Only nodes that the spec's transform leaves are judged: those of `view`, if it is known.
     """
     options = prove_options(spec, [(one.name, one.flavour, one.version) for one in targets])
-    view = view_model(proto, spec.transform)
+    view = view or view_model(proto, spec.transform)
     nodes = view.live_nodes()
     foreign = foreign_values(view)
     of_model = refused_forms(view.proto, nodes, view.inputs) + ([foreign.problem] if foreign else [])
     plain = [node for node in nodes if not foreign or node.output[0] not in foreign.nodes]
     operators = _operators(spec, targets, plain)
-    live = {called(node) for node in nodes}
+    judged = _Judged({called(node) for node in nodes})
     problems = [*options, *of_model, *operators]
     proofs = []
     for target in targets:
@@ -88,7 +89,7 @@ def prove_cells(
             *of_model,
             *(problem for problem in (*options, *operators) if _concerns(problem, target)),
         ]
-        of_types = {variant: _of_types(target, model.only(live)) for variant, model in typed.items()}
+        of_types = {variant: judged.refusals(target, model) for variant, model in typed.items()}
         able = [variant for variant, refused in of_types.items() if not refused]
         for variant, refused in of_types.items():
             cell = f"{spec.pipeline}/{variant}@{target.name}"
@@ -130,12 +131,42 @@ def _concerns(problem: Problem, target: TargetView) -> bool:
     return target.flavour == "tensorrt_rtx"
 
 
-def _of_types(target: TargetView, model: TypedModel) -> list[Problem]:
+class _Judged:
+    """What targets refuse of typed models; of a model that several variants share, and of like targets, once."""
+
+    def __init__(self, live: Collection[str]) -> None:
+        self._live = live
+        self._left: dict[int, _Left] = {}
+        self._found: dict[tuple[object, ...], list[Problem]] = {}
+
+    def refusals(self, target: TargetView, model: TypedModel) -> list[Problem]:
+        """The types and operators of a model that a target does not take."""
+        key = (id(model), target.flavour, target.version, target.capabilities)
+        if key not in self._found:
+            self._found[key] = _of_types(target, self._left_of(model))
+        return self._found[key]
+
+    def _left_of(self, model: TypedModel) -> _Left:
+        if id(model) not in self._left:
+            left = model.only(self._live)
+            self._left[id(model)] = _Left(model, left, left.dtypes)
+        return self._left[id(model)]
+
+
+class _Left(NamedTuple):
+    """What is left of a typed model, which is held so that its identity stays its own."""
+
+    whole: TypedModel
+    model: TypedModel
+    dtypes: frozenset[str]
+
+
+def _of_types(target: TargetView, left: _Left) -> list[Problem]:
     able = [one for one in target.capabilities if buildable(target.flavour, target.version, one) is None]
     return [
-        *missing_types(target.flavour, able, model.dtypes),
-        *block_refusals(target.flavour, model.dtypes, model.block),
-        *gemm_refusals(target.flavour, target.version, able, model.nodes),
+        *missing_types(target.flavour, able, left.dtypes),
+        *block_refusals(target.flavour, left.dtypes, left.model.block),
+        *gemm_refusals(target.flavour, target.version, able, left.model.nodes),
     ]
 
 

@@ -57,29 +57,48 @@ def typed_model(
 
     `computed` are the types that a plan gives to nodes, by name; `none` and `source` leave a node as it is.
     """
-    known = dict(inferred.values)
-    for graph in graphs_of(proto):
-        for tensor in graph.initializer:
-            known[tensor.name] = TensorInfo(tensor.name, dtype_name(tensor.data_type), tuple(tensor.dims))
-    plan = computed or {}
-    nodes = tuple(_typed(node, known, plan) for graph in graphs_of(proto) for node in graph.node)
-    borders = frozenset(known[value.name].dtype for value in proto.graph.input if value.name in known)
-    return TypedModel(nodes, borders)
+    return SourceTypes(proto, inferred).computed_in(computed or {})
 
 
-def _typed(node: onnx.NodeProto, known: Mapping[str, TensorInfo], plan: Mapping[str, str]) -> TypedNode:
+class SourceTypes:
+    """The types that a model's nodes have in the source, so that one plan after the other can be laid upon them."""
+
+    def __init__(self, proto: onnx.ModelProto, inferred: Inferred) -> None:
+        known = dict(inferred.values)
+        for graph in graphs_of(proto):
+            for tensor in graph.initializer:
+                known[tensor.name] = TensorInfo(tensor.name, dtype_name(tensor.data_type), tuple(tensor.dims))
+        self._nodes = [_of_source(node, known) for graph in graphs_of(proto) for node in graph.node]
+        self._inputs = frozenset(
+            known[value.name].dtype for value in proto.graph.input if value.name in known
+        )
+        self._made: dict[tuple[int, str], TypedNode] = {}
+
+    def computed_in(self, plan: Mapping[str, str]) -> TypedModel:
+        """The typed model of a plan, which has types by the names of nodes."""
+        nodes = (self._typed(index, plan.get(node.name, "source")) for index, node in enumerate(self._nodes))
+        return TypedModel(tuple(nodes), self._inputs)
+
+    def _typed(self, index: int, chosen: str) -> TypedNode:
+        key = (index, chosen)
+        if key not in self._made:
+            self._made[key] = _typed(self._nodes[index], chosen)
+        return self._made[key]
+
+
+def _of_source(node: onnx.NodeProto, known: Mapping[str, TensorInfo]) -> TypedNode:
     infos = [known[name] for name in node.input if name in known]
-    name = called(node)
-    chosen = plan.get(name, "source")
-    dtypes = [info.dtype for info in infos]
-    if chosen == "none" and node.op_type == "Cast":
-        dtypes = [
-            dtype for dtype in dtypes if dtype not in _WIDE_FLOATS
-        ]  # it goes, with the type it casts from
-    elif chosen not in ("none", "source"):
-        dtypes = [chosen if dtype in _WIDE_FLOATS else dtype for dtype in dtypes]
     first = infos[0].dims if infos and node.input[0] == infos[0].name else None
-    return TypedNode(name, str(node.op_type), tuple(dtypes), None if first is None else len(first))
+    dtypes = tuple(info.dtype for info in infos)
+    return TypedNode(called(node), str(node.op_type), dtypes, None if first is None else len(first))
+
+
+def _typed(node: TypedNode, chosen: str) -> TypedNode:
+    if chosen == "none" and node.op_type == "Cast":  # it goes, with the type it casts from
+        return node._replace(dtypes=tuple(one for one in node.dtypes if one not in _WIDE_FLOATS))
+    if chosen in ("none", "source"):
+        return node
+    return node._replace(dtypes=tuple(chosen if one in _WIDE_FLOATS else one for one in node.dtypes))
 
 
 def called(node: onnx.NodeProto) -> str:

@@ -38,11 +38,13 @@ class RunnableModel:
     proto: onnx.ModelProto
     folder: Path
     path: Path
+    known: Mapping[str, TensorInfo] | None = None
+    """What inference tells of it, where that was asked of a model that computes the same."""
 
     @cached_property
     def values(self) -> Mapping[str, TensorInfo]:
         """Every tensor of the main graph with its type and shape, as far as ONNX's inference tells."""
-        return infer_values(self.proto)
+        return infer_values(self.proto) if self.known is None else self.known
 
     def external_bytes(self) -> int:
         """The size of the weights that lie in files."""

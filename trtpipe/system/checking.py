@@ -18,13 +18,11 @@ from trtpipe.loading.project import find_pipelines
 from trtpipe.loading.specs import LoadedPipeline, load_all, load_dataset
 from trtpipe.plan.ports import Observer
 from trtpipe.planning.facts import TargetFacts
-from trtpipe.spec.budget import AUTO
 from trtpipe.system.check_report import CheckReport
 from trtpipe.system.facts import FactFinder, refuse_backend
 from trtpipe.system.importing import origins_of, readable_model
 from trtpipe.system.planned import Planned, runs
 from trtpipe.system.remotes import unpinned
-from trtpipe.system.searching import heads_of
 from trtpipe.system.stores import use_remote
 from trtpipe.system.targets import TargetResolver
 from trtpipe.system.workspace import Workspace, known_names
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from trtpipe.proofs.model import ModelView
     from trtpipe.proofs.targets import CellProof, TargetView
     from trtpipe.proofs.typed_nodes import TypedModel
+    from trtpipe.system.checking_networks import Parses
 
 
 T = TypeVar("T")
@@ -111,6 +110,8 @@ class _Checker:
     """The model as it was proved, without its weights."""
     proved: set[tuple[str, int | None]] = field(default_factory=set)
     """The data sets that were held against the model, with how many samples: once is enough."""
+    parses: Parses | None = None
+    """The steps that make and parse the typed models, once they were asked for."""
 
     def run(self) -> None:
         before = len(self.report.problems)
@@ -131,7 +132,7 @@ class _Checker:
         """Make the typed models and hold them against the rules."""
         from trtpipe.system.checking_types import refused_cells
 
-        made = refused_cells(self.workspace, self.resolver, self.observer, self.seen[0], offline=self.offline)
+        made = refused_cells(self._planned(), self.observer, self.seen[0], offline=self.offline)
         self.report.problems += [one for one in made.problems if one not in self.report.problems]
         self.proofs = [made.judged(proof) for proof in self.proofs]
 
@@ -141,12 +142,19 @@ class _Checker:
         from trtpipe.system.checking_networks import parse_cells
 
         def work() -> Mapping[str, str]:
-            jobs, resolver = default_jobs(), self.resolver
-            found = parse_cells(self.workspace, resolver, self.observer, offline=self.offline, jobs=jobs)
+            jobs = default_jobs()
+            found = parse_cells(self._planned(), self.observer, offline=self.offline, jobs=jobs)
             self.report.problems += [one for one in found.problems if one not in self.report.problems]
             return found.not_parsed
 
         return self._try(("model", "source"), work) or {}
+
+    def _planned(self) -> Parses:
+        """The steps that make and parse the typed models. Raises SpecError."""
+        from trtpipe.system.checking_networks import parses_of
+
+        self.parses = self.parses or parses_of(self.workspace, self.resolver)
+        return self.parses
 
     def _prove(self, targets: Sequence[TargetView]) -> None:
         store, state = self.workspace.store, self.workspace.state
@@ -223,8 +231,9 @@ class _Checker:
         from trtpipe.proofs.model import prove_model, view_model
 
         spec = self.pipeline.spec
-        self._add(prove_model(proto, spec.profiles, spec.transform))
-        return view_model(proto, spec.transform)
+        view = view_model(proto, spec.transform)
+        self._add(prove_model(proto, spec.profiles, spec.transform, view=view))
+        return view
 
     def _weights(self, view: ModelView) -> list[Problem]:
         from trtpipe.proofs.nonfinite_weights import prove_weights
@@ -325,55 +334,29 @@ class _Checker:
             for t in targets
             if self.workspace.wants(f"{spec.pipeline}/{v}@{t.name}")
         ]
-        typed = {v: self._typed(proto, view, v) for v in dict.fromkeys(v for v, _ in cells)}
+        typed = self._typed(proto, view, (v for v, _ in cells))
         wanted = list(dict.fromkeys(t for _, t in cells))
         present = [gpu.compute_capability for gpu in self.resolver.here()]
         proofs, problems = prove_cells(
-            spec, wanted, typed, proto=proto, present=present, wanted=self.workspace.wants
+            spec, wanted, typed, proto=proto, present=present, wanted=self.workspace.wants, view=view
         )
         self._add(problems)
         self.proofs += proofs
 
-    def _typed(self, proto: onnx.ModelProto, view: ModelView, variant: str) -> TypedModel:
-        """The typed model of a variant: each node's type from the precision's plan; of all that a search tries."""
-        asked = self.pipeline.spec.variants[variant]
-        if asked.precision != AUTO:
-            return self._typed_as(proto, view, variant, asked.precision, asked.base)
-        (first, base), *others = heads_of(asked.candidates())
-        typed = self._typed_as(proto, view, variant, first, base)
-        for precision, base in others:
-            typed = typed.joined(self._typed_as(proto, view, variant, precision, base))
+    def _typed(
+        self, proto: onnx.ModelProto, view: ModelView, variants: Iterable[str]
+    ) -> dict[str, TypedModel]:
+        """The typed model of each variant: each node's type from the precision's plan; of all that a search tries."""
+        from trtpipe.proofs.typed_nodes import SourceTypes
+        from trtpipe.system.variant_types import VariantTyping
+
+        typing = VariantTyping(proto, SourceTypes(proto, self._inferred(view)))
+        typed = {}
+        for name in dict.fromkeys(variants):
+            found = typing.types_of(name, self.pipeline.spec.variants[name])
+            self._add(found.problems)
+            typed[name] = found.model
         return typed
-
-    def _typed_as(
-        self, proto: onnx.ModelProto, view: ModelView, variant: str, name: str, base: str | None
-    ) -> TypedModel:
-        import onnx_ir
-
-        from trtpipe.precisions import Choices, find_precision
-        from trtpipe.proofs.foreign_types import without_maps
-        from trtpipe.proofs.typed_nodes import typed_model
-
-        asked = self.pipeline.spec.variants[variant]
-        precision = find_precision(name)
-        assert precision is not None, "the loader knows the precisions"
-        typed = type(proto)()
-        typed.CopyFrom(proto)
-        without_maps(typed)
-        precision.prepare(typed, base)
-        path = ("variants", variant, "keep")
-        model = onnx_ir.from_proto(typed)
-        choices = Choices(io=asked.io)
-        plan = precision.plan_types(
-            model, asked.keep, path, base=base, block=asked.block_size, choices=choices
-        )
-        self._add(plan.problems)
-        if asked.min_low_precision > 0:
-            self._add(precision.nothing_quantized(plan), ("variants", variant, "precision"))
-        computed = {name: node.dtype for name, node in plan.nodes.items()}
-        made = typed_model(proto, self._inferred(view), computed)
-        block = 0 if precision.dynamic else asked.block_size or precision.block
-        return made.reading(plan.quantized, precision.quantized, block) if plan.quantized else made
 
     def _inferred(self, view: ModelView) -> Inferred:
         """Every value's type and shape at the first profile's opt."""

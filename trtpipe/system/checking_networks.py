@@ -55,14 +55,12 @@ class Parses:
     cells: tuple[Cell, ...]
 
 
-def parse_cells(
-    workspace: Workspace, targets: TargetResolver, observer: Observer | None, *, offline: bool, jobs: int
-) -> ParsedCells:
+def parse_cells(parses: Parses, observer: Observer | None, *, offline: bool, jobs: int) -> ParsedCells:
     """Have TensorRT parse the model of every cell that the workspace wants, as far as that can be done now.
 
-    `workspace` has one pipeline. Raises SpecError and what a plan raises, Interrupted.
+    Raises what a plan raises, Interrupted.
     """
-    parses = parses_of(workspace, targets)
+    workspace = parses.workspace
     left_out = dict(_left_out(parses))
     wanted = parses.here.toolchains.keys() - left_out.keys()
     problems: list[Problem] = []

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.deciding import Rebuilder, decide_all
+from trtpipe.digests import Digest
 from trtpipe.errors import Problem, StoreError
 from trtpipe.files import temporary_folder
 from trtpipe.plan.address import Address
@@ -22,11 +23,10 @@ from trtpipe.plan.ports import Observer
 from trtpipe.planning.facts import MODEL_FILES
 from trtpipe.scheduler import Done, Failed
 from trtpipe.system.building import default_jobs
-from trtpipe.system.checking_networks import Parses, of_variant, parses_of, waits_for
+from trtpipe.system.checking_networks import Parses, of_variant, waits_for
 from trtpipe.system.performing import Terms
 from trtpipe.system.placing import placed
 from trtpipe.system.steps import Steps, open_steps
-from trtpipe.system.targets import TargetResolver
 from trtpipe.system.unheard import Unheard
 from trtpipe.system.workspace import Workspace
 
@@ -53,19 +53,13 @@ class TypedCells:
 
 
 def refused_cells(
-    workspace: Workspace,
-    targets: TargetResolver,
-    observer: Observer | None,
-    source: onnx.ModelProto,
-    *,
-    offline: bool,
+    parses: Parses, observer: Observer | None, source: onnx.ModelProto, *, offline: bool
 ) -> TypedCells:
     """What is refused of the cells that the workspace wants; `source` is the model as the user has it, with names.
 
-    `workspace` has one pipeline. Raises SpecError and what a plan raises, Interrupted.
+    Raises what a plan raises, Interrupted.
     """
-    parses = parses_of(workspace, targets)
-    cells = _judged(parses)
+    workspace, cells = parses.workspace, _judged(parses)
     site, terms = workspace.site, Terms(default_jobs(), offline)
     try:
         with open_steps(parses.plan, site, parses.here, observer or Unheard(), terms=terms) as steps:
@@ -100,13 +94,24 @@ def _said(steps: Steps, parses: Parses, cells: Sequence[Cell], source: onnx.Mode
     from trtpipe.proofs.engine_limits.proving import engine_refusals
 
     found: dict[Address, tuple[Problem, ...]] = {}
-    for typed in dict.fromkeys(cell.steps["quantize"] for cell in cells):
-        asked = dict.fromkeys(cell.steps["parse"] for cell in cells if cell.steps["quantize"] == typed)
-        with _read(steps, typed) as model:
-            for parse in asked:
-                version = parses.here.toolchains[parse].version
-                found[parse] = tuple(engine_refusals(model, version, source))
+    judged: dict[tuple[str, frozenset[tuple[str, Digest]]], tuple[Problem, ...]] = {}
+    for typed, asked in _readers(cells).items():
+        outputs = frozenset(steps.trace(typed).outputs.items())
+        for parse in asked:
+            version = parses.here.toolchains[parse].version
+            if (version, outputs) not in judged:  # variants may come to the same model
+                with _read(steps, typed) as model:
+                    judged[version, outputs] = tuple(engine_refusals(model, version, source))
+            found[parse] = judged[version, outputs]
     return [(cell, found[cell.steps["parse"]]) for cell in cells]
+
+
+def _readers(cells: Sequence[Cell]) -> dict[Address, dict[Address, None]]:
+    """The step of each typed model → those that parse it."""
+    found: dict[Address, dict[Address, None]] = {}
+    for cell in cells:
+        found.setdefault(cell.steps["quantize"], {})[cell.steps["parse"]] = None
+    return found
 
 
 @contextmanager
@@ -125,9 +130,10 @@ def _read(steps: Steps, typed: Address) -> Iterator[onnx.ModelProto]:
 def _placed(workspace: Workspace, said: Said) -> Iterator[Problem]:
     """What is refused of every typed model is the model's; what is refused of some, their variants'."""
     (pipeline,) = workspace.pipelines
+    shared = set.intersection(*(set(problems) for _, problems in said)) if said else set()
     for cell, problems in said:
         for problem in problems:
-            if all(problem in others for _, others in said):
+            if problem in shared:
                 yield pipeline.locate(replace(problem, path=("model", "source")))
             else:
                 yield of_variant(workspace, cell.steps["parse"], problem)

@@ -9,7 +9,7 @@ that is a guess from random inputs: real data may reach further.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -264,6 +264,7 @@ def _measured(model: RunnableModel, names: Sequence[str], what: str) -> Runnable
 
     kinds = {name: info.dtype for name, info in model.values.items()}
     measured = model.only_outputs([*model.outputs(), *(f"{name}{what}" for name in names)])
+    measured = replace(measured, known=model.values)  # what is added has types that no runner asks for
     for value, known in zip(measured.proto.graph.output, model.proto.graph.output, strict=False):
         value.CopyFrom(known)
     for name in names:

@@ -30,6 +30,7 @@ PACKET = 1 << 16
 """Bytes of the largest packet."""
 _IMPORTED = (
     "numpy", "onnx", "onnx_ir", "trtpipe.system.child", "trtpipe.system.plugins", "trtpipe.networks.parsed_model",
+    "trtpipe.precisions.casting.files", "trtpipe.spec.pipeline",
 )  # fmt: skip
 """No onnxruntime: it starts a thread, which a fork would not have."""
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from trtpipe.errors import ModelError
+from trtpipe.precisions.casting.signatures import tensor_in
 from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
@@ -37,8 +38,7 @@ def constant_of(value: ir.Value | None) -> ir.TensorProtocol | None:
 def _of_node(node: ir.Node) -> ir.TensorProtocol | None:
     for name, attribute in node.attributes.items():
         if name == "value":
-            tensor: ir.TensorProtocol = attribute.as_tensor()
-            return tensor
+            return tensor_in(attribute)
         if name in ("value_float", "value_floats"):
             return ir.tensor(np.asarray(attribute.value, dtype=np.float32))
     return None

@@ -13,6 +13,8 @@ from trtpipe.precisions.casting.signatures import attribute_type, signature_of
 
 Types = dict[ir.Value, ir.DataType]
 
+_GRAPH, _GRAPHS = ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS
+
 
 def element_types(model: ir.Model) -> Types:
     """The element type of every value that has a known one; the model is not changed."""
@@ -36,10 +38,10 @@ def graphs_of(model: ir.Model) -> Iterator[ir.Graph]:
 def subgraphs(node: ir.Node) -> list[ir.Graph]:
     """The graphs among a node's attributes (branches and bodies)."""
     found: list[ir.Graph] = []
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
+    for attribute in node.attributes.data.values():  # the dict itself: every pass asks this of every node
+        if attribute.type is _GRAPH:
             found.append(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
+        elif attribute.type is _GRAPHS:
             found += attribute.as_graphs()
     return found
 

@@ -22,6 +22,7 @@ from trtpipe.precisions.audit.typed import TypedAudit, typed_audit
 from trtpipe.precisions.casting.constants import CastTensor, shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
 from trtpipe.precisions.casting.rewriting import RewriteReport
+from trtpipe.precisions.casting.signatures import tensor_in
 from trtpipe.precisions.quantizing.weights import QuantizedTensor
 from trtpipe.problem_codes import Code
 
@@ -114,7 +115,7 @@ def _spill(model: ir.Model, path: Path, file: IO[bytes]) -> None:
         for node in graph:
             for name, attribute in list(node.attributes.items()):
                 if attribute.type == ir.AttributeType.TENSOR:
-                    node.attributes[name] = ir.AttrTensor(name, _spilled(attribute.as_tensor(), path, file))
+                    node.attributes[name] = ir.AttrTensor(name, _spilled(tensor_in(attribute), path, file))
 
 
 def _spilled(tensor: ir.TensorProtocol, path: Path, file: IO[bytes]) -> ir.TensorProtocol:

@@ -40,10 +40,16 @@ def named_nodes(model: ir.Model) -> dict[str, ir.Node]:
 
 
 def kept_by(
-    model: ir.Model, keep: Mapping[str, Sequence[str]], path: SpecPath
+    model: ir.Model,
+    keep: Mapping[str, Sequence[str]],
+    path: SpecPath,
+    nodes: Mapping[str, ir.Node] | None = None,
 ) -> tuple[dict[str, tuple[str, str]], list[Problem]]:
-    """Node name → the type that the spec holds it in and the glob that says so; and the globs that match nothing."""
-    nodes = named_nodes(model)
+    """Node name → the type that the spec holds it in and the glob that says so; and the globs that match nothing.
+
+    `nodes` are those of the model by name, when they are known.
+    """
+    nodes = nodes if nodes is not None else named_nodes(model)
     held: dict[str, tuple[str, str]] = {}
     problems = []
     for precision in (name for name in SPEC_NAMES if name in keep):

@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import onnx_ir as ir
 
@@ -95,15 +97,15 @@ class TypePlan:
 
 
 def plan_around(
-    model: ir.Model,
+    facts: GraphFacts,
     precision: ir.DataType,
     forced: Mapping[str, NodeType],
     problems: Sequence[Problem] = (),
     measured: Measured | None = None,
 ) -> TypePlan:
     """The plan for computing in `precision` where nodes are not forced into something else."""
-    decider = Decider(model, precision, forced, {})
-    defaults = wide_by_default(decider.names.values()) if precision in NARROW else {}
+    decider = Decider(facts, precision, forced, {})
+    defaults = facts.defaults if precision in NARROW else {}
     decider.advised = {
         name: _by_default(defaults[node]) for name, node in decider.names.items() if node in defaults
     }
@@ -114,7 +116,7 @@ def plan_around(
         overflows = overflowing(decider.names, decider.types, measured, judged)
         decider.advised |= {name: one.words() for name, one in overflows.items()}
         nodes = decider.decide() if overflows else nodes
-    nested = [name for name, node in decider.names.items() if node.graph is not model.graph]
+    nested = [name for name, node in decider.names.items() if node.graph is not facts.graph]
     unmeasured = sum(nodes[name].dtype == "float16" for name in nested) if measured is not None else 0
     wide = {name for name, node in nodes.items() if node.reason and node.reason == decider.advised.get(name)}
     by_default = {
@@ -170,14 +172,72 @@ def float_variable(node: ir.Node, known: Signature, types: Types) -> str:
 
 
 def kept_nodes(
-    model: ir.Model, keep: Mapping[str, Sequence[str]], path: SpecPath
+    model: ir.Model, nodes: Mapping[str, ir.Node], keep: Mapping[str, Sequence[str]], path: SpecPath
 ) -> tuple[dict[str, NodeType], list[Problem]]:
-    """The nodes that globs of the spec hold in a type, by name; and the globs that match nothing."""
-    held, problems = kept_by(model, keep, path)
-    nodes = named_nodes(model)
+    """The nodes that globs of the spec hold in a type, by name; and the globs that match nothing.
+
+    `nodes` are those of the model, by name.
+    """
+    held, problems = kept_by(model, keep, path, nodes)
     return {
         name: NodeType(nodes[name].op_type, dtype, kept_because(glob)) for name, (dtype, glob) in held.items()
     }, problems
+
+
+class GraphFacts:
+    """What decisions go by, of a model that does not change while this is used: found once for all that decide."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self.graph = model.graph
+        self.opsets = dict(model.opset_imports)
+        self._free: dict[ir.DataType, dict[str, FreeType]] = {}
+
+    @cached_property
+    def names(self) -> dict[str, ir.Node]:
+        """Every node by its name."""
+        return named_nodes(self.model)
+
+    @cached_property
+    def types(self) -> Types:
+        """The element type of every value that has a known one."""
+        return element_types(self.model)
+
+    @cached_property
+    def sizes(self) -> set[ir.Node]:
+        """Nodes that compute from shapes alone."""
+        return _computed_from_shapes(self.names.values())
+
+    @cached_property
+    def scanned(self) -> set[ir.Node]:
+        """Nodes in the body of a Scan."""
+        return set(_inside_scans(self.names.values()))
+
+    @cached_property
+    def defaults(self) -> dict[ir.Node, str]:
+        """Nodes that compute in float32 by default → what they are."""
+        return wide_by_default(self.names.values())
+
+    def free(self, precision: ir.DataType) -> dict[str, FreeType]:
+        """What each node would compute in if nothing but the source, its operator and sizes spoke."""
+        if precision not in self._free:
+            found = _FreeTypes(self, precision)
+            self._free[precision] = {name: found.one(node) for name, node in self.names.items()}
+        return self._free[precision]
+
+
+class FreeType(NamedTuple):
+    """What a node would compute in if neither the spec nor data nor the field's defaults spoke."""
+
+    type: NodeType
+    settled: bool = False
+    """Whether nothing may change it: not even the spec."""
+    advisable: bool = False
+    """Whether data and defaults may have it in float32."""
+    moves: bool = False
+    """Whether it only moves data, and so follows its neighbours."""
+    refused: str = ""
+    """Why TensorRT does not take it in the asked type."""
 
 
 class Decider:
@@ -188,26 +248,26 @@ class Decider:
 
     def __init__(
         self,
-        model: ir.Model,
+        facts: GraphFacts,
         precision: ir.DataType,
         forced: Mapping[str, NodeType],
         advised: Mapping[str, str],
     ) -> None:
+        self.facts = facts
         self.precision = precision
         self.forced = forced
         self.advised = dict(advised)
-        self.names = named_nodes(model)
-        self.types = element_types(model)
-        self.opsets = dict(model.opset_imports)
-        self.sizes = _computed_from_shapes(self.names.values())
-        self.scanned = set(_inside_scans(self.names.values()))
+        self.names = facts.names
+        self.types = facts.types
+        self.opsets = facts.opsets
         self.moving: dict[ir.Node, str] = {}
         self.refused: dict[ir.Node, str] = {}
 
     def decide(self) -> dict[str, NodeType]:
         """Every node's type, in graph order."""
         self.moving = {}
-        decided = {name: self.one(name, node) for name, node in self.names.items()}
+        free, asked = self.facts.free(self.precision), dtype_name(self.precision)
+        decided = {name: self._one(name, node, free[name], asked) for name, node in self.names.items()}
         by_node = {node: decided[name].dtype for name, node in self.names.items() if node not in self.moving}
         for group in self._groups():
             dtype = self._followed(group, by_node)
@@ -215,103 +275,23 @@ class Decider:
                 decided[self.moving[node]] = NodeType(node.op_type, *dtype)
         return decided
 
-    def one(self, name: str, node: ir.Node) -> NodeType:
+    def _one(self, name: str, node: ir.Node, free: FreeType, asked: str) -> NodeType:
         """One node's type; those that only move data are noted for later."""
-        own = self._source_type(node)
-        if own is None:
-            return NodeType(node.op_type, "none", "it has no float tensors")
-        if node.op_type == "Constant" or is_transparent(node, self.types):
-            return NodeType(node.op_type, "none")
-        known = signature_of(node, self.opsets)
-        why = self._untouchable(node, known)
-        if why or known is None:
-            return NodeType(node.op_type, "source", why)
+        if free.settled:
+            return free.type
         held = self.forced.get(name)
-        if held is not None and held.dtype != dtype_name(self.precision):
+        if held is not None and held.dtype != asked:
             return held
-        return self._by_source(name, node, own, known)
-
-    def _untouchable(self, node: ir.Node, known: Signature | None) -> str:
-        """Why a node's inputs and outputs keep the source's types whatever is asked; empty when they need not."""
-        if subgraphs(node):
-            return "control flow keeps the types of its branches' inputs and outputs"
-        if known is None or not is_standard(node):
-            return "it is no operator of ONNX's default domain"
-        if node.op_type == "BitCast":
-            return "its result depends on the width of its input"
-        if not self._tensors_only(node, known):
-            return "it handles sequences or optional values"
-        unknown = [
-            v
-            for v in self._bound(node, known, float_variable(node, known, self.types))
-            if v not in self.types
-        ]
-        return f"the type of '{unknown[0].name}' is not known" if unknown else ""
-
-    def _by_source(self, name: str, node: ir.Node, own: ir.DataType, known: Signature) -> NodeType:
-        wide = NodeType(node.op_type, "float32")
-        if self.precision == ir.DataType.FLOAT:
-            return (
-                wide
-                if known.allows(float_variable(node, known, self.types), ir.DataType.FLOAT)
-                else self._as_is(node)
-            )
-        if own == ir.DataType.FLOAT16:
-            return NodeType(node.op_type, dtype_name(own))
-        why = self._refusal(node, own, known) or self._advice(name)
+        if free.refused:
+            self.refused[node] = free.refused
+        if not free.advisable:
+            return free.type
+        why = "" if name in self.forced else self.advised.get(name, "")
         if why:
             return NodeType(node.op_type, "float32", why)
-        if self._moves_data(node):
+        if free.moves:
             self.moving[node] = name
-        return NodeType(node.op_type, dtype_name(self.precision))
-
-    def _as_is(self, node: ir.Node) -> NodeType:
-        return NodeType(node.op_type, "source", "its operator does not allow float32")
-
-    def _refusal(self, node: ir.Node, own: ir.DataType, known: Signature) -> str:
-        name = dtype_name(self.precision)
-        if own == ir.DataType.DOUBLE:
-            return "it is float64 in the source"
-        if not known.allows(float_variable(node, known, self.types), self.precision):
-            return f"ONNX does not allow {name} for {node.op_type} in opset {self.opsets.get(node.domain, 1)}"
-        refused = tensorrt_refuses(node, float_variable(node, known, self.types), name)
-        if refused:
-            self.refused[node] = refused
-            return refused
-        if node in self.scanned:
-            return "TensorRT's compiler fails on casts inside a Scan's body"
-        sizes = node in self.sizes and node.op_type not in ("Shape", "Size")
-        return "it computes sizes or positions from shapes" if sizes else ""
-
-    def _advice(self, name: str) -> str:
-        return "" if name in self.forced else self.advised.get(name, "")
-
-    def _moves_data(self, node: ir.Node) -> bool:
-        return is_standard(node) and (node.op_type in MOVES_DATA or node.op_type == "Cast")
-
-    def _tensors_only(self, node: ir.Node, known: Signature) -> bool:
-        values = [value for value in (*node.inputs, *node.outputs) if value is not None]
-        if any(value.type is not None and not isinstance(value.type, ir.TensorType) for value in values):
-            return False
-        return all(known.may_be_tensor(known.output_variable(index)) for index in range(len(node.outputs)))
-
-    def _source_type(self, node: ir.Node) -> ir.DataType | None:
-        known = signature_of(node, self.opsets)
-        variable = float_variable(node, known, self.types) if known else ""
-        found = [self.types[v] for v in self._bound(node, known, variable) if self.types.get(v) in FLOATS]
-        narrow = [dtype for dtype in found if dtype in NARROW]
-        if narrow and len(narrow) == len(found):
-            return narrow[0]
-        return max(found, key=lambda dtype: dtype.itemsize, default=None)
-
-    def _bound(self, node: ir.Node, known: Signature | None, variable: str) -> Iterator[ir.Value]:
-        """The values that the deciding type name binds; all of them when there is no schema."""
-        for index, value in enumerate(node.inputs):
-            if value is not None and (known is None or known.input_variable(index) == variable):
-                yield value
-        for index, value in enumerate(node.outputs):
-            if known is None or known.output_variable(index) == variable:
-                yield value
+        return free.type
 
     def _groups(self) -> Iterator[list[ir.Node]]:
         seen: set[ir.Node] = set()
@@ -350,6 +330,97 @@ class Decider:
                 yield from self._consumers(use.node.outputs[0])
             else:
                 yield use.node
+
+
+class _FreeTypes:
+    """Decides of each node what it computes in when only the source, its operator and sizes speak."""
+
+    def __init__(self, facts: GraphFacts, precision: ir.DataType) -> None:
+        self.facts = facts
+        self.types = facts.types
+        self.precision = precision
+        self.asked = dtype_name(precision)
+
+    def one(self, node: ir.Node) -> FreeType:
+        """One node's type."""
+        known = signature_of(node, self.facts.opsets)
+        variable = float_variable(node, known, self.types) if known else ""
+        own = self._source_type(node, known, variable)
+        if own is None:
+            return FreeType(NodeType(node.op_type, "none", "it has no float tensors"), settled=True)
+        if node.op_type == "Constant" or is_transparent(node, self.types):
+            return FreeType(NodeType(node.op_type, "none"), settled=True)
+        why = self._untouchable(node, known, variable)
+        if why or known is None:
+            return FreeType(NodeType(node.op_type, "source", why), settled=True)
+        return self._by_source(node, own, known, variable)
+
+    def _untouchable(self, node: ir.Node, known: Signature | None, variable: str) -> str:
+        """Why a node's inputs and outputs keep the source's types whatever is asked; empty when they need not."""
+        if subgraphs(node):
+            return "control flow keeps the types of its branches' inputs and outputs"
+        if known is None or not is_standard(node):
+            return "it is no operator of ONNX's default domain"
+        if node.op_type == "BitCast":
+            return "its result depends on the width of its input"
+        if not self._tensors_only(node, known):
+            return "it handles sequences or optional values"
+        unknown = [v for v in _bound(node, known, variable) if v not in self.types]
+        return f"the type of '{unknown[0].name}' is not known" if unknown else ""
+
+    def _by_source(self, node: ir.Node, own: ir.DataType, known: Signature, variable: str) -> FreeType:
+        if self.precision == ir.DataType.FLOAT:
+            allowed = known.allows(variable, ir.DataType.FLOAT)
+            as_is = NodeType(node.op_type, "source", "its operator does not allow float32")
+            return FreeType(NodeType(node.op_type, "float32") if allowed else as_is)
+        if own == ir.DataType.FLOAT16:
+            return FreeType(NodeType(node.op_type, dtype_name(own)))
+        why, refused = self._refusal(node, own, known, variable)
+        if why:
+            return FreeType(NodeType(node.op_type, "float32", why), refused=refused)
+        return FreeType(NodeType(node.op_type, self.asked), advisable=True, moves=_moves_data(node))
+
+    def _refusal(self, node: ir.Node, own: ir.DataType, known: Signature, variable: str) -> tuple[str, str]:
+        """Why a node does not compute in the asked type, and whether it is TensorRT that refuses: then in its words."""
+        if own == ir.DataType.DOUBLE:
+            return "it is float64 in the source", ""
+        if not known.allows(variable, self.precision):
+            opset = self.facts.opsets.get(node.domain, 1)
+            return f"ONNX does not allow {self.asked} for {node.op_type} in opset {opset}", ""
+        refused = tensorrt_refuses(node, variable, self.asked)
+        if refused:
+            return refused, refused
+        if node in self.facts.scanned:
+            return "TensorRT's compiler fails on casts inside a Scan's body", ""
+        sizes = node in self.facts.sizes and node.op_type not in ("Shape", "Size")
+        return ("it computes sizes or positions from shapes" if sizes else ""), ""
+
+    def _tensors_only(self, node: ir.Node, known: Signature) -> bool:
+        values = [value for value in (*node.inputs, *node.outputs) if value is not None]
+        if any(value.type is not None and not isinstance(value.type, ir.TensorType) for value in values):
+            return False
+        return all(known.may_be_tensor(known.output_variable(index)) for index in range(len(node.outputs)))
+
+    def _source_type(self, node: ir.Node, known: Signature | None, variable: str) -> ir.DataType | None:
+        found = [self.types[v] for v in _bound(node, known, variable) if self.types.get(v) in FLOATS]
+        narrow = [dtype for dtype in found if dtype in NARROW]
+        if narrow and len(narrow) == len(found):
+            return narrow[0]
+        return max(found, key=lambda dtype: dtype.itemsize, default=None)
+
+
+def _moves_data(node: ir.Node) -> bool:
+    return is_standard(node) and (node.op_type in MOVES_DATA or node.op_type == "Cast")
+
+
+def _bound(node: ir.Node, known: Signature | None, variable: str) -> Iterator[ir.Value]:
+    """The values that the deciding type name binds; all of them when there is no schema."""
+    for index, value in enumerate(node.inputs):
+        if value is not None and (known is None or known.input_variable(index) == variable):
+            yield value
+    for index, value in enumerate(node.outputs):
+        if known is None or known.output_variable(index) == variable:
+            yield value
 
 
 def _inside_scans(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:

@@ -17,9 +17,9 @@ from trtpipe.errors import Problem
 from trtpipe.precisions.casting.borders import bare_output
 from trtpipe.precisions.casting.constants import CastTensor, constant_of, shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
-from trtpipe.precisions.casting.keeping import named_nodes
 from trtpipe.precisions.casting.planning import (
     Decider,
+    GraphFacts,
     NodeType,
     TypePlan,
     dtype_called,
@@ -56,17 +56,18 @@ class _Use:
 
 def rewrite_types(model: ir.Model, plan: TypePlan) -> RewriteReport:
     """Rewrites `model` in place as planned. Weights are read once, one at a time, and cast when they are written."""
-    settled, warnings = _settle(model, plan)
-    rewriter = _Rewriter(model, settled)
+    facts = GraphFacts(model)
+    settled, warnings = _settle(facts, plan)
+    rewriter = _Rewriter(model, facts, settled)
     rewriter.run()
     return RewriteReport(settled, tuple(rewriter.casts), rewriter.weights_cast, warnings)
 
 
-def _settle(model: ir.Model, plan: TypePlan) -> tuple[TypePlan, tuple[Problem, ...]]:
+def _settle(facts: GraphFacts, plan: TypePlan) -> tuple[TypePlan, tuple[Problem, ...]]:
     """The plan with those nodes kept in float32 whose weights do not survive float16."""
     if plan.precision != "float16":
         return plan, ()
-    decider = Decider(model, ir.DataType.FLOAT16, plan.forced, plan.advised)
+    decider = Decider(facts, ir.DataType.FLOAT16, plan.forced, plan.advised)
     forced = dict(plan.forced)
     warnings = []
     seen: dict[ir.Value, str] = {}
@@ -83,9 +84,8 @@ def _settle(model: ir.Model, plan: TypePlan) -> tuple[TypePlan, tuple[Problem, .
                 warnings.append(_not_half(name, value, seen[value]))
     if len(forced) == len(plan.forced):
         return plan, ()
-    return replace(plan, nodes=Decider(model, ir.DataType.FLOAT16, forced, plan.advised).decide()), tuple(
-        warnings
-    )
+    decided = Decider(facts, ir.DataType.FLOAT16, forced, plan.advised).decide()
+    return replace(plan, nodes=decided), tuple(warnings)
 
 
 def _weights_of(node: ir.Node, decider: Decider) -> Iterator[ir.Value]:
@@ -111,11 +111,11 @@ def _not_half(name: str, value: ir.Value, why: str) -> Problem:
 
 
 class _Rewriter:
-    def __init__(self, model: ir.Model, plan: TypePlan) -> None:
+    def __init__(self, model: ir.Model, facts: GraphFacts, plan: TypePlan) -> None:
         self.model = model
-        self.names = named_nodes(model)
-        self.decider = Decider(model, ir.DataType.FLOAT, {}, {})
-        self.types = self.decider.types
+        self.names = facts.names
+        self.opsets = facts.opsets
+        self.types = facts.types
         self.computes = {node: dtype_called(plan.nodes[name].dtype) for name, node in self.names.items()}
         self.after = {value: self._made_type(value) for value in self.types}
         self.borders = self._converted(plan)
@@ -173,7 +173,7 @@ class _Rewriter:
         self, node: ir.Node, own: ir.DataType, *, input_index: int | None = None, output_index: int = 0
     ) -> ir.DataType:
         wanted = self.computes[node]
-        known = signature_of(node, self.decider.opsets)
+        known = signature_of(node, self.opsets)
         if wanted is None or known is None:
             return own
         variable = (

@@ -9,6 +9,7 @@ import math
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
@@ -209,10 +210,26 @@ def weights_of(layer: BaseModel) -> Iterator[tuple[SpecPath, str]]:
 
 
 def _named(model: BaseModel, names: str) -> Iterator[tuple[SpecPath, str]]:
-    for field, info in type(model).model_fields.items():
-        marked = _marks(info.metadata, names)
-        for path, text in _within(info.annotation, getattr(model, field), names, marked):
-            yield (info.alias or field, *path), text
+    for field, alias, annotation, marked in _fields_with(type(model), names):
+        for path, text in _within(annotation, getattr(model, field), names, marked):
+            yield (alias, *path), text
+
+
+@cache
+def _fields_with(model: type[BaseModel], names: str) -> tuple[tuple[str, str, object, bool], ...]:
+    """The fields of a kind of layer in which names of this kind may stand: name, alias, type, whether all are names."""
+    return tuple(
+        (field, info.alias or field, info.annotation, _marks(info.metadata, names))
+        for field, info in model.model_fields.items()
+        if _marks(info.metadata, names) or _holds(info.annotation, names)
+    )
+
+
+def _holds(annotation: object, names: str) -> bool:
+    """Whether names of this kind may stand anywhere in a value of this type."""
+    arguments = get_args(annotation)
+    marked = get_origin(annotation) is Annotated and _marks(arguments[1:], names)
+    return marked or any(_holds(one, names) for one in arguments)
 
 
 def _marks(metadata: Iterable[object], names: str) -> bool:
