@@ -65,6 +65,8 @@ class Scoring:
         """What `check` and TensorRT say of each typed model of these cases."""
         made = self._kept("typed.json", lambda: self._children("typed_phases.py", names, str(self.cases),
             str(self.typed), _FORMS[self.name], _PRECISIONS[self.name]))  # fmt: skip
+        wanted = set(names)
+        made = [case for case in made if case["name"] in wanted]  # what is kept may be of more
         index = str(self.folder / "typed.json")
         said = self._children("check_phases.py", names, str(self.cases), str(self.typed), index, version)
         verdicts = {one["name"]: one.get("verdicts", {}) for one in said}

@@ -31,7 +31,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 STAGE_VERSIONS: Mapping[Stage, int] = {
     "fetch": 1,
-    "import": 4,
+    "import": 5,
     "transform": 3,
     "calibrate": 2,
     "evaluate": 2,
