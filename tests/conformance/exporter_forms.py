@@ -1,11 +1,11 @@
 """The forms in which exporters write what TensorRT's users export: Paddle2ONNX, tf2onnx, torch.onnx; made by hand.
 
-Paddle2ONNX: its mappers' source, 1.0 to 2.1. tf2onnx: its handlers, 1.17. torch.onnx: torchlib of onnxscript 0.7, and the
-former exporter's symbolics. What is written as one ONNX operator of floats, a form that ONNX's own suite has, is
-left out.
+Paddle2ONNX: its mappers' source, 1.0 to 2.1. tf2onnx: its handlers, 1.17. torch.onnx: torchlib of onnxscript 0.7,
+and the former exporter's symbolics. What is written as one ONNX operator of floats, a form that ONNX's own suite has,
+is left out.
 
-A line of `exporters/` is `operator | opset | nodes | inputs | constants` (`small_models.py`). Behind `!` stands what `check`
-refuses of it, a word of the reason; without, TensorRT-RTX 1.7 builds it in fp32 and fp16.
+A line of `exporters/` is `operator | opset | nodes | inputs | constants` (`small_models.py`). Behind `!` stands what
+`check` refuses of it, a word of the reason; without, TensorRT-RTX 1.7 builds it in fp32 and fp16.
 """
 
 from __future__ import annotations

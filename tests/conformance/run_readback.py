@@ -41,12 +41,7 @@ FAULTS = HERE / "readback_faults.json"
 KINDS = ("parser", "reader", "reference", "semantics silent")
 """Who errs: TensorRT's parser, trtpipe's reading, ONNX Runtime or the suite; or TensorRT does not say what it means."""
 BAD = ("mismatch", "crashed")
-_STORED: Mapping[str, Callable[[Path], list[str]]] = {
-    "plain": store_cases,
-    "dynamic": lambda store: store_cases(store, dynamic),
-    "imported": lambda store: store_imported(store),
-}
-FORMS = tuple(_STORED)
+FORMS = ("plain", "dynamic", "imported")
 
 
 def read_faults() -> dict[str, dict[str, str]]:
@@ -151,6 +146,13 @@ def _report(results: Sequence[Mapping[str, Any]], counts: Mapping[str, Any], wro
     print(f"{'not read in full':>22} {partly or 'none'}")
     for line in wrong:
         print(f"WRONG {line}")
+
+
+_STORED: Mapping[str, Callable[[Path], list[str]]] = {
+    "plain": store_cases,
+    "dynamic": lambda store: store_cases(store, dynamic),
+    "imported": store_imported,
+}
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""What comes of the forms that exporters write: imported, made fp32 and fp16, checked, parsed and built; and as they came.
+"""What comes of the forms that exporters write: imported, made fp32 and fp16, checked and built; and as they came.
 
     python tests/conformance/sweep_exporters.py [--only WORD…] [--jobs N] [--toolchain VERSION=SITE]
 

@@ -4,9 +4,9 @@
 
 Two sets of models (`quantized_specimens.py`). `layers`: around each layer that a precision quantizes, in each type
 that the rest may compute in (`base`), and in each size of blocks. `sources`: models that come quantized, as
-importing makes them, in each floating precision. Each is parsed and built, raw, in child processes, by the TensorRT-RTX of
-each SITE for every GPU that it knows: for those together that have the type, else for each alone; what fails together is
-built for each alone.
+importing makes them, in each floating precision. Each is parsed and built, raw, in child processes, by the
+TensorRT-RTX of each SITE for every GPU that it knows: for those together that `check` thinks take it, else for each
+alone; what fails together is built for each alone.
 
 Beside it stands what `check` says of that model, version and GPU. With `--write` the result becomes
 `quantized_builds.json`: what was refused, and every case in which `check` and the builder differ.
