@@ -17,8 +17,10 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import re
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -45,6 +47,7 @@ from trtpipe.proofs.typed_nodes import typed_model  # noqa: E402
 from trtpipe.targets.capabilities import capabilities_of  # noqa: E402
 from trtpipe.targets.compute_capability import ComputeCapability  # noqa: E402
 from trtpipe.targets.types_by_gpu import gemm_refusals, missing_types  # noqa: E402
+from trtpipe.toolchains.detect import driver_may_be_here  # noqa: E402
 
 OUT = HERE / "quantized_builds.json"
 _PRECISIONS = {
@@ -196,7 +199,7 @@ def _read(work: Path, digest: str) -> Any:
 
 @lru_cache(maxsize=4)
 def _limits(work: Path, digest: str, version: str) -> Any:
-    return tuple(engine_refusals(_read(work, digest)[0], version))
+    return tuple(engine_refusals(_read(work, digest)[0], version, driver=driver_may_be_here()))
 
 
 def differences(
@@ -214,6 +217,50 @@ def differences(
             told = said(work, row.model, version, gpu)
             if refused or told:
                 yield {"row": row, "version": version, "gpu": gpu, "builder": refused, "check": told}
+
+
+def tried_of(chosen: Sequence[Tried], rows: Sequence[Tried], known: Mapping[str, Any]) -> dict[str, Any]:
+    """How many models and which GPUs a version was asked about."""
+    gpus = sorted({name.partition("@")[2] for name in known}, key=lambda gpu: int(gpu[2:]))
+    return {"gpus": gpus, "models": len(chosen), "of": len(rows), "answers": len(known),
+            "built": sum(one["stage"] == "built" for one in known.values())}  # fmt: skip
+
+
+def table(found: Sequence[Mapping[str, Any]], tried: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written: what was tried and what not, each refusal of the builder, and where `check` says otherwise."""
+    refused: dict[str, dict[str, dict[str, set[str]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(set))
+    )
+    for one in found:
+        row = Tried(*one["row"])
+        if one["builder"]:
+            says = re.sub(r"sm\d+", "SM", re.sub(r"'[^']*'", "'…'", one["builder"]))
+            bases = refused[f"{row.precision or 'source'}: {row.layer}"][f"{one['version']}: {says}"]
+            bases[row.base].add(one["gpu"])
+    merged: dict[str, list[str]] = defaultdict(list)
+    for name, said_of in sorted(refused.items()):
+        told = {one: {base: sorted(gpus) for base, gpus in found.items()} for one, found in said_of.items()}
+        merged[json.dumps(told, sort_keys=True)].append(name)
+    other = sorted(
+        f"{one['version']} {one['gpu']} {' '.join(one['row'][:4])}: {one['builder'] or one['check'][0]}"
+        for one in found
+        if bool(one["builder"]) != bool(one["check"])
+    )
+    return {
+        "tried": dict(tried),
+        "not_tried": _NOT_TRIED,
+        "refused": [{"of": names, "says": json.loads(told)} for told, names in merged.items()],
+        "check_says_otherwise": other,
+    }
+
+
+_NOT_TRIED = [
+    "machines with an NVIDIA driver",
+    "TensorRT-RTX before 1.4, and the flavour tensorrt",
+    "layers of other sizes: those that are refused for their size alone are not found",
+    "a plugin between Q and DQ, and Q and DQ in branches and loops, where no precision puts them",
+    "int4 and fp4 of activations, which TensorRT quantizes weights to alone; blocks of other sizes than 16 to 128",
+]
 
 
 def main() -> int:
@@ -234,12 +281,18 @@ def main() -> int:
         work.mkdir(exist_ok=True, parents=True)
         rows = specimens(work)
         print(f"{len(rows)} models", file=sys.stderr)
-        found = []
+        found, tried = [], {}
         for version, _, site in (one.partition("=") for one in arguments.toolchain):
             chosen = chosen_of(rows, arguments.sample)
             known = built(work, chosen, (version, site), arguments.gpus, arguments.jobs)
             found += list(differences(work, chosen, version, known))
-    (work / "found.json").write_text(json.dumps(found))
+            tried[version] = tried_of(chosen, rows, known)
+        (work / "found.json").write_text(json.dumps(found))
+    text = json.dumps(table(found, tried), indent=1, ensure_ascii=False) + "\n"
+    if arguments.write:
+        OUT.write_text(text, encoding="utf-8")
+    else:
+        print(text)
     return 0
 
 

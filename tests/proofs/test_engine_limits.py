@@ -138,6 +138,44 @@ def test_blocks_run_along_the_last_two_axes(axis, scales, taken):
     assert told == [] if taken else "its blocks run along axis 1 of 4" in told[0]
 
 
+def quantized(product, weight, kind="int8"):
+    """A product of two operands that come of Q and DQ."""
+    codes = "w_codes = QuantizeLinear(w, s, z)\n w_dq = DequantizeLinear(w_codes, s, z)"
+    body = f"codes = QuantizeLinear(x, s, z)\n dq = DequantizeLinear(codes, s, z)\n {codes}\n y = {product}(dq, w_dq)"
+    zero = {"int8": "int8 z = {0}", "fp8": "float8e4m3fn z = {0}"}[kind]
+    return model(body, f"float[1,3,8,8] x, float[{weight}] w", constants=f"float s = {{1}}, {zero}")
+
+
+@pytest.mark.parametrize(
+    ("version", "product", "weight", "kind", "refused"),
+    [
+        ("1.4.0.76", "MatMul", "1,3,8,8", "int8", "builds nothing that does"),
+        ("1.5.0.114", "Conv", "4,3,3,3", "int8", "an int8 convolution"),
+        ("1.6.1.120", "ConvTranspose", "3,4,3,3", "int8", "an int8 convolution"),
+        ("1.6.1.120", "ConvTranspose<group = 3>", "3,4,3,3", "int8", ""),
+        ("1.6.1.120", "MatMul", "1,3,8,8", "int8", ""),
+        ("1.6.1.120", "Conv", "4,3,3,3", "fp8", ""),
+        ("1.7.1.116", "Conv", "4,3,3,3", "int8", ""),
+    ],
+)
+def test_what_older_versions_quantize_without_a_driver(version, product, weight, kind, refused):
+    proto = quantized(product, weight, kind)
+
+    found = [one.fact for one in engine_refusals(proto, version, driver=False)]
+
+    assert (
+        any(refused in one and "without an NVIDIA driver" in one for one in found) if refused else not found
+    )
+    assert not any("driver" in one.fact for one in engine_refusals(proto, version))
+
+
+def test_swish_is_known_from_1_5_on():
+    proto = model("y = Swish(x)", opset=24)
+
+    assert "'Swish_0' (Swish): the parser of TensorRT-RTX 1.4 does not know it" in facts(proto, OLDEST)[0]
+    assert facts(proto, "1.5.0.114") == []
+
+
 def test_a_normalization_that_is_written_out_is_told_by_its_own_name(tmp_path):
     """Asked for its mean as well, it is written out; ONNX Runtime broadcasts this scale, ONNX's definition does not."""
     source = onnx.parser.parse_model(

@@ -98,14 +98,16 @@ Said = Sequence[tuple[Cell, tuple[Problem, ...]]]
 def _said(steps: Steps, parses: Parses, cells: Sequence[Cell], source: onnx.ModelProto) -> Said:
     """What is said of each cell's typed model, by its toolchain's version. Each model is read once."""
     from trtpipe.proofs.engine_limits.proving import engine_refusals
+    from trtpipe.toolchains.detect import driver_may_be_here
 
+    driver = driver_may_be_here()
     found: dict[Address, tuple[Problem, ...]] = {}
     for typed in dict.fromkeys(cell.steps["quantize"] for cell in cells):
         asked = dict.fromkeys(cell.steps["parse"] for cell in cells if cell.steps["quantize"] == typed)
         with _read(steps, typed) as model:
             for parse in asked:
                 version = parses.here.toolchains[parse].version
-                found[parse] = tuple(engine_refusals(model, version, source))
+                found[parse] = tuple(engine_refusals(model, version, source, driver=driver))
     return [(cell, found[cell.steps["parse"]]) for cell in cells]
 
 
