@@ -12,7 +12,8 @@ Of what `check` calls buildable the share that builds; of what it refuses the sh
 model where there is one, else the model as it came, or that its network does not compute what the model says
 (`readback_faults.json`). With the parser on, `check` also refuses what TensorRT's parser refuses: the second figure.
 
-With `--write` the result becomes `check_score.json`, with every miss by name. `--work` keeps what was made.
+With `--write` the result becomes `check_score.json`, with every miss by name; of an older version, a part of it.
+`--work` keeps what was made.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from backend_cases import Case, store_cases  # noqa: E402
 from children import in_children, sample  # noqa: E402
 from halves import learnt  # noqa: E402
 from run_readback import read_faults  # noqa: E402
+
+from trtpipe.targets.operator_types import tried_versions  # noqa: E402
 
 OUT = HERE / "check_score.json"
 SETS = ("suite", "mutants", "files")
@@ -256,13 +259,15 @@ def main() -> int:
     arguments = parser.parse_args()
     version, _, site = arguments.toolchain.partition("=")
     record: dict[str, Any] = {"date": datetime.date.today().isoformat(), "tensorrt_rtx": version,
-                              "onnx": onnx.__version__, "seed": _SEED, "sets": {}}  # fmt: skip
+                              "onnx": onnx.__version__, "seed": _SEED, "sample": arguments.sample or "all",
+                              "cases": {}, "sets": {}}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         work = arguments.work or Path(folder)
         for name, rows in scores(
             work, arguments.only, arguments.models, (version, site), arguments.jobs, arguments.sample
         ):
             record["sets"][name] = counted(rows)
+            record["cases"][name] = len({row["case"] for row in rows})
     for name, modes in record["sets"].items():
         for mode, one in modes.items():
             good = f"{one['builds']} of {one['buildable']} build ({_share(one['builds'], one['buildable'])})"
@@ -271,8 +276,23 @@ def main() -> int:
             for miss in one["misses"]:
                 print(f"{'':>20} {miss}")
     if arguments.write:
-        OUT.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        kept = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
+        OUT.write_text(json.dumps(with_record(kept, record), indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def with_record(kept: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept, with the scores of one version: the newest stands for itself, others under `older`.
+
+    Sets of another run of the same version stay, each with how many cases it had and whether these were a sample.
+    """
+    if record["tensorrt_rtx"] == tried_versions()[-1]:
+        return {**record, "older": kept.get("older", {})}
+    version, older = record["tensorrt_rtx"], dict(kept.get("older", {}))
+    sets = {name: {"cases": record["cases"][name], "sample": record["sample"], "date": record["date"], **modes}
+            for name, modes in record["sets"].items()}  # fmt: skip
+    older[version] = {**older.get(version, {}), **sets}
+    return {**kept, "older": dict(sorted(older.items()))}
 
 
 def _share(part: int, whole: int) -> str:

@@ -275,6 +275,7 @@ def main() -> int:
     )
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N models, always the same")
     parser.add_argument("--gpus", nargs="*", default=[], metavar="SM", help="only for these (default all)")
+    parser.add_argument("--kept", action="store_true", help="build nothing: what --work has of each version")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = arguments.work or Path(folder)
@@ -284,7 +285,11 @@ def main() -> int:
         found, tried = [], {}
         for version, _, site in (one.partition("=") for one in arguments.toolchain):
             chosen = chosen_of(rows, arguments.sample)
-            known = built(work, chosen, (version, site), arguments.gpus, arguments.jobs)
+            known = built(
+                work, [] if arguments.kept else chosen, (version, site), arguments.gpus, arguments.jobs
+            )
+            answered = {name.partition("@")[0] for name in known}
+            chosen = [row for row in chosen if row.model in answered]
             found += list(differences(work, chosen, version, known))
             tried[version] = tried_of(chosen, rows, known)
         (work / "found.json").write_text(json.dumps(found))
