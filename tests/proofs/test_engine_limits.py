@@ -169,6 +169,14 @@ def test_what_older_versions_quantize_without_a_driver(version, product, weight,
     assert not any("driver" in one.fact for one in engine_refusals(proto, version))
 
 
+@pytest.mark.parametrize(("stash", "refused"), [(3, True), (1, False)])
+def test_a_norm_that_is_stashed_in_int8_is_too_much_for_1_4(stash, refused):
+    proto = model(f"y = RMSNormalization<stash_type = {stash}>(x, w)", "float[2,3] x, float[3] w", opset=23)
+
+    assert [("its stash_type is int8" in one) for one in facts(proto, OLDEST)] == [True] * refused
+    assert facts(proto, "1.5.0.114") == []
+
+
 def test_swish_is_known_from_1_5_on():
     proto = model("y = Swish(x)", opset=24)
 
