@@ -10,6 +10,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from onnx_text import canonical, operators
 from rtx_child import refusals
 from runtime_models import (
@@ -28,6 +29,7 @@ from runtime_models import (
 )
 
 from trtpipe.canonical.evaluation import Evaluator
+from trtpipe.canonical.legalizing import legalize
 from trtpipe.canonical.rewriting import rewrite_as_imported
 from trtpipe.proofs.rtx_operators import operator_refusals
 from trtpipe.runners.exact_products import with_unsigned_weights
@@ -272,6 +274,25 @@ def test_dynamic_quantization_is_rounded_in_floats_as_onnx_runtime_rounds(evalua
     assert not {"uint8", "int32"} & {
         str(numpy_helper.to_array(one).dtype) for one in result.graph.initializer
     }
+
+
+def test_zero_points_of_a_convolutions_channels_that_are_computed_are_each_channels_own(evaluator):
+    """ONNX Runtime takes one zero point of weights alone, so that ONNX's own evaluator says what is right."""
+    inputs = [("x", [1, 2, 4, 4]), ("w", [3, 2, 3, 3]), ("p", [3])]
+    given = [helper.make_tensor_value_info(name, TensorProto.UINT8, shape) for name, shape in inputs]
+    made = [helper.make_tensor_value_info("y", TensorProto.INT32, [1, 3, 4, 4])]
+    node = helper.make_node("ConvInteger", ["x", "w", "", "p"], ["y"], "product", pads=[1] * 4)
+    opsets = [helper.make_opsetid("", 13)]
+    source = helper.make_model(
+        helper.make_graph([node], "g", given, made), opset_imports=opsets, ir_version=8
+    )
+    feeds = {"x": whole(np.uint8, 1, 2, 4, 4), "w": whole(np.uint8, 3, 2, 3, 3), "p": np.uint8([1, 128, 255])}
+    (wanted,) = ReferenceEvaluator(source).run(None, feeds)
+
+    legalize(source, evaluator)
+
+    assert "ConvInteger" not in {node.op_type for node in source.graph.node}
+    np.testing.assert_array_equal(ReferenceEvaluator(source).run(None, feeds)[0], wanted)
 
 
 def test_what_is_quantized_dynamically_may_be_moved_before_the_product(evaluator):

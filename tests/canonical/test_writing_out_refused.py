@@ -109,6 +109,18 @@ def test_symmetric_coordinates_are_a_product_as_well(evaluator, mode, scales):
     compared(model, evaluator, picture(2, 3, 17, 14), gone=["Resize"])
 
 
+@pytest.mark.parametrize("sizes", [[17, 28], [7, 9], [34, 5], [100, 41]])
+def test_tensorflows_half_pixels_of_the_nearest_are_the_same_in_other_words(evaluator, sizes):
+    attributes = {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "nearest_mode": "floor"}
+    model = resize(["n", 3, 17, 14], sizes=[2, 3, *sizes], mode="nearest", **attributes)
+
+    result, _ = compared(model, evaluator, picture(2, 3, 17, 14))
+
+    (node,) = result.graph.node
+    assert attribute_of(node, "coordinate_transformation_mode") == b"half_pixel"
+    assert attribute_of(node, "nearest_mode") == b"round_prefer_ceil"
+
+
 def test_antialias_of_what_becomes_larger_is_left_out(evaluator):
     model = resize(["n", 3, 7, 8], scales=[1, 1, 1, 2], mode="linear", antialias=1)
     result, _ = compared(model, evaluator, picture(2, 3, 7, 8))

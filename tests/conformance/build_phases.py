@@ -1,7 +1,7 @@
 """Builds kept models (`typed_phases.keep`) with one TensorRT-RTX, raw: parser, then builder; knows nothing of trtpipe.
 
 Runs as a child (`children.py`) that handles many models. The optional second argument is a folder with another
-`tensorrt_rtx` than the interpreter's.
+`tensorrt_rtx` than the interpreter's. A name is a model's digest, built for sm89, or `DIGEST@sm75,sm80`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def handle(store: Path, name: str, folder: Path, skip: frozenset[str], say: Any)
     if skip:
         died = "build" if "build" in skip else "parse"
         return {"name": name, "stage": died, "reason": "the process died", "node": "", "op": ""}
-    model, arrays = pickle.loads((store / f"{name}.built").read_bytes())
+    digest, _, gpus = name.partition("@")
+    model, arrays = pickle.loads((store / f"{digest}.built").read_bytes())
     path = folder / "model.onnx"
     path.write_bytes(model)
     stage = "parse"
@@ -35,7 +36,7 @@ def handle(store: Path, name: str, folder: Path, skip: frozenset[str], say: Any)
         say(phase)
 
     enter("parse")
-    made = rtx_probe.build(path, arrays, enter)
+    made = rtx_probe.build(path, arrays, enter, gpus.split(",") if gpus else ("sm89",))
     stage = "built" if made.built else stage
     return {"name": name, "stage": stage, "reason": made.reason, "node": made.node, "op": made.operator}
 

@@ -44,6 +44,7 @@ from trtpipe.proofs.typed_nodes import typed_model  # noqa: E402
 from trtpipe.spec.pipeline import ProfileInput, ShapeValues  # noqa: E402
 from trtpipe.targets.compute_capability import ADA  # noqa: E402
 from trtpipe.targets.types_by_gpu import missing_types  # noqa: E402
+from trtpipe.toolchains.detect import driver_may_be_here  # noqa: E402
 
 
 class Place(NamedTuple):
@@ -121,7 +122,7 @@ def handle(
             dtypes = typed_model(model, Inferred(infer_values(model))).dtypes
             found = [
                 *missing_types("tensorrt_rtx", [ADA], dtypes),
-                *engine_refusals(model, place.version, source),
+                *engine_refusals(model, place.version, source, driver=driver_may_be_here()),
             ]
             refused = [_told(one) for one in found if one.severity == "error"]
         elif not refused:

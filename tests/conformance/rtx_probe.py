@@ -1,11 +1,11 @@
-"""Builds one ONNX model for sm89 inside this process, as trtpipe's worker does it, and says why it did not.
+"""Builds one ONNX model inside this process, for sm89 or others, as trtpipe's worker does it, and says why it did not.
 
 Knows nothing of trtpipe: the raw side of the comparison uses it on the model as it came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +41,12 @@ class Build:
 
 
 def build(
-    path: Path, inputs: Mapping[str, np.ndarray], entering: Callable[[str], None] = lambda phase: None
+    path: Path,
+    inputs: Mapping[str, np.ndarray],
+    entering: Callable[[str], None] = lambda phase: None,
+    gpus: Sequence[str] = ("sm89",),
 ) -> Build:
-    """Builds the model for sm89, its dynamic and shape inputs fixed at those of `inputs`.
+    """Builds the model for GPUs, one engine for all, its dynamic and shape inputs fixed at those of `inputs`.
 
     `entering` hears `build` once the parser has taken the model and a profile fits.
     """
@@ -58,8 +61,9 @@ def build(
         return Build(False, "the network has no outputs")
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE)
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(trt.ComputeCapability.SM89, 0)
+    config.num_compute_capabilities = len(gpus)
+    for index, gpu in enumerate(gpus):
+        config.set_compute_capability(trt.ComputeCapability.__members__[gpu.upper()], index)
     refused = _add_profile(builder, network, config, inputs)
     if refused:
         return Build(False, refused)

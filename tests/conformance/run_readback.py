@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,9 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from backend_cases import Case, bound, dynamic, store_cases  # noqa: E402
 from children import in_children, sample  # noqa: E402
+from typed_phases import import_model  # noqa: E402
 
-from trtpipe.errors import TrtpipeError  # noqa: E402
-from trtpipe.frontends import ModelFiles, lower_model  # noqa: E402
-from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
+from trtpipe.canonical.evaluation import Evaluator  # noqa: E402
 
 FAULTS = HERE / "readback_faults.json"
 KINDS = ("parser", "reader", "reference", "semantics silent")
@@ -59,17 +58,23 @@ def read_faults() -> dict[str, dict[str, str]]:
     return table
 
 
-def imported(case: Case) -> Case:
-    """The case as trtpipe's import makes it, its parameters bound; without a model where it is refused."""
+def store_imported(store: Path) -> list[str]:
+    """Stores the cases as trtpipe's import makes them, parameters bound; without a model where it is refused.
+
+    One child evaluates the constants of them all: to start one takes longer than to import a small model.
+    """
+    with tempfile.TemporaryDirectory() as folder, Evaluator(Path(folder)) as evaluator:
+        return store_cases(store, lambda case: imported(case, Path(folder), evaluator))
+
+
+def imported(case: Case, folder: Path, evaluator: Evaluator) -> Case:
+    """One case as trtpipe's import makes it."""
     made = bound(case)
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "source.onnx", Path(folder) / "model.onnx"
-        source.write_bytes(made.model)
-        try:
-            lower_model(frontend, ModelFiles(source), OnnxOptions(), target)
-        except TrtpipeError:
-            return replace(made, model=b"")
-        model = onnx.load(target)  # with what the import keeps in files
+    source, target = folder / "source.onnx", folder / "model.onnx"
+    source.write_bytes(made.model)
+    if import_model(source, target, evaluator):
+        return replace(made, model=b"")
+    model = onnx.load(target)  # with what the import keeps in files
     return replace(made, model=model.SerializeToString())
 
 
@@ -143,6 +148,13 @@ def _report(results: Sequence[Mapping[str, Any]], counts: Mapping[str, Any], wro
         print(f"WRONG {line}")
 
 
+_STORED: Mapping[str, Callable[[Path], list[str]]] = {
+    "plain": store_cases,
+    "dynamic": lambda store: store_cases(store, dynamic),
+    "imported": store_imported,
+}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -156,8 +168,7 @@ def main() -> int:
     arguments = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        change = {"dynamic": dynamic, "imported": imported}.get(arguments.form)
-        names = store_cases(Path(folder), change) if change else store_cases(Path(folder))
+        names = _STORED[arguments.form](Path(folder))
         names = [name for name in names if name in set(arguments.only)] if arguments.only else names
         names = sample(names, arguments.sample) if arguments.sample else names
         results = read_back(Path(folder), names, arguments.jobs, arguments.site, progress=True)

@@ -12,7 +12,8 @@ Of what `check` calls buildable the share that builds; of what it refuses the sh
 model where there is one, else the model as it came, or that its network does not compute what the model says
 (`readback_faults.json`). With the parser on, `check` also refuses what TensorRT's parser refuses: the second figure.
 
-With `--write` the result becomes `check_score.json`, with every miss by name. `--work` keeps what was made.
+With `--write` the result becomes `check_score.json`, with every miss by name; of an older version, a part of it.
+`--work` keeps what was made.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from children import in_children, sample  # noqa: E402
 from halves import learnt  # noqa: E402
 from run_readback import read_faults  # noqa: E402
 
+from trtpipe.targets.operator_types import tried_versions  # noqa: E402
+
 OUT = HERE / "check_score.json"
 SETS = ("suite", "mutants", "files")
 _PRECISIONS = {"suite": "fp32,fp16,bf16", "mutants": "fp32,fp16", "files": "fp32,fp16,bf16"}
@@ -65,6 +68,8 @@ class Scoring:
         """What `check` and TensorRT say of each typed model of these cases."""
         made = self._kept("typed.json", lambda: self._children("typed_phases.py", names, str(self.cases),
             str(self.typed), _FORMS[self.name], _PRECISIONS[self.name]))  # fmt: skip
+        wanted = set(names)
+        made = [case for case in made if case["name"] in wanted]  # what is kept may be of more
         index = str(self.folder / "typed.json")
         said = self._children("check_phases.py", names, str(self.cases), str(self.typed), index, version)
         verdicts = {one["name"]: one.get("verdicts", {}) for one in said}
@@ -254,13 +259,15 @@ def main() -> int:
     arguments = parser.parse_args()
     version, _, site = arguments.toolchain.partition("=")
     record: dict[str, Any] = {"date": datetime.date.today().isoformat(), "tensorrt_rtx": version,
-                              "onnx": onnx.__version__, "seed": _SEED, "sets": {}}  # fmt: skip
+                              "onnx": onnx.__version__, "seed": _SEED, "sample": arguments.sample or "all",
+                              "cases": {}, "sets": {}}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         work = arguments.work or Path(folder)
         for name, rows in scores(
             work, arguments.only, arguments.models, (version, site), arguments.jobs, arguments.sample
         ):
             record["sets"][name] = counted(rows)
+            record["cases"][name] = len({row["case"] for row in rows})
     for name, modes in record["sets"].items():
         for mode, one in modes.items():
             good = f"{one['builds']} of {one['buildable']} build ({_share(one['builds'], one['buildable'])})"
@@ -269,8 +276,23 @@ def main() -> int:
             for miss in one["misses"]:
                 print(f"{'':>20} {miss}")
     if arguments.write:
-        OUT.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        kept = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
+        OUT.write_text(json.dumps(with_record(kept, record), indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def with_record(kept: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept, with the scores of one version: the newest stands for itself, others under `older`.
+
+    Sets of another run of the same version stay, each with how many cases it had and whether these were a sample.
+    """
+    if record["tensorrt_rtx"] == tried_versions()[-1]:
+        return {**record, "older": kept.get("older", {})}
+    version, older = record["tensorrt_rtx"], dict(kept.get("older", {}))
+    sets = {name: {"cases": record["cases"][name], "sample": record["sample"], "date": record["date"], **modes}
+            for name, modes in record["sets"].items()}  # fmt: skip
+    older[version] = {**older.get(version, {}), **sets}
+    return {**kept, "older": dict(sorted(older.items()))}
 
 
 def _share(part: int, whole: int) -> str:

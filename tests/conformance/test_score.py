@@ -11,7 +11,7 @@ import sys
 import onnx
 import pytest
 from backend_cases import Case
-from score_check import HERE, OUT, SETS, counted
+from score_check import HERE, OUT, SETS, counted, with_record
 from specimens import by_hand, variants
 from typed_phases import keep
 
@@ -68,6 +68,41 @@ def test_the_score_that_is_kept_is_what_is_promised():
             assert one["builds"] >= least * one["buildable"], name
             assert one["rightly"] >= 0.99 * one["refused"], name
             assert len(one["misses"]) == one["buildable"] - one["builds"] + one["refused"] - one["rightly"]
+
+
+@pytest.mark.parametrize("version", tried_versions()[:-1])
+def test_older_versions_keep_the_promise_too(version):
+    record = json.loads(OUT.read_text(encoding="utf-8"))["older"][version]
+
+    assert "suite" in record
+    for name, found in record.items():
+        for one in (found["no-parse"], found["parse"]):
+            assert one["builds"] >= 0.99 * one["buildable"], (name, one["misses"])
+            assert one["rightly"] >= 0.99 * one["refused"], (name, one["misses"])
+            assert len(one["misses"]) == one["buildable"] - one["builds"] + one["refused"] - one["rightly"]
+
+
+def test_the_scores_of_an_older_version_are_put_beside_those_that_are_kept():
+    newest, older = tried_versions()[-1], tried_versions()[0]
+    modes = {"no-parse": {"builds": 1}, "parse": {"builds": 1}}
+    record = {
+        "tensorrt_rtx": older,
+        "date": "d",
+        "sample": "all",
+        "cases": {"suite": 3},
+        "sets": {"suite": modes},
+    }
+    kept = {"tensorrt_rtx": newest, "older": {older: {"mutants": {"cases": 1}}, "x": {}}}
+
+    made = with_record(kept, record)
+
+    assert made["tensorrt_rtx"] == newest
+    assert made["older"]["x"] == {}
+    assert made["older"][older] == {
+        "mutants": {"cases": 1},
+        "suite": {"cases": 3, "sample": "all", "date": "d", **modes},
+    }
+    assert with_record(made, record | {"tensorrt_rtx": newest})["older"] == made["older"]
 
 
 def answers(script, folder, names, *more):

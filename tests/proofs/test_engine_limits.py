@@ -39,6 +39,11 @@ FORMS = {
     "antialias": ('y = Resize<mode = "linear", antialias = 1>(r, , s)', "antialias is 1"),
     "aspect": ('y = Resize<keep_aspect_ratio_policy = "not_larger">(r, , , z)', "policy is not_larger"),
     "coordinates": ('y = Resize<coordinate_transformation_mode = "half_pixel_symmetric">(r, , s)', "symmetric"),
+    "pixels for nearest": (
+        'y = Resize<coordinate_transformation_mode = "tf_half_pixel_for_nn", nearest_mode = "floor">(r, , s)',
+        "nearest_mode is floor beside tf_half_pixel_for_nn",
+    ),
+    "half numbers drawn": ("c = Cast<to = 10>(r)\n d = RandomUniformLike(c)\n y = Cast<to = 1>(d)", "has no dtype"),
     "scattered sums": ('y = ScatterND<reduction = "add">(r, i, u)', "reduction is add"),
     "slope": ("y = PRelu(r, w)", "its slope does not broadcast"),
     "axes computed": ("m = Shape(n)\n y = ReduceSum(r, m)", "its axes are computed"),
@@ -107,6 +112,9 @@ def test_a_form_is_told_with_what_is_too_much_and_goes_when_the_graph_is_cut(nam
         "y = ConvTranspose<strides = [2, 2]>(r, v)",
         "y = ConvTranspose<dilations = [2, 2]>(r, v)",
         'y = Resize<mode = "linear">(r, , c3)',
+        'y = Resize<coordinate_transformation_mode = "tf_half_pixel_for_nn">(r, , s)',
+        'y = Resize<coordinate_transformation_mode = "half_pixel", nearest_mode = "round_prefer_ceil">(r, , s)',
+        "c = Cast<to = 10>(r)\n d = RandomUniformLike<dtype = 10>(c)\n y = Cast<to = 1>(d)",
         "y = MaxPool<kernel_shape = [5, 5], strides = [4, 4]>(r)",
         "c = Cast<to = 10>(r)\n d = HardSwish(c)\n y = Cast<to = 1>(d)",
         "c = Cast<to = 16>(r)\n d = Sigmoid(c)\n y = Cast<to = 1>(d)",
@@ -116,6 +124,64 @@ def test_what_builds_is_not_refused(body):
     constants = "float[4] s = {1, 1, 2, 2}, int64[1,4] i = {0, 0, 0, 0}, float[1] u = {1}, float[8] o = {1, 1, 1, 1, 1, 1, 1, 1}, int64[1] l = {1}, float[3,1,1,1] v = {1, 1, 1}, float[4] c3 = {1, 2, 2, 2}"  # noqa: E501
 
     assert facts(model(f"r = Relu(x)\n {body}", constants=constants)) == []
+
+
+@pytest.mark.parametrize(
+    ("axis", "scales", "taken"), [(1, "1,1,8,8", False), (2, "1,3,1,8", True), (-1, "1,3,8,1", True)]
+)
+def test_blocks_run_along_the_last_two_axes(axis, scales, taken):
+    size = 3 if axis == 1 else 8
+    body = f"y = DequantizeLinear<axis = {axis}, block_size = {size}>(x, s)"
+
+    told = facts(model(body, f"int8[1,3,8,8] x, float[{scales}] s", opset=21))
+
+    assert told == [] if taken else "its blocks run along axis 1 of 4" in told[0]
+
+
+def quantized(product, weight, kind="int8"):
+    """A product of two operands that come of Q and DQ."""
+    codes = "w_codes = QuantizeLinear(w, s, z)\n w_dq = DequantizeLinear(w_codes, s, z)"
+    body = f"codes = QuantizeLinear(x, s, z)\n dq = DequantizeLinear(codes, s, z)\n {codes}\n y = {product}(dq, w_dq)"
+    zero = {"int8": "int8 z = {0}", "fp8": "float8e4m3fn z = {0}"}[kind]
+    return model(body, f"float[1,3,8,8] x, float[{weight}] w", constants=f"float s = {{1}}, {zero}")
+
+
+@pytest.mark.parametrize(
+    ("version", "product", "weight", "kind", "refused"),
+    [
+        ("1.4.0.76", "MatMul", "1,3,8,8", "int8", "builds nothing that does"),
+        ("1.5.0.114", "Conv", "4,3,3,3", "int8", "an int8 convolution"),
+        ("1.6.1.120", "ConvTranspose", "3,4,3,3", "int8", "an int8 convolution"),
+        ("1.6.1.120", "ConvTranspose<group = 3>", "3,4,3,3", "int8", ""),
+        ("1.6.1.120", "MatMul", "1,3,8,8", "int8", ""),
+        ("1.6.1.120", "Conv", "4,3,3,3", "fp8", ""),
+        ("1.7.1.116", "Conv", "4,3,3,3", "int8", ""),
+    ],
+)
+def test_what_older_versions_quantize_without_a_driver(version, product, weight, kind, refused):
+    proto = quantized(product, weight, kind)
+
+    found = [one.fact for one in engine_refusals(proto, version, driver=False)]
+
+    assert (
+        any(refused in one and "without an NVIDIA driver" in one for one in found) if refused else not found
+    )
+    assert not any("driver" in one.fact for one in engine_refusals(proto, version))
+
+
+@pytest.mark.parametrize(("stash", "refused"), [(3, True), (1, False)])
+def test_a_norm_that_is_stashed_in_int8_is_too_much_before_1_7(stash, refused):
+    proto = model(f"y = RMSNormalization<stash_type = {stash}>(x, w)", "float[2,3] x, float[3] w", opset=23)
+
+    assert [("its stash_type is int8" in one) for one in facts(proto, OLDEST)] == [True] * refused
+    assert facts(proto, NEWEST) == []
+
+
+def test_swish_is_known_from_1_5_on():
+    proto = model("y = Swish(x)", opset=24)
+
+    assert "'Swish_0' (Swish): the parser of TensorRT-RTX 1.4 does not know it" in facts(proto, OLDEST)[0]
+    assert facts(proto, "1.5.0.114") == []
 
 
 def test_a_normalization_that_is_written_out_is_told_by_its_own_name(tmp_path):

@@ -92,7 +92,9 @@ Said = Sequence[tuple[Cell, tuple[Problem, ...]]]
 def _said(steps: Steps, parses: Parses, cells: Sequence[Cell], source: onnx.ModelProto) -> Said:
     """What is said of each cell's typed model, by its toolchain's version. Each model is read once."""
     from trtpipe.proofs.engine_limits.proving import engine_refusals
+    from trtpipe.toolchains.detect import driver_may_be_here
 
+    driver = driver_may_be_here()
     found: dict[Address, tuple[Problem, ...]] = {}
     judged: dict[tuple[str, frozenset[tuple[str, Digest]]], tuple[Problem, ...]] = {}
     for typed, asked in _readers(cells).items():
@@ -101,7 +103,7 @@ def _said(steps: Steps, parses: Parses, cells: Sequence[Cell], source: onnx.Mode
             version = parses.here.toolchains[parse].version
             if (version, outputs) not in judged:  # variants may come to the same model
                 with _read(steps, typed) as model:
-                    judged[version, outputs] = tuple(engine_refusals(model, version, source))
+                    judged[version, outputs] = tuple(engine_refusals(model, version, source, driver=driver))
             found[parse] = judged[version, outputs]
     return [(cell, found[cell.steps["parse"]]) for cell in cells]
 

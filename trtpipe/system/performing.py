@@ -346,8 +346,9 @@ def refuse_by_rules(typed: Path, version: str) -> None:
     """Raises StepFailed with what TensorRT-RTX `version` is known to refuse of a typed model. Reads no large weight."""
     from trtpipe.canonical.reading import read_skeleton
     from trtpipe.proofs.engine_limits.proving import engine_refusals
+    from trtpipe.toolchains.detect import driver_may_be_here
 
-    found = engine_refusals(read_skeleton(typed).proto, version)
+    found = engine_refusals(read_skeleton(typed).proto, version, driver=driver_may_be_here())
     errors = [problem for problem in found if problem.severity == "error"]
     if errors:
         raise StepFailed(errors)

@@ -1,6 +1,7 @@
 """Resize in ways that the parser refuses, as a product with the weights that each output has, where sizes are fixed.
 
-These are antialias, and coordinates that are symmetric about the middle.
+These are antialias, and coordinates that are symmetric about the middle. TensorFlow's half pixels for the nearest
+have a spelling that the parser takes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
     from trtpipe.arrays import Array, Dtype
+    from trtpipe.canonical.building import Attribute
 
 _COMPUTED = ("float32", "float16", "bfloat16")
 _REACH = {"linear": 1.0, "cubic": 2.0}
@@ -28,6 +30,9 @@ def rewrite_resize(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] |
 
     Where nothing becomes shorter antialias changes nothing, and is left out.
     """
+    if _is_tensorflows_nearest(node):
+        same: dict[str, Attribute] = {_WAY: "half_pixel", "nearest_mode": "round_prefer_ceil"}
+        return [changed(node, **same)]
     symmetric = _text(node, _WAY, "half_pixel") == "half_pixel_symmetric"
     if (
         not (integer_of(node, "antialias") or symmetric)
@@ -46,6 +51,15 @@ def rewrite_resize(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] |
 
 
 _WAY = "coordinate_transformation_mode"
+
+
+def _is_tensorflows_nearest(node: onnx.NodeProto) -> bool:
+    """Whether it rounds down (i + 0.5) / scale: the half pixel less, and halves rounded up, is the same pixel.
+
+    The parser takes these coordinates only beside `round_prefer_floor`, which is another pixel.
+    """
+    said = (_text(node, name, "") for name in ("mode", _WAY, "nearest_mode"))
+    return tuple(said) == ("nearest", "tf_half_pixel_for_nn", "floor")
 
 
 def _text(node: onnx.NodeProto, name: str, default: str) -> str:

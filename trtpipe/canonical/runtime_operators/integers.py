@@ -90,9 +90,12 @@ def _distances(work: Rewriting, name: str, zero: str, axis: int | None) -> str |
     points = work.values(zero)
     if name in work.tensors and points is not None:
         return _weights(work, name, zero, axis if several else None)
+    behind = (work.types.rank(name) or 0) - 1  # axes behind the first, along which its points are the same
+    if several and axis == 0 and behind < 1:
+        return None
     less = _floats(work, zero) if zero in work.twins else cast(work, zero, number_of_dtype("float32"))
     if several and axis == 0:
-        less = unsqueezed(work, less, 1)
+        less = unsqueezed(work, less, *range(1, behind + 1))
     return work.add("Sub", [_floats(work, name), less])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from trtpipe.canonical.edits import attribute_of, integers_of, subgraphs, values_read
-from trtpipe.proofs.engine_limits.refusal import CUT
+from trtpipe.proofs.engine_limits.refusal import CUT, NAME
 from trtpipe.proofs.engine_limits.values import NodeView
 
 Said = Iterator[tuple[str, str]]
@@ -20,6 +20,8 @@ _MOST_K = 3840
 _COORDINATES = (
     "align_corners", "asymmetric", "half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn",
 )  # fmt: skip
+_FOR_NEAREST = "tf_half_pixel_for_nn"
+_SAME_PIXELS = "write half_pixel with nearest_mode round_prefer_ceil instead, which picks the same pixels"
 _FOUR_BITS = frozenset({"int4", "uint4", "float4_e2m1fn"})
 _CACHE_RANK = 4
 _FLOAT32 = 1
@@ -84,6 +86,12 @@ def _resize(node: NodeView) -> Said:
     if mode not in _COORDINATES:
         known = ", ".join(_COORDINATES)
         yield f"coordinate_transformation_mode is {mode}; TensorRT's parser takes {known}", CUT
+    nearest = node.text("nearest_mode", "round_prefer_floor")
+    if mode == _FOR_NEAREST and nearest != "round_prefer_floor":
+        yield (
+            f"nearest_mode is {nearest} beside {mode}, and TensorRT's parser takes round_prefer_floor there",
+            _SAME_PIXELS,
+        )
 
 
 def _scatter(node: NodeView) -> Said:
@@ -117,7 +125,23 @@ def _p_relu(node: NodeView) -> Said:
         yield "its slope does not broadcast to its input", CUT
 
 
+def _like(node: NodeView) -> Said:
+    if attribute_of(node.node, "dtype") is None and node.dtype(0) == "float16":
+        why = "it has no dtype and its input is float16, and TensorRT's parser makes float32 of that"
+        yield why, f"have it compute in float32: keep: {{fp32: [{NAME}]}} in the variant"
+
+
+def _quantize(node: NodeView) -> Said:
+    rank, axis = node.rank(0), node.integer("axis", 1)
+    if node.integer("block_size") and rank is not None and axis % rank < rank - 2:
+        yield (
+            f"its blocks run along axis {axis} of {rank}, and TensorRT's parser takes the last two axes",
+            "quantize it by tensor or by channel, or give the float model",
+        )
+
+
 def _dequantize(node: NodeView) -> Said:
+    yield from _quantize(node)
     if node.dtype(0) not in _FOUR_BITS:
         return
     count = 1
@@ -174,6 +198,9 @@ _RULES: Mapping[str, Callable[[NodeView], Said]] = {
     "MaxPool": _pooling,
     "Mod": _mod,
     "PRelu": _p_relu,
+    "QuantizeLinear": _quantize,
+    "RandomNormalLike": _like,
+    "RandomUniformLike": _like,
     "Resize": _resize,
     "STFT": _stft,
     "ScatterElements": _scatter,

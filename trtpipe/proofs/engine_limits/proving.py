@@ -9,6 +9,7 @@ from trtpipe.canonical.tensors import nodes_of
 from trtpipe.errors import Problem, Severity
 from trtpipe.loading.scalars import flow_yaml
 from trtpipe.problem_codes import Code
+from trtpipe.proofs.engine_limits.driverless import refused_without_driver
 from trtpipe.proofs.engine_limits.forms import refused_form
 from trtpipe.proofs.engine_limits.older_versions import refused_by_older
 from trtpipe.proofs.engine_limits.operands import refused_operand
@@ -26,17 +27,18 @@ _SHOWN = 5
 
 
 def engine_refusals(
-    typed: onnx.ModelProto, version: str, source: onnx.ModelProto | None = None
+    typed: onnx.ModelProto, version: str, source: onnx.ModelProto | None = None, *, driver: bool = True
 ) -> list[Problem]:
     """One problem for each reason why TensorRT-RTX `version` does not build a typed model; [] when none is known.
 
     `source` is the model as the user has it, named as `name_nodes` does: a node that importing made is called by the
-    node whose work it does. Warnings when the version is newer than those that were tried.
+    node whose work it does. `driver` says whether the machine that builds may have an NVIDIA driver. Warnings when the
+    version is newer than those that were tried.
     """
     graph = TypedGraph(typed)
     names = _Names(typed, source)
     found: dict[tuple[str, str], list[str]] = {}
-    for refusal in refusals_of(graph, version):
+    for refusal in refusals_of(graph, version, driver):
         nodes = found.setdefault((refusal.why, refusal.remedy), [])
         if refusal.node and refusal.node not in nodes:
             nodes.append(refusal.node)
@@ -53,10 +55,12 @@ def engine_refusals(
     return [*operator_refusals(nodes_of(typed), version), *problems]
 
 
-def refusals_of(graph: TypedGraph, version: str) -> Iterator[Refusal]:
+def refusals_of(graph: TypedGraph, version: str, driver: bool = True) -> Iterator[Refusal]:
     """Every refusal that the rules know of a model's inputs, outputs and nodes."""
     yield from refused_tensors(graph)
     yield from refused_by_older(graph, version)
+    if not driver:
+        yield from refused_without_driver(graph, version)
     for node in graph.nodes():
         for why, remedy in _of_node(node, version):
             yield Refusal(why, remedy, node=node.node.name)
