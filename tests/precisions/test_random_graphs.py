@@ -16,8 +16,8 @@ from random_graphs import UNIT, evaluated, random_models
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casting.defaults import BY_OPERATOR
 from trtpipe.precisions.casting.element_types import element_types
+from trtpipe.precisions.casting.free_types import dtype_name
 from trtpipe.precisions.casting.keeping import glob_of
-from trtpipe.precisions.casting.planning import dtype_name
 from trtpipe.precisions.casting.signatures import FLOATS
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.runners.onnxruntime import open_runner

@@ -185,10 +185,10 @@ def test_swish_is_known_from_1_5_on():
 
 
 def test_a_normalization_that_is_written_out_is_told_by_its_own_name(tmp_path):
-    """Asked for its mean as well, it is written out; ONNX Runtime broadcasts this scale, ONNX's definition does not."""
+    """Asked for its mean in bfloat16 as well, it is written out; ONNX's definition does not broadcast this scale."""
     source = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 17]> g (float[3,4] x) => (float[3,4] y, float[1,1] m)
-        <float[4] s = {1, 1, 1, 1}> { [norm] y, m = LayerNormalization <axis = 0> (x, s) }"""
+        <float[4] s = {1, 1, 1, 1}> { [norm] y, m = LayerNormalization <axis = 0, stash_type = 16> (x, s) }"""
     )
     typed = onnx.ModelProto()
     typed.CopyFrom(source)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
+    from trtpipe.precisions.casting.free_types import GraphFacts
     from trtpipe.precisions.casting.overflow import Measured
-    from trtpipe.precisions.casting.planning import GraphFacts, TypePlan
+    from trtpipe.precisions.casting.planning import TypePlan
     from trtpipe.precisions.casting.rewriting import RewriteReport
     from trtpipe.precisions.quantizing.placing import Placement
 
@@ -163,10 +164,11 @@ class Precision:
         `choices` say, compute in float32 or are a problem at the path `overflow` beside `keep`. Problems (a glob
         without a match, a precision that cannot be kept) are in the plan.
         """
+        from trtpipe.precisions.casting.free_types import GraphFacts
         from trtpipe.precisions.casting.keeping import SPEC_NAMES
         from trtpipe.precisions.casting.limits import refused_keeps
         from trtpipe.precisions.casting.overflow import refusal
-        from trtpipe.precisions.casting.planning import GraphFacts, dtype_called, kept_nodes, plan_around
+        from trtpipe.precisions.casting.planning import dtype_called, kept_nodes, plan_around
 
         dtype = dtype_called(SPEC_NAMES[base] if base else self.dtype)
         assert dtype is not None, f"no float type is called {self.dtype}"

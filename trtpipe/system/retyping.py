@@ -77,8 +77,8 @@ def _kept(canonical: Path, precision: str) -> Iterator[tuple[str, tuple[str, ...
     from trtpipe.canonical.reading import ir_model, read_skeleton
     from trtpipe.precisions import find_precision
     from trtpipe.precisions.casting.element_types import element_types
+    from trtpipe.precisions.casting.free_types import dtype_name
     from trtpipe.precisions.casting.keeping import SPEC_NAMES, glob_of, named_nodes
-    from trtpipe.precisions.casting.planning import dtype_name
     from trtpipe.precisions.casting.signatures import FLOATS
 
     model = ir_model(read_skeleton(canonical))

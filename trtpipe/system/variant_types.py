@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-    from trtpipe.precisions.casting.planning import GraphFacts
+    from trtpipe.precisions.casting.free_types import GraphFacts
     from trtpipe.proofs.typed_nodes import SourceTypes, TypedModel
 
 _Key: TypeAlias = tuple[object, ...]
@@ -95,7 +95,7 @@ class VariantTyping:
 
     def _graph(self, precision: Precision, base: str | None) -> tuple[onnx_ir.Model, GraphFacts]:
         """The model as a precision plans it: one for all that neither change it nor put anything into it."""
-        from trtpipe.precisions.casting.planning import GraphFacts
+        from trtpipe.precisions.casting.free_types import GraphFacts
         from trtpipe.proofs.foreign_types import without_maps
 
         if self._facts is not None and not precision.changes(self.proto, base):

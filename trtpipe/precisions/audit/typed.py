@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from trtpipe.precisions.casting.constants import constant_of
 from trtpipe.precisions.casting.element_types import Types, element_types, graphs_of
-from trtpipe.precisions.casting.planning import dtype_name
+from trtpipe.precisions.casting.free_types import dtype_name
 from trtpipe.precisions.casting.signatures import FLOATS
 
 if TYPE_CHECKING:

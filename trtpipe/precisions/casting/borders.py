@@ -14,8 +14,8 @@ import onnx_ir as ir
 from trtpipe.errors import Problem, SpecPath
 from trtpipe.precisions.casting.constants import HALF_LARGEST
 from trtpipe.precisions.casting.element_types import Types, element_types
+from trtpipe.precisions.casting.free_types import is_transparent
 from trtpipe.precisions.casting.overflow import MARGIN, Measured
-from trtpipe.precisions.casting.planning import is_transparent
 from trtpipe.precisions.casting.signatures import FLOATS
 from trtpipe.problem_codes import Code
 

@@ -17,16 +17,8 @@ from trtpipe.errors import Problem
 from trtpipe.precisions.casting.borders import bare_output
 from trtpipe.precisions.casting.constants import CastTensor, constant_of, shape_of
 from trtpipe.precisions.casting.element_types import graphs_of
-from trtpipe.precisions.casting.planning import (
-    Decider,
-    GraphFacts,
-    NodeType,
-    TypePlan,
-    dtype_called,
-    dtype_name,
-    is_transparent,
-    origin,
-)
+from trtpipe.precisions.casting.free_types import GraphFacts, NodeType, dtype_name, is_transparent
+from trtpipe.precisions.casting.planning import Decider, TypePlan, dtype_called, origin
 from trtpipe.precisions.casting.ranges import largest_magnitude, why_not_half
 from trtpipe.precisions.casting.signatures import FLOAT_BY_DEFAULT, FLOATS, TYPE_ATTRIBUTES, signature_of
 from trtpipe.problem_codes import Code

@@ -24,9 +24,10 @@ from trtpipe.describing.costs import flops_of_nodes
 from trtpipe.errors import SpecError
 from trtpipe.precisions import Choices, Precision
 from trtpipe.precisions.casting.constants import constant_of
+from trtpipe.precisions.casting.free_types import MOVES_DATA
 from trtpipe.precisions.casting.keeping import SPEC_NAMES, named_nodes
 from trtpipe.precisions.casting.overflow import Measured
-from trtpipe.precisions.casting.planning import MOVES_DATA, TypePlan
+from trtpipe.precisions.casting.planning import TypePlan
 from trtpipe.proofs.corners import shapes_at, values_at
 from trtpipe.searching.units import Unit
 from trtpipe.spec.pipeline import Profile
