@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from trtpipe.loading.schema import pipeline_schema
-from trtpipe.system.workspace import known_names
+from trtpipe.loader.schema import pipeline_schema
+from trtpipe.workspace.workspace import known_names
 
 
 @cache

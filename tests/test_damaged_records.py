@@ -8,13 +8,13 @@ from copy import deepcopy
 
 import pytest
 
-from trtpipe.calibrators.measuring.reporting import report_of
+from trtpipe.calibration.calibrators.measurement.report import report_of
+from trtpipe.calibration.scales import Scales, TensorScale, read_scales
 from trtpipe.errors import TrtpipeError
 from trtpipe.plan.options import UNPLACED, QuantizeOptions
-from trtpipe.precisions.casting.overflow import measured_of
-from trtpipe.scales import Scales, TensorScale, read_scales
-from trtpipe.searching.choices import Choice, read_choice
-from trtpipe.searching.steps import quantize_options
+from trtpipe.precisions.casts.overflow import measured_of
+from trtpipe.search.choices import Choice, read_choice
+from trtpipe.search.steps import quantize_options
 from trtpipe.weights.safetensors import SafetensorsFile
 
 DEEP = "@deep@"

@@ -155,7 +155,7 @@ def test_every_part_of_the_package_has_a_layer():
 
 @pytest.mark.parametrize("name", ["LocalExecutor", "Performer", "Dispatcher", "Scheduler", "Steps"])
 def test_there_is_one_way_to_run_a_step(name):
-    """Whatever needs a step's result goes through `system/steps.py`, which alone puts these together."""
+    """Whatever needs a step's result goes through `building/steps.py`, which alone puts these together."""
     made = [
         path.relative_to(ROOT).as_posix()
         for path in modules()
@@ -163,10 +163,10 @@ def test_there_is_one_way_to_run_a_step(name):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
     ]
 
-    assert made == ["trtpipe/system/steps.py"]
+    assert made == ["trtpipe/building/steps.py"]
 
 
 def test_when_knows_nothing_of_whether():
     for name in ("scheduler.py", "dispatcher.py"):
         assert not any("deciding" in one for one in imports_of(PACKAGE / name))
-    assert not any("scheduler" in one or "dispatcher" in one for one in imports_of(PACKAGE / "deciding.py"))
+    assert not any("scheduler" in one or "dispatcher" in one for one in imports_of(PACKAGE / "rebuilder.py"))

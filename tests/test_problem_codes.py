@@ -15,7 +15,7 @@ from package_source import ROOT, modules, nodes_of
 from trtpipe import errors
 from trtpipe.errors import Location, Problem, SpecError, StepFailed, TrtpipeError, WrongValue, code_of
 from trtpipe.problem_codes import Code, all_codes
-from trtpipe.system.child import error_from_json, error_json
+from trtpipe.processes.child import error_from_json, error_json
 
 GIVEN = Path(__file__).with_name("problem_codes.txt")
 """Number and name of every code that was ever given; `retired` behind those that are no longer used."""

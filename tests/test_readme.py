@@ -10,7 +10,7 @@ import pytest
 import yaml
 from schemas import whole_schema
 
-from trtpipe.loading.schema import dataset_schema
+from trtpipe.loader.schema import dataset_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)

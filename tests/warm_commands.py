@@ -34,7 +34,7 @@ COMMAND = [sys.executable, "-m", "trtpipe"]
 _PACKET = 1 << 17
 _AT_START = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "GLIBC_", "TMPDIR")
 """Variables that are read as an interpreter or a library starts begin so: a server of other ones cannot stand in."""
-_LEFT_OUT = ("trtpipe.__main__", "trtpipe.calibrators.measuring.counting")
+_LEFT_OUT = ("trtpipe.__main__", "trtpipe.calibration.calibrators.measurement.counts")
 """What is no module to import, and what imports onnxruntime: that starts threads, which a fork would not have."""
 _SERVED_PATHS: set[str] = set()
 _SERVERS: dict[tuple[tuple[str, str], ...], _Server] = {}
@@ -241,12 +241,12 @@ def _take(env: Mapping[str, str]) -> None:
 
 def _fork_stage_servers(server: socket.socket) -> None:
     """Have the server fork what `stage_processes` would start an interpreter for: the server of stages."""
-    from trtpipe.system import stage_processes
+    from trtpipe.processes import stage_processes
 
     real = stage_processes.subprocess
 
     def popen(command: Sequence[str], *, env: Mapping[str, str], **more: Any) -> Any:
-        if "trtpipe.system.stage_server" not in command:
+        if "trtpipe.processes.stage_server" not in command:
             return real.Popen(command, env=env, **more)
         socket.send_fds(server, [json.dumps({"env": dict(env)}).encode()], list(more["pass_fds"]))
         return _StageServer(server, json.loads(server.recv(_PACKET))["pid"])
@@ -276,7 +276,7 @@ def _run_stage_server(env: Mapping[str, str], descriptor: int) -> NoReturn:
     with open(os.devnull, "r+b") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 2)
     _take(env)
-    from trtpipe.system import stage_server
+    from trtpipe.processes import stage_server
 
     stage_server.main(descriptor)
 

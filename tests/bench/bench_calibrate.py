@@ -45,9 +45,9 @@ OURS = (
     _CLOCK
     + """
 from pathlib import Path
-from trtpipe.calibrators import CalibrationRequest, find_calibrator
-from trtpipe.canonical.reading import ir_model, read_skeleton
-from trtpipe.precisions.quantizing.placing import tensors_to_scale
+from trtpipe.calibration.calibrators import CalibrationRequest, find_calibrator
+from trtpipe.canonical.reader import ir_model, read_skeleton
+from trtpipe.precisions.quantization.places import tensors_to_scale
 from trtpipe.spec.dataset import DatasetSpec
 spec = DatasetSpec.model_validate({"schema": 1, "npy": {"image": data}})
 tensors = tensors_to_scale(ir_model(read_skeleton(Path(model))))
@@ -117,7 +117,7 @@ import json, tempfile
 from pathlib import Path
 import onnxruntime
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.casting.files import rewrite_file
+from trtpipe.precisions.casts.files import rewrite_file
 amax = json.loads(Path(sys.argv[4]).read_text())
 began = clock()
 with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,7 @@ OURS = (
     + """
 from pathlib import Path
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.casting.files import rewrite_file
+from trtpipe.precisions.casts.files import rewrite_file
 began = clock()
 rewrite_file(find_precision("fp16"), Path(source), Path(out), keep={})
 MEASURED = since(began)

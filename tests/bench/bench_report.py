@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "reporting"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "tests" / "reports"), str(ROOT)]
 from browser import NOT_RUN, Browser, chromium  # noqa: E402
 from test_pages import page_of_build  # noqa: E402
 

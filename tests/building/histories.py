@@ -15,18 +15,18 @@ from typing import Any
 
 from world import World, compute, plan, step
 
-from trtpipe.deciding import Past, Rebuilder, decide_all
 from trtpipe.digests import Digest, digest_bytes
-from trtpipe.dispatcher import Dispatcher
 from trtpipe.errors import ArtifactMissing, StoreError
 from trtpipe.executors.local import LocalExecutor
 from trtpipe.plan.address import Address
+from trtpipe.plan.dispatcher import Dispatcher
 from trtpipe.plan.events import Event
 from trtpipe.plan.graph import Action, Plan, Step
 from trtpipe.plan.ports import ActionResult, Performed
+from trtpipe.plan.rebuilder import Past, Rebuilder, decide_all
+from trtpipe.plan.scheduler import Done, Result, Scheduler
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
-from trtpipe.scheduler import Done, Result, Scheduler
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from trtpipe.building.planned import make_plan
+from trtpipe.building.silent import Unheard
 from trtpipe.digests import digest_bytes
 from trtpipe.plan.address import STAGE_VERSIONS, STAGES, Address, Place, address
 from trtpipe.plan.fingerprint import Fingerprint
@@ -22,9 +24,7 @@ from trtpipe.plan.requirements import (
     PlaceRequirements,
 )
 from trtpipe.spec.remote import RemoteFile
-from trtpipe.system.planned import make_plan
-from trtpipe.system.unheard import Unheard
-from trtpipe.system.workspace import open_workspace
+from trtpipe.workspace.workspace import open_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 REMOTE = RemoteFile("https", "example.org", "m.onnx", query="a=1", sha256="0" * 64)
@@ -113,15 +113,15 @@ def test_places_are_ordered_and_parsed():
 ELSEWHERE = """
 import json, sys
 from pathlib import Path
-from trtpipe.dispatcher import Dispatcher
+from trtpipe.plan.dispatcher import Dispatcher
 from trtpipe.executors.local import LocalExecutor
 from trtpipe.plan.graph import Action
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 from trtpipe.stores.timing_caches import TimingCaches
-from trtpipe.system.performing import PLAIN_TERMS, Performer
-from trtpipe.system.site import HereOf, Site
-from trtpipe.system.unheard import Unheard
+from trtpipe.building.performer import PLAIN_TERMS, Performer
+from trtpipe.workspace.site import HereOf, Site
+from trtpipe.building.silent import Unheard
 
 here = Path.cwd()
 store = LocalStore(here / "store")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from histories import SOURCES, InMemory, OnDisk, lives_through
 
-from trtpipe.deciding import Rebuilder
 from trtpipe.digests import digest_bytes
 from trtpipe.plan.decisions import Decision, Run, UpToDate
 from trtpipe.plan.graph import action_of
+from trtpipe.plan.rebuilder import Rebuilder
 
 
 def right(world):

@@ -7,10 +7,10 @@ import random
 import pytest
 from world import World, plan, step
 
-from trtpipe.deciding import Rebuilder
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, UpToDate
 from trtpipe.plan.graph import Outputs
+from trtpipe.plan.rebuilder import Rebuilder
 
 
 def random_plan(world: World, rng: random.Random, size: int, sources: list[bytes]):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from world import World, at, decisions, plan, step
 
-from trtpipe.deciding import decide_all
 from trtpipe.plan.decisions import Pending, Run, UpToDate, promise_of
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.reasons import MissingOutput
-from trtpipe.scheduler import Blocked, Done, Failed
+from trtpipe.plan.rebuilder import decide_all
+from trtpipe.plan.scheduler import Blocked, Done, Failed
 
 
 @pytest.fixture

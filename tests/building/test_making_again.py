@@ -10,8 +10,8 @@ from world import World, plan, step
 
 from trtpipe.errors import ArtifactDamaged, Interrupted
 from trtpipe.plan.events import StepFailure
+from trtpipe.plan.scheduler import Blocked, Done, Failed
 from trtpipe.problem_codes import Code
-from trtpipe.scheduler import Blocked, Done, Failed
 
 
 @dataclass

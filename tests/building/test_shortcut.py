@@ -14,7 +14,9 @@ from trtpipe.cli.shortcut import nothing_to_do
 def unchanged(monkeypatch):
     """What was asked of the stamp; it says that nothing changed."""
     asked = []
-    monkeypatch.setattr("trtpipe.system.stamp.is_unchanged", lambda specs, only: asked.append(specs) or True)
+    monkeypatch.setattr(
+        "trtpipe.building.stamp.is_unchanged", lambda specs, only: asked.append(specs) or True
+    )
     return asked
 
 
@@ -37,7 +39,7 @@ def test_whatever_is_not_that_plain_is_left_to_the_command(unchanged, capsys, ar
 
 
 def test_a_change_is_left_to_the_command(monkeypatch, capsys):
-    monkeypatch.setattr("trtpipe.system.stamp.is_unchanged", lambda specs, only: False)
+    monkeypatch.setattr("trtpipe.building.stamp.is_unchanged", lambda specs, only: False)
 
     assert nothing_to_do(["build"]) is None
     assert capsys.readouterr().out == ""
@@ -47,7 +49,7 @@ def test_what_cannot_be_looked_at_is_left_to_the_command_to_tell(monkeypatch):
     def gone(specs, only):
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr("trtpipe.system.stamp.is_unchanged", gone)
+    monkeypatch.setattr("trtpipe.building.stamp.is_unchanged", gone)
 
     assert nothing_to_do(["build"]) is None
 

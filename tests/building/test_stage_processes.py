@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from trtpipe.system import stage_processes
-from trtpipe.system.processes import environment
-from trtpipe.system.stage_processes import start_stage
+from trtpipe.processes import stage_processes
+from trtpipe.processes.launcher import environment
+from trtpipe.processes.stage_processes import start_stage
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="not run: forking stages needs Linux")
 
@@ -103,8 +103,8 @@ def test_ending_a_stage_ends_what_it_started(tmp_path):
 def test_nothing_is_left_when_the_process_that_asked_is_killed(tmp_path):
     folder = _hanging(tmp_path / "a")
     code = (
-        "import sys, time; from pathlib import Path; from trtpipe.system.processes import environment\n"
-        "from trtpipe.system.stage_processes import start_stage\n"
+        "import sys, time; from pathlib import Path; from trtpipe.processes.launcher import environment\n"
+        "from trtpipe.processes.stage_processes import start_stage\n"
         f"fork = start_stage('import', Path({str(folder)!r}), environment())\n"
         "print(fork.server._process.pid, flush=True); time.sleep(600)\n"
     )

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from trtpipe.building.planned import make_plan
+from trtpipe.building.silent import Unheard
+from trtpipe.delivery.proofs import prove_cell
 from trtpipe.errors import StepFailed
 from trtpipe.plan.worker_messages import WorkerPhase
 from trtpipe.problem_codes import Code
-from trtpipe.system.planned import make_plan
-from trtpipe.system.proving import prove_cell
-from trtpipe.system.unheard import Unheard
-from trtpipe.system.workspace import open_workspace
-from trtpipe.toolchains import parsing
+from trtpipe.toolchains import parser_runs
+from trtpipe.workspace.workspace import open_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = "digits/fp32@ada"
@@ -45,7 +45,7 @@ def dying(phase, signal):
 
 
 def test_a_network_that_cannot_be_looked_at_is_not_proved_and_the_cell_is_built(planned, monkeypatch):
-    monkeypatch.setattr(parsing, "parse_network", dying("read", "SIGSEGV"))
+    monkeypatch.setattr(parser_runs, "parse_network", dying("read", "SIGSEGV"))
     (cell,) = planned.plan.cells
 
     with planned.steps(Unheard()) as steps:
@@ -67,7 +67,7 @@ def test_a_network_that_cannot_be_looked_at_is_not_proved_and_the_cell_is_built(
     ("phase", "signal"), [("parse", "SIGSEGV"), ("read", "SIGKILL")], ids=["a crash of the parser", "a kill"]
 )
 def test_another_death_fails_the_step_and_leaves_no_trace(planned, monkeypatch, phase, signal):
-    monkeypatch.setattr(parsing, "parse_network", dying(phase, signal))
+    monkeypatch.setattr(parser_runs, "parse_network", dying(phase, signal))
     (cell,) = planned.plan.cells
 
     with planned.steps(Unheard()) as steps:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trtpipe.deciding import Decided, Past, Rebuilder, decide_all
 from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.plan.address import Address, address
@@ -20,9 +19,10 @@ from trtpipe.plan.events import Event
 from trtpipe.plan.graph import Action, FromStep, Outputs, Plan, Source, Step, plan_of
 from trtpipe.plan.options.stage_options import UNPLACED, StageOptions
 from trtpipe.plan.ports import Performed
+from trtpipe.plan.rebuilder import Decided, Past, Rebuilder, decide_all
+from trtpipe.plan.scheduler import Done, Result, Scheduler
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
-from trtpipe.scheduler import Done, Result, Scheduler
 
 Compute = Callable[[Mapping[str, bytes]], bytes]
 

@@ -8,7 +8,7 @@ import onnx.parser
 import onnxruntime as ort
 
 from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.legalizing import Changes, legalize
+from trtpipe.legalization.legalize import Changes, legalize
 
 
 def parse(text: str, *, opset: int = 17, functions: str = "") -> onnx.ModelProto:

@@ -15,7 +15,7 @@ from rtx_child import refusals
 from runtime_models import MICROSOFT, rng
 
 from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.rewriting import rewrite_as_imported
+from trtpipe.legalization.rewrites import rewrite_as_imported
 from trtpipe.proofs.rtx_operators import operator_refusals
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.runners.onnxruntime import open_runner

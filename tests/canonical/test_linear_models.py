@@ -14,7 +14,7 @@ from onnx_text import canonical
 from rtx_child import refusals
 
 from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.rewriting import rewrite_as_imported
+from trtpipe.legalization.rewrites import rewrite_as_imported
 from trtpipe.proofs.rtx_operators import operator_refusals
 
 ML = "ai.onnx.ml"

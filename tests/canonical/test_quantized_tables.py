@@ -10,7 +10,7 @@ from onnx_text import canonical
 from test_runtime_operators import run
 
 from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.quantized_tables import dequantize_tables
+from trtpipe.legalization.quantized_tables import dequantize_tables
 
 TABLE = np.random.default_rng(0).integers(0, 256, (20, 6)).astype(np.uint8)
 BOTH = """

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from trtpipe.canonical.reading import ir_model, read_skeleton
+from trtpipe.canonical.reader import ir_model, read_skeleton
 from trtpipe.canonical.tensors import array_of, is_external
 from trtpipe.errors import ModelError
 

@@ -8,8 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_text import canonical, operators, parse, run
 
-from trtpipe.canonical.checking import check_model
-from trtpipe.canonical.rewriting import rewrite_as_imported
+from trtpipe.canonical.checks import check_model
+from trtpipe.legalization.rewrites import rewrite_as_imported
 from trtpipe.runners.exact_products import with_unsigned_weights
 from trtpipe.runners.graphs import RunnableModel
 

@@ -29,8 +29,8 @@ from runtime_models import (
 )
 
 from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.legalizing import legalize
-from trtpipe.canonical.rewriting import rewrite_as_imported
+from trtpipe.legalization.legalize import legalize
+from trtpipe.legalization.rewrites import rewrite_as_imported
 from trtpipe.proofs.rtx_operators import operator_refusals
 from trtpipe.runners.exact_products import with_unsigned_weights
 from trtpipe.runners.graphs import RunnableModel

@@ -8,7 +8,7 @@ from onnx_text import parse
 
 from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.inference import infer_at
-from trtpipe.canonical.reading import read_skeleton
+from trtpipe.canonical.reader import read_skeleton
 from trtpipe.canonical.summary import ModelSummary, TensorInfo, summarize
 
 TEXT = """g (float[n,3] x, int64[2] s) => (float[p,q] y) <float[3,4] w = {1.,2.,3.,4.,5.,6.,7.,8.,9.,10.,11.,12.}> {

@@ -13,7 +13,7 @@ from onnx_text import canonical, run
 from rtx_child import refusals
 
 from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.rewriting import rewrite_as_imported
+from trtpipe.legalization.rewrites import rewrite_as_imported
 from trtpipe.proofs.rtx_operators import operator_refusals
 
 X = np.float32([[0, -0.5, 1e-6, 2], [3, 0, -1e-4, 0.25]])

@@ -5,8 +5,8 @@ import pytest
 from onnx_text import canonical, operators, parse, run
 
 from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.transforming import apply_transform
 from trtpipe.errors import ModelError
+from trtpipe.legalization.transforms import apply_transform
 
 RATE = """g (float[n,4] x, int64 rate) => (float[n,4] y, float[n,4] z) {
     k = Constant<value_int = 16000>()  c = Equal(rate, k)

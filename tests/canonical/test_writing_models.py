@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx_text import run
 
-from trtpipe.canonical import writing
-from trtpipe.canonical.reading import read_skeleton
+from trtpipe.canonical import writer
+from trtpipe.canonical.reader import read_skeleton
 from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
 
@@ -35,7 +35,7 @@ def save(path: Path) -> Path:
 
 def test_an_embedded_model_is_what_protobuf_would_write(tmp_path):
     source = save(tmp_path / "m.onnx")
-    (written,) = writing.write_model(read_skeleton(source).proto, tmp_path / "out.onnx")
+    (written,) = writer.write_model(read_skeleton(source).proto, tmp_path / "out.onnx")
     one, other = onnx.load(source), onnx.load(written)
     for name in ("w1", "w2"):
         (ours,) = (t for t in other.graph.initializer if t.name == name)
@@ -46,7 +46,7 @@ def test_an_embedded_model_is_what_protobuf_would_write(tmp_path):
 
 
 def test_large_weights_go_to_one_aligned_file_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "EMBEDDED", 1000)
+    monkeypatch.setattr(writer, "EMBEDDED", 1000)
     source = save(tmp_path / "m.onnx")
     report = lower_model(frontend, ModelFiles(source), OnnxOptions(), tmp_path / "out.onnx")
     assert [file.name for file in report.files] == ["out.onnx", "out.onnx.data"]
@@ -66,9 +66,9 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing.os, "fsync", full)
-    with pytest.raises(writing.ModelError, match="No space left"):
-        writing.write_model(skeleton.proto, tmp_path / "out.onnx")
+    monkeypatch.setattr(writer.os, "fsync", full)
+    with pytest.raises(writer.ModelError, match="No space left"):
+        writer.write_model(skeleton.proto, tmp_path / "out.onnx")
     assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
 
 

@@ -15,7 +15,7 @@ from rtx_child import refusals
 from trtpipe.canonical.edits import attribute_of
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.opsets import opset_of
-from trtpipe.canonical.rewriting import rewrite_as_imported
+from trtpipe.legalization.rewrites import rewrite_as_imported
 
 needs_rtx = pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="needs TensorRT-RTX")
 TAKEN: dict[str, onnx.ModelProto] = {}

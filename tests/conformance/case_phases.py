@@ -21,10 +21,10 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 import rtx_probe  # noqa: E402
 from backend_cases import Case, load_case, parameters  # noqa: E402
 
-from trtpipe.canonical.transforming import transform_file  # noqa: E402
 from trtpipe.errors import TrtpipeError  # noqa: E402
 from trtpipe.frontends import ModelFiles, lower_model  # noqa: E402
 from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
+from trtpipe.legalization.transforms import transform_file  # noqa: E402
 
 
 def handle(case: Case, folder: Path, skip: frozenset[str], say: Any) -> dict[str, Any]:

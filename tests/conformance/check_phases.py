@@ -26,16 +26,16 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 from backend_cases import Case, load_case  # noqa: E402
 from typed_phases import FORMS  # noqa: E402
 
-from trtpipe.canonical.checking import check_model  # noqa: E402
+from trtpipe.canonical.checks import check_model  # noqa: E402
 from trtpipe.canonical.edits import sort_nodes  # noqa: E402
 from trtpipe.canonical.folding import infer_values  # noqa: E402
 from trtpipe.canonical.inference import Inferred  # noqa: E402
-from trtpipe.canonical.naming import name_nodes  # noqa: E402
-from trtpipe.canonical.rewriting import rewrite_as_imported  # noqa: E402
+from trtpipe.canonical.names import name_nodes  # noqa: E402
 from trtpipe.errors import Problem, TrtpipeError  # noqa: E402
 from trtpipe.frontends import ModelFiles  # noqa: E402
 from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
-from trtpipe.proofs.engine_limits.proving import engine_refusals  # noqa: E402
+from trtpipe.legalization.rewrites import rewrite_as_imported  # noqa: E402
+from trtpipe.proofs.engine_limits.proof import engine_refusals  # noqa: E402
 from trtpipe.proofs.foreign_types import foreign_values  # noqa: E402
 from trtpipe.proofs.model import prove_model, view_model  # noqa: E402
 from trtpipe.proofs.refused_forms import refused_forms  # noqa: E402

@@ -30,9 +30,9 @@ from onnx.reference import ReferenceEvaluator  # noqa: E402
 from trtpipe.errors import TrtpipeError  # noqa: E402
 from trtpipe.networks.lowering.network import onnx_of  # noqa: E402
 from trtpipe.networks.lowering.result import Lowered  # noqa: E402
-from trtpipe.networks.matching import misfits  # noqa: E402
+from trtpipe.networks.matches import misfits  # noqa: E402
 from trtpipe.networks.network import ParsedNetwork  # noqa: E402
-from trtpipe.networks.reading import read_network  # noqa: E402
+from trtpipe.networks.reader import read_network  # noqa: E402
 from trtpipe.runners.graphs import RunnableModel, runnable_model  # noqa: E402
 from trtpipe.runners.onnxruntime import open_runner  # noqa: E402
 from trtpipe.runners.readback import TensorDifference, bound_of, compare_network, network_model  # noqa: E402

@@ -27,17 +27,17 @@ sys.path[:0] = [str(HERE.parent), str(ROOT)]
 import models  # noqa: E402
 from rescaled_digits import write_rescaled  # noqa: E402
 
-from trtpipe.calibrators import find_calibrator  # noqa: E402
+from trtpipe.building.planned import make_plan  # noqa: E402
+from trtpipe.building.silent import Unheard  # noqa: E402
+from trtpipe.calibration.calibrators import find_calibrator  # noqa: E402
 from trtpipe.datasets import dataset_record  # noqa: E402
 from trtpipe.digests import digest_file  # noqa: E402
 from trtpipe.frontends import frontend_called  # noqa: E402
+from trtpipe.processes.processor import processor_kind  # noqa: E402
 from trtpipe.spec.dataset import DatasetSpec  # noqa: E402
+from trtpipe.stages.plugins import InstalledPlugins  # noqa: E402
 from trtpipe.stages.task import Task  # noqa: E402
-from trtpipe.system.planned import make_plan  # noqa: E402
-from trtpipe.system.plugins import InstalledPlugins  # noqa: E402
-from trtpipe.system.processor import processor_kind  # noqa: E402
-from trtpipe.system.unheard import Unheard  # noqa: E402
-from trtpipe.system.workspace import open_workspace  # noqa: E402
+from trtpipe.workspace.workspace import open_workspace  # noqa: E402
 
 METHODS = ("max", "entropy", "percentile", "mse")
 PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime")

@@ -41,8 +41,8 @@ from trtpipe.canonical.folding import infer_values  # noqa: E402
 from trtpipe.canonical.inference import Inferred  # noqa: E402
 from trtpipe.errors import TrtpipeError  # noqa: E402
 from trtpipe.precisions import find_precision  # noqa: E402
-from trtpipe.precisions.casting.files import rewrite_file  # noqa: E402
-from trtpipe.proofs.engine_limits.proving import engine_refusals  # noqa: E402
+from trtpipe.precisions.casts.files import rewrite_file  # noqa: E402
+from trtpipe.proofs.engine_limits.proof import engine_refusals  # noqa: E402
 from trtpipe.proofs.typed_nodes import typed_model  # noqa: E402
 from trtpipe.targets.capabilities import capabilities_of  # noqa: E402
 from trtpipe.targets.compute_capability import ComputeCapability  # noqa: E402

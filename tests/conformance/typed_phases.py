@@ -27,13 +27,13 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 from backend_cases import Case, bound, load_case, parameters  # noqa: E402
 
 from trtpipe.canonical.evaluation import Evaluator  # noqa: E402
-from trtpipe.canonical.legalizing import legalize  # noqa: E402
-from trtpipe.canonical.writing import write_model  # noqa: E402
+from trtpipe.canonical.writer import write_model  # noqa: E402
 from trtpipe.errors import TrtpipeError  # noqa: E402
 from trtpipe.frontends import ModelFiles  # noqa: E402
 from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
+from trtpipe.legalization.legalize import legalize  # noqa: E402
 from trtpipe.precisions import find_precision  # noqa: E402
-from trtpipe.precisions.casting.files import rewrite_file  # noqa: E402
+from trtpipe.precisions.casts.files import rewrite_file  # noqa: E402
 
 FORMS: dict[str, Callable[[Case], Case]] = {"plain": lambda case: case, "bound": bound}
 

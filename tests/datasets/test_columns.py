@@ -10,9 +10,9 @@ from pictures import gradient
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets import open_dataset
-from trtpipe.datasets.locating.projects import ProjectFiles
+from trtpipe.datasets.locations.projects import ProjectFiles
 from trtpipe.errors import SpecError
-from trtpipe.loading.project import Project
+from trtpipe.loader.project import Project
 from trtpipe.spec.dataset import DatasetSpec
 
 arrow = pytest.importorskip("pyarrow")

@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from trtpipe.cli.main import app
-from trtpipe.loading.schema import dataset_schema
+from trtpipe.loader.schema import dataset_schema
 from trtpipe.spec.dataset import SOURCES, DatasetSpec, InputSpec, ResizeSpec
 
 pytest.importorskip("PIL")

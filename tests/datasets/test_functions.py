@@ -9,10 +9,10 @@ import pytest
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets import open_dataset, source_files
-from trtpipe.datasets.locating import GivenFiles
-from trtpipe.datasets.locating.projects import ProjectFiles
+from trtpipe.datasets.locations import GivenFiles
+from trtpipe.datasets.locations.projects import ProjectFiles
 from trtpipe.errors import SpecError
-from trtpipe.loading.project import Project
+from trtpipe.loader.project import Project
 from trtpipe.spec.dataset import DatasetSpec
 
 X = TensorInfo("x", "float32", (None, 3))

@@ -17,10 +17,10 @@ from PIL import Image
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets import dataset_record, open_dataset, source_files
-from trtpipe.datasets.locating import GivenFiles
-from trtpipe.datasets.locating.projects import ProjectFiles
+from trtpipe.datasets.locations import GivenFiles
+from trtpipe.datasets.locations.projects import ProjectFiles
 from trtpipe.errors import SpecError
-from trtpipe.loading.project import Project
+from trtpipe.loader.project import Project
 from trtpipe.spec.dataset import DatasetSpec
 
 ANY = TensorInfo("x", "float32", (None, 3, None, None))
@@ -555,8 +555,8 @@ import resource, sys
 from pathlib import Path
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets import open_dataset
-from trtpipe.datasets.locating.projects import ProjectFiles
-from trtpipe.loading.project import Project
+from trtpipe.datasets.locations.projects import ProjectFiles
+from trtpipe.loader.project import Project
 from trtpipe.spec.dataset import DatasetSpec
 
 spec = DatasetSpec.model_validate({"schema": 1, "images": "photos", "batch": 4, "samples": int(sys.argv[1])})

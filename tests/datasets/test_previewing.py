@@ -11,7 +11,7 @@ from pictures import gradient, save
 from typer.testing import CliRunner
 
 from trtpipe.cli.main import app
-from trtpipe.datasets.previewing.statistics import Statistics
+from trtpipe.datasets.preview.statistics import Statistics
 
 pytest.importorskip("PIL")
 

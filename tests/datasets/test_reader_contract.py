@@ -12,10 +12,10 @@ from pictures import gradient, save
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets import find_reader, open_dataset, reader_names, source_files
-from trtpipe.datasets.locating import GivenFiles
-from trtpipe.datasets.locating.projects import ProjectFiles
-from trtpipe.loading.project import Project
-from trtpipe.loading.schema import field_docs
+from trtpipe.datasets.locations import GivenFiles
+from trtpipe.datasets.locations.projects import ProjectFiles
+from trtpipe.loader.project import Project
+from trtpipe.loader.schema import field_docs
 from trtpipe.spec.dataset import SOURCES, DatasetSpec
 from trtpipe.weights.safetensors import Writable, write_safetensors
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from failing_models import needs_rtx
 
-from trtpipe.cli.comparing import compare_command
+from trtpipe.cli.debug_compare import compare_command
 from trtpipe.errors import SpecError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.errors import SpecError, StepFailed
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.casting.files import rewrite_file
+from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.runners import compare_all as comparing
 from trtpipe.runners.compare_all import compare_all
 from trtpipe.stages.task import Task

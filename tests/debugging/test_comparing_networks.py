@@ -15,17 +15,17 @@ from failing_models import needs_rtx
 from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.networks.lowering import table
-from trtpipe.networks.matching import misfits
+from trtpipe.networks.matches import misfits
 from trtpipe.networks.network import WeightsRef
-from trtpipe.networks.reading import read_network
+from trtpipe.networks.reader import read_network
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.casting.files import rewrite_file
+from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.runners import compare_all as comparing
 from trtpipe.runners import compare_network as networks
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.stages.task import Task
 from trtpipe.toolchains.installed import installed_toolchain
-from trtpipe.toolchains.parsing import parse_network
+from trtpipe.toolchains.parser_runs import parse_network
 
 RTX = installed_toolchain("tensorrt_rtx")
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"

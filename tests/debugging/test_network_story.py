@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from failing_models import needs_rtx
 
-from trtpipe.cli.comparing_networks import compare_network_command
-from trtpipe.cli.inspecting_networks import inspect_network_command
+from trtpipe.cli.debug_compare_networks import compare_network_command
+from trtpipe.cli.inspect_networks import inspect_network_command
 from trtpipe.errors import SpecError, StepFailed
 from trtpipe.problem_codes import Code
-from trtpipe.rendering.networks import network_lines
-from trtpipe.toolchains import parsing
+from trtpipe.text.networks import network_lines
+from trtpipe.toolchains import parser_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,7 +99,7 @@ def test_where_tensorrt_cannot_start_nothing_counts_as_equal(
     def refuse(*_, **__):
         raise StepFailed(Code.WORKER_ENVIRONMENT, "TensorRT cannot start: is there a GPU and its driver?")
 
-    monkeypatch.setattr(parsing, "parse_network", refuse)
+    monkeypatch.setattr(parser_runs, "parse_network", refuse)
 
     assert compare(as_json=as_json) == 1
     assert inspect_network_command("digits/fp16@ada", with_others=False, as_json=as_json) == 1

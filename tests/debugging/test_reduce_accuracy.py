@@ -9,16 +9,16 @@ import pytest
 from failing_models import make_project, needs_rtx
 from onnx import TensorProto, helper, numpy_helper
 
+from trtpipe.app.debug import reduce_accuracy as reducing_accuracy
+from trtpipe.app.debug.reduce import Limits
+from trtpipe.app.debug.reduce_accuracy import reduce_accuracy, write_accuracy_reduction
+from trtpipe.building.silent import Unheard
+from trtpipe.checks.cell_steps import open_cell
 from trtpipe.errors import SpecError
 from trtpipe.plan.ports import ActionResult
 from trtpipe.runners.partial_runs import replay
 from trtpipe.stages.bodies import BODIES
-from trtpipe.system import reducing_accuracy
-from trtpipe.system.failing import open_cell
-from trtpipe.system.plugins import InstalledPlugins
-from trtpipe.system.reducing import Limits
-from trtpipe.system.reducing_accuracy import reduce_accuracy, write_accuracy_reduction
-from trtpipe.system.unheard import Unheard
+from trtpipe.stages.plugins import InstalledPlugins
 
 pytestmark = needs_rtx
 

@@ -12,11 +12,11 @@ import onnx
 import pytest
 from failing_models import MXFP8_SPEC, crashing_mxfp8, make_project, needs_rtx
 
-from trtpipe.cli.reducing import reduce_command
-from trtpipe.cli.reproducing import repro_command
+from trtpipe.app.debug.reduce import BuildTrials
+from trtpipe.checks.cell_steps import CellSteps
+from trtpipe.cli.debug_reduce import reduce_command
+from trtpipe.cli.debug_repro import repro_command
 from trtpipe.errors import SpecError
-from trtpipe.system.failing import CellSteps
-from trtpipe.system.reducing import BuildTrials
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "debugging.md"
 

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from trtpipe.canonical.checking import check_model
+from trtpipe.canonical.checks import check_model
 from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.inference import infer_at
 from trtpipe.errors import StepFailed
-from trtpipe.reducing.budget import Trials
-from trtpipe.reducing.candidates import Candidate, Whole, profile_of
-from trtpipe.reducing.course import reduce_model
-from trtpipe.reducing.extracting import Parts
-from trtpipe.reducing.failures import FailureClass, classes_of, normalised
-from trtpipe.searching.minimizing import trim
+from trtpipe.reduction.budget import Trials
+from trtpipe.reduction.candidates import Candidate, Whole, profile_of
+from trtpipe.reduction.course import reduce_model
+from trtpipe.reduction.extraction import Parts
+from trtpipe.reduction.failures import FailureClass, classes_of, normalised
+from trtpipe.search.minimization import trim
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "precisions"))
 from random_graphs import random_models

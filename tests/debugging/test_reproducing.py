@@ -16,11 +16,11 @@ from failing_models import dilated_pooling, make_project, needs_rtx
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
+from trtpipe.checks.cell_steps import CellSteps
+from trtpipe.cli.debug_repro import repro_command
 from trtpipe.cli.main import app
-from trtpipe.cli.reproducing import repro_command
 from trtpipe.errors import SpecError
-from trtpipe.reducing.random_weights import randomize_weights
-from trtpipe.system.failing import CellSteps
+from trtpipe.reduction.random_weights import randomize_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUSAL = "does not support dilations"

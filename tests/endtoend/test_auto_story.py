@@ -15,15 +15,15 @@ import yaml
 from projects import ROOT, Project, make_project
 from rescaled_digits import write_rescaled
 
+from trtpipe.app.debug.subjects import open_subject
+from trtpipe.building.performer import Performer
+from trtpipe.building.planned import make_plan
+from trtpipe.building.silent import Unheard
 from trtpipe.errors import StepFailed
 from trtpipe.plan.address import address
 from trtpipe.plan.decisions import Run
 from trtpipe.problem_codes import Code
-from trtpipe.system.performing import Performer
-from trtpipe.system.planned import make_plan
-from trtpipe.system.subjects import open_subject
-from trtpipe.system.unheard import Unheard
-from trtpipe.system.workspace import open_workspace
+from trtpipe.workspace.workspace import open_workspace
 
 SPEC = """\
 schema: 1

@@ -68,7 +68,7 @@ def test_a_signal_before_anything_runs(project, number, tmp_path):
         "import os, sys\n"
         "class Hook:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'trtpipe.cli.running' and os.environ.get('NOW'):\n"
+        "        if name == 'trtpipe.cli.build_run' and os.environ.get('NOW'):\n"
         f"            os.kill(os.getpid(), {int(number)})\n"
         "sys.meta_path.insert(0, Hook())\n"
     )
@@ -126,7 +126,7 @@ def test_a_bug_shows_its_traceback_and_ends_the_stream(project, tmp_path):
         "import sys\n"
         "class Hook:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'trtpipe.cli.running':\n"
+        "        if name == 'trtpipe.cli.build_run':\n"
         "            raise AssertionError('impossible')\n"
         "sys.meta_path.insert(0, Hook())\n"
     )

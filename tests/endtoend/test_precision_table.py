@@ -14,8 +14,8 @@ import yaml
 from onnx import numpy_helper
 
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.casting.files import rewrite_file
-from trtpipe.precisions.quantizing.placing import tensors_to_scale
+from trtpipe.precisions.casts.files import rewrite_file
+from trtpipe.precisions.quantization.places import tensors_to_scale
 
 SMS = ("sm75", "sm80", "sm86", "sm89", "sm120")
 MODELS = {

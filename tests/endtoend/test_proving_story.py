@@ -14,17 +14,17 @@ import pytest
 import yaml
 from projects import SPEC, Project, make_project
 
-from trtpipe.cli.proving import golden_command, propose_command, validate_command
+from trtpipe.app.prove import golden, validate
+from trtpipe.app.prove.validate import HowToValidate
+from trtpipe.cli.validate import golden_command, propose_command, validate_command
 from trtpipe.errors import SpecError, ToolchainError
 from trtpipe.runners import validate_engine
 from trtpipe.runners.inference.results import GpuFacts
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.recordings import read_recording
-from trtpipe.system import golden, validating
-from trtpipe.system.targets import TargetResolver
-from trtpipe.system.validating import HowToValidate
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.toolchains.detect import DetectedGpu
+from trtpipe.workspace.target_facts import TargetResolver
 
 CELL = "digits/fp16@ada"
 PROVEN = (
@@ -64,7 +64,7 @@ def a_gpu(monkeypatch):
 
     here = (DetectedGpu(0, "NVIDIA L4", ComputeCapability(8, 9)),)
     monkeypatch.setattr(validate_engine.GpuEngine, "__call__", infer)
-    monkeypatch.setattr(validating, "TargetResolver", lambda: TargetResolver(_here=here))
+    monkeypatch.setattr(validate, "TargetResolver", lambda: TargetResolver(_here=here))
     return found
 
 
@@ -200,7 +200,7 @@ def test_golden_outputs_are_recorded_once_and_a_spec_compares_with_them(project,
 def test_what_an_engine_gives_is_recorded_where_its_gpu_is(project, a_gpu, monkeypatch, capsys):
     with pytest.raises(ToolchainError, match="not run: needs sm89, this machine has no GPU"):
         record(engine=True)
-    monkeypatch.setattr(golden, "TargetResolver", validating.TargetResolver)
+    monkeypatch.setattr(golden, "TargetResolver", validate.TargetResolver)
     a_gpu["factor"] = -1.0
 
     assert record(engine=True, output=Path("golden/flipped.npz")) == 0

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from projects import Project, make_project
 
-from trtpipe.reporting.schema import report_schema
+from trtpipe.reports.schema import report_schema
 
 SPEC = """\
 schema: 1

@@ -22,13 +22,13 @@ import wholeness
 import yaml
 from onnx import TensorProto, helper
 
+from trtpipe.building import build
+from trtpipe.building.lock_writer import refresh_lock
+from trtpipe.building.outcome import Outcome
+from trtpipe.building.planned import make_plan
+from trtpipe.building.silent import Unheard
 from trtpipe.errors import Interrupted
-from trtpipe.system import building
-from trtpipe.system.locking import refresh_lock
-from trtpipe.system.outcome import Outcome
-from trtpipe.system.planned import make_plan
-from trtpipe.system.unheard import Unheard
-from trtpipe.system.workspace import open_workspace
+from trtpipe.workspace.workspace import open_workspace
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="not run: looks into /proc")
 
@@ -115,7 +115,7 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_is_finished(fresh, done, moment):
     assert_whole_then_complete(fresh, done)
 
 
-@pytest.mark.parametrize("module", ["trtpipe.cli.shortcut", "trtpipe.cli.main", "trtpipe.loading.specs"])
+@pytest.mark.parametrize("module", ["trtpipe.cli.shortcut", "trtpipe.cli.main", "trtpipe.loader.specs"])
 def test_ctrl_c_before_anything_runs_is_one_word(fresh, tmp_path, module):
     """It comes while a module is imported, from the first one after Python has started to those that read the spec."""
     hook = tmp_path / "sitecustomize.py"
@@ -166,10 +166,10 @@ def test_ctrl_c_while_a_build_sums_up_does_not_cost_the_lockfile(again, monkeypa
         signal.raise_signal(signal.SIGINT)
         return refresh_lock(*arguments)
 
-    monkeypatch.setattr(building, "refresh_lock", pressed)
+    monkeypatch.setattr(build, "refresh_lock", pressed)
     outcome = Outcome()
     with pytest.raises(Interrupted):
-        building.run_build(make_plan(open_workspace(())), Unheard(), outcome, jobs=1)
+        build.run_build(make_plan(open_workspace(())), Unheard(), outcome, jobs=1)
 
     assert outcome.lock_changed
     assert again.run("build").out == "nothing to do\n"
@@ -195,7 +195,7 @@ def victim(project, worker):
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if inside and (b"from worker import main" if worker else b"trtpipe.system.") in command:
+            if inside and (b"from worker import main" if worker else b"trtpipe.app.") in command:
                 return int(entry.name)
         time.sleep(0.005)
     raise AssertionError("it never ran")

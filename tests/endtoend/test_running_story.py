@@ -12,11 +12,11 @@ import pytest
 from projects import ROOT, SPEC, make_project
 from typer.testing import CliRunner
 
+from trtpipe.app.engines.machine import Machine
 from trtpipe.cli.main import app
 from trtpipe.plan.ports import ActionResult
 from trtpipe.stages.bodies import BODIES
-from trtpipe.system.machines import Machine
-from trtpipe.system.plugins import InstalledPlugins
+from trtpipe.stages.plugins import InstalledPlugins
 
 BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "docs" / "running.md").read_text(), re.S)
 EXAMPLES = [line for block in BLOCKS for line in block.splitlines()]
@@ -46,8 +46,8 @@ def command(project, monkeypatch):
     monkeypatch.chdir(project)
     nothing = Machine((), lambda flavour, version: pytest.fail("no engine runs here"))
     for module in ("inferring", "benching"):
-        monkeypatch.setattr(f"trtpipe.system.{module}.this_machine", lambda: nothing)
-    monkeypatch.setattr("trtpipe.system.processes.run_in_child", in_this_process)
+        monkeypatch.setattr(f"trtpipe.app.{module}.this_machine", lambda: nothing)
+    monkeypatch.setattr("trtpipe.processes.launcher.run_in_child", in_this_process)
     return lambda *words: CliRunner().invoke(app, list(words))
 
 

@@ -10,8 +10,8 @@ from trtpipe.plan.address import address
 from trtpipe.plan.decisions import Pending, Restore, Run, UpToDate, promise_of
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.reasons import Changed, CorruptOutput, First, Forced, MissingOutput, NoTrace, Reason
-from trtpipe.rendering.decisions import decision_json, reason_json, show_changed_fields, show_reason
-from trtpipe.rendering.plans import why
+from trtpipe.text.decisions import decision_json, reason_json, show_changed_fields, show_reason
+from trtpipe.text.plans import why
 
 LEVEL = Change("options.level", 3, 5)
 TYPED = Change("inputs.model.model.onnx", f"{'a' * 64}/1", None)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trtpipe.digests import digest_bytes
+from trtpipe.git.blame import NOT_COMMITTED, Commit, History
 from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import Pending, Restore, Run, UpToDate
 from trtpipe.plan.fingerprint import Change
@@ -16,9 +17,8 @@ from trtpipe.plan.graph import FromStep, Source, Step, plan_of
 from trtpipe.plan.options import NO_TRANSFORM
 from trtpipe.plan.origins import NO_INPUT, FromMaker, InDataSet, InFile, InSpec, Nowhere
 from trtpipe.plan.reasons import Changed, First, Forced, MissingOutput
-from trtpipe.rendering.causes import Cause
-from trtpipe.rendering.reasons import because, ways_to, why_json, why_text
-from trtpipe.system.commits import NOT_COMMITTED, Commit, History
+from trtpipe.text.causes import Cause
+from trtpipe.text.reasons import because, ways_to, why_json, why_text
 
 OLD, NEW = f"{'a' * 64}/1", f"{'b' * 64}/2"
 

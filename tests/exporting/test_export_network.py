@@ -14,11 +14,11 @@ import pytest
 import warm_commands
 import yaml
 
+from trtpipe.app.author.export import export_network
+from trtpipe.building.canonical_models import canonical_model
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.frontends import frontend_names
-from trtpipe.system.exporting import export_network
-from trtpipe.system.importing import canonical_model
-from trtpipe.system.workspace import open_workspace
+from trtpipe.workspace.workspace import open_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 warm_commands.serve_for(ROOT)

@@ -11,15 +11,16 @@ import onnxruntime
 import pytest
 import yaml
 
-from trtpipe.cli.checking import check_command
-from trtpipe.cli.exporting import parsed_command
+from trtpipe.app.author import declared_types, export_parsed
+from trtpipe.building.silent import Unheard
+from trtpipe.checks import parsed_networks
+from trtpipe.checks.cell_steps import open_cell
+from trtpipe.checks.parsed_networks import NotParsedHere
+from trtpipe.cli.check import check_command
+from trtpipe.cli.export import parsed_command
 from trtpipe.errors import ModelError, SpecError
-from trtpipe.networks.raising import network as raising
+from trtpipe.networks.raised import network as raising
 from trtpipe.problem_codes import Code
-from trtpipe.system import exporting_parsed, parsing, retyping
-from trtpipe.system.failing import open_cell
-from trtpipe.system.parsing import NotParsedHere
-from trtpipe.system.unheard import Unheard
 from trtpipe.toolchains.installed import installed_toolchain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +76,7 @@ def at_digits(digits, monkeypatch):
 
 def export(cell, **options):
     with open_cell(cell, ["pipelines/digits.yaml"], Unheard()) as steps:
-        return exporting_parsed.export_parsed(steps, None, **options)
+        return export_parsed.export_parsed(steps, None, **options)
 
 
 def typed_model(cell, spec, folder):
@@ -155,7 +156,7 @@ def test_an_export_can_be_exported(at_digits):
     first = export("digits/half@blackwell")
 
     with open_cell("digits-half-parsed/half@blackwell", [str(first.spec)], Unheard()) as steps:
-        second = exporting_parsed.export_parsed(steps, None)
+        second = export_parsed.export_parsed(steps, None)
 
     assert second.difference == 0
     assert second.counts["convolution"] == first.counts["convolution"] == 3
@@ -205,7 +206,7 @@ def test_the_remedy_for_types_works(at_digits):
 
     assert checks(made.spec)
     with open_cell("digits-fp32-parsed/nvfp4@blackwell", [str(made.spec)], Unheard()) as steps:
-        found = parsing.describe_network(steps)
+        found = parsed_networks.describe_network(steps)
     assert found["totals"]["by_type"]["DYNAMIC_QUANTIZE"] == 1
 
 
@@ -264,7 +265,7 @@ def test_a_layer_that_does_not_lower_is_said_of_tensorrt_s_layer(at_digits, monk
 
 
 def test_types_that_no_variant_keeps_are_refused_with_a_remedy(at_digits, monkeypatch):
-    monkeypatch.setattr(retyping, "_kept", lambda canonical, precision: iter(()))
+    monkeypatch.setattr(declared_types, "_kept", lambda canonical, precision: iter(()))
 
     with pytest.raises(ModelError) as caught:
         export("digits/half@blackwell")
@@ -297,7 +298,7 @@ def test_where_tensorrt_cannot_parse_it_is_said_and_not_taken_for_equal(at_digit
     def refuse(steps):
         raise NotParsedHere("there is no GPU here")
 
-    monkeypatch.setattr(exporting_parsed, "parse_cell", refuse)
+    monkeypatch.setattr(export_parsed, "parse_cell", refuse)
 
     assert parsed_command("digits/fp32@blackwell", None, force=False) == 1
     assert capsys.readouterr().out == "not run: the network: there is no GPU here\n"

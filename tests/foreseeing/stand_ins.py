@@ -13,13 +13,13 @@ from typing import Any
 
 import onnx
 
+from trtpipe.building.performer import Performer
 from trtpipe.digests import digest_bytes
 from trtpipe.errors import StepFailed
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult
 from trtpipe.problem_codes import Code
-from trtpipe.searching.choices import Choice, choice_text
-from trtpipe.system.performing import Performer
+from trtpipe.search.choices import Choice, choice_text
 
 FLOATS = {"fp32": "float32", "fp16": "float16", "int8": "float16"}
 NO_NUMBERS = {

@@ -16,9 +16,9 @@ import pytest
 from projects_of_all_kinds import AnyProject
 from test_plan_is_what_build_does import somewhere
 
-from trtpipe.cli.building import BuildOptions
-from trtpipe.cli.closing import Closing
-from trtpipe.cli.running import plan_and_run
+from trtpipe.cli.build import BuildOptions
+from trtpipe.cli.build_end import Closing
+from trtpipe.cli.build_run import plan_and_run
 
 REPORTS = ("report.json", "report.html", "summary.md", "junit.xml")
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="not run: needs 
 def command(**options: Any) -> str:
     """`trtpipe build`, without the proofs before it; its closing line."""
     closing = Closing(as_json=False)
-    with mock.patch("trtpipe.cli.running._prove"):
+    with mock.patch("trtpipe.cli.build_run._prove"):
         assert plan_and_run(BuildOptions((), (), jobs=1, **options), closing) == 0
     return closing.line()
 

@@ -23,17 +23,17 @@ from hypothesis import strategies as st
 from projects_of_all_kinds import AnyProject
 from stand_ins import StandIns
 
+from trtpipe.building import stamp
+from trtpipe.building.build import run_build
+from trtpipe.building.forecast import Foreseen, foresee
+from trtpipe.building.outcome import Outcome
+from trtpipe.building.performer import Performer
+from trtpipe.building.planned import Planned, make_plan, nothing_to_do
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Run, UpToDate, promise_of
 from trtpipe.plan.events import Event, StepBlocked, StepStarted
 from trtpipe.plan.ports import ActionResult
-from trtpipe.system import stamp
-from trtpipe.system.building import run_build
-from trtpipe.system.foreseeing import Foreseen, foresee
-from trtpipe.system.outcome import Outcome
-from trtpipe.system.performing import Performer
-from trtpipe.system.planned import Planned, make_plan, nothing_to_do
-from trtpipe.system.workspace import open_workspace
+from trtpipe.workspace.workspace import open_workspace
 
 
 @dataclass

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from test_plan_is_what_build_does import afterwards, build, plan_and_build, planned_now, somewhere
 
+from trtpipe.building.causes import Causes
+from trtpipe.building.forecast import foresee
+from trtpipe.building.planned import nothing_to_do
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Pending, Run, UpToDate, promise_of
 from trtpipe.plan.reasons import MissingOutput
-from trtpipe.system.causes import Causes
-from trtpipe.system.foreseeing import foresee
-from trtpipe.system.planned import nothing_to_do
 
 ENGINE = Address.parse("p/fp32@ada:build_engine")
 VALIDATE = Address.parse("p/fp32:validate")

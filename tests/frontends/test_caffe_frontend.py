@@ -13,7 +13,7 @@ from digits_caffe import MODELS, digits_caffemodel
 from trtpipe.errors import ModelError
 from trtpipe.frontends import LowerReport, ModelFiles, lower_model
 from trtpipe.frontends.caffe import CaffeOptions, frontend
-from trtpipe.frontends.reading_caffe.caffemodel import read_weights
+from trtpipe.frontends.caffe_format.caffemodel import read_weights
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "caffe"
 CASES = sorted(path.stem for path in (DATA / "layers").glob("*.prototxt")) if DATA.exists() else []

@@ -32,7 +32,7 @@ def test_it_is_named_as_its_file_and_has_a_version(frontend):
 
 
 def test_its_options_are_a_strict_model_whose_every_field_is_documented(frontend):
-    from trtpipe.loading.schema import field_docs
+    from trtpipe.loader.schema import field_docs
 
     assert issubclass(frontend.Options, SpecModel)
     assert frontend.Options.__doc__

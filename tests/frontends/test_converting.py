@@ -14,9 +14,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from trtpipe.errors import ModelError
-from trtpipe.frontends.converting import running
-from trtpipe.frontends.converting.renaming import rename_interface, strip_notes
-from trtpipe.frontends.converting.running import ConversionRefused, Converter, run_converter
+from trtpipe.frontends.conversion import converters
+from trtpipe.frontends.conversion.converters import ConversionRefused, Converter, run_converter
+from trtpipe.frontends.conversion.renames import rename_interface, strip_notes
 
 
 def converter(folder: Path, body: str) -> Converter:
@@ -109,7 +109,7 @@ def test_it_dies_with_its_parent(tmp_path):
     (tmp_path / "workplace").mkdir()
     code = (
         "from pathlib import Path\n"
-        "from trtpipe.frontends.converting.running import Converter, run_converter\n"
+        "from trtpipe.frontends.conversion.converters import Converter, run_converter\n"
         f"run_converter(Converter(Path({str(made.file)!r}), 'a', 'b'), {{}}, Path({str(tmp_path / 'workplace')!r}))"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
@@ -138,7 +138,7 @@ def runs(pid: int) -> bool:
 
 
 def test_a_result_that_is_no_file_of_sane_size_counts_as_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "_LARGEST_RESULT", 100)
+    monkeypatch.setattr(converters, "_LARGEST_RESULT", 100)
 
     with pytest.raises(ModelError, match="no result"):
         run(tmp_path, "return {'much': 'x' * 1000}")

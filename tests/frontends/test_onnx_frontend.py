@@ -7,10 +7,10 @@ import onnxruntime as ort
 import pytest
 
 from trtpipe.canonical.summary import ModelSummary
-from trtpipe.canonical.transforming import transform_file
 from trtpipe.errors import ModelError
 from trtpipe.frontends import LowerReport, ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
+from trtpipe.legalization.transforms import transform_file
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "onnx"
 REAL = ["magika_v3_3", "mtcnn_rnet", "ppocr_cls", "silero_vad_op18_ifless"]

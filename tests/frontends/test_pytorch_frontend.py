@@ -18,12 +18,12 @@ from onnx import TensorProto, helper
 
 from trtpipe.errors import ModelError
 from trtpipe.frontends import LowerReport, ModelFiles, lower_model
-from trtpipe.frontends.converting.running import Converter
+from trtpipe.frontends.conversion.converters import Converter
 from trtpipe.frontends.pytorch import PytorchOptions, frontend
-from trtpipe.frontends.reading_torch import archive, converter
-from trtpipe.frontends.reading_torch.dims import name_dims
-from trtpipe.frontends.reading_torch.expressions import is_arithmetic
-from trtpipe.frontends.reading_torch.kinds import kind_of
+from trtpipe.frontends.torch_format import archive, converter
+from trtpipe.frontends.torch_format.dims import name_dims
+from trtpipe.frontends.torch_format.expressions import is_arithmetic
+from trtpipe.frontends.torch_format.kinds import kind_of
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata"
 NEEDED = ("torch", "onnxscript")
@@ -356,7 +356,7 @@ def stand_in(monkeypatch, tmp_path: Path, body: str) -> None:
 
 def test_another_pytorch_than_the_one_that_wrote_it_is_told_with_both_versions(tmp_path, monkeypatch):
     stand_in(monkeypatch, tmp_path, "raise CannotLoad('schema version 9')")
-    monkeypatch.setattr("trtpipe.frontends.reading_torch.loading._installed", lambda: "2.14.1+cpu")
+    monkeypatch.setattr("trtpipe.frontends.torch_format.loaders._installed", lambda: "2.14.1+cpu")
 
     with pytest.raises(ModelError) as caught:
         lower(write_pt2(tmp_path / "net.pt2"), tmp_path / "model.onnx")
@@ -369,7 +369,7 @@ def test_another_pytorch_than_the_one_that_wrote_it_is_told_with_both_versions(t
 
 def test_the_same_pytorch_is_not_blamed_for_its_version(tmp_path, monkeypatch):
     stand_in(monkeypatch, tmp_path, "raise CannotLoad('weight w is odd')")
-    monkeypatch.setattr("trtpipe.frontends.reading_torch.loading._installed", lambda: "2.13.0")
+    monkeypatch.setattr("trtpipe.frontends.torch_format.loaders._installed", lambda: "2.13.0")
 
     with pytest.raises(ModelError, match=r"torch\.onnx cannot convert the model: weight w is odd"):
         lower(write_pt2(tmp_path / "net.pt2"), tmp_path / "model.onnx")
@@ -427,12 +427,14 @@ def test_the_transformer_keeps_its_dynamic_length_under_names_of_our_choice(tmp_
 
 @pytest.mark.conversion
 def test_the_same_program_gives_the_same_bytes_whatever_the_hash_seed(tmp_path, torch_file, monkeypatch):
-    from trtpipe.frontends.converting import running
+    from trtpipe.frontends.conversion import converters
 
-    path, fixed = torch_file("transformer_dynseq.pt2"), running._environment
+    path, fixed = torch_file("transformer_dynseq.pt2"), converters._environment
     digests = set()
     for seed in "17":
-        monkeypatch.setattr(running, "_environment", lambda home, s=seed: fixed(home) | {"PYTHONHASHSEED": s})
+        monkeypatch.setattr(
+            converters, "_environment", lambda home, s=seed: fixed(home) | {"PYTHONHASHSEED": s}
+        )
         lower(path, tmp_path / f"{seed}.onnx")
         digests.add(hashlib.sha256((tmp_path / f"{seed}.onnx").read_bytes()).hexdigest())
 

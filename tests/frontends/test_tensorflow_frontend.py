@@ -16,10 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.errors import ModelError
 from trtpipe.frontends import LowerReport, ModelFiles, Proposal, lower_model, tensorflow
-from trtpipe.frontends.reading_tensorflow import converter
-from trtpipe.frontends.reading_tensorflow.graphs import read_graph
-from trtpipe.frontends.reading_tensorflow.ordering import put_in_order
 from trtpipe.frontends.tensorflow import TensorflowOptions, frontend
+from trtpipe.frontends.tensorflow_format import converter
+from trtpipe.frontends.tensorflow_format.graphs import read_graph
+from trtpipe.frontends.tensorflow_format.order import put_in_order
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata"
 CASES = sorted(path.stem for path in (DATA / "tf" / "ops").glob("*.pb"))
@@ -341,13 +341,15 @@ def assert_meets(model: Path, feed: dict[str, np.ndarray], expected: dict[str, n
 def test_each_operator_meets_tensorflows_own_results_twice_with_the_same_bytes(
     tmp_path, convertible, name, monkeypatch
 ):
-    from trtpipe.frontends.converting import running
+    from trtpipe.frontends.conversion import converters
 
-    path, fixed = convertible.tf / "ops" / f"{name}.pb", running._environment
+    path, fixed = convertible.tf / "ops" / f"{name}.pb", converters._environment
     proposal = frontend.propose(path)
     digests = set()
     for seed in "17":
-        monkeypatch.setattr(running, "_environment", lambda home, s=seed: fixed(home) | {"PYTHONHASHSEED": s})
+        monkeypatch.setattr(
+            converters, "_environment", lambda home, s=seed: fixed(home) | {"PYTHONHASHSEED": s}
+        )
         lower(path, tmp_path / f"{seed}.onnx", **proposal.options)
         digests.add(hashlib.sha256((tmp_path / f"{seed}.onnx").read_bytes()).hexdigest())
 

@@ -25,7 +25,7 @@ from test_caffe_layers import CASES, written
 from trtpipe.errors import ModelError
 from trtpipe.frontends import ModelFiles
 from trtpipe.frontends.caffe import CaffeOptions, frontend
-from trtpipe.frontends.reading_caffe.caffemodel import read_weights
+from trtpipe.frontends.caffe_format.caffemodel import read_weights
 
 _HOW = ("packed", "unpacked", "double", "half", "legacy")
 _NUMBERS = ("0", "-1", "1", "2", "3", "7", "255", "65536", "2147483647", "2147483648", "9223372036854775807",

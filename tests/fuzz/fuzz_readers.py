@@ -48,8 +48,8 @@ def _weights(name: str) -> Callable[[Path], None]:
 
 
 def _onnx(folder: Path) -> None:
-    from trtpipe.canonical.checking import check_model
-    from trtpipe.canonical.reading import read_skeleton
+    from trtpipe.canonical.checks import check_model
+    from trtpipe.canonical.reader import read_skeleton
     from trtpipe.canonical.summary import summarize
 
     proto = read_skeleton(folder / "model.onnx", root=folder).proto
@@ -177,17 +177,17 @@ def _graph(folder: Path) -> None:
 
 
 def _program(folder: Path) -> None:
-    from trtpipe.frontends.reading_torch.archive import read_pt2, write_bare
+    from trtpipe.frontends.torch_format.archive import read_pt2, write_bare
 
     write_bare(read_pt2(folder / "net.pt2"), folder / "bare.pt2")
 
 
 def _cache(folder: Path) -> None:
     """Reads a calibration cache and takes from it what a model of the corpus' names can use."""
-    from trtpipe.legacy_caches.graph_names import ModelNames, NodeNames
-    from trtpipe.legacy_caches.matching import match_cache
-    from trtpipe.legacy_caches.reading import read_cache
-    from trtpipe.legacy_caches.reporting import lines_of, report_of_cache, scales_of
+    from trtpipe.calibration.caches.graph_names import ModelNames, NodeNames
+    from trtpipe.calibration.caches.matches import match_cache
+    from trtpipe.calibration.caches.reader import read_cache
+    from trtpipe.calibration.caches.report import lines_of, report_of_cache, scales_of
 
     cache = read_cache(folder / "net.cache")
     nodes = (NodeNames("conv1", "Conv", ("data", "w"), ("conv1_out",)),)

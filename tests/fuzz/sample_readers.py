@@ -49,8 +49,8 @@ def reads_set(**fields: object) -> Callable[[Path], None]:
 
     def read(folder: Path) -> None:
         from trtpipe.datasets import open_dataset
-        from trtpipe.datasets.locating.projects import ProjectFiles
-        from trtpipe.loading.project import Project
+        from trtpipe.datasets.locations.projects import ProjectFiles
+        from trtpipe.loader.project import Project
         from trtpipe.spec.dataset import DatasetSpec
 
         spec = DatasetSpec.model_validate({"schema": 1, **fields})

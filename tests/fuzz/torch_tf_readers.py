@@ -12,9 +12,9 @@ from trtpipe.errors import ModelError
 from trtpipe.frontends import ModelFiles
 from trtpipe.frontends.pytorch import PytorchOptions
 from trtpipe.frontends.pytorch import frontend as pytorch
-from trtpipe.frontends.reading_torch.archive import read_pt2, write_bare
 from trtpipe.frontends.tensorflow import TensorflowOptions
 from trtpipe.frontends.tensorflow import frontend as tensorflow
+from trtpipe.frontends.torch_format.archive import read_pt2, write_bare
 
 
 def fuzz_graphdef(data: bytes) -> None:

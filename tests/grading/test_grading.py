@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from trtpipe.comparing.engines import header_differences, io_differences, layer_differences, same_tactics
+from trtpipe.app.prove.grades import GRADES, OUTPUTS, grade_engine, grade_outputs
 from trtpipe.digests import digest_bytes, digest_file
 from trtpipe.lockfile import shown_digest
+from trtpipe.metrics.engines import header_differences, io_differences, layer_differences, same_tactics
 from trtpipe.plan.address import address
 from trtpipe.plan.fingerprint import Fingerprint
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.local import LocalStore
-from trtpipe.system.grading import GRADES, OUTPUTS, grade_engine, grade_outputs
 from trtpipe.toolchains.engine_digest import normalised_digest
 
 RELU = {"name": "relu", "type": "ACTIVATION", "inputs": ["x"], "outputs": [{"name": "y", "dtype": "float16"}]}

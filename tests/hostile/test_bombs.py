@@ -11,15 +11,15 @@ import pytest
 from onnx import TensorProto, helper
 
 from trtpipe.canonical import edits, limits
-from trtpipe.canonical.expansion import inline_functions, refuse_recursion
 from trtpipe.canonical.inference import infer_at
-from trtpipe.canonical.propagating import values_fit
-from trtpipe.canonical.reading import read_skeleton
+from trtpipe.canonical.propagation import values_fit
+from trtpipe.canonical.reader import read_skeleton
 from trtpipe.canonical.wire import LEN, varint
 from trtpipe.datasets import npz
-from trtpipe.datasets.sampling.batches import _order
-from trtpipe.describing.cutting import refused_tail
+from trtpipe.datasets.samples.batches import _order
 from trtpipe.errors import ModelError, SpecError
+from trtpipe.inspection.cuts import refused_tail
+from trtpipe.legalization.expansion import inline_functions, refuse_recursion
 from trtpipe.precisions import find_precision
 from trtpipe.problem_codes import Code
 from trtpipe.proofs import constant_values, written_out

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from trtpipe import permissions
+from trtpipe.git.blame import History
+from trtpipe.git.command import is_filtered
 from trtpipe.homes import user_file
-from trtpipe.loading.project import load_project
-from trtpipe.loading.user import load_user
-from trtpipe.system.asking_git import is_filtered
-from trtpipe.system.commits import History
+from trtpipe.loader.project import load_project
+from trtpipe.loader.user import load_user
 from trtpipe.toolchains import pip
 from trtpipe.toolchains.wheel_lock import required_hashes
 
@@ -164,7 +164,7 @@ def test_a_wheel_of_another_package_in_the_lock_is_not_installed():
 
 
 def test_a_token_goes_to_no_host_that_only_the_clone_names(clone, monkeypatch):
-    from trtpipe.system.stores import _access
+    from trtpipe.workspace.stores import _access
 
     said: list[str] = []
     address = "https://cache.example.com/prefix"

@@ -16,30 +16,30 @@ from pathlib import Path
 import pytest
 
 from trtpipe import permissions
-from trtpipe.datasets.spooling.running import samples_of
+from trtpipe.app.look.which import _specs_of
+from trtpipe.app.upgrade.upgrade import _is_ours, _manifest_in
+from trtpipe.building.reports_mark import found_mark
+from trtpipe.datasets.spools.run import samples_of
+from trtpipe.delivery.failing_inputs import clear
 from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import SpecError, TrtpipeError
-from trtpipe.loading.project import Project, load_project
-from trtpipe.loading.user import write_allowed
-from trtpipe.lockfile.reading import lock_in
+from trtpipe.git import command
+from trtpipe.git.blame import History
+from trtpipe.loader.project import Project, load_project
+from trtpipe.loader.user import write_allowed
+from trtpipe.lockfile.reader import lock_in
 from trtpipe.stores.buckets import Unusable
 from trtpipe.stores.buckets.directory import DirectoryBucket
 from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.marks import made_by_another
 from trtpipe.stores.state import STATE_FILE, ProjectState, steps_in
-from trtpipe.system import asking_git
-from trtpipe.system.commits import History
-from trtpipe.system.failing_inputs import clear
-from trtpipe.system.former_stores import adopt
-from trtpipe.system.identifying import _specs_of
-from trtpipe.system.locked_scales import LockedScales
-from trtpipe.system.project_code import code_in
-from trtpipe.system.reports_mark import found_mark
-from trtpipe.system.stores import open_store
-from trtpipe.system.upgrading import _is_ours, _manifest_in
-from trtpipe.system.written_places import refuse_links_outside
 from trtpipe.toolchains.wheel_lock import WheelLock
+from trtpipe.workspace.former_stores import adopt
+from trtpipe.workspace.locked_scales import LockedScales
+from trtpipe.workspace.project_code import code_in
+from trtpipe.workspace.stores import open_store
+from trtpipe.workspace.written_places import refuse_links_outside
 
 
 @pytest.fixture(autouse=True)
@@ -251,7 +251,7 @@ def test_allowed_code_imports_none_from_where_trtpipe_writes(tmp_path, where):
 @pytest.mark.parametrize("protocol", ["ext::sh -c touch% PWNED", "file:///nowhere"])
 def test_git_fetches_nothing_for_a_repository_that_lacks_objects(tmp_path, monkeypatch, protocol):
     """A partial clone's configuration names a program, and allows its own protocol; older gits know no other ban."""
-    monkeypatch.delitem(asking_git._ASKED, "GIT_NO_LAZY_FETCH")
+    monkeypatch.delitem(command._ASKED, "GIT_NO_LAZY_FETCH")
     root = tmp_path / "clone"
     (root / "pipelines").mkdir(parents=True)
     spec = root / "pipelines/net.yaml"

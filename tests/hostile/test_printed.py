@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from trtpipe.cli import output
-from trtpipe.cli.annotating import annotate
+from trtpipe.cli.annotations import annotate
 from trtpipe.cli.main import app
 from trtpipe.errors import Location, Problem
 from trtpipe.problem_codes import Code

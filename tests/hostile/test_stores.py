@@ -21,16 +21,16 @@ from trtpipe import permissions
 from trtpipe.digests import digest_bytes
 from trtpipe.errors import SpecError
 from trtpipe.homes import seal_of, user_file
-from trtpipe.loading.project import Project, load_project
-from trtpipe.loading.user import write_allowed
+from trtpipe.loader.project import Project, load_project
+from trtpipe.loader.user import write_allowed
 from trtpipe.spec.public_keys import is_small_order, raw_key
 from trtpipe.spec.store import StoreSpec
 from trtpipe.stores.local import LocalStore
-from trtpipe.stores.signing import new_key, signed
+from trtpipe.stores.signatures import new_key, signed
 from trtpipe.stores.state import STATE_FILE, ProjectState
-from trtpipe.system.former_stores import adopt, former_line
-from trtpipe.system.project_code import code_in
-from trtpipe.system.stores import open_store
+from trtpipe.workspace.former_stores import adopt, former_line
+from trtpipe.workspace.project_code import code_in
+from trtpipe.workspace.stores import open_store
 
 KEY = fingerprint("digits")[0]
 
@@ -157,7 +157,7 @@ def test_what_one_clone_was_allowed_to_believe_no_other_project_does(tmp_path, m
 
 def test_what_a_remote_of_a_clone_said_no_other_project_believes(tmp_path, monkeypatch):
     from trtpipe.stores.kept import kept_places
-    from trtpipe.system import stores
+    from trtpipe.workspace import stores
 
     (tmp_path / "bucket").mkdir()
     opened = stores.open_bucket

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from damage import damages
 
+from trtpipe.building.timing_caches import locked_tactics
 from trtpipe.errors import TrtpipeError
 from trtpipe.lockfile import SCHEMA, choices_in, load_lock
-from trtpipe.lockfile.comparing import between, grouped
-from trtpipe.system.timing import locked_tactics
+from trtpipe.lockfile.comparison import between, grouped
 
 ENTRY = {
     "key": "ab" * 32,

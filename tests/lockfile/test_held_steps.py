@@ -15,7 +15,7 @@ from trtpipe.plan.fingerprint import Fingerprint
 from trtpipe.plan.graph import Action
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.local import LocalStore
-from trtpipe.system.held_steps import agreement_events, held_step
+from trtpipe.workspace.held_steps import agreement_events, held_step
 
 SCALES = {"scales.json": digest_bytes(b"scales")}
 AT = address("calibrate", "digits", "calib+max")

@@ -17,7 +17,7 @@ from trtpipe.lockfile import (
     shown_digest,
     update_lock,
 )
-from trtpipe.lockfile.comparing import between, grouped, mismatch
+from trtpipe.lockfile.comparison import between, grouped, mismatch
 
 HEX = "ab" * 32
 ENTRY = {

@@ -16,8 +16,8 @@ import numpy as np
 
 from trtpipe.errors import TrtpipeError
 from trtpipe.networks.contents import Contents
-from trtpipe.networks.lowering.nesting import Nesting, construct_of, outputs_of, reads_of
 from trtpipe.networks.lowering.network import onnx_of
+from trtpipe.networks.lowering.subgraphs import Nesting, construct_of, outputs_of, reads_of
 from trtpipe.networks.network import Layer, ParsedNetwork
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.readback import network_model

@@ -18,7 +18,7 @@ from trtpipe.digests import digest_file
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.network import ParsedNetwork
 from trtpipe.networks.parsed_model import record_of
-from trtpipe.networks.reading import read_network
+from trtpipe.networks.reader import read_network
 from trtpipe.networks.verdicts import NetworkVerdict, judge_network
 from trtpipe.networks.warnings import names_of_dangerous
 from trtpipe.runners.graphs import RunnableModel, runnable_model
@@ -30,7 +30,7 @@ from trtpipe.runners.requests import ValidationRequest
 from trtpipe.runners.typed_outputs import writing_outputs
 from trtpipe.spec.pipeline import ReadbackSpec
 from trtpipe.toolchains.installed import installed_toolchain
-from trtpipe.toolchains.parsing import parse_network
+from trtpipe.toolchains.parser_runs import parse_network
 
 RTX = installed_toolchain("tensorrt_rtx")
 needs_rtx = pytest.mark.skipif(RTX is None, reason="needs TensorRT-RTX")

@@ -11,9 +11,9 @@ import numpy as np
 import onnxruntime
 from networks_by_hand import Network
 
-from trtpipe.layering.network import lower_network
-from trtpipe.loading.scalars import flow_yaml
-from trtpipe.networks.raising.network import raise_network
+from trtpipe.layers.network import lower_network
+from trtpipe.loader.scalars import flow_yaml
+from trtpipe.networks.raised.network import raise_network
 from trtpipe.spec.network.network import NetworkOptions
 from trtpipe.weights.safetensors import write_safetensors
 
@@ -417,7 +417,7 @@ def run_declared(declaration, folder: Path, feed):
     workplace = folder / "lowered"
     workplace.mkdir()
     files = {"": weights} if declaration.weights else {}
-    from trtpipe.canonical.writing import write_model
+    from trtpipe.canonical.writer import write_model
 
     write_model(lower_network(options, files, root=folder, workplace=workplace).model, folder / "net.onnx")
     session = onnxruntime.InferenceSession(str(folder / "net.onnx"), providers=["CPUExecutionProvider"])

@@ -10,10 +10,10 @@ from onnx import helper
 from parsed_models import RTX, needs_rtx
 
 from trtpipe.networks.lowering.network import onnx_of
-from trtpipe.networks.reading import read_network
+from trtpipe.networks.reader import read_network
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.readback import network_model
-from trtpipe.toolchains.parsing import parse_network
+from trtpipe.toolchains.parser_runs import parse_network
 
 pytestmark = [needs_rtx, pytest.mark.engine]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trtpipe.comparing.metrics import Accumulator
 from trtpipe.json_values import Malformed
+from trtpipe.metrics.metrics import Accumulator
 from trtpipe.networks.verdicts import judge_network, unknown_accepted, worth_telling
 from trtpipe.networks.warnings import NAMES, names_of_dangerous
 from trtpipe.problem_codes import Code

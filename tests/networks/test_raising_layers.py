@@ -10,10 +10,10 @@ from networks_by_hand import Network
 from raised_cases import CASES, PLAIN, ROWS, X, floats, raised, run_declared, shown
 
 from trtpipe.errors import ModelError
-from trtpipe.layering.table import LOWERINGS
+from trtpipe.layers.table import LOWERINGS
 from trtpipe.networks.network import Conditional, Loop
-from trtpipe.networks.raising.layers import raised_types
-from trtpipe.networks.raising.network import raise_network
+from trtpipe.networks.raised.layers import raised_types
+from trtpipe.networks.raised.network import raise_network
 from trtpipe.problem_codes import Code
 
 

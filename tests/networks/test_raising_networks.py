@@ -9,7 +9,7 @@ from raised_cases import run_declared
 
 from trtpipe.errors import ModelError
 from trtpipe.networks.lowering.network import onnx_of
-from trtpipe.networks.raising.network import raise_network
+from trtpipe.networks.raised.network import raise_network
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.runners.readback import compare_network
 

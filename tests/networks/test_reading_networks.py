@@ -13,7 +13,7 @@ from written_networks import layer, record, small, weights_of, write
 from trtpipe.errors import ModelError
 from trtpipe.networks.contents import BITS
 from trtpipe.networks.network import Conditional, Loop, ParserWarning, TensorName
-from trtpipe.networks.reading import read_network
+from trtpipe.networks.reader import read_network
 
 
 def test_a_network_is_read_with_all_that_was_written(tmp_path):

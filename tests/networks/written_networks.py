@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from trtpipe.networks.reading import NETWORK, WEIGHTS
+from trtpipe.networks.reader import NETWORK, WEIGHTS
 
 
 def layer(name, kind, inputs, outputs, **more):

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx import numpy_helper
 
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.casting.rewriting import RewriteReport
+from trtpipe.precisions.casts.rewrite import RewriteReport
 
 
 def model_of(text: str, opset: int = 17, **weights: Any) -> ir.Model:

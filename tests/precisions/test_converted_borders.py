@@ -9,7 +9,7 @@ import pytest
 from precision_graphs import model_of, ops
 
 from trtpipe.precisions import Choices, find_precision
-from trtpipe.precisions.casting.overflow import Measured
+from trtpipe.precisions.casts.overflow import Measured
 
 TEXT = """g (float[1,4] x, float[1,4] z, int64[1] n) => (float[1,4] y, float[1,4] p) {
     a = MatMul(x, w) b = Add(a, z) y = Relu(b) p = Softmax(b)

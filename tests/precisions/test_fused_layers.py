@@ -14,7 +14,7 @@ from engine_program import kernels_of
 from precision_graphs import model_of
 
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.quantizing.placing import tensors_to_scale
+from trtpipe.precisions.quantization.places import tensors_to_scale
 
 pytestmark = pytest.mark.engine
 

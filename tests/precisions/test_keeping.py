@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from precision_graphs import model_of
 
-from trtpipe.precisions.casting.keeping import glob_of, kept_by
+from trtpipe.precisions.casts.kept_nodes import glob_of, kept_by
 
 TEXT = """g (float[1,4] x, float[1,4] z) => (float[1,4] y) {
     a = Exp(x)  b = Sin(a)  c = Cos(a)  d = Add(b, c)  e = Mul(d, z)  y = Relu(e) }"""

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.casting.files import rewrite_file
+from trtpipe.precisions.casts.files import rewrite_file
 
 
 def trained(path, *, quantized=True, scale=0.03):

@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as arrays
 from precision_graphs import model_of
 
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.quantizing.formats import QUANTIZED
-from trtpipe.precisions.quantizing.placing import tensors_to_scale
+from trtpipe.precisions.quantization.formats import QUANTIZED
+from trtpipe.precisions.quantization.places import tensors_to_scale
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.runners.onnxruntime import open_runner
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from random_graphs import UNIT, evaluated, random_models
 
 from trtpipe.precisions import Choices, find_precision
-from trtpipe.precisions.casting.defaults import BY_OPERATOR
-from trtpipe.precisions.casting.element_types import element_types
-from trtpipe.precisions.casting.free_types import dtype_name
-from trtpipe.precisions.casting.keeping import glob_of
-from trtpipe.precisions.casting.signatures import FLOATS
+from trtpipe.precisions.casts.defaults import BY_OPERATOR
+from trtpipe.precisions.casts.element_types import element_types
+from trtpipe.precisions.casts.free_types import dtype_name
+from trtpipe.precisions.casts.kept_nodes import glob_of
+from trtpipe.precisions.casts.signatures import FLOATS
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.runners.onnxruntime import open_runner
 

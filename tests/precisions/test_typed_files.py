@@ -10,7 +10,7 @@ from precision_graphs import model_of
 
 from trtpipe.errors import SpecError
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.casting.files import rewrite_file
+from trtpipe.precisions.casts.files import rewrite_file
 
 TEXT = "g (float[1,64] x) => (float[1,64] y) { a = MatMul(x, w)  y = Softmax(a) }"
 WEIGHT = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.errors import SpecError
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.casting.overflow import Measured
-from trtpipe.precisions.grouping.units import find_units
+from trtpipe.precisions.casts.overflow import Measured
+from trtpipe.precisions.groups.units import find_units
 from trtpipe.spec.pipeline import ProfileInput
 
 RNG = np.random.default_rng(0)

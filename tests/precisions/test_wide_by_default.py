@@ -8,7 +8,7 @@ import pytest
 from precision_graphs import model_of, ops, rewritten
 
 from trtpipe.precisions import Choices, find_precision
-from trtpipe.precisions.casting.overflow import Measured, tensors_to_range
+from trtpipe.precisions.casts.overflow import Measured, tensors_to_range
 
 SPELLED_OUT = {
     "layer norm": """g (float[2,8] x) => (float[2,8] y) {

@@ -6,9 +6,9 @@ import onnx
 import pytest
 
 from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.legalizing import legalize
-from trtpipe.canonical.naming import name_nodes
-from trtpipe.proofs.engine_limits.proving import engine_refusals
+from trtpipe.canonical.names import name_nodes
+from trtpipe.legalization.legalize import legalize
+from trtpipe.proofs.engine_limits.proof import engine_refusals
 from trtpipe.proofs.live_nodes import cut_at
 from trtpipe.targets.operator_types import nearest_tried, newest_refuses, tried_versions, type_refusal
 

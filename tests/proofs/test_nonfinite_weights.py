@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from trtpipe.canonical.reading import read_skeleton
+from trtpipe.canonical.reader import read_skeleton
 from trtpipe.proofs.model import view_model
 from trtpipe.proofs.nonfinite_weights import prove_weights
 from trtpipe.spec.pipeline import TransformSpec

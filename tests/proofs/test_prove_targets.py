@@ -227,7 +227,7 @@ def test_calls_of_the_models_own_functions_are_not_judged() -> None:
 
 
 def test_nothing_is_refused_that_importing_expands() -> None:
-    from trtpipe.canonical.expansion import _TABLE
+    from trtpipe.legalization.expansion import _TABLE
 
     nodes = [helper.make_node(op, ["x"], ["y"]) for op in _TABLE]
     assert operator_refusals(nodes, "1.7.1.116") == []

@@ -10,21 +10,21 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from trtpipe.building import facts
 from trtpipe.canonical import inference
+from trtpipe.checks.check import check_specs
+from trtpipe.checks.variant_types import VariantTyping
 from trtpipe.precisions import Precision
-from trtpipe.precisions.casting import planning
+from trtpipe.precisions.casts import type_plan
 from trtpipe.proofs import corners, targets
 from trtpipe.proofs import model as proofs_model
-from trtpipe.proofs.engine_limits import proving
+from trtpipe.proofs.engine_limits import proof
 from trtpipe.proofs.model import view_model
 from trtpipe.proofs.typed_nodes import SourceTypes
 from trtpipe.runners import graphs, onnxruntime
 from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.stages.first_runs import fit_model
 from trtpipe.stages.task import Task
-from trtpipe.system import facts
-from trtpipe.system.checking import check_specs
-from trtpipe.system.fitting import fit_model
-from trtpipe.system.variant_types import VariantTyping
 
 SPEC = """\
 schema: 1
@@ -106,8 +106,8 @@ def test_a_plan_is_made_for_each_set_of_options_and_the_graph_is_walked_once(cou
         e={"precision": "fp16", "keep": {"fp32": ["softmax"]}},
     )
     counted(Precision, "plan_types")
-    counted(planning, "element_types")
-    counted(planning, "tensorrt_refuses")
+    counted(type_plan, "element_types")
+    counted(type_plan, "tensorrt_refuses")
     shared = typing()
 
     found = {name: shared.types_of(name, one) for name, one in asked.items()}
@@ -154,7 +154,7 @@ def test_facts_are_made_and_the_model_is_looked_at_once_for_all_cells(project, c
     declare(project, "", "precision: fp16", "precision: fp16, min_low_precision: 0.25")
     counted(facts.FactFinder, "facts_of")
     counted(targets, "missing_types")
-    counted(proving, "engine_refusals")
+    counted(proof, "engine_refusals")
     for owner in (proofs_model, targets):
         counted(owner, "view_model")
 

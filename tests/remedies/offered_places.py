@@ -22,9 +22,9 @@ from pathlib import Path
 import pytest
 
 from trtpipe import errors
-from trtpipe.layering.from_onnx_node import NoForm
-from trtpipe.loading.remotes import _Wrong as WrongAddress
-from trtpipe.loading.sources import _Wrong as WrongSource
+from trtpipe.layers.from_onnx_node import NoForm
+from trtpipe.loader.remotes import _Wrong as WrongAddress
+from trtpipe.loader.sources import _Wrong as WrongSource
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "trtpipe"

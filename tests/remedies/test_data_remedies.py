@@ -13,10 +13,10 @@ from remedy_places import Cure, Place, Row, apply, rewrite
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets import open_dataset, source_files
-from trtpipe.datasets.locating import GivenFiles
-from trtpipe.datasets.locating.projects import ProjectFiles
-from trtpipe.loading.project import Project
-from trtpipe.loading.specs import load_dataset
+from trtpipe.datasets.locations import GivenFiles
+from trtpipe.datasets.locations.projects import ProjectFiles
+from trtpipe.loader.project import Project
+from trtpipe.loader.specs import load_dataset
 from trtpipe.problem_codes import Code, ProblemCode
 
 SET = "calibration/val.yaml"

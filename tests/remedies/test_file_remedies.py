@@ -38,7 +38,7 @@ from test_layer_remedies import (
 from test_model_remedies import CUT, DYNAMIC, good, model, profile
 
 from trtpipe.datasets import npz as npz_sets
-from trtpipe.datasets.spooling import columns, spool
+from trtpipe.datasets.spools import columns, spool
 from trtpipe.problem_codes import Code
 
 # -- weights
@@ -164,7 +164,7 @@ CACHES = [
 
 
 def read(place: Place) -> None:
-    from trtpipe.legacy_caches.reading import read_cache
+    from trtpipe.calibration.caches.reader import read_cache
 
     return read_cache(place.root / "net.cache", "auto") and None
 
@@ -173,7 +173,7 @@ CACHES += [
     Row("a directory for a cache", Code.NOT_A_FILE, "name a file", lambda place, _: ((place.root / "net.cache").rmdir(), place.write("net.cache", CACHE), None)[2],
         ask=read, before=lambda place: (place.root / "net.cache").mkdir()),
     Row("too large a cache", Code.FILE_TOO_LARGE, "", put("net.cache", CACHE), {"net.cache": CACHE * 4}, ask=read,
-        before=lambda place: place.patch.setattr("trtpipe.legacy_caches.reading.MAX_BYTES", len(CACHE))),
+        before=lambda place: place.patch.setattr("trtpipe.calibration.caches.reader.MAX_BYTES", len(CACHE))),
 ]  # fmt: skip
 
 # -- data
@@ -264,19 +264,19 @@ def functions() -> bytes:
 
 
 def inlined(place: Place) -> None:
-    from trtpipe.canonical.expansion import inline_functions
+    from trtpipe.legalization.expansion import inline_functions
 
     inline_functions(onnx.load(place.root / "net.onnx"))
 
 
 def skeleton(where: Callable[[Place], Path]) -> Callable[[Place], None]:
-    from trtpipe.canonical.reading import read_skeleton
+    from trtpipe.canonical.reader import read_skeleton
 
     return lambda place: read_skeleton(where(place)) and None
 
 
 def uff_at(path: str) -> Callable[[Place], None]:
-    from trtpipe.frontends.reading_uff.source import read_uff
+    from trtpipe.frontends.uff_format.source import read_uff
 
     return lambda place: read_uff((place.root / path).resolve(), place.root) and None
 

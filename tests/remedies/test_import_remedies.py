@@ -320,7 +320,7 @@ TORCH = [
 
 
 def dims(asked: dict[str, str]) -> Callable[[Place], object]:
-    from trtpipe.frontends.reading_torch.dims import chosen_names
+    from trtpipe.frontends.torch_format.dims import chosen_names
 
     return lambda _: chosen_names({"s77": "x_0", "s78": "x_1"}, asked, ("model", "options", "dims")) and None
 

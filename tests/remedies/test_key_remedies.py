@@ -13,7 +13,7 @@ from spec_rows import MODEL, QUANTIZED, VARIANTS, shared, spec
 from test_data_remedies import OF_X, PICTURE, data, png
 from test_layer_remedies import CACHE, INPUT, RELU, WITH, layers, network, npz
 
-from trtpipe.loading.sources import resolve_source
+from trtpipe.loader.sources import resolve_source
 from trtpipe.problem_codes import Code, ProblemCode
 
 # -- declared layers

@@ -14,11 +14,11 @@ from remedy_places import CHECK, SPEC, Cure, Place, Row, apply, asking
 from small_models import classifier, relu
 from spec_rows import MODEL, QUANTIZED, VARIANTS
 
-from trtpipe.loading.project import Project
-from trtpipe.loading.specs import LoadedPipeline, load_pipeline
+from trtpipe.loader.project import Project
+from trtpipe.loader.specs import LoadedPipeline, load_pipeline
 from trtpipe.problem_codes import Code, ProblemCode
 from trtpipe.spec.network.network import NetworkOptions
-from trtpipe.system.workspace import known_names
+from trtpipe.workspace.workspace import known_names
 
 
 def npz(**arrays: object) -> bytes:
@@ -84,9 +84,9 @@ def lowering(place: Place) -> None:
 
 def covering(place: Place) -> None:
     """Read the spec and hold its calibration cache against the model, as `check` does after an import."""
-    from trtpipe.canonical.reading import read_skeleton
-    from trtpipe.legacy_caches.reading import read_cache
-    from trtpipe.system.proving_caches import _report
+    from trtpipe.calibration.caches.reader import read_cache
+    from trtpipe.canonical.reader import read_skeleton
+    from trtpipe.checks.calibration_caches import _report
 
     loaded = _loaded(place)
     asked = loaded.spec.variants["q"].calibration
@@ -247,7 +247,7 @@ CACHES = [
 
 def _scales(place: Place) -> None:
     """Scales as a calibration writes them."""
-    from trtpipe.scales import Scales, TensorScale
+    from trtpipe.calibration.scales import Scales, TensorScale
 
     Scales({"x": TensorScale(1.0)}, "max", "trtpipe").write(place.root / "s.json")
 

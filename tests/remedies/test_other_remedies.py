@@ -27,12 +27,12 @@ from test_import_remedies import PLAIN, UFF, uff, uff_row  # noqa: F401 - the wr
 from test_layer_remedies import CONV, W, lowering, network, npz, safetensors
 
 from trtpipe import datasets
-from trtpipe.calibrators.measuring.providers import provider_of
+from trtpipe.calibration.calibrators.measurement.providers import provider_of
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.casting.overflow import Overflow, refusal
+from trtpipe.precisions.casts.overflow import Overflow, refusal
 from trtpipe.problem_codes import Code
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "fetching"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "fetch"))
 import servers
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ def installed(place: Place, match: re.Match[str]) -> None:
 
 
 def opened(place: Place) -> object:
-    from trtpipe.loading.project import Project
-    from trtpipe.loading.specs import load_dataset
+    from trtpipe.loader.project import Project
+    from trtpipe.loader.specs import load_dataset
 
     return (
         datasets.readers_of(load_dataset(place.root / "calibration/val.yaml", Project(place.root)).spec)
@@ -262,7 +262,7 @@ def warned(accept: list[str]):
 
 
 def named_dims(names: list[str]):
-    from trtpipe.frontends.converting.renaming import _misfits
+    from trtpipe.frontends.conversion.renames import _misfits
 
     return lambda _: list(_misfits("inputs", names, ["x", "mask"], ("model", "options")))
 
@@ -282,7 +282,7 @@ def plugged(*libraries: str):
 
 def profiled(rows: int):
     from trtpipe.canonical.summary import TensorInfo
-    from trtpipe.runners.feeding.signature import Signature, profile_for
+    from trtpipe.runners.feeds.signature import Signature, profile_for
     from trtpipe.spec.pipeline import PipelineSpec
 
     spec = PipelineSpec.model_validate({"schema": 1, "pipeline": "net", "model": {}, "targets": {"t": {"gpu": "sm89"}},

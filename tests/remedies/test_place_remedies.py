@@ -17,8 +17,8 @@ from spec_rows import FILES, SET
 from test_command_remedies import BENCH, CELL, X, command, put, run
 from test_data_remedies import png
 
-from trtpipe.calibrators.measuring.providers import refuse_fallback, session_providers
-from trtpipe.fetching.patience import seconds_from
+from trtpipe.calibration.calibrators.measurement.providers import refuse_fallback, session_providers
+from trtpipe.fetch.patience import seconds_from
 from trtpipe.problem_codes import Code
 from trtpipe.spec.variant import CalibrationSpec
 
@@ -124,9 +124,9 @@ def _frozen_or_not() -> tuple[str, ...]:
 
 
 def stored(store: str) -> Callable[[Place], object]:
-    from trtpipe.loading.project import Project
-    from trtpipe.loading.user import load_user
-    from trtpipe.system.store_places import place_of_store
+    from trtpipe.loader.project import Project
+    from trtpipe.loader.user import load_user
+    from trtpipe.workspace.store_places import place_of_store
 
     def ask(place: Place) -> None:
         if store:
@@ -147,13 +147,13 @@ def homeless() -> Path:
 
 
 def links(place: Place) -> None:
-    from trtpipe.system.written_places import refuse_links_outside
+    from trtpipe.workspace.written_places import refuse_links_outside
 
     refuse_links_outside(place.root)
 
 
 def state(place: Place) -> None:
-    from trtpipe.system.written_places import refuse_committed_state
+    from trtpipe.workspace.written_places import refuse_committed_state
 
     refuse_committed_state(place.root)
 
@@ -173,7 +173,7 @@ def uncommitted(place: Place, match: object) -> None:
 
 
 def calibrated_by(**says: str) -> Callable[[Place], object]:
-    from trtpipe.system.facts import _provider
+    from trtpipe.building.facts import _provider
 
     return lambda _: _provider(CalibrationSpec(**says)) and None
 
@@ -187,13 +187,13 @@ def fallen_back(asked: str) -> Callable[[Place], object]:
 
 
 def beside(*names: str) -> Callable[[Place], object]:
-    from trtpipe.system.fetched import _unsafe
+    from trtpipe.building.fetched import _unsafe
 
     return lambda _: list(_unsafe(names, "m.onnx", SimpleNamespace(place=("model", "source"))))
 
 
 def loose(scheme: str, **pins: str) -> Callable[[Place], object]:
-    from trtpipe.system.fetched import _loose
+    from trtpipe.building.fetched import _loose
 
     where = SimpleNamespace(
         place=("model", "source"), remote=SimpleNamespace(scheme=scheme, host="example.org")
@@ -215,7 +215,7 @@ def recording(place: Place) -> None:
 
 def profile(wanted: int) -> Callable[[Place], object]:
     from trtpipe.canonical.summary import TensorInfo
-    from trtpipe.runners.feeding.signature import Signature, profile_for
+    from trtpipe.runners.feeds.signature import Signature, profile_for
     from trtpipe.spec.pipeline import ProfileInput
 
     limits = ProfileInput.model_validate({"min": "1x3", "opt": "1x3", "max": "8x3"})
@@ -224,7 +224,7 @@ def profile(wanted: int) -> Callable[[Place], object]:
 
 
 def lock(place: Place) -> None:
-    from trtpipe.lockfile.reading import refuse_no_file
+    from trtpipe.lockfile.reader import refuse_no_file
 
     refuse_no_file(place.root / "trtpipe.lock")
 
@@ -241,7 +241,7 @@ def compressed() -> bytes:
 
 
 def border(keep: bool) -> Callable[[Place], object]:
-    from trtpipe.precisions.casting.borders import border_refusal
+    from trtpipe.precisions.casts.borders import border_refusal
 
     return lambda _: [] if keep else [border_refusal("x", 1e6, ("variants", "h", "io"))]
 
@@ -252,42 +252,42 @@ def patience(_: Place) -> None:
 
 def without_home(place: Place) -> None:
     place.patch.setenv("XDG_CONFIG_HOME", str(place.root / "config"))
-    place.patch.setattr("trtpipe.system.store_places.cache_home", lambda: None)
+    place.patch.setattr("trtpipe.workspace.store_places.cache_home", lambda: None)
 
 
 def pinned(model: dict) -> Callable[[Place], object]:
-    from trtpipe.loading.remotes import misplaced_pins
+    from trtpipe.loader.remotes import misplaced_pins
 
     return lambda _: list(misplaced_pins(model, "onnx"))
 
 
 def header(algorithm: str) -> Callable[[Place], object]:
-    from trtpipe.legacy_caches.tensorrt_text import header_of
+    from trtpipe.calibration.caches.tensorrt_text import header_of
 
     return lambda _: header_of("8.6.1", algorithm) and None
 
 
 def own(place: Place) -> None:
-    from trtpipe.loading.user import load_user
+    from trtpipe.loader.user import load_user
 
     place.patch.setenv("XDG_CONFIG_HOME", str(place.root))
     load_user()
 
 
 def regular(path: str) -> Callable[[Place], object]:
-    from trtpipe.canonical.reading import _require_regular_file
+    from trtpipe.canonical.reader import _require_regular_file
 
     return lambda place: _require_regular_file((place.root / path).resolve(), place.root)
 
 
 def known(name: str) -> Callable[[Place], object]:
-    from trtpipe.canonical.transforming import _unknown
+    from trtpipe.legalization.transforms import _unknown
 
     return lambda _: _unknown("tensor", [name], ["features"], ("outputs",))
 
 
 def kept(*globs: str) -> Callable[[Place], object]:
-    from trtpipe.precisions.casting.limits import kept_because, refused_keeps
+    from trtpipe.precisions.casts.limits import kept_because, refused_keeps
 
     reasons = {"/norm": kept_because(globs[0])} if globs else {}
     return lambda _: refused_keeps(
@@ -296,7 +296,7 @@ def kept(*globs: str) -> Callable[[Place], object]:
 
 
 def existing(force: bool) -> Callable[[Place], object]:
-    from trtpipe.system.exporting import refuse_existing
+    from trtpipe.app.author.export import refuse_existing
 
     return lambda place: refuse_existing([place.root / "o.yaml"], force)
 

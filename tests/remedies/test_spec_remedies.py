@@ -10,7 +10,7 @@ from remedy_places import SPEC, Place, Row, apply, rewrite
 from small_models import gather, labels, recorded, relu, samples
 from spec_rows import FILES, LABELLED, MODEL, QUANTIZED, TARGETS, VARIANTS, beside, dataset, shared, spec
 
-from trtpipe.loading.remotes import remote_file
+from trtpipe.loader.remotes import remote_file
 from trtpipe.problem_codes import Code
 
 YAML = [

@@ -314,7 +314,7 @@ def _signed(place: Place, text: str, mode: int, name: str = "../key") -> None:
 
 
 def _secret() -> str:
-    from trtpipe.stores.signing import new_key
+    from trtpipe.stores.signatures import new_key
 
     return new_key()[0]
 

@@ -10,8 +10,8 @@ from typing import Any
 from engine_bench import Bench, copying
 from onnx import TensorProto, helper, save
 
+from trtpipe.app.engines.machine import Machine
 from trtpipe.digests import digest_file
-from trtpipe.system.machines import Machine
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.toolchains.detect import DetectedGpu
 

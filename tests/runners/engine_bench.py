@@ -15,7 +15,7 @@ import numpy as np
 from trtpipe.digests import digest_file
 from trtpipe.runners.inference.requests import BuiltFor, EngineRun, HowToRun
 from trtpipe.runners.inference.results import Inference
-from trtpipe.runners.inference.running import run_engine
+from trtpipe.runners.inference.run import run_engine
 from trtpipe.runners.inference.tensors import store_tensors
 from trtpipe.runners.inference.trust import trusted_engine
 from trtpipe.targets.toolchain import Flavour, Toolchain

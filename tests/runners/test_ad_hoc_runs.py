@@ -17,11 +17,11 @@ import pytest
 from cells import PROFILES, make_cell, with_gpu, without_gpu, write_model
 from engine_bench import copying, rows
 
+from trtpipe.app.engines.choice import ENGINE, ON_CPU, Where
+from trtpipe.app.engines.inputs import FeedRequest
+from trtpipe.app.engines.run import InferRequest, infer
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, SpecError, StepFailed, ToolchainError, TrtpipeError
-from trtpipe.system.choosing import ENGINE, ON_CPU, Where
-from trtpipe.system.feeding import FeedRequest
-from trtpipe.system.inferring import InferRequest, infer
 from trtpipe.toolchains.header import EngineHeader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -379,7 +379,7 @@ def test_a_full_disk_is_told_in_a_sentence(bench, project, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("trtpipe.system.inferring.store_tensors", full)
+    monkeypatch.setattr("trtpipe.app.engines.run.store_tensors", full)
     with pytest.raises(StepFailed, match=r"temporary directory: no space left on device\n  make room there"):
         run(with_gpu(bench), project)
 
@@ -496,7 +496,7 @@ def test_the_command_says_what_ran(bench, project, monkeypatch, capfd):
     from trtpipe.cli.main import app
 
     monkeypatch.chdir(project)
-    monkeypatch.setattr("trtpipe.system.inferring.this_machine", lambda: without_gpu(bench))
+    monkeypatch.setattr("trtpipe.app.engines.run.this_machine", lambda: without_gpu(bench))
     done = CliRunner().invoke(app, ["run", CELL, "-i", "x=x.npy", "-o", "y.npz"])
 
     assert done.exit_code == 0
@@ -509,7 +509,7 @@ def test_the_command_says_what_ran(bench, project, monkeypatch, capfd):
         "saved y.npz",
     ]
 
-    monkeypatch.setattr("trtpipe.system.inferring.this_machine", lambda: with_gpu(bench))
+    monkeypatch.setattr("trtpipe.app.engines.run.this_machine", lambda: with_gpu(bench))
     done = CliRunner().invoke(app, ["run", CELL, "--random", "--json"])
     record = json.loads(done.stdout)
     assert (record["subject"], record["gpu"]["name"]) == ("engine", "Make-believe GPU")

@@ -15,14 +15,14 @@ import pytest
 from cells import PROFILES, make_cell, with_gpu, without_gpu
 from engine_bench import copying
 
+from trtpipe.app.engines import bench as benching
+from trtpipe.app.engines.bench_request import BenchRequest, graph_called, parsed_streams, steady_for
+from trtpipe.app.engines.choice import ENGINE, ON_CPU, Where
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, SpecError
-from trtpipe.measuring.records import read_record
-from trtpipe.runners.benching.gpu_state import Unknown, gpu_state
+from trtpipe.metrics.records import read_record
+from trtpipe.runners.benchmarks.gpu_state import Unknown, gpu_state
 from trtpipe.runners.inference.requests import Steady
-from trtpipe.system import benching
-from trtpipe.system.bench_request import BenchRequest, graph_called, parsed_streams, steady_for
-from trtpipe.system.choosing import ENGINE, ON_CPU, Where
 from trtpipe.toolchains.header import EngineHeader
 
 CELL = "copy/fp16@here"
@@ -193,7 +193,7 @@ def test_an_engine_of_another_name_leaves_no_result_beside_it(bench, project, mo
     header = EngineHeader("1.7.1.116", 0, ("sm89",), 0, 0)
     monkeypatch.setattr("trtpipe.toolchains.header.read_engine_header", lambda path: header)
     monkeypatch.setattr("trtpipe.runners.inference.delivered.read_engine_header", lambda path: header)
-    monkeypatch.setattr("trtpipe.system.places.kind_of_file", lambda path: "engine")
+    monkeypatch.setattr("trtpipe.app.engines.places.kind_of_file", lambda path: "engine")
     name = f"build/{CELL}/copy.engine"
 
     found = measure(with_gpu(bench), project, name)[name]
@@ -425,7 +425,7 @@ def test_what_the_driver_does_not_tell_is_left_open():
 
 def test_clocks_that_could_not_be_noted_are_named(bench, project, monkeypatch):
     monkeypatch.setattr(
-        "trtpipe.system.bench_runs.gpu_state", lambda uuid, index: Unknown("there is no nvml")
+        "trtpipe.app.engines.bench_runs.gpu_state", lambda uuid, index: Unknown("there is no nvml")
     )
     record = one(with_gpu(bench), project).record
     assert (record["clocks"], record["not_run"]) == (
@@ -433,7 +433,7 @@ def test_clocks_that_could_not_be_noted_are_named(bench, project, monkeypatch):
         ["clocks, power and temperature: there is no nvml"],
     )
 
-    monkeypatch.setattr("trtpipe.system.bench_runs.gpu_state", lambda uuid, index: {"sm_mhz": 1})
+    monkeypatch.setattr("trtpipe.app.engines.bench_runs.gpu_state", lambda uuid, index: {"sm_mhz": 1})
     record = one(with_gpu(bench), project).record
     assert record["clocks"] == {"before": {"sm_mhz": 1}, "after": {"sm_mhz": 1}}
     assert record["not_run"] == []
@@ -449,7 +449,7 @@ def command(bench, project, monkeypatch):
     from trtpipe.cli.main import app
 
     monkeypatch.chdir(project)
-    monkeypatch.setattr("trtpipe.system.benching.this_machine", lambda: without_gpu(bench))
+    monkeypatch.setattr("trtpipe.app.engines.bench.this_machine", lambda: without_gpu(bench))
     quick = ["--window", "0.005", "--within", "50", "--time-limit", "2", "--warm-up", "1"]
     return lambda *words: CliRunner().invoke(app, ["bench", *words, *quick])
 

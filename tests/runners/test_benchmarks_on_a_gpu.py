@@ -14,16 +14,16 @@ from cells import make_cell
 from engine_bench import STAND_IN, Bench
 from test_engines_on_a_gpu import kernels, launching  # noqa: F401 - a fixture
 
+from trtpipe.app.engines import bench as benching
+from trtpipe.app.engines.bench_request import BenchRequest
+from trtpipe.app.engines.choice import ENGINE, ON_CPU, Where
+from trtpipe.app.engines.inputs import FeedRequest
+from trtpipe.app.engines.machine import Machine, this_machine
+from trtpipe.app.engines.run import InferRequest, infer
 from trtpipe.errors import ToolchainError
-from trtpipe.measuring.records import read_record
+from trtpipe.metrics.records import read_record
 from trtpipe.runners.inference.requests import Steady
-from trtpipe.runners.inference.running import cuda_site
-from trtpipe.system import benching
-from trtpipe.system.bench_request import BenchRequest
-from trtpipe.system.choosing import ENGINE, ON_CPU, Where
-from trtpipe.system.feeding import FeedRequest
-from trtpipe.system.inferring import InferRequest, infer
-from trtpipe.system.machines import Machine, this_machine
+from trtpipe.runners.inference.run import cuda_site
 from trtpipe.toolchains.detect import detect_gpus
 
 pytestmark = pytest.mark.skipif(not detect_gpus(), reason="not run: needs a CUDA GPU")

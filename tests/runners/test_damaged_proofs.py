@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from damage import damages
 
-from trtpipe.comparing.metrics import Accumulator
-from trtpipe.comparing.spread import Spread
+from trtpipe.app.prove.engine_places import EnginePlace, read_facts
+from trtpipe.delivery.engine_proofs import judged_on_gpu, read_proof
 from trtpipe.errors import ModelError
 from trtpipe.files import write_whole
+from trtpipe.metrics.metrics import Accumulator
+from trtpipe.metrics.spread import Spread
 from trtpipe.runners.inference.delivered import delivered_engine, read_manifest
-from trtpipe.system.engine_places import EnginePlace, read_facts
-from trtpipe.system.engine_proofs import judged_on_gpu, read_proof
 
 ENGINE = "0" * 64
 VALIDATION = {

@@ -11,7 +11,7 @@ from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, ToolchainError
 from trtpipe.runners.inference.delivered import delivered_engine
 from trtpipe.runners.inference.requests import BuiltFor, EngineRun, HowToRun
-from trtpipe.runners.inference.running import run_engine
+from trtpipe.runners.inference.run import run_engine
 from trtpipe.runners.inference.tensors import store_tensors
 
 

@@ -17,7 +17,7 @@ import pytest
 from engine_bench import STAND_IN, Bench, copying, rows, tensor
 
 from trtpipe.errors import Interrupted, StepFailed, ToolchainError
-from trtpipe.runners.inference.running import cuda_site
+from trtpipe.runners.inference.run import cuda_site
 from trtpipe.toolchains.detect import detect_gpus
 
 pytestmark = pytest.mark.skipif(not detect_gpus(), reason="not run: needs a CUDA GPU")

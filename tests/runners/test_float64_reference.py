@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 from test_validation import COSINE, npz_data, places, saved, validated
 
-from trtpipe.comparing.judging import judge_report
+from trtpipe.metrics.verdicts import judge_report
 from trtpipe.problem_codes import Code
 from trtpipe.runners.float64 import lift, open_lifted
 from trtpipe.runners.graphs import runnable_model

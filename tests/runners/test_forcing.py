@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from trtpipe.runners.forcing import Flips, Quantized, forced, own_name, quantized_in
+from trtpipe.runners.forced_types import Flips, Quantized, forced, own_name, quantized_in
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.runners.onnxruntime import open_runner
 

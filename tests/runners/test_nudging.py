@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.runners.graphs import RunnableModel
-from trtpipe.runners.nudging import nudged
+from trtpipe.runners.nudges import nudged
 from trtpipe.runners.onnxruntime import open_runner
 
 KINDS = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}

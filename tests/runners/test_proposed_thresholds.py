@@ -22,11 +22,11 @@ from test_wrong_models import (
     typed_as,
 )
 
-from trtpipe.comparing.judging import judge_report
-from trtpipe.comparing.proposing import proposed_thresholds
+from trtpipe.metrics.proposals import proposed_thresholds
+from trtpipe.metrics.verdicts import judge_report
 from trtpipe.runners.graphs import runnable_model
-from trtpipe.runners.perturbing import noise_of, perturbed
-from trtpipe.runners.proposing import run_proposing
+from trtpipe.runners.perturbations import noise_of, perturbed
+from trtpipe.runners.rounding_noise import run_proposing
 from trtpipe.stages.task import Task
 
 PRECISIONS = ["fp32", "fp16", "bf16", "int8", "fp8"]

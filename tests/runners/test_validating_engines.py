@@ -13,16 +13,16 @@ import onnx
 import pytest
 from engine_bench import tensor
 
-from trtpipe.cli.proving import validate_command
+from trtpipe.app.prove import validate
+from trtpipe.app.prove.engine_places import engine_places
+from trtpipe.app.prove.validate import HowToValidate, validate_places
+from trtpipe.cli.validate import validate_command
+from trtpipe.delivery.engine_proofs import read_proof
 from trtpipe.digests import digest_file
 from trtpipe.runners.recordings import RecordedRun, read_recording, write_recording
-from trtpipe.system import validating
-from trtpipe.system.engine_places import engine_places
-from trtpipe.system.engine_proofs import read_proof
-from trtpipe.system.targets import TargetResolver
-from trtpipe.system.validating import HowToValidate, validate_places
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.toolchains.detect import DetectedGpu
+from trtpipe.workspace.target_facts import TargetResolver
 
 TYPED = """<ir_version: 9, opset_import: ["" : 17]>
 g (float[N,4] x, float[N,4] z) => (float[N,4] y, float[N,4] w) { y = Identity(x)  w = Identity(z) }"""
@@ -74,8 +74,8 @@ def gpus(*names):
 
 @pytest.fixture
 def with_stand_in(bench, monkeypatch):
-    monkeypatch.setattr(validating, "toolchain_for", lambda delivered, how: bench.toolchain)
-    monkeypatch.setattr(validating, "TargetResolver", lambda: gpus("sm89"))
+    monkeypatch.setattr(validate, "toolchain_for", lambda delivered, how: bench.toolchain)
+    monkeypatch.setattr(validate, "TargetResolver", lambda: gpus("sm89"))
 
 
 def validated(folder, targets=None, **how):
@@ -154,7 +154,7 @@ def test_an_engine_that_runs_nowhere_is_an_error_and_no_proof(with_stand_in, tmp
 
 
 def test_another_gpu_is_one_sentence_and_exit_code_2(monkeypatch, cell, capsys):
-    monkeypatch.setattr(validating, "TargetResolver", lambda: gpus("sm90"))
+    monkeypatch.setattr(validate, "TargetResolver", lambda: gpus("sm90"))
 
     code = validate_command([str(cell)], HowToValidate(), as_json=False)
 
@@ -167,8 +167,8 @@ def test_another_gpu_is_one_sentence_and_exit_code_2(monkeypatch, cell, capsys):
 
 
 def test_what_tensorrt_refuses_is_told_in_its_sentence(bench, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(validating, "toolchain_for", lambda delivered, how: bench.toolchain)
-    monkeypatch.setattr(validating, "TargetResolver", lambda: gpus("sm89"))
+    monkeypatch.setattr(validate, "toolchain_for", lambda delivered, how: bench.toolchain)
+    monkeypatch.setattr(validate, "TargetResolver", lambda: gpus("sm89"))
     folder = write_cell(tmp_path / "cell", engine_record() | {"validity": 2})
 
     assert validate_command([str(folder)], HowToValidate(), as_json=False) == 2
@@ -176,7 +176,7 @@ def test_what_tensorrt_refuses_is_told_in_its_sentence(bench, monkeypatch, tmp_p
 
 
 def test_without_a_gpu_the_typed_model_is_validated_and_the_engine_stays_not_run(monkeypatch, cell, capsys):
-    monkeypatch.setattr(validating, "TargetResolver", gpus)
+    monkeypatch.setattr(validate, "TargetResolver", gpus)
 
     code = validate_command([str(cell)], HowToValidate(), as_json=False)
     told = capsys.readouterr().out.splitlines()
@@ -192,7 +192,7 @@ def test_without_a_gpu_the_typed_model_is_validated_and_the_engine_stays_not_run
 
 @pytest.mark.parametrize("change", ["", "a typed model with swapped outputs"])
 def test_the_cpu_may_be_asked_for(monkeypatch, tmp_path, capsys, change):
-    monkeypatch.setattr(validating, "TargetResolver", gpus)
+    monkeypatch.setattr(validate, "TargetResolver", gpus)
     cell = write_cell(tmp_path / "cell", engine_record())
     if change:
         onnx.save(
@@ -313,7 +313,7 @@ def test_a_directory_that_cannot_be_written_loses_the_proof_and_says_so(with_sta
     def refuse(folder, record):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(validating, "write_proof", refuse)
+    monkeypatch.setattr(validate, "write_proof", refuse)
 
     found = validated(cell)
 

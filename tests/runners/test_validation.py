@@ -11,10 +11,10 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from trtpipe.comparing.judging import judge_report
 from trtpipe.errors import StepFailed
+from trtpipe.metrics.verdicts import judge_report
 from trtpipe.precisions import Choices, find_precision
-from trtpipe.precisions.casting.files import rewrite_file
+from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.problem_codes import Code
 from trtpipe.runners.validate import run_validation
 from trtpipe.spec.pipeline import Threshold

@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from trtpipe.comparing.judging import judge_report
 from trtpipe.errors import StepFailed
+from trtpipe.metrics.verdicts import judge_report
 from trtpipe.precisions import find_precision
-from trtpipe.precisions.casting.files import rewrite_file
+from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.recordings import read_recording
 from trtpipe.runners.validate import run_validation

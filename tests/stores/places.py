@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fetching"))  # servers.py
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fetch"))  # servers.py
 
 import servers
 
@@ -20,7 +20,7 @@ from trtpipe.plan.address import STAGE_VERSIONS
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.remote import Remote, Terms
-from trtpipe.system.stores import Access, open_bucket
+from trtpipe.workspace.stores import Access, open_bucket
 
 
 def needs(package: str) -> pytest.MarkDecorator:

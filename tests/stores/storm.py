@@ -19,19 +19,19 @@ from pathlib import Path
 
 import filelock  # noqa: F401 - loaded once, before the forks
 
+from trtpipe.building.silent import Unheard
 from trtpipe.digests import Digest
-from trtpipe.dispatcher import Dispatcher
 from trtpipe.errors import ArtifactMissing, StoreError
 from trtpipe.executors.local import LocalExecutor
 from trtpipe.plan.address import address
 from trtpipe.plan.control import Control
+from trtpipe.plan.dispatcher import Dispatcher
 from trtpipe.plan.graph import Action, Step, action_of
 from trtpipe.plan.options import UNPLACED, ImportOptions
 from trtpipe.plan.ports import ActionResult
-from trtpipe.stores.collecting import Limits, Roots, collect
+from trtpipe.stores.collector import Limits, Roots, collect
 from trtpipe.stores.local import LocalStore
-from trtpipe.stores.verifying import verify
-from trtpipe.system.unheard import Unheard
+from trtpipe.stores.verification import verify
 
 ACTIONS = 200
 CONTENTS = 90

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trtpipe.cli import caching
+from trtpipe.cli import cache
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED
 from trtpipe.digests import Digest, key_of
 from trtpipe.errors import SpecError, TrtpipeError
@@ -55,17 +55,17 @@ def locks(root: Path, trace: Trace) -> None:
 
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """What came just now counts as if it had come long ago."""
-    from trtpipe.stores import collecting
+    from trtpipe.stores import collector
 
-    given = collecting.Limits
-    monkeypatch.setattr(collecting, "Limits", lambda age, size=None, grace=-1.0: given(age, size, grace))
+    given = collector.Limits
+    monkeypatch.setattr(collector, "Limits", lambda age, size=None, grace=-1.0: given(age, size, grace))
 
 
 def test_ls_lists_what_was_used_last_first(store, capsys):
     keep(store, "digits:import", "model.onnx", b"model", days=3.0)
     engine = keep(store, "digits/fp32@ada:build_engine", "model.engine", b"engine" * 1000)
 
-    assert caching.list_command(as_json=False) == EXIT_DONE
+    assert cache.list_command(as_json=False) == EXIT_DONE
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["key", "step", "size", "used", "artifacts"]
@@ -74,7 +74,7 @@ def test_ls_lists_what_was_used_last_first(store, capsys):
 
 
 def test_ls_of_an_empty_store_says_so_and_makes_none(root, capsys):
-    caching.list_command(as_json=False)
+    cache.list_command(as_json=False)
 
     assert "is empty" in capsys.readouterr().out
     assert not (root / ".trtpipe").exists()
@@ -86,9 +86,9 @@ def test_gc_keeps_what_the_lockfile_names_and_tells_what_went(root, store, capsy
     old = keep(store, "digits/fp16@ada:build_engine", "model.engine", b"old one", days=90.0)
     locks(root, named)
 
-    caching.gc_command([], None, None, dry_run=True, as_json=False)
+    cache.gc_command([], None, None, dry_run=True, as_json=False)
     assert store.trace_path(old.key).exists()
-    caching.gc_command([], None, None, dry_run=False, as_json=False)
+    cache.gc_command([], None, None, dry_run=False, as_json=False)
 
     assert store.has(named.outputs["model.engine"])
     assert not store.has(old.outputs["model.engine"])
@@ -108,7 +108,7 @@ def test_gc_heeds_the_projects_that_share_the_store(root, tmp_path, capsys, monk
     )
     locks(other, trace)
 
-    caching.gc_command([], "1d", None, dry_run=False, as_json=True)
+    cache.gc_command([], "1d", None, dry_run=False, as_json=True)
 
     assert json.loads(capsys.readouterr().out)["artifacts"] == []
 
@@ -119,8 +119,8 @@ def test_gc_heeds_roots_that_are_given(root, store, tmp_path, capsys, monkeypatc
     other.mkdir()
     locks(other, keep(store, "a:build_engine", "model.engine", b"x", days=90.0))
 
-    caching.gc_command([other], "1d", None, dry_run=True, as_json=True)
-    caching.gc_command([], "1d", None, dry_run=True, as_json=True)
+    cache.gc_command([other], "1d", None, dry_run=True, as_json=True)
+    cache.gc_command([], "1d", None, dry_run=True, as_json=True)
 
     kept, gone = capsys.readouterr().out.split("}\n{")
     assert '"artifacts": []' in kept
@@ -137,7 +137,7 @@ def test_gc_keeps_what_either_side_of_a_merge_conflict_names(root, store, capsys
     conflict = f"{head}<<<<<<< ours\n{texts[0]}=======\n{texts[1]}>>>>>>> theirs\n"
     (root / "trtpipe.lock").write_text(conflict)
 
-    caching.gc_command([], "1d", None, dry_run=True, as_json=True)
+    cache.gc_command([], "1d", None, dry_run=True, as_json=True)
 
     told = json.loads(capsys.readouterr().out)
     assert (told["artifacts"], told["needed"]) == ([], 10)
@@ -150,7 +150,7 @@ def test_gc_keeps_what_the_last_build_left(root, store, capsys, monkeypatch):
     state.remember_step("digits:import", trace.key, trace.outputs)
     state.save()
 
-    caching.gc_command([], "1d", None, dry_run=False, as_json=True)
+    cache.gc_command([], "1d", None, dry_run=False, as_json=True)
 
     assert json.loads(capsys.readouterr().out)["needed"] == 5
 
@@ -160,19 +160,19 @@ def test_gc_takes_nothing_when_a_lockfile_cannot_be_read(root, store):
     (root / "trtpipe.lock").write_text("schema: 1\ncells: [")
 
     with pytest.raises(TrtpipeError, match="lockfile"):
-        caching.gc_command([], "1d", None, dry_run=False, as_json=False)
+        cache.gc_command([], "1d", None, dry_run=False, as_json=False)
 
 
 @pytest.mark.parametrize("age", ["", "30", "d", "-1d", "1y", "1d ", "9999999d"])
 def test_an_age_that_is_none_is_refused(root, age):
     with pytest.raises(SpecError, match="not an age"):
-        caching.gc_command([], age, None, dry_run=True, as_json=False)
+        cache.gc_command([], age, None, dry_run=True, as_json=False)
 
 
 def test_a_size_limit_that_cannot_be_reached_is_said(root, store, capsys):
     keep(store, "digits:import", "model.onnx", b"model" * 100)
 
-    caching.gc_command([], None, "100B", dry_run=False, as_json=False)
+    cache.gc_command([], None, "100B", dry_run=False, as_json=False)
 
     assert "what must stay is more than 100 B (500 B came within the last hour)" in capsys.readouterr().err
 
@@ -183,11 +183,11 @@ def test_verify_finds_damage_and_puts_it_aside(store, capsys):
     path.chmod(0o644)
     path.write_bytes(b"mudel")
 
-    assert caching.verify_command(as_json=False) == EXIT_FAILED
+    assert cache.verify_command(as_json=False) == EXIT_FAILED
     told = capsys.readouterr()
     assert "is damaged: its bytes are" in told.err
     assert "verified 1 artifact (5 B) and 1 trace: 1 damaged, put aside" in told.out
-    assert caching.verify_command(as_json=False) == EXIT_DONE
+    assert cache.verify_command(as_json=False) == EXIT_DONE
     assert "1 trace without all artifacts: those come, or are made again" in capsys.readouterr().err
 
 
@@ -195,7 +195,7 @@ def test_verify_finds_a_damaged_trace(store, capsys):
     trace = keep(store, "digits:import", "model.onnx", b"model")
     store.trace_path(trace.key).write_text("{}")
 
-    assert caching.verify_command(as_json=True) == EXIT_FAILED
+    assert cache.verify_command(as_json=True) == EXIT_FAILED
     assert json.loads(capsys.readouterr().out)["damaged"] == [f"trace {trace.key[:12]} is damaged"]
 
 
@@ -203,7 +203,7 @@ def test_stats_tell_what_is_needed(root, store, capsys):
     keep(store, "digits:import", "model.onnx", b"model", days=90.0)
     locks(root, keep(store, "digits/fp32@ada:build_engine", "model.engine", b"engine"))
 
-    caching.stats_command(as_json=True)
+    cache.stats_command(as_json=True)
 
     stats = json.loads(capsys.readouterr().out)
     assert (stats["traces"], stats["artifacts"], stats["bytes"], stats["needed"]) == (2, 2, 11, 6)
@@ -219,19 +219,19 @@ def test_path_finds_an_artifact_by_its_digest_and_by_its_cell(root, store, capsy
     state.save()
     digest = engine.outputs["model.engine"]
 
-    caching.path_command(digest.short, "")
-    caching.path_command("digits/fp32@ada", "model.engine")
-    caching.path_command("digits/fp32@ada", "validation.json")
+    cache.path_command(digest.short, "")
+    cache.path_command("digits/fp32@ada", "model.engine")
+    cache.path_command("digits/fp32@ada", "validation.json")
 
     first, second, third = capsys.readouterr().out.splitlines()
     assert first == second == str(store.object_path(digest))
     assert Path(third).read_bytes() == b"{}"
     with pytest.raises(SpecError, match="has no artifact 'x'"):
-        caching.path_command("digits/fp32@ada", "x")
+        cache.path_command("digits/fp32@ada", "x")
     with pytest.raises(SpecError, match="no digest and no cell that was built here"):
-        caching.path_command("../../etc", "x")
+        cache.path_command("../../etc", "x")
     with pytest.raises(SpecError, match="no artifact that begins with 'abcd'"):
-        caching.path_command("abcd", "x")
+        cache.path_command("abcd", "x")
 
 
 def test_two_artifacts_with_the_same_beginning_are_told_apart(store):
@@ -241,5 +241,5 @@ def test_two_artifacts_with_the_same_beginning_are_told_apart(store):
         (folder / ("ab" + "c" * 61 + end)).write_bytes(b"")
 
     with pytest.raises(SpecError, match="2 artifacts begin with 'abcc'"):
-        caching.path_command("abcc", "")
+        cache.path_command("abcc", "")
     assert Digest("ab" + "c" * 61 + "0", 0)

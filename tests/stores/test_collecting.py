@@ -12,7 +12,7 @@ from traces import trace_of
 from trtpipe.digests import Digest
 from trtpipe.errors import StoreError
 from trtpipe.plan.trace import Trace
-from trtpipe.stores.collecting import Limits, Roots, collect
+from trtpipe.stores.collector import Limits, Roots, collect
 from trtpipe.stores.local import LocalStore
 
 DAY = 24 * 3600.0
@@ -148,10 +148,10 @@ def test_relying_on_an_artifact_leaves_the_time_that_delivered_links_are_known_b
 
 
 def test_an_artifact_that_was_renewed_after_the_survey_stays(store, monkeypatch):
-    from trtpipe.stores import collecting
+    from trtpipe.stores import collector
 
     old = step(store, "import", b"engine")
-    survey = collecting.survey
+    survey = collector.survey
 
     def then_put(store_):
         found = survey(store_)
@@ -159,7 +159,7 @@ def test_an_artifact_that_was_renewed_after_the_survey_stays(store, monkeypatch)
         put(store_, b"engine")
         return found
 
-    monkeypatch.setattr(collecting, "survey", then_put)
+    monkeypatch.setattr(collector, "survey", then_put)
 
     found = collect(store, Roots(), ALL)
 
@@ -168,17 +168,17 @@ def test_an_artifact_that_was_renewed_after_the_survey_stays(store, monkeypatch)
 
 
 def test_a_trace_that_was_asked_for_after_the_survey_stays(store, monkeypatch):
-    from trtpipe.stores import collecting
+    from trtpipe.stores import collector
 
     old = step(store, "import", b"engine")
-    survey = collecting.survey
+    survey = collector.survey
 
     def then_ask(store_):
         found = survey(store_)
         store_.trace(old.key)
         return found
 
-    monkeypatch.setattr(collecting, "survey", then_ask)
+    monkeypatch.setattr(collector, "survey", then_ask)
 
     collect(store, Roots(), ALL)
 

@@ -11,15 +11,15 @@ from damage import damages
 from places import fingerprint
 from traces import trace_of
 
-from trtpipe.deciding import Past, Rebuilder, decide_all
 from trtpipe.digests import digest_bytes
 from trtpipe.errors import ArtifactMissing, StoreError
-from trtpipe.fetching.partial import Partial
+from trtpipe.fetch.partial import Partial
 from trtpipe.homes import seal_of
 from trtpipe.plan.address import address
 from trtpipe.plan.decisions import Pending, Run
 from trtpipe.plan.graph import FromStep, Source, Step, plan_of
 from trtpipe.plan.options import NO_TRANSFORM
+from trtpipe.plan.rebuilder import Past, Rebuilder, decide_all
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 from trtpipe.stores.strangers import MOST_BYTES, Untrusted, believed, parse

@@ -11,7 +11,7 @@ import pytest
 from places import bytes_of, needs, servers, step, store_on, web_server
 
 from trtpipe.errors import ArtifactMissing, StoreError
-from trtpipe.stores.packing import MAGIC
+from trtpipe.stores.packs import MAGIC
 
 pytestmark = needs("obstore")
 STALL = 0.5

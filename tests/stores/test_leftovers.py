@@ -15,7 +15,7 @@ from traces import trace_of
 from trtpipe import files
 from trtpipe.files import owner_prefix, sweep_files, temporary_folder, write_whole
 from trtpipe.stores.local import LocalStore
-from trtpipe.system.leftovers import sweep_project
+from trtpipe.workspace.leftovers import sweep_project
 
 DEAD = 999_999_999
 

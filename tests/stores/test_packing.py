@@ -8,14 +8,14 @@ import pytest
 from places import needs
 
 from trtpipe.digests import digest_bytes
-from trtpipe.stores import packing
-from trtpipe.stores.packing import MAGIC, Wrong, packed, unpacked
+from trtpipe.stores import packs
+from trtpipe.stores.packs import MAGIC, Wrong, packed, unpacked
 
 
 @pytest.fixture(params=[pytest.param("zstd", marks=needs("backports.zstd")), "plain"])
 def way(request, monkeypatch):
     if request.param == "plain":
-        monkeypatch.setattr(packing, "_zstd", lambda: None)
+        monkeypatch.setattr(packs, "_zstd", lambda: None)
     return request.param
 
 
@@ -85,7 +85,7 @@ def test_a_frame_that_is_cut_or_damaged_is_told():
 
 @needs("backports.zstd")
 def test_a_reader_without_zstandard_says_what_it_needs(monkeypatch):
-    monkeypatch.setattr(packing, "_zstd", lambda: None)
+    monkeypatch.setattr(packs, "_zstd", lambda: None)
 
     with pytest.raises(Wrong, match=r"pip install 'trtpipe\[remote\]'"):
         list(unpacked(iter([MAGIC + b"z123"]), 3))

@@ -87,7 +87,7 @@ def test_damage_in_a_shared_store_is_told_and_left_there(own, common, tmp_path):
 
 
 def test_what_others_need_is_none_of_the_collectors_business(own, common, tmp_path):
-    from trtpipe.stores.collecting import Limits, Roots, collect
+    from trtpipe.stores.collector import Limits, Roots, collect
 
     own.open()
     collect(own, Roots(), Limits(older_than=0.0, grace=-1.0))

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from trtpipe.cli.main import app
 from trtpipe.digests import digest_bytes, key_of
 from trtpipe.homes import user_file
-from trtpipe.loading.project import load_project
-from trtpipe.loading.schema import project_schema
-from trtpipe.loading.user import load_user
+from trtpipe.loader.project import load_project
+from trtpipe.loader.schema import project_schema
+from trtpipe.loader.user import load_user
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
-from trtpipe.system.stores import open_store
+from trtpipe.workspace.stores import open_store
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs/store.md").read_text()
 SPECS = re.findall(r"```yaml\n# trtpipe\.yaml\n(.*?)```", TEXT, re.S)

@@ -10,7 +10,7 @@ from places import fingerprint, needs, step, store_on
 
 from trtpipe.plan.trace import Trace
 from trtpipe.spec.store import StoreSpec
-from trtpipe.stores.signing import new_key, public_key, signed
+from trtpipe.stores.signatures import new_key, public_key, signed
 from trtpipe.stores.strangers import MOST_BYTES, Untrusted, believed, parse
 
 D = "ab" * 32 + "/10"

@@ -7,12 +7,12 @@ import json
 import pytest
 from damage import damages
 
-from trtpipe.comparing.judging import judge_report
-from trtpipe.comparing.metrics import METRICS
 from trtpipe.digests import digest_bytes
 from trtpipe.json_values import Malformed, read_object
+from trtpipe.lockfile.cell_facts import origin_facts, tactic_facts, typed_facts
 from trtpipe.lockfile.choices import agrees
-from trtpipe.lockfile.gathering import origin_facts, tactic_facts, typed_facts
+from trtpipe.metrics.metrics import METRICS
+from trtpipe.metrics.verdicts import judge_report
 from trtpipe.networks.verdicts import judge_network, worth_telling
 from trtpipe.plan.address import STAGE_VERSIONS
 from trtpipe.plan.trace import Trace

@@ -10,14 +10,14 @@ import pytest
 from places import fingerprint, needs, step
 
 from trtpipe import homes
+from trtpipe.app.store.retention import Cache, roots_of
 from trtpipe.errors import SpecError, StoreError
 from trtpipe.homes import cache_home, user_file
-from trtpipe.loading.project import load_project
+from trtpipe.loader.project import load_project
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.marks import made_by_another
-from trtpipe.system.caching import Cache, roots_of
-from trtpipe.system.former_stores import adopt, former_line, store_line
-from trtpipe.system.stores import open_store
+from trtpipe.workspace.former_stores import adopt, former_line, store_line
+from trtpipe.workspace.stores import open_store
 
 KEYS = ["ed25519:" + 42 * "A" + "I=", "ed25519:" + 42 * "A" + "M="]
 
@@ -196,7 +196,7 @@ def test_remotes_of_the_user_are_asked_by_every_project_and_only_the_first_takes
 
 
 def test_offline_none_of_them_is_asked(tmp_path):
-    from trtpipe.system.stores import use_remote
+    from trtpipe.workspace.stores import use_remote
 
     configure("remotes: [s3://mine/a, s3://mine/b]\n")
     store = open_store(project(tmp_path / "p", "{remote: s3://team/x}"))

@@ -6,18 +6,18 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from trtpipe.deciding import Past, Rebuilder, decide_all
+from trtpipe.building.prefetch import prefetch_traces
 from trtpipe.digests import digest_bytes
 from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import UpToDate
 from trtpipe.plan.graph import FromStep, Plan, Source, Step, action_of, plan_of
 from trtpipe.plan.options import NO_TRANSFORM, UNPLACED, EngineOptions, QuantizeOptions
+from trtpipe.plan.rebuilder import Past, Rebuilder, decide_all
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.buckets import Absent, Chunks
 from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.remote import Remote, Terms
 from trtpipe.stores.state import STATE_FILE, ProjectState
-from trtpipe.system.prefetching import prefetch_traces
 
 CELLS = 1000
 OUT = "model.onnx"

@@ -10,15 +10,15 @@ from places import fingerprint, needs, step, store_on
 
 from trtpipe.digests import digest_bytes
 from trtpipe.plan.trace import Trace
-from trtpipe.stores.collecting import Limits, Roots, collect
+from trtpipe.stores.collector import Limits, Roots, collect
 from trtpipe.stores.kept import Kept, kept_places
 from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.local import LocalStore
-from trtpipe.stores.signing import new_key, signed
+from trtpipe.stores.signatures import new_key, signed
 from trtpipe.stores.state import STATE_FILE, ProjectState
-from trtpipe.stores.surveying import survey
+from trtpipe.stores.survey import survey
 from trtpipe.stores.traces import written_trace
-from trtpipe.stores.verifying import verify
+from trtpipe.stores.verification import verify
 
 signs = needs("cryptography")
 
@@ -221,7 +221,7 @@ def test_what_was_taken_on_anothers_word_is_asked_anew_when_that_word_counts_no_
 
 
 def test_what_others_said_is_not_pushed_as_ones_own_word(tmp_path, remote, monkeypatch, capsys):
-    from trtpipe.cli.sharing import push_command
+    from trtpipe.cli.cache_sharing import push_command
 
     theirs = made_elsewhere(tmp_path, remote)
     root = tmp_path / "project"

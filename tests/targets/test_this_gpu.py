@@ -6,10 +6,10 @@ import pytest
 
 from trtpipe.errors import Problem
 from trtpipe.spec.pipeline import PipelineSpec
-from trtpipe.system.targets import TargetResolver
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.toolchains import detect
 from trtpipe.toolchains.detect import DetectedGpu, this_gpu
+from trtpipe.workspace.target_facts import TargetResolver
 
 L4 = DetectedGpu(0, "NVIDIA L4", ComputeCapability(8, 9))
 A2 = DetectedGpu(1, "NVIDIA A2", ComputeCapability(8, 6))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from trtpipe.building.timing_caches import TimedBuild, changed_tactics, locked_tactics
 from trtpipe.errors import StepFailed
 from trtpipe.stores.timing_caches import TimingCaches, cache_name
-from trtpipe.system.timing import TimedBuild, changed_tactics, locked_tactics
 from trtpipe.toolchains.launch import run_worker
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -14,7 +14,7 @@ import pytest
 from provisioning_fakes import fake_pip, packages, toolchains_root
 
 from trtpipe.plan.worker_messages import WorkerMessage
-from trtpipe.rendering.worker_messages import message_json
+from trtpipe.text.worker_messages import message_json
 from trtpipe.toolchains.launch import run_worker
 from trtpipe.toolchains.request import WorkerRequest
 

@@ -11,7 +11,7 @@ from damage import damages
 from trtpipe.errors import ToolchainError
 from trtpipe.spec.pipeline import ToolchainSpec
 from trtpipe.toolchains import pip, provision, resolve
-from trtpipe.toolchains.verifying import changed_files, verify
+from trtpipe.toolchains.verification import changed_files, verify
 from trtpipe.toolchains.wheel_lock import LOCK_FILE, WheelLock
 from trtpipe.toolchains.wheels import wheels_of
 

@@ -15,12 +15,12 @@ from layer_type_models import MODELS, NOT_REACHED, const, model, node, simple, v
 from onnx import numpy_helper
 
 from trtpipe.errors import Interrupted, ModelError, StepFailed
-from trtpipe.networks.reading import NETWORK, WEIGHTS, read_network
+from trtpipe.networks.reader import NETWORK, WEIGHTS, read_network
 from trtpipe.plan.control import Control
 from trtpipe.spec.pipeline import BuilderSpec
 from trtpipe.targets.toolchain import Toolchain
-from trtpipe.toolchains import parsing
-from trtpipe.toolchains.parsing import parse_network
+from trtpipe.toolchains import parser_runs
+from trtpipe.toolchains.parser_runs import parse_network
 
 pytestmark = pytest.mark.engine
 
@@ -150,7 +150,7 @@ def test_every_type_of_layer_is_reached_or_known_not_to_be(rtx_site):
 
 
 def test_layers_that_only_the_api_makes_are_read_too(tmp_path, rtx_site):
-    code = [sys.executable, "-c", API_ONLY, rtx_site, str(Path(parsing.__file__).parent)]
+    code = [sys.executable, "-c", API_ONLY, rtx_site, str(Path(parser_runs.__file__).parent)]
     done = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, check=True)
     network = read_network(tmp_path)
 
@@ -410,7 +410,7 @@ def test_a_toolchain_without_numpy_is_given_that_of_its_interpreter(tmp_path, rt
     made = simple("Conv", extra=["w"], initializers=[weights("w", 6, 4, 3, 3)])
 
     assert parsed(made, tmp_path / "with", bare).unread == ()
-    monkeypatch.setattr(parsing, "_numpy_of", lambda python: ())
+    monkeypatch.setattr(parser_runs, "_numpy_of", lambda python: ())
     (unread,) = parsed(made, tmp_path / "without", bare).unread
     assert unread.unread.keys() == {"kernel", "bias"}
     assert "No module named 'numpy'" in unread.unread["kernel"]
@@ -419,10 +419,10 @@ def test_a_toolchain_without_numpy_is_given_that_of_its_interpreter(tmp_path, rt
 def test_numpy_is_found_in_any_interpreter():
     here = str(Path(np.__file__).parents[1])
 
-    assert parsing._numpy_of([sys.executable]) == (here,)
-    assert parsing._numpy_of(["env", sys.executable]) == (here,)
-    assert parsing._numpy_of(["/nonexistent"]) == ()
-    assert parsing._numpy_of([sys.executable, "-S", "-I"]) == ()
+    assert parser_runs._numpy_of([sys.executable]) == (here,)
+    assert parser_runs._numpy_of(["env", sys.executable]) == (here,)
+    assert parser_runs._numpy_of(["/nonexistent"]) == ()
+    assert parser_runs._numpy_of([sys.executable, "-S", "-I"]) == ()
 
 
 def test_what_tensorrt_refuses_is_told_as_in_a_build(tmp_path, toolchain):

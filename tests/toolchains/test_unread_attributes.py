@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from trtpipe.networks.network import TensorName
-from trtpipe.networks.reading import read_network
+from trtpipe.networks.reader import read_network
 from trtpipe.toolchains.network_reading import write_network
 
 LayerType = enum.Enum("LayerType", ["ODD", "UNHEARD_OF"])

@@ -14,7 +14,7 @@ from trtpipe.cli.toolchains import install_command, verify_command
 from trtpipe.errors import ToolchainError
 from trtpipe.toolchains.provision import provision
 from trtpipe.toolchains.resolve import planned_toolchain, ready_toolchain
-from trtpipe.toolchains.verifying import changed_files, verify
+from trtpipe.toolchains.verification import changed_files, verify
 from trtpipe.toolchains.wheel_lock import LOCK_FILE, WheelLock, fits_here, required_hashes
 from trtpipe.toolchains.wheels import wheels_of
 
@@ -224,7 +224,7 @@ def test_a_library_that_was_only_touched_is_hashed_once_and_taken(built_with, mo
     os.utime(library_of(toolchain))
     assert changed_files(toolchain) == []
 
-    monkeypatch.setattr("trtpipe.toolchains.verifying.sha256_of", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr("trtpipe.toolchains.verification.sha256_of", lambda path: pytest.fail("hashed again"))
     assert changed_files(toolchain) == []
 
 

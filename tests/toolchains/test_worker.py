@@ -406,7 +406,7 @@ def test_a_worker_that_hangs_is_killed_after_its_grace(bench, monkeypatch):
     hanging = bench.folder / "hanging.py"
     hanging.write_text("import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(600)\n")
     monkeypatch.setattr("trtpipe.toolchains.launch.WORKER", hanging)
-    monkeypatch.setattr("trtpipe.toolchains.minding.GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("trtpipe.toolchains.watch.GRACE_SECONDS", 0.1)
 
     error = failure_of(bench, options={"time_limit": 0.1})
 
@@ -417,7 +417,7 @@ def test_a_worker_deaf_to_interrupts_is_killed_after_its_grace(bench, monkeypatc
     hanging = bench.folder / "hanging.py"
     hanging.write_text("import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(600)\n")
     monkeypatch.setattr("trtpipe.toolchains.launch.WORKER", hanging)
-    monkeypatch.setattr("trtpipe.toolchains.minding.GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("trtpipe.toolchains.watch.GRACE_SECONDS", 0.1)
     bench.cancelled.set()
     began = time.monotonic()
 

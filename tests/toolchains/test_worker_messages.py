@@ -1,4 +1,4 @@
-"""Lines that no worker of this version writes are refused, and named; `tests/rendering` has all that it does write."""
+"""Lines that no worker of this version writes are refused, and named; `tests/text` has all that it does write."""
 
 from __future__ import annotations
 

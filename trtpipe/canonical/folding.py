@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.checking import without_weights
+from trtpipe.canonical.checks import without_weights
 from trtpipe.canonical.constants import constants_of
 from trtpipe.canonical.edits import integer_of, keep_nodes, subgraphs, values_read
 from trtpipe.canonical.evaluation import Evaluator
-from trtpipe.canonical.propagating import values_fit
+from trtpipe.canonical.propagation import values_fit
 from trtpipe.canonical.summary import TensorInfo, tensor_info
 from trtpipe.canonical.tensors import array_of, dtype_name, is_external, nbytes_of, number_of_dtype
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.propagating import values_fit
+from trtpipe.canonical.propagation import values_fit
 from trtpipe.canonical.summary import ONNX_DOMAINS, Dim, TensorInfo, tensor_info
 from trtpipe.canonical.tensors import nodes_of
 from trtpipe.errors import Problem

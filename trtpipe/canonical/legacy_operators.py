@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import attribute_of, integer_of, replace_nodes, sort_nodes
-from trtpipe.canonical.naming import FreshNames
+from trtpipe.canonical.names import FreshNames
 from trtpipe.canonical.node_types import NodeTypes
 from trtpipe.canonical.tensors import array_of, graphs_of, nodes_of
 

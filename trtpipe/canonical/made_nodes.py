@@ -1,7 +1,7 @@
 """What to call a node of a typed model in a message: a name that trtpipe gave means nothing to its user.
 
 Importing writes operators out (`/norm` as `/norm/Reshape` and others), and a precision puts casts and quantizers
-between the user's nodes. They are known by the names that those give (`rewriting.py`, `precisions/`), and are told by
+between the user's nodes. They are known by the names that those give (`rewrites.py`, `precisions/`), and are told by
 the node of the user's that they belong to. Knows names and edges; nothing of who refuses the node.
 """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.checking import check_model
+from trtpipe.canonical.checks import check_model
 from trtpipe.canonical.legacy_operators import (
     BROADCASTING_SINCE,
     RESIZED_SINCE,

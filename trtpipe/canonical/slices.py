@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.naming import FreshNames
+from trtpipe.canonical.names import FreshNames
 from trtpipe.canonical.tensors import array_of, is_external, nodes_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
-from trtpipe.loading.grammar import choose_from
+from trtpipe.loader.grammar import choose_from
 from trtpipe.problem_codes import Code
 from trtpipe.spec.variant import CacheFormat, CalibrationSpec
 
@@ -34,8 +34,8 @@ class MigrateOptions:
 
 def migrate_command(cache: Path, model: Path, options: MigrateOptions) -> int:
     """Show what a cache means for a model; write scales and a quantized model when asked to."""
-    from trtpipe.legacy_caches.reporting import TIED_TO_WEIGHTS, lines_of
-    from trtpipe.system.migrating import Migration, migrate_cache
+    from trtpipe.app.author.migrate import Migration, migrate_cache
+    from trtpipe.calibration.caches.report import TIED_TO_WEIGHTS, lines_of
 
     _one_of(options.base, _BASES, "base")
     declared = _FORMAT if options.format is None else options.format
@@ -63,7 +63,7 @@ def export_command(
     scales: Path, output: Path | None, version: str | None, algorithm: str | None, *, force: bool
 ) -> int:
     """Write scales as a calibration cache of TensorRT."""
-    from trtpipe.system.migrating import export_cache
+    from trtpipe.app.author.migrate import export_cache
 
     text, left_out = export_cache(scales, output, version, algorithm, force=force)
     for name, why in left_out.items():
@@ -96,7 +96,7 @@ def _fragment(
     cache: Path, report: Mapping[str, Any], rename: Mapping[str, str], options: MigrateOptions
 ) -> Iterator[str]:
     """Lines of a spec that build the model with this cache."""
-    from trtpipe.loading.scalars import flow_yaml
+    from trtpipe.loader.scalars import flow_yaml
 
     yield "variants:"
     yield "  int8:"
@@ -112,7 +112,7 @@ def _fragment(
 
 def _in_project(path: Path) -> str:
     """The file as a spec of the project around it names it."""
-    from trtpipe.loading.project import find_root
+    from trtpipe.loader.project import find_root
 
     found, root = path.resolve(), find_root(path).resolve()
     return found.relative_to(root).as_posix() if found.is_relative_to(root) else found.as_posix()

@@ -34,7 +34,7 @@ def preview(
     """Show what a network would be fed with: a contact sheet, and statistics of every input."""
 
     def body() -> int:
-        from trtpipe.cli.previewing import preview_command
+        from trtpipe.cli.data_preview import preview_command
 
         return preview_command(name, spec, samples, shown, output, as_json=as_json)
 
@@ -46,7 +46,7 @@ def list_(as_json: Json = False) -> None:
     """List the data sets, where their samples are and how many there are."""
 
     def body() -> int:
-        from trtpipe.cli.previewing import list_command
+        from trtpipe.cli.data_preview import list_command
 
         return list_command(as_json=as_json)
 

@@ -12,8 +12,8 @@ from trtpipe.problem_codes import Code
 
 def matrix_command(specs: Sequence[str], only: Sequence[str], purpose: str, most: int | None) -> int:
     """Print the matrix on one line, which can be given to a step's output as it is."""
-    from trtpipe.system.matrix import Purpose, matrix_of
-    from trtpipe.system.workspace import open_workspace
+    from trtpipe.app.author.ci_matrix import Purpose, matrix_of
+    from trtpipe.workspace.workspace import open_workspace
 
     if purpose not in get_args(Purpose):
         raise SpecError(

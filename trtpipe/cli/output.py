@@ -121,7 +121,7 @@ def run_command(body: Callable[[], int]) -> int:
         _refuse_no_directory()
         code = body()
     except TrtpipeError as error:
-        from trtpipe.cli.annotating import annotate
+        from trtpipe.cli.annotations import annotate
 
         show_error(error)
         annotate(error.problems)

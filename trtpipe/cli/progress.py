@@ -30,7 +30,7 @@ from trtpipe.plan.events import (
     ToolchainProgress,
     WorkerProgress,
 )
-from trtpipe.rendering.events import event_json, event_lines, phase_words
+from trtpipe.text.events import event_json, event_lines, phase_words
 from trtpipe.unions import assert_never
 
 if TYPE_CHECKING:

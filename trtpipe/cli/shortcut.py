@@ -13,8 +13,8 @@ def nothing_to_do(arguments: Sequence[str]) -> int | None:
     """The exit code of a plain build that has nothing to do, which was said; None: the command is to be run."""
     if list(arguments[:1]) != ["build"] or any(one.startswith("-") for one in arguments):
         return None
+    from trtpipe.building.stamp import is_unchanged
     from trtpipe.cli.output import EXIT_DONE, run_command, say
-    from trtpipe.system.stamp import is_unchanged
 
     try:
         if not is_unchanged(arguments[1:], ()):

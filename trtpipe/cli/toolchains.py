@@ -11,15 +11,15 @@ from pydantic import ValidationError
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, say_json
 from trtpipe.errors import Problem, SpecError, ToolchainError
 from trtpipe.problem_codes import Code
-from trtpipe.rendering.tables import render_table
 from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import Flavour, ToolchainSpec
 from trtpipe.targets.capabilities import capabilities_of
+from trtpipe.text.tables import render_table
 
 if TYPE_CHECKING:
     from trtpipe.targets.toolchain import Toolchain
     from trtpipe.toolchains.provision import Provisioned
-    from trtpipe.toolchains.verifying import Verdict
+    from trtpipe.toolchains.verification import Verdict
     from trtpipe.toolchains.wheel_lock import WheelLock
 
 
@@ -83,7 +83,7 @@ def _located(flavour: str, version: str) -> Toolchain:
 
 def verify_command(names: Sequence[str], *, as_json: bool) -> int:
     """Hash toolchains. 1 when one is not what was installed."""
-    from trtpipe.toolchains.verifying import verify
+    from trtpipe.toolchains.verification import verify
 
     known, lock = _known_toolchains(), _wheel_lock()
     unknown = [name for name in names if name not in known]
@@ -128,7 +128,7 @@ def _known_toolchains() -> dict[str, list[tuple[Toolchain, str]]]:
 
 
 def _wheel_lock() -> WheelLock:
-    from trtpipe.loading.project import find_root
+    from trtpipe.loader.project import find_root
     from trtpipe.toolchains.wheel_lock import LOCK_FILE, WheelLock
 
     return WheelLock(find_root(Path.cwd()) / LOCK_FILE)

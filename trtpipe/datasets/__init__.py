@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets.locating import Files, Resolve, as_files
+from trtpipe.datasets.locations import Files, Resolve, as_files
 from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import Problem, SpecError
 from trtpipe.problem_codes import Code
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trtpipe.arrays import Array, Dtype
-    from trtpipe.datasets.sampling.batches import Dataset
+    from trtpipe.datasets.samples.batches import Dataset
     from trtpipe.json_values import Json
 
 
@@ -166,6 +166,6 @@ def open_dataset(
     A context manager. At most `samples` are used. Everything that can be told without reading samples is checked here
     and reported together. Raises SpecError, with paths into the data set's spec.
     """
-    from trtpipe.datasets.sampling.batches import open_batches
+    from trtpipe.datasets.samples.batches import open_batches
 
     return open_batches(spec, readers_of(spec), as_files(resolve), inputs, samples)

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from trtpipe.datasets import Reader, Source
-from trtpipe.datasets.locating import Files
-from trtpipe.datasets.locating.patterns import Pattern
+from trtpipe.datasets.locations import Files
+from trtpipe.datasets.locations.patterns import Pattern
 from trtpipe.errors import Problem, SpecError
 from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import FOLDERS, DatasetSpec, InputSpec
@@ -46,8 +46,8 @@ def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
 
 
 def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Source]:
-    from trtpipe.datasets.imaging.arrays import ImageArray
-    from trtpipe.datasets.imaging.decoding import Encoded
+    from trtpipe.datasets.pixels.arrays import ImageArray
+    from trtpipe.datasets.pixels.decoders import Encoded
 
     listed = _listed(spec, files)
     found: dict[str, Source] = {}
@@ -65,7 +65,7 @@ def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Sou
 
 def _labels(spec: DatasetSpec, labels: str, files: Files, names: tuple[str, ...]) -> dict[str, Source]:
     """The classes of the first array's images, as an array of the name that `labels` says."""
-    from trtpipe.datasets.imaging.labels import classes_of_file, classes_of_folders
+    from trtpipe.datasets.pixels.labels import classes_of_file, classes_of_folders
 
     patterns = next(iter((spec.images or {}).values()))
     home = Pattern(patterns[0], SUFFIXES) if len(patterns) == 1 else None

@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from trtpipe.datasets import Reader, Source
-from trtpipe.datasets.locating import Files
-from trtpipe.datasets.sampling.mapped import MappedArray, told_at
+from trtpipe.datasets.locations import Files
+from trtpipe.datasets.samples.mapped import MappedArray, told_at
 from trtpipe.errors import Problem, SpecError
 from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import DatasetSpec

@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from trtpipe.datasets import Reader, Source
-from trtpipe.datasets.locating import Files
-from trtpipe.datasets.sampling.mapped import MappedArray, UnpackedArray, told_at
+from trtpipe.datasets.locations import Files
+from trtpipe.datasets.samples.mapped import MappedArray, UnpackedArray, told_at
 from trtpipe.errors import Problem, SpecError
 from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.datasets import Reader, Source
-from trtpipe.datasets.locating import Files
+from trtpipe.datasets.locations import Files
 from trtpipe.errors import Problem, SpecError
 from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import DatasetSpec
 
 if TYPE_CHECKING:
-    from trtpipe.datasets.spooling.columns import Columns
+    from trtpipe.datasets.spools.columns import Columns
 
 _WHERE = ("parquet",)
 _SUFFIXES = (".parquet", ".pq")
@@ -41,7 +41,7 @@ def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
 
 
 def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Source]:
-    from trtpipe.datasets.spooling.columns import Columns
+    from trtpipe.datasets.spools.columns import Columns
 
     return _Arrays(Columns(_files(spec, files), stack))
 

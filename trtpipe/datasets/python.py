@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from trtpipe.datasets import Reader, Source
-from trtpipe.datasets.locating import Files, GivenFiles
+from trtpipe.datasets.locations import Files, GivenFiles
 from trtpipe.errors import Problem, SpecError
-from trtpipe.loading.grammar import choose_from
+from trtpipe.loader.grammar import choose_from
 from trtpipe.permissions import ProjectCode, code_of, require
 from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import DatasetSpec
@@ -69,8 +69,8 @@ def _require_function(spec: DatasetSpec, name: str, module: Path) -> None:
 
 
 def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Source]:
-    from trtpipe.datasets.spooling.running import samples_of
-    from trtpipe.datasets.spooling.spool import Spool, SpooledArray
+    from trtpipe.datasets.spools.run import samples_of
+    from trtpipe.datasets.spools.spool import Spool, SpooledArray
 
     assert isinstance(files, GivenFiles), "only a stage's own process runs what a project holds"
     name, text = _module_file(spec), spec.python or ""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.datasets import Reader, Source
-from trtpipe.datasets.locating import Files
+from trtpipe.datasets.locations import Files
 from trtpipe.spec.dataset import DatasetSpec
 
 if TYPE_CHECKING:

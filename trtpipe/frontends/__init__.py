@@ -132,10 +132,10 @@ def lower_model(frontend: Frontend, files: ModelFiles, options: SpecModel, out: 
     """
     from trtpipe.canonical.claims import claims_of
     from trtpipe.canonical.evaluation import Evaluator
-    from trtpipe.canonical.legalizing import legalize
     from trtpipe.canonical.summary import summarize
     from trtpipe.canonical.support import warnings_about
-    from trtpipe.canonical.writing import write_model
+    from trtpipe.canonical.writer import write_model
+    from trtpipe.legalization.legalize import legalize
 
     with tempfile.TemporaryDirectory(prefix=".lower-", dir=out.parent) as workplace:
         places = Path(workplace, "read"), Path(workplace, "evaluate")

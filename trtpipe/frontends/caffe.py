@@ -20,10 +20,10 @@ from trtpipe.spec.fields import AsTuple, DynamicShape, ProjectFile, SpecModel
 if TYPE_CHECKING:
     import onnx
 
-    from trtpipe.canonical.building import Dim
-    from trtpipe.frontends.reading_caffe.lowering import Custom
-    from trtpipe.frontends.reading_caffe.net import Net, NetInput
-    from trtpipe.frontends.reading_caffe.wiring import Wiring
+    from trtpipe.canonical.builder import Dim
+    from trtpipe.frontends.caffe_format.lowering import Custom
+    from trtpipe.frontends.caffe_format.net import Net, NetInput
+    from trtpipe.frontends.caffe_format.wires import Wiring
 
 FieldValue = (
     bool
@@ -96,12 +96,12 @@ class CaffeFrontend:
 
     def read(self, files: ModelFiles, options: CaffeOptions, workplace: Path) -> onnx.ModelProto:
         """The net as ONNX. Raises ModelError with every problem, each at its line of the prototxt or the spec."""
-        from trtpipe.canonical.building import GraphBuilder
-        from trtpipe.frontends.reading_caffe.caffemodel import read_weights
-        from trtpipe.frontends.reading_caffe.lowering import lower_net
-        from trtpipe.frontends.reading_caffe.net import NetState, read_net
-        from trtpipe.frontends.reading_caffe.prototext import read_prototext
-        from trtpipe.frontends.reading_caffe.wiring import wire_net
+        from trtpipe.canonical.builder import GraphBuilder
+        from trtpipe.frontends.caffe_format.caffemodel import read_weights
+        from trtpipe.frontends.caffe_format.lowering import lower_net
+        from trtpipe.frontends.caffe_format.net import NetState, read_net
+        from trtpipe.frontends.caffe_format.prototext import read_prototext
+        from trtpipe.frontends.caffe_format.wires import wire_net
 
         document = read_prototext(files.model, _name(files))
         net = read_net(document, NetState(options.level, frozenset(options.stages)))
@@ -116,8 +116,8 @@ class CaffeFrontend:
 
     def propose(self, path: Path) -> Proposal | None:
         """A prototxt with the caffemodel beside it. Raises ModelError for a caffemodel without its prototxt."""
-        from trtpipe.frontends.reading_caffe.proposing import cut_of, pair_of
-        from trtpipe.frontends.reading_caffe.unknown_layers import shown_cut
+        from trtpipe.frontends.caffe_format.proposals import cut_of, pair_of
+        from trtpipe.frontends.caffe_format.unknown_layers import shown_cut
 
         pair = pair_of(path)
         if pair is None:
@@ -142,7 +142,7 @@ def _name(files: ModelFiles) -> str:
 
 
 def _refuse_unknown_inputs(net: Net, options: CaffeOptions) -> None:
-    from trtpipe.loading.grammar import choose_from
+    from trtpipe.loader.grammar import choose_from
 
     problems = [
         Problem(
@@ -188,8 +188,8 @@ def _shapeless(one: NetInput) -> Problem:
 
 
 def _custom(files: ModelFiles, options: CaffeOptions) -> Custom:
-    from trtpipe.frontends.reading_caffe.custom import Plugin, load_lowerings
-    from trtpipe.frontends.reading_caffe.lowering import Custom
+    from trtpipe.frontends.caffe_format.custom import Plugin, load_lowerings
+    from trtpipe.frontends.caffe_format.lowering import Custom
 
     plugins: dict[str, Plugin] = {}
     for name, layer in options.layers.items():

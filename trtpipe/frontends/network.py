@@ -28,7 +28,7 @@ class NetworkFrontend:
 
     def belonging(self, files: ModelFiles, options: NetworkOptions) -> list[Path]:
         """The external data of weights that are an ONNX model. Raises ModelError."""
-        from trtpipe.layering.network import weight_files
+        from trtpipe.layers.network import weight_files
         from trtpipe.weights import files_beside
 
         weights = weight_files(files.named).values()
@@ -36,7 +36,7 @@ class NetworkFrontend:
 
     def read(self, files: ModelFiles, options: NetworkOptions, workplace: Path) -> onnx.ModelProto:
         """The network as ONNX. Raises ModelError with every layer's problem at its place in the options."""
-        from trtpipe.layering.network import lower_network, weight_files
+        from trtpipe.layers.network import lower_network, weight_files
 
         named = weight_files(files.named)
         return lower_network(options, named, root=files.root, workplace=workplace).model

@@ -37,19 +37,19 @@ class OnnxFrontend:
 
     def belonging(self, files: ModelFiles, options: OnnxOptions) -> list[Path]:
         """Every external data file that the model refers to. Raises ModelError."""
-        from trtpipe.canonical.reading import read_skeleton
+        from trtpipe.canonical.reader import read_skeleton
 
         return list(read_skeleton(files.model, root=files.root).external_files)
 
     def read(self, files: ModelFiles, options: OnnxOptions, workplace: Path) -> onnx.ModelProto:
         """The model as it is. Raises ModelError when it lies, with its data, outside the root or is damaged."""
-        from trtpipe.canonical.reading import read_skeleton
+        from trtpipe.canonical.reader import read_skeleton
 
         return read_skeleton(files.model, root=files.root).proto
 
     def propose(self, path: Path) -> Proposal | None:
         """The file itself, when it is an ONNX model."""
-        from trtpipe.canonical.reading import read_skeleton
+        from trtpipe.canonical.reader import read_skeleton
 
         read_skeleton(path)
         return Proposal(path)

@@ -16,9 +16,9 @@ from trtpipe.spec.fields import AsTuple, SpecModel
 if TYPE_CHECKING:
     import onnx
 
-    from trtpipe.frontends.converting.running import Converter
-    from trtpipe.frontends.reading_torch.archive import Pt2Archive
-    from trtpipe.frontends.reading_torch.program import ProgramFacts
+    from trtpipe.frontends.conversion.converters import Converter
+    from trtpipe.frontends.torch_format.archive import Pt2Archive
+    from trtpipe.frontends.torch_format.program import ProgramFacts
 
 _OPTIONS = ("model", "options")
 _OPSET = 18
@@ -56,12 +56,12 @@ class PytorchFrontend:
 
     def read(self, files: ModelFiles, options: PytorchOptions, workplace: Path) -> onnx.ModelProto:
         """The program as ONNX. Raises ModelError when it is a pickle, is damaged, or cannot be converted."""
-        from trtpipe.canonical.reading import read_skeleton
-        from trtpipe.frontends.converting.renaming import rename_interface, strip_notes
-        from trtpipe.frontends.converting.running import run_converter
-        from trtpipe.frontends.reading_torch.archive import write_bare
-        from trtpipe.frontends.reading_torch.dims import name_dims
-        from trtpipe.frontends.reading_torch.loading import in_words_of_versions
+        from trtpipe.canonical.reader import read_skeleton
+        from trtpipe.frontends.conversion.converters import run_converter
+        from trtpipe.frontends.conversion.renames import rename_interface, strip_notes
+        from trtpipe.frontends.torch_format.archive import write_bare
+        from trtpipe.frontends.torch_format.dims import name_dims
+        from trtpipe.frontends.torch_format.loaders import in_words_of_versions
 
         archive = _read(files.model)
         bare = workplace / "program.pt2"
@@ -77,11 +77,11 @@ class PytorchFrontend:
 
     def propose(self, path: Path) -> Proposal | None:
         """The file itself when it is an exported program. Raises ModelError for PyTorch's pickles."""
-        from trtpipe.frontends.reading_torch.kinds import kind_of
+        from trtpipe.frontends.torch_format.kinds import kind_of
 
         if path.is_dir() or kind_of(path) is None:
             return None
-        from trtpipe.frontends.reading_torch.dims import ranges_of, repeated_symbols
+        from trtpipe.frontends.torch_format.dims import ranges_of, repeated_symbols
 
         facts = _read(path).facts
         sizes = list(facts.inputs.items())
@@ -90,23 +90,23 @@ class PytorchFrontend:
 
 
 def _read(path: Path) -> Pt2Archive:
-    from trtpipe.frontends.reading_torch.archive import read_pt2
-    from trtpipe.frontends.reading_torch.kinds import refuse_pickles
+    from trtpipe.frontends.torch_format.archive import read_pt2
+    from trtpipe.frontends.torch_format.kinds import refuse_pickles
 
     refuse_pickles(path)
     return read_pt2(path)
 
 
 def _converter() -> Converter:
-    from trtpipe.frontends import reading_torch
-    from trtpipe.frontends.converting.running import Converter
+    from trtpipe.frontends import torch_format
+    from trtpipe.frontends.conversion.converters import Converter
 
-    return Converter(Path(reading_torch.__file__).with_name("converter.py"), "torch.onnx", "pytorch")
+    return Converter(Path(torch_format.__file__).with_name("converter.py"), "torch.onnx", "pytorch")
 
 
 def _sizes(facts: ProgramFacts) -> str:
     """What the program says of its dynamic sizes, in a line."""
-    from trtpipe.frontends.reading_torch.dims import symbol_names
+    from trtpipe.frontends.torch_format.dims import symbol_names
 
     names = symbol_names(list(facts.inputs.items()))
     said = []

@@ -19,8 +19,8 @@ from trtpipe.spec.fields import AsTuple, DynamicShape, SpecModel
 if TYPE_CHECKING:
     import onnx
 
-    from trtpipe.frontends.converting.running import Converter
-    from trtpipe.frontends.reading_tensorflow.graphs import Graph, MetaGraph
+    from trtpipe.frontends.conversion.converters import Converter
+    from trtpipe.frontends.tensorflow_format.graphs import Graph, MetaGraph
     from trtpipe.json_values import Json
 
 _OPTIONS = ("model", "options")
@@ -73,10 +73,10 @@ class TensorflowFrontend:
 
     def read(self, files: ModelFiles, options: TensorflowOptions, workplace: Path) -> onnx.ModelProto:
         """The model as ONNX. Raises ModelError when it is damaged, cannot be converted, or options do not fit it."""
-        from trtpipe.canonical.reading import read_skeleton
-        from trtpipe.frontends.converting.renaming import rename_interface, strip_notes
-        from trtpipe.frontends.converting.running import run_converter
-        from trtpipe.frontends.reading_tensorflow.ordering import put_in_order
+        from trtpipe.canonical.reader import read_skeleton
+        from trtpipe.frontends.conversion.converters import run_converter
+        from trtpipe.frontends.conversion.renames import rename_interface, strip_notes
+        from trtpipe.frontends.tensorflow_format.order import put_in_order
 
         run_converter(_converter(), _request(files.model, options), workplace)
         proto = read_skeleton(workplace / "model.onnx", root=workplace).proto
@@ -89,8 +89,8 @@ class TensorflowFrontend:
 
     def propose(self, path: Path) -> Proposal | None:
         """A frozen graph with its placeholders and unread nodes, or a SavedModel; None for anything else."""
-        from trtpipe.frontends.reading_tensorflow.graphs import read_graph, read_saved_model
-        from trtpipe.frontends.reading_tensorflow.proposals import defaulted_names, input_names, output_names
+        from trtpipe.frontends.tensorflow_format.graphs import read_graph, read_saved_model
+        from trtpipe.frontends.tensorflow_format.proposals import defaulted_names, input_names, output_names
 
         try:
             if path.is_dir():
@@ -107,10 +107,10 @@ class TensorflowFrontend:
 
 
 def _converter() -> Converter:
-    from trtpipe.frontends import reading_tensorflow
-    from trtpipe.frontends.converting.running import Converter
+    from trtpipe.frontends import tensorflow_format
+    from trtpipe.frontends.conversion.converters import Converter
 
-    return Converter(Path(reading_tensorflow.__file__).with_name("converter.py"), "tf2onnx", "tensorflow")
+    return Converter(Path(tensorflow_format.__file__).with_name("converter.py"), "tf2onnx", "tensorflow")
 
 
 def _request(source: Path, options: TensorflowOptions) -> dict[str, Json]:
@@ -127,14 +127,14 @@ def _request(source: Path, options: TensorflowOptions) -> dict[str, Json]:
 
 
 def _tensor(name: str) -> str:
-    from trtpipe.frontends.reading_tensorflow.proposals import tensor_of
+    from trtpipe.frontends.tensorflow_format.proposals import tensor_of
 
     return tensor_of(name)
 
 
 def _frozen(source: Path, options: TensorflowOptions) -> dict[str, list[str]]:
-    from trtpipe.frontends.reading_tensorflow.graphs import read_graph
-    from trtpipe.frontends.reading_tensorflow.proposals import unfrozen, with_effects
+    from trtpipe.frontends.tensorflow_format.graphs import read_graph
+    from trtpipe.frontends.tensorflow_format.proposals import unfrozen, with_effects
 
     graph = read_graph(source)
     problems = [*_only_for("a SavedModel", options, ("signature", "tags")), *_missing(graph, options)]
@@ -147,8 +147,8 @@ def _frozen(source: Path, options: TensorflowOptions) -> dict[str, list[str]]:
 
 
 def _missing(graph: Graph, options: TensorflowOptions) -> Iterator[Problem]:
-    from trtpipe.frontends.reading_tensorflow.proposals import input_names, output_names
-    from trtpipe.loading.scalars import flow_yaml
+    from trtpipe.frontends.tensorflow_format.proposals import input_names, output_names
+    from trtpipe.loader.scalars import flow_yaml
 
     missing = [key for key in ("inputs", "outputs") if not getattr(options, key)]
     if missing:
@@ -164,8 +164,8 @@ def _missing(graph: Graph, options: TensorflowOptions) -> Iterator[Problem]:
 
 
 def _unknown(graph: Graph, key: str, names: Sequence[str]) -> Iterator[Problem]:
-    from trtpipe.frontends.reading_tensorflow.proposals import input_names, node_of, output_names
-    from trtpipe.loading.grammar import choose_from, nearest
+    from trtpipe.frontends.tensorflow_format.proposals import input_names, node_of, output_names
+    from trtpipe.loader.grammar import choose_from, nearest
 
     nodes = {node.name for node in graph.nodes}
     for index, name in enumerate(names):
@@ -217,7 +217,7 @@ def _only_for(what: str, options: TensorflowOptions, keys: Sequence[str]) -> Ite
 
 
 def _saved_model(folder: Path, options: TensorflowOptions) -> dict[str, Json]:
-    from trtpipe.frontends.reading_tensorflow.graphs import read_saved_model
+    from trtpipe.frontends.tensorflow_format.graphs import read_saved_model
 
     found = read_saved_model(folder)
     problems = list(_only_for("a frozen graph", options, ("inputs", "outputs")))
@@ -243,8 +243,8 @@ def _saved_model(folder: Path, options: TensorflowOptions) -> dict[str, Json]:
 
 
 def _signature_problems(graph: MetaGraph, options: TensorflowOptions) -> Iterator[Problem]:
-    from trtpipe.frontends.reading_tensorflow.proposals import with_effects
-    from trtpipe.loading.grammar import choose_from
+    from trtpipe.frontends.tensorflow_format.proposals import with_effects
+    from trtpipe.loader.grammar import choose_from
 
     signatures = {name: one for name, one in graph.signatures.items() if not name.startswith("_")}
     wanted = options.signature or "serving_default"

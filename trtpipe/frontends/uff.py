@@ -16,7 +16,7 @@ from trtpipe.spec.fields import AsTuple, DynamicShape, Number, SpecModel
 if TYPE_CHECKING:
     import onnx
 
-    from trtpipe.frontends.reading_uff.plugins import Plugin
+    from trtpipe.frontends.uff_format.plugins import Plugin
 
 
 class UffPluginOutput(SpecModel):
@@ -85,8 +85,8 @@ class UffFrontend:
 
     def read(self, files: ModelFiles, options: UffOptions, workplace: Path) -> onnx.ModelProto:
         """The graph `main`, every tensor in the layout that the file has it in. Raises ModelError."""
-        from trtpipe.frontends.reading_uff.lowering import Request, lower
-        from trtpipe.frontends.reading_uff.source import read_uff
+        from trtpipe.frontends.uff_format.lowering import Request, lower
+        from trtpipe.frontends.uff_format.source import read_uff
 
         plugins = {name: _plugin(plugin) for name, plugin in options.plugins.items()}
         request = Request(options.inputs, options.outputs, plugins)
@@ -97,7 +97,7 @@ class UffFrontend:
 
         Where that would leave out operations with weights, a plugin is named for each instead.
         """
-        from trtpipe.frontends.reading_uff.source import custom_operations, is_uff
+        from trtpipe.frontends.uff_format.source import custom_operations, is_uff
 
         if not is_uff(path):
             return None
@@ -116,7 +116,7 @@ class UffFrontend:
 
 
 def _plugin(plugin: UffPlugin) -> Plugin:
-    from trtpipe.frontends.reading_uff.plugins import Output, Plugin
+    from trtpipe.frontends.uff_format.plugins import Output, Plugin
 
     outputs = tuple(Output(one.dtype, one.shape) for one in plugin.outputs)
     return Plugin(plugin.name, plugin.version, plugin.namespace, plugin.fields, outputs)

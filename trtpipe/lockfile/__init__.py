@@ -50,8 +50,8 @@ from trtpipe.lockfile.entries import (
     pipeline_of,
     shown_digest,
 )
-from trtpipe.lockfile.reading import load_lock, lock_in, read_lock
-from trtpipe.lockfile.writing import Update, render_lock, update_lock
+from trtpipe.lockfile.reader import load_lock, lock_in, read_lock
+from trtpipe.lockfile.writer import Update, render_lock, update_lock
 
 __all__ = [
     "KEEP",

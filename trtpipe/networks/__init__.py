@@ -1,7 +1,7 @@
 """The network that TensorRT's parser made of a model, as data: what TensorRT would build from, without TensorRT.
 
     network.py    what a network is: layers, tensors, loops, conditionals
-    reading.py    parsed.json as such a network, nothing in it trusted
+    reader.py    parsed.json as such a network, nothing in it trusted
     contents.py   parsed.weights, mapped: kernels, biases and constants as arrays
     warnings.py   what TensorRT warned of meanwhile, by name, harmless or dangerous
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.tensors import external_entries, is_external, tensors_of
 from trtpipe.files import write_whole
 from trtpipe.networks.lowering.network import onnx_of
-from trtpipe.networks.matching import misfits
-from trtpipe.networks.reading import NETWORK, WEIGHTS, read_network_files
+from trtpipe.networks.matches import misfits
+from trtpipe.networks.reader import NETWORK, WEIGHTS, read_network_files
 from trtpipe.networks.warnings import classed
 
 if TYPE_CHECKING:

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
-from trtpipe.comparing.metrics import metrics_from_json
-from trtpipe.comparing.thresholds import applying_to, failures, judge
 from trtpipe.errors import Problem
 from trtpipe.json_values import (
     Json,
@@ -30,7 +28,9 @@ from trtpipe.json_values import (
     text_in,
     texts_in,
 )
-from trtpipe.loading.grammar import listed, nearest
+from trtpipe.loader.grammar import listed, nearest
+from trtpipe.metrics.metrics import metrics_from_json
+from trtpipe.metrics.thresholds import applying_to, failures, judge
 from trtpipe.networks.warnings import NAMES, ClassedWarning
 from trtpipe.problem_codes import Code
 from trtpipe.spec.pipeline import ReadbackSpec, Threshold

@@ -25,7 +25,7 @@ class FailedItem:
 class BuildEnded:
     """The build is over, whatever ended it.
 
-    `cli/closing.py` makes it and writes it by itself: it comes also when no observer was ever opened. `built`,
+    `cli/build_end.py` makes it and writes it by itself: it comes also when no observer was ever opened. `built`,
     `restored`, `up_to_date` and `not_built` are names of cells; `problems` are those that ended the build before it
     could run anything; `closing` is the line that a person would have read.
     """

@@ -1,4 +1,4 @@
-"""Decisions: what is to happen to a step, and why, as values. `rendering/decisions.py` shows them.
+"""Decisions: what is to happen to a step, and why, as values. `text/decisions.py` shows them.
 
 A decision that was made before anything ran is a promise about the build that follows (`promise_of`), as long as
 nothing else touches the project and its store meanwhile. A step that fails keeps those behind it from running,

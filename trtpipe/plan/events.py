@@ -1,6 +1,6 @@
 """What happens while trtpipe works, as a closed union: an observer hears these, one after the other.
 
-Every class says who sends it and when. They hold values, not words: `rendering/events.py` makes the JSON lines of
+Every class says who sends it and when. They hold values, not words: `text/events.py` makes the JSON lines of
 `--json` and the plain lines of them, in one place. An event belongs to the step whose address it has.
 """
 
@@ -225,7 +225,7 @@ class CheckStarted:
 class RebuildGraded:
     """`build --check` has compared a cell's or a step's rebuild with the lockfile.
 
-    `grade` is one of `system/grading.py`; None when it could not be told, and `not_run` says why.
+    `grade` is one of `app/prove/grades.py`; None when it could not be told, and `not_run` says why.
     """
 
     name: str

@@ -26,7 +26,7 @@ Deliberately not in the key:
   which is the same constant for all: two cells that ask for the same engine share it;
 - the credentials of an address: a fetch step's key holds the address without what its query asks for, and a digest
   of that part of the query which looks like no credential; no other step's key holds an address at all;
-- the kind of processor: what it changes in scales, the lockfile decides (`system/locked_scales.py`);
+- the kind of processor: what it changes in scales, the lockfile decides (`workspace/locked_scales.py`);
 - whether address randomisation could be switched off, and whether TensorRT could be kept at fixed addresses: where it
   could not, generated names and, of some networks, offsets and order change, not what the engine computes. The
   result records both.

@@ -1,6 +1,6 @@
 """Why a step must run, as a closed union: one class for each cause, with the data that belongs to it.
 
-`deciding.py` and the scheduler make reasons. `rendering/decisions.py` puts them into words and into JSON, for all who
+`deciding.py` and the scheduler make reasons. `text/decisions.py` puts them into words and into JSON, for all who
 show them; nothing here does.
 """
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-    from trtpipe.precisions.casting.free_types import GraphFacts
-    from trtpipe.precisions.casting.overflow import Measured
-    from trtpipe.precisions.casting.planning import TypePlan
-    from trtpipe.precisions.casting.rewriting import RewriteReport
-    from trtpipe.precisions.quantizing.placing import Placement
+    from trtpipe.precisions.casts.free_types import GraphFacts
+    from trtpipe.precisions.casts.overflow import Measured
+    from trtpipe.precisions.casts.rewrite import RewriteReport
+    from trtpipe.precisions.casts.type_plan import TypePlan
+    from trtpipe.precisions.quantization.places import Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Precision:
             oldest = find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
             proto.ir_version = max(proto.ir_version, oldest)
         if self.dynamic:
-            from trtpipe.precisions.quantizing.ranks import declare_shapes
+            from trtpipe.precisions.quantization.ranks import declare_shapes
 
             declare_shapes(proto)
         return raised
@@ -164,11 +164,11 @@ class Precision:
         `choices` say, compute in float32 or are a problem at the path `overflow` beside `keep`. Problems (a glob
         without a match, a precision that cannot be kept) are in the plan.
         """
-        from trtpipe.precisions.casting.free_types import GraphFacts
-        from trtpipe.precisions.casting.keeping import SPEC_NAMES
-        from trtpipe.precisions.casting.limits import refused_keeps
-        from trtpipe.precisions.casting.overflow import refusal
-        from trtpipe.precisions.casting.planning import dtype_called, kept_nodes, plan_around
+        from trtpipe.precisions.casts.free_types import GraphFacts
+        from trtpipe.precisions.casts.kept_nodes import SPEC_NAMES
+        from trtpipe.precisions.casts.limits import refused_keeps
+        from trtpipe.precisions.casts.overflow import refusal
+        from trtpipe.precisions.casts.type_plan import dtype_called, kept_nodes, plan_around
 
         dtype = dtype_called(SPEC_NAMES[base] if base else self.dtype)
         assert dtype is not None, f"no float type is called {self.dtype}"
@@ -199,7 +199,7 @@ class Precision:
         """The plan with the inputs and outputs that are converted; `path` leads to the variant."""
         if not chosen.io:
             return plan
-        from trtpipe.precisions.casting.borders import border_refusal, converted_borders, out_of_range
+        from trtpipe.precisions.casts.borders import border_refusal, converted_borders, out_of_range
 
         names, problems = converted_borders(model, chosen.io, (*path, "io"))
         beyond = out_of_range(names, chosen.measured) if plan.precision == "float16" else {}
@@ -222,10 +222,10 @@ class Precision:
     ) -> Placement | None:
         if not self.quantized:
             return None
-        from trtpipe.precisions.quantizing.blocking import place_weights
-        from trtpipe.precisions.quantizing.formats import QUANTIZED
-        from trtpipe.precisions.quantizing.inserting import insert
-        from trtpipe.precisions.quantizing.placing import place
+        from trtpipe.precisions.quantization.blocks import place_weights
+        from trtpipe.precisions.quantization.formats import QUANTIZED
+        from trtpipe.precisions.quantization.insertion import insert
+        from trtpipe.precisions.quantization.places import place
 
         placement = (
             place_weights(model, keep, block)
@@ -245,7 +245,7 @@ class Precision:
         amax: Mapping[str, float] | None,
     ) -> TypePlan:
         """The plan with what is quantized in blocks once the types are there."""
-        from trtpipe.precisions.quantizing.blocking import BlockPlan, place_blocks
+        from trtpipe.precisions.quantization.blocks import BlockPlan, place_blocks
 
         placement = place_blocks(model, keep, block, scaled=amax if self.scaled else None)
         return BlockPlan.of(placement.onto(plan), placement, amax or {})
@@ -262,12 +262,12 @@ class Precision:
 
     def rewrite(self, model: onnx_ir.Model, plan: TypePlan) -> RewriteReport:
         """Rewrites `model` in place. Weights are read one at a time and cast when the model is written."""
-        from trtpipe.precisions.casting.rewriting import rewrite_types
+        from trtpipe.precisions.casts.rewrite import rewrite_types
 
         report = rewrite_types(model, plan)
         if self.dynamic:
-            from trtpipe.precisions.quantizing.blocking import BlockPlan
-            from trtpipe.precisions.quantizing.inserting_blocks import insert_blocks
+            from trtpipe.precisions.quantization.block_insertion import insert_blocks
+            from trtpipe.precisions.quantization.blocks import BlockPlan
 
             assert isinstance(plan, BlockPlan), "planned by the same precision"
             insert_blocks(model, plan, self.quantized)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.edits import attribute_of, values_read
 from trtpipe.canonical.tensors import dtype_name, nodes_of
 from trtpipe.errors import Problem
-from trtpipe.loading.scalars import flow_yaml
+from trtpipe.loader.scalars import flow_yaml
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.model import ModelView
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import sort_nodes
 from trtpipe.canonical.inference import Inferred
-from trtpipe.canonical.naming import distinguish_dims, make_values_unique, name_nodes
+from trtpipe.canonical.names import distinguish_dims, make_values_unique, name_nodes
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.canonical.tensors import graphs_of, nodes_of
 from trtpipe.errors import Problem

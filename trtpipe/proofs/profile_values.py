@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem, SpecPath
-from trtpipe.loading.scalars import flow_yaml
+from trtpipe.loader.scalars import flow_yaml
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import CORNERS
 from trtpipe.proofs.value_inputs import ShapeUse

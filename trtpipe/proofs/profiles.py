@@ -12,12 +12,12 @@ from dataclasses import replace
 
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import Problem
-from trtpipe.loading.grammar import choose_from
-from trtpipe.loading.scalars import flow_yaml
+from trtpipe.loader.grammar import choose_from
+from trtpipe.loader.scalars import flow_yaml
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import Infer, prove_corners, shapes_at
 from trtpipe.proofs.dim_names import describe_dims
-from trtpipe.proofs.pasting import plain_entry, yaml_profiles
+from trtpipe.proofs.paste import plain_entry, yaml_profiles
 from trtpipe.proofs.profile_shapes import prove_shapes, prove_shared
 from trtpipe.proofs.profile_values import prove_values, values_length
 from trtpipe.proofs.proposals import is_open, propose_profile

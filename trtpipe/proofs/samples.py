@@ -11,12 +11,12 @@ from itertools import zip_longest
 
 from trtpipe.canonical.summary import Dim, TensorInfo
 from trtpipe.errors import Problem, SpecPath
-from trtpipe.loading.grammar import choose_from
-from trtpipe.loading.scalars import flow_yaml
+from trtpipe.loader.grammar import choose_from
+from trtpipe.loader.scalars import flow_yaml
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import corner_of
 from trtpipe.proofs.dim_names import describe_dims
-from trtpipe.proofs.pasting import plain_entry
+from trtpipe.proofs.paste import plain_entry
 from trtpipe.shapes import Shape, format_shape
 from trtpipe.spec.pipeline import Profile, ProfileInput
 

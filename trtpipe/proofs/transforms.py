@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from trtpipe.canonical.summary import Dim, TensorInfo
 from trtpipe.errors import Problem
-from trtpipe.loading.grammar import choose_from
+from trtpipe.loader.grammar import choose_from
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.dim_names import describe_dims
 from trtpipe.spec.pipeline import TransformSpec

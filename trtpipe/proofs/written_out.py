@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.constants import lift_constants
 from trtpipe.canonical.folding import infer_values
-from trtpipe.canonical.misreadings import rewrite_misread
 from trtpipe.canonical.opsets import OLDEST, opset_of, upgrade
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.canonical.tensors import graphs_of, nodes_of
+from trtpipe.legalization.misreadings import rewrite_misread
 
 if TYPE_CHECKING:
     import onnx

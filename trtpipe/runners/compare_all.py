@@ -17,9 +17,9 @@ import numpy as np
 from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.made_nodes import Caller
 from trtpipe.canonical.summary import TensorInfo, summarize
-from trtpipe.comparing.growth import Place, first_divergence, first_nonfinite, grown
 from trtpipe.datasets import open_dataset
 from trtpipe.errors import SpecError, StepFailed
+from trtpipe.metrics.growth import Place, first_divergence, first_nonfinite, grown
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import nbytes_of_info, values_at
 from trtpipe.runners.graphs import RunnableModel, runnable_model

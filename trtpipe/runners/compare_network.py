@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trtpipe.canonical.made_nodes import called
-from trtpipe.comparing.growth import GROWTH
-from trtpipe.comparing.metrics import json_number
 from trtpipe.errors import TrtpipeError
-from trtpipe.layering.parameters import numpy_type
-from trtpipe.networks.lowering.nesting import Nesting
+from trtpipe.layers.parameters import numpy_type
+from trtpipe.metrics.growth import GROWTH
+from trtpipe.metrics.metrics import json_number
 from trtpipe.networks.lowering.network import onnx_of
-from trtpipe.networks.matching import Misfit, misfits
-from trtpipe.networks.reading import NETWORK, WEIGHTS, read_network_files
+from trtpipe.networks.lowering.subgraphs import Nesting
+from trtpipe.networks.matches import Misfit, misfits
+from trtpipe.networks.reader import NETWORK, WEIGHTS, read_network_files
 from trtpipe.runners.compare_all import Feeds, data_of, in_lots, tensors_before
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import open_runner

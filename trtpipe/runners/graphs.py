@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.edits import sort_nodes, values_read
 from trtpipe.canonical.folding import infer_values
-from trtpipe.canonical.naming import name_nodes
-from trtpipe.canonical.reading import read_skeleton
+from trtpipe.canonical.names import name_nodes
+from trtpipe.canonical.reader import read_skeleton
 from trtpipe.canonical.tensors import external_entries, is_external, nbytes_of, tensors_of
 
 if TYPE_CHECKING:

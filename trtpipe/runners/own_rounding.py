@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.tensors import nodes_of
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.runners.onnxruntime import open_runner
-from trtpipe.runners.perturbing import noise_of, perturbed
+from trtpipe.runners.perturbations import noise_of, perturbed
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array
@@ -54,7 +54,7 @@ def expected_cosine(model: RunnableModel, feeds: Feeds, outputs: Feeds) -> float
 
 def _cosine(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> float:
     """The least of the outputs that are numbers."""
-    from trtpipe.comparing.metrics import Accumulator
+    from trtpipe.metrics.metrics import Accumulator
 
     found = [1.0]
     for name, value in expected.items():

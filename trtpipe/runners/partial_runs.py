@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trtpipe.comparing.metrics import Accumulator
-from trtpipe.comparing.thresholds import judge
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.json_values import (
     Json,
@@ -29,6 +27,8 @@ from trtpipe.json_values import (
     text_in,
     texts_in,
 )
+from trtpipe.metrics.metrics import Accumulator
+from trtpipe.metrics.thresholds import judge
 from trtpipe.problem_codes import Code
 from trtpipe.runners.compare_all import LOT_BYTES, data_of, match_tensors
 from trtpipe.runners.graphs import RunnableModel, runnable_model
@@ -198,7 +198,7 @@ def replay(folder: Path) -> int:
 
 
 def _replay(folder: Path) -> int:
-    from trtpipe.comparing.metrics import metrics_from_json
+    from trtpipe.metrics.metrics import metrics_from_json
 
     wanted, recorded = _reduction_in(folder / _REDUCTION), Recorded(folder / "recorded")
     measured = measure(runnable_model(folder / "model.onnx"), recorded, recorded.batches)

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from trtpipe.canonical.tensors import external_entries, is_external, tensors_of
-from trtpipe.comparing.growth import GROWTH, UNITS, TensorError
-from trtpipe.comparing.metrics import json_number
 from trtpipe.errors import TrtpipeError
+from trtpipe.metrics.growth import GROWTH, UNITS, TensorError
+from trtpipe.metrics.metrics import json_number
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.twins import twins_in

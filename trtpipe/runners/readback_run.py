@@ -23,14 +23,14 @@ import numpy as np
 import onnxruntime
 
 from trtpipe.canonical.summary import TensorInfo, summarize
-from trtpipe.comparing.growth import GROWTH
-from trtpipe.comparing.metrics import Accumulator
 from trtpipe.datasets import open_dataset
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
+from trtpipe.metrics.growth import GROWTH
+from trtpipe.metrics.metrics import Accumulator
 from trtpipe.proofs.corners import values_at
 from trtpipe.runners.corner_inputs import CornerInputs, gather_rows
-from trtpipe.runners.forcing import (
+from trtpipe.runners.forced_types import (
     Flips,
     Quantized,
     forced,
@@ -38,7 +38,7 @@ from trtpipe.runners.forcing import (
     quantized_in,
 )
 from trtpipe.runners.graphs import RunnableModel, runnable_model
-from trtpipe.runners.nudging import nudged
+from trtpipe.runners.nudges import nudged
 from trtpipe.runners.onnxruntime import OnnxRuntimeRunner, open_runner
 from trtpipe.runners.readback import LEAST, TensorDifference, bound_of, first_departing
 from trtpipe.runners.references import read_golden

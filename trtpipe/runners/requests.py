@@ -15,7 +15,7 @@ import numpy as np
 
 from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets.locating import GivenFiles
+from trtpipe.datasets.locations import GivenFiles
 from trtpipe.proofs.corners import CORNERS, nbytes_of_info, shapes_at, values_at
 from trtpipe.proofs.index_ranges import index_ranges
 from trtpipe.runners.corner_inputs import CornerInputs, corner_feed

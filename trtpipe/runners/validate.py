@@ -23,12 +23,12 @@ import numpy as np
 import onnxruntime
 
 from trtpipe.canonical.summary import TensorInfo, summarize
-from trtpipe.comparing.metrics import Accumulator
-from trtpipe.comparing.spread import Spread
 from trtpipe.datasets import open_dataset, runs_code
 from trtpipe.errors import ModelError, Problem, SpecError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.json_values import object_in, objects_in
+from trtpipe.metrics.metrics import Accumulator
+from trtpipe.metrics.spread import Spread
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import values_at
 from trtpipe.proofs.randomness import drawn_outputs
@@ -60,7 +60,7 @@ from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array
-    from trtpipe.datasets.sampling.batches import Dataset
+    from trtpipe.datasets.samples.batches import Dataset
     from trtpipe.json_values import Json, JsonObject
 
 SCHEMA = 1

@@ -20,9 +20,9 @@ import numpy as np
 import onnxruntime
 
 from trtpipe.canonical.summary import TensorInfo, summarize
-from trtpipe.comparing.metrics import Accumulator
-from trtpipe.comparing.spread import Spread
 from trtpipe.errors import ModelError, SpecError, StepFailed
+from trtpipe.metrics.metrics import Accumulator
+from trtpipe.metrics.spread import Spread
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.randomness import drawn_outputs
 from trtpipe.runners.corner_inputs import gather_rows
@@ -30,7 +30,7 @@ from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.inference.delivered import DeliveredEngine
 from trtpipe.runners.inference.requests import EngineRun, HowToRun
 from trtpipe.runners.inference.results import GpuFacts
-from trtpipe.runners.inference.running import run_engine
+from trtpipe.runners.inference.run import run_engine
 from trtpipe.runners.inference.tensors import element_type, store_tensors
 from trtpipe.runners.onnxruntime import NoKernel, OnnxRuntimeRunner, open_runner
 from trtpipe.runners.recordings import RecordedRun, Worst, read_recording

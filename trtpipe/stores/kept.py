@@ -3,7 +3,7 @@
     from/PLACE/place                   the place's name, for people; PLACE is a digest of it
     from/PLACE/traces/ab/abcd….json    a trace as it came from there, with its signature
 
-Knows nothing of whether they are believed (`vouching.py`).
+Knows nothing of whether they are believed (`vouchers.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trtpipe.digests import digest_bytes
 from trtpipe.files import write_whole
-from trtpipe.stores.judging import text_of
+from trtpipe.stores.judgement import text_of
 from trtpipe.stores.local import note_use
 from trtpipe.stores.strangers import Untrusted
 

@@ -2,7 +2,7 @@
 
 What is asked for is looked for here, then in the shared stores in their order, then in the remotes. An artifact of a
 shared store is read where it lies, and copied for whoever works on it. A remote's trace is kept here, apart from one's
-own (`kept.py`), and judged whenever it is read (`vouching.py`); an artifact is kept only when its bytes are needed, so
+own (`kept.py`), and judged whenever it is read (`vouchers.py`); an artifact is kept only when its bytes are needed, so
 a build that needs no engine fetches none. What is made goes into the local store, and to the first remote, in the
 background, once the step that made it has succeeded.
 """
@@ -24,7 +24,7 @@ from trtpipe.stores.faults import mapped
 from trtpipe.stores.kept import Kept
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.remote import Remote
-from trtpipe.stores.vouching import AskedRemote, KeptAlone, SharedDirectory, Voucher
+from trtpipe.stores.vouchers import AskedRemote, KeptAlone, SharedDirectory, Voucher
 
 _AT_ONCE = 16
 """Requests to a remote that wait at the same time; each holds a piece or a part of an object."""

@@ -11,7 +11,7 @@
     quarantine/           artifacts whose bytes were not what their name says, and damaged traces
 
 Every write goes to tmp/, is flushed to disk and renamed. Knows nothing of what artifacts mean, nor when one is
-removed (`collecting.py`).
+removed (`collector.py`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped, store_error
 from trtpipe.stores.marks import MARK, lay_mark, read_mark
-from trtpipe.stores.placing import flush, place
+from trtpipe.stores.placement import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
 from trtpipe.stores.strangers import Untrusted
 from trtpipe.stores.traces import TraceReader, readable, written_trace

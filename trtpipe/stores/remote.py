@@ -1,7 +1,7 @@
 """A store that is shared with others, behind a bucket: traces and artifacts apart, named by keys and digests alone.
 
     v1/traces/ab/abcd….json    a trace, perhaps signed
-    v1/objects/ab/abcd…        an artifact, as `packing.py` writes it
+    v1/objects/ab/abcd…        an artifact, as `packs.py` writes it
 
 It only saves work, so whatever is wrong with it (not there, slow, unauthorised, lying, half-written) costs one warning
 and the local build goes on; with `required` it is an error. Where it fails as a whole it is left alone for the rest of
@@ -24,9 +24,9 @@ from trtpipe.errors import ArtifactMissing, Problem, StoreError, TrtpipeError
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.stores.buckets import Absent, Bucket, Unusable
-from trtpipe.stores.judging import vouched
-from trtpipe.stores.packing import Wrong, packed, unpacked
-from trtpipe.stores.signing import Unsigned, signed
+from trtpipe.stores.judgement import vouched
+from trtpipe.stores.packs import Wrong, packed, unpacked
+from trtpipe.stores.signatures import Unsigned, signed
 from trtpipe.stores.strangers import MOST_BYTES, Untrusted, is_shared
 
 _LAYOUT = "v1"

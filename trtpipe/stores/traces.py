@@ -14,8 +14,8 @@ from typing import Any
 from trtpipe.digests import digest_bytes
 from trtpipe.json_values import JsonObject
 from trtpipe.plan.trace import Trace
-from trtpipe.stores.judging import text_of
-from trtpipe.stores.signing import FIELD
+from trtpipe.stores.judgement import text_of
+from trtpipe.stores.signatures import FIELD
 from trtpipe.stores.strangers import Untrusted, checked, parse
 
 _SETTLED_NS = 50_000_000

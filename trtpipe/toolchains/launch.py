@@ -35,9 +35,9 @@ from trtpipe.problem_codes import Code
 from trtpipe.toolchains.driver_echo import without_echo
 from trtpipe.toolchains.failure_codes import code_of_failure
 from trtpipe.toolchains.messages import message_from
-from trtpipe.toolchains.minding import Minding, kill, signal_of, tail
 from trtpipe.toolchains.refusals import builder_fact, parser_fact, shown_log
 from trtpipe.toolchains.request import MODEL, WorkerRequest
+from trtpipe.toolchains.watch import Minding, kill, signal_of, tail
 from trtpipe.toolchains.worker import ADDR_NO_RANDOMIZE, TUNABLES
 from trtpipe.unions import assert_never
 

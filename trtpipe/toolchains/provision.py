@@ -27,7 +27,7 @@ from trtpipe.problem_codes import Code
 from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
 from trtpipe.toolchains import lookup
 from trtpipe.toolchains.manifests import SCHEMA, read_manifest, write_manifest
-from trtpipe.toolchains.verifying import changed_files, record_digest, stamps_of
+from trtpipe.toolchains.verification import changed_files, record_digest, stamps_of
 from trtpipe.toolchains.wheel_lock import Wheels
 
 _LIBRARY = (".so", ".dll", ".pyd")

@@ -69,7 +69,7 @@ def _called(name: str, op: str, model: Path) -> str:
 
 
 def _nodes_of(model: Path) -> list[onnx.NodeProto]:
-    from trtpipe.canonical.reading import read_skeleton
+    from trtpipe.canonical.reader import read_skeleton
 
     with contextlib.suppress(ModelError):  # told elsewhere; TensorRT's name is better than none
         return list(read_skeleton(model).proto.graph.node)

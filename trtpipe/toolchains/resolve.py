@@ -65,7 +65,7 @@ def ready_toolchain(
     ToolchainError.
     """
     from trtpipe.toolchains.provision import provision
-    from trtpipe.toolchains.verifying import learn_wheels, name_of, refuse_changed
+    from trtpipe.toolchains.verification import learn_wheels, name_of, refuse_changed
 
     ready = toolchain
     if not toolchain.ready or not all(Path(folder).is_dir() for folder in toolchain.site):

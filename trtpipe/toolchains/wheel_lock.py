@@ -20,7 +20,7 @@ from pathlib import Path
 
 from trtpipe.errors import ToolchainError
 from trtpipe.files import held, read_regular, write_whole
-from trtpipe.lockfile.reading import texts_of
+from trtpipe.lockfile.reader import texts_of
 from trtpipe.problem_codes import Code
 
 LOCK_FILE = "trtpipe-toolchains.lock"

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.reading import read_skeleton
+from trtpipe.canonical.reader import read_skeleton
 from trtpipe.canonical.tensors import array_of, dtype_name, external_entries, is_external
 from trtpipe.errors import ModelError
 from trtpipe.problem_codes import Code

@@ -15,7 +15,7 @@ def cache_ls(as_json: Json = False) -> None:
     """List what the store holds, what was used last first."""
 
     def body() -> int:
-        from trtpipe.cli.caching import list_command
+        from trtpipe.cli.cache import list_command
 
         return list_command(as_json=as_json)
 
@@ -27,7 +27,7 @@ def cache_stats(as_json: Json = False) -> None:
     """Tell how much the store holds, and what of it the lockfiles need."""
 
     def body() -> int:
-        from trtpipe.cli.caching import stats_command
+        from trtpipe.cli.cache import stats_command
 
         return stats_command(as_json=as_json)
 
@@ -56,7 +56,7 @@ def cache_gc(
     """Remove what no lockfile needs and nobody used for long. Builds may run meanwhile."""
 
     def body() -> int:
-        from trtpipe.cli.caching import gc_command
+        from trtpipe.cli.cache import gc_command
 
         return gc_command(roots or [], older_than, max_size, dry_run=dry_run, as_json=as_json)
 
@@ -68,7 +68,7 @@ def cache_verify(as_json: Json = False) -> None:
     """Read everything in the store again; put aside what is damaged."""
 
     def body() -> int:
-        from trtpipe.cli.caching import verify_command
+        from trtpipe.cli.cache import verify_command
 
         return verify_command(as_json=as_json)
 
@@ -88,7 +88,7 @@ def cache_path(
     """Print where an artifact is, once its bytes were verified."""
 
     def body() -> int:
-        from trtpipe.cli.caching import path_command
+        from trtpipe.cli.cache import path_command
 
         return path_command(what, name)
 
@@ -100,7 +100,7 @@ def cache_adopt(as_json: Json = False) -> None:
     """Take over the store that this project had in .trtpipe/store, if you built it: only this project believes it."""
 
     def body() -> int:
-        from trtpipe.cli.caching import adopt_command
+        from trtpipe.cli.cache import adopt_command
 
         return adopt_command(as_json=as_json)
 
@@ -117,7 +117,7 @@ def cache_push(
     """Send to the remote store what it lacks of what was built here."""
 
     def body() -> int:
-        from trtpipe.cli.sharing import push_command
+        from trtpipe.cli.cache_sharing import push_command
 
         return push_command(everything=everything, as_json=as_json)
 
@@ -129,7 +129,7 @@ def cache_pull(specs: Specs = None, only: Only = None, as_json: Json = False) ->
     """Bring here what the remote store has for these cells, so that they can be built without it."""
 
     def body() -> int:
-        from trtpipe.cli.sharing import pull_command
+        from trtpipe.cli.cache_sharing import pull_command
 
         return pull_command(specs or [], only or [], as_json=as_json)
 
@@ -143,7 +143,7 @@ def cache_keygen(
     """Make a key to sign traces with; prints the public key for `trust`."""
 
     def body() -> int:
-        from trtpipe.cli.sharing import keygen_command
+        from trtpipe.cli.cache_sharing import keygen_command
 
         return keygen_command(file)
 

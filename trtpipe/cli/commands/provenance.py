@@ -19,7 +19,7 @@ def which(
     """Find the cell, the spec, the commit and the report of an engine by its digest."""
 
     def body() -> int:
-        from trtpipe.cli.identifying import which_command
+        from trtpipe.cli.which import which_command
 
         return which_command(engine, as_json=as_json)
 

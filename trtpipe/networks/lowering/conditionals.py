@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trtpipe.networks.lowering.graph import same, value_info
-from trtpipe.networks.lowering.nesting import Construct, Level
+from trtpipe.networks.lowering.subgraphs import Construct, Level
 
 if TYPE_CHECKING:
     import onnx

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from trtpipe.networks.lowering.scope import LayerScope
 from trtpipe.spec.network import pointwise as points
-from trtpipe.spec.network import reducing as reduced
-from trtpipe.spec.network import shaping as shaped
+from trtpipe.spec.network import reductions as reduced
+from trtpipe.spec.network import shape_layers as shaped
 from trtpipe.spec.network import spatial as spaces
 from trtpipe.spec.network.fields import Declared
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.naming import FreshNames
+from trtpipe.canonical.names import FreshNames
 from trtpipe.errors import ModelError
 from trtpipe.networks.lowering.attention import attention
 from trtpipe.networks.lowering.conditionals import add_conditional, unreadable_if
 from trtpipe.networks.lowering.graph import MainGraph, Piece, piece_of
 from trtpipe.networks.lowering.loops import add_loop, unreadable
-from trtpipe.networks.lowering.nesting import (
+from trtpipe.networks.lowering.result import Unread
+from trtpipe.networks.lowering.scope import LayerScope, layer_scope, weights_of
+from trtpipe.networks.lowering.subgraphs import (
     Construct,
     Level,
     Nesting,
@@ -22,14 +24,12 @@ from trtpipe.networks.lowering.nesting import (
     places_of,
     reads_of,
 )
-from trtpipe.networks.lowering.result import Unread
-from trtpipe.networks.lowering.scope import LayerScope, layer_scope, weights_of
 from trtpipe.networks.lowering.table import BORDERS, IGNORED, read_layer
 
 if TYPE_CHECKING:
     import onnx
 
-    from trtpipe.layering.parameters import Parameters
+    from trtpipe.layers.parameters import Parameters
     from trtpipe.networks.network import Layer, ParsedNetwork
 
 Reader = Callable[[LayerScope], list[str]]

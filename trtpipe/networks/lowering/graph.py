@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import nbytes_of, number_of_dtype, set_external
-from trtpipe.layering.scope import Node
+from trtpipe.layers.scope import Node
 from trtpipe.networks.lowering.scope import OPSET, LayerScope, dtype_of
 
 if TYPE_CHECKING:
     import onnx
 
-    from trtpipe.layering.parameters import Parameter
+    from trtpipe.layers.parameters import Parameter
     from trtpipe.networks.network import Tensor
 
 _IR_VERSION = 11

@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trtpipe.networks.lowering.graph import same, value_info
-from trtpipe.networks.lowering.nesting import Construct, Level, construct_of
 from trtpipe.networks.lowering.scope import dtype_of
+from trtpipe.networks.lowering.subgraphs import Construct, Level, construct_of
 
 if TYPE_CHECKING:
     import onnx
 
-    from trtpipe.layering.values import Value
+    from trtpipe.layers.values import Value
     from trtpipe.networks.lowering.emission import Emission
     from trtpipe.networks.lowering.scope import LayerScope
     from trtpipe.networks.network import Layer

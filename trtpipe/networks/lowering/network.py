@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trtpipe.networks.lowering.checking import contradictions
+from trtpipe.networks.lowering.checks import contradictions
 from trtpipe.networks.lowering.emission import Emission
 from trtpipe.networks.lowering.result import Lowered
 

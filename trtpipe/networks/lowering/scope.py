@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.wire import LARGE
-from trtpipe.layering.parameters import Parameters, numpy_type
-from trtpipe.layering.scope import Scope
-from trtpipe.layering.values import Value, may_equal, shape_text
+from trtpipe.layers.parameters import Parameters, numpy_type
+from trtpipe.layers.scope import Scope
+from trtpipe.layers.values import Value, may_equal, shape_text
 from trtpipe.networks.contents import BITS, bytes_of
 from trtpipe.spec.network.fields import Declared
 

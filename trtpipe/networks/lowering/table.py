@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from pydantic import ValidationError
 
-from trtpipe.layering.table import LOWERINGS
-from trtpipe.networks.lowering import attention, combining, elements, quantizing, shaping, slicing, windows
+from trtpipe.layers.table import LOWERINGS
+from trtpipe.networks.lowering import attention, combinations, elements, quantization, shapes, slices, windows
 from trtpipe.networks.lowering.declared import DECLARED
 from trtpipe.networks.lowering.scope import LayerScope
 from trtpipe.spec.network.fields import tensors_of
@@ -20,21 +20,21 @@ NODES: Mapping[str, Read] = {
     "CAST": elements.cast,
     "SELECT": elements.select,
     "PARAMETRIC_RELU": elements.parametric_relu,
-    "SQUEEZE": shaping.squeeze,
-    "UNSQUEEZE": shaping.unsqueeze,
-    "ONE_HOT": shaping.one_hot,
-    "REVERSE_SEQUENCE": shaping.reverse_sequence,
-    "FILL": shaping.fill,
-    "KV_CACHE_UPDATE": shaping.kv_cache_update,
-    "SLICE": slicing.slice_,
-    "EINSUM": combining.einsum,
-    "CUMULATIVE": combining.cumulative,
-    "NORMALIZATION": combining.normalization,
-    "NMS": combining.nms,
-    "RAGGED_SOFTMAX": combining.ragged_softmax,
-    "QUANTIZE": quantizing.quantize,
-    "DEQUANTIZE": quantizing.dequantize,
-    "DYNAMIC_QUANTIZE": quantizing.dynamic_quantize,
+    "SQUEEZE": shapes.squeeze,
+    "UNSQUEEZE": shapes.unsqueeze,
+    "ONE_HOT": shapes.one_hot,
+    "REVERSE_SEQUENCE": shapes.reverse_sequence,
+    "FILL": shapes.fill,
+    "KV_CACHE_UPDATE": shapes.kv_cache_update,
+    "SLICE": slices.slice_,
+    "EINSUM": combinations.einsum,
+    "CUMULATIVE": combinations.cumulative,
+    "NORMALIZATION": combinations.normalization,
+    "NMS": combinations.nms,
+    "RAGGED_SOFTMAX": combinations.ragged_softmax,
+    "QUANTIZE": quantization.quantize,
+    "DEQUANTIZE": quantization.dequantize,
+    "DYNAMIC_QUANTIZE": quantization.dynamic_quantize,
     "ROTARY_EMBEDDING": attention.rotary_embedding,
 }
 """By type of layer, those that become nodes."""
@@ -73,7 +73,7 @@ def _special(at: LayerScope) -> Read | None:
     if kind == "CONSTANT" and 0 in (at.sizes("shape") or ()):
         return elements.nothing
     batched = kind == "GATHER" and attributes.get("mode") == "DEFAULT"
-    return shaping.gather_in_batches if batched and attributes.get("num_elementwise_dims") else None
+    return shapes.gather_in_batches if batched and attributes.get("num_elementwise_dims") else None
 
 
 def _as_declared(at: LayerScope) -> list[str]:

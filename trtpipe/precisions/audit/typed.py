@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from trtpipe.precisions.casting.constants import constant_of
-from trtpipe.precisions.casting.element_types import Types, element_types, graphs_of
-from trtpipe.precisions.casting.free_types import dtype_name
-from trtpipe.precisions.casting.signatures import FLOATS
+from trtpipe.precisions.casts.constants import constant_of
+from trtpipe.precisions.casts.element_types import Types, element_types, graphs_of
+from trtpipe.precisions.casts.free_types import dtype_name
+from trtpipe.precisions.casts.signatures import FLOATS
 
 if TYPE_CHECKING:
     from trtpipe.json_values import Json

@@ -3,10 +3,10 @@
 fields.py      tensors, weights and dims as a spec writes them; the layer itself
 spatial.py     convolution, deconvolution, pooling, fully_connected, padding, lrn, resize, grid_sample
 pointwise.py   activation, parametric_relu, scale, elementwise, unary, cast, select, identity
-shaping.py     shuffle, squeeze, unsqueeze, flatten, concatenation, slice, gather, scatter, one_hot, constant, …
-reducing.py    reduce, softmax, topk, cumulative, matrix_multiply, einsum, normalization, attention, nms
+shape_layers.py     shuffle, squeeze, unsqueeze, flatten, concatenation, slice, gather, scatter, one_hot, constant, …
+reductions.py    reduce, softmax, topk, cumulative, matrix_multiply, einsum, normalization, attention, nms
 recurrent.py   rnn, gru, lstm
-quantizing.py  quantize, dequantize
+quantization.py  quantize, dequantize
 plugin.py      plugin
 network.py     any of them; a network of them; a graft of them
 """

@@ -22,9 +22,9 @@ from trtpipe.spec.network.pointwise import (
     Select,
     Unary,
 )
-from trtpipe.spec.network.quantizing import Dequantize, Quantize
+from trtpipe.spec.network.quantization import Dequantize, Quantize
 from trtpipe.spec.network.recurrent import GRU, LSTM, RNN
-from trtpipe.spec.network.reducing import (
+from trtpipe.spec.network.reductions import (
     NMS,
     Attention,
     Cumulative,
@@ -35,8 +35,7 @@ from trtpipe.spec.network.reducing import (
     SoftMax,
     TopK,
 )
-from trtpipe.spec.network.shapes import DeclaredShape
-from trtpipe.spec.network.shaping import (
+from trtpipe.spec.network.shape_layers import (
     Concatenation,
     Constant,
     Fill,
@@ -52,6 +51,7 @@ from trtpipe.spec.network.shaping import (
     Squeeze,
     Unsqueeze,
 )
+from trtpipe.spec.network.shapes import DeclaredShape
 from trtpipe.spec.network.spatial import (
     LRN,
     Convolution,

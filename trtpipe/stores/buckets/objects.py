@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from trtpipe import __version__
-from trtpipe.fetching.opening import ACCESS, client_options, first_line, in_words
+from trtpipe.fetch.openers import ACCESS, client_options, first_line, in_words
 from trtpipe.spec.remote import is_local_address
 from trtpipe.stores.buckets import Absent, Chunks, Unusable
 
@@ -63,7 +63,7 @@ class ObjectBucket:
     def write(self, name: str, chunks: Chunks, size: int | None) -> None:
         """In one request when it is small, else in parts; a web server knows no parts."""
         if self._scheme in ("http", "https"):
-            from trtpipe.stores.buckets.sending import send
+            from trtpipe.stores.buckets.requests import send
 
             send(f"{self._url.rstrip('/')}/{name}", self._headers(), chunks, size, self._stall)
             return

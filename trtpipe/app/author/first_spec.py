@@ -1,0 +1,250 @@
+"""A first spec for a model, tried before anything is claimed of it.
+
+The model is imported as a build would do it, and the build finds that done; run at the shapes that the spec guesses;
+and the spec is checked as `check` does it, TensorRT's parser included. What stands in the way is left out where that
+is the spec's to decide (the half variant, shapes at which the model does not run); the rest is told.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trtpipe.app.author.proposal import Recognised, spec_without_reading, what_is_missing
+from trtpipe.building.canonical_models import canonical_model
+from trtpipe.canonical.names import repeated_dims
+from trtpipe.checks.check import check_pipeline
+from trtpipe.checks.report import CheckReport
+from trtpipe.errors import Problem, TrtpipeError
+from trtpipe.files import temporary_folder
+from trtpipe.inspection.first_draft import Draft, find_out, refuse_training
+from trtpipe.inspection.init_spec import HalfVariant, init_spec
+from trtpipe.json_values import JsonObject, integer_in, object_in, text_in, texts_in
+from trtpipe.loader.project import Project
+from trtpipe.loader.specs import LoadedPipeline, load_pipeline
+from trtpipe.plan.control import Control
+from trtpipe.plan.planner import profiles_record, transform_options
+from trtpipe.plan.planner.facts import MODEL_FILES
+from trtpipe.plan.ports import Observer
+from trtpipe.problem_codes import Code
+from trtpipe.processes.launcher import run_in_child
+from trtpipe.proofs.proposals import Hints
+from trtpipe.spec.pipeline import PipelineSpec, Profile
+from trtpipe.stages.task import Task
+from trtpipe.workspace.workspace import Workspace, known_names
+
+_CHANGE = "Lines with a comment are those that you may want to change."
+_HALF = ("variants", "fp16")
+_MOST_TRIALS = 5
+"""So many profiles are run before the first of them is written with what stands against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSpec:
+    """What to write, and what to tell of it."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+    """Warnings, each a sentence."""
+    refused: tuple[Problem, ...] = ()
+    """What keeps it from being built; empty when nothing was found."""
+
+
+def tried_spec(
+    model: Recognised, project: Project, *, name: str, observer: Observer, offline: bool = False
+) -> FirstSpec:
+    """A first spec, and what came of trying it. Raises ModelError or SpecError when the model cannot be taken in."""
+    missing = what_is_missing(model)
+    if missing is not None:
+        note = f"the model was not read: {missing.fact}; {missing.remedy}, then run init again"
+        return FirstSpec(spec_without_reading(model, missing, name=name), (note,))
+    with temporary_folder("init") as folder:
+        return _Trial(model, project, name, observer, Path(folder), offline).run()
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One model that is tried."""
+
+    model: Recognised
+    project: Project
+    name: str
+    observer: Observer
+    folder: Path
+    offline: bool
+
+    def run(self) -> FirstSpec:
+        hints = self._hints()
+        canonical = self._imported()
+        draft, fit = self._drafted(canonical, hints)
+        draft = replace(
+            draft, cosine=_cosine(fit), largest=integer_in(fit, "largest") if "largest" in fit else 0
+        )
+        half = HalfVariant(tuple(texts_in(fit, "keep")), text_in(fit, "refused")) if fit else HalfVariant()
+        report = self._checked(self._text(draft, half))
+        errors = _errors(report)
+        if errors and all(one.path[:2] == _HALF for one in errors):  # the rest builds without it
+            half = HalfVariant(refused=errors[0].fact, tried="TensorRT's parser")
+            report = self._checked(self._text(draft, half))
+            errors = _errors(report)
+        errors = [
+            *errors,
+            *(one for one in draft.proposal.problems if not errors),
+            *_tried(fit),
+        ]
+        claim = _claim(fit, report, errors)
+        return FirstSpec(self._text(draft, half, claim), tuple(_notes(draft, fit, report)), tuple(errors))
+
+    def _hints(self) -> Hints:
+        """What is told of sizes. Refuses what is in training; importing drops what tells of both.
+
+        Only a model that is read in passing is looked at as it is.
+        """
+        if self.model.frontend.name != "onnx":
+            return self.model.head.hints
+        workplace = self.folder / "read"
+        workplace.mkdir()
+        proto = self.model.read(workplace)
+        refuse_training(proto)
+        return replace(self.model.head.hints, same=repeated_dims(proto))
+
+    def _imported(self) -> Path:
+        """The canonical model."""
+        text = init_spec(self.model.head, None, name=self.name)  # TensorRT has no say in importing
+        folder = self.folder / "imported"
+        folder.mkdir()
+        pipeline = self._loaded(text)
+        workspace = Workspace(self.project, (pipeline,))
+        return canonical_model(
+            pipeline,
+            workspace.store,
+            workspace.state,
+            folder,
+            observer=self.observer,
+            offline=self.offline,
+        )
+
+    def _drafted(self, canonical: Path, hints: Hints) -> tuple[Draft, JsonObject]:
+        """What is proposed, at shapes at which the model was seen to run if there are such."""
+        from trtpipe.canonical.reader import read_skeleton
+
+        failed: list[Profile] = []
+        first: tuple[Draft, JsonObject] | None = None
+        narrow = False
+        for _ in range(_MOST_TRIALS):
+            proto = read_skeleton(canonical).proto
+            draft = find_out(proto, hints=replace(hints, failed=tuple(failed)), narrow=narrow)
+            fit = self._fit(canonical, draft)
+            first = first or (draft, fit)
+            stopped = object_in(fit, "failed") if "failed" in fit else {}
+            if not stopped:
+                return draft, fit
+            if draft.proposal.problems or not draft.proposal.profile:
+                break  # there is nothing else to propose
+            narrow = "opt" not in stopped
+            failed += [] if narrow else [draft.proposal.profile]
+        assert first is not None
+        return first
+
+    def _fit(self, canonical: Path, draft: Draft) -> JsonObject:
+        """What a child process saw of the model as it ran; `untried` says why when it did not."""
+        import yaml
+
+        spec = PipelineSpec.model_validate(yaml.safe_load(self._text(draft, HalfVariant())))
+        assert spec.validate_ is not None and spec.validate_.random is not None, (
+            "it validates on random inputs"
+        )
+        options: dict[str, Any] = {
+            "data": {"random": spec.validate_.random.model_dump()},
+            "profiles": profiles_record(spec.profiles),
+            "transform": transform_options(spec.transform).record(),
+            "half": draft.has_float32,
+        }
+        files = {name: path for name in MODEL_FILES if (path := canonical.parent / name).exists()}
+        with tempfile.TemporaryDirectory(prefix="fit-", dir=self.folder) as name:
+            place = Path(name)
+            (place / "out").mkdir()
+            task = Task("fit", options, {"typed": files, "reference": files}, place / "out")
+            try:
+                return run_in_child(task, place, Control()).summary
+            except TrtpipeError as error:
+                why = error.problems[0].fact
+                return {"broken": why, "untried": why, "keep": [], "refused": "", "ran": [], "nan": ""}
+
+    def _text(self, draft: Draft, half: HalfVariant, claim: Sequence[str] = ()) -> str:
+        return init_spec(self.model.head, draft, name=self.name, half=half, claim=claim)
+
+    def _loaded(self, text: str) -> LoadedPipeline:
+        path = self.folder / f"{self.name}.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_pipeline(path, self.project, known_names())
+
+    def _checked(self, text: str) -> CheckReport:
+        return check_pipeline(self._loaded(text), observer=self.observer, offline=self.offline)
+
+
+def _errors(report: CheckReport) -> list[Problem]:
+    return [replace(one, where=None) for one in report.problems if one.severity == "error"]
+
+
+def _tried(fit: JsonObject) -> Iterator[Problem]:
+    """That the model was seen to fail at the very shapes that are proposed, or that comparing it proves nothing."""
+    if fit.get("broken"):
+        yield Problem(Code.MODEL_RUN_FAILED, f"the model was not run: {fit['broken']}")
+    failed = object_in(fit, "failed") if "failed" in fit else {}
+    for corner in list(failed)[:1]:
+        remedy = "write a profile with shapes at which the model runs"
+        yield Problem(
+            Code.PROFILE_IMPOSSIBLE, f"the model does not run at {corner}: {failed[corner]}", remedy
+        )
+    if fit.get("unsteady"):
+        fact = (
+            "the model rounds to whole numbers as it runs, and on random inputs makes so much of the least difference "
+            f"that two ways of computing it agree to a cosine of {fit['unsteady']} only"
+        )
+        remedy = "validate on a data set, `validate: {data: NAME}`, or write a threshold that you can accept"
+        yield Problem(Code.NOTHING_TO_EXPECT, fact, remedy)
+
+
+def _cosine(fit: JsonObject) -> float | None:
+    found = fit.get("cosine")
+    return float(found) if isinstance(found, float) else None
+
+
+def _claim(fit: JsonObject, report: CheckReport, errors: Sequence[Problem]) -> list[str]:
+    """What was tried, in sentences; nothing is claimed that did not happen."""
+    if errors:
+        more = f" And {len(errors) - 1} more: trtpipe check tells." if len(errors) > 1 else ""
+        first = f"Does not build as it is: {errors[0].fact}.{more}"
+        remedy = errors[0].remedy.splitlines()
+        return [first, *(f"To decide: {line}" for line in remedy[:1])]
+    parsed = sum(bool(cell["parsed"]) for cell in report.cells)
+    said = ["checked"]
+    if report.cells and parsed == len(report.cells):
+        said.append("parsed by TensorRT")
+    ran = _listed(texts_in(fit, "ran")) if fit.get("ran") else ""
+    if ran:
+        said.append(f"the model run on the CPU at {ran}")
+    words = _listed(said)
+    return [f"{words[:1].upper()}{words[1:]}: nothing stands against it. No engine was built yet.", _CHANGE]
+
+
+def _notes(draft: Draft, fit: JsonObject, report: CheckReport) -> list[str]:
+    """What the user should hear though it does not keep anything from being built."""
+    notes = []
+    if draft.outputs:
+        cut = _listed([f"'{name}'" for name in draft.outputs])
+        notes.append(f"the spec cuts the model at {cut}: {draft.cut_because}")
+    if fit.get("untried") and not fit.get("broken"):
+        notes.append(f"the model was not run: {fit['untried']}")
+    if fit.get("nan"):
+        notes.append(f"on random inputs the model yields NaN, which begins at {fit['nan']}")
+    notes += [one.fact for one in report.problems if one.severity == "warning"]
+    return notes
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

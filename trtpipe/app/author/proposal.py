@@ -1,0 +1,134 @@
+"""A first spec for a model of any format: which frontend reads it, what that proposes, and the text."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.canonical.names import repeated_dims
+from trtpipe.errors import ModelError, Problem
+from trtpipe.files import temporary_folder
+from trtpipe.frontends import Frontend, ModelFiles, Proposal, find_frontend, frontend_names
+from trtpipe.inspection.first_draft import find_out, refuse_training
+from trtpipe.inspection.init_spec import ModelHead, init_spec, unread_spec
+from trtpipe.loader.project import Project
+from trtpipe.problem_codes import Code
+from trtpipe.proofs.proposals import Hints
+from trtpipe.spec.fields import named_files
+
+if TYPE_CHECKING:
+    import onnx
+
+_LAST = "onnx"  # it says best what is wrong with a file that nobody knows
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A model whose format is known, ready to be read."""
+
+    frontend: Frontend
+    head: ModelHead
+    files: ModelFiles
+    options: Any
+
+    def read(self, workplace: Path) -> onnx.ModelProto:
+        """The model; see Frontend.read."""
+        return self.frontend.read(self.files, self.options, workplace)
+
+
+def recognise(path: Path, project: Project) -> Recognised:
+    """What reads the model at `path`, which must be in the project's reach. Raises SpecError or ModelError."""
+    if not (path.is_file() or path.is_dir()):
+        raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")  # a pipe would be waited for
+    frontend, proposal = propose(path)
+    source = _text(proposal.source, project.root) if proposal.source is not None else None
+    written = _written(proposal.options, project.root)
+    options = frontend.Options.model_validate(written)
+    found = project.resolve_source(source, directory=frontend.takes_directory) if source is not None else None
+    named = {".".join(map(str, at)): project.resolve_source(text) for at, text in named_files(options)}
+    root = project.root.resolve()
+    inside = found is None or found.resolve().is_relative_to(root)
+    files = ModelFiles(found, named, root if inside or found is None else found.resolve().parent)
+    return Recognised(
+        frontend,
+        ModelHead(source, frontend.name, written, proposal.comment, hints=hints_of(proposal)),
+        files,
+        options,
+    )
+
+
+def first_spec(model: Recognised, *, name: str, targets: Sequence[str] | None = None) -> str:
+    """The text of a pipeline file for the model, of which nothing was tried. Raises ModelError; see `first_specs`."""
+    from trtpipe.canonical.evaluation import Evaluator
+    from trtpipe.legalization.legalize import legalize
+
+    with temporary_folder("init") as workplace:
+        places = Path(workplace, "read"), Path(workplace, "evaluate")
+        for place in places:
+            place.mkdir()
+        proto = model.read(places[0])
+        refuse_training(proto)
+        hints = replace(model.head.hints, same={**model.head.hints.same, **repeated_dims(proto)})
+        with Evaluator(places[1]) as evaluator:
+            legalize(proto, evaluator)
+        draft = find_out(proto, hints=hints)
+        return init_spec(model.head, draft, name=name, targets=targets)
+
+
+def what_is_missing(model: Recognised) -> Problem | None:
+    """What must be installed before the model can be read; None when all is there."""
+    from trtpipe.building.facts import import_tools
+
+    try:
+        import_tools(model.frontend)
+    except ModelError as error:
+        return error.problems[0]
+    return None
+
+
+def spec_without_reading(model: Recognised, missing: Problem, *, name: str) -> str:
+    """The text of a pipeline file as far as the model's file tells it."""
+    return unread_spec(model.head, name=name, why=f"{missing.fact}; {missing.remedy}, then init again")
+
+
+def hints_of(proposal: Proposal) -> Hints:
+    """What a proposal tells of sizes."""
+    return Hints(proposal.ranges, proposal.same)
+
+
+def propose(path: Path, before_last: Callable[[], None] = lambda: None) -> tuple[Frontend, Proposal]:
+    """The frontend that takes the file for its own, and what it proposes.
+
+    `before_last` is called when only ONNX is left, whose weights may lie beside the file.
+    """
+    last = find_frontend(_LAST)
+    assert last is not None
+    if path.suffix.lower() == f".{_LAST}":  # most are; the others take longer to import than to ask
+        with contextlib.suppress(ModelError):
+            found = last.propose(path)
+            before_last()
+            return last, found or Proposal(path)
+    for name in frontend_names():
+        frontend = find_frontend(name) if name != _LAST else None
+        proposal = frontend.propose(path) if frontend is not None else None
+        if frontend is not None and proposal is not None:
+            return frontend, proposal
+    before_last()
+    proposal = last.propose(path)
+    assert proposal is not None, "it raises where it cannot"
+    return last, proposal
+
+
+def _written(options: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Options as a spec holds them: paths as text."""
+    return {name: _text(value, root) if isinstance(value, Path) else value for name, value in options.items()}
+
+
+def _text(path: Path, root: Path) -> str:
+    """A path as a spec names it: relative to the project's root when inside."""
+    found, root = Path(os.path.abspath(path)).resolve(), root.resolve()  # noqa: PTH100 - links stay as they are
+    return found.relative_to(root).as_posix() if found.is_relative_to(root) else found.as_posix()

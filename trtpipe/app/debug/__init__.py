@@ -1,0 +1,1 @@
+"""Why a cell misses its thresholds or does not build: `debug` and `sensitivity`."""

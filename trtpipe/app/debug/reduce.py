@@ -1,0 +1,280 @@
+"""`debug reduce`: the smallest part of a cell's model that still fails in the same way.
+
+Each trial is a process of its own with limits on time and memory, and what it came to is kept in the store by the
+digest of what was tried, unless it tells more of the machine than of the model: interrupted, a reduction goes on where
+it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.app.debug.repro import (
+    new_directory,
+    plugins_of,
+    portable_request,
+    readme_of,
+    write_environment,
+    write_request,
+)
+from trtpipe.canonical.evaluation import Evaluator
+from trtpipe.canonical.reader import read_skeleton
+from trtpipe.canonical.writer import write_model
+from trtpipe.checks.cell_steps import CellSteps, Failing
+from trtpipe.digests import digest_file
+from trtpipe.errors import ModelError, SpecError, StepFailed
+from trtpipe.legalization.transforms import apply_transform
+from trtpipe.plan.events import ReductionProgress
+from trtpipe.plan.fingerprint import Fingerprint
+from trtpipe.plan.graph import Action
+from trtpipe.plan.options import EngineOptions
+from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
+from trtpipe.reduction.budget import Trials
+from trtpipe.reduction.candidates import Candidate, opt_of
+from trtpipe.reduction.course import Reduced, reduce_model
+from trtpipe.reduction.failures import FailureClass, classes_of, is_settled
+from trtpipe.reduction.shrink import copy_of
+
+if TYPE_CHECKING:
+    import onnx
+
+    from trtpipe.targets.toolchain import Toolchain
+    from trtpipe.toolchains.request import WorkerRequest
+
+_LEAST_SECONDS = 60
+_MEMORY = 12 << 30
+
+
+@dataclass
+class Limits:
+    """What a reduction may take."""
+
+    trials: int | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class BuildTrials:
+    """Builds engines of candidates and tells how they fail."""
+
+    steps: CellSteps
+    action: Action
+    names: frozenset[str]
+    seconds: float
+    ran: int = 0
+    toolchain: Toolchain = field(init=False)
+    request: WorkerRequest = field(init=False)
+
+    def __post_init__(self) -> None:
+        from trtpipe.building.performer import request_of
+        from trtpipe.toolchains.resolve import ready_toolchain
+
+        here = self.steps.planned.here()
+        self.toolchain = ready_toolchain(here.toolchain(self.action))
+        request = request_of(self.action, self.toolchain, plugins_of(self.steps, self.action))
+        limits = {
+            "time_limit": request.builder.time_limit or self.seconds,
+            "memory_limit": request.builder.memory_limit or _MEMORY,
+        }
+        self.request = replace(request, builder=request.builder.model_copy(update=limits))
+
+    def failures(self, candidate: Candidate) -> tuple[FailureClass, ...]:
+        """How the candidate fails; nothing when it builds. Raises ToolchainError, StoreError."""
+        folder = self.steps.scratch / "trial"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        files = write_model(candidate.model, folder / "model.onnx")
+        options = replace(_options_of(self.action), profiles=candidate.profiles).record()
+        digests = {path.name: digest_file(path) for path in files}
+        made = Fingerprint("reduce", 1, options, self.action.fingerprint.tools, {"model": digests})
+        known = self.steps.steps.store.trace(made.key)
+        if known is not None:
+            return tuple(FailureClass(*one) for one in known.summary["failures"])
+        began = time.perf_counter()
+        found = self._built(candidate, folder)
+        if all(map(is_settled, found)):
+            summary = {"failures": [[one.kind, one.text] for one in found]}
+            seconds = time.perf_counter() - began
+            address = f"{self.action.address}/reduce"
+            self.steps.steps.store.record(Trace(made.key, address, made.record(), {}, summary, seconds))
+        return found
+
+    def _built(self, candidate: Candidate, folder: Path) -> tuple[FailureClass, ...]:
+        from trtpipe.toolchains.launch import run_worker
+
+        self.ran += 1
+        request = replace(self.request, profiles=tuple(candidate.profiles))
+        try:
+            run_worker(
+                self.toolchain.python,
+                request,
+                folder,
+                on_event=lambda message: None,
+                cancelled=Event(),
+                killed=Event(),
+            )
+        except StepFailed as error:
+            return classes_of(error, self.names)
+        return ()
+
+
+def _options_of(action: Action) -> EngineOptions:
+    return EngineOptions.from_record(action.fingerprint.options)
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A reduction that ended, finished or not."""
+
+    reduced: Reduced
+    wanted: FailureClass
+    ran: int
+    interrupted: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The reduction as a JSON object."""
+        graph = self.reduced.candidate.model.graph
+        return {
+            "failure": {"kind": self.wanted.kind, "text": self.wanted.text},
+            "nodes_before": self.reduced.nodes_before,
+            "nodes": [{"name": node.name, "op": node.op_type} for node in graph.node],
+            "minimal": self.reduced.minimal,
+            "stopped_by": "Ctrl-C" if self.interrupted else self.reduced.stopped_by or None,
+            "trials": self.reduced.trials,
+            "trials_run": self.ran,
+        }
+
+
+def reduce_build(steps: CellSteps, failing: Failing, limits: Limits) -> Reduction:
+    """The reduction of an engine that cannot be built. Raises SpecError when the failure does not come again."""
+    model = model_of(steps, failing.action)
+    names = names_of(model)
+    wanted = classes_of(failing.error, names)[0]
+    profiles = _options_of(failing.action).profiles
+    builds = BuildTrials(steps, failing.action, names, _LEAST_SECONDS)
+    whole = Candidate(model, profiles)
+    trials = Trials(
+        run=lambda candidate: wanted in builds.failures(candidate),
+        key=key_of_candidate,
+        best=whole,
+        most=limits.trials,
+        tell=telling(steps),
+    )
+    trials.phase = "the whole"
+    interrupted, reduced = False, Reduced(whole, whole.nodes, False)
+    try:
+        if not trials.still_fails(whole):
+            raise SpecError(
+                Code.NOTHING_FAILS,
+                f"the failure did not happen a second time: {wanted.words()}",
+                "run the build again",
+            )
+        trials.seconds = limits.seconds
+        reduced = reduce_model(trials, lambda one: _fixed(one, steps.scratch))
+    except KeyboardInterrupt:
+        interrupted = True
+        reduced = replace(reduced, candidate=trials.best, trials=trials.count)
+    return Reduction(reduced, wanted, builds.ran, interrupted)
+
+
+def fails_alike(steps: CellSteps, failing: Failing, folder: Path) -> bool:
+    """Whether the model in a directory fails as a cell's engine does. Raises ToolchainError or StoreError."""
+    names = names_of(model_of(steps, failing.action))
+    builds = BuildTrials(steps, failing.action, names, _LEAST_SECONDS)
+    model = read_skeleton(folder / "model.onnx").proto
+    found = builds.failures(Candidate(model, _options_of(failing.action).profiles))
+    return classes_of(failing.error, names)[0] in found
+
+
+def write_reduction(steps: CellSteps, action: Action, reduction: Reduction, folder: Path) -> None:
+    """The small model as a directory that fails by one command. Raises SpecError, ToolchainError or StoreError."""
+    candidate = reduction.reduced.candidate
+    failure = (reduction.wanted.words(),)
+    with new_directory(folder) as partial:
+        write_model(candidate.model, partial / "model.onnx")
+        write_request(partial, _small_request(steps, action, candidate))
+        write_environment(steps, action, partial, failure)
+        found = json.dumps(reduction.to_json(), indent=1, ensure_ascii=False)
+        (partial / "reduction.json").write_text(found + "\n")
+        readme = readme_of(
+            steps, action, "python worker.py request.json", failure, " ".join(about(reduction))
+        )
+        (partial / "README.md").write_text(readme)
+
+
+def _small_request(steps: CellSteps, action: Action, candidate: Candidate) -> WorkerRequest:
+    request = portable_request(steps, action)
+    builder = request.builder.model_copy(update={"memory_limit": _MEMORY})
+    return replace(request, profiles=tuple(candidate.profiles), builder=builder)
+
+
+def about(reduction: Reduction) -> list[str]:
+    """What was found, in sentences."""
+    reduced, graph = reduction.reduced, reduction.reduced.candidate.model.graph
+    count = f"{len(graph.node)} of {reduced.nodes_before} nodes are left"
+    lines = [f"{count}, and no single one of them can go." if reduced.minimal else f"{count}."]
+    if reduction.interrupted or reduced.stopped_by:
+        why = "Ctrl-C" if reduction.interrupted else reduced.stopped_by
+        rest = "fewer attributes or smaller weights might do" if reduced.minimal else "fewer might do"
+        lines.append(f"It was ended by {why}: {rest}.")
+    elif not reduced.minimal:
+        lines.append("Taken apart, the model fails otherwise, so no node could be taken away.")
+    return lines
+
+
+def names_of(model: onnx.ModelProto) -> frozenset[str]:
+    """Every name that an error may quote: of nodes and tensors."""
+    graph = model.graph
+    made = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
+    return frozenset(made - {""}) | {one.name for one in (*graph.input, *graph.output)}
+
+
+def model_of(steps: CellSteps, action: Action, slot: str = "model") -> onnx.ModelProto:
+    """The model that an action takes, as a skeleton."""
+    folder = steps.scratch / "whole"
+    for name, digest in action.fingerprint.inputs[slot].items():
+        steps.steps.store.fetch(digest, folder / name)
+    return read_skeleton(folder / "model.onnx").proto
+
+
+def _fixed(candidate: Candidate, scratch: Path) -> Candidate | None:
+    """The model at its first profile's opt, what follows from that folded; None where that cannot be done."""
+    shapes, values = opt_of(candidate)
+    model = copy_of(candidate.model)
+    bound = {name: list(value) for name, value in values.items()}
+    folder = scratch / "folding"
+    folder.mkdir(exist_ok=True)
+    try:
+        with Evaluator(folder) as evaluator:
+            apply_transform(model, evaluator, bind=bound, set_shapes=shapes)
+    except ModelError:
+        return None
+    fixed = Candidate(model)
+    return fixed if fixed.is_static else None
+
+
+def key_of_candidate(candidate: Candidate) -> str:
+    """What two candidates share that are the same."""
+    from trtpipe.digests import digest_bytes
+
+    encoded = candidate.model.SerializeToString(deterministic=True)
+    return f"{digest_bytes(encoded)} {json.dumps(candidate.profiles, default=list)}"
+
+
+def telling(steps: CellSteps) -> Callable[[str, int], None]:
+    """Tells how many trials there were, and in which phase."""
+    begun: set[str] = set()
+
+    def tell(phase: str, count: int) -> None:
+        steps.observer.emit(ReductionProgress(steps.cell.name, phase, count, phase not in begun))
+        begun.add(phase)
+
+    return tell

@@ -1,0 +1,1 @@
+"""What a file, a cell or an engine is, and how two differ: `inspect`, `diff` and `which`."""

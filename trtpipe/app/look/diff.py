@@ -1,0 +1,199 @@
+"""What `diff` shows: two files, directories or cells of one kind, either of which may stand in a git revision.
+
+Told apart by content, as `inspect` does it. Nothing is built or run, and weights are read a piece at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.app.look.inspect import Subject as Described
+from trtpipe.app.look.inspect import describe, find_subject
+from trtpipe.digests import digest_file
+from trtpipe.errors import ModelError, SpecError
+from trtpipe.files import temporary_folder
+from trtpipe.inspection.engine_files import ENGINE, MANIFEST
+from trtpipe.problem_codes import Code
+
+if TYPE_CHECKING:
+    import onnx
+
+_KINDS = {
+    "engine": "an engine",
+    "model": "a model",
+    "weights": "a file of weights",
+    "lockfile": "a lockfile",
+    "scales": "scales",
+    "calibration cache": "a calibration cache",
+    "pipeline": "a spec",
+    "unconverted model": "a model that is not ONNX",
+}
+
+
+def diff(a: str, b: str, cwd: Path) -> dict[str, Any]:
+    """The differences as plain JSON values. Raises SpecError, ModelError and TrtpipeError."""
+    with ExitStack() as stack:
+        paths = [_found(text, cwd, stack) for text in (a, b)]
+        kinds = [_kind(path) for path in paths]
+        if kinds[0] != kinds[1]:
+            first, second = (_KINDS[kind] for kind in kinds)
+            raise SpecError(
+                Code.NOT_COMPARABLE, f"{a!r} is {first}, and {b!r} is {second}: there is nothing to compare"
+            )
+        compare: Mapping[str, Callable[[Path, Path, ExitStack], dict[str, Any]]] = {
+            "engine": _engines,
+            "model": _models,
+            "weights": _weights,
+            "lockfile": _locks,
+        }
+        if kinds[0] in ("pipeline", "unconverted model"):
+            remedy = "git diff compares specs; give the models or the built cells instead"
+            raise SpecError(
+                Code.NOT_COMPARABLE, f"{a!r} is {_KINDS[kinds[0]]}, which is not compared", remedy
+            )
+        found = compare.get(kinds[0], _records)(paths[0], paths[1], stack)
+        return {"kind": kinds[0], "a": a, "b": b, **found}
+
+
+def _found(text: str, cwd: Path, stack: ExitStack) -> Path:
+    """Where the user's text leads: a path, a cell, or a file taken out of a revision."""
+    if ":" in text and not (cwd / text).exists():
+        from trtpipe.git.revisions import file_of_revision
+
+        folder = Path(stack.enter_context(temporary_folder("diff")))
+        return file_of_revision(text, cwd, folder)
+    return cwd / find_subject(text, cwd)
+
+
+def _kind(path: Path) -> str:
+    """The kind of what is there, as far as comparing needs it. Raises ModelError."""
+    from trtpipe.app.look.records import is_manifest
+    from trtpipe.inspection.file_kind import kind_of_file
+
+    if path.is_dir():
+        holds = (path / ENGINE).exists() or (path / MANIFEST).exists()
+        return "engine" if holds else str(describe(Described(path))["kind"])
+    kind = kind_of_file(path)
+    if kind == "json":
+        return "engine" if is_manifest(path) else str(describe(Described(path))["kind"])
+    if kind == "model":
+        from trtpipe.app.look.models import kind_of_model
+
+        return kind_of_model(path)
+    return "calibration cache" if kind == "cache" else kind
+
+
+def _models(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:
+    from trtpipe.app.look.models import readable_proto
+
+    if a.is_file() and b.is_file() and a.stat().st_size == b.stat().st_size and _alone(a, b):
+        return {"differs": False, "identical": True}
+    return _protos(readable_proto(a, stack), readable_proto(b, stack), (a, b))
+
+
+def _alone(a: Path, b: Path) -> bool:
+    """Whether two files are the same bytes, and no weights lie beside them that are not."""
+    from trtpipe.canonical.reader import external_locations
+
+    if digest_file(a) != digest_file(b):
+        return False
+    try:
+        return not external_locations(a)
+    except ModelError:
+        return False
+
+
+def _protos(a: onnx.ModelProto, b: onnx.ModelProto, files: tuple[Path, Path]) -> dict[str, Any]:
+    from trtpipe.inspection.diff.models import diff_models
+
+    changes = diff_models(a, b).to_json()
+    changes["size"] = _sizes(a, b, files)
+    return {"identical": False, **changes}
+
+
+def _sizes(a: onnx.ModelProto, b: onnx.ModelProto, files: tuple[Path, Path]) -> dict[str, Any]:
+    """What the two cost, where that differs; arithmetic and activations where both are reckoned at one shape."""
+    from trtpipe.inspection.inspect_model import describe_graph
+
+    sides = describe_graph(a), describe_graph(b)
+    found: dict[str, tuple[Any, ...]] = {
+        "file bytes": tuple(path.stat().st_size if path.is_file() else None for path in files),
+        "parameters": tuple(one.summary.parameters for one in sides),
+        "weight bytes": tuple(one.summary.weight_bytes for one in sides),
+    }
+    if sides[0].at == sides[1].at:
+        found["FLOPs"] = tuple(one.costs.flops for one in sides)
+        found["activation bytes"] = tuple(one.costs.activation_bytes for one in sides)
+    return {name: list(pair) for name, pair in found.items() if pair[0] != pair[1]}
+
+
+def _weights(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from trtpipe.inspection.diff.tensors import compare_tensors
+    from trtpipe.weights import open_weights
+    from trtpipe.weights.pieces import streams_of_file
+
+    sides = [{one.name: one for one in streams_of_file(open_weights(path, root=None))} for path in (a, b)]
+    both = [name for name in sides[0] if name in sides[1]]
+    changes = [compare_tensors(sides[0][name], sides[1][name]) for name in both]
+    graph = {
+        "weights": [asdict(change) for change in changes if change is not None],
+        "added_weights": [name for name in sides[1] if name not in sides[0]],
+        "removed_weights": [name for name in sides[0] if name not in sides[1]],
+    }
+    return {"differs": any(graph.values()), "unchanged": changes.count(None), "graph": graph}
+
+
+def _locks(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:
+    from trtpipe.inspection.diff.lockfiles import diff_locks
+    from trtpipe.lockfile import read_lock
+
+    return diff_locks(read_lock(a), read_lock(b)).to_json()
+
+
+def _records(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:
+    """Scales, or calibration caches: their fields and tensors."""
+    from dataclasses import asdict
+
+    from trtpipe.inspection.diff.records import diff_records
+
+    changes = diff_records(describe(Described(a)), describe(Described(b)), without=("path",))
+    return {"differs": bool(changes), "changes": [asdict(change) for change in changes]}
+
+
+def _engines(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:
+    from trtpipe.inspection.diff.engines import diff_engines
+
+    folders = [path if path.is_dir() else path.parent for path in (a, b)]
+    sides = [describe(Described(path)) for path in (a, b)]
+    normalised = _normalised(sides[0]), _normalised(sides[1])
+    found = diff_engines(*sides, normalised=normalised)
+    changes = found.to_json()
+    models = [_typed_model(folder, side) for folder, side in zip(folders, sides, strict=True)]
+    if models[0] is not None and models[1] is not None and found.digests[0] != found.digests[1]:
+        changes["typed model"] = _models(models[0], models[1], stack)
+    return changes
+
+
+def _normalised(record: Mapping[str, Any]) -> str:
+    """The digest without generated names: the manifest's, which names these very bytes, else of the file itself."""
+    from trtpipe.toolchains.engine_digest import normalised_digest
+
+    manifest = record["manifest"]
+    known = manifest.get("engine") if isinstance(manifest, Mapping) else None
+    said = known.get("normalised") if isinstance(known, Mapping) else None
+    return said if isinstance(said, str) else normalised_digest(Path(record["path"]))
+
+
+def _typed_model(folder: Path, record: Mapping[str, Any]) -> Path | None:
+    """The ONNX model that the manifest beside the engine speaks of, when its bytes are those."""
+    path = folder / "model.onnx"
+    try:
+        known = record["manifest"]["model"]["model.onnx"]["blake3"]
+        return path if path.is_file() and digest_file(path).hex == known else None
+    except (KeyError, TypeError, OSError):
+        return None

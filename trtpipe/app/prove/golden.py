@@ -1,0 +1,183 @@
+"""`trtpipe golden`: records what a reference gives, or an engine on this GPU, as a later reference.
+
+What is recorded are the first samples of the validation data, in whole batches.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.app.prove.engine_places import EnginePlace, read_facts
+from trtpipe.app.prove.validate import HowToValidate, cannot_run, toolchain_for
+from trtpipe.building.performer import Terms
+from trtpipe.building.planned import Planned
+from trtpipe.checks.proved_cell import planned_variant, step_of
+from trtpipe.errors import SpecError, ToolchainError
+from trtpipe.files import temporary_folder
+from trtpipe.plan.graph import Cell
+from trtpipe.plan.ports import Observer
+from trtpipe.problem_codes import Code
+from trtpipe.runners.inference.delivered import delivered_engine
+from trtpipe.runners.inference.requests import HowToRun
+from trtpipe.runners.inference.trust import vouched_by_lock
+from trtpipe.stages.bodies import GOLDEN, MODEL
+from trtpipe.workspace.target_facts import TargetResolver
+
+if TYPE_CHECKING:
+    from trtpipe.runners.recordings import RecordedRun
+
+FOLDER = "golden"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What was written."""
+
+    path: Path
+    named: str
+    """As the spec names it: relative to the project's root."""
+    samples: int
+    shapes: Mapping[str, tuple[int, ...]]
+    """Of the first batch: `in:NAME` and `out:NAME`."""
+    of: str
+    """What was recorded: the reference, or the engine and its GPU."""
+
+
+def record_golden(
+    name: str,
+    output: Path | None,
+    how: HowToValidate,
+    observer: Observer,
+    *,
+    engine: bool = False,
+    samples: int,
+    force: bool = False,
+) -> Recorded:
+    """Record a cell's reference, or its engine's outputs, into `output` (`golden/PIPELINE.npz` when left out).
+
+    Raises SpecError when there is such a file already and not `force`, or nothing to record; ToolchainError when this
+    machine cannot run the engine.
+    """
+    planned, cell = planned_variant(name, observer, offline=how.offline)
+    root = planned.workspace.root.resolve()
+    stem = cell.name.replace("/", "-") if engine else cell.pipeline
+    path = (output or root / FOLDER / f"{stem}.npz").absolute()
+    _refuse_place(path, root, force)
+    spec = planned.specs[cell.pipeline]
+    if spec.validate_ is None:
+        remedy = "give the spec a `validate` with data: its samples are what is recorded"
+        raise SpecError(
+            Code.VALIDATES_NOTHING, f"{cell.name} validates nothing, so there are no samples", remedy
+        )
+    if spec.validate_.golden is not None and not engine:
+        remedy = (
+            "take `reference` out of the spec to record anew, or record the engine's outputs with --engine"
+        )
+        raise SpecError(Code.REFERENCE, f"the reference of {cell.name} is a recording already", remedy)
+    runs = _samples(planned, cell, observer, samples, how)
+    of = "the reference"
+    if engine:
+        runs, of = _by_engine(planned, cell, runs, how)
+    _write(path, runs)
+    first = {name: tuple(array.shape) for name, array in runs[0].arrays() if name[:3] in ("in:", "out")}
+    count = sum(_count(run) for run in runs)
+    return Recorded(path, path.relative_to(root).as_posix(), count, first, of)
+
+
+def _refuse_place(path: Path, root: Path, force: bool) -> None:
+    inside = Path(os.path.realpath(path.parent)) / path.name
+    if not inside.is_relative_to(root):
+        raise SpecError(
+            Code.OUTSIDE_PROJECT, f"{path} is outside the project", f"a spec names files below {root}"
+        )
+    if path.suffix != ".npz":
+        raise SpecError(Code.WRONG_FILE, f"{path.name} is no .npz", "give a name that ends in .npz")
+    if path.is_dir():
+        raise SpecError(Code.NOT_A_FILE, f"{path} is a directory", "give another name with --output")
+    if path.exists() and not force:
+        raise SpecError(
+            Code.EXISTS_ALREADY,
+            f"{path} exists already",
+            "write elsewhere with --output, or replace it with --force",
+        )
+
+
+def _samples(
+    planned: Planned, cell: Cell, observer: Observer, samples: int, how: HowToValidate
+) -> list[RecordedRun]:
+    """The first batches that a validation records, up to a number of samples; one at least."""
+    from trtpipe.runners.recordings import read_recording
+
+    address = step_of(cell, "validate")
+    with planned.steps(observer, terms=Terms(offline=how.offline)) as steps:
+        steps.bring([address])
+        trace = steps.trace(address)
+    digest = trace.outputs.get(GOLDEN)
+    if digest is None:
+        reasons = [f"{one['name']}: {one['why']}" for one in trace.summary.get("not_run", ())]
+        why = "\n".join(reasons) or "its first batch is too large, or of types that .npz does not hold"
+        raise SpecError(Code.NO_SAMPLES, f"{cell.name} has no samples to record", why)
+    taken: list[RecordedRun] = []
+    for run in read_recording(planned.workspace.store.path(digest)):
+        if taken and sum(map(_count, taken)) + _count(run) > samples:
+            break
+        taken.append(run)
+    return taken
+
+
+def _count(run: RecordedRun) -> int:
+    return max((array.shape[0] for array in run.inputs.values() if array.ndim), default=1)
+
+
+def _by_engine(
+    planned: Planned, cell: Cell, runs: Sequence[RecordedRun], how: HowToValidate
+) -> tuple[list[RecordedRun], str]:
+    """The same samples with what the delivered engine gives for them."""
+    from trtpipe.canonical.summary import summarize
+    from trtpipe.runners.graphs import runnable_model
+    from trtpipe.runners.validate_engine import Feed, GpuEngine, typed_inputs
+
+    workspace = planned.workspace
+    place = EnginePlace(cell.name, workspace.build / cell.directory, workspace)
+    facts = read_facts(place)
+    vouched = {*how.trust, *vouched_by_lock(workspace.lockfile)}
+    delivered = delivered_engine(place.folder, vouched=vouched)
+    reason = cannot_run(facts, TargetResolver())
+    if reason:
+        raise ToolchainError(
+            Code.CANNOT_RUN_HERE,
+            f"not run: {reason}",
+            "record on a machine with that GPU, or leave out --engine",
+        )
+    inputs = summarize(runnable_model(place.folder / MODEL).proto).inputs
+    asked = HowToRun(device=how.device, plugins=how.plugins, built_for=delivered.built_for)
+    with temporary_folder("golden") as folder:
+        engine = GpuEngine(toolchain_for(delivered, how), delivered, Path(folder), asked)
+        found = engine([Feed("golden", typed_inputs(inputs, run.inputs)) for run in runs])
+        made = [_plain(run, outputs) for run, outputs in zip(runs, found, strict=True)]
+    gpu = engine.facts() or {}
+    return made, f"the engine on {gpu.get('name')} ({gpu.get('compute_capability')})"
+
+
+def _plain(run: RecordedRun, outputs: Mapping[str, Any]) -> RecordedRun:
+    import numpy as np
+
+    plain = replace(run, outputs={name: np.array(array) for name, array in outputs.items()}).plain()
+    assert plain is not None, "its inputs come from a recording"
+    return plain
+
+
+def _write(path: Path, runs: Sequence[RecordedRun]) -> None:
+    from trtpipe.runners.recordings import write_recording
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_recording(path, runs)
+    except OSError as error:
+        raise SpecError(
+            Code.CANNOT_WRITE, f"cannot write {path}: {(error.strerror or str(error)).lower()}"
+        ) from error

@@ -1,0 +1,94 @@
+"""`trtpipe validate --propose`: thresholds for a cell from the noise that its precision's rounding makes.
+
+The typed model has no part in it; how it stands against what is proposed is told beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.building.performer import Terms
+from trtpipe.checks.proved_cell import planned_variant, step_of
+from trtpipe.errors import SpecError
+from trtpipe.plan.control import Control
+from trtpipe.plan.ports import Observer
+from trtpipe.problem_codes import Code
+from trtpipe.processes.launcher import run_in_child
+from trtpipe.spec.budget import AUTO
+from trtpipe.spec.pipeline import Threshold
+from trtpipe.stages.task import Task
+
+if TYPE_CHECKING:
+    from trtpipe.metrics.verdicts import Judgement
+
+_BASES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Thresholds, and how the cell stands against them."""
+
+    cell: str
+    precision: str
+    thresholds: tuple[Threshold, ...]
+    judgement: Judgement
+
+
+def propose_thresholds(
+    name: str, observer: Observer, *, seeds: int, first: int, margin: float, offline: bool = False
+) -> Proposal:
+    """Thresholds for a cell, from `seeds` runs. Raises SpecError when there is nothing to propose for, StepFailed."""
+    from trtpipe.metrics.proposals import proposed_thresholds
+    from trtpipe.metrics.verdicts import judge_report
+
+    planned, cell = planned_variant(name, observer, offline=offline)
+    spec = planned.specs[cell.pipeline]
+    if spec.validate_ is None:
+        remedy = "give the spec a `validate` with data: it says what is measured, and on what"
+        raise SpecError(
+            Code.VALIDATES_NOTHING,
+            f"{cell.name} has no `validate` in its spec, so there is nothing to measure",
+            remedy,
+        )
+    variant = spec.variants[cell.variant]
+    if variant.precision == AUTO:
+        raise SpecError(
+            Code.NOTHING_TO_MEASURE,
+            f"{cell.name} is held to a budget of its search, not to thresholds",
+            "name another cell",
+        )
+    with (
+        planned.steps(observer, terms=Terms(offline=offline)) as steps,
+        planned.site.store.scratch() as scratch,
+    ):
+        address = step_of(cell, "validate")
+        steps.bring([address])
+        validate, quantize = steps.action(address), steps.action(cell.steps["quantize"])
+        inputs = steps.inputs_of(validate, scratch / "in")
+        inputs["typed"] = steps.inputs_of(quantize, scratch / "model")["model"]
+        asked = {
+            "precision": variant.precision,
+            "base": variant.base or _base_of(variant.precision),
+            "seeds": list(range(first, first + seeds)),
+        }
+        options = {**validate.fingerprint.options, "propose": asked}
+        (scratch / "out").mkdir()
+        task = Task("propose", options, inputs, scratch / "out", steps.performer.local_of(validate))
+        reports: list[Any] = run_in_child(task, scratch, Control()).summary["reports"]
+        measured = steps.trace(address).summary
+    thresholds = proposed_thresholds(reports, margin)
+    if not thresholds:
+        why = [f"{one['name']}: {one['why']}" for one in reports[0]["not_run"]]
+        raise SpecError(Code.NOTHING_TO_MEASURE, f"nothing was measured of {cell.name}", "\n".join(why))
+    judgement = judge_report(measured, thresholds)
+    return Proposal(cell.name, variant.precision, tuple(thresholds), judgement)
+
+
+def _base_of(precision: str) -> str:
+    """What a quantized precision computes in where the spec does not say."""
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    assert found is not None, "the loader knows the precisions"
+    return _BASES[found.dtype]

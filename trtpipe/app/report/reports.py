@@ -1,0 +1,310 @@
+"""Writes reports: gathers what was delivered, cell by cell, and puts the pages and files of a build into place.
+
+Reads only what stands in the build directory and what is known of the plan. Nothing here may cost a build its results:
+what cannot be written or read is a warning, and the rest is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from trtpipe.app.report.engine_directories import Delivered, delivered_in, last_report
+from trtpipe.app.report.environment import environment_facts
+from trtpipe.errors import Problem, SpecError
+from trtpipe.files import write_whole
+from trtpipe.lockfile import read_lock
+from trtpipe.plan.graph import Cell
+from trtpipe.problem_codes import Code
+from trtpipe.reports.build_page import CellDetails, build_page
+from trtpipe.reports.builds import Course, build_record
+from trtpipe.reports.cell_page import cell_page
+from trtpipe.reports.cell_report import cell_report
+from trtpipe.reports.cells import delivered_cell, undelivered_cell
+from trtpipe.reports.changes import changes_between
+from trtpipe.reports.junit import junit_xml
+from trtpipe.reports.markdown import build_markdown
+from trtpipe.reports.models import (
+    BuildReport,
+    CellRecord,
+    CellReport,
+    Failure,
+    ProblemRecord,
+    SpecPlace,
+    State,
+    StepRecord,
+)
+from trtpipe.reports.record import Record
+from trtpipe.text.decisions import DECISION_WORDS
+from trtpipe.text.plans import why
+from trtpipe.workspace.workspace import cell_names
+
+if TYPE_CHECKING:
+    from trtpipe.building.outcome import Outcome
+    from trtpipe.building.planned import Planned
+
+R = TypeVar("R", bound=Record)
+REPORT, PAGE, JUNIT, SUMMARY = "report.json", "report.html", "junit.xml", "summary.md"
+WhyNot = Mapping[str, tuple[State, list[str]]]
+"""Cell that is not in place -> whether it failed, and why in sentences."""
+
+
+@dataclass(slots=True)
+class Written:
+    """What was written, and what could not be."""
+
+    report: BuildReport | CellRecord | None = None
+    """The report of the build, or the record of the one cell that was reported."""
+    files: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    """What could not be taken from an earlier report, which has been replaced."""
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file whole, or warn."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text.encode("utf-8", "backslashreplace"), durable=False)
+        except OSError as error:
+            self.warnings.append(f"cannot write {path}: {(error.strerror or str(error)).lower()}")
+            return
+        self.files.append(path)
+
+
+def report_build(
+    planned: Planned, outcome: Outcome, *, interrupted: bool, standing: Collection[str] = ()
+) -> Written:
+    """Write the reports of a build that has just ended, however it ended.
+
+    `standing` are cells that are in place as the specs want them, also where this build did not come to them.
+    """
+    other_cells, removed = _beside(planned, outcome.locked)
+    course = Course(
+        steps=list(_steps(planned, outcome)),
+        failures=[_failure(name, error.problems) for name, error in outcome.failures],
+        interrupted=interrupted,
+        other_cells=other_cells,
+        removed=removed,
+    )
+    why_not = _why_not(planned, outcome, standing, interrupted=interrupted)
+    states: dict[str, State] = {name: "up to date" for name in standing if why_not[name][0] != "failed"}
+    states.update(dict.fromkeys(outcome.built, "built"))
+    states.update(dict.fromkeys(outcome.restored, "restored"))
+    states.update(dict.fromkeys(outcome.fresh, "up to date"))
+    reporter = _Reporter(planned, outcome.locked, {}, anew={*outcome.built, *outcome.restored})
+    return reporter.write(course, states, why_not)
+
+
+def report_delivered(planned: Planned, since: Path | None) -> Written:
+    """Write the reports anew from what is delivered; changes are those since a lockfile, or as last reported.
+
+    Raises SpecError when there is no lockfile at `since`.
+    """
+    if since is not None and not since.is_file():
+        raise SpecError(
+            Code.NO_SUCH_FILE,
+            f"no such lockfile: '{since}'",
+            "git show origin/main:trtpipe.lock writes one to compare with",
+        )
+    written = Written()
+    told = _last(written, BuildReport, planned.workspace.build / REPORT)
+    last = {one.cell: one for one in told.cells} if told else {}
+    locked = read_lock(since or planned.workspace.lockfile)
+    cells = planned.plan.cells
+    states: dict[str, State] = {
+        cell.name: "up to date" for cell in cells if cell.name not in planned.undelivered
+    }
+    kept = {} if since else last
+    reporter = _Reporter(planned, locked, kept, anew={cell.name for cell in cells}, written=written)
+    why_not = {cell.name: _as_last(last.get(cell.name)) for cell in cells if cell.name not in states}
+    failures = [
+        _failure(name, [Problem(Code.BUILD_FAILED, fact) for fact in facts])
+        for name, (state, facts) in why_not.items()
+        if state == "failed"
+    ]
+    other_cells, removed = _beside(planned, locked)
+    course = Course(list(_steps(planned, None)), failures, other_cells=other_cells, removed=removed)
+    return reporter.write(course, states, why_not)
+
+
+def report_directory(folder: Path) -> Written:
+    """Write the report of one engine directory, which needs neither spec nor store. Raises SpecError without one."""
+    found = delivered_in(folder)
+    if isinstance(found, str):
+        raise SpecError(
+            Code.NO_ENGINE,
+            f"'{folder}' is no engine directory: {found}",
+            "give the folder that holds a manifest.json",
+        )
+    written = Written()
+    told = _last(written, CellReport, folder / REPORT)
+    cell = _record(found, "delivered")
+    written.report = _keep_changes(cell, told.cell) if told else cell
+    _write_cell(written, folder, written.report, found)
+    return written
+
+
+def _last(written: Written, kind: type[R], path: Path) -> R | None:
+    """The report that is about to be replaced; one that cannot be read is told of and counts as none."""
+    found, wrong = last_report(kind, path)
+    if wrong:
+        written.unread.append(f"{path} is no report, so nothing is kept of it: {wrong}")
+    return found
+
+
+def _as_last(cell: CellRecord | None) -> tuple[State, list[str]]:
+    """Why a cell is not in place: it failed, as the last report says, or nobody built it since."""
+    if cell is not None and cell.state == "failed":
+        return "failed", list(cell.problems[:50])
+    return "not built", ["what is delivered is not what the spec says: trtpipe build"]
+
+
+@dataclass(slots=True)
+class _Reporter:
+    """Writes the reports of one plan."""
+
+    planned: Planned
+    locked: Mapping[str, Mapping[str, object]]
+    """The lockfile's cells that changes are told against."""
+    last: Mapping[str, CellRecord]
+    """Cells of the report that is replaced, whose changes are kept; empty when they are told against `locked`."""
+    anew: set[str]
+    """Cells whose own report is written even when there is one."""
+    written: Written = field(default_factory=Written)
+    details: CellDetails = field(default_factory=CellDetails)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Step -> what it took when it ran, as manifests tell."""
+
+    def write(self, course: Course, states: Mapping[str, State], why_not: WhyNot) -> Written:
+        """All of it: cell by cell, then the build's own files."""
+        cells = [self._cell(cell, states.get(cell.name), why_not) for cell in self.planned.plan.cells]
+        report = build_record(cells, replace(course, steps=self._timed(course.steps)), environment_facts())
+        build = self.planned.workspace.build
+        self.written.report = report
+        self.written.write(build / PAGE, build_page(report, self.details))
+        self.written.write(build / JUNIT, junit_xml(report))
+        self.written.write(build / SUMMARY, build_markdown(report))
+        self.written.write(build / REPORT, _text(report))
+        return self.written
+
+    def _timed(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
+        """The steps, each that did not run with the time that it once took."""
+        return [
+            replace(one, seconds=self.seconds.get(one.address)) if one.seconds is None else one
+            for one in steps
+        ]
+
+    def _cell(self, cell: Cell, state: State | None, why_not: WhyNot) -> CellRecord:
+        folder = self.planned.workspace.build / cell.directory
+        if state is None:
+            return self._undelivered(cell, *why_not[cell.name])
+        found = delivered_in(folder)
+        if isinstance(found, str):
+            return self._undelivered(cell, "not built", [f"what was delivered cannot be shown: {found}"])
+        record = self._with_changes(_record(found, state))
+        for stage, address in cell.steps.items():
+            if stage in record.seconds:
+                self.seconds[str(address)] = record.seconds[stage]
+        if cell.name in self.anew or not (folder / PAGE).is_file():
+            _write_cell(self.written, folder, record, found)
+        self.details.add(record, found.measured.places if found.measured else ())
+        return record
+
+    def _undelivered(self, cell: Cell, state: State, why: list[str]) -> CellRecord:
+        record = undelivered_cell(cell.name, state, cell.facts, why)
+        self.details.add(record, ())
+        return record
+
+    def _with_changes(self, record: CellRecord) -> CellRecord:
+        name = record.cell
+        if name in self.last:
+            return _keep_changes(record, self.last[name])
+        entries = self.planned.workspace.state.cells
+        if name not in entries:
+            return record
+        changes = changes_between(self.locked.get(name), entries[name]["lock"])
+        return replace(record, changes=changes, new=name not in self.locked)
+
+
+def _keep_changes(record: CellRecord, last: CellRecord) -> CellRecord:
+    """The record with what the last report said of the same engine, which still holds."""
+    if not record.engine or not last.engine or last.engine.blake3 != record.engine.blake3:
+        return record
+    return replace(record, changes=last.changes[:200], new=last.new)
+
+
+def _record(found: Delivered, state: State) -> CellRecord:
+    return delivered_cell(found.manifest, state, found.bench, found.proof)
+
+
+def _write_cell(written: Written, folder: Path, cell: CellRecord, found: Delivered) -> None:
+    report = cell_report(cell, found.manifest, found.parts(), found.absent, found.files())
+    written.write(folder / REPORT, _text(report))
+    written.write(folder / PAGE, cell_page(report))
+
+
+def _failure(name: str, problems: Iterable[Problem]) -> Failure:
+    return Failure(name=name, problems=tuple(map(_problem, problems)))
+
+
+def _problem(problem: Problem) -> ProblemRecord:
+    where = problem.where
+    return ProblemRecord(
+        severity=problem.severity,
+        fact=problem.fact,
+        remedy=problem.remedy,
+        where=SpecPlace(file=where.file, line=where.line, column=where.column) if where else None,
+    )
+
+
+def _text(report: Record) -> str:
+    return json.dumps(report.to_json(), indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _steps(planned: Planned, outcome: Outcome | None) -> Iterator[StepRecord]:
+    for address, step in planned.plan.steps.items():
+        decision = planned.decisions[address]
+        state, seconds = DECISION_WORDS[type(decision)], None
+        if outcome is not None:
+            state, seconds = outcome.steps.get(str(address), ("not run", None))
+        yield StepRecord(
+            address=str(address),
+            stage=step.stage,
+            needs=tuple(sorted(set(map(str, step.upstream())))),
+            state=state,
+            why=why(decision),
+            seconds=seconds,
+        )
+
+
+def _beside(planned: Planned, locked: Mapping[str, object]) -> tuple[int, list[str]]:
+    """The lockfile's cells that the plan does not have: how many it is not about, and those that are gone."""
+    known = set(cell_names(planned.workspace))
+    planned_now = {cell.name for cell in planned.plan.cells}
+    others = [name for name in locked if name not in planned_now]
+    removed = [name for name in others if name not in known and name.split("/", 1)[0] in planned.specs]
+    return len(others) - len(removed), removed
+
+
+def _why_not(planned: Planned, outcome: Outcome, standing: Collection[str], *, interrupted: bool) -> WhyNot:
+    """Each cell that was not brought into place: whether it failed, and why in sentences."""
+    failures = {name: [str(one.fact) for one in error.problems] for name, error in outcome.failures}
+    stopped = "the build was interrupted" if interrupted else "the build stopped after a failure"
+    found: dict[str, tuple[State, list[str]]] = {}
+    for cell in planned.plan.cells:
+        own = [name for name in (cell.name, *map(str, cell.steps.values())) if name in failures]
+        sentences = [f"{name}: {fact}" for name in own for fact in failures[name]] or [stopped]
+        folder = planned.workspace.build / cell.directory
+        if cell.name in standing:
+            sentences.append(
+                f"{cell.directory}/ holds what an earlier build delivered, which is what the spec says"
+            )
+        elif (folder / "manifest.json").is_file():
+            sentences.append(
+                f"{cell.directory}/ holds what an earlier build delivered, not what the spec says now"
+            )
+        found[cell.name] = ("failed" if own else "not built", sentences)
+    return found

@@ -1,0 +1,1 @@
+"""What of a store must be kept when it is collected."""

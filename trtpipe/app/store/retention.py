@@ -1,0 +1,142 @@
+"""What a store's collector must keep: what the lockfiles name, and what the projects that use it saw last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trtpipe.digests import Digest
+from trtpipe.errors import SpecError
+from trtpipe.loader.project import LOCK_FILE, Project, find_project, find_root
+from trtpipe.lockfile import load_lock
+from trtpipe.plan.address import Address, Place
+from trtpipe.problem_codes import Code
+from trtpipe.stores.collector import Roots
+from trtpipe.stores.local import LocalStore
+from trtpipe.stores.state import STATE_FILE, ProjectState, steps_in
+from trtpipe.stores.survey import find_artifacts
+from trtpipe.workspace.stores import open_store
+
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
+_LEAST_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A project's store, without its pipelines."""
+
+    project: Project
+    store: LocalStore
+
+    def projects(self, more: Iterable[Path] = ()) -> list[Path]:
+        """The roots of the projects whose needs count: this one, those given, and those that put something here."""
+        given = [self._given(path) for path in more]
+        known = [path for path in self.store.projects() if path.is_dir()]
+        return list(dict.fromkeys([self.project.root, *given, *known]))
+
+    def _given(self, path: Path) -> Path:
+        if not path.is_dir():
+            raise SpecError(
+                Code.NO_SUCH_FILE, f"no such directory: {str(path)!r}", "give the roots of projects"
+            )
+        return find_root(path)
+
+
+def open_cache(cwd: Path | None = None) -> Cache:
+    """The store of the project around the working directory. Raises SpecError."""
+    project = find_project(cwd or Path.cwd())
+    return Cache(project, open_store(project))
+
+
+def roots_of(projects: Iterable[Path]) -> Roots:
+    """What these projects need. Raises TrtpipeError when a lockfile is damaged: what it needs would not be known.
+
+    Of a lockfile in a merge conflict, what either side names.
+    """
+    named: set[str] = set()
+    for root in projects:
+        named.update(_digests_of(root / LOCK_FILE))
+        named.update(_digests_in(steps_in(root / STATE_FILE)))
+    return Roots(frozenset(named), frozenset(named))
+
+
+def _digests_of(lockfile: Path) -> list[str]:
+    load_lock(lockfile)
+    try:
+        return _DIGEST.findall(lockfile.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+
+
+def _digests_in(value: object) -> Iterator[str]:
+    """Every digest and key that is written anywhere in it, whatever it is of."""
+    if isinstance(value, str):
+        yield from _DIGEST.findall(value)
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _digests_in(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _digests_in(inner)
+
+
+def artifact_called(cache: Cache, what: str, name: str) -> Digest:
+    """The artifact of a digest, whole or its first digits, or the one of that `name` that belongs to a cell.
+
+    Raises SpecError when there is none, or more than one.
+    """
+    if re.fullmatch(rf"[0-9a-f]{{{_LEAST_DIGITS},64}}", what):
+        found = find_artifacts(cache.store, what)
+        if len(found) > 1:
+            shown = ", ".join(digest.short for digest in found[:8])
+            raise SpecError(
+                Code.AMBIGUOUS_NAME,
+                f"{len(found)} artifacts begin with {what!r}: {shown}",
+                "give more digits",
+            )
+        if not found:
+            raise SpecError(
+                Code.NO_ARTIFACT,
+                f"the store has no artifact that begins with {what!r}",
+                "see `trtpipe cache ls`",
+            )
+        return found[0]
+    outputs = _outputs_of(cache, what)
+    if name not in outputs:
+        listed = ", ".join(sorted(outputs))
+        raise SpecError(Code.NO_ARTIFACT, f"{what} has no artifact {name!r}", f"its artifacts are {listed}")
+    return outputs[name]
+
+
+def _outputs_of(cache: Cache, cell: str) -> dict[str, Digest]:
+    """What the last build of a cell left, by name: the engine's step last, so that its names win."""
+    steps = ProjectState.load(cache.project.root / STATE_FILE).steps
+    known = list(_addresses(steps))
+    cells = sorted(str(one.place) for one in known if one.stage == "build_engine")
+    place = Place.parse(cell)
+    if cell not in cells:
+        listed = f"the cells that were built here are {', '.join(cells)}" if cells else "build it first"
+        raise SpecError(
+            Code.NO_ARTIFACT, f"no digest and no cell that was built here: {what_is(cell)}", listed
+        )
+    found: dict[str, Digest] = {}
+    for address in known:
+        if address.place in (place, replace(place, target="")):
+            entry = steps[str(address)]
+            found |= {name: Digest.parse(text) for name, text in entry["outputs"].items()}
+    return found
+
+
+def _addresses(steps: Iterable[str]) -> Iterator[Address]:
+    """The addresses that this version knows; another one may have noted stages of its own."""
+    for text in steps:
+        with suppress(ValueError):
+            yield Address.parse(text)
+
+
+def what_is(text: str) -> str:
+    """The text, quoted and no longer than a line."""
+    return repr(text if len(text) <= 80 else text[:80] + "…")

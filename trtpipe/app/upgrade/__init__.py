@@ -1,0 +1,1 @@
+"""`upgrade`: the same cells on another TensorRT version, beside the old ones."""

@@ -1,0 +1,221 @@
+"""`plan` and `build`: facts, plan, decisions, then the scheduler; cells are delivered as they complete.
+
+A build with nothing to do stops after the decisions: it has read the specs, the state and a stat for each file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from trtpipe.building.frozen import KeptTo
+from trtpipe.building.lock_writer import refresh_lock, refuse_conflict_elsewhere
+from trtpipe.building.outcome import Outcome
+from trtpipe.building.performer import Terms
+from trtpipe.building.planned import Planned, runs
+from trtpipe.building.problem_places import placed
+from trtpipe.building.steps import Steps
+from trtpipe.delivery.cells import Delivery
+from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, TrtpipeError
+from trtpipe.lockfile import Lock
+from trtpipe.plan.address import Address, Stage
+from trtpipe.plan.events import Warned
+from trtpipe.plan.graph import Cell, Outputs, action_of
+from trtpipe.plan.ports import Observer
+from trtpipe.plan.rebuilder import Rebuilder, decide_all
+from trtpipe.plan.scheduler import Done, Failed, Result, told_of
+from trtpipe.problem_codes import Code
+from trtpipe.processes.interrupts import counting_interrupts
+from trtpipe.stores.local import LocalStore
+from trtpipe.workspace.held_steps import ResultDiffers, contradiction, held_step, refuse_contradictions
+from trtpipe.workspace.leftovers import sweep_project
+
+_MOST_AGAIN = 2
+"""How often a step is made again whose result the store lost just when it was to be delivered."""
+
+
+def run_build(
+    planned: Planned,
+    observer: Observer,
+    outcome: Outcome,
+    *,
+    jobs: int,
+    keep_going: bool = False,
+    offline: bool = False,
+    frozen: Lock | None = None,
+) -> None:
+    """Run what must run and deliver every cell that completes. Raises Interrupted after Ctrl-C.
+
+    With `frozen`, cells are delivered in the end, when all of them are what that lockfile says, and it is not written.
+    Without, a result from the store that contradicts the lockfile ends the build.
+
+    Fills `outcome`, also when it raises. Raises StoreError or TrtpipeError before anything runs, when the store or the
+    lockfile could not take the results.
+    """
+    outcome.locked = planned.site.lock.cells
+    refuse_conflict_elsewhere(planned)
+    delivery = delivery_of(planned, observer)
+    course = _Course(planned, delivery, outcome, KeptTo(frozen, delivery) if frozen is not None else None)
+    forced = planned.decided.rebuilder.forced
+    anew = len(forced) == len(planned.plan.steps)
+    terms = Terms(jobs, offline, forced, evaluate_anew=anew, frozen=frozen is not None, by_rules=True)
+    writes = bool(runs(planned))
+    if writes or planned.decided.undelivered:
+        sweep_project(planned.workspace.root, planned.workspace.build)
+    with (
+        counting_interrupts() as presses,
+        planned.steps(observer, terms=terms, quiet=False, writes=writes) as steps,
+    ):
+        try:
+            _go_through(course, steps, keep_going, presses)
+        except ResultDiffers as error:
+            outcome.failures.append((error.name, error))
+        _finish(course, steps)  # whoever presses Ctrl-C once more does not lose the lockfile
+        if presses():
+            raise Interrupted(
+                Code.INTERRUPTED, "interrupted", "what was finished is kept; run it again to go on"
+            )
+
+
+def _go_through(course: _Course, steps: Steps, keep_going: bool, presses: Callable[[], int]) -> None:
+    """Run the plan and deliver what completes.
+
+    A cell of which the store turns out to have lost something is gone through again: its decisions then say what must
+    run once more.
+    """
+    plan, decided = course.planned.plan, course.planned.decided
+    again: Counter[Address] = Counter()
+    while True:
+        for address, result in steps.run(plan, decided, keep_going=keep_going, interrupted=presses):
+            course.take(address, result, steps)
+        stopped = not keep_going and any(isinstance(one, Failed) for one in steps.results.values())
+        cells = () if stopped else course.lost_cells()
+        plan = replace(plan.upto({one for cell in cells for one in cell.steps.values()}), cells=cells)
+        decided = decide_all(plan, Rebuilder(decided.rebuilder.past))
+        lost = decided.rebuilder.lost
+        again.update(lost)
+        if not lost or presses() or any(again[one] > _MOST_AGAIN for one in lost):
+            course.give_up()
+            return
+        course.lost.clear()
+
+
+def delivery_of(planned: Planned, observer: Observer) -> Delivery:
+    """What puts the plan's cells into place."""
+    return Delivery(planned.workspace, planned.specs, observer, planned.targets, planned.plan.steps)
+
+
+@dataclass(slots=True)
+class _Course:
+    """Follows a run: delivers each cell whose steps are all done."""
+
+    planned: Planned
+    delivery: Delivery
+    outcome: Outcome
+    kept_to: KeptTo | None = None
+    lost: dict[str, TrtpipeError] = field(default_factory=dict)
+    """Cells of which the store turned out to have lost something when they were to be delivered."""
+    known: dict[Address, Outputs] = field(default_factory=dict)
+    """What the steps yielded that are done."""
+    pending: dict[str, Cell] = field(init=False)
+    cells_of: dict[Address, list[Cell]] = field(init=False)
+    """Step → the cells that it serves."""
+
+    def __post_init__(self) -> None:
+        self.pending = {cell.name: cell for cell in self.planned.plan.cells}
+        self.cells_of = {}
+        for cell in self.pending.values():
+            for address in cell.steps.values():
+                self.cells_of.setdefault(address, []).append(cell)
+
+    def take(self, address: Address, result: Result, steps: Steps) -> None:
+        """Hear what became of a step."""
+        if isinstance(result, Done):
+            self._hold(address, result, steps.store)
+            for cell in [one for one in self.cells_of.get(address, ()) if one.name in self.pending]:
+                done = dict(_done_steps(cell, steps))
+                if len(done) == len(cell.steps):
+                    self._deliver(cell, done)
+        tell_warnings(self.planned.workspace.store, self.delivery.observer)
+
+    def _hold(self, address: Address, result: Done, store: LocalStore) -> None:
+        """Hold a step's result against the lockfile. Raises ResultDiffers."""
+        self.known[address] = result.outputs
+        step = self.planned.plan.steps[address]
+        if step.stage == "build_engine":
+            return
+        said = (self.planned.site.lock, address, result.outputs, lambda: action_of(step, self.known), store)
+        if self.kept_to is not None:
+            self.kept_to.hold(held_step(*said))
+        elif result.trace is None and (found := contradiction(*said)) is not None:
+            refuse_contradictions([found])
+
+    def _deliver(self, cell: Cell, done: Mapping[Stage, Done]) -> None:
+        self.lost.pop(cell.name, None)
+        ran = done["build_engine"].trace is not None
+        keys = {stage: result.key for stage, result in done.items()}
+        try:
+            if self.kept_to is not None:
+                self.kept_to.take(cell, keys, built=ran)
+            else:
+                changed = self.delivery.deliver(cell, keys, built=ran)
+                self.outcome.count(cell.name, ran=ran, changed=changed)
+        except TrtpipeError as error:
+            if isinstance(error, (ArtifactMissing, ArtifactDamaged)):
+                self.lost[cell.name] = error
+                return
+            self.outcome.failures.append((cell.name, error))
+        del self.pending[cell.name]
+
+    def lost_cells(self) -> tuple[Cell, ...]:
+        """The cells that could not be delivered because the store lost something."""
+        return tuple(self.pending[name] for name in self.lost)
+
+    def give_up(self) -> None:
+        """What was lost cannot be made again, or the build was stopped: these cells fail."""
+        for name, error in self.lost.items():
+            del self.pending[name]
+            self.outcome.failures.append((name, error))
+
+
+def _done_steps(cell: Cell, steps: Steps) -> Iterator[tuple[Stage, Done]]:
+    for stage, address in cell.steps.items():
+        result = steps.results.get(address)
+        if isinstance(result, Done):
+            yield stage, result
+
+
+def tell_warnings(store: LocalStore, observer: Observer) -> None:
+    """Pass on what the store had to warn of."""
+    while store.warnings:
+        observer.emit(Warned(store.warnings.pop(0)))
+
+
+def _finish(course: _Course, steps: Steps) -> None:
+    """Sum up, and write down what is delivered, the lockfile first; neither keeps the other from being written."""
+    planned, outcome = course.planned, course.outcome
+    results = steps.results.items()
+    outcome.failures[:0] = [
+        (str(address), placed(planned.workspace, address, one.error))
+        for address, one in results
+        if isinstance(one, Failed)
+    ]
+    outcome.steps = {str(address): told_of(one) for address, one in results}
+    failed = {name for name, _ in outcome.failures}
+    outcome.blocked = [name for name in course.pending if name not in failed]
+    try:
+        if course.kept_to is not None:
+            course.kept_to.deliver(outcome)
+        else:
+            outcome.lock_changed = refresh_lock(planned, [*outcome.built, *outcome.restored, *outcome.fresh])
+    finally:
+        planned.workspace.state.save()
+
+
+def default_jobs() -> int:
+    """As many as this process may use cores."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1

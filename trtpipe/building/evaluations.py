@@ -1,0 +1,238 @@
+"""Evaluations: typed models that are measured and thrown away, each an action of its own in the store.
+
+One child process answers all of a search, started when the first answer is not in the store. The model, its scales and
+the data are those of a search action; what is asked of them are the options of an evaluation (`searching.steps`).
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from trtpipe.errors import Interrupted, StepFailed
+from trtpipe.executors.local import carry_out
+from trtpipe.json_values import JsonObject, Malformed, as_object, object_in, objects_in
+from trtpipe.plan.address import Address, Place
+from trtpipe.plan.control import Control
+from trtpipe.plan.dispatcher import run_once
+from trtpipe.plan.events import SearchProgress
+from trtpipe.plan.fingerprint import Record
+from trtpipe.plan.graph import Action
+from trtpipe.plan.options import UNPLACED, EvaluateOptions, QuantizeOptions, UnitsOptions
+from trtpipe.plan.ports import ActionResult, Observer, Store
+from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
+from trtpipe.processes.child import error_from_json
+from trtpipe.processes.launcher import crash, environment
+from trtpipe.processes.stage_processes import interpreter, kill
+from trtpipe.search.choices import Choice, Ladder
+from trtpipe.search.steps import EVALUATION_FILE, UNITS_FILE, evaluation, quantize_options
+from trtpipe.search.units import Unit
+from trtpipe.stages.task import Task
+
+_POLL_SECONDS = 0.1
+
+
+@dataclass
+class Evaluations:
+    """Evaluations of one subject: a search action, or what stands for one."""
+
+    action: Action
+    store: Store
+    scratch: Path
+    control: Control
+    inputs: Callable[[], Mapping[str, Mapping[str, Path]]]
+    """Brings the action's inputs to this machine's files; called when the first evaluation must run."""
+    local: Record
+    """What the evaluating process is told beside its options."""
+    anew: bool = False
+    """Whether to evaluate what the store knows already."""
+    ran: int = 0
+    """How many were measured now."""
+    _seen: set[str] = field(default_factory=set)
+    _child: _Child | None = None
+
+    def __enter__(self) -> Evaluations:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._child is not None:
+            self._child.close()
+
+    @cached_property
+    def subject(self) -> EvaluateOptions:
+        """What is made and measured when nothing is chosen."""
+        return EvaluateOptions.from_record(self.action.fingerprint.options)
+
+    @property
+    def template(self) -> QuantizeOptions:
+        """The options of the variant's quantize step."""
+        return self.subject.quantize
+
+    def report(self, choice: Choice, *, corners: bool = False) -> Record:
+        """The measurements of a choice. Raises StepFailed, Interrupted, or what evaluating raised."""
+        quantize = quantize_options(self.template, choice)
+        validate = replace(self.subject.validate, corners=corners)
+        return self._answer(replace(self.subject, quantize=quantize, validate=validate), EVALUATION_FILE)
+
+    def units(self, ladder: Ladder) -> tuple[Unit, ...]:
+        """The units of the model for a ladder, the spec's own `keep` left out."""
+        quantize = quantize_options(self.template, self.plain(ladder.head, ladder.base))
+        profiles = self.subject.validate.profiles
+        asked = UnitsOptions(units=quantize, profiles=profiles, origins=UNPLACED)
+        return _units_in(self._answer(asked, UNITS_FILE))
+
+    def plain(self, precision: str, base: str | None) -> Choice:
+        """A precision with what the spec keeps."""
+        return Choice(precision, base, self.template.keep)
+
+    def telling(self, observer: Observer, about: Place | None = None) -> Callable[[str, int], None]:
+        """Tells an observer of the phase of a search and how many evaluations it asked for.
+
+        `about` is the variant, where no search of the plan asks.
+        """
+        begun: set[str] = set()
+
+        def tell(phase: str, count: int) -> None:
+            begins = phase not in begun
+            observer.emit(SearchProgress(about or self.action.address, phase, count, self.ran, begins))
+            begun.add(phase)
+
+        return tell
+
+    def _answer(self, options: EvaluateOptions | UnitsOptions, file: str) -> Record:
+        asked = Action(
+            Address(self.action.address.place, "evaluate"), evaluation(self.action.fingerprint, options)
+        )
+        trace = self._known(asked, file) or self._evaluated(asked, file)
+        self._seen.add(asked.key)
+        return as_object(trace.summary["answer"], "answer")
+
+    def _evaluated(self, asked: Action, file: str) -> Trace:
+        """The trace of an evaluation that is made now, unless another process makes it at this moment."""
+        execute = partial(carry_out, asked, partial(self._perform, file), self.store, self.control)
+        return run_once(
+            asked,
+            execute,
+            self.store,
+            self.control,
+            known=partial(self._known, file=file),
+            just_done=partial(self._stored, file=file),
+        ).trace
+
+    def _known(self, action: Action, file: str) -> Trace | None:
+        """What the store knows of an evaluation; nothing that was not measured now, when all is to be measured anew."""
+        return None if self.anew and action.key not in self._seen else self._stored(action, file)
+
+    def _stored(self, action: Action, file: str) -> Trace | None:
+        """The trace of an answer, unless it is none: who shares a store may have put anything there."""
+        from trtpipe.metrics.reports import read_report
+
+        trace = self.store.trace(action.key)
+        try:
+            answer = object_in(trace.summary, "answer") if trace is not None else {}
+            if trace is not None and file == EVALUATION_FILE:
+                read_report(answer)
+            elif trace is not None:
+                _units_in(answer)
+        except Malformed:
+            return None
+        return trace
+
+    def _perform(self, file: str, action: Action, scratch: Path, control: Control) -> ActionResult:
+        if self._child is None:
+            self._child = self._start()
+        answer = self._child.ask(action.fingerprint.options)
+        self.ran += file == EVALUATION_FILE
+        path = scratch / file
+        path.write_text(json.dumps(answer, sort_keys=True, indent=1) + "\n")
+        return ActionResult({file: path}, {"answer": answer})
+
+    def _start(self) -> _Child:
+        folder = self.scratch / "evaluator"
+        (folder / "out").mkdir(parents=True)
+        options = self.action.fingerprint.options
+        task = Task("evaluate", options, self.inputs(), folder / "out", self.local)
+        return _Child(task, folder, self.control)
+
+
+def _units_in(answer: JsonObject) -> tuple[Unit, ...]:
+    """Raises Malformed."""
+    return tuple(Unit.from_json(one) for one in objects_in(answer, "units"))
+
+
+class _Child:
+    """The process that evaluates, and the conversation with it."""
+
+    def __init__(self, task: Task, folder: Path, control: Control) -> None:
+        self.task, self.folder, self.control = task, folder, control
+        self.log = folder / "child.log"
+        (folder / "task.json").write_text(json.dumps(task.to_json()))
+        self.stack = ExitStack()
+        log = self.stack.enter_context(self.log.open("wb"))
+        self.process = subprocess.Popen(
+            interpreter("trtpipe.processes.evaluator", "."),
+            cwd=folder,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+        self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.reader = threading.Thread(target=self._read, name="evaluator", daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None, "it is a pipe"
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put(b"")
+
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a request. Raises StepFailed (a crash included), Interrupted, or what evaluating raised."""
+        assert self.process.stdin is not None, "it is a pipe"
+        try:
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError:
+            pass  # it has ended: what became of it is told below
+        line = self._next_line()
+        if not line:
+            raise crash(self.task, self.process.wait(), self.log)
+        told = json.loads(line)
+        if "error" in told:
+            error = error_from_json(told["error"])
+            raise error if isinstance(error, StepFailed) else StepFailed(error.problems) from error
+        answer: dict[str, Any] = told["answer"]
+        return answer
+
+    def _next_line(self) -> bytes:
+        while True:
+            if self.control.cancelled.is_set():
+                raise Interrupted(Code.INTERRUPTED, "interrupted")
+            try:
+                return self.lines.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+
+    def close(self) -> None:
+        """End the process."""
+        kill(self.process)
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None, "it is a pipe"
+            with suppress(OSError):
+                stream.close()
+        self.reader.join()
+        self.stack.close()

@@ -1,0 +1,79 @@
+"""What a build would say of each cell: cells whose steps are all known are judged by the spec as it stands now.
+
+Nothing runs. What a plan promises of steps is in `plan/decisions.py`; of cells it is one of four:
+
+    up to date       its files are in place and stay as they are
+    to be delivered  its files come from the store
+    would fail       no step must run, and what was measured misses a limit: nothing is delivered
+    open             a step must or may run first, or what it is judged by is not on this machine
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from trtpipe.building.planned import Planned, runs
+from trtpipe.building.silent import Unheard
+from trtpipe.delivery.cells import Delivery
+from trtpipe.errors import Problem, TrtpipeError, ValidationFailed
+
+CellPromise: TypeAlias = Literal["up to date", "to be delivered", "would fail", "open"]
+
+if TYPE_CHECKING:
+    from trtpipe.plan.address import Address, Stage
+    from trtpipe.plan.graph import Action, Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a build would come to for one cell."""
+
+    cell: str
+    promise: CellPromise
+    problems: tuple[Problem, ...] = ()
+    """Of a cell that would fail: why."""
+
+
+def foresee(planned: Planned) -> list[Foreseen]:
+    """Every cell of the plan, in its order."""
+    delivery = Delivery(planned.workspace, planned.specs, Unheard(), planned.targets)
+    actions = planned.actions()
+    unsettled = set(runs(planned))
+    return [_of(cell, planned, delivery, actions, unsettled) for cell in planned.plan.cells]
+
+
+def _of(
+    cell: Cell,
+    planned: Planned,
+    delivery: Delivery,
+    actions: Mapping[Address, Action],
+    unsettled: Set[Address],
+) -> Foreseen:
+    if cell.name not in planned.undelivered:
+        return Foreseen(cell.name, "up to date")
+    if unsettled & set(cell.steps.values()):
+        return Foreseen(cell.name, "open")
+    keys = {stage: actions[one].key for stage, one in cell.steps.items()}
+    if not _is_here(planned, keys):
+        return Foreseen(cell.name, "open")
+    problems = _problems_of(delivery, cell, keys)
+    return Foreseen(cell.name, "would fail" if problems else "to be delivered", problems)
+
+
+def _is_here(planned: Planned, keys: Mapping[Stage, str]) -> bool:
+    """Whether the store on this machine has what a cell is judged by."""
+    store = planned.workspace.store
+    engine = store.trace(keys["build_engine"])
+    return engine is not None and store.has_here(engine.outputs["network.json"])
+
+
+def _problems_of(delivery: Delivery, cell: Cell, keys: Mapping[Stage, str]) -> tuple[Problem, ...]:
+    try:
+        delivery.entry_of(cell, keys)
+    except ValidationFailed as error:
+        return error.problems
+    except TrtpipeError:  # a trace that is gone: the build makes it again
+        return ()
+    return ()

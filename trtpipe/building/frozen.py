@@ -1,0 +1,74 @@
+"""A build that is kept to its lockfile (`--frozen`): cells are held against it as they complete, delivered together.
+
+Results are compared, and not what made them: other packages that yield the same bytes are noted. Nothing is delivered
+unless everything is what the lockfile says. What ran is in the store: that is a cache, and never wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from trtpipe.errors import TrtpipeError
+from trtpipe.lockfile import Lock
+from trtpipe.lockfile.comparison import Difference, between, mismatch
+from trtpipe.plan.address import Address, Stage
+from trtpipe.plan.graph import Cell
+from trtpipe.workspace.held_steps import MEASURING, Held, agreement_events, apart, refuse_other_result
+
+if TYPE_CHECKING:
+    from trtpipe.building.outcome import Outcome
+    from trtpipe.delivery.cells import Delivery
+
+REBUILT_OTHERWISE = (
+    "`trtpipe build --check` tells how far they differ; `trtpipe build` writes what came out here"
+)
+
+
+@dataclass(slots=True)
+class KeptTo:
+    """The lockfile that a build is kept to, and the cells that agree with it so far."""
+
+    lock: Lock
+    delivery: Delivery
+    held: list[tuple[Cell, Mapping[Stage, str], bool]] = field(default_factory=list)
+    steps: dict[Address, Held] = field(default_factory=dict)
+    """What became of steps that the lockfile knows."""
+    excused: list[Difference] = field(default_factory=list)
+    """What was measured otherwise with other packages, or on another kind of processor."""
+
+    def hold(self, held: Held | None) -> None:
+        """Hold a step that is done against the lockfile. Raises ResultDiffers."""
+        if held is not None:
+            refuse_other_result(held)
+            self.steps[held.address] = held
+
+    def take(self, cell: Cell, keys: Mapping[Stage, str], *, built: bool) -> None:
+        """Hold a complete cell against the lockfile. Raises LockMismatch, ValidationFailed, StoreError."""
+        entry = self.delivery.entry_of(cell, keys)
+        found = between(cell.name, self.lock.cells.get(cell.name, {}), entry)
+        measured = [self.steps.get(address) for stage, address in cell.steps.items() if stage in MEASURING]
+        differences, excused = apart(found, measured)
+        if differences:
+            raise mismatch(differences, REBUILT_OTHERWISE)
+        self.excused += excused
+        self.held.append((cell, keys, built))
+
+    def deliver(self, outcome: Outcome) -> None:
+        """Deliver every cell, if all came out as the lockfile says; else name them as not built."""
+        if outcome.failures or outcome.blocked:
+            outcome.blocked += [cell.name for cell, _, _ in self.held]
+            return
+        for held in self.held:
+            self._deliver(outcome, *held)
+        for event in agreement_events(self.steps.values(), self.excused):
+            self.delivery.observer.emit(event)
+
+    def _deliver(self, outcome: Outcome, cell: Cell, keys: Mapping[Stage, str], built: bool) -> None:
+        try:
+            changed = self.delivery.deliver(cell, keys, built=built)
+        except TrtpipeError as error:
+            outcome.failures.append((cell.name, error))
+        else:
+            outcome.count(cell.name, ran=built, changed=changed)

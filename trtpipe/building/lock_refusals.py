@@ -1,0 +1,134 @@
+"""What a build refuses because of the lockfile, before anything runs.
+
+A build that is kept to its lockfile refuses whatever contradicts it. Any build refuses a result in the store that is
+not the lockfile's although both name the same recipe, packages and processor: one of the two was tampered with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from trtpipe.building.lock_comparison import Comparison, compare_with_lock, held_here
+from trtpipe.errors import LockMismatch, Problem, SpecError
+from trtpipe.lockfile import Lock, load_lock, shown_digest
+from trtpipe.lockfile.comparison import mismatch
+from trtpipe.lockfile.entries import SCHEMA
+from trtpipe.plan.address import Address
+from trtpipe.plan.decisions import Restore, UpToDate
+from trtpipe.plan.events import Event
+from trtpipe.plan.graph import Action
+from trtpipe.problem_codes import Code
+from trtpipe.workspace.held_steps import (
+    Held,
+    agreement_events,
+    contradiction,
+    refuse_contradictions,
+)
+
+if TYPE_CHECKING:
+    from trtpipe.building.planned import Planned
+
+ENGINE = "model.engine"
+BUILD_REMEDY = "run `trtpipe build` and commit the lockfile, or take the change back"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """A lockfile that a plan agrees with, as far as that is known without running anything."""
+
+    lock: Lock
+    comparison: Comparison
+
+    def events(self, planned: Planned) -> Iterator[Event]:
+        """What there is to say of results that are here and agree, although something differs."""
+        told = self.comparison.told
+        held = [one for cell in planned.plan.cells for one in held_here(planned, self.lock, cell, told)]
+        yield from agreement_events(held, self.comparison.excused)
+
+
+def contradictions(planned: Planned) -> list[Held]:
+    """Results in the store that are not what the lockfile says, for no reason that can be named."""
+    lock, store = planned.site.lock, planned.workspace.store
+    actions = cache(planned.actions)  # made only if something differs: of a thousand cells they take a second
+    found = []
+
+    def action(address: Address) -> Action:
+        return actions()[address]
+
+    for address, decision in planned.decisions.items():
+        if isinstance(decision, (UpToDate, Restore)) and address.stage != "build_engine":
+            one = contradiction(lock, address, decision.outputs, partial(action, address), store)
+            found += [one] if one is not None else []
+    return [*found, *_contradicting_engines(planned, lock)]
+
+
+def refuse_contradicting_store(planned: Planned) -> None:
+    """Raises LockMismatch when a result in the store is not what the lockfile says, for no reason that can be named."""
+    refuse_contradictions(contradictions(planned))
+
+
+def _contradicting_engines(planned: Planned, lock: Lock) -> Iterator[Held]:
+    """Engines of the lockfile's keys that are other engines. The flavour tensorrt builds no two alike: it is graded."""
+    for cell in planned.plan.cells:
+        address = cell.steps["build_engine"]
+        decision, locked = planned.decisions[address], lock.cells.get(cell.name, {})
+        if not isinstance(decision, (UpToDate, Restore)) or locked.get("key") != decision.key:
+            continue
+        here = shown_digest(decision.outputs[ENGINE])
+        if here == locked.get("engine") or cell.facts["toolchain"]["flavour"] == "tensorrt":
+            continue
+        trace = planned.workspace.store.trace(decision.key)
+        built = trace.summary if trace is not None else {}
+        fixed = built.get("addresses") == "fixed" and locked.get("address_randomisation") == "off"
+        if fixed and built.get("normalised") != locked.get("normalised"):
+            yield Held(address, {ENGINE: (str(locked.get("engine")), here)})
+
+
+def refuse_differences(planned: Planned) -> Agreed:
+    """For `--frozen`: the lockfile, when nothing that is known without running contradicts it.
+
+    Raises LockMismatch when something does, SpecError when a remote source has no pin.
+    """
+    refuse_unpinned(planned)
+    lock = load_lock(planned.workspace.lockfile)
+    path = planned.workspace.lockfile
+    if not path.exists():
+        raise LockMismatch(Code.NO_LOCKFILE, f"there is no lockfile {path}", BUILD_REMEDY)
+    if lock.conflict:
+        raise LockMismatch(
+            Code.LOCK_CONFLICT,
+            f"the lockfile {path} holds a merge conflict",
+            "run `trtpipe build`: it resolves the conflict",
+        )
+    if lock.schema != SCHEMA:
+        fact = f"the lockfile {path} has schema {lock.schema}, and schema {SCHEMA} is needed to hold a build to it"
+        raise LockMismatch(Code.LOCK_SCHEMA, fact, "run `trtpipe build` once and commit the lockfile")
+    comparison = compare_with_lock(planned, lock)
+    if comparison.differences:
+        raise mismatch(comparison.differences, BUILD_REMEDY)
+    return Agreed(lock, comparison)
+
+
+def refuse_unpinned(planned: Planned) -> None:
+    """Raises SpecError with every remote source that has no pin: its bytes could change, and no commit would."""
+    from trtpipe.building.remote_files import fetch_facts
+
+    problems: list[Problem] = []
+    for pipeline in planned.workspace.pipelines:
+        if not pipeline.remotes or not any(
+            cell.pipeline == pipeline.spec.pipeline for cell in planned.plan.cells
+        ):
+            continue
+        fetch = fetch_facts(pipeline)
+        for name, file in fetch.files.items():
+            if not file.sha256:
+                fact = f"{file.shown} has no pin, and the lockfile is to be kept to"
+                remedy = "`trtpipe check` prints the sha256 line to paste"
+                problems.append(
+                    pipeline.locate(Problem(Code.NOT_PINNED, fact, remedy, path=fetch.places[name]))
+                )
+    if problems:
+        raise SpecError(problems)

@@ -1,0 +1,117 @@
+"""Writes the lockfile: the facts of the cells that are delivered, and what their steps were asked for and yielded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from trtpipe.files import held
+from trtpipe.lockfile import StepEntry, Update, load_lock, shown_digest
+from trtpipe.lockfile.entries import MADE_ON, MADE_WITH, RECIPE, Entry
+from trtpipe.lockfile.recipes import (
+    recipe_of,
+    same_result,
+    shown_versions,
+    versions_in,
+)
+from trtpipe.lockfile.writer import refuse_undecided, update_lock
+from trtpipe.plan.address import Address
+from trtpipe.plan.decisions import UpToDate
+from trtpipe.plan.graph import Action, Cell, FromStep, Outputs, action_of
+from trtpipe.processes.processor import PROCESSOR, RUNS_MODELS, processor_kind
+from trtpipe.workspace.held_steps import MEASURING
+from trtpipe.workspace.workspace import STATE_DIRECTORY, cell_names
+
+if TYPE_CHECKING:
+    from trtpipe.building.planned import Planned
+
+
+def refresh_lock(planned: Planned, delivered: Collection[str]) -> bool:
+    """Bring the lockfile up to date with the cells that are delivered; whether it changed."""
+    entries = {name: planned.workspace.state.lock_entry(name) for name in delivered}
+    return write_entries(planned, entries)
+
+
+def write_entries(planned: Planned, entries: Mapping[str, Entry]) -> bool:
+    """Write these cells' facts, and those of the steps that they need, into the lockfile; whether it changed."""
+    workspace = planned.workspace
+    with held(workspace.root / STATE_DIRECTORY / "lockfile.lock"):  # two builds of other cells both write it
+        return update_lock(workspace.lockfile, _update(planned, entries))
+
+
+def _update(planned: Planned, entries: Mapping[str, Entry]) -> Update:
+    cells = [cell for cell in planned.plan.cells if cell.name in entries]
+    known = frozenset(cell_names(planned.workspace)) | set(map(str, planned.declared))
+    return Update(entries, step_entries(planned, cells), known, frozenset(planned.specs))
+
+
+def refuse_conflict_elsewhere(planned: Planned) -> None:
+    """Raises TrtpipeError when the lockfile is in a merge conflict about cells that this build will not settle."""
+    lock = load_lock(planned.workspace.lockfile)
+    mine = {cell.name for cell in planned.plan.cells}
+    left = [name for name in lock.disagreeing if name not in mine]
+    refuse_undecided(planned.workspace.lockfile, left, _update(planned, {}))
+
+
+def step_entries(planned: Planned, cells: Iterable[Cell]) -> dict[str, StepEntry]:
+    """What the lockfile says of the steps before these cells' engines."""
+    wanted = {address for cell in cells for stage, address in cell.steps.items() if stage != "build_engine"}
+    done = _done_steps(planned)
+    taken = _taken_outputs(planned, done)
+    found: dict[str, StepEntry] = {}
+    for address, (action, outputs) in done.items():
+        if address in wanted:
+            shown = {name: shown_digest(outputs[name]) for name in taken.get(address, ()) if name in outputs}
+            found[str(address)] = _step_entry(planned, action, {} if address.stage in MEASURING else shown)
+    return found
+
+
+def _step_entry(planned: Planned, action: Action, shown: StepEntry) -> StepEntry:
+    """What a step yielded, and what with. A measurement yields nothing that is the same on every processor."""
+    record = action.fingerprint.record()
+    versions = versions_in(record)
+    made = {MADE_WITH: shown_versions(versions)} if versions else {}
+    entry = {RECIPE: recipe_of(record), **shown, **made}
+    if RUNS_MODELS not in versions:
+        return entry
+    before = planned.site.lock.steps.get(str(action.address), {})
+    if same_result(before, entry) and (
+        action.stage not in MEASURING or before.get(MADE_ON) == processor_kind()
+    ):
+        return {**entry, MADE_ON: before[MADE_ON]} if MADE_ON in before else entry
+    trace = planned.workspace.store.trace(action.key)
+    made_on = str(trace.summary.get(PROCESSOR, "")) if trace is not None else ""
+    return {**entry, MADE_ON: made_on} if made_on else entry
+
+
+def _done_steps(planned: Planned) -> dict[Address, tuple[Action, Outputs]]:
+    """Each step before the engines that is done: its action and what it yielded, in the plan's order."""
+    state = planned.workspace.state
+    found: dict[Address, tuple[Action, Outputs]] = {}
+    outputs: dict[Address, Outputs] = {}
+    for address, step in planned.plan.steps.items():
+        if step.stage == "build_engine" or any(up not in outputs for up in step.upstream()):
+            continue
+        action = action_of(step, outputs)
+        decision = planned.decisions[address]
+        known: Outputs | None = state.last_outputs(address, action.key)
+        if known is None and isinstance(decision, UpToDate) and decision.key == action.key:
+            known = decision.outputs
+        if known is not None:
+            outputs[address] = known
+            found[address] = (action, known)
+    return found
+
+
+def _taken_outputs(
+    planned: Planned, done: Mapping[Address, tuple[Action, Outputs]]
+) -> dict[Address, set[str]]:
+    """Step → its outputs that other steps of the plan take, by their names among the step's outputs."""
+    taken: dict[Address, set[str]] = {}
+    for step in planned.plan.steps.values():
+        for refs in step.inputs.values():
+            for ref in refs:
+                if isinstance(ref, FromStep) and ref.address in done:
+                    names = ref.taken_from(done[ref.address][1])
+                    taken.setdefault(ref.address, set()).update(ref.folder + name for name in names)
+    return taken

@@ -1,0 +1,387 @@
+"""How an action is performed: its inputs as files in a scratch directory, then a child process or the worker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.digests import same_digest
+from trtpipe.errors import Interrupted, ModelError, StepFailed, ToolchainError
+from trtpipe.json_values import Json, JsonObject, object_in, texts_in
+from trtpipe.lockfile.entries import FROM_LOCK
+from trtpipe.networks.reader import NETWORK, WEIGHTS
+from trtpipe.plan.address import Address
+from trtpipe.plan.control import Control
+from trtpipe.plan.events import ToolchainProgress, Warned, WorkerProgress
+from trtpipe.plan.graph import Action, Source
+from trtpipe.plan.options import EngineOptions
+from trtpipe.plan.ports import ActionResult, Here, Observer
+from trtpipe.plan.requirements import EngineRequirements, ImportRequirements, PlaceRequirements
+from trtpipe.plan.worker_messages import WorkerMessage, WorkerPhase
+from trtpipe.problem_codes import Code
+from trtpipe.processes.child import of_os_error
+from trtpipe.processes.launcher import run_in_child
+from trtpipe.processes.processor import PROCESSOR, RUNS_MODELS, processor_kind
+from trtpipe.stages.task import Task
+from trtpipe.stores.local import LocalStore
+from trtpipe.targets.toolchain import Toolchain
+from trtpipe.workspace.project_code import require_libraries
+from trtpipe.workspace.site import Site
+
+if TYPE_CHECKING:
+    from trtpipe.building.evaluations import Evaluations
+    from trtpipe.building.timing_caches import Run
+    from trtpipe.spec.pipeline import BuilderSpec
+    from trtpipe.stores.timing_caches import TimingCaches
+    from trtpipe.targets.toolchain import Toolchain
+    from trtpipe.toolchains.request import WorkerRequest
+
+_CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
+"""What a process brings about itself; whoever was killed from outside is not to blame, and may be tried again."""
+_WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a command allows the steps that it runs; none of it changes what they yield."""
+
+    jobs: int = 1
+    """How many run at a time."""
+    offline: bool = False
+    forced: frozenset[Address] = frozenset()
+    """Steps that were asked for by name: a fetch fetches anew what has no pin, a search searches anew."""
+    evaluate_anew: bool = False
+    frozen: bool = False
+    """Whether nothing of the project's is written: wheels that are not known yet stay so."""
+    by_rules: bool = False
+    """Whether typed models are held to what TensorRT is known to refuse before it is asked, as `check` does."""
+
+
+PLAIN_TERMS = Terms()
+
+
+@dataclass(frozen=True, slots=True)
+class Performer:
+    """Performs actions with files from a store; the composition root's answer to an executor's `perform`."""
+
+    site: Site
+    here: Here
+    observer: Observer
+    terms: Terms
+    timing_caches: TimingCaches
+    """Where the flavour tensorrt's timing caches are."""
+    tactics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """An engine's key → the tactics that the lockfile holds for it."""
+
+    @property
+    def store(self) -> LocalStore:
+        """Where artifacts come from."""
+        return self.site.store
+
+    def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
+        try:
+            result = self._perform(action, scratch, control)
+            if RUNS_MODELS not in action.fingerprint.tools or result.summary.get("from") == FROM_LOCK:
+                return result
+            return replace(result, summary={**result.summary, PROCESSOR: processor_kind()})
+        except OSError as error:
+            raise of_os_error(error, scratch) from error
+        except Interrupted as error:
+            if control.cancelled.is_set():
+                raise
+            fact = f"the {action.stage} step was told to stop by a signal from outside"
+            raise StepFailed(Code.INTERRUPTED, fact, "build again") from error
+
+    def _perform(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        sources = [one for files in self.here.sources(action).values() for one in files.values()]
+        self._refuse_changed(sources)
+        match action.stage:
+            case "build_engine":
+                result = self._build_engine(action, scratch, control)
+            case "parse":
+                result = self._parse(action, scratch, control)
+            case "fetch":
+                result = self._fetch(action, scratch, control)
+            case "search":
+                result = self._search(action, scratch, control)
+            case "import":
+                result = self._import(self._task(action, scratch), action, scratch, control)
+            case "calibrate":
+                result = self._calibrate(action, self._task(action, scratch), scratch, control)
+            case _:
+                result = run_in_child(self._task(action, scratch), scratch, control)
+        self._refuse_changed(sources)
+        return result
+
+    def _task(self, action: Action, scratch: Path) -> Task:
+        """What the stage's process is handed: the action with its files on this machine."""
+        inputs = self.inputs_of(action, scratch / "in")
+        out = scratch / "out"
+        out.mkdir()
+        return Task(action.stage, action.fingerprint.options, inputs, out, self.local_of(action))
+
+    def local_of(self, action: Action) -> dict[str, Json]:
+        """What an action's process is told beside its options: where it may read, and what its requirements say."""
+        local: dict[str, Json] = {"root": str(self.here.root), "reach": list(self.here.reach)}
+        match action.requirements:
+            case ImportRequirements(file_names):
+                local["file_names"] = dict(file_names)
+            case PlaceRequirements(path):
+                local["place"] = list(path)
+        return local
+
+    def _refuse_changed(self, sources: Iterable[Source]) -> None:
+        """A source that changed since the plan was made would be recorded under the wrong digest."""
+        for source in sources:
+            if not same_digest(self.site.state.digest(source.path), source.digest):
+                raise StepFailed(
+                    Code.MODEL_CHANGED, f"{source.path} changed while it was being built from", "run it again"
+                )
+
+    def inputs_of(self, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
+        """Sources where they are on this machine; what is from the store, verified, in a folder for each slot."""
+        inputs: dict[str, dict[str, Path]] = {}
+        wanted = action.requirements
+        named = wanted.file_names if isinstance(wanted, ImportRequirements) else {}
+        sources = self.here.sources(action)
+        for slot, digests in action.fingerprint.inputs.items():
+            here = sources.get(slot, {})
+            files = inputs[slot] = {}
+            for name, digest in digests.items():
+                if name in here:
+                    files[name] = here[name].path
+                    continue
+                own = f"{name}/{named[name]}" if slot == "files" and name in named else name
+                files[name] = folder / slot / own
+                self.store.fetch(digest, files[name])
+        return inputs
+
+    def _import(self, task: Task, action: Action, scratch: Path, control: Control) -> ActionResult:
+        """What equal forms cost is said when the model is imported; the manifest says it ever after."""
+        result = run_in_child(task, scratch, control)
+        changes = object_in(result.summary, "changes")
+        for cost in texts_in(changes, "costs") if "costs" in changes else ():
+            self.observer.emit(Warned(f"{action.address}: {cost}"))
+        return result
+
+    def _calibrate(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
+        from trtpipe.building.calibration import Calibration
+
+        terms = self.terms
+        anew = action.address in terms.forced
+        return Calibration(self.site, self.observer, anew, terms.frozen).run(action, task, scratch, control)
+
+    def _fetch(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        from trtpipe.building.fetched import Fetcher
+
+        anew = action.address in self.terms.forced
+        return Fetcher(action, self.store, self.observer, scratch, control, self.terms.offline, anew).run()
+
+    def _search(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        from trtpipe.building.search import perform_search
+
+        locked = {} if action.address in self.terms.forced else self.site.choices
+        with self.evaluations(action, scratch, control) as evaluations:
+            return perform_search(evaluations, self.observer, locked)
+
+    def evaluations(self, action: Action, scratch: Path, control: Control) -> Evaluations:
+        """Evaluations of what a search action is about."""
+        from trtpipe.building.evaluations import Evaluations
+
+        def inputs() -> Mapping[str, Mapping[str, Path]]:
+            return self.inputs_of(action, scratch / "in")
+
+        local = self.local_of(action)
+        return Evaluations(action, self.store, scratch, control, inputs, local, self.terms.evaluate_anew)
+
+    def _build_engine(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        """Run the worker on `model.onnx` in the scratch directory itself: the path is a constant."""
+        from trtpipe.toolchains.engine_digest import normalised_digest
+        from trtpipe.toolchains.header import read_engine_header
+        from trtpipe.toolchains.launch import run_worker
+        from trtpipe.toolchains.wheels import wheels_of
+
+        for name, digest in action.fingerprint.inputs["model"].items():
+            self.store.fetch(digest, scratch / name)
+        toolchain = self.toolchain(action)
+        plugins = self.inputs_of(action, scratch / "plugins").get("plugins", {})
+        require_libraries(plugins)
+        request = request_of(action, toolchain, plugins.values())
+
+        def hear(message: WorkerMessage) -> None:
+            self.observer.emit(WorkerProgress(action.address, message))
+
+        def run(asked: WorkerRequest) -> Mapping[str, Any]:
+            return run_worker(
+                toolchain.python,
+                asked,
+                scratch,
+                on_event=hear,
+                cancelled=control.cancelled,
+                killed=control.killed,
+            ).facts
+
+        result = self._timed(action, toolchain, request, scratch, run)
+        engine = scratch / "model.engine"
+        files = {name: scratch / name for name in _WORKER_FILES if (scratch / name).exists()}
+        header = None
+        if toolchain.flavour == "tensorrt_rtx":
+            with contextlib.suppress(ModelError):
+                header = read_engine_header(engine).to_json()
+        summary = {
+            **result,
+            "normalised": normalised_digest(engine),
+            "header": header,
+            "wheels": wheels_of(toolchain),
+        }
+        return ActionResult(files, summary)
+
+    def _parse(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        """Have the worker write down the network that TensorRT's parser makes, then a child make ONNX of it.
+
+        A TensorRT that parses a model and dies while its network is looked at would still build: that network is
+        not read, and nothing is said of it.
+        """
+        from trtpipe.toolchains.parser_runs import parse_network
+
+        inputs = self.inputs_of(action, scratch / "in")
+        typed = next(iter(inputs["model"].values()))
+        toolchain = self.toolchain(action)
+        if self.terms.by_rules and toolchain.flavour == "tensorrt_rtx":
+            refuse_by_rules(typed, toolchain.version)
+        folder = scratch.absolute() / "network"
+        folder.mkdir()
+        limits, phases = action.requirements, [""]
+        assert isinstance(limits, EngineRequirements), "a parse action has them"
+
+        def hear(message: WorkerMessage) -> None:
+            if isinstance(message, WorkerPhase):
+                phases.append(message.name)
+            self.observer.emit(WorkerProgress(action.address, message))
+
+        facts: JsonObject = {}
+        unreadable = ""
+        try:
+            parsed = parse_network(
+                toolchain,
+                typed,
+                folder,
+                plugins=require_libraries(inputs.get("plugins", {})).values(),
+                limits=limits_only(limits),
+                on_event=hear,
+                control=control,
+            )
+            facts = parsed.facts
+        except StepFailed as error:
+            problem = error.problems[0]
+            crashed = problem.code is Code.WORKER_DIED and any(one in problem.fact for one in _CRASHES)
+            if not crashed or phases[-1] != "read":
+                raise
+            unreadable = f"its network cannot be looked at: {problem.fact}"
+        return self._kept(action, scratch, control, inputs["model"], facts, unreadable)
+
+    def _kept(
+        self,
+        action: Action,
+        scratch: Path,
+        control: Control,
+        model: Mapping[str, Path],
+        facts: JsonObject,
+        unreadable: str,
+    ) -> ActionResult:
+        """What a parse step yields, of a network that lies in the scratch directory or could not be read."""
+        from trtpipe.networks.verdicts import worth_telling
+
+        folder = scratch.absolute() / "network"
+        files = {name: folder / name for name in (NETWORK, WEIGHTS)}
+        if unreadable:
+            files[NETWORK].write_text(json.dumps({"unreadable": unreadable}) + "\n")
+            files[WEIGHTS].write_bytes(b"")
+        (scratch / "out").mkdir()
+        local = {**self.local_of(action), "unreadable": unreadable}
+        inputs = {"typed": model, "parsed": files}
+        task = Task("parse", action.fingerprint.options, inputs, (scratch / "out").absolute(), local)
+        made = run_in_child(task, scratch, control)
+        for name, message in worth_telling(made.summary):
+            called = f" of '{name}'" if name else ""
+            self.observer.emit(Warned(f"{action.address}: TensorRT's parser warns{called}: {message}"))
+        seconds = {} if unreadable else {"phases": facts["seconds"]}
+        return ActionResult({**files, **made.files}, {**made.summary, **seconds})
+
+    def _timed(
+        self, action: Action, toolchain: Toolchain, request: WorkerRequest, scratch: Path, run: Run
+    ) -> Mapping[str, Any]:
+        """The worker's result; a TensorRT that times its kernels starts from what earlier builds measured."""
+        if toolchain.flavour != "tensorrt":
+            return run(request)
+        from trtpipe.building.timing_caches import TimedBuild, gpu_here
+
+        tactics = self.tactics.get(action.key, {})
+        version = f"tensorrt-{toolchain.version}"
+        build = TimedBuild(
+            self.timing_caches, self.observer, str(action.address), version, gpu_here(), tactics
+        )
+        return build.run(request, scratch, run)
+
+    def toolchain(self, action: Action) -> Toolchain:
+        """The toolchain of an engine's action, ready on this machine. Raises ToolchainError."""
+        from trtpipe.toolchains.resolve import ready_toolchain
+        from trtpipe.toolchains.wheel_lock import WheelLock
+
+        def say(text: str) -> None:
+            self.observer.emit(ToolchainProgress(action.address, text))
+
+        lock = WheelLock(self.site.wheel_lock, not self.terms.frozen)
+        return ready_toolchain(
+            self.here.toolchain(action), offline=self.terms.offline, progress=say, lock=lock
+        )
+
+
+def refuse_by_rules(typed: Path, version: str) -> None:
+    """Raises StepFailed with what TensorRT-RTX `version` is known to refuse of a typed model. Reads no large weight."""
+    from trtpipe.canonical.reader import read_skeleton
+    from trtpipe.proofs.engine_limits.proof import engine_refusals
+    from trtpipe.toolchains.detect import driver_may_be_here
+
+    found = engine_refusals(read_skeleton(typed).proto, version, driver=driver_may_be_here())
+    errors = [problem for problem in found if problem.severity == "error"]
+    if errors:
+        raise StepFailed(errors)
+
+
+def limits_only(limits: EngineRequirements) -> BuilderSpec:
+    """Builder options that say nothing but how long a worker may take, and how much memory."""
+    from trtpipe.spec.pipeline import BuilderSpec
+
+    return BuilderSpec(time_limit=limits.time_limit, memory_limit=limits.memory_limit)
+
+
+def request_of(action: Action, toolchain: Toolchain, plugins: Iterable[Path] = ()) -> WorkerRequest:
+    """The worker's request: everything from the fingerprint, and where things are on this machine."""
+    from trtpipe.spec.pipeline import BuilderSpec
+    from trtpipe.toolchains.request import UNTIMED, WorkerRequest, compatibility_of
+
+    record, limits = action.fingerprint.options, action.requirements
+    options = EngineOptions.from_record(record)
+    assert isinstance(limits, EngineRequirements), "an engine's action has them"
+    if not toolchain.site:
+        raise ToolchainError(Code.NO_TOOLCHAIN, f"{toolchain.flavour} {toolchain.version} is not installed")
+    named = options.compute_capabilities if toolchain.flavour == "tensorrt_rtx" else ()
+    limited = {"time_limit": limits.time_limit, "memory_limit": limits.memory_limit}
+    return WorkerRequest(
+        action="build",
+        flavour=toolchain.flavour,
+        site=toolchain.site,
+        network_name=options.network_name,
+        compute_capabilities=tuple(named),
+        profiles=tuple(options.profiles),
+        builder=BuilderSpec.model_validate({**options.builder, **limited}),
+        compatibility=compatibility_of(record),
+        plugins=tuple(map(str, plugins)),
+        timing=UNTIMED,
+    )

@@ -1,0 +1,176 @@
+"""A plan with its decisions, before anything runs: what `plan`, `check` and every command begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from trtpipe.building.facts import FactFinder
+from trtpipe.building.prefetch import prefetch_traces
+from trtpipe.delivery.cells import content_of, policy_of
+from trtpipe.errors import PlanError, SpecError
+from trtpipe.plan.address import Address
+from trtpipe.plan.decisions import Decision, Restore, UpToDate
+from trtpipe.plan.fingerprint import Record
+from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, plan_of, with_upstream
+from trtpipe.plan.planner import steps_of
+from trtpipe.plan.planner.facts import PipelineFacts
+from trtpipe.plan.ports import Observer
+from trtpipe.plan.rebuilder import Decided, Keys, Past, Rebuilder, decide_all
+from trtpipe.problem_codes import Code
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.workspace.site import HereOf, Site
+from trtpipe.workspace.target_facts import TargetResolver
+from trtpipe.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from trtpipe.building.performer import Terms
+    from trtpipe.building.steps import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan with its decisions, before anything runs."""
+
+    workspace: Workspace
+    site: Site
+    plan: Plan
+    decided: Decided
+    specs: Mapping[str, PipelineSpec]
+    facts: Mapping[str, PipelineFacts]
+    targets: TargetResolver
+    declared: frozenset[Address] = frozenset()
+    """The addresses of all steps that the specs declare, those of cells that are not wanted included."""
+
+    @property
+    def decisions(self) -> Mapping[Address, Decision]:
+        """What is to happen to each step."""
+        return self.decided.decisions
+
+    @property
+    def undelivered(self) -> Collection[str]:
+        """Cells whose files are not all in place."""
+        return self.decided.undelivered
+
+    def here(self) -> HereOf:
+        """What this machine knows of the plan's actions."""
+        toolchains = {
+            cell.steps[stage]: self.facts[cell.pipeline].targets[cell.target].found
+            for cell in self.plan.cells
+            for stage in ("parse", "build_engine")
+        }
+        return HereOf(self.site.root, self.site.reach, self.plan.steps, toolchains)
+
+    def steps(
+        self,
+        observer: Observer,
+        *,
+        terms: Terms | None = None,
+        quiet: bool = True,
+        writes: bool = True,
+    ) -> AbstractContextManager[Steps]:
+        """What brings the plan's steps up to date, while the context lasts. Raises StoreError."""
+        from trtpipe.building.performer import PLAIN_TERMS
+        from trtpipe.building.steps import open_steps
+
+        return open_steps(
+            self.plan,
+            self.site,
+            self.here(),
+            observer,
+            terms=terms or PLAIN_TERMS,
+            quiet=quiet,
+            writes=writes,
+            past=self.decided.rebuilder.past,
+        )
+
+    def actions(self) -> dict[Address, Action]:
+        """The action of every step whose inputs are known."""
+        return self.plan.actions(_known_outputs(self.decisions))
+
+    def last_record(self, address: Address) -> Record | None:
+        """The fingerprint record of a step's last success here."""
+        return self.decided.rebuilder.past.last_record(address)
+
+
+def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool = False) -> Planned:
+    """Facts, steps and decisions; `search_again` forces searches only.
+
+    Raises SpecError with every problem of every pipeline.
+    """
+    targets = TargetResolver()
+    finder = FactFinder(workspace.state, targets)
+    facts = {one.spec.pipeline: finder.facts_of(one) for one in workspace.pipelines}
+    if finder.problems:
+        raise SpecError(finder.problems)
+    specs = {one.spec.pipeline: one.spec for one in workspace.pipelines}
+    found = {name: known for name, known in facts.items() if known is not None}
+    plan, declared = _selected(workspace, specs, found)
+    prefetch_traces(plan, workspace.store, workspace.state)
+    site = workspace.site
+    forced = {one for one in plan.steps if force or (search_again and one.stage == "search")}
+    rebuilder = Rebuilder(_past(site, specs), frozenset(forced))
+    return Planned(workspace, site, plan, decide_all(plan, rebuilder), specs, found, targets, declared)
+
+
+def _past(site: Site, specs: Mapping[str, PipelineSpec]) -> Past:
+    """What was done before, and which cells are delivered as these specs want them judged."""
+    policies = {
+        (name, variant): policy_of(spec, variant) for name, spec in specs.items() for variant in spec.variants
+    }
+
+    def delivered(cell: Cell, keys: Keys) -> bool:
+        return site.state.delivered(cell.name, content_of(cell, policies[cell.pipeline, cell.variant], keys))
+
+    return replace(site.past(), delivered=delivered)
+
+
+def _selected(
+    workspace: Workspace, specs: Mapping[str, PipelineSpec], facts: Mapping[str, PipelineFacts]
+) -> tuple[Plan, frozenset[Address]]:
+    """The plan of the cells that are wanted, and the addresses of all steps."""
+    steps: dict[Address, Step] = {}
+    cells: list[Cell] = []
+    addresses: set[Address] = set()
+    for name, spec in specs.items():
+        made, declared = steps_of(spec, facts[name])
+        addresses |= made.keys()
+        wanted = [cell for cell in declared if workspace.wants(cell.name)]
+        needed = with_upstream(made, {address for cell in wanted for address in cell.steps.values()})
+        steps.update({address: step for address, step in made.items() if address in needed})
+        cells += wanted
+    if not cells:
+        raise PlanError(Code.NO_CELL, "no cell is left to build")
+    return plan_of(steps, tuple(cells)), frozenset(addresses)
+
+
+def _known_outputs(decisions: Mapping[Address, Decision]) -> dict[Address, Outputs]:
+    return {
+        address: decision.outputs
+        for address, decision in decisions.items()
+        if isinstance(decision, (UpToDate, Restore))
+    }
+
+
+def nothing_to_do(planned: Planned) -> bool:
+    """Whether every step is up to date, every cell is delivered and the lockfile says so."""
+    if any(not isinstance(decision, UpToDate) for decision in planned.decisions.values()):
+        return False
+    return not planned.undelivered
+
+
+def delivered_now(planned: Planned) -> set[str]:
+    """The cells that are in place as the specs want them, whatever was to be run again and whether it was."""
+    decided = decide_all(planned.plan, Rebuilder(planned.decided.rebuilder.past))
+    return {cell.name for cell in planned.plan.cells} - decided.undelivered
+
+
+def runs(planned: Planned) -> list[Address]:
+    """The addresses of the steps that must run, or may have to."""
+    return [
+        address
+        for address, decision in planned.decisions.items()
+        if not isinstance(decision, (UpToDate, Restore))
+    ]

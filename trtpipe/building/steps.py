@@ -1,0 +1,185 @@
+"""The one way to bring steps up to date: every command that needs a step's result goes through here.
+
+`Steps` puts together what runs actions (the performer, an executor, the dispatcher) for one plan on one site. So all
+commands know the same of the lockfile's wheels, tactics and choices and of timing caches, and believe the same traces.
+`run` brings a plan to its end and yields what becomes of each step; `bring` does so for a set of addresses and raises
+what went wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from trtpipe.building.evaluations import Evaluations
+from trtpipe.building.performer import PLAIN_TERMS, Performer, Terms
+from trtpipe.building.silent import Unheard
+from trtpipe.errors import ArtifactMissing
+from trtpipe.executors.local import LocalExecutor
+from trtpipe.plan.address import Address
+from trtpipe.plan.control import Control
+from trtpipe.plan.dispatcher import Dispatcher
+from trtpipe.plan.graph import Action, Outputs, Plan, Step, action_of
+from trtpipe.plan.ports import ActionResult, Observer
+from trtpipe.plan.rebuilder import Decided, Past, Rebuilder, decide_all
+from trtpipe.plan.scheduler import Done, Failed, Result, Scheduler
+from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
+from trtpipe.stores.local import LocalStore
+from trtpipe.workspace.site import HereOf, Site
+
+
+@dataclass
+class Steps:
+    """The steps of a plan, and what has become of those that were brought up to date. Made by `open_steps`."""
+
+    plan: Plan
+    site: Site
+    here: HereOf
+    observer: Observer
+    terms: Terms
+    performer: Performer
+    past: Past
+    quiet: bool = False
+    """Whether nobody is told of steps that start and end; what they say while they run is told all the same."""
+    results: dict[Address, Result] = field(default_factory=dict)
+    """What became of each step so far; of one that ran more than once, the last time that it ran."""
+
+    @property
+    def store(self) -> LocalStore:
+        """Where results are."""
+        return self.site.store
+
+    @property
+    def outputs(self) -> dict[Address, Outputs]:
+        """What every step yielded that is up to date."""
+        return {address: one.outputs for address, one in self.results.items() if isinstance(one, Done)}
+
+    def run(
+        self,
+        plan: Plan,
+        decided: Decided,
+        *,
+        keep_going: bool = False,
+        interrupted: Callable[[], int] = lambda: 0,
+    ) -> Iterator[tuple[Address, Result]]:
+        """Run what must run of a plan, and yield each step's end as it comes. After Ctrl-C the rest is Blocked."""
+        executor = LocalExecutor(self.store, self.performer)
+        dispatcher = Dispatcher(
+            self.store, executor, jobs=self.terms.jobs, observer=self.observer, believed=self.site.believes
+        )
+        told = Unheard() if self.quiet else self.observer
+        scheduler = Scheduler(plan, decided.rebuilder, dispatcher, told, keep_going, interrupted)
+        try:
+            for address, result in scheduler.run():
+                self._note(address, result)
+                yield address, result
+        except BaseException:  # Ctrl-C, or a bug: nothing may go on behind its back
+            dispatcher.cancel(now=True)
+            raise
+        finally:
+            dispatcher.close()
+
+    def _note(self, address: Address, result: Result) -> None:
+        before = self.results.get(address)
+        if isinstance(result, Done):
+            self.site.state.remember_step(address, result.key, result.outputs)
+            if result.trace is None and isinstance(before, Done) and before.key == result.key:
+                result = replace(result, trace=before.trace)
+        self.results[address] = result
+
+    def bring(
+        self,
+        addresses: Collection[Address],
+        *,
+        keep_going: bool = False,
+        interrupted: Callable[[], int] = lambda: 0,
+    ) -> dict[Address, Result]:
+        """Bring these steps, and all that they need, up to date: what all of them yielded can be had afterwards.
+
+        What failed here before is not tried again. Raises what the first step that failed was ended by, unless
+        `keep_going`: then it is among the results.
+        """
+        plan = self._triable(self.plan.upto(addresses))
+        decided = decide_all(plan, Rebuilder(self.past), plan.steps)
+        found = dict(self.run(plan, decided, keep_going=keep_going, interrupted=interrupted))
+        self.site.state.save()
+        errors = [one.error for one in found.values() if isinstance(one, Failed)]
+        if errors and not keep_going:
+            raise errors[0]
+        return found
+
+    def _triable(self, plan: Plan) -> Plan:
+        """What of a plan does not need a step that failed here, without its cells: nothing is delivered."""
+        failed = {address for address, one in self.results.items() if isinstance(one, Failed)}
+        steps = {}
+        for address, step in plan.steps.items():
+            if address in failed or failed.intersection(step.upstream()):
+                failed.add(address)
+            else:
+                steps[address] = step
+        return Plan(steps, ())
+
+    def action(self, address: Address) -> Action:
+        """The action of a step whose inputs are up to date."""
+        return action_of(self.plan.steps[address], self.outputs)
+
+    def trace(self, address: Address) -> Trace:
+        """The trace of a step that is up to date. Raises ArtifactMissing when the store has lost it since."""
+        done = self.results[address]
+        assert isinstance(done, Done), f"{address} was brought up to date"
+        trace = done.trace or self.store.trace(done.key)
+        if trace is None:
+            raise ArtifactMissing(
+                Code.NO_ARTIFACT,
+                f"the store lost the trace {done.key[:12]} during this run",
+                "run it again",
+            )
+        return trace
+
+    def inputs_of(self, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
+        """An action's inputs as files: slot → name → path. What comes from the store is put into `folder`."""
+        return self.performer.inputs_of(action, folder)
+
+    def perform(self, action: Action, scratch: Path, control: Control) -> ActionResult:
+        """Perform an action once more, for its files in `scratch`: nothing is stored or remembered.
+
+        The lockfile decides nothing of it: who asks wants to see what comes out here.
+        """
+        terms = replace(self.terms, forced=self.terms.forced | {action.address})
+        return replace(self.performer, terms=terms)(action, scratch, control)
+
+    def evaluations(self, step: Step, scratch: Path, control: Control) -> Evaluations:
+        """Evaluations of what a search step is about; it need not be in the plan, what it needs must be up to date."""
+        performer = replace(self.performer, here=self.here.knowing(step))
+        return performer.evaluations(action_of(step, self.outputs), scratch, control)
+
+
+@contextmanager
+def open_steps(
+    plan: Plan,
+    site: Site,
+    here: HereOf,
+    observer: Observer,
+    *,
+    terms: Terms = PLAIN_TERMS,
+    quiet: bool = True,
+    writes: bool = True,
+    past: Past | None = None,
+) -> Iterator[Steps]:
+    """What brings steps of a plan up to date, while the context lasts.
+
+    `writes`: whether anything may have to run. Raises StoreError when the store cannot be written to then.
+    """
+    from trtpipe.building.timing_caches import locked_tactics
+    from trtpipe.stores.timing_caches import TimingCaches
+
+    if writes:
+        site.store.open()
+    engines = any(step.stage == "build_engine" for step in plan.steps.values())
+    tactics = locked_tactics(site.lock.cells) if engines else {}
+    caches = TimingCaches(site.store.root)
+    performer = Performer(site, here, observer, terms, caches, tactics)
+    yield Steps(plan, site, here, observer, terms, performer, past or site.past(), quiet)

@@ -1,0 +1,121 @@
+"""Runs a model on a data set, one sample at a time, and hands on what tensors hold.
+
+The model runs with ONNX Runtime's optimizations, the observed tensors exposed as outputs. A sample at a time, whatever
+the data set's batch: what is observed must not depend on it. While one sample is looked at, the next is computed, and
+no more than that: memory is that of two samples, and does not grow with their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
+
+import onnxruntime
+
+from trtpipe.calibration.calibrators import CalibrationRequest
+from trtpipe.calibration.calibrators.measurement.providers import refuse_fallback, session_providers
+from trtpipe.canonical.summary import TensorInfo, summarize
+from trtpipe.datasets import open_dataset
+from trtpipe.datasets.samples.batches import Dataset
+from trtpipe.errors import ModelError, StepFailed
+from trtpipe.runners.graphs import RunnableModel, runnable_model
+from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
+from trtpipe.runners.onnxruntime import FOLDER_ENTRY, mapped_error
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+
+_QUIET = 4
+FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
+"""ONNX Runtime's names of the types that scales are of."""
+_MAPPED = 64 << 20  # bytes of samples after which the pages that they were mapped from are given back
+
+Observe: TypeAlias = "Callable[[str, Array], None]"
+
+
+class Observer:
+    """A model in ONNX Runtime, its tensors in sight."""
+
+    def __init__(self, request: CalibrationRequest) -> None:
+        self.request = request
+        model = runnable_model(request.model)
+        self.inputs: tuple[TensorInfo, ...] = summarize(model.proto).inputs
+        fed = {info.name for info in self.inputs}
+        made = model.tensors()
+        lacking = [name for name in request.tensors if name not in made and name not in fed]
+        assert not lacking, f"the model has no {lacking}"
+        self.fed = [name for name in request.tensors if name in fed]
+        wanted = [name for name in request.tensors if name in made]
+        seen = model.only_outputs(wanted) if wanted else model
+        self.session = open_session(seen, request.threads, request.provider)
+        kinds = {value.name: value.type for value in self.session.get_outputs()}
+        self.wanted = [name for name in wanted if kinds.get(name) in FLOATS]
+
+    def feed(self, inputs: dict[str, Array], observe: Observe) -> None:
+        """Runs one sample. Raises StepFailed with the node that failed."""
+        for name, value in self._seen(inputs).items():
+            observe(name, value)
+
+    def seen(self, data: Dataset, first: int = 0) -> Iterator[dict[str, Array]]:
+        """What every tensor holds, a sample after the other, beginning with the `first`; each computed while the one
+        before it is looked at. Raises StepFailed with the node that failed, and what reading samples raises.
+        """
+        left = islice(iter(data), first, None)
+        mapped = 0
+
+        def compute() -> dict[str, Array] | None:
+            nonlocal mapped
+            inputs = next((inputs for inputs, _ in left), None)
+            if inputs is None:
+                return None
+            mapped += sum(array.nbytes for array in inputs.values())
+            if mapped > _MAPPED:
+                let_go_of_mapped_pages()
+                mapped = 0
+            return self._seen(inputs)
+
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(compute)
+            while (found := ahead.result()) is not None:
+                ahead = pool.submit(compute)
+                yield found
+
+    def _seen(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        found = {name: inputs[name] for name in self.fed}
+        if not self.wanted:
+            return found
+        try:
+            values = self.session.run(self.wanted, inputs)
+        except Exception as error:
+            raise mapped_error(error, self.request.model, StepFailed) from error
+        return found | dict(zip(self.wanted, values, strict=True))
+
+    @contextmanager
+    def samples(self) -> Iterator[Dataset]:
+        """The data set, a sample at a time."""
+        single = self.request.dataset.model_copy(update={"batch": 1})
+        with open_dataset(single, self.request.file, self.inputs, samples=self.request.samples) as data:
+            yield data
+
+
+def open_session(
+    model: RunnableModel, threads: int, provider: str, entries: Mapping[str, str] | None = None
+) -> onnxruntime.InferenceSession:
+    """The model in ONNX Runtime; `entries` are further settings of the session. Raises ModelError."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.use_deterministic_compute = True
+    options.log_severity_level = _QUIET
+    options.add_session_config_entry(FOLDER_ENTRY, str(model.folder))
+    for name, value in (entries or {}).items():
+        options.add_session_config_entry(name, value)
+    providers = session_providers(provider, onnxruntime.get_available_providers())
+    try:
+        session = onnxruntime.InferenceSession(model.proto.SerializeToString(), options, providers=providers)
+    except Exception as error:
+        raise mapped_error(error, model.path, ModelError) from error
+    refuse_fallback(provider, session.get_providers())
+    return session

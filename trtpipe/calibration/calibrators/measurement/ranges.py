@@ -1,0 +1,55 @@
+"""How large tensors become on a data set: one pass, a maximum a tensor and no histogram.
+
+Infinities and NaN have no magnitude here: a mask of minus infinity is held by every float type. Where a tensor holds
+means, the sum behind each is the mean times as many elements as it was made of. Knows no float type and no limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trtpipe.calibration.calibrators import CalibrationRequest
+from trtpipe.calibration.calibrators.measurement.observers import Observer
+from trtpipe.calibration.scales import Scales
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+
+
+def with_ranges(scales: Scales | None, request: CalibrationRequest) -> Scales:
+    """The scales, or none at all, with the ranges of the request. Raises ModelError, SpecError or StepFailed."""
+    observer = Observer(replace(request, tensors=request.ranges))
+    ranges = dict.fromkeys((*observer.fed, *observer.wanted), 0.0)
+    sums = {mean: 0.0 for mean, source in request.means.items() if mean in ranges and source in ranges}
+    sizes: dict[str, int] = {}
+    peaks: dict[str, float] = {}
+
+    def observe(name: str, array: Array) -> None:
+        sizes[name], peaks[name] = array.size, largest(array)
+
+    with observer.samples() as data:
+        for inputs, _ in data:
+            observer.feed(inputs, observe)
+            ranges = {name: max(known, peaks[name]) for name, known in ranges.items()}
+            sums = {name: max(known, _sum(name, request.means, peaks, sizes)) for name, known in sums.items()}
+        found = scales or Scales({}, "none", "trtpipe", data.samples)
+    return replace(found, ranges=ranges, sums=sums)
+
+
+def _sum(mean: str, means: Mapping[str, str], peaks: Mapping[str, float], sizes: Mapping[str, int]) -> float:
+    return peaks[mean] * (sizes[means[mean]] / sizes[mean]) if sizes[mean] else 0.0
+
+
+def largest(array: Array) -> float:
+    """The largest finite magnitude of an array; 0 when it has none."""
+    if not array.size:
+        return 0.0
+    found = max(float(array.max()), -float(array.min()))
+    if np.isfinite(found):
+        return found
+    finite = array[np.isfinite(array)]
+    return largest(finite)

@@ -1,0 +1,64 @@
+"""Which method a set speaks for: the one whose int8 activations leave the model's outputs most like they were.
+
+How much of each tensor a method leaves is told too (signal by noise), and decides nothing: a method can be good to
+every tensor and still spoil the outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from trtpipe.calibration.calibrators import METHODS
+from trtpipe.calibration.calibrators.measurement.histograms import Histogram
+from trtpipe.calibration.calibrators.measurement.methods import amax_of
+from trtpipe.calibration.calibrators.measurement.noise import noise_of
+
+_TIGHTER = 99.9
+"""Percent, tried beside the percentile that was asked for: where some samples are out of range it is the better one."""
+_WORTH = 0.5  # another method must leave half of the distance to 1, or less, to be recommended
+_SAME = 1e-4  # distances below this are as good as none
+
+
+def decibels_by_method(histograms: Iterable[Histogram], percentile: float) -> dict[str, float]:
+    """Method → signal by noise over all tensors, in decibels; empty when all are dead.
+
+    A method's noise is the mean over the tensors of noise power by signal power, as the noises of layers add up.
+    """
+    noises: dict[str, list[float]] = {method: [] for method in METHODS}
+    for histogram in histograms:
+        for method in METHODS:
+            noise = noise_of(histogram, amax_of(histogram, method, percentile=percentile))
+            if noise is not None:
+                noises[method].append(noise)
+    return {
+        method: round(-10 * math.log10(max(sum(found) / len(found), 1e-30)), 2)
+        for method, found in noises.items()
+        if found
+    }
+
+
+def amax_by_label(histograms: Mapping[str, Histogram], percentile: float) -> dict[str, dict[str, float]]:
+    """What each method would give every tensor; the percentile that was asked for, and a tighter one beside it."""
+    tried = [(method, percentile) for method in METHODS if method != "percentile"]
+    tried += [("percentile", share) for share in dict.fromkeys((percentile, _TIGHTER))]
+    return {
+        label_of(method, share): {
+            name: amax_of(one, method, percentile=share) for name, one in histograms.items()
+        }
+        for method, share in tried
+    }
+
+
+def label_of(method: str, percentile: float) -> str:
+    """A method as it is told: `entropy`, `percentile 99.9`."""
+    return f"percentile {percentile:g}" if method == "percentile" else method
+
+
+def recommended_method(cosines: Mapping[str, float], used: str) -> str:
+    """The label of the method to use: that which was used, unless another is clearly better; empty if unknown."""
+    if used not in cosines:
+        return ""
+    best = max(cosines, key=lambda label: (cosines[label], label == used))
+    distance, least = 1 - cosines[used], 1 - cosines[best]
+    return best if distance > _SAME and least <= _WORTH * distance else used

@@ -1,0 +1,28 @@
+"""NVIDIA ModelOpt as a calibrator: the amax of the tensors that it quantizes for int8.
+
+It places Q and DQ by rules of its own: nodes whose tensors it leaves in float stay float here, and are named.
+"""
+
+from __future__ import annotations
+
+from trtpipe.calibration.calibrators import CalibrationRequest
+from trtpipe.calibration.scales import Scales
+
+
+class ModelOptCalibrator:
+    """`modelopt.onnx.quantization.quantize`, of which only the scales are taken."""
+
+    name = "modelopt"
+    version = 1
+    methods = ("max", "entropy")
+    packages = ("nvidia-modelopt",)
+    extra = "modelopt"
+
+    def calibrate(self, request: CalibrationRequest) -> Scales:
+        """The scales of those of the request's tensors that it quantizes."""
+        from trtpipe.calibration.calibrators.libraries.modelopt_quantization import calibrated
+
+        return calibrated(request, self.name)
+
+
+calibrator = ModelOptCalibrator()

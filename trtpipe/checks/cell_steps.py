@@ -1,0 +1,78 @@
+"""The steps of one cell, run as a build would, and which of them fail: what `debug repro` and `reduce` start from.
+
+Failures leave no trace in the store, so a failed step is run again to see its failure; what it takes is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trtpipe.building.planned import Planned
+from trtpipe.building.steps import Steps
+from trtpipe.checks.proved_cell import planned_cell
+from trtpipe.errors import ModelError, SpecError, StepFailed, TrtpipeError
+from trtpipe.plan.address import Address, Stage
+from trtpipe.plan.graph import Action, Cell
+from trtpipe.plan.ports import Observer
+from trtpipe.plan.scheduler import Done, Failed
+
+_OF_THE_STEP = (StepFailed, ModelError, SpecError)
+"""What a step's own work ends in; a toolchain or a store that is missing is another matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A step that failed, and how."""
+
+    action: Action
+    error: TrtpipeError
+
+
+@dataclass
+class CellSteps:
+    """A cell's steps, as far as they were run."""
+
+    planned: Planned
+    cell: Cell
+    steps: Steps
+    observer: Observer
+    scratch: Path
+    failed: dict[Address, Failing] = field(default_factory=dict)
+
+    def run(self, *stages: Stage) -> Failing | None:
+        """Run what the cell's steps of these stages need, and them; the first failure of all that ran.
+
+        What stands behind a failed step is left out. Raises what is no failure of a step (no toolchain, no store).
+        """
+        wanted = [self.cell.steps[one] for one in stages if one in self.cell.steps]
+        for address, result in self.steps.bring(wanted, keep_going=True).items():
+            if isinstance(result, Failed):
+                if not isinstance(result.error, _OF_THE_STEP):
+                    raise result.error
+                self.failed[address] = Failing(self.steps.action(address), result.error)
+        return next(iter(self.failed.values()), None)
+
+    def action(self, stage: Stage) -> Action | None:
+        """The action of a stage's step; None when it has none, or when what it takes is not known."""
+        address = self.cell.steps.get(stage)
+        if address is None:
+            return None
+        before = self.planned.plan.steps[address].upstream()
+        known = all(isinstance(self.steps.results.get(up), Done) for up in before)
+        return self.steps.action(address) if known else None
+
+
+@contextmanager
+def open_cell(name: str, specs: Sequence[str], observer: Observer) -> Iterator[CellSteps]:
+    """The steps of exactly one cell, while the context lasts; nothing has run yet.
+
+    Raises SpecError and what a plan raises. Nothing is proved beforehand: what `check` would refuse is to fail here,
+    too.
+    """
+    planned, cell = planned_cell(name, specs)
+    with planned.steps(observer) as steps, steps.store.scratch() as scratch:
+        yield CellSteps(planned, cell, steps, observer, scratch)
+    planned.workspace.state.save()

@@ -1,0 +1,180 @@
+"""What `trtpipe build` does once something may have changed: plan, prove, run, tell."""
+
+from __future__ import annotations
+
+import contextlib
+
+from trtpipe.app.debug.repro import NO_PROCESS
+from trtpipe.building.build import default_jobs, run_build
+from trtpipe.building.lock_refusals import Agreed, refuse_contradicting_store, refuse_differences
+from trtpipe.building.lock_writer import refresh_lock
+from trtpipe.building.outcome import Outcome
+from trtpipe.building.planned import Planned, make_plan, nothing_to_do, runs
+from trtpipe.building.prefetch import prefetch_files
+from trtpipe.building.reports_mark import ReportsMark, found_mark, set_mark
+from trtpipe.cli.annotations import annotate, annotate_failures
+from trtpipe.cli.build import BuildOptions
+from trtpipe.cli.build_end import Closing
+from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_error
+from trtpipe.cli.progress import LazyProgress, open_progress
+from trtpipe.cli.report import mend_reports, tell_reports
+from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
+from trtpipe.plan.events import PlanMade
+from trtpipe.workspace.former_stores import former_line, store_line
+from trtpipe.workspace.stores import use_remote
+from trtpipe.workspace.workspace import Workspace, open_workspace
+
+
+def plan_and_run(options: BuildOptions, closing: Closing) -> int:
+    """Build, and tell `closing` what came of it. 1 when a step or a threshold failed, 3 when the lockfile disagrees."""
+    workspace = open_workspace(options.specs, options.only)
+    use_remote(workspace.store, offline=options.offline, required=options.require_remote)
+    planned = make_plan(workspace, force=options.force, search_again=options.search_again)
+    frozen = _held_to_lock(planned, options)
+    if nothing_to_do(planned):
+        if frozen is not None:
+            _say_agreement(planned, frozen, options)
+        closing.text = _put_in_order(planned, options)
+        return EXIT_DONE
+    _prove(planned, options)
+    _tell(planned)
+    outcome = closing.outcome = Outcome()
+    before, mark = found_mark(workspace.state.path), set_mark(workspace.state.path)
+    _run(planned, options, closing, outcome, frozen, mark)
+    if frozen is None or not any(isinstance(error, LockMismatch) for _, error in outcome.failures):
+        tell_reports(planned, outcome, mark)
+    elif not before.is_set:  # nothing was delivered, and nothing is written: the reports are what they were
+        mark.lift()
+    if outcome.failures or outcome.blocked:
+        otherwise = all(isinstance(error, LockMismatch) for _, error in outcome.failures)
+        return EXIT_LOCK if outcome.failures and otherwise else EXIT_FAILED
+    _remember(planned, options)
+    return EXIT_DONE
+
+
+def _held_to_lock(planned: Planned, options: BuildOptions) -> Agreed | None:
+    """The lockfile, where the build is kept to it. Raises LockMismatch, also when the store contradicts it."""
+    frozen = refuse_differences(planned) if options.frozen else None
+    _introduce(planned.workspace)
+    if frozen is None:
+        refuse_contradicting_store(planned)
+    return frozen
+
+
+def _run(
+    planned: Planned,
+    options: BuildOptions,
+    closing: Closing,
+    outcome: Outcome,
+    frozen: Agreed | None,
+    mark: ReportsMark,
+) -> None:
+    """Run the plan, and tell what went wrong, whatever ends it."""
+    store = planned.workspace.store
+    try:
+        with open_progress(
+            as_json=options.as_json, total=len(planned.plan.steps), began=closing.began
+        ) as progress:
+            if options.as_json:
+                progress.emit(PlanMade(planned.plan, planned.decisions))
+            prefetch_files(planned.plan, planned.decisions, planned.undelivered, store)
+            run_build(
+                planned,
+                progress,
+                outcome,
+                jobs=options.jobs or default_jobs(),
+                keep_going=options.keep_going,
+                offline=options.offline,
+                frozen=frozen.lock if frozen is not None else None,
+            )
+        store.settle()
+    except BaseException as error:
+        store.settle(give_up=True)
+        if isinstance(error, Interrupted):
+            tell_reports(planned, outcome, mark, interrupted=True)
+        raise
+    finally:
+        _tell(planned)
+        if not options.as_json:
+            _show_failures(outcome, planned)
+        annotate_failures(outcome.failures)
+
+
+def _introduce(workspace: Workspace) -> None:
+    """Tell the store of the project, and the first time its user of the store; a former one each time."""
+    with contextlib.suppress(OSError):  # a store that cannot be written still reads
+        workspace.store.introduce()
+    first = not workspace.state.path.exists()
+    former = former_line(workspace.project, workspace.store)
+    if first or former:
+        note(f"the store is {store_line(workspace.store)}")
+    if former:
+        note(f"warning: {former}")
+
+
+def _say_agreement(planned: Planned, frozen: Agreed, options: BuildOptions) -> None:
+    with LazyProgress(as_json=options.as_json) as progress:
+        for event in frozen.events(planned):
+            progress.emit(event)
+
+
+def _put_in_order(planned: Planned, options: BuildOptions) -> str:
+    """Nothing is to be built: mend what an earlier build left undone, and say so."""
+    parts = ["nothing to do"]
+    if not options.frozen and refresh_lock(planned, [cell.name for cell in planned.plan.cells]):
+        parts.append("lockfile written")
+    if mend_reports(planned):
+        parts.append("reports written")
+    _remember(planned, options)
+    return ", ".join(parts)
+
+
+def _remember(planned: Planned, options: BuildOptions) -> None:
+    """Every cell is delivered and the lockfile written: the next build may compare signatures only."""
+    from trtpipe.building.stamp import take
+
+    take(planned, options.specs, options.only)
+    planned.workspace.state.save()
+
+
+def _prove(planned: Planned, options: BuildOptions) -> None:
+    """Whatever `check` can refuse is refused before anything runs."""
+    if not runs(planned):
+        return
+    from trtpipe.checks.check import prove_before_building
+
+    with LazyProgress(as_json=options.as_json) as progress:
+        warnings = prove_before_building(planned, offline=options.offline, observer=progress)
+    for problem in warnings:
+        note(str(problem))
+    annotate(warnings)
+
+
+def _tell(planned: Planned) -> None:
+    """What was found damaged while the plan was made."""
+    for text in planned.workspace.store.warnings:
+        note(f"warning: {text}")
+    planned.workspace.store.warnings.clear()
+
+
+def _show_failures(outcome: Outcome, planned: Planned) -> None:
+    together: dict[str, list[tuple[str, TrtpipeError]]] = {}
+    for name, error in outcome.failures:
+        together.setdefault(f"{error}{getattr(error, 'log', '')}", []).append((name, error))
+    for failures in together.values():
+        note(f"\n{', '.join(name for name, _ in failures)} failed:")
+        show_error(failures[0][1])
+        _show_reproduction(*failures[0], planned)
+
+
+def _show_reproduction(address: str, error: TrtpipeError, planned: Planned) -> None:
+    """How to take a failed step elsewhere; what is wrong with the spec itself needs no such thing."""
+    step = next((one for one in planned.plan.steps.values() if str(one.address) == address), None)
+    served = [] if step is None else [one for one in planned.plan.cells if step.address in one.steps.values()]
+    if (
+        isinstance(error, (StepFailed, ModelError))
+        and step is not None
+        and step.stage not in NO_PROCESS
+        and served
+    ):
+        note(f"`trtpipe debug repro {served[0].name}` writes what it takes to see this elsewhere")

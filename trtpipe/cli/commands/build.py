@@ -1,0 +1,156 @@
+"""Commands from a model to engines: init, check, plan, explain, build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trtpipe.cli.app import Json, Offline, Only, Specs, app, run
+
+
+@app.command()
+def init(
+    model: Annotated[
+        str,
+        typer.Argument(help="A model inside the project, or an https://, s3://, gs:// or hf:// address."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write the spec; pipelines/NAME.yaml if left out."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The pipeline's name; the file's if left out.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing spec.")] = False,
+    to_stdout: Annotated[
+        bool, typer.Option("--stdout", help="Print the spec instead of writing it.")
+    ] = False,
+) -> None:
+    """Write a commented spec for a model, one that builds as it is."""
+
+    def body() -> int:
+        from trtpipe.cli.init import init_command
+
+        return init_command(model, output, name, force=force, to_stdout=to_stdout)
+
+    run(body)
+
+
+@app.command()
+def check(
+    specs: Specs = None,
+    only: Only = None,
+    offline: Offline = False,
+    parse: Annotated[
+        bool, typer.Option("--parse/--no-parse", help="Have TensorRT's parser read the typed models.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Prove everything that can be proved without building."""
+
+    def body() -> int:
+        from trtpipe.cli.check import check_command
+
+        return check_command(specs or [], only or [], as_json=as_json, offline=offline, parse=parse)
+
+    run(body)
+
+
+@app.command()
+def plan(
+    specs: Specs = None,
+    only: Only = None,
+    as_json: Json = False,
+    graph: Annotated[
+        str | None, typer.Option("--graph", metavar="mermaid", help="Print a graph instead.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="As if nothing had been built.")] = False,
+    why: Annotated[
+        bool,
+        typer.Option("--why", help="The whole chain behind each decision, with the commit that changed it."),
+    ] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 1 if a step would run, or something would fail.")
+    ] = False,
+) -> None:
+    """Show every step with its decision and the reason for it."""
+
+    def body() -> int:
+        from trtpipe.cli.plan import plan_command
+
+        return plan_command(
+            specs or [], only or [], as_json=as_json, graph=graph, force=force, why=why, exit_code=exit_code
+        )
+
+    run(body)
+
+
+@app.command()
+def explain(
+    cell: Annotated[str, typer.Argument(help="A cell: PIPELINE/VARIANT@TARGET.")],
+    specs: Annotated[
+        list[str] | None, typer.Argument(metavar="[SPEC]...", help="Where it is declared.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell the whole story of a cell's key: what it is made of, and what changed."""
+
+    def body() -> int:
+        from trtpipe.cli.plan import explain_command
+
+        return explain_command(cell, specs or [], as_json=as_json)
+
+    run(body)
+
+
+@app.command()
+def build(
+    specs: Specs = None,
+    only: Only = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Steps at a time; the number of cores if left out."),
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", "-k", help="After a failure, finish what does not depend on it.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run every step, whatever is known.")] = False,
+    search_again: Annotated[
+        bool,
+        typer.Option("--search-again", help="Search anew for the types of auto variants, lockfile or not."),
+    ] = False,
+    frozen: Annotated[
+        bool,
+        typer.Option("--frozen", help="The lockfile must already say exactly this; it is not written."),
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Build again in scratch, grade against the lockfile, replace nothing."),
+    ] = False,
+    offline: Offline = False,
+    require_remote: Annotated[
+        bool, typer.Option("--require-remote", help="Fail when the remote store cannot be used.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Build and validate what is not up to date, and write the lockfile."""
+
+    def body() -> int:
+        from trtpipe.cli.build import BuildOptions, build_command
+
+        asked = (
+            specs or [],
+            only or [],
+            jobs,
+            keep_going,
+            force,
+            offline,
+            as_json,
+            search_again,
+            frozen,
+            check,
+            require_remote,
+        )
+        return build_command(BuildOptions(*asked))
+
+    run(body)

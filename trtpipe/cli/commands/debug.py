@@ -1,0 +1,164 @@
+"""Commands that find what costs accuracy, or what fails: sensitivity, and debug with what it can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from trtpipe.cli.app import Json, VariantCell, Where, app, run
+
+_PRECISION = "precision"
+_OF_A_CELL = "/@*-"
+"""What a cell, or an option before it, has and a command has not."""
+
+
+class _Debug(TyperGroup):
+    """`debug CELL` is short for `debug precision CELL`: a cell's name has a slash, a command's has none."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's, or typer's copy
+        if args and args[0] != "--help" and any(mark in args[0] for mark in _OF_A_CELL):
+            args = [_PRECISION, *args]
+        return super().parse_args(ctx, args)
+
+
+debug_app = typer.Typer(
+    cls=_Debug,
+    help="Find what is wrong with a cell. `trtpipe debug CELL` is short for `trtpipe debug precision CELL`.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(debug_app, name="debug")
+
+
+@app.command()
+def sensitivity(
+    cell: VariantCell,
+    specs: Where = None,
+    metric: Annotated[str, typer.Option(help="What the outputs are compared by.")] = "cosine",
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="At most this many samples of the validation data.")
+    ] = None,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="Also measure each unit kept while all others are lowered.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Rank the layers of a variant by what their precision does to its outputs."""
+
+    def body() -> int:
+        from trtpipe.cli.debug import sensitivity_command
+
+        return sensitivity_command(
+            cell, specs or [], metric=metric, samples=samples, kept=kept, as_json=as_json
+        )
+
+    run(body)
+
+
+@debug_app.command(name=_PRECISION)
+def precision(
+    cell: VariantCell,
+    specs: Where = None,
+    compare_all: Annotated[
+        bool, typer.Option("--compare-all", help="The same as `trtpipe debug compare`.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Find the fewest nodes whose precision makes a variant miss its thresholds."""
+
+    def body() -> int:
+        if compare_all:
+            from trtpipe.cli.debug_compare import compare_command
+
+            return compare_command(cell, specs or [], samples=None, as_json=as_json)
+        from trtpipe.cli.debug import debug_command
+
+        return debug_command(cell, specs or [], as_json=as_json)
+
+    run(body)
+
+
+@debug_app.command()
+def compare(
+    cell: VariantCell,
+    specs: Where = None,
+    network: Annotated[
+        bool,
+        typer.Option("--network", help="Compare with the network that TensorRT's parser makes of the model."),
+    ] = False,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="At most this many samples of the validation data.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare every tensor with the source's, or with TensorRT's network, and name where they part."""
+
+    def body() -> int:
+        if network:
+            from trtpipe.cli.debug_compare_networks import compare_network_command
+
+            return compare_network_command(cell, specs or [], samples=samples, as_json=as_json)
+        from trtpipe.cli.debug_compare import compare_command
+
+        return compare_command(cell, specs or [], samples=samples, as_json=as_json)
+
+    run(body)
+
+
+@debug_app.command()
+def reduce(
+    cell: VariantCell,
+    specs: Where = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="A new directory; reduced-CELL if not given."),
+    ] = None,
+    max_trials: Annotated[
+        int | None, typer.Option("--max-trials", min=1, help="Stop after so many trials.")
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option("--time-limit", min=0, metavar="SECONDS", help="Stop after so long.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the smallest part of a model that still fails in the same way."""
+
+    def body() -> int:
+        from trtpipe.cli.debug_reduce import reduce_command
+
+        return reduce_command(
+            cell, specs or [], output=output, trials=max_trials, seconds=time_limit, as_json=as_json
+        )
+
+    run(body)
+
+
+@debug_app.command()
+def repro(
+    cell: VariantCell,
+    specs: Where = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="A new directory; repro-CELL if not given.")
+    ] = None,
+    step: Annotated[
+        str, typer.Option("--step", metavar="STAGE", help="This stage's step, whether it fails or not.")
+    ] = "",
+    random_weights: Annotated[
+        bool,
+        typer.Option("--random-weights", help="Random weights of the same shapes, so that it can be shared."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the step of a cell that fails as a directory that reproduces it elsewhere with one command."""
+
+    def body() -> int:
+        from trtpipe.cli.debug_repro import repro_command
+
+        return repro_command(
+            cell, specs or [], output=output, stage=step, random_weights=random_weights, as_json=as_json
+        )
+
+    run(body)

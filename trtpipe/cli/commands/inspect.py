@@ -1,0 +1,112 @@
+"""Commands that tell: inspect, diff, schema, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trtpipe.cli.app import Json, app, run
+
+
+@app.command()
+def inspect(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|DIRECTORY|CELL",
+            help="A model, weights, an engine, a spec, a lockfile, scales, a calibration cache; or a built cell.",
+        ),
+    ],
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option("--shape", metavar="INPUT=SHAPE", help="Reckon costs at this shape: x=1x3x224x224."),
+    ] = None,
+    gpus: Annotated[
+        list[str] | None,
+        typer.Option("--for", metavar="GPU[,GPU]", help="Only these GPUs: sm89,sm120 or rtx4090."),
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="A line for every node or layer.")] = False,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Read all weights, and tell their statistics.")
+    ] = False,
+    caffemodel: Annotated[
+        Path | None, typer.Option("--caffemodel", metavar="FILE", help="The weights of a prototxt.")
+    ] = None,
+    network: Annotated[
+        bool,
+        typer.Option("--network", help="Of a cell: the network that TensorRT's parser makes of its model."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a model, weights, an engine or a project's file is; nothing is built, and no GPU is needed."""
+
+    def body() -> int:
+        if network:
+            from trtpipe.cli.inspect_networks import inspect_network_command
+
+            others = bool(shapes or gpus or layers or weights or caffemodel)
+            return inspect_network_command(target, with_others=others, as_json=as_json)
+        from trtpipe.cli.inspect import inspect_command
+
+        return inspect_command(
+            target,
+            shapes=shapes or (),
+            gpus=gpus or (),
+            layers=layers,
+            weights=weights,
+            caffemodel=caffemodel,
+            as_json=as_json,
+        )
+
+    run(body)
+
+
+_SIDE = "A model, weights, an engine, a lockfile, scales; a built cell; or REVISION:FILE of git."
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="OLD", help=_SIDE)],
+    b: Annotated[str, typer.Argument(metavar="NEW", help="One of the same kind.")],
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write Markdown, for a pull request.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 1 when they differ.")] = False,
+) -> None:
+    """Show what changed between two models, engines, lockfiles or files of weights; no GPU is needed."""
+
+    def body() -> int:
+        from trtpipe.cli.diff import diff_command
+
+        return diff_command(a, b, as_json=as_json, markdown=markdown, exit_code=exit_code)
+
+    run(body)
+
+
+@app.command()
+def schema(
+    kind: Annotated[
+        str, typer.Argument(metavar="[pipeline|dataset|project|report]", help="Which file.")
+    ] = "pipeline",
+) -> None:
+    """Print the JSON Schema of a spec, for editors, or of report.json."""
+
+    def body() -> int:
+        from trtpipe.cli.init import schema_command
+
+        return schema_command(kind)
+
+    run(body)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine can build and run, and why not the rest."""
+
+    def body() -> int:
+        from trtpipe.cli.inspect import doctor_command
+
+        return doctor_command(as_json=as_json)
+
+    run(body)

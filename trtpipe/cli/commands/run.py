@@ -1,0 +1,162 @@
+"""Commands that run what was built: run, bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trtpipe.cli.app import Json, app, run
+
+Cpu = Annotated[bool, typer.Option("--cpu", help="Run the typed model on the CPU, on purpose.")]
+RequireGpu = Annotated[
+    bool, typer.Option("--require-gpu", help="An engine that cannot run here is an error.")
+]
+Device = Annotated[int, typer.Option(min=0, help="Which GPU, among those that CUDA_VISIBLE_DEVICES leaves.")]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option("--trust", metavar="DIGEST", help="The BLAKE3 of an engine that no manifest vouches for."),
+]
+Shape = Annotated[
+    list[str] | None, typer.Option("--shape", metavar="NAME=1x3x224x224", help="The shape of an input.")
+]
+Profile = Annotated[int | None, typer.Option(min=0, help="Only this profile, by its index.")]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="Threads on the CPU; 0: one a core.")]
+Seed = Annotated[int, typer.Option(min=0, help="What decides random inputs.")]
+
+
+@app.command("run")
+def run_(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="CELL|DIRECTORY|FILE", help="A built cell, its directory, an engine or a typed model."
+        ),
+    ],
+    input_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="[NAME=]FILE",
+            help="NAME=FILE.npy, FILE.npz with arrays by input, or an image (with --data).",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="A set of calibration/: its samples, or how it prepares the images given."),
+    ] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="At most this many samples of the set.")] = None,
+    random: Annotated[bool, typer.Option("--random", help="Run it on random inputs.")] = False,
+    seed: Seed = 0,
+    shape: Shape = None,
+    profile: Profile = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="At most this many rows at a time.")] = None,
+    cast: Annotated[
+        bool, typer.Option("--cast", help="Convert numbers to the types that the inputs have.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Save the outputs by name.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of classes, one a line: the best are shown.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", min=1, help="How many classes are shown; 5 with --labels.")
+    ] = None,
+    cpu: Cpu = False,
+    require_gpu: RequireGpu = False,
+    device: Device = 0,
+    trust: Trust = None,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Run an engine, or where it cannot run its typed model, on files, images, samples or random inputs."""
+
+    def body() -> int:
+        from trtpipe.app.engines.choice import Where
+        from trtpipe.app.engines.inputs import FeedRequest
+        from trtpipe.app.engines.run import InferRequest
+        from trtpipe.cli.run import infer_command
+
+        feed = FeedRequest(input_ or [], data, samples, random, seed, shape or [], profile, batch, cast)
+        where = Where(cpu, require_gpu, device, trust or [], threads)
+        return infer_command(InferRequest(what, feed, where, labels, top_k, output), as_json=as_json)
+
+    run(body)
+
+
+Cells = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CELL|DIRECTORY...", help="Built cells (globs allowed), their directories, engines or models."
+    ),
+]
+Streams = Annotated[
+    str, typer.Option(metavar="1,2,4", help="How many inferences at a time, for the throughput.")
+]
+Graphs = Annotated[
+    str, typer.Option(metavar="off|on|rtx|both", help="CUDA graphs: ours (on) or TensorRT-RTX's own (rtx).")
+]
+WarmUp = Annotated[int, typer.Option(min=0, max=100_000, help="Runs before the first that counts.")]
+Window = Annotated[float, typer.Option(help="Seconds that a window lasts at least.")]
+Within = Annotated[float, typer.Option(help="Percent within which the medians of three windows must agree.")]
+TimeLimit = Annotated[
+    float, typer.Option("--time-limit", help="Seconds after which a measurement ends, stable or not.")
+]
+Compare = Annotated[Path | None, typer.Option(metavar="FILE", help="A bench.json to compare with.")]
+Alone = Annotated[
+    bool, typer.Option("--alone", help="Compare neither with the fp32 variant nor with the last result.")
+]
+Result = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result instead.")
+]
+
+
+@app.command()
+def bench(
+    what: Cells = None,
+    streams: Streams = "1",
+    graph: Graphs = "off",
+    shape: Shape = None,
+    profile: Profile = None,
+    seed: Seed = 0,
+    warm_up: WarmUp = 10,
+    window: Window = 0.5,
+    within: Within = 2.0,
+    time_limit: TimeLimit = 30.0,
+    compare: Compare = None,
+    alone: Alone = False,
+    output: Result = None,
+    cpu: Cpu = False,
+    require_gpu: RequireGpu = False,
+    device: Device = 0,
+    trust: Trust = None,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure latency and throughput of engines, or where they cannot run of their typed models on the CPU."""
+
+    def body() -> int:
+        from trtpipe.app.engines.bench_request import BenchRequest, graph_called, parsed_streams, steady_for
+        from trtpipe.app.engines.choice import Where
+        from trtpipe.cli.bench import bench_command
+
+        asked = BenchRequest(
+            what or [],
+            Where(cpu, require_gpu, device, trust or [], threads),
+            streams=parsed_streams(streams),
+            graph=graph_called(graph),
+            shapes=shape or [],
+            profile=profile,
+            seed=seed,
+            warm_up=warm_up,
+            steady=steady_for(window, within, time_limit),
+            compare=compare,
+            alone=alone,
+            output=output,
+        )
+        return bench_command(asked, as_json=as_json)
+
+    run(body)

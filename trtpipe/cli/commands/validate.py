@@ -1,0 +1,98 @@
+"""Commands that prove what was built: validate, golden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trtpipe.cli.app import Json, Offline, VariantCell, app, run
+
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(metavar="BLAKE3", help="An engine that may be run though no manifest or lockfile has it."),
+]
+Device = Annotated[int, typer.Option(min=0, help="Which GPU.")]
+Plugin = Annotated[list[Path] | None, typer.Option(metavar="LIBRARY", help="A plugin library to load first.")]
+
+
+@app.command()
+def validate(
+    engines: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CELL|DIRECTORY]...",
+            help="Cells of the project, or directories of engines as builds leave them; every cell if none.",
+        ),
+    ] = None,
+    cpu: Annotated[
+        bool, typer.Option("--cpu", help="Validate the typed models on the CPU; the engines are not run.")
+    ] = False,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BLAKE3", help="An engine that may be run though no manifest or lockfile has it."
+        ),
+    ] = None,
+    device: Annotated[int, typer.Option(min=0, help="Which GPU.")] = 0,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(metavar="LIBRARY", help="A plugin library to load first.")
+    ] = None,
+    propose: Annotated[
+        bool, typer.Option("--propose", help="Propose thresholds for a cell instead; no GPU is needed.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="With --propose: how often noise is drawn.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, max=10_000, help="With --propose: the first seed.")] = 0,
+    margin: Annotated[
+        float, typer.Option(min=1, max=1000, help="With --propose: how much worse than any seen may be.")
+    ] = 3.0,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Run engines on this machine's GPU and hold their outputs against the reference's."""
+
+    def body() -> int:
+        from trtpipe.app.prove.validate import HowToValidate
+        from trtpipe.cli.validate import propose_command, validate_command
+
+        how = HowToValidate(cpu, device, tuple(trust or ()), tuple(plugin or ()), offline)
+        if propose:
+            return propose_command(
+                engines or [], seeds=seeds, first=seed, margin=margin, offline=offline, as_json=as_json
+            )
+        return validate_command(engines or [], how, as_json=as_json)
+
+    run(body)
+
+
+@app.command()
+def golden(
+    cell: VariantCell,
+    engine: Annotated[
+        bool, typer.Option("--engine", help="Record what the engine gives on this GPU, not the reference.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to write; golden/PIPELINE.npz if left out."
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="At most this many, in whole batches.")] = 16,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    trust: Trust = None,
+    device: Device = 0,
+    plugin: Plugin = None,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Record samples with their outputs, for a spec to compare with later."""
+
+    def body() -> int:
+        from trtpipe.app.prove.validate import HowToValidate
+        from trtpipe.cli.validate import golden_command
+
+        how = HowToValidate(False, device, tuple(trust or ()), tuple(plugin or ()), offline)
+        return golden_command(cell, output, how, engine=engine, samples=samples, force=force, as_json=as_json)
+
+    run(body)

@@ -1,0 +1,118 @@
+"""`trtpipe init` and `trtpipe schema`: how a project begins, and what its editor needs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.cli.output import EXIT_DONE, note, say, say_json
+from trtpipe.errors import SpecError
+from trtpipe.files import temporary_folder, write_whole
+from trtpipe.loader.project import PIPELINES, Project, find_project
+from trtpipe.loader.schema import dataset_schema, pipeline_schema, project_schema
+from trtpipe.problem_codes import Code
+from trtpipe.spec.remote import is_remote
+from trtpipe.workspace.workspace import known_names
+
+if TYPE_CHECKING:
+    from trtpipe.app.author.first_spec import FirstSpec
+    from trtpipe.app.author.proposal import Recognised
+
+
+def init_command(model: str, output: Path | None, name: str | None, *, force: bool, to_stdout: bool) -> int:
+    """Write a spec for a model, or print it. Never replaces a file unless told."""
+    if not is_remote(model) and not Path(model).exists():
+        raise SpecError(
+            Code.NO_SUCH_FILE,
+            f"no such model: {model!r}",
+            "give the path of a model, or an address to fetch it from",
+        )
+    from trtpipe.app.author.first_spec import tried_spec
+    from trtpipe.app.author.proposal import recognise
+    from trtpipe.cli.progress import LazyProgress
+    from trtpipe.inspection.init_spec import pipeline_name
+
+    project = find_project(output.parent if output else Path.cwd())
+    with contextlib.ExitStack() as stack:
+        if is_remote(model):
+            found, own_name = stack.enter_context(_fetched(model, project))
+        else:
+            found, own_name = recognise(Path(model), project), Path(model).stem
+        name = pipeline_name(name or own_name)
+        with LazyProgress() as progress:
+            spec = tried_spec(found, project, name=name, observer=progress)
+    if to_stdout:
+        _tell(spec)
+        say(spec.text.rstrip())
+        return EXIT_DONE
+    target = output or project.root / PIPELINES / f"{name}.yaml"
+    if target.exists() and not force:
+        raise SpecError(
+            Code.EXISTS_ALREADY,
+            f"{target} exists already",
+            "write elsewhere with --output, or replace it with --force",
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, spec.text.encode())
+    except OSError as error:
+        raise SpecError(
+            Code.CANNOT_WRITE, f"cannot write {target}: {(error.strerror or str(error)).lower()}"
+        ) from error
+    shown = target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target
+    _tell(spec)
+    note(f"wrote {shown}")
+    say(f"trtpipe {'check' if spec.refused else 'build'} {shown}")
+    return EXIT_DONE
+
+
+def _tell(spec: FirstSpec) -> None:
+    """What came of trying the spec, as far as there is something to decide."""
+    for text in spec.notes:
+        note(f"warning: {text}")
+    if spec.refused:
+        first, *others = spec.refused
+        more = f" (and {len(others)} more)" if others else ""
+        remedy = "".join(f"\n  {line}" for line in first.remedy.splitlines())
+        note(f"warning: the spec does not build as it is{more}: {first.fact}{remedy}")
+
+
+@contextmanager
+def _fetched(address: str, project: Project) -> Iterator[tuple[Recognised, str]]:
+    """A remote model, fetched, and its file's name."""
+    from trtpipe.app.author.remote_model import recognise_remote
+    from trtpipe.cli.progress import LazyProgress
+    from trtpipe.loader.remotes import remote_file
+    from trtpipe.workspace.workspace import Workspace
+
+    remote = remote_file(address)
+    if remote.has_credential:
+        note("warning: the address holds what looks like a credential, and the spec will hold it too")
+    with temporary_folder("init") as folder, LazyProgress() as progress:
+        found = recognise_remote(remote, Workspace(project, ()), Path(folder), progress)
+        yield found, Path(remote.name).stem
+
+
+def schema_command(kind: str) -> int:
+    """Print a JSON Schema."""
+    match kind:
+        case "pipeline":
+            say_json(pipeline_schema(known_names()))
+        case "dataset":
+            say_json(dataset_schema())
+        case "project":
+            say_json(project_schema())
+        case "report":
+            from trtpipe.reports.schema import report_schema
+
+            say_json(report_schema())
+        case _:
+            raise SpecError(
+                Code.UNKNOWN_VALUE,
+                f"unknown schema {kind!r}",
+                "the schemas are pipeline, dataset, project and report",
+            )
+    return EXIT_DONE

@@ -1,0 +1,128 @@
+"""`trtpipe plan` and `trtpipe explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from trtpipe.building.causes import Causes
+from trtpipe.building.forecast import foresee
+from trtpipe.building.lock_refusals import contradictions
+from trtpipe.building.planned import Planned, make_plan, runs
+from trtpipe.cli.output import EXIT_DONE, note, say, say_json
+from trtpipe.errors import SpecError
+from trtpipe.plan.address import Address
+from trtpipe.plan.decisions import Pending
+from trtpipe.plan.fingerprint import changes_between
+from trtpipe.problem_codes import Code
+from trtpipe.text.causes import Cause
+from trtpipe.text.decisions import decision_json
+from trtpipe.text.plans import explain_cell, plan_closing, plan_json, plan_mermaid, plan_table
+from trtpipe.text.reasons import follows_from, why_json, why_text
+from trtpipe.workspace.held_steps import CONTRADICTS
+from trtpipe.workspace.workspace import open_workspace
+
+
+def plan_command(
+    specs: Sequence[str],
+    only: Sequence[str],
+    *,
+    as_json: bool,
+    graph: str | None,
+    force: bool,
+    why: bool = False,
+    exit_code: bool = False,
+) -> int:
+    """Print the plan as a table, JSON or a graph; with `exit_code` 1 if a step would run, or something fail."""
+    if graph not in (None, "mermaid"):
+        raise SpecError(Code.UNKNOWN_VALUE, f"unknown graph format {graph!r}", "the only one is mermaid")
+    planned = make_plan(open_workspace(specs, only), force=force)
+    _tell(planned)
+    causes = Causes(planned).of(planned.decisions) if why else {}
+    foreseen = foresee(planned)
+    failing = [one for one in foreseen if one.promise == "would fail"]
+    stopping = contradictions(planned)
+    if as_json:
+        chains = {"why": why_json(planned.plan, planned.decisions, causes)} if why else {}
+        would_fail = {one.cell: [problem.fact for problem in one.problems] for one in failing}
+        promises: dict[str, str] = {one.cell: one.promise for one in foreseen}
+        record = plan_json(planned.plan, planned.decisions, promises)
+        would_stop = [one.to_json() for one in stopping]
+        say_json(record | {"would_fail": would_fail, "would_stop": would_stop} | chains)
+    elif graph:
+        say(plan_mermaid(planned.plan, planned.decisions))
+    elif why:
+        say(why_text(planned.plan, planned.decisions, causes) or "every step is up to date")
+    else:
+        say(plan_table(planned.plan, planned.decisions))
+        say(plan_closing(planned.decisions))
+    if not as_json:
+        for one in failing:
+            note(f"{one.cell} would fail: " + "; ".join(problem.fact for problem in one.problems))
+        for held in stopping:
+            note(f"the build would stop: {held.address} {CONTRADICTS}")
+    planned.workspace.state.save()
+    return int(bool(failing or stopping or runs(planned))) if exit_code else EXIT_DONE
+
+
+def explain_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:
+    """Print the story of every step of the cells that `cell` matches."""
+    planned = make_plan(
+        open_workspace([*specs, cell] if "@" in cell else specs, () if "@" in cell else (cell,))
+    )
+    _tell(planned)
+    actions = planned.actions()
+    last = {address: planned.last_record(address) for address in planned.plan.steps}
+    causes = Causes(planned).of(planned.decisions)
+    if as_json:
+        cells = [_story(planned, one.steps.values(), causes) for one in planned.plan.cells]
+        say_json({"schema": 1, "cells": cells})
+    else:
+        stories = [
+            f"# {one.name}\n\n{explain_cell(planned.plan, one, planned.decisions, actions, last, causes)}"
+            for one in planned.plan.cells
+        ]
+        say("\n\n".join(stories))
+    planned.workspace.state.save()
+    return EXIT_DONE
+
+
+def _tell(planned: Planned) -> None:
+    """What is wrong with a store, its own or one that is shared."""
+    for text in planned.workspace.store.warnings:
+        note(f"warning: {text}")
+
+
+def _story(
+    planned: Planned, addresses: Iterable[Address], causes: Mapping[tuple[Address, str], Cause]
+) -> list[dict[str, object]]:
+    actions = planned.actions()
+    story: list[dict[str, object]] = []
+    for address in addresses:
+        action = actions.get(address)
+        record = action.fingerprint.record() if action else None
+        last = planned.last_record(address)
+        decision = planned.decisions[address]
+        if isinstance(decision, Pending):
+            changed = decision.changes
+        else:
+            changed = changes_between(last, record) if last is not None and record is not None else ()
+        story.append(
+            {
+                "address": str(address),
+                **decision_json(decision),
+                "fingerprint": record,
+                "last_fingerprint": last,
+                "changes": [
+                    {**change.to_json(), **_cause_json(causes.get((address, change.field)))}
+                    for change in changed
+                ],
+                "follows_from": follows_from(planned.decisions, address),
+            }
+        )
+    return story
+
+
+def _cause_json(cause: Cause | None) -> dict[str, object]:
+    if cause is None:
+        return {"commit": None, "place": None}
+    return {"commit": cause.commit.to_json() if cause.commit else None, "place": cause.place_json()}

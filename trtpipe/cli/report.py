@@ -1,0 +1,149 @@
+"""`trtpipe report`, and the reports at the end of a build: where they went, and what could not be written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
+from trtpipe.errors import SpecError
+from trtpipe.problem_codes import Code
+
+if TYPE_CHECKING:
+    from trtpipe.app.report.reports import Written
+    from trtpipe.building.outcome import Outcome
+    from trtpipe.building.planned import Planned
+    from trtpipe.building.reports_mark import ReportsMark
+
+_MOST_BYTES = 1_000_000
+"""What GitHub takes of a step's summary, with room for what other steps wrote."""
+
+
+def tell_reports(planned: Planned, outcome: Outcome, mark: ReportsMark, *, interrupted: bool = False) -> None:
+    """Write the reports of a build, and lift its mark when they say that every cell is delivered.
+
+    Whatever goes wrong here is a warning, for the build itself is done.
+    """
+    whole = not (interrupted or outcome.failures or outcome.blocked)
+    with _only_warned_of():
+        from trtpipe.app.report.reports import report_build
+        from trtpipe.building.planned import delivered_now
+
+        standing = set() if whole else delivered_now(planned)
+        written = report_build(planned, outcome, interrupted=interrupted, standing=standing)
+        _warn(written)
+        append_step_summary(written)
+        if whole and not written.warnings:
+            mark.lift()
+
+
+def mend_reports(planned: Planned) -> bool:
+    """Write the reports of a plan with nothing to do anew, if an earlier build left them behind; whether it did."""
+    from trtpipe.building.reports_mark import found_mark
+
+    mark = found_mark(planned.workspace.state.path)
+    if not mark.is_set:
+        return False
+    with _only_warned_of():
+        from trtpipe.app.report.reports import report_delivered
+
+        written = report_delivered(planned, None)
+        _warn(written)
+        append_step_summary(written)
+        if not written.warnings:
+            mark.lift()
+            return True
+    return False
+
+
+@contextmanager
+def _only_warned_of() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        note(f"warning: the reports were not written: {type(error).__name__}: {error}")
+
+
+def report_command(
+    arguments: Sequence[str], only: Sequence[str], *, since: Path | None, as_json: bool
+) -> int:
+    """Write reports anew from what is delivered. 2 when one cannot be written."""
+    folders = [Path(one) for one in arguments if (Path(one) / "manifest.json").is_file()]
+    others = [one for one in arguments if Path(one) not in folders]
+    if folders and (only or since):
+        raise SpecError(
+            Code.OPTIONS_EXCLUDE,
+            "an engine directory takes neither --only nor --since",
+            "leave them out: they select the cells of specs",
+        )
+    all_written = [_of_directory(folder) for folder in folders]
+    if others or not folders:
+        all_written.append(_of_specs(others, only, since))
+    for written in all_written:
+        if not as_json:
+            say("\n".join(_shown(path) for path in written.files if path.name == "report.html"))
+        elif written.report is not None:
+            say_json(written.report.to_json())
+        _warn(written)
+    append_step_summary(all_written[-1])
+    return EXIT_USAGE if any(written.warnings for written in all_written) else EXIT_DONE
+
+
+def _of_directory(folder: Path) -> Written:
+    from trtpipe.app.report.reports import report_directory
+
+    return report_directory(folder)
+
+
+def _of_specs(specs: Sequence[str], only: Sequence[str], since: Path | None) -> Written:
+    from trtpipe.app.report.reports import report_delivered
+    from trtpipe.building.planned import make_plan
+    from trtpipe.building.reports_mark import found_mark
+    from trtpipe.workspace.workspace import open_workspace
+
+    planned = make_plan(open_workspace(specs, only))
+    mark = found_mark(planned.workspace.state.path)
+    written = report_delivered(planned, since)
+    if not (planned.undelivered or written.warnings):
+        mark.lift()
+    planned.workspace.state.save()
+    return written
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _warn(written: Written) -> None:
+    for text in written.unread:
+        note(f"warning: {text}")
+    for text in written.warnings[:10]:
+        note(f"warning: {text}")
+    if len(written.warnings) > 10:
+        note(f"warning: {len(written.warnings) - 10} more reports could not be written")
+
+
+def append_step_summary(written: Written) -> None:
+    """Add the Markdown summary to the page of a job of GitHub Actions, where there is one."""
+    target = os.environ.get("GITHUB_STEP_SUMMARY", "")
+    if not target:
+        return
+    from trtpipe.reports.markdown import build_markdown
+    from trtpipe.reports.models import BuildReport
+
+    if not isinstance(written.report, BuildReport):
+        return
+    text = build_markdown(written.report).encode("utf-8", "backslashreplace")
+    try:
+        with Path(target).open("ab") as file:
+            room = _MOST_BYTES - file.tell()
+            if len(text) <= room:
+                file.write(text)
+            else:
+                file.write(b"The summary of this build is too long for this page: see build/summary.md.\n")
+    except OSError as error:
+        note(f"warning: cannot write GITHUB_STEP_SUMMARY: {(error.strerror or str(error)).lower()}")

@@ -1,0 +1,145 @@
+"""What an engine proved on a GPU: `proof.json` beside it, written by `trtpipe validate`, read by every build.
+
+A proof holds measurements; thresholds are those of whoever reads it. It counts for the engine whose BLAKE3 it carries
+and for no other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.errors import Problem
+from trtpipe.files import is_special, write_whole
+from trtpipe.json_values import (
+    JsonObject,
+    Malformed,
+    integer_in,
+    object_in,
+    objects_in,
+    read_object,
+    text_in,
+)
+from trtpipe.problem_codes import Code
+
+if TYPE_CHECKING:
+    from trtpipe.metrics.reports import Report
+    from trtpipe.spec.budget import BudgetSpec
+    from trtpipe.spec.pipeline import Threshold
+
+PROOF = "proof.json"
+SCHEMA = 1
+_LARGEST = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EngineVerdict:
+    """What the measurements of a proof come to."""
+
+    record: Mapping[str, Any]
+    """For the manifest: `gpu`, `tensorrt`, `outcome`, `accuracy`, `reference_accuracy`, `verdicts`."""
+    problems: tuple[Problem, ...]
+    not_run: tuple[str, ...]
+    missed: frozenset[str] = frozenset()
+    """Places where a threshold was missed."""
+
+    @property
+    def outcome(self) -> str:
+        """`passed`, `failed` or `not_run`."""
+        return str(self.record["outcome"])
+
+
+def read_proof(folder: Path, engine: str) -> tuple[JsonObject | None, str]:
+    """The proof in an engine's directory, if it is of this engine (BLAKE3 in hex); else why not, if there is one."""
+    path = folder / PROOF
+    try:
+        if not path.exists():
+            return None, ""
+        if is_special(path) or path.stat().st_size > _LARGEST:
+            raise Malformed("it is no file, or too large")
+        record = read_object(path.read_bytes())
+        judged_on_gpu(record, {})  # whatever it lacks shows
+        of = text_in(record, "engine")
+    except (OSError, Malformed):
+        return None, f"{path} is damaged and is left out: validate the engine again"
+    if record.get("schema") != SCHEMA or of != engine:
+        return None, f"{path} is of another engine and is left out: validate the engine again"
+    return record, ""
+
+
+def write_proof(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Leave a proof beside its engine. Raises OSError."""
+    text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(folder / PROOF, (text + "\n").encode())
+    return folder / PROOF
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a manifest's `validation` says that an engine is held to."""
+
+    thresholds: tuple[Threshold, ...]
+    samples: int | None
+    """How many samples the thresholds are about."""
+    budget: BudgetSpec | None
+
+    @classmethod
+    def from_json(cls, validation: JsonObject) -> Asked:
+        """Raises Malformed, or pydantic's ValueError."""
+        from trtpipe.spec.budget import BudgetSpec
+        from trtpipe.spec.pipeline import Threshold
+
+        thresholds = objects_in(validation, "thresholds") if "thresholds" in validation else []
+        recorded = object_in(validation, "recorded") if "recorded" in validation else {}
+        budget = object_in(validation, "budget").get("spec") if "budget" in validation else None
+        return cls(
+            tuple(Threshold.model_validate(one) for one in thresholds),
+            None if recorded.get("of") is None else integer_in(recorded, "of"),
+            None if budget is None else BudgetSpec.model_validate(budget),
+        )
+
+
+def judged_on_gpu(record: JsonObject, validation: JsonObject) -> EngineVerdict:
+    """Judges what was measured with an engine, or with its typed model in its place.
+
+    By the thresholds and the budget that a manifest's `validation` holds. Raises ValueError (Malformed is one) when
+    either is not of that form.
+    """
+    from trtpipe.metrics.reports import read_report
+    from trtpipe.metrics.verdicts import failed_places, judge_engine
+
+    report, asked = read_report(record), Asked.from_json(validation)
+    judgement = judge_engine(record, asked.thresholds, samples=asked.samples)
+    over, not_run = _over_budget(record, report, asked)
+    where = f"on {report.gpu.name} ({report.gpu.compute_capability}): " if report.gpu else ""
+    problems = tuple(
+        Problem(one.code, f"{where}{one.fact}", one.remedy) for one in (*judgement.problems, *over)
+    )
+    told = {
+        "gpu": report.gpu.record if report.gpu else None,
+        "tensorrt": report.tensorrt,
+        "outcome": "failed" if over else judgement.outcome,
+        "accuracy": judgement.accuracy,
+        "reference_accuracy": judgement.reference_accuracy,
+        "verdicts": list(judgement.verdicts),
+        "problems": [one.fact for one in problems],
+    }
+    missed = failed_places(judgement) | ({"data"} if over else set())
+    return EngineVerdict(told, problems, (*judgement.not_run, *not_run), frozenset(missed))
+
+
+def _over_budget(record: JsonObject, report: Report, asked: Asked) -> tuple[list[Problem], list[str]]:
+    """What of a budget is missed, and what of it was not looked at."""
+    budget = asked.budget
+    if budget is None or not any(place.kind == "data" for place in report.places):
+        return [], []
+    from trtpipe.metrics.budgets import reached
+
+    if budget.needs_labels and asked.samples is not None and report.recorded < asked.samples:
+        recorded = f"{report.recorded} of {asked.samples} samples were recorded"
+        return [], [f"its budget, {budget.words()}: {recorded}"]
+    found = reached(record, budget)
+    return ([] if found.inside else [Problem(Code.OVER_BUDGET, f"over its budget: {found.why}")]), []

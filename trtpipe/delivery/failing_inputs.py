@@ -1,0 +1,88 @@
+"""Inputs on which a threshold was missed, kept to be looked at and run again.
+
+They go to `.trtpipe/failed/`, for a cell that fails is not delivered: one .npz for each place, with the inputs as
+`in:NAME`, the reference's outputs as `out:NAME` and what came out instead as `got:NAME`. What an earlier build left
+there goes when the next one is judged.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.delivery.proofs import places_missed
+from trtpipe.errors import Problem, TrtpipeError, ValidationFailed
+from trtpipe.plan.address import Stage
+from trtpipe.plan.graph import Cell
+from trtpipe.plan.trace import Trace
+from trtpipe.spec.pipeline import PipelineSpec
+from trtpipe.stages.bodies import WORST
+from trtpipe.workspace.workspace import STATE_DIRECTORY, Workspace
+
+if TYPE_CHECKING:
+    from trtpipe.runners.recordings import RecordedRun
+
+FAILED = "failed"
+
+
+@contextmanager
+def keeping_failing_inputs(
+    workspace: Workspace, cell: Cell, spec: PipelineSpec, traces: Mapping[Stage, Trace]
+) -> Iterator[None]:
+    """Around the judgement of a cell: when it fails, the worst sample of each place is kept and the error names it.
+
+    They are the variant's: its targets share the typed model, and the error with it.
+    """
+    folder = workspace.root / STATE_DIRECTORY / FAILED / cell.pipeline / cell.variant
+    clear(folder)
+    try:
+        yield
+    except ValidationFailed as error:
+        worst = traces["validate"].outputs.get(WORST) if "validate" in traces else None
+        if worst is None:
+            raise
+        from trtpipe.runners.recordings import read_recording
+
+        try:
+            runs = read_recording(workspace.store.path(worst))
+            kept = keep(folder, runs, places_missed(cell, spec, traces))
+        except (OSError, TrtpipeError):
+            raise error from None  # a full disk hides no failure
+        raise ValidationFailed(told(error.problems, kept, workspace.root)) from error
+
+
+def clear(folder: Path) -> None:
+    """Remove what was kept in a folder before."""
+    with suppress(OSError):
+        if folder.is_symlink():
+            folder.unlink()  # what it leads to is not ours
+        elif folder.is_dir():
+            shutil.rmtree(folder)
+
+
+def keep(folder: Path, runs: Sequence[RecordedRun], places: Collection[str]) -> list[Path]:
+    """Write the runs of some places, each as PLACE.npz. Raises OSError."""
+    from trtpipe.runners.recordings import write_recording
+
+    kept = []
+    for run in runs:
+        if run.place in places:
+            folder.mkdir(parents=True, exist_ok=True)
+            kept.append(folder / f"{re.sub('[^a-z0-9]+', '-', run.place.lower())}.npz")
+            write_recording(kept[-1], [run])
+    return kept
+
+
+def told(problems: Sequence[Problem], kept: Sequence[Path], root: Path) -> list[Problem]:
+    """The problems, the first of which says where the inputs are."""
+    if not kept:
+        return list(problems)
+    names = ", ".join(str(path.relative_to(root) if path.is_relative_to(root) else path) for path in kept)
+    line = f"the worst inputs, what was expected and what came out: {names}"
+    first = problems[0]
+    return [replace(first, remedy="\n".join(filter(None, (first.remedy, line)))), *problems[1:]]

@@ -1,0 +1,241 @@
+"""What a cell proved: its validation judged by the spec's thresholds, its engine's precisions audited.
+
+Pure judgement over what the steps measured, and over what `trtpipe validate` measured with the engine on a GPU and left
+beside it: changing a threshold judges again and runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.delivery.called_nodes import caller_of
+from trtpipe.delivery.engine_proofs import judged_on_gpu
+from trtpipe.errors import ArtifactDamaged, Problem, ValidationFailed
+from trtpipe.json_values import JsonObject, Malformed, read_object
+from trtpipe.metrics.reach import Link, source_links
+from trtpipe.plan.address import Stage
+from trtpipe.plan.graph import Cell
+from trtpipe.plan.trace import Trace
+from trtpipe.problem_codes import Code
+from trtpipe.provenance.manifest import Proof, precision_of
+from trtpipe.spec.budget import AUTO, BudgetSpec
+from trtpipe.spec.pipeline import PipelineSpec, ReadbackSpec
+from trtpipe.spec.variant import VariantSpec
+from trtpipe.stages.bodies import GOLDEN
+from trtpipe.stores.local import LocalStore
+from trtpipe.workspace.target_facts import TargetResolver
+
+if TYPE_CHECKING:
+    from trtpipe.metrics.verdicts import Judgement
+    from trtpipe.networks.verdicts import NetworkVerdict
+
+
+def prove_cell(
+    cell: Cell,
+    spec: PipelineSpec,
+    traces: Mapping[Stage, Trace],
+    store: LocalStore,
+    targets: TargetResolver,
+    found: JsonObject | None = None,
+) -> Proof:
+    """The cell's proof; `found` is what its engine proved on a GPU.
+
+    Raises ValidationFailed when a threshold or the audit was missed.
+    """
+    try:
+        return _proof(cell, spec, traces, store, targets, found)
+    except Malformed as error:
+        raise ArtifactDamaged(
+            Code.ARTIFACT_DAMAGED,
+            f"what the store {store.root} says of {cell.name} is damaged: {error}",
+            "make it again: trtpipe build --force",
+        ) from error
+
+
+def _proof(
+    cell: Cell,
+    spec: PipelineSpec,
+    traces: Mapping[Stage, Trace],
+    store: LocalStore,
+    targets: TargetResolver,
+    found: JsonObject | None,
+) -> Proof:
+    problems: list[Problem] = []
+    precision = precision_of(cell, traces)
+    validation: dict[str, Any] = {"outcome": "not_run"}
+    not_run = [] if found else [_not_run_on_gpu(cell, targets)]
+    on_gpu: Mapping[str, Any] = {}
+    if "validate" in traces:
+        measured = traces["validate"]
+        judgement = _judged(precision, spec, cell.variant, measured.summary)
+        validation = {**judgement.as_json(), "recorded": _recorded(measured)}
+        problems += judgement.problems
+        problems += _by_budget(spec, cell.variant, measured.summary, validation)
+        not_run += judgement.not_run
+        if found:
+            verdict = judged_on_gpu(found, validation)
+            problems += verdict.problems
+            not_run += verdict.not_run
+            on_gpu = verdict.record
+    else:
+        not_run.append("validation: the spec has no `validate`")
+    network = _network_verdict(spec, traces, store)
+    problems += network.problems
+    not_run += network.not_run
+    if network.outcome == "not proved":
+        not_run.append(f"TensorRT's network: {network.why}")
+    audit = _audited(precision, cell, spec, traces, store, problems)
+    if problems:
+        raise ValidationFailed(_with_way_out(problems, precision, cell, spec))
+    reach = tuple(_links(cell, spec, str(validation["outcome"]), network, on_gpu))
+    return Proof(validation, audit, tuple(not_run), on_gpu, network.record, reach)
+
+
+def _network_verdict(spec: PipelineSpec, traces: Mapping[Stage, Trace], store: LocalStore) -> NetworkVerdict:
+    """What the network is worth that TensorRT's parser made of the typed model."""
+    from trtpipe.networks.verdicts import judge_network
+
+    asked = spec.validate_
+    measured = traces["readback"].summary if "readback" in traces else None
+    lacking = "the spec has no `validate`, so there are no data to run it on"
+    if asked is not None:
+        lacking = (
+            "the spec gives no data to run it on" if asked.readback.run else "the spec says `run: false`"
+        )
+    readback = asked.readback if asked is not None else ReadbackSpec()
+    called = caller_of(lambda: store.path(traces["quantize"].outputs["model.onnx"]))
+    return judge_network(traces["parse"].summary, measured, readback, lacking, called)
+
+
+def _links(
+    cell: Cell, spec: PipelineSpec, outcome: str, network: NetworkVerdict, on_gpu: Mapping[str, Any]
+) -> Iterator[Link]:
+    """How far the proof of a cell reaches that failed nowhere."""
+    yield from source_links(spec, cell.variant, outcome)
+    yield Link("network", network.outcome, network.why)
+    if on_gpu.get("outcome") == "passed":
+        yield Link("engine", "proved")
+    else:
+        yield Link("engine", "not proved", "the engine did not run on a GPU")
+
+
+def places_missed(cell: Cell, spec: PipelineSpec, traces: Mapping[Stage, Trace]) -> set[str]:
+    """Where a cell's typed model missed a threshold; the data, when it is over its budget."""
+    from trtpipe.metrics.verdicts import failed_places
+
+    if "validate" not in traces:
+        return set()
+    report = traces["validate"].summary
+    missed = failed_places(_judged(precision_of(cell, traces), spec, cell.variant, report))
+    over = _by_budget(spec, cell.variant, report, {"outcome": "not_run"})
+    return missed | ({"data", "golden"} if over else set())
+
+
+def _recorded(measured: Trace) -> dict[str, Any]:
+    """What a machine with the GPU gets to compare with: how many samples of how many, and their digest."""
+    places = measured.summary.get("places", ())
+    samples = next((place["samples"] for place in places if place["kind"] == "data"), None)
+    golden = measured.outputs.get(GOLDEN)
+    recorded = {"samples": measured.summary.get("recorded", 0), "of": samples}
+    return {**recorded, "blake3": golden.hex if golden is not None else None}
+
+
+def _with_way_out(problems: list[Problem], precision: str, cell: Cell, spec: PipelineSpec) -> list[Problem]:
+    """The first output that missed a threshold in a low precision tells how to find the nodes that do it."""
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    first = problems[0]
+    if found is None or not found.is_low or first.path or first.remedy:
+        return problems
+    budget = spec.variants[cell.variant].budget
+    remedy = _fewer_samples(budget) if budget is not None else ""
+    remedy = (
+        remedy or f"`trtpipe debug {cell.pipeline}/{cell.variant}` finds the nodes whose precision does it"
+    )
+    return [replace(first, remedy=remedy), *problems[1:]]
+
+
+def _not_run_on_gpu(cell: Cell, targets: TargetResolver) -> str:
+    from trtpipe.targets.capabilities import runnable_here
+    from trtpipe.targets.compute_capability import ComputeCapability
+
+    wanted = [ComputeCapability.parse(sm) for sm in cell.facts["compute_capabilities"]]
+    reason = runnable_here(wanted, [gpu.compute_capability for gpu in targets.here()])
+    return f"the engine on a GPU: {reason or 'a build proves the typed model on the CPU only'}"
+
+
+def _judged(precision: str, spec: PipelineSpec, variant: str, report: Mapping[str, Any]) -> Judgement:
+    """By the spec's thresholds, else the precision's own; a variant with a budget has that instead of the latter."""
+    from trtpipe.metrics.verdicts import judge_report
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    assert found is not None, "the loader knows the precisions"
+    asked = spec.validate_.thresholds if spec.validate_ else ()
+    defaults = () if spec.variants[variant].budget is not None else found.default_thresholds
+    return judge_report(report, asked, defaults)
+
+
+def _by_budget(
+    spec: PipelineSpec, variant: str, report: Mapping[str, Any], validation: dict[str, Any]
+) -> list[Problem]:
+    """Holds an auto variant's model against its budget, on the whole of the validation data; noted in `validation`."""
+    budget = spec.variants[variant].budget
+    if budget is None:
+        return []
+    from trtpipe.metrics.budgets import reached
+
+    found = reached(report, budget)
+    told = {"goal": budget.words(), "value": found.value, "inside": found.inside, "spec": budget.goal()}
+    validation["budget"] = told
+    if found.inside:
+        validation["outcome"] = "failed" if validation["outcome"] == "failed" else "passed"
+        return []
+    validation["outcome"] = "failed"
+    return [
+        Problem(
+            Code.OVER_BUDGET,
+            f"over its budget: {found.why}",
+            _fewer_samples(budget),
+            path=("variants", variant, "budget"),
+        )
+    ]
+
+
+def _fewer_samples(budget: BudgetSpec) -> str:
+    """Why a model that its search found to keep every limit may miss one on the whole of the data."""
+    return (
+        f"the search measured {budget.samples} samples only: raise budget.samples" if budget.samples else ""
+    )
+
+
+def _least_low(variant: VariantSpec) -> float:
+    """What a search found is what was asked for, however little of it is narrow, unless the spec sets a bound."""
+    bounded = variant.precision != AUTO or "min_low_precision" in variant.model_fields_set
+    return variant.min_low_precision if bounded else 0.0
+
+
+def _audited(
+    asked: str,
+    cell: Cell,
+    spec: PipelineSpec,
+    traces: Mapping[Stage, Trace],
+    store: LocalStore,
+    problems: list[Problem],
+) -> dict[str, Any]:
+    """How much of the engine came out in which precision; a problem when that is not what was asked for."""
+    from trtpipe.precisions import find_precision
+    from trtpipe.precisions.audit import audit_engine
+
+    precision = find_precision(asked)
+    assert precision is not None, "the loader knows the precisions"
+    outputs = traces["build_engine"].outputs
+    network = read_object(store.path(outputs["network.json"]).read_bytes())
+    typed = traces["quantize"].summary
+    least = _least_low(spec.variants[cell.variant])
+    audit = audit_engine(network, None, typed["audit"], precision.name, least, typed["why_not"])
+    problems += audit.problems
+    return audit.as_json()

@@ -1,0 +1,63 @@
+"""How git is asked: it reads, and runs nothing that a repository names (hooks, monitors, filters, helpers).
+
+A repository's own configuration may come with a clone that was copied, and its attributes always do. Git sees none of
+the user's secrets.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+from trtpipe.processes.child_environment import passed_on
+
+_SETTINGS = (
+    "core.fsmonitor=false", "core.hooksPath=/dev/null", "core.sshCommand=false", "core.pager=cat", "diff.external=",
+    "log.showSignature=false", "gpg.program=false", "protocol.allow=never", "credential.helper=",
+)  # fmt: skip
+_ASKED = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "LC_ALL": "C",
+}
+
+
+@cache
+def git_command() -> str | None:
+    """Where git is; None where it is not installed."""
+    return shutil.which("git")
+
+
+def ask_git(
+    cwd: Path, *arguments: str, seconds: float | None, out: IO[bytes] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs git; what it prints goes to `out` where that is given. Raises FileNotFoundError, OSError, TimeoutExpired."""
+    git = git_command()
+    if git is None:
+        raise FileNotFoundError("git")
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    return subprocess.run(
+        [git, "--no-pager", "--no-optional-locks", "--no-replace-objects", *settings, *arguments],
+        cwd=cwd,
+        env={**passed_on(), **_ASKED},
+        stdin=subprocess.DEVNULL,
+        stdout=out if out is not None else subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def is_filtered(cwd: Path, path: Path, seconds: float) -> bool:
+    """Whether attributes give a file a filter, which git would run to see whether the file was changed."""
+    try:
+        told = ask_git(cwd, "check-attr", "-z", "filter", "--", str(path), seconds=seconds)
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    words = told.stdout.split(b"\0")
+    return told.returncode != 0 or len(words) < 3 or words[2] not in (b"unspecified", b"unset")

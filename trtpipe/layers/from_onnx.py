@@ -1,0 +1,140 @@
+"""The way back: a canonical ONNX model as declared layers and weights, where every node has a declared form.
+
+    from_onnx.py            a whole model
+    from_onnx_node.py       what a form sees of a node, and the layers that it makes
+    from_onnx_pointwise.py, _spatial, _shaping, _slicing, _reducing, _recurrent   operator → form
+
+Tensors keep their names, and layers are called as their nodes are. Knows no spec beyond the layers' own fields.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.inference import infer_at
+from trtpipe.canonical.opsets import opset_of
+from trtpipe.canonical.summary import TensorInfo, tensor_info
+from trtpipe.errors import ModelError, Problem
+from trtpipe.layers.from_onnx_node import DECLARED_TYPES, NodeForm, NoForm, Undeclared
+from trtpipe.problem_codes import Code
+from trtpipe.weights.safetensors import Writable
+
+if TYPE_CHECKING:
+    import onnx
+
+    from trtpipe.json_values import Json
+
+Form = Callable[[NodeForm], None]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A network as `model.options` of the network parser has it, without the weights file's name."""
+
+    inputs: Mapping[str, Mapping[str, Json]]
+    layers: tuple[Mapping[str, Json], ...]
+    outputs: tuple[str, ...]
+    weights: Mapping[str, Writable]
+
+
+def forms() -> dict[str, Form]:
+    """Every operator that has a declared form, and what makes it."""
+    from trtpipe.layers import (
+        from_onnx_pointwise,
+        from_onnx_recurrent,
+        from_onnx_reductions,
+        from_onnx_shapes,
+        from_onnx_slices,
+        from_onnx_spatial,
+    )
+
+    return {
+        **from_onnx_pointwise.FORMS,
+        **from_onnx_spatial.FORMS,
+        **from_onnx_shapes.FORMS,
+        **from_onnx_slices.FORMS,
+        **from_onnx_reductions.FORMS,
+        **from_onnx_recurrent.FORMS,
+    }
+
+
+def declare(proto: onnx.ModelProto) -> Declaration:
+    """The model, a canonical skeleton, as declared layers. Raises ModelError that names every node without a form."""
+    graph = proto.graph
+    inferred = infer_at(proto, {})
+    values = dict(inferred.values) or {value.name: tensor_info(value) for value in graph.value_info}
+    made = Undeclared(graph, values, opset_of(proto))
+    problems = [*_wrong_inputs(made.inputs)]
+    known = forms()
+    for node in graph.node:
+        with _collected(node, problems):
+            _form_of(node, known)(NodeForm(node, made))
+    if problems:
+        raise ModelError(problems)
+    outputs = tuple(made.kept_output(value.name) for value in graph.output)
+    inputs = {info.name: _input(info) for info in made.inputs}
+    return Declaration(inputs, tuple(made.layers), outputs, made.weights)
+
+
+@contextmanager
+def _collected(node: onnx.NodeProto, problems: list[Problem]) -> Iterator[None]:
+    try:
+        yield
+    except NoForm as error:
+        operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+        fact = f"node '{node.name}' ({operator}) has no declared layer"
+        problems.append(
+            Problem(Code.NOT_DECLARABLE, f"{fact}: {error.reason}" if error.reason else fact, error.remedy)
+        )
+
+
+def _form_of(node: onnx.NodeProto, known: Mapping[str, Form]) -> Form:
+    if node.domain not in ("", "ai.onnx") or node.op_type not in known:
+        raise NoForm(remedy="cut the graph before it with transform: outputs, or keep the parser")
+    return known[node.op_type]
+
+
+def _wrong_inputs(inputs: list[TensorInfo]) -> list[Problem]:
+    if not inputs:
+        return [
+            Problem(
+                Code.NOT_DECLARABLE, "the model has no inputs, so it cannot be written as declared layers"
+            )
+        ]
+    wrong = [info for info in inputs if info.dtype not in DECLARED_TYPES or info.dims is None]
+    return [
+        Problem(
+            Code.NOT_DECLARABLE,
+            f"input '{info.name}' has no rank, which a declared input needs"
+            if info.dims is None
+            else f"input '{info.name}' is {info.dtype}, which no declared input is",
+            "give it a shape with transform: set_shapes" if info.dims is None else "",
+        )
+        for info in wrong
+    ]
+
+
+def _input(info: TensorInfo) -> dict[str, Json]:
+    dims = [dim if isinstance(dim, int) else dim_name(dim) for dim in info.dims or ()]
+    return {"dtype": DECLARED_TYPES[info.dtype], "shape": dims}
+
+
+def dim_name(dim: str | None) -> str | int:
+    """A dynamic dimension's name as a declared shape may have it; equal names stay equal."""
+    if not dim:
+        return -1
+    name = re.sub(r"\W", "_", dim, flags=re.ASCII)
+    return name if name.isidentifier() else f"_{name}"
+
+
+def counted(declaration: Declaration) -> dict[str, int]:
+    """How many layers of each kind, and `weights`, their elements: what a reader is told."""
+    kinds = Counter(str(layer["layer"]) for layer in declaration.layers)
+    elements = sum(math.prod(one.shape) for one in declaration.weights.values())
+    return {**dict(sorted(kinds.items())), "weights": elements}

@@ -1,0 +1,113 @@
+"""Writes valid ONNX that TensorRT's parser misreads, or refuses, as equal ONNX that it reads rightly.
+
+`docs/parser-bugs.md` says what the parser gets wrong. One module a kind of operator; each has rules, which give the
+nodes to put in a node's place, or None where the parser reads the node as ONNX means it. What it reads rightly stays as
+it is, so that other models keep their bytes. The result holds no node that a rule would take again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.edits import replace_nodes
+from trtpipe.canonical.opsets import OLDEST, opset_of
+from trtpipe.canonical.tensors import graphs_of
+from trtpipe.legalization.misreadings.arrangements import (
+    rewrite_matmul,
+    rewrite_space_to_depth,
+    rewrite_trilu,
+)
+from trtpipe.legalization.misreadings.loops import rewrite_loop
+from trtpipe.legalization.misreadings.quantizers import (
+    computed_in_floats,
+    made_signed,
+    rewrite_quantizer,
+    whole_in_floats,
+)
+from trtpipe.legalization.misreadings.recurrences import rewrite_recurrence
+from trtpipe.legalization.misreadings.reductions import rewrite_lp_pool, rewrite_norm_pool, rewrite_reduction
+from trtpipe.legalization.misreadings.resize import rewrite_resize
+from trtpipe.legalization.misreadings.scatter import rewrite_scatter
+from trtpipe.legalization.misreadings.scope import Scope
+from trtpipe.legalization.misreadings.windows import rewrite_deconvolution, rewrite_pooling
+
+if TYPE_CHECKING:
+    import onnx
+
+    Rule = Callable[[onnx.NodeProto, Scope], list[onnx.NodeProto] | None]
+
+
+def rewrite_misread(model: onnx.ModelProto) -> tuple[dict[str, int], list[str]]:
+    """Rewrites what the parser misreads; how many nodes of each kind, in words, and what it costs, a sentence each.
+
+    Expects one name a value and constants in the main graph. What must be known for a rewrite and is not, a size for
+    one, leaves the node as it is.
+    """
+    if opset_of(model) < OLDEST:
+        return {}, []  # axes are attributes there, and hardly a rule's operators are the same
+    if not any(node.op_type in _RULES for graph in graphs_of(model) for node in graph.node):
+        return {}, []
+    scope = Scope.of(model)
+    scope.unrounded.update(whole_in_floats(model, scope))
+    counts: dict[str, int] = {}
+    signed = made_signed(model, scope)
+    if signed:
+        counts["uint8 made int8"] = signed
+    for graph in reversed(
+        list(graphs_of(model))
+    ):  # inner ones first: a graph whose nodes are replaced is copied
+        _rewrite(graph, scope, counts)
+    model.graph.initializer.extend(scope.made)
+    floats = sum(counts.get(_label(name), 0) for name in ("QuantizeLinear", "DequantizeLinear"))
+    return counts, [computed_in_floats(floats)] if floats else []
+
+
+def _rewrite(graph: onnx.GraphProto, scope: Scope, counts: dict[str, int]) -> None:
+    nodes: list[onnx.NodeProto] = []
+    changed = False
+    for node in graph.node:
+        rule = None if node.domain else _RULES.get(node.op_type)
+        instead = rule(node, scope) if rule else None
+        nodes.extend([node] if instead is None else instead)
+        if instead is not None:
+            changed = True
+            stays_quantized = node.op_type == "DequantizeLinear" and instead[0].op_type == node.op_type
+            label = "weights made int8" if stays_quantized else _label(node.op_type)
+            counts[label] = counts.get(label, 0) + 1
+    if changed:
+        replace_nodes(graph, nodes)
+
+
+def _label(operator: str) -> str:
+    return f"{operator} written plainly"
+
+
+def _rewrite_norm_windows(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
+    """LpPool: padding first, for the other rule leaves windows that reach beyond it."""
+    return rewrite_pooling(node, scope) or rewrite_norm_pool(node, scope)
+
+
+_RULES: dict[str, Rule] = {
+    "AveragePool": rewrite_pooling,
+    "ConvTranspose": rewrite_deconvolution,
+    "DequantizeLinear": rewrite_quantizer,
+    "GRU": rewrite_recurrence,
+    "GlobalLpPool": rewrite_lp_pool,
+    "LSTM": rewrite_recurrence,
+    "Loop": rewrite_loop,
+    "LpPool": _rewrite_norm_windows,
+    "MatMul": rewrite_matmul,
+    "MaxPool": rewrite_pooling,
+    "QuantizeLinear": rewrite_quantizer,
+    "RNN": rewrite_recurrence,
+    "ReduceL1": rewrite_reduction,
+    "ReduceL2": rewrite_reduction,
+    "ReduceLogSum": rewrite_reduction,
+    "ReduceSumSquare": rewrite_reduction,
+    "Resize": rewrite_resize,
+    "ScatterElements": rewrite_scatter,
+    "ScatterND": rewrite_scatter,
+    "SpaceToDepth": rewrite_space_to_depth,
+    "Trilu": rewrite_trilu,
+}

@@ -1,0 +1,90 @@
+"""What can be said of variants with `precision: auto` without opening a model: budget, candidates, data to search on.
+
+Knows names only, and of a budget no more than that there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from trtpipe.errors import Problem, SpecPath
+from trtpipe.loader.grammar import KnownNames, choose_from
+from trtpipe.loader.plain import Written
+from trtpipe.loader.scalars import shortened
+from trtpipe.problem_codes import Code
+from trtpipe.spec.budget import AUTO
+
+_BUDGET = (
+    "for example budget: {metric: cosine, min: 0.999}, or {accuracy_drop: 0.005} where the data has labels"
+)
+
+
+def auto_problems(data: Written, known: KnownNames) -> Iterator[Problem]:
+    """Auto variants that lack what a search needs, and others that have what only a search takes."""
+    variants = data.get("variants")
+    for name, variant in variants.items() if isinstance(variants, dict) else ():
+        if not isinstance(variant, dict):
+            continue
+        path: SpecPath = ("variants", name)
+        yield from _unknown_candidates(variant, path, known)
+        if variant.get("precision") == AUTO:
+            yield from _auto(variant, path, data)
+        else:
+            for key in ("budget", "try"):
+                if variant.get(key) is not None:
+                    remedy = f"leave it out, or write precision: {AUTO}"
+                    yield Problem(
+                        Code.AUTO_OPTION, f"'{key}' is for precision '{AUTO}' only", remedy, path=(*path, key)
+                    )
+
+
+def candidates_in(variant: Written) -> tuple[str, ...]:
+    """The precisions that an auto variant tries, as far as what was written is text."""
+    tried = variant.get("try")
+    if tried is None:
+        return ("int8", "fp16") if variant.get("calibration") is not None else ("fp16",)
+    listed: Sequence[object] = tried if isinstance(tried, (list, tuple)) else (tried,)
+    return tuple(one for one in listed if isinstance(one, str))
+
+
+def _auto(variant: Written, path: SpecPath, data: Written) -> Iterator[Problem]:
+    if variant.get("budget") is None:
+        yield Problem(Code.AUTO_NEEDS, f"precision '{AUTO}' needs a budget", _BUDGET, path=path)
+    if variant.get("overflow") is not None:
+        fact = f"precision '{AUTO}' takes no overflow: what the calibration shows to overflow is kept in fp32"
+        yield Problem(Code.AUTO_OPTION, fact, "leave it out", path=(*path, "overflow"))
+    if variant.get("base") is not None:
+        remedy = "name it in 'try': the first floating type there is the base of what is quantized"
+        yield Problem(Code.AUTO_OPTION, f"precision '{AUTO}' takes no base", remedy, path=(*path, "base"))
+    if variant.get("try") == []:
+        yield Problem(
+            Code.AUTO_NEEDS, "'try' names no precision", "for example try: [int8, fp16]", path=(*path, "try")
+        )
+    validate = data.get("validate")
+    given = validate if isinstance(validate, dict) else {}
+    reference = given.get("reference")
+    golden = isinstance(reference, dict) and reference.get("golden") is not None
+    if not golden and given.get("data") is None and given.get("random") is None:
+        fact = f"precision '{AUTO}' measures on the validation data, and the spec names none"
+        yield Problem(Code.AUTO_NEEDS, fact, "for example validate: {data: NAME}", path=path)
+
+
+def _unknown_candidates(variant: Written, path: SpecPath, known: KnownNames) -> Iterator[Problem]:
+    written = variant.get("try")
+    tried: list[object] = written if isinstance(written, list) else []
+    for index, name in enumerate(tried):
+        if isinstance(name, str) and name not in known.precisions:
+            remedy = choose_from(name, known.precisions, "precisions")
+            yield Problem(
+                Code.UNKNOWN_NAME,
+                f"unknown precision {shortened(name)!r}",
+                remedy,
+                path=(*path, "try", index),
+            )
+        elif name in tried[:index]:
+            yield Problem(
+                Code.LISTED_TWICE,
+                f"precision {name!r} is tried twice",
+                "leave one out",
+                path=(*path, "try", index),
+            )

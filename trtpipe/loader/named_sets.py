@@ -1,0 +1,190 @@
+"""The data sets that a spec names, and whether its variants write what their precisions need and take.
+
+Knows names only; what a set holds is looked at when it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.loader.auto_variants import candidates_in
+from trtpipe.loader.grammar import KnownNames, choose_from
+from trtpipe.loader.plain import Written
+from trtpipe.loader.project import Project
+from trtpipe.loader.scalars import shortened
+from trtpipe.problem_codes import Code
+from trtpipe.spec.budget import AUTO
+from trtpipe.spec.variant import VariantSpec
+
+
+def calibration_problems(data: Written, project: Project, known: KnownNames) -> Iterator[Problem]:
+    """Variants whose precision and other fields do not go together, and sets and backends that nobody knows."""
+    variants = data.get("variants")
+    for name, given_variant in variants.items() if isinstance(variants, dict) else ():
+        path = ("variants", name)
+        variant = given_variant if isinstance(given_variant, dict) else {}
+        precision = _of(variant, "precision") or VariantSpec().precision
+        given = _of(variant, "calibration")
+        if precision not in (*known.precisions, AUTO):
+            continue
+        for problem in known.misfits(precision, _of(variant, "base"), _of(variant, "block_size")):
+            yield replace(problem, path=(*path, *problem.path))
+        computed = candidates_in(variant) if precision == AUTO else (precision,)
+        if precision == AUTO:
+            yield from _blocks_tried(computed, _of(variant, "block_size"), path, known)
+        asking = next((one for one in computed if known.needs_calibration(one)), None)
+        base = _of(variant, "base")
+        half = base == "fp16" if base else any(map(known.computes_in_half, computed))
+        if precision != AUTO:  # which takes none, as is said elsewhere
+            yield from _overflow(variant, half, path)
+        if asking is None:
+            yield from _without_scales(variant, precision, path)
+        else:
+            yield from _unused_percentile(variant, path)
+        if asking is not None and given is None:
+            remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
+            place = _tried_at(variant, asking, path)
+            yield Problem(
+                Code.CALIBRATION_NEEDED, f"precision {asking!r} needs a calibration", remedy, path=place
+            )
+        elif asking is None and not half and given is not None:
+            remedy = "leave it out: only half precision has a range that data leave"
+            yield Problem(
+                Code.CALIBRATION_NOT_TAKEN,
+                f"precision {precision!r} takes no calibration",
+                remedy,
+                path=(*path, "calibration"),
+            )
+        elif given is not None:
+            yield from _calibration(given, (*path, "calibration"), project, known)
+            yield from _method(variant, path, known)
+            yield from _beside_a_cache(variant, asking is not None, path)
+
+
+def _tried_at(variant: Written, precision: str, path: SpecPath) -> SpecPath:
+    """Where a precision stands that a search tries; else where its variant does."""
+    tried = variant.get("try")
+    return (*path, "try", tried.index(precision)) if isinstance(tried, list) and precision in tried else path
+
+
+def _blocks_tried(
+    candidates: Sequence[str], block: object, path: SpecPath, known: KnownNames
+) -> Iterator[Problem]:
+    """A size of blocks that no candidate of a search takes, or that one of those with blocks cannot have."""
+    if block is None:
+        return
+    place = (*path, "block_size")
+    blocked = [one for one in candidates if known.has_blocks(one)]
+    if not blocked:
+        remedy = "leave it out; int4 and fp4 take one"
+        yield Problem(
+            Code.PRECISION_OPTION, f"none of {', '.join(candidates)} has blocks", remedy, path=place
+        )
+    for one in blocked:
+        for problem in known.misfits(one, None, block):
+            yield replace(problem, path=place)
+
+
+def _without_scales(variant: Written, precision: str, path: SpecPath) -> Iterator[Problem]:
+    """How to make scales, said of a variant that takes none."""
+    for key in ("method", "percentile"):
+        if key in variant and not isinstance(_of(_of(variant, "calibration"), "cache"), str):
+            fact = f"{key} has no effect: precision {precision!r} uses no scales of activations"
+            yield Problem(Code.NO_EFFECT, fact, "leave it out", path=(*path, key))
+
+
+def _unused_percentile(variant: Written, path: SpecPath) -> Iterator[Problem]:
+    """A share of values for a method that does not go by one."""
+    method = _of(variant, "method") or VariantSpec().method
+    cached = isinstance(_of(_of(variant, "calibration"), "cache"), str)
+    if "percentile" in variant and method != "percentile" and isinstance(method, str) and not cached:
+        fact = f"percentile has no effect: the method is {shortened(method)!r}"
+        yield Problem(
+            Code.NO_EFFECT, fact, "write method: percentile, or leave it out", path=(*path, "percentile")
+        )
+
+
+def _overflow(variant: Written, half: bool, path: SpecPath) -> Iterator[Problem]:
+    if _of(variant, "overflow") is None:
+        return
+    place = (*path, "overflow")
+    if not half:
+        yield Problem(
+            Code.NO_EFFECT,
+            "'overflow' applies only to variants that compute in float16",
+            "leave it out",
+            path=place,
+        )
+    elif _of(variant, "calibration") is None:
+        remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
+        yield Problem(
+            Code.CALIBRATION_NEEDED,
+            "which tensors overflow can be found with calibration data only",
+            remedy,
+            path=place,
+        )
+
+
+def _calibration(given: object, path: SpecPath, project: Project, known: KnownNames) -> Iterator[Problem]:
+    name, place = (given, path) if isinstance(given, str) else (_of(given, "data"), (*path, "data"))
+    if isinstance(name, str):
+        yield from unknown_set(name, place, project)
+    backend = _of(given, "backend")
+    if isinstance(backend, str) and backend not in known.calibrators:
+        remedy = choose_from(backend, known.calibrators, "backends")
+        yield Problem(
+            Code.UNKNOWN_VALUE, f"unknown backend {shortened(backend)!r}", remedy, path=(*path, "backend")
+        )
+
+
+def _method(variant: Written, path: SpecPath, known: KnownNames) -> Iterator[Problem]:
+    """A method that the backend lacks; where none is written, the default is what it lacks."""
+    backend = _of(_of(variant, "calibration"), "backend")
+    if not isinstance(backend, str) or backend not in known.calibrators:
+        return
+    methods = known.methods(backend)
+    method = _of(variant, "method") or VariantSpec().method
+    if isinstance(method, str) and methods and method not in methods:
+        place = (*path, "method") if _of(variant, "method") else (*path, "calibration", "backend")
+        fact = f"backend {backend!r} has no method {shortened(method)!r}"
+        yield Problem(Code.UNKNOWN_VALUE, fact, f"its methods are {', '.join(methods)}", path=place)
+
+
+def _beside_a_cache(variant: Written, needed: bool, path: SpecPath) -> Iterator[Problem]:
+    """What a variant with a calibration cache says in vain: the cache was made already, and holds scales only."""
+    if not isinstance(_of(variant["calibration"], "cache"), str):
+        return
+    remedy = "calibrate on data: calibration: NAME"
+    if not needed:
+        fact = "a calibration cache holds quantization scales, which this precision does not use"
+        yield Problem(Code.NO_EFFECT, fact, remedy, path=(*path, "calibration", "cache"))
+    elif _of(variant, "overflow") is not None:
+        fact = "a calibration cache does not say which tensors overflow"
+        yield Problem(Code.NO_EFFECT, fact, f"leave it out, or {remedy}", path=(*path, "overflow"))
+    for key in ("method", "percentile"):
+        if key in variant:
+            fact = f"{key} has no effect: the scales of a calibration cache are computed already"
+            yield Problem(Code.NO_EFFECT, fact, "leave it out", path=(*path, key))
+
+
+def cache_files(data: Written) -> Iterator[tuple[SpecPath, object]]:
+    """The calibration caches that variants name: the place in the spec, and the text there."""
+    variants = data.get("variants")
+    for name, variant in variants.items() if isinstance(variants, dict) else ():
+        yield ("variants", name, "calibration", "cache"), _of(_of(variant, "calibration"), "cache")
+
+
+def unknown_set(name: str, path: SpecPath, project: Project) -> tuple[Problem, ...]:
+    """The problem of a name at `path` that no data set has; nothing when one has."""
+    try:
+        project.dataset(name, path)
+    except SpecError as error:
+        return error.problems
+    return ()
+
+
+def _of(data: object, key: str) -> object:
+    """What a mapping holds; None when it is none."""
+    return data.get(key) if isinstance(data, dict) else None

@@ -1,0 +1,147 @@
+"""The lockfile's text, and how one is brought up to date.
+
+Values are plain text where YAML takes them as they are; globs, and names that may hold anything, are quoted as JSON
+quotes text, so that the text needs no YAML emitter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtpipe.errors import TrtpipeError
+from trtpipe.files import write_whole
+from trtpipe.lockfile.entries import CHAIN, FIELDS, KEEP, SCHEMA, Entry, Fact, StepEntry, pipeline_of
+from trtpipe.lockfile.measurements import steady
+from trtpipe.lockfile.reader import load_lock, refuse_no_file
+from trtpipe.lockfile.recipes import in_order, made_elsewhere, steady_step
+from trtpipe.problem_codes import Code
+
+HEADER = "# Written by trtpipe build: commit it, do not edit it.\n"
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./@+:,()<>=-]*(?: [A-Za-z0-9_./@+:,()<>=-]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a build found. Cells and steps of `scope`'s pipelines that are not `known` are dropped, all others kept.
+
+    `scope` holds pipelines whose specs were read whole, `known` every cell and step that those specs declare.
+    """
+
+    cells: Mapping[str, Entry]
+    steps: Mapping[str, StepEntry]
+    known: Collection[str]
+    scope: Collection[str]
+
+    def keeps(self, name: str) -> bool:
+        """Whether what the lockfile holds under that name stays, if nothing new is known of it."""
+        return name in self.known or pipeline_of(name) not in self.scope
+
+
+def render_lock(cells: Mapping[str, Entry], steps: Mapping[str, StepEntry]) -> str:
+    """The lockfile's text: cells and steps by name, facts in a fixed order."""
+    lines = [HEADER, f"schema: {SCHEMA}\n", "cells:\n" if cells else "cells: {}\n"]
+    for name in sorted(cells):
+        lines.append(f"  {_word(name)}:\n")
+        lines += _facts(cells[name])
+    lines.append("steps:\n" if steps else "steps: {}\n")
+    for address in sorted(steps):
+        lines.append(f"  {_word(address)}:\n")
+        lines += [f"    {_word(name)}: {_word(text)}\n" for name, text in in_order(steps[address])]
+    return "".join(lines)
+
+
+def _facts(entry: Entry) -> Iterator[str]:
+    for field in FIELDS:
+        if entry.get(field):
+            yield from _fact(field, entry[field])
+    for field in sorted(field for field in entry if field.startswith(KEEP)):
+        yield f"    {field}:\n"
+        yield from (f"      - {_quoted(glob)}\n" for glob in entry[field])
+
+
+def _fact(field: str, fact: Fact) -> Iterator[str]:
+    if isinstance(fact, Mapping):
+        yield f"    {field}:\n"
+        yield from (f"      {_word(name)}: {_word(fact[name])}\n" for name in _in_order(fact))
+    else:
+        yield f"    {field}: {_word(str(fact))}\n"
+
+
+def _in_order(names: Mapping[str, str]) -> list[str]:
+    """Names by the alphabet, those of the chain of proofs as it runs."""
+    return [name for name in CHAIN if name in names] if names.keys() <= set(CHAIN) else sorted(names)
+
+
+def update_lock(path: Path, update: Update) -> bool:
+    """Bring the lockfile up to date; whether the file changed. Raises TrtpipeError.
+
+    Of a merge conflict, cells on which the sides disagree must be among those that were built.
+    """
+    refuse_no_file(path)
+    text = render_lock(update.cells, update.steps)
+    if _holds(path, text):
+        return False
+    text = updated_text(path, update)
+    if _holds(path, text):
+        return False
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise TrtpipeError(
+            Code.CANNOT_WRITE, f"cannot write {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
+    return True
+
+
+def updated_text(path: Path, update: Update) -> str:
+    """The text that the lockfile would have. Raises TrtpipeError."""
+    lock = load_lock(path)
+    refuse_undecided(path, [name for name in lock.disagreeing if name not in update.cells], update)
+    cells = {name: entry for name, entry in lock.cells.items() if update.keeps(name)}
+    steps = {name: entry for name, entry in lock.steps.items() if update.keeps(name)}
+    found = {
+        name: steady(
+            lock.cells.get(name, {}), entry, elsewhere=made_elsewhere(name, lock.steps, update.steps)
+        )
+        for name, entry in update.cells.items()
+    }
+    done = {name: steady_step(lock.steps.get(name, {}), entry) for name, entry in update.steps.items()}
+    return render_lock({**cells, **found}, {**steps, **done})
+
+
+def refuse_undecided(path: Path, disagreeing: Collection[str], update: Update) -> None:
+    """Raises TrtpipeError when a merge conflict is about cells that stay and that nothing new is known of."""
+    left = sorted(name for name in disagreeing if update.keeps(name))
+    if left:
+        raise TrtpipeError(
+            Code.LOCK_CONFLICT,
+            f"the lockfile {path} holds a merge conflict about {', '.join(left)}, which this build does not resolve",
+            "run `trtpipe build` for them as well: it writes what is right",
+        )
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
+
+
+def _word(text: str) -> str:
+    """The text as it is where YAML reads it as itself, else in quotes."""
+    plain = _PLAIN.fullmatch(text) and ": " not in text and not text.endswith(":")
+    return text if plain else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """The text in quotes, with escapes for what YAML does not take as it is."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(one if one.isprintable() else _escape(ord(one)) for one in quoted)
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,94 @@
+"""The step that builds a cell's engine. Data to data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trtpipe.json_values import JsonObject
+from trtpipe.plan.address import Address, address
+from trtpipe.plan.graph import FromStep, Input, Step, json_ready
+from trtpipe.plan.options import EngineOptions
+from trtpipe.plan.origins import CONSTANT, InSpec, Nowhere, Parts
+from trtpipe.plan.planner.facts import MODEL_FILES, PipelineFacts
+from trtpipe.plan.planner.spec_values import PROFILES, profiles_record
+from trtpipe.plan.requirements import EngineRequirements
+from trtpipe.spec.pipeline import PipelineSpec
+
+NETWORK_NAME = "trtpipe"
+"""TensorRT writes the network's name into the engine; one constant keeps equal work equal."""
+
+_LOCAL_BUILDER_FIELDS = frozenset({"time_limit", "memory_limit"})
+_DRIVER = Nowhere("the driver of this machine")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedByEngines:
+    """What all engines of a pipeline are built with."""
+
+    profiles: list[Mapping[str, JsonObject]]
+    builder: JsonObject
+
+
+def shared_by_engines(spec: PipelineSpec) -> SharedByEngines:
+    """Made once for a pipeline: it may have many cells."""
+    builder = json_ready(spec.builder.model_dump(exclude=set(_LOCAL_BUILDER_FIELDS)))
+    return SharedByEngines([*profiles_record(spec.profiles)], builder)
+
+
+def engine_step(
+    spec: PipelineSpec,
+    facts: PipelineFacts,
+    variant: str,
+    target: str,
+    shared: SharedByEngines,
+    after: tuple[Address, ...] = (),
+) -> Step:
+    """The step of one cell. `after` is what has to succeed first although nothing is taken from it."""
+    known = facts.targets[target]
+    inputs: dict[str, tuple[Input, ...]] = {
+        "model": (FromStep(address("quantize", spec.pipeline, variant), MODEL_FILES),)
+    }
+    if facts.plugins:
+        inputs["plugins"] = facts.plugins
+    return Step(
+        address("build_engine", spec.pipeline, variant, target),
+        _engine_options(spec, facts, target, shared),
+        {"toolchain": known.toolchain},
+        inputs,
+        EngineRequirements(spec.builder.time_limit, spec.builder.memory_limit),
+        toolchain_from(spec, target),
+        after,
+    )
+
+
+def _engine_options(
+    spec: PipelineSpec, facts: PipelineFacts, target: str, shared: SharedByEngines
+) -> EngineOptions:
+    known, asked, place = facts.targets[target], spec.targets[target], InSpec(("targets", target))
+    tied = known.toolchain["flavour"] == "tensorrt"
+    gpu = place.at("gpu")
+    return EngineOptions(
+        network_name=NETWORK_NAME,
+        profiles=shared.profiles,
+        builder=shared.builder,
+        compute_capabilities=known.compute_capabilities,
+        gpu=dict(known.gpu) if tied else None,
+        hardware_compatibility=asked.hardware_compatibility if tied else None,
+        version_compatible=asked.version_compatible if tied else None,
+        origins={
+            **place.each("hardware_compatibility", "version_compatible"),
+            "network_name": CONSTANT,
+            "profiles": PROFILES,
+            "builder": InSpec(("builder",)),
+            "compute_capabilities": gpu,
+            "gpu": Parts(gpu, {"driver_cuda_major": _DRIVER}),
+        },
+    )
+
+
+def toolchain_from(spec: PipelineSpec, target: str) -> Parts:
+    """Where a target's toolchain comes from: one with a name is described under it, any other by the target."""
+    named, place = spec.targets[target].toolchain, InSpec(("targets", target))
+    described = InSpec(("toolchains", named)) if named is not None else place.at("toolchain")
+    return Parts(place.at("toolchain"), {"toolchain": described})

@@ -1,0 +1,81 @@
+"""What a variant's typed model is measured by: the validate step's options and inputs. Data to data."""
+
+from __future__ import annotations
+
+from trtpipe.plan.address import address
+from trtpipe.plan.graph import FromStep, Input, Step
+from trtpipe.plan.options import ValidateOptions
+from trtpipe.plan.origins import InSpec, Origin, Parts
+from trtpipe.plan.planner.facts import MODEL_FILES, PipelineFacts
+from trtpipe.plan.planner.spec_values import PROFILES, data_set_origin, profiles_record, transform_options
+from trtpipe.spec.pipeline import PipelineSpec, ValidateSpec
+
+_VALIDATE = InSpec(("validate",))
+
+
+def validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> Step:
+    """Metrics only: thresholds are judged when the cell is delivered, so changing one runs nothing again."""
+    options, measured = measured_by(spec, facts, variant)
+    typed = {"typed": (FromStep(address("quantize", spec.pipeline, variant), MODEL_FILES),)}
+    place = address("validate", spec.pipeline, variant)
+    return Step(place, options, facts.tools["validate"], {**typed, **measured})
+
+
+def measured_by(
+    spec: PipelineSpec, facts: PipelineFacts, variant: str
+) -> tuple[ValidateOptions, dict[str, tuple[Input, ...]]]:
+    """What a variant's typed model is measured by: options, and inputs by slot."""
+    asked = spec.validate_
+    assert asked is not None
+    other = asked.reference_of(variant)
+    transformed = is_grafted(spec) or other is not None
+    options = ValidateOptions(
+        data=facts.data,
+        samples=asked.samples,
+        profiles=profiles_record(spec.profiles),
+        corners=asked.corners,
+        reference=_kind_of_reference(asked),
+        transform=transform_options(None if transformed else spec.transform),
+        origins={
+            **_VALIDATE.each("samples", "corners", "reference"),
+            "data": _data_from(asked),
+            "profiles": PROFILES,
+            "transform": InSpec(("transform",)),
+        },
+    )
+    inputs = {"reference": facts.golden or _reference(spec, facts, other)}
+    if facts.data_sources:
+        inputs["data"] = facts.data_sources
+    return options, inputs
+
+
+def is_grafted(spec: PipelineSpec) -> bool:
+    """Whether the transform puts layers into the model."""
+    return spec.transform is not None and spec.transform.graft is not None
+
+
+def _data_from(asked: ValidateSpec) -> Origin | Parts:
+    """Random data stand in the spec itself, under `random` as in the record."""
+    return data_set_origin(asked.data) if asked.data is not None else _VALIDATE
+
+
+def _kind_of_reference(asked: ValidateSpec) -> str:
+    """`onnxruntime` of any model that is run in its own types: which one it is, its digest says."""
+    if asked.golden is not None:
+        return "golden"
+    return "float64" if asked.reference == "float64" else "onnxruntime"
+
+
+def _reference(spec: PipelineSpec, facts: PipelineFacts, other: str | None) -> tuple[Input, ...]:
+    """What ONNX Runtime can run: another variant if one was asked for, the source, else what it was imported as.
+
+    A grafted model is compared with what it was transformed into, before its precision was lowered: nothing else
+    holds the grafted layers.
+    """
+    if other is not None:
+        return (FromStep(address("quantize", spec.pipeline, other), MODEL_FILES),)
+    if is_grafted(spec):
+        return (FromStep(address("transform", spec.pipeline), MODEL_FILES),)
+    if spec.model.parser == "onnx":
+        return facts.model.inputs["source"]
+    return (FromStep(address("import", spec.pipeline), MODEL_FILES),)

@@ -1,0 +1,129 @@
+"""Rewrites a canonical model file into a typed one. Memory is that of the graph and a piece of one weight.
+
+Cast weights go through a scratch file beside the result, for a graph that holds them all would be as large as they are.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import onnx_ir as ir
+
+from trtpipe.canonical.reader import ir_model, read_skeleton
+from trtpipe.canonical.writer import write_model
+from trtpipe.errors import ModelError, SpecError
+from trtpipe.precisions import Choices, Precision
+from trtpipe.precisions.audit.typed import TypedAudit, typed_audit
+from trtpipe.precisions.casts.constants import CastTensor, shape_of
+from trtpipe.precisions.casts.element_types import graphs_of
+from trtpipe.precisions.casts.rewrite import RewriteReport
+from trtpipe.precisions.casts.signatures import tensor_in
+from trtpipe.precisions.quantization.weights import QuantizedTensor
+from trtpipe.problem_codes import Code
+
+if TYPE_CHECKING:
+    from trtpipe.json_values import Json
+
+_LARGE = 1024  # smaller weights stay in the graph
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What became of a model file; `opset` says how its opset was raised, empty when it was not."""
+
+    report: RewriteReport
+    audit: TypedAudit
+    opset: str
+
+    def to_json(self) -> dict[str, Json]:
+        """The summary of a `quantize` step."""
+        plan = self.report.plan
+        summary: dict[str, Json] = {
+            "audit": self.audit.to_json(),
+            "planned": plan.counts(),
+            "quantized": len(plan.quantized),
+            "casts": len(self.report.casts),
+            "weights_cast": self.report.weights_cast,
+            "why_not": plan.why_not(),
+            "wide": {
+                "overflow": {name: one.as_json() for name, one in plan.overflows.items()},
+                "unmeasured": plan.unmeasured,
+                "overflow_io": dict(plan.unconverted),
+                "by_default": dict(sorted(Counter(plan.by_default.values()).items())),
+            },
+            "warnings": [problem.fact for problem in self.report.warnings],
+        }
+        return summary | ({"opset": self.opset} if self.opset else {})
+
+
+def rewrite_file(
+    precision: Precision,
+    source: Path,
+    out: Path,
+    *,
+    keep: Mapping[str, Sequence[str]] | None = None,
+    base: str | None = None,
+    amax: Mapping[str, float] | None = None,
+    block: int | None = None,
+    choices: Choices | None = None,
+) -> Rewritten:
+    """Writes the typed model of `source` to `out` (and `out`.data when large); what was done.
+
+    A quantized precision needs `amax`, the largest magnitude of each activation; `base` is what is not quantized,
+    `block` the size of blocks where weights alone are. Raises SpecError when a glob of `keep`
+    matches nothing or `choices` refuse an overflow, ModelError when a file cannot be read or written.
+    """
+    skeleton = read_skeleton(source)
+    raised = precision.prepare(skeleton.proto, base)
+    model = ir_model(skeleton)
+    assert amax is not None or not precision.needs_calibration, "scales come before quantizing"
+    plan = precision.plan_types(
+        model,
+        keep,
+        ("keep",),
+        base=base,
+        amax=amax,
+        block=block,
+        choices=choices,
+    )
+    if plan.problems:
+        raise SpecError(plan.problems)
+    report = precision.rewrite(model, plan)
+    audit = typed_audit(model)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".typed-", dir=out.parent) as folder:
+            scratch = Path(folder) / "weights"
+            with scratch.open("wb") as file:  # closed, and so flushed, before it is read
+                _spill(model, scratch.resolve(), file)
+            write_model(ir.to_proto(model), out)
+    except OSError as error:
+        raise ModelError(Code.CANNOT_WRITE, f"cannot write '{out}': {error.strerror}") from error
+    return Rewritten(report, audit, raised)
+
+
+def _spill(model: ir.Model, path: Path, file: IO[bytes]) -> None:
+    """Makes each cast weight, one after the other, into the scratch file, and refers to it there."""
+    for graph in graphs_of(model):
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                value.const_value = _spilled(value.const_value, path, file)
+        for node in graph:
+            for name, attribute in list(node.attributes.items()):
+                if attribute.type == ir.AttributeType.TENSOR:
+                    node.attributes[name] = ir.AttrTensor(name, _spilled(tensor_in(attribute), path, file))
+
+
+def _spilled(tensor: ir.TensorProtocol, path: Path, file: IO[bytes]) -> ir.TensorProtocol:
+    if not isinstance(tensor, (CastTensor, QuantizedTensor)) or tensor.nbytes < _LARGE:
+        return tensor
+    offset = file.tell()
+    for piece in tensor.pieces():
+        file.write(piece.tobytes())
+    return ir.ExternalTensor(
+        str(path), offset, tensor.nbytes, tensor.dtype, shape=shape_of(tensor), name=tensor.name or ""
+    )

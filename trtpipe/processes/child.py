@@ -1,0 +1,123 @@
+"""The process in which a stage's body runs: `python -m trtpipe.processes.child DIRECTORY`.
+
+Reads `task.json` there, runs the body, writes `result.json`. A process of its own because the libraries that a
+body uses can crash, hang or take all memory, and because an interrupt must end it at once. It dies with its
+parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import shutil
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trtpipe import errors
+from trtpipe.errors import Location, Problem, StepFailed, TrtpipeError
+from trtpipe.files import write_whole
+from trtpipe.problem_codes import Code, code_numbered
+from trtpipe.stages.bodies import BODIES
+from trtpipe.stages.task import Task
+
+NO_RESULT = 74
+"""The exit code of a child that could not even write its result; sysexits.h calls it EX_IOERR."""
+_FULL = 1 << 20
+_PR_SET_PDEATHSIG = 1
+
+
+def error_json(error: TrtpipeError) -> dict[str, Any]:
+    """An error as a JSON object."""
+    problems = [{**asdict(problem), "code": str(problem.code)} for problem in error.problems]
+    return {"kind": type(error).__name__, "problems": problems, "log": getattr(error, "log", "")}
+
+
+def error_from_json(data: dict[str, Any]) -> TrtpipeError:
+    """The error read back, of the same class."""
+    problems = [
+        Problem(
+            code_numbered(item["code"]),
+            item["fact"],
+            item["remedy"],
+            Location(**item["where"]) if item["where"] else None,
+            tuple(item["path"]),
+            item["severity"],
+        )
+        for item in data["problems"]
+    ]
+    kind = getattr(errors, data["kind"], TrtpipeError)
+    assert isinstance(kind, type) and issubclass(kind, TrtpipeError), data["kind"]
+    return kind(problems)
+
+
+def main(folder: str) -> int:
+    """Run the task of a directory; 0 when a result was written, even if that is an error."""
+    die_with_parent()
+    place = Path(folder)
+    task = Task.from_json(json.loads((place / "task.json").read_bytes()))
+    try:
+        from trtpipe.stages.plugins import InstalledPlugins
+
+        made = BODIES[task.stage](task, InstalledPlugins())
+        result: dict[str, Any] = {
+            "files": {name: str(path) for name, path in made.files.items()},
+            "summary": dict(made.summary) | {"peak_rss": _peak_rss()},
+        }
+    except TrtpipeError as error:
+        result = {"error": error_json(error)}
+    except OSError as error:
+        result = {"error": error_json(of_os_error(error, place))}
+    try:
+        write_whole(place / "result.json", json.dumps(result, allow_nan=False).encode(), durable=False)
+    except OSError as error:
+        sys.stderr.write(f"{of_os_error(error, place)}\n")
+        return NO_RESULT
+    return 0
+
+
+def of_os_error(error: OSError, place: Path) -> StepFailed:
+    """What the system refused a step that works in `place`, in words."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if error.errno is None:  # numpy writes less than it was asked to and does not say why
+        with contextlib.suppress(OSError):
+            full = shutil.disk_usage(place).free < _FULL
+    if full:
+        return StepFailed(
+            Code.DISK_FULL,
+            f"no space left on the device that holds {place.absolute()}",
+            "nothing was lost; free some space, or point $TRTPIPE_STORE to another disk, and build again",
+        )
+    return StepFailed(
+        Code.SYSTEM_REFUSED, f"{error.filename or place.absolute()}: {(error.strerror or str(error)).lower()}"
+    )
+
+
+def _peak_rss() -> int | None:
+    """Bytes; None where the system does not say."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def die_with_parent() -> None:
+    """Ends this process when its parent is gone. Linux only: elsewhere an orphan ends with its work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a step stops
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if str(os.getppid()) != os.environ.get("TRTPIPE_PARENT", str(os.getppid())):
+        sys.exit(1)  # the parent died before the call above
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

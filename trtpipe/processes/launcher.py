@@ -1,0 +1,126 @@
+"""Runs a stage's body in a child process and minds it: cancel, kill, crash.
+
+The child has a process group of its own, so that Ctrl-C in a terminal reaches only the parent, which decides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtpipe.errors import Interrupted, StepFailed
+from trtpipe.json_values import JsonObject, read_object
+from trtpipe.permissions import grants_for_children
+from trtpipe.plan.control import Control
+from trtpipe.plan.ports import ActionResult
+from trtpipe.problem_codes import Code
+from trtpipe.processes.child import NO_RESULT, error_from_json, of_os_error
+from trtpipe.processes.child_environment import passed_on
+from trtpipe.processes.stage_processes import StageProcess, start_stage
+from trtpipe.stages.task import Task
+
+_POLL_SECONDS = 0.05
+_FIRST_POLLS = 0.005
+_LOG_TAIL = 4000
+_SENT = {
+    "SIGKILL": "it may have run out of memory",
+    "SIGTERM": "somebody stopped it",
+    "SIGINT": "somebody stopped it",
+    "SIGHUP": "somebody stopped it",
+}
+
+
+@dataclass(slots=True)
+class Telling:
+    """Passes on what a child wrote into its file of events since the last call."""
+
+    file: Path
+    hear: Callable[[JsonObject], None]
+    _read: int = 0
+
+    def __call__(self) -> None:
+        """Pass it on."""
+        try:
+            with self.file.open("rb") as stream:
+                stream.seek(self._read)
+                text = stream.read()
+        except FileNotFoundError:
+            return
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            self.hear(read_object(line))
+
+
+def run_in_child(
+    task: Task, folder: Path, control: Control, tick: Callable[[], None] = lambda: None
+) -> ActionResult:
+    """Run the task's body, `tick` called a few times a second.
+
+    Raises StepFailed (a crash included), Interrupted, or what the body raised."""
+    (folder / "task.json").write_text(json.dumps(task.to_json()))
+    child = start_stage(task.stage, folder, environment(fetching=task.stage == "fetch" and not task.inputs))
+    try:
+        code = _wait(child, control, tick)
+    finally:
+        child.end()
+    return _result(task, folder, code, folder / "child.log")
+
+
+def environment(*, fetching: bool = False) -> dict[str, str]:
+    """The variables of a child: those it needs, by name, that it finds the same trtpipe, and what it may run.
+
+    `fetching` adds those by which a remote source knows the user; no other child sees a secret.
+    """
+    package_root = str(Path(__file__).resolve().parents[2])
+    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    own = {"PYTHONPATH": os.pathsep.join(paths), "TRTPIPE_PARENT": str(os.getpid())}
+    return {**passed_on(fetching=fetching), **own, **grants_for_children()}
+
+
+def _wait(child: StageProcess, control: Control, tick: Callable[[], None]) -> int:
+    """The exit code; on cancel or kill the child is ended and Interrupted raised."""
+    pause = _FIRST_POLLS
+    while True:
+        code = child.poll()
+        tick()
+        if code is not None:
+            return code
+        if control.cancelled.is_set():
+            raise Interrupted(Code.INTERRUPTED, "interrupted")
+        time.sleep(pause)
+        pause = min(pause * 1.5, _POLL_SECONDS)
+
+
+def _result(task: Task, folder: Path, code: int, log: Path) -> ActionResult:
+    answer = folder / "result.json"
+    if not answer.exists():
+        raise crash(task, code, log)
+    result = json.loads(answer.read_bytes())
+    if "error" in result:
+        raise error_from_json(result["error"])
+    files = {name: folder / text for name, text in result["files"].items()}
+    return ActionResult(files, result["summary"])
+
+
+def crash(task: Task, code: int, log: Path) -> StepFailed:
+    """What became of a child that gave no answer."""
+    tail = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+    if code == NO_RESULT:
+        return of_os_error(OSError("its result could not be written"), log.parent)
+    if "Traceback" in tail or "MemoryError" in tail:
+        return StepFailed(
+            Code.STEP_CRASHED, f"the {task.stage} step failed with a bug in trtpipe or a library", log=tail
+        )
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = _SENT.get(name, "a library that it uses crashed")
+        return StepFailed(Code.STEP_CRASHED, f"the {task.stage} step was ended by {name}: {hint}", log=tail)
+    return StepFailed(
+        Code.STEP_CRASHED, f"the {task.stage} step ended with code {code} and no result", log=tail
+    )

@@ -1,0 +1,231 @@
+"""Processes for stages: forked from one server where that works, else an interpreter for each.
+
+A server belongs to this process and its environment; it ends with it. One that died, or cannot be started, is no
+reason to fail: the stage gets an interpreter of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+from trtpipe.processes.stage_server import PACKET
+
+_STARTING_SECONDS = 120.0
+_SERVED = frozenset({"import", "transform", "calibrate", "quantize", "parse", "validate", "readback", "fit"})
+"""Stages that need what the server imports."""
+
+
+class StageProcess(Protocol):
+    """A stage's process, as its minder sees it."""
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs; a signal counts as its negative."""
+
+    def end(self) -> None:
+        """End it and what it started, if it still runs."""
+
+
+def start_stage(stage: str, folder: Path, environment: Mapping[str, str]) -> StageProcess:
+    """Run the task of a folder in a process; what it prints goes to `child.log` there. Raises OSError."""
+    served = stage in _SERVED and sys.platform == "linux"
+    fork = _SERVERS.fork(folder, environment) if served else None
+    return fork or _Interpreter.start(folder, environment)
+
+
+def interpreter(module: str, *arguments: str) -> list[str]:
+    """The command line of a module of ours, in this interpreter."""
+    return [sys.executable, "-P" if sys.version_info >= (3, 11) else "-B", "-m", module, *arguments]
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """End a process of its own session and what it started, if it still runs."""
+    if child.poll() is None:
+        if os.name == "posix":
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+        child.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class _Interpreter:
+    """A process of its own."""
+
+    child: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, folder: Path, environment: Mapping[str, str]) -> _Interpreter:
+        with (folder / "child.log").open("wb") as log:
+            child = subprocess.Popen(
+                interpreter("trtpipe.processes.child", "."),
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return cls(child)
+
+    def poll(self) -> int | None:
+        return self.child.poll()
+
+    def end(self) -> None:
+        kill(self.child)
+
+
+@dataclass(slots=True)
+class _Fork:
+    """A fork of the server."""
+
+    server: _Server
+    number: int
+    told: threading.Event = field(default_factory=threading.Event)
+    """That it runs, or that it does not."""
+    ended: threading.Event = field(default_factory=threading.Event)
+    runs: bool = False
+    code: int | None = None
+
+    def poll(self) -> int | None:
+        return self.code if self.ended.is_set() else None
+
+    def end(self) -> None:
+        if not self.ended.is_set():
+            self.server.ask({"kill": self.number})
+            self.ended.wait()
+
+
+class _Server:
+    """The parent's side of a server."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = dict(environment)
+        self._asked, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._forks: dict[int, _Fork] = {}
+        self._numbers = count(1)
+        self._lock = threading.Lock()
+        self.gone = False
+        with theirs:
+            self._process = subprocess.Popen(
+                interpreter("trtpipe.processes.stage_server", str(theirs.fileno())),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        threading.Thread(target=self._listen, name="stage server", daemon=True).start()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing that it started runs."""
+        with self._lock:
+            return not self._forks
+
+    def fork(self, folder: Path) -> _Fork | None:
+        """A process for the task of a folder, or None when the server has none to give."""
+        with self._lock:
+            fork = _Fork(self, next(self._numbers))
+            self._forks[fork.number] = fork
+        if not self.ask({"id": fork.number, "folder": str(folder.absolute())}):
+            self._forget(fork)
+            return None
+        if not fork.told.wait(_STARTING_SECONDS) or not fork.runs:
+            self._forget(fork)
+            return None
+        return fork
+
+    def ask(self, request: Mapping[str, object]) -> bool:
+        """Send one packet; whether it went."""
+        packet = json.dumps(request).encode()
+        if len(packet) > PACKET:
+            return False
+        try:
+            self._asked.send(packet)
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let it end."""
+        with contextlib.suppress(OSError):
+            self._asked.shutdown(socket.SHUT_RDWR)
+
+    def _forget(self, fork: _Fork) -> None:
+        with self._lock:
+            self._forks.pop(fork.number, None)
+
+    def _listen(self) -> None:
+        while packet := self._received():
+            answer = json.loads(packet)
+            with self._lock:
+                fork = self._forks.get(answer["id"])
+            if fork is None:
+                continue
+            if "code" in answer:
+                self._finish(fork, answer["code"])
+            else:
+                fork.runs = "pid" in answer
+                fork.told.set()
+        self.gone = True
+        self._asked.close()
+        code = self._process.wait()
+        for fork in list(self._forks.values()):
+            self._finish(fork, code or 1)
+
+    def _received(self) -> bytes:
+        try:
+            return self._asked.recv(PACKET)
+        except OSError:
+            return b""
+
+    def _finish(self, fork: _Fork, code: int) -> None:
+        self._forget(fork)
+        fork.code = code
+        fork.ended.set()
+        fork.told.set()
+
+
+class _Servers:
+    """This process's server, if it has one."""
+
+    def __init__(self) -> None:
+        self._server: _Server | None = None
+        self._starting = threading.Lock()
+
+    def fork(self, folder: Path, environment: Mapping[str, str]) -> _Fork | None:
+        """A process for the task of a folder, or None when none can be forked in that environment."""
+        with self._starting:
+            server = self._fitting(environment)
+        return server.fork(folder) if server is not None else None
+
+    def _fitting(self, environment: Mapping[str, str]) -> _Server | None:
+        """The server of this environment. One that works in another environment is not taken away from its forks."""
+        server = self._server
+        if server is not None and not server.gone:
+            if server.environment == environment:
+                return server
+            if not server.idle:
+                return None
+            server.close()
+        try:
+            self._server = _Server(environment)
+        except OSError:
+            return None
+        return self._server
+
+
+_SERVERS = _Servers()

@@ -1,0 +1,151 @@
+"""The process that stages' processes are forked from: `python -m trtpipe.processes.stage_server DESCRIPTOR`.
+
+Importing what stages need takes a second of processor time, and a build has several stages for each variant: this
+process imports it once. It runs no stage itself and holds no thread and no model, so a fork of it is as good as a
+process of its own. Linux only; elsewhere each stage starts an interpreter.
+
+The descriptor is a socket of packets, one JSON object each. In: `{"id", "folder"}` runs the task of a folder,
+`{"kill": id}` ends it and what it started. Out: `{"id", "pid"}`, or `{"id", "failed": true}` when there was no
+forking, and `{"id", "code"}` when it ended, as `subprocess` counts. When the other end is gone, all end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+import warnings
+from typing import Any, NoReturn
+
+from trtpipe.deferred_imports import defer_imports
+
+PACKET = 1 << 16
+"""Bytes of the largest packet."""
+_IMPORTED = (
+    "numpy", "onnx", "onnx_ir", "trtpipe.processes.child", "trtpipe.stages.plugins", "trtpipe.networks.parsed_model",
+    "trtpipe.precisions.casts.files", "trtpipe.spec.pipeline",
+)  # fmt: skip
+"""No onnxruntime: it starts a thread, which a fork would not have."""
+
+
+def main(descriptor: int) -> NoReturn:
+    """Serve until the other end is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a step stops
+    defer_imports()
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    gc.freeze()  # what is here already needs no collecting in the forks, which would copy its pages
+    with socket.socket(fileno=descriptor) as requests:
+        _Server(requests).serve()
+    sys.exit(0)
+
+
+class _Server:
+    """Forks and reaps."""
+
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        self._children: dict[int, int] = {}
+        self._awake, wake = os.pipe()
+        os.set_blocking(self._awake, False)
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def serve(self) -> None:
+        """Until the other end is gone; then nothing that was started here is left."""
+        while True:
+            ready, _, _ = select.select([self._requests.fileno(), self._awake], [], [])
+            if self._awake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._awake, PACKET)
+                self._reap()
+            if self._requests.fileno() in ready:
+                packet = self._requests.recv(PACKET)
+                if not packet:
+                    break
+                self._answer(json.loads(packet))
+        for pid in self._children:
+            _end(pid)
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        if "kill" in request:
+            for pid in [pid for pid, one in self._children.items() if one == request["kill"]]:
+                _end(pid)
+            return
+        number = request["id"]
+        try:
+            pid = self._fork(request["folder"])
+        except OSError:
+            self._tell({"id": number, "failed": True})
+            return
+        self._children[pid] = number
+        self._tell({"id": number, "pid": pid})
+
+    def _fork(self, folder: str) -> int:
+        server = os.getpid()
+        with warnings.catch_warnings():
+            # Python warns of threads: they are OpenBLAS's, which ends them before a fork and starts them after it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            self._become(folder, server)
+        return pid
+
+    def _become(self, folder: str, server: int) -> NoReturn:
+        """Be the process of one stage."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
+            os.chdir(folder)
+            log = os.open("child.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            self._requests.close()
+            os.environ["TRTPIPE_PARENT"] = str(server)
+            from trtpipe.processes.child import main as run
+
+            code = run(".")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        while self._children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            number = self._children.pop(pid, None)
+            if number is not None:
+                self._tell({"id": number, "code": os.waitstatus_to_exitcode(status)})
+
+    def _tell(self, answer: dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._requests.send(json.dumps(answer).encode())
+
+
+def _end(pid: int) -> None:
+    """End a stage's process and what it started; it may not have its own group yet."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

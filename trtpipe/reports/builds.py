@@ -1,0 +1,65 @@
+"""A build as one record: its cells, its steps, what failed, what is missing and where it ran."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from trtpipe.reports.models import (
+    BuildReport,
+    CellRecord,
+    Counts,
+    Failure,
+    OutcomeCounts,
+    Status,
+    StepRecord,
+)
+from trtpipe.reports.part_models import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a build went, beyond its cells."""
+
+    steps: Sequence[StepRecord]
+    failures: Sequence[Failure] = ()
+    interrupted: bool = False
+    other_cells: int = 0
+    """Cells that the lockfile has and the build was not about."""
+    removed: Sequence[str] = ()
+    """Cells that the lockfile lost, for no spec declares them any more."""
+
+
+def build_record(cells: Sequence[CellRecord], course: Course, environment: Mapping[str, str]) -> BuildReport:
+    """The report of a build."""
+    states = Counter(cell.state for cell in cells)
+    missing = [cell.cell for cell in cells if cell.engine is None]
+    return BuildReport(
+        status=_status(course, missing),
+        environment=dict(environment),
+        counts=Counts(
+            cells=len(cells),
+            states=dict(sorted(states.items())),
+            validated=_count(cell.validation.outcome for cell in cells),
+            on_gpu=_count(cell.on_gpu.outcome for cell in cells),
+            changed=sum(bool(cell.changes) for cell in cells),
+        ),
+        missing=tuple(missing),
+        other_cells=course.other_cells,
+        removed=tuple(course.removed),
+        failures=tuple(course.failures),
+        steps=tuple(course.steps),
+        cells=tuple(cells),
+    )
+
+
+def _status(course: Course, missing: Sequence[str]) -> Status:
+    if course.interrupted:
+        return "interrupted"
+    return "failed" if course.failures or missing else "complete"
+
+
+def _count(outcomes: Iterable[Outcome]) -> OutcomeCounts:
+    found = Counter(outcomes)
+    return OutcomeCounts(passed=found["passed"], failed=found["failed"], not_run=found["not run"])

@@ -1,0 +1,105 @@
+"""A build as JUnit XML: a suite for each pipeline, a case for each cell and each threshold.
+
+What did not run is skipped with its reason, never passed. Control characters, which XML cannot hold, are escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from xml.sax.saxutils import escape, quoteattr
+
+from trtpipe.metrics.reach import PARTS
+from trtpipe.reports.models import BuildReport, CellRecord, OnGpu
+from trtpipe.reports.part_models import Link, Verdict
+from trtpipe.reports.words import bound_words, number_words, shortened
+
+_MOST = 2000  # characters of a message
+
+Case = tuple[str, str, float, str, str]
+"""Class, name, seconds, kind (`passed`, `failure`, `skipped`) and the sentence to it."""
+
+
+def junit_xml(report: BuildReport) -> str:
+    """The report of a build as XML text."""
+    suites: dict[str, list[Case]] = {}
+    for cell in report.cells:
+        suites.setdefault(cell.pipeline, []).extend(_cases(cell))
+    everything = [case for cases in suites.values() for case in cases]
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites{_counts(everything, 'trtpipe build')}>"]
+    for name, cases in suites.items():
+        lines += [f"  <testsuite{_counts(cases, name)}>", *map(_case, cases), "  </testsuite>"]
+    return "\n".join([*lines, "</testsuites>"]) + "\n"
+
+
+def _cases(cell: CellRecord) -> Iterator[Case]:
+    name = f"{cell.variant}@{cell.target}"
+    seconds = sum(cell.seconds.values())
+    if cell.state == "failed":
+        yield cell.pipeline, name, seconds, "failure", "\n".join(cell.problems) or "failed"
+        return
+    if cell.engine is None:
+        yield cell.pipeline, name, 0.0, "skipped", f"not run: {'; '.join(cell.problems) or 'not built'}"
+        return
+    yield cell.pipeline, name, seconds, "passed", ""
+    inside = f"{cell.pipeline}.{name}"
+    yield from (_threshold(inside, one) for one in cell.validation.verdicts)
+    yield from (_link(inside, one) for one in cell.reach if one.part != "engine")
+    if cell.on_gpu.outcome != "not run":
+        yield from _on_gpu(inside, cell.on_gpu)
+    for one in cell.not_run:
+        what, _, why = one.partition(": ")
+        yield inside, what, 0.0, "skipped", f"not run: {why or what}"
+
+
+def _on_gpu(inside: str, proof: OnGpu) -> Iterator[Case]:
+    kind = "passed" if proof.outcome == "passed" else "failure"
+    yield inside, "the engine on a GPU", 0.0, kind, f"{proof.outcome} on {proof.gpu or 'a GPU'}"
+
+
+def _link(inside: str, link: Link) -> Case:
+    """A link of the chain of proofs; the engine's own run is a case of its own."""
+    kind = {"proved": "passed", "failed": "failure"}.get(link.outcome, "skipped")
+    return (
+        inside,
+        f"proof: {PARTS[link.part]}",
+        0.0,
+        kind,
+        "" if kind == "passed" else f"{link.outcome}: {link.why}",
+    )
+
+
+def _threshold(inside: str, verdict: Verdict) -> Case:
+    bound = bound_words(verdict)
+    name = f"{verdict.place}: {verdict.metric} of {verdict.output} {bound}".strip()
+    found = f"{verdict.metric} is {number_words(verdict.value)}"
+    match verdict.outcome:
+        case "passed":
+            return inside, name, 0.0, "passed", ""
+        case "failed":
+            return inside, name, 0.0, "failure", f"{found}, must be {bound}"
+    return inside, name, 0.0, "skipped", f"not run: {verdict.why or 'it was not measured'}"
+
+
+def _counts(cases: Sequence[Case], name: str) -> str:
+    kinds = [case[3] for case in cases]
+    return (
+        f" name={_quoted(name)} tests={quoteattr(str(len(cases)))}"
+        f' failures="{kinds.count("failure")}" errors="0" skipped="{kinds.count("skipped")}"'
+        f' time="{sum(case[2] for case in cases):.3f}"'
+    )
+
+
+def _case(case: Case) -> str:
+    inside, name, seconds, kind, text = case
+    head = f'    <testcase classname={_quoted(inside)} name={_quoted(name)} time="{seconds:.3f}"'
+    if kind == "passed":
+        return f"{head}/>"
+    first = text.splitlines()[0] if text else kind
+    body = (
+        "\n".join(escape(shortened(line, _MOST)) for line in text.splitlines()) if kind == "failure" else ""
+    )
+    return f"{head}><{kind} message={_quoted(first)}>{body}</{kind}></testcase>"
+
+
+def _quoted(text: str) -> str:
+    return quoteattr(shortened(text, _MOST))

@@ -1,0 +1,84 @@
+"""Records that are JSON objects: frozen dataclasses whose annotations say how they are written, read and described.
+
+A field's key in JSON is its name without an underscore at the end (`from_` is `from`), or what its metadata call `key`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import TypeVar, get_type_hints
+
+from trtpipe.json_values import Json, Malformed, as_object
+from trtpipe.reports.json_types import Definitions, JsonType, Schema, described, inside, json_type
+
+R = TypeVar("R", bound="Record")
+
+
+class Record:
+    """The base of all records."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Json]:
+        """The record as a JSON object, its keys in the order of the fields."""
+        return {key: _plain(getattr(self, name)) for key, name in _names(type(self)).items()}
+
+    @classmethod
+    def read(cls: type[R], value: object, name: str = "") -> R:
+        """The record that a JSON object holds; raises Malformed when a field is missing, unknown or of another type."""
+        found = as_object(value, name or "the document")
+        kinds = _types(cls)
+        for key in found.keys() | kinds.keys():
+            if key not in found:
+                raise Malformed(f"{inside(name, key)} is missing")
+            if key not in kinds:
+                raise Malformed(f"{inside(name, key)} is unknown")
+        names = _names(cls)
+        values = {names[key]: kind.read(found[key], inside(name, key)) for key, kind in kinds.items()}
+        return cls(**values)
+
+    @classmethod
+    def json_type(cls) -> JsonType:
+        """The JSON objects that are such a record; the schema refers to it by the class's name."""
+        return JsonType(cls.read, cls._schema)
+
+    @classmethod
+    def _schema(cls, definitions: Definitions) -> Schema:
+        if cls.__name__ not in definitions:
+            definitions[cls.__name__] = {}  # keeps the place, so that outer records come before inner ones
+            properties = {key: kind.schema(definitions) for key, kind in _types(cls).items()}
+            definitions[cls.__name__] = described(cls.__doc__ or "", properties, properties)
+        return {"$ref": f"#/$defs/{cls.__name__}"}
+
+
+_NAMES: dict[type[Record], Mapping[str, str]] = {}
+_TYPES: dict[type[Record], Mapping[str, JsonType]] = {}
+
+
+def _names(record: type[Record]) -> Mapping[str, str]:
+    """Key in JSON -> name of the field."""
+    if record not in _NAMES:
+        assert is_dataclass(record)
+        own = fields(record)
+        _NAMES[record] = {str(one.metadata.get("key", one.name.rstrip("_"))): one.name for one in own}
+    return _NAMES[record]
+
+
+def _types(record: type[Record]) -> Mapping[str, JsonType]:
+    """Key in JSON -> what it may hold."""
+    if record not in _TYPES:
+        hints = get_type_hints(record, include_extras=True)
+        _TYPES[record] = {key: json_type(hints[name]) for key, name in _names(record).items()}
+    return _TYPES[record]
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, Record):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    assert value is None or isinstance(value, (str, bool, int, float)), f"{type(value)} is not JSON"
+    return value

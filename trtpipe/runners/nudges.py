@@ -1,0 +1,76 @@
+"""A model whose tensors are off by up to a unit in their last place, at random: what rounding otherwise does to it.
+
+Two ways of computing the same round in other places, and what comes of that depends on the model: a softmax of large
+numbers makes more of it than a sum. So a typed model is run once more with each float that it rounds nudged, and the
+distance of its outputs from the unnudged ones is the size of difference that rounding explains.
+
+    t' = t (1 + u e), u uniform in [-1, 1] for each element, e = 2^-10, 2^-7 or 2^-23 for half, bfloat16 or float32
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from trtpipe.runners.graphs import RunnableModel
+from trtpipe.runners.perturbations import EXACT
+
+if TYPE_CHECKING:
+    import onnx
+
+    from trtpipe.canonical.summary import TensorInfo
+
+_UNITS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
+"""The distance of 1 to the next larger number (IEEE 754; bfloat16 has 7 bits of mantissa)."""
+_LEAST_RANK = 2  # what is smaller may be a size, and those are not rounded
+
+
+def nudged(model: RunnableModel, seed: int) -> RunnableModel:
+    """A copy that nudges whatever it rounds; the same seed gives the same copy. Reads no weight."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model.proto)
+    made = list(copy.graph.node)
+    nodes = [one for index, node in enumerate(made) for one in _nudged(node, model, seed * 100_003 + index)]
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del copy.graph.node[:]
+    copy.graph.node.extend(kept)
+    return RunnableModel(copy, model.folder, model.path)
+
+
+def _nudged(node: onnx.NodeProto, model: RunnableModel, seed: int) -> Iterator[onnx.NodeProto]:
+    behind: list[onnx.NodeProto] = []
+    for index, name in enumerate(node.output):
+        info = model.values.get(name)
+        if info is not None and _is_rounded(node, info):
+            node.output[index] = f"{name}/exact"
+            behind += _nudging(name, info.dtype, float(seed))
+    yield node
+    yield from behind
+
+
+def _is_rounded(node: onnx.NodeProto, info: TensorInfo) -> bool:
+    """Whether what a node makes is rounded to its type: computed, or cast to a narrower one."""
+    if info.dtype not in _UNITS or info.dims is None or len(info.dims) < _LEAST_RANK:
+        return False
+    if node.op_type == "Cast":
+        return info.dtype != "float32"
+    return node.op_type not in EXACT and "Quantize" not in node.op_type and node.op_type != "DequantizeLinear"
+
+
+def _nudging(name: str, dtype: str, seed: float) -> Iterator[onnx.NodeProto]:
+    """Nodes for t' = t (1 + u e)."""
+    import onnx
+    from onnx import helper
+
+    random, factor, source = f"{name}/random", f"{name}/factor", f"{name}/exact"
+    unit, floats = _UNITS[dtype], onnx.TensorProto.FLOAT
+    bounds = {"low": 1.0 - unit, "high": 1.0 + unit}
+    yield helper.make_node("RandomUniformLike", [source], [random], dtype=floats, seed=seed, **bounds)
+    if dtype == "float32":
+        factor = random
+    else:
+        number = onnx.TensorProto.FLOAT16 if dtype == "float16" else onnx.TensorProto.BFLOAT16
+        yield helper.make_node("Cast", [random], [factor], to=number)
+    yield helper.make_node("Mul", [source, factor], [name])

@@ -1,0 +1,67 @@
+"""Scales from a calibration cache for a canonical model: what a step of a plan does, and what commands show of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.calibration.caches.reader import read_cache
+from trtpipe.errors import ModelError, SpecPath
+
+if TYPE_CHECKING:
+    import onnx
+
+    from trtpipe.calibration.caches.entries import Cache
+    from trtpipe.calibration.caches.matches import Match
+
+
+def scales_from_cache(
+    model: Path,
+    cache: Path,
+    out: Path,
+    *,
+    declared: str,
+    min_coverage: float,
+    rename: Mapping[str, str],
+    place: SpecPath = (),
+) -> dict[str, Any]:
+    """Writes the scales that a cache has for a canonical model; what reports say of them.
+
+    `place` is where `calibration` stands in the spec. Raises ModelError when the cache cannot be read, or knows less
+    than `min_coverage` of the tensors to quantize.
+    """
+    from trtpipe.calibration.caches.report import refuse_uncovered, report_of_cache, scales_of
+    from trtpipe.canonical.reader import read_skeleton
+
+    proto = read_skeleton(model).proto
+    with located(place):
+        found = read_cache(cache, declared)
+        match = matched(found, proto, rename)
+        refuse_uncovered(match, min_coverage)
+    scales_of(found, match).write(out)
+    return report_of_cache(found, match, min_coverage)
+
+
+@contextmanager
+def located(place: SpecPath) -> Iterator[None]:
+    """Problems that are raised inside get their places in the spec, below `place`; those without, the cache's own."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(
+            [replace(one, path=(*place, *(one.path or ("cache",)))) for one in error.problems]
+        ) from error
+
+
+def matched(cache: Cache, model: onnx.ModelProto, rename: Mapping[str, str] | None = None) -> Match:
+    """A cache beside a model: which entry is which of its tensors. Raises ModelError when `rename` does not fit."""
+    import onnx_ir
+
+    from trtpipe.calibration.caches.graph_names import names_of
+    from trtpipe.calibration.caches.matches import match_cache
+    from trtpipe.precisions.quantization.places import tensors_to_scale
+
+    return match_cache(cache, names_of(model), tensors_to_scale(onnx_ir.from_proto(model)), rename)

@@ -1,0 +1,361 @@
+"""Runs a model at the shapes of its first spec, in a process of its own, and sees what of it half precision holds.
+
+The canonical model runs once on random inputs at the profile's opt, and at min and max where that costs little: that
+tells whether it runs there, where NaN begins, and how large its tensors become. The nodes that make or read what half
+cannot hold are kept in float32; the half model is then held against the other at one of these shapes. All
+that is a guess from random inputs: real data may reach further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.errors import StepFailed
+from trtpipe.json_values import Json
+from trtpipe.runners.corner_inputs import CornerInputs
+from trtpipe.spec.variant import VariantSpec
+from trtpipe.stages.task import Task
+
+if TYPE_CHECKING:
+    import onnx
+
+    from trtpipe.arrays import Array
+    from trtpipe.canonical.summary import TensorInfo
+    from trtpipe.runners.graphs import RunnableModel
+    from trtpipe.spec.pipeline import Threshold
+
+    Feed = Mapping[str, Array]
+
+_LARGEST_HALF = 65504.0
+_MARGIN = 2.0  # other inputs may reach further than those that were tried
+_PEAK, _NAN = "/largest", "/nan"
+_LEAST_SHARE = VariantSpec().min_low_precision
+_CHEAP = 0.5
+"""Estimated seconds of one core up to which the model is run at min and max as well."""
+_BEARABLE = 2.0
+"""Those up to which the half model is run as well; it always is where that costs least."""
+_SLACK = 0.5
+"""The share of what a threshold allows that one run may use up: a build tries more inputs and more shapes."""
+_OPERATIONS, _BYTES = 20e9, 1e9
+"""What one core does in a second, roughly: multiplications and additions of products; bytes of tensors made."""
+
+
+@dataclass(slots=True)
+class Fit:
+    """What was seen of a model that ran."""
+
+    ran: list[str] = field(default_factory=list)
+    """The corners at which it ran: `opt`, `min`, `max`."""
+    left_out: list[str] = field(default_factory=list)
+    """Those at which it was not tried, since that costs too much."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Corner → why it does not run there."""
+    nan: str = ""
+    """Where NaN begins, in words."""
+    keep: list[str] = field(default_factory=list)
+    """Globs of the nodes that a half variant keeps in float32."""
+    cosine: float | None = None
+    """What the outputs can be held to at most, for a model whose own rounding leaves less than the usual."""
+    largest: int = 0
+    """Bytes of the largest tensor that is made at any corner, whether it was tried there or not."""
+    unsteady: str = ""
+    """The cosine that rounding alone leaves, where that is so little that comparing proves nothing."""
+    refused: str = ""
+    """Why a half variant would not pass; empty when it passes or none was asked for."""
+    untried: str = ""
+    """Why that could not be tried."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain data, to hand to another process."""
+        return {
+            "ran": [*self.ran],
+            "left_out": [*self.left_out],
+            "failed": dict(self.failed),
+            "nan": self.nan,
+            "keep": [*self.keep],
+            "cosine": self.cosine,
+            "largest": self.largest,
+            "unsteady": self.unsteady,
+            "refused": self.refused,
+            "untried": self.untried,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Shapes to run at, and roughly how many seconds that takes."""
+
+    names: tuple[str, ...]
+    inputs: CornerInputs
+    seconds: float
+    largest: int
+    """Bytes of the largest tensor that is made there."""
+
+
+def fit_model(task: Task) -> Fit:
+    """Runs the model of a task; with the option `half`, fits a half variant as well. Raises ModelError, StepFailed."""
+    from trtpipe.runners.graphs import runnable_model
+    from trtpipe.runners.onnxruntime import NoKernel
+
+    canonical = _transformed(task)
+    model = runnable_model(canonical)
+    places = _places(model, task)
+    fit = Fit(largest=max(place.largest for place in places))
+    feeds = _feeds(model, task, places)
+    try:
+        outputs, peaks = _run(model, places, feeds, fit)
+    except NoKernel as error:
+        fit.untried = error.problems[0].fact
+        return fit
+    _expect(model, feeds, outputs, fit)
+    if task.options.get("half") and outputs:
+        ran = [place for place in places if place.names[0] in outputs]
+        held = [place for place in ran if place.seconds <= _BEARABLE]
+        held = held or [min(ran, key=lambda place: place.seconds)]
+        compared = {place.names[0]: (feeds[place.names[0]], outputs[place.names[0]]) for place in held}
+        fit.keep = [_glob(name) for name in _overflowing(canonical, model, peaks)]
+        try:
+            fit.refused = _refused(canonical, fit, compared, task.out)
+        except (NoKernel, StepFailed) as error:
+            fit.untried = error.problems[0].fact
+    return fit
+
+
+def _expect(model: RunnableModel, feeds: Mapping[str, Feed], outputs: Mapping[str, Feed], fit: Fit) -> None:
+    """What may be expected of the outputs where that is less than what float32 is held to without being told."""
+    from trtpipe.precisions import find_precision
+    from trtpipe.runners.own_rounding import NothingToExpect, expected_cosine
+
+    floats = find_precision("fp32")
+    assert floats is not None, "fp32 is one of trtpipe's own"
+    (usual,) = (one.min for one in floats.default_thresholds if one.metric == "cosine")
+    try:
+        found = expected_cosine(model, feeds, outputs)
+    except NothingToExpect as error:
+        fit.unsteady = str(error)
+        return
+    if found is not None and usual is not None and found < usual:
+        fit.cosine = found
+
+
+def _transformed(task: Task) -> Path:
+    from trtpipe.stages.plugins import InstalledPlugins
+
+    canonical = task.input("typed")
+    transform = task.options.get("transform") or {}
+    if not transform:
+        return canonical
+    changed = task.out / "transformed.onnx"
+    named = {canonical.name: canonical}
+    InstalledPlugins().transform(Task("transform", transform, {"model": named}, task.out), changed)
+    return changed
+
+
+def _places(model: RunnableModel, task: Task) -> list[_Place]:
+    """The corners of the first profile, opt first, equal ones once."""
+    from trtpipe.canonical.summary import summarize
+    from trtpipe.proofs.corners import shapes_at, values_at
+    from trtpipe.runners.requests import request_of
+
+    profiles = request_of(task).profiles
+    profile = profiles[0] if profiles else {}
+    inputs = summarize(model.proto).inputs
+    named: dict[str, tuple[list[str], CornerInputs]] = {}
+    for corner in ("opt", "min", "max"):
+        made = CornerInputs("", shapes_at(inputs, profile, corner), values_at(profile, corner))
+        named.setdefault(repr((made.shapes, made.values)), ([], made))[0].append(corner)
+    return [_Place(tuple(names), made, *_estimated(model, made)) for names, made in named.values()]
+
+
+def _estimated(model: RunnableModel, corner: CornerInputs) -> tuple[float, int]:
+    """Seconds of one core that a run takes, roughly, and bytes of the largest tensor that it makes."""
+    from trtpipe.canonical.inference import infer_at
+    from trtpipe.inspection.costs import costs_of
+    from trtpipe.proofs.corners import nbytes_of_info
+
+    inferred = infer_at(model.proto, corner.shapes, corner.values)
+    made = [nbytes_of_info(info) or 0 for info in inferred.values.values()]
+    seconds = costs_of(model.proto, inferred).flops / _OPERATIONS + sum(made) / _BYTES
+    return seconds, max(made, default=0)
+
+
+def _feeds(model: RunnableModel, task: Task, places: Sequence[_Place]) -> dict[str, dict[str, Array]]:
+    """Inputs for each place by its first name: random numbers within what indices allow."""
+    from trtpipe.canonical.summary import summarize
+    from trtpipe.datasets import open_dataset
+    from trtpipe.runners.corner_inputs import gather_rows
+    from trtpipe.runners.requests import dataset_of, feed_at, request_of, rows_at
+
+    request = request_of(task)
+    inputs = summarize(model.proto).inputs
+    dataset = dataset_of(request, inputs, model)
+    assert dataset is not None, "random inputs were asked for"
+    fed: list[TensorInfo] = [info for info in inputs if info.name not in places[0].inputs.values]
+    with open_dataset(dataset, request.resolve, fed) as data:
+        samples = gather_rows(data, rows_at([place.inputs for place in places]))
+    return {place.names[0]: feed_at(place.inputs, inputs, samples) for place in places}
+
+
+def _run(
+    model: RunnableModel, places: Sequence[_Place], feeds: Mapping[str, Mapping[str, Array]], fit: Fit
+) -> tuple[dict[str, dict[str, Array]], dict[str, float]]:
+    """Outputs by the place that they were run at, and float tensor → its largest magnitude anywhere."""
+    from trtpipe.runners.onnxruntime import open_runner
+
+    names = [name for name, _ in model.floats()]
+    outputs: dict[str, dict[str, Array]] = {}
+    peaks: dict[str, float] = {}
+    with open_runner(_measured(model, names, _PEAK), spinning=False) as runner:
+        for place in places:
+            if place.names[0] != "opt" and place.seconds > _CHEAP:
+                fit.left_out += place.names
+                continue
+            try:
+                found = runner.infer(feeds[place.names[0]])
+            except StepFailed as error:
+                fit.failed |= dict.fromkeys(place.names, error.problems[0].fact)
+                continue
+            fit.ran += place.names
+            given = {name: value for name, value in found.items() if not name.endswith(_PEAK)}
+            outputs[place.names[0]] = given
+            _raise_peaks(peaks, found)
+            if not fit.nan and any(map(_has_nan, given.values())):
+                fit.nan = _where_nan_begins(model, names, feeds[place.names[0]])
+    return outputs, peaks
+
+
+def _raise_peaks(peaks: dict[str, float], found: Mapping[str, Array]) -> None:
+    """Infinities that are meant count as 0."""
+    import numpy as np
+
+    for name, value in found.items():
+        if name.endswith(_PEAK):
+            peak = float(np.max(value, initial=0.0))
+            known = name.removesuffix(_PEAK)
+            peaks[known] = max(peaks.get(known, 0.0), peak if np.isfinite(peak) else 0.0)
+
+
+def _has_nan(array: Array) -> bool:
+    import numpy as np
+
+    return bool(array.dtype.kind == "f" and np.isnan(array).any())
+
+
+def _where_nan_begins(model: RunnableModel, names: Sequence[str], feed: Mapping[str, Array]) -> str:
+    from trtpipe.runners.onnxruntime import open_runner
+
+    with open_runner(_measured(model, names, _NAN), spinning=False) as runner:
+        found = runner.infer(feed)
+    broken = {name.removesuffix(_NAN) for name, value in found.items() if name.endswith(_NAN) and value > 0}
+    for node in model.proto.graph.node:
+        if not broken.isdisjoint(node.output):
+            made = next(name for name in node.output if name in broken)
+            return f"node '{node.name or made}' ({node.op_type}), which makes '{made}'"
+    return "an output"
+
+
+def _measured(model: RunnableModel, names: Sequence[str], what: str) -> RunnableModel:
+    """A copy that also gives one number for each of these tensors, so that none is held whole: how large it is, or
+    whether there is NaN in it."""
+    from onnx import TensorProto
+
+    kinds = {name: info.dtype for name, info in model.values.items()}
+    measured = model.only_outputs([*model.outputs(), *(f"{name}{what}" for name in names)])
+    measured = replace(measured, known=model.values)  # what is added has types that no runner asks for
+    for value, known in zip(measured.proto.graph.output, model.proto.graph.output, strict=False):
+        value.CopyFrom(known)
+    for name in names:
+        source, end = name, f"{name}{what}"
+        nodes = []
+        if kinds.get(name) != "float32":
+            nodes.append(_node("Cast", source, f"{end}/wide", to=TensorProto.FLOAT))
+            source = f"{end}/wide"
+        nodes.append(_node("Abs" if what == _PEAK else "IsNaN", source, f"{end}/each"))
+        source = f"{end}/each"
+        if what == _NAN:
+            nodes.append(_node("Cast", source, f"{end}/number", to=TensorProto.FLOAT))
+            source = f"{end}/number"
+        nodes.append(_node("ReduceMax", source, end, keepdims=0))
+        measured.proto.graph.node.extend(nodes)
+    return measured
+
+
+def _node(operator: str, source: str, target: str, **attributes: int | Sequence[int]) -> onnx.NodeProto:
+    from onnx import helper
+
+    return helper.make_node(operator, [source], [target], **attributes)
+
+
+def _overflowing(canonical: Path, model: RunnableModel, peaks: Mapping[str, float]) -> Iterator[str]:
+    """The nodes of a half variant that make or read a tensor which half cannot hold, by name, in graph order."""
+    from trtpipe.canonical.reader import ir_model, read_skeleton
+    from trtpipe.precisions import find_precision
+
+    half = find_precision("fp16")
+    assert half is not None, "fp16 is one of trtpipe's own"
+    beyond = {name for name, peak in peaks.items() if not peak * _MARGIN <= _LARGEST_HALF}
+    if not beyond:
+        return
+    planned = half.plan_types(ir_model(read_skeleton(canonical))).nodes
+    for node in model.proto.graph.node:
+        touched = not beyond.isdisjoint(node.output) or not beyond.isdisjoint(node.input)
+        if touched and node.name in planned and planned[node.name].dtype == half.dtype:
+            yield node.name
+
+
+def _refused(canonical: Path, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]], out: Path) -> str:
+    """Why the variant would not pass, in a few words; empty when it passes.
+
+    `compared` are inputs and what the float32 model makes of them, by corner.
+    """
+    from trtpipe.metrics.metrics import Accumulator
+    from trtpipe.metrics.verdicts import judge_report
+    from trtpipe.precisions import find_precision
+    from trtpipe.precisions.audit import low_shares
+    from trtpipe.precisions.casts.files import rewrite_file
+    from trtpipe.proofs.randomness import drawn_outputs
+    from trtpipe.runners.graphs import runnable_model
+    from trtpipe.runners.onnxruntime import open_runner
+    from trtpipe.spec.pipeline import Threshold
+
+    half = find_precision("fp16")
+    assert half is not None, "fp16 is one of trtpipe's own"
+    typed = out / "typed.onnx"
+    made = rewrite_file(half, canonical, typed, keep={"fp32": tuple(fit.keep)} if fit.keep else {})
+    shares = low_shares(half.name, made.audit.nodes, made.audit.weight_elements)
+    if not shares or min(shares) < _LEAST_SHARE:
+        return "next to nothing of the model computes in it"
+    model = runnable_model(typed)
+    drawn = drawn_outputs(model.proto)
+    places: list[Json] = []
+    with open_runner(model, spinning=False) as runner:
+        for corner, (feed, expected) in compared.items():
+            actual = runner.infer(feed)
+            measured: dict[str, Json] = {}
+            for name, value in expected.items():
+                if name in actual and name not in drawn:
+                    if value.shape != actual[name].shape:
+                        return f"output '{name}' gets another shape in half precision"
+                    accumulator = Accumulator()
+                    accumulator.add(value, actual[name])
+                    measured[name] = accumulator.result().as_json()
+            places.append({"place": f"at {corner}", "kind": "data", "outputs": measured})
+    report: dict[str, Json] = {"places": places, "nonfinite": []}
+    asked = half.default_thresholds if fit.cosine is None else (Threshold(metric="cosine", min=fit.cosine),)
+    judgement = judge_report(report, (), [_tightened(one) for one in asked])
+    return judgement.problems[0].fact if judgement.problems else ""
+
+
+def _tightened(threshold: Threshold) -> Threshold:
+    """The threshold with less room, where it is a least similarity of 1 at best."""
+    if threshold.metric != "cosine" or threshold.min is None:
+        return threshold
+    return threshold.model_copy(update={"min": 1 - (1 - threshold.min) * _SLACK})
+
+
+def _glob(name: str) -> str:
+    """A glob that matches this name alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

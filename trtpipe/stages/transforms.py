@@ -1,0 +1,90 @@
+"""The transform of a pipeline, with the graft that it may hold: of a canonical model's file, or for proofs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.errors import ModelError
+from trtpipe.loader.specs import GRAFT, LoadedPipeline
+from trtpipe.plan.options import TransformOptions
+from trtpipe.spec.pipeline import TransformSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+    from trtpipe.legalization.legalize import Changes
+    from trtpipe.legalization.transforms import Graft
+
+
+def transform_model(
+    source: Path, out: Path, options: TransformOptions, files: Mapping[str, Path], root: Path | None
+) -> Changes:
+    """Transforms the canonical model in `source` into `out`; what changed.
+
+    `options` are those of the transform step, `files` what its graft names by the place there. Raises ModelError.
+    """
+    from trtpipe.legalization.transforms import transform_file
+
+    with tempfile.TemporaryDirectory(prefix=".graft-", dir=out.parent) as workplace:
+        _, changes = transform_file(
+            source,
+            out,
+            outputs=options.outputs or None,
+            set_shapes=options.set_shapes,
+            bind=options.bind,
+            simplify=options.simplify,
+            graft=_graft(options.graft, files, root, Path(workplace)),
+        )
+    return changes
+
+
+def _graft(
+    written: object,
+    files: Mapping[str, Path],
+    root: Path | None,
+    workplace: Path,
+    at: tuple[str, ...] = GRAFT,
+) -> Graft | None:
+    if not written:
+        return None
+    from trtpipe.layers.grafts import graft, placed
+    from trtpipe.layers.network import weight_files
+    from trtpipe.spec.network.network import GraftSpec
+
+    spec = GraftSpec.model_validate(written)
+
+    def apply(model: onnx.ModelProto) -> None:
+        try:
+            graft(model, spec, weight_files(files), root=root, workplace=workplace)
+        except ModelError as error:
+            raise ModelError(placed(error.problems, at)) from error
+
+    return apply
+
+
+def grafted(
+    pipeline: LoadedPipeline, model: onnx.ModelProto, workplace: Path
+) -> tuple[LoadedPipeline, onnx.ModelProto]:
+    """The pipeline and its model with the graft in it, as far as that can be had without evaluating anything.
+
+    What is left of the transform is what it binds. Raises ModelError, located in the spec.
+    """
+    from trtpipe.legalization.transforms import outline_transform
+
+    transform = pipeline.spec.transform
+    assert transform is not None
+    root = pipeline.project.root.resolve()
+    graft = _graft(transform.graft, pipeline.graft_files(), root, workplace)
+    assert graft is not None
+    made = type(model)()
+    made.CopyFrom(model)
+    try:
+        outline_transform(made, outputs=transform.outputs, set_shapes=transform.set_shapes, graft=graft)
+    except ModelError as error:
+        raise ModelError([pipeline.locate(problem) for problem in error.problems]) from error
+    left = pipeline.spec.model_copy(update={"transform": TransformSpec(bind=transform.bind)})
+    return replace(pipeline, spec=left), made

@@ -1,0 +1,133 @@
+"""Whose word a trace is: what other places gave is kept apart from one's own, and judged each time it is read.
+
+What a step yielded is the word of whoever wrote its trace. Traces that were made on this machine are believed by all
+projects that use a store. Those that came from a remote, a shared directory or a project's former store are believed
+by those projects alone whose configuration names that place, and only as long as it does. Where keys are trusted, one
+of them must have signed the trace: today, not on the day it came. So a key that is trusted no more is worth nothing at
+once, whatever was kept of its word.
+
+Artifacts are named by their digests and are nobody's word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from trtpipe.errors import StoreError
+from trtpipe.plan.trace import Trace
+from trtpipe.stores.judgement import text_of, vouched
+from trtpipe.stores.kept import Kept
+from trtpipe.stores.local import LocalStore
+from trtpipe.stores.remote import Remote
+from trtpipe.stores.signatures import Unsigned
+from trtpipe.stores.strangers import Untrusted
+
+
+class Voucher(Protocol):
+    """A place that has traces, none of which is this user's own word."""
+
+    def trace(self, key: str) -> Trace | None:
+        """The trace of a key, when there is one that is to be believed. Raises StoreError."""
+
+    def has(self, key: str) -> bool:
+        """Whether this machine has a trace of that key from there, believed or not."""
+
+
+@dataclass(slots=True)
+class SharedDirectory:
+    """A store in a directory that is only read, where its files lie."""
+
+    store: LocalStore
+    trusted: tuple[str, ...]
+    warn: Callable[[str], None]
+    _told: bool = False
+    _judged: dict[str, Trace] = field(default_factory=dict)
+
+    def trace(self, key: str) -> Trace | None:
+        """The trace of a key, when there is one that is to be believed."""
+        try:
+            if key not in self._judged:
+                self._judged[key] = vouched(text_of(self.store.trace_path(key)), key, self.trusted)
+            return self._judged[key]
+        except OSError:
+            return None
+        except (Untrusted, Unsigned) as error:
+            self._tell(f"its trace {key[:12]} counts as absent: {error}")
+            return None
+
+    def has(self, key: str) -> bool:
+        """Whether a trace of that key lies there."""
+        return self.store.trace_path(key).exists()
+
+    def _tell(self, fact: str) -> None:
+        if not self._told:
+            self._told = True
+            self.warn(f"the shared store {self.store.root}: {fact}")
+
+
+@dataclass(slots=True)
+class KeptAlone:
+    """What is kept of a place that cannot be asked any more, such as a project's former store."""
+
+    kept: Kept
+    trusted: tuple[str, ...]
+    warn: Callable[[str], None]
+    _told: bool = False
+
+    def trace(self, key: str) -> Trace | None:
+        """The trace of a key, when there is one that is to be believed."""
+        text = self.kept.read(key)
+        if text is None:
+            return None
+        try:
+            return vouched(text, key, self.trusted, fetched=True)
+        except (Untrusted, Unsigned) as error:
+            if not self._told:
+                self._told = True
+                self.warn(f"what came from {self.kept.place}: trace {key[:12]} counts as absent: {error}")
+            return None
+
+    def has(self, key: str) -> bool:
+        """Whether a trace of that key is kept."""
+        return self.kept.path(key).exists()
+
+
+@dataclass(slots=True)
+class AskedRemote:
+    """A remote store, and what is kept of its traces in the own one, which `open_store` makes sure can be written."""
+
+    remote: Remote
+    kept: Kept | None
+    open_store: Callable[[], None]
+    _judged: dict[str, Trace] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.remote.keep = self._keep
+
+    def trace(self, key: str) -> Trace | None:
+        """The trace of a key: as it was kept, if that is to be believed, or as the remote gives it."""
+        if key in self._judged:
+            return self._judged[key]
+        text = self.kept.read(key) if self.kept is not None else None
+        if text is not None:
+            try:
+                self._judged[key] = self.remote.judged(text, key)
+                return self._judged[key]
+            except (Untrusted, Unsigned) as error:
+                if not self.remote.is_up:
+                    self.remote.doubt(key, error)
+        return self.remote.trace(key)
+
+    def has(self, key: str) -> bool:
+        """Whether a trace of that key is kept."""
+        return self.kept is not None and self.kept.path(key).exists()
+
+    def _keep(self, key: str, text: bytes) -> None:
+        if self.kept is None:
+            return
+        with contextlib.suppress(StoreError, OSError):  # a store that cannot be written still reads
+            self.open_store()
+            self.kept.write(key, text)

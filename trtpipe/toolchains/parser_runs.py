@@ -1,0 +1,129 @@
+"""Has TensorRT parse a model and write down the network that it makes: `networks/` reads what comes of it.
+
+Launched, limited and refused as a build is (`launch.py`), but nothing is built and no GPU is named: the network of a
+model is the same for all of them. For the flavour tensorrt a GPU must be here all the same, since its builder starts
+on one only.
+
+TensorRT's binding hands weights out as NumPy arrays. A provisioned toolchain has no NumPy, so that of the interpreter
+is put behind it; where the interpreter has none, the network's weights are unread.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from trtpipe.errors import StepFailed
+from trtpipe.json_values import JsonObject
+from trtpipe.networks.reader import NETWORK, WEIGHTS
+from trtpipe.plan.control import Control
+from trtpipe.plan.worker_messages import WorkerMessage
+from trtpipe.problem_codes import Code
+from trtpipe.spec.pipeline import BuilderSpec
+from trtpipe.targets.toolchain import Toolchain
+from trtpipe.toolchains.launch import run_worker, scrubbed_environment
+from trtpipe.toolchains.request import MODEL, UNTIMED, WorkerRequest, compatibility_of
+
+_NAME = "network"
+"""A constant: the network of a model is the same whoever asks."""
+_FIND_NUMPY = (
+    "import importlib.util, os; found = importlib.util.find_spec('numpy');"
+    "print(os.path.dirname(os.path.dirname(found.origin)) if found else '')"
+)
+_FIND_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFiles:
+    """What parsing a model has left."""
+
+    network: Path
+    """parsed.json."""
+    weights: Path
+    """parsed.weights."""
+    facts: JsonObject
+    """The worker's result: seconds, inputs and outputs, layers by type; `read` counts layers and those unread."""
+
+
+def parse_network(
+    toolchain: Toolchain,
+    model: Path,
+    folder: Path,
+    *,
+    plugins: Iterable[Path] = (),
+    limits: BuilderSpec | None = None,
+    on_event: Callable[[WorkerMessage], None] = lambda message: None,
+    control: Control | None = None,
+) -> ParsedFiles:
+    """The network that TensorRT makes of a model, as two files in `folder`; `limits` are those of a build.
+
+    The toolchain must be ready. A model that lies elsewhere is linked into the folder with its external data. Raises
+    ModelError, StepFailed when TensorRT refuses or dies, ToolchainError when it cannot start, Interrupted.
+    """
+    _place(model, folder)
+    signals = control or Control()
+    request = WorkerRequest(
+        action="parse",
+        flavour=toolchain.flavour,
+        site=(*toolchain.site, *_numpy_of(toolchain.python)),
+        network_name=_NAME,
+        compute_capabilities=(),
+        profiles=(),
+        builder=limits or BuilderSpec(),
+        compatibility=compatibility_of({}),
+        plugins=tuple(map(str, plugins)),
+        timing=UNTIMED,
+    )
+    result = run_worker(
+        toolchain.python,
+        request,
+        folder,
+        on_event=on_event,
+        cancelled=signals.cancelled,
+        killed=signals.killed,
+    )
+    return ParsedFiles(folder / NETWORK, folder / WEIGHTS, result.facts)
+
+
+def _place(model: Path, folder: Path) -> None:
+    """Make the model and its external data stand in the folder under the names that they have for TensorRT."""
+    from trtpipe.canonical.reader import external_locations
+
+    if model.resolve() == (folder / MODEL).resolve():
+        return
+    places = {model: folder / MODEL}
+    for name in external_locations(model):
+        if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise StepFailed(Code.PARSE_FAILED, f"'{model}' keeps weights outside its folder, in '{name}'")
+        places[model.parent / name] = folder / name
+    for source, place in places.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.hardlink_to(source.resolve())
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, place)
+
+
+def _numpy_of(python: Sequence[str]) -> tuple[str, ...]:
+    """The directory in which an interpreter has NumPy; none when it has none, or does not answer."""
+    if tuple(python) == (sys.executable,):
+        found = importlib.util.find_spec("numpy")
+        return (str(Path(found.origin).parents[1]),) if found and found.origin else ()
+    try:
+        done = subprocess.run(
+            [*python, "-I", "-c", _FIND_NUMPY],
+            capture_output=True,
+            text=True,
+            timeout=_FIND_SECONDS,
+            check=False,
+            env=scrubbed_environment(),
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    place = done.stdout.strip()
+    return (place,) if place else ()

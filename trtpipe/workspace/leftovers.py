@@ -1,0 +1,28 @@
+"""What killed builds left in a project: temporary files beside what they were to become."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from trtpipe.files import sweep_files
+from trtpipe.workspace.workspace import STATE_DIRECTORY
+
+_DEPTH = 2
+"""Cells lie in `build/PIPELINE/VARIANT@TARGET`."""
+
+
+def sweep_project(root: Path, build: Path) -> None:
+    """Remove them from the project's root, its state and what was delivered. Live builds keep theirs."""
+    with contextlib.suppress(OSError):  # somebody else may remove a folder meanwhile
+        for folder in (root, root / STATE_DIRECTORY, *_folders(build, _DEPTH)):
+            sweep_files(folder)
+
+
+def _folders(top: Path, depth: int) -> Iterator[Path]:
+    yield top
+    if depth and top.is_dir():
+        for inner in top.iterdir():
+            if inner.is_dir() and not inner.is_symlink():
+                yield from _folders(inner, depth - 1)

@@ -1,0 +1,133 @@
+"""Where a project's steps run on this machine: its store, its memory of the last builds, its lockfile and its places.
+
+What a workspace has of this is enough to run steps of any plan of the project, a plan of one import included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from trtpipe.digests import digest_bytes, same_digest
+from trtpipe.loader.project import LOCK_FILE, Project
+from trtpipe.lockfile import Lock, agrees, choices_in, load_lock, shown_digest
+from trtpipe.lockfile.entries import RECIPE
+from trtpipe.plan.address import Address
+from trtpipe.plan.fingerprint import Record
+from trtpipe.plan.graph import Action, Outputs, Source, Step
+from trtpipe.plan.planner.facts import SCALES_FILE
+from trtpipe.plan.rebuilder import Past
+from trtpipe.plan.trace import Trace
+from trtpipe.search.choices import Choice, choice_text
+from trtpipe.search.steps import CHOICE_FILE
+from trtpipe.stores.local import LocalStore
+from trtpipe.stores.state import ProjectState
+from trtpipe.targets.toolchain import Toolchain
+from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
+from trtpipe.workspace.held_steps import CHOOSING
+from trtpipe.workspace.locked_scales import LockedScales, locked_scales
+
+
+@dataclass(frozen=True)
+class Site:
+    """One project on this machine, as the steps of a plan see it."""
+
+    store: LocalStore
+    state: ProjectState
+    root: Path
+    lockfile: Path
+    wheel_lock: Path
+    """The file that holds the SHA-256 of toolchains' wheels."""
+    reach: tuple[str, ...] = ()
+    """Directories outside the project from which models may be read."""
+
+    @cached_property
+    def lock(self) -> Lock:
+        """The lockfile as it was when it was first looked at. Raises LockMismatch when it is damaged."""
+        return load_lock(self.lockfile)
+
+    @cached_property
+    def choices(self) -> Mapping[str, Record]:
+        """A search's recipe → the choice that the lockfile holds for it."""
+        return choices_in(self.lock.every_entry())
+
+    @cached_property
+    def scales(self) -> LockedScales:
+        """The scales that the lockfile holds."""
+        return locked_scales(self.lock, self.store, self.state, self.root)
+
+    def believes(self, trace: Trace) -> bool:
+        """Whether a trace in the store may be taken: not where the lockfile decides, and holds another answer."""
+        match trace.stage:
+            case "search":
+                return agrees(trace, self.choices)
+            case "calibrate":
+                return self.scales.believes(trace)
+        return True
+
+    def past(self) -> Past:
+        """What was done before, as far as this project and its store know. A cell counts as delivered."""
+        return Past(self._outputs_of, self._last_record, self.store.has, self._has_trace)
+
+    def _outputs_of(self, address: Address, key: str) -> Outputs | None:
+        known = self.state.last_outputs(address, key)
+        if known is not None and (address.stage not in CHOOSING or self._are_locked_scales(address, known)):
+            return known
+        trace = self.store.trace(key)
+        if trace is not None:
+            return trace.outputs if self.believes(trace) else None
+        return known if known is not None and self._is_locked_choice(address, known) else None
+
+    def _are_locked_scales(self, address: Address, outputs: Outputs) -> bool:
+        """Whether outputs are, byte by byte, the scales that the lockfile has of a calibration."""
+        found = outputs.get(SCALES_FILE)
+        entry = self.lock.steps.get(str(address), {})
+        return found is not None and entry.get(SCALES_FILE) == shown_digest(found)
+
+    def _is_locked_choice(self, address: Address, outputs: Outputs) -> bool:
+        """Whether what a search yielded is the lockfile's choice for it: then it holds though its trace is gone."""
+        recipe = self.lock.steps.get(str(address), {}).get(RECIPE, "")
+        choice, found = self.choices.get(recipe), outputs.get(CHOICE_FILE)
+        if choice is None or found is None:
+            return False
+        return same_digest(found, digest_bytes(choice_text(Choice.from_json(choice)).encode()))
+
+    def _last_record(self, address: Address) -> Record | None:
+        key = self.state.last_key(address)
+        trace = self.store.trace(key) if key else None
+        return trace.fingerprint if trace else None
+
+    def _has_trace(self, key: str) -> bool:
+        return self.store.trace(key) is not None
+
+
+def site_of(project: Project, store: LocalStore, state: ProjectState) -> Site:
+    """The site of a project whose results go where they usually do."""
+    root = project.root
+    return Site(store, state, root, root / LOCK_FILE, root / WHEEL_LOCK, project.reach)
+
+
+@dataclass(frozen=True)
+class HereOf:
+    """What this machine knows of the actions of a plan: it made the plan of its own files and toolchains."""
+
+    root: Path
+    reach: tuple[str, ...]
+    steps: Mapping[Address, Step]
+    toolchains: Mapping[Address, Toolchain]
+    """Of the steps that build engines."""
+
+    def knowing(self, step: Step) -> HereOf:
+        """The same, and the files of a step that is not in the plan."""
+        return replace(self, steps={**self.steps, step.address: step})
+
+    def sources(self, action: Action) -> Mapping[str, Mapping[str, Source]]:
+        """The files of the action's step, by slot and name."""
+        step = self.steps.get(action.address)
+        return step.sources() if step is not None else {}
+
+    def toolchain(self, action: Action) -> Toolchain:
+        """The toolchain that was found for the action's target."""
+        return self.toolchains[action.address]

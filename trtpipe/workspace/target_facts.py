@@ -1,0 +1,111 @@
+"""What a spec's targets come to: compute capabilities and a toolchain, without importing TensorRT.
+
+Knows the order of things (a GPU's name, then the toolchain, then whether the two go together); each question is
+answered elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from trtpipe.errors import Problem, SpecPath
+from trtpipe.permissions import is_granted, not_allowed
+from trtpipe.plan.planner.facts import TargetFacts
+from trtpipe.spec.pipeline import PipelineSpec, TargetSpec, ToolchainSpec
+from trtpipe.targets.compute_capability import ComputeCapability
+from trtpipe.targets.gpus import resolve_gpu
+from trtpipe.targets.toolchain import Toolchain
+from trtpipe.workspace.project_code import interpreter_code
+
+if TYPE_CHECKING:
+    from trtpipe.toolchains.detect import DetectedGpu
+
+
+@dataclass(slots=True)
+class TargetResolver:
+    """Resolves targets; asks for each toolchain once and for this machine's GPUs at most once."""
+
+    toolchains: dict[Any, Toolchain | Problem] = field(default_factory=dict)
+    gpus: dict[str, ComputeCapability | Problem] = field(default_factory=dict)
+    _here: tuple[DetectedGpu, ...] | None = None
+
+    def resolve(self, spec: PipelineSpec, name: str) -> TargetFacts | list[Problem]:
+        """What the target came to, or its problems, placed at its path in the spec."""
+        target = spec.targets[name]
+        problems: list[Problem] = []
+        capabilities = sorted(set(self._capabilities(name, target, problems)))
+        toolchain = self.toolchain_of(spec, name)
+        if isinstance(toolchain, Problem):
+            return [*problems, toolchain]
+        if problems:
+            return problems
+        return TargetFacts(
+            tuple(one.sm for one in capabilities),
+            toolchain.facts(),
+            self._gpu_identity(target, toolchain),
+            found=toolchain,
+        )
+
+    def toolchain_of(self, spec: PipelineSpec, target: str) -> Toolchain | Problem:
+        """The toolchain that a target names, or the default one."""
+        from trtpipe.toolchains.resolve import locate_toolchain
+
+        name = spec.targets[target].toolchain
+        described = spec.toolchains[name] if name is not None else None
+        key = described or ToolchainSpec(flavour="tensorrt_rtx")
+        if key not in self.toolchains:
+            path = ("toolchains", name) if name is not None else ("targets", target)
+            refused = self._refused(described, path)
+            self.toolchains[key] = refused or locate_toolchain(name, described, path=path)
+        return self.toolchains[key]
+
+    def _refused(self, described: ToolchainSpec | None, path: SpecPath) -> Problem | None:
+        """The problem with a program that the project names and its user has not allowed; it is not asked anything."""
+        if described is None or described.python is None:
+            return None
+        code = interpreter_code(described.python)
+        return None if is_granted(code) else not_allowed(code, (*path, "python"))
+
+    def _capabilities(
+        self, name: str, target: TargetSpec, problems: list[Problem]
+    ) -> Iterator[ComputeCapability]:
+        for index, text in enumerate(target.gpu):
+            path = ("targets", name, "gpu", index) if len(target.gpu) > 1 else ("targets", name, "gpu")
+            found = self._this() if text == "this" else self._named(text)
+            if isinstance(found, Problem):
+                problems.append(Problem(found.code, found.fact, found.remedy, path=path))
+            else:
+                yield found
+
+    def _named(self, text: str) -> ComputeCapability | Problem:
+        if text not in self.gpus:
+            self.gpus[text] = resolve_gpu(text)
+        return self.gpus[text]
+
+    def _this(self) -> ComputeCapability | Problem:
+        from trtpipe.toolchains.detect import this_gpu
+
+        return this_gpu(self.here())
+
+    def here(self) -> tuple[DetectedGpu, ...]:
+        """This machine's GPUs."""
+        if self._here is None:
+            from trtpipe.toolchains.detect import detect_gpus
+
+            self._here = detect_gpus()
+        return self._here
+
+    def _gpu_identity(self, target: TargetSpec, toolchain: Toolchain) -> dict[str, Any]:
+        """Flavour tensorrt: the engine is tied to the GPU it is built on, as loosely as the target asks.
+
+        The driver's CUDA major is in it: kernels are chosen among those that it can load.
+        """
+        if toolchain.flavour != "tensorrt":
+            return {}
+        here = self.here()
+        identity: dict[str, Any] = {"driver_cuda_major": here[0].cuda.split(".")[0] if here else None}
+        if target.hardware_compatibility == "none":
+            identity["name"] = here[0].name if here else ", ".join(target.gpu)
+        return identity

@@ -1,0 +1,204 @@
+"""A project and the pipelines a command means, loaded; where its store, its builds and its lockfile are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+
+from trtpipe.errors import Problem, SpecError
+from trtpipe.loader.grammar import KnownNames, Parser
+from trtpipe.loader.project import LOCK_FILE, Project, find_pipelines
+from trtpipe.loader.specs import LoadedPipeline, load_all
+from trtpipe.problem_codes import Code
+from trtpipe.stores.local import LocalStore
+from trtpipe.stores.state import STATE_FILE, ProjectState
+from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
+from trtpipe.workspace.site import Site, site_of
+from trtpipe.workspace.stores import open_store
+from trtpipe.workspace.written_places import refuse_foreign_places
+
+STATE_DIRECTORY = ".trtpipe"
+BUILD_DIRECTORY = "build"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One project's pipelines and the places where their results go."""
+
+    project: Project
+    pipelines: tuple[LoadedPipeline, ...]
+    globs: tuple[str, ...] = ()
+    """Cells that the command is about; all when empty."""
+
+    @property
+    def root(self) -> Path:
+        """The project's root."""
+        return self.project.root
+
+    @property
+    def lockfile(self) -> Path:
+        """`trtpipe.lock` at the root."""
+        return self.root / LOCK_FILE
+
+    @property
+    def wheel_lock(self) -> Path:
+        """`trtpipe-toolchains.lock` beside it."""
+        return self.root / WHEEL_LOCK
+
+    @property
+    def build(self) -> Path:
+        """Where cells are delivered."""
+        return self.root / BUILD_DIRECTORY
+
+    @cached_property
+    def store(self) -> LocalStore:
+        """The store (`workspace/store_places.py` says which). Nothing is made yet. Raises SpecError."""
+        return open_store(self.project)
+
+    @cached_property
+    def state(self) -> ProjectState:
+        """What this project saw last."""
+        return self._state_in(self.root)
+
+    def _state_in(self, folder: Path) -> ProjectState:
+        found = ProjectState.load(folder / STATE_FILE)
+        found.word = self.store.word
+        return found
+
+    @cached_property
+    def site(self) -> Site:
+        """Where the steps of its pipelines run."""
+        usual = site_of(self.project, self.store, self.state)
+        return replace(usual, lockfile=self.lockfile, wheel_lock=self.wheel_lock)
+
+    def wants(self, cell: str) -> bool:
+        """Whether the command is about this cell."""
+        return not self.globs or any(fnmatchcase(cell, glob) for glob in self.globs)
+
+
+def known_names() -> KnownNames:
+    """The parsers and precisions that are installed; none is imported."""
+    from trtpipe.calibration.calibrators import calibrator_names
+    from trtpipe.frontends import frontend_names
+    from trtpipe.precisions import precision_names
+
+    return KnownNames(
+        parsers=frontend_names(),
+        precisions=precision_names(),
+        parser=_parser,
+        calibrators=calibrator_names(),
+        methods=_methods,
+        needs_calibration=_needs_calibration,
+        misfits=_misfits,
+        has_blocks=_has_blocks,
+        computes_in_half=_computes_in_half,
+    )
+
+
+def _methods(calibrator: str) -> tuple[str, ...]:
+    from trtpipe.calibration.calibrators import find_calibrator
+
+    found = find_calibrator(calibrator)
+    return found.methods if found is not None else ()
+
+
+def _needs_calibration(precision: str) -> bool:
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    return found is not None and found.needs_calibration
+
+
+def _misfits(precision: str, base: object, block: object) -> tuple[Problem, ...]:
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    return found.misfits(base, block) if found is not None else ()
+
+
+def _has_blocks(precision: str) -> bool:
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    return found is not None and found.block > 0
+
+
+def _computes_in_half(precision: str) -> bool:
+    from trtpipe.precisions import find_precision
+
+    found = find_precision(precision)
+    return found is not None and found.computes_in_half()
+
+
+def _parser(name: str) -> Parser:
+    from trtpipe.frontends import frontend_called
+
+    found = frontend_called(name)
+    return Parser(found.Options, found.needs_source, found.takes_directory)
+
+
+def open_workspace(
+    arguments: Sequence[str], only: Sequence[str] = (), cwd: Path | None = None, *, only_to_look: bool = False
+) -> Workspace:
+    """Load what the arguments mean: specs, directories of specs, or cells (`digits/fp16@ada`, globs allowed).
+
+    `only_to_look` lets links pass that lead out of the project, for nothing is written then. Raises SpecError with
+    every problem of every spec.
+    """
+    cwd = cwd or Path.cwd()
+    cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
+    specs = [text for text in arguments if text not in cells]
+    loaded, problems = load_all(find_pipelines(specs, cwd), known_names())
+    if problems:
+        raise SpecError(problems)
+    workspace = Workspace(_one_project(loaded), tuple(loaded), (*cells, *only))
+    _refuse_unmatched(workspace)
+    if not only_to_look:
+        refuse_foreign_places(workspace.root)
+    return workspace
+
+
+def _one_project(loaded: Sequence[LoadedPipeline]) -> Project:
+    roots = list(dict.fromkeys(pipeline.project.root for pipeline in loaded))
+    if len(roots) != 1:
+        shown = ", ".join(str(root) for root in roots)
+        raise SpecError(
+            Code.SEVERAL_PROJECTS,
+            f"these specs belong to several projects: {shown}",
+            "run one command for each project",
+        )
+    return loaded[0].project
+
+
+def cell_names(workspace: Workspace) -> list[str]:
+    """Every cell of the loaded pipelines."""
+    return [
+        f"{one.spec.pipeline}/{variant}@{target}"
+        for one in workspace.pipelines
+        for variant in one.spec.variants
+        for target in one.spec.targets
+    ]
+
+
+def _refuse_unmatched(workspace: Workspace) -> None:
+    names = cell_names(workspace)
+    problems = [
+        Problem(Code.NO_MATCH, f"no cell matches {glob!r}", _nearest_cells(glob, names))
+        for glob in workspace.globs
+        if not any(fnmatchcase(name, glob) for name in names)
+    ]
+    if problems:
+        raise SpecError(problems)
+
+
+def _nearest_cells(glob: str, names: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(glob, names, n=3, cutoff=0.5)
+    if near:
+        return "did you mean " + ", ".join(repr(name) for name in near) + "?"
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return f"the cells are {shown}"
