@@ -1,50 +1,48 @@
-"""The architecture as a test: a module imports its own folder and lower layers only."""
+"""The architecture as a test: a module imports its own room and lower ones, and stays small."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
+import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import pytest
 from package_source import PACKAGE, ROOT, modules, nodes_of, tree_of
 
-LAYERS = {
-    "errors": 0, "problem_codes": 0, "digests": 0, "shapes": 0, "files": 0, "json_values": 0, "arrays": 0, "unions": 0,
-    "permissions": 0, "homes": 0, "deferred_imports": 0,
-    "spec": 1, "plan": 1, "targets": 1,
-    "loading": 2, "canonical": 2, "comparing": 2, "measuring": 2, "proofs": 2, "describing": 2, "rendering": 2,
-    "weights": 2, "layering": 2, "searching": 2, "reducing": 2, "differing": 2,
-    "deciding": 2, "planning": 2, "lockfile": 2, "manifest": 2, "scales": 2, "legacy_caches": 2,
-    "provenance": 2, "reporting": 2, "networks": 2,
-    "stages": 3, "scheduler": 3, "dispatcher": 3,
-    "frontends": 4, "precisions": 4, "datasets": 4, "stores": 4, "executors": 4, "toolchains": 4, "runners": 4,
-    "fetching": 4, "calibrators": 4,
-    "system": 5,
-    "cli": 6, "__main__": 7,
-}  # fmt: skip
-
-WITHIN_LAYER = {
-    ("errors", "problem_codes"), ("permissions", "errors"), ("permissions", "problem_codes"),
-    ("shapes", "errors"), ("shapes", "problem_codes"),
-    ("proofs", "canonical"), ("proofs", "loading"), ("proofs", "weights"),
-    ("describing", "canonical"), ("describing", "loading"), ("describing", "proofs"),
-    ("targets", "spec"), ("runners", "datasets"), ("weights", "canonical"),
-    ("reducing", "canonical"), ("reducing", "searching"), ("reducing", "proofs"), ("describing", "weights"),
-    ("differing", "canonical"), ("differing", "weights"), ("differing", "lockfile"),
-    ("layering", "canonical"), ("layering", "loading"), ("layering", "weights"),
-    ("networks", "canonical"), ("networks", "layering"), ("networks", "weights"), ("networks", "comparing"),
-    ("networks", "loading"),
-    ("calibrators", "datasets"), ("calibrators", "runners"), ("stores", "fetching"), ("runners", "toolchains"),
-    ("reporting", "rendering"), ("reporting", "comparing"), ("rendering", "comparing"),
-    ("plan", "spec"), ("plan", "targets"),
-    ("legacy_caches", "loading"), ("legacy_caches", "scales"), ("planning", "legacy_caches"), ("planning", "searching"),
-}  # fmt: skip
-"""Folders of one layer that may see another one: a problem has a code, a shape that is none is a problem,
-proofs and descriptions are about models, their weights and specs,
-validation feeds data sets, calibrators run models on them, weights may be those of an ONNX model, networks are
-written with theirs, engines run in a toolchain's interpreter, shared stores are reached as sources are, reports use the
-tables of other texts, and a plan has steps that search and steps that read caches."""
+LAYERS = (
+    "unions arrays deferred_imports problem_codes digests homes",
+    "errors",
+    "files json_values shapes permissions",
+    "spec targets",
+    "plan",
+    "loader lockfile metrics canonical calibration.scales search",
+    "calibration.caches legalization weights text",
+    "plan.planner layers reports provenance",
+    "proofs networks",
+    "inspection reduction",
+    "precisions fetch executors",
+    "datasets stores toolchains",
+    "runners",
+    "frontends calibration.calibrators",
+    "stages",
+    "processes",
+    "git",
+    "workspace",
+    "delivery",
+    "building",
+    "checks",
+    "app.author app.debug app.engines app.look app.prove app.report app.store app.upgrade",
+    "cli",
+    "__main__",
+)
+"""The rooms, lowest first. A module imports its own room and rooms of lower lines; the rooms of a line know nothing of
+each other. `docs/architecture.md` has the same table with what each room is for."""
+RANKS = {room: rank for rank, line in enumerate(LAYERS) for room in line.split()}
+FRONTS = ("app", "calibration")
+"""Packages that only hold rooms."""
 
 PURE = {
     "errors",
@@ -53,14 +51,11 @@ PURE = {
     "shapes",
     "spec",
     "plan",
+    "plan.planner",
     "targets",
-    "rendering",
-    "reporting",
-    "deciding",
-    "planning",
-    "searching",
-    "scheduler",
-    "dispatcher",
+    "text",
+    "reports",
+    "search",
 }
 """What a no-op build and `plan` load must not import these."""
 HEAVY = {
@@ -76,20 +71,65 @@ HEAVY = {
     "matplotlib",
 }
 
+LONGEST = 40
+LONGER = {
+    "trtpipe/app/debug/reduce_accuracy.py": ("reduce_accuracy", 44),  # one reduction, told in its order
+    "trtpipe/building/build.py": ("run_build", 41),  # a contract as long as its body
+    "trtpipe/building/performer.py": ("_parse", 43),
+    "trtpipe/legalization/transforms.py": ("apply_transform", 43),  # a step for each option
+    "trtpipe/precisions/__init__.py": ("plan_types", 44),
+    "trtpipe/precisions/casts/files.py": ("rewrite_file", 43),
+    "trtpipe/proofs/targets.py": ("prove_cells", 42),
+    "trtpipe/provenance/manifest.py": ("manifest_of", 48),  # a record, field by field
+    "trtpipe/runners/inference/run.py": ("run_engine", 43),  # a contract as long as its body
+}
+"""The functions that may have more lines, and how many. A command has as many as its options take."""
 
-def part_of(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
+
+def room_of(module: str) -> str | None:
+    """The room that a module of trtpipe belongs to, `a.b` before `a`; None for the package itself and for others'."""
+    parts = module.split(".")
+    if parts[0] != "trtpipe" or len(parts) == 1:
+        return None
+    return next((room for n in (2, 1) if (room := ".".join(parts[1 : n + 1])) in RANKS), parts[1])
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 @cache
-def imports_of(path: Path) -> set[str]:
+def imported_modules(path: Path) -> frozenset[str]:
+    """The modules of trtpipe that a module imports, at any place."""
+    return modules_in(nodes_of(path)) - {name_of(path)}
+
+
+def modules_at_work(path: Path) -> frozenset[str]:
+    """Those of them that it needs to run: without what it imports for annotations alone."""
+    typing = [
+        inner
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    ]
+    return modules_in(node for node in nodes_of(path) if node not in typing) - {name_of(path)}
+
+
+def modules_in(nodes: Iterable[ast.AST]) -> frozenset[str]:
+    names = all_names()
     found = set()
-    for node in nodes_of(path):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {one if one in names else node.module for one in whole}
+    return frozenset(found & names - {"trtpipe"})
+
+
+@cache
+def all_names() -> frozenset[str]:
+    return frozenset(name_of(path) for path in modules())
 
 
 def top_level_imports(path: Path) -> set[str]:
@@ -103,28 +143,35 @@ def top_level_imports(path: Path) -> set[str]:
 
 
 def too_high(path: Path) -> list[str]:
-    """What a module imports that is neither of its own folder nor lower."""
-    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if own == "__init__":
-        return []
-    layer, found = LAYERS[own], []
-    for name in sorted(imports_of(path)):
-        other = part_of(name) if name.startswith("trtpipe.") else ""
-        if other in ("", own) or other.startswith("__version__"):
-            continue
-        allowed = LAYERS[other] < layer or (own, other) in WITHIN_LAYER or (layer == 4 and LAYERS[other] == 0)
-        flat = layer == LAYERS[other] == 2 and (PACKAGE / f"{own}.py").exists()
-        if not (allowed or flat):
-            found.append(f"{path.relative_to(ROOT)} (layer {layer}) imports {name}")
-    return found
+    """What a module imports that is neither of its own room nor lower; the front of several rooms imports nothing."""
+    own = room_of(name_of(path))
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for name in sorted(imported_modules(path))
+        if own in (None, *FRONTS) or (room_of(name) != own and RANKS[str(room_of(name))] >= RANKS[str(own)])
+    ]
 
 
-def test_a_module_imports_only_lower_layers():
+def test_a_module_imports_only_its_own_room_and_lower_ones():
     assert [line for path in modules() for line in too_high(path)] == []
 
 
+def test_no_module_imports_itself_by_way_of_others():
+    """Modules that import each other cannot be read, or tested, alone."""
+    graphlib.TopologicalSorter({name_of(path): modules_at_work(path) for path in modules()}).prepare()
+
+
+def test_every_room_has_its_place_here_and_in_the_documentation():
+    rooms = {room_of(name_of(path)) for path in modules()} - {None, *FRONTS}
+    table = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split("## From a spec")[0]
+    lines = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+
+    assert rooms == set(RANKS)
+    assert [re.findall(r"`([\w.]+)`", line) for line in lines] == [line.split() for line in LAYERS]
+
+
 def test_what_a_plan_needs_imports_nothing_heavy():
-    pure = [path for path in modules() if path.relative_to(PACKAGE).parts[0].removesuffix(".py") in PURE]
+    pure = [path for path in modules() if room_of(name_of(path)) in PURE]
     heavy = {path: {name.split(".")[0] for name in top_level_imports(path)} & HEAVY for path in pure}
 
     assert pure and {path: names for path, names in heavy.items() if names} == {}
@@ -140,17 +187,25 @@ def test_a_module_stays_small_and_says_its_job():
         assert ast.get_docstring(tree_of(path)) or not text.strip(), path
 
 
+def test_a_folder_stays_small():
+    for folder in sorted({path.parent for path in modules()}):
+        lines = sum(path.read_text().count("\n") for path in folder.glob("*.py"))
+
+        assert lines <= 4900, f"{folder.relative_to(ROOT)} has {lines} lines"
+
+
 def test_functions_stay_small():
+    found = []
     for path in modules():
+        file = path.relative_to(ROOT).as_posix()
         for node in nodes_of(path):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 size = (node.end_lineno or 0) - node.lineno + 1
-                assert size <= 60, f"{node.name} in {path.name} has {size} lines"
+                name, more = LONGER.get(file, ("", LONGEST))
+                most = 60 if "cli/commands/" in file else more if node.name == name else LONGEST
+                found += [f"{node.name} in {file} has {size} lines"] if size > most else []
 
-
-def test_every_part_of_the_package_has_a_layer():
-    parts = {p.relative_to(PACKAGE).parts[0].removesuffix(".py") for p in modules()} - {"__init__"}
-    assert parts == set(LAYERS)
+    assert found == []
 
 
 @pytest.mark.parametrize("name", ["LocalExecutor", "Performer", "Dispatcher", "Scheduler", "Steps"])
@@ -167,6 +222,7 @@ def test_there_is_one_way_to_run_a_step(name):
 
 
 def test_when_knows_nothing_of_whether():
-    for name in ("scheduler.py", "dispatcher.py"):
-        assert not any("deciding" in one for one in imports_of(PACKAGE / name))
-    assert not any("scheduler" in one or "dispatcher" in one for one in imports_of(PACKAGE / "rebuilder.py"))
+    """A scheduler that asked the rebuilder's module would have to change with it."""
+    for name in ("scheduler", "dispatcher"):
+        assert "trtpipe.plan.rebuilder" not in imported_modules(PACKAGE / f"plan/{name}.py")
+        assert f"trtpipe.plan.{name}" not in imported_modules(PACKAGE / "plan/rebuilder.py")

@@ -33,10 +33,10 @@ from trtpipe.calibration.calibrators import find_calibrator  # noqa: E402
 from trtpipe.datasets import dataset_record  # noqa: E402
 from trtpipe.digests import digest_file  # noqa: E402
 from trtpipe.frontends import frontend_called  # noqa: E402
+from trtpipe.plan.task import MODEL, SCALES, Task  # noqa: E402
 from trtpipe.processes.processor import processor_kind  # noqa: E402
 from trtpipe.spec.dataset import DatasetSpec  # noqa: E402
-from trtpipe.stages.plugins import InstalledPlugins  # noqa: E402
-from trtpipe.stages.task import Task  # noqa: E402
+from trtpipe.stages.plan_stages import calibrate_model, import_model  # noqa: E402
 from trtpipe.workspace.workspace import open_workspace  # noqa: E402
 
 METHODS = ("max", "entropy", "percentile", "mse")
@@ -85,8 +85,7 @@ def measured() -> dict[str, Any]:
             ("digits", digits, DIGITS, data, 64),
             ("resnet", resnet, NOISE, {}, 8),
         ):
-            canonical = folder / f"{model}.canonical.onnx"
-            lowered(source, canonical)
+            canonical = lowered(source, folder / f"{model}-canonical")
             scales = {one: calibrated(canonical, spec, files, samples, one, folder) for one in METHODS}
             found["models"][model] = {"canonical": digest_file(canonical).hex, "scales": scales}
         found["searches"] = {
@@ -95,8 +94,8 @@ def measured() -> dict[str, Any]:
     return found
 
 
-def lowered(source: Path, out: Path) -> None:
-    """The canonical model of a file."""
+def lowered(source: Path, folder: Path) -> Path:
+    """The canonical model of a file, in a folder of its own."""
     frontend = frontend_called("onnx")
     options = {
         "parser": "onnx",
@@ -105,9 +104,10 @@ def lowered(source: Path, out: Path) -> None:
         "directory": False,
     }
     local = {"root": str(source.parent), "reach": []}
-    InstalledPlugins().lower(
-        Task("import", options, {"source": {"model.onnx": source}}, out.parent, local), out
-    )
+    folder.mkdir()
+    return import_model(Task("import", options, {"source": {"model.onnx": source}}, folder, local)).files[
+        MODEL
+    ]
 
 
 def calibrated(
@@ -126,10 +126,11 @@ def calibrated(
         "percentile": 99.9 if method == "percentile" else None,
         "ranges": False,
     }
-    out = folder / f"{model.stem}-{method}.json"
+    made_in = folder / f"{model.parent.name}-{method}"
+    made_in.mkdir()
     inputs = {"model": {"model.onnx": model}, **({"data": files} if files else {})}
     local = {"root": str(folder), "reach": [], "events": str(folder / "events")}
-    InstalledPlugins().calibrate(Task("calibrate", options, inputs, folder, local), out)
+    out = calibrate_model(Task("calibrate", options, inputs, made_in, local)).files[SCALES]
     tensors = json.loads(out.read_text(encoding="utf-8"))["tensors"]
     return {"digest": digest_file(out).hex, "amax": {name: one["amax"] for name, one in tensors.items()}}
 

@@ -9,8 +9,8 @@ import pytest
 from pictures import gradient
 
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets import open_dataset
 from trtpipe.datasets.locations.projects import ProjectFiles
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.errors import SpecError
 from trtpipe.loader.project import Project
 from trtpipe.spec.dataset import DatasetSpec

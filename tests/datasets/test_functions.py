@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets import open_dataset, source_files
+from trtpipe.datasets import source_files
 from trtpipe.datasets.locations import GivenFiles
 from trtpipe.datasets.locations.projects import ProjectFiles
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.errors import SpecError
 from trtpipe.loader.project import Project
 from trtpipe.spec.dataset import DatasetSpec

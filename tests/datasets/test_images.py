@@ -16,9 +16,10 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets import dataset_record, open_dataset, source_files
+from trtpipe.datasets import dataset_record, source_files
 from trtpipe.datasets.locations import GivenFiles
 from trtpipe.datasets.locations.projects import ProjectFiles
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.errors import SpecError
 from trtpipe.loader.project import Project
 from trtpipe.spec.dataset import DatasetSpec
@@ -554,7 +555,7 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets import open_dataset
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.datasets.locations.projects import ProjectFiles
 from trtpipe.loader.project import Project
 from trtpipe.spec.dataset import DatasetSpec

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets import dataset_record, digest_sources, npz, open_dataset
+from trtpipe.datasets import dataset_record, digest_sources, npz
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.digests import Digest
 from trtpipe.errors import SpecError
 from trtpipe.spec.dataset import DatasetSpec

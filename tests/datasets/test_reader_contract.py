@@ -11,9 +11,10 @@ import pytest
 from pictures import gradient, save
 
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets import find_reader, open_dataset, reader_names, source_files
+from trtpipe.datasets import find_reader, reader_names, source_files
 from trtpipe.datasets.locations import GivenFiles
 from trtpipe.datasets.locations.projects import ProjectFiles
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.loader.project import Project
 from trtpipe.loader.schema import field_docs
 from trtpipe.spec.dataset import SOURCES, DatasetSpec

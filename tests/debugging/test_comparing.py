@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.errors import SpecError, StepFailed
+from trtpipe.plan.task import Task
 from trtpipe.precisions import find_precision
 from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.runners import compare_all as comparing
 from trtpipe.runners.compare_all import compare_all
-from trtpipe.stages.task import Task
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "precisions"))
 from random_graphs import random_models

@@ -18,12 +18,12 @@ from trtpipe.networks.lowering import table
 from trtpipe.networks.matches import misfits
 from trtpipe.networks.network import WeightsRef
 from trtpipe.networks.reader import read_network
+from trtpipe.plan.task import Task
 from trtpipe.precisions import find_precision
 from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.runners import compare_all as comparing
 from trtpipe.runners import compare_network as networks
 from trtpipe.runners.graphs import RunnableModel
-from trtpipe.stages.task import Task
 from trtpipe.toolchains.installed import installed_toolchain
 from trtpipe.toolchains.parser_runs import parse_network
 

@@ -18,7 +18,6 @@ from trtpipe.errors import SpecError
 from trtpipe.plan.ports import ActionResult
 from trtpipe.runners.partial_runs import replay
 from trtpipe.stages.bodies import BODIES
-from trtpipe.stages.plugins import InstalledPlugins
 
 pytestmark = needs_rtx
 
@@ -63,7 +62,7 @@ def in_this_process(monkeypatch):
     """Trials without a process each: what they run is the same."""
 
     def here(task, folder, control, tick=None):
-        return ActionResult({}, json.loads(json.dumps(BODIES[task.stage](task, InstalledPlugins()).summary)))
+        return ActionResult({}, json.loads(json.dumps(BODIES[task.stage](task).summary)))
 
     monkeypatch.setattr(reducing_accuracy, "run_in_child", here)
 

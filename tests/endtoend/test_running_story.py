@@ -16,7 +16,6 @@ from trtpipe.app.engines.machine import Machine
 from trtpipe.cli.main import app
 from trtpipe.plan.ports import ActionResult
 from trtpipe.stages.bodies import BODIES
-from trtpipe.stages.plugins import InstalledPlugins
 
 BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "docs" / "running.md").read_text(), re.S)
 EXAMPLES = [line for block in BLOCKS for line in block.splitlines()]
@@ -37,7 +36,7 @@ def project(tmp_path_factory):
 
 def in_this_process(task, folder, control):
     """The body of a task without a process of its own, which takes longer to start than these models to run."""
-    made = BODIES[task.stage](task, InstalledPlugins())
+    made = BODIES[task.stage](task)
     return ActionResult(made.files, made.summary)
 
 

@@ -16,8 +16,8 @@ import pytest
 from projects_of_all_kinds import AnyProject
 from test_plan_is_what_build_does import somewhere
 
-from trtpipe.cli.build import BuildOptions
 from trtpipe.cli.build_end import Closing
+from trtpipe.cli.build_options import BuildOptions
 from trtpipe.cli.build_run import plan_and_run
 
 REPORTS = ("report.json", "report.html", "summary.md", "junit.xml")

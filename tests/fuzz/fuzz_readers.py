@@ -59,7 +59,7 @@ def _onnx(folder: Path) -> None:
 
 def _dataset(folder: Path) -> None:
     from trtpipe.canonical.summary import TensorInfo
-    from trtpipe.datasets import open_dataset
+    from trtpipe.datasets.samples.batches import open_dataset
     from trtpipe.spec.dataset import DatasetSpec
 
     spec = DatasetSpec.model_validate({"schema": 1, "npz": "x.npz", "batch": 4})

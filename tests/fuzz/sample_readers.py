@@ -48,8 +48,8 @@ def reads_set(**fields: object) -> Callable[[Path], None]:
     """Goes through a set of the case's files, headers first."""
 
     def read(folder: Path) -> None:
-        from trtpipe.datasets import open_dataset
         from trtpipe.datasets.locations.projects import ProjectFiles
+        from trtpipe.datasets.samples.batches import open_dataset
         from trtpipe.loader.project import Project
         from trtpipe.spec.dataset import DatasetSpec
 

@@ -12,9 +12,10 @@ import pytest
 from remedy_places import Cure, Place, Row, apply, rewrite
 
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets import open_dataset, source_files
+from trtpipe.datasets import source_files
 from trtpipe.datasets.locations import GivenFiles
 from trtpipe.datasets.locations.projects import ProjectFiles
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.loader.project import Project
 from trtpipe.loader.specs import load_dataset
 from trtpipe.problem_codes import Code, ProblemCode

@@ -24,10 +24,10 @@ from test_wrong_models import (
 
 from trtpipe.metrics.proposals import proposed_thresholds
 from trtpipe.metrics.verdicts import judge_report
+from trtpipe.plan.task import Task
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.runners.perturbations import noise_of, perturbed
 from trtpipe.runners.rounding_noise import run_proposing
-from trtpipe.stages.task import Task
 
 PRECISIONS = ["fp32", "fp16", "bf16", "int8", "fp8"]
 

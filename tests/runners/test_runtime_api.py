@@ -118,7 +118,7 @@ def test_the_collection_sees_the_whole_api():
         ("lanes.py", "execute_async_v3", "execute_async_v2", "IExecutionContext.execute_async_v2"),
         ("signature.py", "trt.TensorIOMode.INPUT", "trt.TensorIOMode.IN", "TensorIOMode.IN"),
         ("signature.py", "get_tensor_dtype", "get_binding_dtype", "ICudaEngine.get_binding_dtype"),
-        ("loading.py", "trt.Runtime(", "trt.CudaRuntime(", "*module.CudaRuntime"),
+        ("engine_files.py", "trt.Runtime(", "trt.CudaRuntime(", "*module.CudaRuntime"),
     ],
 )
 def test_a_name_that_some_version_lacks_is_noticed(file, right, wrong, use):

@@ -13,12 +13,12 @@ from onnx import numpy_helper
 
 from trtpipe.errors import StepFailed
 from trtpipe.metrics.verdicts import judge_report
+from trtpipe.plan.task import Task
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.problem_codes import Code
 from trtpipe.runners.validate import run_validation
 from trtpipe.spec.pipeline import Threshold
-from trtpipe.stages.task import Task
 
 ROOT = Path(__file__).parents[2]
 COSINE = Threshold(metric="cosine", min=0.999)

@@ -12,12 +12,12 @@ from onnx import helper, numpy_helper
 
 from trtpipe.errors import StepFailed
 from trtpipe.metrics.verdicts import judge_report
+from trtpipe.plan.task import Task
 from trtpipe.precisions import find_precision
 from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.recordings import read_recording
 from trtpipe.runners.validate import run_validation
-from trtpipe.stages.task import Task
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "pipelines/models/digits_cnn.onnx"

@@ -23,9 +23,9 @@ from trtpipe.plan.events import CalibrationProgress, Warned
 from trtpipe.plan.graph import Action
 from trtpipe.plan.planner.facts import SCALES_FILE
 from trtpipe.plan.ports import ActionResult, Observer
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.launcher import Telling, run_in_child
-from trtpipe.stages.task import Task
 from trtpipe.workspace.site import Site
 
 

@@ -29,6 +29,7 @@ from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action
 from trtpipe.plan.options import UNPLACED, EvaluateOptions, QuantizeOptions, UnitsOptions
 from trtpipe.plan.ports import ActionResult, Observer, Store
+from trtpipe.plan.task import Task
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.processes.child import error_from_json
@@ -37,7 +38,6 @@ from trtpipe.processes.stage_processes import interpreter, kill
 from trtpipe.search.choices import Choice, Ladder
 from trtpipe.search.steps import EVALUATION_FILE, UNITS_FILE, evaluation, quantize_options
 from trtpipe.search.units import Unit
-from trtpipe.stages.task import Task
 
 _POLL_SECONDS = 0.1
 

@@ -22,11 +22,11 @@ from trtpipe.plan.options import FetchOptions
 from trtpipe.plan.planner.facts import SOURCE_FOLDER
 from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.plan.requirements import FetchRequirements
+from trtpipe.plan.task import Task
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.processes.launcher import Telling, run_in_child
 from trtpipe.spec.remote import RemoteFile, is_local_host, is_plain_relative
-from trtpipe.stages.task import Task
 
 _FILE = "file"
 _TOLD = ("sha256", "commit", "version")

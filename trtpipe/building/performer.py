@@ -21,12 +21,12 @@ from trtpipe.plan.graph import Action, Source
 from trtpipe.plan.options import EngineOptions
 from trtpipe.plan.ports import ActionResult, Here, Observer
 from trtpipe.plan.requirements import EngineRequirements, ImportRequirements, PlaceRequirements
+from trtpipe.plan.task import Task
 from trtpipe.plan.worker_messages import WorkerMessage, WorkerPhase
 from trtpipe.problem_codes import Code
 from trtpipe.processes.child import of_os_error
 from trtpipe.processes.launcher import run_in_child
 from trtpipe.processes.processor import PROCESSOR, RUNS_MODELS, processor_kind
-from trtpipe.stages.task import Task
 from trtpipe.stores.local import LocalStore
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.workspace.project_code import require_libraries

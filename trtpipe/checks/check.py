@@ -255,8 +255,9 @@ class _Checker:
             self._samples(view, asked.data, asked.samples, ("validate", "data"))
 
     def _samples(self, view: ModelView, name: str, samples: int | None, path: SpecPath) -> None:
-        from trtpipe.datasets import open_dataset, runs_code, source_files
+        from trtpipe.datasets import runs_code, source_files
         from trtpipe.datasets.locations.projects import ProjectFiles
+        from trtpipe.datasets.samples.batches import open_dataset
         from trtpipe.proofs.samples import prove_samples
 
         if (name, samples) in self.proved:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from trtpipe.cli.data import data_app
-from trtpipe.cli.output import run_command
+from trtpipe.cli.outcome import run_command
 
 app = typer.Typer(
     name="trtpipe",

@@ -13,8 +13,8 @@ from trtpipe.building.planned import Planned, make_plan, nothing_to_do, runs
 from trtpipe.building.prefetch import prefetch_files
 from trtpipe.building.reports_mark import ReportsMark, found_mark, set_mark
 from trtpipe.cli.annotations import annotate, annotate_failures
-from trtpipe.cli.build import BuildOptions
 from trtpipe.cli.build_end import Closing
+from trtpipe.cli.build_options import BuildOptions
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_error
 from trtpipe.cli.progress import LazyProgress, open_progress
 from trtpipe.cli.report import mend_reports, tell_reports

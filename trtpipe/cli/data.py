@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trtpipe.cli.output import run_command
+from trtpipe.cli.outcome import run_command
 
 data_app = typer.Typer(help="The data sets of calibration/.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
-import signal
 import sys
-from collections.abc import Callable
 
-from trtpipe.errors import SpecError, StepFailed, TrtpipeError
-from trtpipe.problem_codes import Code
+from trtpipe.errors import StepFailed, TrtpipeError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_LOCK, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -108,37 +104,7 @@ def show_error(error: TrtpipeError) -> None:
         note(log.rstrip())
 
 
-def run_command(body: Callable[[], int]) -> int:
-    """Run a command's body; a TrtpipeError becomes its message and exit code, a bug keeps its traceback.
-
-    From here on Ctrl-C and SIGTERM are a KeyboardInterrupt, so that whatever is under way can clean up.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # the names of files need not be text
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        _refuse_no_directory()
-        code = body()
-    except TrtpipeError as error:
-        from trtpipe.cli.annotations import annotate
-
-        show_error(error)
-        annotate(error.problems)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        note("interrupted")
-        code = EXIT_INTERRUPTED
+def trouble() -> str:
+    """Sends what is left of a result; why stdout could not be written, "" if it was."""
     _flush()
-    if _lost:
-        note(f"cannot write the output: {_lost[0]}")
-    return code or (EXIT_USAGE if _lost else EXIT_DONE)
-
-
-def _refuse_no_directory() -> None:
-    try:
-        os.getcwd()  # noqa: PTH109 - pathlib is not needed for this
-    except OSError:
-        raise SpecError(
-            Code.NO_SUCH_FILE, "the working directory does not exist any more", "change to one that does"
-        ) from None
+    return _lost[0] if _lost else ""

@@ -8,8 +8,8 @@ from trtpipe.app.prove.grades import GRADES, Graded
 from trtpipe.app.prove.rebuild import Rebuild
 from trtpipe.building.build import default_jobs
 from trtpipe.building.planned import make_plan
-from trtpipe.cli.build import BuildOptions
 from trtpipe.cli.build_end import Closing
+from trtpipe.cli.build_options import BuildOptions
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, say, show_error
 from trtpipe.cli.progress import open_progress
 from trtpipe.errors import SpecError

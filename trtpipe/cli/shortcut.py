@@ -14,7 +14,8 @@ def nothing_to_do(arguments: Sequence[str]) -> int | None:
     if list(arguments[:1]) != ["build"] or any(one.startswith("-") for one in arguments):
         return None
     from trtpipe.building.stamp import is_unchanged
-    from trtpipe.cli.output import EXIT_DONE, run_command, say
+    from trtpipe.cli.outcome import run_command
+    from trtpipe.cli.output import EXIT_DONE, say
 
     try:
         if not is_unchanged(arguments[1:], ()):

@@ -16,7 +16,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets.locations import Files, Resolve, as_files
 from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import Problem, SpecError
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trtpipe.arrays import Array, Dtype
-    from trtpipe.datasets.samples.batches import Dataset
     from trtpipe.json_values import Json
 
 
@@ -152,20 +150,3 @@ def runs_code(spec: DatasetSpec) -> bool:
 def digest_sources(spec: DatasetSpec, resolve: Resolve | Files) -> dict[str, Digest]:
     """The digests of the source files. Raises SpecError from `resolve`, OSError."""
     return {name: digest_file(path) for name, path in source_files(spec, resolve).items()}
-
-
-def open_dataset(
-    spec: DatasetSpec,
-    resolve: Resolve | Files,
-    inputs: Sequence[TensorInfo] | None = None,
-    *,
-    samples: int | None = None,
-) -> Dataset:
-    """The data set as batches for a model with these inputs; without any, for the inputs that the set itself names.
-
-    A context manager. At most `samples` are used. Everything that can be told without reading samples is checked here
-    and reported together. Raises SpecError, with paths into the data set's spec.
-    """
-    from trtpipe.datasets.samples.batches import open_batches
-
-    return open_batches(spec, readers_of(spec), as_files(resolve), inputs, samples)

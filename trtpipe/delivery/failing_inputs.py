@@ -19,9 +19,9 @@ from trtpipe.delivery.proofs import places_missed
 from trtpipe.errors import Problem, TrtpipeError, ValidationFailed
 from trtpipe.plan.address import Stage
 from trtpipe.plan.graph import Cell
+from trtpipe.plan.task import WORST
 from trtpipe.plan.trace import Trace
 from trtpipe.spec.pipeline import PipelineSpec
-from trtpipe.stages.bodies import WORST
 from trtpipe.workspace.workspace import STATE_DIRECTORY, Workspace
 
 if TYPE_CHECKING:

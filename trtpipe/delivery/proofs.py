@@ -17,13 +17,13 @@ from trtpipe.json_values import JsonObject, Malformed, read_object
 from trtpipe.metrics.reach import Link, source_links
 from trtpipe.plan.address import Stage
 from trtpipe.plan.graph import Cell
+from trtpipe.plan.task import GOLDEN
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.provenance.manifest import Proof, precision_of
 from trtpipe.spec.budget import AUTO, BudgetSpec
 from trtpipe.spec.pipeline import PipelineSpec, ReadbackSpec
 from trtpipe.spec.variant import VariantSpec
-from trtpipe.stages.bodies import GOLDEN
 from trtpipe.stores.local import LocalStore
 from trtpipe.workspace.target_facts import TargetResolver
 

@@ -22,9 +22,8 @@ from typing import Any
 from trtpipe import errors
 from trtpipe.errors import Location, Problem, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code, code_numbered
-from trtpipe.stages.bodies import BODIES
-from trtpipe.stages.task import Task
 
 NO_RESULT = 74
 """The exit code of a child that could not even write its result; sysexits.h calls it EX_IOERR."""
@@ -62,9 +61,9 @@ def main(folder: str) -> int:
     place = Path(folder)
     task = Task.from_json(json.loads((place / "task.json").read_bytes()))
     try:
-        from trtpipe.stages.plugins import InstalledPlugins
+        from trtpipe.stages.bodies import BODIES
 
-        made = BODIES[task.stage](task, InstalledPlugins())
+        made = BODIES[task.stage](task)
         result: dict[str, Any] = {
             "files": {name: str(path) for name, path in made.files.items()},
             "summary": dict(made.summary) | {"peak_rss": _peak_rss()},

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.errors import TrtpipeError
 from trtpipe.json_values import JsonObject
 from trtpipe.plan.options import EvaluateOptions, UnitsOptions
+from trtpipe.plan.task import MODEL, Task
 from trtpipe.processes.child import die_with_parent, error_json, of_os_error
-from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
     from trtpipe.spec.pipeline import Profile
@@ -44,19 +44,18 @@ class Evaluator:
 
     def _evaluated(self, asked: EvaluateOptions) -> dict[str, Any]:
         from trtpipe.runners.requests import request_of
-        from trtpipe.stages.plugins import InstalledPlugins
+        from trtpipe.stages.plan_stages import quantize_model
 
         with tempfile.TemporaryDirectory(prefix="typed-", dir=self.task.out) as name:
             folder = Path(name)
-            typed = folder / "model.onnx"
             task = replace(self.task, stage="quantize", options=asked.quantize.record(), out=folder)
-            made = InstalledPlugins().rewrite(task, typed)
-            inputs = {**self.task.inputs, "typed": {typed.name: typed}}
+            made = quantize_model(task)
+            inputs = {**self.task.inputs, "typed": {MODEL: made.files[MODEL]}}
             validate = asked.validate.record()
             measured = replace(self.task, stage="validate", options=validate, inputs=inputs, out=folder)
             report = self.measure(request_of(measured), validate)
-        weights = made["audit"]["weight_bytes"]
-        return {**report, "weight_bytes": sum(weights.values()), "warnings": made["warnings"]}
+        weights = made.summary["audit"]["weight_bytes"]
+        return {**report, "weight_bytes": sum(weights.values()), "warnings": made.summary["warnings"]}
 
     def _units(self, asked: UnitsOptions) -> list[dict[str, Any]]:
         from trtpipe.calibration.scales import read_scales

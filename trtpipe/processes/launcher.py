@@ -18,11 +18,11 @@ from trtpipe.json_values import JsonObject, read_object
 from trtpipe.permissions import grants_for_children
 from trtpipe.plan.control import Control
 from trtpipe.plan.ports import ActionResult
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.child import NO_RESULT, error_from_json, of_os_error
 from trtpipe.processes.child_environment import passed_on
 from trtpipe.processes.stage_processes import StageProcess, start_stage
-from trtpipe.stages.task import Task
 
 _POLL_SECONDS = 0.05
 _FIRST_POLLS = 0.005

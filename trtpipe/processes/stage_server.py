@@ -29,7 +29,7 @@ from trtpipe.deferred_imports import defer_imports
 PACKET = 1 << 16
 """Bytes of the largest packet."""
 _IMPORTED = (
-    "numpy", "onnx", "onnx_ir", "trtpipe.processes.child", "trtpipe.stages.plugins", "trtpipe.networks.parsed_model",
+    "numpy", "onnx", "onnx_ir", "trtpipe.processes.child", "trtpipe.stages.bodies", "trtpipe.networks.parsed_model",
     "trtpipe.precisions.casts.files", "trtpipe.spec.pipeline",
 )  # fmt: skip
 """No onnxruntime: it starts a thread, which a fork would not have."""

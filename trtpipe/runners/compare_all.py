@@ -17,9 +17,10 @@ import numpy as np
 from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.made_nodes import Caller
 from trtpipe.canonical.summary import TensorInfo, summarize
-from trtpipe.datasets import open_dataset
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.errors import SpecError, StepFailed
 from trtpipe.metrics.growth import Place, first_divergence, first_nonfinite, grown
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import nbytes_of_info, values_at
 from trtpipe.runners.graphs import RunnableModel, runnable_model
@@ -28,7 +29,6 @@ from trtpipe.runners.references import read_golden
 from trtpipe.runners.requests import as_in_source, dataset_of, request_of, value_inputs
 from trtpipe.runners.twins import twins_in
 from trtpipe.shapes import format_shape
-from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
     import onnx

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from trtpipe.json_values import Json
     from trtpipe.networks.lowering.result import Lowered
     from trtpipe.networks.network import ParsedNetwork
-    from trtpipe.stages.task import Task
+    from trtpipe.plan.task import Task
 
 
 def compare_network(

@@ -29,13 +29,13 @@ from trtpipe.json_values import (
 )
 from trtpipe.metrics.metrics import Accumulator
 from trtpipe.metrics.thresholds import judge
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.runners.compare_all import LOT_BYTES, data_of, match_tensors
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.requests import request_of
 from trtpipe.spec.pipeline import Threshold
-from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array

@@ -23,7 +23,7 @@ import numpy as np
 import onnxruntime
 
 from trtpipe.canonical.summary import TensorInfo, summarize
-from trtpipe.datasets import open_dataset
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.metrics.growth import GROWTH
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
     from trtpipe.arrays import Array
     from trtpipe.json_values import Json
-    from trtpipe.stages.task import Task
+    from trtpipe.plan.task import Task
 
     Feed: TypeAlias = Mapping[str, Array]
     Feeds: TypeAlias = Callable[[], Iterable[Feed]]

@@ -16,6 +16,7 @@ import numpy as np
 from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets.locations import GivenFiles
+from trtpipe.plan.task import Task
 from trtpipe.proofs.corners import CORNERS, nbytes_of_info, shapes_at, values_at
 from trtpipe.proofs.index_ranges import index_ranges
 from trtpipe.runners.corner_inputs import CornerInputs, corner_feed
@@ -23,7 +24,6 @@ from trtpipe.runners.graphs import RunnableModel
 from trtpipe.shapes import Shape, format_size
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.pipeline import Profile, ProfileInput
-from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array

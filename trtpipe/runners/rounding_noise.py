@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.canonical.summary import summarize
 from trtpipe.errors import StepFailed
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.runners.onnxruntime import open_runner
@@ -17,7 +18,6 @@ from trtpipe.runners.perturbations import noise_of, perturbed
 from trtpipe.runners.references import open_source
 from trtpipe.runners.requests import request_of
 from trtpipe.runners.validate import Run
-from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
     from trtpipe.json_values import Json, JsonObject

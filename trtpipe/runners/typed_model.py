@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.json_values import integers_in, text_in
+from trtpipe.plan.task import Task
 from trtpipe.runners.graphs import runnable_model
 from trtpipe.runners.inference.tensors import StoredTensor, store_tensor
 from trtpipe.runners.onnxruntime import open_runner
 from trtpipe.runners.twins import twins_in
-from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array

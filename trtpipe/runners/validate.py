@@ -23,12 +23,14 @@ import numpy as np
 import onnxruntime
 
 from trtpipe.canonical.summary import TensorInfo, summarize
-from trtpipe.datasets import open_dataset, runs_code
+from trtpipe.datasets import runs_code
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.errors import ModelError, Problem, SpecError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.json_values import object_in, objects_in
 from trtpipe.metrics.metrics import Accumulator
 from trtpipe.metrics.spread import Spread
+from trtpipe.plan.task import GOLDEN, WORST, Task
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import values_at
 from trtpipe.proofs.randomness import drawn_outputs
@@ -55,8 +57,6 @@ from trtpipe.runners.twins import twins_in
 from trtpipe.runners.typed_outputs import TYPED_OUTPUTS, OutputsWriter, writing_outputs
 from trtpipe.shapes import format_shape
 from trtpipe.spec.dataset import DatasetSpec
-from trtpipe.stages.bodies import GOLDEN, WORST
-from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import StepFailed
 from trtpipe.json_values import Json
+from trtpipe.plan.task import Task
 from trtpipe.runners.corner_inputs import CornerInputs
 from trtpipe.spec.variant import VariantSpec
-from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
     import onnx
@@ -142,7 +142,7 @@ def _expect(model: RunnableModel, feeds: Mapping[str, Feed], outputs: Mapping[st
 
 
 def _transformed(task: Task) -> Path:
-    from trtpipe.stages.plugins import InstalledPlugins
+    from trtpipe.stages.plan_stages import transform_to
 
     canonical = task.input("typed")
     transform = task.options.get("transform") or {}
@@ -150,7 +150,7 @@ def _transformed(task: Task) -> Path:
         return canonical
     changed = task.out / "transformed.onnx"
     named = {canonical.name: canonical}
-    InstalledPlugins().transform(Task("transform", transform, {"model": named}, task.out), changed)
+    transform_to(Task("transform", transform, {"model": named}, task.out), changed)
     return changed
 
 
@@ -185,7 +185,7 @@ def _estimated(model: RunnableModel, corner: CornerInputs) -> tuple[float, int]:
 def _feeds(model: RunnableModel, task: Task, places: Sequence[_Place]) -> dict[str, dict[str, Array]]:
     """Inputs for each place by its first name: random numbers within what indices allow."""
     from trtpipe.canonical.summary import summarize
-    from trtpipe.datasets import open_dataset
+    from trtpipe.datasets.samples.batches import open_dataset
     from trtpipe.runners.corner_inputs import gather_rows
     from trtpipe.runners.requests import dataset_of, feed_at, request_of, rows_at
 

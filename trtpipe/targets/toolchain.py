@@ -66,3 +66,10 @@ def version_matches(version: str, wanted: str) -> bool:
     if wanted.endswith(".*"):
         return version.startswith(wanted[:-1]) or version == wanted[:-2]
     return version == wanted
+
+
+def install_line(flavour: Flavour, version: str) -> str:
+    """The command that provisions a version."""
+    return f"trtpipe toolchain install {version}" + (
+        "" if flavour == "tensorrt_rtx" else f" --flavour {flavour}"
+    )

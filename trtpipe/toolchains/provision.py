@@ -154,8 +154,8 @@ def _make(
     folder: Path, flavour: Flavour, version: str, offline: bool, say: Progress, known: Wheels | None
 ) -> None:
     """Install beside the folder, describe, rename. The lock is held: whatever else has this name is left over."""
+    from trtpipe.targets.toolchain import install_line
     from trtpipe.toolchains.pip import install_packages
-    from trtpipe.toolchains.resolve import install_line
 
     if offline:
         raise ToolchainError(

@@ -18,7 +18,7 @@ from trtpipe.errors import Problem, SpecPath, ToolchainError
 from trtpipe.files import temporary_folder
 from trtpipe.json_values import JsonObject, Malformed, object_in, read_object, text_in, texts_in
 from trtpipe.problem_codes import Code
-from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
+from trtpipe.targets.toolchain import Flavour, Toolchain, install_line, parse_version, version_matches
 from trtpipe.toolchains import lookup
 from trtpipe.toolchains.installed import installed_toolchain
 
@@ -77,13 +77,6 @@ def ready_toolchain(
     if lock is not None:
         learn_wheels(ready, lock)
     return ready
-
-
-def install_line(flavour: Flavour, version: str) -> str:
-    """The command that provisions a version."""
-    return f"trtpipe toolchain install {version}" + (
-        "" if flavour == "tensorrt_rtx" else f" --flavour {flavour}"
-    )
 
 
 def planned_toolchain(flavour: Flavour, version: str) -> Toolchain:

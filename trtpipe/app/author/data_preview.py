@@ -16,9 +16,9 @@ from trtpipe.loader.project import Project, find_project
 from trtpipe.loader.specs import LoadedDataset, load_dataset
 from trtpipe.plan.control import Control
 from trtpipe.plan.planner import profiles_record
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.launcher import run_in_child
-from trtpipe.stages.task import Task
 from trtpipe.workspace.workspace import BUILD_DIRECTORY, open_workspace
 
 
@@ -122,7 +122,8 @@ def _safe(name: str) -> str:
 
 def list_datasets(cwd: Path | None = None) -> list[dict[str, Any]]:
     """Every data set of the project: its sources and how many samples it has, or why that cannot be told."""
-    from trtpipe.datasets import open_dataset, runs_code
+    from trtpipe.datasets import runs_code
+    from trtpipe.datasets.samples.batches import open_dataset
 
     project = find_project(cwd or Path.cwd())
     found: list[dict[str, Any]] = []

@@ -29,11 +29,11 @@ from trtpipe.plan.control import Control
 from trtpipe.plan.planner import profiles_record, transform_options
 from trtpipe.plan.planner.facts import MODEL_FILES
 from trtpipe.plan.ports import Observer
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.launcher import run_in_child
 from trtpipe.proofs.proposals import Hints
 from trtpipe.spec.pipeline import PipelineSpec, Profile
-from trtpipe.stages.task import Task
 from trtpipe.workspace.workspace import Workspace, known_names
 
 _CHANGE = "Lines with a comment are those that you may want to change."

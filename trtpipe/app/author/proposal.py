@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.canonical.names import repeated_dims
 from trtpipe.errors import ModelError, Problem
 from trtpipe.files import temporary_folder
-from trtpipe.frontends import Frontend, ModelFiles, Proposal, find_frontend, frontend_names
+from trtpipe.frontends import Frontend, ModelFiles, Proposal
+from trtpipe.frontends.recognition import propose
 from trtpipe.inspection.first_draft import find_out, refuse_training
 from trtpipe.inspection.init_spec import ModelHead, init_spec, unread_spec
 from trtpipe.loader.project import Project
@@ -22,8 +22,6 @@ from trtpipe.spec.fields import named_files
 
 if TYPE_CHECKING:
     import onnx
-
-_LAST = "onnx"  # it says best what is wrong with a file that nobody knows
 
 
 @dataclass(frozen=True)
@@ -98,29 +96,6 @@ def spec_without_reading(model: Recognised, missing: Problem, *, name: str) -> s
 def hints_of(proposal: Proposal) -> Hints:
     """What a proposal tells of sizes."""
     return Hints(proposal.ranges, proposal.same)
-
-
-def propose(path: Path, before_last: Callable[[], None] = lambda: None) -> tuple[Frontend, Proposal]:
-    """The frontend that takes the file for its own, and what it proposes.
-
-    `before_last` is called when only ONNX is left, whose weights may lie beside the file.
-    """
-    last = find_frontend(_LAST)
-    assert last is not None
-    if path.suffix.lower() == f".{_LAST}":  # most are; the others take longer to import than to ask
-        with contextlib.suppress(ModelError):
-            found = last.propose(path)
-            before_last()
-            return last, found or Proposal(path)
-    for name in frontend_names():
-        frontend = find_frontend(name) if name != _LAST else None
-        proposal = frontend.propose(path) if frontend is not None else None
-        if frontend is not None and proposal is not None:
-            return frontend, proposal
-    before_last()
-    proposal = last.propose(path)
-    assert proposal is not None, "it raises where it cannot"
-    return last, proposal
 
 
 def _written(options: Mapping[str, Any], root: Path) -> dict[str, Any]:

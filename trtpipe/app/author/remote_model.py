@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trtpipe.app.author.proposal import Recognised, hints_of, propose
+from trtpipe.app.author.proposal import Recognised, hints_of
 from trtpipe.building.canonical_models import brought
 from trtpipe.errors import SpecError
 from trtpipe.frontends import ModelFiles
+from trtpipe.frontends.recognition import propose
 from trtpipe.inspection.init_spec import ModelHead
 from trtpipe.plan.planner import fetch_step
 from trtpipe.plan.planner.facts import SOURCE_FOLDER, FetchFacts

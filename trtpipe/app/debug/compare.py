@@ -18,9 +18,9 @@ from trtpipe.json_values import JsonObject, integer_in
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import ComparisonProgress
 from trtpipe.plan.options import NO_TRANSFORM, ValidateOptions
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.launcher import Telling, run_in_child
-from trtpipe.stages.task import Task
 
 
 def compare_cell(steps: CellSteps, samples: int | None = None) -> Mapping[str, Any]:

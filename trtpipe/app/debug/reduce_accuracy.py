@@ -24,6 +24,7 @@ from trtpipe.metrics.metrics import metrics_from_json
 from trtpipe.metrics.thresholds import Verdict, judge
 from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.launcher import run_in_child
 from trtpipe.reduction.budget import Spent, Trials
@@ -31,7 +32,6 @@ from trtpipe.reduction.candidates import Candidate
 from trtpipe.reduction.course import Reduced, fewer_nodes
 from trtpipe.reduction.failures import FailureClass
 from trtpipe.spec.pipeline import Threshold
-from trtpipe.stages.task import Task
 
 _SECONDS = 600
 _COMMAND = "python run.py"

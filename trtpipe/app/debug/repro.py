@@ -24,8 +24,8 @@ from trtpipe.checks.cell_steps import CellSteps, Failing
 from trtpipe.errors import Problem, SpecError, TrtpipeError
 from trtpipe.json_values import Malformed, read_object
 from trtpipe.plan.graph import Action
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
-from trtpipe.stages.task import Task
 from trtpipe.workspace.project_code import require_libraries
 
 if TYPE_CHECKING:
@@ -149,7 +149,6 @@ def _partial(folder: Path) -> Path:
 def replay() -> int:
     """Runs the task of the working directory and tells what it came to; the exit code of the step."""
     from trtpipe.stages.bodies import BODIES
-    from trtpipe.stages.plugins import InstalledPlugins
 
     try:
         task = read_task(Path("task.json"))
@@ -159,7 +158,7 @@ def replay() -> int:
     shutil.rmtree(task.out, ignore_errors=True)
     task.out.mkdir()
     try:
-        made = BODIES[task.stage](task, InstalledPlugins())
+        made = BODIES[task.stage](task)
     except TrtpipeError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -17,6 +17,7 @@ from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError
 from trtpipe.metrics.records import PARTS, SCHEMA
 from trtpipe.plan.control import Control
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.runners.benchmarks.gpu_state import Unknown, gpu_state
 from trtpipe.runners.feeds.feeds import Feed
@@ -24,7 +25,6 @@ from trtpipe.runners.inference.engine_process.steadiness import WINDOWS
 from trtpipe.runners.inference.requests import EngineRun, GraphUse, HowToRun
 from trtpipe.runners.inference.tensors import store_tensors
 from trtpipe.shapes import format_shape
-from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array

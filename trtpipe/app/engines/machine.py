@@ -71,7 +71,7 @@ def _toolchain_here(flavour: Flavour, version: str) -> Toolchain | Problem:
 
 def not_here(flavour: Flavour, version: str) -> str:
     """What to say of a TensorRT that is not installed."""
-    from trtpipe.toolchains.resolve import install_line
+    from trtpipe.targets.toolchain import install_line
 
     return f"{TITLES[flavour]} {version} is not installed here (`{install_line(flavour, version)}`)"
 

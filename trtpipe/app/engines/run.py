@@ -18,11 +18,11 @@ from trtpipe.app.engines.results import named_arrays, read_labels, save_arrays, 
 from trtpipe.errors import SpecError, ToolchainError
 from trtpipe.files import is_special
 from trtpipe.plan.control import Control
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.runners.feeds.feeds import Feed, checked_feed, checked_profile
 from trtpipe.runners.inference.requests import EngineRun, HowToRun
 from trtpipe.runners.inference.tensors import StoredTensor, store_tensors, type_name
-from trtpipe.stages.task import Task
 from trtpipe.workspace.scratch import scratch_folder
 
 

@@ -63,7 +63,8 @@ def _capabilities(names: tuple[str, ...]) -> list[ComputeCapability]:
 
 
 def _toolchain(delivered: DeliveredEngine) -> Toolchain | str:
-    from trtpipe.toolchains.resolve import install_line, locate_toolchain
+    from trtpipe.targets.toolchain import install_line
+    from trtpipe.toolchains.resolve import locate_toolchain
 
     flavour, version = delivered.flavour, delivered.built_for.version
     found = locate_toolchain(None, ToolchainSpec(flavour=flavour, version=version))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from trtpipe.app.look.asked import refuse_in_vain
 from trtpipe.building.canonical_models import readable_model
 from trtpipe.digests import Digest
 from trtpipe.errors import ModelError, SpecError
@@ -87,16 +88,6 @@ def _directory(subject: Subject) -> dict[str, Any]:
         f"'{folder}' holds neither an engine nor a SavedModel",
         f"name a file in it, or a directory with {ENGINE} or saved_model.pb",
     )
-
-
-def refuse_in_vain(asked: Asked, why: str) -> None:
-    """Raises SpecError when something was asked that only a model has an answer to."""
-    if asked != NOTHING_MORE:
-        raise SpecError(
-            Code.OPTIONS_EXCLUDE,
-            "--shape, --for, --layers and --weights need a model that can be read as ONNX",
-            why,
-        )
 
 
 def _engine(file: Path, asked: Asked) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trtpipe.app.look.asked import refuse_in_vain
 from trtpipe.errors import SpecError
 from trtpipe.files import temporary_folder
 from trtpipe.frontends import Frontend, ModelFiles, Proposal
@@ -61,8 +62,7 @@ class UnconvertedModel:
 
 def describe_any_model(path: Path, asked: Asked, caffemodel: Path | None = None) -> dict[str, Any]:
     """The description of a model in any format. Raises ModelError, and SpecError for what is asked in vain."""
-    from trtpipe.app.author.proposal import propose
-    from trtpipe.app.look.inspect import refuse_in_vain
+    from trtpipe.frontends.recognition import propose
 
     if _is_npz(path):
         return describe_weights(path, asked)
@@ -84,7 +84,7 @@ def describe_any_model(path: Path, asked: Asked, caffemodel: Path | None = None)
 
 def kind_of_model(path: Path) -> str:
     """`model` for what can be read as ONNX, `weights`, or `unconverted model`. Raises ModelError."""
-    from trtpipe.app.author.proposal import propose
+    from trtpipe.frontends.recognition import propose
 
     if _is_npz(path):
         return "weights"
@@ -93,8 +93,8 @@ def kind_of_model(path: Path) -> str:
 
 def readable_proto(path: Path, stack: ExitStack) -> onnx.ModelProto:
     """A model as ONNX, a skeleton whose weights can be read until the stack is closed. Raises ModelError."""
-    from trtpipe.app.author.proposal import propose
     from trtpipe.canonical.reader import read_skeleton
+    from trtpipe.frontends.recognition import propose
 
     frontend, proposal = propose(path)
     if frontend.name == "onnx":
@@ -106,7 +106,6 @@ def readable_proto(path: Path, stack: ExitStack) -> onnx.ModelProto:
 
 def describe_weights(path: Path, asked: Asked) -> dict[str, Any]:
     """The description of a file of weights. Raises ModelError, and SpecError for what is asked in vain."""
-    from trtpipe.app.look.inspect import refuse_in_vain
     from trtpipe.weights import open_weights
     from trtpipe.weights.pieces import streams_of_file
 

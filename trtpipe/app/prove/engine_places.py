@@ -14,10 +14,10 @@ from pathlib import Path
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.json_values import JsonObject, object_in, objects_in, text_in, texts_in
+from trtpipe.plan.task import GOLDEN, MODEL
 from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import ENGINE, MANIFEST, read_manifest
 from trtpipe.spec.pipeline import Profile
-from trtpipe.stages.bodies import GOLDEN, MODEL
 from trtpipe.workspace.workspace import Workspace, cell_names, open_workspace
 
 _DEEPEST = 4

@@ -20,11 +20,11 @@ from trtpipe.errors import SpecError, ToolchainError
 from trtpipe.files import temporary_folder
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
+from trtpipe.plan.task import GOLDEN, MODEL
 from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import delivered_engine
 from trtpipe.runners.inference.requests import HowToRun
 from trtpipe.runners.inference.trust import vouched_by_lock
-from trtpipe.stages.bodies import GOLDEN, MODEL
 from trtpipe.workspace.target_facts import TargetResolver
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from trtpipe.checks.proved_cell import planned_variant, step_of
 from trtpipe.errors import SpecError
 from trtpipe.plan.control import Control
 from trtpipe.plan.ports import Observer
+from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.launcher import run_in_child
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import Threshold
-from trtpipe.stages.task import Task
 
 if TYPE_CHECKING:
     from trtpipe.metrics.verdicts import Judgement

@@ -27,12 +27,12 @@ from trtpipe.errors import (
     ValidationFailed,
 )
 from trtpipe.files import temporary_folder
+from trtpipe.plan.task import GOLDEN, MODEL
 from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import DeliveredEngine, delivered_engine
 from trtpipe.runners.inference.requests import HowToRun
 from trtpipe.runners.inference.trust import vouched_by_lock
 from trtpipe.spec.pipeline import ToolchainSpec
-from trtpipe.stages.bodies import GOLDEN, MODEL
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.workspace.target_facts import TargetResolver
 from trtpipe.workspace.workspace import STATE_DIRECTORY

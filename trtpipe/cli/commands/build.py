@@ -136,7 +136,8 @@ def build(
     """Build and validate what is not up to date, and write the lockfile."""
 
     def body() -> int:
-        from trtpipe.cli.build import BuildOptions, build_command
+        from trtpipe.cli.build import build_command
+        from trtpipe.cli.build_options import BuildOptions
 
         asked = (
             specs or [],

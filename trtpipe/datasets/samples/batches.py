@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from trtpipe.canonical.summary import TensorInfo
-from trtpipe.datasets import Reader, Source
-from trtpipe.datasets.locations import Files
+from trtpipe.datasets import Reader, Source, readers_of
+from trtpipe.datasets.locations import Files, Resolve, as_files
 from trtpipe.datasets.samples.arrays import array_of, opened, own_inputs
 from trtpipe.datasets.samples.feeds import Fault, Feed, feed_of
 from trtpipe.datasets.samples.fit import dims_text, feed_problems
@@ -139,7 +139,22 @@ def _shape_or_problems(feed: Feed, number: int, problems: dict[str, Problem]) ->
         return None
 
 
-def open_batches(
+def open_dataset(
+    spec: DatasetSpec,
+    resolve: Resolve | Files,
+    inputs: Sequence[TensorInfo] | None = None,
+    *,
+    samples: int | None = None,
+) -> Dataset:
+    """The data set as batches for a model with these inputs; without any, for the inputs that the set itself names.
+
+    A context manager. At most `samples` are used. Everything that can be told without reading samples is checked here
+    and reported together. Raises SpecError, with paths into the data set's spec.
+    """
+    return _open(spec, readers_of(spec), as_files(resolve), inputs, samples)
+
+
+def _open(
     spec: DatasetSpec,
     readers: Mapping[str, Reader],
     files: Files,

@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.datasets import open_dataset, runs_code
+from trtpipe.datasets import runs_code
 from trtpipe.datasets.locations import Files
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loader.grammar import choose_from
 from trtpipe.problem_codes import Code

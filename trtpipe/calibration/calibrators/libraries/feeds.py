@@ -12,8 +12,7 @@ import numpy as np
 from trtpipe.calibration.calibrators import CalibrationRequest
 from trtpipe.calibration.scales import Scales, TensorScale
 from trtpipe.canonical.summary import summarize
-from trtpipe.datasets import open_dataset
-from trtpipe.datasets.samples.batches import Dataset
+from trtpipe.datasets.samples.batches import Dataset, open_dataset
 from trtpipe.errors import SpecError, StepFailed, TrtpipeError
 from trtpipe.problem_codes import Code
 from trtpipe.runners.graphs import runnable_model

@@ -18,8 +18,7 @@ import onnxruntime
 from trtpipe.calibration.calibrators import CalibrationRequest
 from trtpipe.calibration.calibrators.measurement.providers import refuse_fallback, session_providers
 from trtpipe.canonical.summary import TensorInfo, summarize
-from trtpipe.datasets import open_dataset
-from trtpipe.datasets.samples.batches import Dataset
+from trtpipe.datasets.samples.batches import Dataset, open_dataset
 from trtpipe.errors import ModelError, StepFailed
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.mapped_pages import let_go_of_mapped_pages

@@ -19,7 +19,7 @@ import onnxruntime
 from trtpipe.calibration.calibrators import CalibrationRequest
 from trtpipe.calibration.calibrators.measurement.observers import FLOATS, open_session
 from trtpipe.canonical.summary import summarize
-from trtpipe.datasets import open_dataset
+from trtpipe.datasets.samples.batches import open_dataset
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A task: one action as a stage's body sees it, with files where digests were."""
+"""A task: one action as a stage's body sees it, with files where digests were; and what such a body made."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from typing import Any
 
 from trtpipe.json_values import JsonObject, object_in, text_in
 from trtpipe.plan.fingerprint import Record
+
+MODEL = "model.onnx"
+SCALES = "scales.json"
+PARSED = "parsed.onnx"
+GOLDEN = "golden.npz"
+"""What a validation leaves for machines that have neither source nor data: the first samples and their reference."""
+WORST = "worst.npz"
+"""What it leaves to look at: of each place the sample with the largest error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +56,11 @@ class Task:
         }
         options, local = object_in(data, "options"), object_in(data, "local")
         return cls(text_in(data, "stage"), options, inputs, Path(text_in(data, "out")), local)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a body made: files by output name, and what reports say of them."""
+
+    files: Mapping[str, Path]
+    summary: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,48 @@
+"""How every command ends: an error as its message and exit code, an interrupt, output that nobody could take."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from trtpipe.cli.annotations import annotate
+from trtpipe.cli.output import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, note, show_error, trouble
+from trtpipe.errors import SpecError, TrtpipeError
+from trtpipe.problem_codes import Code
+
+
+def run_command(body: Callable[[], int]) -> int:
+    """Run a command's body; a TrtpipeError becomes its message and exit code, a bug keeps its traceback.
+
+    From here on Ctrl-C and SIGTERM are a KeyboardInterrupt, so that whatever is under way can clean up.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the names of files need not be text
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        _refuse_no_directory()
+        code = body()
+    except TrtpipeError as error:
+        show_error(error)
+        annotate(error.problems)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        note("interrupted")
+        code = EXIT_INTERRUPTED
+    lost = trouble()
+    if lost:
+        note(f"cannot write the output: {lost}")
+    return code or (EXIT_USAGE if lost else EXIT_DONE)
+
+
+def _refuse_no_directory() -> None:
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib is not needed for this
+    except OSError:
+        raise SpecError(
+            Code.NO_SUCH_FILE, "the working directory does not exist any more", "change to one that does"
+        ) from None
