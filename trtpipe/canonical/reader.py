@@ -142,7 +142,7 @@ def _require_regular_file(path: Path, root: Path | None) -> None:
         )
 
 
-def _parse(path: Path) -> tuple[onnx.ModelProto, int]:
+def _parse(path: Path) -> tuple[onnx.ModelProto, int]:  # noqa: C901 - one try for all that a damaged file raises
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 

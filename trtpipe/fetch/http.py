@@ -215,16 +215,20 @@ def _mapped() -> Iterator[None]:
     except http.client.HTTPException as error:
         raise Broken(f"the server does not speak HTTP: {type(error).__name__}") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            fact = f"its certificate is not valid: {reason.verify_message}"
-            raise Refused(fact, "look at the address, or tell $SSL_CERT_FILE whom to trust") from error
-        if isinstance(reason, socket.gaierror):
-            raise Broken("its host is not known") from error
-        if isinstance(reason, TimeoutError):
-            raise Broken("the server did not answer in time") from error
-        words = getattr(reason, "strerror", None) or str(reason)
-        raise Broken(f"no connection: {masked(words)[:200].lower()}") from error
+        raise _unconnected(getattr(error, "reason", error)) from error
+
+
+def _unconnected(reason: object) -> Refused | Broken:
+    """Why there is no connection."""
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        fact = f"its certificate is not valid: {reason.verify_message}"
+        return Refused(fact, "look at the address, or tell $SSL_CERT_FILE whom to trust")
+    if isinstance(reason, socket.gaierror):
+        return Broken("its host is not known")
+    if isinstance(reason, TimeoutError):
+        return Broken("the server did not answer in time")
+    words = getattr(reason, "strerror", None) or str(reason)
+    return Broken(f"no connection: {masked(words)[:200].lower()}")
 
 
 class _Watched:

@@ -22,45 +22,54 @@ from trtpipe.spec.variant import VariantSpec
 def calibration_problems(data: Written, project: Project, known: KnownNames) -> Iterator[Problem]:
     """Variants whose precision and other fields do not go together, and sets and backends that nobody knows."""
     variants = data.get("variants")
-    for name, given_variant in variants.items() if isinstance(variants, dict) else ():
-        path = ("variants", name)
-        variant = given_variant if isinstance(given_variant, dict) else {}
+    for name, given in variants.items() if isinstance(variants, dict) else ():
+        variant = given if isinstance(given, dict) else {}
         precision = _of(variant, "precision") or VariantSpec().precision
-        given = _of(variant, "calibration")
-        if precision not in (*known.precisions, AUTO):
-            continue
-        for problem in known.misfits(precision, _of(variant, "base"), _of(variant, "block_size")):
-            yield replace(problem, path=(*path, *problem.path))
-        computed = candidates_in(variant) if precision == AUTO else (precision,)
-        if precision == AUTO:
-            yield from _blocks_tried(computed, _of(variant, "block_size"), path, known)
-        asking = next((one for one in computed if known.needs_calibration(one)), None)
-        base = _of(variant, "base")
-        half = base == "fp16" if base else any(map(known.computes_in_half, computed))
-        if precision != AUTO:  # which takes none, as is said elsewhere
-            yield from _overflow(variant, half, path)
-        if asking is None:
-            yield from _without_scales(variant, precision, path)
-        else:
-            yield from _unused_percentile(variant, path)
-        if asking is not None and given is None:
-            remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
-            place = _tried_at(variant, asking, path)
-            yield Problem(
-                Code.CALIBRATION_NEEDED, f"precision {asking!r} needs a calibration", remedy, path=place
-            )
-        elif asking is None and not half and given is not None:
-            remedy = "leave it out: only half precision has a range that data leave"
-            yield Problem(
-                Code.CALIBRATION_NOT_TAKEN,
-                f"precision {precision!r} takes no calibration",
-                remedy,
-                path=(*path, "calibration"),
-            )
-        elif given is not None:
-            yield from _calibration(given, (*path, "calibration"), project, known)
-            yield from _method(variant, path, known)
-            yield from _beside_a_cache(variant, asking is not None, path)
+        if isinstance(precision, str) and precision in (*known.precisions, AUTO):
+            yield from _variant(variant, precision, ("variants", name), (project, known))
+
+
+def _variant(
+    variant: Written, precision: str, path: SpecPath, where: tuple[Project, KnownNames]
+) -> Iterator[Problem]:
+    """What is wrong with a variant of a known precision."""
+    (project, known), base = where, _of(variant, "base")
+    for problem in known.misfits(precision, base, _of(variant, "block_size")):
+        yield replace(problem, path=(*path, *problem.path))
+    computed = candidates_in(variant) if precision == AUTO else (precision,)
+    half = base == "fp16" if base else any(map(known.computes_in_half, computed))
+    if precision == AUTO:
+        yield from _blocks_tried(computed, _of(variant, "block_size"), path, known)
+    else:  # a search takes no `overflow`, as is said elsewhere
+        yield from _overflow(variant, half, path)
+    asking = next((one for one in computed if known.needs_calibration(one)), None)
+    if asking is None:
+        yield from _without_scales(variant, precision, path)
+    else:
+        yield from _unused_percentile(variant, path)
+    given = _of(variant, "calibration")
+    if given is None:
+        yield from _uncalibrated(variant, asking, path)
+    elif asking is None and not half:
+        yield Problem(
+            Code.CALIBRATION_NOT_TAKEN,
+            f"precision {precision!r} takes no calibration",
+            "leave it out: only half precision has a range that data leave",
+            path=(*path, "calibration"),
+        )
+    else:
+        yield from _calibration(given, (*path, "calibration"), project, known)
+        yield from _method(variant, path, known)
+        yield from _beside_a_cache(variant, asking is not None, path)
+
+
+def _uncalibrated(variant: Written, asking: str | None, path: SpecPath) -> Iterator[Problem]:
+    if asking is not None:
+        remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
+        place = _tried_at(variant, asking, path)
+        yield Problem(
+            Code.CALIBRATION_NEEDED, f"precision {asking!r} needs a calibration", remedy, path=place
+        )
 
 
 def _tried_at(variant: Written, precision: str, path: SpecPath) -> SpecPath:

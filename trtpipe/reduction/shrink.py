@@ -93,20 +93,26 @@ def _shape_outputs(model: onnx.ModelProto, known: Mapping[str, TensorInfo]) -> N
                 added.dim_value = dim
 
 
+def _cut(tensor: onnx.TensorProto, sizes: Mapping[int, int]) -> bool:
+    """Cuts a weight to the sizes, where it has any of them; False where it cannot be."""
+    if not any(dim in sizes for dim in tensor.dims) and dtype_name(tensor.data_type) != "int64":
+        return True
+    if dtype_name(tensor.data_type) not in _WHOLE_BYTES:
+        return False
+    array = array_of(tensor)
+    cut = array[tuple(slice(sizes.get(dim, dim)) for dim in array.shape)]
+    if cut.nbytes > _LARGEST:
+        return False
+    set_inline(tensor, _renumbered(cut, sizes).tobytes())
+    tensor.dims[:] = cut.shape
+    return True
+
+
 def _with_sizes(model: onnx.ModelProto, sizes: Mapping[int, int]) -> onnx.ModelProto | None:
     """The copy; None where a weight is of a type that is packed."""
     made = copy_of(model)
-    for tensor in made.graph.initializer:
-        if not any(dim in sizes for dim in tensor.dims) and dtype_name(tensor.data_type) != "int64":
-            continue
-        if dtype_name(tensor.data_type) not in _WHOLE_BYTES:
-            return None
-        array = array_of(tensor)
-        cut = array[tuple(slice(sizes.get(dim, dim)) for dim in array.shape)]
-        if cut.nbytes > _LARGEST:
-            return None
-        set_inline(tensor, _renumbered(cut, sizes).tobytes())
-        tensor.dims[:] = cut.shape
+    if not all(_cut(tensor, sizes) for tensor in made.graph.initializer):
+        return None
     for value in (*made.graph.input, *made.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_value in sizes:

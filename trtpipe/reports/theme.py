@@ -51,9 +51,9 @@ def _left_out(element: ElementTree.Element) -> bool:
     )
 
 
-def _theme(element: ElementTree.Element, name: str) -> None:
-    style = element.attrib.pop("style", "")
-    for part in style.split(";"):
+def _style(element: ElementTree.Element) -> None:
+    """Writes a style as attributes, with the page's colours."""
+    for part in element.attrib.pop("style", "").split(";"):
         field, _, value = (text.strip() for text in part.partition(":"))
         if field == "font":
             found = _FONT.match(value)
@@ -64,6 +64,10 @@ def _theme(element: ElementTree.Element, name: str) -> None:
         colour = element.get(field)
         if colour is not None:
             element.set(field, _COLOURS.get(colour.lower(), colour))
+
+
+def _theme(element: ElementTree.Element, name: str) -> None:
+    _style(element)
     if "id" in element.attrib:
         element.set("id", f"{name}-{element.attrib['id']}")
     link = element.attrib.pop(_LINK, "")

@@ -114,6 +114,20 @@ def sections(record: JsonObject) -> Iterator[Section]:
     yield from kinds.get(text_in(record, "kind"), _leaves_of)(record)
 
 
+def _node_sections(graph: JsonObject) -> Iterator[Section]:
+    for what in ("added", "removed"):
+        nodes = [(str(name), str(op)) for name, op in _lists(graph, what)]
+        if nodes:
+            yield Section(f"{counted(len(nodes), 'node')} {what}", ("node", "operator"), nodes)
+    if graph["changed"]:
+        header = ("node", "operator", "what", "old", "new")
+        changes = [
+            (_both(one), *(str(one[key]) for key in ("op", "what", "old", "new")))
+            for one in objects_in(graph, "changed")
+        ]
+        yield Section(f"{counted(len(changes), 'change')} of nodes", header, changes)
+
+
 def _model(record: JsonObject) -> Iterator[Section]:
     graph = object_in(record, "graph")
     if record["interface"]:
@@ -126,17 +140,7 @@ def _model(record: JsonObject) -> Iterator[Section]:
         yield Section("opsets", ("domain", "old", "new"), opsets)
     if record["functions"]:
         yield Section(f"functions that differ: {listed(texts_in(record, 'functions'))}")
-    for what in ("added", "removed"):
-        nodes = [(str(name), str(op)) for name, op in _lists(graph, what)]
-        if nodes:
-            yield Section(f"{counted(len(nodes), 'node')} {what}", ("node", "operator"), nodes)
-    if graph["changed"]:
-        header = ("node", "operator", "what", "old", "new")
-        changes = [
-            (_both(one), *(str(one[key]) for key in ("op", "what", "old", "new")))
-            for one in objects_in(graph, "changed")
-        ]
-        yield Section(f"{counted(len(changes), 'change')} of nodes", header, changes)
+    yield from _node_sections(graph)
     yield from _weight_sections(graph)
     yield from _types(object_in(record, "types"))
     sizes = object_in(record, "size")

@@ -16,7 +16,7 @@ from trtpipe.plan.worker_messages import (
 )
 
 
-def message_from(record: JsonObject) -> WorkerMessage:
+def message_from(record: JsonObject) -> WorkerMessage:  # noqa: C901 - a case for each message
     """The message in a line of the worker's. Raises Malformed when no worker of this version writes such a line."""
     kind = text_in(record, "event")
     match kind:

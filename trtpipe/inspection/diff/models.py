@@ -205,6 +205,13 @@ def _weights(found: Matching) -> tuple[tuple[WeightChange, ...], tuple[str, ...]
     )
 
 
+def _read_at_one_place(found: Matching) -> Iterator[tuple[str, str]]:
+    for vertex, mate in found.pairs():
+        for one, other in zip(vertex.inputs, mate.inputs, strict=False):
+            if one in found.a.weights and other in found.b.weights and vertex.op == mate.op:
+                yield one, other
+
+
 def _weight_pairs(found: Matching) -> dict[str, str]:
     """Weights that the same node reads at the same place, then those with one name, then equal ones."""
     partner: dict[str, str] = {}
@@ -215,13 +222,10 @@ def _weight_pairs(found: Matching) -> dict[str, str]:
             partner[one] = other
             taken.add(other)
 
-    for vertex, mate in found.pairs():
-        for one, other in zip(vertex.inputs, mate.inputs, strict=False):
-            if one in found.a.weights and other in found.b.weights and vertex.op == mate.op:
-                pair(one, other)
-    for one in found.a.weights:
-        if one in found.b.weights:
-            pair(one, one)
+    for one, other in _read_at_one_place(found):
+        pair(one, other)
+    for one in (name for name in found.a.weights if name in found.b.weights):
+        pair(one, one)
     equal = {found.b.weight_key(name): name for name in reversed(found.b.weights) if name not in taken}
     for one in found.a.weights:
         alike = None if one in partner else equal.get(found.a.weight_key(one))

@@ -34,18 +34,25 @@ def unreadable(emission: Emission, construct: Construct) -> tuple[Layer, str] | 
     parts = _Parts(emission, construct)
     if parts.whiles and parts.copied is None:
         return parts.whiles[0], "a limit that an iterator or another loop stands before has no ONNX form"
-    for layer in parts.of("ITERATOR"):
-        if layer.attributes.get("reverse") and not parts.counts:
-            return layer, "it runs backwards, and the loop has no limit by count"
-    for layer in parts.of("LOOP_OUTPUT"):
-        if layer.attributes.get("kind") != "LAST_VALUE":
-            why = _unstackable(emission, layer)
-            if why:
-                return layer, why
-    for layer in parts.of("RECURRENCE"):
-        if len(layer.inputs) < 2 or None in layer.inputs[:2]:
-            return layer, "it has no second input"
-    return None
+    found = [
+        *((layer, _endless(parts, layer)) for layer in parts.of("ITERATOR")),
+        *((layer, _unstacked(emission, layer)) for layer in parts.of("LOOP_OUTPUT")),
+        *((layer, _incomplete(layer)) for layer in parts.of("RECURRENCE")),
+    ]
+    return next(((layer, why) for layer, why in found if why), None)
+
+
+def _endless(parts: _Parts, layer: Layer) -> str:
+    backwards = layer.attributes.get("reverse") and not parts.counts
+    return "it runs backwards, and the loop has no limit by count" if backwards else ""
+
+
+def _unstacked(emission: Emission, layer: Layer) -> str:
+    return "" if layer.attributes.get("kind") == "LAST_VALUE" else _unstackable(emission, layer)
+
+
+def _incomplete(layer: Layer) -> str:
+    return "it has no second input" if len(layer.inputs) < 2 or None in layer.inputs[:2] else ""
 
 
 def _unstackable(emission: Emission, layer: Layer) -> str:
