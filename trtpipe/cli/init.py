@@ -49,6 +49,16 @@ def init_command(model: str, output: Path | None, name: str | None, *, force: bo
         say(spec.text.rstrip())
         return EXIT_DONE
     target = output or project.root / PIPELINES / f"{name}.yaml"
+    _write(target, spec.text, force=force)
+    shown = target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target
+    _tell(spec)
+    note(f"wrote {shown}")
+    say(f"trtpipe {'check' if spec.refused else 'build'} {shown}")
+    return EXIT_DONE
+
+
+def _write(target: Path, text: str, *, force: bool) -> None:
+    """Write a spec, in the place of another one only where that is wanted. Raises SpecError."""
     if target.exists() and not force:
         raise SpecError(
             Code.EXISTS_ALREADY,
@@ -57,16 +67,11 @@ def init_command(model: str, output: Path | None, name: str | None, *, force: bo
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, spec.text.encode())
+        write_whole(target, text.encode())
     except OSError as error:
         raise SpecError(
             Code.CANNOT_WRITE, f"cannot write {target}: {(error.strerror or str(error)).lower()}"
         ) from error
-    shown = target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target
-    _tell(spec)
-    note(f"wrote {shown}")
-    say(f"trtpipe {'check' if spec.refused else 'build'} {shown}")
-    return EXIT_DONE
 
 
 def _tell(spec: FirstSpec) -> None:

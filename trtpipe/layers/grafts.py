@@ -6,7 +6,7 @@ itself; its problems have their place below it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,39 +113,19 @@ def _prepend(
     """Puts layers before an input, which another one takes the place of."""
     place: SpecPath = ("prepend", name)
     inputs = [value.name for value in model.graph.input]
+    called, values = one.name or name, _values(model)
     if name not in inputs:
-        remedy = choose_from(name, inputs, "inputs")
-        return [
-            Problem(
-                Code.UNKNOWN_INPUT,
-                f"the model has no input '{name}' to put layers before",
-                remedy,
-                path=place,
-            )
-        ]
-    values = _values(model)
+        fact = f"the model has no input '{name}' to put layers before"
+        return [Problem(Code.UNKNOWN_INPUT, fact, choose_from(name, inputs, "inputs"), path=place)]
     old = values.pop(name)
     assert old is not None
-    called = one.name or name
     if called in values:
-        return [
-            Problem(
-                Code.TENSOR_NAME_TAKEN,
-                f"the model has a tensor '{called}' already",
-                "give the input another name",
-                path=place,
-            )
-        ]
+        fact = f"the model has a tensor '{called}' already"
+        return [Problem(Code.TENSOR_NAME_TAKEN, fact, "give the input another name", path=place)]
     new = Value(called, dtype_of(one.dtype), declared_dims(called, one.shape))
     taken = {*values, name, *(tensor.name for tensor in model.graph.initializer)}
     lowering = _lowering(model, parameters, {called: new}, taken, workplace)
-    for layer in one.layers:
-        clash = [output for output in layer.output_names if output in taken - {called} or output == called]
-        if clash:
-            fact = f"layer '{layer.name}' ({layer.kind}) yields '{clash[0]}', as the model does"
-            lowering.problems.append(
-                Problem(Code.TENSOR_NAME_TAKEN, fact, "give the layer another name", path=(*place, "layers"))
-            )
+    lowering.problems += _clashes(one, called, taken, (*place, "layers"))
     lowering.run(one.layers, (*place, "layers"), called)
     result = lowering.values.get(one.layers[-1].output_names[0])
     if lowering.problems or result is None:
@@ -153,20 +133,23 @@ def _prepend(
     unlike = _unlike(result, old)
     if unlike:
         fact = f"the layers before '{name}' yield {unlike}, but the model reads {old.dtype} {old.text}"
-        return [
-            Problem(
-                Code.GRAFT_MISFIT,
-                fact,
-                "add a last layer that yields that type and shape",
-                path=(*place, "layers"),
-            )
-        ]
+        remedy = "add a last layer that yields that type and shape"
+        return [Problem(Code.GRAFT_MISFIT, fact, remedy, path=(*place, "layers"))]
     rename_reads(model, {name: result.name})
     declared = lowering.builder.input(called, new.dtype, new.dims or ())
     assert declared == called
     model.graph.input[inputs.index(name)].CopyFrom(lowering.builder.graph.input[0])
     _splice(model, lowering.builder)
     return []
+
+
+def _clashes(one: Prepended, called: str, taken: set[str], place: SpecPath) -> Iterator[Problem]:
+    """Layers that yield a tensor which the model has."""
+    for layer in one.layers:
+        clash = [output for output in layer.output_names if output in taken - {called} or output == called]
+        if clash:
+            fact = f"layer '{layer.name}' ({layer.kind}) yields '{clash[0]}', as the model does"
+            yield Problem(Code.TENSOR_NAME_TAKEN, fact, "give the layer another name", path=place)
 
 
 def _unlike(result: Value, old: Value) -> str:

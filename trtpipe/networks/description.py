@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from trtpipe.json_values import Json
-    from trtpipe.networks.network import Layer, ParsedNetwork, Tensor, Value, WeightsRef
+    from trtpipe.networks.network import (
+        Attention,
+        Conditional,
+        Layer,
+        Loop,
+        ParsedNetwork,
+        Tensor,
+        Value,
+        WeightsRef,
+    )
 
 
 def network_record(network: ParsedNetwork) -> dict[str, Json]:
@@ -24,31 +33,12 @@ def network_record(network: ParsedNetwork) -> dict[str, Json]:
         "outputs": [_tensor(network.tensors[name]) for name in network.outputs],
         "layers": [_layer(layer, network) for layer in network.layers],
         "loops": [
-            {
-                "name": one.name,
-                "trip_limits": list(one.trip_limits),
-                "iterators": list(one.iterators),
-                "recurrences": list(one.recurrences),
-                "outputs": list(one.outputs),
-            }
-            for one in network.loops
+            _construct(one, "trip_limits", "iterators", "recurrences", "outputs") for one in network.loops
         ],
-        "conditionals": [
-            {
-                "name": one.name,
-                "conditions": list(one.conditions),
-                "inputs": list(one.inputs),
-                "outputs": list(one.outputs),
-            }
-            for one in network.conditionals
-        ],
+        "conditionals": [_construct(one, "conditions", "inputs", "outputs") for one in network.conditionals],
         "attentions": [
             {
-                "name": one.name,
-                "input_layers": list(one.input_layers),
-                "output_layers": list(one.output_layers),
-                "inputs": list(one.inputs),
-                "outputs": list(one.outputs),
+                **_construct(one, "input_layers", "output_layers", "inputs", "outputs"),
                 "attributes": _attributes(one.attributes),
             }
             for one in network.attentions
@@ -57,6 +47,11 @@ def network_record(network: ParsedNetwork) -> dict[str, Json]:
         "totals": _totals(network),
         "warnings": [one.message for one in network.warnings],
     }
+
+
+def _construct(one: Loop | Conditional | Attention, *parts: str) -> dict[str, Json]:
+    """The name of a loop and the like, and the layers or tensors that it is made of."""
+    return {"name": one.name, **{part: list(getattr(one, part)) for part in parts}}
 
 
 def _tensor(tensor: Tensor) -> dict[str, Json]:

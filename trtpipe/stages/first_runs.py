@@ -306,12 +306,19 @@ def _overflowing(canonical: Path, model: RunnableModel, peaks: Mapping[str, floa
             yield node.name
 
 
+def _metrics_of(expected: Array, actual: Array) -> Json:
+    from trtpipe.metrics.metrics import Accumulator
+
+    accumulator = Accumulator()
+    accumulator.add(expected, actual)
+    return accumulator.result().as_json()
+
+
 def _refused(canonical: Path, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]], out: Path) -> str:
     """Why the variant would not pass, in a few words; empty when it passes.
 
     `compared` are inputs and what the float32 model makes of them, by corner.
     """
-    from trtpipe.metrics.metrics import Accumulator
     from trtpipe.metrics.verdicts import judge_report
     from trtpipe.precisions import find_precision
     from trtpipe.precisions.audit import low_shares
@@ -334,14 +341,11 @@ def _refused(canonical: Path, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]
     with open_runner(model, spinning=False) as runner:
         for corner, (feed, expected) in compared.items():
             actual = runner.infer(feed)
-            measured: dict[str, Json] = {}
-            for name, value in expected.items():
-                if name in actual and name not in drawn:
-                    if value.shape != actual[name].shape:
-                        return f"output '{name}' gets another shape in half precision"
-                    accumulator = Accumulator()
-                    accumulator.add(value, actual[name])
-                    measured[name] = accumulator.result().as_json()
+            kept = {name: value for name, value in expected.items() if name in actual and name not in drawn}
+            reshaped = next((name for name, value in kept.items() if value.shape != actual[name].shape), None)
+            if reshaped is not None:
+                return f"output '{reshaped}' gets another shape in half precision"
+            measured = {name: _metrics_of(value, actual[name]) for name, value in kept.items()}
             places.append({"place": f"at {corner}", "kind": "data", "outputs": measured})
     report: dict[str, Json] = {"places": places, "nonfinite": []}
     asked = half.default_thresholds if fit.cosine is None else (Threshold(metric="cosine", min=fit.cosine),)

@@ -168,11 +168,7 @@ def _remote(
     from trtpipe.fetch.patience import seconds_from
     from trtpipe.stores.remote import Remote, Terms
 
-    mode = os.environ.get("TRTPIPE_REMOTE_MODE") or asked.mode
-    if mode not in _MODES:
-        raise SpecError(
-            Code.BAD_VARIABLE, f"$TRTPIPE_REMOTE_MODE is {mode!r}", f"write {' or '.join(_MODES)}"
-        )
+    mode = _mode(asked)
     try:
         StoreSpec(remote=address, trust=trusted)
         refuse_plain_http(address, bool(trusted))
@@ -199,6 +195,15 @@ def _remote(
         warn,
         place=_identity(project, address),
     )
+
+
+def _mode(asked: StoreSpec) -> str:
+    mode = os.environ.get("TRTPIPE_REMOTE_MODE") or asked.mode
+    if mode not in _MODES:
+        raise SpecError(
+            Code.BAD_VARIABLE, f"$TRTPIPE_REMOTE_MODE is {mode!r}", f"write {' or '.join(_MODES)}"
+        )
+    return mode
 
 
 def _may_send(project: Project, address: str) -> bool:

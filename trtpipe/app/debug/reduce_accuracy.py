@@ -120,15 +120,7 @@ def reduce_accuracy(steps: CellSteps, limits: Limits) -> AccuracyReduction:
         run, key_of_candidate, whole, most=limits.trials, seconds=limits.seconds, tell=telling(steps)
     )
     trials.known[key_of_candidate(whole)] = True
-    minimal, stopped, interrupted = False, "", False
-    try:
-        minimal = fewer_nodes(trials, {output}, set(index["names"]))
-        while measuring.batches > 1 and _fewer(measuring, trials, run):
-            pass
-    except Spent as spent:
-        stopped = str(spent)
-    except KeyboardInterrupt:
-        interrupted = True
+    minimal, stopped, interrupted = _shrunk(trials, measuring, run, output, set(index["names"]))
     reduced = Reduced(trials.best, whole.nodes, minimal, stopped, trials.count)
     wanted = FailureClass("threshold", f"{missed.metric} of output '{output}'{_bounds(missed)}")
     value = missed.value
@@ -148,6 +140,26 @@ def reduce_accuracy(steps: CellSteps, limits: Limits) -> AccuracyReduction:
         action,
         task.out,
     )
+
+
+def _shrunk(
+    trials: Trials[Candidate],
+    measuring: _Measuring,
+    run: Callable[[Candidate], bool],
+    output: str,
+    names: set[str],
+) -> tuple[bool, str, bool]:
+    """Tries fewer nodes, then fewer batches; whether it is minimal, why it stopped early, and if by Ctrl-C."""
+    minimal = False
+    try:
+        minimal = fewer_nodes(trials, {output}, names)
+        while measuring.batches > 1 and _fewer(measuring, trials, run):
+            pass
+    except Spent as spent:
+        return minimal, str(spent), False
+    except KeyboardInterrupt:
+        return minimal, "", True
+    return minimal, "", False
 
 
 def _fewer(measuring: _Measuring, trials: Trials[Candidate], run: Callable[[Candidate], bool]) -> bool:

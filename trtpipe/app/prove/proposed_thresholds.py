@@ -12,12 +12,14 @@ from trtpipe.building.performer import Terms
 from trtpipe.checks.proved_cell import planned_variant, step_of
 from trtpipe.errors import SpecError
 from trtpipe.plan.control import Control
+from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.launcher import run_in_child
 from trtpipe.spec.budget import AUTO
-from trtpipe.spec.pipeline import Threshold
+from trtpipe.spec.pipeline import PipelineSpec, Threshold
+from trtpipe.spec.variant import VariantSpec
 
 if TYPE_CHECKING:
     from trtpipe.metrics.verdicts import Judgement
@@ -43,21 +45,7 @@ def propose_thresholds(
     from trtpipe.metrics.verdicts import judge_report
 
     planned, cell = planned_variant(name, observer, offline=offline)
-    spec = planned.specs[cell.pipeline]
-    if spec.validate_ is None:
-        remedy = "give the spec a `validate` with data: it says what is measured, and on what"
-        raise SpecError(
-            Code.VALIDATES_NOTHING,
-            f"{cell.name} has no `validate` in its spec, so there is nothing to measure",
-            remedy,
-        )
-    variant = spec.variants[cell.variant]
-    if variant.precision == AUTO:
-        raise SpecError(
-            Code.NOTHING_TO_MEASURE,
-            f"{cell.name} is held to a budget of its search, not to thresholds",
-            "name another cell",
-        )
+    variant = _measurable(planned.specs[cell.pipeline], cell)
     with (
         planned.steps(observer, terms=Terms(offline=offline)) as steps,
         planned.site.store.scratch() as scratch,
@@ -83,6 +71,25 @@ def propose_thresholds(
         raise SpecError(Code.NOTHING_TO_MEASURE, f"nothing was measured of {cell.name}", "\n".join(why))
     judgement = judge_report(measured, thresholds)
     return Proposal(cell.name, variant.precision, tuple(thresholds), judgement)
+
+
+def _measurable(spec: PipelineSpec, cell: Cell) -> VariantSpec:
+    """The variant of a cell that has thresholds to propose. Raises SpecError."""
+    if spec.validate_ is None:
+        remedy = "give the spec a `validate` with data: it says what is measured, and on what"
+        raise SpecError(
+            Code.VALIDATES_NOTHING,
+            f"{cell.name} has no `validate` in its spec, so there is nothing to measure",
+            remedy,
+        )
+    variant = spec.variants[cell.variant]
+    if variant.precision == AUTO:
+        raise SpecError(
+            Code.NOTHING_TO_MEASURE,
+            f"{cell.name} is held to a budget of its search, not to thresholds",
+            "name another cell",
+        )
+    return variant
 
 
 def _base_of(precision: str) -> str:
