@@ -195,7 +195,7 @@ def victim(project, worker):
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if inside and (b"from worker import main" if worker else b"trtpipe.app.") in command:
+            if inside and (b"from worker import main" if worker else b"trtpipe.processes.") in command:
                 return int(entry.name)
         time.sleep(0.005)
     raise AssertionError("it never ran")

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from trtpipe.stages.task import Task
 
 from trtpipe.building import facts
 from trtpipe.canonical import inference
@@ -24,7 +25,6 @@ from trtpipe.proofs.typed_nodes import SourceTypes
 from trtpipe.runners import graphs, onnxruntime
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stages.first_runs import fit_model
-from trtpipe.stages.task import Task
 
 SPEC = """\
 schema: 1

@@ -15,7 +15,7 @@ DownloadState = Literal["begin", "progress", "retry", "end"]
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """One file that is being fetched, from `fetching`.
+    """One file that is being fetched, from `fetch/`.
 
     `begin` comes with every try that got an answer, `progress` a few times a second, `retry` with the `trouble` that
     ended a try, `end` once the file is whole. `total` is None while the server has not said how large the file is.

@@ -75,7 +75,7 @@ def run_in_child(
 def environment(*, fetching: bool = False) -> dict[str, str]:
     """The variables of a child: those it needs, by name, that it finds the same trtpipe, and what it may run.
 
-    `fetching` adds those by which a remote source knows the user; no other child sees a secret.
+    `fetch` adds those by which a remote source knows the user; no other child sees a secret.
     """
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -1,6 +1,6 @@
 """What changed from one engine to another: by their bytes, headers, manifests and the networks that they were made of.
 
-Works on what `describing` found; no engine is opened. How long a build took and how much memory it needed are told
+Works on what `inspection` found; no engine is opened. How long a build took and how much memory it needed are told
 and do not count as differences.
 """
 

@@ -5,7 +5,7 @@
     loops.py, conditionals.py
                    a loop as ONNX's Loop, a conditional as its If
     table.py       how a layer of each type is read: as a declared layer, or as nodes
-    declared.py    layers that a declared layer stands for, which `layering` lowers
+    declared.py    layers that a declared layer stands for, which `layers/` lowers
     elements.py, windows.py, shapes.py, slices.py, combinations.py, quantization.py, attention.py
                    the others, as ONNX nodes
     scope.py       what reading a layer sees: its attributes, its tensors, the nodes that it makes
@@ -15,6 +15,6 @@
     result.py      what comes of it
 
 What a layer computes is what TensorRT's documentation says of its type and attributes, not what an ONNX operator of
-that name would: that is what the comparison is for. Where the documentation is silent, `docs/architecture.md` says
+that name would: that is what the comparison is for. Where the documentation is silent, `docs/internals/networks.md` says
 what was chosen.
 """

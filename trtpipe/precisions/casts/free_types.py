@@ -1,6 +1,6 @@
 """What each node would compute in if nothing but its source, its operator and sizes spoke; and what that goes by.
 
-Found once for a graph, whoever decides then: `planning` adds what the spec, data and the field's defaults say.
+Found once for a graph, whoever decides then: `type_plan` adds what the spec, data and the field's defaults say.
 """
 
 from __future__ import annotations

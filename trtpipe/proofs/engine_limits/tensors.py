@@ -101,17 +101,13 @@ def _by_table(node: NodeView, version: str) -> tuple[str, TypeRefusal] | None:
         return None
     bound = bindings(node, schema)
     floats = {variable: dtype for variable, dtype in bound.items() if dtype in _FLOATS}
+    asked = [(variable, dtype) for variable, dtype in bound.items() if dtype not in _FLOATS]
     if len(floats) > 1 and len(set(floats.values())) == 1:
-        dtype = next(iter(floats.values()))
-        together = refuses_type(version, node.op, ALL, dtype)
-        if together is not None:
-            return dtype, together
+        asked.insert(0, (ALL, next(iter(floats.values()))))
     elif sum(dtype != "float32" for dtype in floats.values()) <= 1:
-        for variable, dtype in floats.items():
-            if found := refuses_type(version, node.op, variable, dtype):
-                return dtype, found
-    for variable, dtype in bound.items():
-        if dtype not in _FLOATS and (found := refuses_type(version, node.op, variable, dtype)):
+        asked = [*floats.items(), *asked]
+    for variable, dtype in asked:
+        if found := refuses_type(version, node.op, variable, dtype):
             return dtype, found
     return None
 

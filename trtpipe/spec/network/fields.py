@@ -1,6 +1,6 @@
 """What the declared layers have in common: tensors, weights and dims as a spec writes them, and the layer itself.
 
-Knows how a value is written; what it becomes in ONNX is `layering`'s business. Imports neither onnx nor numpy.
+Knows how a value is written; what it becomes in ONNX is the business of `layers/`. Imports neither onnx nor numpy.
 """
 
 from __future__ import annotations

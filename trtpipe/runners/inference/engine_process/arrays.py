@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from .telling import Failure
+from .events import Failure
 
 if TYPE_CHECKING:
     from .request import SavedTensor

@@ -10,7 +10,7 @@ import ctypes
 from dataclasses import dataclass
 
 from .devices import CudaError, Gpu
-from .telling import Failure
+from .events import Failure
 
 _GRANULE = 512  # CUDA aligns to 256; rounding up spares growing for a few bytes more
 

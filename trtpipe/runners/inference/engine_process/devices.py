@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .telling import Failure
+from .events import Failure
 
 if TYPE_CHECKING:
     from types import ModuleType

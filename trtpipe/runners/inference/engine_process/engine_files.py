@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .devices import Gpu
-from .telling import Events, Failure, Spoken, new_logger
+from .events import Events, Failure, Spoken, new_logger
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .devices import CudaError, Gpu
-from .telling import Failure
+from .events import Failure
 
 if TYPE_CHECKING:
     import tensorrt

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from .arrays import find_tensor, npy_header, write_tensor
 from .buffers import Memory
 from .devices import CudaError, Gpu, let_go, open_gpu
+from .engine_files import Loader, import_tensorrt, read_engine
+from .events import Events, Failure, Spoken, Stop
 from .lanes import Lane, Output, Run
 from .layers import write_layers
-from .loading import Loader, import_tensorrt, read_engine
 from .runtime import execution_contexts, save_runtime_cache
 from .signature import Port, check_inputs, read_ports
 from .steadiness import Steadiness
-from .telling import Events, Failure, Spoken, Stop
 
 if TYPE_CHECKING:
     from types import ModuleType

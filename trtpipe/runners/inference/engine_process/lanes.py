@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from .arrays import ElementType, TensorFile
 from .buffers import DeviceBuffer, HostBuffer, Memory
 from .devices import CudaError, Gpu
+from .events import Failure, Spoken
 from .graphs import Graph
 from .signature import Port, Shape, choose_profile
-from .telling import Failure, Spoken
 
 if TYPE_CHECKING:
     from types import ModuleType

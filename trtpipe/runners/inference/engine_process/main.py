@@ -12,9 +12,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .devices import CudaError
+from .engine_files import put_on_path
+from .events import Events, Failure, Stop
 from .job import Job
-from .loading import put_on_path
-from .telling import Events, Failure, Stop
 
 if TYPE_CHECKING:
     from .request import Request

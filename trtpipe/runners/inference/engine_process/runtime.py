@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .telling import Events, Failure, Spoken
+from .events import Events, Failure, Spoken
 
 if TYPE_CHECKING:
     from types import ModuleType

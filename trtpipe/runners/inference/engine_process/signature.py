@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from .arrays import ELEMENT_TYPES, ElementType, TensorFile
-from .telling import Failure
+from .events import Failure
 
 if TYPE_CHECKING:
     from types import ModuleType
