@@ -1,6 +1,6 @@
 """Scales: measured by a calibrator, or taken from the calibration cache of another tool.
 
 scales.py       the artifact: a readable file of scales
-calibrators/    from a model and samples to scales, one file a backend
+calibrators/    from a model and samples to scales, one module for each backend
 caches/         calibration caches that other tools left behind, read and matched with a model
 """

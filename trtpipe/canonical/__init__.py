@@ -1,4 +1,5 @@
-"""Canonical ONNX, the one intermediate form: reading, checking, legalizing, summarising and writing it.
+"""Canonical ONNX, the one form that every model is brought into: reading, checking, summarising and writing it.
 
-Data to data: nothing here knows TensorRT, specs, stores or where a model came from.
+Belongs here: what is true of any ONNX graph. Rewrites for TensorRT's sake are in `legalization/`; nothing here knows
+TensorRT, specs, stores or where a model came from.
 """

@@ -1,7 +1,7 @@
 """Data sets: from arrays in files to batches of model inputs, in a declared order, reading only what is fed.
 
 A kind of source is one module here, named as its key in the data set's spec, with a module-level `reader`;
-`sampling` makes batches of what they read, `locating` finds the files. This module imports no numpy: keys are made
+`samples/` makes batches of what they read, `locations/` finds the files. This module imports no numpy: keys are made
 with it.
 """
 

@@ -1,1 +1,4 @@
-"""Executors: how an action runs. One file a kind; none sees the plan or decides freshness."""
+"""Executors: where and how an action runs, one module for each kind.
+
+Does not belong here: which actions run, and when. That is decided in `plan/`.
+"""

@@ -1,4 +1,4 @@
-"""What a model or an engine file is, for a reader who has only the file; and a first spec for a model.
+"""What a model or an engine file is, how two of them differ (`diff/`), and a first spec for a model.
 
-Data to data: nothing here builds, runs or writes.
+Belongs here: descriptions made of data that was read already. Nothing here builds, runs or writes.
 """

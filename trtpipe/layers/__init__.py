@@ -1,8 +1,8 @@
-"""Layering: declared layers to ONNX, each with its shapes inferred, so that an error names the layer and both shapes.
+"""Declared layers to ONNX, each with its shapes inferred, so that an error names the layer and both shapes.
 
     lowering.py    a list of layers into a graph; what each of them yields
     network.py     a whole declared network; `describe_layers`
-    grafts.py    layers before and behind a model that is there
+    grafts.py      layers before and behind a model that is there
     table.py       which function lowers which layer
     spatial.py, pointwise.py, shapes.py, slices.py, reductions.py, recurrent.py, quantization.py, plugin.py
                    those functions

@@ -1,1 +1,4 @@
-"""Where an engine came from, in the field's own formats: in-toto and SLSA, CycloneDX. Data to data: no file is read."""
+"""Where an engine came from: its manifest, and statements in the field's formats (in-toto, SLSA, CycloneDX).
+
+Belongs here: documents made of traces alone. No file is read here.
+"""

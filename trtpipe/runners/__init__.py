@@ -1,1 +1,4 @@
-"""Runners infer: they take inputs by name and give outputs by name. What validation makes of them is here too."""
+"""Running models: inputs by name in, outputs by name out, by ONNX Runtime on the CPU or by an engine on a GPU.
+
+Belongs here: inference, and what validation, readback, benchmarks and comparisons make of it.
+"""

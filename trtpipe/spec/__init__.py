@@ -1,1 +1,5 @@
-"""What the user wrote, validated and frozen. Pure data: nothing here reads a file or knows TensorRT."""
+"""What the user wrote, as validated and frozen models.
+
+Belongs here: fields, their types and their limits. Nothing here reads a file or knows TensorRT; YAML is read in
+`loader/`.
+"""

@@ -1,1 +1,5 @@
-"""Stores: artifacts by digest, traces by key. One file a kind; the file's name is the kind's public name."""
+"""Stores: artifacts by digest, traces by key, on this machine and elsewhere.
+
+Belongs here: keeping, fetching, checking and collecting what steps yielded. Where a project's store is, and whom it
+believes, is for `workspace/`.
+"""

@@ -1,1 +1,4 @@
-"""Results as text: tables, lines, graphs and JSON. Data to data; nothing here prints."""
+"""Results as text: tables, lines, graphs and JSON for the terminal.
+
+Belongs here: functions from results to strings. Nothing here prints; pages and files of a build are in `reports/`.
+"""

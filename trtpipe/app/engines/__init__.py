@@ -1,1 +1,4 @@
-"""Engines that exist, used: `run` and `bench`, on a GPU or by the typed model on the CPU."""
+"""The job of using engines that exist: `run` and `bench`, on a GPU or by the typed model on the CPU.
+
+Does not belong here: proving engines, which is in `prove/`.
+"""

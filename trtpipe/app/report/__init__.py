@@ -1,1 +1,4 @@
-"""The reports of a build: gathered from what was delivered, and put into place."""
+"""The job of reporting a build: what was delivered is gathered and its pages are put into place.
+
+Belongs here: reading what lies beside engines. The pages themselves are made in `reports/`.
+"""

@@ -5,7 +5,7 @@
     slices.py, quantization.py, normalization.py
                    the longer ones of them
     constants.py   tensors that hang on constants alone, as arrays
-    writer.py     a declared layer as a spec writes it: defaults left out, weights by name
+    writer.py      a declared layer as a spec writes it: defaults left out, weights by name
 
 Most types are declared by `lowering/declared.py`, whose fields are taken over. Every layer is lowered alone, as a
 build would lower it, so that what has no ONNX form is told of the layer, with its reason. Loops, conditionals and

@@ -6,8 +6,8 @@
     forms.py       attributes that an operator does not take
     sizes.py       ranks, windows and numbers beyond what a layer takes
     older_versions.py  what only older versions do not take
-    driverless.py      what older versions do not build on a machine without an NVIDIA driver
-    proof.py     all of it for one model and one version, as problems that name the user's nodes
+    driverless.py  what older versions do not build on a machine without an NVIDIA driver
+    proof.py       all of it for one model and one version, as problems that name the user's nodes
 
 The rules speak of models as importing and casting leave them: what is written out there is no longer here. They were
 learnt from one half of ONNX's backend suite and scored on the other (`tests/conformance/score_check.py`).
