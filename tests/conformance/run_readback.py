@@ -21,7 +21,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,18 @@ def store_imported(store: Path) -> list[str]:
 
     One child evaluates the constants of them all: to start one takes longer than to import a small model.
     """
-    with tempfile.TemporaryDirectory() as folder, Evaluator(Path(folder)) as evaluator:
-        return store_cases(store, lambda case: imported(case, Path(folder), evaluator))
+    with one_import() as imported:
+        return store_cases(store, imported)
 
 
-def imported(case: Case, folder: Path, evaluator: Evaluator) -> Case:
-    """One case as trtpipe's import makes it."""
+@contextmanager
+def one_import() -> Iterator[Callable[[Case], Case]]:
+    """Makes of a case what trtpipe's import makes of it; one child evaluates for all of them."""
+    with tempfile.TemporaryDirectory() as place, Evaluator(Path(place)) as evaluator:
+        yield lambda case: _imported(case, Path(place), evaluator)
+
+
+def _imported(case: Case, folder: Path, evaluator: Evaluator) -> Case:
     made = bound(case)
     source, target = folder / "source.onnx", folder / "model.onnx"
     source.write_bytes(made.model)

@@ -26,7 +26,7 @@ from trtpipe.runners.onnxruntime import open_runner
 sys.path.append(str(Path(__file__).resolve().parents[1] / "conformance"))
 
 from backend_cases import Case
-from run_readback import imported, read_back
+from run_readback import one_import, read_back
 
 pytestmark = [needs_rtx, pytest.mark.engine]
 
@@ -169,7 +169,9 @@ def test_every_variation_is_equal_or_its_difference_is_found(tmp_path, kind):
 def test_what_the_import_makes_of_a_variation_is_read_rightly(tmp_path, kind):
     made, left = models(kind), expected_of(kind, LEFT)
 
-    results = read_all(tmp_path, [imported(case_of(name, one)) for name, one in made.items()])
+    with one_import() as imported:
+        cases = [imported(case_of(name, one)) for name, one in made.items()]
+    results = read_all(tmp_path, cases)
 
     assert {name: one["verdict"] for name, one in zip(made, results, strict=True)} == {
         name: DEPARTS.get(left.get(name), left.get(name, "equal")) for name in made
@@ -178,9 +180,14 @@ def test_what_the_import_makes_of_a_variation_is_read_rightly(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", LEFT)
 def test_what_the_import_makes_of_a_variation_computes_the_same(kind):
-    for name, one in models(kind).items():
-        case = case_of(name, one)
-        again = onnx.load_from_string(imported(case).model)
+    with one_import() as imported:
+        cases = {
+            name: (one, case, imported(case))
+            for name, one in models(kind).items()
+            for case in [case_of(name, one)]
+        }
+    for name, (one, case, made) in cases.items():
+        again = onnx.load_from_string(made.model)
         expected = dict(case.outputs) or outputs_of(one, case.inputs)
 
         found = outputs_of(again, case.inputs) if expected else {}

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "conformance"))
 
 from backend_cases import Case  # noqa: E402
-from run_readback import imported, read_back  # noqa: E402
+from run_readback import one_import, read_back  # noqa: E402
 
 pytestmark = [needs_rtx, pytest.mark.engine]
 
@@ -89,7 +89,8 @@ def test_each_model_goes_wrong_in_the_versions_that_are_named(tmp_path):
 
 
 def test_the_import_writes_out_what_is_said_to_be_written_out(tmp_path):
-    given = [(bug, replace(imported(case), outputs={})) for bug, case in cases()]
+    with one_import() as imported:
+        given = [(bug, replace(imported(case), outputs={})) for bug, case in cases()]
 
     found = verdicts(tmp_path, [case for _, case in given])
 
