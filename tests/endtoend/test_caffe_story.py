@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+import yaml
 from projects import ROOT
 
 SPEC = """\
@@ -41,6 +42,19 @@ def test_a_first_spec_of_a_caffemodel_builds_as_it_is(caffe):
     assert (wrote.code, wrote.out) == (0, "trtpipe build pipelines/digits.yaml\n")
     assert built.code == 0, built.err
     assert built.out.startswith("built 2 engines in ")
+
+
+def test_a_first_spec_takes_the_weights_that_it_is_told(caffe):
+    (caffe.root / "pipelines" / "digits.yaml").unlink()
+    weights = caffe.root / "weights" / "trained.bin"
+    weights.parent.mkdir()
+    (caffe.root / "models" / "digits.caffemodel").rename(weights)
+
+    wrote = caffe.run("init", "models/digits.prototxt", "--with", "weights/trained.bin", "--stdout")
+
+    assert wrote.code == 0, wrote.err
+    assert yaml.safe_load(wrote.out)["model"]["options"] == {"weights": "weights/trained.bin"}
+    assert "nothing stands against it" in wrote.out
 
 
 def test_what_is_wrong_in_the_prototxt_is_told_at_its_line(caffe):

@@ -320,6 +320,7 @@ class Options(SpecModel):
 
 class StandIn:
     name, version, Options, needs_source, takes_directory = "standin", 1, Options, False, False
+    companion = ""
     packages, extra = (), ""
 
     def belonging(self, files, options):

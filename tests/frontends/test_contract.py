@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trtpipe.frontends import find_frontend, frontend_names
-from trtpipe.spec.fields import SpecModel
+from trtpipe.spec.fields import SpecModel, named_files
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,6 +37,14 @@ def test_its_options_are_a_strict_model_whose_every_field_is_documented(frontend
     assert issubclass(frontend.Options, SpecModel)
     assert frontend.Options.__doc__
     assert set(frontend.Options.model_fields) <= set(field_docs(frontend.Options))
+
+
+def test_the_option_for_a_second_file_is_one_that_names_a_file(frontend):
+    if not frontend.companion:
+        return
+    named = frontend.Options.model_validate({frontend.companion: "second.bin"})
+
+    assert dict(named_files(named)) == {(frontend.companion,): "second.bin"}
 
 
 def test_an_extra_that_it_needs_is_one_of_trtpipes(frontend):

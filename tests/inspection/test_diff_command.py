@@ -42,6 +42,31 @@ def with_one_weight_changed(path: Path) -> Path:
     return path
 
 
+def test_models_of_two_files_are_compared_with_the_second_ones_that_are_named(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        shutil.copy(MODELS / "digits.prototxt", tmp_path / name / "net.prototxt")
+    old, changed = MODELS / "digits.caffemodel", tmp_path / "changed.bin"
+    data = bytearray(old.read_bytes())
+    data[len(data) // 2] ^= 1
+    changed.write_bytes(data)
+
+    assert not diff("old/net.prototxt", "new/net.prototxt", tmp_path, [old, old])["differs"]
+    found = diff("old/net.prototxt", "new/net.prototxt", tmp_path, [old, changed])
+    assert difference_text(found).splitlines()[1] == "1 weight changed"
+
+
+def test_second_files_are_refused_where_there_is_no_use_for_them(tmp_path: Path) -> None:
+    weights = MODELS / "digits.safetensors"
+    for a, companions, why in (
+        (weights, [weights], "--with goes with models"),
+        (DIGITS, [weights], "the parser 'onnx' takes none"),
+        (DIGITS, [weights] * 3, "--with is given 3 times"),
+    ):
+        with pytest.raises(SpecError, match=why):
+            diff(str(a), str(a), tmp_path, companions)
+
+
 def test_two_models_are_compared_weight_by_weight(tmp_path: Path) -> None:
     changed = with_one_weight_changed(tmp_path / "new.onnx")
     lines = text_of(DIGITS, changed, tmp_path).splitlines()

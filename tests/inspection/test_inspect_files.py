@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from trtpipe.app.look.inspect import Subject, describe, find_subject
 from trtpipe.cli.inspect import inspect_command
+from trtpipe.cli.main import app
 from trtpipe.errors import ModelError, SpecError, TrtpipeError
 from trtpipe.inspection.inspect_model import Asked
 from trtpipe.text.descriptions import description_lines
@@ -52,12 +54,35 @@ def test_the_same_network_costs_the_same_in_every_format(name: str, title: str) 
 
 def test_the_weights_of_a_prototxt_can_lie_elsewhere(tmp_path: Path) -> None:
     shutil.copy(MODELS / "digits.prototxt", tmp_path / "net.prototxt")
-    there = Subject(tmp_path / "net.prototxt", caffemodel=MODELS / "digits.caffemodel")
+    there = Subject(tmp_path / "net.prototxt", companion=MODELS / "digits.caffemodel")
     assert "weights float32: 15338 values" in text_of(describe(there))
     with pytest.raises(ModelError):
         describe(Subject(tmp_path / "net.prototxt"))
-    with pytest.raises(SpecError, match="no prototxt"):
-        describe(Subject(MODELS / "digits_cnn.onnx", caffemodel=MODELS / "digits.caffemodel"))
+    with pytest.raises(SpecError, match=r"no such file: '.*nowhere'"):
+        describe(Subject(tmp_path / "net.prototxt", companion=tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("option", ["--with", "--caffemodel"])  # the second is its former name
+def test_the_command_takes_the_second_file_of_a_model(option: str, tmp_path: Path) -> None:
+    shutil.copy(MODELS / "digits.prototxt", tmp_path / "net.prototxt")
+    asked = ["inspect", str(tmp_path / "net.prototxt"), option, str(MODELS / "digits.caffemodel")]
+    ran = CliRunner().invoke(app, asked)
+    assert ran.exit_code == 0, ran.output
+    assert "weights float32: 15338 values" in ran.output
+    assert "--caffemodel" not in CliRunner().invoke(app, ["inspect", "--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("digits_cnn.onnx", "the parser 'onnx' takes none"),
+        ("digits.uff", "the parser 'uff' takes none"),
+        ("digits.safetensors", "is none"),
+    ],
+)
+def test_a_second_file_is_refused_where_there_is_no_use_for_it(name: str, why: str) -> None:
+    with pytest.raises(SpecError, match=why):
+        describe(Subject(MODELS / name, companion=MODELS / "digits.caffemodel"))
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz", "safetensors", "wts"])

@@ -6,6 +6,7 @@ Each command's body is imported when it runs: start-up is a feature.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -52,6 +53,14 @@ VariantCell = Annotated[
     str, typer.Argument(metavar="CELL", help="A cell, PIPELINE/VARIANT@TARGET, or PIPELINE/VARIANT.")
 ]
 Where = Annotated[list[str] | None, typer.Argument(metavar="[SPEC]...", help="Where it is declared.")]
+With = Annotated[
+    Path | None,
+    typer.Option(
+        "--with",
+        metavar="FILE",
+        help="A file that belongs to the model, the weights of a prototxt for instance, when it lies elsewhere.",
+    ),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 
 

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from trtpipe.app.author.proposal import Recognised
 
 
-def init_command(model: str, output: Path | None, name: str | None, *, force: bool, to_stdout: bool) -> int:
+def init_command(
+    model: str,
+    output: Path | None,
+    name: str | None,
+    *,
+    companion: Path | None = None,
+    force: bool,
+    to_stdout: bool,
+) -> int:
     """Write a spec for a model, or print it. Never replaces a file unless told."""
     if not is_remote(model) and not Path(model).exists():
         raise SpecError(
@@ -38,9 +46,10 @@ def init_command(model: str, output: Path | None, name: str | None, *, force: bo
     project = find_project(output.parent if output else Path.cwd())
     with contextlib.ExitStack() as stack:
         if is_remote(model):
+            _refuse_companion(companion)
             found, own_name = stack.enter_context(_fetched(model, project))
         else:
-            found, own_name = recognise(Path(model), project), Path(model).stem
+            found, own_name = recognise(Path(model), project, companion), Path(model).stem
         name = pipeline_name(name or own_name)
         with LazyProgress() as progress:
             spec = tried_spec(found, project, name=name, observer=progress)
@@ -83,6 +92,15 @@ def _tell(spec: FirstSpec) -> None:
         more = f" (and {len(others)} more)" if others else ""
         remedy = "".join(f"\n  {line}" for line in first.remedy.splitlines())
         note(f"warning: the spec does not build as it is{more}: {first.fact}{remedy}")
+
+
+def _refuse_companion(companion: Path | None) -> None:
+    if companion is not None:
+        raise SpecError(
+            Code.OPTIONS_EXCLUDE,
+            "--with goes with a model on this machine, and this one is an address",
+            "write a spec that names both files; model.options take addresses too",
+        )
 
 
 @contextmanager

@@ -24,14 +24,14 @@ def inspect_command(
     gpus: Sequence[str] = (),
     layers: bool = False,
     weights: bool = False,
-    caffemodel: Path | None = None,
+    companion: Path | None = None,
     as_json: bool = False,
 ) -> int:
     """Describe a file, a directory or a cell, told apart by content."""
     from trtpipe.app.look.inspect import Subject, describe, find_subject
 
     asked = _asked(shapes, gpus, layers=layers, weights=weights)
-    record = describe(Subject(find_subject(target, Path.cwd()), asked, caffemodel))
+    record = describe(Subject(find_subject(target, Path.cwd()), asked, companion))
     if as_json:
         say_json(record)
     else:

@@ -75,6 +75,8 @@ class Frontend(Protocol):
     """Whether `model.source` must be given."""
     takes_directory: bool
     """Whether `model.source` may be a directory, whose files all belong to it."""
+    companion: str
+    """The option that takes the file which `--with` names; empty where a model is one file, or names its others."""
     packages: tuple[str, ...]
     """Distributions beside onnx, numpy and onnxruntime whose versions can change what is made."""
     extra: str

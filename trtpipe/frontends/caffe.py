@@ -87,6 +87,7 @@ class CaffeFrontend:
     Options = CaffeOptions
     needs_source = True
     takes_directory = False
+    companion = "weights"
     packages: tuple[str, ...] = ()
     extra = ""
 

@@ -23,6 +23,7 @@ class NetworkFrontend:
     Options = NetworkOptions
     needs_source = False
     takes_directory = False
+    companion = ""
     packages: tuple[str, ...] = ()
     extra = ""
 

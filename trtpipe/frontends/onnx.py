@@ -32,6 +32,7 @@ class OnnxFrontend:
     Options = OnnxOptions
     needs_source = True
     takes_directory = False
+    companion = ""
     packages: tuple[str, ...] = ()
     extra = ""
 

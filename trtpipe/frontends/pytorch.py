@@ -46,6 +46,7 @@ class PytorchFrontend:
     Options = PytorchOptions
     needs_source = True
     takes_directory = False
+    companion = ""
     packages: tuple[str, ...] = ("torch", "onnxscript")
     extra = "pytorch"
 

@@ -58,6 +58,7 @@ class TensorflowFrontend:
     Options = TensorflowOptions
     needs_source = True
     takes_directory = True
+    companion = ""
     extra = "tensorflow"
 
     @property

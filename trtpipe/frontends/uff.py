@@ -76,6 +76,7 @@ class UffFrontend:
     Options = UffOptions
     needs_source = True
     takes_directory = False
+    companion = ""
     packages: tuple[str, ...] = ()
     extra = ""
 

@@ -38,11 +38,14 @@ class Recognised:
         return self.frontend.read(self.files, self.options, workplace)
 
 
-def recognise(path: Path, project: Project) -> Recognised:
-    """What reads the model at `path`, which must be in the project's reach. Raises SpecError or ModelError."""
+def recognise(path: Path, project: Project, companion: Path | None = None) -> Recognised:
+    """What reads the model at `path`, which must be in the project's reach, and so must its second file.
+
+    Raises SpecError or ModelError.
+    """
     if not (path.is_file() or path.is_dir()):
         raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")  # a pipe would be waited for
-    frontend, proposal = propose(path)
+    frontend, proposal = propose(path, companion=companion)
     source = _text(proposal.source, project.root) if proposal.source is not None else None
     written = _written(proposal.options, project.root)
     options = frontend.Options.model_validate(written)

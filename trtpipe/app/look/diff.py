@@ -5,8 +5,9 @@ Told apart by content, as `inspect` does it. Nothing is built or run, and weight
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,19 +34,26 @@ _KINDS = {
 }
 
 
-def diff(a: str, b: str, cwd: Path) -> dict[str, Any]:
-    """The differences as plain JSON values. Raises SpecError, ModelError and TrtpipeError."""
+def diff(a: str, b: str, cwd: Path, companions: Sequence[Path] = ()) -> dict[str, Any]:
+    """The differences as plain JSON values. Raises SpecError, ModelError and TrtpipeError.
+
+    `companions` are the second files of models: of `a`, and then of `b`.
+    """
+    first, second = _for_each(companions)
     with ExitStack() as stack:
         paths = [_found(text, cwd, stack) for text in (a, b)]
         kinds = [_kind(path) for path in paths]
         if kinds[0] != kinds[1]:
-            first, second = (_KINDS[kind] for kind in kinds)
+            one, other = (_KINDS[kind] for kind in kinds)
             raise SpecError(
-                Code.NOT_COMPARABLE, f"{a!r} is {first}, and {b!r} is {second}: there is nothing to compare"
+                Code.NOT_COMPARABLE, f"{a!r} is {one}, and {b!r} is {other}: there is nothing to compare"
             )
+        if companions and kinds[0] != "model":
+            fact = f"--with goes with models, and {a!r} is {_KINDS[kinds[0]]}"
+            raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave --with out")
         compare: Mapping[str, Callable[[Path, Path, ExitStack], dict[str, Any]]] = {
             "engine": _engines,
-            "model": _models,
+            "model": partial(_models, companions=(first, second)),
             "weights": _weights,
             "lockfile": _locks,
         }
@@ -56,6 +64,15 @@ def diff(a: str, b: str, cwd: Path) -> dict[str, Any]:
             )
         found = compare.get(kinds[0], _records)(paths[0], paths[1], stack)
         return {"kind": kinds[0], "a": a, "b": b, **found}
+
+
+def _for_each(companions: Sequence[Path]) -> tuple[Path | None, Path | None]:
+    """The second file of either model. Raises SpecError for more than two."""
+    if len(companions) > 2:
+        fact = f"--with is given {len(companions)} times, and there are two models"
+        raise SpecError(Code.BAD_ARGUMENT, fact, "give it once for OLD and once for NEW")
+    first, second = (*companions, None, None)[:2]
+    return first, second
 
 
 def _found(text: str, cwd: Path, stack: ExitStack) -> Path:
@@ -86,12 +103,21 @@ def _kind(path: Path) -> str:
     return "calibration cache" if kind == "cache" else kind
 
 
-def _models(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:
+def _models(
+    a: Path, b: Path, stack: ExitStack, companions: tuple[Path | None, Path | None] = (None, None)
+) -> dict[str, Any]:
     from trtpipe.app.look.models import readable_proto
 
-    if a.is_file() and b.is_file() and a.stat().st_size == b.stat().st_size and _alone(a, b):
+    if (
+        not any(companions)
+        and a.is_file()
+        and b.is_file()
+        and a.stat().st_size == b.stat().st_size
+        and _alone(a, b)
+    ):
         return {"differs": False, "identical": True}
-    return _protos(readable_proto(a, stack), readable_proto(b, stack), (a, b))
+    sides = [readable_proto(path, stack, one) for path, one in zip((a, b), companions, strict=True)]
+    return _protos(sides[0], sides[1], (a, b))
 
 
 def _alone(a: Path, b: Path) -> bool:

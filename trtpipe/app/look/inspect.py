@@ -30,8 +30,8 @@ class Subject:
 
     path: Path
     asked: Asked = NOTHING_MORE
-    caffemodel: Path | None = None
-    """The weights of a prototxt, when they are not found beside it."""
+    companion: Path | None = None
+    """The second file of a model, such as the weights of a prototxt, when it is not found beside the first."""
 
 
 def describe(subject: Subject) -> dict[str, Any]:
@@ -42,6 +42,8 @@ def describe(subject: Subject) -> dict[str, Any]:
     from trtpipe.inspection.file_kind import kind_of_file
 
     kind = kind_of_file(path)
+    if kind != "model":
+        _refuse_companion(subject)
     if kind == "engine":
         return _engine(path, subject.asked)
     if kind == "pipeline":
@@ -56,6 +58,13 @@ def describe(subject: Subject) -> dict[str, Any]:
         return _engine(path.with_name(ENGINE), subject.asked)
     refuse_in_vain(subject.asked, "this is none")
     return {"lockfile": records.lockfile, "cache": records.cache, "json": records.json_file}[kind](path)
+
+
+def _refuse_companion(subject: Subject) -> None:
+    """Raises SpecError when a second file was named for what is no model."""
+    if subject.companion is not None:
+        fact = f"--with goes with a model, and '{subject.path}' is none"
+        raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave --with out")
 
 
 def find_subject(text: str, cwd: Path) -> Path:
@@ -80,6 +89,7 @@ def find_subject(text: str, cwd: Path) -> Path:
 def _directory(subject: Subject) -> dict[str, Any]:
     folder = subject.path
     if (folder / ENGINE).exists() or (folder / MANIFEST).exists():
+        _refuse_companion(subject)
         return _engine(folder / ENGINE, subject.asked)
     if (folder / "saved_model.pb").exists():
         return _model(subject)
@@ -119,7 +129,7 @@ def manifest_in_build(digest: Digest) -> JsonObject | None:
 def _model(subject: Subject) -> dict[str, Any]:
     from trtpipe.app.look.models import describe_any_model
 
-    return describe_any_model(subject.path, subject.asked, subject.caffemodel)
+    return describe_any_model(subject.path, subject.asked, subject.companion)
 
 
 def _weights(path: Path, asked: Asked) -> dict[str, Any]:

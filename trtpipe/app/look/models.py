@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.app.look.asked import refuse_in_vain
-from trtpipe.errors import SpecError
 from trtpipe.files import temporary_folder
 from trtpipe.frontends import Frontend, ModelFiles, Proposal
 from trtpipe.inspection.inspect_model import Asked, ModelDescription, describe_graph, describe_model
 from trtpipe.inspection.weight_table import WeightsDescription, weight_lines
-from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
     import onnx
@@ -60,25 +58,19 @@ class UnconvertedModel:
         }
 
 
-def describe_any_model(path: Path, asked: Asked, caffemodel: Path | None = None) -> dict[str, Any]:
+def describe_any_model(path: Path, asked: Asked, companion: Path | None = None) -> dict[str, Any]:
     """The description of a model in any format. Raises ModelError, and SpecError for what is asked in vain."""
     from trtpipe.frontends.recognition import propose
 
-    if _is_npz(path):
+    if companion is None and _is_npz(path):
         return describe_weights(path, asked)
-    frontend, proposal = propose(path)
-    if caffemodel is not None and frontend.name != "caffe":
-        raise SpecError(
-            Code.NOT_A_PROTOTXT, f"'{path}' is no prototxt, so a caffemodel does not belong to it"
-        )
+    frontend, proposal = propose(path, companion=companion)
     if frontend.name == "onnx":
         return describe_model(path, asked).to_json()
     if frontend.name in _UNCONVERTED:
         refuse_in_vain(asked, f"a {frontend.name} model is not converted here: name a spec instead")
         described = _tensorflow(path) if frontend.name == "tensorflow" else _pytorch(path)
         return described.to_json()
-    if caffemodel is not None:
-        proposal = Proposal(proposal.source, {"weights": caffemodel})
     return _read(frontend, proposal, asked).to_json()
 
 
@@ -91,12 +83,15 @@ def kind_of_model(path: Path) -> str:
     return "unconverted model" if propose(path)[0].name in _UNCONVERTED else "model"
 
 
-def readable_proto(path: Path, stack: ExitStack) -> onnx.ModelProto:
-    """A model as ONNX, a skeleton whose weights can be read until the stack is closed. Raises ModelError."""
+def readable_proto(path: Path, stack: ExitStack, companion: Path | None = None) -> onnx.ModelProto:
+    """A model as ONNX, a skeleton whose weights can be read until the stack is closed.
+
+    Raises ModelError, and SpecError when the format has no use for the second file, `companion`.
+    """
     from trtpipe.canonical.reader import read_skeleton
     from trtpipe.frontends.recognition import propose
 
-    frontend, proposal = propose(path)
+    frontend, proposal = propose(path, companion=companion)
     if frontend.name == "onnx":
         return read_skeleton(path).proto
     workplace = stack.enter_context(temporary_folder("diff"))

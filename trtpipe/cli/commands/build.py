@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trtpipe.cli.app import Json, Offline, Only, Specs, app, run
+from trtpipe.cli.app import Json, Offline, Only, Specs, With, app, run
 
 
 @app.command()
@@ -16,6 +16,7 @@ def init(
         str,
         typer.Argument(help="A model inside the project, or an https://, s3://, gs:// or hf:// address."),
     ],
+    companion: With = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Where to write the spec; pipelines/NAME.yaml if left out."),
@@ -31,7 +32,7 @@ def init(
     def body() -> int:
         from trtpipe.cli.init import init_command
 
-        return init_command(model, output, name, force=force, to_stdout=to_stdout)
+        return init_command(model, output, name, companion=companion, force=force, to_stdout=to_stdout)
 
     run(body)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trtpipe.cli.app import Json, app, run
+from trtpipe.cli.app import Json, With, app, run
 
 
 @app.command()
@@ -31,9 +31,8 @@ def inspect(
     weights: Annotated[
         bool, typer.Option("--weights", help="Read all weights, and tell their statistics.")
     ] = False,
-    caffemodel: Annotated[
-        Path | None, typer.Option("--caffemodel", metavar="FILE", help="The weights of a prototxt.")
-    ] = None,
+    companion: With = None,
+    caffemodel: Annotated[Path | None, typer.Option("--caffemodel", hidden=True)] = None,
     network: Annotated[
         bool,
         typer.Option("--network", help="Of a cell: the network that TensorRT's parser makes of its model."),
@@ -42,11 +41,13 @@ def inspect(
 ) -> None:
     """Show what a model, weights, an engine or a project's file is; nothing is built, and no GPU is needed."""
 
+    second = companion or caffemodel  # `--caffemodel` is what `--with` was called
+
     def body() -> int:
         if network:
             from trtpipe.cli.inspect_networks import inspect_network_command
 
-            others = bool(shapes or gpus or layers or weights or caffemodel)
+            others = bool(shapes or gpus or layers or weights or second)
             return inspect_network_command(target, with_others=others, as_json=as_json)
         from trtpipe.cli.inspect import inspect_command
 
@@ -56,7 +57,7 @@ def inspect(
             gpus=gpus or (),
             layers=layers,
             weights=weights,
-            caffemodel=caffemodel,
+            companion=second,
             as_json=as_json,
         )
 
@@ -70,6 +71,14 @@ _SIDE = "A model, weights, an engine, a lockfile, scales; a built cell; or REVIS
 def diff(
     a: Annotated[str, typer.Argument(metavar="OLD", help=_SIDE)],
     b: Annotated[str, typer.Argument(metavar="NEW", help="One of the same kind.")],
+    companions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            help="A file that belongs to OLD, the weights of a prototxt for instance; given again, to NEW.",
+        ),
+    ] = None,
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Write Markdown, for a pull request.")] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 1 when they differ.")] = False,
@@ -79,7 +88,9 @@ def diff(
     def body() -> int:
         from trtpipe.cli.diff import diff_command
 
-        return diff_command(a, b, as_json=as_json, markdown=markdown, exit_code=exit_code)
+        return diff_command(
+            a, b, companions=companions or (), as_json=as_json, markdown=markdown, exit_code=exit_code
+        )
 
     run(body)
 

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from trtpipe.errors import ModelError
+from trtpipe.errors import ModelError, SpecError
 from trtpipe.frontends import Frontend, Proposal, find_frontend, frontend_names
+from trtpipe.problem_codes import Code
 
 _LAST = "onnx"  # it says best what is wrong with a file that nobody knows
 
 
-def propose(path: Path, before_last: Callable[[], None] = lambda: None) -> tuple[Frontend, Proposal]:
+def propose(
+    path: Path, before_last: Callable[[], None] = lambda: None, *, companion: Path | None = None
+) -> tuple[Frontend, Proposal]:
     """The frontend that takes the file for its own, and what it proposes.
 
-    `before_last` is called when only ONNX is left, whose weights may lie beside the file.
+    `before_last` is called when only ONNX is left, whose weights may lie beside the file. `companion` is the file that
+    the user named with `--with`. Raises SpecError when there is no such file, or the format has no use for it.
     """
+    frontend, proposal = _recognised(path, before_last)
+    if companion is None:
+        return frontend, proposal
+    if not frontend.companion:
+        fact = f"--with names a second file of a model, and the parser {frontend.name!r} takes none"
+        raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave --with out")
+    if not companion.is_file():
+        raise SpecError(Code.NO_SUCH_FILE, f"no such file: '{companion}'", "give --with the path of a file")
+    return frontend, replace(proposal, options={**proposal.options, frontend.companion: companion})
+
+
+def _recognised(path: Path, before_last: Callable[[], None]) -> tuple[Frontend, Proposal]:
     last = find_frontend(_LAST)
     assert last is not None
     if path.suffix.lower() == f".{_LAST}":  # most are; the others take longer to import than to ask
