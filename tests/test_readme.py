@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from markdown_pages import ROOT, blocks_of
 from schemas import whole_schema
 
 from trtpipe.loader.schema import dataset_schema
 
-ROOT = Path(__file__).resolve().parents[1]
-BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+BLOCKS = [one.text for one in blocks_of(ROOT / "README.md", "yaml")]
 
 
 @pytest.mark.parametrize("text", BLOCKS, ids=lambda text: text.split("\n")[1])
@@ -36,8 +35,3 @@ def test_every_command_of_the_readme_exists():
     named = set(re.findall(r"^\| `trtpipe (\w+)", (ROOT / "README.md").read_text(), re.M))
 
     assert named == set(get_command(app).commands)
-
-
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()))
-def test_every_link_of_the_readme_leads_somewhere(link):
-    assert (ROOT / link).exists()
