@@ -38,6 +38,13 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path):
     ]
 
 
+def test_the_site_has_every_page_of_the_docs_in_its_navigation():
+    listed = re.findall(r"([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in PAGES if (ROOT / "docs") in page.parents}
+
+    assert sorted(listed) == sorted(pages)
+
+
 def test_the_index_has_a_line_for_every_page_of_the_docs():
     listed = re.findall(
         r"^\| \[[^]]+\]\(([^)]+)\) \|", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE

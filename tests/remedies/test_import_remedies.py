@@ -339,6 +339,9 @@ PAIR = [
     Row("weights without a net", Code.CAFFE_PAIR_UNKNOWN, "give the prototxt of the deployed net instead",
         lambda *_: ["init", "net.prototxt"], {"other/net.caffemodel": WITH, "net.prototxt": net(PRODUCT, (1, 3)), "net.caffemodel": WITH},
         ask=["init", "other/net.caffemodel"]),
+    Row("a second file of an address", Code.OPTIONS_EXCLUDE, "fetch the model and give its path", lambda *_: ["init", "net.prototxt", "--with", "other/net.caffemodel"],
+        {"other/net.caffemodel": WITH, "net.prototxt": net(PRODUCT, (1, 3))},
+        ask=["init", "https://example.org/net.prototxt", "--with", "other/net.caffemodel"]),
     Row("no second file", Code.NO_SUCH_FILE, "give --with the path of a file", lambda *_: ["init", "net.prototxt", "--with", "other/net.caffemodel"],
         {"other/net.caffemodel": WITH, "net.prototxt": net(PRODUCT, (1, 3))}, ask=["init", "net.prototxt", "--with", "other/nett.caffemodel"]),
 ]  # fmt: skip

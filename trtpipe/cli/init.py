@@ -99,7 +99,7 @@ def _refuse_companion(companion: Path | None) -> None:
         raise SpecError(
             Code.OPTIONS_EXCLUDE,
             "--with goes with a model on this machine, and this one is an address",
-            "write a spec that names both files; model.options take addresses too",
+            "fetch the model and give its path, or write a spec that names both addresses",
         )
 
 
