@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -81,7 +82,7 @@ def _option(one: Any) -> str:  # noqa: ANN401
     if one.is_flag:
         return names
     value = one.metavar or one.name.upper()  # its type is where each version of typer keeps it
-    return f"{names} `{value}`".replace("|", "\\|")
+    return f"{names} {_code(value)}"
 
 
 def _more(one: Any) -> str:  # noqa: ANN401
@@ -167,7 +168,10 @@ def _default(schema: Schema) -> str:
 
 def _code(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return f"`{text}`".replace("|", "\\|")
+    if "|" not in text:
+        return f"`{text}`"
+    safe = html.escape(text, quote=False).replace("|", "&#124;")  # a bar ends a cell, also in code
+    return f"<code>{safe}</code>"
 
 
 def _kind(schema: Schema) -> str:
@@ -219,8 +223,11 @@ def _plain(schema: Schema) -> str:
 
 def _cell(text: str) -> str:
     """Prose for a line: no breaks, and nothing that Markdown would take for a border or for HTML."""
-    pieces = re.split(r"(`[^`]*`)", " ".join(text.split()).replace("|", "\\|"))
-    return "".join(one if one.startswith("`") else one.replace("<", "&lt;") for one in pieces)
+    pieces = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    return "".join(
+        _code(one.strip("`")) if one.startswith("`") else one.replace("<", "&lt;").replace("|", "\\|")
+        for one in pieces
+    )
 
 
 def _titles(schema: Schema, at: str = "#") -> Iterator[tuple[str, str]]:
