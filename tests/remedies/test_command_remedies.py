@@ -139,6 +139,8 @@ INIT = [
             ("inspect", "net.onnx")),
     command("a second file of no model", Code.OPTIONS_EXCLUDE, ("inspect", "pipelines/net.yaml", "--with", "net.onnx"), "leave --with out",
             ("inspect", "pipelines/net.yaml")),
+    command("a second file of weights", Code.OPTIONS_EXCLUDE, ("diff", "w.npy", "w.npy", "--with", "net.onnx"), "leave --with out",
+            ("diff", "w.npy", "w.npy"), {"w.npy": ONE}),
     command("second files of three models", Code.BAD_ARGUMENT, ("diff", "net.onnx", "net.onnx", *("--with", "net.onnx") * 3),
             "give it once for OLD and once for NEW", ("diff", "net.onnx", "net.onnx")),
     command("specs are not compared", Code.NOT_COMPARABLE, ("diff", "pipelines/net.yaml", "pipelines/net.yaml"), "give the models",

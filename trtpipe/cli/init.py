@@ -32,12 +32,7 @@ def init_command(
     to_stdout: bool,
 ) -> int:
     """Write a spec for a model, or print it. Never replaces a file unless told."""
-    if not is_remote(model) and not Path(model).exists():
-        raise SpecError(
-            Code.NO_SUCH_FILE,
-            f"no such model: {model!r}",
-            "give the path of a model, or an address to fetch it from",
-        )
+    _refuse_missing(model)
     from trtpipe.app.author.first_spec import tried_spec
     from trtpipe.app.author.proposal import recognise
     from trtpipe.cli.progress import LazyProgress
@@ -64,6 +59,15 @@ def init_command(
     note(f"wrote {shown}")
     say(f"trtpipe {'check' if spec.refused else 'build'} {shown}")
     return EXIT_DONE
+
+
+def _refuse_missing(model: str) -> None:
+    if not is_remote(model) and not Path(model).exists():
+        raise SpecError(
+            Code.NO_SUCH_FILE,
+            f"no such model: {model!r}",
+            "give the path of a model, or an address to fetch it from",
+        )
 
 
 def _write(target: Path, text: str, *, force: bool) -> None:
