@@ -207,7 +207,7 @@ def test_reach_that_was_allowed_is_read(clone, tmp_path):
 
     assert refused.returncode == 2
     assert asked.returncode == 2
-    assert "this is no terminal" in asked.stderr
+    assert "this is not a terminal" in asked.stderr
     assert f"not allowed: files in the directory '{tmp_path / 'shared'}'" in asked.stdout
     assert allowed.returncode == 0
     assert run(clone, "plan").returncode == 0
