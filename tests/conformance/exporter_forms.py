@@ -4,7 +4,7 @@ Paddle2ONNX: its mappers' source, 1.0 to 2.1. tf2onnx: its handlers, 1.17. torch
 and the former exporter's symbolics. What is written as one ONNX operator of floats, a form that ONNX's own suite has,
 is left out.
 
-A line of `exporters/` is `operator | opset | nodes | inputs | constants` (`small_models.py`). Behind `!` stands what
+A line of `exporters/` is `operator | opset | nodes | inputs | constants` (`form_models.py`). Behind `!` stands what
 `check` refuses of it, a word of the reason; without, TensorRT-RTX 1.7 builds it in fp32 and fp16.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import onnx
-from small_models import small_model
+from form_models import small_model
 
 _FOLDER = Path(__file__).with_name("exporters")
 

@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 from backend_cases import Case  # noqa: E402
 from children import in_children  # noqa: E402
 from exporter_forms import Form, forms  # noqa: E402
-from small_models import arrays_for  # noqa: E402
+from form_models import arrays_for  # noqa: E402
 from typed_phases import keep  # noqa: E402
 
 PRECISIONS = ("fp32", "fp16")

@@ -44,8 +44,8 @@ def in_this_process(task, folder, control):
 def command(project, monkeypatch):
     monkeypatch.chdir(project)
     nothing = Machine((), lambda flavour, version: pytest.fail("no engine runs here"))
-    for module in ("inferring", "benching"):
-        monkeypatch.setattr(f"trtpipe.app.{module}.this_machine", lambda: nothing)
+    for module in ("run", "bench"):
+        monkeypatch.setattr(f"trtpipe.app.engines.{module}.this_machine", lambda: nothing)
     monkeypatch.setattr("trtpipe.processes.launcher.run_in_child", in_this_process)
     return lambda *words: CliRunner().invoke(app, list(words))
 
