@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from trtpipe.stages.task import Task
 
 from trtpipe.building import facts
 from trtpipe.canonical import inference
 from trtpipe.checks.check import check_specs
 from trtpipe.checks.variant_types import VariantTyping
+from trtpipe.plan.task import Task
 from trtpipe.precisions import Precision
 from trtpipe.precisions.casts import type_plan
 from trtpipe.proofs import corners, targets
