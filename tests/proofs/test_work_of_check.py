@@ -16,7 +16,7 @@ from trtpipe.checks.check import check_specs
 from trtpipe.checks.variant_types import VariantTyping
 from trtpipe.plan.task import Task
 from trtpipe.precisions import Precision
-from trtpipe.precisions.casts import type_plan
+from trtpipe.precisions.casts import free_types
 from trtpipe.proofs import corners, targets
 from trtpipe.proofs import model as proofs_model
 from trtpipe.proofs.engine_limits import proof
@@ -106,8 +106,8 @@ def test_a_plan_is_made_for_each_set_of_options_and_the_graph_is_walked_once(cou
         e={"precision": "fp16", "keep": {"fp32": ["softmax"]}},
     )
     counted(Precision, "plan_types")
-    counted(type_plan, "element_types")
-    counted(type_plan, "tensorrt_refuses")
+    counted(free_types, "element_types")
+    counted(free_types, "tensorrt_refuses")
     shared = typing()
 
     found = {name: shared.types_of(name, one) for name, one in asked.items()}
