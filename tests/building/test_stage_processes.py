@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from trtpipe.errors import StepFailed
+from trtpipe.plan.control import Control
+from trtpipe.plan.task import Task
 from trtpipe.processes import stage_processes
-from trtpipe.processes.launcher import environment
+from trtpipe.processes.launcher import environment, run_in_child
 from trtpipe.processes.stage_processes import start_stage
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="not run: forking stages needs Linux")
@@ -56,6 +59,16 @@ def test_stages_of_one_environment_are_forks_of_one_server(tmp_path, servers):
     assert (
         "Traceback" in (tmp_path / "a" / "child.log").read_text()
     )  # a task without a source is a bug of ours
+
+
+def test_a_stage_that_can_open_no_log_fails_in_a_sentence(tmp_path):
+    """As on a full disk."""
+    folder = task_in(tmp_path / "a")
+    (folder / "child.log").mkdir()
+    task = Task.from_json(json.loads((folder / "task.json").read_text()))
+
+    with pytest.raises(StepFailed, match="its result could not be written"):
+        run_in_child(task, folder, Control())
 
 
 def test_another_environment_gets_another_server(tmp_path, servers):

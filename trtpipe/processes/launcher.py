@@ -110,9 +110,9 @@ def _result(task: Task, folder: Path, code: int, log: Path) -> ActionResult:
 
 def crash(task: Task, code: int, log: Path) -> StepFailed:
     """What became of a child that gave no answer."""
-    tail = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
     if code == NO_RESULT:
         return of_os_error(OSError("its result could not be written"), log.parent)
+    tail = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
     if "Traceback" in tail or "MemoryError" in tail:
         return StepFailed(
             Code.STEP_CRASHED, f"the {task.stage} step failed with a bug in trtpipe or a library", log=tail

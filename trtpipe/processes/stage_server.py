@@ -25,6 +25,7 @@ import warnings
 from typing import Any, NoReturn
 
 from trtpipe.deferred_imports import defer_imports
+from trtpipe.processes.child import NO_RESULT
 
 PACKET = 1 << 16
 """Bytes of the largest packet."""
@@ -101,7 +102,7 @@ class _Server:
 
     def _become(self, folder: str, server: int) -> NoReturn:
         """Be the process of one stage."""
-        code = 1
+        code = NO_RESULT  # until there is a log, which a full disk does not take
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -112,6 +113,7 @@ class _Server:
             os.dup2(log, 2)
             self._requests.close()
             os.environ["TRTPIPE_PARENT"] = str(server)
+            code = 1
             from trtpipe.processes.child import main as run
 
             code = run(".")
