@@ -1,9 +1,9 @@
-"""What each TensorRT can build for which GPU, as pure rules: capabilities by version, and where an engine can run.
+"""Which compute capabilities each TensorRT version can build for, and on which GPUs an engine runs. Pure rules.
 
 Sources: the ComputeCapability enum of each TensorRT-RTX binding (1.4 to 1.7) and builds for every member of it; for the
 flavour tensorrt NVIDIA's support matrices and release notes (10.0 to 11.4: Blackwell came with 10.8, GB300 and DGX
-Spark with 10.13, Jetson is not in 11). A version newer than these is given the newest's rules. What depends on types is
-in `types_by_gpu` and offered here too.
+Spark with 10.13, Jetson is not in 11). A version newer than these gets the rules of the newest known one. Rules that
+depend on types are in `types_by_gpu` and re-exported here.
 """
 
 from __future__ import annotations

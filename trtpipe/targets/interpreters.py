@@ -1,8 +1,8 @@
-"""Which interpreters build the same engine, byte by byte: `equal_interpreters.json`, read when first asked.
+"""Which Python interpreters build byte-identical engines: `equal_interpreters.json`, loaded on first use.
 
 `tests/conformance/prove_interpreters.py` makes the file: each version of TensorRT-RTX builds ResNet-50 and its
-quarter-width form under several interpreters. What is proved there holds for the minor version (`cpython 3.12`), on the
-platform that the file names. An interpreter of which nothing is proved belongs into the key of an engine.
+quarter-width form under several interpreters. A result holds for the minor version (`cpython 3.12`) on the platform
+that the file names. An interpreter without such a proof is part of an engine's key.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Which element types TensorRT-RTX takes of each operator, as tried: `operator_types.json`, read when first asked.
+"""Element types that TensorRT-RTX accepts for each operator, as tested: `operator_types.json`, loaded on first use.
 
 `tests/conformance/sweep_types.py` makes the file: models of one node, one type variable of ONNX's schema at a time set
-to one type, parsed and built by each version. Of what was not tried nothing is said. Types have ONNX's names here.
+to one type, parsed and built by each version. Combinations that were not tested get no verdict. Types have ONNX's names
+here.
 """
 
 from __future__ import annotations

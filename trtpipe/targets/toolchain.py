@@ -1,6 +1,6 @@
-"""Which TensorRT builds, as a value: its flavour and version, the interpreter it runs in, and where it lies.
+"""The value that identifies a TensorRT toolchain: its flavour and version, its interpreter and where it is installed.
 
-Knows neither how a toolchain is found nor how it is installed.
+Finding and installing toolchains is in `toolchains/`.
 """
 
 from __future__ import annotations

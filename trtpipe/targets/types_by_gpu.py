@@ -1,10 +1,10 @@
-"""Which numeric types and float32 operators a GPU's TensorRT refuses, as pure rules over names. Knows no ONNX file.
+"""Which numeric types and float32 operators TensorRT rejects for a GPU. Pure rules over names; reads no model.
 
-Types are called by the words of specs (`bf16`, `fp8`, `int4`, `fp4`, `mxfp8`) or by ONNX's names (`bfloat16`,
+Types have either the spec's names (`bf16`, `fp8`, `int4`, `fp4`, `mxfp8`) or ONNX's names (`bfloat16`,
 `float8_e4m3fn`, `float4_e2m1fn`, `float8_e8m0fnu`: the scales of mxfp8). Measured with builds on TensorRT-RTX 1.4 to
 1.7 for every capability it has: a type that the hardware lacks fails the whole build, and 1.7 refuses float32 matrix
-products and 3-D convolutions for Turing, which 1.4, 1.5 and 1.6 still built. For the flavour tensorrt from NVIDIA's
-support matrix.
+products and 3-D convolutions for Turing, which 1.4, 1.5 and 1.6 still built. The rules for the flavour tensorrt are
+from NVIDIA's support matrix.
 """
 
 from __future__ import annotations
