@@ -1,6 +1,6 @@
 """How a build ended, as a value: the last event of `--json`.
 
-A module of its own, because a build that has nothing to do needs this event and no other.
+A module of its own, because a build with nothing to do needs only this event and should not import the others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a running action hears that it must stop: politely first, then at once."""
+"""How a running action is asked to stop: first gracefully, then at once."""
 
 from __future__ import annotations
 

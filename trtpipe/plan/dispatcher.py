@@ -1,7 +1,8 @@
-"""Has an executor run actions, a few at a time, each once among all processes that share the store.
+"""Gives actions to an executor, a few at a time, and runs each only once among all processes that share the store.
 
-Between the scheduler, which says when, and an executor, which says how. An action's key is locked while it runs. Who
-had to wait for the lock looks once more whether the work is done by then. Knows nothing of plans.
+It stands between the scheduler, which decides when an action runs, and the executor, which decides how. An action's key
+is locked while it runs. A process that had to wait for the lock checks again whether the work has been done meanwhile.
+Independent of plans.
 """
 
 from __future__ import annotations

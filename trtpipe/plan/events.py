@@ -1,7 +1,7 @@
-"""What happens while trtpipe works, as a closed union: an observer hears these, one after the other.
+"""Events: what happens during a build, as a closed union. An observer receives them one at a time.
 
-Every class says who sends it and when. They hold values, not words: `text/events.py` makes the JSON lines of
-`--json` and the plain lines of them, in one place. An event belongs to the step whose address it has.
+Every class documents who sends it and when. Events hold values, not words: `text/events.py` alone formats them, as the
+JSON lines of `--json` and as plain lines. An event belongs to the step whose address it has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Steps, their inputs, and the plan they make; and actions, which are steps whose inputs are all known.
+"""Plans and actions: a plan is a graph of steps; an action is a step whose inputs are all known.
 
-A plan is made on this machine and knows its files. An action is what is left of a step when it is to run: plain data,
-with digests where the step had files, which can be sent to another process or machine.
+A plan is made on this machine and refers to its files. An action is what is left of a step when it is about to run:
+plain data, with digests in place of files, that can be sent to another process or machine.
 """
 
 from __future__ import annotations

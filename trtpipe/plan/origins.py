@@ -1,7 +1,7 @@
-"""Where a value in a step's fingerprint comes from: a line that somebody wrote, a file, another step, or none of these.
+"""Where a value in a step's fingerprint comes from: a line of a spec, a file, another step, or none of these.
 
-The planner says so of every value where it puts the value into the plan. A place is a path in a spec here, not yet a
-line: whoever holds the loaded specs finds the line, and the nearest line around it where the value was left out.
+The planner records the origin of every value as it puts the value into the plan. An origin is a path in a spec, not yet
+a line: code that has the loaded specs looks the line up, or the nearest enclosing one if the value was left out.
 """
 
 from __future__ import annotations

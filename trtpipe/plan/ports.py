@@ -1,6 +1,6 @@
-"""The ports: what the scheduler and the stages ask of the outside world, as protocols.
+"""The ports: interfaces (protocols) to the outside world that the scheduler and the stages use.
 
-Effects implement them, one folder a port; the composition root puts them together.
+Each is implemented in a folder of its own; the composition root connects them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Performed:
 
 
 class Executor(Protocol):
-    """Runs actions, here or elsewhere. Knows nothing of plans, and does not ask whether an action need run."""
+    """Runs actions, here or elsewhere. Independent of plans, and does not ask whether an action need run."""
 
     def execute(self, action: Action, control: Control) -> Trace:
         """Run an action, store what it yields and record its trace; returns when all that is done.

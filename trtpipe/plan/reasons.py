@@ -1,7 +1,6 @@
-"""Why a step must run, as a closed union: one class for each cause, with the data that belongs to it.
+"""Why a step must run: a closed union with one class for each cause and the data that belongs to it.
 
-`deciding.py` and the scheduler make reasons. `text/decisions.py` puts them into words and into JSON, for all who
-show them; nothing here does.
+`deciding.py` and the scheduler make reasons. Only `text/decisions.py` turns them into words and JSON.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Whether a step must run: from its key, what is known of that key, and what the last run looked like.
+"""Decides whether a step must run, from its key, the traces of that key, and the fingerprint of the last run.
 
-The rebuilder of a topological build system with constructive traces: a step is up to date when a trace of its key
-exists, whoever made it. It is a function of a view of the past and changes nothing, so the same question has the same
-answer whoever asks it: `plan`, the scheduler for each step whose inputs became known (which is all that early cutoff
-needs), and a second look at what was lost. It knows nothing of order, processes or files.
+This is the rebuilder of a topological build system with constructive traces ("Build systems à la carte"): a step is up
+to date when a trace of its key exists, no matter which machine wrote it. It is a pure function of recorded history, so
+every caller gets the same answer: `plan`, the scheduler for each step whose inputs became known (which is all that
+early cutoff needs), and the check of outputs that were lost. Independent of order, processes and files.
 """
 
 from __future__ import annotations

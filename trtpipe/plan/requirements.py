@@ -1,7 +1,7 @@
-"""What an action must be told that its key must not see: limits, addresses, and where the spec speaks of it.
+"""What an action needs at run time that must not affect its key: limits, addresses, positions in the spec.
 
-Plain data that travels with the action. What only the machine knows on which it runs (paths, the toolchain's
-interpreter, the project's root) is not in here: it is looked up there, see `ports.Here`.
+Plain data that travels with the action. What depends on the machine that runs it (paths, the toolchain's interpreter,
+the project's root) is not included: it is looked up there, see `ports.Here`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""When steps run: as soon as what they need is there, as many at a time as the dispatcher takes.
+"""The scheduler: starts each step as soon as its inputs are ready, as many at a time as the dispatcher accepts.
 
-A topological scheduler. It is given a function that says *whether* a step must run and a dispatcher that has it run,
-and yields each step's end as it comes: whoever iterates may deliver what is done while the rest runs. When a step's
-inputs are known its decision is made, so a step that turns out up to date after its upstream ran is never started
-(early cutoff).
+A topological scheduler. It takes a function that decides *whether* a step must run and a dispatcher that runs it, and
+yields the end of each step as it happens, so that the caller can deliver finished cells while the rest runs. The
+decision about a step is made when its inputs are known, so a step that turns out to be up to date after its upstream
+ran is never started (early cutoff).
 
 A step is in one of these states; `_STATES_BEFORE` says which may follow which, and `_set` is the only way from one to
 the next:

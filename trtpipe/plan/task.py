@@ -1,4 +1,4 @@
-"""A task: one action as a stage's body sees it, with files where digests were; and what such a body made."""
+"""A task is an action as a stage's code receives it, with files in place of digests; and the result it returns."""
 
 from __future__ import annotations
 

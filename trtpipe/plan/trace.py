@@ -1,6 +1,6 @@
-"""Traces: what a past action consumed and produced, found by key.
+"""Traces: what a past action consumed and produced, looked up by its key.
 
-A trace is only ever written for an action that succeeded; failures are not remembered.
+A trace is written only for an action that succeeded; failures are not recorded.
 """
 
 from __future__ import annotations

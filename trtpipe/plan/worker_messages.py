@@ -1,6 +1,6 @@
-"""What the engine worker says while it works, as a closed union; `toolchains/worker.py` describes its own side.
+"""The messages that the engine worker sends, as a closed union; `toolchains/worker.py` documents the worker's side.
 
-`toolchains/messages.py` makes these of the JSON lines that the worker writes.
+`toolchains/messages.py` parses them from the JSON lines that the worker writes.
 """
 
 from __future__ import annotations

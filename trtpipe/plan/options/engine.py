@@ -1,4 +1,4 @@
-"""The options of build_engine."""
+"""The options of the stage build_engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of the stages that bring the model: fetch, import and transform."""
+"""The options of the stages that produce the canonical model: fetch, import and transform."""
 
 from __future__ import annotations
 

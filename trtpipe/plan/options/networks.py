@@ -1,4 +1,4 @@
-"""The options of the stages that look at what TensorRT's parser makes: parse and readback."""
+"""The options of the stages that inspect the network that TensorRT's parser creates: parse and readback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of the stages that make the typed model: calibrate (with data or from a cache) and quantize."""
+"""The options of the stages that produce the typed model: calibrate (from data or from a cache) and quantize."""
 
 from __future__ import annotations
 

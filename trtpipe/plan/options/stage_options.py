@@ -1,4 +1,4 @@
-"""What the options of all stages have in common: each field knows where its value comes from."""
+"""The base of all stages' options: each field records where its value comes from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps that make scales: from a data set, or from a calibration cache. Data to data."""
+"""The steps that produce scales, from a data set or from a calibration cache. Pure functions, no I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The step that builds a cell's engine. Data to data."""
+"""The step that builds the engine of a cell. Pure functions, no I/O."""
 
 from __future__ import annotations
 

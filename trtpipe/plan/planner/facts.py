@@ -1,4 +1,4 @@
-"""What a plan needs to know beside the spec: digests of files, versions, toolchains. Plain data, found elsewhere."""
+"""What planning needs besides the spec: digests of files, versions, toolchains. Plain data, gathered elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a variant's typed model is measured by: the validate step's options and inputs. Data to data."""
+"""The validate step's options and inputs: how a variant's typed model is measured. Pure functions, no I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps that a pipeline's variants share: fetch, import and transform. Data to data."""
+"""The steps that all variants of a pipeline share: fetch, import and transform. Pure functions, no I/O."""
 
 from __future__ import annotations
 

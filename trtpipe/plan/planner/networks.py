@@ -1,8 +1,8 @@
-"""The steps about the network that TensorRT's parser makes of a typed model. Data to data.
+"""The steps that parse a typed model with TensorRT and check the resulting network. Pure functions, no I/O.
 
 `parse` belongs to a toolchain: the network is the same for all GPUs that one TensorRT builds for, so all targets of a
-toolchain share the step. `readback` takes the network as ONNX, and nothing that says which TensorRT made it: where two
-toolchains make the same of a model, it runs once.
+toolchain share the step. The input of `readback` is the network as ONNX, without the version of TensorRT that parsed
+it: where two toolchains produce the same network, it runs once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The steps of one variant: calibrate, search, quantize and validate. Data to data."""
+"""The steps of one variant: calibrate, search, quantize and validate. Pure functions, no I/O."""
 
 from __future__ import annotations
 
