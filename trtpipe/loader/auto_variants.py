@@ -1,6 +1,6 @@
-"""What can be said of variants with `precision: auto` without opening a model: budget, candidates, data to search on.
+"""Checks of variants with `precision: auto` that need no model: budget, candidates, search data.
 
-Knows names only, and of a budget no more than that there is one.
+Checks only names and whether there is a budget, not the budget's values.
 """
 
 from __future__ import annotations

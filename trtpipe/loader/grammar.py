@@ -1,6 +1,6 @@
-"""The spec language's grammar, read from its models: which keys are valid where, an example of each, and names.
+"""The grammar of the spec language, derived from its models: valid keys at each place, examples, and names.
 
-Knows the models' fields and annotations; knows nothing of files or of validation.
+Works on the models' fields and annotations; independent of files and of validation.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The places of a document's keys and values: where in the file each of them stands.
+"""Marks: the line and column of every key and value of a document.
 
-Knows lines, columns and paths; knows nothing of YAML's grammar or of what a spec means.
+Deals with lines, columns and paths; independent of YAML's grammar and of what a spec means.
 """
 
 from __future__ import annotations

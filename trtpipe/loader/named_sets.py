@@ -1,6 +1,6 @@
-"""The data sets that a spec names, and whether its variants write what their precisions need and take.
+"""Checks the data sets that a spec names, and that each variant gives what its precision requires and no more.
 
-Knows names only; what a set holds is looked at when it is loaded.
+Checks names only; the contents of a set are checked when it is loaded.
 """
 
 from __future__ import annotations

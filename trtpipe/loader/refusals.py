@@ -1,6 +1,6 @@
-"""What the models refuse, put to the spec's writer: each refusal as a Problem with its place and a remedy.
+"""Turns validation errors of the models into Problems with a place in the file and a remedy.
 
-Knows pydantic's error types and turns every one of them into the project's own words; knows nothing of files.
+Every error type of pydantic gets a message in the project's own words; independent of files.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""From what a spec writes to a RemoteFile: every address is checked before anything is asked of a network.
+"""Parses remote addresses in a spec into RemoteFile; every address is checked before any network access.
 
-Knows how an address of each kind is written; opens nothing.
+Knows the syntax of each kind of address; opens no connection.
 """
 
 from __future__ import annotations

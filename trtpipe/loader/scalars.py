@@ -1,8 +1,8 @@
 """What a plain YAML scalar means, and how a value is written back.
 
-The part of YAML 1.2's core schema that cannot surprise: null, true and false, decimal numbers; all else is
-text. `on`, `yes`, `1:30`, `2024-01-01`, `010`, `0x3` and `1_000` stay text: `0x3` is also a shape, and the
-others mean different things to different readers. Knows nothing of files or specs.
+The unambiguous part of YAML 1.2's core schema: null, true and false, decimal numbers; everything else is text. `on`,
+`yes`, `1:30`, `2024-01-01`, `010`, `0x3` and `1_000` stay text: `0x3` is also a shape, and the others mean different
+things to different readers. Independent of files and specs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""From what a spec calls a file to the file: inside the project, within its reach, or in an installed package.
+"""Resolves a file named in a spec to its path: inside the project, in an allowed directory, or in a Python package.
 
-Knows paths and where Python packages are; opens nothing and imports no package.
+Works with paths and the locations of Python packages; opens no file and imports no package.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Spec files to specs: read, merged with the project's defaults, validated and cross-checked, all problems at once.
+"""Loads spec files: reads, merges the project's defaults, validates and cross-checks; reports all problems at once.
 
-Knows what can be said of a spec without opening a model; shapes and precisions are proved elsewhere.
+Does every check that needs no model; shapes and precisions are checked in `proofs/`.
 """
 
 from __future__ import annotations

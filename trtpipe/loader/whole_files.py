@@ -1,4 +1,4 @@
-"""A YAML file that is one spec by itself: read, held to its model, and refused with all its problems at once."""
+"""Loads a YAML file that holds one spec: reads and validates it, and reports all its problems at once."""
 
 from __future__ import annotations
 

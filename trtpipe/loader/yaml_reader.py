@@ -1,9 +1,8 @@
-"""YAML text to plain data, together with the place of every key and value.
+"""Parses YAML text into plain data, with the position of every key and value.
 
-Takes the plain part of YAML: mappings with text keys, lists, scalars as `scalars.py` reads them. Tags, merge
-keys, several documents, deep nesting and aliases that explode are refused. Works on the parser's events, so
-neither a deep file nor one with many aliases can exhaust the stack or the memory. Knows nothing of what a
-spec means.
+Accepts the plain subset of YAML: mappings with text keys, lists, scalars as `scalars.py` reads them. Tags, merge keys,
+several documents, deep nesting and aliases that expand exponentially are rejected. Works on the parser's events, so
+neither a deep file nor one with many aliases can exhaust the stack or the memory. Does not interpret the spec.
 """
 
 from __future__ import annotations
