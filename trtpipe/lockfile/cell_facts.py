@@ -1,6 +1,7 @@
-"""The facts of a cell for its entry in the lockfile, from what its steps depend on and what they yielded.
+"""The facts of a cell for its lockfile entry, from what its steps depend on and what they produced.
 
-What a step depends on is known before it runs; so those facts are told apart, for a check that builds nothing.
+What a step depends on is known before it runs; those facts are kept apart, so that they can be checked without
+building.
 """
 
 from __future__ import annotations

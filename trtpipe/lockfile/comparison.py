@@ -1,4 +1,4 @@
-"""Where a lockfile and what is now differ: cell, field, old value and new. Data to data."""
+"""Compares a lockfile with the current state: cell, field, old value and new. Pure functions, no I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lockfile holds: the facts of each cell, the recipe of each step. Knows neither its text nor its file."""
+"""The contents of a lockfile: the facts of each cell and the recipe of each step. Independent of text and files."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Measured values as the lockfile shows them: short, and steady from one processor to another.
+"""How the lockfile shows measured values: rounded, so that they do not change from one processor to another.
 
-Kernels of different processors add in different orders, so the last digits of a measured value tell nothing. A value
-has four digits here, and is written anew only when it moved by more than one unit of the last of them; otherwise a
-lockfile would change with every machine that builds.
+Kernels on different processors sum in different orders, so the last digits of a measured value are noise. A value is
+written with four digits, and replaced only if it changed by more than one unit of the last digit; otherwise every
+machine that builds would change the lockfile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads a lockfile: whole, damaged, of an older or a newer schema, or left in a merge conflict by git."""
+"""Reads a lockfile, including one that is damaged, of another schema version, or in a git merge conflict."""
 
 from __future__ import annotations
 

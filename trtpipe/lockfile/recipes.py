@@ -1,8 +1,8 @@
-"""What a step was asked to do, apart from what it was done with: packages, and the processor that ran a model.
+"""A step's recipe: what it was asked to do, without the package versions and the processor that it ran with.
 
-A recipe is what teammates must agree on. Versions of packages are not part of it, for other versions usually yield the
-same bytes: a step whose versions differ runs again, and its result is compared. So a lockfile names the versions that
-made a result, and keeps them as long as the result stays the same, whoever builds.
+A recipe is what teammates must agree on. Package versions are not part of it, because other versions usually produce
+the same bytes: a step whose versions differ runs again, and its result is compared. The lockfile therefore records the
+versions that produced a result, and keeps them as long as the result stays the same, no matter who builds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The lockfile's text, and how one is brought up to date.
+"""Writes the lockfile's text, and updates an existing one.
 
-Values are plain text where YAML takes them as they are; globs, and names that may hold anything, are quoted as JSON
-quotes text, so that the text needs no YAML emitter.
+Values are written plain where YAML reads them unchanged; globs, and names that may hold any character, are quoted like
+JSON strings. So no YAML emitter is needed.
 """
 
 from __future__ import annotations
