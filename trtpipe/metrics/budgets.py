@@ -1,7 +1,7 @@
-"""Holds a validation's report against an accuracy budget: whether it is kept, and by how much it is missed.
+"""Checks a validation report against an accuracy budget: whether it is kept, and by how much it is missed.
 
-A budget is about the declared data (or recorded outputs), not about the corners of profiles: those have one sample
-each. Knows the report as plain data.
+A budget applies to the declared data (or recorded outputs), not to the corners of profiles, which have one sample each.
+Takes the report as plain data.
 """
 
 from __future__ import annotations

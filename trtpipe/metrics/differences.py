@@ -1,9 +1,9 @@
 """Whether one series of times is faster than another, and how sure that is: a bootstrap over blocks in time.
 
-The ratio of two medians is resampled from the block medians of both (the block bootstrap, Künsch 1989, with blocks
-that do not overlap): times near each other are alike, and drawing single ones would claim too much certainty.
-What differs from one start to the next (clocks, neighbours, where memory lies) is in no single run, so a difference
-counts only if it is also larger than the share within which a run was steady.
+The ratio of two medians is resampled from the block medians of both (the block bootstrap, Künsch 1989, with blocks that
+do not overlap): neighbouring times are correlated, and resampling single ones would overstate the certainty. Effects
+that vary from one start to the next (clocks, other load, memory layout) cannot be seen within one run, so a difference
+counts only if it also exceeds the share within which each run was stable.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How errors grow through a graph, tensor by tensor: where one comes from that its inputs do not explain.
+"""How errors grow through a graph, tensor by tensor: finds where an error arises that the inputs do not explain.
 
 A tensor's error is |a - r| / |r| (2-norms over all elements of all samples). Its inputs explain the largest error among
 the tensors before it, and the types on the way to it explain a unit roundoff: half the distance of 1 to the next number
 of a floating type (IEEE 754), half a step of a full scale for an integer type. Its growth is its error over the larger
 of the two.
 
-Knows nothing of models and runners.
+Independent of models and runners.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""All that a searched variant's typed model must keep: its budget, and the spec's thresholds at every place.
+"""Every limit that a searched variant's typed model must keep: its budget, and the thresholds at every place.
 
-A cell is judged by both when it is delivered, so a search that minded the budget alone would come to types that are
-refused afterwards. Limits that no model can keep, whatever its types, are told by `limit_problems` before that.
+A delivered cell is checked against both, so a search that respected only the budget could choose types that fail
+afterwards. `limit_problems` finds limits that no model can keep, whatever its types, before the search.
 
-Knows reports as plain data; knows no model and no search.
+Takes reports as plain data; independent of models and of the search.
 """
 
 from __future__ import annotations

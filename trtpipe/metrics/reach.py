@@ -1,7 +1,7 @@
-"""How far a cell's proof reaches: source → canonical → typed → network → engine.
+"""How far a cell has been verified along the chain source → canonical → typed → network → engine.
 
 The chain is the same for every cell: a model is imported, its types are chosen, TensorRT's parser makes a network of
-it, and an engine is built. Each link says whether the two sides of it were held against each other by running both.
+it, and an engine is built. Each link records whether its two sides were compared by running both.
 """
 
 from __future__ import annotations

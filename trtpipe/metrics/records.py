@@ -1,6 +1,7 @@
-"""What a benchmark came to, as `bench.json` holds it: read and checked, and two of them compared.
+"""Benchmark results as stored in `bench.json`: reading, checking and comparing two of them.
 
-A result of another machine, subject or shape is not compared, and that is said. Knows nothing of how it was measured.
+Results from another machine, of another subject or at another shape are not compared, and the reader is told so.
+Independent of how they were measured.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A validation's report as values: what `validation.json`, `proof.json` and a validation's trace hold of measurements.
+"""Validation reports as typed values: the measurements in `validation.json`, `proof.json` and validation traces.
 
-Read once, at the border: what is missing or of another kind raises Malformed, and nothing behind it has to look again.
-Knows no thresholds and no files.
+A report is checked once, when it is read: a missing field or one of another type raises Malformed, and later code need
+not check again. Independent of thresholds and files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a tensor holds, in a few numbers, and the best classes of a classifier's output. Knows no model."""
+"""Summary statistics of a tensor, and the top classes of a classifier's output. Independent of models."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Thresholds: which metric of which output must reach what, and whether it did.
+"""Thresholds: the bound on a metric of an output, and whether it was met.
 
 Of several thresholds that name the same metric and match the same output, the last one in the spec decides. What could
 not be measured is `not_run` with its reason and never counts as passed. An output that holds NaN, or an infinity where
 the reference has none, fails whatever its metrics are.
 
-Knows nothing of models, runners or files.
+Independent of models, runners or files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compares the same cells on two TensorRT versions, by the manifests of both. Data to data."""
+"""Compares the same cells on two TensorRT versions by their manifests. Pure functions, no I/O."""
 
 from __future__ import annotations
 

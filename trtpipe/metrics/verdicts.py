@@ -1,10 +1,10 @@
-"""Judges a validation's report by thresholds: verdicts for every place and output, and one outcome.
+"""Checks a validation report against thresholds: a verdict for every place and output, and one overall outcome.
 
-A place is where outputs were compared: the declared data, a corner of a profile, recorded outputs. A threshold holds at
-every place. One that was measured somewhere and means nothing elsewhere (accuracy at a corner, which has no labels)
-is left out there; one that the spec sets and that was measured nowhere fails, for it proves nothing.
+A place is where outputs were compared: the declared data, a corner of a profile, recorded outputs. A threshold applies
+at every place. Where its metric is undefined (accuracy at a corner, which has no labels) it is skipped, provided it was
+measured elsewhere; a threshold of the spec that was measured nowhere fails, because it proves nothing.
 
-Knows the report as plain data; knows no runner and no store.
+Takes the report as plain data; independent of runners and stores.
 """
 
 from __future__ import annotations
