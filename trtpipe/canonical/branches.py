@@ -1,4 +1,4 @@
-"""Resolves `If` nodes whose condition is a constant: the branch taken moves into the graph around it."""
+"""Resolves `If` nodes with a constant condition: the branch taken is inlined into the surrounding graph."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Builds an ONNX graph node by node, as frontends for other formats do.
 
-Large constants are appended to a file and referred to, as in a skeleton (see `reading`), so that memory holds one of
-them at a time and protobuf's 2 GiB do not matter. Names are made distinct; nothing is checked: legalizing does that.
+Large constants are appended to a file and referenced, as in a skeleton (see `reader`), so that memory holds one of them
+at a time and protobuf's limit of 2 GiB does not apply. Names are made distinct; validity is not checked here,
+legalization does that.
 """
 
 from __future__ import annotations

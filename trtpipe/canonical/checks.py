@@ -1,6 +1,6 @@
-"""Holds a model against the ONNX standard with onnx's own checker, without its weights.
+"""Validates a model against the ONNX standard with onnx's own checker, without its weights.
 
-Large weights are taken for graph inputs of their type while the checker looks, so it never opens a file.
+Large weights are replaced by graph inputs of their type during the check, so that the checker never opens a file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Constants as initializers of the main graph, in one form: dense and raw.
+"""Normalizes constants to initializers of the main graph, dense and raw.
 
-Constant nodes are lifted there, so that "is it constant" is one look-up. Those that give an output of a graph
-stay nodes, and small ones inside nested graphs stay where they are.
+Constant nodes are moved there, so that testing whether a value is constant is one look-up. A Constant that is a graph
+output stays a node, and small ones inside nested graphs stay where they are.
 """
 
 from __future__ import annotations

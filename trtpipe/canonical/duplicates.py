@@ -1,6 +1,6 @@
-"""Finds what a graph computes twice, or computes to no effect: the extra round of `simplify`.
+"""Removes duplicate and unused computations (common subexpressions, no-ops): the extra pass of `simplify`.
 
-Only rewrites that change no bit of any result; fusing operators is TensorRT's work.
+Only rewrites that leave every result identical to the last bit; operator fusion is left to TensorRT.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Small edits to an ONNX graph that every pass is made of: uses, renames, order, dead nodes.
+"""Basic graph edits that all passes share: finding uses, renaming, sorting, removing dead nodes.
 
-All work in place, on a graph and what is nested in it, and expect what `naming.make_values_unique` gives: one
-name, one value, in the whole model. Knows no operator.
+All work in place, on a graph and its nested graphs, and expect that value names are unique in the whole model (see
+`names.make_values_unique`). Independent of any operator.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Evaluates constant nodes in a child process, which may crash, hang or run out of memory without harm.
+"""Evaluates constant nodes in a child process, so that a crash, a hang or lack of memory there does no harm.
 
-What cannot be evaluated is simply not known: never an error. Results stay in a file of the workplace that the
-caller gives, small ones excepted.
+A node that cannot be evaluated is left unfolded; that is no error. Results, except small ones, stay in a file in the
+working directory that the caller gives.
 """
 
 from __future__ import annotations

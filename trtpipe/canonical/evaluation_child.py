@@ -1,10 +1,10 @@
-"""Runs in a process of its own: evaluates small constant graphs with ONNX Runtime, or else onnx's reference.
+"""The child process of `evaluation`: evaluates constant graphs with ONNX Runtime, else onnx's reference.
 
-Started by path, not imported, so it uses nothing of trtpipe. One JSON request a line on stdin, one JSON answer a
-line on stdout; tensors travel as files. A kernel that crashes takes this process with it and nothing else.
+It is started by path, not imported, and so uses nothing of trtpipe. It reads one JSON request per line from stdin and
+writes one JSON answer per line to stdout; tensors are passed as files. A kernel that crashes ends only this process.
 
-A request is a `Request`, an answer an `Answer`. `dtype` counts as in TensorProto.DataType; results over `limit` bytes
-are left out.
+A request is a `Request`, an answer an `Answer`. `dtype` is a TensorProto.DataType; results over `limit` bytes are left
+out.
 """
 
 from __future__ import annotations

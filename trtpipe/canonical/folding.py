@@ -1,11 +1,11 @@
-"""Constant folding: what no input can change is computed once, here.
+"""Constant folding: values that do not depend on an input are computed once, here.
 
-TensorRT needs it where it wants a constant: axes, pads, scales, the condition of an If. Only results that every
-machine agrees on to the last bit are folded: integers and booleans, and floating-point values that are moved,
-chosen, rounded or come from one correctly rounded operation (IEEE 754: + - * / sqrt), but no sums, products of
-matrices or transcendental functions. So the canonical bytes do not depend on the CPU that made them.
-Q/DQ nodes are not folded: they carry the precision. Only DequantizeLinear of constants in more than eight bits is, such
-as the int32 biases that quantizers write: TensorRT has no such quantized type, and nothing is computed in it.
+TensorRT requires constants in some places: axes, pads, scales, the condition of an If. Only results that are identical
+to the last bit on every machine are folded: integers and booleans, and floating-point values that are moved, selected,
+rounded or come from one correctly rounded operation (IEEE 754: + - * / sqrt), but no sums, matrix products or
+transcendental functions. So the canonical bytes do not depend on the CPU that made them. Q/DQ nodes are not folded,
+because they define the precision. The exception is DequantizeLinear of constants wider than eight bits, such as the
+int32 biases that quantizers write: TensorRT has no such quantized type, and nothing is computed in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recognises, by its first bytes, a file that was taken for an ONNX model and is something else."""
+"""Recognises by its first bytes a file that was given as an ONNX model and has another format."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Operators of old opsets in the forms that ONNX's version converter takes on, whatever sizes are not known.
+"""Rewrites operators of old opsets into forms that ONNX's version converter can handle when sizes are unknown.
 
 Before opset 7 a second operand was aligned at an `axis`, and only on request; PRelu had a slope for each channel; and
-attributes said what training needed. Before opset 13 Softmax took all axes from one on together. Of the first and the
-last the converter wants to know every size; it forgets the second.
+attributes said what training needed. Before opset 13 Softmax took all axes from one on together. For the first (`axis`)
+and the last (Softmax) the converter requires every size to be known; it does not handle the second (PRelu).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""How much of anything an ONNX file may hold: a small file must not ask for hours of work.
+"""Size limits for ONNX files, so that a small malicious file cannot cause hours of work.
 
-Far more than models have, and told while the file is read, before anything is made of it. The length of names is
-TensorRT's own limit, whose parser would find it last. Depth is protobuf's, which reads no more. Knows no path.
+The limits are far above what real models have, and are checked while the file is read, before it is processed. The
+limit on the length of names is TensorRT's own, whose parser would report it only at the end. The limit on nesting depth
+is protobuf's. Independent of paths.
 """
 
 from __future__ import annotations

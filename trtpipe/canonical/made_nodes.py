@@ -1,8 +1,8 @@
-"""What to call a node of a typed model in a message: a name that trtpipe gave means nothing to its user.
+"""How messages name a node of a typed model: by the user's node, not by a name that trtpipe generated.
 
-Importing writes operators out (`/norm` as `/norm/Reshape` and others), and a precision puts casts and quantizers
-between the user's nodes. They are known by the names that those give (`rewrites.py`, `precisions/`), and are told by
-the node of the user's that they belong to. Knows names and edges; nothing of who refuses the node.
+Importing expands operators (`/norm` into `/norm/Reshape` and others), and a precision inserts casts and quantizers
+between the user's nodes. Such nodes are recognised by their generated names (`rewrites.py`, `precisions/`), and
+messages name the user's node that they belong to. Uses names and edges only, no matter which check rejects the node.
 """
 
 from __future__ import annotations

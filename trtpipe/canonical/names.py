@@ -1,7 +1,7 @@
-"""Names: one per value in the whole model, one per node, and one per dynamic dimension.
+"""Unique names: one for each value in the whole model, for each node, and for each dynamic dimension.
 
-Names are kept wherever they can be: TensorRT writes node and tensor names into the engine, and people look for
-them. New ones depend on the graph alone.
+Existing names are kept where possible, because TensorRT writes node and tensor names into the engine and people search
+for them. New names depend on the graph alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Types of values, learnt node by node in the order of a graph: what a rule that writes a node out may go by.
+"""Infers the types of values node by node in graph order, for rewrite rules that need them.
 
-ONNX's inference over a whole model stops behind operators that it does not know. Here a rule has written those in
-standard ones by the time their readers are looked at, so types reach further. Reads no large weight.
+ONNX's inference over a whole model stops at operators that it does not know. Here, rules have already replaced those by
+standard operators when their consumers are visited, so types are known further down the graph. Reads no large weight.
 """
 
 from __future__ import annotations

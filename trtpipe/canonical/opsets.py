@@ -1,7 +1,7 @@
-"""Brings a model to an operator set that every later step and every TensorRT understands.
+"""Converts a model to an opset that every later step and every TensorRT version understands.
 
-onnx's own version converter does the work, on the skeleton. It cannot convert everything; what it cannot, stays
-at the opset it came in, and TensorRT, which hardly looks at the number, has the last word.
+onnx's own version converter does the work, on the skeleton. A model that it cannot convert stays at its opset, and
+TensorRT, which hardly looks at the number, decides.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Reads an ONNX model as a Skeleton: everything but its large weights, which stay where they are on disk.
+"""Reads an ONNX model as a Skeleton: everything except its large weights, which stay in their file on disk.
 
-A Skeleton's `proto` is an ordinary ModelProto in which every large weight, embedded or external, is an
-`external_data` entry with an *absolute* `location`, an `offset` and a `length`, all checked against the file. No
-weight is read, so a model of gigabytes costs the memory of its graph. Whether the graph makes sense is
-`checking`'s question.
+A Skeleton's `proto` is an ordinary ModelProto in which every large weight, embedded or external, is an `external_data`
+entry with an *absolute* `location`, an `offset` and a `length`, all checked against the file. No weight is read, so a
+model of gigabytes needs only the memory of its graph. The graph itself is validated in `checks`.
 """
 
 from __future__ import annotations

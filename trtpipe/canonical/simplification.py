@@ -1,4 +1,4 @@
-"""Removes what does nothing: identities, inference-time dropout, names for outputs that nobody reads."""
+"""Removes nodes and outputs that have no effect: identities, dropout at inference, outputs that nothing reads."""
 
 from __future__ import annotations
 

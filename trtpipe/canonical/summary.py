@@ -1,6 +1,6 @@
-"""What a model is, in a few facts that fit a report: inputs, outputs, operators, weights.
+"""Summarises a model for a report: inputs, outputs, operators, weights.
 
-Reads a skeleton's proto and never a weight. Knows no toolchain: which operators one can build is for others to say.
+Reads a skeleton's proto and never a weight. Whether a toolchain can build these operators is decided elsewhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may keep TensorRT from building a canonical model, told from its summary alone."""
+"""Reasons why TensorRT may be unable to build a canonical model, derived from its summary alone."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Takes the weights out of a serialized ONNX model without reading them.
 
-Walks protobuf's wire format over a memory map, touching only tags, lengths and small fields. Each large
-weight inside a TensorProto is replaced by an `external_data` entry that says where its bytes stand in the file
-itself, so that embedded weights and truly external ones look the same afterwards. What is no message that can
-hold a large tensor is copied as it is; protobuf's own parser judges it later.
+Walks protobuf's wire format over a memory map, touching only tags, lengths and small fields. Each large weight inside a
+TensorProto is replaced by an `external_data` entry that says where its bytes stand in the file itself, so that embedded
+weights and truly external ones look the same afterwards. Messages that cannot hold a large tensor are copied unchanged;
+protobuf's own parser validates them later.
 
-Field numbers are those of onnx.proto3 (ONNX IR specification). Knows nothing of paths or of what a tensor means.
+Field numbers are those of onnx.proto3 (ONNX IR specification). Independent of paths and of the meaning of tensors.
 """
 
 from __future__ import annotations
