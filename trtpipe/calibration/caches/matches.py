@@ -1,6 +1,6 @@
-"""Which entry of a cache is which tensor of a model: by name, and where names drifted, by what is left of them.
+"""Matches the entries of a cache with the tensors of a model: by name, or by part of the name where it changed.
 
-In this order, each step among what the steps before left over:
+In this order, each step on what the previous steps left unmatched:
 
     exact       the names are the same, after `rename`
     quotes      but for quotes and blanks around them
@@ -10,8 +10,9 @@ In this order, each step among what the steps before left over:
     fused       `conv1 + relu1`: what the last of the layers that became one makes
     layer       a number that TensorRT gave: see `layer_numbers`
 
-A step takes a pair only when one entry and one tensor are left to choose from. Nothing is guessed: what has two
-candidates, or one that another entry names better, is left out and said. Knows names, no graph library.
+A step accepts a pair only if the entry and the tensor are each other's only candidate. Nothing is guessed: an entry
+with two candidates, or with one that another entry matches better, is left out and reported. Works on names, without a
+graph library.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What is said of a matched cache: a report as plain data, the scales that come of it, and refusals with their remedy.
+"""The results of matching a cache: a report as plain data, the scales, and errors with their remedy.
 
-Long lists are cut: a report names the first hundred of each kind, and counts all.
+Long lists are truncated: a report names the first hundred of each kind, and counts all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The steps that take scales from a calibration cache: their options, and what they are called in a plan."""
+"""The steps that take scales from a calibration cache: their options and their names in a plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TensorRT's own calibration cache, up to TensorRT 10: read, and written for those who still need one.
+"""TensorRT's own calibration cache, up to TensorRT 10: reading it, and writing it for tools that need it.
 
     TRT-8601-EntropyCalibration2
     images: 3c010a14

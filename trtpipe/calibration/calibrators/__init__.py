@@ -1,7 +1,7 @@
-"""Calibrators: from a model and samples to scales. One file a backend, each with a module-level `calibrator`.
+"""Calibrators: compute scales from a model and samples. One file per backend, each with a module-level `calibrator`.
 
-`trtpipe` is our own; others are libraries' (each an extra). What they share is here: which tensors of which model, fed
-with what, and by which method. None knows precisions, targets or stores.
+`trtpipe` is our own; the others use libraries (each an extra). This module defines what they share: the request with
+the model, the tensors, the samples and the method. None depends on precisions, targets or stores.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What libraries' calibrators share: a data set as the reader that they ask for samples, and scales of their amax."""
+"""Shared by the library calibrators: a data set as the sample reader that they expect, and scales from their amax."""
 
 from __future__ import annotations
 

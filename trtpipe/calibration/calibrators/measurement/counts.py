@@ -1,4 +1,4 @@
-"""One pass over a data set, a histogram a tensor, and the scales that a method makes of them."""
+"""One pass over a data set: a histogram for each tensor, and the scales that a method derives from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a histogram of magnitudes becomes one: the largest magnitude that a quantized tensor shall represent (`amax`).
+"""Calibration methods: choose from a histogram the largest magnitude that the quantized tensor represents (`amax`).
 
     max         the largest magnitude that was seen
     percentile  the magnitude that the given share of the values does not exceed
@@ -8,7 +8,7 @@
                 least noise on what most samples hold (`noise`)
     mse         the amax that makes the mean squared error of rounding and clipping least
 
-All are functions of the histogram alone, so that any number of samples costs the same.
+All depend on the histogram alone, so their cost does not grow with the number of samples.
 """
 
 from __future__ import annotations

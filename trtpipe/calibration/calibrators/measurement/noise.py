@@ -1,8 +1,8 @@
-"""The noise that quantizing with some amax leaves on what most samples hold, from a tensor's histogram.
+"""The quantization noise that an amax causes on typical samples, computed from a tensor's histogram.
 
-A few samples out of range must not decide. Where the largest magnitude is many times what most samples reach, only
-values up to twice that are looked at: what an amax does to those is what counts. Below amax the noise is that of
-uniform rounding, step^2 / 12 (the value itself where it rounds to zero); above it, what is clipped.
+A few outlier samples must not dominate. Where the largest magnitude is many times what most samples reach, only values
+up to twice what most samples reach are considered. Below amax the noise is that of uniform rounding, step^2 / 12 (the
+value itself where it rounds to zero); above it, what is clipped.
 """
 
 from __future__ import annotations

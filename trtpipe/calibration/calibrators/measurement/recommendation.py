@@ -1,7 +1,7 @@
-"""Which method a set speaks for: the one whose int8 activations leave the model's outputs most like they were.
+"""Recommends a method for a data set: the one whose int8 activations change the model's outputs least.
 
-How much of each tensor a method leaves is told too (signal by noise), and decides nothing: a method can be good to
-every tensor and still spoil the outputs.
+The signal-to-noise ratio of each tensor is reported too, but does not affect the recommendation: a method can be good
+for every single tensor and still distort the outputs.
 """
 
 from __future__ import annotations
