@@ -1,10 +1,10 @@
-"""Assignments of units to precisions, and the choice each comes to: a precision, its base, and a `keep` map.
+"""Assignments of precisions to units, and the choice that each results in: a precision, its base, and a `keep` map.
 
-A ladder holds the precisions that a unit may have, cheapest first: `int8, fp16, fp32`. The first is the precision of
-the variant that a choice stands for, the others are those that it can keep nodes in. Where the first quantizes, the
-second is its base: what nodes compute in of which nothing is quantized.
+A ladder is the list of precisions that a unit may have, cheapest first: `int8, fp16, fp32`. The first is the precision
+of the resulting variant, the others are those that it can keep nodes in. If the first one quantizes, the second is its
+base: the type of nodes that are not quantized.
 
-A choice is plain: written into a spec by hand it gives the same typed model.
+A choice is ordinary spec content: written into a spec by hand it gives the same typed model.
 """
 
 from __future__ import annotations

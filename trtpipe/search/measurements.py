@@ -1,7 +1,7 @@
-"""What a search knows of each typed model it asked for, and the limits on asking.
+"""The measurements of all typed models that a search has evaluated, and the limits on evaluations.
 
-The same choice is asked for once. Limits count what was asked, whoever had measured it before: a search with a limit on
-evaluations comes to the same choice with a full store and with an empty one.
+Each choice is evaluated once. Limits count every evaluation requested, even if its result was already in the store: a
+search with a limit on evaluations finds the same choice with a full store as with an empty one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Delta debugging: the fewest of some items that still do it.
+"""Delta debugging: finds a minimal subset of items for which a test still holds.
 
 Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input" (2002): halves and complements of ever finer
-partitions are tried, and the first that does it is gone on with. What is left is 1-minimal: no single item can go.
+partitions are tried, continuing with the first for which the test holds. The result is 1-minimal: no single item can be
+removed.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""The search for the cheapest assignment that keeps its limits: uniform levels, sensitivities, greedy, refined.
+"""Searches the cheapest assignment within the limits: uniform levels, sensitivities, greedy, refinement.
 
     uniform       every unit at the cheapest level, then at the next, until a level keeps the limits
     sensitivity   from that level, each unit alone is lowered as far as it can be: its noise per cost saved ranks it
     greedy        from the cheapest level, units are raised in the order of that rank; how many is bisected
     refine        each raised unit is tried at every cheaper level, those that save most first, until none can go down
 
-Greedy by noise per cost is the usual heuristic for such knapsacks; errors neither add up exactly nor grow with every
-lowering, so only what was measured inside the limits is ever taken. In the end no single unit can be lowered, unless a
-limit came first. Equal ranks go by graph order: the same measurements give the same choice.
+Greedy selection by noise per cost is the usual heuristic for knapsack problems of this kind. Errors are neither
+additive nor monotonic in the lowerings, so only assignments that were measured to be within the limits are accepted. At
+the end no single unit can be lowered, unless the search ran into a limit first. Ties are broken by graph order, so the
+same measurements give the same choice.
 """
 
 from __future__ import annotations

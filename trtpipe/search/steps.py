@@ -1,8 +1,8 @@
-"""The search step of a variant, and what an evaluation's key is made of. Data to data.
+"""The search step of a variant, and the contents of an evaluation's key. Pure functions, no I/O.
 
-An evaluation is an action like any other: what the quantize and validate steps would do with a choice, at once and with
-nothing kept of it but the measurements. Its key holds both stages' options, and no budget: whoever asks the same of a
-model, a search, `sensitivity` or `debug`, finds it in the store.
+An evaluation is an ordinary action: it does in one go what the quantize and validate steps would do with a choice, and
+keeps only the measurements. Its key holds both stages' options but no budget, so that a search, `sensitivity` and
+`debug` all find the same evaluation in the store.
 """
 
 from __future__ import annotations
