@@ -1,4 +1,4 @@
-"""AffineGrid of a fixed size as a matrix product: the body that ONNX has for it does not hold for a batch of one."""
+"""Rewrites AffineGrid of a fixed size as a matrix product, because ONNX's function body fails for a batch of one."""
 
 from __future__ import annotations
 

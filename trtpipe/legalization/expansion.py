@@ -1,7 +1,7 @@
-"""Writes function operators out in simpler ones: those of the model itself, and standard ones that parsers lack.
+"""Expands function operators into simpler ones: the model's own functions, and standard ones that parsers lack.
 
-ONNX gives many operators a body made of others. TensorRT's parser knows some of them natively, and those are
-left alone, for it runs them best; the table says which ones it lacks, or lacks in some forms.
+ONNX defines many operators by a body of simpler ones. TensorRT's parser supports some of them natively, and those are
+left alone because they run fastest that way; the table lists those that it lacks, or lacks in some forms.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Col2Im, which puts the patches of a picture together, as a transposed convolution with weights of 1 and 0."""
+"""Rewrites Col2Im, which adds image patches into an image, as a transposed convolution with 0/1 weights."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Sequences of a known length, which exporters write for `split`, `unbind` and `stack`, as plain tensors.
+"""Replaces sequences of known length, which exporters write for `split`, `unbind` and `stack`, by tensors.
 
-TensorRT has no sequences. What is taken out of one, or made of all of it, needs none where its length and the places
-are constants. A node that makes a sequence stays as long as something else reads it.
+TensorRT has no sequences. Reading an element of a sequence, or joining all of them, needs none if the length and the
+positions are constant. A node that makes a sequence stays as long as another node still reads it.
 """
 
 from __future__ import annotations

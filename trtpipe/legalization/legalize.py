@@ -1,8 +1,8 @@
-"""The passes that make a model canonical, in their order, and what each of them changed.
+"""Runs the passes that make a model canonical, in order, and records what each of them changed.
 
-Canonical means: valid ONNX of an opset everyone knows; one main graph without functions, sparse tensors or
-constants in odd places; every constant computed that can be; unique names; nothing of the exporter's in it. Same
-model in, same bytes out, on any machine.
+Canonical means: valid ONNX of a widely supported opset; one main graph without functions or sparse tensors; constants
+as initializers and folded as far as possible; unique names; no metadata of the exporter. The same model gives the same
+bytes on any machine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Operators that scikit-learn's converter writes (`ai.onnx.ml`), where they are linear algebra: as standard ones.
+"""Rewrites operators of scikit-learn's converter (`ai.onnx.ml`) that are linear algebra as standard ones.
 
-Trees, nearest neighbours and support vectors stay, and so does whatever has strings; `check` names them. What ONNX
-Runtime computes in double precision stays as well, since TensorRT has none.
+Trees, nearest neighbours and support vectors stay, and so do operators with strings; `check` reports them by name.
+Operators that ONNX Runtime computes in double precision stay as well, since TensorRT has no double.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Optional outputs that TensorRT's parser does not make, computed beside their node, which stays and keeps its name.
+"""Computes optional outputs that TensorRT's parser does not produce, by extra nodes beside the original one.
 
-LayerNormalization's mean and inverse standard deviation are taken in float32 and in two passes: ONNX's own body takes
-the variance as a difference of squares, of which nothing is left where the mean is large. Dropout's mask at inference
-is true everywhere. MaxPool's Indices have no equal form: `check` refuses those by their node.
+LayerNormalization's mean and inverse standard deviation are computed in float32 and in two passes: ONNX's own body
+computes the variance as a difference of squares, which loses all precision where the mean is large. Dropout's mask at
+inference is true everywhere. MaxPool's Indices have no equivalent: `check` rejects them and names the node.
 """
 
 from __future__ import annotations

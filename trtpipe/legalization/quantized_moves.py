@@ -1,7 +1,7 @@
-"""Operators that move or choose elements of a quantized tensor, between DequantizeLinear and QuantizeLinear.
+"""Operators that only move or select elements of a quantized tensor, placed between a DQ and a Q node.
 
-TensorRT has no uint8 between nodes and no zero points. Whatever is computed on a quantized tensor must therefore stand
-between DQ and Q; for what only moves elements that is exactly equal. int8 with zero point 0 is left as it is.
+TensorRT has no uint8 between nodes and no zero points. Operations on a quantized tensor must therefore be between DQ
+and Q; if they only move elements, the result is exactly equal. int8 with zero point 0 is left unchanged.
 """
 
 from __future__ import annotations

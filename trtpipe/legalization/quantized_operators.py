@@ -1,9 +1,9 @@
-"""The operators of ONNX Runtime's quantizer that compute on quantized tensors (QOperator) as Q/DQ around float ones.
+"""Rewrites the QOperator forms of ONNX Runtime's quantizer as float operators between Q/DQ nodes.
 
-`QLinearConv` and its kin read integers with scales and zero points and yield integers. TensorRT has none of them; it
-fuses what stands between DequantizeLinear and QuantizeLinear. Sums are then taken in float, so a result may come out
-one quantization step beside ONNX Runtime's. A form without a zero point for its result, whose type says what the
-result's type is, is left as it is.
+`QLinearConv` and the like read integers with scales and zero points and produce integers. TensorRT has none of them; it
+fuses operators between DequantizeLinear and QuantizeLinear instead. Sums are then computed in float, so a result may
+differ from ONNX Runtime's by one quantization step. A node without the zero point of its result is left unchanged,
+because that zero point's type defines the type of the result.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Quantized constants whose elements are picked or moved before they are dequantized: dequantized first instead.
+"""Moves DequantizeLinear in front of operators that select or move elements of a quantized constant.
 
-Quantizers leave the table of an embedding in eight bits and dequantize what was looked up. TensorRT reads a constant of
-int8 before DequantizeLinear only, and has no uint8 between nodes. Each element is dequantized by itself, so it makes no
-difference which comes first; the table stays in eight bits in the file.
+Quantizers leave an embedding table in eight bits and dequantize the rows that were looked up. TensorRT accepts an int8
+constant only directly before DequantizeLinear, and has no uint8 between nodes. Each element is dequantized
+independently, so the order makes no difference; the table stays in eight bits in the file.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Writes operators that TensorRT has no importer for as others of the same function, before types are inferred.
+"""Rewrites operators that TensorRT has no importer for as equivalent ones, before type inference.
 
-What stands here goes by constants and by what types the nodes before tell, so `check` applies it to a model as it was
-read just as an import does. Main results keep their nodes' names and their own: keeps, cuts and messages go by them.
-Operators that ONNX itself writes out are in `expansion`; those of ONNX Runtime's quantizer in `quantized_operators`,
-and the others of its own domain in `runtime_operators`.
+These rules depend only on constants and on the types that earlier nodes imply, so `check` applies them to a model as it
+was read, just as an import does. The main result keeps its node's name and its own, because keeps, cuts and messages
+refer to them. Operators that have a body in ONNX are in `expansion`; those of ONNX Runtime's quantizer in
+`quantized_operators`, and the others of its own domain in `runtime_operators`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Operators that move or choose elements and have a default, a mode or a rank that the parser does not know."""
+"""Operators that move or select elements, with a default, a mode or a rank that the parser does not support."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loops whose condition is an input of the model: the parser gives it the name that the body has for it."""
+"""Loops whose condition is an input of the model: the parser renames that input to the body's name for it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Quantization to uint8, which TensorRT takes for int8, and to int8 with a zero point, which it refuses.
+"""Quantization to uint8, which TensorRT takes for int8, and to int8 with a zero point, which it rejects.
 
-TensorRT's int8 has the zero point 0. A zero point of 128 in uint8 is the same with every number 128 less, and weights
-become int8 where their distances from the zero point fit. Anything else is computed in float32, rounded and cut off as
-the model says: the result is equal, and nothing is gained in speed.
+TensorRT's int8 has the zero point 0. uint8 with a zero point of 128 becomes int8 by subtracting 128 from every number,
+and weights become int8 if their differences from the zero point fit. Anything else is computed in float32, rounded and
+clipped as the model says: the result is equal, but no faster than float32.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM whose first axis is the batch: the parser forgets `layout`, so it is written as transpositions."""
+"""RNN, GRU and LSTM with the batch as first axis: the parser ignores `layout`, so it becomes Transposes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reductions that reduce nothing, and pooling by a norm: the parser leaves out what is done to each element."""
+"""Reductions over no axes, and LpPool: the parser omits the operation that applies to each element."""
 
 from __future__ import annotations
 

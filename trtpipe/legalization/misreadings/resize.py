@@ -1,7 +1,7 @@
-"""Resize in ways that the parser refuses, as a product with the weights that each output has, where sizes are fixed.
+"""Resize modes that the parser rejects, as products with a weight matrix for each axis, where sizes are fixed.
 
-These are antialias, and coordinates that are symmetric about the middle. TensorFlow's half pixels for the nearest
-have a spelling that the parser takes.
+These are antialias, and half_pixel_symmetric coordinates. tf_half_pixel_for_nn is rewritten in a form that the parser
+accepts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""ScatterND and ScatterElements that add to, multiply or compare with what is there: the parser only overwrites.
+"""ScatterND and ScatterElements with a reduction (add, mul, min, max): the parser only overwrites.
 
-Constant indices are taken in rounds in which none comes twice: what is there is gathered, combined and overwritten.
-Other ones are compared with every place, where sizes are fixed and not too many: a place then combines what is for it.
+Constant indices are split into rounds without repeated indices; in each, the current values are gathered, combined and
+overwritten. Other indices are compared with every position, if sizes are fixed and not too large, and each position
+combines the updates that are meant for it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a rule that rewrites a node may ask of the model, and how it makes nodes and constants.
+"""The interface of rewrite rules: what a rule can query of the model, and how it creates nodes and constants.
 
-Knows no operator.
+Independent of any operator.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Transposed convolutions and pooling whose padding the parser takes otherwise: it is written out.
+"""Transposed convolutions and pooling whose padding the parser misreads: the padding is made explicit.
 
-Padding that depends on sizes is written out where these are fixed.
+Padding that depends on sizes is computed if the sizes are fixed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""GELU in its kinds, with what ONNX Runtime puts before it, and sums with a bias."""
+"""GELU in its variants, with what ONNX Runtime fuses into it, and sums with a bias."""
 
 from __future__ import annotations
 

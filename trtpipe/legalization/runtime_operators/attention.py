@@ -1,4 +1,4 @@
-"""Attention and MultiHeadAttention of ONNX Runtime, as products, a Softmax and what hides keys from queries."""
+"""ONNX Runtime's Attention and MultiHeadAttention, as matrix products, a Softmax and a mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions and products with what ONNX Runtime fused into them: an addend, an activation, transpositions."""
+"""Convolutions and matrix products with what ONNX Runtime fused into them: an addend, an activation, transposes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Dynamic quantization by ONNX Runtime: what is quantized as it comes, and products of whole numbers.
+"""ONNX Runtime's dynamic quantization: tensors quantized at run time, and integer matrix products.
 
-Computed in float32, where sums of up to 2^24 are exact. Whole numbers that DynamicQuantizeLinear makes are kept as
-floats beside their own type, which TensorRT has not (uint8).
+Computed in float32, where sums of up to 2^24 are exact. The integers that DynamicQuantizeLinear produces are kept as
+floats too, because TensorRT lacks their own type (uint8).
 """
 
 from __future__ import annotations

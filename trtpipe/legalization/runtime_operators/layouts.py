@@ -1,4 +1,4 @@
-"""Convolutions and pools whose channels are the last axis, between transpositions."""
+"""Convolutions and pools with channels last, rewritten as the standard ones between Transposes."""
 
 from __future__ import annotations
 

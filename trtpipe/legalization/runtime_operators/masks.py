@@ -1,4 +1,4 @@
-"""What hides keys from queries in ONNX Runtime's attention: masks of four shapes, and causality."""
+"""Attention masks of ONNX Runtime: masks of four shapes, and causal masking."""
 
 from __future__ import annotations
 

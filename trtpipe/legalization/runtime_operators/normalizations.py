@@ -1,4 +1,4 @@
-"""Layer and RMS normalizations with sums before them, embeddings, and normalizations of groups."""
+"""Layer and RMS normalization with a preceding sum, embeddings with normalization, and group normalization."""
 
 from __future__ import annotations
 

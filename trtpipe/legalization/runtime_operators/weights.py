@@ -1,6 +1,7 @@
-"""Weights that ONNX Runtime packs into a few bits, unpacked.
+"""Unpacks weights that ONNX Runtime packs into a few bits.
 
-They become float weights, so a variant in another precision, int4 for one, starts from what the model computes.
+They become float weights, so that a variant in another precision, such as int4, starts from the values that the model
+computes with.
 """
 
 from __future__ import annotations
