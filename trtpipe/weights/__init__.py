@@ -1,7 +1,7 @@
-"""Weights by name from a file: .npz, .npy, .safetensors, tensorrtx .wts, or an ONNX model's initializers.
+"""Named weights from a file: .npz, .npy, .safetensors, tensorrtx .wts, or an ONNX model's initializers.
 
-Which it is, is told by content. Every header is checked against the file when it is opened; values are read when
-asked for, mapped where they can be, so that memory holds one tensor at a time. Knows no layer and no spec. This
+The format is detected from the content. Headers are checked against the file when it is opened; values are read on
+demand, memory-mapped where possible, so that memory holds one tensor at a time. Independent of layers and specs. This
 module imports neither onnx nor numpy.
 """
 

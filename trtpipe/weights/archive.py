@@ -1,8 +1,7 @@
-"""The members of an .npz archive as arrays: one zip archive of .npy files, each checked against the file.
+"""The members of an .npz archive (a zip file of .npy files) as arrays, each checked against the file.
 
-Members that are stored are mapped where they lie; compressed ones are unpacked, piece by piece, into an unnamed
-temporary file, and large ones only as far as somebody asks. What an archive claims is believed only as far as the file
-bears it out.
+Uncompressed members are mapped directly from the archive; compressed ones are unpacked in chunks into an unnamed
+temporary file, large ones only as far as they are read. Sizes stated in the archive are checked against the file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Element types of weights: the names that ONNX and the spec know them by, and their numpy.dtype.
+"""Element types of weights: their names in ONNX and in the spec, and their numpy.dtype.
 
-Knows no file format.
+Independent of file formats.
 """
 
 from __future__ import annotations

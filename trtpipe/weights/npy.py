@@ -1,7 +1,7 @@
 """Arrays in NumPy's .npy format, mapped from a file and never unpickled; and a single .npy file as weights.
 
-The format is NumPy's NEP 1. Its header is a Python literal; it is matched, not evaluated. Object arrays are refused:
-reading them would run code from the file.
+The format is NumPy's NEP 1. Its header is a Python literal, which is parsed by a pattern, not evaluated. Object arrays
+are rejected, because reading them would run code from the file.
 """
 
 from __future__ import annotations

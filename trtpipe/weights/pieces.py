@@ -1,6 +1,6 @@
-"""The values of weights a piece at a time, so that memory holds a piece and never a tensor; and their statistics.
+"""Reads the values of weights in chunks, so that memory never holds a whole tensor; and computes statistics.
 
-Values that stand in a file are read, not mapped: mapped pages would count as memory. Knows no layer and no spec.
+Values in a file are read, not mapped, because mapped pages would count as used memory. Independent of layers and specs.
 """
 
 from __future__ import annotations

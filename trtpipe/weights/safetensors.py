@@ -1,4 +1,4 @@
-"""A .safetensors file as weights, mapped; and the writer of such files.
+"""A .safetensors file as named weights, memory-mapped; and a writer for such files.
 
 The format (https://github.com/huggingface/safetensors, "Format"): 8 bytes little-endian, the header's length; a JSON
 header that gives each tensor's type, shape and byte range in what follows; the bytes, without gaps.
