@@ -1,4 +1,4 @@
-"""What stands behind a changed field, in a line and as JSON."""
+"""Formats the cause of a changed field, as a line and as JSON."""
 
 from __future__ import annotations
 

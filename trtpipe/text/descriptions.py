@@ -1,6 +1,6 @@
-"""What `inspect` found out, as lines for people. Reads plain JSON values; what is missing or odd is left out.
+"""Formats the results of `inspect` as lines for people, from plain JSON; missing or unexpected values are omitted.
 
-The path is not shown, so that two versions of a file differ where they differ (`git diff` with textconv).
+The path is not shown, so that comparing two versions of a file shows only real differences (`git diff` with textconv).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What `diff` found, as text for a terminal or Markdown for a pull request: the same sections in two forms.
+"""Formats the results of `diff` as text for a terminal or as Markdown for a pull request, with the same sections.
 
-Works on plain JSON values. Long lists are cut in the text and folded away in Markdown.
+Works on plain JSON values. Long lists are truncated in text and collapsed in Markdown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is known of an engine file, as lines for people. What a manifest leaves out, or says oddly, is passed over."""
+"""Formats what is known of an engine file as lines; missing or unexpected fields of a manifest are omitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events as the JSON lines of `--json` and as plain lines: the one place that knows how each of them reads."""
+"""Formats events as the JSON lines of `--json` and as plain lines; this is the only place that words them."""
 
 from __future__ import annotations
 

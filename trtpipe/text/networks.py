@@ -1,4 +1,4 @@
-"""A network that TensorRT's parser made, as text."""
+"""Formats a network that TensorRT's parser created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan with its decisions, as a table, a Mermaid graph or JSON; and the whole story of a cell's key."""
+"""Formats a plan with its decisions as a table, a Mermaid graph or JSON; and explains a cell's key."""
 
 from __future__ import annotations
 

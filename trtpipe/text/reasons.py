@@ -1,4 +1,4 @@
-"""Why each step is what it is, from the file or option that changed down to the step: `plan --why`, `explain`."""
+"""Explains why each step has its decision, from the changed file or option to the step: `plan --why`, `explain`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cell's manifest as a short Markdown page, for people who look into the build directory."""
+"""Formats a cell's manifest as a short Markdown page, for readers of the build directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain tables: columns aligned by blanks, readable in a log and by `grep`."""
+"""Plain tables with columns aligned by spaces, readable in a log and easy to `grep`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparison of two TensorRT versions as Markdown and as a page of HTML that needs nothing else."""
+"""Formats the comparison of two TensorRT versions as Markdown and as a self-contained HTML page."""
 
 from __future__ import annotations
 
