@@ -1,10 +1,10 @@
-"""The way back: a canonical ONNX model as declared layers and weights, where every node has a declared form.
+"""The reverse direction: converts a canonical ONNX model to declared layers and weights, where they exist.
 
     from_onnx.py            a whole model
     from_onnx_node.py       what a form sees of a node, and the layers that it makes
     from_onnx_pointwise.py, _spatial, _shaping, _slicing, _reducing, _recurrent   operator → form
 
-Tensors keep their names, and layers are called as their nodes are. Knows no spec beyond the layers' own fields.
+Tensors keep their names, and layers have their nodes' names. Of the spec, only the layers' own fields are used.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a form sees of an ONNX node: constants, ranks and attributes; and the declared layers that it makes of it.
+"""Access to an ONNX node for conversion (constants, ranks, attributes), and the declared layers created from it.
 
-A node without a form is told by raising NoForm with the reason. Knows no operator.
+A node that no declared layer can express raises NoForm with the reason. Independent of operators.
 """
 
 from __future__ import annotations

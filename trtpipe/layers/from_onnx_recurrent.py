@@ -1,7 +1,7 @@
-"""RNN, GRU and LSTM as declared layers.
+"""Converts RNN, GRU and LSTM to declared layers.
 
 ONNX has the steps first and the directions in an axis of their own; the declared layers have the batch first and the
-directions side by side (ONNX operators; `spec.network.recurrent`). Shuffles stand between the two.
+directions side by side (ONNX operators; `spec.network.recurrent`). Shuffle layers convert between the two.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Slice, Split and Pad as declared layers.
+"""Converts Slice, Split and Pad to declared layers.
 
-ONNX says where a slice ends; a slice layer says how many elements it has. Where a dim is dynamic, that number is
-computed by layers of its own.
+ONNX says where a slice ends; a slice layer says how many elements it has. Where a dim is dynamic, extra layers compute
+that number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Operators over spatial axes as declared layers: convolution, deconvolution, pooling, LRN, resize, grid sample."""
+"""Converts operators over spatial axes: convolution, deconvolution, pooling, LRN, resize, grid sample."""
 
 from __future__ import annotations
 

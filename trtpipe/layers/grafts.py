@@ -1,7 +1,7 @@
-"""Grafts declared layers onto a model that is there: before an input, or behind its tensors.
+"""Grafts declared layers onto an existing model: in front of an input, or after some of its tensors.
 
-The model is changed in place. New layers' weights refer to files, which must outlive it. Knows no spec but the graft
-itself; its problems have their place below it.
+The model is changed in place. The new layers' weights refer to files, which must outlive the model. Of the spec, only
+the graft itself is used; paths of problems are relative to it.
 """
 
 from __future__ import annotations

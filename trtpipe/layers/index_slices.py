@@ -1,4 +1,4 @@
-"""A slice as one Gather an axis: for modes and strides that neither ONNX's Slice nor its Pad has.
+"""A slice as one Gather per axis, for modes and strides that neither ONNX's Slice nor its Pad supports.
 
 Element i of an axis is the input's element start + i * stride. Where that lies outside, TensorRT's modes are:
 

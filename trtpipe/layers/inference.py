@@ -1,6 +1,6 @@
-"""The shapes and types of a few nodes, by ONNX's own inference, and what their operators take.
+"""Infers the shapes and types of a few nodes with ONNX's own inference, and checks what their operators accept.
 
-Knows nodes and values; knows no layer.
+Works on nodes and values; independent of layers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A list of declared layers into a graph, one after the other; every independent problem in one pass.
+"""Lowers a list of declared layers into a graph, in order, and reports every independent problem in one pass.
 
-A layer that cannot be lowered yields tensors of which nothing is known; layers that read those are passed over, so
-that one mistake is said once.
+The outputs of a layer that cannot be lowered are marked unknown, and layers that read them are skipped, so that one
+mistake is reported once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A whole declared network: inputs, weights, layers and outputs, into an ONNX model; and its layers described."""
+"""Lowers a whole declared network (inputs, weights, layers and outputs) to an ONNX model; and describes its layers."""
 
 from __future__ import annotations
 

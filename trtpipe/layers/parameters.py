@@ -1,6 +1,6 @@
-"""Weights by name, out of the files that a spec names: found, checked against what a layer needs, and counted.
+"""Finds named weights in the files that a spec lists, checks them against a layer's needs, and counts them.
 
-Knows no layer; a problem comes without a place, which the asker gives it.
+Independent of layers; problems have no place in the spec, which the caller adds.
 """
 
 from __future__ import annotations

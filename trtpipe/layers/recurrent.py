@@ -1,4 +1,4 @@
-"""Lowers rnn, gru and lstm to ONNX's operators, which take the steps first and the gates in an order of their own."""
+"""Lowers rnn, gru and lstm to ONNX's operators, which have the steps first and another order of gates."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a layer's lowering sees: its inputs, its weights, and the nodes that it makes.
+"""The interface of a lowering function: its inputs and weights, and the nodes that it creates.
 
-Nothing reaches the graph before the layer is complete and its shapes are inferred. Whatever is wrong is raised as
-a ModelError whose problem names the layer and stands at its place in the spec.
+Nodes are added to the graph only once the layer is complete and its shapes are inferred. Errors are raised as a
+ModelError whose problem names the layer and has its place in the spec.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Lowers the slice layer: strict bounds to Slice, the other modes to Pad and Slice, strides of 0 to Expand.
+"""Lowers the slice layer: strict bounds to Slice, the other modes to Pad and Slice, a stride of 0 to Expand.
 
-What none of them says (a mode or a backward stride over dims that are tensors) is taken index by index.
+Slices that none of these can express (a mode or a negative stride with dims that are tensors) become a Gather by index.
 """
 
 from __future__ import annotations

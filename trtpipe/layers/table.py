@@ -1,4 +1,4 @@
-"""Which function lowers which layer, and the least opset that it takes."""
+"""The table of lowering functions by layer, with the minimum opset that each needs."""
 
 from __future__ import annotations
 
