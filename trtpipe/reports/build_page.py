@@ -1,7 +1,7 @@
-"""The page of a whole build: what a reviewer asks first, then the cells as a table, each cell, the plan, the place.
+"""The HTML page of a whole build: an overview for reviewers, a table of cells, each cell, the plan, the environment.
 
-The page stays small whatever the build: details of cells are inside until they come to a few megabytes, and every cell
-has a page of its own.
+The page stays small for any build: details of cells are included up to a few megabytes in all, and every cell also has
+a page of its own.
 """
 
 from __future__ import annotations

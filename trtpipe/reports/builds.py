@@ -1,4 +1,4 @@
-"""A build as one record: its cells, its steps, what failed, what is missing and where it ran."""
+"""The record of a build: its cells and steps, what failed, what is missing and where it ran."""
 
 from __future__ import annotations
 

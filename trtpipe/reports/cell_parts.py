@@ -1,4 +1,4 @@
-"""Parts that the page of a build and that of a cell share: verdicts, changes, what was not run, errors as bars."""
+"""Sections that the pages of builds and cells share: verdicts, changes, checks not run, error bars."""
 
 from __future__ import annotations
 

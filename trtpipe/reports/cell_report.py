@@ -1,4 +1,4 @@
-"""The report of one cell: its record, and everything that the files beside its engine add to it."""
+"""The report of one cell: its record, and what the files beside its engine add to it."""
 
 from __future__ import annotations
 

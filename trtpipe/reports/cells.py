@@ -1,7 +1,7 @@
-"""A cell as one record: what a table of cells shows, from its manifest and what was measured beside its engine.
+"""The record of a cell: what a table of cells shows, from its manifest and the measurements beside its engine.
 
-A cell that this build could not bring into place has a record without an engine: what may still stand in its directory
-is an earlier one.
+A cell that this build could not deliver has a record without an engine: any engine still in its directory is from an
+earlier build.
 """
 
 from __future__ import annotations

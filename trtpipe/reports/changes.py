@@ -1,4 +1,4 @@
-"""What became of a cell since the lockfile was written: field by field, old value and new."""
+"""The changes of a cell since the lockfile was written: field by field, old value and new."""
 
 from __future__ import annotations
 

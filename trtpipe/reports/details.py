@@ -1,6 +1,6 @@
-"""What the files beside an engine hold, as a report draws it: validation, search, scales, benchmark, proof on a GPU.
+"""Readers of the files beside an engine for the report: validation, search, scales, benchmark, proof on a GPU.
 
-Each reader takes a parsed file and gives a record, or None when the file is something else.
+Each reader takes a parsed file and returns a record, or None if the file has other contents.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Writes HTML: elements whose texts are escaped, because a text is only markup when this module made it.
+"""Builds HTML in which every text is escaped; only elements created by this module are markup.
 
-Names from models and specs may hold anything: tags, quotes, control characters, marks that turn the writing direction.
+Names from models and specs may contain anything: tags, quotes, control characters, bidirectional text marks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parts of a cell's page that draw what was measured beside the accuracy: a search, scales, latencies."""
+"""Sections of a cell's page for measurements other than accuracy: a search, scales, latencies."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The detailed plots of a cell's report, drawn by matplotlib (the extra `report`), which is imported when one is drawn.
+"""The larger plots of a cell's report, drawn by matplotlib (the extra `report`), imported only when needed.
 
-Each plot is SVG that stands inside a page: equal data give equal bytes, colours follow the page's theme, and no style
-attribute or element is left, for the page's policy allows none. No text from a model enters a plot: captions name what
-it shows.
+Each plot is inline SVG: equal data give equal bytes, colours follow the page's theme, and style attributes and elements
+are removed because the page's security policy forbids them. Plots contain no text from a model; captions name what they
+show.
 """
 
 from __future__ import annotations

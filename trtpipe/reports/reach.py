@@ -1,4 +1,4 @@
-"""How far a cell is proved, and what is known of its network: records from a manifest, in which anything may be odd."""
+"""How far a cell is verified and what is known of its network, as records read from an untrusted manifest."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Picks what it expects out of JSON that somebody else wrote; what is not as expected counts as absent.
+"""Reads expected values from untrusted JSON; anything of another type counts as absent.
 
-The files beside an engine may be damaged, of another version or made up: a report shows what it can read of them.
+The files beside an engine may be damaged, of another version or forged: a report shows what it can read of them.
 """
 
 from __future__ import annotations

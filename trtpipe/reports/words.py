@@ -1,4 +1,4 @@
-"""Numbers, names and states in the words of reports."""
+"""Formats numbers, names and states for reports."""
 
 from __future__ import annotations
 
