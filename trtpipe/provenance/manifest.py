@@ -1,4 +1,4 @@
-"""The manifest of a cell: what its engine is, what it was made from, how, and what it proved. One JSON file.
+"""The manifest of a cell, a JSON file: what its engine is, what it was built from and how, and what was verified.
 
 Composed from the cell's traces alone, so that a restored engine gets the same manifest as a built one.
 """

@@ -1,6 +1,6 @@
-"""What an engine was made of, as one list: sources, samples, plugins, wheels. From traces alone.
+"""The materials of an engine as one list: sources, samples, plugins, wheels. Derived from traces alone.
 
-Both formats are written from it. Knows no format, reads no file.
+The statement and the bill of materials are both written from it. Independent of their formats; reads no file.
 """
 
 from __future__ import annotations
