@@ -1,4 +1,4 @@
-"""Small constants of a model as it was read, by name: what limits on attributes that became inputs are held against."""
+"""Small constants of a model as it was read, by name, for checks of attributes that became inputs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The corners of a profile, min, opt and max, and shape inference there.
+"""Shape inference at the corners of a profile: min, opt and max.
 
-Infers with ONNX's own rules, and adds what they let pass (`windows`, `shape_rules`). Knows nothing of
-how a profile was written.
+Uses ONNX's own rules, and adds checks that they lack (`windows`, `shape_rules`). Independent of how a profile was
+written.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Reads dimension names as the canonical model has them, in which equal names mean equal sizes.
+"""Interprets dimension names of the canonical model, in which equal names mean equal sizes.
 
-`canonical.naming.distinguish_dims` calls a dimension whose name meant nothing `INPUT_AXIS`; such a name is a key, and
-nothing that a person should read meaning into.
+`canonical.names.distinguish_dims` renames dimensions with meaningless names to `INPUT_AXIS`; such a name is only an
+identifier and should not be shown as if it had a meaning.
 """
 
 from __future__ import annotations

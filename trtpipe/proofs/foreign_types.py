@@ -1,7 +1,7 @@
-"""Values of types that TensorRT does not have at all: strings, sequences, maps, optionals, complex numbers.
+"""Values of types that TensorRT lacks entirely: strings, sequences, maps, optionals, complex numbers.
 
-Each ends an engine. What can be had without them is named, ready to be pasted: the outputs that do not need them, or
-else the last tensors before them.
+Any of these makes an engine impossible. The problem suggests a transform to paste that avoids them: the outputs that do
+not depend on them, or else the last tensors before them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Which values an input may have that picks rows of a table: a token's id, a type, a position.
+"""The valid range of inputs that index a table: a token id, a type, a position.
 
-Goes back from every lookup through what moves or shifts its indices to an input of the model. Random inputs keep to
-these ranges, else most models with an embedding would fail on them. What is computed in other ways (compared, counted,
-summed up) is not followed; a lookup inside a branch or a body is.
+Traces the indices of every lookup back to a model input, through operators that move or shift them. Random inputs stay
+within these ranges, because otherwise most models with an embedding would fail. Indices that are computed in other ways
+(compared, counted, summed) are not traced; lookups inside branches and bodies are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Proves one spec against its model's graph: the transform, then the profiles on what it leaves.
+"""Checks one spec against its model's graph: the transform, then the profiles on the transformed model.
 
 Works on a skeleton's proto, canonical or as it was read, and reads no weight. Bound inputs are given to shape
 inference as known values, so nothing is folded and every problem is found in one pass.

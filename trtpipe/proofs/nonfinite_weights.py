@@ -1,16 +1,16 @@
 """Finds NaN and infinities among the weights of a model: a broken checkpoint, which no comparison would show.
 
-The reference computes with the same NaN, so its outputs are as broken as the engine's and count as equal; a Clip or a
-Max behind it even hides them. So the values themselves are looked at, a piece at a time, in memory of one piece.
+The reference computes with the same NaN, so its outputs are as broken as the engine's and compare equal; a Clip or a
+Max after it even hides them. So the values themselves are checked, in chunks, so that memory holds one chunk.
 
-What is meant is told from what is broken by who reads it:
+Whether such a value is intended is judged by the operators that read it:
 
     NaN              an error, but for a single NaN that fills (Where, Pad, ConstantOfShape): a warning
     infinities       an error where they are multiplied and summed (Conv, MatMul, normalizations, ...), for then they
                      reach every output or become NaN; nothing is said of a mask: infinities beside one other value at
                      most, which are added, chosen or compared; else a warning
 
-Knows nothing of files and places in a spec.
+Independent of files and of positions in a spec.
 """
 
 from __future__ import annotations

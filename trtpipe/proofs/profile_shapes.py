@@ -1,6 +1,6 @@
-"""The rules for a profile's shapes: ranks, static dims, min ≤ opt ≤ max, and dims that must be equal.
+"""Checks a profile's shapes: ranks, static dims, min ≤ opt ≤ max, and dims that must be equal.
 
-Pure arithmetic on declared dims; knows nothing of graphs.
+Pure arithmetic on declared dims; independent of graphs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rules for shape tensors' values: present where they must be, of the right length, min ≤ opt ≤ max."""
+"""Checks shape tensors' values in profiles: present where required, of the right length, min ≤ opt ≤ max."""
 
 from __future__ import annotations
 

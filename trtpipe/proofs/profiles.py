@@ -1,8 +1,8 @@
-"""Proves optimization profiles against a model's inputs: everything that TensorRT would refuse, or silently accept.
+"""Checks optimization profiles against a model's inputs: everything that TensorRT would reject or silently accept.
 
-TensorRT takes a profile for an unknown input without a word, notices others only in the middle of a build, and stops
-at the first; here every fact is reported in one pass. The inputs are those after the spec's transform.
-Knows nothing of YAML: a Problem's path says where in the spec it stands.
+TensorRT silently accepts a profile for an unknown input, notices other mistakes only in the middle of a build, and
+stops at the first one; here all are reported in one pass. The inputs are those after the spec's transform. Independent
+of YAML: a Problem's path says where in the spec it stands.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Proposes a profile for a model: likely sizes, tried by shape inference until they pass at every corner.
+"""Proposes a profile for a model: likely sizes, tried with shape inference until they pass at every corner.
 
-First a point that works is looked for, then how far below and above it still works. Where no likely sizes work, sizes
-that go together are looked for (`tied_dims`). Knows nothing of a spec's other parts; what is proposed is a start for a
-person who knows which sizes are served.
+The search looks for one working point first, then for the range around it that works. If no likely sizes work, it tries
+dimensions whose sizes depend on each other (`tied_dims`). Independent of a spec's other parts; the proposal is a
+starting point for somebody who knows which sizes will be served.
 """
 
 from __future__ import annotations

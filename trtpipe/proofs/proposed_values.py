@@ -1,4 +1,4 @@
-"""Values that a profile may give shape tensors, likely ones first."""
+"""Candidate values of shape tensors for a proposed profile, the most likely first."""
 
 from __future__ import annotations
 

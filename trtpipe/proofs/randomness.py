@@ -1,7 +1,7 @@
-"""Randomness in a model: the nodes that draw numbers, and the outputs that depend on them.
+"""Finds random numbers in a model: the nodes that generate them, and the outputs that depend on them.
 
-TensorRT draws other numbers than ONNX Runtime, whatever seed a node has, and another precision draws others again. So
-an output that depends on them can be compared with nothing, and no threshold on it says anything of the precision.
+TensorRT generates other numbers than ONNX Runtime for the same seed, and other ones again in another precision. So an
+output that depends on them cannot be compared, and a threshold on it says nothing about the precision.
 """
 
 from __future__ import annotations

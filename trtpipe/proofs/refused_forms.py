@@ -1,7 +1,7 @@
-"""Uses of known operators that TensorRT refuses, by an attribute or by a value: told before a build is tried.
+"""Uses of supported operators that TensorRT rejects because of an attribute or a value, found before a build.
 
-From TensorRT-RTX 1.7's parser and builder, tried one by one. The parser of TensorRT 10 and 11 comes of the same source.
-Also what is not meant for an engine at all: nodes in training mode.
+Each was tested with TensorRT-RTX 1.7's parser and builder. The parser of TensorRT 10 and 11 has the same source. Also
+covers nodes in training mode, which are not meant for an engine.
 """
 
 from __future__ import annotations

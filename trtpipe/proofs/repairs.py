@@ -1,7 +1,8 @@
-"""What to write in place of a profile of which a corner does not work: the corners that do, tried by shape inference.
+"""Suggests a replacement for a profile with a failing corner: corners that work, verified by shape inference.
 
-Of a corner that fails, the batch is taken from one that works, then all of it; where no corner works, a profile is
-proposed from scratch. What is proposed passed at every corner; it serves fewer shapes, which is for the user to judge.
+A failing corner first gets the batch size of a working one, then all of its sizes; if no corner works, a profile is
+proposed from scratch. Every suggestion passed at all its corners. It serves fewer shapes than the original, which the
+user must judge.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Proves that the samples of a data set can be fed: they fit the model's inputs, and at least one profile.
+"""Checks that a data set's samples can be fed: they match the model's inputs and at least one profile.
 
-Holds shapes against ranges; knows nothing of files, preprocessing or values.
+Compares shapes with ranges; independent of files, preprocessing and values.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Squeezes that name no axes: they take away whichever axis has one element, so the rank follows from sizes.
+"""Squeezes without axes: they remove every axis of size 1, so the rank of the result depends on sizes.
 
-TensorRT fixes ranks when it builds, and takes an axis whose size is open as one that stays: such an axis must not have
-the size 1 in a profile.
+TensorRT fixes ranks at build time and keeps every dynamic axis: such an axis must not have the size 1 in a profile.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Proves cells, variant × target: whether the toolchain can build that typed model for those GPUs.
+"""Checks cells (variant × target): whether the toolchain can build the typed model for those GPUs.
 
-Also tells what cannot be built or run on this machine, which is no error: those cells are for another one.
-Everything about GPUs and toolchains comes in as values.
+Also reports what cannot be built or run on this machine, which is no error, since those cells are for another machine.
+All facts about GPUs and toolchains are passed in as values.
 """
 
 from __future__ import annotations

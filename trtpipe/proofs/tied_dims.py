@@ -1,7 +1,8 @@
-"""Dimensions whose sizes may go together: one equals another, the sum of two, or one more than another.
+"""Candidate relations between dimensions: equal sizes, one the sum of two others, or one more than another.
 
-The second size of a recurrent state is the batch of the input; a mask of a decoder with a cache is as long as what is
-cached and what is new. A model need not say so. Which ties hold is tried by whoever asks; this only lists them.
+The second size of a recurrent state is the batch of the input; the mask of a decoder with a cache is as long as the
+cached and the new tokens together. Models often do not declare this. This module only lists candidates; the caller
+tests which of them hold.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Proves a spec's transform against a model's declared inputs, and tells what the inputs are after it.
+"""Checks a spec's transform against a model's declared inputs, and computes the inputs after it.
 
-Data to data: the graph itself is changed elsewhere, and only when this has found nothing wrong.
+Pure functions: the graph itself is changed elsewhere, and only if this check finds no problem.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a typed model computes in, as the rules for targets need it: each node's types and ranks, and all types in use.
+"""The types that a typed model computes in, for target rules: each node's types and ranks, and all types used.
 
-Either of a typed model as it is, or of a source model with the types that a precision's plan gives its nodes.
+Taken either from an existing typed model, or from a source model with the types that a precision's plan assigns.
 """
 
 from __future__ import annotations

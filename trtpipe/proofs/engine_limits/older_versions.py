@@ -1,4 +1,4 @@
-"""What older versions of TensorRT-RTX do not take yet, each tried on the versions on both sides of the change."""
+"""What only older versions of TensorRT-RTX reject, each tested on the versions before and after the change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a version of TensorRT-RTX refuses of a typed model, as problems that name the nodes of the user's model."""
+"""Applies the rules for one version of TensorRT-RTX to a typed model; problems name the user's nodes."""
 
 from __future__ import annotations
 

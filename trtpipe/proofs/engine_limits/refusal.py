@@ -1,4 +1,4 @@
-"""What a rule about engines says of one node or one value."""
+"""A finding of an engine rule about one node or one value."""
 
 from __future__ import annotations
 

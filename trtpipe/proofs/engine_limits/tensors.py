@@ -1,8 +1,8 @@
-"""Element types that TensorRT-RTX does not take: of a network's tensors at all, and of an operator.
+"""Element types that TensorRT-RTX rejects: for network tensors in general, and for individual operators.
 
-What operators take is a table that was tried (`targets/operator_types.py`). Its rows are type variables of ONNX's
-schemas, each set alone; where an operator has several, the row `all` has them set together, and any other mixture is
-left to the parser.
+The types that operators accept are in a tested table (`targets/operator_types.py`). Each row is a type variable of
+ONNX's schemas, varied alone; where an operator has several, the row `all` has them varied together, and any other
+combination is left to the parser.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A typed model as the rules about engines see it: every value's type and shape, and which of them are constants."""
+"""Access to a typed model for the engine rules: every value's type and shape, and which values are constants."""
 
 from __future__ import annotations
 
