@@ -1,4 +1,4 @@
-"""What the weights of a network hold, out of parsed.weights: mapped, so that only what is looked at takes memory.
+"""The weights of a network in parsed.weights, memory-mapped, so that only what is accessed takes memory.
 
 TensorRT has element types that NumPy lacks. `stored` gives their bits (bfloat16 as uint16, 8-bit floats as uint8, 4-bit
 types as uint8 with two elements a byte, the first in the lower half), `values` gives numbers: float32 for the floats

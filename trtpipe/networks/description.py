@@ -1,4 +1,4 @@
-"""A parsed network as a record: every layer with its attributes and what it makes, and what they come to."""
+"""Describes a parsed network as a record: every layer with its attributes and outputs, and totals."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What can be held against a parsed network without computing it: its types, ranks and sizes beside the ONNX model's.
+"""Compares a parsed network with the ONNX model without computing anything: types, ranks and sizes.
 
-Tensors and constants are matched by name. Which sizes ONNX's inference cannot tell, or TensorRT tells only when the
-engine runs, are held against nothing. What a loop's body or a branch holds is left out.
+Tensors and constants are matched by name. Sizes that ONNX's inference cannot compute, or that TensorRT knows only when
+the engine runs, are not compared. The contents of loop bodies and branches are left out.
 """
 
 from __future__ import annotations

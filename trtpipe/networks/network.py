@@ -1,11 +1,11 @@
-"""A network as TensorRT's parser made it: layers with all their attributes, tensors, loops and conditionals.
+"""The data model of a parsed network: layers with all their attributes, tensors, loops and conditionals.
 
 The names of layers' types and attributes, and of the members of enumerations, are those of TensorRT's Python API
 ("CONVOLUTION", "stride_nd", "SAME_UPPER"); element types have ONNX's names ("float32", "float8e4m3fn").
 
-A layer is known by its number, a tensor by its name: layers may share a name, tensors do not. Layers stand in the
-order in which the parser made them, which need not be an order in which they can be computed: the layer that ends a
-loop's round stands behind the recurrence that it feeds.
+A layer is identified by its number, a tensor by its name: layers may share a name, tensors do not. Layers are in the
+order in which the parser created them, which need not be an order in which they can be computed: the layer that ends a
+loop's iteration comes after the recurrence that it feeds.
 """
 
 from __future__ import annotations

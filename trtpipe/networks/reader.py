@@ -1,7 +1,7 @@
-"""parsed.json and parsed.weights as a ParsedNetwork. Whatever stands in the files, they are read or refused.
+"""Reads parsed.json and parsed.weights into a ParsedNetwork, or rejects them; the files are untrusted.
 
-Held when read: every tensor that is named is described, every number is that of a layer or loop, every digest has its
-bytes in the file. So whoever has a ParsedNetwork need not look again.
+Checked while reading: every named tensor is described, every number is that of a layer or loop, every digest has its
+bytes in the file. So code that has a ParsedNetwork can rely on this.
 """
 
 from __future__ import annotations

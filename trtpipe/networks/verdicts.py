@@ -1,11 +1,11 @@
-"""Judges what is known of the network that TensorRT's parser made: whether it computes what the typed model does.
+"""Judges whether the network that TensorRT's parser created computes what the typed model does.
 
-Two reports come together: what the parse step could say without data, and what the readback measured, if there was one.
-The network **failed** when TensorRT warned of something dangerous, when a tensor has another type or shape than in the
-model, or when an output departs by more than its bound, unless the spec accepts that by name. It is **proved** when
-every output was compared and none departs. Otherwise it is **not proved**, and the verdict says why.
+Combines two reports: the parse step's checks without data, and the readback's measurements, if it ran. The network
+**failed** when TensorRT warned of something dangerous, when a tensor has another type or shape than in the model, or
+when an output deviates by more than its bound, unless the spec accepts that by name. It is **proved** when every output
+was compared and none deviates. Otherwise it is **not proved**, and the verdict says why.
 
-Knows the reports as plain data; knows no runner and no store.
+Takes the reports as plain data; independent of runners and stores.
 """
 
 from __future__ import annotations

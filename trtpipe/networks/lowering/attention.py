@@ -1,7 +1,7 @@
-"""Attention, written out, and rotary embeddings.
+"""Attention expanded into basic operators, and rotary embeddings.
 
-Products are computed in the tensors' type, as the typed model has them; the mask is added to them or, when it is
-boolean, lets through what is true. The layer has no scale: the parser puts it before query and key.
+Products are computed in the tensors' type, as in the typed model. The mask is added to them; a boolean mask keeps the
+elements where it is true. The layer has no scale: the parser multiplies query and key by it before the layer.
 
 Tensors are batch x heads x tokens x size (padded), of which the lengths of keys and values may tell how many tokens
 count, or tokens x heads x size (packed), where sequence behind sequence, each begins where the lengths, which are sums,

@@ -1,6 +1,7 @@
-"""Where the lowered network and TensorRT do not agree about a tensor: a reader that errs, or a TensorRT that does.
+"""Compares the types and shapes that TensorRT reports with those of the lowered network.
 
-TensorRT says the type and the shape of every tensor. ONNX's inference says what the lowered network makes of them.
+TensorRT reports the type and shape of every tensor; ONNX's inference computes those of the lowered network. A
+difference means that either the reader here or TensorRT is wrong.
 """
 
 from __future__ import annotations

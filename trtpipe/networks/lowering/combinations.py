@@ -1,4 +1,4 @@
-"""Layers that combine elements and that no declared layer says: einsum, cumulative, normalization, NMS."""
+"""Layers that combine elements and have no declared equivalent: einsum, cumulative, normalization, NMS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A conditional as ONNX's If: what only one branch needs is computed in that branch."""
+"""A conditional as ONNX's If: nodes that only one branch needs are placed in that branch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Layers that a declared layer stands for: its fields, out of TensorRT's attributes.
+"""Layers with an equivalent declared layer: its fields, from TensorRT's attributes.
 
-The names of fields and attributes are TensorRT's on both sides, so most of them are taken over. What a declared layer
-cannot say of a type (a scale that is computed, axes that are a tensor) is read in the other modules.
+Fields and attributes both have TensorRT's names, so most are copied. Forms that a declared layer cannot express (a
+computed scale, axes given by a tensor) are read in the other modules.
 """
 
 from __future__ import annotations

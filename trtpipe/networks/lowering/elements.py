@@ -1,4 +1,4 @@
-"""Layers that work element by element and that no declared layer says: identity, cast, select, clip of any bounds."""
+"""Elementwise layers that have no declared equivalent: identity, cast, select, clip with any bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network's layers into the graph: each read once, then put where it stands, constructs with all they hold."""
+"""Emits a network's layers into the graph: each is read once and placed in its graph, constructs with their contents."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The graph in the making: what reading a layer gave becomes ONNX nodes, in the main graph, a body or a branch.
+"""The graph under construction: layers that were read become ONNX nodes, in the main graph, a body or a branch.
 
-Constants stand in the main graph, wherever they are read. Names of tensors outside loops and conditionals are those of
-the network.
+Constants are in the main graph, wherever they are read. Tensors outside loops and conditionals keep their names in the
+network.
 """
 
 from __future__ import annotations

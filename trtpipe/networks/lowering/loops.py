@@ -1,12 +1,12 @@
 """A loop as ONNX's Loop.
 
-A recurrence is a carried state; an iterator gathers by the number of the round; a limit by count is the trip count. A
-limit by truth is looked at before each round, so what ONNX wants at a round's end is its value for the next states:
-the layers that compute it are put into the graph twice, before the loop with the first states and at the end of the
+A recurrence is a carried state; an iterator gathers by the iteration number; a limit by count is the trip count. A
+while limit is tested before each iteration, but ONNX expects the condition at the end of an iteration, for the next
+states. So the layers that compute it are emitted twice, before the loop with the first states and at the end of the
 body with the next ones.
 
 A last value is the final state. A concatenation has the length of the output layer's second input, whatever the number
-of rounds: what lies behind the last round is not defined by TensorRT, and zero here.
+of iterations: TensorRT does not define the elements after the last iteration; here they are zero.
 """
 
 from __future__ import annotations

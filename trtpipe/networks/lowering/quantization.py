@@ -1,7 +1,7 @@
 """Quantize, dequantize and dynamic quantize layers, whose scales are tensors.
 
-Quantizing rounds to nearest, halves to even, and saturates, as ONNX does. A zero point may only be zero in TensorRT;
-it is written out, since its type is what says the quantized type in ONNX.
+Quantizing rounds to nearest, halves to even, and saturates, as ONNX does. A zero point is always zero in TensorRT; it
+is written explicitly, because in ONNX its type defines the quantized type.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What comes of lowering a network: the ONNX model, and all that it does not hold."""
+"""The result of lowering a network: the ONNX model, and everything that is missing from it."""
 
 from __future__ import annotations
 

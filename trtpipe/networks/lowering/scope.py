@@ -1,6 +1,6 @@
-"""What reading a layer sees: its attributes as TensorRT's Python API has them, its tensors, the nodes that it makes.
+"""The interface of layer readers: attributes as in TensorRT's Python API, tensors, and the nodes that they create.
 
-The weights of a network serve as named weights, `NUMBER.ATTRIBUTE`, so that declared layers can name them.
+The weights of a network have the names `NUMBER.ATTRIBUTE`, so that declared layers can refer to them.
 """
 
 from __future__ import annotations

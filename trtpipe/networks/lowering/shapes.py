@@ -1,4 +1,4 @@
-"""Layers that move elements and that no declared layer says: axes, depths and lengths that are tensors."""
+"""Layers that move elements and have no declared equivalent: axes, depths and lengths that are tensors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which layers stand in which loop or conditional, and an order in which they can be computed.
+"""Assigns layers to loops and conditionals, and sorts them into an order in which they can be computed.
 
-TensorRT marks the borders only: what depends on a border's input side stands inside. What a loop's body reads and does
-not depend on the loop stands outside, wherever the parser made it.
+TensorRT marks only the boundary layers: layers that depend on the inner side of an input boundary are inside. Layers
+that a loop's body reads but that do not depend on the loop are outside, wherever the parser created them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a layer of each type is read: as the declared layer that stands for it, or as nodes."""
+"""The table of layer readers: as an equivalent declared layer, or as ONNX nodes."""
 
 from __future__ import annotations
 

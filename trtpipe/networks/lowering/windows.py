@@ -1,9 +1,9 @@
-"""Pooling whose output is rounded up, which is not ONNX's `ceil_mode`.
+"""Pooling with its output size rounded up, which differs from ONNX's `ceil_mode`.
 
-ONNX leaves out a last window that starts in the padding or behind the input, TensorRT does not: its tensors' shapes
-say so. So the padding is put there first, with as much behind it as the last window may reach, and all of it is pooled
-without rounding. A window of nothing but padding has no elements: TensorRT does not say what comes of it; here its
-maximum is the least number of the type and its average NaN.
+ONNX omits a last window that starts in the padding or beyond the input; TensorRT keeps it, as the shapes of its tensors
+show. So the padding is added first, with as much at the end as the last window can reach, and the result is pooled
+without rounding. TensorRT does not define the result of a window that contains only padding; here its maximum is the
+lowest number of the type and its average NaN.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Tensors of a network that hang on constants alone, as arrays: what a declared layer has as weights or numbers.
+"""Tensors of a network that depend on constants alone, as arrays: a declared layer's weights or numbers.
 
-Followed are layers that keep the elements in their order, and casts, such as TensorRT's parser puts behind a model's
-constants to make their ranks equal; and sums and the like of a few whole numbers, with which it reckons the dims of
-slices.
+Layers that keep the elements in their order, and casts, are evaluated: TensorRT's parser adds them after a model's
+constants to make ranks equal. So is arithmetic on a few integers, with which the parser computes the dims of slices.
 """
 
 from __future__ import annotations

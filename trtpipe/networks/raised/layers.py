@@ -1,6 +1,6 @@
-"""Which declared layer stands for a type of layer, and its fields: of the types that lowering makes nodes of.
+"""The declared layer for each layer type that lowering turns into nodes, and its fields.
 
-Fields may be arrays: those are weights, which the spec's file of weights will hold.
+Fields that are arrays are weights, which go into the spec's weights file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A whole network raised: the layers that its outputs need, each behind what it reads, and the weights that they hold.
+"""Raises a whole network: the layers that its outputs need, in topological order, and their weights.
 
-Tensors keep their names, and layers theirs where no other has it. What no output needs is left out; so are constants
-that came to be numbers or weights of a layer, and assertions, which compute nothing.
+Tensors keep their names, and so do layers with a unique name. Layers that no output needs are left out; so are
+constants that became numbers or weights of a layer, and assertions, which compute nothing.
 """
 
 from __future__ import annotations

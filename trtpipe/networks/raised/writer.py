@@ -1,4 +1,4 @@
-"""A declared layer as a spec writes it: what is its default left out, numbers short, weights by name."""
+"""Writes a declared layer as spec content: defaults omitted, numbers short, weights by name."""
 
 from __future__ import annotations
 
