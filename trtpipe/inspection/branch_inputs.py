@@ -1,7 +1,7 @@
-"""Finds scalar inputs that decide a branch, such as a sample rate, and the constants they are compared with.
+"""Finds scalar inputs that decide a branch, such as a sample rate, and the constants that they are compared with.
 
-TensorRT could build both branches; bound to a constant, the input leaves one, which is smaller and mostly what is
-meant. Works on a model whose constants are initializers.
+TensorRT could build both branches; binding the input to a constant leaves one, which is smaller and usually intended.
+Works on a model whose constants are initializers.
 """
 
 from __future__ import annotations

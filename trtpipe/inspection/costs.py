@@ -1,7 +1,7 @@
-"""Rough costs of a graph at one set of input shapes: arithmetic, and memory for activations.
+"""Rough costs of a graph at given input shapes: arithmetic operations, and memory for activations.
 
 Arithmetic is counted by `operations`. Memory is the largest sum of tensors alive at once when nodes run in the
-graph's order, each output while it is read, and nothing is fused, so it is more than TensorRT will need.
+graph's order, each output while it is read, and nothing is fused, so it overestimates what TensorRT needs.
 """
 
 from __future__ import annotations

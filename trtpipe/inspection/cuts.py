@@ -1,7 +1,7 @@
-"""Where to cut a model whose last steps TensorRT-RTX never builds, such as a non-maximum suppression.
+"""Where to cut a model whose last steps TensorRT-RTX cannot build, such as a non-maximum suppression.
 
-Proposed only when next to all of the model's products stay in the engine: of a model that holds such operators all
-over, a first layer is no proposal.
+A cut is proposed only if nearly all of the model's matrix products and convolutions stay in the engine: cutting off
+everything but the first layer would be no useful proposal.
 """
 
 from __future__ import annotations

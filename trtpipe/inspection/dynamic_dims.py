@@ -1,6 +1,6 @@
-"""Where a model's dynamic dimensions come from: an input's, a node that computes one, or the values of a tensor.
+"""The origin of a model's dynamic dimensions: an input, a node that computes one, or a tensor's values.
 
-Shapes are inferred as the model declares them, with ONNX's own symbols. Knows no profile.
+Shapes are inferred as the model declares them, with ONNX's own symbols. Independent of profiles.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The files that lie beside a delivered engine, read with care: network.json, and records that name the engine.
+"""Reads the files beside a delivered engine as untrusted input: network.json, and records that name the engine.
 
-Each is bounded, and none is believed further than it is used. What a record says of another engine does not count.
+Their size is limited, and only the fields that are used are checked. Records about another engine are ignored.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Tells the files that trtpipe knows apart by their first bytes; names and suffixes are not asked.
+"""Distinguishes the files that trtpipe knows by their first bytes, not by their names.
 
-Formats of models are told apart by the frontends that read them: here they are all `model`.
+Model formats are distinguished by the frontends that read them; here they are all `model`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Finds out about a canonical model what a first spec says of it: constants, cuts, shapes, and a profile that fits.
+"""Determines what a first spec should say about a canonical model: constants, cuts, shapes, and a working profile.
 
-Everything is tried by shape inference before it is proposed. Knows nothing of a spec's text.
+Everything is tested with shape inference before it is proposed. The spec's text is written in `init_spec`.
 """
 
 from __future__ import annotations

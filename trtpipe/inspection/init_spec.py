@@ -1,6 +1,6 @@
-"""Writes a first spec for a model, commented: what was found out about the model, as the text of a pipeline file.
+"""Writes the text of a first, commented spec for a model, from what was found out about the model.
 
-What is claimed of it is the caller's to say, who tries it; so is who writes it, and whether over another file.
+The caller tests the spec and states what holds for it, and decides where it is written and whether a file is replaced.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Describes an engine from its file: its header, the GPUs that run it, and its manifest when that is known.
+"""Describes an engine from its file: its header, the GPUs that run it, and its manifest if there is one.
 
-Needs no GPU and no TensorRT. How a header is read is handed in; a manifest counts only when it names these very bytes.
+Needs no GPU and no TensorRT. The header reader is passed in; a manifest counts only if it has the digest of these
+bytes.
 """
 
 from __future__ import annotations

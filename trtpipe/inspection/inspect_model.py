@@ -1,6 +1,7 @@
-"""Describes a model: what goes in and out, what it is made of, roughly what it costs, and which TensorRT takes it.
+"""Describes a model: inputs and outputs, contents, approximate cost, and which TensorRT versions can build it.
 
-Reads no weight unless statistics are asked for; external data are only measured. Knows no toolchain and no spec.
+Reads no weight unless statistics are asked for; of external data only the size is read. Independent of toolchains and
+specs.
 """
 
 from __future__ import annotations

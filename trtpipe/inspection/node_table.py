@@ -1,4 +1,4 @@
-"""A model node by node: what each makes, in which type and shape, how many weights it reads and what it costs."""
+"""A table of a model's nodes: outputs with types and shapes, the number of weights read, and the cost."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Which TensorRT builds a model as it stands for which GPU, and what it refuses: rules of `targets` and `proofs`.
+"""Which TensorRT versions can build a model for which GPUs, and what they reject, by the rules of `targets` and
+`proofs`.
 
-Every version whose rules trtpipe knows is asked; neighbours that answer alike are one line. Nothing is built.
+Covers every version whose rules trtpipe knows; adjacent versions with the same answer share a line. Nothing is built.
 """
 
 from __future__ import annotations

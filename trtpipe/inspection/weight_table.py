@@ -1,4 +1,4 @@
-"""A table of weights: names, types, shapes and, when asked, statistics of values that are read a piece at a time."""
+"""A table of weights: names, types, shapes and, on request, statistics of the values, which are read in chunks."""
 
 from __future__ import annotations
 

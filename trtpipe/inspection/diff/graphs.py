@@ -1,7 +1,7 @@
-"""A graph as matching wants it: vertices with their attributes as text, weights apart, and identities of functions.
+"""Prepares a graph for matching: vertices with attributes as text, weights apart, and identities of functions.
 
-Weights are initializers and what Constant nodes hold. Two values have the same identity when the same operators make
-them of the same inputs and weights: names, order, and attributes that say what the standard says anyway do not count.
+Weights are initializers and what Constant nodes hold. Two values have the same identity if the same operators compute
+them from the same inputs and weights; names, order, and attributes equal to the standard's default do not count.
 """
 
 from __future__ import annotations

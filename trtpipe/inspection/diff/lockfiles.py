@@ -1,8 +1,8 @@
-"""What changed from one lockfile to another, cell by cell, and what the cells that changed have in common.
+"""Compares two lockfiles cell by cell, and groups the changed cells by what they have in common.
 
 A *cause* is a fact that an engine is made from (its source, its toolchain, …); what follows from it (digests, sizes,
-verdicts) is counted. Cells with the same causes, old and new alike, are one group. Facts that are not known here are
-treated as what follows.
+verdicts) is counted. Cells with the same causes, old and new alike, are one group. Facts that this module does not know
+are treated as consequences.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Which node of one graph is which of another: by function, by wiring, by name, by weights, in this order.
+"""Matches the nodes of two graphs: by function, by wiring, by name, by weights, in this order.
 
-What computes the same is paired first, so that new names and another order are no change. Then a node is paired with
-one of the same operator that reads the same values, or is read at the same place; then by name; then by the weights it
-holds; what is left at the same place, or with the same name, was replaced by another operator. Exporters number names
-anew when a node is put in, which is why wiring comes before names.
+Nodes that compute the same are paired first, so that new names and another order are no change. Then a node is paired
+with one of the same operator that reads the same values, or is read at the same place; then by name; then by weights.
+Unpaired nodes at the same place, or with the same name, count as replaced by another operator. Wiring comes before
+names because exporters renumber names when a node is inserted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What changed from one model to another: graph, weights, inputs and outputs, types, costs.
+"""Compares two models: graph, weights, inputs and outputs, types, costs.
 
-New names, another order of nodes, and attributes that were spelled out are told, and are no change. A node put in or
-taken out explains that its neighbours read something else; only what that does not explain is rewired.
+New names, another order of nodes, and defaults that were written explicitly are reported, but are no change. A node
+that was inserted or removed explains that its neighbours read something else; only nodes for which this is no
+explanation count as rewired.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What changed from one JSON object to another, leaf by leaf. Knows nothing of what they mean."""
+"""Compares two JSON objects leaf by leaf, without interpreting them."""
 
 from __future__ import annotations
 

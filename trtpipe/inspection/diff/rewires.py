@@ -1,4 +1,4 @@
-"""Whether a node reads something else than it did, where nodes that were put in or taken out do not explain it."""
+"""Finds nodes that read other values than before, where inserted or removed nodes do not explain it."""
 
 from __future__ import annotations
 
