@@ -1,7 +1,7 @@
-"""Models to try, each with profiles that fit it: the whole, one with fixed shapes, parts of either.
+"""Candidate models to try, each with matching profiles: the whole, one with fixed shapes, parts of either.
 
-A part's new inputs take, in each profile, the shapes that inference gives them there. Profiles are as a build request
-has them.
+In each profile, the new inputs of a part get the shapes that inference computes for them. Profiles have the form of a
+build request's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The course of a reduction: fixed shapes, both ends by halves, delta debugging over nodes, then what is left of each.
+"""The steps of a reduction: fixed shapes, bisection from both ends, delta debugging over nodes, then shrinking each
+node.
 
-Every step keeps a model that still fails in the same way, so the best so far is always there. Knows nothing of how a
+Every step keeps a model that still fails in the same way, so the best so far is always there. Independent of how a
 trial is made.
 """
 

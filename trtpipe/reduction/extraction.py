@@ -1,8 +1,8 @@
-"""A part of a model as a model of its own: some of its nodes, what they read from others as inputs.
+"""Extracts some nodes of a model as a model of their own; what they read from other nodes becomes inputs.
 
-Tensors that cannot be inputs (shapes, indices, masks, what is quantized: any type that is no plain float) bring the
-nodes along that make them. Weights come with the nodes that read them. What nobody reads becomes an output. Knows no
-operator, and nothing of why a part is wanted.
+Tensors that cannot be inputs (shapes, indices, masks, quantized values: any type other than plain floats) are extracted
+together with the nodes that compute them. Weights come with the nodes that read them. Unread values become outputs.
+Independent of operators and of the purpose of a part.
 """
 
 from __future__ import annotations

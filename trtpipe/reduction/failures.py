@@ -1,8 +1,8 @@
-"""Classes of failures: what makes two failures the same one, whatever the model's names and shapes are.
+"""Classes of failures: when two failures are the same, whatever the names and shapes in the model are.
 
-An error is told by its words with names, numbers and quotations left out, a crash by its signal, a missed threshold by
-its output and metric. A failure may belong to several classes (a parser refuses several nodes); a smaller model fails
-in the same way when it fails in the class that was asked for, whatever else is wrong with it.
+An error is identified by its message without names, numbers and quotations, a crash by its signal, a missed threshold
+by its output and metric. A failure may belong to several classes (a parser refuses several nodes); a smaller model
+fails in the same way if its failure belongs to the requested class, whatever else is wrong with it.
 """
 
 from __future__ import annotations
