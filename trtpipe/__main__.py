@@ -1,6 +1,6 @@
-"""The command's door: `python -m trtpipe` and the console script.
+"""Entry point of the command: `python -m trtpipe` and the console script.
 
-Nothing but the standard library is imported before Ctrl-C and the standard streams are taken care of.
+Only the standard library is imported until the handling of Ctrl-C and of the standard streams is set up.
 """
 
 from __future__ import annotations

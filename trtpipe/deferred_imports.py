@@ -1,7 +1,7 @@
-"""Modules that are imported when something of them is first used: sympy, which onnx_ir needs for sums of dimensions.
+"""Defers the import of slow modules until first use: sympy, which onnx_ir needs for sums of dimensions.
 
-trtpipe adds no dimensions up, and sympy takes as long to import as all else of a command together. Python's own
-`LazyLoader` does it; where there are no such modules nothing changes.
+trtpipe never adds dimensions, and importing sympy takes as long as everything else in a command together. Uses Python's
+own `LazyLoader`; modules that are not installed are ignored.
 """
 
 from __future__ import annotations

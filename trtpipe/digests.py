@@ -1,4 +1,4 @@
-"""Digests: the names of bytes.
+"""Digests: content addresses of bytes.
 
 A Digest is BLAKE3-256 in hex together with the size in bytes. BLAKE3 and not SHA-256 because models and
 engines are large and it is several times faster on the machines that build them. Nothing here knows what the

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree, and how a problem is put to its reader.
+"""The exception hierarchy, and how a problem is presented to the user.
 
     TrtpipeError              anything a user can act on; carries Problems and an exit code
     ├── SpecError        2    the spec, a data set file or an argument is wrong
@@ -10,12 +10,12 @@
     │   └── ArtifactDamaged   what it has is not what the digest says
     ├── StepFailed       1    a step ran and failed
     ├── ValidationFailed 1    a threshold was missed
-    ├── LockMismatch     3    the lockfile says otherwise
+    ├── LockMismatch     3    the lockfile differs
     └── Interrupted    130    the user pressed Ctrl-C
 
-A bug is never one of these: it is an AssertionError or whatever Python raises, and shows its traceback.
-Every Problem has a code of `problem_codes.py`, which stays when its wording changes.
-This module knows nothing of YAML, ONNX or TensorRT.
+A bug is never one of these: it is an AssertionError or another Python exception, and shows its traceback. Every Problem
+has a code from `problem_codes.py`, which stays the same when the wording changes. This module is independent of YAML,
+ONNX and TensorRT.
 """
 
 from __future__ import annotations

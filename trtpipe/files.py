@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all: temporary file, flush, rename. Knows nothing of their content.
+"""Atomic file writes: temporary file, flush, rename. Independent of the content.
 
-A temporary file stands beside its target and carries the name of the process that writes it, so that whoever writes
-there next removes what a killed one left. So do temporary directories.
+A temporary file is created beside its target and has the writing process in its name, so that the next writer can
+remove what a killed process left behind. The same holds for temporary directories.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Where this user's own things are: the configuration, the cache with the store, and the mark of what trtpipe wrote.
+"""The user's own directories: the configuration, the cache with the store, and the secret that seals trtpipe's files.
 
     $XDG_CONFIG_HOME/trtpipe      the configuration; ~/.config where the variable is not set
     $XDG_CACHE_HOME/trtpipe       the cache; ~/.cache where it is not set, ~/Library/Caches on macOS
     %LOCALAPPDATA%\\trtpipe        both on Windows, the cache in `cache` below it
 
-A project may have been unpacked from what somebody else packed. What trtpipe keeps in a project is therefore sealed
-with a secret that only this user has: what carries no seal of this user was written by somebody else. A user who has no
-place for a secret, because there is no home directory or it cannot be written, seals with none.
+A project may have been unpacked from somebody else's archive. Files that trtpipe keeps in a project are therefore
+sealed with a secret that only this user has: a file without this user's seal was written by somebody else. If the
+secret cannot be stored, because there is no home directory or it is not writable, files are sealed without one.
 """
 
 from __future__ import annotations

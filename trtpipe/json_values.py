@@ -1,10 +1,10 @@
-"""JSON as typed values, and how a record that somebody else wrote is read without trusting its shape.
+"""Typed access to JSON: reads fields of an untrusted record with checks of their type.
 
-`json.loads` yields anything at all. `read_object` is the border: behind it a record is a `JsonObject`, and the
-functions below take a field out of it as the type that it must have. What is missing or of another type raises
-`Malformed`, which names the field; whoever knows the file turns that into one sentence for the user.
+`json.loads` may return anything. `read_object` checks that the text is a `JsonObject`, and the functions below read a
+field of it with the required type. A missing field or one of another type raises `Malformed`, which names the field;
+the caller, who knows the file, turns that into one sentence for the user.
 
-Knows nothing of any particular record.
+Independent of any particular record type.
 """
 
 from __future__ import annotations

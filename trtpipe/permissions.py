@@ -1,9 +1,8 @@
-"""What of a project may run: a clone chooses no program until its user has allowed it.
+"""Which code of a project may run: a cloned project runs no program until the user has allowed it.
 
-Code goes by the digest of what would run. Allowed is what stands in the user's own configuration for the project
-(`loading.user` reads it and grants it here), or everything where `TRTPIPE_ALLOW_PROJECT_CODE=1` says so, as in CI.
-Whatever loads code of a project asks here first, in whichever process it does so; a child is told what its parent was
-granted.
+Code is identified by its digest. Allowed is what the user's own configuration lists for the project (`loader.user`
+reads it and grants it here), or everything if `TRTPIPE_ALLOW_PROJECT_CODE=1` is set, as in CI. Every function that
+loads a project's code checks here first, in any process; a child process inherits its parent's grants.
 """
 
 from __future__ import annotations

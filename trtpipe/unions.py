@@ -1,4 +1,4 @@
-"""Closed unions: values that are one of a few classes, and a `match` over them that forgets none."""
+"""Closed unions: values of one of a fixed set of classes, with a `match` that must handle all of them."""
 
 from __future__ import annotations
 
