@@ -71,7 +71,7 @@ def capabilities_of(flavour: Flavour, version: str) -> tuple[ComputeCapability, 
 
 
 def buildable(flavour: Flavour, version: str, capability: ComputeCapability) -> Problem | None:
-    """Why this TensorRT cannot build for a capability, with what can; None when it can."""
+    """The reason why this TensorRT cannot build for a capability, and what can; None if it can."""
     can = capabilities_of(flavour, version)
     if capability in can:
         return None
@@ -83,7 +83,7 @@ def buildable(flavour: Flavour, version: str, capability: ComputeCapability) -> 
 
 
 def nearest_alternatives(flavour: Flavour, version: str, capability: ComputeCapability) -> tuple[str, ...]:
-    """What could be written instead: another version of the flavour, then the other flavour. One sentence each."""
+    """Alternatives that a spec could name: another version of the flavour, then the other flavour. One sentence each."""
     found = []
     for other in sorted(FLAVOURS, key=lambda one: one != flavour):
         span = next((span for span in _SPANS[other] if ComputeCapability(*span[:2]) == capability), None)
@@ -98,14 +98,14 @@ def nearest_alternatives(flavour: Flavour, version: str, capability: ComputeCapa
 
 
 def needs_own_gpu(flavour: Flavour) -> bool:
-    """Whether engines can be built only on the GPU that they are for, because tactics are timed there."""
+    """Whether an engine can be built only on the GPU that will run it, because its tactics are timed there."""
     return flavour == "tensorrt"
 
 
 def buildable_here(
     flavour: Flavour, capabilities: Sequence[ComputeCapability], present: Iterable[ComputeCapability]
 ) -> Problem | None:
-    """Why an engine cannot be built on a machine with these GPUs; None when it can. RTX needs no GPU at all."""
+    """The reason why a machine with these GPUs cannot build an engine; None if it can. RTX needs no GPU at all."""
     if not needs_own_gpu(flavour):
         return None
     if len(set(capabilities)) > 1:

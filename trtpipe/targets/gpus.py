@@ -131,7 +131,7 @@ def _family_form(name: str) -> str:
 
 
 def _joined(name: str, silent: Callable[[str], bool]) -> str:
-    """The telling words without blanks; `geforcertx4090` is taken apart first."""
+    """The significant words of a name, joined without spaces; `geforcertx4090` is split first."""
     words = _WORD.findall(_BRAND.sub(r"\g<0> ", name.lower()))
     return "".join(word for word in words if not silent(word))
 

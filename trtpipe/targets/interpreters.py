@@ -29,7 +29,7 @@ def _minor(python: str) -> str:
 
 @lru_cache(maxsize=1)
 def _proved() -> dict[tuple[str, str], frozenset[str]]:
-    """Flavour and version → minor versions all of whose tried interpreters gave equal engines; none elsewhere."""
+    """Flavour and version → minor versions of interpreters that all built equal engines; other versions are absent."""
     table = read_object(_FILE.read_bytes())
     if text_in(table, "platform") != f"{platform.system()} {platform.machine()}".lower():
         return {}

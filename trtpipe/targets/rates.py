@@ -36,7 +36,7 @@ class Rates:
     memory: float
 
     def of(self, precision: str) -> float:
-        """Operations a second; a type without units of its own computes in float16, a wide one in float32."""
+        """Operations per second; a type without hardware units computes in float16, a wide one in float32."""
         known = self.operations.get(precision)
         fallback = "fp32" if BITS.get(precision, 32) >= 32 else "fp16"
         return 1e12 * (known or self.operations[fallback])

@@ -43,7 +43,7 @@ class Toolchain:
         return bool(self.site)
 
     def facts(self) -> dict[str, str]:
-        """What of it enters a key: nothing that depends on where it is installed.
+        """The facts that enter a key, none of which depends on where the toolchain is installed.
 
         The interpreter does unless it is proved to build what others build: its engines may differ from another's.
         """

@@ -70,7 +70,9 @@ _IMAGE_RANK = 4
 
 
 class TypedNode(NamedTuple):
-    """What a rule must know of a node: its name, operator, inputs' types and its first input's rank (None: unknown)."""
+    """The facts about a node that rules need: name, operator, input types and the rank of its first input (None:
+    unknown).
+    """
 
     name: str
     op_type: str
@@ -81,9 +83,9 @@ class TypedNode(NamedTuple):
 def missing_types(
     flavour: Flavour, capabilities: Iterable[ComputeCapability], dtypes: Iterable[str]
 ) -> list[Problem]:
-    """A problem for each type in use that some capability lacks, with what all of them have instead.
+    """A problem for each used type that some capability lacks, with the types that all of them support instead.
 
-    One engine for several GPUs needs its types on every one of them: the weakest decides.
+    An engine for several GPUs needs its types on every one of them, so the least capable GPU decides.
     """
     wanted = sorted(set(capabilities))
     problems = []
