@@ -74,7 +74,9 @@ class Place:
 
     @classmethod
     def of_step(cls, text: str) -> Place:
-        """The place of a step by its address as text, of whatever stage: a record may know stages that we do not."""
+        """The place of a step from its address as text, for any stage: a record may contain stages that this version
+        lacks.
+        """
         return cls.parse(text.rpartition(":")[0])
 
 

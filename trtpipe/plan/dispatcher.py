@@ -18,7 +18,7 @@ from trtpipe.plan.trace import Trace
 
 
 class Dispatcher:
-    """A pool of threads, each of which sees one action through."""
+    """A thread pool that takes each action through locking, running and recording."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Dispatcher:
         observer: Observer,
         believed: Callable[[Trace], bool] = lambda trace: True,
     ) -> None:
-        """`believed` says whether a trace that stands in the store may be taken instead of running its action."""
+        """`believed` decides whether a trace in the store may be used instead of running its action."""
         self._store = store
         self._executor = executor
         self._observer = observer
@@ -38,9 +38,9 @@ class Dispatcher:
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="action")
 
     def submit(self, action: Action, *, anew: bool = False) -> Future[Performed]:
-        """See an action through. The future raises StepFailed, Interrupted or another TrtpipeError.
+        """Run an action to its end. The future raises StepFailed, Interrupted or another TrtpipeError.
 
-        `anew`: what the store knows of it is not taken, unless another build has just done the same.
+        With `anew`, a result in the store is not used, unless another build has produced it just now.
         """
         return self._pool.submit(self._run, action, anew)
 
@@ -49,7 +49,7 @@ class Dispatcher:
         return all(map(self._store.has, outputs.values()))
 
     def cancel(self, *, now: bool = False) -> None:
-        """Stop what runs, politely or at once, and forget what waits."""
+        """Stops running actions, gracefully or at once, and discards waiting ones."""
         if now:
             self.control.killed.set()
         if not self.control.cancelled.is_set():
@@ -57,7 +57,7 @@ class Dispatcher:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
-        """Wait for what runs."""
+        """Waits for running actions."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, action: Action, anew: bool) -> Performed:
@@ -89,10 +89,10 @@ def run_once(
     just_done: Callable[[Action], Trace | None],
     waits: Callable[[], None] = lambda: None,
 ) -> Performed:
-    """Execute an action under its key's lock, unless it is known by then.
+    """Executes an action under its key's lock, unless its result is already known by then.
 
-    `known` finds what may be taken instead, None when nothing may. `just_done` does so after another build held the
-    lock, which `waits` is told of once.
+    `known` looks up a result that can be used instead, or returns None. `just_done` does the same after waiting for
+    another build's lock; `waits` is called once when waiting begins.
     """
     waited = False
 

@@ -99,9 +99,9 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field that differs between two records; `None` stands for a field that is not there.
+    """One field that differs between two records; a side is None if it lacks the field.
 
-    `field` is its name for people, `options.profiles[0].image.opt`; `path` says the same without having to be parsed.
+    `field` is its name for people, `options.profiles[0].image.opt`; `path` is the same, already parsed.
     """
 
     field: str
@@ -126,7 +126,7 @@ def changes_between(old: Record, new: Record) -> tuple[Change, ...]:
 
 
 def leaves(value: object, path: RecordPath = ()) -> Iterator[tuple[RecordPath, object]]:
-    """Every value in a record that holds no others, with its path; a list of plain values is one."""
+    """Every leaf value of a record, with its path; a list of plain values counts as one leaf."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from leaves(inner, (*path, str(key)))

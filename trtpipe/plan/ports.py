@@ -49,7 +49,7 @@ class Store(Protocol):
         """
 
     def partial(self, key: str) -> Path:
-        """A directory for what is made little by little under that key; it stays until `forget_partial`."""
+        """A directory for partial results of that key; it stays until `forget_partial`."""
 
     def forget_partial(self, key: str) -> None:
         """Remove that directory."""
@@ -69,7 +69,7 @@ class ActionResult:
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """The trace of an action, and whether it ran now or another build had just done it."""
+    """The trace of an action, and whether it ran now or another build had just run it."""
 
     trace: Trace
     ran: bool = True
@@ -86,11 +86,11 @@ class Executor(Protocol):
 
 
 class Here(Protocol):
-    """What only the machine knows on which an action runs: nothing of it is in the action or its key."""
+    """Facts that only the machine that runs an action knows; none of them is in the action or its key."""
 
     @property
     def root(self) -> Path:
-        """The project's root: what a model names must lie in it."""
+        """The project's root: files that a model refers to must be inside it."""
 
     @property
     def reach(self) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class Here(Protocol):
 
 
 class Observer(Protocol):
-    """Hears what happens, for a terminal, a log or a machine."""
+    """Receives events, for a terminal, a log or another program."""
 
     def emit(self, event: Event) -> None:
         """One event. Called from several threads."""

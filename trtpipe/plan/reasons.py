@@ -13,7 +13,7 @@ from trtpipe.plan.fingerprint import Change
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """No earlier run of the step is known here, so there is nothing to compare with."""
+    """No earlier run of the step is recorded here, so there is nothing to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Forced:
-    """The user asked for the step (`--force`), whatever is known of it."""
+    """The user requested the step with `--force`, even if it is up to date."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ Keys = Mapping[Stage, str]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A view of what was done before, as five questions. Asking changes nothing.
+    """Read-only access to the history of builds: five queries.
 
     `outputs_of(address, key)`: what an action of that key yielded, or None.
     `last_record(address)`: the fingerprint record of the step's last success here, or None.
@@ -40,7 +40,7 @@ class Past:
     delivered: Callable[[Cell, Keys], bool] = lambda cell, keys: True
 
     def is_whole(self, known: UpToDate) -> bool:
-        """Whether all that a step yielded is there, and the trace of it."""
+        """Whether all outputs of a step are available, and its trace."""
         return all(map(self.has, known.outputs.values())) and self.has_trace(known.key)
 
 
@@ -69,7 +69,7 @@ class Rebuilder:
         return UpToDate(action.key, known)
 
     def _own_changes(self, step: Step, outputs: Mapping[Address, Outputs]) -> tuple[Change, ...]:
-        """What differs from the last run already, though some inputs are still unknown: of those nothing is said."""
+        """The fields that already differ from the last run, ignoring inputs that are still unknown."""
         last = self.past.last_record(step.address)
         if last is None:
             return ()
@@ -171,7 +171,7 @@ def _lost_upstream(plan: Plan, decisions: Mapping[Address, Decision], past: Past
 def _lost_among(
     addresses: Collection[Address], decisions: Mapping[Address, Decision], past: Past
 ) -> Iterator[Address]:
-    """Those of these steps that are up to date, but not whole."""
+    """Those of these steps that are up to date but whose outputs or trace are incomplete."""
     for address in addresses:
         decision = decisions[address]
         if isinstance(decision, UpToDate) and not past.is_whole(decision):

@@ -17,12 +17,12 @@ from trtpipe.spec.remote import RemoteFile
 
 @dataclass(frozen=True, slots=True)
 class NoRequirements:
-    """Of most actions: their fingerprints say everything."""
+    """For most actions, whose fingerprints hold everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchRequirements:
-    """Of a fetch: output name → the remote file with its whole address, and where the spec names it."""
+    """For a fetch: output name → the remote file with its full address, and where the spec names it."""
 
     files: Mapping[str, RemoteFile]
     places: Mapping[str, SpecPath] = field(default_factory=dict)
@@ -30,21 +30,21 @@ class FetchRequirements:
 
 @dataclass(frozen=True, slots=True)
 class ImportRequirements:
-    """Of an import whose options name remote files: place → the file's own name, which its reader may look at."""
+    """For an import of remote files: place → the file's own name, which the reader may look at."""
 
     file_names: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceRequirements:
-    """Of a step that blames the spec by itself: the path of the section that it is about."""
+    """For a step that reports problems in the spec: the path of the section that it concerns."""
 
     path: SpecPath
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRequirements:
-    """Of an engine: seconds and bytes that its build may take; None is no limit."""
+    """For an engine: the time in seconds and memory in bytes that its build may take; None is no limit."""
 
     time_limit: float | None = None
     memory_limit: int | None = None

@@ -42,7 +42,7 @@ Decide = Callable[[Step, Mapping[Address, Outputs]], Decision]
 
 
 class Jobs(Protocol):
-    """What has actions run; see `dispatcher.Dispatcher`."""
+    """Runs actions; see `dispatcher.Dispatcher`."""
 
     def submit(self, action: Action, *, anew: bool = False) -> Future[Performed]:
         """See an action through; `anew` although its result may be known."""
@@ -56,14 +56,14 @@ class Jobs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Of the steps that it needs, these are not done yet."""
+    """Some steps that it depends on are not done yet; these are listed."""
 
     on: frozenset[Address]
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """All its inputs are known, and the dispatcher sees its action through; `anew` although its result may be known."""
+    """All inputs are known, and the dispatcher runs its action; `anew` even if its result may be known."""
 
     job: Future[Performed]
     anew: bool
@@ -71,7 +71,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The step's outputs are known; `trace` is there when it ran now."""
+    """The step's outputs are known; `trace` is set if it ran now."""
 
     outputs: Outputs
     key: str
@@ -87,7 +87,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The step was not started, or was stopped: `by` is what failed before it, None when the build was stopped."""
+    """The step was not started, or was stopped: `by` is the failed step before it, None if the build was stopped."""
 
     by: Address | None = None
 
@@ -106,7 +106,7 @@ _STATES_BEFORE: Mapping[type, tuple[type, ...]] = {
 
 
 def told_of(result: Result) -> tuple[str, float | None]:
-    """What became of a step, in words, and the seconds that it took if it ran."""
+    """The end of a step in words, and the seconds that it took if it ran."""
     match result:
         case Done(_, _, Trace(seconds=seconds)):
             return "ran", round(seconds, 3)
@@ -159,7 +159,7 @@ class Scheduler:
             yield self._results.popleft()
 
     def _set(self, address: Address, state: State) -> None:
-        """The one transition from a state to the next; what ends is told, and moves what waited for it."""
+        """The only function that changes a step's state; if the step ends, its dependents are notified."""
         before = self._states[address]
         assert type(before) in _STATES_BEFORE[type(state)], f"{address}: {before} cannot become {state}"
         self._running += isinstance(state, Running) - isinstance(before, Running)
@@ -174,7 +174,7 @@ class Scheduler:
                 self._hear(after, address, state)
 
     def _hear(self, address: Address, before: Address, result: Result) -> None:
-        """A step that waits for another one hears what became of it."""
+        """Notifies a waiting step that a step it depends on has ended."""
         state = self._states[address]
         if not isinstance(state, Waiting) or before not in state.on:
             return
@@ -186,7 +186,7 @@ class Scheduler:
             self._start(address)
 
     def _start(self, address: Address) -> None:
-        """A step that waits for nothing: decide, then run it or take what is known."""
+        """Starts a step that waits for nothing more: makes its decision, then runs it or uses the known result."""
         if self._stopping:
             self._set(address, Blocked())
             return
@@ -200,7 +200,7 @@ class Scheduler:
                 raise AssertionError(f"{address} was started before {waits_for}")
 
     def _submit(self, address: Address, decision: Run) -> None:
-        """Tell why a step runs, and have it run."""
+        """Emits the reason why a step runs, and submits it."""
         self.observer.emit(StepStarted(address, decision))
         self._dispatch(address, anew=isinstance(decision.reason, Forced))
 
@@ -210,7 +210,7 @@ class Scheduler:
         job.add_done_callback(lambda _: self._finished.put(address))
 
     def _collect(self) -> None:
-        """Wait for one step to end, minding Ctrl-C."""
+        """Waits for one step to end, handling Ctrl-C."""
         try:
             address = self._finished.get(timeout=_TICK_SECONDS)
         except queue.Empty:

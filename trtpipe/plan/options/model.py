@@ -20,7 +20,7 @@ from trtpipe.plan.options.stage_options import UNPLACED, StageOptions, if_given
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchOptions(StageOptions):
-    """What is fetched. Addresses are without credentials."""
+    """The files to fetch, with addresses without credentials."""
 
     files: Mapping[str, JsonObject]
     """Output name → what identifies the remote file, and its pin (null without one)."""
@@ -47,7 +47,7 @@ class FetchOptions(StageOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions(StageOptions):
-    """How the source becomes canonical ONNX."""
+    """How the source is converted to canonical ONNX."""
 
     parser: str
     parser_version: int
@@ -79,7 +79,7 @@ class ImportOptions(StageOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformOptions(StageOptions):
-    """What changes the canonical model. What would change nothing is not in the record."""
+    """Changes to the canonical model. Options without effect are not in the record."""
 
     bind: JsonObject = field(default_factory=dict)
     outputs: Sequence[str] = ()

@@ -11,7 +11,7 @@ from trtpipe.plan.options.stage_options import UNPLACED, StageOptions, if_given
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseOptions(StageOptions):
-    """None: the network that a parser makes depends on the model, the toolchain and the plugins alone."""
+    """No options: the network that a parser creates depends only on the model, the toolchain and the plugins."""
 
     def record(self) -> dict[str, Json]:
         """The options as they stand in a fingerprint."""
@@ -25,7 +25,7 @@ class ParseOptions(StageOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadbackOptions(StageOptions):
-    """What a parsed network is run on beside the typed model: the same that the typed model is validated on."""
+    """The data on which a parsed network is compared with the typed model: the same as for its validation."""
 
     data: JsonObject | None
     """The data set, or `random` with a seed; None where neither was asked for."""

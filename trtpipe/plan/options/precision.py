@@ -112,7 +112,7 @@ def calibrating(record: JsonObject) -> CalibrateOptions | CacheOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizeOptions(StageOptions):
-    """How the typed model is made. What a variant does not ask for is not in the record."""
+    """How the typed model is made. Options that a variant does not use are not in the record."""
 
     precision: str
     precision_version: int | Mapping[str, int]
@@ -127,7 +127,7 @@ class QuantizeOptions(StageOptions):
     """`refuse`, or None."""
 
     def version_of(self, precision: str) -> int:
-        """The version of a precision that this may come to."""
+        """The version of a precision that this may result in."""
         versions = self.precision_version
         return versions[precision] if isinstance(versions, Mapping) else versions
 

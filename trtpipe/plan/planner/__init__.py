@@ -65,7 +65,7 @@ def _network_steps(
 
 
 def _calibrated_by(quantize: Step) -> Iterator[Address]:
-    """The address of the step that makes its scales, if it takes any."""
+    """The address of the step that produces the variant's scales, if it uses any."""
     for ref in quantize.inputs.get("scales", ()):
         if isinstance(ref, FromStep):
             yield ref.address

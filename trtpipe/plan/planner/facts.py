@@ -20,7 +20,7 @@ SCALES_FILE = "scales.json"
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """What a target came to: compute capabilities (`sm89`), the toolchain's identity, and where it is here."""
+    """A resolved target: compute capabilities (`sm89`), the toolchain's identity, and where it is installed here."""
 
     compute_capabilities: tuple[str, ...]
     toolchain: Record
@@ -74,7 +74,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationFacts:
-    """What a variant's scales depend on beside the model and the method."""
+    """What a variant's scales depend on besides the model and the method."""
 
     record: Record
     """The data set's spec after defaults."""
@@ -92,7 +92,7 @@ class CalibrationFacts:
 
 @dataclass(frozen=True, slots=True)
 class PipelineFacts:
-    """Everything a plan needs to know that the spec does not say."""
+    """Everything that planning needs and that is not in the spec."""
 
     model: ModelFacts
     tools: Mapping[str, Record]

@@ -29,7 +29,7 @@ TYPED_OUTPUTS = ("typed.npz",)
 
 
 def toolchain_names(facts: PipelineFacts) -> Mapping[str, str]:
-    """Target → the name of its toolchain; where two keys differ in interpreters alone, these are in the names."""
+    """Target → the name of its toolchain; interpreters are part of the name if keys differ in nothing else."""
     found = {target: known.toolchain for target, known in facts.targets.items()}
     different = {key_of(one): one for one in found.values()}
     plain = Counter(map(_plain_name, different.values()))
@@ -64,7 +64,7 @@ def parse_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, target: s
 
 
 def readback_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, name: str) -> Step | None:
-    """The step behind that; None where the spec gives no data, or does not want it."""
+    """The step that compares the parsed network; None if the spec gives no data for it or disables it."""
     asked = spec.validate_
     if asked is None or not asked.readback.run or not (facts.data or facts.golden):
         return None

@@ -68,7 +68,7 @@ def _search_step(
     quantize: QuantizeOptions,
     inputs: Mapping[str, tuple[Input, ...]],
 ) -> Step:
-    """What finds an auto variant's types; its targets share it, so their capabilities count together."""
+    """The step that searches an auto variant's types. Its targets share it, so all their capabilities count."""
     asked, place = spec.variants[variant], InSpec(("variants", variant))
     assert asked.budget is not None, "the loader refuses an auto variant without a budget"
     capabilities = {one for target in facts.targets.values() for one in target.compute_capabilities}
