@@ -20,7 +20,7 @@ _BUDGET = (
 
 
 def auto_problems(data: Written, known: KnownNames) -> Iterator[Problem]:
-    """Auto variants that lack what a search needs, and others that have what only a search takes."""
+    """Problems of auto variants that lack what a search needs, and of other variants with fields only a search uses."""
     variants = data.get("variants")
     for name, variant in variants.items() if isinstance(variants, dict) else ():
         if not isinstance(variant, dict):

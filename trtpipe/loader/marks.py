@@ -138,7 +138,9 @@ def mark_of(event: Event) -> Mark:
 
 
 def _is_hidden(place: Place) -> bool:
-    """Whether a value's own start says less than its key: a block (it starts at its first key) or nothing."""
+    """Whether the key is a better position than the value's own start: for a block (it starts at its first key) or an
+    empty value.
+    """
     if isinstance(place, Branch):
         return not place.flow
     return place.value == "" and bool(place.implicit[0])

@@ -58,7 +58,7 @@ def _finite(text: str) -> float:
 
 
 def kind_of(value: object) -> str:
-    """What a reader would call a value: `the number 3`, `the text 'x'`, `a list`."""
+    """A readable description of a value: `the number 3`, `the text 'x'`, `a list`."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):

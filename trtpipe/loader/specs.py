@@ -61,7 +61,7 @@ class LoadedPipeline:
 
     @property
     def model_file(self) -> Path | None:
-        """What `model.source` names; None for a parser that needs none, and for a file that is to be fetched."""
+        """The file that `model.source` names; None for a parser that needs none, and for a remote file."""
         return self.files.get(_SOURCE)
 
     def option_files(self) -> dict[str, Path]:
@@ -92,7 +92,7 @@ class LoadedPipeline:
         return _located(problem, self.document, self.project)
 
     def source_of(self, path: SpecPath) -> Document:
-        """The file that what holds at a path comes from: the pipeline's, or `trtpipe.yaml`."""
+        """The file that a value at a path comes from: the pipeline's, or `trtpipe.yaml`."""
         whole = path[: 1 if path[:1] == ("builder",) else 2]
         here = self.document.has(whole) and self.document.written(whole) not in _NOTHING
         shared = self.project.document
@@ -183,7 +183,7 @@ def _graft(document: Document) -> tuple[BaseModel | None, list[Problem]]:
 
 
 def _with_graft(spec: PipelineSpec, graft: BaseModel | None) -> PipelineSpec:
-    """The spec with the graft's defaults in it, so that what means the same is the same."""
+    """The spec with the graft's defaults filled in, so that equivalent specs are equal."""
     if graft is None or spec.transform is None:
         return spec
     whole = spec.transform.model_copy(update={"graft": graft.model_dump(mode="json")})
@@ -325,14 +325,14 @@ def _unknown(document: Document, path: SpecPath, valid: Iterable[str], noun: str
 
 
 def _at(data: object, path: SpecPath) -> object:
-    """What stands at a path; None when nothing does."""
+    """The value at a path; None if there is none."""
     for step in path:
         data = data.get(step) if isinstance(data, dict) else None
     return data
 
 
 def _unknown_toolchains(data: Written) -> Iterator[Problem]:
-    """Toolchains that targets name and nobody describes; in the merged data."""
+    """Toolchains that targets name but nothing defines, in the merged data."""
     toolchains, targets = data.get("toolchains"), data.get("targets")
     if not isinstance(toolchains, dict) or not isinstance(targets, dict):
         return

@@ -28,7 +28,7 @@ _HEADER = "# What projects may run, by the digest of what would run. Written by 
 
 
 def load_user() -> UserSpec:
-    """What it says; nothing where there is none. Raises SpecError when it is wrong."""
+    """The user's configuration; the defaults if there is no file. Raises SpecError when it is wrong."""
     path = user_file()
     if path is None or not path.is_file():
         return _EMPTY
