@@ -29,7 +29,7 @@ class Histogram(TypedDict):
 
 
 class Blocks(TypedDict):
-    """What of a summary two series are compared by."""
+    """The parts of a summary that are used to compare two series."""
 
     p50_us: float
     block_medians_us: list[float]

@@ -44,7 +44,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a report stands against limits."""
+    """The result of comparing a report with limits."""
 
     budget: Reached
     missed: tuple[str, ...]
@@ -55,7 +55,7 @@ class Standing:
 
 
 def standing(record: JsonObject, limits: Limits) -> Standing:
-    """How a report stands against limits; without thresholds, outputs must still be finite at every place.
+    """Compares a report with limits; without thresholds, outputs must still be finite at every place.
 
     Raises Malformed when it is no report.
     """
@@ -123,7 +123,7 @@ class _Bounds:
 def contradictions(
     thresholds: Sequence[Threshold], budgets: Mapping[str, BudgetSpec], outputs: Sequence[str]
 ) -> Iterator[Problem]:
-    """Limits that no model of these outputs can keep: alone, or a budget beside a threshold."""
+    """Limits that no model with these outputs can keep, by themselves or because a budget contradicts a threshold."""
     hopeless = [one for one in thresholds if _bounds(one).is_empty]
     for index, threshold in enumerate(thresholds):
         if threshold in hopeless:

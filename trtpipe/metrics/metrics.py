@@ -63,7 +63,7 @@ _CHUNK = 1 << 20  # elements converted to float64 at a time
 
 @dataclass(frozen=True, slots=True)
 class NonFinite:
-    """How many elements are not finite, on either side, and how many of those differ."""
+    """The number of non-finite elements on either side, and how many of those differ."""
 
     nan: int = 0
     inf: int = 0

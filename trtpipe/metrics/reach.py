@@ -27,7 +27,7 @@ PARTS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One step of the chain, by what it leads to."""
+    """One step of the chain, named by its result."""
 
     part: Part
     outcome: Outcome
@@ -78,7 +78,7 @@ def source_links(spec: PipelineSpec, variant: str, outcome: str) -> Iterator[Lin
 
 
 def _outside_the_comparison(spec: PipelineSpec, variant: str) -> str:
-    """Why a typed model that passes says nothing of the import: the reference is not the source."""
+    """Why a passing typed model does not verify the import: the reference is not the source."""
     asked = spec.validate_
     if asked is None or asked.golden is not None:
         return ""

@@ -46,7 +46,7 @@ class Onset:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A name, or a place, and why nothing was measured there."""
+    """An output or a place, and why nothing was measured there."""
 
     name: str
     why: str

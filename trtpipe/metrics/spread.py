@@ -41,7 +41,7 @@ class Spread:
     def add(
         self, positions: NDArray[np.integer], reference: Doubles, actual: Doubles, error: Doubles
     ) -> None:
-        """A chunk: where its elements stand among all that there will be, both values, and |actual - reference|."""
+        """Adds a chunk: the positions of its elements in the whole, both values, and |actual - reference|."""
         some = np.minimum(error[error > 0], np.finfo(np.float64).max)
         self.zeros += error.size - some.size
         if some.size:
