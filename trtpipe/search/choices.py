@@ -37,7 +37,7 @@ _SCOPED = re.compile(r"[A-Za-z_]+:")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a search came to, as a variant would declare it."""
+    """The result of a search, as a variant would declare it."""
 
     precision: str
     base: str | None = None
@@ -59,7 +59,7 @@ class Choice:
 
 
 def choice_text(choice: Choice) -> str:
-    """What the file of a choice holds: the same for equal choices, wherever they come from."""
+    """The contents of a choice file; equal choices give equal text."""
     return json.dumps({"schema": SCHEMA, **choice.to_json()}, indent=1, sort_keys=True) + "\n"
 
 
@@ -94,7 +94,7 @@ class Ladder:
 
     @property
     def base(self) -> str | None:
-        """What a quantized head computes in otherwise; None for a floating head."""
+        """The type of unquantized nodes under a quantizing head; None for a floating-point head."""
         return self.levels[1] if self.quantizes else None
 
     @property
@@ -153,7 +153,7 @@ def _kept(
     held: Mapping[str, tuple[str, ...]],
     plain: str,
 ) -> dict[str, tuple[str, ...]]:
-    """Precision → globs. Of a unit that is kept in the base, only what is quantized need be named."""
+    """Precision → globs. For units kept in the base, only nodes that would be quantized need a glob."""
     own = plain in ladder.keeps.get(plain, ())  # it can hold what would compute wider by default
     found = {name: list(globs) for name, globs in held.items() if name != plain or own}
     in_base = ladder.base if plain == ladder.head else None

@@ -25,7 +25,7 @@ def trim(items: Sequence[Item], does: Callable[[Sequence[Item]], bool]) -> list[
 
 
 def _least(most: int, does: Callable[[int], bool]) -> int:
-    """A size for which `does` holds, and not for one less; it holds for `most`."""
+    """The smallest size for which `does` holds, by bisection; it must hold for `most`."""
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2
@@ -56,7 +56,7 @@ def ddmin(items: Sequence[Item], does: Callable[[Sequence[Item]], bool]) -> list
 def _smaller(
     left: list[Item], parts: int, does: Callable[[Sequence[Item]], bool]
 ) -> tuple[list[Item] | None, int]:
-    """A part, or all but a part, that does it; and how finely to go on."""
+    """A smaller subset or complement for which `does` holds, and the granularity to continue with."""
     pieces = list(_pieces(left, parts))
     for piece in pieces:
         if len(piece) < len(left) and does(piece):

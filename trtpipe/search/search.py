@@ -24,7 +24,7 @@ from trtpipe.search.units import Unit
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What can be chosen from: units, the ladder of their precisions, and what each costs at each level."""
+    """The search space: units, the ladder of precisions, and the cost of each unit at each level."""
 
     ladder: Ladder
     units: tuple[Unit, ...]
@@ -52,7 +52,7 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """What lowering some units alone does to the outputs."""
+    """The effect on the outputs of lowering some units alone."""
 
     units: tuple[int, ...]
     noise: float
@@ -63,7 +63,7 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search came to."""
+    """The result of a search."""
 
     point: Point
     bounded: Bound
@@ -72,7 +72,7 @@ class Found:
 
 
 class OutOfReach(Exception):
-    """No assignment that was measured keeps the limits; `best` came nearest."""
+    """No measured assignment keeps the limits; `best` came nearest."""
 
     def __init__(self, best: Point | None, bounded: Bound) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def search(spaces: Sequence[Space], ledger: Ledger) -> Found:
 
 
 def measured(space: Space, ledger: Ledger, assigned: Assignment) -> Measured:
-    """How an assignment does. Raises Stopped."""
+    """Measures an assignment. Raises Stopped."""
     return ledger.ask(space.choice(assigned), total(space.costs, assigned), assigned)
 
 
@@ -116,12 +116,12 @@ def sensitivities(space: Space, ledger: Ledger, wide: int, most: int) -> Iterato
 
 
 def ranked(found: Sequence[Sensitivity]) -> list[Sensitivity]:
-    """Those first that do most harm for what they save."""
+    """Sorted by harm per saved cost, the worst first."""
     return sorted(found, key=lambda one: (-_score(one), one.units))
 
 
 def _runs(items: Sequence[int], most: int) -> Iterator[list[int]]:
-    """At most so many runs of items that follow each other, as even as can be."""
+    """Splits items into at most this many consecutive runs of about equal length."""
     count = min(most, len(items))
     for part in range(count):
         yield list(items[len(items) * part // count : len(items) * (part + 1) // count])
@@ -173,7 +173,7 @@ def _greedy(space: Space, ledger: Ledger, wide: int, order: Sequence[Sensitivity
 
 
 def _refine(space: Space, ledger: Ledger, assigned: Assignment) -> None:
-    """Lowers units one at a time until none can be; what was found stands in the ledger."""
+    """Lowers units one at a time until none can be lowered; results are in the ledger."""
     measured(space, ledger, assigned)
     while True:
         lower = _one_lower(space, ledger, assigned)
@@ -183,7 +183,7 @@ def _refine(space: Space, ledger: Ledger, assigned: Assignment) -> None:
 
 
 def _refine_cheapest(space: Space, ledger: Ledger) -> None:
-    """Lowers what was measured on the way, where that is cheaper than what the order led to."""
+    """Also refines the cheapest assignment measured so far, if it is cheaper than the greedy result."""
     known = None
     while (best := ledger.cheapest_inside()) is not None and best is not known:
         if len(best.assigned) != len(space.units) or space.choice(best.assigned) != best.choice:

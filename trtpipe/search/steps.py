@@ -110,13 +110,13 @@ def candidates_with(candidates: Sequence[str]) -> list[str]:
 
 
 def precisions_of(template: QuantizeOptions) -> tuple[str, ...]:
-    """The precisions that a variant's choice may name."""
+    """The precisions that a variant's choice may contain."""
     versions = template.precision_version
     return tuple(versions) if isinstance(versions, Mapping) else (template.precision,)
 
 
 def quantize_options(template: QuantizeOptions, choice: Choice) -> QuantizeOptions:
-    """The options of the quantize step that a choice comes to; `template` are those of the variant."""
+    """The quantize step's options for a choice, based on those of the variant, `template`."""
     return replace(
         template,
         precision=choice.precision,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One unit; sizes count elements, at the opt shapes of the first profile. What is not known counts as 0."""
+    """One unit; sizes count elements, at the opt shapes of the first profile. Unknown sizes count as 0."""
 
     name: str
     """Its first node."""
