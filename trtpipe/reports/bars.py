@@ -1,4 +1,4 @@
-"""A histogram as a small SVG of bars, written directly: a page has hundreds of them, and each takes about a kilobyte."""
+"""A histogram as a small SVG of bars, written directly: a page has hundreds of them, each of about a kilobyte."""
 
 from __future__ import annotations
 
