@@ -1,4 +1,4 @@
-"""Emits a network's layers into the graph: each is read once and placed in its graph, constructs with their contents."""
+"""Emits a network's layers into the graph: each is read once and put into its graph, constructs with their contents."""
 
 from __future__ import annotations
 
