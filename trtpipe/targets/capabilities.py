@@ -83,7 +83,7 @@ def buildable(flavour: Flavour, version: str, capability: ComputeCapability) -> 
 
 
 def nearest_alternatives(flavour: Flavour, version: str, capability: ComputeCapability) -> tuple[str, ...]:
-    """Alternatives that a spec could name: another version of the flavour, then the other flavour. One sentence each."""
+    """Alternatives for the spec: another version of the flavour, then the other flavour. One sentence each."""
     found = []
     for other in sorted(FLAVOURS, key=lambda one: one != flavour):
         span = next((span for span in _SPANS[other] if ComputeCapability(*span[:2]) == capability), None)

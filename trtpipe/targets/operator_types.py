@@ -20,7 +20,7 @@ ALL = "all"
 
 
 class TypeRefusal(NamedTuple):
-    """Which part (`parser` or `builder`) of which versions, oldest first, rejects a type, and which types they accept."""
+    """Which part (`parser` or `builder`) of which versions, oldest first, rejects a type; and the accepted types."""
 
     by: str
     versions: tuple[str, ...]
@@ -33,7 +33,7 @@ def tried_versions() -> tuple[str, ...]:
 
 
 def type_refusal(op_type: str, variable: str, dtype: str) -> TypeRefusal | None:
-    """The versions that reject an operator with a type variable of that type; None if all accept it or none was tested."""
+    """The versions that reject an operator with a type variable of that type; None if all accept it or none was tried."""
     return _table().refused.get((op_type, variable, dtype))
 
 
