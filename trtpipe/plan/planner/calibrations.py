@@ -76,7 +76,7 @@ def data_set_of(calibrate: Address) -> str:
 
 
 def _calibration_name(options: CalibrateOptions, data: str) -> str:
-    """A readable name that is unique among a pipeline's calibrations; the plus sign cannot occur in a variant's name."""
+    """A readable name, unique among a pipeline's calibrations; a variant's name cannot contain the plus sign."""
     parts = [data, *([options.method] if options.method else [])]
     parts += ["ranges"] if options.ranges else []
     parts += [str(number) for number in (options.percentile, options.samples) if number is not None]
