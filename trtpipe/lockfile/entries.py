@@ -65,7 +65,7 @@ _SHOWN = re.compile(r"([0-9a-f]{64}) \((\d+) bytes\)")
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lockfile as it was read. In a merge conflict it combines both sides, and drops entries on which they disagree."""
+    """A lockfile as read. In a merge conflict both sides are combined, without entries on which they disagree."""
 
     cells: Mapping[str, Entry] = field(default_factory=dict)
     steps: Mapping[str, StepEntry] = field(default_factory=dict)
