@@ -69,7 +69,7 @@ class Archive:
 
     @property
     def other_members(self) -> bool:
-        """Whether it holds anything that is no .npy file."""
+        """Whether it holds anything other than .npy files."""
         return len(self._zip.infolist()) > len(self.infos)
 
     def unpacked_size(self, name: str) -> int:
@@ -78,7 +78,7 @@ class Archive:
         return 0 if info.compress_type == zipfile.ZIP_STORED else info.file_size
 
     def header(self, name: str) -> NpyHeader:
-        """What the member's header says; its data are not looked at. Raises ModelError."""
+        """The contents of the member's header; its data are not read. Raises ModelError."""
         what, info = self._what(name), self._checked(name)
         if info.compress_type == zipfile.ZIP_STORED:
             start = self._stored_at(info, what)
@@ -116,7 +116,7 @@ class Archive:
         return Unpacking(packed, target, info.file_size, what)
 
     def data_offset(self, name: str) -> int | None:
-        """Where the elements begin in the archive, row-major and little-endian; None when they do nowhere."""
+        """The offset of the elements in the archive if they are row-major and little-endian; else None."""
         info = self.infos[name]
         if info.compress_type != zipfile.ZIP_STORED:
             return None
@@ -166,7 +166,9 @@ class Unpacking:
     """So many bytes are in the file."""
 
     def upto(self, size: int) -> None:
-        """Have the first `size` bytes in the file. With the last ones its checksum is seen. Raises ModelError."""
+        """Unpacks until the file holds the first `size` bytes. The checksum is verified with the last ones. Raises
+        ModelError.
+        """
         try:
             self._write(size)
             if self.done == self.size and self.packed.read(1):

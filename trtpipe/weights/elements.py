@@ -38,7 +38,7 @@ def refuse_foreign_type(what: str, dtype: Dtype) -> None:
 
 
 def native(array: Array) -> Array:
-    """The array in this machine's byte order, read-only; as it is when it has that already."""
+    """The array in this machine's byte order, read-only; unchanged if it has that order already."""
     made = array.astype(array.dtype.newbyteorder("="), copy=False)
     if made.flags.writeable:
         made.flags.writeable = False

@@ -121,7 +121,7 @@ def statistics_of(stream: WeightStream) -> Statistics:
 
 
 def _merged(total: int, mean: float, squares: float, values: Array) -> tuple[int, float, float]:
-    """Count, mean and sum of squared deviations with some values more (Chan, Golub and LeVeque, 1983)."""
+    """Updates count, mean and sum of squared deviations with further values (Chan, Golub and LeVeque, 1983)."""
     import numpy as np
 
     with np.errstate(over="ignore", invalid="ignore"):
@@ -175,7 +175,7 @@ def _decoded(raw: bytes, dtype: str, elements: int) -> Array:
 
 
 def _splitter(load: Callable[[], Array]) -> Pieces:
-    """Pieces of an array that is in memory, or mapped because it stands in no file as it is."""
+    """Splits an array that is in memory, or mapped because its file does not hold it in this form."""
 
     def pieces() -> Iterator[Array]:
         array = load().reshape(-1)

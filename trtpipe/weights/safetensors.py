@@ -99,7 +99,7 @@ class SafetensorsFile:
 
 @dataclass(frozen=True)
 class Writable:
-    """A tensor to be written; `values` gives its array when its turn comes."""
+    """A tensor to be written; `values` returns its array when it is written."""
 
     dtype: str
     shape: tuple[int, ...]

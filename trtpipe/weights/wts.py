@@ -152,7 +152,7 @@ class _Reading:
         return name, entry
 
     def _words(self, rest: bytes, ended: bool) -> Iterator[list[bytes]]:
-        """The hex numbers of a line, a piece at a time; `rest` is what was read of it, all of it if `ended`."""
+        """The hex numbers of a line, in chunks; `rest` is the part read so far, the whole line if `ended`."""
         while not ended:
             cut = max(rest.rfind(b" "), rest.rfind(b"\t")) + 1
             if len(rest) - cut > _DIGITS:
