@@ -21,7 +21,7 @@ class Told(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Where the value of a field comes from, and the commit that last changed what stands there."""
+    """Where the value of a field comes from, and the commit that last changed it there."""
 
     origin: Origin
     file: str = ""
