@@ -35,7 +35,7 @@ Form = Callable[[NodeForm], None]
 
 @dataclass(frozen=True)
 class Declaration:
-    """A network as `model.options` of the network parser has it, without the weights file's name."""
+    """A network in the form of `model.options` of the network parser, without the weights file's name."""
 
     inputs: Mapping[str, Mapping[str, Json]]
     layers: tuple[Mapping[str, Json], ...]
@@ -44,7 +44,7 @@ class Declaration:
 
 
 def forms() -> dict[str, Form]:
-    """Every operator that has a declared form, and what makes it."""
+    """Every operator that can be declared, and the function that converts it."""
     from trtpipe.layers import (
         from_onnx_pointwise,
         from_onnx_recurrent,
@@ -134,7 +134,7 @@ def dim_name(dim: str | None) -> str | int:
 
 
 def counted(declaration: Declaration) -> dict[str, int]:
-    """How many layers of each kind, and `weights`, their elements: what a reader is told."""
+    """The number of layers of each kind, and under `weights` the number of their elements, for messages."""
     kinds = Counter(str(layer["layer"]) for layer in declaration.layers)
     elements = sum(math.prod(one.shape) for one in declaration.weights.values())
     return {**dict(sorted(kinds.items())), "weights": elements}

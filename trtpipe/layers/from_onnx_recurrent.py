@@ -50,7 +50,7 @@ def _recurrent(form: NodeForm) -> None:
 
 
 def _kind(form: NodeForm, directions: int) -> dict[str, Json]:
-    """What only one of the three has. Raises NoForm for other activations than TensorRT's."""
+    """The fields specific to rnn, gru or lstm. Raises NoForm for activations that TensorRT lacks."""
     given = form.attribute("activations") or _GATES[form.operator] * directions
     if form.operator == "RNN" and set(given) == {"Relu"}:
         return {"op": "relu"}

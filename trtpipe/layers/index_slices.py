@@ -19,7 +19,7 @@ from trtpipe.layers.values import Value
 
 @dataclass(frozen=True, slots=True)
 class SlicedBy:
-    """Names of tensors of int64 that say, for each of some axes, what is taken."""
+    """Names of int64 tensors that give, for some axes, the elements to take."""
 
     start: str
     shape: str
@@ -47,7 +47,7 @@ def sliced_by_index(
 
 
 def _within(at: Scope, index: str, span: str, mode: str) -> str:
-    """Indices brought between 0 and span - 1."""
+    """Indices clamped to 0 … span - 1."""
     zero, one = at.constant(0, "zero"), at.constant(1, "one")
     last = at.emit("Sub", span, one)
     if mode == "strict_bounds":

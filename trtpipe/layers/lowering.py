@@ -33,7 +33,7 @@ _FEW = 128
 
 @dataclass(frozen=True, slots=True)
 class LayerSummary:
-    """What became of a layer: the tensors that it yields, and how many weights it holds."""
+    """The result of a layer: its output tensors, and how many weights it holds."""
 
     name: str
     kind: str
@@ -106,7 +106,7 @@ class Lowering:
     def _reads(
         self, layer: Declared, place: SpecPath, before: str | None, later: set[str]
     ) -> dict[SpecPath, Value | None]:
-        """What the layer reads, by place. Raises ModelError with every tensor that is not there."""
+        """The tensors that the layer reads, by place. Raises ModelError with every tensor that does not exist."""
         reads: dict[SpecPath, str] = dict(tensors_of(layer))
         if isinstance(layer, OneInput) and layer.input is None:
             if before is None:
@@ -208,7 +208,7 @@ class Lowering:
 
 
 def _named(scope: Scope, names: Mapping[str, str]) -> list[Node]:
-    """The layer's nodes, those that yield its results renamed; a result that no node yields gets one that does."""
+    """The layer's nodes, with their outputs renamed to the final names; a result without a node gets an Identity."""
     made = {one for node in scope.nodes for one in node.outputs}
     kept = {old: new for old, new in names.items() if old in made}
     nodes = [

@@ -27,7 +27,7 @@ PLACE: SpecPath = ("model", "options")
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A declared network as ONNX, and what became of each layer."""
+    """A declared network as ONNX, and the summary of each layer."""
 
     model: onnx.ModelProto
     layers: tuple[LayerSummary, ...]
@@ -75,7 +75,7 @@ def lower_network(
 
 
 def _outputs(options: NetworkOptions, lowering: Lowering) -> list[Problem]:
-    """Declares the outputs; what is wrong with them."""
+    """Declares the outputs; returns their problems."""
     problems = []
     for index, (name, tensor) in enumerate(options.outputs.items()):
         place = (*PLACE, "outputs", index if name == tensor else name)

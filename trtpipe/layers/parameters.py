@@ -28,7 +28,7 @@ _HALF_A_BYTE = {"int4": INTEGERS, "float4_e2m1fn": (*FLOATS, "float8_e4m3fn")}
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """Weights that a layer needs: values, or where they stand in a file, row-major and little-endian."""
+    """Weights that a layer needs: values, or their location in a file, row-major and little-endian."""
 
     name: str
     dtype: str
@@ -69,7 +69,7 @@ class Parameters:
         return tuple(self._owners)
 
     def use(self, name: str) -> None:
-        """Counts weights as used."""
+        """Marks weights as used."""
         self.used.add(name)
 
     def find(self, name: str) -> tuple[NamedWeights, str]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node in the making; its outputs' names are not final."""
+    """A node under construction; its outputs' names are not final."""
 
     operator: str
     inputs: tuple[str, ...]
@@ -38,7 +38,7 @@ class Node:
 
 @dataclass(slots=True)
 class Scope:
-    """One layer at work."""
+    """The context of one layer while it is lowered."""
 
     layer: Declared
     place: SpecPath
@@ -85,7 +85,7 @@ class Scope:
         return self.reads.get((name,))
 
     def refuse(self, fact: str, remedy: str = "", *where: str | int) -> NoReturn:
-        """Says what is wrong with the layer. Raises ModelError."""
+        """Reports an error of the layer. Raises ModelError."""
         raise ModelError(Problem(Code.LAYER_REFUSED, self.about(fact), remedy, path=(*self.place, *where)))
 
     def about(self, fact: str) -> str:
@@ -157,7 +157,7 @@ class Scope:
         return outputs
 
     def declare(self, tensor: str, dtype: str, dims: tuple[Dim, ...] | None) -> None:
-        """Says what a tensor of the layer's own is, where ONNX cannot infer it."""
+        """Declares the type and shape of a tensor of the layer, if ONNX cannot infer them."""
         self.declared[tensor] = Value(tensor, dtype, dims)
 
     def constant(self, value: npt.ArrayLike, hint: str, dtype: str = "int64") -> str:

@@ -315,7 +315,7 @@ def _pads(layer: _Windowed, padding: list[int]) -> dict[str, Attribute]:
 
 
 def _fits(at: Scope, x: Value, extents: Sequence[int], padding: Sequence[int], name: str) -> None:
-    """Refuses a window that is larger than what it slides over."""
+    """Rejects a window that is larger than its input."""
     for axis, (extent, size) in enumerate(zip(extents, at.dims(x)[2:], strict=True)):
         room = size + padding[axis] + padding[axis + len(extents)] if isinstance(size, int) else extent
         same = getattr(at.layer, "padding_mode", "").startswith("same")
