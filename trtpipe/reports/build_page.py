@@ -45,14 +45,14 @@ _MOST_VERDICTS = 4
 
 
 class CellDetails:
-    """Collects the cells' details one by one, so that no two validations are held at a time."""
+    """Collects the cells' details one by one, so that only one validation is in memory at a time."""
 
     def __init__(self) -> None:
         self.parts: dict[str, Markup] = {}
         self._length = 0
 
     def add(self, cell: CellRecord, places: Sequence[Place]) -> None:
-        """A cell's details, while there is room."""
+        """Adds a cell's details, as long as there is room."""
         if self._length > _MOST_DETAILS:
             return
         made = _details(cell, places)
@@ -124,7 +124,7 @@ def _failure(failure: Failure) -> Markup:
 
 
 def _hardware(report: BuildReport) -> Markup:
-    """What no GPU has seen, said before anything else."""
+    """A notice of what no GPU has verified, placed before everything else."""
     waiting: dict[str, int] = {}
     for cell in report.cells:
         if cell.engine is not None and cell.on_gpu.outcome == "not run":

@@ -20,7 +20,7 @@ from trtpipe.reports.part_models import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a build went, beyond its cells."""
+    """The course of a build, apart from its cells."""
 
     steps: Sequence[StepRecord]
     failures: Sequence[Failure] = ()

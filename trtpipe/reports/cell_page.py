@@ -162,7 +162,7 @@ def _scatters(places: Sequence[Place], name: str) -> Markup:
 
 
 def missing_plot(what: str) -> Markup:
-    """Says which plot is not there, and what draws it."""
+    """A note that names a missing plot and what is needed to draw it."""
     return el("p", f"Not drawn: {what}; it needs matplotlib (", code(INSTALL), ").", class_="soft")
 
 

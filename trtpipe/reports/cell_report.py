@@ -24,7 +24,7 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the files beside an engine add to its report; None where there is nothing to show."""
+    """What the files beside an engine add to its report; None if there is nothing to show."""
 
     measured: Measured | None = None
     proof: Proof | None = None

@@ -62,7 +62,9 @@ def table(
     numeric: Sequence[int] = (),
     hidden_caption: bool = True,
 ) -> Markup:
-    """A table in a region that scrolls by itself; the first column names the row, `numeric` ones stand right."""
+    """A table in a region with its own scroll bar; the first column is a row header, `numeric` columns are right-
+    aligned.
+    """
     kinds = ["num" if index in numeric else None for index in range(len(header))]
     head = el(
         "tr", *(el("th", name, scope="col", class_=kind) for name, kind in zip(header, kinds, strict=True))
@@ -104,7 +106,7 @@ _KINDS = {
 
 
 def status(word: str, more: str = "") -> Markup:
-    """A state in words, with a mark and a colour that say nothing the word does not."""
+    """A state as a word, with a mark and a colour that repeat its meaning."""
     said = f"{word} {more}".strip()
     kind = f"{_MARKS.get(word, '')} {_KINDS.get(word, 'plain')}".strip()
     return el("span", said, class_=f"status {kind}")

@@ -155,7 +155,7 @@ def _mapping(arguments: tuple[object, ...]) -> JsonType:
 
 
 def inside(name: str, key: str) -> str:
-    """How a field is called in a sentence: `cell.engine.bytes`."""
+    """The path of a field as messages show it: `cell.engine.bytes`."""
     return f"{name}.{key}" if name else key
 
 

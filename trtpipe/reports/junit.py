@@ -58,7 +58,7 @@ def _on_gpu(inside: str, proof: OnGpu) -> Iterator[Case]:
 
 
 def _link(inside: str, link: Link) -> Case:
-    """A link of the chain of proofs; the engine's own run is a case of its own."""
+    """A link of the chain of proofs; the engine's run on a GPU is a test case of its own."""
     kind = {"proved": "passed", "failed": "failure"}.get(link.outcome, "skipped")
     return (
         inside,

@@ -181,7 +181,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str
 
 
 def _plain(text: str, most: int = 96) -> str:
-    """The text as nothing but text."""
+    """The text with all Markdown escaped."""
     return shortened(text, most).translate(_SPECIAL)
 
 

@@ -147,7 +147,7 @@ def graph_svg(nodes: Sequence[Node], label: str) -> Markup:
 
 
 def _layers(nodes: Sequence[Node]) -> dict[str, int]:
-    """The longest way to each node from one that needs nothing; a plan lists what is needed first."""
+    """The length of the longest path to each node from a node without inputs; plans are in topological order."""
     found: dict[str, int] = {}
     for _ in range(len(nodes)):
         before = dict(found)

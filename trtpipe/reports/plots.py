@@ -52,7 +52,7 @@ def _drawn(
 
 
 def scatter_plot(pairs: Pairs, name: str, label: str) -> Markup:
-    """Reference against output, with the diagonal on which equal ones stand."""
+    """Reference against output, with the diagonal for equal values."""
     return _scatter(tuple((pair[0], pair[1]) for pair in pairs), name, label)
 
 
@@ -70,7 +70,7 @@ def _scatter(pairs: tuple[tuple[float, float], ...], name: str, label: str) -> M
 
 
 def pareto_plot(search: Search, name: str, label: str) -> Markup | None:
-    """Cost against error of what a search measured; filled points are within the limits, rings are outside."""
+    """Cost against error of a search's points; filled points are within the limits, rings are outside."""
     points = [
         (one.cost, one.noise, one.inside)
         for one in search.points

@@ -28,7 +28,7 @@ _MOST = 200
 
 
 def reach_of(value: object) -> tuple[Link, ...]:
-    """The links of a manifest's `reach`; what is odd among them is left out."""
+    """The links of a manifest's `reach`; unexpected entries are left out."""
     return tuple(
         Link(part=part, outcome=_outcome(one.get("outcome")), why=text_of(one.get("why")))
         for one in objects_of(value, len(PARTS))
@@ -37,7 +37,7 @@ def reach_of(value: object) -> tuple[Link, ...]:
 
 
 def _outcome(value: object) -> LinkOutcome:
-    """Whatever else is written there proves nothing."""
+    """The outcome of a link; unknown texts count as not proved."""
     match value:
         case "proved" | "failed":
             return value
