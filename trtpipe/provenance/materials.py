@@ -67,7 +67,7 @@ def materials_of(traces: Mapping[Stage, Trace], sha256: Mapping[str, str]) -> li
 
 
 def _is_made(files: Mapping[str, str], traces: Mapping[Stage, Trace]) -> bool:
-    """Whether a reference is what an earlier step made, and so no material."""
+    """Whether a reference is the output of an earlier step, and so not a material."""
     made = {str(digest) for trace in traces.values() for digest in trace.outputs.values()}
     return set(files.values()) <= made
 

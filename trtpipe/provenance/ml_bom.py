@@ -114,7 +114,7 @@ def _version(claims: Mapping[str, str]) -> dict[str, str]:
 
 
 def _publication(claims: Mapping[str, str]) -> dict[str, Json]:
-    """What the model's file claims of its origin."""
+    """What the model file claims about its origin."""
     found: dict[str, Json] = {}
     found |= {"publisher": claims["publisher"]} if "publisher" in claims else {}
     found |= {"authors": [{"name": claims["author"]}]} if "author" in claims else {}
