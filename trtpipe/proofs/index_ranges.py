@@ -55,7 +55,7 @@ def index_ranges(model: onnx.ModelProto) -> dict[str, Range]:
 def _rows(
     node: onnx.NodeProto, tables: Mapping[str, tuple[int, ...]], values: Mapping[str, TensorInfo]
 ) -> int:
-    """How many rows the table of a lookup has; 0 for what is none, or where that is not known."""
+    """The number of rows of a lookup's table; 0 if it is not a table or the number is unknown."""
     if node.op_type not in _LOOKUPS or node.domain not in ("", "ai.onnx") or len(node.input) < 2:
         return 0
     info = values.get(node.input[0])
@@ -87,7 +87,7 @@ def _constants(model: onnx.ModelProto) -> dict[str, Range]:
 
 @dataclass(frozen=True, slots=True)
 class _Trace:
-    """Goes from a value back to what it is made of."""
+    """Traces a value back to the values that it is computed from."""
 
     constants: Mapping[str, Range]
     makers: Mapping[str, onnx.NodeProto]

@@ -61,7 +61,7 @@ class _Census:
 
 
 def prove_weights(model: onnx.ModelProto) -> list[Problem]:
-    """Every float constant of a model or skeleton that holds NaN or infinities which cannot be meant.
+    """Every float constant of a model or skeleton with NaN or infinities that cannot be intended.
 
     Only constants that a node reads or that are outputs count. Raises ModelError when a file cannot be read.
     """
@@ -142,7 +142,7 @@ def _problem(stream: WeightStream, users: Sequence[onnx.NodeProto], what: str, s
 
 
 def _census(stream: WeightStream) -> _Census:
-    """Reads a sound tensor once and a broken one twice."""
+    """Counts a tensor's NaN and infinities: one pass for a clean tensor, two for one that has some."""
     import numpy as np
 
     if all(np.isfinite(piece).all() for piece in stream.pieces()):

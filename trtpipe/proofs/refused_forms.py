@@ -41,7 +41,7 @@ def refused_forms(
 
 
 class Forms:
-    """What TensorRT never builds of `nodes` of `model`.
+    """The unsupported forms among `nodes` of `model`.
 
     What is asked of the whole model is found out once: asking node by node is as much work as asking for all.
     """
@@ -111,7 +111,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _training(node: onnx.NodeProto, values: ConstantValues, opset: int) -> str:
-    """Why the node computes as in training; empty when it does not."""
+    """Why the node computes in training mode; empty if it does not."""
     if node.op_type == "BatchNormalization":
         asked = integer_of(node, "training_mode") if opset >= 14 else opset >= 7 and any(node.output[1:])
         return "would normalize by the batch and not by what was learned" if asked else ""
@@ -122,7 +122,7 @@ def _training(node: onnx.NodeProto, values: ConstantValues, opset: int) -> str:
 
 
 def _curable(node: onnx.NodeProto) -> bool:
-    """Whether it is of a form that an import may write out."""
+    """Whether import may be able to rewrite this form."""
     if node.op_type == "Resize":
         symmetric = _text(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel_symmetric"
         return bool(integer_of(node, "antialias")) or symmetric

@@ -20,7 +20,7 @@ from trtpipe.spec.pipeline import Profile
 def working_profile(
     profile: Profile, inputs: Sequence[TensorInfo], infer: Infer, value_inputs: Mapping[str, ShapeUse]
 ) -> Profile | None:
-    """A profile near this one that works at every corner; None when none was found."""
+    """A similar profile that works at every corner; None if none was found."""
     works = [corner for corner in CORNERS if _works(profile, corner, inputs, infer)]
     if not works:
         proposal = propose_profile(inputs, infer=infer, value_inputs=value_inputs)
@@ -38,7 +38,7 @@ def _works(profile: Profile, corner: Corner, inputs: Sequence[TensorInfo], infer
 
 
 def _instead(profile: Profile, corner: Corner, sound: Corner) -> Iterator[Profile]:
-    """The corner with the batch of a sound one; then the sound one in its place."""
+    """Replacements of a corner: with the batch of a working one, then the working one itself."""
     for axes in (1, None):
         made: Profile = {}
         for name, entry in profile.items():

@@ -97,7 +97,7 @@ def operator_refusals(nodes: Iterable[onnx.NodeProto], version: str) -> list[Pro
 
 
 def _remedy(node: onnx.NodeProto) -> str:
-    """What was seen to help: the parser of the flavour tensorrt comes of the same source and lacks the same."""
+    """What helps, as tested: the parser of the flavour tensorrt has the same source and the same gaps."""
     op = str(node.op_type)
     if node.domain in _LAID_OUT:
         return "save it with optimizations up to ORT_ENABLE_EXTENDED, or give the model that it was made of"

@@ -27,7 +27,7 @@ Sizes = Callable[[str], "Shape | None"]
 
 
 def broken_rules(proto: onnx.ModelProto, inferred: Inferred) -> Iterator[Problem]:
-    """What the nodes of the main graph do not take at the shapes that were inferred."""
+    """Violations by nodes of the main graph at the inferred shapes."""
     if any(one.domain in ("", "ai.onnx") and one.version < _LEAST_OPSET for one in proto.opset_import):
         return
     known = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
@@ -55,7 +55,7 @@ def _of(node: onnx.NodeProto, index: int, sizes: Sizes) -> Shape | None:
 
 
 def _reshape(node: onnx.NodeProto, sizes: Sizes) -> str:
-    """As many elements must come out as went in."""
+    """The number of elements must stay the same."""
     given, made = _of(node, 0, sizes), sizes(node.output[0])
     if given is None or made is None or math.prod(given) == math.prod(made):
         return ""

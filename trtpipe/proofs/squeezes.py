@@ -40,7 +40,7 @@ def open_squeezes(proto: onnx.ModelProto) -> list[OpenSqueeze]:
 
 
 def rank_lost(squeezes: Sequence[OpenSqueeze], inferred: Inferred) -> Iterator[Problem]:
-    """What happens to open axes that have one element at the shapes that were inferred."""
+    """The problems of dynamic axes that have one element at the inferred shapes."""
     for squeeze in squeezes:
         dims = inferred.shape(squeeze.input) or ()
         ones = [axis for axis in squeeze.axes if axis < len(dims) and dims[axis] == 1]

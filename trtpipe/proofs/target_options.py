@@ -27,7 +27,7 @@ _IGNORED = {
 
 
 def prove_options(spec: PipelineSpec, targets: Iterable[tuple[str, Flavour, str]]) -> list[Problem]:
-    """What each target's TensorRT does not take of the spec's options; `targets` are (name, flavour, version)."""
+    """The options of the spec that each target's TensorRT rejects; `targets` are (name, flavour, version)."""
     known = list(targets)
     problems: list[Problem] = []
     for name, flavour, version in known:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TargetView:
-    """What a target of the spec came to."""
+    """A target of the spec, resolved."""
 
     name: str
     capabilities: tuple[ComputeCapability, ...]
@@ -42,7 +42,7 @@ class TargetView:
 
 @dataclass(frozen=True, slots=True)
 class CellProof:
-    """What is proved of one cell; `notes` say why it is not built or run here."""
+    """The result of checking one cell; `notes` say why it is not built or run here."""
 
     cell: str
     buildable: bool
@@ -104,7 +104,7 @@ def prove_cells(
 def _operators(
     spec: PipelineSpec, targets: Sequence[TargetView], nodes: Sequence[onnx.NodeProto]
 ) -> list[Problem]:
-    """What RTX refuses of the model's operators, by the oldest of its versions; and who must bring custom ones."""
+    """The model's operators that RTX rejects, by its oldest version; and who must provide custom ones."""
     versions = sorted({one.version for one in targets if one.flavour == "tensorrt_rtx"}, key=parse_version)
     found: dict[str, Problem] = {}
     for version in versions:
@@ -125,7 +125,7 @@ def _of_gpu(target: TargetView) -> list[Problem]:
 
 
 def _concerns(problem: Problem, target: TargetView) -> bool:
-    """Whether a problem of the options or operators stands against this target's engines."""
+    """Whether a problem of the options or operators applies to this target's engines."""
     if problem.path[0] == "targets":
         return problem.path[1] == target.name
     return target.flavour == "tensorrt_rtx"
@@ -140,7 +140,7 @@ class _Judged:
         self._found: dict[tuple[object, ...], list[Problem]] = {}
 
     def refusals(self, target: TargetView, model: TypedModel) -> list[Problem]:
-        """The types and operators of a model that a target does not take."""
+        """The types and operators of a model that a target rejects."""
         key = (id(model), target.flavour, target.version, target.capabilities)
         if key not in self._found:
             self._found[key] = _of_types(target, self._left_of(model))

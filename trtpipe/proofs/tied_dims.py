@@ -18,13 +18,13 @@ Tie = Mapping[str, tuple[tuple[str, ...], int]]
 
 
 def applied(tie: Tie, point: Point) -> dict[str, int]:
-    """The point with tied dimensions as the others demand."""
+    """The point with the tied dimensions set from the others."""
     tied = {key: sum(point[one] for one in parts) + more for key, (parts, more) in tie.items()}
     return {**point, **tied}
 
 
 def is_sum(tie: Tie) -> bool:
-    """Whether it ties something to more than one other size."""
+    """Whether it ties a dimension to more than one other size."""
     return any(len(parts) > 1 or more for parts, more in tie.values())
 
 
@@ -51,7 +51,7 @@ def sum_ties(point: Point) -> Iterator[Tie]:
 
 
 def ties_that_hold(point: Point) -> Iterator[Tie]:
-    """Those that this point has already, by chance or not: equal sizes, sums, one more than another."""
+    """Ties that hold at this point already, perhaps by chance: equal sizes, sums, one more than another."""
     keys = list(reversed(list(point)))
     for key in keys:
         same = (other for other in point if other != key and point[other] == point[key])

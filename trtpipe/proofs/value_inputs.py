@@ -40,7 +40,7 @@ _Why = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class ShapeUse:
-    """Why an input's values matter: the node that asks for them. `only_constant`: no profile can serve it."""
+    """Why an input's values matter: the node that reads them. `only_constant`: no profile can provide it."""
 
     input: str
     node: str

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def written_out(
     model: onnx.ModelProto, inputs: Sequence[TensorInfo], candidates: Iterable[onnx.NodeProto]
 ) -> Collection[str]:
-    """The results of those candidates that importing `model`, with inputs of these shapes, writes out.
+    """The outputs of those candidates that importing `model`, with inputs of these shapes, expands.
 
     Of a Resize whose sizes are computed, and come to fixed ones, that is taken for granted: only folding tells more.
     """

@@ -27,7 +27,7 @@ _OR_FP8 = f"{_FOR_ALL}, or have a variant of precision fp16, or of fp8 for sm89 
 
 
 def refused_without_driver(graph: TypedGraph, version: str) -> Iterator[Refusal]:
-    """What this version does not build on a machine without an NVIDIA driver."""
+    """What this version cannot build on a machine without an NVIDIA driver."""
     release = parse_version(version)[:2]
     if release >= (1, 7):
         return

@@ -32,7 +32,7 @@ _FOR_INFERENCE = "export the model for inference, without that input"
 
 
 def refused_form(node: NodeView) -> Said:
-    """Why this use of its operator is not taken; nothing when it may be."""
+    """Why this use of its operator is rejected; nothing if it may be accepted."""
     rule = _RULES.get(node.op)
     if rule is not None:
         yield from rule(node)

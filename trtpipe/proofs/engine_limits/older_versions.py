@@ -21,7 +21,7 @@ _WIDER = f"have it compute in float32: keep: {{fp32: [{NAME}]}} in the variant, 
 
 
 def refused_by_older(graph: TypedGraph, version: str) -> Iterator[Refusal]:
-    """What this version does not take, and a newer one does."""
+    """What this version rejects and a newer one accepts."""
     release = parse_version(version)[:2]
     for node in graph.nodes():
         if release < (1, 5):

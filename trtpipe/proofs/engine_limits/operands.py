@@ -28,7 +28,7 @@ _FOLDED = "export the model with a constant there"
 
 
 def refused_operand(node: NodeView) -> Said:
-    """Why an operand of this node is not taken; nothing when it may be."""
+    """Why an operand of this node is rejected; nothing if it may be accepted."""
     if node.op == "STFT" and node.varies(_WINDOW):
         yield "its window is computed, and TensorRT's parser takes a constant only", _FOLDED
     for position, index in enumerate(CONSTANT_OPERANDS.get(node.op, ())):

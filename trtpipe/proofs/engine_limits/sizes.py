@@ -39,7 +39,7 @@ _FITTING = f"give its operands shapes that broadcast, or {CUT}"
 
 
 def refused_size(node: NodeView) -> Said:
-    """Why the sizes or numbers of this node are not taken; nothing when they may be."""
+    """Why the sizes or numbers of this node are rejected; nothing if they may be accepted."""
     rank = node.rank(0)
     if rank is not None:
         yield from _ranks(node, rank)

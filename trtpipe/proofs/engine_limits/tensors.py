@@ -38,7 +38,7 @@ _BORDER = "export the model with a type there that TensorRT takes: float32, floa
 
 
 def refused_tensors(graph: TypedGraph) -> Iterator[Refusal]:
-    """Inputs, outputs and weights of types that no network has."""
+    """Inputs, outputs and weights of types that no network can have."""
     ends = [(value.name, "input") for value in graph.proto.graph.input]
     ends += [(value.name, "output") for value in graph.proto.graph.output]
     for name, role in ends:
@@ -48,7 +48,7 @@ def refused_tensors(graph: TypedGraph) -> Iterator[Refusal]:
 
 
 def refused_types(node: NodeView, version: str) -> Iterator[tuple[str, str]]:
-    """Why the types that a node reads or makes are not taken."""
+    """Why the input or output types of a node are rejected."""
     read = [node.dtype(index) for index in range(len(node.node.input))]
     made = [node.graph.dtype(name) for name in node.node.output if name]
     never = sorted({one for one in (*read, *made) if one in _NEVER})
@@ -87,7 +87,7 @@ def _either(types: list[str]) -> str:
 
 
 def _in_another(dtype: str, taken: list[str], found: TypeRefusal) -> str:
-    """What helps: float32, a newer version, another type."""
+    """The remedy: float32, a newer version, or another type."""
     newer = f", or build with TensorRT-RTX {tried_versions()[-1]}"
     newer = "" if tried_versions()[-1] in found.versions else newer
     if dtype in _FLOATS and "float32" in taken:
