@@ -49,7 +49,7 @@ def is_static(info: TensorInfo) -> bool:
 
 
 class Whole:
-    """A candidate of which parts are taken."""
+    """A model from which parts are taken as candidates."""
 
     def __init__(self, candidate: Candidate, may_be_inputs: Collection[str] | None = None) -> None:
         self.candidate = candidate
@@ -100,7 +100,7 @@ def profile_of(record: Mapping[str, JsonObject]) -> Profile:
 
 
 def _known(candidate: Candidate) -> Mapping[str, TensorInfo]:
-    """What is known of each tensor: at the one shape that a static model has, else whatever shape it may have."""
+    """The known types and shapes of each tensor: at the fixed shapes of a static model, else as declared."""
     known = infer_values(candidate.model)
     return {**known, **infer_at(candidate.model, {}).values} if candidate.is_static else known
 

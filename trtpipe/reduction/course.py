@@ -28,7 +28,7 @@ _MOST_ATTRIBUTES = 60
 
 @dataclass(frozen=True)
 class Reduced:
-    """What a reduction came to."""
+    """The result of a reduction."""
 
     candidate: Candidate
     nodes_before: int
@@ -94,7 +94,7 @@ def fewer_nodes(
 
 
 def _bypassed(trials: Trials[Candidate], keep: Collection[str]) -> bool:
-    """Takes out single nodes, what they read going on in their place; whether any went."""
+    """Removes single nodes and connects their readers to their inputs; whether any could be removed."""
     trials.phase = "bypasses"
     went = False
     for index in reversed(range(trials.best.nodes)):

@@ -23,12 +23,12 @@ FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
 
 
 class NotAModel(Exception):
-    """The nodes make no model of their own: something is not known of a tensor that would be an input."""
+    """The nodes cannot be a model of their own: the type or shape of a tensor that would be an input is unknown."""
 
 
 @dataclass
 class Parts:
-    """A model to take parts of; `known` says what is known of its tensors."""
+    """A model to extract parts from; `known` holds the types and shapes of its tensors."""
 
     model: onnx.ModelProto
     known: Mapping[str, TensorInfo]
@@ -117,7 +117,7 @@ class Parts:
             before = self.model.graph.node[self.maker[name]]
 
     def _joined(self, made: str, instead: str) -> onnx.ModelProto:
-        """A copy in which `instead` is read for `made`, and what nothing reads any more is gone."""
+        """A copy in which `instead` replaces `made`, without nodes that are then unread."""
         import onnx
 
         model = onnx.ModelProto()

@@ -109,7 +109,7 @@ def _cut(tensor: onnx.TensorProto, sizes: Mapping[int, int]) -> bool:
 
 
 def _with_sizes(model: onnx.ModelProto, sizes: Mapping[int, int]) -> onnx.ModelProto | None:
-    """The copy; None where a weight is of a type that is packed."""
+    """The copy; None if a weight has a packed type."""
     made = copy_of(model)
     if not all(_cut(tensor, sizes) for tensor in made.graph.initializer):
         return None
