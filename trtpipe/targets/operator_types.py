@@ -33,7 +33,7 @@ def tried_versions() -> tuple[str, ...]:
 
 
 def type_refusal(op_type: str, variable: str, dtype: str) -> TypeRefusal | None:
-    """The versions that reject an operator with a type variable of that type; None if all accept it or none was tried."""
+    """The versions that reject an operator with that type; None if all accept it or none was tested."""
     return _table().refused.get((op_type, variable, dtype))
 
 
