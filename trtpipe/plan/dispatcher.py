@@ -76,6 +76,7 @@ class Dispatcher:
 
     def _known(self, action: Action) -> Trace | None:
         trace = self._store.trace(action.key)
+        # The store may have lost artifacts that the trace still names.
         return trace if trace and self._believed(trace) and self.has(trace.outputs) else None
 
 
@@ -104,6 +105,8 @@ def run_once(
         waited = True
 
     with store.lock(action.key, waiting):
+        # Whoever held the lock has most likely just done this action: its result is new enough even for a
+        # forced step.
         find = just_done if waited else known
         trace = find(action) if find is not None else None
         return Performed(trace, ran=False) if trace is not None else Performed(execute())

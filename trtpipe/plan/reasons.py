@@ -1,6 +1,6 @@
 """Why a step must run: a closed union with one class for each cause and the data that belongs to it.
 
-`deciding.py` and the scheduler make reasons. Only `text/decisions.py` turns them into words and JSON.
+The rebuilder and the scheduler create reasons. Only `text/decisions.py` turns them into words and JSON.
 """
 
 from __future__ import annotations

@@ -77,6 +77,7 @@ class Rebuilder:
         unknown = {
             slot for slot, refs in step.inputs.items() if any(not is_known(ref, outputs) for ref in refs)
         }
+        # Unknown inputs are removed from both sides, so that they do not appear as changes.
         before = dict(last["inputs"])
         for slot in unknown:
             known = record["inputs"].get(slot, {})
@@ -112,6 +113,8 @@ def decide_all(plan: Plan, rebuilder: Rebuilder, wanted: Collection[Address] = (
     whose steps runs or waits, and `wanted`.
     """
     while True:
+        # A step that must run again needs its own inputs, which may be lost as well, so decisions are
+        # repeated until no further loss is found. The set only grows, so this ends.
         decisions = dict(_forward(plan, rebuilder))
         absent = list(_absent_cells(plan, decisions, rebuilder.past))
         ready = {cell.name for cell in _ready_cells(plan, decisions)}
@@ -134,6 +137,7 @@ def decide_all(plan: Plan, rebuilder: Rebuilder, wanted: Collection[Address] = (
 
 def _forward(plan: Plan, rebuilder: Rebuilder) -> Iterator[tuple[Address, Decision]]:
     outputs: dict[Address, Outputs] = {}
+    # Steps are in topological order, so the outputs that a step takes are known here if they can be.
     for address, step in plan.steps.items():
         decision = rebuilder(step, outputs)
         if isinstance(decision, UpToDate):

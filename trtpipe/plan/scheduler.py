@@ -147,6 +147,8 @@ class Scheduler:
             self._states[address] = Waiting(before)
             for up in before:
                 self._needed_by.setdefault(up, []).append(address)
+        # Collected before the first start, because starting a step can end it at once and start its
+        # dependents, which must not be started a second time.
         for address in [address for address, state in self._states.items() if state == Waiting(frozenset())]:
             self._start(address)
         yield from self._told()
@@ -176,6 +178,7 @@ class Scheduler:
     def _hear(self, address: Address, before: Address, result: Result) -> None:
         """Notifies a waiting step that a step it depends on has ended."""
         state = self._states[address]
+        # It is blocked already, or ran before the other step was made once more.
         if not isinstance(state, Waiting) or before not in state.on:
             return
         if not isinstance(result, Done):
@@ -207,6 +210,8 @@ class Scheduler:
     def _dispatch(self, address: Address, *, anew: bool = False) -> None:
         job = self.jobs.submit(action_of(self.plan.steps[address], self._known), anew=anew)
         self._set(address, Running(job, anew))
+        # The callback may run in another thread, so it only queues the address: states change in this thread
+        # alone.
         job.add_done_callback(lambda _: self._finished.put(address))
 
     def _collect(self) -> None:
@@ -254,6 +259,7 @@ class Scheduler:
         ]
         under_way = [up for up in upstream if not isinstance(self._states[up], Done)]
         tried = lost or ([] if under_way else [address])  # another build may have made it again meanwhile
+        # A store that keeps losing artifacts must not keep the build running for ever.
         if self._stopping or any(self._again.get(one, 0) >= _MOST_AGAIN for one in tried):
             return False
         for one in tried:
@@ -261,6 +267,7 @@ class Scheduler:
         self._set(address, Waiting(frozenset((*lost, *under_way))))
         for up in lost:
             self._submit(up, Run("", CorruptOutput(f"what {up} made")))
+        # It waits for no other step, so nothing would start it.
         if tried == [address]:
             self._dispatch(address, anew=anew)
         return True
