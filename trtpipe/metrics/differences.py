@@ -47,7 +47,7 @@ class Difference:
 
 
 def difference(this: Blocks, that: Blocks, within: float) -> Difference:
-    """Compare two summaries of `measuring.latency`; `within` is the share that a run may drift by itself."""
+    """Compares two summaries of `metrics.latency`; `within` is the share by which a run may drift by itself."""
     ratio = this["p50_us"] / that["p50_us"]
     ours, theirs = (np.asarray(one["block_medians_us"], np.float64) for one in (this, that))
     if min(ours.size, theirs.size) < LEAST_BLOCKS:
