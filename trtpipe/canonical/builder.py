@@ -61,7 +61,7 @@ class GraphBuilder:
 
     @property
     def graph(self) -> onnx.GraphProto:
-        """What there is so far."""
+        """The graph so far."""
         return self._model.graph
 
     def unique(self, wanted: str) -> str:
@@ -159,7 +159,7 @@ def _number(array: Array) -> int:
 
 
 def _packed(array: Array, size: int) -> Array:
-    """An array as it is stored in `size` bytes: of types of half a byte two elements lie in one, the first below."""
+    """An array as stored in `size` bytes: 4-bit types are packed two to a byte, the first in the lower half."""
     import numpy as np
 
     if array.nbytes == size:

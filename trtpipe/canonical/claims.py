@@ -47,7 +47,7 @@ def _metadata(entries: Iterable[onnx.StringStringEntryProto]) -> Iterable[tuple[
 
 
 def _text(said: str | bytes) -> str:
-    """One line of at most 500 characters; protobuf hands over as bytes what is not UTF-8."""
+    """One line of at most 500 characters; protobuf returns text that is not UTF-8 as bytes."""
     text = said if isinstance(said, str) else said[: 4 * _LONGEST].decode(errors="replace")
     line = " ".join(text[: 4 * _LONGEST].split())
     return "".join(one for one in line if one.isprintable())[:_LONGEST]

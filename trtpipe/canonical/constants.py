@@ -117,7 +117,7 @@ def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
 
 
 def make_raw(model: onnx.ModelProto) -> None:
-    """Gives every initializer its bytes raw, so that typed fields and raw ones come out the same."""
+    """Stores every initializer as raw bytes, so that typed and raw fields give the same result."""
     for graph in graphs_of(model):
         for tensor in graph.initializer:
             tensor.doc_string = ""

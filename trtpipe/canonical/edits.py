@@ -111,7 +111,7 @@ def remove_unused(model: onnx.ModelProto) -> int:
 
 
 def _drop_unread(graph: onnx.GraphProto, read: Counter[str]) -> int:
-    """From the end, so that in a sorted graph one pass finds a chain of any length; `read` is kept up to date."""
+    """Works from the end, so that one pass over a sorted graph removes chains of any length; updates `read`."""
     kept: list[onnx.NodeProto] = []
     for node in reversed(graph.node):
         if any(read[name] for name in node.output if name):

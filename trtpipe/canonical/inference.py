@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """What inference found: every value whose type it could tell, or the problems that stopped it."""
+    """The result of inference: every value whose type is known, or the problems that stopped it."""
 
     values: Mapping[str, TensorInfo]
     problems: tuple[Problem, ...] = ()

@@ -37,11 +37,11 @@ _NAMES: Mapping[str, frozenset[int]] = {
 
 
 class TooLarge(ValueError):
-    """More than is taken; the text goes on where the file was named."""
+    """A limit is exceeded; the caller adds the file's name to the text."""
 
 
 class Tally:
-    """What was seen of one message."""
+    """The counts for one message."""
 
     def __init__(self, kind: str) -> None:
         self._most, self._names = _MOST.get(kind, {}), _NAMES.get(kind, frozenset())
@@ -69,7 +69,7 @@ def refuse_many_ends(graph: onnx.GraphProto) -> None:
 
 
 def too_deep() -> TooLarge:
-    """Said of messages, as graphs nest in nodes and types in types."""
+    """The error for deep nesting; messages nest because graphs nest in nodes and types in types."""
     return TooLarge(
         f"is nested deeper than {DEEPEST} levels of protobuf messages (graphs in nodes, types in types)"
     )

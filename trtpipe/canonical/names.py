@@ -145,7 +145,7 @@ def _plausible(name: str) -> bool:
 
 
 def _forget(model: onnx.ModelProto, names: set[str]) -> None:
-    """Outputs that spoke of a dropped name, or of a size below 0, say nothing of that dimension any more."""
+    """Removes the dimension from outputs with a dropped name or a size below 0."""
     for value in model.graph.output:
         if value.type.WhichOneof("value") != "tensor_type":
             continue

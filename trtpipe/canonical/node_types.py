@@ -44,7 +44,7 @@ def constants_in(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto
 
 
 class NodeTypes:
-    """What is known of values so far; graphs are entered, then their nodes learnt in order."""
+    """The known types and shapes of values; enter graphs first, then learn their nodes in order."""
 
     def __init__(self, opsets: Mapping[str, int]) -> None:
         self._opsets = dict(opsets)
@@ -52,7 +52,7 @@ class NodeTypes:
         self._values: dict[str, onnx.TensorProto] = {}
 
     def copy(self) -> NodeTypes:
-        """The same, to go on from in a nested graph."""
+        """A copy, to continue from in a nested graph."""
         made = NodeTypes(self._opsets)
         made._types, made._values = dict(self._types), dict(self._values)
         return made
@@ -66,7 +66,7 @@ class NodeTypes:
             self._learn_constant(tensor.name, tensor)
 
     def learn(self, node: onnx.NodeProto) -> None:
-        """Learns what a node's inputs tell of its outputs; what they do not tell stays as it was declared."""
+        """Infers a node's outputs from its inputs; what cannot be inferred stays as declared."""
         import onnx
 
         tensor = held_by(node)

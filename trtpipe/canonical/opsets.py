@@ -97,7 +97,7 @@ _ATTRIBUTES_UNTIL = 6
 
 
 def _converted(model: onnx.ModelProto, chosen: int) -> tuple[onnx.ModelProto | None, str]:
-    """The model in another opset, or None and why not."""
+    """The model in another opset, or None and the reason."""
     import onnx
 
     try:

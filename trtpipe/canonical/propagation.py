@@ -21,7 +21,7 @@ _CARRIERS = frozenset(
 
 
 def values_fit(model: onnx.ModelProto) -> bool:
-    """Whether no value that ONNX would follow has more elements than any shape."""
+    """Whether all values that ONNX would propagate have at most as many elements as a real shape."""
     counts: dict[str, int] = {}
     for node in nodes_of(model):
         if node.op_type == "Concat":

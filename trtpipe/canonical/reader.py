@@ -180,7 +180,7 @@ _AGAIN = "download or export the model again"
 
 
 def _misfit(tensor: onnx.TensorProto) -> list[Problem]:
-    """Says when the raw bytes in the file are not as many as the dims ask for; none at all is `checking`'s case."""
+    """A problem if the raw bytes in the file do not match the dims; a tensor without any is checked in `checks`."""
     given = len(tensor.raw_data)
     if not given or not has_size(tensor):
         return []
@@ -211,7 +211,7 @@ class _Sources:
 
 
 def _settle(tensor: onnx.TensorProto, sources: _Sources) -> tuple[Path, int]:
-    """Checks one external tensor, makes its reference absolute and complete; its file and its bytes."""
+    """Checks one external tensor and makes its reference absolute and complete; returns its file and size."""
     name = tensor.name
     entries = external_entries(tensor)
     source, size = sources.of(name, entries.get("location", ""))
@@ -267,7 +267,7 @@ def _inside(name: str, location: str, model: Path, root: Path | None) -> Path:
 
 
 class _DataMissing(ModelError):
-    """A data file does not exist; told once, however many tensors are in it."""
+    """A data file does not exist; reported once, however many tensors are in it."""
 
     def __init__(self, source: Path) -> None:
         super().__init__(Code.WEIGHTS_MISSING, f"'{source}' does not exist")

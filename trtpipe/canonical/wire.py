@@ -43,7 +43,7 @@ class WireError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a message: its tag begins at `begin`, its payload stands from `value` to `end`."""
+    """One field of a message: its tag is at `begin`, its payload from `value` to `end`."""
 
     number: int
     wire: int
@@ -55,7 +55,7 @@ class Field:
 
 
 class WireReader:
-    """Walks the fields of protobuf messages in `data`; every length is held against the message's end."""
+    """Iterates over the fields of protobuf messages in `data`; every length is checked against the message's end."""
 
     def __init__(self, data: mmap.mmap | bytes) -> None:
         self.data = data

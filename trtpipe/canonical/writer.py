@@ -73,7 +73,7 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _lay_out(model: onnx.ModelProto, location: str, file: IO[bytes]) -> None:
-    """Copies the weights into `file` and points the initializers there."""
+    """Copies the weights into `file` and updates the initializers' references."""
     for tensor in model.graph.initializer:
         if not is_external(tensor):
             continue
