@@ -106,7 +106,7 @@ def is_text(name: str) -> bool:
 
 
 def why_unusable(amax: float) -> str:
-    """Why this is no largest magnitude of a tensor; empty when it is one."""
+    """Why this is not a largest magnitude of a tensor; empty if it is one."""
     if math.isnan(amax):
         return "its value is NaN"
     if amax / INT8_LARGEST >= _LARGEST_FLOAT:

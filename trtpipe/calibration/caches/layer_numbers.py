@@ -21,7 +21,7 @@ _MOST_NODES, _MOST_OF_KIND = 20_000, 4_000
 
 @dataclass(frozen=True, slots=True)
 class UnnamedLayer:
-    """What such a name says."""
+    """The parts of such a name."""
 
     number: int
     kind: str
@@ -30,7 +30,7 @@ class UnnamedLayer:
 
 
 def unnamed_layer(name: str) -> UnnamedLayer | None:
-    """What a name that TensorRT made up says; None for any other name."""
+    """The parts of a name that TensorRT generated; None for any other name."""
     found = _UNNAMED.fullmatch(name)
     if found is None:
         return None
@@ -69,7 +69,7 @@ def _may_be(node: NodeNames, kind: str, taken: Collection[str]) -> bool:
 def _placed(
     layers: Mapping[str, UnnamedLayer], nodes: Sequence[NodeNames], model: ModelNames
 ) -> tuple[dict[str, str], str]:
-    """The layers of one kind that have one place, and why the others have none."""
+    """The layers of one kind with a unique position, and why the others have none."""
     if len(layers) != len(nodes):
         return (
             {},

@@ -35,7 +35,7 @@ _MOST_FUSED = 64
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The entry that a tensor got its scale from, and how it was found."""
+    """The entry from which a tensor got its scale, and how it was found."""
 
     entry: str
     how: str
@@ -44,7 +44,7 @@ class Found:
 
 @dataclass
 class Match:
-    """What became of every entry, and of every tensor that wants a scale."""
+    """The result for every entry, and for every tensor that needs a scale."""
 
     wanted: tuple[str, ...]
     found: dict[str, Found] = field(default_factory=dict)
@@ -124,7 +124,7 @@ class _Matcher:
 
     @property
     def taken(self) -> set[str]:
-        """The tensors whose entry is known."""
+        """The tensors that already have an entry."""
         return {*self.found, *self.broken}
 
     def exact(self) -> None:
@@ -164,7 +164,7 @@ class _Matcher:
         self._pair(fused, "fused")
 
     def by_layer(self) -> None:
-        """Names that TensorRT made up."""
+        """Names that TensorRT generated."""
         numbered = [name for name in self.left if unnamed_layer(self.meant[name]) is not None]
         found, refused = tensors_of_layers([self.meant[name] for name in numbered], self.model, self.taken)
         self._pair(
@@ -173,7 +173,7 @@ class _Matcher:
         self.why |= {name: refused[self.meant[name]] for name in numbered if self.meant[name] in refused}
 
     def result(self, wanted: tuple[str, ...]) -> Match:
-        """What became of everything."""
+        """The results for all entries and tensors."""
         stale = {name: self._stale(name) for name in self.left if name not in self.cache.unusable}
         unusable = dict(self.cache.unusable)
         missing = {name: self._missing(name) for name in wanted if name not in self.found}

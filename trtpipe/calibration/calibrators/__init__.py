@@ -22,7 +22,7 @@ METHODS = ("max", "percentile", "entropy", "mse")
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRequest:
-    """Everything that scales depend on, and where what an interrupted run has counted is kept."""
+    """Everything that scales depend on, and where an interrupted run's progress is kept."""
 
     model: Path
     """The canonical model, in its source's float types."""
@@ -40,7 +40,7 @@ class CalibrationRequest:
     """A file that survives an interrupt; calibrating again goes on from it."""
     resolve: Callable[[str], Path] | None = None
     ranges: tuple[str, ...] = ()
-    """Float tensors of which only the largest magnitude is wanted: `measuring.ranges` finds it, for every backend."""
+    """Float tensors of which only the largest magnitude is needed: `measurement.ranges` finds it, for every backend."""
     means: Mapping[str, str] = field(default_factory=dict)
     """Tensor of `ranges` that holds means → the tensor of `ranges` that they are of."""
     provider: str = "cpu"
@@ -50,7 +50,7 @@ class CalibrationRequest:
 
     @property
     def file(self) -> Files:
-        """What finds the data set's files by name."""
+        """A look-up of the data set's files by name."""
         return as_files(self.resolve) if self.resolve is not None else GivenFiles(self.files)
 
 
@@ -71,7 +71,7 @@ class Calibrator(Protocol):
 
 
 def calibrator_names() -> tuple[str, ...]:
-    """The backends that there are, by the names of their modules; none is imported."""
+    """The available backends, by the names of their modules; none is imported."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))
 
 

@@ -63,7 +63,7 @@ def samples_of(request: CalibrationRequest) -> Iterator[Samples]:
 
 @contextmanager
 def library_errors(library: str) -> Iterator[None]:
-    """What a library raises as one error that says whose it is; ours pass through."""
+    """Turns a library's exceptions into one error that names the library; ours pass through."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(

@@ -38,7 +38,7 @@ def bin_edges() -> Array:
 
 @dataclass
 class Histogram:
-    """What one tensor's values were: `counts` of BINS magnitudes, zeros, infinities and NaN, and the largest."""
+    """One tensor's values: counts of magnitudes in BINS bins, zeros, infinities and NaN, and the largest."""
 
     counts: Array = field(default_factory=lambda: np.zeros(BINS, np.int64))
     zeros: int = 0

@@ -36,7 +36,7 @@ Observe: TypeAlias = "Callable[[str, Array], None]"
 
 
 class Observer:
-    """A model in ONNX Runtime, its tensors in sight."""
+    """A model in ONNX Runtime, with the observed tensors as outputs."""
 
     def __init__(self, request: CalibrationRequest) -> None:
         self.request = request
