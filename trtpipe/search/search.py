@@ -184,6 +184,8 @@ def _refine(space: Space, ledger: Ledger, assigned: Assignment) -> None:
 
 def _refine_cheapest(space: Space, ledger: Ledger) -> None:
     """Also refines the cheapest assignment measured so far, if it is cheaper than the greedy result."""
+    # Refining can measure a point that is cheaper still, so it is repeated until the cheapest one has been
+    # refined.
     known = None
     while (best := ledger.cheapest_inside()) is not None and best is not known:
         if len(best.assigned) != len(space.units) or space.choice(best.assigned) != best.choice:
