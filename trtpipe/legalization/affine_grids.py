@@ -20,7 +20,7 @@ _LARGEST = 64 << 20
 
 
 def rewrite_affine_grids(model: onnx.ModelProto) -> int:
-    """Writes those out whose size is a constant; how many. Types and constants must be settled."""
+    """Rewrites those with a constant size; how many. Types and constants must be settled."""
     if not any(node.op_type == "AffineGrid" for node in nodes_of(model)):
         return 0
     types, constants = infer_values(model), constants_of(model)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _patches(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Of a picture and patches whose sizes are constants; patches that do not reach its end leave zeros there."""
+    """For images and patches of constant sizes; where patches do not reach the end of the image, zeros are added."""
     import numpy as np
 
     image, block = (work.values(name) for name in node.input[1:3])

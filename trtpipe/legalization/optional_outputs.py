@@ -51,7 +51,7 @@ def compute_optional_outputs(model: onnx.ModelProto) -> dict[str, int]:
 
 
 class _Work:
-    """What the rules know of a model, and the nodes and constants that they make."""
+    """The types and constants of a model that the rules need, and the nodes and constants that they create."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.opset = opset_of(model)
@@ -125,7 +125,7 @@ def _layer_normalization(work: _Work, node: onnx.NodeProto) -> bool:
 
 
 def _axes(axis: int, info: TensorInfo | None) -> list[int]:
-    """The axes that are normalized, counted from the last; none where that takes a rank that nobody knows."""
+    """The normalized axes, counted from the last; empty if the rank is needed and unknown."""
     if axis < 0:
         return list(range(axis, 0))
     rank = None if info is None or info.dims is None else len(info.dims)

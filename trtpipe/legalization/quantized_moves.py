@@ -23,7 +23,7 @@ _MOVING = frozenset(
 
 
 def moves(node: onnx.NodeProto) -> bool:
-    """Whether all that a node does is to move or choose elements of its first input."""
+    """Whether a node only moves or selects elements of its first input."""
     plain = node.domain in ("", "ai.onnx") and node.op_type in _MOVING
     if not plain or len(node.output) != 1 or not node.input:
         return False
@@ -31,7 +31,7 @@ def moves(node: onnx.NodeProto) -> bool:
 
 
 def learn_scales(work: Rewriting, node: onnx.NodeProto) -> None:
-    """Remembers by which scale and zero point a tensor is quantized, where they are for all of it."""
+    """Records the scale and zero point of a quantized tensor, if they are per tensor."""
     given = len(node.input) > 2 and node.input[2] and len(node.output) == 1
     if node.op_type == "QuantizeLinear" and not node.domain and given:
         if work.types.rank(node.input[1]) == 0 and work.types.rank(node.input[2]) == 0:
@@ -80,6 +80,6 @@ def _moved(work: Rewriting, node: onnx.NodeProto, value: str, output: str) -> st
 
 
 def _plain(work: Rewriting, value: str) -> bool:
-    """Whether it is int8 with zero point 0, which TensorRT has."""
+    """Whether it is int8 with zero point 0, which TensorRT supports."""
     points = work.values(work.scales[value][1])
     return points is not None and points.dtype == "int8" and not points.any()

@@ -57,7 +57,7 @@ def _dequantize(graph: onnx.GraphProto, fresh: FreshNames) -> int:
 def _reached(
     table: str, readers: dict[str, list[onnx.NodeProto]], ends: Iterable[str]
 ) -> list[onnx.NodeProto]:
-    """All that moves or dequantizes elements of a table; nothing where something else reads one of them."""
+    """All nodes that move or dequantize elements of a table; none if another node reads one of their outputs."""
     found: list[onnx.NodeProto] = []
     front = [table]
     while front:
@@ -73,7 +73,7 @@ def _reached(
 
 
 def _put_first(graph: onnx.GraphProto, table: str, reached: list[onnx.NodeProto], floats: str) -> None:
-    """Dequantizes the table; nodes that did so later hand on what they are given."""
+    """Dequantizes the table; the later DequantizeLinear nodes become pass-through."""
     import onnx
 
     moved = {name for node in reached if node.op_type != "DequantizeLinear" for name in node.output}

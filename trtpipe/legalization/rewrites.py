@@ -34,7 +34,7 @@ LARGEST = 64 << 20
 
 
 class Rewriting:
-    """One pass over a model: what rules need to know of it, and the nodes that they make."""
+    """One pass over a model: the facts that rules need, and the nodes that they create."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.opset = opset_of(model)
@@ -56,7 +56,7 @@ class Rewriting:
 
     @contextmanager
     def inside(self, graph: onnx.GraphProto) -> Iterator[None]:
-        """Knows a graph's inputs and constants as long as the context lasts: another one may use the same names."""
+        """Makes a graph's inputs and constants known within the context; other graphs may use the same names."""
         outer = (self.tensors, self.dims, self.twins, self.scales, self.sequences, self.types)
         self.tensors, self.dims = dict(self.tensors), dict(self.dims)
         self.twins, self.scales = dict(self.twins), dict(self.scales)
@@ -73,7 +73,7 @@ class Rewriting:
         self.dims[name] = tuple(tensor.dims)
 
     def rank(self, name: str) -> int | None:
-        """The rank of a constant; None of what is none."""
+        """The rank of a constant; None if it is not a constant."""
         return len(self.dims[name]) if name in self.dims else None
 
     def apply(self, rule: Rule, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
@@ -152,7 +152,7 @@ class Rewriting:
         return graph
 
     def keep(self, node: onnx.NodeProto) -> None:
-        """Adds a node as it is: what it makes may be read otherwise as well."""
+        """Adds a node unchanged, because its outputs may also have other readers."""
         self._made.append(node)
 
     def constant(self, values: int | Sequence[int], name: str = "shape") -> str:
@@ -199,7 +199,7 @@ Rule = Callable[[Rewriting, "onnx.NodeProto"], bool]
 
 
 def rewrite_operators(model: onnx.ModelProto) -> dict[str, int]:
-    """Writes out what the rules know, in place, at any depth; how many nodes of each operator."""
+    """Rewrites the nodes that rules match, in place, at any depth; how many nodes of each operator."""
     rules = _rules()
     if not any(_key(node) in rules and _key(node) not in _EARLY for node in nodes_of(model)):
         return {}
@@ -286,7 +286,7 @@ def _rewrite(
 
 
 def _settled(work: Rewriting, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """A node, or what it becomes because of the quantized tensor that it reads."""
+    """A node, or its replacement if it reads a quantized tensor."""
     moved = work.apply(move_between, node) if node.op_type != "DequantizeLinear" else None
     made = moved if moved is not None else (work.apply(dequantize_twin, node) or [node])
     for one in made:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def rewrite_loop(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Negates the condition twice, so that what is renamed is no input; an identity would not last."""
+    """Negates the condition twice, so that the parser renames no model input; an Identity would be removed later."""
     condition = node.input[1] if len(node.input) > 1 else ""
     if condition not in scope.inputs:
         return None

@@ -14,7 +14,7 @@ _STATES = (5, 6)  # the inputs initial_h and initial_c
 
 
 def rewrite_recurrence(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Layout 0, the sequence first, between transpositions."""
+    """Layout 0, the sequence first, between Transposes."""
     if not integer_of(node, "layout"):
         return None
     made = changed(node, "layout")

@@ -72,7 +72,7 @@ _Factor = tuple[int, int, float, int]
 
 
 def _factors(node: onnx.NodeProto, scope: Scope, sizes: list[int | None]) -> list[_Factor] | None:
-    """What becomes of each axis that is named; None where that is not fixed."""
+    """The change of size along each named axis; None if it is not fixed."""
     named_axes = integers_of(node, "axes") or list(range(len(sizes)))
     axes = [axis % len(sizes) for axis in named_axes] if sizes else []
     scales = scope.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None

@@ -36,7 +36,7 @@ _FLOATS = ("float32", "float16", "bfloat16")
 
 @dataclass
 class _Steps:
-    """Nodes in the order in which they are made, around one that is written out."""
+    """Nodes in order of creation, for one that is rewritten."""
 
     scope: Scope
     near: str
@@ -97,7 +97,7 @@ def _in_rounds(node: onnx.NodeProto, scope: Scope, indices: Array, way: str) -> 
 
 
 def _slots(node: onnx.NodeProto, scope: Scope, indices: Array) -> Array | None:
-    """A number for the place that each update goes to; None when the sizes that it takes are not known."""
+    """The index of the position that each update goes to; None if the sizes needed for it are unknown."""
     import numpy as np
 
     sizes = scope.sizes(node.input[0])
@@ -117,7 +117,7 @@ def _slots(node: onnx.NodeProto, scope: Scope, indices: Array) -> Array | None:
 
 
 def _numbered(places: list[Array], sizes: list[int]) -> Array:
-    """One number for each place, whose coordinates are apart."""
+    """A flat index for each position given by coordinates."""
     import numpy as np
 
     made: Array = np.ravel_multi_index(tuple(places), tuple(sizes), mode="clip").reshape(-1)
@@ -125,7 +125,7 @@ def _numbered(places: list[Array], sizes: list[int]) -> Array:
 
 
 def _rounds(slots: Array) -> list[Array]:
-    """The positions of the updates, in as few parts as leave no place twice in one; earlier ones first."""
+    """Splits the updates into as few parts as possible without a repeated position; earlier updates first."""
     import numpy as np
 
     order = np.argsort(slots, kind="stable")
@@ -243,7 +243,7 @@ def _number(scope: Scope, name: str) -> int:
 
 
 def _same(steps: _Steps, scope: Scope, node: onnx.NodeProto, index: str, places: int) -> str:
-    """Which of the places each index of a row names."""
+    """Which of the positions each index of a row addresses."""
     import numpy as np
 
     wide = index if scope.dtype(node.input[1]) == "int64" else steps.add("Cast", index, to=7)

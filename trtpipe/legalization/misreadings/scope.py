@@ -61,7 +61,7 @@ class Scope:
         return self.types[name].dtype if name in self.types else "undefined"
 
     def retype(self, name: str, dtype: str) -> None:
-        """Says that a value is of this type."""
+        """Records that a value has this type."""
         self.types[name] = replace(self.types.get(name, TensorInfo(name, dtype, None)), dtype=dtype)
 
     def rank(self, name: str) -> int | None:
@@ -75,7 +75,7 @@ class Scope:
         return [size if isinstance(size, int) else None for size in (info.dims or ())] if info else []
 
     def array(self, name: str) -> Array | None:
-        """A constant's values; None for what is no constant, or a very large one."""
+        """A constant's values; None if it is not a constant or is very large."""
         tensor = self.constants.get(name)
         if tensor is None or tensor.data_type == tensor.STRING or nbytes_of(tensor) > LARGEST:
             return None
@@ -121,7 +121,7 @@ def named(
 
 
 def changed(node: onnx.NodeProto, *without: str, **attributes: Attribute) -> onnx.NodeProto:
-    """A copy of a node with these attributes given and those called `without` taken away."""
+    """A copy of a node with these attributes set and those in `without` removed."""
     import onnx
 
     made = onnx.NodeProto()

@@ -75,7 +75,7 @@ def rewrite_deconvolution(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeP
 
 
 def _padding(axis: _Axis, wanted: int) -> int | None:
-    """What must be cut off, before and after, for an output of `wanted` elements."""
+    """The amount to cut off before and after, for an output of `wanted` elements."""
     return None if axis.size is None else axis.stride * (axis.size - 1) + axis.spare + axis.kernel - wanted
 
 

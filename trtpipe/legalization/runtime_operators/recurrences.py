@@ -95,7 +95,7 @@ def _is_odd(node: onnx.NodeProto) -> bool:
 def _passes(
     work: Rewriting, node: onnx.NodeProto, directions: tuple[int, ...], size: int
 ) -> list[_Pass] | None:
-    """The directions with what each reads; None where weights are no constants."""
+    """The directions, with the weights of each; None if weights are not constant."""
     held = [[work.values(node.input[index]) for index in group] for group in (_WEIGHTS, _RECURRENT)]
     bias = work.values(input_of(node, 3))
     if any(one is None for group in held for one in group) or (input_of(node, 3) and bias is None):

@@ -42,7 +42,7 @@ def _matmul(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _unpacked(work: Rewriting, node: onnx.NodeProto) -> Array | None:
-    """The weights as (K, N), in the type of the scales; None when they are no constants or do not fit."""
+    """The weights as (K, N), in the type of the scales; None if they are not constant or do not fit."""
     import numpy as np
 
     bits, block = integer_of(node, "bits", 4), integer_of(node, "block_size")
