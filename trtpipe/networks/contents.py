@@ -36,13 +36,13 @@ _FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 
 def bytes_of(dtype: str, count: int) -> int:
-    """How many bytes elements take; those of four bits lie two in a byte. Raises KeyError for an unknown type."""
+    """The size of elements in bytes; 4-bit types are packed two to a byte. Raises KeyError for an unknown type."""
     return (count * BITS[dtype] + 7) // 8
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Where the bytes of one digest lie in the file."""
+    """Where the bytes of one digest are in the file."""
 
     offset: int
     size: int
@@ -74,7 +74,7 @@ class Contents:
         return self._mapped[piece.offset : piece.offset + piece.size]
 
     def stored(self, ref: WeightsRef) -> Array:
-        """The elements as they are, flat: a view; of types that NumPy lacks, their bits."""
+        """The elements as stored, flat, as a view; for types that NumPy lacks, their bits."""
         import numpy as np
 
         return self.raw(ref).view(np.dtype(_STORED.get(ref.dtype, ref.dtype)).newbyteorder("<"))

@@ -121,14 +121,14 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class ParserWarning:
-    """What TensorRT said, as a WARNING, while it parsed."""
+    """A message that TensorRT logged as WARNING while parsing."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class ParsedNetwork:
-    """All that TensorRT's parser made of a model."""
+    """Everything that TensorRT's parser created for a model."""
 
     flavour: str
     version: str
@@ -146,11 +146,11 @@ class ParsedNetwork:
 
     @cached_property
     def producers(self) -> Mapping[str, Layer]:
-        """The layer that makes each tensor; the network's inputs have none."""
+        """The layer that produces each tensor; the network's inputs have none."""
         return {name: layer for layer in self.layers for name in layer.outputs}
 
     @cached_property
     def unread(self) -> tuple[Layer, ...]:
-        """The layers of which something could not be read."""
+        """The layers that could not be read completely."""
         of_attentions = {number for number, one in enumerate(self.attentions) if one.unread}
         return tuple(layer for layer in self.layers if layer.unread or layer.attention in of_attentions)

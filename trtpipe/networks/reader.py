@@ -226,7 +226,7 @@ def _number_or_none(record: JsonObject, name: str) -> int | None:
 
 
 def _check_names(network: ParsedNetwork) -> None:
-    """Every tensor is described, and made once, by a layer or as an input of the network."""
+    """Checks that every tensor is described, and produced once, by a layer or as an input of the network."""
     made = [*network.inputs, *(name for layer in network.layers for name in layer.outputs)]
     if len(made) != len(set(made)):
         raise Malformed("a tensor is made twice")
@@ -241,7 +241,7 @@ def _check_names(network: ParsedNetwork) -> None:
 
 
 def _check_numbers(network: ParsedNetwork) -> None:
-    """Boundary layers and what they bound name each other."""
+    """Checks that boundary layers and their constructs refer to each other."""
     for kind, parts in _bounded(network).items():
         for number, layers in enumerate(parts):
             for one in layers:

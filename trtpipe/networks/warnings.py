@@ -86,7 +86,7 @@ def names_of_dangerous() -> tuple[str, ...]:
 
 
 def _sentence(message: str) -> str:
-    """A message without what stands before TensorRT's sentence."""
+    """A message without the prefix before TensorRT's sentence."""
     stripped = message.strip()
     found = _PREFIXES.match(stripped)
     return stripped[found.end() :] if found else stripped

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def contradictions(model: onnx.ModelProto, network: ParsedNetwork) -> Iterator[str]:
-    """Sentences, one for each tensor of the main graph that is something else than TensorRT says."""
+    """A sentence for each tensor of the main graph whose type or shape differs from what TensorRT reports."""
     for name, info in infer_values(model).items():
         tensor = network.tensors.get(name)
         if tensor is None:

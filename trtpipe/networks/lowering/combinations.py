@@ -68,7 +68,7 @@ def _grouped(at: LayerScope, wide: str, groups: int) -> str:
 
 
 def _narrow(at: LayerScope, wide: str) -> str:
-    """What was computed in float32 in the output's type."""
+    """Casts a result computed in float32 to the output's type."""
     if at.dtype_made == _WIDE:
         return wide
     return at.emit("Cast", wide, to=number_of_dtype(at.dtype_made))

@@ -41,14 +41,14 @@ def dequantize(at: LayerScope) -> list[str]:
 
 
 def _scale(at: LayerScope, name: str, scale: Value) -> str:
-    """A scale of one element is one for the whole tensor."""
+    """A scale of one element applies to the whole tensor."""
     if scale.dims == (1,):
         return at.emit("Reshape", name, at.constant([], "scalar"))
     return name
 
 
 def _along(at: LayerScope, x: Value, scale: Value) -> tuple[int | None, int | None]:
-    """The axis of a scale and the length of its blocks; None where there is none."""
+    """The axis of a scale and its block length; None where it does not apply."""
     dims, sizes = at.dims(scale), at.dims(x)
     if len(dims) == 0 or dims == (1,):
         return None, None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A layer that has no ONNX form here."""
+    """A layer that cannot be expressed in ONNX."""
 
     name: str
     type: str

@@ -85,7 +85,7 @@ def _constant(at: LayerScope, name: str, dtype: str) -> str:
 
 
 def _of_each(at: LayerScope, delta: str, rank: int) -> str:
-    """One delta for each axis, which one number stands for."""
+    """One delta for each axis, from a single number for all."""
     flat = at.emit("Reshape", delta, at.constant([-1], "flat"))
     return at.emit("Expand", flat, at.constant([rank], "as_many"))
 

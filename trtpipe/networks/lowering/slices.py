@@ -29,7 +29,7 @@ def _moves(at: LayerScope) -> bool:
 
 
 def _given(at: LayerScope, name: str, index: int) -> str:
-    """Dims, or the tensor that says them, as int64."""
+    """Dims, or the tensor that gives them, as int64."""
     tensor = at.maybe(index)
     if tensor is not None:
         return at.int64(tensor)

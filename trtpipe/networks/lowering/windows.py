@@ -57,7 +57,7 @@ def _pool(at: LayerScope, operator: str, tensor: str) -> str:
 
 
 def _padded(at: LayerScope, tensor: str, value: float) -> str:
-    """A tensor with its padding around it."""
+    """A tensor with padding around it."""
     before, after = (at.sizes(name) or () for name in ("pre_padding", "post_padding"))
     if not any((*before, *after)):
         return tensor
@@ -65,7 +65,7 @@ def _padded(at: LayerScope, tensor: str, value: float) -> str:
 
 
 def _reached(at: LayerScope, tensor: str, value: float) -> str:
-    """A padded tensor with what lies behind it: a stride less one makes rounding down rounding up."""
+    """A padded tensor extended at the end by a stride less one, which turns rounding down into rounding up."""
     strides = at.sizes("stride_nd") or ()
     return _extended(at, tensor, [0] * len(strides), [one - 1 for one in strides], value, "reach")
 
