@@ -46,7 +46,7 @@ def _proposal(info: TensorInfo, compared: list[Number]) -> Number:
 
 
 def _behind(proto: onnx.ModelProto, condition: str) -> tuple[set[str], list[Number]]:
-    """The names a condition depends on, and the scalar constants that comparisons on the way hold."""
+    """The names that a condition depends on, and the scalar constants of comparisons on the way."""
     producers = {name: node for node in proto.graph.node for name in node.output if name}
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
     names, waiting, compared = set[str](), [condition], list[Number | None]()

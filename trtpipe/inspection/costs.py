@@ -82,7 +82,7 @@ def _peak(graph: onnx.GraphProto, inferred: Inferred) -> tuple[int | None, str]:
 
 
 def _came_alive(alive: dict[str, int], names: list[str], inferred: Inferred) -> bool:
-    """Whether the sizes of these are all known, which then count as alive."""
+    """Whether the sizes of these tensors are all known; if so, they are counted as alive."""
     for name in names:
         size = nbytes_of_info(inferred.values.get(name))
         if size is None:

@@ -57,7 +57,7 @@ def _dynamic(info: TensorInfo) -> Iterator[tuple[int, str]]:
 
 
 def _maker(value: str, symbol: str, makers: Mapping[str, onnx.NodeProto], inferred: Inferred) -> str:
-    """The node that made a dimension, found by following it upwards as long as some input has it too."""
+    """The node that produced a dimension, found by following it upwards as long as some input has it too."""
     node = makers.get(value)
     if node is None:
         return "not known"

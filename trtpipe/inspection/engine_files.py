@@ -97,7 +97,7 @@ def _sizes(record: JsonObject) -> tuple[int, ...]:
 
 
 def types_of(layers: tuple[NetworkLayer, ...]) -> dict[str, int]:
-    """How many layers yield each type, by the first of their outputs."""
+    """The number of layers per type, by their first output."""
     return dict(sorted(Counter(one.outputs[0][1] for one in layers if one.outputs).items()))
 
 
@@ -107,7 +107,7 @@ def kinds_of(layers: tuple[NetworkLayer, ...]) -> dict[str, int]:
 
 
 def records_beside(folder: Path, digest: Digest) -> tuple[dict[str, Json], list[str]]:
-    """What proof.json and bench.json say of the engine with this digest, and notes on those that do not count."""
+    """The contents of proof.json and bench.json for the engine with this digest, and notes on ignored ones."""
     found: dict[str, Json] = {}
     notes = []
     for name in _RECORDS:

@@ -31,7 +31,7 @@ _NAMED_GPUS = 4
 
 
 class Header(Protocol):
-    """What an engine's header says."""
+    """The contents of an engine's header."""
 
     @property
     def capabilities(self) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ def _network_json(layers: tuple[NetworkLayer, ...]) -> dict[str, Json]:
 
 
 def _beside(path: Path, digest: Digest) -> tuple[JsonObject | None, list[str]]:
-    """The manifest in the engine's folder when it is this engine's; and what is odd about it."""
+    """The manifest in the engine's folder if it is this engine's; and anything unusual about it."""
     file = path.parent / MANIFEST
     try:
         if not file.is_file():

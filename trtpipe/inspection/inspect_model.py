@@ -44,7 +44,7 @@ FLOAT_TYPES = ("float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "fl
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be told beside the rest."""
+    """The optional parts of a description."""
 
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     """Input shapes to reckon costs at."""
@@ -69,7 +69,7 @@ class ExternalFile:
 
 @dataclass(frozen=True, slots=True)
 class GraphDescription:
-    """What a model's graph says; everything in it can be written as JSON."""
+    """The contents of a model's graph; everything in it can be written as JSON."""
 
     summary: ModelSummary
     dynamic: tuple[str, ...]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NodeLine:
-    """One node of the main graph. `outputs` are name, dtype and dims; None stands for what is not known.
+    """One node of the main graph. `outputs` are name, dtype and dims; None where unknown.
 
     `parameters` counts the weights that it reads itself; of one that several read, each counts all.
     """

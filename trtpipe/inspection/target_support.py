@@ -31,7 +31,7 @@ VERSIONS: dict[Flavour, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """What versions of one flavour say to the model on one GPU generation; `refused` is empty when they build it."""
+    """The answer of versions of one flavour for one GPU generation; `refused` is empty if they can build the model."""
 
     capability: str
     architecture: str

@@ -11,7 +11,7 @@ from trtpipe.weights.pieces import Statistics, WeightStream, statistics_of
 
 @dataclass(frozen=True, slots=True)
 class WeightLine:
-    """One tensor; `dims` is None where its file gives none, `statistics` where they were not asked for."""
+    """One tensor; `dims` is None if its file gives none, `statistics` if they were not requested."""
 
     name: str
     dtype: str

@@ -67,7 +67,7 @@ class EngineChanges:
 
     @property
     def any(self) -> bool:
-        """Whether anything differs that counts."""
+        """Whether there is any relevant difference."""
         counted = any(changes for title, changes in self.sections.items() if title not in UNCOUNTED)
         return self.verdict == "different" or counted or bool(self.header or self.layers)
 

@@ -53,7 +53,7 @@ class CellChange:
 
 @dataclass(frozen=True, slots=True)
 class CauseGroup:
-    """Cells that changed for the same causes; `why` says in words what is behind those that show none.
+    """Cells that changed for the same causes; `why` describes the change if no cause is recorded.
 
     `follows` counts in how many of them each other fact changed; `bytes` are their engines, old and new.
     """
@@ -119,7 +119,7 @@ def _text(fact: Fact) -> str:
 
 
 def is_cause(field: str) -> bool:
-    """Whether an engine is made from such a fact."""
+    """Whether an engine is built from this fact."""
     return field.partition(".")[0] in CAUSES or field.startswith(KEEP)
 
 
@@ -146,7 +146,7 @@ def _order(change: FactChange) -> tuple[int, str]:
 
 
 def _why(change: CellChange) -> str:
-    """What lies behind a change whose cause is not in the lockfile."""
+    """The explanation of a change whose cause is not in the lockfile."""
     fields = {one.field for one in change.facts}
     if "model" in fields:
         return "the spec, or what makes the typed model: its bytes changed, the source's did not"

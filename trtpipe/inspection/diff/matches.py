@@ -78,7 +78,7 @@ class Matching:
         return ("input", value) if value in known else ("outer", value)
 
     def agree(self, one: str, other: str) -> bool:
-        """Whether a value of A and one of B are the same one; any two weights are."""
+        """Whether a value of A and one of B correspond; any two weights do."""
         known = self.of_a.get(one)
         if known is not None and known == self.of_b.get(other):
             return True
@@ -110,7 +110,7 @@ def _by_function(found: Matching) -> None:
 
 
 def _by_wiring(found: Matching) -> None:
-    """Forwards from what is paired, and backwards, until neither finds more."""
+    """Propagates pairs forwards and backwards until no more are found."""
     before = -1
     while len(found.partner) != before:
         before = len(found.partner)
@@ -149,7 +149,7 @@ def _read_in_b(found: Matching, one: Vertex) -> Hashable:
 
 
 def _tells(places: Iterable[Hashable]) -> bool:
-    """Whether a node reads anything but weights."""
+    """Whether a node reads anything other than weights."""
     return any(place not in ("", _WEIGHT) for place in places)
 
 
@@ -285,7 +285,7 @@ def _pair_groups(
     *,
     unique: bool = False,
 ) -> None:
-    """Pairs vertices with equal keys; with `unique`, only where each side has one. None is no key."""
+    """Pairs vertices with equal keys; with `unique`, only if each side has one. None means no key."""
     of_a: dict[Hashable, list[Vertex]] = {}
     of_b: dict[Hashable, list[Vertex]] = {}
     for one in free:

@@ -61,7 +61,7 @@ class GraphChanges:
         )  # fmt: skip
 
     def joined(self, inner: GraphChanges, prefix: str) -> GraphChanges:
-        """With the changes of a nested graph, whose names get a prefix."""
+        """Merged with the changes of a nested graph, whose names get a prefix."""
         return replace(
             self,
             added=(*self.added, *((prefix + name, op) for name, op in inner.added)),
@@ -189,7 +189,7 @@ def _reordered(found: Matching) -> bool:
 
 
 def _weights(found: Matching) -> tuple[tuple[WeightChange, ...], tuple[str, ...], tuple[str, ...], int]:
-    """Weights that changed; names of those that only B and only A has; how many have another name."""
+    """Weights that changed; names of those that only B or only A has; the number with another name."""
     partner = _weight_pairs(found)
     changes = []
     for one, other in partner.items():
