@@ -27,6 +27,8 @@ def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+            # The data must be on disk before the rename, or a power failure could leave an empty file under
+            # the final name.
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -56,6 +58,8 @@ def read_regular(path: Path, most: int) -> bytes:
 
 def open_regular(path: Path) -> BinaryIO:
     """A regular file, open for reading. Raises OSError, also for a pipe, which would be waited for, or a device."""
+    # O_NONBLOCK: opening a pipe without a writer would block. The type is checked on the open file, so that
+    # the path cannot be replaced in between.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -177,6 +181,8 @@ def place_file(path: Path, target: Path, *, scratch: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
+        # A rename works only within one file system, so the file is copied to `scratch`, which is on the
+        # target's.
         handle, name = tempfile.mkstemp(prefix=owner_prefix(), dir=scratch)
         os.close(handle)
         shutil.copyfile(path, name)

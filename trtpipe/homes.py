@@ -105,6 +105,7 @@ def _keep(temporary: Path, path: Path) -> None:
     """Put the secret into its place, unless a whole one is there by now."""
     with contextlib.suppress(FileExistsError):
         try:
+            # link() fails if the target exists, so of several processes the first one's secret stays.
             os.link(temporary, path)
         except OSError as error:
             if isinstance(error, FileExistsError):
