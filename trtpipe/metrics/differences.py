@@ -56,6 +56,7 @@ def difference(this: Blocks, that: Blocks, within: float) -> Difference:
     drawn = _medians(ours, random) / _medians(theirs, random)
     tail = (100 - CONFIDENCE) / 2
     low, high = (float(one) for one in np.percentile(drawn, (tail, 100 - tail)))
+    # The ratio is of the medians of all times, the interval of block medians, so the ratio can lie outside.
     low, high = min(low, ratio), max(high, ratio)
     return Difference(ratio, low, high, _verdict(ratio, low, high, within), this["p50_us"], that["p50_us"])
 
