@@ -112,6 +112,8 @@ class Evaluator:
 
     def _start(self) -> None:
         self._answers = queue.Queue()
+        # -I keeps environment variables and the working directory out of the child's imports; it gets this
+        # process's sys.path as its first line instead.
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(_CHILD)],
             stdin=subprocess.PIPE,
@@ -121,6 +123,7 @@ class Evaluator:
             encoding="utf-8",
         )
         assert self._process.stdin is not None and self._process.stdout is not None
+        # A thread reads the pipe, so that waiting for an answer can time out.
         threading.Thread(target=_forward, args=(self._process.stdout, self._answers), daemon=True).start()
         try:
             self._process.stdin.write(json.dumps({"path": sys.path}) + "\n")

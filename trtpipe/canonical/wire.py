@@ -92,6 +92,7 @@ class WireReader:
     def varint(self, position: int, end: int) -> tuple[int, int]:
         """The number at `position`, and where it ends. Raises WireError."""
         value = shift = 0
+        # A number of 64 bits takes at most ten bytes of seven bits each.
         while position < end and shift < 70:
             byte = self.data[position]
             value |= (byte & 0x7F) << shift
@@ -132,6 +133,7 @@ class _Walker(WireReader):
             position = field.end
             tally.add(field.number, field.end - field.value)
             child = children.get(field.number) if field.wire == LEN else None
+            # A smaller message cannot contain a large weight.
             if child is None or field.end - field.value < LARGE:
                 continue
             inner = b"".join(self.message(child, field.value, field.end, depth + 1))
@@ -151,6 +153,8 @@ class _Walker(WireReader):
             _RAW_DATA,
             _FLOAT_DATA if data_type == _FLOAT else _DOUBLE_DATA if data_type == _DOUBLE else 0,
         }
+        # A tensor with several data fields is ambiguous: it is copied unchanged, and judged by protobuf and
+        # the checker.
         large = [f for f in fields if f.number in wanted and f.wire == LEN and f.end - f.value >= LARGE]
         if len(large) != 1 or any(
             f.number in (*wanted, _EXTERNAL_DATA) and f is not large[0] for f in fields
