@@ -71,6 +71,7 @@ class Observer:
             if inputs is None:
                 return None
             mapped += sum(array.nbytes for array in inputs.values())
+            # Pages of mapped sample files count as used memory until they are dropped.
             if mapped > _MAPPED:
                 let_go_of_mapped_pages()
                 mapped = 0
