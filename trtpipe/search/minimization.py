@@ -61,6 +61,7 @@ def _smaller(
     for piece in pieces:
         if len(piece) < len(left) and does(piece):
             return piece, 2
+    # Of two parts, the complement of one is the other, which was tried above.
     if parts > 2:
         for index in range(len(pieces)):
             rest = [item for i, piece in enumerate(pieces) if i != index for item in piece]

@@ -102,7 +102,7 @@ def measured(space: Space, ledger: Ledger, assigned: Assignment) -> Measured:
 
 
 def sensitivities(space: Space, ledger: Ledger, wide: int, most: int) -> Iterator[Sensitivity]:
-    """Of every unit that can be lowered from a level; of runs of units where there are more than `most`."""
+    """The sensitivity of every unit that can be lowered; of runs of units if there are more than `most`."""
     start = space.uniform(wide)
     floor = measured(space, ledger, start).noise
     movable = [i for i, unit in enumerate(space.units) if space.ladder.lowest(unit) < start[i]]
@@ -133,9 +133,11 @@ def _score(one: Sensitivity) -> float:
 
 def _search_one(space: Space, ledger: Ledger, told: list[tuple[Space, Sensitivity]]) -> None:
     wide = _narrowest_level(space, ledger)
+    # None: no level keeps the limits. 0: the cheapest level does already, so there is nothing to search.
     if not wide:
         return
     ledger.phase = "sensitivity"
+    # Half of the remaining evaluations is reserved for the greedy and refine phases.
     order = ranked(list(sensitivities(space, ledger, wide, ledger.room // 2)))
     told += [(space, one) for one in order]
     ledger.phase = "greedy"
@@ -146,7 +148,7 @@ def _search_one(space: Space, ledger: Ledger, told: list[tuple[Space, Sensitivit
 
 
 def _narrowest_level(space: Space, ledger: Ledger) -> int | None:
-    """The first level that keeps the budget everywhere; None when even the widest does not."""
+    """The cheapest uniform level that keeps the limits everywhere; None if even the widest does not."""
     ledger.phase = "uniform"
     for level in range(len(space.ladder.levels)):
         if measured(space, ledger, space.uniform(level)).inside:
@@ -155,13 +157,15 @@ def _narrowest_level(space: Space, ledger: Ledger) -> int | None:
 
 
 def _greedy(space: Space, ledger: Ledger, wide: int, order: Sequence[Sensitivity]) -> Assignment:
-    """The fewest first units of the order, raised to a level that keeps the budget everywhere, that keep it."""
+    """The units to raise, in ranked order, so that the limits are kept: as few as bisection finds."""
 
     def raised(count: int) -> Assignment:
         above = {index for one in order[:count] for index in one.units}
         low, high = space.uniform(0), space.uniform(wide)
         return tuple(high[i] if i in above else low[i] for i in range(len(low)))
 
+    # Raising no unit is a uniform level that was measured to miss the limits; raising all is one that keeps
+    # them.
     outside, inside = 0, len(order)
     while inside - outside > 1:
         middle = (outside + inside) // 2
