@@ -134,6 +134,7 @@ class Archive:
             raise ModelError(Code.NOT_NPZ, f"{what} is damaged: it begins before the archive does")
         if info.compress_type not in _METHODS:
             raise ModelError(Code.NOT_NPZ, f"{what} is compressed in a way that Python cannot unpack")
+        # Deflate has a highest possible ratio; a larger size is false, and would only claim disk space.
         deflated = info.compress_type == zipfile.ZIP_DEFLATED
         if deflated and info.file_size > _ALLOWED + info.compress_size * _LARGEST_RATIO:
             sizes = f"{format_size(info.compress_size)} cannot unpack to {format_size(info.file_size)}"
@@ -144,6 +145,8 @@ class Archive:
 
     def _stored_at(self, info: zipfile.ZipInfo, what: str) -> int:
         self.file.seek(info.header_offset)
+        # Name and extra field may have other lengths here than in the central directory, so only the local
+        # header tells where the data begin.
         raw = self.file.read(_LOCAL_HEADER.size)
         if len(raw) < _LOCAL_HEADER.size or raw[:4] != b"PK\x03\x04":
             raise ModelError(Code.NOT_NPZ, f"{what} is damaged: no local header where the archive says")
