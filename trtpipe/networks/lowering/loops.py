@@ -89,7 +89,7 @@ class _Parts:
         return name
 
     def _copied(self) -> list[int] | None:
-        """The inner layers that the while limit depends on; None if a boundary layer other than a state is one of them."""
+        """The inner layers that the while limit depends on; None if one is a boundary layer other than a state."""
         nesting, found = self.emission.nesting, []
         pending, seen = [self.read(self.whiles[0])], set[int]()
         while pending:
