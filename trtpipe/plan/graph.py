@@ -191,7 +191,7 @@ class Cell:
 
     @property
     def place(self) -> Place:
-        """Where it stands in the plan."""
+        """Its place in the plan."""
         return Place(self.pipeline, self.variant, self.target)
 
     @property

@@ -28,7 +28,7 @@ class Trace:
 
     @property
     def stage(self) -> str:
-        """The stage of the action; empty of a note that is no stage's."""
+        """The stage of the action; empty for a note that belongs to no stage."""
         return str(self.fingerprint.get("stage", ""))
 
     def to_json(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class EngineOptions(StageOptions):
     version_compatible: bool | None = None
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return given(
             {
                 "network_name": self.network_name,

@@ -36,7 +36,7 @@ class ValidateOptions(StageOptions):
     """What the source goes through before it is the reference; nothing where the reference has gone through it."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {
             "data": self.data,
             "samples": self.samples,
@@ -68,7 +68,7 @@ class EvaluateOptions(StageOptions):
     validate: ValidateOptions
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {"quantize": self.quantize.record(), "validate": self.validate.record()}
 
     @classmethod
@@ -89,7 +89,7 @@ class UnitsOptions(StageOptions):
     profiles: Sequence[JsonObject]
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {"units": self.units.record(), "profiles": list(self.profiles)}
 
     @classmethod
@@ -116,7 +116,7 @@ class SearchOptions(StageOptions):
     """What else must be kept, at corners too where `validate` has them: the thresholds of the spec, in its order."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {
             **({"thresholds": [dict(one) for one in self.thresholds]} if self.thresholds else {}),
             "budget": dict(self.budget),

@@ -30,7 +30,7 @@ class FetchOptions(StageOptions):
     """The SHA-256 of files beside the model, by relative name, in lower case."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {"files": dict(self.files), "beside": self.beside, "pins": dict(self.pins)}
 
     @classmethod
@@ -57,7 +57,7 @@ class ImportOptions(StageOptions):
     """Whether the source is a directory."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         record: dict[str, Json] = {
             "parser": self.parser,
             "parser_version": self.parser_version,
@@ -88,7 +88,7 @@ class TransformOptions(StageOptions):
     graft: JsonObject | None = None
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         record: dict[str, Json] = {
             "bind": dict(self.bind),
             "outputs": list(self.outputs),

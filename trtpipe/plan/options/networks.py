@@ -14,7 +14,7 @@ class ParseOptions(StageOptions):
     """No options: the network that a parser creates depends only on the model, the toolchain and the plugins."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {}
 
     @classmethod
@@ -36,7 +36,7 @@ class ReadbackOptions(StageOptions):
     """Whether the inputs are those of a recording, which has outputs as well."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {
             "data": self.data,
             "samples": self.samples,

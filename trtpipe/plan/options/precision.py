@@ -38,7 +38,7 @@ class CalibrateOptions(StageOptions):
     """Whether the ranges of all float tensors are asked for."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {
             "backend": self.backend,
             "backend_version": self.backend_version,
@@ -95,7 +95,7 @@ class CacheOptions(StageOptions):
     reader_version: int
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {"cache": self.cache.record(), "reader_version": self.reader_version}
 
     @classmethod
@@ -132,7 +132,7 @@ class QuantizeOptions(StageOptions):
         return versions[precision] if isinstance(versions, Mapping) else versions
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         versions = self.precision_version
         return given(
             {

@@ -38,7 +38,7 @@ class StageOptions:
         )
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint, defaults included."""
+        """The options as recorded in a fingerprint, defaults included."""
         raise NotImplementedError
 
     def origin(self, path: RecordPath) -> Origin:
