@@ -319,7 +319,7 @@ def example_of(model: type[BaseModel] | None, key: str) -> Yaml:
 
 
 def examples_of(model: type[BaseModel]) -> Mapping[str, Yaml]:
-    """Key → a value that could stand there; a declared layer's keys mean the same in every layer."""
+    """Key → an example of its value; a declared layer's keys mean the same in every layer."""
     known = EXAMPLES.get(model.__name__)
     return known if known is not None else LAYER_EXAMPLES if "layer" in model.model_fields else {}
 

@@ -88,7 +88,7 @@ class Project:
         return self.datasets[name]
 
     def locate(self, path: SpecPath) -> Location | None:
-        """Where a value stands in `trtpipe.yaml`; None when it does not."""
+        """The place of a value in `trtpipe.yaml`; None if it is not there."""
         return self.document.locate(path) if self.document and self.document.has(path) else None
 
 

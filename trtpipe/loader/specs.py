@@ -161,7 +161,7 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
 
 
 def _parser(data: Written, known: KnownNames) -> Parser:
-    """The parser that the spec names; one that takes anything when there is no such parser."""
+    """The parser that the spec names; if it is unknown, one that accepts anything."""
     name = _at(data, ("model", "parser")) or ModelSpec().parser
     return known.parser(name) if name in known.parsers else _UNKNOWN_PARSER
 
