@@ -89,7 +89,7 @@ def _shown(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    """The value of a metric; `inf` stands as text in a report."""
+    """The value of a metric; reports write `inf` as text."""
     if not isinstance(value, (int, float, str)):
         return None
     try:
