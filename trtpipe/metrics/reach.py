@@ -65,7 +65,7 @@ def words_of(links: Sequence[Link]) -> str:
 
 
 def source_links(spec: PipelineSpec, variant: str, outcome: str) -> Iterator[Link]:
-    """The links up to the typed model, of a variant whose validation came to `outcome`."""
+    """The links up to the typed model, for a variant whose validation ended with `outcome`."""
     why = _outside_the_comparison(spec, variant)
     if outcome == "passed":
         yield Link("canonical", "not proved" if why else "proved", why)
