@@ -98,7 +98,7 @@ class GraphBuilder:
         return tensor_name
 
     def mapped_constant(self, name: str, dtype: str, dims: Sequence[int], file: Path, offset: int) -> str:
-        """An initializer whose bytes (little-endian, row-major) already stand in `file` at `offset`."""
+        """An initializer whose bytes (little-endian, row-major) are already in `file` at `offset`."""
         import onnx
 
         tensor = onnx.TensorProto(name=self.unique(name), data_type=number_of_dtype(dtype), dims=dims)

@@ -99,7 +99,7 @@ class NodeTypes:
             self._give_rank(node)
 
     def take_over(self, name: str, other: str, *, truth: bool = False) -> None:
-        """Says that another value has the type of this one, or its shape and truths, if that is not known better."""
+        """Records that another value has the type of this one, or its shape and constant value, if not known better."""
         import onnx
 
         if name not in self._types or other in self._types:

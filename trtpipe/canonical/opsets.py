@@ -35,7 +35,7 @@ def opset_of(proto: onnx.ModelProto) -> int:
 
 
 def normalize_domains(proto: onnx.ModelProto) -> None:
-    """`ai.onnx` is written as the empty domain, each import stands once, custom domains in use are imported.
+    """Writes `ai.onnx` as the empty domain, removes duplicate imports, and imports custom domains in use.
 
     Imports are the highest version where several are given. A missing import of the standard operators is left
     for the checker to refuse.

@@ -74,7 +74,7 @@ def remove_identities(model: onnx.ModelProto) -> int:
 
 
 def _give_output_names(model: onnx.ModelProto) -> int:
-    """`x = Op(…); y = Identity(x)` with y an output becomes `y = Op(…)`, when x is no output itself."""
+    """`x = Op(…); y = Identity(x)` with y an output becomes `y = Op(…)`, if x is not an output itself."""
     graph = model.graph
     outputs = {value.name for value in graph.output}
     makers = {name: node for node in graph.node for name in node.output if name}

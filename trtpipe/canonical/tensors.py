@@ -90,7 +90,7 @@ def set_inline(tensor: onnx.TensorProto, raw: bytes) -> None:
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:
-    """Whether its bytes stand in a file."""
+    """Whether its bytes are in a file."""
     return bool(tensor.data_location == tensor.EXTERNAL)
 
 
