@@ -58,7 +58,7 @@ def move_between(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def dequantize_twin(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Dequantizes whole numbers that stand beside as floats: (x - zero point) scale."""
+    """Dequantizes integers of which a float copy is known: (x - zero point) scale."""
     if node.op_type != "DequantizeLinear" or node.domain or len(node.input) < 2 or not node.output:
         return False
     value, zero = node.input[0], node.input[2] if len(node.input) > 2 else ""

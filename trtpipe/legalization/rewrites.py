@@ -179,7 +179,7 @@ class Rewriting:
         return made
 
     def values(self, name: str, most_bytes: int = LARGEST) -> Array | None:
-        """A constant's values; None for what is no constant, or has more bytes."""
+        """A constant's values; None if it is not a constant or has more bytes."""
         tensor = self.tensors.get(name)
         if tensor is None or not has_size(tensor) or nbytes_of(tensor) > most_bytes:
             return None

@@ -98,7 +98,7 @@ class Scope:
 
 
 def _inner_constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """The small constants that stand in nested graphs."""
+    """The small constants in nested graphs."""
     _, *inner = graphs_of(model)
     held = {tensor.name: tensor for graph in inner for tensor in graph.initializer}
     for node in (node for graph in inner for node in graph.node if node.op_type == "Constant"):
