@@ -29,7 +29,7 @@ class SlicedBy:
 def sliced_by_index(
     at: Scope, x: Value, axes: Sequence[int], by: SlicedBy, mode: str, fill: str | None = None
 ) -> str:
-    """The slice of `x` on `axes`; `fill` is what stands outside in mode fill, zero when it is None."""
+    """The slice of `x` on `axes`; `fill` is the value outside in mode fill, zero if it is None."""
     made, inside = x.name, None
     for place, axis in enumerate(axes):
         number = at.constant(place, f"place_{place}")

@@ -302,7 +302,7 @@ def _as_many(at: Scope, name: str, given: int, wanted: int, kind: str = "") -> N
 
 
 def _padding(layer: _Windowed, at: Scope, axes: int) -> list[int]:
-    """Zeros before every axis, then behind every axis."""
+    """Zeros before every axis, then after every axis."""
     if layer.padding is not None:
         return _per_axis(layer, at, "padding", axes, 0) * 2
     return _per_axis(layer, at, "pre_padding", axes, 0) + _per_axis(layer, at, "post_padding", axes, 0)
