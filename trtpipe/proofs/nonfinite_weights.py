@@ -98,7 +98,7 @@ def _readers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
 
 
 def _real_readers(name: str, readers: Readers) -> list[onnx.NodeProto]:
-    """The nodes that compute with a value, behind those that only pass it on; these where nothing is behind them."""
+    """The nodes that compute with a value, after nodes that only pass it on; the latter if nothing follows them."""
     found: list[onnx.NodeProto] = []
     seen, pending = {name}, [name]
     while pending:
