@@ -50,7 +50,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Contents:
-    """The bytes behind the digests of a network's weights."""
+    """The bytes of a network's weights, by digest."""
 
     path: Path
     pieces: Mapping[str, Piece]

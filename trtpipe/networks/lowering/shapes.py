@@ -30,7 +30,7 @@ def one_hot(at: LayerScope) -> list[str]:
 
 
 def gather_in_batches(at: LayerScope) -> list[str]:
-    """Gather whose indices' first axis goes together with the data's: GatherND, the axis brought behind the batch."""
+    """Gather whose first index axis is a batch axis: GatherND, with the axis moved behind the batch."""
     data, indices = at.read(0), at.read(1)
     rank, count = at.rank(data), at.rank(indices)
     axis = at.axis(at.whole("axis"), rank, "axis")
