@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """`uncounted` nodes would add to `flops` and have shapes that are not known, or stand in nested graphs.
+    """The costs; `uncounted` nodes have unknown shapes or are in nested graphs, and are missing from `flops`.
 
     `activation_bytes` is None when the size of any tensor is not known; `peak_at` is the node that runs while they
     are alive.

@@ -31,7 +31,7 @@ _RECORDS = ("proof.json", "bench.json")
 
 @dataclass(frozen=True, slots=True)
 class NetworkLayer:
-    """A layer of the network that TensorRT was given: outputs are name, dtype and shape, as far as they are told."""
+    """A layer of the network that TensorRT was given: outputs are name, dtype and shape, where known."""
 
     name: str
     type: str

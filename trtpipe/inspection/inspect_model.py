@@ -160,7 +160,7 @@ def describe_graph(proto: onnx.ModelProto, asked: Asked = NOTHING_MORE) -> Graph
 
 
 def refuse_foreign_shapes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Shape]) -> None:
-    """Raises SpecError, with every problem, for shapes of what is no input, and of another rank or fixed size."""
+    """Raises SpecError, with every problem, for shapes of unknown inputs, or of another rank or fixed size."""
     known = {info.name: info for info in inputs}
     names = ", ".join(f"'{name}'" for name in known) or "none"
     problems = []

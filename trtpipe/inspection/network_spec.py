@@ -52,7 +52,7 @@ def network_spec(
 
 
 def _without_its_comment(lines: list[str]) -> list[str]:
-    """Lines without the comment at their end, which speaks of a section that goes."""
+    """Lines without the comment at their end, which belongs to a section that is removed."""
     kept = len(lines)
     while kept and lines[kept - 1].startswith("#"):
         kept -= 1

@@ -228,7 +228,7 @@ def _loosely(found: Matching) -> None:
 
 
 class _Nearest:
-    """The value behind a chain of nodes without a partner, each of which reads one value beside weights."""
+    """Follows a chain of unpaired nodes, each of which reads one value besides weights, back to the value before it."""
 
     def __init__(self, view: GraphView, paired: dict[int, int]) -> None:
         self._view, self._paired = view, paired
