@@ -18,7 +18,7 @@ _DEFERRED = frozenset({"sympy", "onnx_ir._symbolic_shapes"})
 
 
 class _Deferring(MetaPathFinder):
-    """Finds these modules where they are, and puts off running them."""
+    """An import finder that locates these modules normally and defers running them."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -32,6 +32,6 @@ class _Deferring(MetaPathFinder):
 
 
 def defer_imports() -> None:
-    """From now on; once is enough."""
+    """Installs the finder; calling it once is enough."""
     if not any(isinstance(finder, _Deferring) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Deferring())

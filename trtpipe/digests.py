@@ -32,7 +32,7 @@ class Digest:
 
     @property
     def short(self) -> str:
-        """The 12 hex digits that people are shown."""
+        """The first 12 hex digits, for display."""
         return self.hex[:12]
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ def same_digest(one: Digest, other: Digest) -> bool:
 
 
 def canonical_json(value: object) -> bytes:
-    """One byte form for one JSON value: sorted keys, no blanks, UTF-8; NaN is refused. Keys must be text."""
+    """The unique byte form of a JSON value: sorted keys, no blanks, UTF-8; NaN is rejected. Keys must be text."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()

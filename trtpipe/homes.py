@@ -41,7 +41,7 @@ def user_file() -> Path | None:
 
 
 def cache_home() -> Path | None:
-    """The directory of what can be made again; None for a user without a home directory."""
+    """The directory for data that can be recreated; None for a user without a home directory."""
     try:
         if sys.platform == "win32":
             return _local_app_data() / _NAME / "cache"
@@ -53,7 +53,7 @@ def cache_home() -> Path | None:
 
 
 def seal_of(data: bytes) -> str:
-    """What only this user can say of these bytes: 64 hex digits."""
+    """A keyed digest of these bytes that only this user can compute: 64 hex digits."""
     return blake3(data, key=_secret() or bytes(_BYTES)).hexdigest()
 
 
@@ -85,7 +85,7 @@ def _read(path: Path) -> bytes:
 
 
 def _made(path: Path) -> bytes:
-    """A new secret, or that of another process which was faster; empty where none can be kept."""
+    """A new secret, or that of another process which was faster; empty if none can be stored."""
     temporary = path.with_name(f"{_SECRET}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def _made(path: Path) -> bytes:
 
 
 def _keep(temporary: Path, path: Path) -> None:
-    """Put the secret into its place, unless a whole one is there by now."""
+    """Moves the secret to its place, unless a complete one is there by now."""
     with contextlib.suppress(FileExistsError):
         try:
             # link() fails if the target exists, so of several processes the first one's secret stays.
@@ -117,7 +117,7 @@ def _keep(temporary: Path, path: Path) -> None:
 
 
 def _named(variable: str) -> Path | None:
-    """The directory that a variable names; the standard has relative ones ignored."""
+    """The directory that a variable names; relative paths are ignored, as the XDG standard requires."""
     text = os.environ.get(variable, "")
     return Path(text) if text and Path(text).is_absolute() else None
 

@@ -19,7 +19,7 @@ class ProblemCode:
     __slots__ = ("meaning", "name", "value")
 
     def __init__(self, value: str, meaning: str) -> None:
-        """`meaning` is one sentence that says what is wrong, of whatever problem that has the code."""
+        """`meaning` is one sentence that describes every problem with this code."""
         self.value, self.meaning, self.name = value, meaning, ""
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 def assert_never(value: NoReturn) -> NoReturn:
-    """Stands behind the last case of a `match`: mypy refuses the call as long as a class has no case.
+    """Belongs after the last case of a `match`: mypy reports the call as long as a class has no case.
 
     It is `typing.assert_never`, which Python 3.10 does not have.
     """
