@@ -62,7 +62,7 @@ Promise: TypeAlias = Literal["will run", "may run", "will not run"]
 
 
 def promise_of(decision: Decision) -> Promise:
-    """What the decision says of the build that follows it."""
+    """The result that the decision predicts for the following build."""
     match decision:
         case Run():
             return "will run"

@@ -60,7 +60,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What an action yielded: files in its scratch directory by output name, and what reports say of it."""
+    """The result of an action: files in its scratch directory by output name, and a summary for reports."""
 
     files: Mapping[str, Path]
     summary: Mapping[str, Any] = field(default_factory=dict)

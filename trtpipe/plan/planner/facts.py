@@ -36,7 +36,7 @@ SOURCE_FOLDER, FILES_FOLDER = "source/", "files/"
 
 @dataclass(frozen=True, slots=True)
 class FetchFacts:
-    """What is to be fetched: output name → remote file, and its path in the spec.
+    """The files to fetch: output name → remote file, and its path in the spec.
 
     `beside` says whether the model may refer to files beside it, which are then fetched too; `pins` holds the SHA-256
     of some of them by name.
@@ -50,7 +50,7 @@ class FetchFacts:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What importing a pipeline's model depends on."""
+    """The facts that importing a pipeline's model depends on."""
 
     inputs: Mapping[str, tuple[Input, ...]]
     """`source` (the model, then what lies beside it) and `files` (what the options name); slots may be left out."""
@@ -67,7 +67,7 @@ class ModelFacts:
     """What a fetch step brings first; None where all files are on this machine."""
 
     def files(self) -> Iterator[Source]:
-        """Those files that are on this machine."""
+        """The files that are on this machine."""
         for refs in self.inputs.values():
             yield from (ref for ref in refs if isinstance(ref, Source))
 

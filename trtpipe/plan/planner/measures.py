@@ -24,7 +24,7 @@ def validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> Ste
 def measured_by(
     spec: PipelineSpec, facts: PipelineFacts, variant: str
 ) -> tuple[ValidateOptions, dict[str, tuple[Input, ...]]]:
-    """What a variant's typed model is measured by: options, and inputs by slot."""
+    """The options and inputs (by slot) with which a variant's typed model is measured."""
     asked = spec.validate_
     assert asked is not None
     other = asked.reference_of(variant)

@@ -21,7 +21,7 @@ from trtpipe.spec.variant import VariantSpec
 def variant_steps(
     spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: Address
 ) -> Iterator[Step]:
-    """What all targets of a variant share; `canonical` is the step that yields the model."""
+    """The steps that all targets of a variant share; `canonical` is the step that produces the model."""
     asked = spec.variants[variant]
     options = _quantize_options(asked, facts, InSpec(("variants", variant)))
     inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
