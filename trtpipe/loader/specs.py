@@ -102,7 +102,7 @@ class LoadedPipeline:
 
 
 def _places(paths: Iterable[SpecPath]) -> Iterator[tuple[str, SpecPath]]:
-    """Those of the paths that lie in the parser's options, with their place there."""
+    """The paths inside the parser's options: the part below the options as text, and the whole path."""
     for path in paths:
         if path[: len(_OPTIONS)] == _OPTIONS:
             yield ".".join(map(str, path[len(_OPTIONS) :])), path
