@@ -26,7 +26,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./@+:,()<>=-]*(?: [A-Za-z0-9_./@+:,(
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What a build found. Cells and steps of `scope`'s pipelines that are not `known` are dropped, all others kept.
+    """The results of a build. Cells and steps of `scope`'s pipelines that are not `known` are dropped, others kept.
 
     `scope` holds pipelines whose specs were read whole, `known` every cell and step that those specs declare.
     """
