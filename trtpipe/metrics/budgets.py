@@ -62,7 +62,7 @@ def reached(record: JsonObject, budget: BudgetSpec) -> Reached:
 
 
 def named(budget: BudgetSpec) -> str:
-    """What a budget measures."""
+    """The metric and output of a budget, in words."""
     return budget.metric or "accuracy drop"
 
 

@@ -91,7 +91,7 @@ def limit_problems(
     *,
     labelled: bool,
 ) -> Iterator[Problem]:
-    """What is wrong with budgets and thresholds for a model of these outputs; `labelled`: the data says what is right.
+    """Problems of budgets and thresholds for a model of these outputs; `labelled`: the data have labels.
 
     `budgets` has those of the searched variants.
     """
@@ -107,7 +107,7 @@ def limit_problems(
 
 @dataclass(frozen=True, slots=True)
 class _Bounds:
-    """What a value must be at least and at most."""
+    """The lowest and highest allowed value."""
 
     low: float
     high: float

@@ -75,7 +75,7 @@ class NonFinite:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What was measured of one output."""
+    """The measurements of one output."""
 
     values: dict[str, float | None]
     """Every name of METRICS."""
@@ -248,7 +248,7 @@ class Accumulator:
             self.rows.reference_right += int(np.count_nonzero(best == labels))
 
     def result(self) -> Metrics:
-        """What has been measured so far."""
+        """The metrics of all batches so far."""
         values, reasons = self._errors()
         self._row_metrics(values, reasons)
         rows = self.rows

@@ -23,7 +23,7 @@ from trtpipe.metrics.metrics import Metrics, metrics_from_json
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPlace:
-    """What was measured at one place."""
+    """The measurements at one place."""
 
     place: str
     kind: str
@@ -64,7 +64,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a validation measured."""
+    """The measurements of a validation."""
 
     places: tuple[MeasuredPlace, ...]
     nonfinite: tuple[Onset, ...]
