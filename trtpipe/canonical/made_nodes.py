@@ -46,7 +46,7 @@ class Caller:
         return f"node '{name}'" if operator is None else called(name, operator, self._nodes)
 
     def explained(self, said: str) -> str:
-        """What trtpipe made among the nodes that a text names, each in words: `'cast_x' is the cast of 'x' …`."""
+        """Describes the generated nodes that a text names, each in words: `'cast_x' is the cast of 'x' …`."""
         named = [part for word in _WORD.findall(said) for part in (word, *word.split("...")) if part]
         found = [name for name in (one.rstrip(".:") for one in named) if name in self._operators]
         words = {name: self(name) for name in found}

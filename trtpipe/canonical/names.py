@@ -127,7 +127,7 @@ def distinguish_dims(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def repeated_dims(model: onnx.ModelProto) -> dict[str, str]:
-    """What `distinguish_dims` calls a dimension → the name that it shares with another one of the same input.
+    """The name that `distinguish_dims` gives a dimension → the original name, which another axis of that input has too.
 
     Whether they are equal in fact nobody says; that the author meant one size is likely.
     """

@@ -99,7 +99,7 @@ class NodeTypes:
             self._give_rank(node)
 
     def take_over(self, name: str, other: str, *, truth: bool = False) -> None:
-        """Records that another value has the type of this one, or its shape and constant value, if not known better."""
+        """Records for another value, if its type is unknown, this one's type; with `truth`, its shape with booleans."""
         import onnx
 
         if name not in self._types or other in self._types:
@@ -111,7 +111,7 @@ class NodeTypes:
         self._types[other] = made
 
     def info(self, name: str) -> TensorInfo | None:
-        """What is known of a value."""
+        """The name, type and dims of a value, as far as known."""
         return tensor_info(self.described(name)) if name in self._types else None
 
     def described(self, name: str) -> onnx.ValueInfoProto:
