@@ -55,7 +55,7 @@ class CalibrationRequest:
 
 
 class Calibrator(Protocol):
-    """What a module here provides as `calibrator`."""
+    """The interface of `calibrator` in each module of this package."""
 
     name: str
     version: int

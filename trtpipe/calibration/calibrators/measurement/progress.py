@@ -42,7 +42,7 @@ class SavedCounts:
     counted: bool = True
 
     def write(self, histograms: Mapping[str, Histogram], done: int) -> None:
-        """What was counted in the first `done` samples; whole or not at all. Raises OSError."""
+        """Saves the counts of the first `done` samples, atomically. Raises OSError."""
         if self.path is None:
             return
         parts = [_identity(histograms, self.counted), np.array([done], "<i8").tobytes()]

@@ -34,7 +34,7 @@ def provider_of(asked: str, *, gpu_package: bool, driver: bool) -> str:
 
 
 def session_providers(provider: str, available: Sequence[str]) -> list[str | tuple[str, dict[str, str]]]:
-    """What a session is opened with. Raises ModelError when this ONNX Runtime lacks the provider."""
+    """The providers for a session. Raises ModelError when this ONNX Runtime lacks the provider."""
     if provider == "cpu":
         return [CPU]
     if CUDA not in available:
