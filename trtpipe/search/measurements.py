@@ -39,7 +39,7 @@ class Measured:
 
     @property
     def why(self) -> str:
-        """What is wrong, in words; empty inside."""
+        """The missed limits, in words; empty if none is missed."""
         return "; ".join(self.missed)
 
 

@@ -33,7 +33,7 @@ class Space:
     """Globs that the spec keeps whatever is chosen."""
 
     def choice(self, assigned: Assignment) -> Choice:
-        """What an assignment means."""
+        """The choice that an assignment results in."""
         return choice_of(self.ladder, self.units, assigned, self.held)
 
     def uniform(self, level: int) -> Assignment:
@@ -45,7 +45,7 @@ class Space:
         return (*assigned[:unit], level, *assigned[unit + 1 :])
 
     def saving(self, assigned: Assignment, unit: int, level: int = 0) -> float:
-        """What lowering a unit would save."""
+        """The cost that lowering a unit would save."""
         lowest = self.ladder.lowest(self.units[unit])
         return self.costs[unit][assigned[unit]] - self.costs[unit][max(level, lowest)]
 

@@ -127,7 +127,7 @@ def quantize_options(template: QuantizeOptions, choice: Choice) -> QuantizeOptio
 
 
 def evaluation(search: Fingerprint, options: EvaluateOptions | UnitsOptions) -> Fingerprint:
-    """What an evaluation depends on: `options`, and the tools and inputs of the search."""
+    """The inputs of an evaluation: `options`, and the tools and inputs of the search."""
     record = options.record()
     return Fingerprint("evaluate", STAGE_VERSIONS["evaluate"], record, search.tools, search.inputs)
 
