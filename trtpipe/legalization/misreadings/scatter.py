@@ -253,7 +253,7 @@ def _same(steps: _Steps, scope: Scope, node: onnx.NodeProto, index: str, places:
 
 
 def _chosen(steps: _Steps, way: str, data: str, same: str, given: str) -> str:
-    """What is there (row, place, 1), combined with the updates (row, 1, update) that are for it: (row, place)."""
+    """The current values (row, place, 1) combined with their updates (row, 1, update): (row, place)."""
     import numpy as np
     import onnx
 

@@ -108,7 +108,7 @@ _LEFT_OUT = -1
 
 
 def _missing(axis: _Axis) -> int | None:
-    """What the input lacks of a whole last window; `_LEFT_OUT` if ONNX drops that window, None if sizes are unknown."""
+    """How much input a complete last window lacks; `_LEFT_OUT` if ONNX drops that window, None if sizes are unknown."""
     if axis.size is None:
         return None
     rest = axis.size + axis.before + axis.after - axis.kernel

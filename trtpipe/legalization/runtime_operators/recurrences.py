@@ -57,7 +57,7 @@ class _Pass(NamedTuple):
 
 
 class _Results(NamedTuple):
-    """What one direction yields: the hidden state of each step, and the states behind the last one."""
+    """The outputs of one direction: the hidden state of each step, and the final states."""
 
     steps: str
     hidden: str
