@@ -259,7 +259,7 @@ def _shortened(fact: JsonObject) -> tuple[str, str]:
 
 
 def _group(group: JsonObject) -> Iterator[Section]:
-    """What several cells have in common: causes as old -> new, and what followed."""
+    """The common changes of several cells: causes as old -> new, and their consequences."""
     cells = texts_in(group, "cells")
     causes = ", ".join(map(_cause, objects_in(group, "causes")))
     follows = ", ".join(
