@@ -140,7 +140,7 @@ class Lowering:
         return choose_from(name, self.values, "tensors")
 
     def _values(self, scope: Scope, nodes: Sequence[Node], names: Mapping[str, str]) -> dict[str, Value]:
-        """What the layer yields, by its final name: said by the layer, or inferred from what it reads.
+        """The layer's outputs by their final names: declared by the layer, or inferred from its inputs.
 
         `names` are the final names of the layer's own tensors. Raises ModelError.
         """

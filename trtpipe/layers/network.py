@@ -116,6 +116,6 @@ def _outputs(options: NetworkOptions, lowering: Lowering) -> list[Problem]:
 def describe_layers(
     options: NetworkOptions, files: Mapping[str, Path], *, root: Path | None
 ) -> tuple[LayerSummary, ...]:
-    """What each layer yields: names, data types, dims, and how many weights it holds. Raises ModelError."""
+    """The outputs of each layer (names, data types, dims), and how many weights it holds. Raises ModelError."""
     with temporary_folder("layers") as workplace:
         return lower_network(options, files, root=root, workplace=Path(workplace)).layers

@@ -59,12 +59,12 @@ class Scope:
 
     @property
     def input(self) -> Value:
-        """What a layer of one input reads."""
+        """The input of a layer with one input."""
         return self.reads[("input",)]
 
     @property
     def inputs(self) -> tuple[Value, ...]:
-        """What a layer of several inputs reads; inline constants are of the first tensor's type."""
+        """The inputs of a layer with several; inline constants have the first tensor's type."""
         written = getattr(self.layer, "inputs")  # noqa: B009  only layers of several inputs ask
         tensors = [self.reads[("inputs", i)] for i, one in enumerate(written) if isinstance(one, str)]
         like = tensors[0].dtype if tensors else None
