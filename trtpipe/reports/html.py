@@ -82,7 +82,7 @@ def table(
 
 
 def scrolling(content: Markup, label: str) -> Markup:
-    """What may be wider than the page, in a region that the keyboard can scroll."""
+    """Content that may be wider than the page, in a region that can be scrolled with the keyboard."""
     return el("div", content, class_="scroll", role="region", aria_label=label, tabindex=0)
 
 

@@ -45,7 +45,7 @@ def _outcome(value: object) -> LinkOutcome:
 
 
 def network_of(value: object) -> Network | None:
-    """What a manifest says of the network that TensorRT's parser made."""
+    """A manifest's facts about the network that TensorRT's parser created."""
     found = mapping_of(value)
     if not found:
         return None
