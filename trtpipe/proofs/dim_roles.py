@@ -20,7 +20,7 @@ _MOST_CHANNELS = 4  # of an image whose channels come last
 
 
 def role_of(info: TensorInfo, axis: int) -> Role:
-    """What the dimension at `axis` of an input is likely to be."""
+    """The likely role of the dimension at `axis` of an input."""
     assert info.dims is not None
     name = told_name(info, axis)
     for pattern, role in _BY_NAME:

@@ -148,7 +148,7 @@ class _Search:
         return self.infer(shapes_at(self.inputs, profile, "opt"), values_at(profile, "opt")).problems
 
     def profile(self, low: Point, opt: Point, high: Point, values: Values) -> Profile:
-        """Those inputs that need a range, at these sizes; entries that were given stay as they are."""
+        """The inputs that need a range, at these sizes; given entries stay unchanged."""
         profile: Profile = {}
         for info in self.inputs:
             if info.name in self.given and _fits(self.given[info.name], info):

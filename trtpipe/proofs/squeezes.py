@@ -26,7 +26,7 @@ class OpenSqueeze:
 
 
 def open_squeezes(proto: onnx.ModelProto) -> list[OpenSqueeze]:
-    """Those of the main graph, with the sizes that the model declares."""
+    """The Squeezes of the main graph with dynamic axes, by the sizes that the model declares."""
     nodes = [node for node in proto.graph.node if node.op_type == "Squeeze" and _names_no_axes(node)]
     if not nodes:
         return []

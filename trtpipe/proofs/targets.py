@@ -132,7 +132,7 @@ def _concerns(problem: Problem, target: TargetView) -> bool:
 
 
 class _Judged:
-    """What targets refuse of typed models; of a model that several variants share, and of like targets, once."""
+    """Caches what targets reject, for models that several variants share and for equal targets."""
 
     def __init__(self, live: Collection[str]) -> None:
         self._live = live
@@ -154,7 +154,7 @@ class _Judged:
 
 
 class _Left(NamedTuple):
-    """What is left of a typed model, which is held so that its identity stays its own."""
+    """The remaining nodes of a typed model, kept alive so that its id is not reused."""
 
     whole: TypedModel
     model: TypedModel
