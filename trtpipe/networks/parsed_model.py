@@ -36,7 +36,7 @@ def keep_parsed(typed: onnx.ModelProto, folder: Path, out: Path) -> dict[str, Js
 
 
 def record_of(typed: onnx.ModelProto, network: ParsedNetwork, lowered: Lowered) -> dict[str, Json]:
-    """What can be said of a network without data, as plain JSON values."""
+    """The facts about a network that need no data, as plain JSON values."""
     return {
         "layers": lowered.layers,
         "layers_read": lowered.layers - len(lowered.unread),

@@ -51,7 +51,7 @@ class Constants:
         return self._known.get(name)
 
     def _made(self, layer: Layer, depth: int) -> Array | None:
-        """What a layer makes of constants, its dims aside."""
+        """The result of a layer on constants, apart from its dims."""
         if layer.type == "CONSTANT":
             return self.of_layer(layer)
         if layer.type not in (*_KEEP_ORDER, *_OF_NUMBERS) or not _keeps_order(layer):
@@ -77,7 +77,7 @@ class Constants:
 
 
 def _numbers_of(layer: Layer, arrays: list[Array]) -> Array | None:
-    """What comes of a few whole numbers, with which the parser reckons dims; None of anything else."""
+    """The result of arithmetic on a few integers, with which the parser computes dims; None for anything else."""
     if any(array.dtype.kind != "i" or array.size > _FEW for array in arrays):
         return None
     if layer.type == "CONCATENATION":

@@ -223,7 +223,7 @@ _OWN: Mapping[str, Form] = {
 
 
 def form_of(kind: str) -> Form | None:
-    """What makes a declared layer of a layer of this type; None when nothing does."""
+    """The function that declares layers of this type; None if there is none."""
     if kind in _OWN or kind not in DECLARED:
         return _OWN.get(kind)
     model, fields = DECLARED[kind]

@@ -228,7 +228,7 @@ def _words(error: ValidationError, label: str) -> str:
 
 
 def _without_itself(fact: str, label: str) -> str:
-    """What is said of a layer without the words that name it."""
+    """A message about a layer without the words that name the layer."""
     start = f"layer '{label}' ("
     if not fact.startswith(start):
         return fact
