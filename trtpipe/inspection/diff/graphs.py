@@ -58,7 +58,7 @@ class GraphView:
     """Weight → type, dims and digest of its values, of those that were asked for."""
 
     def weight_key(self, name: str) -> str:
-        """What a weight is, by its type, dims and values, which are read once. Raises ModelError."""
+        """The key of a weight: its type, dims and values, which are read once. Raises ModelError."""
         if name not in self.digests:
             stream = self.weights[name]
             hasher = blake3()
