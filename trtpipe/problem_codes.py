@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 
 class ProblemCode:
-    """What kind of problem it is: the name is for us, the value for users. Two are equal only if they are one."""
+    """A kind of problem: `name` is for our code, `value` for users. Two are equal only if they are the same object."""
 
     __slots__ = ("meaning", "name", "value")
 
