@@ -1,6 +1,6 @@
-"""The command's door: `python -m trtpipe` and the console script.
+"""Entry point of the command: `python -m trtpipe` and the console script.
 
-Nothing but the standard library is imported before Ctrl-C and the standard streams are taken care of.
+Only the standard library is imported until the handling of Ctrl-C and of the standard streams is set up.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 
 
 def _open_missing_streams() -> None:
-    """Give closed standard streams a place, so that no file of a build ends up with their number."""
+    """Reopens closed standard streams, so that no file of a build gets their descriptor number."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)

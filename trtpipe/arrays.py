@@ -1,7 +1,6 @@
-"""The type of a NumPy array, for annotations only: import it under TYPE_CHECKING, so that nobody pays for numpy.
+"""The type of a NumPy array, for annotations only: import it under TYPE_CHECKING, so that numpy is not loaded.
 
-What an array holds is known when the program runs, not before: models decide it. So its element type stays open, here
-and nowhere else.
+The element type depends on the model and is known only at run time, so it is left open, here and nowhere else.
 """
 
 from __future__ import annotations

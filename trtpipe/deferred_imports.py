@@ -1,7 +1,7 @@
-"""Modules that are imported when something of them is first used: sympy, which onnx_ir needs for sums of dimensions.
+"""Defers the import of slow modules until first use: sympy, which onnx_ir needs for sums of dimensions.
 
-trtpipe adds no dimensions up, and sympy takes as long to import as all else of a command together. Python's own
-`LazyLoader` does it; where there are no such modules nothing changes.
+trtpipe never adds dimensions, and importing sympy takes as long as everything else in a command together. Uses Python's
+own `LazyLoader`; modules that are not installed are ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DEFERRED = frozenset({"sympy", "onnx_ir._symbolic_shapes"})
 
 
 class _Deferring(MetaPathFinder):
-    """Finds these modules where they are, and puts off running them."""
+    """An import finder that locates these modules normally and defers running them."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -32,6 +32,6 @@ class _Deferring(MetaPathFinder):
 
 
 def defer_imports() -> None:
-    """From now on; once is enough."""
+    """Installs the finder; calling it once is enough."""
     if not any(isinstance(finder, _Deferring) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Deferring())

@@ -1,4 +1,4 @@
-"""Digests: the names of bytes.
+"""Digests: content addresses of bytes.
 
 A Digest is BLAKE3-256 in hex together with the size in bytes. BLAKE3 and not SHA-256 because models and
 engines are large and it is several times faster on the machines that build them. Nothing here knows what the
@@ -32,7 +32,7 @@ class Digest:
 
     @property
     def short(self) -> str:
-        """The 12 hex digits that people are shown."""
+        """The first 12 hex digits, for display."""
         return self.hex[:12]
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ def same_digest(one: Digest, other: Digest) -> bool:
 
 
 def canonical_json(value: object) -> bytes:
-    """One byte form for one JSON value: sorted keys, no blanks, UTF-8; NaN is refused. Keys must be text."""
+    """The unique byte form of a JSON value: sorted keys, no blanks, UTF-8; NaN is rejected. Keys must be text."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()

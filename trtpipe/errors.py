@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree, and how a problem is put to its reader.
+"""The exception hierarchy, and how a problem is presented to the user.
 
     TrtpipeError              anything a user can act on; carries Problems and an exit code
     ├── SpecError        2    the spec, a data set file or an argument is wrong
@@ -10,12 +10,12 @@
     │   └── ArtifactDamaged   what it has is not what the digest says
     ├── StepFailed       1    a step ran and failed
     ├── ValidationFailed 1    a threshold was missed
-    ├── LockMismatch     3    the lockfile says otherwise
+    ├── LockMismatch     3    the lockfile differs
     └── Interrupted    130    the user pressed Ctrl-C
 
-A bug is never one of these: it is an AssertionError or whatever Python raises, and shows its traceback.
-Every Problem has a code of `problem_codes.py`, which stays when its wording changes.
-This module knows nothing of YAML, ONNX or TensorRT.
+A bug is never one of these: it is an AssertionError or another Python exception, and shows its traceback. Every Problem
+has a code from `problem_codes.py`, which stays the same when the wording changes. This module is independent of YAML,
+ONNX and TensorRT.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Problem:
 
 
 class WrongValue(ValueError):
-    """What a validator of the spec's models refuses: `fact; remedy`, and what kind of mistake it is."""
+    """A validator of the spec's models rejects a value: `fact; remedy`, and the kind of mistake."""
 
     def __init__(self, code: ProblemCode, text: str) -> None:
         super().__init__(text)
@@ -81,12 +81,12 @@ class WrongValue(ValueError):
 
 
 def code_of(error: object) -> ProblemCode:
-    """The code of what a validator refused; those of plug-ins raise plain ValueErrors."""
+    """The code of a validator's error; validators of plug-ins may raise plain ValueErrors."""
     return error.code if isinstance(error, WrongValue) else Code.INVALID_VALUE
 
 
 def masked(text: str) -> str:
-    """The text with what addresses in it may hold of credentials left out: user names, passwords, queries."""
+    """The text without credentials that its addresses may contain: user names, passwords, queries."""
     return _QUERY.sub(r"\1…", _USER.sub(r"\1…@", text)) if "://" in text else text
 
 
@@ -147,7 +147,7 @@ class SpecError(TrtpipeError):
 
 
 class ModelError(TrtpipeError):
-    """A model file cannot be read, or holds what trtpipe cannot take in."""
+    """A model file cannot be read, or contains something that trtpipe does not support."""
 
 
 class PlanError(TrtpipeError):
@@ -167,7 +167,7 @@ class ArtifactMissing(StoreError):
 
 
 class ArtifactDamaged(StoreError):
-    """What the store has is not what the digest says; it was put aside."""
+    """An artifact in the store does not match its digest; it was quarantined."""
 
 
 class StepFailed(TrtpipeError):
@@ -199,7 +199,7 @@ class ValidationFailed(TrtpipeError):
 
 
 class LockMismatch(TrtpipeError):
-    """The lockfile says otherwise."""
+    """The lockfile differs from the current state."""
 
     exit_code = 3
 

@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all: temporary file, flush, rename. Knows nothing of their content.
+"""Atomic file writes: temporary file, flush, rename. Independent of the content.
 
-A temporary file stands beside its target and carries the name of the process that writes it, so that whoever writes
-there next removes what a killed one left. So do temporary directories.
+A temporary file is created beside its target and has the writing process in its name, so that the next writer can
+remove what a killed process left behind. The same holds for temporary directories.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ _NAME_BYTES = 100  # a temporary file's name must stay below the 255 bytes of fi
 
 
 def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file in one piece; a reader sees the old content or the new. Raises OSError."""
+    """Writes a file atomically: a reader sees the old content or the new. Raises OSError."""
     handle, temporary = open_beside(path)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+            # The data must be on disk before the rename, or a power failure could leave an empty file under
+            # the final name.
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -39,7 +41,7 @@ def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def is_special(path: Path) -> bool:
-    """Whether something is there that is no regular file: a pipe would be waited for, a device replaced."""
+    """Whether something exists that is not a regular file: reading a pipe would block, a device would be replaced."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):
@@ -47,7 +49,7 @@ def is_special(path: Path) -> bool:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """What a regular file holds that may have come from anybody. Raises OSError, also for one that is too large."""
+    """The contents of an untrusted regular file. Raises OSError, also if it is larger than `most`."""
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > most:
             raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(path))
@@ -55,7 +57,9 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A regular file, open for reading. Raises OSError, also for a pipe, which would be waited for, or a device."""
+    """Opens a regular file for reading. Raises OSError, also for a device or a pipe, which would block."""
+    # O_NONBLOCK: opening a pipe without a writer would block. The type is checked on the open file, so that
+    # the path cannot be replaced in between.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -114,21 +118,21 @@ def _sweep_temporary(folder: Path) -> None:
 
 
 def _is_mine(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a directory of this user: in a folder that all share, names say nothing."""
+    """Whether it is a directory of this user: in a shared folder anybody can choose such a name."""
     found = entry.stat(follow_symlinks=False)
     return stat.S_ISDIR(found.st_mode) and (os.name == "nt" or found.st_uid == os.getuid())
 
 
 def owner_prefix() -> str:
-    """`HOST-PID-nNAMESPACE-` of this process, for the names of what dies with it."""
+    """`HOST-PID-nNAMESPACE-` of this process, for the names of files that should not outlive it."""
     return f"{_host()}-{os.getpid()}-n{_namespace()}-"
 
 
 def owner_is_dead(name: str, *, anywhere: bool = False) -> bool:
-    """Whether a name with an `owner_prefix` is that of a process of this machine which is gone.
+    """Whether a name with an `owner_prefix` belongs to a process of this machine that has ended.
 
-    Of other containers that is not known, for process ids mean something else there: they count as alive, unless
-    `anywhere` says that the caller has another way to see it.
+    Processes in other containers count as alive, because process ids mean something else there, unless the caller has
+    another way to tell and sets `anywhere`.
     """
     pid = owner_of(name)
     if pid is None or _alive(pid):
@@ -144,7 +148,7 @@ def _host() -> str:
 
 
 def _namespace() -> str:
-    """Within which process ids are this process's; 0 where there is but one."""
+    """The PID namespace in which process ids are valid; 0 if there is only one."""
     try:
         return "".join(filter(str.isdecimal, str(Path("/proc/self/ns/pid").readlink()))) or "0"
     except OSError:
@@ -171,12 +175,14 @@ def _alive(pid: int) -> bool:
 
 
 def place_file(path: Path, target: Path, *, scratch: Path) -> None:
-    """Move a flushed file to `target`, whole, even across file systems. Raises OSError."""
+    """Moves a flushed file to `target` atomically, even across file systems. Raises OSError."""
     try:
         path.replace(target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
+        # A rename works only within one file system, so the file is copied to `scratch`, which is on the
+        # target's.
         handle, name = tempfile.mkstemp(prefix=owner_prefix(), dir=scratch)
         os.close(handle)
         shutil.copyfile(path, name)
@@ -189,7 +195,7 @@ def place_file(path: Path, target: Path, *, scratch: Path) -> None:
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` among the processes of a machine; where none can be made, go on without.
+    """Holds the lock file `path` among the processes of a machine; if it cannot be created, continues without.
 
     For short work on files that are written whole anyway: the lock keeps two writers from undoing each other.
     """

@@ -1,12 +1,12 @@
-"""Where this user's own things are: the configuration, the cache with the store, and the mark of what trtpipe wrote.
+"""The user's own directories: the configuration, the cache with the store, and the secret that seals trtpipe's files.
 
     $XDG_CONFIG_HOME/trtpipe      the configuration; ~/.config where the variable is not set
     $XDG_CACHE_HOME/trtpipe       the cache; ~/.cache where it is not set, ~/Library/Caches on macOS
     %LOCALAPPDATA%\\trtpipe        both on Windows, the cache in `cache` below it
 
-A project may have been unpacked from what somebody else packed. What trtpipe keeps in a project is therefore sealed
-with a secret that only this user has: what carries no seal of this user was written by somebody else. A user who has no
-place for a secret, because there is no home directory or it cannot be written, seals with none.
+A project may have been unpacked from somebody else's archive. Files that trtpipe keeps in a project are therefore
+sealed with a secret that only this user has: a file without this user's seal was written by somebody else. If the
+secret cannot be stored, because there is no home directory or it is not writable, files are sealed without one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def user_file() -> Path | None:
 
 
 def cache_home() -> Path | None:
-    """The directory of what can be made again; None for a user without a home directory."""
+    """The directory for data that can be recreated; None for a user without a home directory."""
     try:
         if sys.platform == "win32":
             return _local_app_data() / _NAME / "cache"
@@ -53,7 +53,7 @@ def cache_home() -> Path | None:
 
 
 def seal_of(data: bytes) -> str:
-    """What only this user can say of these bytes: 64 hex digits."""
+    """A keyed digest of these bytes that only this user can compute: 64 hex digits."""
     return blake3(data, key=_secret() or bytes(_BYTES)).hexdigest()
 
 
@@ -85,7 +85,7 @@ def _read(path: Path) -> bytes:
 
 
 def _made(path: Path) -> bytes:
-    """A new secret, or that of another process which was faster; empty where none can be kept."""
+    """A new secret, or that of another process which was faster; empty if none can be stored."""
     temporary = path.with_name(f"{_SECRET}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,9 +102,10 @@ def _made(path: Path) -> bytes:
 
 
 def _keep(temporary: Path, path: Path) -> None:
-    """Put the secret into its place, unless a whole one is there by now."""
+    """Moves the secret to its place, unless a complete one is there by now."""
     with contextlib.suppress(FileExistsError):
         try:
+            # link() fails if the target exists, so of several processes the first one's secret stays.
             os.link(temporary, path)
         except OSError as error:
             if isinstance(error, FileExistsError):
@@ -116,7 +117,7 @@ def _keep(temporary: Path, path: Path) -> None:
 
 
 def _named(variable: str) -> Path | None:
-    """The directory that a variable names; the standard has relative ones ignored."""
+    """The directory that a variable names; relative paths are ignored, as the XDG standard requires."""
     text = os.environ.get(variable, "")
     return Path(text) if text and Path(text).is_absolute() else None
 

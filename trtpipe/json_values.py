@@ -1,10 +1,10 @@
-"""JSON as typed values, and how a record that somebody else wrote is read without trusting its shape.
+"""Typed access to JSON: reads fields of an untrusted record with checks of their type.
 
-`json.loads` yields anything at all. `read_object` is the border: behind it a record is a `JsonObject`, and the
-functions below take a field out of it as the type that it must have. What is missing or of another type raises
-`Malformed`, which names the field; whoever knows the file turns that into one sentence for the user.
+`json.loads` may return anything. `read_object` checks that the text is a `JsonObject`, and the functions below read a
+field of it with the required type. A missing field or one of another type raises `Malformed`, which names the field;
+the caller, who knows the file, turns that into one sentence for the user.
 
-Knows nothing of any particular record.
+Independent of any particular record type.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _SURROGATE = b"\\ud"
 
 
 class Malformed(ValueError):
-    """A record that is not what its reader expects; the text says which field, in a few words."""
+    """A record does not have the expected form; the text names the field, in a few words."""
 
 
 def read_object(text: str | bytes) -> dict[str, Json]:
-    """The object in a JSON text. Raises Malformed, also for NaN, 1e999, deep nesting and what is no text."""
+    """The object in a JSON text. Raises Malformed, also for NaN, 1e999, deep nesting and anything that is not text."""
     try:
         found = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
         if _SURROGATE in (text if isinstance(text, bytes) else text.encode()).lower():
@@ -134,7 +134,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _finite_float(text: str) -> float:
-    """Python reads 1e999 as infinity, which it would not write as JSON again."""
+    """Rejects 1e999, which Python would read as infinity and could not write as JSON again."""
     found = float(text)
     if math.isinf(found):
         raise ValueError(text)

@@ -1,9 +1,8 @@
-"""What of a project may run: a clone chooses no program until its user has allowed it.
+"""Which code of a project may run: a cloned project runs no program until the user has allowed it.
 
-Code goes by the digest of what would run. Allowed is what stands in the user's own configuration for the project
-(`loading.user` reads it and grants it here), or everything where `TRTPIPE_ALLOW_PROJECT_CODE=1` says so, as in CI.
-Whatever loads code of a project asks here first, in whichever process it does so; a child is told what its parent was
-granted.
+Code is identified by its digest. Allowed is what the user's own configuration lists for the project (`loader.user`
+reads it and grants it here), or everything if `TRTPIPE_ALLOW_PROJECT_CODE=1` is set, as in CI. Every function that
+loads a project's code checks here first, in any process; a child process inherits its parent's grants.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _DOES: dict[Kind, str] = {"directory": "reads", "link": "has", "store": "uses"}
 
 @dataclass(frozen=True, slots=True)
 class ProjectCode:
-    """Something that a project would run, or read outside itself."""
+    """Code that a project would run, or a path outside that it would read."""
 
     kind: Kind
     name: str
@@ -49,7 +48,7 @@ class ProjectCode:
 
 
 def code_of(kind: Kind, name: str, contents: Iterable[bytes] = ()) -> ProjectCode:
-    """What a project would run, known by its contents, or by its name where it has none here."""
+    """The code that a project would run, identified by its contents, or by its name if it has none here."""
     found = hashlib.sha256(kind.encode())
     pieces = list(contents) or [name.encode()]
     for piece in pieces:
@@ -61,33 +60,33 @@ _granted: set[str] = set(filter(None, os.environ.get(_GRANTED, "").split(",")))
 
 
 def grant(digests: Iterable[str]) -> None:
-    """Let this process, and the children that it starts from now on, run what has these digests."""
+    """Allows this process, and children that it starts from now on, to run the code with these digests."""
     _granted.update(digests)
 
 
 def granted_digests() -> frozenset[str]:
-    """What this process was granted."""
+    """The digests that this process may run."""
     return frozenset(_granted)
 
 
 def forget_grants() -> None:
-    """Take all grants back, as a new process would begin."""
+    """Revokes all grants, as at the start of a process."""
     _granted.clear()
 
 
 def is_granted(code: ProjectCode) -> bool:
-    """Whether it may run."""
+    """Whether the code may run."""
     return os.environ.get(ALLOW_ALL) == "1" or code.digest in _granted
 
 
 def grants_for_children() -> dict[str, str]:
-    """The variables that tell a child what it may run."""
+    """The environment variables that pass the grants to a child."""
     told = {ALLOW_ALL: "1"} if os.environ.get(ALLOW_ALL) == "1" else {}
     return told | ({_GRANTED: ",".join(sorted(_granted))} if _granted else {})
 
 
 def not_allowed(code: ProjectCode, path: SpecPath = ()) -> Problem:
-    """What is said of it where it would run."""
+    """The problem to report when the code would run without permission."""
     does = _DOES.get(code.kind, "runs")
     return Problem(
         Code.CODE_NOT_ALLOWED,

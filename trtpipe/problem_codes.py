@@ -1,11 +1,11 @@
-"""The kinds of problems, each with a code that stays the same for ever: TP111 is an unknown key in every version.
+"""The kinds of problems, each with a permanent code: TP111 means an unknown key in every version.
 
-A documentation page, an annotation in a pull request or a search on the web can hang on a code, while the wording of a
-problem may change. So a code is never renumbered, and the number of one that is no longer used is never given to
-another; `tests/problem_codes.txt` holds all that were ever given. A new kind of problem gets the next free number of
-its range. The same kind of mistake in two places has one code.
+Documentation pages, annotations in pull requests and web searches can refer to a code, while the wording of a problem
+may change. So a code is never renumbered, and a retired number is never reused; `tests/problem_codes.txt` lists every
+code ever assigned. A new kind of problem gets the next free number of its range. The same kind of mistake in two places
+has one code.
 
-`docs/problems.py` makes `docs/problems.md` of this table. Knows nothing of where problems arise.
+`docs/problems.py` generates `docs/problems.md` from this table. Independent of where problems arise.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 
 class ProblemCode:
-    """What kind of problem it is: the name is for us, the value for users. Two are equal only if they are one."""
+    """A kind of problem: `name` is for our code, `value` for users. Two are equal only if they are the same object."""
 
     __slots__ = ("meaning", "name", "value")
 
     def __init__(self, value: str, meaning: str) -> None:
-        """`meaning` is one sentence that says what is wrong, of whatever problem that has the code."""
+        """`meaning` is one sentence that describes every problem with this code."""
         self.value, self.meaning, self.name = value, meaning, ""
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Shapes and sizes as people write them: `1x3x224x224`, `[1, 3, 224, 224]`, `2GiB`."""
+"""Parses shapes and sizes as people write them: `1x3x224x224`, `[1, 3, 224, 224]`, `2GiB`."""
 
 from __future__ import annotations
 

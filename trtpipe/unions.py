@@ -1,4 +1,4 @@
-"""Closed unions: values that are one of a few classes, and a `match` over them that forgets none."""
+"""Closed unions: values of one of a fixed set of classes, with a `match` that must handle all of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 def assert_never(value: NoReturn) -> NoReturn:
-    """Stands behind the last case of a `match`: mypy refuses the call as long as a class has no case.
+    """Belongs after the last case of a `match`: mypy reports the call as long as a class has no case.
 
     It is `typing.assert_never`, which Python 3.10 does not have.
     """

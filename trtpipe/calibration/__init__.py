@@ -1,4 +1,4 @@
-"""Scales: measured by a calibrator, or taken from the calibration cache of another tool.
+"""Calibration: quantization scales, measured by a calibrator or taken from another tool's calibration cache.
 
 scales.py       the artifact: a readable file of scales
 calibrators/    from a model and samples to scales, one module for each backend

@@ -1,9 +1,9 @@
-"""Scales: what a calibrator found out of a model's tensors. An artifact: readable, sorted JSON with a schema number.
+"""The scales of a model's tensors, as a calibrator found them: an artifact in readable, sorted, versioned JSON.
 
-Beside scales, or instead of them, it may hold ranges: how large tensors became on the data.
+It may also, or only, hold ranges: the largest magnitudes of tensors on the data.
 
 `amax` is the largest magnitude that a quantized tensor represents; an int8 scale is amax / 127, an fp8 (e4m3) one
-amax / 448. Tensors go by their names in the canonical model. Knows neither how they were found nor who uses them.
+amax / 448. Tensors have their names in the canonical model. Independent of how scales are found and used.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Canonical ONNX, the one form that every model is brought into: reading, checking, summarising and writing it.
+"""Canonical ONNX, the one form that every model is converted to: reading, checking, summarising and writing it.
 
-Belongs here: what is true of any ONNX graph. Rewrites for TensorRT's sake are in `legalization/`; nothing here knows
-TensorRT, specs, stores or where a model came from.
+Belongs here: code that applies to any ONNX graph. Rewrites for TensorRT are in `legalization/`; nothing here depends on
+TensorRT, specs, stores or the format that a model came from.
 """

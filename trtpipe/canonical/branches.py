@@ -1,4 +1,4 @@
-"""Resolves `If` nodes whose condition is a constant: the branch taken moves into the graph around it."""
+"""Resolves `If` nodes with a constant condition: the branch taken is inlined into the surrounding graph."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def resolve_branches(model: onnx.ModelProto) -> int:
-    """Replaces every If with a constant condition by the branch that it takes; how many.
+    """Replaces every If with a constant condition by the branch that it takes; returns how many.
 
-    Expects `naming.make_values_unique`: what a branch defines has a name of its own in the whole model.
+    Expects `names.make_values_unique`: values that a branch defines have names that are unique in the whole model.
     """
     constants = constants_of(model)
     resolved = 0
@@ -47,7 +47,7 @@ def _taken(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> onnx
 
 
 def _connections(node: onnx.NodeProto, branch: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Identity nodes from the branch's results to the If's outputs; `simplifying` removes most of them."""
+    """Identity nodes from the branch's results to the If's outputs; `simplification` removes most of them."""
     import onnx
 
     pairs = [(inner.name, outer) for inner, outer in zip(branch.output, node.output, strict=False) if outer]

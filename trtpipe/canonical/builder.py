@@ -1,7 +1,8 @@
 """Builds an ONNX graph node by node, as frontends for other formats do.
 
-Large constants are appended to a file and referred to, as in a skeleton (see `reading`), so that memory holds one of
-them at a time and protobuf's 2 GiB do not matter. Names are made distinct; nothing is checked: legalizing does that.
+Large constants are appended to a file and referenced, as in a skeleton (see `reader`), so that memory holds one of them
+at a time and protobuf's limit of 2 GiB does not apply. Names are made distinct; validity is not checked here,
+legalization does that.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class GraphBuilder:
 
     @property
     def graph(self) -> onnx.GraphProto:
-        """What there is so far."""
+        """The graph so far."""
         return self._model.graph
 
     def unique(self, wanted: str) -> str:
@@ -97,7 +98,7 @@ class GraphBuilder:
         return tensor_name
 
     def mapped_constant(self, name: str, dtype: str, dims: Sequence[int], file: Path, offset: int) -> str:
-        """An initializer whose bytes (little-endian, row-major) already stand in `file` at `offset`."""
+        """An initializer whose bytes (little-endian, row-major) are already in `file` at `offset`."""
         import onnx
 
         tensor = onnx.TensorProto(name=self.unique(name), data_type=number_of_dtype(dtype), dims=dims)
@@ -158,7 +159,7 @@ def _number(array: Array) -> int:
 
 
 def _packed(array: Array, size: int) -> Array:
-    """An array as it is stored in `size` bytes: of types of half a byte two elements lie in one, the first below."""
+    """An array as stored in `size` bytes: 4-bit types are packed two to a byte, the first in the lower half."""
     import numpy as np
 
     if array.nbytes == size:

@@ -1,6 +1,6 @@
-"""Holds a model against the ONNX standard with onnx's own checker, without its weights.
+"""Validates a model against the ONNX standard with onnx's own checker, without its weights.
 
-Large weights are taken for graph inputs of their type while the checker looks, so it never opens a file.
+Large weights are replaced by graph inputs of their type during the check, so that the checker never opens a file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _refuse_stripped(proto: onnx.ModelProto) -> None:
 
 
 def _forgive(bare: onnx.ModelProto) -> None:
-    """Hides from the checker what is wrong by the letter and does no harm: TensorRT asks for neither.
+    """Hides harmless violations of the standard from the checker; TensorRT does not require these rules.
 
     Inputs and outputs without a shape; and operators in the standard domain that the standard does not know,
     which is how many exporters write TensorRT's plugins.
@@ -63,7 +63,7 @@ _UNKNOWN = "trtpipe.unknown"
 
 
 def is_unknown(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
-    """Whether the node claims to be a standard operator and the standard has none of that name."""
+    """Whether the node is in the standard domain but the standard has no operator of that name."""
     import onnx
 
     if node.domain not in ("", "ai.onnx"):
@@ -73,7 +73,7 @@ def is_unknown(node: onnx.NodeProto, model: onnx.ModelProto) -> bool:
 
 
 def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which no tensor refers to a file: large initializers became inputs, others hold no values."""
+    """A copy in which no tensor refers to a file: large initializers become inputs, others hold no values."""
     import onnx
 
     bare = onnx.ModelProto()

@@ -1,7 +1,7 @@
-"""What a model file claims of itself: producer, licence, author. Read before it is made canonical, which drops them.
+"""Metadata that a model file states about itself: producer, licence, author. Read before conversion drops it.
 
-Only well-known keys are taken, shortened, and nothing that holds a path of somebody's machine: what is kept here is
-published with every engine. Claims are shown, never believed.
+Only well-known keys are kept, shortened, and no value that contains a path of somebody's machine, because these claims
+are published with every engine. They are shown, never relied on.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _metadata(entries: Iterable[onnx.StringStringEntryProto]) -> Iterable[tuple[
 
 
 def _text(said: str | bytes) -> str:
-    """One line of at most 500 characters; protobuf hands over as bytes what is not UTF-8."""
+    """One line of at most 500 characters; protobuf returns text that is not UTF-8 as bytes."""
     text = said if isinstance(said, str) else said[: 4 * _LONGEST].decode(errors="replace")
     line = " ".join(text[: 4 * _LONGEST].split())
     return "".join(one for one in line if one.isprintable())[:_LONGEST]

@@ -1,7 +1,7 @@
-"""Constants as initializers of the main graph, in one form: dense and raw.
+"""Normalizes constants to initializers of the main graph, dense and raw.
 
-Constant nodes are lifted there, so that "is it constant" is one look-up. Those that give an output of a graph
-stay nodes, and small ones inside nested graphs stay where they are.
+Constant nodes are moved there, so that testing whether a value is constant is one look-up. A Constant that is a graph
+output stays a node, and small ones inside nested graphs stay where they are.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
 
 
 def make_raw(model: onnx.ModelProto) -> None:
-    """Gives every initializer its bytes raw, so that typed fields and raw ones come out the same."""
+    """Stores every initializer as raw bytes, so that typed and raw fields give the same result."""
     for graph in graphs_of(model):
         for tensor in graph.initializer:
             tensor.doc_string = ""

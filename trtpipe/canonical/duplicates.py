@@ -1,6 +1,6 @@
-"""Finds what a graph computes twice, or computes to no effect: the extra round of `simplify`.
+"""Removes duplicate and unused computations (common subexpressions, no-ops): the extra pass of `simplify`.
 
-Only rewrites that change no bit of any result; fusing operators is TensorRT's work.
+Only rewrites that leave every result identical to the last bit; operator fusion is left to TensorRT.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RANDOM = frozenset(_RANDOM_OPERATORS.split())
 
 
 def merge_duplicates(model: onnx.ModelProto) -> int:
-    """Equal small constants, and equal nodes with equal inputs in the main graph, become one; how many went."""
+    """Merges equal small constants, and equal nodes with equal inputs in the main graph; how many were removed."""
     removed = _merge_constants(model)
     outputs = {value.name for value in model.graph.output}
     first: dict[tuple[object, ...], onnx.NodeProto] = {}
@@ -64,7 +64,7 @@ def _merge_constants(model: onnx.ModelProto) -> int:
 
 
 def remove_idle(model: onnx.ModelProto) -> int:
-    """Casts to the type a value has, transposes that move nothing and joins of one tensor go; how many."""
+    """Removes casts to the same type, transposes without effect and concatenations of one tensor; how many."""
     types = infer_values(model)
     outputs = {value.name for value in model.graph.output}
     names: dict[str, str] = {}

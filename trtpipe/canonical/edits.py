@@ -1,7 +1,7 @@
-"""Small edits to an ONNX graph that every pass is made of: uses, renames, order, dead nodes.
+"""Basic graph edits that all passes share: finding uses, renaming, sorting, removing dead nodes.
 
-All work in place, on a graph and what is nested in it, and expect what `naming.make_values_unique` gives: one
-name, one value, in the whole model. Knows no operator.
+All work in place, on a graph and its nested graphs, and expect that value names are unique in the whole model (see
+`names.make_values_unique`). Independent of any operator.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def remove_unused(model: onnx.ModelProto) -> int:
 
 
 def _drop_unread(graph: onnx.GraphProto, read: Counter[str]) -> int:
-    """From the end, so that in a sorted graph one pass finds a chain of any length; `read` is kept up to date."""
+    """Works from the end, so that one pass over a sorted graph removes chains of any length; updates `read`."""
     kept: list[onnx.NodeProto] = []
     for node in reversed(graph.node):
         if any(read[name] for name in node.output if name):

@@ -1,7 +1,7 @@
-"""Evaluates constant nodes in a child process, which may crash, hang or run out of memory without harm.
+"""Evaluates constant nodes in a child process, so that a crash, a hang or lack of memory there does no harm.
 
-What cannot be evaluated is simply not known: never an error. Results stay in a file of the workplace that the
-caller gives, small ones excepted.
+A node that cannot be evaluated is left unfolded; that is no error. Results, except small ones, stay in a file in the
+working directory that the caller gives.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ class Evaluator:
 
     def _start(self) -> None:
         self._answers = queue.Queue()
+        # -I keeps environment variables and the working directory out of the child's imports; it gets this
+        # process's sys.path as its first line instead.
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(_CHILD)],
             stdin=subprocess.PIPE,
@@ -121,6 +123,7 @@ class Evaluator:
             encoding="utf-8",
         )
         assert self._process.stdin is not None and self._process.stdout is not None
+        # A thread reads the pipe, so that waiting for an answer can time out.
         threading.Thread(target=_forward, args=(self._process.stdout, self._answers), daemon=True).start()
         try:
             self._process.stdin.write(json.dumps({"path": sys.path}) + "\n")

@@ -1,10 +1,10 @@
-"""Runs in a process of its own: evaluates small constant graphs with ONNX Runtime, or else onnx's reference.
+"""The child process of `evaluation`: evaluates constant graphs with ONNX Runtime, else onnx's reference.
 
-Started by path, not imported, so it uses nothing of trtpipe. One JSON request a line on stdin, one JSON answer a
-line on stdout; tensors travel as files. A kernel that crashes takes this process with it and nothing else.
+It is started by path, not imported, and so uses nothing of trtpipe. It reads one JSON request per line from stdin and
+writes one JSON answer per line to stdout; tensors are passed as files. A kernel that crashes ends only this process.
 
-A request is a `Request`, an answer an `Answer`. `dtype` counts as in TensorProto.DataType; results over `limit` bytes
-are left out.
+A request is a `Request`, an answer an `Answer`. `dtype` is a TensorProto.DataType; results over `limit` bytes are left
+out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MEMORY = 16 << 30  # bytes of address space: a constant that asks for more is n
 
 
 class Feed(TypedDict):
-    """An input's values: where they stand in a file."""
+    """An input's values, as a place in a file."""
 
     file: str
     dtype: int
@@ -34,7 +34,7 @@ class Feed(TypedDict):
 
 
 class Request(TypedDict):
-    """A model's file, what it is fed, the most bytes of a result, and the file that results are added to."""
+    """A model file, its inputs, the size limit of each result, and the file to which results are appended."""
 
     model: str
     feeds: dict[str, Feed]
@@ -43,7 +43,7 @@ class Request(TypedDict):
 
 
 class Result(TypedDict):
-    """An output's values: where they stand in the file of results."""
+    """An output's values, as a place in the file of results."""
 
     name: str
     dtype: int
@@ -53,7 +53,7 @@ class Result(TypedDict):
 
 
 class Answer(TypedDict, total=False):
-    """The results, or why there are none."""
+    """The results, or the reason why there are none."""
 
     values: list[Result]
     error: str
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def _die_with_parent() -> None:
-    """A kernel that computes for hours would not notice that stdin has ended. Linux only."""
+    """Ends this process with its parent: a kernel running for hours would not notice the end of stdin. Linux only."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 

@@ -1,11 +1,11 @@
-"""Constant folding: what no input can change is computed once, here.
+"""Constant folding: values that do not depend on an input are computed once, here.
 
-TensorRT needs it where it wants a constant: axes, pads, scales, the condition of an If. Only results that every
-machine agrees on to the last bit are folded: integers and booleans, and floating-point values that are moved,
-chosen, rounded or come from one correctly rounded operation (IEEE 754: + - * / sqrt), but no sums, products of
-matrices or transcendental functions. So the canonical bytes do not depend on the CPU that made them.
-Q/DQ nodes are not folded: they carry the precision. Only DequantizeLinear of constants in more than eight bits is, such
-as the int32 biases that quantizers write: TensorRT has no such quantized type, and nothing is computed in it.
+TensorRT requires constants in some places: axes, pads, scales, the condition of an If. Only results that are identical
+to the last bit on every machine are folded: integers and booleans, and floating-point values that are moved, selected,
+rounded or come from one correctly rounded operation (IEEE 754: + - * / sqrt), but no sums, matrix products or
+transcendental functions. So the canonical bytes do not depend on the CPU that made them. Q/DQ nodes are not folded,
+because they define the precision. The exception is DequantizeLinear of constants wider than eight bits, such as the
+int32 biases that quantizers write: TensorRT has no such quantized type, and nothing is computed in it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _NEVER = frozenset(_NEVER_FOLDED.split())
 def fold_constants(model: onnx.ModelProto, evaluator: Evaluator) -> int:
     """Replaces what is constant in the main graph by initializers, one round; how many nodes that was.
 
-    Expects `naming.make_values_unique` and sorted nodes. What cannot be computed stays as it was.
+    Expects `names.make_values_unique` and sorted nodes. Nodes that cannot be computed stay unchanged.
     """
     known = infer_values(model)
     folded = _fold_shapes(model, known)
@@ -60,10 +60,12 @@ def fold_constants(model: onnx.ModelProto, evaluator: Evaluator) -> int:
 
 
 def infer_values(model: onnx.ModelProto) -> dict[str, TensorInfo]:
-    """The types and shapes that ONNX's inference can tell, whatever the model declares inside; by value name."""
+    """Types and shapes by value name, from ONNX's inference, ignoring what the model declares inside."""
     import onnx
 
     bare = without_weights(model)
+    # Declared types may be wrong and are dropped, except for the outputs of custom operators, which ONNX's
+    # inference cannot compute.
     made_elsewhere = {name for node in bare.graph.node if node.domain for name in node.output}
     kept = onnx.GraphProto(
         value_info=[value for value in bare.graph.value_info if value.name in made_elsewhere]
@@ -85,7 +87,7 @@ def infer_values(model: onnx.ModelProto) -> dict[str, TensorInfo]:
 
 
 def _large_constants(model: onnx.ModelProto) -> list[TensorInfo]:
-    """What Constant nodes of the main graph make whose values lie in a file."""
+    """The outputs of Constant nodes in the main graph whose values are in a file."""
     return [
         TensorInfo(node.output[0], dtype_name(one.t.data_type), tuple(one.t.dims))
         for node in model.graph.node
@@ -122,6 +124,8 @@ def _batch(
     for node in model.graph.node:
         if not _foldable(node, known) or any(name not in sizes for name in node.input if name):
             continue
+        # Folding must not inflate the model: a result that is not small may be no larger than its inputs
+        # together.
         limit = max(SMALL, min(_LARGEST, sum(sizes[name] for name in node.input if name)))
         expected = [_expected(known.get(name)) for name in node.output if name]
         if any(size is not None and size > limit for size in expected):
@@ -135,7 +139,7 @@ def _batch(
 
 
 def _read_outside(model: onnx.ModelProto, batch: Sequence[onnx.NodeProto]) -> set[str]:
-    """What nodes outside the batch, and the model's outputs, read."""
+    """The values that nodes outside the batch, and the model's outputs, read."""
     inside = {name for node in batch for name in node.output if name}
     read = {value.name for value in model.graph.output}
     for node in model.graph.node:
@@ -151,6 +155,7 @@ def _foldable(node: onnx.NodeProto, known: Mapping[str, TensorInfo]) -> bool:
         return bool(node.input[0] in known and known[node.input[0]].dtype in _WIDE_CODES)
     if node.op_type in _NEVER:
         return False
+    # Integer arithmetic is exact on every machine; floating-point operators only if they are in _EXACT.
     dtypes = [known[name].dtype if name in known else "undefined" for name in node.output if name]
     return node.op_type in _EXACT or all(dtype in _INTEGRAL for dtype in dtypes)
 

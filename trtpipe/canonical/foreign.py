@@ -1,4 +1,4 @@
-"""Recognises, by its first bytes, a file that was taken for an ONNX model and is something else."""
+"""Recognises by its first bytes a file that was given as an ONNX model and has another format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
 
 
 def foreign_format(head: bytes) -> tuple[str, str] | None:
-    """What the file that begins with `head` is, and what to do; None when it may be ONNX."""
+    """The format of a file that begins with `head`, and the remedy; None if it may be ONNX."""
     for offset, magic, what, remedy in _SIGNATURES:
         if head[offset : offset + len(magic)] == magic:
             return what, remedy

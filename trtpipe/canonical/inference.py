@@ -1,7 +1,7 @@
-"""ONNX's own shape inference at given input shapes: one corner of a profile, proved without weights.
+"""ONNX's own shape inference at given input shapes (one corner of a profile), without weights.
 
-The graph's declared intermediate and output shapes are set aside first: they may be stale, or speak of another
-batch size, and TensorRT ignores them too. Knows nothing of profiles.
+The graph's declared intermediate and output shapes are set aside first: they may be stale, or be for another batch
+size, and TensorRT ignores them too. Independent of profiles.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """What inference found: every value whose type it could tell, or the problems that stopped it."""
+    """The result of inference: every value whose type is known, or the problems that stopped it."""
 
     values: Mapping[str, TensorInfo]
     problems: tuple[Problem, ...] = ()

@@ -1,8 +1,8 @@
-"""Operators of old opsets in the forms that ONNX's version converter takes on, whatever sizes are not known.
+"""Rewrites operators of old opsets into forms that ONNX's version converter can handle when sizes are unknown.
 
 Before opset 7 a second operand was aligned at an `axis`, and only on request; PRelu had a slope for each channel; and
-attributes said what training needed. Before opset 13 Softmax took all axes from one on together. Of the first and the
-last the converter wants to know every size; it forgets the second.
+attributes said what training needed. Before opset 13 Softmax took all axes from one on together. For the first (`axis`)
+and the last (Softmax) the converter requires every size to be known; it does not handle the second (PRelu).
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ RESIZED_SINCE = 11
 
 
 def drop_marks(model: onnx.ModelProto) -> None:
-    """Takes away attributes that said what training needed."""
+    """Removes attributes that were only needed for training."""
     for node in nodes_of(model):
         if node.domain in ("", "ai.onnx"):
             _drop(node, *_TRAINING)
 
 
 def _untold(node: onnx.NodeProto, types: NodeTypes) -> bool:
-    """Whether it is still in a form of opset 6 that means something else in opset 7."""
+    """Whether the node still has a form of opset 6 with another meaning in opset 7."""
     if node.op_type in _PAIRED:
         return attribute_of(node, "broadcast") is not None
     if node.op_type != "PRelu" or len(node.input) < 2:
@@ -120,7 +120,7 @@ def _drop(node: onnx.NodeProto, *names: str) -> None:
 
 
 def _paired(node: onnx.NodeProto, types: NodeTypes, names: FreshNames) -> list[onnx.NodeProto]:
-    """The second operand gets axes at its end, so that it is aligned where `axis` says."""
+    """Appends axes to the second operand, so that it is aligned as `axis` says."""
     axis = attribute_of(node, "axis")
     if not integer_of(node, "broadcast"):
         _drop(node, "broadcast", "axis")

@@ -1,7 +1,8 @@
-"""How much of anything an ONNX file may hold: a small file must not ask for hours of work.
+"""Size limits for ONNX files, so that a small malicious file cannot cause hours of work.
 
-Far more than models have, and told while the file is read, before anything is made of it. The length of names is
-TensorRT's own limit, whose parser would find it last. Depth is protobuf's, which reads no more. Knows no path.
+The limits are far above what real models have, and are checked while the file is read, before it is processed. The
+limit on the length of names is TensorRT's own, whose parser would report it only at the end. The limit on nesting depth
+is protobuf's. Independent of paths.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ _NAMES: Mapping[str, frozenset[int]] = {
 
 
 class TooLarge(ValueError):
-    """More than is taken; the text goes on where the file was named."""
+    """A limit is exceeded; the caller adds the file's name to the text."""
 
 
 class Tally:
-    """What was seen of one message."""
+    """The counts for one message."""
 
     def __init__(self, kind: str) -> None:
         self._most, self._names = _MOST.get(kind, {}), _NAMES.get(kind, frozenset())
@@ -68,7 +69,7 @@ def refuse_many_ends(graph: onnx.GraphProto) -> None:
 
 
 def too_deep() -> TooLarge:
-    """Said of messages, as graphs nest in nodes and types in types."""
+    """The error for deep nesting; messages nest because graphs nest in nodes and types in types."""
     return TooLarge(
         f"is nested deeper than {DEEPEST} levels of protobuf messages (graphs in nodes, types in types)"
     )

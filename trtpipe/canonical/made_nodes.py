@@ -1,8 +1,8 @@
-"""What to call a node of a typed model in a message: a name that trtpipe gave means nothing to its user.
+"""How messages name a node of a typed model: by the user's node, not by a name that trtpipe generated.
 
-Importing writes operators out (`/norm` as `/norm/Reshape` and others), and a precision puts casts and quantizers
-between the user's nodes. They are known by the names that those give (`rewrites.py`, `precisions/`), and are told by
-the node of the user's that they belong to. Knows names and edges; nothing of who refuses the node.
+Importing expands operators (`/norm` into `/norm/Reshape` and others), and a precision inserts casts and quantizers
+between the user's nodes. Such nodes are recognised by their generated names (`rewrites.py`, `precisions/`), and
+messages name the user's node that they belong to. Uses names and edges only, no matter which check rejects the node.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FAR = 8
 
 
 def called(name: str, op: str, nodes: Sequence[onnx.NodeProto]) -> str:
-    """The node of that name and operator among a typed model's, in words: `node '/head/softmax' (Softmax)`."""
+    """A node of a typed model, by name and operator, in words: `node '/head/softmax' (Softmax)`."""
     known = {node.name: node for node in nodes if node.name}
     made = _made(known[name]) if name in known else ""
     if not made:
@@ -34,7 +34,7 @@ def called(name: str, op: str, nodes: Sequence[onnx.NodeProto]) -> str:
 
 
 class Caller:
-    """Calls nodes of one typed model by name alone: what others say of a model names its nodes, not their operators."""
+    """Names the nodes of one typed model by name alone, because messages of others give no operator."""
 
     def __init__(self, nodes: Sequence[onnx.NodeProto]) -> None:
         self._nodes = nodes
@@ -46,7 +46,7 @@ class Caller:
         return f"node '{name}'" if operator is None else called(name, operator, self._nodes)
 
     def explained(self, said: str) -> str:
-        """What trtpipe made among the nodes that a text names, each in words: `'cast_x' is the cast of 'x' …`."""
+        """Describes the generated nodes that a text names, each in words: `'cast_x' is the cast of 'x' …`."""
         named = [part for word in _WORD.findall(said) for part in (word, *word.split("...")) if part]
         found = [name for name in (one.rstrip(".:") for one in named) if name in self._operators]
         words = {name: self(name) for name in found}
@@ -61,7 +61,7 @@ _EXPLAINED = 3
 
 
 def is_made(node: onnx.NodeProto) -> bool:
-    """Whether a precision put the node in: a cast or a quantizer."""
+    """Whether a precision inserted the node: a cast or a quantizer."""
     return bool(_made(node))
 
 
@@ -86,13 +86,13 @@ def _is_of(tensor: str, name: str) -> bool:
 
 
 def _tensor(name: str) -> str:
-    """The user's tensor, of a name that was derived from it."""
+    """The user's tensor from which a generated name was derived."""
     shorter = _SUFFIX.sub("", name)
     return name if shorter == name or not shorter else _tensor(shorter)
 
 
 def _whole(name: str, op: str, known: Mapping[str, onnx.NodeProto]) -> str:
-    """The node of the user's that was written out into this one and others; empty when it is the user's own."""
+    """The user's node that was expanded into this one and others; empty if it is the user's own."""
     stem, found, last = name.rpartition("/")
     written = bool(found) and re.fullmatch(rf"{re.escape(op)}(?:_\d+)?", last) is not None
     return stem if written and stem in known else ""
@@ -110,7 +110,7 @@ def _beside(node: onnx.NodeProto, nodes: Sequence[onnx.NodeProto]) -> str:
 def _users(
     start: onnx.NodeProto, nodes: Sequence[onnx.NodeProto], *, forwards: bool
 ) -> Iterator[onnx.NodeProto]:
-    """The user's nodes that are reached over nodes of trtpipe's alone, the nearest first."""
+    """The user's nodes reached through generated nodes only, the nearest first."""
     front, seen = [start], {start.name}
     for _ in range(_FAR):
         ends = {name for node in front for name in (node.output if forwards else node.input) if name}

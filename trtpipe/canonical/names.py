@@ -1,7 +1,7 @@
-"""Names: one per value in the whole model, one per node, and one per dynamic dimension.
+"""Unique names: one for each value in the whole model, for each node, and for each dynamic dimension.
 
-Names are kept wherever they can be: TensorRT writes node and tensor names into the engine, and people look for
-them. New ones depend on the graph alone.
+Existing names are kept where possible, because TensorRT writes node and tensor names into the engine and people search
+for them. New names depend on the graph alone.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def distinguish_dims(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def repeated_dims(model: onnx.ModelProto) -> dict[str, str]:
-    """What `distinguish_dims` calls a dimension → the name that it shares with another one of the same input.
+    """The name that `distinguish_dims` gives a dimension → the original name, which another axis of that input has too.
 
     Whether they are equal in fact nobody says; that the author meant one size is likely.
     """
@@ -145,7 +145,7 @@ def _plausible(name: str) -> bool:
 
 
 def _forget(model: onnx.ModelProto, names: set[str]) -> None:
-    """Outputs that spoke of a dropped name, or of a size below 0, say nothing of that dimension any more."""
+    """Removes the dimension from outputs with a dropped name or a size below 0."""
     for value in model.graph.output:
         if value.type.WhichOneof("value") != "tensor_type":
             continue

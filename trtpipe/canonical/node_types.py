@@ -1,7 +1,7 @@
-"""Types of values, learnt node by node in the order of a graph: what a rule that writes a node out may go by.
+"""Infers the types of values node by node in graph order, for rewrite rules that need them.
 
-ONNX's inference over a whole model stops behind operators that it does not know. Here a rule has written those in
-standard ones by the time their readers are looked at, so types reach further. Reads no large weight.
+ONNX's inference over a whole model stops at operators that it does not know. Here, rules have already replaced those by
+standard operators when their consumers are visited, so types are known further down the graph. Reads no large weight.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def constants_in(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto
 
 
 class NodeTypes:
-    """What is known of values so far; graphs are entered, then their nodes learnt in order."""
+    """The known types and shapes of values; enter graphs first, then learn their nodes in order."""
 
     def __init__(self, opsets: Mapping[str, int]) -> None:
         self._opsets = dict(opsets)
@@ -52,7 +52,7 @@ class NodeTypes:
         self._values: dict[str, onnx.TensorProto] = {}
 
     def copy(self) -> NodeTypes:
-        """The same, to go on from in a nested graph."""
+        """A copy, to continue from in a nested graph."""
         made = NodeTypes(self._opsets)
         made._types, made._values = dict(self._types), dict(self._values)
         return made
@@ -66,7 +66,7 @@ class NodeTypes:
             self._learn_constant(tensor.name, tensor)
 
     def learn(self, node: onnx.NodeProto) -> None:
-        """Learns what a node's inputs tell of its outputs; what they do not tell stays as it was declared."""
+        """Infers a node's outputs from its inputs; what cannot be inferred stays as declared."""
         import onnx
 
         tensor = held_by(node)
@@ -99,7 +99,7 @@ class NodeTypes:
             self._give_rank(node)
 
     def take_over(self, name: str, other: str, *, truth: bool = False) -> None:
-        """Says that another value has the type of this one, or its shape and truths, if that is not known better."""
+        """Records for another value, if its type is unknown, this one's type; with `truth`, its shape with booleans."""
         import onnx
 
         if name not in self._types or other in self._types:
@@ -111,7 +111,7 @@ class NodeTypes:
         self._types[other] = made
 
     def info(self, name: str) -> TensorInfo | None:
-        """What is known of a value."""
+        """The name, type and dims of a value, as far as known."""
         return tensor_info(self.described(name)) if name in self._types else None
 
     def described(self, name: str) -> onnx.ValueInfoProto:

@@ -1,7 +1,7 @@
-"""Brings a model to an operator set that every later step and every TensorRT understands.
+"""Converts a model to an opset that every later step and every TensorRT version understands.
 
-onnx's own version converter does the work, on the skeleton. It cannot convert everything; what it cannot, stays
-at the opset it came in, and TensorRT, which hardly looks at the number, has the last word.
+onnx's own version converter does the work, on the skeleton. A model that it cannot convert stays at its opset, and
+TensorRT, which hardly looks at the number, decides.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def opset_of(proto: onnx.ModelProto) -> int:
 
 
 def normalize_domains(proto: onnx.ModelProto) -> None:
-    """`ai.onnx` is written as the empty domain, each import stands once, custom domains in use are imported.
+    """Writes `ai.onnx` as the empty domain, removes duplicate imports, and imports custom domains in use.
 
     Imports are the highest version where several are given. A missing import of the standard operators is left
     for the checker to refuse.
@@ -97,7 +97,7 @@ _ATTRIBUTES_UNTIL = 6
 
 
 def _converted(model: onnx.ModelProto, chosen: int) -> tuple[onnx.ModelProto | None, str]:
-    """The model in another opset, or None and why not."""
+    """The model in another opset, or None and the reason."""
     import onnx
 
     try:

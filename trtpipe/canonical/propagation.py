@@ -1,7 +1,7 @@
-"""Whether ONNX may work out the values of shape tensors while it infers shapes.
+"""Whether it is safe to let ONNX compute the values of shape tensors during shape inference.
 
-It writes every element of such a value down. Sixty Concats, each of which takes the one before it twice, come to more
-elements than any memory holds; no shape has as many.
+Inference stores every element of such a value. Sixty Concats, each of which takes the previous one twice, would need
+more elements than any memory holds; no real shape has that many.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CARRIERS = frozenset(
 
 
 def values_fit(model: onnx.ModelProto) -> bool:
-    """Whether no value that ONNX would follow has more elements than any shape."""
+    """Whether all values that ONNX would propagate have at most as many elements as a real shape."""
     counts: dict[str, int] = {}
     for node in nodes_of(model):
         if node.op_type == "Concat":

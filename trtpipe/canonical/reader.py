@@ -1,9 +1,8 @@
-"""Reads an ONNX model as a Skeleton: everything but its large weights, which stay where they are on disk.
+"""Reads an ONNX model as a Skeleton: everything except its large weights, which stay in their file on disk.
 
-A Skeleton's `proto` is an ordinary ModelProto in which every large weight, embedded or external, is an
-`external_data` entry with an *absolute* `location`, an `offset` and a `length`, all checked against the file. No
-weight is read, so a model of gigabytes costs the memory of its graph. Whether the graph makes sense is
-`checking`'s question.
+A Skeleton's `proto` is an ordinary ModelProto in which every large weight, embedded or external, is an `external_data`
+entry with an *absolute* `location`, an `offset` and a `length`, all checked against the file. No weight is read, so a
+model of gigabytes needs only the memory of its graph. The graph itself is validated in `checks`.
 """
 
 from __future__ import annotations
@@ -181,7 +180,7 @@ _AGAIN = "download or export the model again"
 
 
 def _misfit(tensor: onnx.TensorProto) -> list[Problem]:
-    """Says when the raw bytes in the file are not as many as the dims ask for; none at all is `checking`'s case."""
+    """A problem if the raw bytes in the file do not match the dims; a tensor without any is checked in `checks`."""
     given = len(tensor.raw_data)
     if not given or not has_size(tensor):
         return []
@@ -212,7 +211,7 @@ class _Sources:
 
 
 def _settle(tensor: onnx.TensorProto, sources: _Sources) -> tuple[Path, int]:
-    """Checks one external tensor, makes its reference absolute and complete; its file and its bytes."""
+    """Checks one external tensor and makes its reference absolute and complete; returns its file and size."""
     name = tensor.name
     entries = external_entries(tensor)
     source, size = sources.of(name, entries.get("location", ""))
@@ -268,7 +267,7 @@ def _inside(name: str, location: str, model: Path, root: Path | None) -> Path:
 
 
 class _DataMissing(ModelError):
-    """A data file does not exist; told once, however many tensors are in it."""
+    """A data file does not exist; reported once, however many tensors are in it."""
 
     def __init__(self, source: Path) -> None:
         super().__init__(Code.WEIGHTS_MISSING, f"'{source}' does not exist")

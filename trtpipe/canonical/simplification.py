@@ -1,4 +1,4 @@
-"""Removes what does nothing: identities, inference-time dropout, names for outputs that nobody reads."""
+"""Removes nodes and outputs that have no effect: identities, dropout at inference, outputs that nothing reads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def trim(model: onnx.ModelProto) -> int:
 
 
 def _blank_unread(node: onnx.NodeProto, read: dict[str, int]) -> int:
-    """Trailing outputs only, and never the first: where an output stands is what it means."""
+    """Only trailing outputs are dropped, never the first: the position of an output defines its meaning."""
     blanked = 0
     if node.op_type not in _OPTIONAL_OUTPUTS.split():
         return 0
@@ -57,7 +57,7 @@ def _drop_empty(names: list[str]) -> int:
 
 
 def remove_identities(model: onnx.ModelProto) -> int:
-    """Removes Identity, and Dropout at inference, where no name that the model shows would be lost; how many."""
+    """Removes Identity, and Dropout at inference, unless a visible name would be lost; how many."""
     constants = constants_of(model)
     removed = 0
     names: dict[str, str] = {}
@@ -74,7 +74,7 @@ def remove_identities(model: onnx.ModelProto) -> int:
 
 
 def _give_output_names(model: onnx.ModelProto) -> int:
-    """`x = Op(…); y = Identity(x)` with y an output becomes `y = Op(…)`, when x is no output itself."""
+    """`x = Op(…); y = Identity(x)` with y an output becomes `y = Op(…)`, if x is not an output itself."""
     graph = model.graph
     outputs = {value.name for value in graph.output}
     makers = {name: node for node in graph.node for name in node.output if name}

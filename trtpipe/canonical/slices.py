@@ -1,4 +1,4 @@
-"""Slices with axes and no steps, whose indices are int32: TensorRT's parser refuses them, and takes them as int64.
+"""Converts int32 indices of Slices with axes and no steps to int64: TensorRT's parser rejects the int32 form.
 
 Seen in TensorRT-RTX 1.7 where the input's sizes are known: "Slice steps length 2 does not equal starts length 1".
 """

@@ -1,6 +1,6 @@
-"""What a model is, in a few facts that fit a report: inputs, outputs, operators, weights.
+"""Summarises a model for a report: inputs, outputs, operators, weights.
 
-Reads a skeleton's proto and never a weight. Knows no toolchain: which operators one can build is for others to say.
+Reads a skeleton's proto and never a weight. Whether a toolchain can build these operators is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary:
-    """A model in a few facts; counts are sorted by name, domains and functions too."""
+    """A summary of a model; counts are sorted by name, as are domains and functions."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
@@ -123,7 +123,7 @@ def summarize(proto: onnx.ModelProto) -> ModelSummary:
 
 
 def _text(said: str | bytes) -> str:
-    """What protobuf hands over as bytes when it is not UTF-8; nothing depends on it."""
+    """Text that protobuf returned as bytes because it is not UTF-8; nothing depends on it."""
     return said if isinstance(said, str) else said.decode(errors="replace")
 
 

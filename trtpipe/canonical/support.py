@@ -1,4 +1,4 @@
-"""What may keep TensorRT from building a canonical model, told from its summary alone."""
+"""Reasons why TensorRT may be unable to build a canonical model, derived from its summary alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NEEDS_PLUGIN = frozenset({"NonZero", "NonMaxSuppression", "RoiAlign", "MatMulNB
 
 
 def warnings_about(summary: ModelSummary) -> list[str]:
-    """What may keep TensorRT from building the canonical model, a sentence each."""
+    """Possible reasons why TensorRT cannot build the canonical model, one sentence each."""
     operators = {name for name, _ in summary.operators}
     warnings = [
         f"operator {name} is not known to TensorRT's parser" for name in sorted(operators & _NO_PARSER)

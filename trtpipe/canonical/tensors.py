@@ -1,6 +1,6 @@
-"""TensorProtos one at a time: where they stand in a model, how large they are, their values as numpy arrays.
+"""Single TensorProtos: where they are in a model, their size, their values as numpy arrays.
 
-Knows external data as an absolute path, an offset and a length; who checked them is `reading`.
+External data are an absolute path, an offset and a length, which `reader` has checked.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def set_inline(tensor: onnx.TensorProto, raw: bytes) -> None:
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:
-    """Whether its bytes stand in a file."""
+    """Whether its bytes are in a file."""
     return bool(tensor.data_location == tensor.EXTERNAL)
 
 

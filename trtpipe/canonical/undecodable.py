@@ -1,7 +1,7 @@
-"""Refuses names that are no text.
+"""Rejects names that are not valid UTF-8.
 
-ONNX's schema is proto2, whose parser lets any bytes through as a string and hands them to Python as `bytes`; every
-pass may then expect `str`. Descriptions are not looked at: they are never read.
+ONNX's schema is proto2, whose parser accepts any bytes as a string and returns invalid UTF-8 to Python as `bytes`;
+after this check every pass can rely on `str`. Doc strings are not checked, because nothing reads them.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Takes the weights out of a serialized ONNX model without reading them.
 
-Walks protobuf's wire format over a memory map, touching only tags, lengths and small fields. Each large
-weight inside a TensorProto is replaced by an `external_data` entry that says where its bytes stand in the file
-itself, so that embedded weights and truly external ones look the same afterwards. What is no message that can
-hold a large tensor is copied as it is; protobuf's own parser judges it later.
+Walks protobuf's wire format over a memory map, touching only tags, lengths and small fields. Each large weight inside a
+TensorProto is replaced by an `external_data` entry that says where its bytes stand in the file itself, so that embedded
+weights and truly external ones look the same afterwards. Messages that cannot hold a large tensor are copied unchanged;
+protobuf's own parser validates them later.
 
-Field numbers are those of onnx.proto3 (ONNX IR specification). Knows nothing of paths or of what a tensor means.
+Field numbers are those of onnx.proto3 (ONNX IR specification). Independent of paths and of the meaning of tensors.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class WireError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a message: its tag begins at `begin`, its payload stands from `value` to `end`."""
+    """One field of a message: its tag is at `begin`, its payload from `value` to `end`."""
 
     number: int
     wire: int
@@ -55,7 +55,7 @@ class Field:
 
 
 class WireReader:
-    """Walks the fields of protobuf messages in `data`; every length is held against the message's end."""
+    """Iterates over the fields of protobuf messages in `data`; every length is checked against the message's end."""
 
     def __init__(self, data: mmap.mmap | bytes) -> None:
         self.data = data
@@ -92,6 +92,7 @@ class WireReader:
     def varint(self, position: int, end: int) -> tuple[int, int]:
         """The number at `position`, and where it ends. Raises WireError."""
         value = shift = 0
+        # A number of 64 bits takes at most ten bytes of seven bits each.
         while position < end and shift < 70:
             byte = self.data[position]
             value |= (byte & 0x7F) << shift
@@ -132,6 +133,7 @@ class _Walker(WireReader):
             position = field.end
             tally.add(field.number, field.end - field.value)
             child = children.get(field.number) if field.wire == LEN else None
+            # A smaller message cannot contain a large weight.
             if child is None or field.end - field.value < LARGE:
                 continue
             inner = b"".join(self.message(child, field.value, field.end, depth + 1))
@@ -151,6 +153,8 @@ class _Walker(WireReader):
             _RAW_DATA,
             _FLOAT_DATA if data_type == _FLOAT else _DOUBLE_DATA if data_type == _DOUBLE else 0,
         }
+        # A tensor with several data fields is ambiguous: it is copied unchanged, and judged by protobuf and
+        # the checker.
         large = [f for f in fields if f.number in wanted and f.wire == LEN and f.end - f.value >= LARGE]
         if len(large) != 1 or any(
             f.number in (*wanted, _EXTERNAL_DATA) and f is not large[0] for f in fields

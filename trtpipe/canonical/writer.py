@@ -1,8 +1,8 @@
-"""Writes canonical ONNX: the same model gives the same bytes, and memory does not grow with the weights.
+"""Writes canonical ONNX: the same model gives the same bytes, and memory use does not grow with the weights.
 
-Weights are copied from where they stand, a piece at a time. Up to `EMBEDDED` bytes of them are embedded; more go
-to one file `NAME.data` beside the model, each at an aligned offset, for protobuf holds no more than 2 GiB.
-Files appear whole or not at all.
+Weights are copied from their file in chunks. Up to `EMBEDDED` bytes of them are embedded; more go to one file
+`NAME.data` beside the model, each at an aligned offset, because protobuf is limited to 2 GiB. Files are written
+atomically.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _lay_out(model: onnx.ModelProto, location: str, file: IO[bytes]) -> None:
-    """Copies the weights into `file` and points the initializers there."""
+    """Copies the weights into `file` and updates the initializers' references."""
     for tensor in model.graph.initializer:
         if not is_external(tensor):
             continue

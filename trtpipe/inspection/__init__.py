@@ -1,4 +1,4 @@
-"""What a model or an engine file is, how two of them differ (`diff/`), and a first spec for a model.
+"""Describes models and engine files, compares two of them (`diff/`), and drafts a first spec for a model.
 
-Belongs here: descriptions made of data that was read already. Nothing here builds, runs or writes.
+Belongs here: descriptions computed from data that was already read. Nothing here builds, runs or writes.
 """

@@ -1,7 +1,7 @@
-"""Finds scalar inputs that decide a branch, such as a sample rate, and the constants they are compared with.
+"""Finds scalar inputs that decide a branch, such as a sample rate, and the constants that they are compared with.
 
-TensorRT could build both branches; bound to a constant, the input leaves one, which is smaller and mostly what is
-meant. Works on a model whose constants are initializers.
+TensorRT could build both branches; binding the input to a constant leaves one, which is smaller and usually intended.
+Works on a model whose constants are initializers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _proposal(info: TensorInfo, compared: list[Number]) -> Number:
 
 
 def _behind(proto: onnx.ModelProto, condition: str) -> tuple[set[str], list[Number]]:
-    """The names a condition depends on, and the scalar constants that comparisons on the way hold."""
+    """The names that a condition depends on, and the scalar constants of comparisons on the way."""
     producers = {name: node for node in proto.graph.node for name in node.output if name}
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
     names, waiting, compared = set[str](), [condition], list[Number | None]()

@@ -1,7 +1,7 @@
-"""Rough costs of a graph at one set of input shapes: arithmetic, and memory for activations.
+"""Rough costs of a graph at given input shapes: arithmetic operations, and memory for activations.
 
 Arithmetic is counted by `operations`. Memory is the largest sum of tensors alive at once when nodes run in the
-graph's order, each output while it is read, and nothing is fused, so it is more than TensorRT will need.
+graph's order, each output while it is read, and nothing is fused, so it overestimates what TensorRT needs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """`uncounted` nodes would add to `flops` and have shapes that are not known, or stand in nested graphs.
+    """The costs; `uncounted` nodes have unknown shapes or are in nested graphs, and are missing from `flops`.
 
     `activation_bytes` is None when the size of any tensor is not known; `peak_at` is the node that runs while they
     are alive.
@@ -82,7 +82,7 @@ def _peak(graph: onnx.GraphProto, inferred: Inferred) -> tuple[int | None, str]:
 
 
 def _came_alive(alive: dict[str, int], names: list[str], inferred: Inferred) -> bool:
-    """Whether the sizes of these are all known, which then count as alive."""
+    """Whether the sizes of these tensors are all known; if so, they are counted as alive."""
     for name in names:
         size = nbytes_of_info(inferred.values.get(name))
         if size is None:

@@ -1,7 +1,7 @@
-"""Where to cut a model whose last steps TensorRT-RTX never builds, such as a non-maximum suppression.
+"""Where to cut a model whose last steps TensorRT-RTX cannot build, such as a non-maximum suppression.
 
-Proposed only when next to all of the model's products stay in the engine: of a model that holds such operators all
-over, a first layer is no proposal.
+A cut is proposed only if nearly all of the model's matrix products and convolutions stay in the engine: cutting off
+everything but the first layer would be no useful proposal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LEAST_SHARE = 0.9
 
 
 def refused_tail(view: ModelView) -> tuple[tuple[str, ...], Problem] | None:
-    """The outputs to cut at, and why; None when there is nothing to cut off, or it would take too much along."""
+    """The outputs at which to cut, and why; None if there is nothing to cut off, or the cut would remove too much."""
     live = view.live_nodes()
     forms = Forms(view.proto, live)
     refusals = {
@@ -49,7 +49,7 @@ def refused_tail(view: ModelView) -> tuple[tuple[str, ...], Problem] | None:
 
 
 def _reached(live: Sequence[onnx.NodeProto], refused: Sequence[onnx.NodeProto]) -> set[str]:
-    """What the refused nodes make, and all that is made of it."""
+    """The outputs of the rejected nodes, and everything computed from them."""
     reached = {name for node in refused for name in node.output if name}
     for node in live:
         if not reached.isdisjoint(values_read(node)):
@@ -58,5 +58,5 @@ def _reached(live: Sequence[onnx.NodeProto], refused: Sequence[onnx.NodeProto]) 
 
 
 def _weight(nodes: Sequence[onnx.NodeProto]) -> int:
-    """Products count; other nodes do as well, but far less."""
+    """The weight of a node: products count most, other nodes far less."""
     return sum(1000 if node.op_type in PRODUCTS else 1 for node in nodes)

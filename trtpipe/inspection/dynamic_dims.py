@@ -1,6 +1,6 @@
-"""Where a model's dynamic dimensions come from: an input's, a node that computes one, or the values of a tensor.
+"""The origin of a model's dynamic dimensions: an input, a node that computes one, or a tensor's values.
 
-Shapes are inferred as the model declares them, with ONNX's own symbols. Knows no profile.
+Shapes are inferred as the model declares them, with ONNX's own symbols. Independent of profiles.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _dynamic(info: TensorInfo) -> Iterator[tuple[int, str]]:
 
 
 def _maker(value: str, symbol: str, makers: Mapping[str, onnx.NodeProto], inferred: Inferred) -> str:
-    """The node that made a dimension, found by following it upwards as long as some input has it too."""
+    """The node that produced a dimension, found by following it upwards as long as some input has it too."""
     node = makers.get(value)
     if node is None:
         return "not known"

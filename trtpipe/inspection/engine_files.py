@@ -1,6 +1,6 @@
-"""The files that lie beside a delivered engine, read with care: network.json, and records that name the engine.
+"""Reads the files beside a delivered engine as untrusted input: network.json, and records that name the engine.
 
-Each is bounded, and none is believed further than it is used. What a record says of another engine does not count.
+Their size is limited, and only the fields that are used are checked. Records about another engine are ignored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _RECORDS = ("proof.json", "bench.json")
 
 @dataclass(frozen=True, slots=True)
 class NetworkLayer:
-    """A layer of the network that TensorRT was given: outputs are name, dtype and shape, as far as they are told."""
+    """A layer of the network that TensorRT was given: outputs are name, dtype and shape, where known."""
 
     name: str
     type: str
@@ -97,7 +97,7 @@ def _sizes(record: JsonObject) -> tuple[int, ...]:
 
 
 def types_of(layers: tuple[NetworkLayer, ...]) -> dict[str, int]:
-    """How many layers yield each type, by the first of their outputs."""
+    """The number of layers per type, by their first output."""
     return dict(sorted(Counter(one.outputs[0][1] for one in layers if one.outputs).items()))
 
 
@@ -107,7 +107,7 @@ def kinds_of(layers: tuple[NetworkLayer, ...]) -> dict[str, int]:
 
 
 def records_beside(folder: Path, digest: Digest) -> tuple[dict[str, Json], list[str]]:
-    """What proof.json and bench.json say of the engine with this digest, and notes on those that do not count."""
+    """The contents of proof.json and bench.json for the engine with this digest, and notes on ignored ones."""
     found: dict[str, Json] = {}
     notes = []
     for name in _RECORDS:

@@ -1,6 +1,6 @@
-"""Tells the files that trtpipe knows apart by their first bytes; names and suffixes are not asked.
+"""Distinguishes the files that trtpipe knows by their first bytes, not by their names.
 
-Formats of models are told apart by the frontends that read them: here they are all `model`.
+Model formats are distinguished by the frontends that read them; here they are all `model`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HEAD = 1 << 16
 
 
 def kind_of_file(path: Path) -> Kind:
-    """What a file is by its first 64 KiB; `model` for all that is nothing else.
+    """The kind of a file by its first 64 KiB; `model` if it is no other kind.
 
     What is none of them is refused by whoever reads it as a model, and told by its own name there. Raises ModelError.
     """

@@ -1,6 +1,6 @@
-"""Finds out about a canonical model what a first spec says of it: constants, cuts, shapes, and a profile that fits.
+"""Determines what a first spec should say about a canonical model: constants, cuts, shapes, and a working profile.
 
-Everything is tried by shape inference before it is proposed. Knows nothing of a spec's text.
+Everything is tested with shape inference before it is proposed. The spec's text is written in `init_spec`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Value: TypeAlias = Number | list[Number]
 
 @dataclass(frozen=True)
 class Draft:
-    """What was found out about a model, and what is proposed for it."""
+    """The findings about a model, and the proposals for it."""
 
     bind: Mapping[str, Value]
     outputs: tuple[str, ...]
@@ -67,7 +67,7 @@ def find_out(
     hints: Hints | None = None,
     narrow: bool = False,
 ) -> Draft:
-    """What there is to say of a canonical model, which is changed by what is proposed.
+    """Collects the findings about a canonical model, which is changed by the proposals.
 
     A `narrow` profile is for a model that was
     seen to fail at other shapes, which inference could not tell. Raises ModelError when nothing of it can be taken.
@@ -99,7 +99,7 @@ def find_out(
 
 
 def _profile_of(view: ModelView, hints: Hints | None, *, narrow: bool) -> Proposal:
-    """A profile at which every window is whole; where there is none, one that the model takes."""
+    """A profile at which every window is complete; if there is none, one that the model accepts."""
     propose = partial(
         propose_profile,
         view.inputs,
@@ -142,7 +142,7 @@ def _changed(
     outputs: tuple[str, ...] | None = None,
     set_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> ModelView:
-    """The model as it is seen once it was changed."""
+    """The view of the model after a change."""
     apply_transform(proto, evaluator, bind=bind or {}, outputs=outputs, set_shapes=set_shapes or {})
     return view_model(proto)
 

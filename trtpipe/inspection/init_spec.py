@@ -1,6 +1,6 @@
-"""Writes a first spec for a model, commented: what was found out about the model, as the text of a pipeline file.
+"""Writes the text of a first, commented spec for a model, from what was found out about the model.
 
-What is claimed of it is the caller's to say, who tries it; so is who writes it, and whether over another file.
+The caller tests the spec and states what holds for it, and decides where it is written and whether a file is replaced.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SHARE = 4
 
 @dataclass(frozen=True, slots=True)
 class HalfVariant:
-    """What was found out about the model in half precision: globs to keep in fp32, or why it is left out."""
+    """The findings about the model in half precision: globs to keep in fp32, or why it is left out."""
 
     keep: tuple[str, ...] = ()
     refused: str = ""
@@ -42,7 +42,7 @@ class HalfVariant:
 
 @dataclass(frozen=True, slots=True)
 class ModelHead:
-    """What the spec says of where its model comes from; `comment` is one line for its reader."""
+    """What the spec says about the origin of its model; `comment` is one line for the reader."""
 
     source: str | None
     parser: str = "onnx"
@@ -148,7 +148,7 @@ def _transform(draft: Draft) -> str:
 
 
 def _comment(text: str) -> str:
-    """A comment of one line, whatever the names in it hold: a line feed would end it, other things YAML refuses."""
+    """A one-line comment; characters in names that would end it or that YAML rejects are replaced."""
     return "# " + "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 

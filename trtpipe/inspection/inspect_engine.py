@@ -1,6 +1,7 @@
-"""Describes an engine from its file: its header, the GPUs that run it, and its manifest when that is known.
+"""Describes an engine from its file: its header, the GPUs that run it, and its manifest if there is one.
 
-Needs no GPU and no TensorRT. How a header is read is handed in; a manifest counts only when it names these very bytes.
+Needs no GPU and no TensorRT. The header reader is passed in; a manifest counts only if it has the digest of these
+bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _NAMED_GPUS = 4
 
 
 class Header(Protocol):
-    """What an engine's header says."""
+    """The contents of an engine's header."""
 
     @property
     def capabilities(self) -> tuple[str, ...]:
@@ -129,7 +130,7 @@ def _network_json(layers: tuple[NetworkLayer, ...]) -> dict[str, Json]:
 
 
 def _beside(path: Path, digest: Digest) -> tuple[JsonObject | None, list[str]]:
-    """The manifest in the engine's folder when it is this engine's; and what is odd about it."""
+    """The manifest in the engine's folder if it is this engine's; and anything unusual about it."""
     file = path.parent / MANIFEST
     try:
         if not file.is_file():

@@ -1,6 +1,7 @@
-"""Describes a model: what goes in and out, what it is made of, roughly what it costs, and which TensorRT takes it.
+"""Describes a model: inputs and outputs, contents, approximate cost, and which TensorRT versions can build it.
 
-Reads no weight unless statistics are asked for; external data are only measured. Knows no toolchain and no spec.
+Reads no weight unless statistics are asked for; of external data only the size is read. Independent of toolchains and
+specs.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ FLOAT_TYPES = ("float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "fl
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be told beside the rest."""
+    """The optional parts of a description."""
 
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     """Input shapes to reckon costs at."""
@@ -68,7 +69,7 @@ class ExternalFile:
 
 @dataclass(frozen=True, slots=True)
 class GraphDescription:
-    """What a model's graph says; everything in it can be written as JSON."""
+    """The contents of a model's graph; everything in it can be written as JSON."""
 
     summary: ModelSummary
     dynamic: tuple[str, ...]
@@ -159,7 +160,7 @@ def describe_graph(proto: onnx.ModelProto, asked: Asked = NOTHING_MORE) -> Graph
 
 
 def refuse_foreign_shapes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Shape]) -> None:
-    """Raises SpecError, with every problem, for shapes of what is no input, and of another rank or fixed size."""
+    """Raises SpecError, with every problem, for shapes of unknown inputs, or of another rank or fixed size."""
     known = {info.name: info for info in inputs}
     names = ", ".join(f"'{name}'" for name in known) or "none"
     problems = []

@@ -1,4 +1,4 @@
-"""Describes a pipeline's model: as a build takes it in, and, where it is declared, layer by layer."""
+"""Describes a pipeline's model as a build reads it and, if it is declared, layer by layer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The text of a pipeline whose model is declared layer by layer, made of the text of one that imports it.
+"""Rewrites the text of a pipeline that imports a model into one that declares the model layer by layer.
 
-All but the model, what was done to it and, where they are given, the variants stays as it was written, comments too.
-Knows neither ONNX nor files.
+Everything else stays as it was written, comments included, except the model, its transform and, where given, the
+variants. Independent of ONNX and files.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def network_spec(
 
 
 def _without_its_comment(lines: list[str]) -> list[str]:
-    """Lines without the comment at their end, which speaks of a section that goes."""
+    """Lines without the comment at their end, which belongs to a section that is removed."""
     kept = len(lines)
     while kept and lines[kept - 1].startswith("#"):
         kept -= 1

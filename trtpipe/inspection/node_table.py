@@ -1,4 +1,4 @@
-"""A model node by node: what each makes, in which type and shape, how many weights it reads and what it costs."""
+"""A table of a model's nodes: outputs with types and shapes, the number of weights read, and the cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NodeLine:
-    """One node of the main graph. `outputs` are name, dtype and dims; None stands for what is not known.
+    """One node of the main graph. `outputs` are name, dtype and dims; None where unknown.
 
     `parameters` counts the weights that it reads itself; of one that several read, each counts all.
     """

@@ -1,4 +1,4 @@
-"""How many arithmetic operations a node takes, by operator, at known shapes. Reads no weight.
+"""The number of arithmetic operations of a node, by operator, at known shapes. Reads no weight.
 
 A multiplication and an addition are two operations; biases, scales, masks and softmax are left out, as is everything
 elementwise. With ONNX's names of operands:
@@ -10,7 +10,7 @@ elementwise. With ONNX's names of operands:
     RNN, GRU, LSTM                               2 · S · B · (elements(W) + elements(R)), whose gates stand in W and R
     Attention                                    2 · B · heads · S · L · (D_qk + D_v): Q·K and the sum over V
 
-The first two are counted as in He and Sun, "Convolutional Neural Networks at Constrained Time Cost" (2015), times two;
+The first two formulas are from He and Sun, "Convolutional Neural Networks at Constrained Time Cost" (2015), times two;
 products are Golub and Van Loan's "Matrix Computations", 1.1; recurrent and attention operators are the products that
 the ONNX operator schemas define them by.
 """

@@ -1,7 +1,7 @@
-"""Finds sizes to fix where a branch that depends on sizes gives outputs of another rank than its alternative.
+"""Finds sizes to fix where a branch that depends on sizes has outputs of another rank than its alternative.
 
-TensorRT takes such an If only when it knows the condition while it builds. With the sizes fixed that decide it,
-importing resolves the branch.
+TensorRT accepts such an If only if the condition is known at build time. Fixing the sizes that decide it lets import
+resolve the branch.
 """
 
 from __future__ import annotations

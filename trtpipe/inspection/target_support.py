@@ -1,6 +1,7 @@
-"""Which TensorRT builds a model as it stands for which GPU, and what it refuses: rules of `targets` and `proofs`.
+"""Which TensorRT versions can build a model for which GPUs, and what they reject, by the rules of `targets` and
+`proofs`.
 
-Every version whose rules trtpipe knows is asked; neighbours that answer alike are one line. Nothing is built.
+Covers every version whose rules trtpipe knows; adjacent versions with the same answer share a line. Nothing is built.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ VERSIONS: dict[Flavour, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """What versions of one flavour say to the model on one GPU generation; `refused` is empty when they build it."""
+    """The answer of versions of one flavour for one GPU generation; `refused` is empty if they can build the model."""
 
     capability: str
     architecture: str

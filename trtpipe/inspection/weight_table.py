@@ -1,4 +1,4 @@
-"""A table of weights: names, types, shapes and, when asked, statistics of values that are read a piece at a time."""
+"""A table of weights: names, types, shapes and, on request, statistics of the values, which are read in chunks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trtpipe.weights.pieces import Statistics, WeightStream, statistics_of
 
 @dataclass(frozen=True, slots=True)
 class WeightLine:
-    """One tensor; `dims` is None where its file gives none, `statistics` where they were not asked for."""
+    """One tensor; `dims` is None if its file gives none, `statistics` if they were not requested."""
 
     name: str
     dtype: str

@@ -1,10 +1,10 @@
-"""The way back: a canonical ONNX model as declared layers and weights, where every node has a declared form.
+"""The reverse direction: converts a canonical ONNX model to declared layers and weights, where they exist.
 
     from_onnx.py            a whole model
     from_onnx_node.py       what a form sees of a node, and the layers that it makes
     from_onnx_pointwise.py, _spatial, _shaping, _slicing, _reducing, _recurrent   operator → form
 
-Tensors keep their names, and layers are called as their nodes are. Knows no spec beyond the layers' own fields.
+Tensors keep their names, and layers have their nodes' names. Of the spec, only the layers' own fields are used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Form = Callable[[NodeForm], None]
 
 @dataclass(frozen=True)
 class Declaration:
-    """A network as `model.options` of the network parser has it, without the weights file's name."""
+    """A network in the form of `model.options` of the network parser, without the weights file's name."""
 
     inputs: Mapping[str, Mapping[str, Json]]
     layers: tuple[Mapping[str, Json], ...]
@@ -44,7 +44,7 @@ class Declaration:
 
 
 def forms() -> dict[str, Form]:
-    """Every operator that has a declared form, and what makes it."""
+    """Every operator that can be declared, and the function that converts it."""
     from trtpipe.layers import (
         from_onnx_pointwise,
         from_onnx_recurrent,
@@ -134,7 +134,7 @@ def dim_name(dim: str | None) -> str | int:
 
 
 def counted(declaration: Declaration) -> dict[str, int]:
-    """How many layers of each kind, and `weights`, their elements: what a reader is told."""
+    """The number of layers of each kind, and under `weights` the number of their elements, for messages."""
     kinds = Counter(str(layer["layer"]) for layer in declaration.layers)
     elements = sum(math.prod(one.shape) for one in declaration.weights.values())
     return {**dict(sorted(kinds.items())), "weights": elements}

@@ -1,6 +1,6 @@
-"""What a form sees of an ONNX node: constants, ranks and attributes; and the declared layers that it makes of it.
+"""Access to an ONNX node for conversion (constants, ranks, attributes), and the declared layers created from it.
 
-A node without a form is told by raising NoForm with the reason. Knows no operator.
+A node that no declared layer can express raises NoForm with the reason. Independent of operators.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST_READ = 1 << 16
 
 
 class NoForm(Exception):
-    """A node has no declared form; the reason says why, where the operator itself has one."""
+    """A node cannot be declared; the reason says why, if only this use of the operator cannot."""
 
     def __init__(self, reason: str = "", remedy: str = "") -> None:
         super().__init__(reason)
@@ -45,7 +45,7 @@ class NoForm(Exception):
 
 
 class Undeclared:
-    """A model on its way: what its tensors are, and the layers and weights so far."""
+    """A model during conversion: what is known of its tensors, and the layers and weights so far."""
 
     def __init__(self, graph: onnx.GraphProto, values: Mapping[str, TensorInfo], opset: int) -> None:
         self.values, self.opset = values, opset
@@ -82,7 +82,7 @@ class Undeclared:
         return name
 
     def derived(self, name: str, array: Array) -> str:
-        """Weights that stand in no initializer as they are."""
+        """Weights that were computed and are not an initializer of the model."""
         name = self.unique(name)
         self.weights[name] = Writable(str(array.dtype.name), array.shape, lambda: array)
         return name
@@ -136,7 +136,7 @@ def _numbers(array: Array) -> Json:
 
 
 class NodeForm:
-    """One node, and the layers that are made of it."""
+    """One node, and the layers that it is converted to."""
 
     def __init__(self, node: onnx.NodeProto, model: Undeclared) -> None:
         self.node, self.model = node, model
@@ -158,7 +158,7 @@ class NodeForm:
         return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
     def only(self, **expected: Json) -> None:
-        """Refuses the node when an attribute is there with another value than the expected one."""
+        """Rejects the node if an attribute is present with another value than the expected one."""
         for name, value in expected.items():
             given = self.attribute(name, value)
             if given != value:
@@ -250,38 +250,38 @@ class NodeForm:
         return axis if axis >= 0 else axis + self.rank(index) + more
 
     def refuse(self, reason: str, remedy: str = "") -> NoReturn:
-        """Says why this node has no form, and what helps."""
+        """Raises NoForm: says why this node cannot be declared, and what helps."""
         raise NoForm(reason, remedy)
 
     def refuse_dynamic(self, reason: str) -> NoReturn:
-        """Says why this node has no form; it would have one if its dims were fixed."""
+        """Raises NoForm: the node could be declared if its dims were fixed."""
         raise NoForm(reason, "fix the input's dims with transform: set_shapes")
 
     # What is made of it
 
     def step(self, kind: str, hint: str, **fields: Json) -> str:
-        """A layer on the way; the name of what it yields."""
+        """Adds an intermediate layer; returns the name of its output."""
         name = self.model.unique(f"{self.name}/{hint}")
         self._add(kind, name, fields)
         return name
 
     def constant(self, hint: str, value: Json, dtype: str = "int64") -> str:
-        """A constant of the form's own; the name of its tensor."""
+        """Adds a constant that the conversion needs; returns the name of its tensor."""
         return self.step("constant", hint, weights=value, dtype=dtype)
 
     def elementwise(self, op: str, one: Json, other: Json, hint: str) -> str:
-        """An elementwise layer on the way."""
+        """Adds an intermediate elementwise layer."""
         return self.step("elementwise", hint, op=op, inputs=[one, other])
 
     def last(self, kind: str, count: int = 1, /, **fields: Json) -> None:
-        """The layer that yields what the node yields; `count` outputs, those that the node leaves out named anew."""
+        """Adds the layer that produces the node's outputs; `count` outputs, those that the node omits get new names."""
         given = [one or self.model.unique(f"{self.name}/unused") for one in self.node.output[:count]]
         if count > 1:
             given += [self.model.unique(f"{self.name}/unused") for _ in range(count - len(given))]
         self._add(kind, self.name, fields if given == [self.name] else {"outputs": given, **fields})
 
     def yields(self, index: int, kind: str, **fields: Json) -> None:
-        """A layer that yields one of several outputs of the node; nothing when the node leaves it out."""
+        """Adds a layer that produces one of several outputs of the node; nothing if the node omits it."""
         if self.uses_output(index):
             output = self.node.output[index]
             name = self.model.layer_name(output)

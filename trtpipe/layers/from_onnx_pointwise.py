@@ -1,4 +1,4 @@
-"""Operators that work on each element, as declared layers: activation, unary, elementwise, cast, select, quantize."""
+"""Converts elementwise operators to declared layers: activation, unary, elementwise, cast, select, quantize."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""RNN, GRU and LSTM as declared layers.
+"""Converts RNN, GRU and LSTM to declared layers.
 
 ONNX has the steps first and the directions in an axis of their own; the declared layers have the batch first and the
-directions side by side (ONNX operators; `spec.network.recurrent`). Shuffles stand between the two.
+directions side by side (ONNX operators; `spec.network.recurrent`). Shuffle layers convert between the two.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _recurrent(form: NodeForm) -> None:
 
 
 def _kind(form: NodeForm, directions: int) -> dict[str, Json]:
-    """What only one of the three has. Raises NoForm for other activations than TensorRT's."""
+    """The fields specific to rnn, gru or lstm. Raises NoForm for activations that TensorRT lacks."""
     given = form.attribute("activations") or _GATES[form.operator] * directions
     if form.operator == "RNN" and set(given) == {"Relu"}:
         return {"op": "relu"}

@@ -1,4 +1,4 @@
-"""Operators that combine elements along axes, as declared layers: products, reductions, normalizations, NMS."""
+"""Converts operators that combine elements along axes: products, reductions, normalizations, NMS."""
 
 from __future__ import annotations
 

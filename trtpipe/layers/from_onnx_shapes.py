@@ -1,4 +1,4 @@
-"""Operators that move elements, as declared layers: shuffle, concatenation, gather, scatter, constants, one-hot."""
+"""Converts operators that move elements: shuffle, concatenation, gather, scatter, constants, one-hot."""
 
 from __future__ import annotations
 

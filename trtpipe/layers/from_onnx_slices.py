@@ -1,7 +1,7 @@
-"""Slice, Split and Pad as declared layers.
+"""Converts Slice, Split and Pad to declared layers.
 
-ONNX says where a slice ends; a slice layer says how many elements it has. Where a dim is dynamic, that number is
-computed by layers of its own.
+ONNX says where a slice ends; a slice layer says how many elements it has. Where a dim is dynamic, extra layers compute
+that number.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _sliced(form: NodeForm, axes: Sequence[int], ranges: Sequence[range]) -> Non
 def _dynamic(
     form: NodeForm, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]
 ) -> tuple[str, str]:
-    """Where a slice of step 1 begins, and how long it is, reckoned from the dims when the engine runs."""
+    """Start and length of a slice with step 1, computed from the dims when the engine runs."""
     shape = form.step("shape", "shape", input=form.tensor())
     indices = form.constant("axes", list(axes))
     sizes = form.step("gather", "sizes", inputs=[shape, indices])
@@ -64,7 +64,7 @@ def _dynamic(
 
 
 def _place(form: NodeForm, sizes: str, places: Sequence[int], what: str) -> str:
-    """`places` within the sizes: negative ones count from the end, and none lies outside."""
+    """`places` clamped to the sizes, negative ones counted from the end."""
     limit = 2**31 - 1  # ONNX's "to the end" is larger, and more is no size of TensorRT's
     offsets = form.constant(what, [max(-limit, min(one, limit)) for one in places])
     if any(one < 0 for one in places):

@@ -1,4 +1,4 @@
-"""Operators over spatial axes as declared layers: convolution, deconvolution, pooling, LRN, resize, grid sample."""
+"""Converts operators over spatial axes: convolution, deconvolution, pooling, LRN, resize, grid sample."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _dilated(form: NodeForm) -> dict[str, Json]:
 
 
 def _window(form: NodeForm, count: int) -> dict[str, Json]:
-    """Stride and padding; what is ONNX's default is left out."""
+    """Stride and padding; ONNX's defaults are omitted."""
     fields, padding = _stride(form, count), _padding(form, count)
     if isinstance(padding, str):
         return {**fields, "padding_mode": padding}
@@ -100,7 +100,7 @@ def _stride(form: NodeForm, count: int) -> dict[str, Json]:
 
 
 def _padding(form: NodeForm, count: int) -> tuple[list[int], list[int]] | str:
-    """Padding before and behind each spatial axis, or a mode of reckoning it."""
+    """Padding before and after each spatial axis, or an automatic padding mode."""
     auto = form.attribute("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         return str(auto.lower())

@@ -1,7 +1,7 @@
-"""Grafts declared layers onto a model that is there: before an input, or behind its tensors.
+"""Grafts declared layers onto an existing model: in front of an input, or after some of its tensors.
 
-The model is changed in place. New layers' weights refer to files, which must outlive it. Knows no spec but the graft
-itself; its problems have their place below it.
+The model is changed in place. The new layers' weights refer to files, which must outlive the model. Of the spec, only
+the graft itself is used; paths of problems are relative to it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _values(model: onnx.ModelProto) -> dict[str, Value | None]:
 def _prepend(
     model: onnx.ModelProto, name: str, one: Prepended, parameters: Parameters, workplace: Path
 ) -> list[Problem]:
-    """Puts layers before an input, which another one takes the place of."""
+    """Puts layers in front of an input, which is replaced by another one."""
     place: SpecPath = ("prepend", name)
     inputs = [value.name for value in model.graph.input]
     called, values = one.name or name, _values(model)
@@ -144,7 +144,7 @@ def _prepend(
 
 
 def _clashes(one: Prepended, called: str, taken: set[str], place: SpecPath) -> Iterator[Problem]:
-    """Layers that yield a tensor which the model has."""
+    """Layers with an output name that the model already has."""
     for layer in one.layers:
         clash = [output for output in layer.output_names if output in taken - {called} or output == called]
         if clash:
@@ -153,7 +153,7 @@ def _clashes(one: Prepended, called: str, taken: set[str], place: SpecPath) -> I
 
 
 def _unlike(result: Value, old: Value) -> str:
-    """What a tensor is, when it cannot stand where another one stood."""
+    """A description of a tensor that cannot replace another one; empty if it can."""
     dims, wanted = result.dims, old.dims
     alike = dims is None or wanted is None
     if dims is not None and wanted is not None:
@@ -164,7 +164,7 @@ def _unlike(result: Value, old: Value) -> str:
 def _append(
     model: onnx.ModelProto, spec: GraftSpec, parameters: Parameters, workplace: Path
 ) -> list[Problem]:
-    """Puts layers behind tensors; the first reads the model's only output unless it says."""
+    """Puts layers after tensors; the first reads the model's only output unless it names its input."""
     values = _values(model)
     taken = {*values, *(tensor.name for tensor in model.graph.initializer)}
     lowering = _lowering(model, parameters, values, taken, workplace)
@@ -190,7 +190,7 @@ def _lowering(
 
 
 def _splice(model: onnx.ModelProto, builder: GraphBuilder) -> None:
-    """Puts what the builder has made into the model."""
+    """Inserts what the builder has created into the model."""
     made = builder.model()
     graph = model.graph
     graph.initializer.extend(made.graph.initializer)

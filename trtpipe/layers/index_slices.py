@@ -1,4 +1,4 @@
-"""A slice as one Gather an axis: for modes and strides that neither ONNX's Slice nor its Pad has.
+"""A slice as one Gather per axis, for modes and strides that neither ONNX's Slice nor its Pad supports.
 
 Element i of an axis is the input's element start + i * stride. Where that lies outside, TensorRT's modes are:
 
@@ -19,7 +19,7 @@ from trtpipe.layers.values import Value
 
 @dataclass(frozen=True, slots=True)
 class SlicedBy:
-    """Names of tensors of int64 that say, for each of some axes, what is taken."""
+    """Names of int64 tensors that give, for some axes, the elements to take."""
 
     start: str
     shape: str
@@ -29,7 +29,7 @@ class SlicedBy:
 def sliced_by_index(
     at: Scope, x: Value, axes: Sequence[int], by: SlicedBy, mode: str, fill: str | None = None
 ) -> str:
-    """The slice of `x` on `axes`; `fill` is what stands outside in mode fill, zero when it is None."""
+    """The slice of `x` on `axes`; `fill` is the value outside in mode fill, zero if it is None."""
     made, inside = x.name, None
     for place, axis in enumerate(axes):
         number = at.constant(place, f"place_{place}")
@@ -47,7 +47,7 @@ def sliced_by_index(
 
 
 def _within(at: Scope, index: str, span: str, mode: str) -> str:
-    """Indices brought between 0 and span - 1."""
+    """Indices clamped to 0 … span - 1."""
     zero, one = at.constant(0, "zero"), at.constant(1, "one")
     last = at.emit("Sub", span, one)
     if mode == "strict_bounds":

@@ -1,6 +1,6 @@
-"""The shapes and types of a few nodes, by ONNX's own inference, and what their operators take.
+"""Infers the shapes and types of a few nodes with ONNX's own inference, and checks what their operators accept.
 
-Knows nodes and values; knows no layer.
+Works on nodes and values; independent of layers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FEW = 128
 def infer_nodes(
     nodes: Sequence[onnx.NodeProto], known: Iterable[Value], opset: int, domains: Iterable[str] = ()
 ) -> dict[str, TensorInfo]:
-    """What the nodes yield, given what is known of their inputs. Raises ModelError with ONNX's words."""
+    """The outputs of the nodes, inferred from what is known of their inputs. Raises ModelError with ONNX's message."""
     import onnx
 
     values = list(known)
@@ -77,7 +77,7 @@ def _value_info(value: Value) -> onnx.ValueInfoProto:
 
 
 def _words(message: str) -> str:
-    """The last and innermost of ONNX's complaints, in one line."""
+    """The last and innermost of ONNX's messages, on one line."""
     found = _FACT.search(message)
     fact = " ".join((found["fact"] if found else message).split()).rstrip(".")
     fact = re.sub(r"\(op_type:.*?\):?\s*", "", fact)

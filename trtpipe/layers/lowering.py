@@ -1,7 +1,7 @@
-"""A list of declared layers into a graph, one after the other; every independent problem in one pass.
+"""Lowers a list of declared layers into a graph, in order, and reports every independent problem in one pass.
 
-A layer that cannot be lowered yields tensors of which nothing is known; layers that read those are passed over, so
-that one mistake is said once.
+The outputs of a layer that cannot be lowered are marked unknown, and layers that read them are skipped, so that one
+mistake is reported once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FEW = 128
 
 @dataclass(frozen=True, slots=True)
 class LayerSummary:
-    """What became of a layer: the tensors that it yields, and how many weights it holds."""
+    """The result of a layer: its output tensors, and how many weights it holds."""
 
     name: str
     kind: str
@@ -106,7 +106,7 @@ class Lowering:
     def _reads(
         self, layer: Declared, place: SpecPath, before: str | None, later: set[str]
     ) -> dict[SpecPath, Value | None]:
-        """What the layer reads, by place. Raises ModelError with every tensor that is not there."""
+        """The tensors that the layer reads, by place. Raises ModelError with every tensor that does not exist."""
         reads: dict[SpecPath, str] = dict(tensors_of(layer))
         if isinstance(layer, OneInput) and layer.input is None:
             if before is None:
@@ -140,7 +140,7 @@ class Lowering:
         return choose_from(name, self.values, "tensors")
 
     def _values(self, scope: Scope, nodes: Sequence[Node], names: Mapping[str, str]) -> dict[str, Value]:
-        """What the layer yields, by its final name: said by the layer, or inferred from what it reads.
+        """The layer's outputs by their final names: declared by the layer, or inferred from its inputs.
 
         `names` are the final names of the layer's own tensors. Raises ModelError.
         """
@@ -208,7 +208,7 @@ class Lowering:
 
 
 def _named(scope: Scope, names: Mapping[str, str]) -> list[Node]:
-    """The layer's nodes, those that yield its results renamed; a result that no node yields gets one that does."""
+    """The layer's nodes, with their outputs renamed to the final names; a result without a node gets an Identity."""
     made = {one for node in scope.nodes for one in node.outputs}
     kept = {old: new for old, new in names.items() if old in made}
     nodes = [

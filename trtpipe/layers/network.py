@@ -1,4 +1,4 @@
-"""A whole declared network: inputs, weights, layers and outputs, into an ONNX model; and its layers described."""
+"""Lowers a whole declared network (inputs, weights, layers and outputs) to an ONNX model; and describes its layers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLACE: SpecPath = ("model", "options")
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A declared network as ONNX, and what became of each layer."""
+    """A declared network as ONNX, and the summary of each layer."""
 
     model: onnx.ModelProto
     layers: tuple[LayerSummary, ...]
@@ -75,7 +75,7 @@ def lower_network(
 
 
 def _outputs(options: NetworkOptions, lowering: Lowering) -> list[Problem]:
-    """Declares the outputs; what is wrong with them."""
+    """Declares the outputs; returns their problems."""
     problems = []
     for index, (name, tensor) in enumerate(options.outputs.items()):
         place = (*PLACE, "outputs", index if name == tensor else name)
@@ -116,6 +116,6 @@ def _outputs(options: NetworkOptions, lowering: Lowering) -> list[Problem]:
 def describe_layers(
     options: NetworkOptions, files: Mapping[str, Path], *, root: Path | None
 ) -> tuple[LayerSummary, ...]:
-    """What each layer yields: names, data types, dims, and how many weights it holds. Raises ModelError."""
+    """The outputs of each layer (names, data types, dims), and how many weights it holds. Raises ModelError."""
     with temporary_folder("layers") as workplace:
         return lower_network(options, files, root=root, workplace=Path(workplace)).layers

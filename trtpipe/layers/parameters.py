@@ -1,6 +1,6 @@
-"""Weights by name, out of the files that a spec names: found, checked against what a layer needs, and counted.
+"""Finds named weights in the files that a spec lists, checks them against a layer's needs, and counts them.
 
-Knows no layer; a problem comes without a place, which the asker gives it.
+Independent of layers; problems have no place in the spec, which the caller adds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HALF_A_BYTE = {"int4": INTEGERS, "float4_e2m1fn": (*FLOATS, "float8_e4m3fn")}
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """Weights that a layer needs: values, or where they stand in a file, row-major and little-endian."""
+    """Weights that a layer needs: values, or their location in a file, row-major and little-endian."""
 
     name: str
     dtype: str
@@ -69,7 +69,7 @@ class Parameters:
         return tuple(self._owners)
 
     def use(self, name: str) -> None:
-        """Counts weights as used."""
+        """Marks weights as used."""
         self.used.add(name)
 
     def find(self, name: str) -> tuple[NamedWeights, str]:

@@ -1,7 +1,7 @@
 """Lowers a plugin layer to a node that TensorRT's ONNX parser looks up in the plugin registry.
 
-The parser takes the operator's name for the plugin's, reads `plugin_version` and `plugin_namespace` from attributes
-of those names, and each field of the plugin from the attribute of the field's name; the domain means nothing to it.
+The parser uses the operator's name as the plugin's, reads `plugin_version` and `plugin_namespace` from attributes
+of those names, and each field of the plugin from the attribute of the field's name; it ignores the domain.
 """
 
 from __future__ import annotations

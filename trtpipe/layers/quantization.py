@@ -31,7 +31,7 @@ def _emit(layer: Quantize | Dequantize, at: Scope, operator: str, scaled: str, q
 
 
 def _scale_dims(layer: Quantize | Dequantize, at: Scope) -> tuple[tuple[int, ...], int | None, int | None]:
-    """The scale's dims, the axis, and the length of a block; None where there is none."""
+    """The scale's dims, the axis, and the block length; None where it does not apply."""
     x = at.input
     rank = at.rank(x)
     if layer.block_shape is not None:

@@ -1,4 +1,4 @@
-"""Lowers rnn, gru and lstm to ONNX's operators, which take the steps first and the gates in an order of their own."""
+"""Lowers rnn, gru and lstm to ONNX's operators, which have the steps first and another order of gates."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _stacked(at: Scope, name: str, dims: tuple[int, ...], directions: int) -> Ar
 
 
 def _ordered(weights: Array, order: Sequence[int], size: int) -> Array:
-    """The gates, which lie behind one another on the second axis, in ONNX's order."""
+    """The gates, which are concatenated on the second axis, in ONNX's order."""
     import numpy as np
 
     if not len(order):
@@ -101,7 +101,7 @@ def _ordered(weights: Array, order: Sequence[int], size: int) -> Array:
 
 
 def _bias(at: Scope, rows: int, directions: int, order: Sequence[int], size: int) -> str | None:
-    """Both biases behind one another, as ONNX wants them; None when there is none."""
+    """Both biases concatenated, as ONNX requires; None if there is none."""
     import numpy as np
 
     given = [getattr(at.layer, name) for name in ("input_bias", "recurrent_bias")]

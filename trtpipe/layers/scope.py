@@ -1,7 +1,7 @@
-"""What a layer's lowering sees: its inputs, its weights, and the nodes that it makes.
+"""The interface of a lowering function: its inputs and weights, and the nodes that it creates.
 
-Nothing reaches the graph before the layer is complete and its shapes are inferred. Whatever is wrong is raised as
-a ModelError whose problem names the layer and stands at its place in the spec.
+Nodes are added to the graph only once the layer is complete and its shapes are inferred. Errors are raised as a
+ModelError whose problem names the layer and has its place in the spec.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node in the making; its outputs' names are not final."""
+    """A node under construction; its outputs' names are not final."""
 
     operator: str
     inputs: tuple[str, ...]
@@ -38,7 +38,7 @@ class Node:
 
 @dataclass(slots=True)
 class Scope:
-    """One layer at work."""
+    """The context of one layer while it is lowered."""
 
     layer: Declared
     place: SpecPath
@@ -59,12 +59,12 @@ class Scope:
 
     @property
     def input(self) -> Value:
-        """What a layer of one input reads."""
+        """The input of a layer with one input."""
         return self.reads[("input",)]
 
     @property
     def inputs(self) -> tuple[Value, ...]:
-        """What a layer of several inputs reads; inline constants are of the first tensor's type."""
+        """The inputs of a layer with several; inline constants have the first tensor's type."""
         written = getattr(self.layer, "inputs")  # noqa: B009  only layers of several inputs ask
         tensors = [self.reads[("inputs", i)] for i, one in enumerate(written) if isinstance(one, str)]
         like = tensors[0].dtype if tensors else None
@@ -85,7 +85,7 @@ class Scope:
         return self.reads.get((name,))
 
     def refuse(self, fact: str, remedy: str = "", *where: str | int) -> NoReturn:
-        """Says what is wrong with the layer. Raises ModelError."""
+        """Reports an error of the layer. Raises ModelError."""
         raise ModelError(Problem(Code.LAYER_REFUSED, self.about(fact), remedy, path=(*self.place, *where)))
 
     def about(self, fact: str) -> str:
@@ -157,7 +157,7 @@ class Scope:
         return outputs
 
     def declare(self, tensor: str, dtype: str, dims: tuple[Dim, ...] | None) -> None:
-        """Says what a tensor of the layer's own is, where ONNX cannot infer it."""
+        """Declares the type and shape of a tensor of the layer, if ONNX cannot infer them."""
         self.declared[tensor] = Value(tensor, dtype, dims)
 
     def constant(self, value: npt.ArrayLike, hint: str, dtype: str = "int64") -> str:

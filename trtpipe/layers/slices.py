@@ -1,6 +1,6 @@
-"""Lowers the slice layer: strict bounds to Slice, the other modes to Pad and Slice, strides of 0 to Expand.
+"""Lowers the slice layer: strict bounds to Slice, the other modes to Pad and Slice, a stride of 0 to Expand.
 
-What none of them says (a mode or a backward stride over dims that are tensors) is taken index by index.
+Slices that none of these can express (a mode or a negative stride with dims that are tensors) become a Gather by index.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _refuse_outside(
 def _overhang(
     at: Scope, axes: list[int], start: list[int], shape: list[int], last: list[int]
 ) -> tuple[list[int], list[int]] | None:
-    """How far the slice reaches over each axis, before and behind; None where a dynamic size leaves that open."""
+    """How far the slice exceeds each axis, before and after; None if a dynamic size leaves that open."""
     before, after = [], []
     for index, axis in enumerate(axes):
         low, high = min(start[index], last[index]), max(start[index], last[index])
@@ -99,7 +99,7 @@ def _overhang(
 
 
 def _pads(layer: Slice, at: Scope, axes: list[int], before: list[int], after: list[int]) -> bool:
-    """Whether ONNX's Pad reaches that far: it repeats the input once at most."""
+    """Whether ONNX's Pad can reach that far: it repeats the input at most once."""
     for index, axis in enumerate(axes):
         dim = at.dims(at.input)[axis]
         most = {"reflect": (dim if isinstance(dim, int) else 0) - 1, "wrap": dim}.get(layer.mode)
@@ -172,7 +172,7 @@ def _dynamic(layer: Slice, at: Scope, axes: list[int]) -> str:
 
 
 def _repeats(layer: Slice, at: Scope, by: SlicedBy) -> str | None:
-    """On which axes one element is repeated, its stride being 0; None where that is so on none."""
+    """The axes on which one element is repeated because the stride is 0; None if there are none."""
     if isinstance(layer.stride, str):
         return at.emit("Equal", by.stride, at.constant(0, "zero"))
     if 0 not in (layer.stride or ()):

@@ -302,7 +302,7 @@ def _as_many(at: Scope, name: str, given: int, wanted: int, kind: str = "") -> N
 
 
 def _padding(layer: _Windowed, at: Scope, axes: int) -> list[int]:
-    """Zeros before every axis, then behind every axis."""
+    """Zeros before every axis, then after every axis."""
     if layer.padding is not None:
         return _per_axis(layer, at, "padding", axes, 0) * 2
     return _per_axis(layer, at, "pre_padding", axes, 0) + _per_axis(layer, at, "post_padding", axes, 0)
@@ -315,7 +315,7 @@ def _pads(layer: _Windowed, padding: list[int]) -> dict[str, Attribute]:
 
 
 def _fits(at: Scope, x: Value, extents: Sequence[int], padding: Sequence[int], name: str) -> None:
-    """Refuses a window that is larger than what it slides over."""
+    """Rejects a window that is larger than its input."""
     for axis, (extent, size) in enumerate(zip(extents, at.dims(x)[2:], strict=True)):
         room = size + padding[axis] + padding[axis + len(extents)] if isinstance(size, int) else extent
         same = getattr(at.layer, "padding_mode", "").startswith("same")

@@ -1,4 +1,4 @@
-"""Which function lowers which layer, and the least opset that it takes."""
+"""The table of lowering functions by layer, with the minimum opset that each needs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ LOWERINGS: Mapping[type[Declared], Lower] = {
 
 
 def least_opset(layers: Iterable[Declared], inputs: Iterable[str] = ()) -> int:
-    """The least opset in which all these layers can be said over inputs of these types; CHOSEN where any would do."""
+    """The lowest opset that can express all these layers with inputs of these types; CHOSEN if any can."""
     return max([CHOSEN, *map(_least, layers), *map(_least_for_type, inputs)])
 
 

@@ -1,4 +1,4 @@
-"""A tensor while a network is lowered: its name, data type and dims, and its values when they are few and constant."""
+"""A tensor during lowering: its name, data type and dims, and its values if they are few and constant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewrites that turn what TensorRT cannot take, or misreads, into an equal form that it takes.
+"""Rewrites operators that TensorRT rejects or misreads into equivalent forms that it handles correctly.
 
-Belongs here: rewrites of ONNX graphs at import. Reading, checking and writing ONNX is in `canonical/`.
+Belongs here: rewrites of ONNX graphs during import. Reading, checking and writing ONNX is in `canonical/`.
 """

@@ -1,4 +1,4 @@
-"""AffineGrid of a fixed size as a matrix product: the body that ONNX has for it does not hold for a batch of one."""
+"""Rewrites AffineGrid of a fixed size as a matrix product, because ONNX's function body fails for a batch of one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LARGEST = 64 << 20
 
 
 def rewrite_affine_grids(model: onnx.ModelProto) -> int:
-    """Writes those out whose size is a constant; how many. Types and constants must be settled."""
+    """Rewrites those with a constant size; how many. Types and constants must be settled."""
     if not any(node.op_type == "AffineGrid" for node in nodes_of(model)):
         return 0
     types, constants = infer_values(model), constants_of(model)

@@ -1,7 +1,7 @@
-"""Writes function operators out in simpler ones: those of the model itself, and standard ones that parsers lack.
+"""Expands function operators into simpler ones: the model's own functions, and standard ones that parsers lack.
 
-ONNX gives many operators a body made of others. TensorRT's parser knows some of them natively, and those are
-left alone, for it runs them best; the table says which ones it lacks, or lacks in some forms.
+ONNX defines many operators by a body of simpler ones. TensorRT's parser supports some of them natively, and those are
+left alone because they run fastest that way; the table lists those that it lacks, or lacks in some forms.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def inline_functions(model: onnx.ModelProto) -> int:
 
 
 def _refuse_too_many(model: onnx.ModelProto) -> None:
-    """Raises ModelError where the bodies of functions that call each other would come to too many nodes."""
+    """Raises ModelError if nested function bodies would expand to too many nodes."""
     bodies = {(one.domain, one.name): _called(one.node) for one in model.functions}
     sizes: dict[tuple[str, str], int] = {}
 
@@ -237,7 +237,7 @@ _TABLE: dict[str, Callable[[onnx.NodeProto, Types], bool]] = {
 
 
 def make_range_scalar(model: onnx.ModelProto) -> int:
-    """Gives Range scalars where it reads vectors of one element; how many. Bodies of AffineGrid do that.
+    """Makes inputs of Range scalar if they are vectors of one element; how many. Bodies of AffineGrid have these.
 
     Runtimes forgive it only as long as the shape is hidden from their shape inference.
     """
@@ -263,7 +263,7 @@ def make_range_scalar(model: onnx.ModelProto) -> int:
 
 
 def replace_castlike(model: onnx.ModelProto) -> int:
-    """CastLike to a type that is known becomes Cast; how many. Bodies of function operators are full of them."""
+    """Replaces CastLike to a known type by Cast; how many. Bodies of function operators are full of them."""
     import onnx
 
     types = infer_values(model)

@@ -1,4 +1,4 @@
-"""Col2Im, which puts the patches of a picture together, as a transposed convolution with weights of 1 and 0."""
+"""Rewrites Col2Im, which adds image patches into an image, as a transposed convolution with 0/1 weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _patches(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Of a picture and patches whose sizes are constants; patches that do not reach its end leave zeros there."""
+    """For images and patches of constant sizes; where patches do not reach the end of the image, zeros are added."""
     import numpy as np
 
     image, block = (work.values(name) for name in node.input[1:3])

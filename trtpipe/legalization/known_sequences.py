@@ -1,7 +1,7 @@
-"""Sequences of a known length, which exporters write for `split`, `unbind` and `stack`, as plain tensors.
+"""Replaces sequences of known length, which exporters write for `split`, `unbind` and `stack`, by tensors.
 
-TensorRT has no sequences. What is taken out of one, or made of all of it, needs none where its length and the places
-are constants. A node that makes a sequence stays as long as something else reads it.
+TensorRT has no sequences. Reading an element of a sequence, or joining all of them, needs none if the length and the
+positions are constant. A node that makes a sequence stays as long as another node still reads it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _empty(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _split(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Parts of sizes that are known, without the axis where each has a size of 1 and it is not kept."""
+    """Parts of known sizes; if each has size 1 and the axis is not kept, the axis is removed."""
     import onnx
 
     sizes = _sizes(work, node)
@@ -117,7 +117,7 @@ def _erase(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _joined(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Concatenated along an axis, which may be a new one."""
+    """Concatenation along an axis, which may be a new one."""
     parts, axis = work.sequences.get(node.input[0]), attribute_of(node, "axis")
     new = integer_of(node, "new_axis")
     if not parts or not isinstance(axis, int) or (new and work.opset < _UNPACKED_SINCE):
@@ -143,14 +143,14 @@ SEQUENCES: Mapping[tuple[str, str], Rule] = {
 
 
 def hand_on(work: Rewriting, node: onnx.NodeProto) -> None:
-    """Learns that Identity of a known sequence is known, too."""
+    """Records that the Identity of a known sequence is known, too."""
     known = node.op_type == "Identity" and not node.domain and len(node.input) == len(node.output) == 1
     if known and node.input[0] in work.sequences:
         work.sequences[node.output[0]] = work.sequences[node.input[0]]
 
 
 def drop_unread(model: onnx.ModelProto) -> None:
-    """Drops nodes that make sequences which nothing reads any more, one behind the other."""
+    """Removes nodes that make sequences which nothing reads any more, including chains of them."""
     while sum(_drop(graph, uses(model)) for graph in graphs_of(model)):
         pass
 

@@ -1,8 +1,8 @@
-"""The passes that make a model canonical, in their order, and what each of them changed.
+"""Runs the passes that make a model canonical, in order, and records what each of them changed.
 
-Canonical means: valid ONNX of an opset everyone knows; one main graph without functions, sparse tensors or
-constants in odd places; every constant computed that can be; unique names; nothing of the exporter's in it. Same
-model in, same bytes out, on any machine.
+Canonical means: valid ONNX of a widely supported opset; one main graph without functions or sparse tensors; constants
+as initializers and folded as far as possible; unique names; no metadata of the exporter. The same model gives the same
+bytes on any machine.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MOST_ROUNDS = 64
 
 @dataclass
 class Changes:
-    """What the passes did, counted by pass, and in words where that says more."""
+    """The changes made by the passes, counted by pass, and in words where that is more informative."""
 
     counts: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ def legalize(model: onnx.ModelProto, evaluator: Evaluator, *, opset: int | None 
 
 
 def simplify_operators(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) -> None:
-    """Writes out the operators that TensorRT's parser lacks, and folds what that brings; types must be settled."""
+    """Expands operators that TensorRT's parser lacks, and folds the results; types must be settled."""
     changes.add("AffineGrid written plainly", rewrite_affine_grids(model))
     for operator, count in compute_optional_outputs(model).items():
         changes.add(f"other outputs of {operator} computed beside it", count)
@@ -149,7 +149,7 @@ def flatten(model: onnx.ModelProto, changes: Changes) -> None:
 
 
 def settle(model: onnx.ModelProto, evaluator: Evaluator, changes: Changes) -> None:
-    """Folds, resolves branches and removes what is left over, until nothing changes any more."""
+    """Folds, resolves branches and removes leftovers until nothing changes any more."""
     for _ in range(_MOST_ROUNDS):
         changes.add("names trimmed", simplification.trim(model))
         changes.add("identities removed", simplification.remove_identities(model))
@@ -197,7 +197,7 @@ _LEAST_IR = 8  # opset 15 to 18; below 4, initializers would have to be inputs a
 
 
 def clear_descriptions(model: onnx.ModelProto) -> None:
-    """Takes out what describes the model without being it: producer, doc strings, metadata, inferred types."""
+    """Removes metadata: producer, doc strings, metadata properties, inferred types."""
     for name in ("producer_name", "producer_version", "domain", "model_version", "doc_string", "metadata_props",
                  "training_info", "configuration"):  # fmt: skip
         _clear(model, name)

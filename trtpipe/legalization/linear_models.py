@@ -1,7 +1,7 @@
-"""Operators that scikit-learn's converter writes (`ai.onnx.ml`), where they are linear algebra: as standard ones.
+"""Rewrites operators of scikit-learn's converter (`ai.onnx.ml`) that are linear algebra as standard ones.
 
-Trees, nearest neighbours and support vectors stay, and so does whatever has strings; `check` names them. What ONNX
-Runtime computes in double precision stays as well, since TensorRT has none.
+Trees, nearest neighbours and support vectors stay, and so do operators with strings; `check` reports them by name.
+Operators that ONNX Runtime computes in double precision stay as well, since TensorRT has no double.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NUMBERS = ("float32", "int32", "int64")
 
 
 def _floats(work: Rewriting, value: str) -> str | None:
-    """A tensor in float32; None where its type is not known, or is one that ONNX Runtime computes in itself."""
+    """A tensor in float32; None if its type is unknown, or is one in which ONNX Runtime computes directly."""
     dtype = work.types.dtype(value)
     if dtype not in _NUMBERS:
         return None
@@ -58,7 +58,7 @@ def _scaler(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _imputer(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Values that stand for missing ones, which may be NaN, are replaced."""
+    """Replaces the values that mark missing data, which may be NaN."""
     import math
 
     import numpy as np
@@ -77,7 +77,7 @@ def _imputer(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _binarizer(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """1 for what is more than the threshold, else 0."""
+    """1 for values above the threshold, else 0."""
     value, threshold = node.input[0], attribute_of(node, "threshold")
     if work.types.dtype(value) != "float32":
         return False
@@ -88,7 +88,7 @@ def _binarizer(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _normalizer(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Rows over their norm; rows whose norm is 0 stay as they are."""
+    """Rows divided by their norm; rows with norm 0 are unchanged."""
     value, norm = _floats(work, node.input[0]), text_of(node, "norm", "MAX")
     if value is None or work.types.rank(value) != 2 or norm not in ("MAX", "L1", "L2"):
         return False
@@ -134,7 +134,7 @@ def _regressor(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _classifier(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Scores of two or more classes, and the whole number that stands for the best one."""
+    """Scores of two or more classes, and the integer label of the best one."""
     labels = integers_of(node, "classlabels_ints")
     transform = _TRANSFORMS.get(text_of(node, "post_transform", "NONE"))
     several = len(labels) > 1 and _numbers_of(node, "intercepts").size == len(labels)
@@ -151,7 +151,7 @@ def _classifier(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _extractor(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """The columns of these numbers."""
+    """The columns with these indices."""
     value, indices = node.input[0], node.input[1]
     if (work.types.rank(value) or 0) < 2 or work.types.dtype(value) not in _NUMBERS:
         return False
@@ -161,7 +161,7 @@ def _extractor(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _one_hot(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Whether a whole number is each of the categories, along a new last axis."""
+    """Whether an integer equals each of the categories, along a new last axis."""
     value, categories = node.input[0], integers_of(node, "cats_int64s")
     rank = work.types.rank(value)
     if not categories or rank is None or work.types.dtype(value) not in ("int32", "int64"):

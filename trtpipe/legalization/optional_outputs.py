@@ -1,8 +1,8 @@
-"""Optional outputs that TensorRT's parser does not make, computed beside their node, which stays and keeps its name.
+"""Computes optional outputs that TensorRT's parser does not produce, by extra nodes beside the original one.
 
-LayerNormalization's mean and inverse standard deviation are taken in float32 and in two passes: ONNX's own body takes
-the variance as a difference of squares, of which nothing is left where the mean is large. Dropout's mask at inference
-is true everywhere. MaxPool's Indices have no equal form: `check` refuses those by their node.
+LayerNormalization's mean and inverse standard deviation are computed in float32 and in two passes: ONNX's own body
+computes the variance as a difference of squares, which loses all precision where the mean is large. Dropout's mask at
+inference is true everywhere. MaxPool's Indices have no equivalent: `check` rejects them and names the node.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def compute_optional_outputs(model: onnx.ModelProto) -> dict[str, int]:
 
 
 class _Work:
-    """What the rules know of a model, and the nodes and constants that they make."""
+    """The types and constants of a model that the rules need, and the nodes and constants that they create."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.opset = opset_of(model)
@@ -125,7 +125,7 @@ def _layer_normalization(work: _Work, node: onnx.NodeProto) -> bool:
 
 
 def _axes(axis: int, info: TensorInfo | None) -> list[int]:
-    """The axes that are normalized, counted from the last; none where that takes a rank that nobody knows."""
+    """The normalized axes, counted from the last; empty if the rank is needed and unknown."""
     if axis < 0:
         return list(range(axis, 0))
     rank = None if info is None or info.dims is None else len(info.dims)

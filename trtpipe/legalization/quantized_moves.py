@@ -1,7 +1,7 @@
-"""Operators that move or choose elements of a quantized tensor, between DequantizeLinear and QuantizeLinear.
+"""Operators that only move or select elements of a quantized tensor, placed between a DQ and a Q node.
 
-TensorRT has no uint8 between nodes and no zero points. Whatever is computed on a quantized tensor must therefore stand
-between DQ and Q; for what only moves elements that is exactly equal. int8 with zero point 0 is left as it is.
+TensorRT has no uint8 between nodes and no zero points. Operations on a quantized tensor must therefore be between DQ
+and Q; if they only move elements, the result is exactly equal. int8 with zero point 0 is left unchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOVING = frozenset(
 
 
 def moves(node: onnx.NodeProto) -> bool:
-    """Whether all that a node does is to move or choose elements of its first input."""
+    """Whether a node only moves or selects elements of its first input."""
     plain = node.domain in ("", "ai.onnx") and node.op_type in _MOVING
     if not plain or len(node.output) != 1 or not node.input:
         return False
@@ -31,7 +31,7 @@ def moves(node: onnx.NodeProto) -> bool:
 
 
 def learn_scales(work: Rewriting, node: onnx.NodeProto) -> None:
-    """Remembers by which scale and zero point a tensor is quantized, where they are for all of it."""
+    """Records the scale and zero point of a quantized tensor, if they are per tensor."""
     given = len(node.input) > 2 and node.input[2] and len(node.output) == 1
     if node.op_type == "QuantizeLinear" and not node.domain and given:
         if work.types.rank(node.input[1]) == 0 and work.types.rank(node.input[2]) == 0:
@@ -58,7 +58,7 @@ def move_between(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def dequantize_twin(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Dequantizes whole numbers that stand beside as floats: (x - zero point) scale."""
+    """Dequantizes integers of which a float copy is known: (x - zero point) scale."""
     if node.op_type != "DequantizeLinear" or node.domain or len(node.input) < 2 or not node.output:
         return False
     value, zero = node.input[0], node.input[2] if len(node.input) > 2 else ""
@@ -80,6 +80,6 @@ def _moved(work: Rewriting, node: onnx.NodeProto, value: str, output: str) -> st
 
 
 def _plain(work: Rewriting, value: str) -> bool:
-    """Whether it is int8 with zero point 0, which TensorRT has."""
+    """Whether it is int8 with zero point 0, which TensorRT supports."""
     points = work.values(work.scales[value][1])
     return points is not None and points.dtype == "int8" and not points.any()

@@ -1,9 +1,9 @@
-"""The operators of ONNX Runtime's quantizer that compute on quantized tensors (QOperator) as Q/DQ around float ones.
+"""Rewrites the QOperator forms of ONNX Runtime's quantizer as float operators between Q/DQ nodes.
 
-`QLinearConv` and its kin read integers with scales and zero points and yield integers. TensorRT has none of them; it
-fuses what stands between DequantizeLinear and QuantizeLinear. Sums are then taken in float, so a result may come out
-one quantization step beside ONNX Runtime's. A form without a zero point for its result, whose type says what the
-result's type is, is left as it is.
+`QLinearConv` and the like read integers with scales and zero points and produce integers. TensorRT has none of them; it
+fuses operators between DequantizeLinear and QuantizeLinear instead. Sums are then computed in float, so a result may
+differ from ONNX Runtime's by one quantization step. A node without the zero point of its result is left unchanged,
+because that zero point's type defines the type of the result.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _attributes(node: onnx.NodeProto, left_out: Iterable[str] = ()) -> dict[str,
 
 
 def _scalar(work: Rewriting, name: str) -> str:
-    """A scale or zero point of one element as a scalar: a vector would mean one for each channel."""
+    """A scale or zero point of one element as a scalar, because a vector would mean one per channel."""
     return work.add("Squeeze", [name]) if name and work.dims.get(name) == (1,) else name
 
 
@@ -47,7 +47,7 @@ def _dequantized(work: Rewriting, parts: Sequence[str], axis: int | None = None)
 
 
 def _operand(work: Rewriting, parts: Sequence[str]) -> str:
-    """A quantized tensor in float; a constant is computed, for TensorRT keeps only weights in eight bits."""
+    """A quantized tensor in float; a constant is dequantized here: TensorRT keeps only weights in eight bits."""
     import numpy as np
 
     arrays = [work.values(name) if name else np.zeros((), np.int8) for name in parts[:3]]
@@ -68,7 +68,7 @@ def _per_tensor(work: Rewriting, *names: str) -> bool:
 
 
 def _too_old(work: Rewriting, *scales: str) -> bool:
-    """Whether Q/DQ of the model's opset have no axis, and one of these scales needs it."""
+    """Whether Q/DQ of the model's opset have no axis although one of these scales needs it."""
     return work.opset < 13 and not _per_tensor(work, *scales)
 
 

@@ -1,8 +1,8 @@
-"""Quantized constants whose elements are picked or moved before they are dequantized: dequantized first instead.
+"""Moves DequantizeLinear in front of operators that select or move elements of a quantized constant.
 
-Quantizers leave the table of an embedding in eight bits and dequantize what was looked up. TensorRT reads a constant of
-int8 before DequantizeLinear only, and has no uint8 between nodes. Each element is dequantized by itself, so it makes no
-difference which comes first; the table stays in eight bits in the file.
+Quantizers leave an embedding table in eight bits and dequantize the rows that were looked up. TensorRT accepts an int8
+constant only directly before DequantizeLinear, and has no uint8 between nodes. Each element is dequantized
+independently, so the order makes no difference; the table stays in eight bits in the file.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _dequantize(graph: onnx.GraphProto, fresh: FreshNames) -> int:
 def _reached(
     table: str, readers: dict[str, list[onnx.NodeProto]], ends: Iterable[str]
 ) -> list[onnx.NodeProto]:
-    """All that moves or dequantizes elements of a table; nothing where something else reads one of them."""
+    """All nodes that move or dequantize elements of a table; none if another node reads one of their outputs."""
     found: list[onnx.NodeProto] = []
     front = [table]
     while front:
@@ -73,7 +73,7 @@ def _reached(
 
 
 def _put_first(graph: onnx.GraphProto, table: str, reached: list[onnx.NodeProto], floats: str) -> None:
-    """Dequantizes the table; nodes that did so later hand on what they are given."""
+    """Dequantizes the table; the later DequantizeLinear nodes become pass-through."""
     import onnx
 
     moved = {name for node in reached if node.op_type != "DequantizeLinear" for name in node.output}

@@ -1,9 +1,9 @@
-"""Writes operators that TensorRT has no importer for as others of the same function, before types are inferred.
+"""Rewrites operators that TensorRT has no importer for as equivalent ones, before type inference.
 
-What stands here goes by constants and by what types the nodes before tell, so `check` applies it to a model as it was
-read just as an import does. Main results keep their nodes' names and their own: keeps, cuts and messages go by them.
-Operators that ONNX itself writes out are in `expansion`; those of ONNX Runtime's quantizer in `quantized_operators`,
-and the others of its own domain in `runtime_operators`.
+These rules depend only on constants and on the types that earlier nodes imply, so `check` applies them to a model as it
+was read, just as an import does. The main result keeps its node's name and its own, because keeps, cuts and messages
+refer to them. Operators that have a body in ONNX are in `expansion`; those of ONNX Runtime's quantizer in
+`quantized_operators`, and the others of its own domain in `runtime_operators`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LARGEST = 64 << 20
 
 
 class Rewriting:
-    """One pass over a model: what rules need to know of it, and the nodes that they make."""
+    """One pass over a model: the facts that rules need, and the nodes that they create."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.opset = opset_of(model)
@@ -56,7 +56,7 @@ class Rewriting:
 
     @contextmanager
     def inside(self, graph: onnx.GraphProto) -> Iterator[None]:
-        """Knows a graph's inputs and constants as long as the context lasts: another one may use the same names."""
+        """Makes a graph's inputs and constants known within the context; other graphs may use the same names."""
         outer = (self.tensors, self.dims, self.twins, self.scales, self.sequences, self.types)
         self.tensors, self.dims = dict(self.tensors), dict(self.dims)
         self.twins, self.scales = dict(self.twins), dict(self.scales)
@@ -73,7 +73,7 @@ class Rewriting:
         self.dims[name] = tuple(tensor.dims)
 
     def rank(self, name: str) -> int | None:
-        """The rank of a constant; None of what is none."""
+        """The rank of a constant; None if it is not a constant."""
         return len(self.dims[name]) if name in self.dims else None
 
     def apply(self, rule: Rule, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
@@ -152,7 +152,7 @@ class Rewriting:
         return graph
 
     def keep(self, node: onnx.NodeProto) -> None:
-        """Adds a node as it is: what it makes may be read otherwise as well."""
+        """Adds a node unchanged, because its outputs may also have other readers."""
         self._made.append(node)
 
     def constant(self, values: int | Sequence[int], name: str = "shape") -> str:
@@ -179,7 +179,7 @@ class Rewriting:
         return made
 
     def values(self, name: str, most_bytes: int = LARGEST) -> Array | None:
-        """A constant's values; None for what is no constant, or has more bytes."""
+        """A constant's values; None if it is not a constant or has more bytes."""
         tensor = self.tensors.get(name)
         if tensor is None or not has_size(tensor) or nbytes_of(tensor) > most_bytes:
             return None
@@ -199,7 +199,7 @@ Rule = Callable[[Rewriting, "onnx.NodeProto"], bool]
 
 
 def rewrite_operators(model: onnx.ModelProto) -> dict[str, int]:
-    """Writes out what the rules know, in place, at any depth; how many nodes of each operator."""
+    """Rewrites the nodes that rules match, in place, at any depth; how many nodes of each operator."""
     rules = _rules()
     if not any(_key(node) in rules and _key(node) not in _EARLY for node in nodes_of(model)):
         return {}
@@ -286,7 +286,7 @@ def _rewrite(
 
 
 def _settled(work: Rewriting, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """A node, or what it becomes because of the quantized tensor that it reads."""
+    """A node, or its replacement if it reads a quantized tensor."""
     moved = work.apply(move_between, node) if node.op_type != "DequantizeLinear" else None
     made = moved if moved is not None else (work.apply(dequantize_twin, node) or [node])
     for one in made:

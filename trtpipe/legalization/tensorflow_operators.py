@@ -1,6 +1,6 @@
-"""Operators of TensorFlow that tf2onnx leaves as they are, in the standard domain, and ONNX can say otherwise.
+"""Rewrites TensorFlow operators that tf2onnx leaves in the standard domain as equivalent ONNX operators.
 
-The exact GELU is one: TensorFlow computes it by Erfc. Of Digamma, Lgamma and the like ONNX has no equal.
+An example is the exact GELU, which TensorFlow computes with Erfc. Digamma, Lgamma and the like have no ONNX equivalent.
 """
 
 from __future__ import annotations

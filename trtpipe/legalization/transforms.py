@@ -1,7 +1,7 @@
-"""What a spec's `transform` asks of a canonical model: simplify, bind inputs, cut at outputs, set shapes, graft.
+"""Applies a spec's `transform` to a canonical model: simplify, bind inputs, cut at outputs, set shapes, graft.
 
-Each step is followed by folding, one after the other: a bound input may decide a branch, and a fixed shape may
-make more of it constant. Knows no spec; names that are not in the model come back as problems.
+Each step is followed by constant folding, because a bound input may decide a branch, and a fixed shape may make more
+values constant. Independent of specs; names that are not in the model are returned as problems.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From files to specs: YAML with its marks, the project around it, and JSON Schemas for editors.
+"""Loads specs from files: YAML with line numbers, the project around it, and JSON Schemas for editors.
 
-Reads text and directories; knows nothing of ONNX, TensorRT or what a pipeline will do.
+Reads text and directories only; independent of ONNX, TensorRT and of what a pipeline will do.
 """

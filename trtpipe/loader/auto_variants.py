@@ -1,6 +1,6 @@
-"""What can be said of variants with `precision: auto` without opening a model: budget, candidates, data to search on.
+"""Checks of variants with `precision: auto` that need no model: budget, candidates, search data.
 
-Knows names only, and of a budget no more than that there is one.
+Checks only names and whether there is a budget, not the budget's values.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BUDGET = (
 
 
 def auto_problems(data: Written, known: KnownNames) -> Iterator[Problem]:
-    """Auto variants that lack what a search needs, and others that have what only a search takes."""
+    """Problems of auto variants that lack what a search needs, and of other variants with fields only a search uses."""
     variants = data.get("variants")
     for name, variant in variants.items() if isinstance(variants, dict) else ():
         if not isinstance(variant, dict):

@@ -1,6 +1,6 @@
-"""The spec language's grammar, read from its models: which keys are valid where, an example of each, and names.
+"""The grammar of the spec language, derived from its models: valid keys at each place, examples, and names.
 
-Knows the models' fields and annotations; knows nothing of files or of validation.
+Works on the models' fields and annotations; independent of files and of validation.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ LISTED_NAMES = 20
 
 
 class AnyOptions(BaseModel):
-    """Options that nobody knows."""
+    """Options of an unknown parser; everything is accepted."""
 
     model_config = ConfigDict(extra="allow")
 
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """What a spec may say of a model of some format."""
+    """The options that a spec may give for a model of some format."""
 
     options: type[BaseModel]
     needs_source: bool = True
@@ -38,7 +38,7 @@ class Parser:
 
 @dataclass(frozen=True, slots=True)
 class KnownNames:
-    """The names that plug-ins bring, which a spec may use, and what they take."""
+    """The names from plug-ins that a spec may use, and their options."""
 
     parsers: tuple[str, ...]
     precisions: tuple[str, ...]
@@ -268,21 +268,21 @@ def annotation_at(model: type[BaseModel], path: SpecPath, data: object = None) -
 
 
 def item_of(data: object, step: str | int) -> object:
-    """What stands under a key or an index; None when nothing does."""
+    """The value under a key or an index; None if there is none."""
     if isinstance(data, dict):
         return data.get(step)
     return data[step] if isinstance(data, list) and isinstance(step, int) and step < len(data) else None
 
 
 def tag_of(annotation: object) -> str | None:
-    """The key that tells the models of a union apart: `layer`; None for any other annotation."""
+    """The key that discriminates the models of a union, such as `layer`; None for any other annotation."""
     marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
     tags = [one.discriminator for one in marks if isinstance(one, FieldInfo)]
     return next((tag for tag in tags if isinstance(tag, str)), None)
 
 
 def told_apart(annotation: object, data: object) -> object:
-    """The model of a union that the data's tag names; the annotation itself where there is none."""
+    """The model of a union that the data's tag selects; the annotation itself if there is no tag."""
     tag = tag_of(annotation)
     if tag is not None and isinstance(data, dict):
         for one in _models(annotation):
@@ -319,13 +319,13 @@ def example_of(model: type[BaseModel] | None, key: str) -> Yaml:
 
 
 def examples_of(model: type[BaseModel]) -> Mapping[str, Yaml]:
-    """Key → a value that could stand there; a declared layer's keys mean the same in every layer."""
+    """Key → an example of its value; a declared layer's keys mean the same in every layer."""
     known = EXAMPLES.get(model.__name__)
     return known if known is not None else LAYER_EXAMPLES if "layer" in model.model_fields else {}
 
 
 def members_of(annotation: object) -> Iterator[object]:
-    """The alternatives of an annotation, without what pydantic hangs on them."""
+    """The alternatives of an annotation, without pydantic's metadata."""
     origin = get_origin(annotation)
     if origin is Annotated:
         yield from members_of(get_args(annotation)[0])
@@ -371,13 +371,13 @@ def choose_from(name: object, valid: Iterable[str], noun: str) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in a row, at most LISTED_NAMES of them."""
+    """Names as a list, at most LISTED_NAMES of them."""
     more = f" and {len(names) - LISTED_NAMES} more" if len(names) > LISTED_NAMES else ""
     return ", ".join(names[:LISTED_NAMES]) + more
 
 
 def nearest(name: object, valid: Iterable[str]) -> str | None:
-    """The valid name that is most like `name` or begins with it, letter case aside; None when none is."""
+    """The valid name most similar to `name` or starting with it, ignoring case; None if none is similar."""
     if not isinstance(name, str):
         return None
     by_lower = {one.lower(): one for one in valid}

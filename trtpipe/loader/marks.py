@@ -1,6 +1,6 @@
-"""The places of a document's keys and values: where in the file each of them stands.
+"""Marks: the line and column of every key and value of a document.
 
-Knows lines, columns and paths; knows nothing of YAML's grammar or of what a spec means.
+Deals with lines, columns and paths; independent of YAML's grammar and of what a spec means.
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ def mark_of(event: Event) -> Mark:
 
 
 def _is_hidden(place: Place) -> bool:
-    """Whether a value's own start says less than its key: a block (it starts at its first key) or nothing."""
+    """Whether the key is a better position than the value's own start: for a block (it starts at its first key) or an
+    empty value.
+    """
     if isinstance(place, Branch):
         return not place.flow
     return place.value == "" and bool(place.implicit[0])

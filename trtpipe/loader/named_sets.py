@@ -1,6 +1,6 @@
-"""The data sets that a spec names, and whether its variants write what their precisions need and take.
+"""Checks the data sets that a spec names, and that each variant gives what its precision requires and no more.
 
-Knows names only; what a set holds is looked at when it is loaded.
+Checks names only; the contents of a set are checked when it is loaded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trtpipe.spec.variant import VariantSpec
 
 
 def calibration_problems(data: Written, project: Project, known: KnownNames) -> Iterator[Problem]:
-    """Variants whose precision and other fields do not go together, and sets and backends that nobody knows."""
+    """Variants with contradictory fields for their precision, and unknown data sets and backends."""
     variants = data.get("variants")
     for name, given in variants.items() if isinstance(variants, dict) else ():
         variant = given if isinstance(given, dict) else {}
@@ -32,7 +32,7 @@ def calibration_problems(data: Written, project: Project, known: KnownNames) -> 
 def _variant(
     variant: Written, precision: str, path: SpecPath, where: tuple[Project, KnownNames]
 ) -> Iterator[Problem]:
-    """What is wrong with a variant of a known precision."""
+    """The problems of a variant with a known precision."""
     (project, known), base = where, _of(variant, "base")
     for problem in known.misfits(precision, base, _of(variant, "block_size")):
         yield replace(problem, path=(*path, *problem.path))
@@ -73,7 +73,7 @@ def _uncalibrated(variant: Written, asking: str | None, path: SpecPath) -> Itera
 
 
 def _tried_at(variant: Written, precision: str, path: SpecPath) -> SpecPath:
-    """Where a precision stands that a search tries; else where its variant does."""
+    """The place of a precision that a search tries; else the place of its variant."""
     tried = variant.get("try")
     return (*path, "try", tried.index(precision)) if isinstance(tried, list) and precision in tried else path
 
@@ -97,7 +97,7 @@ def _blocks_tried(
 
 
 def _without_scales(variant: Written, precision: str, path: SpecPath) -> Iterator[Problem]:
-    """How to make scales, said of a variant that takes none."""
+    """Calibration fields in a variant that uses no scales."""
     for key in ("method", "percentile"):
         if key in variant and not isinstance(_of(_of(variant, "calibration"), "cache"), str):
             fact = f"{key} has no effect: precision {precision!r} uses no scales of activations"
@@ -105,7 +105,7 @@ def _without_scales(variant: Written, precision: str, path: SpecPath) -> Iterato
 
 
 def _unused_percentile(variant: Written, path: SpecPath) -> Iterator[Problem]:
-    """A share of values for a method that does not go by one."""
+    """A percentile given for a method that does not use one."""
     method = _of(variant, "method") or VariantSpec().method
     cached = isinstance(_of(_of(variant, "calibration"), "cache"), str)
     if "percentile" in variant and method != "percentile" and isinstance(method, str) and not cached:
@@ -149,7 +149,7 @@ def _calibration(given: object, path: SpecPath, project: Project, known: KnownNa
 
 
 def _method(variant: Written, path: SpecPath, known: KnownNames) -> Iterator[Problem]:
-    """A method that the backend lacks; where none is written, the default is what it lacks."""
+    """A method that the backend lacks; if none is given, the default is checked."""
     backend = _of(_of(variant, "calibration"), "backend")
     if not isinstance(backend, str) or backend not in known.calibrators:
         return
@@ -162,7 +162,7 @@ def _method(variant: Written, path: SpecPath, known: KnownNames) -> Iterator[Pro
 
 
 def _beside_a_cache(variant: Written, needed: bool, path: SpecPath) -> Iterator[Problem]:
-    """What a variant with a calibration cache says in vain: the cache was made already, and holds scales only."""
+    """Fields that have no effect with a calibration cache, which is already made and holds scales only."""
     if not isinstance(_of(variant["calibration"], "cache"), str):
         return
     remedy = "calibrate on data: calibration: NAME"
@@ -186,7 +186,7 @@ def cache_files(data: Written) -> Iterator[tuple[SpecPath, object]]:
 
 
 def unknown_set(name: str, path: SpecPath, project: Project) -> tuple[Problem, ...]:
-    """The problem of a name at `path` that no data set has; nothing when one has."""
+    """The problem of a name at `path` that is not a data set; nothing if it is one."""
     try:
         project.dataset(name, path)
     except SpecError as error:
@@ -195,5 +195,5 @@ def unknown_set(name: str, path: SpecPath, project: Project) -> tuple[Problem, .
 
 
 def _of(data: object, key: str) -> object:
-    """What a mapping holds; None when it is none."""
+    """The value of a key in a mapping; None if it is no mapping."""
     return data.get(key) if isinstance(data, dict) else None

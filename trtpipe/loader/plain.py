@@ -1,4 +1,4 @@
-"""The type of what YAML files hold here: plain data, as JSON has it, with numbers that are finite."""
+"""The type of parsed YAML: plain data like JSON's, in which every number is finite."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The project around a spec: its root, its shared defaults, its data sets, its pipelines, and what it may read.
+"""The project around a spec: its root, shared defaults, data sets and pipelines, and which files it may read.
 
-Knows `trtpipe.yaml` and the directories `pipelines/` and `calibration/`; knows nothing of what they lead to.
+Deals with `trtpipe.yaml` and the directories `pipelines/` and `calibration/`; does not interpret the files in them.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Project:
         return self.datasets[name]
 
     def locate(self, path: SpecPath) -> Location | None:
-        """Where a value stands in `trtpipe.yaml`; None when it does not."""
+        """The place of a value in `trtpipe.yaml`; None if it is not there."""
         return self.document.locate(path) if self.document and self.document.has(path) else None
 
 

@@ -1,6 +1,6 @@
-"""What the models refuse, put to the spec's writer: each refusal as a Problem with its place and a remedy.
+"""Turns validation errors of the models into Problems with a place in the file and a remedy.
 
-Knows pydantic's error types and turns every one of them into the project's own words; knows nothing of files.
+Every error type of pydantic gets a message in the project's own words; independent of files.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class _Refusal:
 def validated(
     model: type[M], document: Document, data: object, base: SpecPath = ()
 ) -> tuple[M | None, list[Problem]]:
-    """`data` as an instance of `model`, or everything that is wrong with it, in the file's order.
+    """`data` as an instance of `model`, or all its problems, in the file's order.
 
     `data` is the document's own at `base`, apart from what was filled in at paths that it leaves out or null.
     """
@@ -118,7 +118,7 @@ def validated(
 
 
 def in_file_order(problems: Sequence[Problem]) -> list[Problem]:
-    """Problems sorted by their places, each said once."""
+    """Problems sorted by their places, without duplicates."""
     once = {(problem.where, problem.fact): problem for problem in problems}
     return sorted(once.values(), key=_place)
 
@@ -188,7 +188,7 @@ def _holds(data: object, step: str | int) -> bool:
 
 
 def _annotation_at_step(annotation: object, step: str | int) -> object:
-    """The annotation of what stands under a key or an index; Any where the grammar does not say."""
+    """The annotation of the value under a key or an index; Any if the grammar has none."""
     return next((inner for one in members_of(annotation) for inner in inside(one, step)), Any)
 
 

@@ -1,6 +1,6 @@
-"""From what a spec writes to a RemoteFile: every address is checked before anything is asked of a network.
+"""Parses remote addresses in a spec into RemoteFile; every address is checked before any network access.
 
-Knows how an address of each kind is written; opens nothing.
+Knows the syntax of each kind of address; opens no connection.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PINS: SpecPath = ("model", "files")
 
 
 class _Wrong(ValueError):
-    """What is wrong with an address, and a remedy that is better than an example."""
+    """An error in an address, with a remedy more specific than an example."""
 
     def __init__(self, fact: str, remedy: str = "") -> None:
         super().__init__(fact)
@@ -55,7 +55,7 @@ def remote_file(text: str, sha256: str = "", path: SpecPath = ()) -> RemoteFile:
 
 
 def _refuse_plain_http(file: RemoteFile, sha256: str) -> None:
-    """Plain HTTP can be changed on the way and read by anyone: a pin makes up for the one, nothing for the other."""
+    """Plain HTTP can be altered in transit and read by anyone: a pin prevents the first, nothing the second."""
     if file.scheme != "http" or is_local_host(file.host):
         return
     if file.has_credential:
@@ -137,7 +137,7 @@ _PARSERS: dict[str, Callable[[str, str], RemoteFile]] = {
 
 
 def named_remotely(text: object) -> TypeGuard[str]:
-    """Whether what stands in a spec names a remote file."""
+    """Whether a value in a spec names a remote file."""
     return isinstance(text, str) and is_remote(text)
 
 
@@ -163,7 +163,7 @@ def _file_or_problems(text: str, sha256: str, path: SpecPath) -> RemoteFile | tu
 
 
 def misplaced_pins(model: object, default_parser: str) -> Iterator[Problem]:
-    """What is wrong with `model.files`, which is about what lies beside a remote ONNX model."""
+    """The problems of `model.files`, which applies to files next to a remote ONNX model."""
     if not isinstance(model, dict):
         return
     pins = model.get("files")

@@ -1,8 +1,8 @@
 """What a plain YAML scalar means, and how a value is written back.
 
-The part of YAML 1.2's core schema that cannot surprise: null, true and false, decimal numbers; all else is
-text. `on`, `yes`, `1:30`, `2024-01-01`, `010`, `0x3` and `1_000` stay text: `0x3` is also a shape, and the
-others mean different things to different readers. Knows nothing of files or specs.
+The unambiguous part of YAML 1.2's core schema: null, true and false, decimal numbers; everything else is text. `on`,
+`yes`, `1:30`, `2024-01-01`, `010`, `0x3` and `1_000` stay text: `0x3` is also a shape, and the others mean different
+things to different readers. Independent of files and specs.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _finite(text: str) -> float:
 
 
 def kind_of(value: object) -> str:
-    """What a reader would call a value: `the number 3`, `the text 'x'`, `a list`."""
+    """A readable description of a value: `the number 3`, `the text 'x'`, `a list`."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):

@@ -4,8 +4,8 @@ An editor with a YAML language server completes and checks a spec whose first li
 
     # yaml-language-server: $schema=../pipeline.schema.json
 
-Made from the models and their docstrings, so a new field is described the day it is added. A schema checks
-form only: what needs other files or other parts of the spec is checked by loading it.
+Generated from the models and their docstrings, so a new field is described automatically. A schema checks form only:
+what depends on other files or other parts of the spec is checked when the spec is loaded.
 """
 
 from __future__ import annotations

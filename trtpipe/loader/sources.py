@@ -1,6 +1,6 @@
-"""From what a spec calls a file to the file: inside the project, within its reach, or in an installed package.
+"""Resolves a file named in a spec to its path: inside the project, in an allowed directory, or in a Python package.
 
-Knows paths and where Python packages are; opens nothing and imports no package.
+Works with paths and the locations of Python packages; opens no file and imports no package.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def resolve_source(
 ) -> Path:
     """The existing file that `text` names: a path relative to `root`, or `pkg://PACKAGE/PATH`.
 
-    A directory will do where `directory` says so. What is remote is `remotes`' business, and refused here.
+    With `directory`, a directory is accepted too. Remote addresses are handled in `remotes`, and rejected here.
 
     After symbolic links are followed the file must lie inside `root` or one of the `reach` directories, or
     inside its package. Raises SpecError with a Problem at `path` in the spec.
@@ -158,7 +158,7 @@ def _package_spec(package: str) -> importlib.machinery.ModuleSpec | None:
 
 
 def _what_is_there(root: Path, wanted: Path, prefix: str = "") -> str:
-    """What stands where the wanted file was looked for, or in the nearest directory above that exists."""
+    """What exists where the wanted file was expected, or in the nearest existing directory above."""
     directory = wanted.parent
     while not (root / directory).is_dir() and directory != directory.parent:
         directory = directory.parent

@@ -1,6 +1,6 @@
-"""Spec files to specs: read, merged with the project's defaults, validated and cross-checked, all problems at once.
+"""Loads spec files: reads, merges the project's defaults, validates and cross-checks; reports all problems at once.
 
-Knows what can be said of a spec without opening a model; shapes and precisions are proved elsewhere.
+Does every check that needs no model; shapes and precisions are checked in `proofs/`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class LoadedPipeline:
 
     @property
     def model_file(self) -> Path | None:
-        """What `model.source` names; None for a parser that needs none, and for a file that is to be fetched."""
+        """The file that `model.source` names; None for a parser that needs none, and for a remote file."""
         return self.files.get(_SOURCE)
 
     def option_files(self) -> dict[str, Path]:
@@ -92,7 +92,7 @@ class LoadedPipeline:
         return _located(problem, self.document, self.project)
 
     def source_of(self, path: SpecPath) -> Document:
-        """The file that what holds at a path comes from: the pipeline's, or `trtpipe.yaml`."""
+        """The file that a value at a path comes from: the pipeline's, or `trtpipe.yaml`."""
         whole = path[: 1 if path[:1] == ("builder",) else 2]
         here = self.document.has(whole) and self.document.written(whole) not in _NOTHING
         shared = self.project.document
@@ -102,7 +102,7 @@ class LoadedPipeline:
 
 
 def _places(paths: Iterable[SpecPath]) -> Iterator[tuple[str, SpecPath]]:
-    """Those of the paths that lie in the parser's options, with their place there."""
+    """The paths inside the parser's options: the part below the options as text, and the whole path."""
     for path in paths:
         if path[: len(_OPTIONS)] == _OPTIONS:
             yield ".".join(map(str, path[len(_OPTIONS) :])), path
@@ -161,7 +161,7 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
 
 
 def _parser(data: Written, known: KnownNames) -> Parser:
-    """The parser that the spec names; one that takes anything when there is no such parser."""
+    """The parser that the spec names; if it is unknown, one that accepts anything."""
     name = _at(data, ("model", "parser")) or ModelSpec().parser
     return known.parser(name) if name in known.parsers else _UNKNOWN_PARSER
 
@@ -183,7 +183,7 @@ def _graft(document: Document) -> tuple[BaseModel | None, list[Problem]]:
 
 
 def _with_graft(spec: PipelineSpec, graft: BaseModel | None) -> PipelineSpec:
-    """The spec with the graft's defaults in it, so that what means the same is the same."""
+    """The spec with the graft's defaults filled in, so that equivalent specs are equal."""
     if graft is None or spec.transform is None:
         return spec
     whole = spec.transform.model_copy(update={"graft": graft.model_dump(mode="json")})
@@ -325,14 +325,14 @@ def _unknown(document: Document, path: SpecPath, valid: Iterable[str], noun: str
 
 
 def _at(data: object, path: SpecPath) -> object:
-    """What stands at a path; None when nothing does."""
+    """The value at a path; None if there is none."""
     for step in path:
         data = data.get(step) if isinstance(data, dict) else None
     return data
 
 
 def _unknown_toolchains(data: Written) -> Iterator[Problem]:
-    """Toolchains that targets name and nobody describes; in the merged data."""
+    """Toolchains that targets name but nothing defines, in the merged data."""
     toolchains, targets = data.get("toolchains"), data.get("targets")
     if not isinstance(toolchains, dict) or not isinstance(targets, dict):
         return

@@ -1,9 +1,9 @@
-"""The user's own configuration, `config.yaml`: where it is, what it says, and how `trtpipe allow` adds to it.
+"""The user's own configuration, `config.yaml`: where it is, how it is read, and how `trtpipe allow` adds to it.
 
     $XDG_CONFIG_HOME/trtpipe/config.yaml     ~/.config where the variable is not set
     %LOCALAPPDATA%\\trtpipe\\config.yaml       on Windows
 
-Its part `allowed` is rewritten by trtpipe; everything above it stays as the user wrote it.
+trtpipe rewrites only its section `allowed`; everything above it stays as the user wrote it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HEADER = "# What projects may run, by the digest of what would run. Written by 
 
 
 def load_user() -> UserSpec:
-    """What it says; nothing where there is none. Raises SpecError when it is wrong."""
+    """The user's configuration; the defaults if there is no file. Raises SpecError when it is wrong."""
     path = user_file()
     if path is None or not path.is_file():
         return _EMPTY

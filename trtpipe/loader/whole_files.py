@@ -1,4 +1,4 @@
-"""A YAML file that is one spec by itself: read, held to its model, and refused with all its problems at once."""
+"""Loads a YAML file that holds one spec: reads and validates it, and reports all its problems at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def whole_file(model: type[M], path: Path) -> tuple[M, Document]:
-    """The file as an instance of `model`, and where everything stands in it. Raises SpecError with all its problems."""
+    """The file as an instance of `model`, and the places of its values. Raises SpecError with all its problems."""
     document = read_document(path)
     problems = list(document.problems)
     spec = None

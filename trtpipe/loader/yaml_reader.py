@@ -1,9 +1,8 @@
-"""YAML text to plain data, together with the place of every key and value.
+"""Parses YAML text into plain data, with the position of every key and value.
 
-Takes the plain part of YAML: mappings with text keys, lists, scalars as `scalars.py` reads them. Tags, merge
-keys, several documents, deep nesting and aliases that explode are refused. Works on the parser's events, so
-neither a deep file nor one with many aliases can exhaust the stack or the memory. Knows nothing of what a
-spec means.
+Accepts the plain subset of YAML: mappings with text keys, lists, scalars as `scalars.py` reads them. Tags, merge keys,
+several documents, deep nesting and aliases that expand exponentially are rejected. Works on the parser's events, so
+neither a deep file nor one with many aliases can exhaust the stack or the memory. Does not interpret the spec.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _Loader: type[yaml.CSafeLoader | yaml.SafeLoader] = getattr(yaml, "CSafeLoader",
 
 
 class _Skip:
-    """Stands for a key that was refused."""
+    """A placeholder for a key that was rejected."""
 
 
 _SKIP = _Skip()
@@ -76,7 +75,7 @@ class _Anchored:
 
 
 class _Stop(Exception):
-    """Reading cannot go on after this problem."""
+    """A problem after which reading cannot continue."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -115,7 +114,7 @@ class _Reader:
     def refuse(
         self, mark: Mark, code: ProblemCode, fact: str, remedy: str = "", *, complete: bool = False
     ) -> None:
-        """Note a problem at a place; what follows is still read."""
+        """Records a problem at a place; reading continues."""
         self.problems.append(self._problem(mark, code, fact, remedy))
         self.complete = self.complete and complete
 
@@ -281,7 +280,9 @@ def _shown_tag(tag: str) -> str:
 
 
 def document_from_text(text: str, file: str) -> Document:
-    """The document in a text. Raises SpecError where the text cannot be read on; lesser problems stay with it."""
+    """The document in a text. Raises SpecError if it cannot be read to the end; lesser problems are kept in the
+    document.
+    """
     source = SourceText(text, file)
     _refuse_characters(source)
     reader = _Reader(source)

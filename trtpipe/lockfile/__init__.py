@@ -1,7 +1,7 @@
-"""The lockfile `trtpipe.lock`: what the committed spec came to, as sorted text that a reviewer can read.
+"""The lockfile `trtpipe.lock`: what the committed spec resolved to, as sorted text that a reviewer can read.
 
-It is YAML with one block a cell and a step, and one fact a line, so that two branches that build different cells merge,
-and a changed engine shows as one changed line:
+It is YAML with a block for each cell and each step and one fact to a line, so that two branches that build different
+cells merge without conflict, and a changed engine shows as one changed line:
 
     schema: 3
     cells:
@@ -30,9 +30,9 @@ and a changed engine shows as one changed line:
         made_with: numpy 2.4.6, onnx…   packages, recorded as long as the result stays the same
         made_on: x86_64 avx2            the kind of processor, of steps that run models
 
-The steps let somebody who has built nothing follow the spec's files through to every engine's key: see `foretelling`.
-Schema 1 had no steps, schema 2 nothing of TensorRT's network; both are read, and written anew by the next build.
-Knows text and facts; knows no plan and no store.
+With the steps, a checkout that has built nothing can compute every engine's key from the spec's files. Schema 1 had no
+steps, schema 2 no facts about TensorRT's network; both can be read, and the next build rewrites them. Deals with text
+and facts; independent of plans and stores.
 """
 
 from __future__ import annotations

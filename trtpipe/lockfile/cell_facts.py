@@ -1,6 +1,7 @@
-"""The facts of a cell for its entry in the lockfile, from what its steps depend on and what they yielded.
+"""The facts of a cell for its lockfile entry, from what its steps depend on and what they produced.
 
-What a step depends on is known before it runs; so those facts are told apart, for a check that builds nothing.
+What a step depends on is known before it runs; those facts are kept apart, so that they can be checked without
+building.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _IN_KEY = " (part of the key: not proved to build the same engine as others)"
 
 
 def asked_facts(records: Records, cell: Record) -> dict[str, Fact]:
-    """What a cell is made from and for: files by digest, the toolchain, the compute capabilities.
+    """The facts that determine a cell: files by digest, the toolchain, the compute capabilities.
 
     `cell` holds the cell's own facts. Only what the known steps tell is there.
     """
@@ -60,7 +61,7 @@ def origin_facts(summary: Record) -> dict[str, Fact]:
 
 
 def typed_facts(summary: Record) -> dict[str, Fact]:
-    """How many nodes compute in which type, and how many were kept wide because the data leave half's range."""
+    """How many nodes compute in each type, and how many were kept wide because their data exceed the range of half."""
     counts = [f"{name} {count}" for name, count in sorted(summary.get("planned", {}).items())]
     overflow = len(summary.get("wide", {}).get("overflow", {}))
     counts += [f"{overflow} of them kept wide by what they reach"] if overflow else []

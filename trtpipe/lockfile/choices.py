@@ -1,4 +1,4 @@
-"""What searches chose, as the lockfile's cells hold it, and whether a search's trace agrees with that."""
+"""The choices of precision searches as the lockfile records them, and whether a search's trace agrees with them."""
 
 from __future__ import annotations
 

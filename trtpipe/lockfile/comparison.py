@@ -1,4 +1,4 @@
-"""Where a lockfile and what is now differ: cell, field, old value and new. Data to data."""
+"""Compares a lockfile with the current state: cell, field, old value and new. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONG = re.compile(r"\b[0-9a-f]{64}\b")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field of a cell, or one step that it needs, of which the lockfile says something else."""
+    """One field of a cell, or one step that it needs, in which the lockfile differs from the current state."""
 
     cell: str
     field: str
@@ -77,7 +77,7 @@ def _shown(fact: Fact | None) -> str:
 
 
 def grouped(differences: Iterable[Difference]) -> list[tuple[list[str], list[str]]]:
-    """Cells that differ in the same way together, with the lines that say how."""
+    """Groups cells that differ in the same way, with lines that describe the difference."""
     lines: dict[str, list[str]] = {}
     for one in differences:
         lines.setdefault(one.cell, []).append(one.line())
@@ -88,13 +88,13 @@ def grouped(differences: Iterable[Difference]) -> list[tuple[list[str], list[str
 
 
 def cell_words(cells: Sequence[str]) -> str:
-    """The cells' names, of many the first few."""
+    """The cells' names; if there are many, only the first few."""
     more = len(cells) - _MOST_CELLS
     return ", ".join(cells[:_MOST_CELLS]) + (f" and {more} more" if more > 0 else "")
 
 
 def mismatch(differences: Sequence[Difference], remedy: str) -> LockMismatch:
-    """The error that says all of them, old value and new."""
+    """One error that lists all differences, old value and new."""
     problems = [
         Problem(Code.LOCK_DIFFERS, f"{cell_words(cells)}: differs from the lockfile", "\n".join(lines))
         for cells, lines in grouped(differences)

@@ -1,4 +1,4 @@
-"""The two sides of a text that git could not merge. Knows git's conflict markers, with or without the common ancestor.
+"""Splits a text with git conflict markers into its two sides, with or without the common ancestor.
 
 <<<<<<< ours
 …

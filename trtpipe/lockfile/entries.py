@@ -1,4 +1,4 @@
-"""What a lockfile holds: the facts of each cell, the recipe of each step. Knows neither its text nor its file."""
+"""The contents of a lockfile: the facts of each cell and the recipe of each step. Independent of text and files."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _SHOWN = re.compile(r"([0-9a-f]{64}) \((\d+) bytes\)")
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lockfile as it was read. Of a merge conflict, both sides: where they disagree, neither counts."""
+    """A lockfile as read. In a merge conflict both sides are combined, without entries on which they disagree."""
 
     cells: Mapping[str, Entry] = field(default_factory=dict)
     steps: Mapping[str, StepEntry] = field(default_factory=dict)
@@ -85,7 +85,7 @@ def shown_digest(digest: Digest) -> str:
 
 
 def digest_in(text: object) -> Digest | None:
-    """The digest that `shown_digest` made the text of; None when it is none."""
+    """The digest from a text of `shown_digest`; None if it is none."""
     match = _SHOWN.fullmatch(text) if isinstance(text, str) else None
     return Digest(match[1], int(match[2])) if match else None
 

@@ -1,8 +1,8 @@
-"""Measured values as the lockfile shows them: short, and steady from one processor to another.
+"""How the lockfile shows measured values: rounded, so that they do not change from one processor to another.
 
-Kernels of different processors add in different orders, so the last digits of a measured value tell nothing. A value
-has four digits here, and is written anew only when it moved by more than one unit of the last of them; otherwise a
-lockfile would change with every machine that builds.
+Kernels on different processors sum in different orders, so the last digits of a measured value are noise. A value is
+written with four digits, and replaced only if it changed by more than one unit of the last digit; otherwise every
+machine that builds would change the lockfile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DIGITS = 4
 
 
 def measured_facts(verdicts: Sequence[JsonObject]) -> dict[str, str]:
-    """`OUTPUT METRIC` → the worst value of all places, and the bound that it was held against."""
+    """`OUTPUT METRIC` → the worst value over all places, and the bound that it was compared with."""
     found: dict[str, JsonObject] = {}
     for verdict in verdicts:
         name = f"{verdict['output']} {verdict['metric']}"
@@ -27,7 +27,7 @@ def measured_facts(verdicts: Sequence[JsonObject]) -> dict[str, str]:
 
 
 def steady(old: Entry, new: Entry, *, elsewhere: bool = False) -> Entry:
-    """The new facts, with the old text of what tells of the machine that built and measured first.
+    """The new facts, but with the old text for facts that only reflect which machine built and measured first.
 
     That is the interpreter of an engine that is the same, and each measured value that is about the same; and every
     value, where the old ones were measured `elsewhere`: with other packages, or on another kind of processor.
@@ -56,12 +56,12 @@ def _stays(old: object, new: str, elsewhere: bool) -> bool:
 
 
 def same_bound(old: str, new: str) -> bool:
-    """Whether two measured values, as they are shown, were held against the same bound."""
+    """Whether two measured values, in their written form, were compared with the same bound."""
     return old.partition(" ")[2] == new.partition(" ")[2]
 
 
 def same_fact(field: str, old: Fact | None, new: Fact | None) -> bool:
-    """Whether a fact of a cell says the same, measured values within their last digit."""
+    """Whether two facts of a cell are the same, measured values within their last digit."""
     if field == "measured" and isinstance(old, Mapping) and isinstance(new, Mapping):
         return old.keys() == new.keys() and all(_about_equal(old[name], new[name]) for name in new)
     return (old or None) == (new or None)
@@ -89,7 +89,7 @@ def _shown(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    """The value of a metric; `inf` stands as text in a report."""
+    """The value of a metric; reports write `inf` as text."""
     if not isinstance(value, (int, float, str)):
         return None
     try:

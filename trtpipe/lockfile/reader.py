@@ -1,4 +1,4 @@
-"""Reads a lockfile: whole, damaged, of an older or a newer schema, or left in a merge conflict by git."""
+"""Reads a lockfile, including one that is damaged, of another schema version, or in a git merge conflict."""
 
 from __future__ import annotations
 
@@ -42,9 +42,11 @@ def lock_in(path: Path, text: str) -> Lock:
 
 
 def texts_of(text: str) -> object:
-    """What a YAML file says that trtpipe wrote, every value a text. Raises yaml.YAMLError, ValueError, RecursionError.
+    """The contents of a YAML file written by trtpipe, every value as text. Raises yaml.YAMLError, ValueError,
+    RecursionError.
 
-    Aliases, which trtpipe never writes, are refused: with them, few lines say more than fits into memory.
+    Aliases, which trtpipe never writes, are rejected, because with them a few lines can expand to more than fits into
+    memory.
     """
     import yaml
 
@@ -56,7 +58,7 @@ def texts_of(text: str) -> object:
 
 
 def refuse_no_file(path: Path) -> None:
-    """Raises TrtpipeError when something else than a file stands there."""
+    """Raises TrtpipeError if the path exists and is not a regular file."""
     if path.exists() and not path.is_file():
         raise TrtpipeError(Code.NOT_A_FILE, f"{path} is not a file", "move it away: the lockfile goes there")
 

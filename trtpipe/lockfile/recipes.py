@@ -1,8 +1,8 @@
-"""What a step was asked to do, apart from what it was done with: packages, and the processor that ran a model.
+"""A step's recipe: what it was asked to do, without the package versions and the processor that it ran with.
 
-A recipe is what teammates must agree on. Versions of packages are not part of it, for other versions usually yield the
-same bytes: a step whose versions differ runs again, and its result is compared. So a lockfile names the versions that
-made a result, and keeps them as long as the result stays the same, whoever builds.
+A recipe is what teammates must agree on. Package versions are not part of it, because other versions usually produce
+the same bytes: a step whose versions differ runs again, and its result is compared. The lockfile therefore records the
+versions that produced a result, and keeps them as long as the result stays the same, no matter who builds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class OtherVersion:
 
 
 def recipe_of(record: Record) -> str:
-    """The digest of what a step was asked to do, and with which files: its record without the versions of packages."""
+    """The digest of what a step was asked to do, and with which files: its record without the package versions."""
     asked = {name: value for name, value in record.items() if name != "tools"}
     if record["stage"] == "readback":  # the typed model's outputs, which differ from processor to processor
         asked["inputs"] = {slot: files for slot, files in record["inputs"].items() if slot != "outputs"}
@@ -48,7 +48,7 @@ def recipe_of(record: Record) -> str:
 
 
 def _without_packages(options: JsonObject, path: tuple[str, ...]) -> JsonObject:
-    """The options without the packages that read the data set at that path; themselves where there is none."""
+    """The options without the packages that read the data set at that path; unchanged if there is none."""
     inner = options.get(path[0])
     if not isinstance(inner, Mapping):
         return options
@@ -58,7 +58,7 @@ def _without_packages(options: JsonObject, path: tuple[str, ...]) -> JsonObject:
 
 
 def versions_in(record: Record) -> dict[str, str]:
-    """Package → version, of all that a step's result may depend on; a toolchain is none of them."""
+    """Package → version, for all packages that may affect a step's result; toolchains are not included."""
     tools = {name: version for name, version in record["tools"].items() if isinstance(version, str)}
     for path in _DATA:
         inner = record["options"]
@@ -80,7 +80,7 @@ def _read_versions(text: str) -> dict[str, str]:
 
 
 def other_versions(entry: StepEntry, versions: Mapping[str, str]) -> tuple[OtherVersion, ...]:
-    """Where the versions here differ from those that the lockfile names; none where it names none."""
+    """Package versions here that differ from the lockfile's; empty if the lockfile lists none."""
     if MADE_WITH not in entry:
         return ()
     locked = _read_versions(entry[MADE_WITH])
@@ -92,13 +92,13 @@ def other_versions(entry: StepEntry, versions: Mapping[str, str]) -> tuple[Other
 
 
 def other_processor(entry: StepEntry, here: str) -> tuple[OtherVersion, ...]:
-    """The processor, where a step's result was made on another kind than `here` and says so."""
+    """The processor recorded for a step's result, if it is of another kind than `here`."""
     locked = entry.get(MADE_ON, "")
     return (OtherVersion("processor", locked, here),) if locked and locked != here else ()
 
 
 def steady_step(old: StepEntry, new: StepEntry) -> StepEntry:
-    """The new entry; what made the result stays as it was where recipe and result are the same."""
+    """The new entry; recorded versions and processor stay if recipe and result are unchanged."""
     return old if MADE_WITH in old and same_result(old, new) else new
 
 
@@ -123,7 +123,7 @@ def same_result(one: StepEntry, other: StepEntry) -> bool:
 
 
 def other_outputs(entry: StepEntry, shown: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Output → what the lockfile says and what is here, of those that both name and that differ."""
+    """Output → the lockfile's digest and the one here, for outputs that both have and that differ."""
     told = outputs_in(entry).items()
     return {name: (text, shown[name]) for name, text in told if name in shown and shown[name] != text}
 

@@ -1,7 +1,7 @@
-"""The lockfile's text, and how one is brought up to date.
+"""Writes the lockfile's text, and updates an existing one.
 
-Values are plain text where YAML takes them as they are; globs, and names that may hold anything, are quoted as JSON
-quotes text, so that the text needs no YAML emitter.
+Values are written plain where YAML reads them unchanged; globs, and names that may hold any character, are quoted like
+JSON strings. So no YAML emitter is needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./@+:,()<>=-]*(?: [A-Za-z0-9_./@+:,(
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What a build found. Cells and steps of `scope`'s pipelines that are not `known` are dropped, all others kept.
+    """The results of a build. Cells and steps of `scope`'s pipelines that are not `known` are dropped, others kept.
 
     `scope` holds pipelines whose specs were read whole, `known` every cell and step that those specs declare.
     """
@@ -37,7 +37,7 @@ class Update:
     scope: Collection[str]
 
     def keeps(self, name: str) -> bool:
-        """Whether what the lockfile holds under that name stays, if nothing new is known of it."""
+        """Whether the lockfile's entry of that name stays if there is no new one."""
         return name in self.known or pipeline_of(name) not in self.scope
 
 
@@ -114,7 +114,7 @@ def updated_text(path: Path, update: Update) -> str:
 
 
 def refuse_undecided(path: Path, disagreeing: Collection[str], update: Update) -> None:
-    """Raises TrtpipeError when a merge conflict is about cells that stay and that nothing new is known of."""
+    """Raises TrtpipeError if a merge conflict concerns cells that stay and that this build has no new facts about."""
     left = sorted(name for name in disagreeing if update.keeps(name))
     if left:
         raise TrtpipeError(
@@ -132,13 +132,13 @@ def _holds(path: Path, text: str) -> bool:
 
 
 def _word(text: str) -> str:
-    """The text as it is where YAML reads it as itself, else in quotes."""
+    """The text unquoted if YAML reads it as the same text, else in quotes."""
     plain = _PLAIN.fullmatch(text) and ": " not in text and not text.endswith(":")
     return text if plain else _quoted(text)
 
 
 def _quoted(text: str) -> str:
-    """The text in quotes, with escapes for what YAML does not take as it is."""
+    """The text in quotes, with escapes for characters that YAML does not allow."""
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(one if one.isprintable() else _escape(ord(one)) for one in quoted)
 

@@ -1,4 +1,4 @@
-"""Numbers and what follows from them: comparing outputs with a reference, thresholds, verdicts, times, statistics.
+"""Metrics: comparing outputs with a reference, thresholds and verdicts, timing statistics.
 
-Belongs here: functions of arrays and records. Knows no model, no runner and no file.
+Belongs here: pure functions over arrays and records. Loading models, running them and reading files are elsewhere.
 """

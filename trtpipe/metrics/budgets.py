@@ -1,7 +1,7 @@
-"""Holds a validation's report against an accuracy budget: whether it is kept, and by how much it is missed.
+"""Checks a validation report against an accuracy budget: whether it is kept, and by how much it is missed.
 
-A budget is about the declared data (or recorded outputs), not about the corners of profiles: those have one sample
-each. Knows the report as plain data.
+A budget applies to the declared data (or recorded outputs), not to the corners of profiles, which have one sample each.
+Takes the report as plain data.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MEASURED = ("data", "golden")
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How a report stands against a budget."""
+    """The result of comparing a report with a budget."""
 
     inside: bool
     value: float | None
@@ -37,7 +37,7 @@ class Reached:
 
 
 def reached(record: JsonObject, budget: BudgetSpec) -> Reached:
-    """How a report's measurements stand against the budget. Raises Malformed when it is none."""
+    """Compares a report's measurements with the budget. Raises Malformed if it is not a report."""
     report = read_report(record)
     outputs = dict(_outputs(report))
     noise = max((_noise(one) for one in outputs.values()), default=math.inf)
@@ -62,7 +62,7 @@ def reached(record: JsonObject, budget: BudgetSpec) -> Reached:
 
 
 def named(budget: BudgetSpec) -> str:
-    """What a budget measures."""
+    """The metric and output of a budget, in words."""
     return budget.metric or "accuracy drop"
 
 
@@ -88,7 +88,7 @@ def _value(metrics: Metrics, budget: BudgetSpec) -> float | None:
 
 
 def _excess(value: float, budget: BudgetSpec) -> float:
-    """How far a value stands outside; negative inside."""
+    """How far a value exceeds its bound; negative if it is within."""
     low, high = budget.min, budget.max
     if budget.accuracy_drop is not None:
         # Shares of samples are differences of two rounded quotients: a drop of exactly the budget stands inside.

@@ -1,9 +1,9 @@
 """Whether one series of times is faster than another, and how sure that is: a bootstrap over blocks in time.
 
-The ratio of two medians is resampled from the block medians of both (the block bootstrap, Künsch 1989, with blocks
-that do not overlap): times near each other are alike, and drawing single ones would claim too much certainty.
-What differs from one start to the next (clocks, neighbours, where memory lies) is in no single run, so a difference
-counts only if it is also larger than the share within which a run was steady.
+The ratio of two medians is resampled from the block medians of both (the block bootstrap, Künsch 1989, with blocks that
+do not overlap): neighbouring times are correlated, and resampling single ones would overstate the certainty. Effects
+that vary from one start to the next (clocks, other load, memory layout) cannot be seen within one run, so a difference
+counts only if it also exceeds the share within which each run was stable.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Difference:
 
 
 def difference(this: Blocks, that: Blocks, within: float) -> Difference:
-    """Compare two summaries of `measuring.latency`; `within` is the share that a run may drift by itself."""
+    """Compares two summaries of `metrics.latency`; `within` is the share by which a run may drift by itself."""
     ratio = this["p50_us"] / that["p50_us"]
     ours, theirs = (np.asarray(one["block_medians_us"], np.float64) for one in (this, that))
     if min(ours.size, theirs.size) < LEAST_BLOCKS:
@@ -56,6 +56,7 @@ def difference(this: Blocks, that: Blocks, within: float) -> Difference:
     drawn = _medians(ours, random) / _medians(theirs, random)
     tail = (100 - CONFIDENCE) / 2
     low, high = (float(one) for one in np.percentile(drawn, (tail, 100 - tail)))
+    # The ratio is of the medians of all times, the interval of block medians, so the ratio can lie outside.
     low, high = min(low, ratio), max(high, ratio)
     return Difference(ratio, low, high, _verdict(ratio, low, high, within), this["p50_us"], that["p50_us"])
 

@@ -1,4 +1,4 @@
-"""Where two builds of an engine differ, as lines for a reader: header, network, layers, weights. Data to data."""
+"""Lists the differences between two builds of an engine for a reader: header, network, layers, weights. No I/O."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""How errors grow through a graph, tensor by tensor: where one comes from that its inputs do not explain.
+"""How errors grow through a graph, tensor by tensor: finds where an error arises that the inputs do not explain.
 
 A tensor's error is |a - r| / |r| (2-norms over all elements of all samples). Its inputs explain the largest error among
 the tensors before it, and the types on the way to it explain a unit roundoff: half the distance of 1 to the next number
 of a floating type (IEEE 754), half a step of a full scale for an integer type. Its growth is its error over the larger
 of the two.
 
-Knows nothing of models and runners.
+Independent of models and runners.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PIECE = 1 << 20
 
 @dataclass(slots=True)
 class TensorError:
-    """What was measured of one tensor, batch by batch."""
+    """The error of one tensor, accumulated batch by batch."""
 
     elements: int = 0
     error: float = 0.0
@@ -82,7 +82,7 @@ class TensorError:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A tensor of the typed model that the reference has as well, and what stands right before it."""
+    """A tensor that the typed model and the reference both have, with the tensors directly before it."""
 
     tensor: str
     op: str
@@ -102,7 +102,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """A tensor's error beside what explains it."""
+    """A tensor's error, and the error that its inputs and types explain."""
 
     place: Place
     error: float
@@ -147,7 +147,7 @@ def _grown(place: Place, known: Mapping[str, float]) -> Grown:
 
 
 def first_divergence(found: Sequence[Grown]) -> Grown | None:
-    """The first tensor whose error exceeds `GROWTH` times what is explained."""
+    """The first tensor whose error exceeds `GROWTH` times the explained error."""
     return next((one for one in found if one.growth > GROWTH), None)
 
 

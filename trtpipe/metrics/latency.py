@@ -1,7 +1,7 @@
-"""A series of times in a few numbers: percentiles, a histogram, and blocks by which its own noise can be told.
+"""Summarises a series of latencies: percentiles, a histogram, and block statistics from which its noise is estimated.
 
 Times are microseconds. Percentiles interpolate linearly between order statistics (Hyndman and Fan's definition 7,
-NumPy's own). Knows nothing of what was timed.
+NumPy's own). Independent of what was timed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Histogram(TypedDict):
 
 
 class Blocks(TypedDict):
-    """What of a summary two series are compared by."""
+    """The parts of a summary that are used to compare two series."""
 
     p50_us: float
     block_medians_us: list[float]

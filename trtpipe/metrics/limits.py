@@ -1,9 +1,9 @@
-"""All that a searched variant's typed model must keep: its budget, and the spec's thresholds at every place.
+"""Every limit that a searched variant's typed model must keep: its budget, and the thresholds at every place.
 
-A cell is judged by both when it is delivered, so a search that minded the budget alone would come to types that are
-refused afterwards. Limits that no model can keep, whatever its types, are told by `limit_problems` before that.
+A delivered cell is checked against both, so a search that respected only the budget could choose types that fail
+afterwards. `limit_problems` finds limits that no model can keep, whatever its types, before the search.
 
-Knows reports as plain data; knows no model and no search.
+Takes reports as plain data; independent of models and of the search.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a report stands against limits."""
+    """The result of comparing a report with limits."""
 
     budget: Reached
     missed: tuple[str, ...]
@@ -55,7 +55,7 @@ class Standing:
 
 
 def standing(record: JsonObject, limits: Limits) -> Standing:
-    """How a report stands against limits; without thresholds, outputs must still be finite at every place.
+    """Compares a report with limits; without thresholds, outputs must still be finite at every place.
 
     Raises Malformed when it is no report.
     """
@@ -91,7 +91,7 @@ def limit_problems(
     *,
     labelled: bool,
 ) -> Iterator[Problem]:
-    """What is wrong with budgets and thresholds for a model of these outputs; `labelled`: the data says what is right.
+    """Problems of budgets and thresholds for a model of these outputs; `labelled`: the data have labels.
 
     `budgets` has those of the searched variants.
     """
@@ -107,7 +107,7 @@ def limit_problems(
 
 @dataclass(frozen=True, slots=True)
 class _Bounds:
-    """What a value must be at least and at most."""
+    """The lowest and highest allowed value."""
 
     low: float
     high: float
@@ -123,7 +123,7 @@ class _Bounds:
 def contradictions(
     thresholds: Sequence[Threshold], budgets: Mapping[str, BudgetSpec], outputs: Sequence[str]
 ) -> Iterator[Problem]:
-    """Limits that no model of these outputs can keep: alone, or a budget beside a threshold."""
+    """Limits that no model with these outputs can keep, by themselves or because a budget contradicts a threshold."""
     hopeless = [one for one in thresholds if _bounds(one).is_empty]
     for index, threshold in enumerate(thresholds):
         if threshold in hopeless:

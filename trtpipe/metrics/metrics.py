@@ -9,16 +9,16 @@ With r the reference and a the actual output, over all elements of all batches w
     cosine          <a, r> / (|a| |r|); 1 when both are zero vectors, 0 when one is
     psnr            20 log10(max |r| / rmse), in dB; inf without error
     snr             10 log10(sum r^2 / sum (a - r)^2), in dB; inf without error
-    top1_agreement  share of rows whose largest entry stands at the same index
+    top1_agreement  share of rows whose largest entry is at the same index
     top5_agreement  share of rows whose reference's largest entry is among the five largest
-    accuracy        share of rows whose largest entry stands at the label
+    accuracy        share of rows whose largest entry is at the label
 
-A row runs along the last axis; of equal entries the first counts as the larger (as numpy.argmax has it). psnr
-takes the reference's largest magnitude as the peak, for tensors have no nominal range. What is not finite never
-enters a sum: it is counted, and a verdict must look at the counts. A metric that means nothing for an output (top1
-of a scalar) is None, with the reason in `not_applicable`.
+A row runs along the last axis; of equal entries the first counts as the larger (as numpy.argmax has it). psnr takes the
+reference's largest magnitude as the peak, for tensors have no nominal range. Non-finite values never enter a sum: they
+are counted, and a verdict must check the counts. A metric that is not defined for an output (top1 of a scalar) is None,
+with the reason in `not_applicable`.
 
-Knows nothing of thresholds, models or files.
+Independent of thresholds, models or files.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _CHUNK = 1 << 20  # elements converted to float64 at a time
 
 @dataclass(frozen=True, slots=True)
 class NonFinite:
-    """How many elements are not finite, on either side, and how many of those differ."""
+    """The number of non-finite elements on either side, and how many of those differ."""
 
     nan: int = 0
     inf: int = 0
@@ -75,7 +75,7 @@ class NonFinite:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What was measured of one output."""
+    """The measurements of one output."""
 
     values: dict[str, float | None]
     """Every name of METRICS."""
@@ -248,7 +248,7 @@ class Accumulator:
             self.rows.reference_right += int(np.count_nonzero(best == labels))
 
     def result(self) -> Metrics:
-        """What has been measured so far."""
+        """The metrics of all batches so far."""
         values, reasons = self._errors()
         self._row_metrics(values, reasons)
         rows = self.rows

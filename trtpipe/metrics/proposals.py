@@ -1,7 +1,8 @@
-"""Thresholds from measured noise: for each output the worst of what was seen, with a margin, rounded to the safe side.
+"""Proposes thresholds from measured noise: each output's worst value, plus a margin, rounded to the safe side.
 
-Two metrics: `snr`, which knows no unit and sees what shifts, scales or swaps an output, and `max_abs`, which sees one
-element. A margin of 3 means errors three times as large as any seen, which is 9.5 dB less. Knows reports as plain data.
+Two metrics are proposed: `snr`, which has no unit and detects an output that is shifted, scaled or swapped, and
+`max_abs`, which detects a single wrong element. A margin of 3 allows errors three times as large as any measured, which
+is 9.5 dB less. Takes reports as plain data.
 """
 
 from __future__ import annotations

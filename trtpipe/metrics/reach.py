@@ -1,7 +1,7 @@
-"""How far a cell's proof reaches: source → canonical → typed → network → engine.
+"""How far a cell has been verified along the chain source → canonical → typed → network → engine.
 
 The chain is the same for every cell: a model is imported, its types are chosen, TensorRT's parser makes a network of
-it, and an engine is built. Each link says whether the two sides of it were held against each other by running both.
+it, and an engine is built. Each link records whether its two sides were compared by running both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PARTS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One step of the chain, by what it leads to."""
+    """One step of the chain, named by its result."""
 
     part: Part
     outcome: Outcome
@@ -65,7 +65,7 @@ def words_of(links: Sequence[Link]) -> str:
 
 
 def source_links(spec: PipelineSpec, variant: str, outcome: str) -> Iterator[Link]:
-    """The links up to the typed model, of a variant whose validation came to `outcome`."""
+    """The links up to the typed model, for a variant whose validation ended with `outcome`."""
     why = _outside_the_comparison(spec, variant)
     if outcome == "passed":
         yield Link("canonical", "not proved" if why else "proved", why)
@@ -78,7 +78,7 @@ def source_links(spec: PipelineSpec, variant: str, outcome: str) -> Iterator[Lin
 
 
 def _outside_the_comparison(spec: PipelineSpec, variant: str) -> str:
-    """Why a typed model that passes says nothing of the import: the reference is not the source."""
+    """Why a passing typed model does not verify the import: the reference is not the source."""
     asked = spec.validate_
     if asked is None or asked.golden is not None:
         return ""

@@ -1,6 +1,7 @@
-"""What a benchmark came to, as `bench.json` holds it: read and checked, and two of them compared.
+"""Benchmark results as stored in `bench.json`: reading, checking and comparing two of them.
 
-A result of another machine, subject or shape is not compared, and that is said. Knows nothing of how it was measured.
+Results from another machine, of another subject or at another shape are not compared, and the reader is told so.
+Independent of how they were measured.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """What of a result is compared."""
+    """The parts of a benchmark result that are compared."""
 
     cell: str
     subject: str
@@ -89,7 +90,7 @@ class Benchmark:
 
 
 def read_record(path: Path) -> JsonObject:
-    """A result of `trtpipe bench`, checked as far as it is used here. Raises ModelError."""
+    """A result of `trtpipe bench`, with the fields used here checked. Raises ModelError."""
     try:
         if is_special(path) or path.stat().st_size > _LARGEST:
             raise Malformed("it is no file, or too large")
@@ -145,7 +146,7 @@ def compared(this: JsonObject, that: JsonObject, what: str, within: float) -> di
 
 
 def _differ(this: Benchmark, that: Benchmark) -> str:
-    """Why two results cannot be compared; empty when they can."""
+    """Why two results cannot be compared; empty if they can."""
     if this.subject != that.subject:
         return f"it is of the {that.subject}"
     if this.gpu != that.gpu:

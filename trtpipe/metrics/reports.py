@@ -1,7 +1,7 @@
-"""A validation's report as values: what `validation.json`, `proof.json` and a validation's trace hold of measurements.
+"""Validation reports as typed values: the measurements in `validation.json`, `proof.json` and validation traces.
 
-Read once, at the border: what is missing or of another kind raises Malformed, and nothing behind it has to look again.
-Knows no thresholds and no files.
+A report is checked once, when it is read: a missing field or one of another type raises Malformed, and later code need
+not check again. Independent of thresholds and files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trtpipe.metrics.metrics import Metrics, metrics_from_json
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPlace:
-    """What was measured at one place."""
+    """The measurements at one place."""
 
     place: str
     kind: str
@@ -46,7 +46,7 @@ class Onset:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A name, or a place, and why nothing was measured there."""
+    """An output or a place, and why nothing was measured there."""
 
     name: str
     why: str
@@ -64,7 +64,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a validation measured."""
+    """The measurements of a validation."""
 
     places: tuple[MeasuredPlace, ...]
     nonfinite: tuple[Onset, ...]

@@ -1,9 +1,9 @@
-"""How errors are spread: a histogram of their magnitudes and some pairs of values, in memory that does not grow.
+"""The distribution of errors: a histogram of magnitudes and a sample of value pairs, in constant memory.
 
 Bins are octaves, so that one pass needs no range beforehand: an error e with 2^(k-1) <= e < 2^k falls into the bin
 that ends at 2^k. Pairs are picked by position alone: those with the smallest 64-bit product of position and the golden
 ratio's fraction (Knuth, The Art of Computer Programming 3, 6.4: multiplicative hashing), which spreads them evenly
-over the elements and never falls in step with a tensor's axes. So neither depends on how elements came in batches.
+over the elements and never falls in step with a tensor's axes. So neither depends on how the elements were batched.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Spread:
     def add(
         self, positions: NDArray[np.integer], reference: Doubles, actual: Doubles, error: Doubles
     ) -> None:
-        """A chunk: where its elements stand among all that there will be, both values, and |actual - reference|."""
+        """Adds a chunk: the positions of its elements in the whole, both values, and |actual - reference|."""
         some = np.minimum(error[error > 0], np.finfo(np.float64).max)
         self.zeros += error.size - some.size
         if some.size:

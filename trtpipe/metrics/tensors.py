@@ -1,4 +1,4 @@
-"""What a tensor holds, in a few numbers, and the best classes of a classifier's output. Knows no model."""
+"""Summary statistics of a tensor, and the top classes of a classifier's output. Independent of models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AT_ONCE = 1 << 22  # elements looked at together: memory stays bounded, whateve
 
 
 def described(array: Array) -> dict[str, Json]:
-    """`min`, `max` and `mean` of the finite elements (None where there is none), `nan` and `inf` counted."""
+    """`min`, `max` and `mean` of the finite elements (None if there are none), and counts of NaN and infinities."""
     least, greatest, total, finite, nan, inf = np.inf, -np.inf, 0.0, 0, 0, 0
     flat = np.asarray(array).reshape(-1)
     for start in range(0, flat.size, _AT_ONCE):

@@ -1,10 +1,10 @@
-"""Thresholds: which metric of which output must reach what, and whether it did.
+"""Thresholds: the bound on a metric of an output, and whether it was met.
 
 Of several thresholds that name the same metric and match the same output, the last one in the spec decides. What could
 not be measured is `not_run` with its reason and never counts as passed. An output that holds NaN, or an infinity where
 the reference has none, fails whatever its metrics are.
 
-Knows nothing of models, runners or files.
+Independent of models, runners or files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Outcome = Literal["passed", "failed", "not_run"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One threshold held against one output."""
+    """The result of checking one threshold on one output."""
 
     metric: str
     outcome: Outcome
@@ -49,7 +49,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One output against its reference, measured and judged."""
+    """One output compared with its reference: measurements and verdicts."""
 
     output: str
     metrics: Metrics
@@ -70,7 +70,7 @@ class Comparison:
 
 
 def judge(output: str, metrics: Metrics, thresholds: Sequence[Threshold]) -> Comparison:
-    """Holds every threshold that applies to `output` against what was measured."""
+    """Checks every threshold that applies to `output` against the measurements."""
     verdicts = [_verdict(metrics, threshold) for threshold in applying_to(output, thresholds)]
     broken = _broken(metrics.nonfinite)
     if broken:
@@ -111,7 +111,7 @@ def never_measured(thresholds: Sequence[Threshold], comparisons: Sequence[Compar
 
 
 def failures(comparisons: Mapping[str, Comparison], place: str) -> list[Problem]:
-    """What failed, in words; `place` says on what it was measured."""
+    """The failures in words; `place` says what was measured."""
     return [
         Problem(Code.THRESHOLD_MISSED, f"output '{name}' {_words(verdict)} ({place})")
         for name, comparison in comparisons.items()

@@ -1,4 +1,4 @@
-"""Compares the same cells on two TensorRT versions, by the manifests of both. Data to data."""
+"""Compares the same cells on two TensorRT versions by their manifests. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHARE = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One cell on both versions. A side is None where there is no engine; `problems` says why there is no new one."""
+    """One cell on both versions. A side is None if it has no engine; `problems` says why there is no new one."""
 
     cell: str
     old: JsonObject | None
@@ -47,7 +47,7 @@ class Row:
 
 
 def facts_of(manifest: JsonObject) -> dict[str, Json]:
-    """What of an engine is compared; times in seconds, shares from 0 to 1. Raises Malformed."""
+    """The facts of an engine that are compared; times in seconds, shares from 0 to 1. Raises Malformed."""
     audit, validation = object_in(manifest, "audit"), object_in(manifest, "validation")
     toolchain, engine = object_in(manifest, "toolchain"), object_in(manifest, "engine")
     seconds = object_in(object_in(manifest, "timings"), "seconds")

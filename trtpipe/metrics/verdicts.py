@@ -1,10 +1,10 @@
-"""Judges a validation's report by thresholds: verdicts for every place and output, and one outcome.
+"""Checks a validation report against thresholds: a verdict for every place and output, and one overall outcome.
 
-A place is where outputs were compared: the declared data, a corner of a profile, recorded outputs. A threshold holds at
-every place. One that was measured somewhere and means nothing elsewhere (accuracy at a corner, which has no labels)
-is left out there; one that the spec sets and that was measured nowhere fails, for it proves nothing.
+A place is where outputs were compared: the declared data, a corner of a profile, recorded outputs. A threshold applies
+at every place. Where its metric is undefined (accuracy at a corner, which has no labels) it is skipped, provided it was
+measured elsewhere; a threshold of the spec that was measured nowhere fails, because it proves nothing.
 
-Knows the report as plain data; knows no runner and no store.
+Takes the report as plain data; independent of runners and stores.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a validation came to."""
+    """The result of a validation."""
 
     outcome: Outcome
     verdicts: tuple[dict[str, Json], ...]
@@ -127,7 +127,7 @@ def failed_places(judgement: Judgement) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A verdict, and what it is on."""
+    """A verdict, with its output and place."""
 
     place: str
     output: str
@@ -175,7 +175,7 @@ def _missing_problems(
 def _accuracy(
     places: Sequence[MeasuredPlace], thresholds: Sequence[Threshold]
 ) -> tuple[float | None, float | None]:
-    """Of the output that a threshold on accuracy names, else of the first that has one."""
+    """The accuracy of the output that a threshold names, else of the first output that has one."""
     named = {threshold.output for threshold in thresholds if threshold.metric == "accuracy"}
     measured = [
         (name, metrics)
@@ -201,7 +201,7 @@ def _explained(problem: Problem, nonfinite: Sequence[Onset]) -> Problem:
 
 
 def nonfinite_words(onset: Onset) -> str:
-    """Where an overflow or a NaN begins, in words."""
+    """Where infinities or NaN first occur, in words."""
     size = onset.reference_max
     known = f", where the reference reaches {size:.4g}" if size is not None else ""
     return f"{onset.what} begins in '{onset.tensor}' ({onset.op}, {onset.place}){known}"

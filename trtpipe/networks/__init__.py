@@ -1,10 +1,10 @@
-"""The network that TensorRT's parser made of a model, as data: what TensorRT would build from, without TensorRT.
+"""The network that TensorRT's parser created from a model, as data that can be read without TensorRT.
 
     network.py     what a network is: layers, tensors, loops, conditionals
-    reader.py      parsed.json as such a network, nothing in it trusted
+    reader.py      reads parsed.json into a network, as untrusted input
     contents.py    parsed.weights, mapped: kernels, biases and constants as arrays
-    warnings.py    what TensorRT warned of meanwhile, by name, harmless or dangerous
+    warnings.py    TensorRT's warnings by name, harmless or dangerous
 
-The worker's action `parse` writes both files (`toolchains/network_reading.py` describes them). Nothing here knows what
-a kind of layer computes.
+The worker's action `parse` writes both files (`toolchains/network_reading.py` describes them). What a layer type
+computes is defined in `lowering/`.
 """

@@ -1,4 +1,4 @@
-"""What the weights of a network hold, out of parsed.weights: mapped, so that only what is looked at takes memory.
+"""The weights of a network in parsed.weights, memory-mapped, so that only what is accessed takes memory.
 
 TensorRT has element types that NumPy lacks. `stored` gives their bits (bfloat16 as uint16, 8-bit floats as uint8, 4-bit
 types as uint8 with two elements a byte, the first in the lower half), `values` gives numbers: float32 for the floats
@@ -36,13 +36,13 @@ _FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 
 def bytes_of(dtype: str, count: int) -> int:
-    """How many bytes elements take; those of four bits lie two in a byte. Raises KeyError for an unknown type."""
+    """The size of elements in bytes; 4-bit types are packed two to a byte. Raises KeyError for an unknown type."""
     return (count * BITS[dtype] + 7) // 8
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Where the bytes of one digest lie in the file."""
+    """Where the bytes of one digest are in the file."""
 
     offset: int
     size: int
@@ -50,7 +50,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Contents:
-    """The bytes behind the digests of a network's weights."""
+    """The bytes of a network's weights, by digest."""
 
     path: Path
     pieces: Mapping[str, Piece]
@@ -74,7 +74,7 @@ class Contents:
         return self._mapped[piece.offset : piece.offset + piece.size]
 
     def stored(self, ref: WeightsRef) -> Array:
-        """The elements as they are, flat: a view; of types that NumPy lacks, their bits."""
+        """The elements as stored, flat, as a view; for types that NumPy lacks, their bits."""
         import numpy as np
 
         return self.raw(ref).view(np.dtype(_STORED.get(ref.dtype, ref.dtype)).newbyteorder("<"))

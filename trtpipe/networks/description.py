@@ -1,4 +1,4 @@
-"""A parsed network as a record: every layer with its attributes and what it makes, and what they come to."""
+"""Describes a parsed network as a record: every layer with its attributes and outputs, and totals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def network_record(network: ParsedNetwork) -> dict[str, Json]:
-    """The whole network as plain JSON values; of weights type, number and digest."""
+    """The whole network as plain JSON; of weights only type, count and digest."""
     return {
         "toolchain": f"{network.flavour} {network.version}",
         "inputs": [_tensor(network.tensors[name]) for name in network.inputs],
@@ -50,7 +50,7 @@ def network_record(network: ParsedNetwork) -> dict[str, Json]:
 
 
 def _construct(one: Loop | Conditional | Attention, *parts: str) -> dict[str, Json]:
-    """The name of a loop and the like, and the layers or tensors that it is made of."""
+    """The name of a loop, conditional or attention, and the layers or tensors that it consists of."""
     return {"name": one.name, **{part: list(getattr(one, part)) for part in parts}}
 
 
@@ -98,7 +98,7 @@ def _value(value: Value) -> Json:
 
 
 def _unread(network: ParsedNetwork) -> Iterable[dict[str, Json]]:
-    """The layers of which something could not be read, and what."""
+    """The layers that could not be read completely, and what is missing."""
     for layer in network.unread:
         reasons = dict(layer.unread)
         if layer.attention is not None:
@@ -119,7 +119,7 @@ def _totals(network: ParsedNetwork) -> dict[str, Json]:
 
 
 def _contents(network: ParsedNetwork) -> Iterable[WeightsRef]:
-    """The weights of all layers, those with the same content once."""
+    """The weights of all layers, without duplicates."""
     return {ref.digest: ref for layer in network.layers for ref in layer.weights.values()}.values()
 
 

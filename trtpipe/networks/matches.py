@@ -1,7 +1,7 @@
-"""What can be held against a parsed network without computing it: its types, ranks and sizes beside the ONNX model's.
+"""Compares a parsed network with the ONNX model without computing anything: types, ranks and sizes.
 
-Tensors and constants are matched by name. Which sizes ONNX's inference cannot tell, or TensorRT tells only when the
-engine runs, are held against nothing. What a loop's body or a branch holds is left out.
+Tensors and constants are matched by name. Sizes that ONNX's inference cannot compute, or that TensorRT knows only when
+the engine runs, are not compared. The contents of loop bodies and branches are left out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SAME_BITS = {("uint8", "float8_e8m0fnu")}
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Something of a network that is not what the model says."""
+    """A difference between a network and its model."""
 
     what: str
     """`tensor`, `output` or `weights`."""
@@ -45,7 +45,7 @@ class Misfit:
 
 
 def misfits(model: onnx.ModelProto, network: ParsedNetwork) -> list[Misfit]:
-    """What of the network is not as the model has it: tensors in the model's order, then weights."""
+    """The differences between the network and the model: tensors in the model's order, then weights."""
     return [*_tensors(model, network), *_weights(model, network)]
 
 
@@ -66,7 +66,7 @@ def _tensors(model: onnx.ModelProto, network: ParsedNetwork) -> Iterator[Misfit]
 
 
 def _unlike(info: TensorInfo, tensor: Tensor) -> str:
-    """In what a tensor differs; empty when in nothing that is known."""
+    """How a tensor differs; empty if no difference is known."""
     dtype = dtype_of(tensor.dtype)
     if info.dtype != _UNKNOWN and not _same(info.dtype, dtype):
         return f"is {dtype} instead of {info.dtype}"
@@ -85,7 +85,7 @@ def _same(wanted: str, found: str) -> bool:
 
 
 def _sizes(dims: Sequence[int | str | None]) -> str:
-    """Sizes as text; those that are known only when the engine runs as question marks."""
+    """Sizes as text, with question marks for those known only when the engine runs."""
     return "x".join(str(size) if isinstance(size, int) and size >= 0 else "?" for size in dims)
 
 

@@ -1,11 +1,11 @@
-"""A network as TensorRT's parser made it: layers with all their attributes, tensors, loops and conditionals.
+"""The data model of a parsed network: layers with all their attributes, tensors, loops and conditionals.
 
 The names of layers' types and attributes, and of the members of enumerations, are those of TensorRT's Python API
 ("CONVOLUTION", "stride_nd", "SAME_UPPER"); element types have ONNX's names ("float32", "float8e4m3fn").
 
-A layer is known by its number, a tensor by its name: layers may share a name, tensors do not. Layers stand in the
-order in which the parser made them, which need not be an order in which they can be computed: the layer that ends a
-loop's round stands behind the recurrence that it feeds.
+A layer is identified by its number, a tensor by its name: layers may share a name, tensors do not. Layers are in the
+order in which the parser created them, which need not be an order in which they can be computed: the layer that ends a
+loop's iteration comes after the recurrence that it feeds.
 """
 
 from __future__ import annotations
@@ -121,14 +121,14 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class ParserWarning:
-    """What TensorRT said, as a WARNING, while it parsed."""
+    """A message that TensorRT logged as WARNING while parsing."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class ParsedNetwork:
-    """All that TensorRT's parser made of a model."""
+    """Everything that TensorRT's parser created for a model."""
 
     flavour: str
     version: str
@@ -146,11 +146,11 @@ class ParsedNetwork:
 
     @cached_property
     def producers(self) -> Mapping[str, Layer]:
-        """The layer that makes each tensor; the network's inputs have none."""
+        """The layer that produces each tensor; the network's inputs have none."""
         return {name: layer for layer in self.layers for name in layer.outputs}
 
     @cached_property
     def unread(self) -> tuple[Layer, ...]:
-        """The layers of which something could not be read."""
+        """The layers that could not be read completely."""
         of_attentions = {number for number, one in enumerate(self.attentions) if one.unread}
         return tuple(layer for layer in self.layers if layer.unread or layer.attention in of_attentions)

@@ -1,8 +1,8 @@
-"""What a step keeps of a parsed network: the network as an ONNX model, and a record of what can be said without data.
+"""The outputs of the parse step: the network as an ONNX model, and a record of what can be checked without data.
 
-The record holds how much of the network was read, where it contradicts the typed model (`matching`) or itself, and what
-TensorRT warned of. It is made of every network, also of one in which some layers have no reader, and of one that could
-not be read at all: then it says why, and the ONNX model has no outputs.
+The record says how much of the network was read, where it contradicts the typed model (`matches`) or itself, and
+TensorRT's warnings. It is written for every network, including one with layers that have no reader, and one that could
+not be read at all: then it gives the reason, and the ONNX model has no outputs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def keep_parsed(typed: onnx.ModelProto, folder: Path, out: Path) -> dict[str, Js
 
 
 def record_of(typed: onnx.ModelProto, network: ParsedNetwork, lowered: Lowered) -> dict[str, Json]:
-    """What can be said of a network without data, as plain JSON values."""
+    """The facts about a network that need no data, as plain JSON values."""
     return {
         "layers": lowered.layers,
         "layers_read": lowered.layers - len(lowered.unread),

@@ -1,7 +1,7 @@
-"""parsed.json and parsed.weights as a ParsedNetwork. Whatever stands in the files, they are read or refused.
+"""Reads parsed.json and parsed.weights into a ParsedNetwork, or rejects them; the files are untrusted.
 
-Held when read: every tensor that is named is described, every number is that of a layer or loop, every digest has its
-bytes in the file. So whoever has a ParsedNetwork need not look again.
+Checked while reading: every named tensor is described, every number is that of a layer or loop, every digest has its
+bytes in the file. So code that has a ParsedNetwork can rely on this.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def _number_or_none(record: JsonObject, name: str) -> int | None:
 
 
 def _check_names(network: ParsedNetwork) -> None:
-    """Every tensor is described, and made once, by a layer or as an input of the network."""
+    """Checks that every tensor is described, and produced once, by a layer or as an input of the network."""
     made = [*network.inputs, *(name for layer in network.layers for name in layer.outputs)]
     if len(made) != len(set(made)):
         raise Malformed("a tensor is made twice")
@@ -241,7 +241,7 @@ def _check_names(network: ParsedNetwork) -> None:
 
 
 def _check_numbers(network: ParsedNetwork) -> None:
-    """Boundary layers and what they bound name each other."""
+    """Checks that boundary layers and their constructs refer to each other."""
     for kind, parts in _bounded(network).items():
         for number, layers in enumerate(parts):
             for one in layers:

@@ -1,11 +1,11 @@
-"""Judges what is known of the network that TensorRT's parser made: whether it computes what the typed model does.
+"""Judges whether the network that TensorRT's parser created computes what the typed model does.
 
-Two reports come together: what the parse step could say without data, and what the readback measured, if there was one.
-The network **failed** when TensorRT warned of something dangerous, when a tensor has another type or shape than in the
-model, or when an output departs by more than its bound, unless the spec accepts that by name. It is **proved** when
-every output was compared and none departs. Otherwise it is **not proved**, and the verdict says why.
+Combines two reports: the parse step's checks without data, and the readback's measurements, if it ran. The network
+**failed** when TensorRT warned of something dangerous, when a tensor has another type or shape than in the model, or
+when an output deviates by more than its bound, unless the spec accepts that by name. It is **proved** when every output
+was compared and none deviates. Otherwise it is **not proved**, and the verdict says why.
 
-Knows the reports as plain data; knows no runner and no store.
+Takes the reports as plain data; independent of runners and stores.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class NetworkVerdict:
-    """How a network stands beside the typed model that it was parsed from."""
+    """The result of comparing a network with the typed model that it was parsed from."""
 
     outcome: Outcome
     why: str
@@ -60,7 +60,7 @@ Called: TypeAlias = Callable[[str], str]
 
 
 def by_name(name: str) -> str:
-    """For whoever has no model at hand."""
+    """For callers that have no model at hand."""
     return f"node '{name}'"
 
 
@@ -113,7 +113,7 @@ def unknown_accepted(asked: ReadbackSpec) -> Iterator[Problem]:
 
 
 def worth_telling(parsed: JsonObject) -> Iterator[tuple[str, str]]:
-    """What TensorRT warned of that is not known to be harmless: its name, if it has one, and its words with a count."""
+    """TensorRT's warnings that are not known to be harmless: the name, if any, and the text with a count."""
     for record in objects_in(parsed, "warnings"):
         one = ClassedWarning.from_json(record)
         if one.kind != "harmless":
@@ -146,7 +146,7 @@ def _of_misfits(parsed: JsonObject, accept: Sequence[str], called: Called) -> It
 
 
 def _by(called: Called, node: Json) -> str:
-    """What makes a tensor, behind its name: ` (node 'conv', Conv)`."""
+    """The producer of a tensor, after its name: ` (node 'conv', Conv)`."""
     return f" ({called(str(node)).replace(' (', ', ').rstrip(')')})" if node else ""
 
 
@@ -162,7 +162,7 @@ def _misfit_words(one: JsonObject, called: Called) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """The worst that was measured of one output, and what is wrong with it."""
+    """The worst measurement of one output, and its problem."""
 
     name: str
     node: str | None
@@ -269,7 +269,7 @@ def _departure(name: str, place: str, found: JsonObject) -> str:
 
 
 def _unproved(parsed: JsonObject, measured: JsonObject, outputs: Sequence[_Output]) -> str:
-    """Why outputs that agree do not prove the network; empty when they do."""
+    """Why outputs that agree do not prove the network; empty if they do."""
     if text_in(parsed, "unreadable"):
         return text_in(parsed, "unreadable")
     contradictions = texts_in(parsed, "contradictions")

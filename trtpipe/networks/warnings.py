@@ -1,10 +1,11 @@
-"""What TensorRT warns of while it parses a model, by name: may the engine compute something else than the model says?
+"""TensorRT's warnings during parsing, by name: can the engine compute something else than the model says?
 
-A closed table. Every row stands for sentences that a parser of TensorRT-RTX or TensorRT says, with a name that a spec
-can accept. A row is dangerous when what it tells of was seen to change a result, or can by what the parser does; the
-comment above it says which. What no row knows is unknown, shown as it is, and no error.
+A fixed table. Every row matches messages of the parser of TensorRT-RTX or TensorRT, and has a name by which a spec can
+accept them. A row is dangerous if the reported condition was seen to change a result, or can do so by the way the
+parser works; the comment above it says which. A message that matches no row is unknown; it is shown verbatim and is no
+error.
 
-Knows TensorRT's words only: not whether the engine in hand is really affected, nor what somebody accepts.
+Only classifies messages: whether an engine is really affected, and what a spec accepts, is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def names_of_dangerous() -> tuple[str, ...]:
 
 
 def _sentence(message: str) -> str:
-    """A message without what stands before TensorRT's sentence."""
+    """A message without the prefix before TensorRT's sentence."""
     stripped = message.strip()
     found = _PREFIXES.match(stripped)
     return stripped[found.end() :] if found else stripped

@@ -1,5 +1,5 @@
 """What must be done and in which order: steps, fingerprints, traces, decisions, the rebuilder, the scheduler.
 
-Belongs here: the plan as data and the decisions about it, with the ports (`ports.py`) that effects implement. Making a
-plan of a spec is in `planner/`; nothing here reads a file or starts a process.
+Belongs here: the plan as data, the decisions about it, and the interfaces (`ports.py`) through which it reaches the
+outside world. `planner/` turns a spec into a plan. Nothing here reads a file or starts a process.
 """

@@ -1,9 +1,9 @@
-"""Where a step stands in a plan: which pipeline, variant and target it serves, and what kind of work it is.
+"""The address of a step: the pipeline, variant and target that it serves, and its stage.
 
-Written down, `digits:import` is shared by the whole pipeline, `digits/fp16:quantize` by a variant's targets,
+As text, `digits:import` is shared by the whole pipeline, `digits/fp16:quantize` by a variant's targets,
 `digits/fp16@tensorrt_rtx-1.7.1.116:parse` by those that one TensorRT builds, and `digits/fp16@ada:build_engine` belongs
-to one cell. `digits/fp16@ada` is the name of a cell. This module alone puts such
-texts together and takes them apart; everywhere else an address is a value with fields.
+to one cell. `digits/fp16@ada` is the name of a cell. Only this module formats and parses these texts; everywhere else
+an address is a value with fields.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class Place:
 
     @classmethod
     def of_step(cls, text: str) -> Place:
-        """The place of a step by its address as text, of whatever stage: a record may know stages that we do not."""
+        """The place of a step from its address as text, for any stage: a record may contain stages that this version
+        lacks.
+        """
         return cls.parse(text.rpartition(":")[0])
 
 

@@ -1,6 +1,6 @@
 """How a build ended, as a value: the last event of `--json`.
 
-A module of its own, because a build that has nothing to do needs this event and no other.
+A module of its own, because a build with nothing to do needs only this event and should not import the others.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class FailedItem:
 
 @dataclass(frozen=True, slots=True)
 class BuildEnded:
-    """The build is over, whatever ended it.
+    """The build has ended, for whatever reason.
 
-    `cli/build_end.py` makes it and writes it by itself: it comes also when no observer was ever opened. `built`,
+    `cli/build_end.py` creates and writes it directly, so that it is sent even if no observer was ever opened. `built`,
     `restored`, `up_to_date` and `not_built` are names of cells; `problems` are those that ended the build before it
     could run anything; `closing` is the line that a person would have read.
     """

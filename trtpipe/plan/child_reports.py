@@ -1,6 +1,6 @@
-"""How far a stage's child process is: what it writes into its file of events, and what its parent reads there.
+"""Progress of a stage's child process: the events that it appends to a file and its parent reads from there.
 
-A child does not know whose work it does; the parent puts the step's address to it and makes an event of both.
+A child does not know which step it works for; the parent adds the step's address and emits the event.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a running action hears that it must stop: politely first, then at once."""
+"""How a running action is asked to stop: first gracefully, then at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trtpipe.problem_codes import Code
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Two signals from whoever minds the build to whatever runs an action, in another thread."""
+    """Two signals from the thread that manages the build to the thread that runs an action."""
 
     cancelled: threading.Event = field(default_factory=threading.Event)
     killed: threading.Event = field(default_factory=threading.Event)

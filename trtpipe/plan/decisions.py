@@ -1,8 +1,8 @@
-"""Decisions: what is to happen to a step, and why, as values. `text/decisions.py` shows them.
+"""Decisions: whether a step runs, is reused or restored, and why, as values. `text/decisions.py` words them.
 
 A decision that was made before anything ran is a promise about the build that follows (`promise_of`), as long as
-nothing else touches the project and its store meanwhile. A step that fails keeps those behind it from running,
-whatever was decided of them.
+nothing else touches the project and its store meanwhile. When a step fails, the steps that depend on it do not run,
+whatever was decided about them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ Promise: TypeAlias = Literal["will run", "may run", "will not run"]
 
 
 def promise_of(decision: Decision) -> Promise:
-    """What the decision says of the build that follows it."""
+    """The result that the decision predicts for the following build."""
     match decision:
         case Run():
             return "will run"

@@ -1,7 +1,8 @@
-"""Has an executor run actions, a few at a time, each once among all processes that share the store.
+"""Gives actions to an executor, a few at a time, and runs each only once among all processes that share the store.
 
-Between the scheduler, which says when, and an executor, which says how. An action's key is locked while it runs. Who
-had to wait for the lock looks once more whether the work is done by then. Knows nothing of plans.
+It stands between the scheduler, which decides when an action runs, and the executor, which decides how. An action's key
+is locked while it runs. A process that had to wait for the lock checks again whether the work has been done meanwhile.
+Independent of plans.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from trtpipe.plan.trace import Trace
 
 
 class Dispatcher:
-    """A pool of threads, each of which sees one action through."""
+    """A thread pool that takes each action through locking, running and recording."""
 
     def __init__(
         self,
@@ -28,7 +29,7 @@ class Dispatcher:
         observer: Observer,
         believed: Callable[[Trace], bool] = lambda trace: True,
     ) -> None:
-        """`believed` says whether a trace that stands in the store may be taken instead of running its action."""
+        """`believed` decides whether a trace in the store may be used instead of running its action."""
         self._store = store
         self._executor = executor
         self._observer = observer
@@ -37,9 +38,9 @@ class Dispatcher:
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="action")
 
     def submit(self, action: Action, *, anew: bool = False) -> Future[Performed]:
-        """See an action through. The future raises StepFailed, Interrupted or another TrtpipeError.
+        """Run an action to its end. The future raises StepFailed, Interrupted or another TrtpipeError.
 
-        `anew`: what the store knows of it is not taken, unless another build has just done the same.
+        With `anew`, a result in the store is not used, unless another build has produced it just now.
         """
         return self._pool.submit(self._run, action, anew)
 
@@ -48,7 +49,7 @@ class Dispatcher:
         return all(map(self._store.has, outputs.values()))
 
     def cancel(self, *, now: bool = False) -> None:
-        """Stop what runs, politely or at once, and forget what waits."""
+        """Stops running actions, gracefully or at once, and discards waiting ones."""
         if now:
             self.control.killed.set()
         if not self.control.cancelled.is_set():
@@ -56,7 +57,7 @@ class Dispatcher:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
-        """Wait for what runs."""
+        """Waits for running actions."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, action: Action, anew: bool) -> Performed:
@@ -75,6 +76,7 @@ class Dispatcher:
 
     def _known(self, action: Action) -> Trace | None:
         trace = self._store.trace(action.key)
+        # The store may have lost artifacts that the trace still names.
         return trace if trace and self._believed(trace) and self.has(trace.outputs) else None
 
 
@@ -88,10 +90,10 @@ def run_once(
     just_done: Callable[[Action], Trace | None],
     waits: Callable[[], None] = lambda: None,
 ) -> Performed:
-    """Execute an action under its key's lock, unless it is known by then.
+    """Executes an action under its key's lock, unless its result is already known by then.
 
-    `known` finds what may be taken instead, None when nothing may. `just_done` does so after another build held the
-    lock, which `waits` is told of once.
+    `known` looks up a result that can be used instead, or returns None. `just_done` does the same after waiting for
+    another build's lock; `waits` is called once when waiting begins.
     """
     waited = False
 
@@ -103,6 +105,8 @@ def run_once(
         waited = True
 
     with store.lock(action.key, waiting):
+        # Whoever held the lock has most likely just done this action: its result is new enough even for a
+        # forced step.
         find = just_done if waited else known
         trace = find(action) if find is not None else None
         return Performed(trace, ran=False) if trace is not None else Performed(execute())

@@ -1,7 +1,7 @@
-"""What happens while trtpipe works, as a closed union: an observer hears these, one after the other.
+"""Events: what happens during a build, as a closed union. An observer receives them one at a time.
 
-Every class says who sends it and when. They hold values, not words: `text/events.py` makes the JSON lines of
-`--json` and the plain lines of them, in one place. An event belongs to the step whose address it has.
+Every class documents who sends it and when. Events hold values, not words: `text/events.py` alone formats them, as the
+JSON lines of `--json` and as plain lines. An event belongs to the step whose address it has.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True)
 class StepWaiting:
-    """The executor found another build at the same work, and waits for it; once a step."""
+    """The executor found that another build is doing the same work, and waits for it; sent once per step."""
 
     address: Address
 
@@ -49,7 +49,7 @@ class StepWaiting:
 class StepFinished:
     """The scheduler has a step's outputs.
 
-    `ran` is False when they were known or another build made them; then there are neither seconds nor a summary.
+    `ran` is False if they were known already or another build made them; then `seconds` and the summary are absent.
     """
 
     address: Address
@@ -83,7 +83,7 @@ StepEvent: TypeAlias = StepStarted | StepWaiting | StepFinished | StepFailure | 
 
 @dataclass(frozen=True, slots=True)
 class ToolchainProgress:
-    """While a toolchain is installed or repaired for an engine: a line of what is done."""
+    """A line of progress while a toolchain is installed or repaired for an engine."""
 
     address: Address
     text: str
@@ -91,7 +91,7 @@ class ToolchainProgress:
 
 @dataclass(frozen=True, slots=True)
 class FetchProgress:
-    """While a fetch step's child fetches a file."""
+    """Progress of a fetch step's child while it downloads a file."""
 
     address: Address
     download: Download
@@ -99,7 +99,7 @@ class FetchProgress:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationProgress:
-    """While a calibrate step's child sees samples."""
+    """Progress of a calibrate step's child over the samples."""
 
     address: Address
     samples: SampleCount
@@ -107,7 +107,7 @@ class CalibrationProgress:
 
 @dataclass(frozen=True, slots=True)
 class SearchProgress:
-    """A search, or `sensitivity` or `debug` of a variant, asked for one more evaluation.
+    """A search, or `sensitivity` or `debug` of a variant, requested one more evaluation.
 
     `about` is the search's step, or the variant that is looked into. `asked` counts the evaluations of this phase,
     `ran` those that were not in the store, of all phases. `begins` marks the first event of a phase.
@@ -132,7 +132,7 @@ class ReductionProgress:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonProgress:
-    """`debug compare` has compared one more lot of tensors."""
+    """`debug compare` has compared one more batch of tensors."""
 
     cell: str
     done: int
@@ -140,7 +140,7 @@ class ComparisonProgress:
 
 @dataclass(frozen=True, slots=True)
 class WorkerProgress:
-    """The engine worker said something while it builds an engine."""
+    """A message of the engine worker while it builds an engine."""
 
     address: Address
     message: WorkerMessage
@@ -189,7 +189,7 @@ class CellDelivered:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something that a person should know and that stops nothing; the address only where the text does not name it."""
+    """A warning for the user that stops nothing; the address is given only if the text does not name it."""
 
     text: str
     address: Address | None = None
@@ -197,7 +197,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class SameDespite:
-    """A build that is kept to its lockfile has equal results, although `name` (a package, or the processor) differs."""
+    """A build that must match its lockfile has equal results although `name` (a package or the processor) differs."""
 
     name: str
     locked: str
@@ -206,7 +206,7 @@ class SameDespite:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredOtherwise:
-    """Such a build measured another value of the same model, with other packages or on another kind of processor."""
+    """Such a build measured another value for the same model, with other packages or on another kind of processor."""
 
     cell: str
     measure: str
@@ -216,7 +216,7 @@ class MeasuredOtherwise:
 
 @dataclass(frozen=True, slots=True)
 class CheckStarted:
-    """`build --check` runs a step again that is up to date, to compare what it yields with the lockfile."""
+    """`build --check` reruns a step that is up to date, to compare its outputs with the lockfile."""
 
     address: Address
 

@@ -1,7 +1,7 @@
 """Fingerprints: the record of everything an action depends on. The key is the record's digest.
 
-Both are kept: the key finds a trace, the record explains why it did or did not. Reasons come from a generic
-walk over two records, so a field that is added here is explained the day it is added.
+Both are kept: the key finds a trace, and the record explains why one was found or not. Reasons come from a generic
+comparison of two records, so a field that is added here is explained without further code.
 
 | field      | what it holds                                                                              |
 |------------|--------------------------------------------------------------------------------------------|
@@ -18,9 +18,9 @@ Deliberately not in the key:
 
 - absolute paths, the project's location and the host's name: a checkout that moves, or another machine, must
   hit the same traces; the worker runs in a scratch directory under a constant relative path;
-- mtimes and inodes: they serve the stat cache only, which may be dropped at any time;
-- job count, verbosity, progress, `--keep-going`, time and memory limits: they decide whether a step finishes,
-  not what it yields (failures are never recorded);
+- mtimes and inodes: only the stat cache uses them, and it may be deleted at any time;
+- job count, verbosity, progress, `--keep-going`, time and memory limits: they decide whether a step finishes, not what
+  it produces (failures are never recorded);
 - the timing cache: it makes a build faster and lives beside the store;
 - the names of pipeline, variant and target, except `network_name`, which TensorRT writes into the engine and
   which is the same constant for all: two cells that ask for the same engine share it;
@@ -99,9 +99,9 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field that differs between two records; `None` stands for a field that is not there.
+    """One field that differs between two records; a side is None if it lacks the field.
 
-    `field` is its name for people, `options.profiles[0].image.opt`; `path` says the same without having to be parsed.
+    `field` is its name for people, `options.profiles[0].image.opt`; `path` is the same, already parsed.
     """
 
     field: str
@@ -126,7 +126,7 @@ def changes_between(old: Record, new: Record) -> tuple[Change, ...]:
 
 
 def leaves(value: object, path: RecordPath = ()) -> Iterator[tuple[RecordPath, object]]:
-    """Every value in a record that holds no others, with its path; a list of plain values is one."""
+    """Every leaf value of a record, with its path; a list of plain values counts as one leaf."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from leaves(inner, (*path, str(key)))

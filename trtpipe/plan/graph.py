@@ -1,7 +1,7 @@
-"""Steps, their inputs, and the plan they make; and actions, which are steps whose inputs are all known.
+"""Plans and actions: a plan is a graph of steps; an action is a step whose inputs are all known.
 
-A plan is made on this machine and knows its files. An action is what is left of a step when it is to run: plain data,
-with digests where the step had files, which can be sent to another process or machine.
+A plan is made on this machine and refers to its files. An action is what is left of a step when it is about to run:
+plain data, with digests in place of files, that can be sent to another process or machine.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class FromStep:
-    """Outputs of another step: those of `names` that it yields, which must be at least one.
+    """Outputs of another step: those of `names` that it produces, of which there must be at least one.
 
     With a `folder` (`source/`) they are outputs in it, taken under their names there; with `rest`, all others in it
     follow.
@@ -64,7 +64,7 @@ class FromStep:
     rest: bool = False
 
     def taken_from(self, outputs: Mapping[str, Digest]) -> dict[str, Digest]:
-        """What is taken of a step's outputs, by the names that it is taken under."""
+        """The outputs that are taken from a step, by the names under which they are taken."""
         inside = {
             name.removeprefix(self.folder): digest
             for name, digest in outputs.items()
@@ -110,12 +110,12 @@ class Step:
             yield from (ref.address for ref in refs if isinstance(ref, FromStep))
 
     def awaited(self) -> Iterator[Address]:
-        """The addresses of the steps that end before it starts: what it takes outputs from, and `after`."""
+        """The addresses of the steps that must end before it starts: those whose outputs it takes, and `after`."""
         yield from self.upstream()
         yield from self.after
 
     def origin(self, path: RecordPath) -> Origin:
-        """Where what stands at a path of its fingerprint's record comes from, also of what stood there before."""
+        """Where the value at a path of its fingerprint record comes from; also for a value that was there before."""
         match path:
             case ("options", _, *_):
                 return self.options.origin(path[1:])
@@ -143,7 +143,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A step whose inputs are all digests: plain data that is run anywhere by the code that its stage names."""
+    """A step whose inputs are all digests: plain data that can run anywhere, by the code of its stage."""
 
     address: Address
     fingerprint: Fingerprint
@@ -179,7 +179,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Variant × target: one engine. The addresses of the steps that make and prove it."""
+    """A variant for a target: one engine. Holds the addresses of the steps that build and check it."""
 
     name: str
     pipeline: str
@@ -191,24 +191,24 @@ class Cell:
 
     @property
     def place(self) -> Place:
-        """Where it stands in the plan."""
+        """Its place in the plan."""
         return Place(self.pipeline, self.variant, self.target)
 
     @property
     def directory(self) -> str:
-        """Where its files go, under the build directory."""
+        """The directory for its files, under the build directory."""
         return f"{self.pipeline}/{self.variant}@{self.target}"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps in an order in which every step stands behind those it needs, and the cells they serve."""
+    """Steps in topological order, and the cells that they serve."""
 
     steps: Mapping[Address, Step]
     cells: tuple[Cell, ...]
 
     def upto(self, addresses: Collection[Address]) -> Plan:
-        """These steps and all that they need, in the plan's order, and the cells whose steps all are among them."""
+        """These steps with all steps that they depend on, in the plan's order, and the cells that are then complete."""
         wanted = with_upstream(self.steps, addresses)
         steps = {address: step for address, step in self.steps.items() if address in wanted}
         return Plan(steps, tuple(cell for cell in self.cells if wanted.issuperset(cell.steps.values())))
@@ -223,7 +223,7 @@ class Plan:
 
 
 def with_upstream(steps: Mapping[Address, Step], addresses: Collection[Address]) -> set[Address]:
-    """Addresses and those of all steps that they take something from, directly or not."""
+    """The addresses, and those of all steps that they depend on, directly or indirectly."""
     found, pending = set(addresses), list(addresses)
     while pending:
         for up in steps[pending.pop()].upstream():
@@ -244,7 +244,7 @@ def is_known(ref: Input, outputs: Mapping[Address, Outputs]) -> bool:
 
 
 def known_record(step: Step, outputs: Mapping[Address, Outputs]) -> dict[str, Any]:
-    """A step's fingerprint record as far as it is known: inputs from steps whose outputs are unknown are left out."""
+    """The known part of a step's fingerprint record: inputs from steps with unknown outputs are left out."""
     known = {slot: tuple(ref for ref in refs if is_known(ref, outputs)) for slot, refs in step.inputs.items()}
     return _fingerprint(step, known, outputs).record()
 

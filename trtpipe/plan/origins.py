@@ -1,7 +1,7 @@
-"""Where a value in a step's fingerprint comes from: a line that somebody wrote, a file, another step, or none of these.
+"""Where a value in a step's fingerprint comes from: a line of a spec, a file, another step, or none of these.
 
-The planner says so of every value where it puts the value into the plan. A place is a path in a spec here, not yet a
-line: whoever holds the loaded specs finds the line, and the nearest line around it where the value was left out.
+The planner records the origin of every value as it puts the value into the plan. An origin is a path in a spec, not yet
+a line: code that has the loaded specs looks the line up, or the nearest enclosing one if the value was left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trtpipe.plan.fingerprint import RecordPath
 
 @dataclass(frozen=True, slots=True)
 class InSpec:
-    """A path in the pipeline's spec. What pipelines share (targets, builder) may stand in `trtpipe.yaml` instead."""
+    """A path in the pipeline's spec. Shared sections (targets, builder) may be in `trtpipe.yaml` instead."""
 
     path: SpecPath
 
@@ -45,7 +45,7 @@ class InDataSet:
 
 @dataclass(frozen=True, slots=True)
 class InFile:
-    """The bytes of a file that was there before the build."""
+    """The bytes of a file that existed before the build."""
 
     path: Path
 
@@ -67,7 +67,7 @@ class FromMaker:
 
 @dataclass(frozen=True, slots=True)
 class Nowhere:
-    """No line and no file of the user's: `why` says what decides it instead."""
+    """No line or file of the user; `why` says what determines the value instead."""
 
     why: str
 
@@ -81,7 +81,7 @@ Origin: TypeAlias = InSpec | InDataSet | InFile | FromMaker | Nowhere
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Of a mapping whose values come from different places: where each does, and where the others do."""
+    """For a mapping whose values have different origins: the origin of each, and the default for the others."""
 
     whole: Origin
     parts: Mapping[str, Origin | Parts]
@@ -96,7 +96,7 @@ NO_INPUT = Nowhere("the step has no such input now")
 
 
 def inside(origin: Origin | Parts, rest: RecordPath) -> Origin:
-    """Where what stands at `rest` in a value comes from, by where the value does."""
+    """The origin of the value at `rest` inside a value, derived from that value's origin."""
     if not isinstance(origin, Parts):
         return origin.at(*rest)
     if rest and rest[0] in origin.parts:

@@ -1,6 +1,6 @@
-"""The ports: what the scheduler and the stages ask of the outside world, as protocols.
+"""The ports: interfaces (protocols) to the outside world that the scheduler and the stages use.
 
-Effects implement them, one folder a port; the composition root puts them together.
+Each is implemented in a folder of its own; the composition root connects them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Store(Protocol):
         """
 
     def partial(self, key: str) -> Path:
-        """A directory for what is made little by little under that key; it stays until `forget_partial`."""
+        """A directory for partial results of that key; it stays until `forget_partial`."""
 
     def forget_partial(self, key: str) -> None:
         """Remove that directory."""
@@ -60,7 +60,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What an action yielded: files in its scratch directory by output name, and what reports say of it."""
+    """The result of an action: files in its scratch directory by output name, and a summary for reports."""
 
     files: Mapping[str, Path]
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -69,14 +69,14 @@ class ActionResult:
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """The trace of an action, and whether it ran now or another build had just done it."""
+    """The trace of an action, and whether it ran now or another build had just run it."""
 
     trace: Trace
     ran: bool = True
 
 
 class Executor(Protocol):
-    """Runs actions, here or elsewhere. Knows nothing of plans, and does not ask whether an action need run."""
+    """Runs actions, here or elsewhere. Independent of plans, and does not ask whether an action need run."""
 
     def execute(self, action: Action, control: Control) -> Trace:
         """Run an action, store what it yields and record its trace; returns when all that is done.
@@ -86,11 +86,11 @@ class Executor(Protocol):
 
 
 class Here(Protocol):
-    """What only the machine knows on which an action runs: nothing of it is in the action or its key."""
+    """Facts that only the machine that runs an action knows; none of them is in the action or its key."""
 
     @property
     def root(self) -> Path:
-        """The project's root: what a model names must lie in it."""
+        """The project's root: files that a model refers to must be inside it."""
 
     @property
     def reach(self) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class Here(Protocol):
 
 
 class Observer(Protocol):
-    """Hears what happens, for a terminal, a log or a machine."""
+    """Receives events, for a terminal, a log or another program."""
 
     def emit(self, event: Event) -> None:
         """One event. Called from several threads."""

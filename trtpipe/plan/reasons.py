@@ -1,7 +1,6 @@
-"""Why a step must run, as a closed union: one class for each cause, with the data that belongs to it.
+"""Why a step must run: a closed union with one class for each cause and the data that belongs to it.
 
-`deciding.py` and the scheduler make reasons. `text/decisions.py` puts them into words and into JSON, for all who
-show them; nothing here does.
+The rebuilder and the scheduler create reasons. Only `text/decisions.py` turns them into words and JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from trtpipe.plan.fingerprint import Change
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """No earlier run of the step is known here, so there is nothing to compare with."""
+    """No earlier run of the step is recorded here, so there is nothing to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Forced:
-    """The user asked for the step (`--force`), whatever is known of it."""
+    """The user requested the step with `--force`, even if it is up to date."""
 
 
 @dataclass(frozen=True, slots=True)

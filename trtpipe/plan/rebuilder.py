@@ -1,9 +1,9 @@
-"""Whether a step must run: from its key, what is known of that key, and what the last run looked like.
+"""Decides whether a step must run, from its key, the traces of that key, and the fingerprint of the last run.
 
-The rebuilder of a topological build system with constructive traces: a step is up to date when a trace of its key
-exists, whoever made it. It is a function of a view of the past and changes nothing, so the same question has the same
-answer whoever asks it: `plan`, the scheduler for each step whose inputs became known (which is all that early cutoff
-needs), and a second look at what was lost. It knows nothing of order, processes or files.
+This is the rebuilder of a topological build system with constructive traces ("Build systems à la carte"): a step is up
+to date when a trace of its key exists, no matter which machine wrote it. It is a pure function of recorded history, so
+every caller gets the same answer: `plan`, the scheduler for each step whose inputs became known (which is all that
+early cutoff needs), and the check of outputs that were lost. Independent of order, processes and files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Keys = Mapping[Stage, str]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A view of what was done before, as five questions. Asking changes nothing.
+    """Read-only access to the history of builds: five queries.
 
     `outputs_of(address, key)`: what an action of that key yielded, or None.
     `last_record(address)`: the fingerprint record of the step's last success here, or None.
@@ -40,7 +40,7 @@ class Past:
     delivered: Callable[[Cell, Keys], bool] = lambda cell, keys: True
 
     def is_whole(self, known: UpToDate) -> bool:
-        """Whether all that a step yielded is there, and the trace of it."""
+        """Whether all outputs of a step are available, and its trace."""
         return all(map(self.has, known.outputs.values())) and self.has_trace(known.key)
 
 
@@ -69,7 +69,7 @@ class Rebuilder:
         return UpToDate(action.key, known)
 
     def _own_changes(self, step: Step, outputs: Mapping[Address, Outputs]) -> tuple[Change, ...]:
-        """What differs from the last run already, though some inputs are still unknown: of those nothing is said."""
+        """The fields that already differ from the last run, ignoring inputs that are still unknown."""
         last = self.past.last_record(step.address)
         if last is None:
             return ()
@@ -77,6 +77,7 @@ class Rebuilder:
         unknown = {
             slot for slot, refs in step.inputs.items() if any(not is_known(ref, outputs) for ref in refs)
         }
+        # Unknown inputs are removed from both sides, so that they do not appear as changes.
         before = dict(last["inputs"])
         for slot in unknown:
             known = record["inputs"].get(slot, {})
@@ -112,6 +113,8 @@ def decide_all(plan: Plan, rebuilder: Rebuilder, wanted: Collection[Address] = (
     whose steps runs or waits, and `wanted`.
     """
     while True:
+        # A step that must run again needs its own inputs, which may be lost as well, so decisions are
+        # repeated until no further loss is found. The set only grows, so this ends.
         decisions = dict(_forward(plan, rebuilder))
         absent = list(_absent_cells(plan, decisions, rebuilder.past))
         ready = {cell.name for cell in _ready_cells(plan, decisions)}
@@ -134,6 +137,7 @@ def decide_all(plan: Plan, rebuilder: Rebuilder, wanted: Collection[Address] = (
 
 def _forward(plan: Plan, rebuilder: Rebuilder) -> Iterator[tuple[Address, Decision]]:
     outputs: dict[Address, Outputs] = {}
+    # Steps are in topological order, so the outputs that a step takes are known here if they can be.
     for address, step in plan.steps.items():
         decision = rebuilder(step, outputs)
         if isinstance(decision, UpToDate):
@@ -171,7 +175,7 @@ def _lost_upstream(plan: Plan, decisions: Mapping[Address, Decision], past: Past
 def _lost_among(
     addresses: Collection[Address], decisions: Mapping[Address, Decision], past: Past
 ) -> Iterator[Address]:
-    """Those of these steps that are up to date, but not whole."""
+    """Those of these steps that are up to date but whose outputs or trace are incomplete."""
     for address in addresses:
         decision = decisions[address]
         if isinstance(decision, UpToDate) and not past.is_whole(decision):

@@ -1,7 +1,7 @@
-"""What an action must be told that its key must not see: limits, addresses, and where the spec speaks of it.
+"""What an action needs at run time that must not affect its key: limits, addresses, positions in the spec.
 
-Plain data that travels with the action. What only the machine knows on which it runs (paths, the toolchain's
-interpreter, the project's root) is not in here: it is looked up there, see `ports.Here`.
+Plain data that travels with the action. What depends on the machine that runs it (paths, the toolchain's interpreter,
+the project's root) is not included: it is looked up there, see `ports.Here`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from trtpipe.spec.remote import RemoteFile
 
 @dataclass(frozen=True, slots=True)
 class NoRequirements:
-    """Of most actions: their fingerprints say everything."""
+    """For most actions, whose fingerprints hold everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchRequirements:
-    """Of a fetch: output name → the remote file with its whole address, and where the spec names it."""
+    """For a fetch: output name → the remote file with its full address, and where the spec names it."""
 
     files: Mapping[str, RemoteFile]
     places: Mapping[str, SpecPath] = field(default_factory=dict)
@@ -30,21 +30,21 @@ class FetchRequirements:
 
 @dataclass(frozen=True, slots=True)
 class ImportRequirements:
-    """Of an import whose options name remote files: place → the file's own name, which its reader may look at."""
+    """For an import of remote files: place → the file's own name, which the reader may look at."""
 
     file_names: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceRequirements:
-    """Of a step that blames the spec by itself: the path of the section that it is about."""
+    """For a step that reports problems in the spec: the path of the section that it concerns."""
 
     path: SpecPath
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRequirements:
-    """Of an engine: seconds and bytes that its build may take; None is no limit."""
+    """For an engine: the time in seconds and memory in bytes that its build may take; None is no limit."""
 
     time_limit: float | None = None
     memory_limit: int | None = None

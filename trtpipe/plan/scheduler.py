@@ -1,9 +1,9 @@
-"""When steps run: as soon as what they need is there, as many at a time as the dispatcher takes.
+"""The scheduler: starts each step as soon as its inputs are ready, as many at a time as the dispatcher accepts.
 
-A topological scheduler. It is given a function that says *whether* a step must run and a dispatcher that has it run,
-and yields each step's end as it comes: whoever iterates may deliver what is done while the rest runs. When a step's
-inputs are known its decision is made, so a step that turns out up to date after its upstream ran is never started
-(early cutoff).
+A topological scheduler. It takes a function that decides *whether* a step must run and a dispatcher that runs it, and
+yields the end of each step as it happens, so that the caller can deliver finished cells while the rest runs. The
+decision about a step is made when its inputs are known, so a step that turns out to be up to date after its upstream
+ran is never started (early cutoff).
 
 A step is in one of these states; `_STATES_BEFORE` says which may follow which, and `_set` is the only way from one to
 the next:
@@ -42,7 +42,7 @@ Decide = Callable[[Step, Mapping[Address, Outputs]], Decision]
 
 
 class Jobs(Protocol):
-    """What has actions run; see `dispatcher.Dispatcher`."""
+    """Runs actions; see `dispatcher.Dispatcher`."""
 
     def submit(self, action: Action, *, anew: bool = False) -> Future[Performed]:
         """See an action through; `anew` although its result may be known."""
@@ -56,14 +56,14 @@ class Jobs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Of the steps that it needs, these are not done yet."""
+    """Some steps that it depends on are not done yet; these are listed."""
 
     on: frozenset[Address]
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """All its inputs are known, and the dispatcher sees its action through; `anew` although its result may be known."""
+    """All inputs are known, and the dispatcher runs its action; `anew` even if its result may be known."""
 
     job: Future[Performed]
     anew: bool
@@ -71,7 +71,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The step's outputs are known; `trace` is there when it ran now."""
+    """The step's outputs are known; `trace` is set if it ran now."""
 
     outputs: Outputs
     key: str
@@ -87,7 +87,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The step was not started, or was stopped: `by` is what failed before it, None when the build was stopped."""
+    """The step was not started, or was stopped: `by` is the failed step before it, None if the build was stopped."""
 
     by: Address | None = None
 
@@ -106,7 +106,7 @@ _STATES_BEFORE: Mapping[type, tuple[type, ...]] = {
 
 
 def told_of(result: Result) -> tuple[str, float | None]:
-    """What became of a step, in words, and the seconds that it took if it ran."""
+    """The end of a step in words, and the seconds that it took if it ran."""
     match result:
         case Done(_, _, Trace(seconds=seconds)):
             return "ran", round(seconds, 3)
@@ -147,6 +147,8 @@ class Scheduler:
             self._states[address] = Waiting(before)
             for up in before:
                 self._needed_by.setdefault(up, []).append(address)
+        # Collected before the first start, because starting a step can end it at once and start its
+        # dependents, which must not be started a second time.
         for address in [address for address, state in self._states.items() if state == Waiting(frozenset())]:
             self._start(address)
         yield from self._told()
@@ -159,7 +161,7 @@ class Scheduler:
             yield self._results.popleft()
 
     def _set(self, address: Address, state: State) -> None:
-        """The one transition from a state to the next; what ends is told, and moves what waited for it."""
+        """The only function that changes a step's state; if the step ends, its dependents are notified."""
         before = self._states[address]
         assert type(before) in _STATES_BEFORE[type(state)], f"{address}: {before} cannot become {state}"
         self._running += isinstance(state, Running) - isinstance(before, Running)
@@ -174,8 +176,9 @@ class Scheduler:
                 self._hear(after, address, state)
 
     def _hear(self, address: Address, before: Address, result: Result) -> None:
-        """A step that waits for another one hears what became of it."""
+        """Notifies a waiting step that a step it depends on has ended."""
         state = self._states[address]
+        # It is blocked already, or ran before the other step was made once more.
         if not isinstance(state, Waiting) or before not in state.on:
             return
         if not isinstance(result, Done):
@@ -186,7 +189,7 @@ class Scheduler:
             self._start(address)
 
     def _start(self, address: Address) -> None:
-        """A step that waits for nothing: decide, then run it or take what is known."""
+        """Starts a step that waits for nothing more: makes its decision, then runs it or uses the known result."""
         if self._stopping:
             self._set(address, Blocked())
             return
@@ -200,17 +203,19 @@ class Scheduler:
                 raise AssertionError(f"{address} was started before {waits_for}")
 
     def _submit(self, address: Address, decision: Run) -> None:
-        """Tell why a step runs, and have it run."""
+        """Emits the reason why a step runs, and submits it."""
         self.observer.emit(StepStarted(address, decision))
         self._dispatch(address, anew=isinstance(decision.reason, Forced))
 
     def _dispatch(self, address: Address, *, anew: bool = False) -> None:
         job = self.jobs.submit(action_of(self.plan.steps[address], self._known), anew=anew)
         self._set(address, Running(job, anew))
+        # The callback may run in another thread, so it only queues the address: states change in this thread
+        # alone.
         job.add_done_callback(lambda _: self._finished.put(address))
 
     def _collect(self) -> None:
-        """Wait for one step to end, minding Ctrl-C."""
+        """Waits for one step to end, handling Ctrl-C."""
         try:
             address = self._finished.get(timeout=_TICK_SECONDS)
         except queue.Empty:
@@ -254,6 +259,7 @@ class Scheduler:
         ]
         under_way = [up for up in upstream if not isinstance(self._states[up], Done)]
         tried = lost or ([] if under_way else [address])  # another build may have made it again meanwhile
+        # A store that keeps losing artifacts must not keep the build running for ever.
         if self._stopping or any(self._again.get(one, 0) >= _MOST_AGAIN for one in tried):
             return False
         for one in tried:
@@ -261,6 +267,7 @@ class Scheduler:
         self._set(address, Waiting(frozenset((*lost, *under_way))))
         for up in lost:
             self._submit(up, Run("", CorruptOutput(f"what {up} made")))
+        # It waits for no other step, so nothing would start it.
         if tried == [address]:
             self._dispatch(address, anew=anew)
         return True

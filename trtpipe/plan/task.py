@@ -1,4 +1,4 @@
-"""A task: one action as a stage's body sees it, with files where digests were; and what such a body made."""
+"""A task is an action as a stage's code receives it, with files in place of digests; and the result it returns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Task:
     local: Record = field(default_factory=dict)
 
     def input(self, slot: str) -> Path:
-        """The first file of a slot: the model itself where its weights come along."""
+        """The first file of a slot: the model itself if its weights are in the same slot."""
         return next(iter(self.inputs[slot].values()))
 
     def to_json(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a body made: files by output name, and what reports say of them."""
+    """What a stage's code produced: files by output name, and a summary for reports."""
 
     files: Mapping[str, Path]
     summary: Mapping[str, Any] = field(default_factory=dict)

@@ -1,6 +1,6 @@
-"""Traces: what a past action consumed and produced, found by key.
+"""Traces: what a past action consumed and produced, looked up by its key.
 
-A trace is only ever written for an action that succeeded; failures are not remembered.
+A trace is written only for an action that succeeded; failures are not recorded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Trace:
 
     @property
     def stage(self) -> str:
-        """The stage of the action; empty of a note that is no stage's."""
+        """The stage of the action; empty for a note that belongs to no stage."""
         return str(self.fingerprint.get("stage", ""))
 
     def to_json(self) -> dict[str, Any]:

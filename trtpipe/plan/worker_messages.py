@@ -1,6 +1,6 @@
-"""What the engine worker says while it works, as a closed union; `toolchains/worker.py` describes its own side.
+"""The messages that the engine worker sends, as a closed union; `toolchains/worker.py` documents the worker's side.
 
-`toolchains/messages.py` makes these of the JSON lines that the worker writes.
+`toolchains/messages.py` parses them from the JSON lines that the worker writes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStart:
-    """It runs and has read its request; always first."""
+    """The worker runs and has read its request; always the first message."""
 
     action: str | None
     pid: int
@@ -46,7 +46,7 @@ class WorkerLog:
 
 @dataclass(frozen=True, slots=True)
 class WorkerMemory:
-    """Its resident memory and the peak of it in bytes, once a second; no peak where the system does not say."""
+    """Its resident memory and peak in bytes, once a second; the peak is missing where the system does not report it."""
 
     rss: int
     peak: int | None

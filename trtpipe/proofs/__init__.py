@@ -1,5 +1,5 @@
-"""What can be proved of a spec and its model before anything is built.
+"""Static checks of a spec and its model: everything that can be proved before anything is built.
 
-Data to data: specs, model skeletons and facts about GPUs in, Problems out. Nothing here builds or runs;
+Pure functions that take specs, model skeletons and facts about GPUs and return Problems. Nothing here builds or runs;
 `nonfinite_weights` alone reads weights.
 """

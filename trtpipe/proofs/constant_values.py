@@ -1,4 +1,4 @@
-"""Small constants of a model as it was read, by name: what limits on attributes that became inputs are held against."""
+"""Small constants of a model as it was read, by name, for checks of attributes that became inputs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ConstantValues:
         return float(values.reshape(-1)[0]) if values is not None and values.size == 1 else None
 
     def array(self, name: str) -> Array | None:
-        """The values of a constant tensor that is no text and stands in the model itself; None of anything else."""
+        """The values of a constant numeric tensor embedded in the model; None for anything else."""
         tensor = self._tensors.get(name)
         if tensor is None or is_external(tensor) or tensor.data_type == tensor.STRING:
             return None

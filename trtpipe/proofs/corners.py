@@ -1,7 +1,7 @@
-"""The corners of a profile, min, opt and max, and shape inference there.
+"""Shape inference at the corners of a profile: min, opt and max.
 
-Infers with ONNX's own rules, and adds what they let pass (`windows`, `shape_rules`). Knows nothing of
-how a profile was written.
+Uses ONNX's own rules, and adds checks that they lack (`windows`, `shape_rules`). Independent of how a profile was
+written.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _with_branches_taken(
     shapes: Mapping[str, Shape],
     values: Mapping[str, Sequence[int]],
 ) -> tuple[onnx.ModelProto, Inferred]:
-    """The model with the branches that shapes decide in place of their Ifs, and what is inferred of it."""
+    """The model with the branches that shapes decide inlined, and its inferred shapes."""
     model = type(proto)()
     model.CopyFrom(proto)
     for _ in range(_DEEPEST):
@@ -127,7 +127,7 @@ def _with_branches_taken(
 def prove_corners(
     index: int, inputs: Sequence[TensorInfo], profile: Profile, infer: Infer, outputs: Sequence[str]
 ) -> list[Problem]:
-    """What shape inference says at min, opt and max of profile `index`; a node that several stop at is said once."""
+    """The problems of shape inference at min, opt and max of profile `index`; each failing node is reported once."""
     found: dict[str, tuple[list[Corner], Problem]] = {}
     done: dict[str, Inferred] = {}
     for corner in CORNERS:
@@ -150,7 +150,7 @@ def prove_corners(
 
 
 def _what_stops(problem: Problem) -> str:
-    """The node, without the sizes that differ from corner to corner; the whole fact where none is named."""
+    """The node of a problem, without the sizes that differ between corners; the whole fact if it names none."""
     node, found, _ = problem.fact.partition(" does not take these shapes: ")
     return node if found else problem.fact
 

@@ -1,7 +1,7 @@
-"""Takes the branches that bound inputs or known shapes decide, so that shape inference sees what is in them.
+"""Inlines the If branches that bound inputs or known shapes decide, so that shape inference sees their nodes.
 
-A condition is computed by ONNX's reference implementation, on the few nodes that it depends on; one that cannot be is
-left open, as are conditions that depend on what is fed at run time.
+A condition is evaluated by ONNX's reference implementation, on the few nodes that it depends on. Conditions that cannot
+be evaluated, or that depend on run-time data, are left alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Guesses what a dynamic dimension is for (batch, space, sequence), from its name, its place and its neighbours.
+"""Guesses the role of a dynamic dimension (batch, space, sequence) from its name, position and neighbours.
 
-Only proposals rest on it, which are proved before they are shown; no proof does.
+Only proposals use these guesses, and proposals are verified before they are shown; no check depends on them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_CHANNELS = 4  # of an image whose channels come last
 
 
 def role_of(info: TensorInfo, axis: int) -> Role:
-    """What the dimension at `axis` of an input is likely to be."""
+    """The likely role of the dimension at `axis` of an input."""
     assert info.dims is not None
     name = told_name(info, axis)
     for pattern, role in _BY_NAME:

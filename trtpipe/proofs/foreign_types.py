@@ -1,7 +1,7 @@
-"""Values of types that TensorRT does not have at all: strings, sequences, maps, optionals, complex numbers.
+"""Values of types that TensorRT lacks entirely: strings, sequences, maps, optionals, complex numbers.
 
-Each ends an engine. What can be had without them is named, ready to be pasted: the outputs that do not need them, or
-else the last tensors before them.
+Any of these makes an engine impossible. The problem suggests a transform to paste that avoids them: the outputs that do
+not depend on them, or else the last tensors before them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class ForeignValues:
-    """The values of such types that a model needs, and what can be made an output without them."""
+    """The values of such types in a model, and the tensors that could be outputs without them."""
 
     kinds: Mapping[str, str]
     """Value → its kind, in the plural."""
@@ -47,7 +47,7 @@ class ForeignValues:
 
 
 def foreign_values(view: ModelView) -> ForeignValues | None:
-    """What of a model TensorRT has no types for; None when it has them all."""
+    """The values of types that TensorRT lacks; None if there are none."""
     kinds = _kinds(view)
     if not kinds:
         return None
@@ -95,7 +95,7 @@ def _kinds(view: ModelView) -> dict[str, str]:
 
 
 def _reached(model: onnx.ModelProto, start: Collection[str]) -> list[str]:
-    """The model's outputs that need any of these values, which may be outputs themselves."""
+    """The model's outputs that depend on any of these values, or are such values themselves."""
     reached = set(start)
     for node in model.graph.node:
         if not reached.isdisjoint(values_read(node)):
@@ -106,7 +106,7 @@ def _reached(model: onnx.ModelProto, start: Collection[str]) -> list[str]:
 def _before(
     live: Sequence[onnx.NodeProto], touching: Sequence[onnx.NodeProto], kinds: Collection[str]
 ) -> list[str]:
-    """What nodes before these make of plain types for them."""
+    """Computed tensors of plain types that these nodes read."""
     bad = {name for node in touching for name in node.output}
     for node in live:
         if not bad.isdisjoint(values_read(node)):

@@ -1,8 +1,8 @@
-"""Which values an input may have that picks rows of a table: a token's id, a type, a position.
+"""The valid range of inputs that index a table: a token id, a type, a position.
 
-Goes back from every lookup through what moves or shifts its indices to an input of the model. Random inputs keep to
-these ranges, else most models with an embedding would fail on them. What is computed in other ways (compared, counted,
-summed up) is not followed; a lookup inside a branch or a body is.
+Traces the indices of every lookup back to a model input, through operators that move or shift them. Random inputs stay
+within these ranges, because otherwise most models with an embedding would fail. Indices that are computed in other ways
+(compared, counted, summed) are not traced; lookups inside branches and bodies are.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def index_ranges(model: onnx.ModelProto) -> dict[str, Range]:
 def _rows(
     node: onnx.NodeProto, tables: Mapping[str, tuple[int, ...]], values: Mapping[str, TensorInfo]
 ) -> int:
-    """How many rows the table of a lookup has; 0 for what is none, or where that is not known."""
+    """The number of rows of a lookup's table; 0 if it is not a table or the number is unknown."""
     if node.op_type not in _LOOKUPS or node.domain not in ("", "ai.onnx") or len(node.input) < 2:
         return 0
     info = values.get(node.input[0])
@@ -87,7 +87,7 @@ def _constants(model: onnx.ModelProto) -> dict[str, Range]:
 
 @dataclass(frozen=True, slots=True)
 class _Trace:
-    """Goes from a value back to what it is made of."""
+    """Traces a value back to the values that it is computed from."""
 
     constants: Mapping[str, Range]
     makers: Mapping[str, onnx.NodeProto]

@@ -1,8 +1,8 @@
-"""Which nodes of a model are left when it is built: what reaches an output and depends on an input.
+"""The nodes of a model that remain when it is built: those that depend on an input and reach an output.
 
 Imitates, on the model as it was read, what importing does: cuts at the transform's outputs, folds what depends on
-constants alone, decides branches by bound inputs. Where it cannot tell, a node counts as gone: a proof must never
-refuse what would build, and the parser has the last word.
+constants alone, decides branches by bound inputs. In case of doubt a node counts as removed: a check must never reject
+what would build, and the parser checks again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Proves one spec against its model's graph: the transform, then the profiles on what it leaves.
+"""Checks one spec against its model's graph: the transform, then the profiles on the transformed model.
 
 Works on a skeleton's proto, canonical or as it was read, and reads no weight. Bound inputs are given to shape
 inference as known values, so nothing is folded and every problem is found in one pass.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelView:
-    """What the proofs see of a model after its transform."""
+    """The transformed model, as the checks see it."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
@@ -46,14 +46,14 @@ class ModelView:
     bound: frozenset[str] = frozenset()
 
     def live_nodes(self) -> list[onnx.NodeProto]:
-        """The nodes that are left when the model is imported and transformed, as far as can be told."""
+        """The nodes that remain after import and transform, as far as can be determined."""
         static = {info.name: shape for info in self.inputs if (shape := _fixed(info)) is not None}
         known = self.infer(static, {}).values
         return list(live_nodes(self.proto, self.bound, known))
 
     @property
     def needs_profile(self) -> bool:
-        """Whether TensorRT wants a profile for it."""
+        """Whether TensorRT requires a profile for it."""
         return needs_profile(self.inputs, self.value_inputs)
 
 
@@ -82,7 +82,7 @@ def prove_model(
 
 
 def _unused(view: ModelView) -> list[Problem]:
-    """Inputs that the engine asks for and that change nothing: said, since it may be a mask that got lost."""
+    """Inputs that the engine requires but that have no effect: reported, because it may be a mask that was lost."""
     read = {name for node in nodes_of(view.proto) for name in node.input}
     read |= {value.name for graph in graphs_of(view.proto) for value in graph.output}
     return [

@@ -1,16 +1,16 @@
 """Finds NaN and infinities among the weights of a model: a broken checkpoint, which no comparison would show.
 
-The reference computes with the same NaN, so its outputs are as broken as the engine's and count as equal; a Clip or a
-Max behind it even hides them. So the values themselves are looked at, a piece at a time, in memory of one piece.
+The reference computes with the same NaN, so its outputs are as broken as the engine's and compare equal; a Clip or a
+Max after it even hides them. So the values themselves are checked, in chunks, so that memory holds one chunk.
 
-What is meant is told from what is broken by who reads it:
+Whether such a value is intended is judged by the operators that read it:
 
     NaN              an error, but for a single NaN that fills (Where, Pad, ConstantOfShape): a warning
     infinities       an error where they are multiplied and summed (Conv, MatMul, normalizations, ...), for then they
                      reach every output or become NaN; nothing is said of a mask: infinities beside one other value at
                      most, which are added, chosen or compared; else a warning
 
-Knows nothing of files and places in a spec.
+Independent of files and of positions in a spec.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Census:
 
 
 def prove_weights(model: onnx.ModelProto) -> list[Problem]:
-    """Every float constant of a model or skeleton that holds NaN or infinities which cannot be meant.
+    """Every float constant of a model or skeleton with NaN or infinities that cannot be intended.
 
     Only constants that a node reads or that are outputs count. Raises ModelError when a file cannot be read.
     """
@@ -98,7 +98,7 @@ def _readers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
 
 
 def _real_readers(name: str, readers: Readers) -> list[onnx.NodeProto]:
-    """The nodes that compute with a value, behind those that only pass it on; these where nothing is behind them."""
+    """The nodes that compute with a value, after nodes that only pass it on; the latter if nothing follows them."""
     found: list[onnx.NodeProto] = []
     seen, pending = {name}, [name]
     while pending:
@@ -142,7 +142,7 @@ def _problem(stream: WeightStream, users: Sequence[onnx.NodeProto], what: str, s
 
 
 def _census(stream: WeightStream) -> _Census:
-    """Reads a sound tensor once and a broken one twice."""
+    """Counts a tensor's NaN and infinities: one pass for a clean tensor, two for one that has some."""
     import numpy as np
 
     if all(np.isfinite(piece).all() for piece in stream.pieces()):

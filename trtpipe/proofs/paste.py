@@ -1,4 +1,4 @@
-"""Profiles as a user would write them, to paste into a spec."""
+"""Formats profiles as spec text that a user can paste."""
 
 from __future__ import annotations
 

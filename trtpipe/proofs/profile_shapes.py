@@ -1,6 +1,6 @@
-"""The rules for a profile's shapes: ranks, static dims, min ≤ opt ≤ max, and dims that must be equal.
+"""Checks a profile's shapes: ranks, static dims, min ≤ opt ≤ max, and dims that must be equal.
 
-Pure arithmetic on declared dims; knows nothing of graphs.
+Pure arithmetic on declared dims; independent of graphs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trtpipe.spec.pipeline import Profile, ProfileInput
 
 
 def prove_shapes(info: TensorInfo, entry: ProfileInput, path: SpecPath) -> Iterator[Problem]:
-    """What is wrong with one input's shapes, each against the model and against one another."""
+    """The problems of one input's shapes, against the model and against each other."""
     corners = _distinct(entry)
     if not corners and info.dynamic_axes:
         yield Problem(
@@ -87,7 +87,7 @@ def _ordered(info: TensorInfo, corners: list[tuple[Corner, Shape]], path: SpecPa
 
 
 def prove_shared(inputs: Mapping[str, TensorInfo], profile: Profile, path: SpecPath) -> Iterator[Problem]:
-    """Dims that bear one meaningful name must have one size, across inputs and within one."""
+    """Checks that dims with the same meaningful name have the same size, across inputs and within one."""
     for corner in CORNERS:
         first: dict[str, tuple[int, str, int]] = {}
         reported: dict[str, set[str]] = defaultdict(set)

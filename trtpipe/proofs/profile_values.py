@@ -1,4 +1,4 @@
-"""The rules for shape tensors' values: present where they must be, of the right length, min ≤ opt ≤ max."""
+"""Checks shape tensors' values in profiles: present where required, of the right length, min ≤ opt ≤ max."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def values_length(info: TensorInfo) -> int | None:
 def prove_values(
     info: TensorInfo, entry: ProfileInput, uses: Mapping[str, ShapeUse], path: SpecPath
 ) -> Iterator[Problem]:
-    """What is wrong with one input's values; `uses` tells which inputs are shape tensors and why."""
+    """The problems of one input's values; `uses` tells which inputs are shape tensors and why."""
     use = uses.get(info.name)
     if use is None:
         if entry.values is not None:

@@ -1,8 +1,8 @@
-"""Proves optimization profiles against a model's inputs: everything that TensorRT would refuse, or silently accept.
+"""Checks optimization profiles against a model's inputs: everything that TensorRT would reject or silently accept.
 
-TensorRT takes a profile for an unknown input without a word, notices others only in the middle of a build, and stops
-at the first; here every fact is reported in one pass. The inputs are those after the spec's transform.
-Knows nothing of YAML: a Problem's path says where in the spec it stands.
+TensorRT silently accepts a profile for an unknown input, notices other mistakes only in the middle of a build, and
+stops at the first one; here all are reported in one pass. The inputs are those after the spec's transform. Independent
+of YAML: a Problem's path says where in the spec it stands.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def prove_profiles(
 def _with_way_out(
     problems: list[Problem], profile: Profile, inputs: Sequence[TensorInfo], infer: Infer, uses: Uses
 ) -> list[Problem]:
-    """The first corner that does not work tells the profile that does, where one was found."""
+    """Adds a working profile to the problem of the first failing corner, if one was found."""
     first = problems[0] if problems else None
     if first is None or first.code is not Code.PROFILE_IMPOSSIBLE:
         return problems
@@ -151,7 +151,7 @@ def _written(
     bound: frozenset[str],
     infer: Infer,
 ) -> list[Problem]:
-    """What is wrong with a profile as it is written, before any shape is inferred."""
+    """The problems of a profile as written, before any shape is inferred."""
     by_name = {info.name: info for info in inputs}
     return [
         *_entries(index, profile, by_name, value_inputs, bound),
@@ -163,7 +163,7 @@ def _written(
 def _entries(
     index: int, profile: Profile, inputs: Mapping[str, TensorInfo], value_inputs: Uses, bound: frozenset[str]
 ) -> Iterator[Problem]:
-    """What is wrong with each input's entry by itself."""
+    """The problems of each input's entry by itself."""
     for name, entry in profile.items():
         path = ("profiles", index, name)
         info = inputs.get(name)

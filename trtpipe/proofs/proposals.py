@@ -1,8 +1,8 @@
-"""Proposes a profile for a model: likely sizes, tried by shape inference until they pass at every corner.
+"""Proposes a profile for a model: likely sizes, tried with shape inference until they pass at every corner.
 
-First a point that works is looked for, then how far below and above it still works. Where no likely sizes work, sizes
-that go together are looked for (`tied_dims`). Knows nothing of a spec's other parts; what is proposed is a start for a
-person who knows which sizes are served.
+The search looks for one working point first, then for the range around it that works. If no likely sizes work, it tries
+dimensions whose sizes depend on each other (`tied_dims`). Independent of a spec's other parts; the proposal is a
+starting point for somebody who knows which sizes will be served.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _MOST_TIES = 32
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What is known of a model's sizes beside its graph."""
+    """What is known about a model's sizes besides its graph."""
 
     ranges: Ranges = field(default_factory=dict)
     same: Mapping[str, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A profile, and what shape inference still says against it (nothing, when it passed everywhere)."""
+    """A profile, and the remaining problems of shape inference (none if it passed at every corner)."""
 
     profile: Profile
     problems: tuple[Problem, ...] = ()
@@ -148,7 +148,7 @@ class _Search:
         return self.infer(shapes_at(self.inputs, profile, "opt"), values_at(profile, "opt")).problems
 
     def profile(self, low: Point, opt: Point, high: Point, values: Values) -> Profile:
-        """Those inputs that need a range, at these sizes; entries that were given stay as they are."""
+        """The inputs that need a range, at these sizes; given entries stay unchanged."""
         profile: Profile = {}
         for info in self.inputs:
             if info.name in self.given and _fits(self.given[info.name], info):
@@ -197,7 +197,7 @@ class _Search:
 
     @staticmethod
     def _tied(points: Sequence[Point], ties: Callable[[Point], Iterator[Tie]]) -> Iterator[Point]:
-        """The points with each of these ties, a tie at every point before the next."""
+        """The points with each of these ties applied; one tie is tried at every point before the next tie."""
         found: list[Point] = []
         for tie in islice(ties(points[0]), _MOST_TIES):
             tied = [applied(tie, point) for point in points]
@@ -219,7 +219,7 @@ class _Search:
         )
 
     def _key(self, info: TensorInfo, axis: int) -> str:
-        """What a dimension that is to be chosen is called here."""
+        """The key of a dimension that is to be chosen."""
         assert info.dims is not None
         name = shared_name(info.dims[axis]) or f"{info.name}_{axis}"
         return self.hints.same.get(name, name)
@@ -249,7 +249,7 @@ class _Search:
             yield {"batch": size, "space": size, "sequence": size, "other": size}
 
     def _static_extents(self) -> list[int]:
-        """Fixed sizes beside dynamic ones of an image: height 48 makes width 48 a good first guess."""
+        """Fixed sizes next to dynamic ones of an image: height 48 makes width 48 a good first guess."""
         return [
             dim
             for info in self.inputs

@@ -1,4 +1,4 @@
-"""Values that a profile may give shape tensors, likely ones first."""
+"""Candidate values of shape tensors for a proposed profile, the most likely first."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def value_choices(
 
 
 def _usual(use: ShapeUse, length: int) -> tuple[int, ...] | None:
-    """What an operand usually holds, where one size is as good as any: a Slice from 0 over the first axes."""
+    """The usual value of an operand, where one size is as good as any: a Slice from 0 over the first axes."""
     if use.op != "Slice":
         return None
     starts, ends, axes, steps = (0,) * length, (1,) * length, tuple(range(length)), (1,) * length

@@ -1,7 +1,7 @@
-"""Randomness in a model: the nodes that draw numbers, and the outputs that depend on them.
+"""Finds random numbers in a model: the nodes that generate them, and the outputs that depend on them.
 
-TensorRT draws other numbers than ONNX Runtime, whatever seed a node has, and another precision draws others again. So
-an output that depends on them can be compared with nothing, and no threshold on it says anything of the precision.
+TensorRT generates other numbers than ONNX Runtime for the same seed, and other ones again in another precision. So an
+output that depends on them cannot be compared, and a threshold on it says nothing about the precision.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def drawn_outputs(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def prove_determinism(model: onnx.ModelProto) -> list[Problem]:
-    """A warning that names the nodes that draw random numbers, and the outputs that are not validated therefore."""
+    """A warning with the nodes that generate random numbers, and the outputs that are therefore not validated."""
     outputs = drawn_outputs(model)
     if not outputs:
         return []
@@ -52,7 +52,7 @@ def _called(node: onnx.NodeProto) -> str:
 
 
 class _Drawing:
-    """Follows random numbers through graphs: value → the node that they come from."""
+    """Tracks random numbers through graphs: value → the node that generated them."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.origins: dict[str, str] = {}
@@ -64,12 +64,12 @@ class _Drawing:
         }
 
     def draws(self, node: onnx.NodeProto) -> bool:
-        """Whether the node itself draws numbers; a Dropout does while training."""
+        """Whether the node generates random numbers itself; a Dropout does in training mode."""
         training = node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] in self.true
         return node.op_type in RANDOM or training or (node.domain, node.op_type) in self.functions
 
     def follow(self, graph: onnx.GraphProto) -> None:
-        """Notes what of a graph depends on random numbers; of a loop's body, what does so after many turns too."""
+        """Marks the values of a graph that depend on random numbers; for a loop body, also after several iterations."""
         for node in graph.node:
             origin = self._origin(node)
             for inner in subgraphs(node):

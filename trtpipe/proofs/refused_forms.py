@@ -1,7 +1,7 @@
-"""Uses of known operators that TensorRT refuses, by an attribute or by a value: told before a build is tried.
+"""Uses of supported operators that TensorRT rejects because of an attribute or a value, found before a build.
 
-From TensorRT-RTX 1.7's parser and builder, tried one by one. The parser of TensorRT 10 and 11 comes of the same source.
-Also what is not meant for an engine at all: nodes in training mode.
+Each was tested with TensorRT-RTX 1.7's parser and builder. The parser of TensorRT 10 and 11 has the same source. Also
+covers nodes in training mode, which are not meant for an engine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def refused_forms(
 
 
 class Forms:
-    """What TensorRT never builds of `nodes` of `model`.
+    """The unsupported forms among `nodes` of `model`.
 
     What is asked of the whole model is found out once: asking node by node is as much work as asking for all.
     """
@@ -111,7 +111,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _training(node: onnx.NodeProto, values: ConstantValues, opset: int) -> str:
-    """Why the node computes as in training; empty when it does not."""
+    """Why the node computes in training mode; empty if it does not."""
     if node.op_type == "BatchNormalization":
         asked = integer_of(node, "training_mode") if opset >= 14 else opset >= 7 and any(node.output[1:])
         return "would normalize by the batch and not by what was learned" if asked else ""
@@ -122,7 +122,7 @@ def _training(node: onnx.NodeProto, values: ConstantValues, opset: int) -> str:
 
 
 def _curable(node: onnx.NodeProto) -> bool:
-    """Whether it is of a form that an import may write out."""
+    """Whether import may be able to rewrite this form."""
     if node.op_type == "Resize":
         symmetric = _text(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel_symmetric"
         return bool(integer_of(node, "antialias")) or symmetric

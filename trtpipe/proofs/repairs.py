@@ -1,7 +1,8 @@
-"""What to write in place of a profile of which a corner does not work: the corners that do, tried by shape inference.
+"""Suggests a replacement for a profile with a failing corner: corners that work, verified by shape inference.
 
-Of a corner that fails, the batch is taken from one that works, then all of it; where no corner works, a profile is
-proposed from scratch. What is proposed passed at every corner; it serves fewer shapes, which is for the user to judge.
+A failing corner first gets the batch size of a working one, then all of its sizes; if no corner works, a profile is
+proposed from scratch. Every suggestion passed at all its corners. It serves fewer shapes than the original, which the
+user must judge.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from trtpipe.spec.pipeline import Profile
 def working_profile(
     profile: Profile, inputs: Sequence[TensorInfo], infer: Infer, value_inputs: Mapping[str, ShapeUse]
 ) -> Profile | None:
-    """A profile near this one that works at every corner; None when none was found."""
+    """A similar profile that works at every corner; None if none was found."""
     works = [corner for corner in CORNERS if _works(profile, corner, inputs, infer)]
     if not works:
         proposal = propose_profile(inputs, infer=infer, value_inputs=value_inputs)
@@ -37,7 +38,7 @@ def _works(profile: Profile, corner: Corner, inputs: Sequence[TensorInfo], infer
 
 
 def _instead(profile: Profile, corner: Corner, sound: Corner) -> Iterator[Profile]:
-    """The corner with the batch of a sound one; then the sound one in its place."""
+    """Replacements of a corner: with the batch of a working one, then the working one itself."""
     for axes in (1, None):
         made: Profile = {}
         for name, entry in profile.items():

@@ -1,8 +1,9 @@
-"""Operators that TensorRT-RTX never builds, told before its parser sees them: some of them would end its process.
+"""Operators that TensorRT-RTX cannot build, found before its parser runs, because some of them crash it.
 
 From the OnnxParser of TensorRT-RTX 1.7 itself (`supports_operator` over every operator of ONNX 1.23 and every name in
-the library) and from builds; a newer version is only warned about. The parser goes by the operator's name and ignores
-its domain, and the registry of RTX holds no plugins. Operators that importing writes out in simpler ones are not here.
+the library) and from builds; for a newer version they are only warnings. The parser looks at the operator's name and
+ignores its domain, and the plugin registry of RTX is empty. Operators that import expands into simpler ones are not
+listed.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def operator_refusals(nodes: Iterable[onnx.NodeProto], version: str) -> list[Pro
 
 
 def _remedy(node: onnx.NodeProto) -> str:
-    """What was seen to help: the parser of the flavour tensorrt comes of the same source and lacks the same."""
+    """What helps, as tested: the parser of the flavour tensorrt has the same source and the same gaps."""
     op = str(node.op_type)
     if node.domain in _LAID_OUT:
         return "save it with optimizations up to ORT_ENABLE_EXTENDED, or give the model that it was made of"

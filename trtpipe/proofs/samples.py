@@ -1,6 +1,6 @@
-"""Proves that the samples of a data set can be fed: they fit the model's inputs, and at least one profile.
+"""Checks that a data set's samples can be fed: they match the model's inputs and at least one profile.
 
-Holds shapes against ranges; knows nothing of files, preprocessing or values.
+Compares shapes with ranges; independent of files, preprocessing and values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Batch = Mapping[str, Shape]
 
 @dataclass(frozen=True, slots=True)
 class _Misfit:
-    """One axis that lies outside one profile's range."""
+    """One axis that is outside one profile's range."""
 
     input: str
     axis: int
@@ -36,7 +36,7 @@ class _Misfit:
 
 @dataclass(slots=True)
 class _Finding:
-    """One thing that is wrong, and every shape that it is wrong of, each with what people call its sample."""
+    """One problem, with every shape that has it and the names of the samples."""
 
     fact: str
     remedy: str

@@ -1,9 +1,9 @@
-"""Rules for shapes that ONNX's shape inference does not test, and that every runtime holds a model to.
+"""Shape constraints that ONNX's shape inference does not check and every runtime enforces.
 
-Inference takes a Reshape at its word, and the shape of PRelu, Conv and others without all of their operands. So a
-batch that was fixed when a model was exported, or a slope of the wrong rank, is seen by whoever runs the model only.
-A rule says nothing where a shape is not known, nor of opsets below 7, which broadcast in ways of their own. Knows
-nothing of profiles.
+Inference trusts the target shape of a Reshape, and computes the shapes of PRelu, Conv and others without looking at all
+operands. So a batch size that was fixed at export, or a slope of the wrong rank, shows up only when the model runs. A
+rule reports nothing if a shape is unknown, nor for opsets below 7, which have other broadcasting rules. Independent of
+profiles.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Sizes = Callable[[str], "Shape | None"]
 
 
 def broken_rules(proto: onnx.ModelProto, inferred: Inferred) -> Iterator[Problem]:
-    """What the nodes of the main graph do not take at the shapes that were inferred."""
+    """Violations by nodes of the main graph at the inferred shapes."""
     if any(one.domain in ("", "ai.onnx") and one.version < _LEAST_OPSET for one in proto.opset_import):
         return
     known = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
@@ -55,7 +55,7 @@ def _of(node: onnx.NodeProto, index: int, sizes: Sizes) -> Shape | None:
 
 
 def _reshape(node: onnx.NodeProto, sizes: Sizes) -> str:
-    """As many elements must come out as went in."""
+    """The number of elements must stay the same."""
     given, made = _of(node, 0, sizes), sizes(node.output[0])
     if given is None or made is None or math.prod(given) == math.prod(made):
         return ""

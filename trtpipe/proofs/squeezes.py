@@ -1,7 +1,6 @@
-"""Squeezes that name no axes: they take away whichever axis has one element, so the rank follows from sizes.
+"""Squeezes without axes: they remove every axis of size 1, so the rank of the result depends on sizes.
 
-TensorRT fixes ranks when it builds, and takes an axis whose size is open as one that stays: such an axis must not have
-the size 1 in a profile.
+TensorRT fixes ranks at build time and keeps every dynamic axis: such an axis must not have the size 1 in a profile.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class OpenSqueeze:
 
 
 def open_squeezes(proto: onnx.ModelProto) -> list[OpenSqueeze]:
-    """Those of the main graph, with the sizes that the model declares."""
+    """The Squeezes of the main graph with dynamic axes, by the sizes that the model declares."""
     nodes = [node for node in proto.graph.node if node.op_type == "Squeeze" and _names_no_axes(node)]
     if not nodes:
         return []
@@ -41,7 +40,7 @@ def open_squeezes(proto: onnx.ModelProto) -> list[OpenSqueeze]:
 
 
 def rank_lost(squeezes: Sequence[OpenSqueeze], inferred: Inferred) -> Iterator[Problem]:
-    """What happens to open axes that have one element at the shapes that were inferred."""
+    """The problems of dynamic axes that have one element at the inferred shapes."""
     for squeeze in squeezes:
         dims = inferred.shape(squeeze.input) or ()
         ones = [axis for axis in squeeze.axes if axis < len(dims) and dims[axis] == 1]

@@ -1,6 +1,6 @@
-"""Options of a spec that a target's TensorRT lacks, ignores, or takes only within limits.
+"""Options of a spec that a target's TensorRT lacks, ignores, or accepts only within limits.
 
-Limits and what is ignored were tried on TensorRT-RTX 1.4 to 1.7; pure rules over the spec's own values.
+Limits and ignored options were tested on TensorRT-RTX 1.4 to 1.7. Pure rules over the spec's own values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _IGNORED = {
 
 
 def prove_options(spec: PipelineSpec, targets: Iterable[tuple[str, Flavour, str]]) -> list[Problem]:
-    """What each target's TensorRT does not take of the spec's options; `targets` are (name, flavour, version)."""
+    """The options of the spec that each target's TensorRT rejects; `targets` are (name, flavour, version)."""
     known = list(targets)
     problems: list[Problem] = []
     for name, flavour, version in known:

@@ -1,7 +1,7 @@
-"""Proves cells, variant × target: whether the toolchain can build that typed model for those GPUs.
+"""Checks cells (variant × target): whether the toolchain can build the typed model for those GPUs.
 
-Also tells what cannot be built or run on this machine, which is no error: those cells are for another one.
-Everything about GPUs and toolchains comes in as values.
+Also reports what cannot be built or run on this machine, which is no error, since those cells are for another machine.
+All facts about GPUs and toolchains are passed in as values.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TargetView:
-    """What a target of the spec came to."""
+    """A target of the spec, resolved."""
 
     name: str
     capabilities: tuple[ComputeCapability, ...]
@@ -42,7 +42,7 @@ class TargetView:
 
 @dataclass(frozen=True, slots=True)
 class CellProof:
-    """What is proved of one cell; `notes` say why it is not built or run here."""
+    """The result of checking one cell; `notes` say why it is not built or run here."""
 
     cell: str
     buildable: bool
@@ -104,7 +104,7 @@ def prove_cells(
 def _operators(
     spec: PipelineSpec, targets: Sequence[TargetView], nodes: Sequence[onnx.NodeProto]
 ) -> list[Problem]:
-    """What RTX refuses of the model's operators, by the oldest of its versions; and who must bring custom ones."""
+    """The model's operators that RTX rejects, by its oldest version; and who must provide custom ones."""
     versions = sorted({one.version for one in targets if one.flavour == "tensorrt_rtx"}, key=parse_version)
     found: dict[str, Problem] = {}
     for version in versions:
@@ -125,14 +125,14 @@ def _of_gpu(target: TargetView) -> list[Problem]:
 
 
 def _concerns(problem: Problem, target: TargetView) -> bool:
-    """Whether a problem of the options or operators stands against this target's engines."""
+    """Whether a problem of the options or operators applies to this target's engines."""
     if problem.path[0] == "targets":
         return problem.path[1] == target.name
     return target.flavour == "tensorrt_rtx"
 
 
 class _Judged:
-    """What targets refuse of typed models; of a model that several variants share, and of like targets, once."""
+    """Caches what targets reject, for models that several variants share and for equal targets."""
 
     def __init__(self, live: Collection[str]) -> None:
         self._live = live
@@ -140,7 +140,7 @@ class _Judged:
         self._found: dict[tuple[object, ...], list[Problem]] = {}
 
     def refusals(self, target: TargetView, model: TypedModel) -> list[Problem]:
-        """The types and operators of a model that a target does not take."""
+        """The types and operators of a model that a target rejects."""
         key = (id(model), target.flavour, target.version, target.capabilities)
         if key not in self._found:
             self._found[key] = _of_types(target, self._left_of(model))
@@ -154,7 +154,7 @@ class _Judged:
 
 
 class _Left(NamedTuple):
-    """What is left of a typed model, which is held so that its identity stays its own."""
+    """The remaining nodes of a typed model, kept alive so that its id is not reused."""
 
     whole: TypedModel
     model: TypedModel

@@ -1,7 +1,8 @@
-"""Dimensions whose sizes may go together: one equals another, the sum of two, or one more than another.
+"""Candidate relations between dimensions: equal sizes, one the sum of two others, or one more than another.
 
-The second size of a recurrent state is the batch of the input; a mask of a decoder with a cache is as long as what is
-cached and what is new. A model need not say so. Which ties hold is tried by whoever asks; this only lists them.
+The second size of a recurrent state is the batch of the input; the mask of a decoder with a cache is as long as the
+cached and the new tokens together. Models often do not declare this. This module only lists candidates; the caller
+tests which of them hold.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ Tie = Mapping[str, tuple[tuple[str, ...], int]]
 
 
 def applied(tie: Tie, point: Point) -> dict[str, int]:
-    """The point with tied dimensions as the others demand."""
+    """The point with the tied dimensions set from the others."""
     tied = {key: sum(point[one] for one in parts) + more for key, (parts, more) in tie.items()}
     return {**point, **tied}
 
 
 def is_sum(tie: Tie) -> bool:
-    """Whether it ties something to more than one other size."""
+    """Whether it ties a dimension to more than one other size."""
     return any(len(parts) > 1 or more for parts, more in tie.values())
 
 
@@ -50,7 +51,7 @@ def sum_ties(point: Point) -> Iterator[Tie]:
 
 
 def ties_that_hold(point: Point) -> Iterator[Tie]:
-    """Those that this point has already, by chance or not: equal sizes, sums, one more than another."""
+    """Ties that hold at this point already, perhaps by chance: equal sizes, sums, one more than another."""
     keys = list(reversed(list(point)))
     for key in keys:
         same = (other for other in point if other != key and point[other] == point[key])

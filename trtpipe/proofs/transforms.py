@@ -1,6 +1,6 @@
-"""Proves a spec's transform against a model's declared inputs, and tells what the inputs are after it.
+"""Checks a spec's transform against a model's declared inputs, and computes the inputs after it.
 
-Data to data: the graph itself is changed elsewhere, and only when this has found nothing wrong.
+Pure functions: the graph itself is changed elsewhere, and only if this check finds no problem.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _dims_after(info: TensorInfo, shape: Sequence[int]) -> Iterator[Dim]:
 def prove_transform(
     inputs: Sequence[TensorInfo], tensors: Collection[str], transform: TransformSpec | None
 ) -> list[Problem]:
-    """Everything that names what the model has not, or contradicts its ranks. `tensors` are all its values' names."""
+    """Names that the model lacks, and contradictions to its ranks. `tensors` are the names of all its values."""
     if transform is None:
         return []
     return [*_bind(inputs, transform), *_outputs(tensors, transform), *_set_shapes(inputs, transform)]

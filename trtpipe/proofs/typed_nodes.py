@@ -1,6 +1,6 @@
-"""What a typed model computes in, as the rules for targets need it: each node's types and ranks, and all types in use.
+"""The types that a typed model computes in, for target rules: each node's types and ranks, and all types used.
 
-Either of a typed model as it is, or of a source model with the types that a precision's plan gives its nodes.
+Taken either from an existing typed model, or from a source model with the types that a precision's plan assigns.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class TypedModel:
         return TypedModel(tuple(nodes), self.inputs, block)
 
     def joined(self, other: TypedModel) -> TypedModel:
-        """What either computes in, each node once for every way in which it may be computed."""
+        """The union of the types of both, each node once for every way in which it may be computed."""
         return TypedModel(tuple(dict.fromkeys((*self.nodes, *other.nodes))), self.inputs | other.inputs)
 
     def only(self, names: Collection[str]) -> TypedModel:
@@ -61,7 +61,7 @@ def typed_model(
 
 
 class SourceTypes:
-    """The types that a model's nodes have in the source, so that one plan after the other can be laid upon them."""
+    """The types of a model's nodes in the source, to which the types of several plans can be applied."""
 
     def __init__(self, proto: onnx.ModelProto, inferred: Inferred) -> None:
         known = dict(inferred.values)

@@ -1,7 +1,7 @@
-"""Finds the graph inputs whose *values* a shape depends on: TensorRT calls them shape tensors.
+"""Finds the graph inputs whose *values* determine a shape: TensorRT calls them shape tensors.
 
 Walks the dataflow backwards from every operand that sets a shape (a Reshape's target, a Tile's repeats, …) to graph
-inputs. Stops where only a tensor's shape is asked for (Shape, Size). Knows operators, not profiles.
+inputs. Stops where only a tensor's shape is read (Shape, Size). Independent of profiles.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _Why = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class ShapeUse:
-    """Why an input's values matter: the node that asks for them. `only_constant`: no profile can serve it."""
+    """Why an input's values matter: the node that reads them. `only_constant`: no profile can provide it."""
 
     input: str
     node: str

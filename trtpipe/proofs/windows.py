@@ -1,9 +1,9 @@
-"""Convolutions and poolings whose window does not fit into their input even once.
+"""Checks that the window of each convolution and pooling fits into its input at least once.
 
-ONNX's shape inference lets them pass with an empty or negative size; TensorRT stops in the middle of a build. Poolings
-that lack less than a stride go on all the same: sizes are rounded towards zero, in ONNX Runtime as in TensorRT, and
-what is there is pooled. Of sizes that are only known at run time TensorRT's builder cannot prove that, so no such size
-is proposed.
+ONNX's shape inference lets them pass with an empty or negative size; TensorRT stops in the middle of a build. A pooling
+whose input is too small by less than a stride still works: sizes are rounded towards zero, in ONNX Runtime as in
+TensorRT, and the elements that exist are pooled. For sizes known only at run time TensorRT's builder cannot prove that,
+so no such size is proposed.
 """
 
 from __future__ import annotations

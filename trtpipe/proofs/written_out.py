@@ -1,6 +1,6 @@
-"""Which nodes of a model as it was read an import writes out, so that nothing is refused that it cures.
+"""The nodes of a model as it was read that import will expand, so that checks do not reject what import fixes.
 
-The import's own rules are asked, on a copy with the shapes that the spec gives to inputs.
+Uses the import's own rules, on a copy with the input shapes that the spec sets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def written_out(
     model: onnx.ModelProto, inputs: Sequence[TensorInfo], candidates: Iterable[onnx.NodeProto]
 ) -> Collection[str]:
-    """The results of those candidates that importing `model`, with inputs of these shapes, writes out.
+    """The outputs of those candidates that importing `model`, with inputs of these shapes, expands.
 
     Of a Resize whose sizes are computed, and come to fixed ones, that is taken for granted: only folding tells more.
     """

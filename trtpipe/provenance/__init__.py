@@ -1,4 +1,4 @@
-"""Where an engine came from: its manifest, and statements in the field's formats (in-toto, SLSA, CycloneDX).
+"""The provenance of an engine: its manifest, and standard documents (in-toto, SLSA, CycloneDX).
 
-Belongs here: documents made of traces alone. No file is read here.
+Belongs here: documents that are derived from traces alone. No file is read here.
 """

@@ -1,4 +1,4 @@
-"""The manifest of a cell: what its engine is, what it was made from, how, and what it proved. One JSON file.
+"""The manifest of a cell, a JSON file: what its engine is, what it was built from and how, and what was verified.
 
 Composed from the cell's traces alone, so that a restored engine gets the same manifest as a built one.
 """
@@ -31,7 +31,7 @@ FP8_ELSEWHERE = (
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a cell proved: the validation's and the audit's outcome, and what was not run, by name."""
+    """The results of a cell's checks: validation and audit, and checks that were not run, by name."""
 
     validation: JsonObject
     audit: JsonObject
@@ -51,7 +51,7 @@ class Proof:
         return f"{gpu['name']} ({gpu['compute_capability']})"
 
     def verdicts(self) -> list[JsonObject]:
-        """What the thresholds came to on the CPU; none where nothing was validated."""
+        """The thresholds' verdicts on the CPU; none if nothing was validated."""
         return objects_in(self.validation, "verdicts") if "verdicts" in self.validation else []
 
 
@@ -139,21 +139,21 @@ def _python_of(engine: Trace) -> str:
 
 
 def _layers_read(network: JsonObject) -> str:
-    """How much of TensorRT's network was read; what was not, by type."""
+    """How much of TensorRT's network was read; unread layers by type."""
     unread = object_in(network, "unread_by_type")
     types = f" (not: {', '.join(f'{name} {count}' for name, count in unread.items())})" if unread else ""
     return f"{network['layers_read']} of {network['layers']}{types}"
 
 
 def precision_of(cell: Cell, traces: Mapping[Stage, Trace]) -> str:
-    """The precision of the typed model: what the spec names, or what a search found."""
+    """The precision of the typed model: the spec's, or the one that a search chose."""
     if "search" in traces:
         return str(traces["search"].summary["choice"]["precision"])
     return str(cell.facts["precision"])
 
 
 def _search(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
-    """What the search came to, with the points to draw, of a cell that has one."""
+    """The result of the search, with its points for drawing, if the cell has one."""
     if "search" not in traces:
         return {}
     return {"search": {k: v for k, v in traces["search"].summary.items() if k != "evaluations_run"}}
@@ -179,26 +179,26 @@ def _origin(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
 
 
 def _imported(trace: Trace) -> dict[str, Json]:
-    """What the import changed: counts, notes, and what equal forms cost."""
+    """Changes made by import: counts, notes, and the cost of equivalent forms."""
     changes = trace.summary.get("changes")
     return {"imported": changes} if changes else {}
 
 
 def _elsewhere(audit: JsonObject) -> dict[str, Json]:
-    """What other runtimes make of the typed model beside the engine, where that is known to be wrong."""
+    """Known wrong results of other runtimes for the typed model beside the engine."""
     products = object_in(audit, "products") if audit.get("products") else {}
     blocks = str(audit.get("asked", "")).startswith("mx")  # no other runtime has their operators
     return {"other_runtimes": [FP8_ELSEWHERE]} if FP8_DTYPE in products and not blocks else {}
 
 
 def _typed(quantize: Trace) -> dict[str, Json]:
-    """What the rewrite came to: nodes per type, casts, and which nodes stayed in float32 for what reason."""
+    """The result of the precision rewrite: nodes per type, casts, and which nodes stayed in float32 and why."""
     summary = quantize.summary
     return {name: summary[name] for name in ("planned", "casts", "quantized", "wide") if name in summary}
 
 
 def _calibration(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
-    """What the calibrator had to say, of a cell that has one."""
+    """The calibrator's report, if the cell has one."""
     if "calibrate" not in traces:
         return {}
     return {"calibration": {k: v for k, v in traces["calibrate"].summary.items() if k != "peak_rss"}}

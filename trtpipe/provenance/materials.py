@@ -1,6 +1,6 @@
-"""What an engine was made of, as one list: sources, samples, plugins, wheels. From traces alone.
+"""The materials of an engine as one list: sources, samples, plugins, wheels. Derived from traces alone.
 
-Both formats are written from it. Knows no format, reads no file.
+The statement and the bill of materials are both written from it. Independent of their formats; reads no file.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def materials_of(traces: Mapping[Stage, Trace], sha256: Mapping[str, str]) -> li
 
 
 def _is_made(files: Mapping[str, str], traces: Mapping[Stage, Trace]) -> bool:
-    """Whether a reference is what an earlier step made, and so no material."""
+    """Whether a reference is the output of an earlier step, and so not a material."""
     made = {str(digest) for trace in traces.values() for digest in trace.outputs.values()}
     return set(files.values()) <= made
 

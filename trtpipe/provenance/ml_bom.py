@@ -1,7 +1,7 @@
 """The bill of materials of a cell's model, as a CycloneDX 1.6 ML-BOM.
 
-Format: https://cyclonedx.org/schema/bom-1.6.schema.json, which the tests hold it against. No time is written and the
-serial number is made of the engine's digest: the same engine has the same document.
+Format: https://cyclonedx.org/schema/bom-1.6.schema.json, against which the tests validate it. It has no timestamp, and
+the serial number is derived from the engine's digest, so that the same engine always has the same document.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _version(claims: Mapping[str, str]) -> dict[str, str]:
 
 
 def _publication(claims: Mapping[str, str]) -> dict[str, Json]:
-    """What the model's file claims of its origin."""
+    """What the model file claims about its origin."""
     found: dict[str, Json] = {}
     found |= {"publisher": claims["publisher"]} if "publisher" in claims else {}
     found |= {"authors": [{"name": claims["author"]}]} if "author" in claims else {}

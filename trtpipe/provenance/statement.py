@@ -77,7 +77,7 @@ def _asked(cell: Cell, traces: Mapping[Stage, Trace]) -> dict[str, Json]:
 
 
 def _steps(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
-    """Each step's key, version and tools: with the options above and the dependencies, all that its key is made of."""
+    """Each step's key, version and tools: together with the options above and the dependencies, the full key."""
     return {
         stage: {
             "key": trace.key,

@@ -1,4 +1,4 @@
-"""Models made smaller, or anonymous, while they go on failing: what `debug reduce` and `debug repro` are made of.
+"""Reduces or anonymizes a model while it keeps failing in the same way, for `debug reduce` and `debug repro`.
 
-Pure: what a trial comes to is told by whoever runs it.
+Pure functions: the caller runs the trials and passes in their results.
 """

@@ -1,6 +1,6 @@
-"""How many trials, and how long, a reduction may take; and the best that it has found so far.
+"""The limits of a reduction (trials and time), and the best result so far.
 
-Knows nothing of what is tried.
+Independent of what a trial is.
 """
 
 from __future__ import annotations

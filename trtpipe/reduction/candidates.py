@@ -1,7 +1,7 @@
-"""Models to try, each with profiles that fit it: the whole, one with fixed shapes, parts of either.
+"""Candidate models to try, each with matching profiles: the whole, one with fixed shapes, parts of either.
 
-A part's new inputs take, in each profile, the shapes that inference gives them there. Profiles are as a build request
-has them.
+In each profile, the new inputs of a part get the shapes that inference computes for them. Profiles have the form of a
+build request's.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def is_static(info: TensorInfo) -> bool:
 
 
 class Whole:
-    """A candidate of which parts are taken."""
+    """A model from which parts are taken as candidates."""
 
     def __init__(self, candidate: Candidate, may_be_inputs: Collection[str] | None = None) -> None:
         self.candidate = candidate
@@ -100,7 +100,7 @@ def profile_of(record: Mapping[str, JsonObject]) -> Profile:
 
 
 def _known(candidate: Candidate) -> Mapping[str, TensorInfo]:
-    """What is known of each tensor: at the one shape that a static model has, else whatever shape it may have."""
+    """The known types and shapes of each tensor: at the fixed shapes of a static model, else as declared."""
     known = infer_values(candidate.model)
     return {**known, **infer_at(candidate.model, {}).values} if candidate.is_static else known
 

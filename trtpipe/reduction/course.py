@@ -1,6 +1,7 @@
-"""The course of a reduction: fixed shapes, both ends by halves, delta debugging over nodes, then what is left of each.
+"""The steps of a reduction: fixed shapes, bisection from both ends, delta debugging over nodes, then shrinking each
+node.
 
-Every step keeps a model that still fails in the same way, so the best so far is always there. Knows nothing of how a
+Every step keeps a model that still fails in the same way, so the best so far is always there. Independent of how a
 trial is made.
 """
 
@@ -27,7 +28,7 @@ _MOST_ATTRIBUTES = 60
 
 @dataclass(frozen=True)
 class Reduced:
-    """What a reduction came to."""
+    """The result of a reduction."""
 
     candidate: Candidate
     nodes_before: int
@@ -93,7 +94,7 @@ def fewer_nodes(
 
 
 def _bypassed(trials: Trials[Candidate], keep: Collection[str]) -> bool:
-    """Takes out single nodes, what they read going on in their place; whether any went."""
+    """Removes single nodes and connects their readers to their inputs; whether any could be removed."""
     trials.phase = "bypasses"
     went = False
     for index in reversed(range(trials.best.nodes)):

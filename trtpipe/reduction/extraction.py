@@ -1,8 +1,8 @@
-"""A part of a model as a model of its own: some of its nodes, what they read from others as inputs.
+"""Extracts some nodes of a model as a model of their own; what they read from other nodes becomes inputs.
 
-Tensors that cannot be inputs (shapes, indices, masks, what is quantized: any type that is no plain float) bring the
-nodes along that make them. Weights come with the nodes that read them. What nobody reads becomes an output. Knows no
-operator, and nothing of why a part is wanted.
+Tensors that cannot be inputs (shapes, indices, masks, quantized values: any type other than plain floats) are extracted
+together with the nodes that compute them. Weights come with the nodes that read them. Unread values become outputs.
+Independent of operators and of the purpose of a part.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
 
 
 class NotAModel(Exception):
-    """The nodes make no model of their own: something is not known of a tensor that would be an input."""
+    """The nodes cannot be a model of their own: the type or shape of a tensor that would be an input is unknown."""
 
 
 @dataclass
 class Parts:
-    """A model to take parts of; `known` says what is known of its tensors."""
+    """A model to extract parts from; `known` holds the types and shapes of its tensors."""
 
     model: onnx.ModelProto
     known: Mapping[str, TensorInfo]
@@ -117,7 +117,7 @@ class Parts:
             before = self.model.graph.node[self.maker[name]]
 
     def _joined(self, made: str, instead: str) -> onnx.ModelProto:
-        """A copy in which `instead` is read for `made`, and what nothing reads any more is gone."""
+        """A copy in which `instead` replaces `made`, without nodes that are then unread."""
         import onnx
 
         model = onnx.ModelProto()

@@ -1,8 +1,8 @@
-"""Classes of failures: what makes two failures the same one, whatever the model's names and shapes are.
+"""Classes of failures: when two failures are the same, whatever the names and shapes in the model are.
 
-An error is told by its words with names, numbers and quotations left out, a crash by its signal, a missed threshold by
-its output and metric. A failure may belong to several classes (a parser refuses several nodes); a smaller model fails
-in the same way when it fails in the class that was asked for, whatever else is wrong with it.
+An error is identified by its message without names, numbers and quotations, a crash by its signal, a missed threshold
+by its output and metric. A failure may belong to several classes (a parser refuses several nodes); a smaller model
+fails in the same way if its failure belongs to the requested class, whatever else is wrong with it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def classes_of(error: TrtpipeError, names: Collection[str] = ()) -> tuple[Failur
 
 
 def normalised(text: str, names: Collection[str] = ()) -> str:
-    """A message without what differs between models that fail alike: names, numbers, what is quoted or bracketed."""
+    """A message without the parts that differ between models that fail alike: names, numbers, quotes, brackets."""
     known = set(names)
     text = _WORD.sub(lambda word: "…" if word[0] in known else word[0], text)
     text = _QUOTED.sub("…", text)
@@ -59,5 +59,5 @@ def normalised(text: str, names: Collection[str] = ()) -> str:
 
 
 def is_settled(failure: FailureClass) -> bool:
-    """Whether it says something of the model for good: limits and kills depend on the machine and its load."""
+    """Whether the failure is a property of the model; limits and kills also depend on the machine and its load."""
     return failure.kind in ("error", "threshold") or (failure.kind == "crash" and failure.text != "SIGKILL")

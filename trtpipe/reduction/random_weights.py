@@ -1,7 +1,7 @@
-"""Random weights in place of a model's own, of the same shapes and types: a model that can be shown to others.
+"""Replaces a model's weights by random ones of the same shapes and types, so that the model can be shared.
 
-What is a number rather than a weight stays: scalars, integers (shapes, axes, zero points) and, of each tensor, whether
-it holds negative values (a variance, a scale and an epsilon have none). Names stay. Knows no operator.
+Values that act as parameters stay: scalars and integers (shapes, axes, zero points). A tensor without negative values
+stays without (a variance, a scale and an epsilon have none). Names stay. Independent of operators.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What can be made smaller of a model without taking nodes away: attributes, sizes, weights.
+"""Makes a model smaller without removing nodes: attributes, sizes, weights.
 
-Each function yields copies; whether one is still a model of use is for a trial to say. Knows no operator: a size is
+Each function yields copies; a trial decides whether one is still valid and useful. Independent of operators: a size is
 changed wherever it occurs, in inputs, weights and integer constants.
 """
 
@@ -109,7 +109,7 @@ def _cut(tensor: onnx.TensorProto, sizes: Mapping[int, int]) -> bool:
 
 
 def _with_sizes(model: onnx.ModelProto, sizes: Mapping[int, int]) -> onnx.ModelProto | None:
-    """The copy; None where a weight is of a type that is packed."""
+    """The copy; None if a weight has a packed type."""
     made = copy_of(model)
     if not all(_cut(tensor, sizes) for tensor in made.graph.initializer):
         return None

@@ -1,7 +1,7 @@
-"""Problems as workflow commands of GitHub Actions: `::error file=...,line=...,col=...::text`.
+"""Problems as GitHub Actions workflow commands: `::error file=...,line=...,col=...::text`.
 
 The escapes are those of the runner's toolkit: percent, carriage return and line feed everywhere; colon and comma in
-properties too. A text can therefore end neither the line nor the property that it stands in.
+properties too. So a text cannot break out of its line or its property.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A histogram as a small SVG of bars, drawn by hand: a page has hundreds of them, and each is a kilobyte."""
+"""A histogram as a small SVG of bars, written directly: a page has hundreds of them, each of about a kilobyte."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def histogram_bars(histogram: Histogram, label: str) -> Markup:
 
 
 def spread_words(histogram: Histogram) -> str:
-    """What a histogram shows, in words: how many, from where to where, and where most of them are."""
+    """A histogram in words: the count, the range, and where most values are."""
     edges, counts = histogram.edges, histogram.counts
     total = sum(counts)
     if not total:
@@ -64,6 +64,6 @@ def spread_words(histogram: Histogram) -> str:
 
 
 def _merged(counts: Sequence[float]) -> list[float]:
-    """Neighbouring bins put together until there are few enough to see."""
+    """Merges neighbouring bins until there are few enough to be visible."""
     size = -(-len(counts) // _MOST_BARS)
     return [sum(counts[start : start + size]) for start in range(0, len(counts), size)]

@@ -1,7 +1,7 @@
-"""The page of a whole build: what a reviewer asks first, then the cells as a table, each cell, the plan, the place.
+"""The HTML page of a whole build: an overview for reviewers, a table of cells, each cell, the plan, the environment.
 
-The page stays small whatever the build: details of cells are inside until they come to a few megabytes, and every cell
-has a page of its own.
+The page stays small for any build: details of cells are included up to a few megabytes in all, and every cell also has
+a page of its own.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _MOST_VERDICTS = 4
 
 
 class CellDetails:
-    """Collects the cells' details one by one, so that no two validations are held at a time."""
+    """Collects the cells' details one by one, so that only one validation is in memory at a time."""
 
     def __init__(self) -> None:
         self.parts: dict[str, Markup] = {}
         self._length = 0
 
     def add(self, cell: CellRecord, places: Sequence[Place]) -> None:
-        """A cell's details, while there is room."""
+        """Adds a cell's details, as long as there is room."""
         if self._length > _MOST_DETAILS:
             return
         made = _details(cell, places)
@@ -124,7 +124,7 @@ def _failure(failure: Failure) -> Markup:
 
 
 def _hardware(report: BuildReport) -> Markup:
-    """What no GPU has seen, said before anything else."""
+    """A notice of what no GPU has verified, placed before everything else."""
     waiting: dict[str, int] = {}
     for cell in report.cells:
         if cell.engine is not None and cell.on_gpu.outcome == "not run":

@@ -1,4 +1,4 @@
-"""A build as one record: its cells, its steps, what failed, what is missing and where it ran."""
+"""The record of a build: its cells and steps, what failed, what is missing and where it ran."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trtpipe.reports.part_models import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a build went, beyond its cells."""
+    """The course of a build, apart from its cells."""
 
     steps: Sequence[StepRecord]
     failures: Sequence[Failure] = ()

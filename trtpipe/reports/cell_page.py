@@ -1,7 +1,7 @@
-"""The page of one cell, beside its engine: all that was measured of it, and what it was made from.
+"""The HTML page of one cell, beside its engine: all its measurements, and what it was built from.
 
-Histograms are small bars; the scatter of an output, a search's points and latencies are drawn by matplotlib where it is
-installed, and where it is not the page says which plots are missing.
+Histograms are small SVG bars. Scatter plots of outputs, a search's points and latencies are drawn by matplotlib if it
+is installed; if not, the page lists the missing plots.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _scatters(places: Sequence[Place], name: str) -> Markup:
 
 
 def missing_plot(what: str) -> Markup:
-    """Says which plot is not there, and what draws it."""
+    """A note that names a missing plot and what is needed to draw it."""
     return el("p", f"Not drawn: {what}; it needs matplotlib (", code(INSTALL), ").", class_="soft")
 
 

@@ -1,4 +1,4 @@
-"""Parts that the page of a build and that of a cell share: verdicts, changes, what was not run, errors as bars."""
+"""Sections that the pages of builds and cells share: verdicts, changes, checks not run, error bars."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def verdict_table(verdicts: Sequence[Verdict], caption: str, most: int = _MOST_V
 
 
 def _margin(verdict: Verdict) -> float:
-    """How far a value is from its bound, by the bound; the nearest tell most, and stand first of equal outcomes."""
+    """The relative distance of a value from its bound, used to sort equal outcomes: the nearest come first."""
     value, bound = verdict.value, verdict.min if verdict.min is not None else verdict.max
     if bound is None or not isinstance(value, (int, float)):
         return 0.0
@@ -53,7 +53,7 @@ def _margin(verdict: Verdict) -> float:
 
 
 def more(count: int, noun: str) -> Markup | None:
-    """Says how many a page leaves out."""
+    """A note on how many entries a page leaves out."""
     return el("p", f"{plural(count, f'more {noun}')} in report.json.", class_="soft") if count > 0 else None
 
 
@@ -71,14 +71,14 @@ def change_table(cell: CellRecord) -> Markup:
 
 
 def not_run_list(cell: CellRecord) -> Markup | None:
-    """What was not run, by name, with its reason."""
+    """The checks that were not run, with their reasons."""
     items = [el("li", status("not run"), f": {shortened(one, 400)}") for one in cell.not_run[:_MOST_ITEMS]]
     left = more(len(cell.not_run) - _MOST_ITEMS, "that was not run")
     return joined([el("ul", *items), left]) if items else None
 
 
 def problem_list(problems: Sequence[str]) -> Markup | None:
-    """Sentences that say what is wrong."""
+    """Problems as a list of sentences."""
     items = [el("p", shortened(one, 1000)) for one in problems[:_MOST_ITEMS]]
     return el("div", *items, class_="notice bad") if items else None
 

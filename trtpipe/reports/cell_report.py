@@ -1,4 +1,4 @@
-"""The report of one cell: its record, and everything that the files beside its engine add to it."""
+"""The report of one cell: its record, and what the files beside its engine add to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the files beside an engine add to its report; None where there is nothing to show."""
+    """What the files beside an engine add to its report; None if there is nothing to show."""
 
     measured: Measured | None = None
     proof: Proof | None = None

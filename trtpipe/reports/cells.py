@@ -1,7 +1,7 @@
-"""A cell as one record: what a table of cells shows, from its manifest and what was measured beside its engine.
+"""The record of a cell: what a table of cells shows, from its manifest and the measurements beside its engine.
 
-A cell that this build could not bring into place has a record without an engine: what may still stand in its directory
-is an earlier one.
+A cell that this build could not deliver has a record without an engine: any engine still in its directory is from an
+earlier build.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def delivered_cell(
 
 
 def undelivered_cell(name: str, state: State, facts: Mapping[str, object], why: Sequence[str]) -> CellRecord:
-    """The record of a cell that failed or was not reached, with the sentences that say why."""
+    """The record of a cell that failed or was not reached, with the reasons."""
     place = Place.parse(name)
     return CellRecord(
         cell=text_of(name),
@@ -86,7 +86,7 @@ def undelivered_cell(name: str, state: State, facts: Mapping[str, object], why: 
 
 
 def worst_verdict(cell: CellRecord) -> Verdict | None:
-    """The verdict that says most about a cell: the first metric's, at the place where it is worst."""
+    """The most significant verdict of a cell: the first metric's, at its worst place."""
     verdicts = [(one.value, one) for one in cell.validation.verdicts if isinstance(one.value, (int, float))]
     failed = [(value, one) for value, one in verdicts if one.outcome == "failed"]
     chosen = failed or verdicts
@@ -98,7 +98,7 @@ def worst_verdict(cell: CellRecord) -> Verdict | None:
 
 
 def gpu_proof(manifest: Manifest, proof: Proof | None) -> OnGpu:
-    """What is known of the engine itself on a GPU."""
+    """The proof of the engine on a GPU."""
     if proof is not None:
         return OnGpu(outcome=proof.outcome, gpu=proof.gpu, why="")
     return OnGpu(outcome="not run", gpu=None, why=_why_not_on_gpu(manifest))
@@ -165,7 +165,7 @@ def _validation(value: object) -> Validation:
 
 
 def outcome_of(value: object) -> Outcome:
-    """`passed`, `failed` or `not run`; whatever else is written there proves nothing."""
+    """`passed`, `failed` or `not run`; any other text counts as not run."""
     match value:
         case "passed" | "failed":
             return value
@@ -173,7 +173,7 @@ def outcome_of(value: object) -> Outcome:
 
 
 def verdicts_of(value: object) -> tuple[Verdict, ...]:
-    """Verdicts as `comparing.judging` writes them."""
+    """Verdicts in the form that `metrics.verdicts` writes."""
     return tuple(
         Verdict(
             place=text_of(one.get("place")),

@@ -1,4 +1,4 @@
-"""What became of a cell since the lockfile was written: field by field, old value and new."""
+"""The changes of a cell since the lockfile was written: field by field, old value and new."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ORDER = ("engine", "normalised", "model", "source", "toolchain")
 
 
 def changes_between(old: Mapping[str, object] | None, new: Mapping[str, object]) -> tuple[Change, ...]:
-    """Every fact that differs, None where there is none; everything new when there was no old entry."""
+    """Every fact that differs, with None for a missing side; without an old entry, every fact is new."""
     before = old or {}
     names = [
         *(name for name in _ORDER if name in before or name in new),
@@ -22,7 +22,7 @@ def changes_between(old: Mapping[str, object] | None, new: Mapping[str, object])
 
 
 def _fact(value: object) -> Fact:
-    """A fact as the lockfile holds it; one that is empty is not written there."""
+    """A fact as the lockfile holds it; empty facts are not written there."""
     if not value:
         return None
     if isinstance(value, Mapping):

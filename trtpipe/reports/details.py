@@ -1,6 +1,6 @@
-"""What the files beside an engine hold, as a report draws it: validation, search, scales, benchmark, proof on a GPU.
+"""Readers of the files beside an engine for the report: validation, search, scales, benchmark, proof on a GPU.
 
-Each reader takes a parsed file and gives a record, or None when the file is something else.
+Each reader takes a parsed file and returns a record, or None if the file has other contents.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Entry = Mapping[str, object]
 
 
 def validation_of(data: object) -> Measured | None:
-    """Of validation.json: the places, and for each output its metrics, errors and pairs of values."""
+    """From validation.json: the places, and for each output its metrics, errors and pairs of values."""
     found = mapping_of(data)
     if not isinstance(found.get("places"), list):
         return None
@@ -101,7 +101,7 @@ def _pair(value: object) -> Iterator[tuple[float, float]]:
 
 
 def search_of(data: object) -> Search | None:
-    """Of search.json: the points, those that no other beats, and the layers by what they cost."""
+    """From search.json: the points, the Pareto front, and the layers by cost."""
     found = mapping_of(data)
     if not isinstance(found.get("points"), list) and not isinstance(found.get("front"), list):
         return None
@@ -149,7 +149,7 @@ def _sensitivity(one: Entry) -> Sensitivity:
 
 
 def scales_of(data: object, calibration: Entry) -> Scales | None:
-    """Of scales.json: the tensors with the largest clipped shares first, as many as a report holds.
+    """From scales.json: tensors sorted by clipped share, as many as a report holds.
 
     How methods compare stands in the manifest, under `calibration`.
     """
@@ -185,7 +185,7 @@ PARTS = ("compute", "copies_in", "copies_out", "total", "host")
 
 
 def bench_of(data: object) -> Bench | None:
-    """Of bench.json: latencies part by part, throughput, and what was measured where."""
+    """From bench.json: latencies part by part, throughput, and what was measured on which GPU."""
     found = mapping_of(data)
     latency = found.get("latency")
     if not isinstance(latency, Mapping):
@@ -214,7 +214,7 @@ def bench_of(data: object) -> Bench | None:
 
 
 def _compared(one: Entry) -> Iterator[str]:
-    """How two benchmarks differ, in words: against what, at which shapes, part by part; or why that is not told."""
+    """How two benchmarks differ, in words: the other one, the shapes, part by part; or why they are not compared."""
     against = f"against {text_of(one.get('with'))}"
     if one.get("why_not"):
         yield f"{against}: not compared, {text_of(one.get('why_not'))}"
@@ -239,7 +239,7 @@ def _latency(part: str, one: Entry) -> Latency:
 
 
 def proof_of(data: object) -> Proof | None:
-    """Of proof.json: what the engine itself came to on a GPU."""
+    """From proof.json: the results of the engine itself on a GPU."""
     found = mapping_of(data)
     if "outcome" not in found or not isinstance(found.get("engine"), str):
         return None
@@ -264,7 +264,7 @@ def gpu_name(value: object) -> str | None:
 
 
 def not_run_of(value: object) -> tuple[str, ...]:
-    """What was not run, each as `name: why`."""
+    """The checks that were not run, each as `name: why`."""
     return tuple(words for one in items_of(value, 1000) for words in _not_run(one))
 
 

@@ -1,6 +1,6 @@
-"""Writes HTML: elements whose texts are escaped, because a text is only markup when this module made it.
+"""Builds HTML in which every text is escaped; only elements created by this module are markup.
 
-Names from models and specs may hold anything: tags, quotes, control characters, marks that turn the writing direction.
+Names from models and specs may contain anything: tags, quotes, control characters, bidirectional text marks.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def table(
     numeric: Sequence[int] = (),
     hidden_caption: bool = True,
 ) -> Markup:
-    """A table in a region that scrolls by itself; the first column names the row, `numeric` ones stand right."""
+    """A table in a region with its own scroll bar; the first column is a row header, `numeric` columns are right-
+    aligned.
+    """
     kinds = ["num" if index in numeric else None for index in range(len(header))]
     head = el(
         "tr", *(el("th", name, scope="col", class_=kind) for name, kind in zip(header, kinds, strict=True))
@@ -80,7 +82,7 @@ def table(
 
 
 def scrolling(content: Markup, label: str) -> Markup:
-    """What may be wider than the page, in a region that the keyboard can scroll."""
+    """Content that may be wider than the page, in a region that can be scrolled with the keyboard."""
     return el("div", content, class_="scroll", role="region", aria_label=label, tabindex=0)
 
 
@@ -104,7 +106,7 @@ _KINDS = {
 
 
 def status(word: str, more: str = "") -> Markup:
-    """A state in words, with a mark and a colour that say nothing the word does not."""
+    """A state as a word, with a mark and a colour that repeat its meaning."""
     said = f"{word} {more}".strip()
     kind = f"{_MARKS.get(word, '')} {_KINDS.get(word, 'plain')}".strip()
     return el("span", said, class_=f"status {kind}")

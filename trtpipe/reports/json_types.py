@@ -1,8 +1,8 @@
-"""What an annotation means in JSON: how its values are read, and the part of a JSON Schema that describes them.
+"""Maps type annotations to JSON: how a value of the type is read, and its JSON Schema.
 
-Known are text, truth values, integers, numbers, literals, None, unions of these, tuples, mappings by text, `object` for
-any JSON at all, and records. In `Annotated`, a text is the description that the schema prints, and `AtLeast` a bound.
-Reading and describing stand side by side, so that a reader takes what the schema allows and nothing else.
+Supported are str, bool, int, float, literals, None, unions of these, tuples, mappings with str keys, `object` for any
+JSON, and records. In `Annotated`, a text is the description that the schema prints, and `AtLeast` a bound. Reading and
+describing are side by side, so that the reader accepts exactly what the schema allows.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _mapping(arguments: tuple[object, ...]) -> JsonType:
 
 
 def inside(name: str, key: str) -> str:
-    """How a field is called in a sentence: `cell.engine.bytes`."""
+    """The path of a field as messages show it: `cell.engine.bytes`."""
     return f"{name}.{key}" if name else key
 
 

@@ -1,6 +1,7 @@
-"""A build as JUnit XML: a suite for each pipeline, a case for each cell and each threshold.
+"""A build as JUnit XML: a test suite for each pipeline, a test case for each cell and each threshold.
 
-What did not run is skipped with its reason, never passed. Control characters, which XML cannot hold, are escaped.
+Checks that did not run are reported as skipped with a reason, never as passed. Control characters, which XML does not
+allow, are escaped.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _on_gpu(inside: str, proof: OnGpu) -> Iterator[Case]:
 
 
 def _link(inside: str, link: Link) -> Case:
-    """A link of the chain of proofs; the engine's own run is a case of its own."""
+    """A link of the chain of proofs; the engine's run on a GPU is a test case of its own."""
     kind = {"proved": "passed", "failed": "failure"}.get(link.outcome, "skipped")
     return (
         inside,

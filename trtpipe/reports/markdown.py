@@ -1,7 +1,7 @@
-"""A build as Markdown for a pull request: its cells, what changed since the lockfile, what failed, what did not run.
+"""A build as Markdown for a pull request: cells, changes since the lockfile, failures, checks that did not run.
 
-Names stand in code spans, so that `fp16@ada` calls nobody; everything else is escaped. At most so much that a step
-summary of GitHub (1 MiB) takes it.
+Names are in code spans, so that `fp16@ada` mentions nobody; everything else is escaped. The length is limited to what a
+GitHub step summary accepts (1 MiB).
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str
 
 
 def _plain(text: str, most: int = 96) -> str:
-    """The text as nothing but text."""
+    """The text with all Markdown escaped."""
     return shortened(text, most).translate(_SPECIAL)
 
 

@@ -1,4 +1,4 @@
-"""Parts of a cell's page that draw what was measured beside the accuracy: a search, scales, latencies."""
+"""Sections of a cell's page for measurements other than accuracy: a search, scales, latencies."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _ranking(search: Search) -> Markup | None:
 
 
 def scales_part(scales: Scales) -> Markup:
-    """How the scales were found, and each tensor's range with the share of values beyond it."""
+    """The calibration method, and each tensor's range with the share of clipped values."""
     decibels = ", ".join(
         f"{shortened(name)} {number_words(value, 4)} dB" for name, value in scales.decibels.items()
     )

@@ -1,6 +1,6 @@
-"""The records that `report.json` is made of: a whole build's, a cell's, and all that is in them.
+"""The records in `report.json`: of a whole build, of a cell, and everything in them.
 
-Keys stand in the file in the order in which the fields stand here. Adding, removing or renaming one changes the format.
+Keys are written in the order of the fields. Adding, removing or renaming one changes the format.
 """
 
 from __future__ import annotations

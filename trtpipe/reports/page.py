@@ -1,6 +1,6 @@
-"""The shell of a page: one file that needs nothing else, opens from disk, and may load nothing from anywhere.
+"""The frame of an HTML page: one self-contained file that opens from disk and may load nothing.
 
-Style and script stand inside and are allowed by their digests alone, so that nothing that slips in could ever run.
+Its content security policy allows the inline style and script by their digests only, so that injected code cannot run.
 """
 
 from __future__ import annotations

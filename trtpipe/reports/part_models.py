@@ -1,6 +1,6 @@
-"""The records in `report.json` of what was measured: the parts that files beside an engine add to its report.
+"""The records in `report.json` of measurements: the parts that the files beside an engine add to its report.
 
-Keys stand in the file in the order in which the fields stand here. Adding, removing or renaming one changes the format.
+Keys are written in the order of the fields. Adding, removing or renaming one changes the format.
 """
 
 from __future__ import annotations

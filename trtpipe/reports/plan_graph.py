@@ -1,7 +1,7 @@
-"""A plan as a layered graph in SVG: what a step needs stands to its left. Large plans show a node for each stage.
+"""A plan as a layered graph in SVG, inputs to the left. Large plans show one node for each stage.
 
-Edges run between neighbouring layers and across; nodes of a layer keep the plan's order. Beside each graph stands the
-same as a table, for whoever reads rather than looks.
+Edges may span several layers; nodes of a layer keep the plan's order. Each graph has a table with the same content next
+to it, for screen readers and text search.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def graph_svg(nodes: Sequence[Node], label: str) -> Markup:
 
 
 def _layers(nodes: Sequence[Node]) -> dict[str, int]:
-    """The longest way to each node from one that needs nothing; a plan lists what is needed first."""
+    """The length of the longest path to each node from a node without inputs; plans are in topological order."""
     found: dict[str, int] = {}
     for _ in range(len(nodes)):
         before = dict(found)

@@ -1,8 +1,8 @@
-"""The detailed plots of a cell's report, drawn by matplotlib (the extra `report`), which is imported when one is drawn.
+"""The larger plots of a cell's report, drawn by matplotlib (the extra `report`), imported only when needed.
 
-Each plot is SVG that stands inside a page: equal data give equal bytes, colours follow the page's theme, and no style
-attribute or element is left, for the page's policy allows none. No text from a model enters a plot: captions name what
-it shows.
+Each plot is inline SVG: equal data give equal bytes, colours follow the page's theme, and style attributes and elements
+are removed because the page's security policy forbids them. Plots contain no text from a model; captions name what they
+show.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _drawn(
 
 
 def scatter_plot(pairs: Pairs, name: str, label: str) -> Markup:
-    """Reference against output, with the diagonal on which equal ones stand."""
+    """Reference against output, with the diagonal for equal values."""
     return _scatter(tuple((pair[0], pair[1]) for pair in pairs), name, label)
 
 
@@ -70,7 +70,7 @@ def _scatter(pairs: tuple[tuple[float, float], ...], name: str, label: str) -> M
 
 
 def pareto_plot(search: Search, name: str, label: str) -> Markup | None:
-    """Cost against error of what a search measured; filled points are within the limits, rings are outside."""
+    """Cost against error of a search's points; filled points are within the limits, rings are outside."""
     points = [
         (one.cost, one.noise, one.inside)
         for one in search.points

@@ -1,4 +1,4 @@
-"""How far a cell is proved, and what is known of its network: records from a manifest, in which anything may be odd."""
+"""How far a cell is verified and what is known of its network, as records read from an untrusted manifest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST = 200
 
 
 def reach_of(value: object) -> tuple[Link, ...]:
-    """The links of a manifest's `reach`; what is odd among them is left out."""
+    """The links of a manifest's `reach`; unexpected entries are left out."""
     return tuple(
         Link(part=part, outcome=_outcome(one.get("outcome")), why=text_of(one.get("why")))
         for one in objects_of(value, len(PARTS))
@@ -37,7 +37,7 @@ def reach_of(value: object) -> tuple[Link, ...]:
 
 
 def _outcome(value: object) -> LinkOutcome:
-    """Whatever else is written there proves nothing."""
+    """The outcome of a link; unknown texts count as not proved."""
     match value:
         case "proved" | "failed":
             return value
@@ -45,7 +45,7 @@ def _outcome(value: object) -> LinkOutcome:
 
 
 def network_of(value: object) -> Network | None:
-    """What a manifest says of the network that TensorRT's parser made."""
+    """A manifest's facts about the network that TensorRT's parser created."""
     found = mapping_of(value)
     if not found:
         return None

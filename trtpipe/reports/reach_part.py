@@ -1,4 +1,4 @@
-"""The part of a cell's page that says how far it is proved, and what TensorRT's parser made of its model."""
+"""The section of a cell's page on how far it is verified, and on the network that TensorRT's parser created."""
 
 from __future__ import annotations
 

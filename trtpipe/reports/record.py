@@ -1,4 +1,4 @@
-"""Records that are JSON objects: frozen dataclasses whose annotations say how they are written, read and described.
+"""Records that are JSON objects: frozen dataclasses whose annotations define how they are written, read and described.
 
 A field's key in JSON is its name without an underscore at the end (`from_` is `from`), or what its metadata call `key`.
 """

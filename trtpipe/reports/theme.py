@@ -1,7 +1,7 @@
-"""Turns an SVG that matplotlib wrote into one that stands in a page: names of its own, the page's colours, no styles.
+"""Adapts an SVG from matplotlib for inlining in a page: unique ids, the page's colours, no style attributes.
 
 matplotlib writes colours into `style` attributes. They become presentation attributes whose values are the page's CSS
-variables, so that a plot is light or dark as the page is, and a policy that forbids inline styles may stand.
+variables, so that a plot follows the page's light or dark theme and a policy that forbids inline styles holds.
 """
 
 from __future__ import annotations

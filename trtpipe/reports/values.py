@@ -1,6 +1,6 @@
-"""Picks what it expects out of JSON that somebody else wrote; what is not as expected counts as absent.
+"""Reads expected values from untrusted JSON; anything of another type counts as absent.
 
-The files beside an engine may be damaged, of another version or made up: a report shows what it can read of them.
+The files beside an engine may be damaged, of another version or forged: a report shows what it can read of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LONGEST = 20_000
 
 
 def text_of(value: object) -> str:
-    """A text, cut to what a report can hold; an empty one for anything else."""
+    """A text, truncated to what a report can hold; empty for anything else."""
     return value[:LONGEST] if isinstance(value, str) else ""
 
 
@@ -90,7 +90,7 @@ def histogram_of(value: object, edges: str = "edges") -> Histogram | None:
 
 
 def plain_of(value: object, depth: int = 6) -> Json:
-    """JSON as it is, cut where it is deeper or longer than anybody reads; what JSON cannot hold becomes text."""
+    """JSON truncated in depth and length; values that JSON cannot represent become text."""
     if isinstance(value, Mapping):
         return plain_object_of(value, depth)
     if isinstance(value, list):
@@ -104,6 +104,6 @@ def plain_of(value: object, depth: int = 6) -> Json:
 
 
 def plain_object_of(value: object, depth: int = 6) -> dict[str, Json]:
-    """An object as it is, cut in the same way; an empty one for anything else."""
+    """An object, truncated in the same way; an empty one for anything else."""
     inner = list(mapping_of(value).items())[:200] if depth else []
     return {str(name)[:200]: plain_of(one, depth - 1) for name, one in inner}

@@ -1,4 +1,4 @@
-"""Numbers, names and states in the words of reports."""
+"""Formats numbers, names and states for reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shortened(text: str, most: int = LONGEST_NAME) -> str:
 
 
 def clipped(text: str, most: int) -> str:
-    """The text on one line, cut behind so many characters."""
+    """The text on one line, truncated to this many characters."""
     shown = one_line(text[: most + 1])
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
@@ -39,7 +39,7 @@ def number_words(value: Reading, digits: int = 6) -> str:
 
 
 def metric_words(value: Reading) -> str:
-    """A metric: near one, where a cosine or an accuracy is, with the digits that tell it from one."""
+    """A metric; near one (a cosine or an accuracy) with enough digits to distinguish it from one."""
     return number_words(value, 8 if isinstance(value, (int, float)) and 0.99 < value < 1 else 5)
 
 

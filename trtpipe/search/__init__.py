@@ -1,4 +1,4 @@
-"""Finding which nodes compute in which type: assignments of units to precisions, their costs, and searches over them.
+"""Mixed-precision search: assigns a precision to each unit of nodes, estimates costs, and searches assignments.
 
-Data to data: what a typed model's error is comes from whoever asks for a search. Knows no ONNX, no store, no process.
+The caller measures the error of each typed model and passes it in. Independent of ONNX, stores and processes.
 """

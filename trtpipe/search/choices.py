@@ -1,10 +1,10 @@
-"""Assignments of units to precisions, and the choice each comes to: a precision, its base, and a `keep` map.
+"""Assignments of precisions to units, and the choice that each results in: a precision, its base, and a `keep` map.
 
-A ladder holds the precisions that a unit may have, cheapest first: `int8, fp16, fp32`. The first is the precision of
-the variant that a choice stands for, the others are those that it can keep nodes in. Where the first quantizes, the
-second is its base: what nodes compute in of which nothing is quantized.
+A ladder is the list of precisions that a unit may have, cheapest first: `int8, fp16, fp32`. The first is the precision
+of the resulting variant, the others are those that it can keep nodes in. If the first one quantizes, the second is its
+base: the type of nodes that are not quantized.
 
-A choice is plain: written into a spec by hand it gives the same typed model.
+A choice is ordinary spec content: written into a spec by hand it gives the same typed model.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SCOPED = re.compile(r"[A-Za-z_]+:")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a search came to, as a variant would declare it."""
+    """The result of a search, as a variant would declare it."""
 
     precision: str
     base: str | None = None
@@ -59,7 +59,7 @@ class Choice:
 
 
 def choice_text(choice: Choice) -> str:
-    """What the file of a choice holds: the same for equal choices, wherever they come from."""
+    """The contents of a choice file; equal choices give equal text."""
     return json.dumps({"schema": SCHEMA, **choice.to_json()}, indent=1, sort_keys=True) + "\n"
 
 
@@ -94,7 +94,7 @@ class Ladder:
 
     @property
     def base(self) -> str | None:
-        """What a quantized head computes in otherwise; None for a floating head."""
+        """The type of unquantized nodes under a quantizing head; None for a floating-point head."""
         return self.levels[1] if self.quantizes else None
 
     @property
@@ -153,7 +153,7 @@ def _kept(
     held: Mapping[str, tuple[str, ...]],
     plain: str,
 ) -> dict[str, tuple[str, ...]]:
-    """Precision → globs. Of a unit that is kept in the base, only what is quantized need be named."""
+    """Precision → globs. For units kept in the base, only nodes that would be quantized need a glob."""
     own = plain in ladder.keeps.get(plain, ())  # it can hold what would compute wider by default
     found = {name: list(globs) for name, globs in held.items() if name != plain or own}
     in_base = ladder.base if plain == ladder.head else None

@@ -1,13 +1,14 @@
-"""What a unit costs in each precision: a model, and no measurement.
+"""The estimated cost of a unit in each precision, from a roofline model; nothing is measured.
 
-The roofline (Williams, Waterman and Patterson, 2009): the longer of the time to compute and the time to move,
+The roofline model (Williams, Waterman and Patterson, 2009) takes the longer of compute time and memory time,
 
     max(operations / rate of the type, bytes moved / memory rate)
 
 with the rates of `targets.rates`. Bytes are those of the unit's weights and of the tensors that it reads and writes,
-each once, in its own type; what lies between its nodes moves nothing, for TensorRT fuses it. A unit whose weights alone
-are quantized computes in the base. Caches, launches, layout changes and casts are left out. Costs are shares of the
-whole model in its widest types, averaged over the targets' capabilities, so that boards of any size weigh alike.
+each once, in its own type; tensors inside a unit count as no traffic, because TensorRT fuses its nodes. A unit whose
+weights alone are quantized computes in the base. Caches, launches, layout changes and casts are left out. Costs are
+shares of the whole model in its widest types, averaged over the targets' capabilities, so that large and small boards
+have equal weight.
 """
 
 from __future__ import annotations

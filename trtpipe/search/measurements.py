@@ -1,7 +1,7 @@
-"""What a search knows of each typed model it asked for, and the limits on asking.
+"""The measurements of all typed models that a search has evaluated, and the limits on evaluations.
 
-The same choice is asked for once. Limits count what was asked, whoever had measured it before: a search with a limit on
-evaluations comes to the same choice with a full store and with an empty one.
+Each choice is evaluated once. Limits count every evaluation requested, even if its result was already in the store: a
+search with a limit on evaluations finds the same choice with a full store as with an empty one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Bound = Literal["", "max_evaluations", "max_seconds"]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How one typed model does."""
+    """The measurements of one typed model."""
 
     inside: bool
     """Whether it keeps every limit: the budget, and the thresholds."""
@@ -39,7 +39,7 @@ class Measured:
 
     @property
     def why(self) -> str:
-        """What is wrong, in words; empty inside."""
+        """The missed limits, in words; empty if none is missed."""
         return "; ".join(self.missed)
 
 
@@ -77,7 +77,7 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class Ledger:
-    """Every point of one search, in the order in which it was asked for."""
+    """All points of one search, in the order of evaluation."""
 
     measure: Callable[[Choice], Measured]
     most: int
@@ -89,11 +89,11 @@ class Ledger:
 
     @property
     def room(self) -> int:
-        """How many more may be asked."""
+        """How many more evaluations the limits allow."""
         return self.most - len(self.points)
 
     def ask(self, choice: Choice, cost: float, assigned: Assignment = ()) -> Measured:
-        """What is known of a choice, or is measured now. Raises Stopped at a limit."""
+        """The point of a choice, from the ledger or measured now. Raises Stopped at a limit."""
         key = repr(choice.to_json())
         known = self.points.get(key)
         if known is not None:
@@ -121,7 +121,7 @@ class Ledger:
         return min(self.points.values(), key=distance, default=None)
 
     def front(self) -> list[Point]:
-        """The points that no other beats in both cost and error, from the cheapest on."""
+        """The Pareto front in cost and error, from the cheapest point on."""
         found: list[Point] = []
         for point in sorted(self.points.values(), key=lambda one: (one.cost, one.measured.noise)):
             if not found or point.measured.noise < found[-1].measured.noise:

@@ -1,7 +1,8 @@
-"""Delta debugging: the fewest of some items that still do it.
+"""Delta debugging: finds a minimal subset of items for which a test still holds.
 
 Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input" (2002): halves and complements of ever finer
-partitions are tried, and the first that does it is gone on with. What is left is 1-minimal: no single item can go.
+partitions are tried, continuing with the first for which the test holds. The result is 1-minimal: no single item can be
+removed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def trim(items: Sequence[Item], does: Callable[[Sequence[Item]], bool]) -> list[
 
 
 def _least(most: int, does: Callable[[int], bool]) -> int:
-    """A size for which `does` holds, and not for one less; it holds for `most`."""
+    """The smallest size for which `does` holds, by bisection; it must hold for `most`."""
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2
@@ -55,11 +56,12 @@ def ddmin(items: Sequence[Item], does: Callable[[Sequence[Item]], bool]) -> list
 def _smaller(
     left: list[Item], parts: int, does: Callable[[Sequence[Item]], bool]
 ) -> tuple[list[Item] | None, int]:
-    """A part, or all but a part, that does it; and how finely to go on."""
+    """A smaller subset or complement for which `does` holds, and the granularity to continue with."""
     pieces = list(_pieces(left, parts))
     for piece in pieces:
         if len(piece) < len(left) and does(piece):
             return piece, 2
+    # Of two parts, the complement of one is the other, which was tried above.
     if parts > 2:
         for index in range(len(pieces)):
             rest = [item for i, piece in enumerate(pieces) if i != index for item in piece]

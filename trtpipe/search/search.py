@@ -1,13 +1,14 @@
-"""The search for the cheapest assignment that keeps its limits: uniform levels, sensitivities, greedy, refined.
+"""Searches the cheapest assignment within the limits: uniform levels, sensitivities, greedy, refinement.
 
     uniform       every unit at the cheapest level, then at the next, until a level keeps the limits
     sensitivity   from that level, each unit alone is lowered as far as it can be: its noise per cost saved ranks it
     greedy        from the cheapest level, units are raised in the order of that rank; how many is bisected
     refine        each raised unit is tried at every cheaper level, those that save most first, until none can go down
 
-Greedy by noise per cost is the usual heuristic for such knapsacks; errors neither add up exactly nor grow with every
-lowering, so only what was measured inside the limits is ever taken. In the end no single unit can be lowered, unless a
-limit came first. Equal ranks go by graph order: the same measurements give the same choice.
+Greedy selection by noise per cost is the usual heuristic for knapsack problems of this kind. Errors are neither
+additive nor monotonic in the lowerings, so only assignments that were measured to be within the limits are accepted. At
+the end no single unit can be lowered, unless the search ran into a limit first. Ties are broken by graph order, so the
+same measurements give the same choice.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from trtpipe.search.units import Unit
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What can be chosen from: units, the ladder of their precisions, and what each costs at each level."""
+    """The search space: units, the ladder of precisions, and the cost of each unit at each level."""
 
     ladder: Ladder
     units: tuple[Unit, ...]
@@ -32,7 +33,7 @@ class Space:
     """Globs that the spec keeps whatever is chosen."""
 
     def choice(self, assigned: Assignment) -> Choice:
-        """What an assignment means."""
+        """The choice that an assignment results in."""
         return choice_of(self.ladder, self.units, assigned, self.held)
 
     def uniform(self, level: int) -> Assignment:
@@ -44,14 +45,14 @@ class Space:
         return (*assigned[:unit], level, *assigned[unit + 1 :])
 
     def saving(self, assigned: Assignment, unit: int, level: int = 0) -> float:
-        """What lowering a unit would save."""
+        """The cost that lowering a unit would save."""
         lowest = self.ladder.lowest(self.units[unit])
         return self.costs[unit][assigned[unit]] - self.costs[unit][max(level, lowest)]
 
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """What lowering some units alone does to the outputs."""
+    """The effect on the outputs of lowering some units alone."""
 
     units: tuple[int, ...]
     noise: float
@@ -62,7 +63,7 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search came to."""
+    """The result of a search."""
 
     point: Point
     bounded: Bound
@@ -71,7 +72,7 @@ class Found:
 
 
 class OutOfReach(Exception):
-    """No assignment that was measured keeps the limits; `best` came nearest."""
+    """No measured assignment keeps the limits; `best` came nearest."""
 
     def __init__(self, best: Point | None, bounded: Bound) -> None:
         super().__init__()
@@ -96,12 +97,12 @@ def search(spaces: Sequence[Space], ledger: Ledger) -> Found:
 
 
 def measured(space: Space, ledger: Ledger, assigned: Assignment) -> Measured:
-    """How an assignment does. Raises Stopped."""
+    """Measures an assignment. Raises Stopped."""
     return ledger.ask(space.choice(assigned), total(space.costs, assigned), assigned)
 
 
 def sensitivities(space: Space, ledger: Ledger, wide: int, most: int) -> Iterator[Sensitivity]:
-    """Of every unit that can be lowered from a level; of runs of units where there are more than `most`."""
+    """The sensitivity of every unit that can be lowered; of runs of units if there are more than `most`."""
     start = space.uniform(wide)
     floor = measured(space, ledger, start).noise
     movable = [i for i, unit in enumerate(space.units) if space.ladder.lowest(unit) < start[i]]
@@ -115,12 +116,12 @@ def sensitivities(space: Space, ledger: Ledger, wide: int, most: int) -> Iterato
 
 
 def ranked(found: Sequence[Sensitivity]) -> list[Sensitivity]:
-    """Those first that do most harm for what they save."""
+    """Sorted by harm per saved cost, the worst first."""
     return sorted(found, key=lambda one: (-_score(one), one.units))
 
 
 def _runs(items: Sequence[int], most: int) -> Iterator[list[int]]:
-    """At most so many runs of items that follow each other, as even as can be."""
+    """Splits items into at most this many consecutive runs of about equal length."""
     count = min(most, len(items))
     for part in range(count):
         yield list(items[len(items) * part // count : len(items) * (part + 1) // count])
@@ -132,9 +133,11 @@ def _score(one: Sensitivity) -> float:
 
 def _search_one(space: Space, ledger: Ledger, told: list[tuple[Space, Sensitivity]]) -> None:
     wide = _narrowest_level(space, ledger)
+    # None: no level keeps the limits. 0: the cheapest level does already, so there is nothing to search.
     if not wide:
         return
     ledger.phase = "sensitivity"
+    # Half of the remaining evaluations is reserved for the greedy and refine phases.
     order = ranked(list(sensitivities(space, ledger, wide, ledger.room // 2)))
     told += [(space, one) for one in order]
     ledger.phase = "greedy"
@@ -145,7 +148,7 @@ def _search_one(space: Space, ledger: Ledger, told: list[tuple[Space, Sensitivit
 
 
 def _narrowest_level(space: Space, ledger: Ledger) -> int | None:
-    """The first level that keeps the budget everywhere; None when even the widest does not."""
+    """The cheapest uniform level that keeps the limits everywhere; None if even the widest does not."""
     ledger.phase = "uniform"
     for level in range(len(space.ladder.levels)):
         if measured(space, ledger, space.uniform(level)).inside:
@@ -154,13 +157,15 @@ def _narrowest_level(space: Space, ledger: Ledger) -> int | None:
 
 
 def _greedy(space: Space, ledger: Ledger, wide: int, order: Sequence[Sensitivity]) -> Assignment:
-    """The fewest first units of the order, raised to a level that keeps the budget everywhere, that keep it."""
+    """The units to raise, in ranked order, so that the limits are kept: as few as bisection finds."""
 
     def raised(count: int) -> Assignment:
         above = {index for one in order[:count] for index in one.units}
         low, high = space.uniform(0), space.uniform(wide)
         return tuple(high[i] if i in above else low[i] for i in range(len(low)))
 
+    # Raising no unit is a uniform level that was measured to miss the limits; raising all is one that keeps
+    # them.
     outside, inside = 0, len(order)
     while inside - outside > 1:
         middle = (outside + inside) // 2
@@ -172,7 +177,7 @@ def _greedy(space: Space, ledger: Ledger, wide: int, order: Sequence[Sensitivity
 
 
 def _refine(space: Space, ledger: Ledger, assigned: Assignment) -> None:
-    """Lowers units one at a time until none can be; what was found stands in the ledger."""
+    """Lowers units one at a time until none can be lowered; results are in the ledger."""
     measured(space, ledger, assigned)
     while True:
         lower = _one_lower(space, ledger, assigned)
@@ -182,7 +187,9 @@ def _refine(space: Space, ledger: Ledger, assigned: Assignment) -> None:
 
 
 def _refine_cheapest(space: Space, ledger: Ledger) -> None:
-    """Lowers what was measured on the way, where that is cheaper than what the order led to."""
+    """Also refines the cheapest assignment measured so far, if it is cheaper than the greedy result."""
+    # Refining can measure a point that is cheaper still, so it is repeated until the cheapest one has been
+    # refined.
     known = None
     while (best := ledger.cheapest_inside()) is not None and best is not known:
         if len(best.assigned) != len(space.units) or space.choice(best.assigned) != best.choice:

@@ -1,8 +1,8 @@
-"""The search step of a variant, and what an evaluation's key is made of. Data to data.
+"""The search step of a variant, and the contents of an evaluation's key. Pure functions, no I/O.
 
-An evaluation is an action like any other: what the quantize and validate steps would do with a choice, at once and with
-nothing kept of it but the measurements. Its key holds both stages' options, and no budget: whoever asks the same of a
-model, a search, `sensitivity` or `debug`, finds it in the store.
+An evaluation is an ordinary action: it does in one go what the quantize and validate steps would do with a choice, and
+keeps only the measurements. Its key holds both stages' options but no budget, so that a search, `sensitivity` and
+`debug` all find the same evaluation in the store.
 """
 
 from __future__ import annotations
@@ -110,13 +110,13 @@ def candidates_with(candidates: Sequence[str]) -> list[str]:
 
 
 def precisions_of(template: QuantizeOptions) -> tuple[str, ...]:
-    """The precisions that a variant's choice may name."""
+    """The precisions that a variant's choice may contain."""
     versions = template.precision_version
     return tuple(versions) if isinstance(versions, Mapping) else (template.precision,)
 
 
 def quantize_options(template: QuantizeOptions, choice: Choice) -> QuantizeOptions:
-    """The options of the quantize step that a choice comes to; `template` are those of the variant."""
+    """The quantize step's options for a choice, based on those of the variant, `template`."""
     return replace(
         template,
         precision=choice.precision,
@@ -127,7 +127,7 @@ def quantize_options(template: QuantizeOptions, choice: Choice) -> QuantizeOptio
 
 
 def evaluation(search: Fingerprint, options: EvaluateOptions | UnitsOptions) -> Fingerprint:
-    """What an evaluation depends on: `options`, and the tools and inputs of the search."""
+    """The inputs of an evaluation: `options`, and the tools and inputs of the search."""
     record = options.record()
     return Fingerprint("evaluate", STAGE_VERSIONS["evaluate"], record, search.tools, search.inputs)
 

@@ -1,7 +1,7 @@
-"""Units: the nodes that a search lowers or keeps together, and what each reads, writes and computes.
+"""Units: groups of nodes that a search lowers or keeps together, with what each reads, writes and computes.
 
-A unit is a layer as TensorRT fuses it: a convolution or a matrix product with the pointwise nodes behind it, or nodes
-that have no product before them. Which nodes those are is found where models are read; here they are facts.
+A unit approximates a layer as TensorRT fuses it: a convolution or matrix product with the pointwise nodes that follow
+it, or nodes without a product before them. The grouping is computed elsewhere, from the model; here it is given.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One unit; sizes count elements, at the opt shapes of the first profile. What is not known counts as 0."""
+    """One unit; sizes count elements, at the opt shapes of the first profile. Unknown sizes count as 0."""
 
     name: str
     """Its first node."""

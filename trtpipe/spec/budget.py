@@ -1,4 +1,4 @@
-"""How much accuracy a variant may lose, and how long it may be looked for what costs least within that."""
+"""The accuracy budget of a variant, and how long a search may look for the cheapest types within it."""
 
 from __future__ import annotations
 

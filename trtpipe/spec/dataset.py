@@ -1,4 +1,4 @@
-"""The data set spec, `calibration/NAME.yaml`: where samples are and how they become inputs."""
+"""The data set spec, `calibration/NAME.yaml`: where the samples are and how they are turned into model inputs."""
 
 from __future__ import annotations
 

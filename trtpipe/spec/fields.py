@@ -1,6 +1,6 @@
-"""Field types of the spec language: shapes, sizes, names, globs, and the frozen model they stand in.
+"""Field types of the spec language (shapes, sizes, names, globs) and the frozen base model that uses them.
 
-Knows how a value is written and what it means; knows nothing of YAML marks or files.
+Parses and validates single values; positions in the YAML and files are handled in `loader/`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All that a searched variant's typed model must keep: its budget and the spec's thresholds."""
+"""Every limit that a searched variant's typed model must keep: its budget and the spec's thresholds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline spec: a model, its variants, its targets, its checks."""
+"""The pipeline spec: a model with its variants, targets and checks."""
 
 from __future__ import annotations
 

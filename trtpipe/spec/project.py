@@ -1,4 +1,4 @@
-"""The spec of `trtpipe.yaml`: the defaults that a project's pipelines share."""
+"""The spec of `trtpipe.yaml`: defaults that all pipelines of a project share."""
 
 from __future__ import annotations
 

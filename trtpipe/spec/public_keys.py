@@ -1,7 +1,7 @@
-"""Ed25519 public keys as text, and which of them anybody can sign for.
+"""Ed25519 public keys as text, and a check for weak keys with which anybody can forge signatures.
 
-A point of small order is a public key without a secret: with it, one signature fits many messages, so whoever trusts it
-trusts everybody. RFC 8032 does not refuse such keys.
+A public key that is a point of small order has no secret: one signature is valid for many messages, so trusting such a
+key means trusting everybody. RFC 8032 does not reject such keys.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Files that are not on this machine: where they are, as a spec says it, and what of that may be shown or kept.
+"""Remote files: their addresses as a spec gives them, and which parts of an address may be shown or stored.
 
-Knows the parts of an address; knows neither how one is checked nor how anything is fetched.
+Only splits an address into its parts; `loader/remotes.py` validates addresses and `fetch/` downloads.
 """
 
 from __future__ import annotations

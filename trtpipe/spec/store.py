@@ -1,4 +1,4 @@
-"""The spec of `store`: where artifacts are kept, and whom they are shared with; the project's and the user's own."""
+"""The spec of `store`, for a project and for a user: where artifacts are kept and with whom they are shared."""
 
 from __future__ import annotations
 

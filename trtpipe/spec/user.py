@@ -1,4 +1,4 @@
-"""The spec of the user's own configuration: what no project may decide."""
+"""The spec of the user's own configuration: settings that no project may override."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A variant: one way to make the typed model, its precision, what calibrates it, and what it must keep."""
+"""A variant: its precision, its calibration and the limits that its typed model must keep."""
 
 from __future__ import annotations
 

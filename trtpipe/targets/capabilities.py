@@ -1,9 +1,9 @@
-"""What each TensorRT can build for which GPU, as pure rules: capabilities by version, and where an engine can run.
+"""Which compute capabilities each TensorRT version can build for, and on which GPUs an engine runs. Pure rules.
 
 Sources: the ComputeCapability enum of each TensorRT-RTX binding (1.4 to 1.7) and builds for every member of it; for the
 flavour tensorrt NVIDIA's support matrices and release notes (10.0 to 11.4: Blackwell came with 10.8, GB300 and DGX
-Spark with 10.13, Jetson is not in 11). A version newer than these is given the newest's rules. What depends on types is
-in `types_by_gpu` and offered here too.
+Spark with 10.13, Jetson is not in 11). A version newer than these gets the rules of the newest known one. Rules that
+depend on types are in `types_by_gpu` and re-exported here.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def capabilities_of(flavour: Flavour, version: str) -> tuple[ComputeCapability, 
 
 
 def buildable(flavour: Flavour, version: str, capability: ComputeCapability) -> Problem | None:
-    """Why this TensorRT cannot build for a capability, with what can; None when it can."""
+    """The reason why this TensorRT cannot build for a capability, and what can; None if it can."""
     can = capabilities_of(flavour, version)
     if capability in can:
         return None
@@ -83,7 +83,7 @@ def buildable(flavour: Flavour, version: str, capability: ComputeCapability) -> 
 
 
 def nearest_alternatives(flavour: Flavour, version: str, capability: ComputeCapability) -> tuple[str, ...]:
-    """What could be written instead: another version of the flavour, then the other flavour. One sentence each."""
+    """Alternatives for the spec: another version of the flavour, then the other flavour. One sentence each."""
     found = []
     for other in sorted(FLAVOURS, key=lambda one: one != flavour):
         span = next((span for span in _SPANS[other] if ComputeCapability(*span[:2]) == capability), None)
@@ -98,14 +98,14 @@ def nearest_alternatives(flavour: Flavour, version: str, capability: ComputeCapa
 
 
 def needs_own_gpu(flavour: Flavour) -> bool:
-    """Whether engines can be built only on the GPU that they are for, because tactics are timed there."""
+    """Whether an engine can be built only on the GPU that will run it, because its tactics are timed there."""
     return flavour == "tensorrt"
 
 
 def buildable_here(
     flavour: Flavour, capabilities: Sequence[ComputeCapability], present: Iterable[ComputeCapability]
 ) -> Problem | None:
-    """Why an engine cannot be built on a machine with these GPUs; None when it can. RTX needs no GPU at all."""
+    """The reason why a machine with these GPUs cannot build an engine; None if it can. RTX needs no GPU at all."""
     if not needs_own_gpu(flavour):
         return None
     if len(set(capabilities)) > 1:

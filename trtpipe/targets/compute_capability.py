@@ -1,4 +1,4 @@
-"""Compute capabilities: their order, their spellings, and which ones exist. Knows no GPU by name and no TensorRT."""
+"""Compute capabilities: how they are ordered and written, and which exist. Independent of GPU names and TensorRT."""
 
 from __future__ import annotations
 

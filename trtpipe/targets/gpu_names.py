@@ -1,4 +1,4 @@
-"""Every NVIDIA GPU sold since Turing, and the older ones people still ask for: name → compute capability. Data only.
+"""Table from GPU name to compute capability: every NVIDIA GPU sold since Turing, and older ones still in use.
 
 Names are those that NVIDIA's driver reports. Sources: the table of compatible GPUs that NVIDIA publishes with its open
 kernel modules (driver names from Turing on), NVIDIA's "CUDA GPU Compute Capability" page (name → capability, data

@@ -1,10 +1,10 @@
-"""From what a user calls a GPU to its compute capability. Data to data; the GPU in this machine is not looked at.
+"""Resolves the name that a user gives a GPU to its compute capability. Pure; does not look at this machine's GPU.
 
-A name is compared at three strengths, and the first that finds something decides: as the driver writes it (blanks,
-dashes, case, `NVIDIA`, `GeForce`, `Tesla`, `GPU` and `Generation` aside), then without the words that say how a board
-is packaged (`Laptop`, `Max-Q`, `80GB`, `Server Edition`), then without the words that tell product lines apart
-(`Quadro`, `Ada`, `PRO`). A comparison that finds several capabilities is refused: `RTX 4000` is a Turing, an Ada
-Lovelace or a Blackwell.
+Names are compared in three passes, each less strict than the one before, and the first pass with a match decides: as
+the driver writes it (blanks, dashes, case, `NVIDIA`, `GeForce`, `Tesla`, `GPU` and `Generation` aside), then without
+the words that say how a board is packaged (`Laptop`, `Max-Q`, `80GB`, `Server Edition`), then without the words that
+tell product lines apart (`Quadro`, `Ada`, `PRO`). A name that matches several capabilities is rejected: `RTX 4000` may
+be a Turing, an Ada Lovelace or a Blackwell.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _family_form(name: str) -> str:
 
 
 def _joined(name: str, silent: Callable[[str], bool]) -> str:
-    """The telling words without blanks; `geforcertx4090` is taken apart first."""
+    """The significant words of a name, joined without spaces; `geforcertx4090` is split first."""
     words = _WORD.findall(_BRAND.sub(r"\g<0> ", name.lower()))
     return "".join(word for word in words if not silent(word))
 

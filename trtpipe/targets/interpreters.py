@@ -1,8 +1,8 @@
-"""Which interpreters build the same engine, byte by byte: `equal_interpreters.json`, read when first asked.
+"""Which Python interpreters build byte-identical engines: `equal_interpreters.json`, loaded on first use.
 
 `tests/conformance/prove_interpreters.py` makes the file: each version of TensorRT-RTX builds ResNet-50 and its
-quarter-width form under several interpreters. What is proved there holds for the minor version (`cpython 3.12`), on the
-platform that the file names. An interpreter of which nothing is proved belongs into the key of an engine.
+quarter-width form under several interpreters. A result holds for the minor version (`cpython 3.12`) on the platform
+that the file names. An interpreter without such a proof is part of an engine's key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _minor(python: str) -> str:
 
 @lru_cache(maxsize=1)
 def _proved() -> dict[tuple[str, str], frozenset[str]]:
-    """Flavour and version → minor versions all of whose tried interpreters gave equal engines; none elsewhere."""
+    """Flavour and version → minor versions of interpreters that all built equal engines; other versions are absent."""
     table = read_object(_FILE.read_bytes())
     if text_in(table, "platform") != f"{platform.system()} {platform.machine()}".lower():
         return {}

@@ -1,7 +1,8 @@
-"""Which element types TensorRT-RTX takes of each operator, as tried: `operator_types.json`, read when first asked.
+"""Element types that TensorRT-RTX accepts for each operator, as tested: `operator_types.json`, loaded on first use.
 
 `tests/conformance/sweep_types.py` makes the file: models of one node, one type variable of ONNX's schema at a time set
-to one type, parsed and built by each version. Of what was not tried nothing is said. Types have ONNX's names here.
+to one type, parsed and built by each version. Combinations that were not tested get no verdict. Types have ONNX's names
+here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ ALL = "all"
 
 
 class TypeRefusal(NamedTuple):
-    """Who refuses a type: `parser` or `builder`, of the versions given, oldest first, and the types that they take."""
+    """Which part (`parser` or `builder`) of which versions, oldest first, rejects a type; and the accepted types."""
 
     by: str
     versions: tuple[str, ...]
@@ -27,12 +28,12 @@ class TypeRefusal(NamedTuple):
 
 
 def tried_versions() -> tuple[str, ...]:
-    """The versions of TensorRT-RTX that were asked, oldest first."""
+    """The tested versions of TensorRT-RTX, oldest first."""
     return _table().tried
 
 
 def type_refusal(op_type: str, variable: str, dtype: str) -> TypeRefusal | None:
-    """Which versions refuse an operator with a type variable of that type; None when all take it, or none was asked."""
+    """The versions that reject an operator with that type; None if all accept it or none was tested."""
     return _table().refused.get((op_type, variable, dtype))
 
 
@@ -47,20 +48,20 @@ def newest_refuses(op_type: str, variable: str, dtype: str) -> TypeRefusal | Non
 
 
 def refuses_type(version: str, op_type: str, variable: str, dtype: str) -> TypeRefusal | None:
-    """The refusal, if it is this version's; of one that was not tried, that of the nearest older one."""
+    """The refusal, if this version has one; for an untested version, that of the nearest older one."""
     found = type_refusal(op_type, variable, dtype)
     return found if found is not None and nearest_tried(version) in found.versions else None
 
 
 def nearest_tried(version: str) -> str:
-    """The version that speaks for this one: of its own release, else the nearest older one that was tried, else any."""
+    """The tested version that stands in for this one: of the same release, else the nearest older one, else any."""
     wanted = parse_version(version)[:2]
     older = [one for one in tried_versions() if parse_version(one)[:2] <= wanted]
     return older[-1] if older else tried_versions()[0]
 
 
 def is_newer(version: str) -> bool:
-    """Whether a version is of a newer release than any that was tried."""
+    """Whether a version is from a newer release than any tested one."""
     return parse_version(version)[:2] > parse_version(tried_versions()[-1])[:2]
 
 

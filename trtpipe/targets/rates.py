@@ -1,7 +1,7 @@
-"""How fast GPUs compute in each type and move memory: one board a compute capability, from NVIDIA's own papers.
+"""Compute and memory rates of GPUs by type, from NVIDIA's own papers: one board for each compute capability.
 
 Dense rates in 10^12 operations a second, those of tensor cores for narrow types, with float32 accumulation for
-floating ones; memory in 10^9 bytes a second. They serve to weigh types against each other, not to tell times.
+floating ones; memory in 10^9 bytes a second. Use them to compare types with each other, not to predict times.
 
     sm75   GeForce RTX 2080 Ti   Turing architecture whitepaper (WP-09183-001)
     sm80   A100 40 GB            A100 tensor core GPU architecture whitepaper
@@ -36,7 +36,7 @@ class Rates:
     memory: float
 
     def of(self, precision: str) -> float:
-        """Operations a second; a type without units of its own computes in float16, a wide one in float32."""
+        """Operations per second; a type without hardware units computes in float16, a wide one in float32."""
         known = self.operations.get(precision)
         fallback = "fp32" if BITS.get(precision, 32) >= 32 else "fp16"
         return 1e12 * (known or self.operations[fallback])

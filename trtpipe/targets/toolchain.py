@@ -1,6 +1,6 @@
-"""Which TensorRT builds, as a value: its flavour and version, the interpreter it runs in, and where it lies.
+"""The value that identifies a TensorRT toolchain: its flavour and version, its interpreter and where it is installed.
 
-Knows neither how a toolchain is found nor how it is installed.
+Finding and installing toolchains is in `toolchains/`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Toolchain:
         return bool(self.site)
 
     def facts(self) -> dict[str, str]:
-        """What of it enters a key: nothing that depends on where it is installed.
+        """The facts that enter a key, none of which depends on where the toolchain is installed.
 
         The interpreter does unless it is proved to build what others build: its engines may differ from another's.
         """

@@ -1,10 +1,10 @@
-"""Which numeric types and float32 operators a GPU's TensorRT refuses, as pure rules over names. Knows no ONNX file.
+"""Which numeric types and float32 operators TensorRT rejects for a GPU. Pure rules over names; reads no model.
 
-Types are called by the words of specs (`bf16`, `fp8`, `int4`, `fp4`, `mxfp8`) or by ONNX's names (`bfloat16`,
+Types have either the spec's names (`bf16`, `fp8`, `int4`, `fp4`, `mxfp8`) or ONNX's names (`bfloat16`,
 `float8_e4m3fn`, `float4_e2m1fn`, `float8_e8m0fnu`: the scales of mxfp8). Measured with builds on TensorRT-RTX 1.4 to
 1.7 for every capability it has: a type that the hardware lacks fails the whole build, and 1.7 refuses float32 matrix
-products and 3-D convolutions for Turing, which 1.4, 1.5 and 1.6 still built. For the flavour tensorrt from NVIDIA's
-support matrix.
+products and 3-D convolutions for Turing, which 1.4, 1.5 and 1.6 still built. The rules for the flavour tensorrt are
+from NVIDIA's support matrix.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ _IMAGE_RANK = 4
 
 
 class TypedNode(NamedTuple):
-    """What a rule must know of a node: its name, operator, inputs' types and its first input's rank (None: unknown)."""
+    """The facts about a node that rules need: name, operator, input types and the rank of its first input (None:
+    unknown).
+    """
 
     name: str
     op_type: str
@@ -81,9 +83,9 @@ class TypedNode(NamedTuple):
 def missing_types(
     flavour: Flavour, capabilities: Iterable[ComputeCapability], dtypes: Iterable[str]
 ) -> list[Problem]:
-    """A problem for each type in use that some capability lacks, with what all of them have instead.
+    """A problem for each used type that some capability lacks, with the types that all of them support instead.
 
-    One engine for several GPUs needs its types on every one of them: the weakest decides.
+    An engine for several GPUs needs its types on every one of them, so the least capable GPU decides.
     """
     wanted = sorted(set(capabilities))
     problems = []

@@ -1,4 +1,5 @@
-"""Results as text: tables, lines, graphs and JSON for the terminal.
+"""Formats results as text for the terminal: tables, lines, graphs and JSON.
 
-Belongs here: functions from results to strings. Nothing here prints; pages and files of a build are in `reports/`.
+Belongs here: functions that format results as strings. Nothing here prints; a build's pages and report files are in
+`reports/`.
 """

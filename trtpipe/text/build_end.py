@@ -1,4 +1,4 @@
-"""The closing event of `build --json`."""
+"""Formats the final event of `build --json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands behind a changed field, in a line and as JSON."""
+"""Formats the cause of a changed field, as a line and as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Told(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Where the value of a field comes from, and the commit that last changed what stands there."""
+    """Where the value of a field comes from, and the commit that last changed it there."""
 
     origin: Origin
     file: str = ""

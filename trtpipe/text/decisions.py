@@ -1,4 +1,4 @@
-"""Decisions and reasons in words and as JSON: the one place that knows how each of them reads."""
+"""Formats decisions and their reasons as words and as JSON; this is the only place that words them."""
 
 from __future__ import annotations
 

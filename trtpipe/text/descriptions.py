@@ -1,6 +1,6 @@
-"""What `inspect` found out, as lines for people. Reads plain JSON values; what is missing or odd is left out.
+"""Formats the results of `inspect` as lines for people, from plain JSON; missing or unexpected values are omitted.
 
-The path is not shown, so that two versions of a file differ where they differ (`git diff` with textconv).
+The path is not shown, so that comparing two versions of a file shows only real differences (`git diff` with textconv).
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _costs(record: JsonObject) -> Lines:
 
 
 def _support(support: Sequence[JsonObject]) -> Lines:
-    """A row for each answer, with the GPUs that it is the answer for; refusals are told once below, by number."""
+    """A row for each answer, with the GPUs that it applies to; refusals are listed once below, by number."""
     facts: dict[str, int] = {}
     rows: dict[tuple[str, str, str], list[str]] = {}
     for one in support:
@@ -259,7 +259,7 @@ def _lockfile(record: JsonObject) -> Lines:
 
 
 def _short(text: str) -> str:
-    """A digest by its first twelve digits; all else as it is."""
+    """A digest shortened to twelve digits; anything else unchanged."""
     word, _, rest = text.partition(" ")
     return f"{word[:12]} {rest}".rstrip() if len(word) == 64 else text
 

@@ -1,6 +1,6 @@
-"""What `diff` found, as text for a terminal or Markdown for a pull request: the same sections in two forms.
+"""Formats the results of `diff` as text for a terminal or as Markdown for a pull request, with the same sections.
 
-Works on plain JSON values. Long lists are cut in the text and folded away in Markdown.
+Works on plain JSON values. Long lists are truncated in text and collapsed in Markdown.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown and HTML take as it is: a model may name its tensors anything."""
+    """Text escaped for Markdown and HTML, because a model's tensors may have any name."""
     return one_line(text).translate(_SPECIAL)
 
 
@@ -107,7 +107,7 @@ def headline(record: JsonObject) -> str:
 
 
 def sections(record: JsonObject) -> Iterator[Section]:
-    """What differs, in order; nothing for what does not."""
+    """The sections with differences, in order; sections without any are omitted."""
     if record.get("identical"):
         return
     kinds = {"model": _model, "weights": _weights, "lockfile": _lock, "engine": _engine}
@@ -221,7 +221,7 @@ def _types(types: JsonObject) -> Iterator[Section]:
 
 
 def _changed_types(record: JsonObject, field: str, noun: str) -> Iterator[Section]:
-    """Entries of old type, new type and the names of those that changed so."""
+    """Entries of old type, new type and the names that changed from the one to the other."""
     for before, after, names in _lists(record, field):
         told = [str(one) for one in names] if isinstance(names, (list, tuple)) else []
         yield Section(f"{before} -> {after} in {counted(len(told), noun)}: {listed(told)}")
@@ -259,7 +259,7 @@ def _shortened(fact: JsonObject) -> tuple[str, str]:
 
 
 def _group(group: JsonObject) -> Iterator[Section]:
-    """What several cells have in common: causes as old -> new, and what followed."""
+    """The common changes of several cells: causes as old -> new, and their consequences."""
     cells = texts_in(group, "cells")
     causes = ", ".join(map(_cause, objects_in(group, "causes")))
     follows = ", ".join(
@@ -344,7 +344,7 @@ def _value(value: object) -> str:
 
 
 def _short(text: str) -> str:
-    """A digest by its first twelve digits; all else as it is."""
+    """A digest shortened to twelve digits; anything else unchanged."""
     word = text[:64]
     hexadecimal = len(word) == 64 and all(char in "0123456789abcdef" for char in word)
     return (

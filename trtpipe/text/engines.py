@@ -1,4 +1,4 @@
-"""What is known of an engine file, as lines for people. What a manifest leaves out, or says oddly, is passed over."""
+"""Formats what is known of an engine file as lines; missing or unexpected fields of a manifest are omitted."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _records(records: Odd) -> Iterator[str]:
 
 
 def _inspected(layers: object) -> Iterator[str]:
-    """What TensorRT's inspector said, or why it was not asked."""
+    """The output of TensorRT's inspector, or why it was not run."""
     if isinstance(layers, str):
         yield f"layers: {one_line(layers)}"
     elif isinstance(layers, list):

@@ -1,4 +1,4 @@
-"""Events as the JSON lines of `--json` and as plain lines: the one place that knows how each of them reads."""
+"""Formats events as the JSON lines of `--json` and as plain lines; this is the only place that words them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def event_json(event: Event) -> dict[str, Json]:
 
 
 def event_lines(event: Event) -> list[str]:
-    """What an event says in plain lines; most say nothing."""
+    """An event as plain lines; most events have none."""
     if isinstance(event, StepEvent):
         return _step_lines(event)
     if isinstance(event, ProgressEvent):
@@ -65,7 +65,7 @@ def event_lines(event: Event) -> list[str]:
 
 
 def phase_words(event: ProgressEvent) -> str:
-    """What a live view shows beside a step that runs; empty when there is nothing new to show."""
+    """The phase that a live view shows beside a running step; empty if there is nothing new to show."""
     match event:
         case FetchProgress(_, download):
             return download.file.rsplit("/", 1)[-1] + _amount(download)
@@ -249,6 +249,6 @@ def _build_lines(event: BuildEvent) -> list[str]:
 
 
 def _amount(download: Download) -> str:
-    """How much of a file is there: ` (3 MiB of 45 MiB)`."""
+    """How much of a file has been downloaded: ` (3 MiB of 45 MiB)`."""
     shown = " of ".join(format_size(size) for size in (download.bytes, download.total) if size)
     return f" ({shown})" if shown else ""

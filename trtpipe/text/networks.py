@@ -1,4 +1,4 @@
-"""A network that TensorRT's parser made, as text."""
+"""Formats a network that TensorRT's parser created."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def layer_words(layer: JsonObject) -> str:
 
 
 def warning_lines(warnings: Sequence[str]) -> list[str]:
-    """What TensorRT's parser warned of; what it said several times, once."""
+    """The warnings of TensorRT's parser; repeated ones once."""
     counts = {text: warnings.count(text) for text in warnings}
     return [
         f"TensorRT's parser warns: {one_line(text)}" + (f" ({count} times)" if count > 1 else "")
@@ -24,7 +24,7 @@ def warning_lines(warnings: Sequence[str]) -> list[str]:
 
 
 def network_lines(record: JsonObject) -> list[str]:
-    """The record of `networks.describing`: layers, then what they come to."""
+    """The record of `networks.description`: layers, then totals."""
     header = ["layer", "type", "name", "ONNX node", "outputs"]
     rows = [
         [

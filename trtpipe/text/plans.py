@@ -1,4 +1,4 @@
-"""A plan with its decisions, as a table, a Mermaid graph or JSON; and the whole story of a cell's key."""
+"""Formats a plan with its decisions as a table, a Mermaid graph or JSON; and explains a cell's key."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def plan_closing(decisions: Decisions) -> str:
 
 
 def plan_json(plan: Plan, decisions: Decisions, promises: Mapping[str, str] | None = None) -> dict[str, Json]:
-    """The plan and its decisions as a JSON object; `promises` says of each cell what a build would come to."""
+    """The plan and its decisions as a JSON object; `promises` gives for each cell the expected result of a build."""
     steps = [
         {
             "address": str(address),
@@ -106,7 +106,7 @@ def explain_cell(
     last: Mapping[Address, Record | None],
     causes: Causes,
 ) -> str:
-    """Every step of a cell: its decision, its reason field by field, and all that its key is made of."""
+    """Every step of a cell: its decision, its reason field by field, and the full contents of its key."""
     return "\n\n".join(
         _explain_step(
             address,

@@ -1,4 +1,4 @@
-"""Problems as JSON: the form that every command's `--json` has of them."""
+"""Problems as JSON: the form that the `--json` output of every command shares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why each step is what it is, from the file or option that changed down to the step: `plan --why`, `explain`."""
+"""Explains why each step has its decision, from the changed file or option to the step: `plan --why`, `explain`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def because(plan: Plan, decisions: Decisions, address: Address, causes: Causes) 
 
 
 def _own(plan: Plan, address: Address, decision: Pending, causes: Causes) -> Iterator[str]:
-    """What is the matter with a step itself that waits for others besides."""
+    """The reason of a step itself, in addition to the steps that it waits for."""
     for change in decision.changes:
         yield from _changed(plan, address, change, causes)
     if decision.forced:
@@ -86,7 +86,7 @@ def _follows(plan: Plan, decisions: Decisions, address: Address, causes: Causes)
 
 
 def ways_to(decisions: Decisions, address: Address) -> list[list[Address]]:
-    """One way to this step from each step before it that must run, or that waits and has changed itself."""
+    """A path to this step from each earlier step that must run, or that waits and has changes of its own."""
     found: dict[Address, list[Address]] = {}
     pending = [[address]]
     seen = set()
@@ -103,7 +103,7 @@ def ways_to(decisions: Decisions, address: Address) -> list[list[Address]]:
 
 
 def follows_from(decisions: Decisions, address: Address) -> list[list[str]]:
-    """Those ways as texts, for JSON; none of a step that waits for nothing."""
+    """Those paths as texts, for JSON; none for a step that waits for nothing."""
     waits = isinstance(decisions[address], Pending)
     return [list(map(str, way)) for way in ways_to(decisions, address)] if waits else []
 

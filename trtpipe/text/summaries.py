@@ -1,4 +1,4 @@
-"""A cell's manifest as a short Markdown page, for people who look into the build directory."""
+"""Formats a cell's manifest as a short Markdown page, for readers of the build directory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN = 20  # nodes that overflow, of any number
 
 
 def cell_summary(manifest: JsonObject) -> str:
-    """The page: what it is, what it takes and gives, how exact it is, what was not run."""
+    """The page: what the engine is, its inputs and outputs, its accuracy, and checks that were not run."""
     return "\n".join(_lines(manifest)).rstrip()
 
 
@@ -59,12 +59,12 @@ def _lines(manifest: JsonObject) -> Iterator[str]:
 
 
 def _under(record: JsonObject, name: str) -> JsonObject:
-    """An object that a manifest may have; an empty one where it has not."""
+    """An object in a manifest; an empty one if it is missing."""
     return object_in(record, name) if record.get(name) else {}
 
 
 def _figure(record: JsonObject, name: str) -> float:
-    """A number, which may be infinite: what a tensor reaches may be."""
+    """A number, which may be infinite, as a tensor's largest magnitude may be."""
     found = record[name]
     assert isinstance(found, (int, float)), f"{name} is no number"
     return found
@@ -94,7 +94,7 @@ def _search(search: JsonObject) -> Iterator[str]:
 
 
 def _front(search: JsonObject) -> Iterator[str]:
-    """What was measured that no other beats in both cost and error; cost is a model's share of fp32, see the docs."""
+    """The Pareto front of the measured points in cost and error; cost is a share of the fp32 model's, see the docs."""
     if not search.get("front"):
         return
     yield f"Cost against error, of {_models(integer_in(search, 'evaluations'))} measured:"
@@ -120,7 +120,7 @@ def _front_row(point: JsonObject) -> tuple[str, ...]:
 
 
 def _wide(wide: JsonObject) -> Iterator[str]:
-    """What computes in float32 though the variant asks for less."""
+    """Nodes that compute in float32 although the variant asks for less."""
     overflow, by_default = _under(wide, "overflow"), _under(wide, "by_default")
     if by_default:
         counts = ", ".join(f"{count} for {kind}" for kind, count in by_default.items())
@@ -144,7 +144,7 @@ def _unconverted(wide: JsonObject) -> Iterator[str]:
 
 
 def _coverage(calibration: JsonObject) -> Iterator[str]:
-    """What the scales leave of the tensors, and which method would leave most."""
+    """How well the scales fit the tensors, and which method is recommended, as lines."""
     counts = _under(calibration, "counts")
     if counts:
         said = ", ".join(f"{count} {what}" for what, count in counts.items())

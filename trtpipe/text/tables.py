@@ -1,4 +1,4 @@
-"""Plain tables: columns aligned by blanks, readable in a log and by `grep`."""
+"""Plain tables with columns aligned by spaces, readable in a log and easy to `grep`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text on one line, with escapes for what is not to be printed: a model may name its tensors anything."""
+    """The text on one line, with unprintable characters escaped: a model's tensors may have any name."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

@@ -1,4 +1,4 @@
-"""The comparison of two TensorRT versions as Markdown and as a page of HTML that needs nothing else."""
+"""Formats the comparison of two TensorRT versions as Markdown and as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ pre { white-space: pre-wrap; }
 
 
 def upgrade_markdown(record: JsonObject) -> str:
-    """The text of a pull request: what came of it, the lines to change, a table, the failures in full."""
+    """The text of a pull request: the outcome, the lines to change, a table, the failures in full."""
     return "\n".join(_markdown(record)).rstrip() + "\n"
 
 
@@ -87,7 +87,7 @@ def _markdown(record: JsonObject) -> Iterator[str]:
 
 
 def _code(text: str) -> str:
-    """The text as code, so that nothing in it counts as Markdown."""
+    """The text as a code span, so that nothing in it is interpreted as Markdown."""
     plain = one_line(text)
     fence = "``" if "`" in plain else "`"
     return f"{fence} {plain} {fence}" if fence == "``" else f"`{plain}`"
@@ -112,12 +112,12 @@ def _cells(row: JsonObject) -> tuple[str, ...]:
 
 
 def _number(one: JsonObject, name: str, form: str, unit: str = "") -> str:
-    """A field that may be unknown; then a dash."""
+    """A number that may be unknown; then a dash."""
     return "-" if one[name] is None else f"{number_in(one, name):{form}}{unit}"
 
 
 def _both(old: JsonObject | None, new: JsonObject | None, show: Callable[[JsonObject], str]) -> str:
-    """`old → new`, or once when both are the same; a dash where there is no engine."""
+    """`old → new`, or one value if both are the same; a dash if there is no engine."""
     shown = ["-" if one is None else show(one) for one in (old, new)]
     return shown[0] if shown[0] == shown[1] else " → ".join(shown)
 

@@ -1,4 +1,4 @@
-"""The engine worker's messages as the JSON lines that the worker writes: the inverse of `toolchains/messages.py`."""
+"""Formats the engine worker's messages as the JSON lines that it writes: the inverse of `toolchains/messages.py`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Weights by name from a file: .npz, .npy, .safetensors, tensorrtx .wts, or an ONNX model's initializers.
+"""Named weights from a file: .npz, .npy, .safetensors, tensorrtx .wts, or an ONNX model's initializers.
 
-Which it is, is told by content. Every header is checked against the file when it is opened; values are read when
-asked for, mapped where they can be, so that memory holds one tensor at a time. Knows no layer and no spec. This
+The format is detected from the content. Headers are checked against the file when it is opened; values are read on
+demand, memory-mapped where possible, so that memory holds one tensor at a time. Independent of layers and specs. This
 module imports neither onnx nor numpy.
 """
 
@@ -20,13 +20,13 @@ _HEAD = 4096
 
 
 class NamedWeights(Protocol):
-    """An open file of weights. Every method takes one of `names`."""
+    """An open weights file. Every method takes one of `names`."""
 
     names: tuple[str, ...]
     """In the file's own order."""
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
-        """Dims; None when the format gives none: the values are flat, and who declares them says their shape."""
+        """The dims; None if the format stores none, in which case the values are flat and the spec gives the shape."""
 
     def dtype_of(self, name: str) -> str:
         """Element type as ONNX and the spec name it: `float32`, `bfloat16`, `float8_e4m3fn`, …."""
@@ -41,7 +41,7 @@ class NamedWeights(Protocol):
         """
 
     def location(self, name: str) -> tuple[Path, int] | None:
-        """The file and the byte where the values stand row-major and little-endian; None when they do nowhere."""
+        """The file and the offset of the values if they are stored row-major and little-endian; else None."""
 
 
 def open_weights(path: Path, *, root: Path | None, workplace: Path | None = None) -> NamedWeights:

@@ -1,8 +1,7 @@
-"""The members of an .npz archive as arrays: one zip archive of .npy files, each checked against the file.
+"""The members of an .npz archive (a zip file of .npy files) as arrays, each checked against the file.
 
-Members that are stored are mapped where they lie; compressed ones are unpacked, piece by piece, into an unnamed
-temporary file, and large ones only as far as somebody asks. What an archive claims is believed only as far as the file
-bears it out.
+Uncompressed members are mapped directly from the archive; compressed ones are unpacked in chunks into an unnamed
+temporary file, large ones only as far as they are read. Sizes stated in the archive are checked against the file.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class Archive:
 
     @property
     def other_members(self) -> bool:
-        """Whether it holds anything that is no .npy file."""
+        """Whether it holds anything other than .npy files."""
         return len(self._zip.infolist()) > len(self.infos)
 
     def unpacked_size(self, name: str) -> int:
@@ -79,7 +78,7 @@ class Archive:
         return 0 if info.compress_type == zipfile.ZIP_STORED else info.file_size
 
     def header(self, name: str) -> NpyHeader:
-        """What the member's header says; its data are not looked at. Raises ModelError."""
+        """The contents of the member's header; its data are not read. Raises ModelError."""
         what, info = self._what(name), self._checked(name)
         if info.compress_type == zipfile.ZIP_STORED:
             start = self._stored_at(info, what)
@@ -117,7 +116,7 @@ class Archive:
         return Unpacking(packed, target, info.file_size, what)
 
     def data_offset(self, name: str) -> int | None:
-        """Where the elements begin in the archive, row-major and little-endian; None when they do nowhere."""
+        """The offset of the elements in the archive if they are row-major and little-endian; else None."""
         info = self.infos[name]
         if info.compress_type != zipfile.ZIP_STORED:
             return None
@@ -135,6 +134,7 @@ class Archive:
             raise ModelError(Code.NOT_NPZ, f"{what} is damaged: it begins before the archive does")
         if info.compress_type not in _METHODS:
             raise ModelError(Code.NOT_NPZ, f"{what} is compressed in a way that Python cannot unpack")
+        # Deflate has a highest possible ratio; a larger size is false, and would only claim disk space.
         deflated = info.compress_type == zipfile.ZIP_DEFLATED
         if deflated and info.file_size > _ALLOWED + info.compress_size * _LARGEST_RATIO:
             sizes = f"{format_size(info.compress_size)} cannot unpack to {format_size(info.file_size)}"
@@ -145,6 +145,8 @@ class Archive:
 
     def _stored_at(self, info: zipfile.ZipInfo, what: str) -> int:
         self.file.seek(info.header_offset)
+        # Name and extra field may have other lengths here than in the central directory, so only the local
+        # header tells where the data begin.
         raw = self.file.read(_LOCAL_HEADER.size)
         if len(raw) < _LOCAL_HEADER.size or raw[:4] != b"PK\x03\x04":
             raise ModelError(Code.NOT_NPZ, f"{what} is damaged: no local header where the archive says")
@@ -167,7 +169,9 @@ class Unpacking:
     """So many bytes are in the file."""
 
     def upto(self, size: int) -> None:
-        """Have the first `size` bytes in the file. With the last ones its checksum is seen. Raises ModelError."""
+        """Unpacks until the file holds the first `size` bytes. The checksum is verified with the last ones. Raises
+        ModelError.
+        """
         try:
             self._write(size)
             if self.done == self.size and self.packed.read(1):

@@ -1,6 +1,6 @@
-"""Element types of weights: the names that ONNX and the spec know them by, and their numpy.dtype.
+"""Element types of weights: their names in ONNX and in the spec, and their numpy.dtype.
 
-Knows no file format.
+Independent of file formats.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def refuse_foreign_type(what: str, dtype: Dtype) -> None:
 
 
 def native(array: Array) -> Array:
-    """The array in this machine's byte order, read-only; as it is when it has that already."""
+    """The array in this machine's byte order, read-only; unchanged if it has that order already."""
     made = array.astype(array.dtype.newbyteorder("="), copy=False)
     if made.flags.writeable:
         made.flags.writeable = False

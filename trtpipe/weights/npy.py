@@ -1,7 +1,7 @@
 """Arrays in NumPy's .npy format, mapped from a file and never unpickled; and a single .npy file as weights.
 
-The format is NumPy's NEP 1. Its header is a Python literal; it is matched, not evaluated. Object arrays are refused:
-reading them would run code from the file.
+The format is NumPy's NEP 1. Its header is a Python literal, which is parsed by a pattern, not evaluated. Object arrays
+are rejected, because reading them would run code from the file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ENTRY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NpyHeader:
-    """What the first bytes of a .npy say."""
+    """The contents of a .npy header."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -70,7 +70,7 @@ def map_array(file: IO[bytes], header: NpyHeader, start: int) -> Array:
 
 
 def data_offset(header: NpyHeader, start: int) -> int | None:
-    """Where the elements begin, row-major and little-endian; None when they are not."""
+    """The offset of the elements if they are row-major and little-endian; else None."""
     plain = not header.fortran and header.dtype == header.dtype.newbyteorder("<")
     return start + header.size if plain and header.nbytes else None
 

@@ -1,4 +1,4 @@
-"""An .npz archive as weights: one array a name, one of them unpacked at a time."""
+"""An .npz archive as named weights, one array unpacked at a time."""
 
 from __future__ import annotations
 

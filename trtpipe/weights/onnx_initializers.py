@@ -1,4 +1,4 @@
-"""The initializers of an ONNX model as weights, embedded or external, and what its Constant nodes hold."""
+"""The initializers of an ONNX model, embedded or external, and its Constant nodes' values, as named weights."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The values of weights a piece at a time, so that memory holds a piece and never a tensor; and their statistics.
+"""Reads the values of weights in chunks, so that memory never holds a whole tensor; and computes statistics.
 
-Values that stand in a file are read, not mapped: mapped pages would count as memory. Knows no layer and no spec.
+Values in a file are read, not mapped, because mapped pages would count as used memory. Independent of layers and specs.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def statistics_of(stream: WeightStream) -> Statistics:
 
 
 def _merged(total: int, mean: float, squares: float, values: Array) -> tuple[int, float, float]:
-    """Count, mean and sum of squared deviations with some values more (Chan, Golub and LeVeque, 1983)."""
+    """Updates count, mean and sum of squared deviations with further values (Chan, Golub and LeVeque, 1983)."""
     import numpy as np
 
     with np.errstate(over="ignore", invalid="ignore"):
@@ -175,7 +175,7 @@ def _decoded(raw: bytes, dtype: str, elements: int) -> Array:
 
 
 def _splitter(load: Callable[[], Array]) -> Pieces:
-    """Pieces of an array that is in memory, or mapped because it stands in no file as it is."""
+    """Splits an array that is in memory, or mapped because its file does not hold it in this form."""
 
     def pieces() -> Iterator[Array]:
         array = load().reshape(-1)

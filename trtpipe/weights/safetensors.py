@@ -1,4 +1,4 @@
-"""A .safetensors file as weights, mapped; and the writer of such files.
+"""A .safetensors file as named weights, memory-mapped; and a writer for such files.
 
 The format (https://github.com/huggingface/safetensors, "Format"): 8 bytes little-endian, the header's length; a JSON
 header that gives each tensor's type, shape and byte range in what follows; the bytes, without gaps.
@@ -99,7 +99,7 @@ class SafetensorsFile:
 
 @dataclass(frozen=True)
 class Writable:
-    """A tensor to be written; `values` gives its array when its turn comes."""
+    """A tensor to be written; `values` returns its array when it is written."""
 
     dtype: str
     shape: tuple[int, ...]

@@ -1,8 +1,8 @@
-"""A tensorrtx .wts file as weights: text in which every tensor is a line `name count hex hex …`.
+"""A tensorrtx .wts file as named weights: text in which every tensor is a line `name count hex hex …`.
 
-The first line says how many tensors follow. Each hex number is the bits of a float32, most significant digit first.
-Nothing says a shape. The text is nine bytes a value, so it is read once, a piece at a time, and the values are put
-into a file as they belong; that one is mapped.
+The first line says how many tensors follow. Each hex number is the bits of a float32, most significant digit first. The
+format has no shapes. The text takes nine bytes per value, so it is read once, in chunks, and converted to a binary
+temporary file, which is mapped.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class _Reading:
         return name, entry
 
     def _words(self, rest: bytes, ended: bool) -> Iterator[list[bytes]]:
-        """The hex numbers of a line, a piece at a time; `rest` is what was read of it, all of it if `ended`."""
+        """The hex numbers of a line, in chunks; `rest` is the part read so far, the whole line if `ended`."""
         while not ended:
             cut = max(rest.rfind(b" "), rest.rfind(b"\t")) + 1
             if len(rest) - cut > _DIGITS:

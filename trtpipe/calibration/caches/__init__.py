@@ -1,6 +1,6 @@
-"""Calibration caches that other tools left behind, and how their names find the tensors of a model.
+"""Calibration caches of other tools: reading them, and matching their names with the tensors of a model.
 
-Data to data: what a cache says is read without trusting the file, matched with the names of a model, and becomes our
-own scales; what cannot be used is told by name. Knows no stage and no command; imports neither onnx nor numpy, and asks
-nothing of a graph but its names.
+A cache file is read as untrusted input, its entries are matched with the names of a model and converted to our own
+scales; entries that cannot be used are reported by name. Independent of stages and commands; imports neither onnx nor
+numpy, and uses nothing of a graph but its names.
 """

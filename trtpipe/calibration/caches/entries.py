@@ -1,4 +1,4 @@
-"""What a calibration cache says, whatever its format: tensor → largest magnitude. Knows no file and no model.
+"""The entries of a calibration cache of any format: tensor → largest magnitude (amax).
 
 TensorRT's cache holds the int8 scale of a tensor, amax / 127; other tools write amax itself. Here all are amax in
 float64, where 127 times a float32 scale, and that divided by 127, are exact.
@@ -106,7 +106,7 @@ def is_text(name: str) -> bool:
 
 
 def why_unusable(amax: float) -> str:
-    """Why this is no largest magnitude of a tensor; empty when it is one."""
+    """Why this is not a largest magnitude of a tensor; empty if it is one."""
     if math.isnan(amax):
         return "its value is NaN"
     if amax / INT8_LARGEST >= _LARGEST_FLOAT:

@@ -1,6 +1,6 @@
-"""The names of a model that a cache may speak of: its tensors, its nodes, and which node is of which TensorRT layer.
+"""The names in a model that a cache may use: tensors, nodes, and which node each TensorRT layer corresponds to.
 
-Reads the main graph of a model; no weight and no attribute is looked at.
+Reads the main graph of a model, no weights and no attributes.
 """
 
 from __future__ import annotations

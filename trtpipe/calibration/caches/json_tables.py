@@ -1,4 +1,4 @@
-"""JSON forms of calibration tables, told apart by what they hold; every number in them is amax, or a range.
+"""JSON forms of calibration tables, distinguished by their content; every number is amax or a range.
 
 {"tensor": 1.5}                                 plain: amax
 {"tensor_scales": {"tensor": 1.5}}              TAO's export of a quantization-aware trained network: amax

@@ -1,9 +1,9 @@
-"""Names that TensorRT made up: `(Unnamed Layer* 12) [Convolution]_output` is the output of the network's layer 12.
+"""Names that TensorRT generated: `(Unnamed Layer* 12) [Convolution]_output` is the output of the network's layer 12.
 
-Which tensor of a model that is can be told only where the order of layers leaves no choice. The layers of one kind
-that have no name are put beside the model's nodes of that kind which no other entry speaks of. When there are as many,
-a node that all others of its kind must stand before or behind, because they feed it or are fed by it, has one place in
-every order of the network; the layer of that place is its. Everything else is left alone, and said.
+Such a number identifies a tensor of the model only where the order of layers is unambiguous. The unnamed layers of one
+kind are compared with the model's nodes of that kind that no other entry names. If the counts are equal, a node that
+every other node of its kind feeds or is fed by has the same position in every valid order of the network, and is
+matched with the layer at that position. All other names are left unmatched and reported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_NODES, _MOST_OF_KIND = 20_000, 4_000
 
 @dataclass(frozen=True, slots=True)
 class UnnamedLayer:
-    """What such a name says."""
+    """The parts of such a name."""
 
     number: int
     kind: str
@@ -30,7 +30,7 @@ class UnnamedLayer:
 
 
 def unnamed_layer(name: str) -> UnnamedLayer | None:
-    """What a name that TensorRT made up says; None for any other name."""
+    """The parts of a name that TensorRT generated; None for any other name."""
     found = _UNNAMED.fullmatch(name)
     if found is None:
         return None
@@ -69,7 +69,7 @@ def _may_be(node: NodeNames, kind: str, taken: Collection[str]) -> bool:
 def _placed(
     layers: Mapping[str, UnnamedLayer], nodes: Sequence[NodeNames], model: ModelNames
 ) -> tuple[dict[str, str], str]:
-    """The layers of one kind that have one place, and why the others have none."""
+    """The layers of one kind with a unique position, and why the others have none."""
     if len(layers) != len(nodes):
         return (
             {},

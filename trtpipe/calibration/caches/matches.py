@@ -1,6 +1,6 @@
-"""Which entry of a cache is which tensor of a model: by name, and where names drifted, by what is left of them.
+"""Matches the entries of a cache with the tensors of a model: by name, or by part of the name where it changed.
 
-In this order, each step among what the steps before left over:
+In this order, each step on what the previous steps left unmatched:
 
     exact       the names are the same, after `rename`
     quotes      but for quotes and blanks around them
@@ -10,8 +10,9 @@ In this order, each step among what the steps before left over:
     fused       `conv1 + relu1`: what the last of the layers that became one makes
     layer       a number that TensorRT gave: see `layer_numbers`
 
-A step takes a pair only when one entry and one tensor are left to choose from. Nothing is guessed: what has two
-candidates, or one that another entry names better, is left out and said. Knows names, no graph library.
+A step accepts a pair only if the entry and the tensor are each other's only candidate. Nothing is guessed: an entry
+with two candidates, or with one that another entry matches better, is left out and reported. Works on names, without a
+graph library.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _MOST_FUSED = 64
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The entry that a tensor got its scale from, and how it was found."""
+    """The entry from which a tensor got its scale, and how it was found."""
 
     entry: str
     how: str
@@ -43,7 +44,7 @@ class Found:
 
 @dataclass
 class Match:
-    """What became of every entry, and of every tensor that wants a scale."""
+    """The result for every entry, and for every tensor that needs a scale."""
 
     wanted: tuple[str, ...]
     found: dict[str, Found] = field(default_factory=dict)
@@ -123,7 +124,7 @@ class _Matcher:
 
     @property
     def taken(self) -> set[str]:
-        """The tensors whose entry is known."""
+        """The tensors that already have an entry."""
         return {*self.found, *self.broken}
 
     def exact(self) -> None:
@@ -163,7 +164,7 @@ class _Matcher:
         self._pair(fused, "fused")
 
     def by_layer(self) -> None:
-        """Names that TensorRT made up."""
+        """Names that TensorRT generated."""
         numbered = [name for name in self.left if unnamed_layer(self.meant[name]) is not None]
         found, refused = tensors_of_layers([self.meant[name] for name in numbered], self.model, self.taken)
         self._pair(
@@ -172,7 +173,7 @@ class _Matcher:
         self.why |= {name: refused[self.meant[name]] for name in numbered if self.meant[name] in refused}
 
     def result(self, wanted: tuple[str, ...]) -> Match:
-        """What became of everything."""
+        """The results for all entries and tensors."""
         stale = {name: self._stale(name) for name in self.left if name not in self.cache.unusable}
         unusable = dict(self.cache.unusable)
         missing = {name: self._missing(name) for name in wanted if name not in self.found}

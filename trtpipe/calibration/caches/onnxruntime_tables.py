@@ -49,7 +49,7 @@ def _text_rows(lines: Sequence[str]) -> Iterator[tuple[str, float]]:
 
 
 def _row(line: str) -> tuple[str, float] | None:
-    """The name and the number of a line; None when it is no such line."""
+    """The name and the number of a line; None if it has another form."""
     name, _, value = line.replace("\t", " ").rstrip(" ").rpartition(" ")
     name = line[: len(name)].rstrip(" \t")
     return (name, float(value)) if name and _is_number(value) else None
@@ -105,7 +105,7 @@ class _FlatTable:
             raise ModelError(Code.NOT_A_CACHE, "a text in it is not UTF-8") from error
 
     def _field(self, table: int, field: int) -> int | None:
-        """Where a table's field stands; None when it is left out."""
+        """The position of a table's field; None if it is absent."""
         vtable = table - self._number("<i", table)
         if field + 2 > self._number("<H", vtable):
             return None

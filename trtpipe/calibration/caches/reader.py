@@ -1,6 +1,6 @@
-"""Reads a calibration cache from a file; its format is told by its content, or declared. Knows no model.
+"""Reads a calibration cache from a file; its format is detected from the content, or declared.
 
-What is read is bounded: a file of more than 16 MiB is no table of tensors.
+At most 16 MiB are read: a larger file is not a table of tensors.
 """
 
 from __future__ import annotations

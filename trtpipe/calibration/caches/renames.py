@@ -1,8 +1,8 @@
-"""`rename`: what the writer of a spec says that a cache's names mean. Rules are exact names, or globs with `*`.
+"""`rename`: the spec's mapping from a cache's names to the model's. Rules are exact names, or globs with `*`.
 
-A `*` stands for any text and for the same text in the new name; brackets and question marks stand for themselves, for
-names are full of them. So does a `*` in a rule that is a name of the cache, letter by letter: TensorRT's own made-up
-names hold one. An exact rule counts before any glob, and of globs the longest.
+A `*` matches any text, which is inserted for the `*` of the new name; brackets and question marks are literal, because
+they are common in names. A rule that equals a name of the cache exactly is literal too, `*` included: TensorRT's
+generated names contain one. An exact rule takes precedence over globs, and a longer glob over a shorter one.
 """
 
 from __future__ import annotations

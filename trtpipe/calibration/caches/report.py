@@ -1,6 +1,6 @@
-"""What is said of a matched cache: a report as plain data, the scales that come of it, and refusals with their remedy.
+"""The results of matching a cache: a report as plain data, the scales, and errors with their remedy.
 
-Long lists are cut: a report names the first hundred of each kind, and counts all.
+Long lists are truncated: a report names the first hundred of each kind, and counts all.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def scales_of(cache: Cache, match: Match) -> Scales:
 
 
 def report_of_cache(cache: Cache, match: Match, min_coverage: float) -> dict[str, Json]:
-    """The report: what a calibrator's one says, and under `cache` what became of the entries."""
+    """The report: a calibrator's, plus the results for the cache's entries under `cache`."""
     lists: dict[str, JsonObject] = {
         "repaired": {name: {"entry": one.entry, "how": one.how} for name, one in match.repaired.items()},
         "stale": match.stale,
@@ -60,7 +60,7 @@ def report_of_cache(cache: Cache, match: Match, min_coverage: float) -> dict[str
 
 
 def warnings_of(cache: Cache, match: Match) -> Iterator[str]:
-    """What a reviewer should look at, a sentence each."""
+    """Points that need a reviewer's attention, one sentence each."""
     if match.missing:
         name, why = next(iter(match.missing.items()))
         counts = f"{len(match.missing)} of {len(match.wanted)}"
@@ -98,7 +98,7 @@ def _remedy(match: Match) -> Iterator[str]:
 
 
 def missing_lines(match: Match) -> Iterator[str]:
-    """Each missing tensor with the entry that is most like it, at most twenty of them."""
+    """Each missing tensor with the most similar entry, at most twenty of them."""
     unmatched = list(match.stale)[:_LOOKED_AT]
     for name, why in list(match.missing.items())[:_SHOWN]:
         near = nearest(name, unmatched)

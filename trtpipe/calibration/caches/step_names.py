@@ -1,4 +1,4 @@
-"""The steps that take scales from a calibration cache: their options, and what they are called in a plan."""
+"""The steps that take scales from a calibration cache: their options and their names in a plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trtpipe.spec.variant import CalibrationSpec
 
 
 def cache_reading(asked: CalibrationSpec) -> CacheReading:
-    """What the spec says of a cache beside its file."""
+    """The spec's options for reading a cache."""
     return CacheReading(asked.format, asked.min_coverage, dict(sorted(asked.rename.items())))
 
 

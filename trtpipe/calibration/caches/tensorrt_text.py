@@ -1,4 +1,4 @@
-"""TensorRT's own calibration cache, up to TensorRT 10: read, and written for those who still need one.
+"""TensorRT's own calibration cache, up to TensorRT 10: reading it, and writing it for tools that need it.
 
     TRT-8601-EntropyCalibration2
     images: 3c010a14
@@ -103,7 +103,7 @@ def bits_of(scale: float) -> int:
 
 
 def _refuse_byte_order(rows: Sequence[int]) -> None:
-    """Values that only make sense with their bytes turned round were written on the other kind of machine."""
+    """Rejects values that make sense only with their bytes reversed: they were written with the other byte order."""
     as_written = sum(_plausible(bits) for bits in rows)
     turned = sum(_plausible(int.from_bytes(bits.to_bytes(4, "little"), "big")) for bits in rows)
     if turned > as_written and 2 * as_written < len(rows):
@@ -159,7 +159,7 @@ def header_of(version: str, algorithm: str) -> str:
 
 
 def version_of(header: str) -> str:
-    """The TensorRT version that a header speaks of, `8.6.1`; empty when it speaks of none."""
+    """The TensorRT version in a header, `8.6.1`; empty if there is none."""
     known = _HEADER.fullmatch(header)
     if known is None:
         return ""

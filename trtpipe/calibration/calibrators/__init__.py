@@ -1,7 +1,7 @@
-"""Calibrators: from a model and samples to scales. One file a backend, each with a module-level `calibrator`.
+"""Calibrators: compute scales from a model and samples. One file per backend, each with a module-level `calibrator`.
 
-`trtpipe` is our own; others are libraries' (each an extra). What they share is here: which tensors of which model, fed
-with what, and by which method. None knows precisions, targets or stores.
+`trtpipe` is our own; the others use libraries (each an extra). This module defines what they share: the request with
+the model, the tensors, the samples and the method. None depends on precisions, targets or stores.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ METHODS = ("max", "percentile", "entropy", "mse")
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRequest:
-    """Everything that scales depend on, and where what an interrupted run has counted is kept."""
+    """Everything that scales depend on, and where an interrupted run's progress is kept."""
 
     model: Path
     """The canonical model, in its source's float types."""
@@ -40,7 +40,7 @@ class CalibrationRequest:
     """A file that survives an interrupt; calibrating again goes on from it."""
     resolve: Callable[[str], Path] | None = None
     ranges: tuple[str, ...] = ()
-    """Float tensors of which only the largest magnitude is wanted: `measuring.ranges` finds it, for every backend."""
+    """Float tensors of which only the largest magnitude is needed: `measurement.ranges` finds it, for every backend."""
     means: Mapping[str, str] = field(default_factory=dict)
     """Tensor of `ranges` that holds means → the tensor of `ranges` that they are of."""
     provider: str = "cpu"
@@ -50,12 +50,12 @@ class CalibrationRequest:
 
     @property
     def file(self) -> Files:
-        """What finds the data set's files by name."""
+        """A look-up of the data set's files by name."""
         return as_files(self.resolve) if self.resolve is not None else GivenFiles(self.files)
 
 
 class Calibrator(Protocol):
-    """What a module here provides as `calibrator`."""
+    """The interface of `calibrator` in each module of this package."""
 
     name: str
     version: int
@@ -71,7 +71,7 @@ class Calibrator(Protocol):
 
 
 def calibrator_names() -> tuple[str, ...]:
-    """The backends that there are, by the names of their modules; none is imported."""
+    """The available backends, by the names of their modules; none is imported."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))
 
 

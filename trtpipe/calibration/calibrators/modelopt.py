@@ -1,6 +1,6 @@
-"""NVIDIA ModelOpt as a calibrator: the amax of the tensors that it quantizes for int8.
+"""NVIDIA ModelOpt as a calibrator: amax of the tensors that it quantizes to int8.
 
-It places Q and DQ by rules of its own: nodes whose tensors it leaves in float stay float here, and are named.
+It places Q and DQ by its own rules: nodes whose tensors it leaves in float stay float here, and are reported by name.
 """
 
 from __future__ import annotations

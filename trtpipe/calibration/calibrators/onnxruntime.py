@@ -1,7 +1,7 @@
-"""ONNX Runtime's own calibrators (onnxruntime.quantization): their amax for the tensors that are asked for.
+"""ONNX Runtime's own calibrators (onnxruntime.quantization): their amax for the requested tensors.
 
-Symmetric, with ONNX Runtime's numbers of bins. Samples are given one at a time: its histograms depend on what is given
-together, and memory would grow with the number of samples.
+Symmetric, with ONNX Runtime's numbers of bins. Samples are passed one at a time, because its histograms depend on the
+batches and its memory use would grow with the number of samples.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""trtpipe's own calibrator: one pass over the samples, a histogram of magnitudes a tensor, then the method.
+"""trtpipe's own calibrator: one pass over the samples, a histogram of magnitudes for each tensor, then the method.
 
-Counts are integers in bins that no data decide (`measuring.histograms`), so scales are the same however the samples are
-dealt out, and an interrupted run goes on where it last wrote down what it had counted.
+Counts are integers in fixed bins (`measurement.histograms`), so the scales do not depend on how samples are batched,
+and an interrupted run continues from its last checkpoint.
 """
 
 from __future__ import annotations

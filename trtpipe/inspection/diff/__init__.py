@@ -1,4 +1,4 @@
-"""What changed between two models, two engines or two lockfiles. Data to data: nothing here builds, runs or writes.
+"""Compares two models, two engines or two lockfiles. Pure functions: nothing here builds, runs or writes.
 
-Every difference has an old and a new side, so that the difference of B and A is that of A and B turned round.
+Every difference has an old and a new side, so comparing B with A gives the reverse of comparing A with B.
 """

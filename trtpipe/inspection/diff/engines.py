@@ -1,7 +1,7 @@
-"""What changed from one engine to another: by their bytes, headers, manifests and the networks that they were made of.
+"""Compares two engines: their bytes, headers, manifests and the networks that they were built from.
 
-Works on what `inspection` found; no engine is opened. How long a build took and how much memory it needed are told
-and do not count as differences.
+Works on the results of `inspection`; no engine is opened. Build time and memory use are reported but do not count as
+differences.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class EngineChanges:
 
     @property
     def any(self) -> bool:
-        """Whether anything differs that counts."""
+        """Whether there is any relevant difference."""
         counted = any(changes for title, changes in self.sections.items() if title not in UNCOUNTED)
         return self.verdict == "different" or counted or bool(self.header or self.layers)
 

@@ -1,7 +1,7 @@
-"""A graph as matching wants it: vertices with their attributes as text, weights apart, and identities of functions.
+"""Prepares a graph for matching: vertices with attributes as text, weights apart, and identities of functions.
 
-Weights are initializers and what Constant nodes hold. Two values have the same identity when the same operators make
-them of the same inputs and weights: names, order, and attributes that say what the standard says anyway do not count.
+Weights are initializers and what Constant nodes hold. Two values have the same identity if the same operators compute
+them from the same inputs and weights; names, order, and attributes equal to the standard's default do not count.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Vertex:
 
     @property
     def called(self) -> str:
-        """Its name, or what it makes."""
+        """The node's name, or its first output's."""
         return self.name or next((name for name in self.outputs if name), f"#{self.index}")
 
 
 @dataclass(slots=True)
 class GraphView:
-    """A graph and where its values come from."""
+    """A graph, with the producers of its values."""
 
     vertices: list[Vertex]
     weights: dict[str, WeightStream]
@@ -58,7 +58,7 @@ class GraphView:
     """Weight → type, dims and digest of its values, of those that were asked for."""
 
     def weight_key(self, name: str) -> str:
-        """What a weight is, by its type, dims and values, which are read once. Raises ModelError."""
+        """The key of a weight: its type, dims and values, which are read once. Raises ModelError."""
         if name not in self.digests:
             stream = self.weights[name]
             hasher = blake3()
@@ -69,7 +69,7 @@ class GraphView:
 
 
 class Identities:
-    """Numbers for what is equal: one table for both sides, so that equal numbers mean equal functions."""
+    """Numbers for equal values, in one table for both sides, so that equal numbers mean equal functions."""
 
     def __init__(self) -> None:
         self._known: dict[Hashable, int] = {}
@@ -146,7 +146,7 @@ def _vertex(node: onnx.NodeProto, index: int, opset: int) -> Vertex:
 
 @cache
 def _defaults(op: str, opset: int) -> Mapping[str, str]:
-    """What the standard says of attributes that a node leaves out."""
+    """The standard's defaults for attributes that a node omits."""
     import onnx
 
     try:
@@ -164,7 +164,7 @@ _WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool
 
 
 def _implied(attribute: onnx.AttributeProto, node: onnx.NodeProto) -> bool:
-    """Whether a window's attribute says what it would be without: ones, no padding, the kernel of the weights."""
+    """Whether an attribute of a window equals its default: ones, no padding, the kernel of the weights."""
     if node.op_type not in _WINDOWS:
         return False
     if attribute.name == "kernel_shape":
@@ -235,7 +235,7 @@ def _bytes_of(piece: Array) -> bytes:
 
 
 def shared(a: Sequence[TensorInfo], b: Sequence[TensorInfo]) -> list[tuple[TensorInfo, TensorInfo]]:
-    """Which of two models' inputs, or outputs, belong together: by name, and what is left in order, by its type."""
+    """Pairs of two models' inputs, or outputs: by name, and the rest in order, by type."""
     of_b = {info.name: info for info in b}
     pairs = [(info, of_b[info.name]) for info in a if info.name in of_b]
     taken = {info.name for info, _ in pairs}

@@ -1,8 +1,8 @@
-"""What changed from one lockfile to another, cell by cell, and what the cells that changed have in common.
+"""Compares two lockfiles cell by cell, and groups the changed cells by what they have in common.
 
 A *cause* is a fact that an engine is made from (its source, its toolchain, …); what follows from it (digests, sizes,
-verdicts) is counted. Cells with the same causes, old and new alike, are one group. Facts that are not known here are
-treated as what follows.
+verdicts) is counted. Cells with the same causes, old and new alike, are one group. Facts that this module does not know
+are treated as consequences.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class CellChange:
 
 @dataclass(frozen=True, slots=True)
 class CauseGroup:
-    """Cells that changed for the same causes; `why` says in words what is behind those that show none.
+    """Cells that changed for the same causes; `why` describes the change if no cause is recorded.
 
     `follows` counts in how many of them each other fact changed; `bytes` are their engines, old and new.
     """
@@ -119,7 +119,7 @@ def _text(fact: Fact) -> str:
 
 
 def is_cause(field: str) -> bool:
-    """Whether an engine is made from such a fact."""
+    """Whether an engine is built from this fact."""
     return field.partition(".")[0] in CAUSES or field.startswith(KEEP)
 
 
@@ -146,7 +146,7 @@ def _order(change: FactChange) -> tuple[int, str]:
 
 
 def _why(change: CellChange) -> str:
-    """What lies behind a change whose cause is not in the lockfile."""
+    """The explanation of a change whose cause is not in the lockfile."""
     fields = {one.field for one in change.facts}
     if "model" in fields:
         return "the spec, or what makes the typed model: its bytes changed, the source's did not"

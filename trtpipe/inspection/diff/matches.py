@@ -1,9 +1,9 @@
-"""Which node of one graph is which of another: by function, by wiring, by name, by weights, in this order.
+"""Matches the nodes of two graphs: by function, by wiring, by name, by weights, in this order.
 
-What computes the same is paired first, so that new names and another order are no change. Then a node is paired with
-one of the same operator that reads the same values, or is read at the same place; then by name; then by the weights it
-holds; what is left at the same place, or with the same name, was replaced by another operator. Exporters number names
-anew when a node is put in, which is why wiring comes before names.
+Nodes that compute the same are paired first, so that new names and another order are no change. Then a node is paired
+with one of the same operator that reads the same values, or is read at the same place; then by name; then by weights.
+Unpaired nodes at the same place, or with the same name, count as replaced by another operator. Wiring comes before
+names because exporters renumber names when a node is inserted.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Matching:
         return ("input", value) if value in known else ("outer", value)
 
     def agree(self, one: str, other: str) -> bool:
-        """Whether a value of A and one of B are the same one; any two weights are."""
+        """Whether a value of A and one of B correspond; any two weights do."""
         known = self.of_a.get(one)
         if known is not None and known == self.of_b.get(other):
             return True
@@ -110,7 +110,7 @@ def _by_function(found: Matching) -> None:
 
 
 def _by_wiring(found: Matching) -> None:
-    """Forwards from what is paired, and backwards, until neither finds more."""
+    """Propagates pairs forwards and backwards until no more are found."""
     before = -1
     while len(found.partner) != before:
         before = len(found.partner)
@@ -149,7 +149,7 @@ def _read_in_b(found: Matching, one: Vertex) -> Hashable:
 
 
 def _tells(places: Iterable[Hashable]) -> bool:
-    """Whether a node reads anything but weights."""
+    """Whether a node reads anything other than weights."""
     return any(place not in ("", _WEIGHT) for place in places)
 
 
@@ -228,7 +228,7 @@ def _loosely(found: Matching) -> None:
 
 
 class _Nearest:
-    """The value behind a chain of nodes without a partner, each of which reads one value beside weights."""
+    """Follows a chain of unpaired nodes, each of which reads one value besides weights, back to the value before it."""
 
     def __init__(self, view: GraphView, paired: dict[int, int]) -> None:
         self._view, self._paired = view, paired
@@ -285,7 +285,7 @@ def _pair_groups(
     *,
     unique: bool = False,
 ) -> None:
-    """Pairs vertices with equal keys; with `unique`, only where each side has one. None is no key."""
+    """Pairs vertices with equal keys; with `unique`, only if each side has one. None means no key."""
     of_a: dict[Hashable, list[Vertex]] = {}
     of_b: dict[Hashable, list[Vertex]] = {}
     for one in free:

@@ -1,7 +1,8 @@
-"""What changed from one model to another: graph, weights, inputs and outputs, types, costs.
+"""Compares two models: graph, weights, inputs and outputs, types, costs.
 
-New names, another order of nodes, and attributes that were spelled out are told, and are no change. A node put in or
-taken out explains that its neighbours read something else; only what that does not explain is rewired.
+New names, another order of nodes, and defaults that were written explicitly are reported, but are no change. A node
+that was inserted or removed explains that its neighbours read something else; only nodes for which this is no
+explanation count as rewired.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class GraphChanges:
         )  # fmt: skip
 
     def joined(self, inner: GraphChanges, prefix: str) -> GraphChanges:
-        """With the changes of a nested graph, whose names get a prefix."""
+        """Merged with the changes of a nested graph, whose names get a prefix."""
         return replace(
             self,
             added=(*self.added, *((prefix + name, op) for name, op in inner.added)),
@@ -188,7 +189,7 @@ def _reordered(found: Matching) -> bool:
 
 
 def _weights(found: Matching) -> tuple[tuple[WeightChange, ...], tuple[str, ...], tuple[str, ...], int]:
-    """Weights that changed; names of those that only B and only A has; how many have another name."""
+    """Weights that changed; names of those that only B or only A has; the number with another name."""
     partner = _weight_pairs(found)
     changes = []
     for one, other in partner.items():

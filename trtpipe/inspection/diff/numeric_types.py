@@ -1,4 +1,4 @@
-"""Which types the nodes of two models compute in, and which nodes changed theirs; by ONNX's own inference."""
+"""The types in which the nodes of two models compute, and the nodes whose type changed; by ONNX's own inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changed from one JSON object to another, leaf by leaf. Knows nothing of what they mean."""
+"""Compares two JSON objects leaf by leaf, without interpreting them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DEEPEST = 24
 
 @dataclass(frozen=True, slots=True)
 class LeafChange:
-    """A value by its path, `toolchain.version`; None where there is none."""
+    """A changed value by its path, `toolchain.version`; None for a missing side."""
 
     path: str
     old: object
@@ -18,7 +18,7 @@ class LeafChange:
 
 
 def diff_records(a: object, b: object, *, without: Collection[str] = ()) -> tuple[LeafChange, ...]:
-    """The leaves that differ, in A's order, then what only B has. Keys in `without` are passed over."""
+    """The leaves that differ, in A's order, then those that only B has. Keys in `without` are skipped."""
     of_a, of_b = dict(_leaves(a, without)), dict(_leaves(b, without))
     paths = dict.fromkeys((*of_a, *of_b))
     changes = (LeafChange(path, of_a.get(path), of_b.get(path)) for path in paths)

@@ -1,4 +1,4 @@
-"""Whether a node reads something else than it did, where nodes that were put in or taken out do not explain it."""
+"""Finds nodes that read other values than before, where inserted or removed nodes do not explain it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def rewired_inputs(found: Matching, one: Vertex, other: Vertex) -> Iterator[tupl
 
 
 def rewired_outputs(found: Matching, old: str, new: str) -> tuple[str, str] | None:
-    """What makes a graph's output on either side, when that is not the same and nothing explains it."""
+    """The producers of a graph's output on both sides, if they differ and nothing explains it."""
     if found.agree(old, new) or _explained(found, old, new):
         return None
     return maker_of(found.a, old), maker_of(found.b, new)
 
 
 def maker_of(view: GraphView, value: str) -> str:
-    """What makes a value, in words."""
+    """The producer of a value, in words."""
     if not value:
         return "nothing"
     if value in view.weights:

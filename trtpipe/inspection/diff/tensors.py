@@ -1,4 +1,4 @@
-"""How far two tensors of one shape lie apart, a piece of each at a time."""
+"""The distance of two tensors of the same shape, computed in chunks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Writes valid ONNX that TensorRT's parser misreads, or refuses, as equal ONNX that it reads rightly.
+"""Rewrites valid ONNX that TensorRT's parser misreads or rejects as equivalent ONNX that it reads correctly.
 
-`docs/parser-bugs.md` says what the parser gets wrong. One module a kind of operator; each has rules, which give the
-nodes to put in a node's place, or None where the parser reads the node as ONNX means it. What it reads rightly stays as
-it is, so that other models keep their bytes. The result holds no node that a rule would take again.
+`docs/parser-bugs.md` says what the parser gets wrong. There is one module for each kind of operator; its rules return
+the nodes that replace a node, or None where the parser reads the node correctly. Those nodes are not touched, so that
+other models keep their bytes. No rule applies again to the result.
 """
 
 from __future__ import annotations

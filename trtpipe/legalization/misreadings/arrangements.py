@@ -1,4 +1,4 @@
-"""Operators that move or choose elements and have a default, a mode or a rank that the parser does not know."""
+"""Operators that move or select elements, with a default, a mode or a rank that the parser does not support."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def rewrite_trilu(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Says that it is the upper triangle: without that the parser keeps the lower one."""
+    """Makes the upper triangle explicit: without the attribute the parser keeps the lower one."""
     return [changed(node, upper=1)] if attribute_of(node, "upper") is None else None
 
 
@@ -32,7 +32,7 @@ def rewrite_space_to_depth(node: onnx.NodeProto, scope: Scope) -> list[onnx.Node
 
 
 def rewrite_matmul(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """A vector times a batch of matrices: the vector becomes a row, for the parser takes away the batch's axis."""
+    """A vector times a batch of matrices: the vector becomes a row, because the parser drops the batch axis."""
     import numpy as np
 
     if scope.rank(node.input[0]) != 1 or (scope.rank(node.input[1]) or 0) < 3:

@@ -1,4 +1,4 @@
-"""Loops whose condition is an input of the model: the parser gives it the name that the body has for it."""
+"""Loops whose condition is an input of the model: the parser renames that input to the body's name for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def rewrite_loop(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Negates the condition twice, so that what is renamed is no input; an identity would not last."""
+    """Negates the condition twice, so that the parser renames no model input; an Identity would be removed later."""
     condition = node.input[1] if len(node.input) > 1 else ""
     if condition not in scope.inputs:
         return None

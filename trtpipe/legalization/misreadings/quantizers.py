@@ -1,8 +1,8 @@
-"""Quantization to uint8, which TensorRT takes for int8, and to int8 with a zero point, which it refuses.
+"""Quantization to uint8, which TensorRT takes for int8, and to int8 with a zero point, which it rejects.
 
-TensorRT's int8 has the zero point 0. A zero point of 128 in uint8 is the same with every number 128 less, and weights
-become int8 where their distances from the zero point fit. Anything else is computed in float32, rounded and cut off as
-the model says: the result is equal, and nothing is gained in speed.
+TensorRT's int8 has the zero point 0. uint8 with a zero point of 128 becomes int8 by subtracting 128 from every number,
+and weights become int8 if their differences from the zero point fit. Anything else is computed in float32, rounded and
+clipped as the model says: the result is equal, but no faster than float32.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def rewrite_quantizer(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto
 
 
 def _misread(node: onnx.NodeProto, scope: Scope) -> bool:
-    """Whether it is of uint8, or of int8 with a zero point that is known not to be 0."""
+    """Whether it quantizes to uint8, or to int8 with a zero point that is known not to be 0."""
     dtype = _stored_type(node, scope)
     zero = _zero_of(node)
     points = scope.array(zero) if dtype == "int8" and zero else None
@@ -107,7 +107,7 @@ def _misread(node: onnx.NodeProto, scope: Scope) -> bool:
 
 
 def _stored_type(node: onnx.NodeProto, scope: Scope) -> str:
-    """The type of the whole numbers that a node makes or reads."""
+    """The integer type that a node writes or reads."""
     if node.op_type == "QuantizeLinear":
         return _made_type(node, scope)
     known = scope.dtype(node.input[0])
@@ -115,7 +115,7 @@ def _stored_type(node: onnx.NodeProto, scope: Scope) -> str:
 
 
 def _too_large(node: onnx.NodeProto, scope: Scope) -> bool:
-    """Whether it dequantizes weights that are too many to be held as floats."""
+    """Whether it dequantizes weights that are too large to be stored as floats."""
     held = scope.constants.get(node.input[0])
     return held is not None and _FLOAT_BYTES * nbytes_of(held) > LARGEST
 
@@ -128,7 +128,7 @@ def _made_type(node: onnx.NodeProto, scope: Scope) -> str:
 
 
 def _signed_weights(node: onnx.NodeProto, scope: Scope) -> onnx.NodeProto | None:
-    """Dequantizes weights from int8 when what they are more or less than their zero point fits."""
+    """Dequantizes weights from int8 if their differences from the zero point fit."""
     import numpy as np
 
     held, zero = scope.array(node.input[0]), _zero_of(node)
@@ -147,7 +147,7 @@ def _signed_weights(node: onnx.NodeProto, scope: Scope) -> onnx.NodeProto | None
 
 
 def _zero_of(node: onnx.NodeProto) -> str:
-    """The zero point; empty where there is none."""
+    """The zero point; empty if there is none."""
     return node.input[2] if len(node.input) > 2 else ""
 
 
@@ -162,7 +162,7 @@ def _spread(rank: int, node: onnx.NodeProto) -> list[int]:
 
 
 def _alignable(node: onnx.NodeProto, scope: Scope) -> bool:
-    """Whether scale and zero point are for the whole tensor, or along an axis that can be told."""
+    """Whether scale and zero point are per tensor, or along a known axis."""
     ranks = [scope.rank(name) for name in node.input[1:] if name]
     return all(rank == 0 for rank in ranks) or (
         all(rank in (0, 1) for rank in ranks) and bool(scope.rank(node.input[0]))
@@ -266,7 +266,7 @@ def whole_in_floats(model: onnx.ModelProto, scope: Scope) -> dict[str, str]:
 
 
 def _is_cut(node: onnx.NodeProto, scope: Scope) -> bool:
-    """Whether it is cut to the numbers that uint8 has."""
+    """Whether it is clipped to the range of uint8."""
     bounds = [scope.array(name) for name in node.input[1:]]
     return node.op_type == "Clip" and [None if one is None else float(one) for one in bounds] == [0, 255]
 

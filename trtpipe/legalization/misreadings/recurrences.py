@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM whose first axis is the batch: the parser forgets `layout`, so it is written as transpositions."""
+"""RNN, GRU and LSTM with the batch as first axis: the parser ignores `layout`, so it becomes Transposes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATES = (5, 6)  # the inputs initial_h and initial_c
 
 
 def rewrite_recurrence(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Layout 0, the sequence first, between transpositions."""
+    """Layout 0, the sequence first, between Transposes."""
     if not integer_of(node, "layout"):
         return None
     made = changed(node, "layout")

@@ -1,4 +1,4 @@
-"""Reductions that reduce nothing, and pooling by a norm: the parser leaves out what is done to each element."""
+"""Reductions over no axes, and LpPool: the parser omits the operation that applies to each element."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def rewrite_reduction(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """A reduction without axes and with `noop_with_empty_axes` is what it does to each element.
+    """Replaces a reduction without axes and with `noop_with_empty_axes` by its elementwise operation.
 
     Of empty axes that are a constant the parser does not forget that.
     """
@@ -31,7 +31,7 @@ _EACH = {"ReduceL1": "Abs", "ReduceL2": "Abs", "ReduceLogSum": "Log", "ReduceSum
 
 
 def rewrite_lp_pool(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Takes the absolute value before GlobalLpPool of an odd `p`, once: the parser forgets it."""
+    """Inserts the absolute value before GlobalLpPool with an odd `p`, once: the parser omits it."""
     if integer_of(node, "p", 2) % 2 == 0 or node.input[0] in scope.magnitudes:
         return None
     size = scope.node("Abs", [node.input[0]], node.output[0])

@@ -1,7 +1,7 @@
-"""Resize in ways that the parser refuses, as a product with the weights that each output has, where sizes are fixed.
+"""Resize modes that the parser rejects, as products with a weight matrix for each axis, where sizes are fixed.
 
-These are antialias, and coordinates that are symmetric about the middle. TensorFlow's half pixels for the nearest
-have a spelling that the parser takes.
+These are antialias, and half_pixel_symmetric coordinates. tf_half_pixel_for_nn is rewritten in a form that the parser
+accepts.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _Factor = tuple[int, int, float, int]
 
 
 def _factors(node: onnx.NodeProto, scope: Scope, sizes: list[int | None]) -> list[_Factor] | None:
-    """What becomes of each axis that is named; None where that is not fixed."""
+    """The change of size along each named axis; None if it is not fixed."""
     named_axes = integers_of(node, "axes") or list(range(len(sizes)))
     axes = [axis % len(sizes) for axis in named_axes] if sizes else []
     scales = scope.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None

@@ -1,7 +1,8 @@
-"""ScatterND and ScatterElements that add to, multiply or compare with what is there: the parser only overwrites.
+"""ScatterND and ScatterElements with a reduction (add, mul, min, max): the parser only overwrites.
 
-Constant indices are taken in rounds in which none comes twice: what is there is gathered, combined and overwritten.
-Other ones are compared with every place, where sizes are fixed and not too many: a place then combines what is for it.
+Constant indices are split into rounds without repeated indices; in each, the current values are gathered, combined and
+overwritten. Other indices are compared with every position, if sizes are fixed and not too large, and each position
+combines the updates that are meant for it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _FLOATS = ("float32", "float16", "bfloat16")
 
 @dataclass
 class _Steps:
-    """Nodes in the order in which they are made, around one that is written out."""
+    """Nodes in order of creation, for one that is rewritten."""
 
     scope: Scope
     near: str
@@ -96,7 +97,7 @@ def _in_rounds(node: onnx.NodeProto, scope: Scope, indices: Array, way: str) -> 
 
 
 def _slots(node: onnx.NodeProto, scope: Scope, indices: Array) -> Array | None:
-    """A number for the place that each update goes to; None when the sizes that it takes are not known."""
+    """The index of the position that each update goes to; None if the sizes needed for it are unknown."""
     import numpy as np
 
     sizes = scope.sizes(node.input[0])
@@ -116,7 +117,7 @@ def _slots(node: onnx.NodeProto, scope: Scope, indices: Array) -> Array | None:
 
 
 def _numbered(places: list[Array], sizes: list[int]) -> Array:
-    """One number for each place, whose coordinates are apart."""
+    """A flat index for each position given by coordinates."""
     import numpy as np
 
     made: Array = np.ravel_multi_index(tuple(places), tuple(sizes), mode="clip").reshape(-1)
@@ -124,7 +125,7 @@ def _numbered(places: list[Array], sizes: list[int]) -> Array:
 
 
 def _rounds(slots: Array) -> list[Array]:
-    """The positions of the updates, in as few parts as leave no place twice in one; earlier ones first."""
+    """Splits the updates into as few parts as possible without a repeated position; earlier updates first."""
     import numpy as np
 
     order = np.argsort(slots, kind="stable")
@@ -242,7 +243,7 @@ def _number(scope: Scope, name: str) -> int:
 
 
 def _same(steps: _Steps, scope: Scope, node: onnx.NodeProto, index: str, places: int) -> str:
-    """Which of the places each index of a row names."""
+    """Which of the positions each index of a row addresses."""
     import numpy as np
 
     wide = index if scope.dtype(node.input[1]) == "int64" else steps.add("Cast", index, to=7)
@@ -252,7 +253,7 @@ def _same(steps: _Steps, scope: Scope, node: onnx.NodeProto, index: str, places:
 
 
 def _chosen(steps: _Steps, way: str, data: str, same: str, given: str) -> str:
-    """What is there (row, place, 1), combined with the updates (row, 1, update) that are for it: (row, place)."""
+    """The current values (row, place, 1) combined with their updates (row, 1, update): (row, place)."""
     import numpy as np
     import onnx
 

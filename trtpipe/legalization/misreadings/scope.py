@@ -1,6 +1,6 @@
-"""What a rule that rewrites a node may ask of the model, and how it makes nodes and constants.
+"""The interface of rewrite rules: what a rule can query of the model, and how it creates nodes and constants.
 
-Knows no operator.
+Independent of any operator.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Scope:
         return self.types[name].dtype if name in self.types else "undefined"
 
     def retype(self, name: str, dtype: str) -> None:
-        """Says that a value is of this type."""
+        """Records that a value has this type."""
         self.types[name] = replace(self.types.get(name, TensorInfo(name, dtype, None)), dtype=dtype)
 
     def rank(self, name: str) -> int | None:
@@ -75,7 +75,7 @@ class Scope:
         return [size if isinstance(size, int) else None for size in (info.dims or ())] if info else []
 
     def array(self, name: str) -> Array | None:
-        """A constant's values; None for what is no constant, or a very large one."""
+        """A constant's values; None if it is not a constant or is very large."""
         tensor = self.constants.get(name)
         if tensor is None or tensor.data_type == tensor.STRING or nbytes_of(tensor) > LARGEST:
             return None
@@ -98,7 +98,7 @@ class Scope:
 
 
 def _inner_constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """The small constants that stand in nested graphs."""
+    """The small constants in nested graphs."""
     _, *inner = graphs_of(model)
     held = {tensor.name: tensor for graph in inner for tensor in graph.initializer}
     for node in (node for graph in inner for node in graph.node if node.op_type == "Constant"):
@@ -121,7 +121,7 @@ def named(
 
 
 def changed(node: onnx.NodeProto, *without: str, **attributes: Attribute) -> onnx.NodeProto:
-    """A copy of a node with these attributes given and those called `without` taken away."""
+    """A copy of a node with these attributes set and those in `without` removed."""
     import onnx
 
     made = onnx.NodeProto()

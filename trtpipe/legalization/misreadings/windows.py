@@ -1,6 +1,6 @@
-"""Transposed convolutions and pooling whose padding the parser takes otherwise: it is written out.
+"""Transposed convolutions and pooling whose padding the parser misreads: the padding is made explicit.
 
-Padding that depends on sizes is written out where these are fixed.
+Padding that depends on sizes is computed if the sizes are fixed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def rewrite_deconvolution(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeP
 
 
 def _padding(axis: _Axis, wanted: int) -> int | None:
-    """What must be cut off, before and after, for an output of `wanted` elements."""
+    """The amount to cut off before and after, for an output of `wanted` elements."""
     return None if axis.size is None else axis.stride * (axis.size - 1) + axis.spare + axis.kernel - wanted
 
 
@@ -108,7 +108,7 @@ _LEFT_OUT = -1
 
 
 def _missing(axis: _Axis) -> int | None:
-    """What the input lacks of a whole last window; `_LEFT_OUT` if ONNX drops that window, None if sizes are unknown."""
+    """How much input a complete last window lacks; `_LEFT_OUT` if ONNX drops that window, None if sizes are unknown."""
     if axis.size is None:
         return None
     rest = axis.size + axis.before + axis.after - axis.kernel

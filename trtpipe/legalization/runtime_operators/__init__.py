@@ -1,8 +1,9 @@
-"""Operators that ONNX Runtime's optimizer and its tools for transformers write, as standard ones of the same function.
+"""Rewrites operators that ONNX Runtime's optimizer and its tools for transformers write as standard ones.
 
-`com.microsoft` is no domain of ONNX's, and TensorRT's parser goes by an operator's name alone: it reads some of them as
-standard operators of that name, which others than ONNX Runtime then do not compute. One module a kind; what a rule
-cannot take, an odd form or a value whose type is not known, stays as it is and is told by `check`.
+`com.microsoft` is not a standard domain, and TensorRT's parser looks only at an operator's name: it reads some of them
+as the standard operator of that name, while only ONNX Runtime computes them as defined. There is one module for each
+kind; a node that a rule cannot handle, because of an unusual form or an unknown type, stays unchanged and is reported
+by `check`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Attention and MultiHeadAttention of ONNX Runtime, as products, a Softmax and what hides keys from queries."""
+"""ONNX Runtime's Attention and MultiHeadAttention, as matrix products, a Softmax and a mask."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Heads:
 
 
 def _attention(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Queries, keys and values are one product of the input."""
+    """Queries, keys and values come from one product with the input."""
     value, weights, past = node.input[0], node.input[1], input_of(node, 4)
     sizes = _sizes(work, node, weights)
     odd = integer_of(node, "do_rotary") or integer_of(node, "past_present_share_buffer")
@@ -75,7 +75,7 @@ def _by_head(work: Rewriting, value: str, heads: int) -> str:
 
 
 def _attend(work: Rewriting, node: onnx.NodeProto, heads: Heads, mask: Hidden, bias: str) -> bool:
-    """What each query takes of the values; False where the scale is not known."""
+    """The attention output of each query; False if the scale is unknown."""
     scale = real_of(node, "scale", 0.0) or (heads.size**-0.5 if heads.size else 0.0)
     if not scale:
         return False
@@ -91,7 +91,7 @@ def _attend(work: Rewriting, node: onnx.NodeProto, heads: Heads, mask: Hidden, b
 
 
 def _multi_head(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Queries, keys and values come as they are, apart or packed together."""
+    """Queries, keys and values are given, separately or packed together."""
     mask = Hidden.of(work, node, input_of(node, 4))
     odd = input_of(node, 8) or input_of(node, 9) or other_outputs(node, [0, 1, 2])
     if mask is None or odd or not work.floating(node.input[0]) or integer_of(node, "num_heads") < 1:
@@ -105,7 +105,7 @@ def _multi_head(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _with_past(work: Rewriting, node: onnx.NodeProto, value: str, past: int, present: int) -> str:
-    """Keys or values behind those of the past; all of them may be asked for as an output."""
+    """Keys or values appended to those of the past; the result may also be an output."""
     shown = node.output[present] if len(node.output) > present else ""
     earlier = input_of(node, past)
     if earlier:
@@ -154,7 +154,7 @@ def _biases(work: Rewriting, node: onnx.NodeProto) -> list[str] | None:
 def _kept_keys(
     work: Rewriting, node: onnx.NodeProto, names: Sequence[str], biases: Sequence[str]
 ) -> Heads | None:
-    """Keys and values by head already, as a decoder keeps them of its encoder; they have no bias."""
+    """Keys and values already split by head, as a decoder keeps those of its encoder; they have no bias."""
     count, size = integer_of(node, "num_heads"), work.types.size(names[0], -1)
     if size is None and not real_of(node, "scale", 0.0):
         return None

@@ -1,4 +1,4 @@
-"""Convolutions and products with what ONNX Runtime fused into them: an addend, an activation, transpositions."""
+"""Convolutions and matrix products with what ONNX Runtime fused into them: an addend, an activation, transposes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BY_NAME = {"Elu": 1, "HardSigmoid": 2, "LeakyRelu": 1, "Selu": 2, "ThresholdedR
 
 
 def activation_taken(name: str, values: Sequence[float]) -> bool:
-    """Whether an activation and its parameters are known; one without parameters has the standard's defaults."""
+    """Whether an activation and its parameters are supported; without parameters the standard's defaults apply."""
     if name == "Clip":
         return len(values) == 2
     return name in ("", "HardSwish", *_OF_NONE) or (name in _BY_NAME and len(values) in (0, _BY_NAME[name]))
@@ -103,7 +103,7 @@ def _product(work: Rewriting, node: onnx.NodeProto, output: str | None = None) -
 
 
 def _turn(work: Rewriting, node: onnx.NodeProto, side: int) -> list[int] | None:
-    """The order of an operand's axes, empty when it is as it should be; None when its rank is needed and not known."""
+    """The order of an operand's axes, empty if it needs no change; None if its rank is needed and unknown."""
     letter = "AB"[side]
     inner, outer = integer_of(node, f"trans{letter}"), integer_of(node, f"transBatch{letter}")
     if not inner and not outer:

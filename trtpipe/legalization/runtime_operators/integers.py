@@ -1,7 +1,7 @@
-"""Dynamic quantization by ONNX Runtime: what is quantized as it comes, and products of whole numbers.
+"""ONNX Runtime's dynamic quantization: tensors quantized at run time, and integer matrix products.
 
-Computed in float32, where sums of up to 2^24 are exact. Whole numbers that DynamicQuantizeLinear makes are kept as
-floats beside their own type, which TensorRT has not (uint8).
+Computed in float32, where sums of up to 2^24 are exact. The integers that DynamicQuantizeLinear produces are kept as
+floats too, because TensorRT lacks their own type (uint8).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _dynamic(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _codes(work: Rewriting, value: str) -> tuple[str, str, str]:
-    """Values from 0 to 255 by their own range, their scale and their zero point, all in float32."""
+    """Values mapped to 0 … 255 by their own range, with scale and zero point, all in float32."""
     nought, most = work.number(0, value), work.number(255, value)
     low = work.add("Min", [reduced(work, "ReduceMin", value, None, keepdims=False), nought])
     high = work.add("Max", [reduced(work, "ReduceMax", value, None, keepdims=False), nought])
@@ -63,13 +63,13 @@ def _codes(work: Rewriting, value: str) -> tuple[str, str, str]:
 
 
 def quantized(work: Rewriting, value: str) -> str:
-    """What is left of values when they are quantized by their own range, in float32."""
+    """Values quantized and dequantized by their own range, in float32."""
     codes, scale, zero = _codes(work, value)
     return work.add("Mul", [work.add("Sub", [codes, zero]), scale])
 
 
 def _floats(work: Rewriting, name: str) -> str:
-    """A tensor of whole numbers as float32; weights by DequantizeLinear, so that they stay in eight bits."""
+    """An integer tensor as float32; weights by DequantizeLinear, so that they stay in eight bits."""
     if name in work.twins:
         return work.twins[name]
     if name in work.tensors:
@@ -80,7 +80,7 @@ def _floats(work: Rewriting, name: str) -> str:
 
 
 def _distances(work: Rewriting, name: str, zero: str, axis: int | None) -> str | None:
-    """How far numbers are from their zero point, which may be one for each row or column; None if it is not known."""
+    """The difference from the zero point, which may be one per row or column; None if it is unknown."""
     if not zero:
         return _floats(work, name)
     rank = work.types.rank(zero)
@@ -116,7 +116,7 @@ def _known(work: Rewriting, *names: str) -> bool:
 
 
 def _operands(work: Rewriting, node: onnx.NodeProto, zeros: tuple[int, int]) -> list[str] | None:
-    """Both factors of a matrix product, less their zero points; None when they are not known well enough."""
+    """Both factors of a matrix product, less their zero points; None if too little is known about them."""
     left, right = node.input[0], node.input[1]
     if not _known(work, left, right):
         return None
@@ -135,7 +135,7 @@ def _matmul(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _convolution(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Padding stands for the zero point, so it is 0 behind the subtraction."""
+    """Padding has the value of the zero point, so it is 0 after the subtraction."""
     if not _known(work, node.input[0], node.input[1]):
         return False
     first = _distances(work, node.input[0], input_of(node, 2), None)

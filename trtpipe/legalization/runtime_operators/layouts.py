@@ -1,4 +1,4 @@
-"""Convolutions and pools whose channels are the last axis, between transpositions."""
+"""Convolutions and pools with channels last, rewritten as the standard ones between Transposes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _orders(work: Rewriting, node: onnx.NodeProto) -> tuple[list[int], list[int]
 
 
 def _convolution(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Only the data, and what is added to the result, have their channels last; weights are as ever."""
+    """Only the data and the addend have channels last; weights have the usual layout."""
     orders = _orders(work, node)
     if orders is None or not work.floating(node.input[0]):
         return False

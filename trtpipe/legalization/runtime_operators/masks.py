@@ -1,4 +1,4 @@
-"""What hides keys from queries in ONNX Runtime's attention: masks of four shapes, and causality."""
+"""Attention masks of ONNX Runtime: masks of four shapes, and causal masking."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NONE, _LENGTHS, _ENDS, _KEYS, _PAIRS = "none", "lengths", "ends and starts", "k
 
 @dataclass(frozen=True)
 class Hidden:
-    """A mask, how it is to be read, and what is added to the score of what it hides."""
+    """A mask, its form, and the value added to the score of a hidden key."""
 
     mask: str
     form: str
@@ -28,7 +28,7 @@ class Hidden:
 
     @classmethod
     def of(cls, work: Rewriting, node: onnx.NodeProto, mask: str) -> Hidden | None:
-        """The mask of a node; None when it cannot be told how it is to be read."""
+        """The mask of a node; None if its form cannot be determined."""
         form = _form(work, node, mask)
         value = real_of(node, "mask_filter_value", -10000.0)
         causal = bool(integer_of(node, "unidirectional"))
@@ -36,7 +36,7 @@ class Hidden:
 
 
 def _form(work: Rewriting, node: onnx.NodeProto, mask: str) -> str:
-    """How a mask is to be read; empty when that is not known. Of vectors it depends on the batch."""
+    """The form of a mask; empty if it is unknown. For vectors it depends on the batch."""
     if not mask:
         return _NONE
     dims = work.types.dims(mask)
@@ -70,7 +70,7 @@ def _lowered(work: Rewriting, unseen: str, like: str, value: float) -> str:
 
 
 def _unseen(work: Rewriting, key: str, hidden: Hidden) -> str:
-    """Truths that broadcast to the scores: which keys are hidden."""
+    """Booleans, broadcastable to the scores, for the keys that are hidden."""
     mask = hidden.mask
     if hidden.form in (_KEYS, _PAIRS):
         seen = work.add("Greater", [mask, work.number(0, mask)])

@@ -1,4 +1,4 @@
-"""Layer and RMS normalizations with sums before them, embeddings, and normalizations of groups."""
+"""Layer and RMS normalization with a preceding sum, embeddings with normalization, and group normalization."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LEAST = 1e-12
 
 
 def _never(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """LayerNormalization is the standard's own, but for the opset that it may be saved in."""
+    """The standard's own LayerNormalization, except that it may be saved in an older opset."""
     return False
 
 
@@ -75,7 +75,7 @@ def _skip_simplified(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _skipped(work: Rewriting, node: onnx.NodeProto, bias: str) -> str:
-    """Input plus bias plus what skipped a layer, which is the fourth output."""
+    """The sum of input, bias and skip connection, which is the fourth output."""
     shown = node.output[3] if len(node.output) > 3 else ""
     first = summed(work, node.input[0], bias)
     return work.add("Add", [first, node.input[1]], shown)
@@ -127,7 +127,7 @@ def _embedding(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _counted(work: Rewriting, ids: str, mask: str, output: str) -> None:
-    """How many of a row's words are not masked, 0 where there is no mask."""
+    """The number of unmasked words in each row, 0 if there is no mask."""
     number = number_of_dtype("int32")
     if mask:
         ones = cast(work, work.add("Equal", [mask, work.number(1, mask)]), number)

@@ -1,4 +1,4 @@
-"""What the rules for ONNX Runtime's operators share: inputs that may be missing, and small groups of nodes."""
+"""Helpers that the rules for ONNX Runtime's operators share: optional inputs, and small groups of nodes."""
 
 from __future__ import annotations
 

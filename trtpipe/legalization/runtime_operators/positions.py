@@ -1,4 +1,4 @@
-"""Rotary positions of ONNX Runtime: elements of a head turned by the angles of their position."""
+"""Rotary position embeddings of ONNX Runtime: elements of a head rotated by the angles of their position."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""DynamicQuantizeLSTM: an LSTM whose input and hidden state are quantized as they come, as a Scan for each direction.
+"""DynamicQuantizeLSTM: an LSTM with dynamically quantized input and hidden state, as a Scan for each direction.
 
-ONNX Runtime quantizes the whole input once, and before each step the hidden state of the whole batch, both by the range
-that they have. The products are computed in float32 of the numbers that this leaves; weights stay in eight bits. The
-results part from ONNX Runtime's by rounding alone: a value that lies between two steps of a quantizer may fall to the
-other one.
+ONNX Runtime quantizes the whole input once, and the hidden state of the whole batch before each step, each by its
+actual range. The products of the quantized numbers are computed in float32; weights stay in eight bits. The results
+differ from ONNX Runtime's by rounding alone: a value between two quantization steps may be rounded to the other one.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class _Pass(NamedTuple):
 
 
 class _Results(NamedTuple):
-    """What one direction yields: the hidden state of each step, and the states behind the last one."""
+    """The outputs of one direction: the hidden state of each step, and the final states."""
 
     steps: str
     hidden: str
@@ -96,7 +95,7 @@ def _is_odd(node: onnx.NodeProto) -> bool:
 def _passes(
     work: Rewriting, node: onnx.NodeProto, directions: tuple[int, ...], size: int
 ) -> list[_Pass] | None:
-    """The directions with what each reads; None where weights are no constants."""
+    """The directions, with the weights of each; None if weights are not constant."""
     held = [[work.values(node.input[index]) for index in group] for group in (_WEIGHTS, _RECURRENT)]
     bias = work.values(input_of(node, 3))
     if any(one is None for group in held for one in group) or (input_of(node, 3) and bias is None):

@@ -1,4 +1,4 @@
-"""Operators of ONNX Runtime's domain that the standard has under the same or another name, and a few simple others."""
+"""ONNX Runtime operators that have a standard equivalent, under the same or another name, and a few simple others."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Weights that ONNX Runtime packs into a few bits, unpacked.
+"""Unpacks weights that ONNX Runtime packs into a few bits.
 
-They become float weights, so a variant in another precision, int4 for one, starts from what the model computes.
+They become float weights, so that a variant in another precision, such as int4, starts from the values that the model
+computes with.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _matmul(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _unpacked(work: Rewriting, node: onnx.NodeProto) -> Array | None:
-    """The weights as (K, N), in the type of the scales; None when they are no constants or do not fit."""
+    """The weights as (K, N), in the type of the scales; None if they are not constant or do not fit."""
     import numpy as np
 
     bits, block = integer_of(node, "bits", 4), integer_of(node, "block_size")

@@ -1,7 +1,7 @@
-"""Attention, written out, and rotary embeddings.
+"""Attention expanded into basic operators, and rotary embeddings.
 
-Products are computed in the tensors' type, as the typed model has them; the mask is added to them or, when it is
-boolean, lets through what is true. The layer has no scale: the parser puts it before query and key.
+Products are computed in the tensors' type, as in the typed model. The mask is added to them; a boolean mask keeps the
+elements where it is true. The layer has no scale: the parser multiplies query and key by it before the layer.
 
 Tensors are batch x heads x tokens x size (padded), of which the lengths of keys and values may tell how many tokens
 count, or tokens x heads x size (packed), where sequence behind sequence, each begins where the lengths, which are sums,
@@ -76,7 +76,7 @@ def _padded(at: LayerScope, name: str, packed: bool) -> str:
 
 
 def _allowed(at: LayerScope, kind: str, packed: bool) -> Iterator[str]:
-    """Booleans that say which key a query may see, beside the mask that is given."""
+    """A boolean mask of the keys that a query may see, apart from the given mask."""
     if packed:
         yield _of_one_sequence(at, kind)
         return
@@ -89,7 +89,7 @@ def _allowed(at: LayerScope, kind: str, packed: bool) -> Iterator[str]:
 
 
 def _counted(at: LayerScope, index: int, axis: int) -> str:
-    """The numbers of a tensor's tokens."""
+    """The positions of a tensor's tokens: 0, 1, 2, …."""
     size = at.emit("Shape", at.read(index).name, start=axis, end=axis + 1)
     end = at.emit("Squeeze", size, at.constant([0], "axes"))
     return at.emit("Range", at.constant(0, "zero"), end, at.constant(1, "one"))
@@ -116,12 +116,12 @@ def _of_one_sequence(at: LayerScope, kind: str) -> str:
 
 
 def _sums(at: LayerScope, index: int) -> str:
-    """Where the sequences of queries (0) or keys (1) begin, and where the last one ends."""
+    """The start of each sequence of queries (0) or keys (1), and the end of the last one."""
     return at.int64(at.read((_QUERY_LENGTHS, _KEY_LENGTHS)[index]))
 
 
 def _sequences(at: LayerScope, index: int) -> tuple[str, str]:
-    """Which sequence each packed token belongs to, and its place there."""
+    """The sequence of each packed token, and its position in the sequence."""
     tokens, sums = _counted(at, index, 0), _sums(at, index)
     ends = at.emit("Slice", sums, at.constant([1], "second"), at.constant([-1], "last"))
     passed = at.emit("GreaterOrEqual", at.emit("Unsqueeze", tokens, at.constant([1], "behind")), ends)

@@ -1,6 +1,7 @@
-"""Where the lowered network and TensorRT do not agree about a tensor: a reader that errs, or a TensorRT that does.
+"""Compares the types and shapes that TensorRT reports with those of the lowered network.
 
-TensorRT says the type and the shape of every tensor. ONNX's inference says what the lowered network makes of them.
+TensorRT reports the type and shape of every tensor; ONNX's inference computes those of the lowered network. A
+difference means that either the reader here or TensorRT is wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def contradictions(model: onnx.ModelProto, network: ParsedNetwork) -> Iterator[str]:
-    """Sentences, one for each tensor of the main graph that is something else than TensorRT says."""
+    """A sentence for each tensor of the main graph whose type or shape differs from what TensorRT reports."""
     for name, info in infer_values(model).items():
         tensor = network.tensors.get(name)
         if tensor is None:

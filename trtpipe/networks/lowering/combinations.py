@@ -1,4 +1,4 @@
-"""Layers that combine elements and that no declared layer says: einsum, cumulative, normalization, NMS."""
+"""Layers that combine elements and have no declared equivalent: einsum, cumulative, normalization, NMS."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _normal(at: LayerScope, wide: str, axes: list[int]) -> str:
 
 
 def _grouped(at: LayerScope, wide: str, groups: int) -> str:
-    """The channels of a group and all that is behind them are normalized together.
+    """The channels of a group and all following axes are normalized together.
 
     Scale and bias have a number for each group (the first version of the layer) or for each channel.
     """
@@ -68,7 +68,7 @@ def _grouped(at: LayerScope, wide: str, groups: int) -> str:
 
 
 def _narrow(at: LayerScope, wide: str) -> str:
-    """What was computed in float32 in the output's type."""
+    """Casts a result computed in float32 to the output's type."""
     if at.dtype_made == _WIDE:
         return wide
     return at.emit("Cast", wide, to=number_of_dtype(at.dtype_made))
@@ -119,7 +119,7 @@ def _by_score(at: LayerScope, found: str, by_class: str) -> str:
 
 
 def ragged_softmax(at: LayerScope) -> list[str]:
-    """Softmax over the first elements of each row, as many as the second input says; zeros behind them."""
+    """Softmax over the first elements of each row, as many as the second input says; zeros after them."""
     x, bounds = at.read(0), at.read(1)
     length = at.emit("Squeeze", at.emit("Shape", x.name, start=-1), at.constant([0], "axes"))
     places = at.emit("Range", at.constant(0, "zero"), length, at.constant(1, "one"))

@@ -1,4 +1,4 @@
-"""A conditional as ONNX's If: what only one branch needs is computed in that branch."""
+"""A conditional as ONNX's If: nodes that only one branch needs are placed in that branch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def unreadable_if(emission: Emission, construct: Construct) -> tuple[Layer, str] | None:
-    """A border of a conditional that has no ONNX form, and why."""
+    """A boundary layer of a conditional that has no ONNX form, and the reason."""
     borders = emission.nesting.borders[construct]
     if sum(one.type == "CONDITION" for one in borders) != 1:
         return borders[0], "its conditional has no condition"
@@ -28,7 +28,7 @@ def unreadable_if(emission: Emission, construct: Construct) -> tuple[Layer, str]
 def add_conditional(
     emission: Emission, construct: Construct, level: Level, into: list[onnx.NodeProto]
 ) -> None:
-    """Puts a conditional into the graph in which it stands, behind what it reads."""
+    """Adds a conditional to the graph that contains it, after its inputs."""
     import onnx
 
     borders = emission.nesting.borders[construct]

@@ -1,7 +1,7 @@
-"""Layers that a declared layer stands for: its fields, out of TensorRT's attributes.
+"""Layers with an equivalent declared layer: its fields, from TensorRT's attributes.
 
-The names of fields and attributes are TensorRT's on both sides, so most of them are taken over. What a declared layer
-cannot say of a type (a scale that is computed, axes that are a tensor) is read in the other modules.
+Fields and attributes both have TensorRT's names, so most are copied. Forms that a declared layer cannot express (a
+computed scale, axes given by a tensor) are read in the other modules.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def unary(at: LayerScope) -> Fields:
 
 
 def scale(at: LayerScope) -> Fields:
-    """The coefficients that there are."""
+    """The coefficients that are given."""
     given = {name: at.weights_named(name) for name in ("scale", "shift", "power")}
     used: Fields = {name: found for name, found in given.items() if found is not None}
     return {**_input(at), "mode": at.member("mode"), "channel_axis": at.whole("channel_axis"), **used}
@@ -135,7 +135,7 @@ def resize(at: LayerScope) -> Fields:
 
 
 def grid_sample(at: LayerScope) -> Fields:
-    """How it interpolates, and what is outside."""
+    """The interpolation mode, and the values outside the input."""
     return {
         **_inputs(at),
         "interpolation_mode": at.member("interpolation_mode"),
@@ -164,7 +164,7 @@ def concatenation(at: LayerScope) -> Fields:
 
 
 def gather(at: LayerScope) -> Fields:
-    """What an index addresses."""
+    """The gather mode and its axes."""
     fields: Fields = {**_inputs(at), "mode": at.member("mode")}
     together = at.whole("num_elementwise_dims")
     if fields["mode"] == "nd":
@@ -175,7 +175,7 @@ def gather(at: LayerScope) -> Fields:
 
 
 def scatter(at: LayerScope) -> Fields:
-    """What an index addresses."""
+    """The scatter mode and its axis."""
     fields: Fields = {**_inputs(at), "mode": at.member("mode")}
     return {**fields, "axis": at.whole("axis")} if fields["mode"] == "element" else fields
 

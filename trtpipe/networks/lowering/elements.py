@@ -1,4 +1,4 @@
-"""Layers that work element by element and that no declared layer says: identity, cast, select, clip of any bounds."""
+"""Elementwise layers that have no declared equivalent: identity, cast, select, clip with any bounds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def select(at: LayerScope) -> list[str]:
 
 
 def clip(at: LayerScope) -> list[str]:
-    """max(alpha, min(beta, x)); what is infinite bounds nothing."""
+    """max(alpha, min(beta, x)); an infinite bound is omitted."""
     x = at.read(0)
     names = [_bound(at, name, x.dtype) for name in ("alpha", "beta")]
     return [at.emit("Clip", x.name, *names)]
@@ -55,7 +55,7 @@ def _bound(at: LayerScope, name: str, dtype: str) -> str | None:
 
 
 def nothing(at: LayerScope) -> list[str]:
-    """A constant without elements, whose weights are none."""
+    """A constant without elements; it has no weights."""
     import numpy as np
 
     return [at.constant(np.zeros(at.sizes("shape") or ()), "nothing", at.dtype_made)]

@@ -1,4 +1,4 @@
-"""A network's layers into the graph: each read once, then put where it stands, constructs with all they hold."""
+"""Emits a network's layers into the graph: each is read once and put into its graph, constructs with their contents."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Reader = Callable[[LayerScope], list[str]]
 
 @dataclass
 class Emission:
-    """A network on its way into a graph."""
+    """A network while it is emitted into a graph."""
 
     network: ParsedNetwork
     pieces: dict[int, Piece] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Emission:
 
     @cached_property
     def nesting(self) -> Nesting:
-        """Where each layer stands."""
+        """The loops and conditionals that contain each layer."""
         return Nesting(self.network)
 
     @cached_property
@@ -100,7 +100,7 @@ class Emission:
         return layer_scope(self.network, layer, label, self._parameters, reads=reads, makes=makes)
 
     def cut(self) -> set[str]:
-        """The tensors that cannot be computed: what unread layers make, and all that depends on it."""
+        """The tensors that cannot be computed: outputs of unreadable layers, and everything that depends on them."""
         found: set[str] = set()
         size = -1
         while size != len(found):
@@ -116,7 +116,7 @@ class Emission:
         return layer.number in self.unread or any(name in cut for name in reads_of(self.network, layer))
 
     def add_items(self, level: Level, into: list[onnx.NodeProto], needed: set[int]) -> None:
-        """Puts what stands right in a graph into it, in order."""
+        """Adds the layers and constructs that are directly in a graph to it, in order."""
         for item in self.nesting.items(level, needed):
             if isinstance(item, Construct):
                 (add_loop if item.kind == "loop" else add_conditional)(self, item, level, into)
@@ -124,11 +124,11 @@ class Emission:
                 self.graph.add(self.pieces[item], into)
 
     def add_layer(self, layer: Layer, into: list[onnx.NodeProto], reader: Reader) -> None:
-        """Puts a border layer that becomes nodes into a graph."""
+        """Adds a boundary layer that becomes nodes to a graph."""
         self.graph.add(self._piece(layer, reader), into)
 
     def origins(self) -> Iterator[tuple[str, str]]:
-        """Each tensor that was made for an ONNX node, and that node."""
+        """Each tensor that was created for an ONNX node, and that node."""
         for layer in self.network.layers:
             if layer.node is not None:
                 yield from ((name, layer.node) for name in outputs_of(self.network, layer))

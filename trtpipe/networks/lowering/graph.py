@@ -1,7 +1,7 @@
-"""The graph in the making: what reading a layer gave becomes ONNX nodes, in the main graph, a body or a branch.
+"""The graph under construction: layers that were read become ONNX nodes, in the main graph, a body or a branch.
 
-Constants stand in the main graph, wherever they are read. Names of tensors outside loops and conditionals are those of
-the network.
+Constants are in the main graph, wherever they are read. Tensors outside loops and conditionals keep their names in the
+network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _IR_VERSION = 11
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What reading a layer gave: nodes, constants, and which tensors are its outputs."""
+    """The result of reading a layer: nodes, constants, and which tensors are its outputs."""
 
     label: str
     nodes: Sequence[Node]
@@ -42,7 +42,7 @@ def piece_of(at: LayerScope, results: Sequence[str], outputs: Sequence[str]) -> 
 
 @dataclass
 class MainGraph:
-    """The model that is being made."""
+    """The model under construction."""
 
     name: str
     kept: frozenset[str]
@@ -86,7 +86,7 @@ class MainGraph:
         into += [same(inner.get(result, result), final) for result, final in behind]
 
     def hold(self, name: str, parameter: Parameter) -> None:
-        """A constant; it is there once, however often it is asked for."""
+        """Adds a constant, once, however often it is requested."""
         import onnx
 
         if name in self.constants:
@@ -105,7 +105,7 @@ class MainGraph:
     def model(
         self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], known: Sequence[Tensor]
     ) -> onnx.ModelProto:
-        """The model. Outputs have a type and no shape: shapes are what a comparison looks at."""
+        """The model. Outputs have a type and no shape, because shapes are compared later."""
         import onnx
 
         graph = onnx.helper.make_graph(
@@ -126,7 +126,7 @@ class MainGraph:
 
 
 def same(source: str, target: str) -> onnx.NodeProto:
-    """A tensor under another name."""
+    """Adds an Identity that gives a tensor another name."""
     import onnx
 
     made: onnx.NodeProto = onnx.helper.make_node("Identity", [source], [target], name=f"{target}/same")

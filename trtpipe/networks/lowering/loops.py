@@ -1,12 +1,12 @@
 """A loop as ONNX's Loop.
 
-A recurrence is a carried state; an iterator gathers by the number of the round; a limit by count is the trip count. A
-limit by truth is looked at before each round, so what ONNX wants at a round's end is its value for the next states:
-the layers that compute it are put into the graph twice, before the loop with the first states and at the end of the
+A recurrence is a carried state; an iterator gathers by the iteration number; a limit by count is the trip count. A
+while limit is tested before each iteration, but ONNX expects the condition at the end of an iteration, for the next
+states. So the layers that compute it are emitted twice, before the loop with the first states and at the end of the
 body with the next ones.
 
 A last value is the final state. A concatenation has the length of the output layer's second input, whatever the number
-of rounds: what lies behind the last round is not defined by TensorRT, and zero here.
+of iterations: TensorRT does not define the elements after the last iteration; here they are zero.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SCANNED = "/rounds"
 
 
 def unreadable(emission: Emission, construct: Construct) -> tuple[Layer, str] | None:
-    """A border of a loop that has no ONNX form, and why."""
+    """A boundary layer of a loop that has no ONNX form, and the reason."""
     parts = _Parts(emission, construct)
     if parts.whiles and parts.copied is None:
         return parts.whiles[0], "a limit that an iterator or another loop stands before has no ONNX form"
@@ -56,7 +56,7 @@ def _incomplete(layer: Layer) -> str:
 
 
 def _unstackable(emission: Emission, layer: Layer) -> str:
-    """Why the rounds of a loop cannot be put one behind the other; empty when they can."""
+    """Why the results of a loop's iterations cannot be concatenated; empty if they can."""
     if len(layer.inputs) < 2 or layer.inputs[1] is None:
         return "it has no length"
     axis, shape = layer.attributes.get("axis"), emission.network.tensors[layer.outputs[0]].shape
@@ -66,7 +66,7 @@ def _unstackable(emission: Emission, layer: Layer) -> str:
 
 
 class _Parts:
-    """The borders of a loop, and what its limit by truth depends on."""
+    """The boundary layers of a loop, and the layers that its while limit depends on."""
 
     def __init__(self, emission: Emission, construct: Construct) -> None:
         self.borders = emission.nesting.borders[construct]
@@ -79,17 +79,17 @@ class _Parts:
         self.copied = self._copied() if self.whiles else []
 
     def of(self, kind: str) -> list[Layer]:
-        """The borders of a type."""
+        """The boundary layers of a type."""
         return [one for one in self.borders if one.type == kind]
 
     def read(self, layer: Layer, index: int = 0) -> str:
-        """A border's input, which is there."""
+        """An input of a boundary layer, which must exist."""
         name = layer.inputs[index]
         assert name is not None, f"{layer.type} has input {index}"
         return name
 
     def _copied(self) -> list[int] | None:
-        """The layers inside that the limit by truth depends on; None when a border other than a state is among them."""
+        """The inner layers that the while limit depends on; None if one is a boundary layer other than a state."""
         nesting, found = self.emission.nesting, []
         pending, seen = [self.read(self.whiles[0])], set[int]()
         while pending:
@@ -100,6 +100,7 @@ class _Parts:
             border = construct_of(maker)
             if border == self.construct and maker.type == "RECURRENCE":
                 continue
+            # These layers belong to a construct, and cannot be emitted a second time by themselves.
             if border is not None or maker.attention is not None:
                 return None
             found.append(maker.number)
@@ -108,7 +109,7 @@ class _Parts:
 
 
 def add_loop(emission: Emission, construct: Construct, level: Level, into: list[onnx.NodeProto]) -> None:
-    """Puts a loop into the graph in which it stands, behind what it reads."""
+    """Adds a loop to the graph that contains it, after its inputs."""
     import onnx
 
     parts = _Parts(emission, construct)
@@ -146,7 +147,7 @@ def add_loop(emission: Emission, construct: Construct, level: Level, into: list[
 
 
 def _count(parts: _Parts, label: str, into: list[onnx.NodeProto]) -> str:
-    """The trip count as int64; empty when there is no limit by count."""
+    """The trip count as int64; empty if there is no count limit."""
     import onnx
 
     if not parts.counts:
@@ -163,7 +164,7 @@ def _count(parts: _Parts, label: str, into: list[onnx.NodeProto]) -> str:
 def _limit(
     parts: _Parts, label: str, into: list[onnx.NodeProto], body: list[onnx.NodeProto]
 ) -> tuple[str, str]:
-    """What tells whether the first round takes place, and inside the body whether the next one does."""
+    """The condition for the first iteration, and inside the body the one for the next."""
     if not parts.whiles:
         return "", f"{label}/went on"
     before = {one.outputs[0]: parts.read(one) for one in parts.recurrences}
@@ -175,7 +176,7 @@ def _limit(
 
 
 def _copy(parts: _Parts, states: Mapping[str, str], prefix: str, into: list[onnx.NodeProto]) -> str:
-    """The limit by truth for given states: the layers before it once more."""
+    """The while limit for given states: the layers that compute it, emitted once more."""
     emission, wanted = parts.emission, parts.read(parts.whiles[0])
     names = dict(states)
     level = emission.nesting.levels[parts.whiles[0].number]
@@ -188,7 +189,7 @@ def _copy(parts: _Parts, states: Mapping[str, str], prefix: str, into: list[onnx
 
 
 def _iterator(at: LayerScope, number: str, count: str) -> list[str]:
-    """The round's part of a tensor; backwards, counted from the trip count."""
+    """The slice of a tensor for an iteration; in reverse, counted from the trip count."""
     index = number
     if at.flag("reverse"):
         index = at.emit("Sub", at.emit("Sub", count, at.constant(1, "one")), number)
@@ -196,7 +197,7 @@ def _iterator(at: LayerScope, number: str, count: str) -> list[str]:
 
 
 def _scanned(parts: _Parts) -> list[str]:
-    """The tensors whose value in each round is asked for; a last value of what is no state, too."""
+    """The tensors whose value in each iteration is needed; also the last value of a tensor that is not a state."""
     states = {one.outputs[0] for one in parts.recurrences}
     found: dict[str, None] = {}
     for layer in parts.of("LOOP_OUTPUT"):
@@ -217,7 +218,7 @@ def _add_output(
 
 
 def _gathered(at: LayerScope, rounds: str) -> list[str]:
-    """What came of each round, one behind the other, brought to its length and its axis."""
+    """The results of all iterations concatenated, brought to their length and axis."""
     kind = at.member("kind")
     if kind == "last_value":
         return [at.emit("Gather", rounds, at.constant(-1, "last"), axis=0)]
@@ -236,7 +237,7 @@ def _gathered(at: LayerScope, rounds: str) -> list[str]:
 
 
 def _of_length(at: LayerScope, made: str, length: Value, first: str) -> str:
-    """Zeros behind the last round up to the length, and nothing behind it."""
+    """Pads with zeros after the last iteration up to the length, and cuts off anything beyond."""
     wanted = at.emit("Reshape", at.int64(length), at.constant([1], "one"))
     lacking = at.emit("Sub", wanted, at.emit("Shape", made, start=0, end=1))
     zero = at.constant([0], "zero")

@@ -1,4 +1,4 @@
-"""A whole network: read, cut where a layer has no reader, and put into an ONNX model."""
+"""Lowers a whole network: reads it, cuts it at layers without a reader, and builds the ONNX model."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Quantize, dequantize and dynamic quantize layers, whose scales are tensors.
 
-Quantizing rounds to nearest, halves to even, and saturates, as ONNX does. A zero point may only be zero in TensorRT;
-it is written out, since its type is what says the quantized type in ONNX.
+Quantizing rounds to nearest, halves to even, and saturates, as ONNX does. A zero point is always zero in TensorRT; it
+is written explicitly, because in ONNX its type defines the quantized type.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def dequantize(at: LayerScope) -> list[str]:
 
 
 def _scale(at: LayerScope, name: str, scale: Value) -> str:
-    """A scale of one element is one for the whole tensor."""
+    """A scale of one element applies to the whole tensor."""
     if scale.dims == (1,):
         return at.emit("Reshape", name, at.constant([], "scalar"))
     return name
 
 
 def _along(at: LayerScope, x: Value, scale: Value) -> tuple[int | None, int | None]:
-    """The axis of a scale and the length of its blocks; None where there is none."""
+    """The axis of a scale and its block length; None where it does not apply."""
     dims, sizes = at.dims(scale), at.dims(x)
     if len(dims) == 0 or dims == (1,):
         return None, None

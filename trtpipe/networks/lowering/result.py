@@ -1,4 +1,4 @@
-"""What comes of lowering a network: the ONNX model, and all that it does not hold."""
+"""The result of lowering a network: the ONNX model, and everything that is missing from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A layer that has no ONNX form here."""
+    """A layer that cannot be expressed in ONNX."""
 
     name: str
     type: str

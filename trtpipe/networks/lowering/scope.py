@@ -1,6 +1,6 @@
-"""What reading a layer sees: its attributes as TensorRT's Python API has them, its tensors, the nodes that it makes.
+"""The interface of layer readers: attributes as in TensorRT's Python API, tensors, and the nodes that they create.
 
-The weights of a network serve as named weights, `NUMBER.ATTRIBUTE`, so that declared layers can name them.
+The weights of a network have the names `NUMBER.ATTRIBUTE`, so that declared layers can refer to them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def dtype_of(name: str) -> str:
 
 
 class Undeclared(Declared):
-    """A layer that is read without a declared one."""
+    """A layer that is read directly, without a declared equivalent."""
 
     layer: str
     """Its type, in small letters."""
@@ -76,7 +76,7 @@ class NetworkWeights:
         return values.astype(numpy_type(self.dtype_of(name)))
 
     def location(self, name: str) -> tuple[Path, int] | None:
-        """Where they stand; None of small ones, whose values ONNX's inference may want."""
+        """Where they are in the file; None for small ones, whose values ONNX's inference may need."""
         ref = self.refs[name]
         if bytes_of(ref.dtype, ref.count) < LARGE:
             return None
@@ -96,7 +96,7 @@ def weights_of(network: ParsedNetwork) -> Parameters:
 
 @dataclass(slots=True)
 class LayerScope(Scope):
-    """One layer of a parsed network at work."""
+    """The context of one layer of a parsed network while it is read."""
 
     parsed: Layer = field(kw_only=True)
     tensors: Sequence[Value | None] = field(kw_only=True)
@@ -106,18 +106,18 @@ class LayerScope(Scope):
     notes: list[str] = field(default_factory=list, kw_only=True)
 
     def read(self, index: int) -> Value:
-        """An input that must be there. Raises ModelError."""
+        """An input that must exist. Raises ModelError."""
         found = self.maybe(index)
         if found is None:
             self.refuse(f"has no input {index}")
         return found
 
     def maybe(self, index: int) -> Value | None:
-        """An input that may be left out."""
+        """An optional input."""
         return self.tensors[index] if index < len(self.tensors) else None
 
     def name_of(self, index: int) -> str | None:
-        """The name of an input that may be left out."""
+        """The name of an optional input."""
         found = self.maybe(index)
         return None if found is None else found.name
 
@@ -129,14 +129,14 @@ class LayerScope(Scope):
         return self.parsed.attributes[name]
 
     def text(self, name: str) -> str:
-        """The member of an enumeration, in small letters, or an element type."""
+        """The member of an enumeration in lower case, or an element type."""
         found = self.attribute(name)
         if not isinstance(found, str):
             self.refuse(f"has {name} {found}, which is no text")
         return found
 
     def member(self, name: str) -> str:
-        """The member of an enumeration in small letters, as declared layers write it."""
+        """The member of an enumeration in lower case, as declared layers write it."""
         return self.text(name).lower()
 
     def number(self, name: str) -> float:
@@ -147,7 +147,7 @@ class LayerScope(Scope):
         return float(found)
 
     def whole(self, name: str) -> int:
-        """A whole number; of truth, 0 or 1."""
+        """An integer; for a boolean, 0 or 1."""
         found = self.attribute(name)
         if not isinstance(found, int):
             self.refuse(f"has {name} {found}, which is no whole number")
@@ -158,7 +158,7 @@ class LayerScope(Scope):
         return bool(self.whole(name))
 
     def sizes(self, name: str) -> tuple[int, ...] | None:
-        """Dims; None where an input says them, or nothing does."""
+        """Dims; None if an input gives them, or nothing does."""
         found = self.attribute(name)
         if found is None:
             return None
@@ -179,7 +179,7 @@ class LayerScope(Scope):
         return called if called in self.parameters.names else None
 
     def weights(self, name: str, dims: Sequence[int], dtype: str | None = None) -> str | None:
-        """The weights that a field names, or the tensor that stands for them."""
+        """The weights that a field names, or the tensor in their place."""
         if name not in _WEIGHTS_AS_INPUTS or self.weights_named(name) is not None:
             return Scope.weights(self, name, dims, dtype)
         tensor = self.maybe(_WEIGHTS_AS_INPUTS[name])
@@ -188,7 +188,7 @@ class LayerScope(Scope):
         return None if tensor is None else tensor.name
 
     def dims_of_weights(self, written: Json, *where: str | int) -> tuple[int, ...]:
-        """The dims that weights have by themselves, or those of the tensor that stands for them."""
+        """The stored dims of weights, or those of the tensor in their place."""
         index = _WEIGHTS_AS_INPUTS.get(str(where[0]) if where else "")
         if index is None or self.weights_named(str(where[0])) is not None:
             return Scope.dims_of_weights(self, written, *where)
@@ -196,7 +196,7 @@ class LayerScope(Scope):
         return tuple(self.size(tensor, axis, str(where[0])) for axis in range(self.rank(tensor)))
 
     def equal_ranks(self, *values: Value) -> None:
-        """Refuses inputs of unlike ranks, which TensorRT does not take."""
+        """Rejects inputs of different ranks, which TensorRT does not accept."""
         if len({len(value.dims) for value in values if value.dims is not None}) > 1:
             shown = ", ".join(f"'{value.name}' {value.text}" for value in values)
             self.refuse(f"reads {shown}, which have unlike ranks: TensorRT does not take them")
@@ -234,7 +234,7 @@ def layer_scope(
     reads: Sequence[str | None] | None = None,
     makes: Sequence[str] | None = None,
 ) -> LayerScope:
-    """A layer at work, called `label`; `reads` and `makes` are its tensors where they are not its own."""
+    """The context of a layer, called `label`; `reads` and `makes` are its tensors if they are not the layer's own."""
     tensors, makers = network.tensors, network.producers
     names = layer.inputs if reads is None else reads
     values = [
@@ -266,13 +266,13 @@ def _may_be(tensor: Value, dims: Sequence[int]) -> bool:
 
 
 def value_of(tensor: Tensor, array: Array | None = None) -> Value:
-    """A tensor of the network as layers see it."""
+    """A tensor of the network as a lowering `Value`."""
     dims = None if tensor.shape is None else tuple(None if size < 0 else size for size in tensor.shape)
     return Value(tensor.name, dtype_of(tensor.dtype), dims, array)
 
 
 def few(network: ParsedNetwork, layer: Layer) -> Array | None:
-    """The values of a constant layer, when they are few."""
+    """The values of a constant layer, if there are only a few."""
     ref = layer.weights.get("weights")
     shape = layer.attributes.get("shape")
     if layer.type != "CONSTANT" or ref is None or ref.count > _FEW or not isinstance(shape, tuple):

@@ -1,4 +1,4 @@
-"""Layers that move elements and that no declared layer says: axes, depths and lengths that are tensors."""
+"""Layers that move elements and have no declared equivalent: axes, depths and lengths that are tensors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def one_hot(at: LayerScope) -> list[str]:
 
 
 def gather_in_batches(at: LayerScope) -> list[str]:
-    """Gather whose indices' first axis goes together with the data's: GatherND, the axis brought behind the batch."""
+    """Gather whose first index axis is a batch axis: GatherND, with the axis moved behind the batch."""
     data, indices = at.read(0), at.read(1)
     rank, count = at.rank(data), at.rank(indices)
     axis = at.axis(at.whole("axis"), rank, "axis")
@@ -85,7 +85,7 @@ def _constant(at: LayerScope, name: str, dtype: str) -> str:
 
 
 def _of_each(at: LayerScope, delta: str, rank: int) -> str:
-    """One delta for each axis, which one number stands for."""
+    """One delta for each axis, from a single number for all."""
     flat = at.emit("Reshape", delta, at.constant([-1], "flat"))
     return at.emit("Expand", flat, at.constant([rank], "as_many"))
 

@@ -1,6 +1,6 @@
-"""The slice layer: inside the bounds ONNX's Slice; in the other modes, and with strides of 0, a Gather an axis.
+"""The slice layer: ONNX's Slice within bounds; a Gather per axis for the other modes and strides of 0.
 
-What the modes mean is said in `layering.slicing_by_index`; the value of mode fill is the fifth input.
+`layers.index_slices` documents the modes; the value of mode fill is the fifth input.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _moves(at: LayerScope) -> bool:
 
 
 def _given(at: LayerScope, name: str, index: int) -> str:
-    """Dims, or the tensor that says them, as int64."""
+    """Dims, or the tensor that gives them, as int64."""
     tensor = at.maybe(index)
     if tensor is not None:
         return at.int64(tensor)

@@ -1,7 +1,7 @@
-"""Which layers stand in which loop or conditional, and an order in which they can be computed.
+"""Assigns layers to loops and conditionals, and sorts them into an order in which they can be computed.
 
-TensorRT marks the borders only: what depends on a border's input side stands inside. What a loop's body reads and does
-not depend on the loop stands outside, wherever the parser made it.
+TensorRT marks only the boundary layers: layers that depend on the inner side of an input boundary are inside. Layers
+that a loop's body reads but that do not depend on the loop are outside, wherever the parser created them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LEAVING = ("LOOP_OUTPUT", "CONDITIONAL_OUTPUT")
 
 
 def construct_of(layer: Layer) -> Construct | None:
-    """The construct whose border a layer is a part of."""
+    """The construct of which a layer is a boundary."""
     if layer.loop is not None:
         return Construct("loop", layer.loop)
     return None if layer.conditional is None else Construct("conditional", layer.conditional)
@@ -89,7 +89,7 @@ class Nesting:
             pass
 
     def _deepened(self) -> bool:
-        """Lets what is read reach what reads it; whether anything changed."""
+        """Propagates nesting from tensors to the layers that read them; whether anything changed."""
         before = (list(self.levels), dict(self.outer))
         for layer in self.network.layers:
             construct = construct_of(layer)
@@ -107,7 +107,7 @@ class Nesting:
         return frozenset().union(*(self.levels[one.number] for one in makers))
 
     def inside(self, construct: Construct) -> list[Layer]:
-        """The layers that stand inside a construct, and its borders."""
+        """The layers inside a construct, and its boundary layers."""
         within = [layer for layer in self.network.layers if construct in self.levels[layer.number]]
         return [*within, *(one for one in self.borders[construct] if one.type in _LEAVING)]
 
@@ -132,7 +132,7 @@ class Nesting:
         return found
 
     def items(self, level: Level, needed: set[int]) -> list[Item]:
-        """What stands right in a graph, each behind what it reads."""
+        """The layers and constructs directly in a graph, each after its inputs."""
         layers = [
             layer
             for layer in self.network.layers

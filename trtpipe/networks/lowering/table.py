@@ -1,4 +1,4 @@
-"""How a layer of each type is read: as the declared layer that stands for it, or as nodes."""
+"""The table of layer readers: as an equivalent declared layer, or as ONNX nodes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ IGNORED: Mapping[str, str] = {"ASSERTION": "is not computed: what it asserts is 
 
 
 def read_layer(at: LayerScope) -> list[str]:
-    """Reads a layer that is no border. Raises ModelError, which says why it cannot be read."""
+    """Reads a layer that is not a boundary. Raises ModelError with the reason if it cannot be read."""
     special = _special(at)
     if special is not None:
         return special(at)
@@ -64,7 +64,7 @@ def read_layer(at: LayerScope) -> list[str]:
 
 
 def _special(at: LayerScope) -> Read | None:
-    """Readers of what a declared layer cannot say of a type that it stands for otherwise."""
+    """Readers for forms that the equivalent declared layer of a type cannot express."""
     kind, attributes = at.parsed.type, at.parsed.attributes
     if kind == "ACTIVATION" and attributes.get("type") == "CLIP":
         return elements.clip

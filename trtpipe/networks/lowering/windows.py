@@ -1,9 +1,9 @@
-"""Pooling whose output is rounded up, which is not ONNX's `ceil_mode`.
+"""Pooling with its output size rounded up, which differs from ONNX's `ceil_mode`.
 
-ONNX leaves out a last window that starts in the padding or behind the input, TensorRT does not: its tensors' shapes
-say so. So the padding is put there first, with as much behind it as the last window may reach, and all of it is pooled
-without rounding. A window of nothing but padding has no elements: TensorRT does not say what comes of it; here its
-maximum is the least number of the type and its average NaN.
+ONNX omits a last window that starts in the padding or beyond the input; TensorRT keeps it, as the shapes of its tensors
+show. So the padding is added first, with as much at the end as the last window can reach, and the result is pooled
+without rounding. TensorRT does not define the result of a window that contains only padding; here its maximum is the
+lowest number of the type and its average NaN.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _pool(at: LayerScope, operator: str, tensor: str) -> str:
 
 
 def _padded(at: LayerScope, tensor: str, value: float) -> str:
-    """A tensor with its padding around it."""
+    """A tensor with padding around it."""
     before, after = (at.sizes(name) or () for name in ("pre_padding", "post_padding"))
     if not any((*before, *after)):
         return tensor
@@ -65,7 +65,7 @@ def _padded(at: LayerScope, tensor: str, value: float) -> str:
 
 
 def _reached(at: LayerScope, tensor: str, value: float) -> str:
-    """A padded tensor with what lies behind it: a stride less one makes rounding down rounding up."""
+    """A padded tensor extended at the end by a stride less one, which turns rounding down into rounding up."""
     strides = at.sizes("stride_nd") or ()
     return _extended(at, tensor, [0] * len(strides), [one - 1 for one in strides], value, "reach")
 

@@ -1,13 +1,13 @@
-"""A network as TensorRT's parser made it, raised to declared layers: what a spec of `parser: network` would say.
+"""Raises a parsed network to declared layers: the equivalent spec with `parser: network`.
 
     network.py     a whole network; what is refused, layer by layer
     layers.py      which declared layer stands for a type, where its inputs must be constant for it
     slices.py, quantization.py, normalization.py
                    the longer ones of them
-    constants.py   tensors that hang on constants alone, as arrays
+    constants.py   tensors that depend on constants alone, as arrays
     writer.py      a declared layer as a spec writes it: defaults left out, weights by name
 
-Most types are declared by `lowering/declared.py`, whose fields are taken over. Every layer is lowered alone, as a
-build would lower it, so that what has no ONNX form is told of the layer, with its reason. Loops, conditionals and
-attentions are never raised.
+Most types are mapped by `lowering/declared.py`, whose fields are reused. Every layer is then lowered by itself, as a
+build would lower it, so that one without an ONNX form is reported with its reason. Loops, conditionals and attention
+layers are never raised.
 """

@@ -1,8 +1,7 @@
-"""Tensors of a network that hang on constants alone, as arrays: what a declared layer has as weights or numbers.
+"""Tensors of a network that depend on constants alone, as arrays: a declared layer's weights or numbers.
 
-Followed are layers that keep the elements in their order, and casts, such as TensorRT's parser puts behind a model's
-constants to make their ranks equal; and sums and the like of a few whole numbers, with which it reckons the dims of
-slices.
+Layers that keep the elements in their order, and casts, are evaluated: TensorRT's parser adds them after a model's
+constants to make ranks equal. So is arithmetic on a few integers, with which the parser computes the dims of slices.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Constants:
         return self._known.get(name)
 
     def _made(self, layer: Layer, depth: int) -> Array | None:
-        """What a layer makes of constants, its dims aside."""
+        """The result of a layer on constants, apart from its dims."""
         if layer.type == "CONSTANT":
             return self.of_layer(layer)
         if layer.type not in (*_KEEP_ORDER, *_OF_NUMBERS) or not _keeps_order(layer):
@@ -78,7 +77,7 @@ class Constants:
 
 
 def _numbers_of(layer: Layer, arrays: list[Array]) -> Array | None:
-    """What comes of a few whole numbers, with which the parser reckons dims; None of anything else."""
+    """The result of arithmetic on a few integers, with which the parser computes dims; None for anything else."""
     if any(array.dtype.kind != "i" or array.size > _FEW for array in arrays):
         return None
     if layer.type == "CONCATENATION":

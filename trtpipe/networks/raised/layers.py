@@ -1,6 +1,6 @@
-"""Which declared layer stands for a type of layer, and its fields: of the types that lowering makes nodes of.
+"""The declared layer for each layer type that lowering turns into nodes, and its fields.
 
-Fields may be arrays: those are weights, which the spec's file of weights will hold.
+Fields that are arrays are weights, which go into the spec's weights file.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ _OWN: Mapping[str, Form] = {
 
 
 def form_of(kind: str) -> Form | None:
-    """What makes a declared layer of a layer of this type; None when nothing does."""
+    """The function that declares layers of this type; None if there is none."""
     if kind in _OWN or kind not in DECLARED:
         return _OWN.get(kind)
     model, fields = DECLARED[kind]

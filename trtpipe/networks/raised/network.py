@@ -1,7 +1,7 @@
-"""A whole network raised: the layers that its outputs need, each behind what it reads, and the weights that they hold.
+"""Raises a whole network: the layers that its outputs need, in topological order, and their weights.
 
-Tensors keep their names, and layers theirs where no other has it. What no output needs is left out; so are constants
-that came to be numbers or weights of a layer, and assertions, which compute nothing.
+Tensors keep their names, and so do layers with a unique name. Layers that no output needs are left out; so are
+constants that became numbers or weights of a layer, and assertions, which compute nothing.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class RaisedNetwork:
     """The layers of the network that the declared ones were made of, in their order."""
 
     def with_origins(self, error: ModelError) -> ModelError:
-        """What is wrong with the declared network, said of TensorRT's layers where it stands in one."""
+        """The problems of the declared network, reported for the TensorRT layers that they come from."""
         return ModelError([self._of_layer(problem) for problem in error.problems])
 
     def _of_layer(self, problem: Problem) -> Problem:
@@ -117,7 +117,7 @@ def raise_network(network: ParsedNetwork) -> RaisedNetwork:
 
 @dataclass
 class _Work:
-    """Raises what outputs need, from the outputs on."""
+    """Raises the layers that outputs need, starting from the outputs."""
 
     network: ParsedNetwork
     raised: dict[int, RaisedLayer] = field(default_factory=dict)
@@ -156,7 +156,7 @@ class _Work:
             pending += self._together(layer)
 
     def _makers(self) -> dict[str, Layer]:
-        """The layer that makes each tensor; an attention's tensors are made by the layer that ends it."""
+        """The layer that produces each tensor; for an attention's tensors, the layer that ends it."""
         makers = dict(self.network.producers)
         for one in self.network.attentions:
             ends = [self.network.layers[number] for number in one.output_layers]
@@ -164,7 +164,7 @@ class _Work:
         return makers
 
     def _together(self, layer: Layer) -> Iterator[Layer]:
-        """The other borders of a loop, a conditional or an attention, which all are refused."""
+        """The other boundary layers of a loop, conditional or attention, all of which are rejected."""
         for kind in ("loop", "conditional", "attention"):
             number = getattr(layer, kind)
             if number is not None:
@@ -212,7 +212,7 @@ class _Work:
 
 
 def _refused(layer: Layer, label: str, fact: str) -> Problem:
-    """Says of a layer, which a spec would call `label`, that it has no declared one, and why."""
+    """The problem of a layer, called `label`, that has no declared equivalent, and the reason."""
     where = f", made for node '{layer.node}'," if layer.node else ""
     why = _without_itself(fact, label)
     said = f"layer '{label}' ({layer.type}){where} has no declared layer" + (f": {why}" if why else "")
@@ -221,14 +221,14 @@ def _refused(layer: Layer, label: str, fact: str) -> Problem:
 
 
 def _words(error: ValidationError, label: str) -> str:
-    """What a spec's model says first of a layer, with the field that it speaks of."""
+    """The first message of a spec's model about a layer, with the field that it concerns."""
     first = error.errors()[0]
     said = first["msg"].removeprefix("Value error, ").removeprefix(f"layer {label!r}").lstrip(": ")
     return ": ".join([*(str(one) for one in first["loc"][:1]), said])
 
 
 def _without_itself(fact: str, label: str) -> str:
-    """What is said of a layer without the words that name it."""
+    """A message about a layer without the words that name the layer."""
     start = f"layer '{label}' ("
     if not fact.startswith(start):
         return fact
@@ -236,7 +236,7 @@ def _without_itself(fact: str, label: str) -> str:
 
 
 def _ordered(network: ParsedNetwork, raised: Mapping[int, RaisedLayer]) -> list[int]:
-    """The layers in the parser's order, but each behind what it reads."""
+    """The layers in the parser's order, except that each comes after its inputs."""
     behind: dict[int, list[int]] = defaultdict(list)
     waits = dict.fromkeys(raised, 0)
     for number, one in raised.items():

@@ -1,4 +1,4 @@
-"""The normalization layer as a declared one: over the last axes, over each channel, or over groups of channels.
+"""The normalization layer as a declared one: over the last axes, per channel, or over groups of channels.
 
 TensorRT has the axes as a mask, and scale and bias as tensors that broadcast to the input.
 """

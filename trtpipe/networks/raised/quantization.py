@@ -1,4 +1,4 @@
-"""Quantize and dequantize layers as declared ones, whose scales are weights and whose zero points are zero."""
+"""Quantize and dequantize layers as declared ones, with scales as weights and zero points of zero."""
 
 from __future__ import annotations
 

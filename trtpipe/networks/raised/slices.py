@@ -1,4 +1,4 @@
-"""The slice layer as a declared one: its dims are numbers or tensors, its axes and what it fills with are numbers."""
+"""The slice layer as a declared one: dims are numbers or tensors; axes and the fill value are numbers."""
 
 from __future__ import annotations
 

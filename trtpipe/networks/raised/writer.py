@@ -1,4 +1,4 @@
-"""A declared layer as a spec writes it: what is its default left out, numbers short, weights by name."""
+"""Writes a declared layer as spec content: defaults omitted, numbers short, weights by name."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ class Arrays:
         return self.arrays[name]
 
     def location(self, name: str) -> tuple[Path, int] | None:
-        """They stand in no file of their own."""
+        """None: they are not in a file."""
         return None
 
 
 @dataclass
 class WeightsFile:
-    """The weights of all layers, as they will stand in the spec's file; those of equal content once."""
+    """The weights of all layers, as the spec's weights file will hold them, without duplicates."""
 
     names: Callable[[str], str]
     """Gives each name once."""
@@ -98,7 +98,7 @@ def parameters_of(arrays: Mapping[str, Array]) -> Parameters:
 
 
 def tidied(model: type[Declared], fields: Mapping[str, object]) -> dict[str, object]:
-    """Fields without those that are what they would be when left out."""
+    """The fields without those that equal their default."""
     made = {name: value for name, value in fields.items() if not _is_default(model, name, value)}
     if (
         "pre_padding" in made
@@ -146,7 +146,7 @@ def with_weights(
 
 
 def _own(at: LayerScope, name: str, value: object, fields: Mapping[str, object]) -> Array | None:
-    """A layer's own weights, in the dims that the field has; None where the field names none."""
+    """A layer's own weights, in the field's dims; None if the field names none."""
     if name not in at.parsed.weights or value != f"{at.parsed.number}.{name}":
         return None
     parameters, called = at.parameters, f"{at.parsed.number}.{name}"
@@ -162,7 +162,7 @@ def _own(at: LayerScope, name: str, value: object, fields: Mapping[str, object])
 
 
 def _in_numbers(name: str, value: object, constants: Constants) -> object:
-    """Numbers in place of a tensor that holds them, where a field may have either."""
+    """Replaces a tensor of constants by numbers, where a field may have either."""
     array = constants.array(value) if name in _DIMS | _COUNTS | _NUMBERS and isinstance(value, str) else None
     if array is None or (name not in _DIMS and array.size != 1):
         return value
@@ -171,7 +171,7 @@ def _in_numbers(name: str, value: object, constants: Constants) -> object:
 
 
 def kind_of(model: type[Declared]) -> str:
-    """What a spec calls a kind of layer."""
+    """The spec's name for a kind of layer."""
     return str(get_args(model.model_fields["layer"].annotation)[0])
 
 

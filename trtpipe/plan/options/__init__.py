@@ -1,8 +1,8 @@
-"""The options of every stage, as typed values; in a fingerprint, a trace and a task they stand as JSON records.
+"""The options of every stage as typed values; fingerprints, traces and tasks hold them as JSON records.
 
-The planner makes them and says where each value comes from. Code behind a border, such as a stage's own process, reads
-them back with `from_record`, without that. `record` gives what a key is made of: what it holds, leaves out and calls
-by which name must stay as it is, or every engine is built again.
+The planner creates them and records where each value comes from. Code in another process, such as a stage's child,
+reads them back with `from_record`, without those origins. `record` is part of the key: changing a field, a default or a
+name in it would rebuild every engine.
 """
 
 from __future__ import annotations

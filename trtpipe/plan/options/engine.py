@@ -1,4 +1,4 @@
-"""The options of build_engine."""
+"""The options of the stage build_engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trtpipe.plan.options.stage_options import UNPLACED, StageOptions, given, if
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions(StageOptions):
-    """What an engine is built with. The last three are of the flavour tensorrt, and None of the other."""
+    """The options of an engine build. The last three belong to the flavour tensorrt, and are None for the other."""
 
     network_name: str
     profiles: Sequence[Mapping[str, JsonObject]]
@@ -24,7 +24,7 @@ class EngineOptions(StageOptions):
     version_compatible: bool | None = None
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return given(
             {
                 "network_name": self.network_name,

@@ -23,7 +23,7 @@ from trtpipe.plan.options.stage_options import UNPLACED, StageOptions, if_given
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateOptions(StageOptions):
-    """What a typed model is measured on, and against what. Thresholds are not in it: they are judged later."""
+    """The data and the reference of a validation. Thresholds are not included: they are applied later."""
 
     data: JsonObject | None
     """The data set, or `random` with a seed; None where neither was asked for."""
@@ -36,7 +36,7 @@ class ValidateOptions(StageOptions):
     """What the source goes through before it is the reference; nothing where the reference has gone through it."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {
             "data": self.data,
             "samples": self.samples,
@@ -62,13 +62,13 @@ class ValidateOptions(StageOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateOptions(StageOptions):
-    """A typed model that is made and measured at once; what a search varies is in `quantize`."""
+    """A typed model that is built and measured in one go; `quantize` holds what a search varies."""
 
     quantize: QuantizeOptions
     validate: ValidateOptions
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {"quantize": self.quantize.record(), "validate": self.validate.record()}
 
     @classmethod
@@ -83,13 +83,13 @@ class EvaluateOptions(StageOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitsOptions(StageOptions):
-    """The other question to an evaluator: what of a model may be lowered by itself."""
+    """The evaluator's other task: listing the units of a model that can be lowered independently."""
 
     units: QuantizeOptions
     profiles: Sequence[JsonObject]
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {"units": self.units.record(), "profiles": list(self.profiles)}
 
     @classmethod
@@ -101,7 +101,7 @@ class UnitsOptions(StageOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions(StageOptions):
-    """What a search looks for, among what, and for how long; `quantize` and `validate` are its evaluations'."""
+    """The goal, the candidates and the limits of a search; `quantize` and `validate` are those of its evaluations."""
 
     budget: Mapping[str, Json]
     """The goal, as `BudgetSpec.goal` has it."""
@@ -116,7 +116,7 @@ class SearchOptions(StageOptions):
     """What else must be kept, at corners too where `validate` has them: the thresholds of the spec, in its order."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {
             **({"thresholds": [dict(one) for one in self.thresholds]} if self.thresholds else {}),
             "budget": dict(self.budget),

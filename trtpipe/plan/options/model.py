@@ -1,4 +1,4 @@
-"""The options of the stages that bring the model: fetch, import and transform."""
+"""The options of the stages that produce the canonical model: fetch, import and transform."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trtpipe.plan.options.stage_options import UNPLACED, StageOptions, if_given
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchOptions(StageOptions):
-    """What is fetched. Addresses are without credentials."""
+    """The files to fetch, with addresses without credentials."""
 
     files: Mapping[str, JsonObject]
     """Output name → what identifies the remote file, and its pin (null without one)."""
@@ -30,7 +30,7 @@ class FetchOptions(StageOptions):
     """The SHA-256 of files beside the model, by relative name, in lower case."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {"files": dict(self.files), "beside": self.beside, "pins": dict(self.pins)}
 
     @classmethod
@@ -47,7 +47,7 @@ class FetchOptions(StageOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions(StageOptions):
-    """How the source becomes canonical ONNX."""
+    """How the source is converted to canonical ONNX."""
 
     parser: str
     parser_version: int
@@ -57,7 +57,7 @@ class ImportOptions(StageOptions):
     """Whether the source is a directory."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         record: dict[str, Json] = {
             "parser": self.parser,
             "parser_version": self.parser_version,
@@ -79,7 +79,7 @@ class ImportOptions(StageOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformOptions(StageOptions):
-    """What changes the canonical model. What would change nothing is not in the record."""
+    """Changes to the canonical model. Options without effect are not in the record."""
 
     bind: JsonObject = field(default_factory=dict)
     outputs: Sequence[str] = ()
@@ -88,7 +88,7 @@ class TransformOptions(StageOptions):
     graft: JsonObject | None = None
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         record: dict[str, Json] = {
             "bind": dict(self.bind),
             "outputs": list(self.outputs),

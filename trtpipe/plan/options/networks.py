@@ -1,4 +1,4 @@
-"""The options of the stages that look at what TensorRT's parser makes: parse and readback."""
+"""The options of the stages that inspect the network that TensorRT's parser creates: parse and readback."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from trtpipe.plan.options.stage_options import UNPLACED, StageOptions, if_given
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseOptions(StageOptions):
-    """None: the network that a parser makes depends on the model, the toolchain and the plugins alone."""
+    """No options: the network that a parser creates depends only on the model, the toolchain and the plugins."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {}
 
     @classmethod
@@ -25,7 +25,7 @@ class ParseOptions(StageOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadbackOptions(StageOptions):
-    """What a parsed network is run on beside the typed model: the same that the typed model is validated on."""
+    """The data on which a parsed network is compared with the typed model: the same as for its validation."""
 
     data: JsonObject | None
     """The data set, or `random` with a seed; None where neither was asked for."""
@@ -36,7 +36,7 @@ class ReadbackOptions(StageOptions):
     """Whether the inputs are those of a recording, which has outputs as well."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {
             "data": self.data,
             "samples": self.samples,

@@ -1,4 +1,4 @@
-"""The options of the stages that make the typed model: calibrate (with data or from a cache) and quantize."""
+"""The options of the stages that produce the typed model: calibrate (from data or from a cache) and quantize."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CalibrateOptions(StageOptions):
     """Whether the ranges of all float tensors are asked for."""
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {
             "backend": self.backend,
             "backend_version": self.backend_version,
@@ -95,7 +95,7 @@ class CacheOptions(StageOptions):
     reader_version: int
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {"cache": self.cache.record(), "reader_version": self.reader_version}
 
     @classmethod
@@ -112,7 +112,7 @@ def calibrating(record: JsonObject) -> CalibrateOptions | CacheOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizeOptions(StageOptions):
-    """How the typed model is made. What a variant does not ask for is not in the record."""
+    """How the typed model is made. Options that a variant does not use are not in the record."""
 
     precision: str
     precision_version: int | Mapping[str, int]
@@ -127,12 +127,12 @@ class QuantizeOptions(StageOptions):
     """`refuse`, or None."""
 
     def version_of(self, precision: str) -> int:
-        """The version of a precision that this may come to."""
+        """The version of a precision that this may result in."""
         versions = self.precision_version
         return versions[precision] if isinstance(versions, Mapping) else versions
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         versions = self.precision_version
         return given(
             {

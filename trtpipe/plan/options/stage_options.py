@@ -1,4 +1,4 @@
-"""What the options of all stages have in common: each field knows where its value comes from."""
+"""The base of all stages' options: each field records where its value comes from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GONE = Nowhere("an option that the step does not have now")
 class StageOptions:
     """Fields with values, and `origins`, which names every one of them, or is UNPLACED.
 
-    A field is called as its key in the record; where that is a word of Python, an underscore follows.
+    A field has the name of its key in the record, with an underscore appended if that is a Python keyword.
     """
 
     origins: Origins = field(repr=False, compare=False)
@@ -38,7 +38,7 @@ class StageOptions:
         )
 
     def record(self) -> dict[str, Json]:
-        """The options as they stand in a fingerprint, defaults included."""
+        """The options as recorded in a fingerprint, defaults included."""
         raise NotImplementedError
 
     def origin(self, path: RecordPath) -> Origin:
@@ -54,10 +54,10 @@ class StageOptions:
 
 
 def given(record: Mapping[str, Json]) -> dict[str, Json]:
-    """A record without the fields that are None: those that were not asked for are not in a key."""
+    """The record without fields that are None: options that are not used are not part of a key."""
     return {name: value for name, value in record.items() if value is not None}
 
 
 def if_given(read: Callable[[JsonObject, str], T], record: JsonObject, name: str) -> T | None:
-    """What a reader finds in a field; None where the field is left out or null. Raises Malformed."""
+    """What the reader returns for a field; None if the field is missing or null. Raises Malformed."""
     return read(record, name) if record.get(name) is not None else None

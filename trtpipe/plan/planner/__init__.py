@@ -1,4 +1,4 @@
-"""From a spec and the facts about its inputs to a plan. Data to data: it reads no file and imports no TensorRT.
+"""Makes a plan from a spec and the facts about its inputs. Pure functions: reads no file, imports no TensorRT.
 
 One pipeline becomes, in this order:
 
@@ -8,11 +8,11 @@ One pipeline becomes, in this order:
                                                                       ├── parse (a variant and a toolchain) ──┐
                                                                       └── validate (a variant, CPU) ── readback (CPU)
 
-Variants that are calibrated alike share the step.
+Variants with the same calibration share the calibrate step.
 
-Everything before build_engine knows nothing of GPUs and is shared by all targets; parse and readback are shared by
-those that one toolchain builds. An engine is built once its network could be parsed: what the parser refuses is said
-once.
+Everything before build_engine is independent of GPUs and shared by all targets; parse and readback are shared by the
+targets of one toolchain. build_engine waits for parse, so that a model that the parser rejects is reported once and not
+for every target.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _network_steps(
 
 
 def _calibrated_by(quantize: Step) -> Iterator[Address]:
-    """The address of the step that makes its scales, if it takes any."""
+    """The address of the step that produces the variant's scales, if it uses any."""
     for ref in quantize.inputs.get("scales", ()):
         if isinstance(ref, FromStep):
             yield ref.address

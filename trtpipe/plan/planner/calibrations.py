@@ -1,4 +1,4 @@
-"""The steps that make scales: from a data set, or from a calibration cache. Data to data."""
+"""The steps that produce scales, from a data set or from a calibration cache. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def data_set_of(calibrate: Address) -> str:
 
 
 def _calibration_name(options: CalibrateOptions, data: str) -> str:
-    """What tells a pipeline's calibrations apart, for people; no variant's name has a plus sign."""
+    """A readable name, unique among a pipeline's calibrations; a variant's name cannot contain the plus sign."""
     parts = [data, *([options.method] if options.method else [])]
     parts += ["ranges"] if options.ranges else []
     parts += [str(number) for number in (options.percentile, options.samples) if number is not None]

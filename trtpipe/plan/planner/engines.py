@@ -1,4 +1,4 @@
-"""The step that builds a cell's engine. Data to data."""
+"""The step that builds the engine of a cell. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _DRIVER = Nowhere("the driver of this machine")
 
 @dataclass(frozen=True, slots=True)
 class SharedByEngines:
-    """What all engines of a pipeline are built with."""
+    """The inputs and options that all engines of a pipeline share."""
 
     profiles: list[Mapping[str, JsonObject]]
     builder: JsonObject
 
 
 def shared_by_engines(spec: PipelineSpec) -> SharedByEngines:
-    """Made once for a pipeline: it may have many cells."""
+    """Computed once per pipeline, because it may have many cells."""
     builder = json_ready(spec.builder.model_dump(exclude=set(_LOCAL_BUILDER_FIELDS)))
     return SharedByEngines([*profiles_record(spec.profiles)], builder)
 
@@ -44,7 +44,7 @@ def engine_step(
     shared: SharedByEngines,
     after: tuple[Address, ...] = (),
 ) -> Step:
-    """The step of one cell. `after` is what has to succeed first although nothing is taken from it."""
+    """The build step of one cell. `after` are steps that must succeed first although their outputs are not used."""
     known = facts.targets[target]
     inputs: dict[str, tuple[Input, ...]] = {
         "model": (FromStep(address("quantize", spec.pipeline, variant), MODEL_FILES),)

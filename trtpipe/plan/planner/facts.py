@@ -1,4 +1,4 @@
-"""What a plan needs to know beside the spec: digests of files, versions, toolchains. Plain data, found elsewhere."""
+"""What planning needs besides the spec: digests of files, versions, toolchains. Plain data, gathered elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCALES_FILE = "scales.json"
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """What a target came to: compute capabilities (`sm89`), the toolchain's identity, and where it is here."""
+    """A resolved target: compute capabilities (`sm89`), the toolchain's identity, and where it is installed here."""
 
     compute_capabilities: tuple[str, ...]
     toolchain: Record
@@ -36,7 +36,7 @@ SOURCE_FOLDER, FILES_FOLDER = "source/", "files/"
 
 @dataclass(frozen=True, slots=True)
 class FetchFacts:
-    """What is to be fetched: output name → remote file, and its path in the spec.
+    """The files to fetch: output name → remote file, and its path in the spec.
 
     `beside` says whether the model may refer to files beside it, which are then fetched too; `pins` holds the SHA-256
     of some of them by name.
@@ -50,7 +50,7 @@ class FetchFacts:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What importing a pipeline's model depends on."""
+    """The facts that importing a pipeline's model depends on."""
 
     inputs: Mapping[str, tuple[Input, ...]]
     """`source` (the model, then what lies beside it) and `files` (what the options name); slots may be left out."""
@@ -67,14 +67,14 @@ class ModelFacts:
     """What a fetch step brings first; None where all files are on this machine."""
 
     def files(self) -> Iterator[Source]:
-        """Those files that are on this machine."""
+        """The files that are on this machine."""
         for refs in self.inputs.values():
             yield from (ref for ref in refs if isinstance(ref, Source))
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationFacts:
-    """What a variant's scales depend on beside the model and the method."""
+    """What a variant's scales depend on besides the model and the method."""
 
     record: Record
     """The data set's spec after defaults."""
@@ -92,7 +92,7 @@ class CalibrationFacts:
 
 @dataclass(frozen=True, slots=True)
 class PipelineFacts:
-    """Everything a plan needs to know that the spec does not say."""
+    """Everything that planning needs and that is not in the spec."""
 
     model: ModelFacts
     tools: Mapping[str, Record]

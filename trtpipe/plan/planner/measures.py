@@ -1,4 +1,4 @@
-"""What a variant's typed model is measured by: the validate step's options and inputs. Data to data."""
+"""The validate step's options and inputs: how a variant's typed model is measured. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> Ste
 def measured_by(
     spec: PipelineSpec, facts: PipelineFacts, variant: str
 ) -> tuple[ValidateOptions, dict[str, tuple[Input, ...]]]:
-    """What a variant's typed model is measured by: options, and inputs by slot."""
+    """The options and inputs (by slot) with which a variant's typed model is measured."""
     asked = spec.validate_
     assert asked is not None
     other = asked.reference_of(variant)
@@ -55,19 +55,20 @@ def is_grafted(spec: PipelineSpec) -> bool:
 
 
 def _data_from(asked: ValidateSpec) -> Origin | Parts:
-    """Random data stand in the spec itself, under `random` as in the record."""
+    """The origin of the data's options: random data are described in the spec itself, under `random`."""
     return data_set_origin(asked.data) if asked.data is not None else _VALIDATE
 
 
 def _kind_of_reference(asked: ValidateSpec) -> str:
-    """`onnxruntime` of any model that is run in its own types: which one it is, its digest says."""
+    """`onnxruntime` for any model that runs in its own types; its digest says which model it is."""
     if asked.golden is not None:
         return "golden"
     return "float64" if asked.reference == "float64" else "onnxruntime"
 
 
 def _reference(spec: PipelineSpec, facts: PipelineFacts, other: str | None) -> tuple[Input, ...]:
-    """What ONNX Runtime can run: another variant if one was asked for, the source, else what it was imported as.
+    """The reference model: another variant if requested, else the source if ONNX Runtime can run it, else the imported
+    model.
 
     A grafted model is compared with what it was transformed into, before its precision was lowered: nothing else
     holds the grafted layers.

@@ -1,4 +1,4 @@
-"""The steps that a pipeline's variants share: fetch, import and transform. Data to data."""
+"""The steps that all variants of a pipeline share: fetch, import and transform. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SOURCE = _MODEL.at("source")
 
 
 def shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
-    """What every variant begins with."""
+    """The first steps of every variant."""
     if facts.model.fetch is not None:
         yield fetch_step(spec.pipeline, facts.model.fetch)
     yield import_step(spec, facts.model)
@@ -30,7 +30,7 @@ def shared_steps(spec: PipelineSpec, facts: PipelineFacts) -> Iterator[Step]:
 
 
 def fetch_step(pipeline: str, fetch: FetchFacts) -> Step:
-    """The step that fetches what is remote. Its key holds addresses and pins, and no credentials."""
+    """The step that fetches remote files. Its key holds addresses and pins, but no credentials."""
     options = FetchOptions(
         files={
             name: {**file.identity(), "sha256": file.sha256 or None} for name, file in fetch.files.items()
@@ -48,7 +48,7 @@ def fetch_step(pipeline: str, fetch: FetchFacts) -> Step:
 
 
 def _fetched_from(path: SpecPath) -> Parts:
-    """Where the spec names a remote file, and where its pin: the source's stands beside it."""
+    """Where the spec names a remote file and its pin; the source's pin is next to the source."""
     named = InSpec(path)
     return Parts(named, {"sha256": _MODEL.at("sha256") if named == _SOURCE else named.at("sha256")})
 

@@ -1,8 +1,8 @@
-"""The steps about the network that TensorRT's parser makes of a typed model. Data to data.
+"""The steps that parse a typed model with TensorRT and check the resulting network. Pure functions, no I/O.
 
 `parse` belongs to a toolchain: the network is the same for all GPUs that one TensorRT builds for, so all targets of a
-toolchain share the step. `readback` takes the network as ONNX, and nothing that says which TensorRT made it: where two
-toolchains make the same of a model, it runs once.
+toolchain share the step. The input of `readback` is the network as ONNX, without the version of TensorRT that parsed
+it: where two toolchains produce the same network, it runs once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TYPED_OUTPUTS = ("typed.npz",)
 
 
 def toolchain_names(facts: PipelineFacts) -> Mapping[str, str]:
-    """Target → the name of its toolchain; where two keys differ in interpreters alone, these are in the names."""
+    """Target → the name of its toolchain; interpreters are part of the name if keys differ in nothing else."""
     found = {target: known.toolchain for target, known in facts.targets.items()}
     different = {key_of(one): one for one in found.values()}
     plain = Counter(map(_plain_name, different.values()))
@@ -64,7 +64,7 @@ def parse_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, target: s
 
 
 def readback_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, name: str) -> Step | None:
-    """The step behind that; None where the spec gives no data, or does not want it."""
+    """The step that compares the parsed network; None if the spec gives no data for it or disables it."""
     asked = spec.validate_
     if asked is None or not asked.readback.run or not (facts.data or facts.golden):
         return None

@@ -1,4 +1,4 @@
-"""Values of the spec as they stand in options, and where they come from: profiles, the transform, data sets."""
+"""Values of the spec converted to options, with their origins: profiles, the transform, data sets."""
 
 from __future__ import annotations
 

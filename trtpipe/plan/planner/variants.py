@@ -1,4 +1,4 @@
-"""The steps of one variant: calibrate, search, quantize and validate. Data to data."""
+"""The steps of one variant: calibrate, search, quantize and validate. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trtpipe.spec.variant import VariantSpec
 def variant_steps(
     spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: Address
 ) -> Iterator[Step]:
-    """What all targets of a variant share; `canonical` is the step that yields the model."""
+    """The steps that all targets of a variant share; `canonical` is the step that produces the model."""
     asked = spec.variants[variant]
     options = _quantize_options(asked, facts, InSpec(("variants", variant)))
     inputs: dict[str, tuple[Input, ...]] = {"model": (FromStep(canonical, MODEL_FILES),)}
@@ -68,7 +68,7 @@ def _search_step(
     quantize: QuantizeOptions,
     inputs: Mapping[str, tuple[Input, ...]],
 ) -> Step:
-    """What finds an auto variant's types; its targets share it, so their capabilities count together."""
+    """The step that searches an auto variant's types. Its targets share it, so all their capabilities count."""
     asked, place = spec.variants[variant], InSpec(("variants", variant))
     assert asked.budget is not None, "the loader refuses an auto variant without a budget"
     capabilities = {one for target in facts.targets.values() for one in target.compute_capabilities}

@@ -1,8 +1,8 @@
-"""What older versions of TensorRT-RTX build only where there is an NVIDIA driver, if anywhere; newer ones do without.
+"""Models that older versions of TensorRT-RTX cannot build without an NVIDIA driver, and newer ones can.
 
 Tried on a machine without one, for every GPU that the versions know (`tests/conformance/quantized_builds.json`): 1.4
-builds nothing that is quantized, and 1.5 and 1.6 no convolution of two operands in int8. What they do beside a driver
-was not tried, so that nothing is said of it.
+builds nothing that is quantized, and 1.5 and 1.6 no convolution of two operands in int8. Their behaviour with a driver
+was not tested, so no statement is made about it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OR_FP8 = f"{_FOR_ALL}, or have a variant of precision fp16, or of fp8 for sm89 
 
 
 def refused_without_driver(graph: TypedGraph, version: str) -> Iterator[Refusal]:
-    """What this version does not build on a machine without an NVIDIA driver."""
+    """What this version cannot build on a machine without an NVIDIA driver."""
     release = parse_version(version)[:2]
     if release >= (1, 7):
         return

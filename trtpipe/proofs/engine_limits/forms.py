@@ -1,7 +1,7 @@
-"""Attributes that TensorRT-RTX's parser or builder does not take of an operator that it knows.
+"""Attributes of supported operators that TensorRT-RTX's parser or builder rejects.
 
-Each was met in ONNX's backend suite or among mutants of it, and tried on TensorRT-RTX 1.7. A rule speaks
-only where everything that it goes by is known: what it cannot tell, the parser will.
+Each was found in ONNX's backend suite or in mutants of it, and tested on TensorRT-RTX 1.7. A rule reports something
+only if all its inputs are known; otherwise the decision is left to the parser.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FOR_INFERENCE = "export the model for inference, without that input"
 
 
 def refused_form(node: NodeView) -> Said:
-    """Why this use of its operator is not taken; nothing when it may be."""
+    """Why this use of its operator is rejected; nothing if it may be accepted."""
     rule = _RULES.get(node.op)
     if rule is not None:
         yield from rule(node)

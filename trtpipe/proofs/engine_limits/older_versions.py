@@ -1,4 +1,4 @@
-"""What older versions of TensorRT-RTX do not take yet, each tried on the versions on both sides of the change."""
+"""What only older versions of TensorRT-RTX reject, each tested on the versions before and after the change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WIDER = f"have it compute in float32: keep: {{fp32: [{NAME}]}} in the variant, 
 
 
 def refused_by_older(graph: TypedGraph, version: str) -> Iterator[Refusal]:
-    """What this version does not take, and a newer one does."""
+    """What this version rejects and a newer one accepts."""
     release = parse_version(version)[:2]
     for node in graph.nodes():
         if release < (1, 5):

@@ -1,7 +1,7 @@
-"""Operands that TensorRT-RTX's parser or builder takes only as constants, or only of a certain value.
+"""Operands that TensorRT-RTX's parser or builder requires to be constant, or to have a certain constant value.
 
-Inputs of the model whose values make shapes are another matter, and the profiles' (`value_inputs`): what is told here
-is computed on the way, or handed in as it never may be.
+Model inputs whose values determine shapes are checked with the profiles instead (`value_inputs`). Reported here are
+operands that are computed inside the model, or model inputs that must never be inputs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FOLDED = "export the model with a constant there"
 
 
 def refused_operand(node: NodeView) -> Said:
-    """Why an operand of this node is not taken; nothing when it may be."""
+    """Why an operand of this node is rejected; nothing if it may be accepted."""
     if node.op == "STFT" and node.varies(_WINDOW):
         yield "its window is computed, and TensorRT's parser takes a constant only", _FOLDED
     for position, index in enumerate(CONSTANT_OPERANDS.get(node.op, ())):

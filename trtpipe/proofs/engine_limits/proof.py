@@ -1,4 +1,4 @@
-"""What a version of TensorRT-RTX refuses of a typed model, as problems that name the nodes of the user's model."""
+"""Applies the rules for one version of TensorRT-RTX to a typed model; problems name the user's nodes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def engine_refusals(
 
 
 def refusals_of(graph: TypedGraph, version: str, driver: bool = True) -> Iterator[Refusal]:
-    """Every refusal that the rules know of a model's inputs, outputs and nodes."""
+    """All findings of the rules for a model's inputs, outputs and nodes."""
     yield from refused_tensors(graph)
     yield from refused_by_older(graph, version)
     if not driver:
@@ -81,7 +81,7 @@ def _subject(names: Sequence[str]) -> str:
 
 
 class _Names:
-    """How the user calls a node of the typed model."""
+    """The user's names for nodes of the typed model."""
 
     def __init__(self, typed: onnx.ModelProto, source: onnx.ModelProto | None) -> None:
         self._typed = {node.name: node for node in nodes_of(typed)}

@@ -1,4 +1,4 @@
-"""What a rule about engines says of one node or one value."""
+"""A finding of an engine rule about one node or one value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAME = "<name>"
 
 
 class Refusal(NamedTuple):
-    """Why something is not built, and what to do; `node` and `value` say of what, whichever is known."""
+    """Why something cannot be built, and the remedy; `node` or `value` names it, whichever is known."""
 
     why: str
     remedy: str

@@ -1,6 +1,6 @@
-"""Ranks, windows and numbers beyond what TensorRT-RTX's layers take, each tried on TensorRT-RTX 1.7.
+"""Ranks, windows and sizes beyond the limits of TensorRT-RTX's layers, each tested on TensorRT-RTX 1.7.
 
-A rule speaks only where the sizes that it goes by are known.
+A rule reports something only if the sizes that it depends on are known.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FITTING = f"give its operands shapes that broadcast, or {CUT}"
 
 
 def refused_size(node: NodeView) -> Said:
-    """Why the sizes or numbers of this node are not taken; nothing when they may be."""
+    """Why the sizes or numbers of this node are rejected; nothing if they may be accepted."""
     rank = node.rank(0)
     if rank is not None:
         yield from _ranks(node, rank)

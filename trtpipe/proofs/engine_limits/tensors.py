@@ -1,8 +1,8 @@
-"""Element types that TensorRT-RTX does not take: of a network's tensors at all, and of an operator.
+"""Element types that TensorRT-RTX rejects: for network tensors in general, and for individual operators.
 
-What operators take is a table that was tried (`targets/operator_types.py`). Its rows are type variables of ONNX's
-schemas, each set alone; where an operator has several, the row `all` has them set together, and any other mixture is
-left to the parser.
+The types that operators accept are in a tested table (`targets/operator_types.py`). Each row is a type variable of
+ONNX's schemas, varied alone; where an operator has several, the row `all` has them varied together, and any other
+combination is left to the parser.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BORDER = "export the model with a type there that TensorRT takes: float32, floa
 
 
 def refused_tensors(graph: TypedGraph) -> Iterator[Refusal]:
-    """Inputs, outputs and weights of types that no network has."""
+    """Inputs, outputs and weights of types that no network can have."""
     ends = [(value.name, "input") for value in graph.proto.graph.input]
     ends += [(value.name, "output") for value in graph.proto.graph.output]
     for name, role in ends:
@@ -48,7 +48,7 @@ def refused_tensors(graph: TypedGraph) -> Iterator[Refusal]:
 
 
 def refused_types(node: NodeView, version: str) -> Iterator[tuple[str, str]]:
-    """Why the types that a node reads or makes are not taken."""
+    """Why the input or output types of a node are rejected."""
     read = [node.dtype(index) for index in range(len(node.node.input))]
     made = [node.graph.dtype(name) for name in node.node.output if name]
     never = sorted({one for one in (*read, *made) if one in _NEVER})
@@ -87,7 +87,7 @@ def _either(types: list[str]) -> str:
 
 
 def _in_another(dtype: str, taken: list[str], found: TypeRefusal) -> str:
-    """What helps: float32, a newer version, another type."""
+    """The remedy: float32, a newer version, or another type."""
     newer = f", or build with TensorRT-RTX {tried_versions()[-1]}"
     newer = "" if tried_versions()[-1] in found.versions else newer
     if dtype in _FLOATS and "float32" in taken:

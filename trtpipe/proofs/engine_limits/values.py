@@ -1,4 +1,4 @@
-"""A typed model as the rules about engines see it: every value's type and shape, and which of them are constants."""
+"""Access to a typed model for the engine rules: every value's type and shape, and which values are constants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TypedGraph:
-    """What is known of a model's values. Reads no large weight, and leaves the model as it is."""
+    """Types, shapes and constants of a model's values. Reads no large weight and does not change the model."""
 
     def __init__(self, proto: onnx.ModelProto) -> None:
         self.proto = proto
@@ -53,14 +53,14 @@ class TypedGraph:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """One node with what is known of its operands."""
+    """One node with the types, shapes and constants of its operands."""
 
     node: onnx.NodeProto
     graph: TypedGraph
 
     @property
     def op(self) -> str:
-        """The operator's name, by which alone TensorRT's parser goes."""
+        """The operator's name, the only thing by which TensorRT's parser identifies it."""
         return str(self.node.op_type)
 
     def has(self, index: int) -> bool:
@@ -81,7 +81,7 @@ class NodeView:
         return self.graph.dims(self.node.input[index]) if self.has(index) else None
 
     def varies(self, index: int) -> bool:
-        """Whether an input is given and is no constant."""
+        """Whether an input is given and not constant."""
         return self.has(index) and self.node.input[index] not in self.graph.constants
 
     def integer(self, name: str, default: int = 0) -> int:

@@ -1,4 +1,4 @@
-"""The declared network: TensorRT's layers as models, one a layer, with TensorRT's own names for layers and attributes.
+"""The declared network: one model for each TensorRT layer, with TensorRT's own names for layers and attributes.
 
 fields.py      tensors, weights and dims as a spec writes them; the layer itself
 spatial.py     convolution, deconvolution, pooling, fully_connected, padding, lrn, resize, grid_sample
@@ -8,5 +8,5 @@ reductions.py    reduce, softmax, topk, cumulative, matrix_multiply, einsum, nor
 recurrent.py   rnn, gru, lstm
 quantization.py  quantize, dequantize
 plugin.py      plugin
-network.py     any of them; a network of them; a graft of them
+network.py     the union of all layers; a whole network; a graft
 """

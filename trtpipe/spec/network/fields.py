@@ -1,6 +1,6 @@
-"""What the declared layers have in common: tensors, weights and dims as a spec writes them, and the layer itself.
+"""What all declared layers share: how a spec writes tensors, weights and dims, and the base class of a layer.
 
-Knows how a value is written; what it becomes in ONNX is the business of `layers/`. Imports neither onnx nor numpy.
+Only how values are written is defined here; `layers/` converts them to ONNX. Imports neither onnx nor numpy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A network of declared layers, and a graft: declared layers put before or behind a parsed model."""
+"""A network of declared layers, and a graft: declared layers put in front of or after a parsed model."""
 
 from __future__ import annotations
 

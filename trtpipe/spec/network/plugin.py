@@ -1,4 +1,4 @@
-"""The plugin layer: an operation of the user's own, which TensorRT finds by name in its plugin registry."""
+"""The plugin layer: a custom operation that TensorRT looks up by name in its plugin registry."""
 
 from __future__ import annotations
 

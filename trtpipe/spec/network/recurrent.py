@@ -1,4 +1,4 @@
-"""Recurrent layers, as TensorRT's add_rnn_v2 had them until version 8: rnn, gru and lstm, one layer each.
+"""The recurrent layers rnn, gru and lstm, one layer each, as TensorRT's add_rnn_v2 defined them until version 8.
 
 Shapes: input NxSxE (batch, steps, features), hidden size H, D directions (1 or 2). Outputs, as IRNNv2Layer had them:
 all hidden states NxSx(D*H), the last hidden state NxDxH, and for lstm the last cell state NxDxH.

@@ -1,4 +1,4 @@
-"""A declared shape: sizes, -1 for a dynamic dimension, or a name for one that is equal wherever the name stands."""
+"""A declared shape: each dim is a size, -1 if dynamic, or a name; dims of the same name have the same size."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How libraries' calibrators are driven: what they are fed, and how their amax become scales."""
+"""Drivers for the calibrators of libraries: feeding them samples, and turning their amax into scales."""

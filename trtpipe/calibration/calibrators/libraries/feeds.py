@@ -1,4 +1,4 @@
-"""What libraries' calibrators share: a data set as the reader that they ask for samples, and scales of their amax."""
+"""Shared by the library calibrators: a data set as the sample reader that they expect, and scales from their amax."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def samples_of(request: CalibrationRequest) -> Iterator[Samples]:
 
 @contextmanager
 def library_errors(library: str) -> Iterator[None]:
-    """What a library raises as one error that says whose it is; ours pass through."""
+    """Turns a library's exceptions into one error that names the library; ours pass through."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(

@@ -1,4 +1,4 @@
-"""Lets ModelOpt quantize a copy of the model in a folder of its own, and reads the scales of its Q nodes."""
+"""Has ModelOpt quantize a copy of the model in a temporary folder, and reads the scales of its Q nodes."""
 
 from __future__ import annotations
 

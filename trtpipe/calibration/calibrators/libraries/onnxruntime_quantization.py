@@ -1,4 +1,4 @@
-"""Drives onnxruntime.quantization's calibrators over the tensors that need scales, and no others."""
+"""Runs onnxruntime.quantization's calibrators on exactly the tensors that need scales."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What trtpipe's own calibrator is made of: running a model under observation, histograms, and what becomes of them."""
+"""The parts of trtpipe's own calibrator: observing tensors while the model runs, histograms, methods, reports."""

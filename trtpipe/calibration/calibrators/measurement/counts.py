@@ -1,4 +1,4 @@
-"""One pass over a data set, a histogram a tensor, and the scales that a method makes of them."""
+"""One pass over a data set: a histogram for each tensor, and the scales that a method derives from them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _counted(request: CalibrationRequest, observer: Observer, data: Dataset) -> 
 
 
 class _Pace:
-    """When to write down what was counted, and when to say how far it is."""
+    """Decides when to save the counts and when to report progress."""
 
     def __init__(self, request: CalibrationRequest, data: Dataset, done: int) -> None:
         self.say, self.batch, self.samples, self.resumed = request.tell, data.batch, data.samples, done
@@ -106,7 +106,7 @@ def _scale(histogram: Histogram, request: CalibrationRequest) -> TensorScale:
 
 
 def _advice(histograms: Mapping[str, Histogram], request: CalibrationRequest) -> Advice:
-    """What each method would leave of the tensors and of the outputs; for `max` nothing is counted to tell it by."""
+    """How the methods compare on tensors and outputs; for `max` there are no histograms to compare them by."""
     if request.method == "max":
         spoilt = any(dominated(one.largest, one.typical()) for one in histograms.values())
         return Advice("max", unknown=_NOT_COUNTED if spoilt else "")

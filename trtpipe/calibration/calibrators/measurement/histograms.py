@@ -1,8 +1,8 @@
-"""Histograms of magnitudes, in bins whose edges no data decide: one pass, and any order or batch gives the same counts.
+"""Histograms of magnitudes with fixed bins: one pass, and the same counts in any order or batch size.
 
-A bin is the exponent and the upper seven bits of the mantissa of an IEEE 754 binary32, so edges are at most 2^-7 apart
-in relation. Magnitudes below 2^-40 count as zero, those of 2^40 and more fall into the last bin. Counts are integers,
-so histograms of parts add up to that of the whole, exactly.
+A bin is the exponent and the upper seven bits of the mantissa of an IEEE 754 binary32, so the relative distance of two
+edges is at most 2^-7. Magnitudes below 2^-40 count as zero, those of 2^40 and more fall into the last bin. Counts are
+integers, so the histograms of parts add up exactly to the histogram of the whole.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def bin_edges() -> Array:
 
 @dataclass
 class Histogram:
-    """What one tensor's values were: `counts` of BINS magnitudes, zeros, infinities and NaN, and the largest."""
+    """One tensor's values: counts of magnitudes in BINS bins, zeros, infinities and NaN, and the largest."""
 
     counts: Array = field(default_factory=lambda: np.zeros(BINS, np.int64))
     zeros: int = 0

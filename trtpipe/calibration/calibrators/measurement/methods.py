@@ -1,4 +1,4 @@
-"""How a histogram of magnitudes becomes one: the largest magnitude that a quantized tensor shall represent (`amax`).
+"""Calibration methods: choose from a histogram the largest magnitude that the quantized tensor represents (`amax`).
 
     max         the largest magnitude that was seen
     percentile  the magnitude that the given share of the values does not exceed
@@ -8,7 +8,7 @@
                 least noise on what most samples hold (`noise`)
     mse         the amax that makes the mean squared error of rounding and clipping least
 
-All are functions of the histogram alone, so that any number of samples costs the same.
+All depend on the histogram alone, so their cost does not grow with the number of samples.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _entropy(histogram: Histogram, percentile: float, levels: int) -> float:
 
 
 def _linear(histogram: Histogram) -> Array:
-    """The counts over equal bins up to the largest magnitude; what a bin holds is spread evenly over it."""
+    """The counts in equal bins up to the largest magnitude; each source bin is spread evenly over them."""
     edges = np.minimum(bin_edges(), histogram.largest)
     reached = np.concatenate([[0.0], np.cumsum(histogram.counts, dtype=np.float64)])
     wanted = np.linspace(0, histogram.largest, _LINEAR_BINS + 1)
@@ -98,7 +98,7 @@ def _linear(histogram: Histogram) -> Array:
 
 
 def _divergence(counts: Array, bins: int) -> float:
-    """Of the first bins, the rest clipped into the last, from what is left of them in _LEVELS levels."""
+    """The divergence of the first bins, with the rest clipped into the last, from their _LEVELS-level version."""
     kept = counts[:bins]
     reference = kept.copy()
     reference[-1] += counts[bins:].sum()

@@ -1,8 +1,8 @@
-"""The noise that quantizing with some amax leaves on what most samples hold, from a tensor's histogram.
+"""The quantization noise that an amax causes on typical samples, computed from a tensor's histogram.
 
-A few samples out of range must not decide. Where the largest magnitude is many times what most samples reach, only
-values up to twice that are looked at: what an amax does to those is what counts. Below amax the noise is that of
-uniform rounding, step^2 / 12 (the value itself where it rounds to zero); above it, what is clipped.
+A few outlier samples must not dominate. Where the largest magnitude is many times what most samples reach, only values
+up to twice what most samples reach are considered. Below amax the noise is that of uniform rounding, step^2 / 12 (the
+value itself where it rounds to zero); above it, what is clipped.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _LEAST_SHARE = 1 / 64
 
 
 def dominated(largest: float | None, typical: float | None) -> bool:
-    """Whether few samples decide a tensor's largest magnitude."""
+    """Whether a few samples determine a tensor's largest magnitude."""
     return bool(largest and typical) and (largest or 0) > OUTLIERS * (typical or 0)
 
 
 def noise_of(histogram: Histogram, amax: float, levels: int = 127) -> float | None:
-    """Noise power by signal power of a tensor that is quantized with this amax; None for one that is dead."""
+    """Noise power over signal power of a tensor quantized with this amax; None for a tensor of zeros."""
     counts, centres = values_of_most(histogram)
     signal = float(counts @ centres**2)
     return _noise(counts, centres, amax, levels) / signal if signal else None
 
 
 def least_noise(histogram: Histogram, levels: int = 127) -> float:
-    """The amax that leaves least noise, of those tried. Raises ValueError for a tensor that is dead."""
+    """The amax with the least noise of those tried. Raises ValueError for a tensor of zeros."""
     counts, centres = values_of_most(histogram)
     candidates = centres.max() * np.linspace(_LEAST_SHARE, 1, _CANDIDATES)
     noises = [_noise(counts, centres, amax, levels) for amax in candidates]
@@ -46,7 +46,7 @@ def least_noise(histogram: Histogram, levels: int = 127) -> float:
 
 
 def values_of_most(histogram: Histogram) -> tuple[Array, Array]:
-    """How many values there are about which magnitude, those left out that only samples out of range reach."""
+    """The counts per magnitude, without magnitudes that only outlier samples reach."""
     edges = bin_edges()
     used = np.flatnonzero(histogram.counts)
     if dominated(histogram.largest, histogram.typical()):

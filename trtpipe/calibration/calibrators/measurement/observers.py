@@ -1,8 +1,8 @@
-"""Runs a model on a data set, one sample at a time, and hands on what tensors hold.
+"""Runs a model on a data set, one sample at a time, and passes on the values of the observed tensors.
 
-The model runs with ONNX Runtime's optimizations, the observed tensors exposed as outputs. A sample at a time, whatever
-the data set's batch: what is observed must not depend on it. While one sample is looked at, the next is computed, and
-no more than that: memory is that of two samples, and does not grow with their number.
+The model runs with ONNX Runtime's optimizations, the observed tensors exposed as outputs. Samples run one at a time,
+whatever the data set's batch size, because the observations must not depend on it. While one sample is processed, the
+next is computed, so memory holds two samples and does not grow with their number.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Observe: TypeAlias = "Callable[[str, Array], None]"
 
 
 class Observer:
-    """A model in ONNX Runtime, its tensors in sight."""
+    """A model in ONNX Runtime, with the observed tensors as outputs."""
 
     def __init__(self, request: CalibrationRequest) -> None:
         self.request = request
@@ -71,6 +71,7 @@ class Observer:
             if inputs is None:
                 return None
             mapped += sum(array.nbytes for array in inputs.values())
+            # Pages of mapped sample files count as used memory until they are dropped.
             if mapped > _MAPPED:
                 let_go_of_mapped_pages()
                 mapped = 0

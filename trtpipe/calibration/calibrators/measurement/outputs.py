@@ -1,9 +1,9 @@
-"""What each method would do to the model's outputs: the activations are quantized by it, the weights are not.
+"""The effect of each method on the model's outputs, with quantized activations and unquantized weights.
 
-Only outputs show what noise in a tensor costs: a method that leaves little noise on every tensor may still spoil the
-few values that decide. A handful of samples is run, and of each the cosine between the model's outputs and those with
-int8 activations is taken, the least of all outputs. A median over the samples is told, so that a few samples out of
-range do not decide.
+Only the outputs show what noise in a tensor costs: a method with little noise on every tensor may still distort the few
+values that matter. For each of a few samples, the cosine between the model's outputs and those with int8 activations is
+computed, and the lowest of all outputs is kept. The median over the samples is reported, so that outlier samples do not
+dominate.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was counted so far, in a file that outlives an interrupted run.
+"""A checkpoint of the counts so far, in a file, from which an interrupted run continues.
 
     8 bytes    what it is: MAGIC
     32 bytes   the BLAKE3 of the rest
@@ -6,8 +6,8 @@
     8 bytes    how many samples are done
     a tensor   zeros, infinite or NaN, finite values, the largest magnitude (float64), counts, peaks: 8 bytes each
 
-Little-endian. Its length follows from the number of tensors, and is held against the file's before anything is read;
-a file that is of another length, damaged or does not add up counts as none. Where it lies is the caller's business: a
+Little-endian. The length follows from the number of tensors, and is compared with the file's before anything is read; a
+file of another length, with a wrong checksum or inconsistent counts is ignored. The caller chooses where it is: a
 folder that belongs to one action's key.
 """
 
@@ -42,7 +42,7 @@ class SavedCounts:
     counted: bool = True
 
     def write(self, histograms: Mapping[str, Histogram], done: int) -> None:
-        """What was counted in the first `done` samples; whole or not at all. Raises OSError."""
+        """Saves the counts of the first `done` samples, atomically. Raises OSError."""
         if self.path is None:
             return
         parts = [_identity(histograms, self.counted), np.array([done], "<i8").tobytes()]

@@ -1,7 +1,7 @@
-"""Where a model is run to be observed: ONNX Runtime's CPU, or CUDA.
+"""The ONNX Runtime execution provider on which a model is observed: CPU or CUDA.
 
-Kernels differ in the last bits, and so may scales: the provider is part of a calibration's key. On CUDA TF32 is off and
-convolution algorithms are not timed, so that a run gives what the one before gave. Imports nothing.
+Kernels differ in the last bits, and so may scales: the provider is part of a calibration's key. On CUDA, TF32 is off
+and convolution algorithms are not selected by timing, so that runs are repeatable. Imports nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def provider_of(asked: str, *, gpu_package: bool, driver: bool) -> str:
 
 
 def session_providers(provider: str, available: Sequence[str]) -> list[str | tuple[str, dict[str, str]]]:
-    """What a session is opened with. Raises ModelError when this ONNX Runtime lacks the provider."""
+    """The providers for a session. Raises ModelError when this ONNX Runtime lacks the provider."""
     if provider == "cpu":
         return [CPU]
     if CUDA not in available:

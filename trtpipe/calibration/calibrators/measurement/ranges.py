@@ -1,7 +1,7 @@
-"""How large tensors become on a data set: one pass, a maximum a tensor and no histogram.
+"""The largest magnitude of each tensor on a data set: one pass, without histograms.
 
-Infinities and NaN have no magnitude here: a mask of minus infinity is held by every float type. Where a tensor holds
-means, the sum behind each is the mean times as many elements as it was made of. Knows no float type and no limit.
+Infinities and NaN are ignored: every float type can represent a mask of minus infinity. Where a tensor holds means, the
+sum that was computed on the way is the mean times the number of elements. Independent of float types and their limits.
 """
 
 from __future__ import annotations

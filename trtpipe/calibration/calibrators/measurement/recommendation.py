@@ -1,7 +1,7 @@
-"""Which method a set speaks for: the one whose int8 activations leave the model's outputs most like they were.
+"""Recommends a method for a data set: the one whose int8 activations change the model's outputs least.
 
-How much of each tensor a method leaves is told too (signal by noise), and decides nothing: a method can be good to
-every tensor and still spoil the outputs.
+The signal-to-noise ratio of each tensor is reported too, but does not affect the recommendation: a method can be good
+for every single tensor and still distort the outputs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def decibels_by_method(histograms: Iterable[Histogram], percentile: float) -> di
 
 
 def amax_by_label(histograms: Mapping[str, Histogram], percentile: float) -> dict[str, dict[str, float]]:
-    """What each method would give every tensor; the percentile that was asked for, and a tighter one beside it."""
+    """Every tensor's amax by each method, with the requested percentile and a tighter one."""
     tried = [(method, percentile) for method in METHODS if method != "percentile"]
     tried += [("percentile", share) for share in dict.fromkeys((percentile, _TIGHTER))]
     return {
@@ -51,7 +51,7 @@ def amax_by_label(histograms: Mapping[str, Histogram], percentile: float) -> dic
 
 
 def label_of(method: str, percentile: float) -> str:
-    """A method as it is told: `entropy`, `percentile 99.9`."""
+    """The displayed name of a method: `entropy`, `percentile 99.9`."""
     return f"percentile {percentile:g}" if method == "percentile" else method
 
 

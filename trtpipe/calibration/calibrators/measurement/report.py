@@ -1,4 +1,4 @@
-"""What reports say of scales: how many tensors, those that a reviewer should look at, and which method fits them best.
+"""The report on scales: their number, tensors that need a reviewer's attention, and the method that fits best.
 
 dead        nothing but zeros on every sample: the set does not reach that part of the model
 clipped     more than one value in a thousand lies beyond amax
