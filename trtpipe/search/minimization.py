@@ -25,7 +25,7 @@ def trim(items: Sequence[Item], does: Callable[[Sequence[Item]], bool]) -> list[
 
 
 def _least(most: int, does: Callable[[int], bool]) -> int:
-    """The smallest size for which `does` holds, by bisection; it must hold for `most`."""
+    """A size for which `does` holds but not for one less, found by bisection; it must hold for `most`."""
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2
