@@ -197,8 +197,7 @@ class Precision:
     def _with_borders(
         self, model: onnx_ir.Model, plan: TypePlan, chosen: Choices, path: SpecPath
     ) -> TypePlan:
-        """The plan, extended by the inputs and outputs that are converted; `path` is the variant's place in the spec.
-        """
+        """The plan, extended by the inputs and outputs that are converted; `path` is the variant's place."""
         if not chosen.io:
             return plan
         from trtpipe.precisions.casts.borders import border_refusal, converted_borders, out_of_range
@@ -253,8 +252,7 @@ class Precision:
         return BlockPlan.of(placement.onto(plan), placement, amax or {})
 
     def nothing_quantized(self, plan: TypePlan) -> tuple[Problem, ...]:
-        """A warning when a quantized precision quantizes nothing, with the reasons, because the audit would fail later.
-        """
+        """A warning when a quantized precision quantizes nothing, with the reasons; the audit would fail."""
         if not self.quantized or plan.quantized:
             return ()
         reasons = Counter(plan.why_not().values()).most_common(3)

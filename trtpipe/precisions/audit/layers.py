@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output tensor of a layer; `dtype` as the report writes it. An output that is only given as text has no name.
-    """
+    """One output tensor of a layer; `dtype` as the report writes it. An output given only as text has no name."""
 
     name: str
     dtype: str

@@ -37,8 +37,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Largest finite magnitude of each tensor on the data; for tensors that hold means, that of the sums behind them.
-    """
+    """Largest finite magnitude of each tensor on the data; for tensors that hold means, that of their sums."""
 
     ranges: Mapping[str, float]
     sums: Mapping[str, float] = field(default_factory=dict)
@@ -64,8 +63,7 @@ class Overflow:
 
 
 def measured_of(scales: Scales) -> Measured:
-    """What a calibration measured: its ranges, and the largest magnitudes recorded with scales where there is no range.
-    """
+    """What a calibration measured: its ranges, or else the largest magnitudes recorded with the scales."""
     largest = {name: one.largest for name, one in scales.tensors.items() if one.largest is not None}
     return Measured({**largest, **scales.ranges}, scales.sums)
 

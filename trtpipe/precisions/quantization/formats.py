@@ -105,8 +105,7 @@ def whole_scale(amax: Array | float) -> Array:
 
 
 def block_scales(amax: Array, whole: Array) -> Array:
-    """nvfp4's e4m3 scales of blocks with these largest magnitudes: rounded to nearest, never to 0; 1 for zero blocks.
-    """
+    """nvfp4's e4m3 scales of blocks with these largest magnitudes: nearest, never 0; 1 for zero blocks."""
     scales: Array = np.asarray(amax, np.float32) / np.float32(QUANTIZED["nvfp4"].largest) / np.float32(whole)
     scales = np.where(np.asarray(amax) > 0, np.clip(scales, _E4M3_SMALLEST, E4M3_LARGEST), np.float32(1))
     return scales.astype(ir.DataType.FLOAT8E4M3FN.numpy())
