@@ -42,9 +42,7 @@ class Encoded:
         self.name, self.content, self.path = name, content, path
 
     def size(self, given: InputSpec) -> Size:
-        """Height and width before preprocessing (EXIF orientation applied if asked for), from the header. Raises
-        SpecError.
-        """
+        """Height and width from the header, with EXIF orientation applied if asked for. Raises SpecError."""
         with self._opened() as image:
             width, height = image.size
             turned = self._orientation(image, given) in _SWAPPED
@@ -74,9 +72,7 @@ class Encoded:
         return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
     def _may_have_exif(self) -> bool:
-        """Whether a PNG may have EXIF data. It may stand after the pixels, and Pillow would decode them all to look for
-        it.
-        """
+        """Whether a PNG may have EXIF data; it may follow the pixels, and Pillow would decode them all to find it."""
         content = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
         return any(mark in content for mark in _MARKS_OF_EXIF)
 

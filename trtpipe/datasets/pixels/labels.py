@@ -61,9 +61,7 @@ class ClassArray:
 
 
 def classes_of_folders(relative: Sequence[str]) -> ClassArray:
-    """The classes of images, each the first component of its path `relative[k]` below the image folder. Raises
-    SpecError.
-    """
+    """The classes of images: the first component of each path below the image folder. Raises SpecError."""
     outside = [path for path in relative if "/" not in path]
     if outside:
         fact = f"labels: folders, but {_listed(outside)} lies in no folder of its own class"

@@ -68,8 +68,7 @@ def array_of(spec: DatasetSpec, name: str, sources: Mapping[str, Source]) -> str
 
 
 def own_inputs(spec: DatasetSpec, sources: Mapping[str, Source]) -> tuple[TensorInfo, ...]:
-    """The inputs that a data set declares, or else its arrays; of any rank, in the type that the preprocessing yields.
-    """
+    """The inputs that a data set declares, or else its arrays; of any rank, in the type after preprocessing."""
     names = list(spec.inputs) or [name for name in sources if name != spec.labels]
     return tuple(TensorInfo(name, _own_type(spec, sources, name), None) for name in names)
 

@@ -41,8 +41,7 @@ _MOST_SHUFFLED = 1 << 26
 
 @dataclass
 class Dataset:
-    """An iterable of `(inputs by name, labels or None)` that can be iterated again; a context manager that closes it.
-    """
+    """An iterable of `(inputs by name, labels or None)` that can be iterated again; close it as a context manager."""
 
     feeds: tuple[Feed, ...]
     labels: Source | None

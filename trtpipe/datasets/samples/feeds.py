@@ -168,7 +168,7 @@ class Feed:
         return scaled
 
     def channel_axis(self) -> int:
-        """The array axis that mean and std apply to: the second, or the last when only that fits."""
+        """The array axis that mean and std apply to: the second, or the last when the second does not fit."""
         rank = len(self.source.shape)
         if self.is_image or self.spec.layout == "nhwc_to_nchw":
             return rank - 1
@@ -200,8 +200,7 @@ def feed_of(info: TensorInfo, given: InputSpec, source: Source, array: str) -> F
 
 
 def problems_of_images(feed: Feed) -> Iterator[Problem]:
-    """Problems of image settings on an input whose array holds no images, and of settings that images do not support.
-    """
+    """Problems of image settings on an input without images, and of settings that images do not support."""
     from trtpipe.spec.dataset import IMAGE_FIELDS
 
     path = ("inputs", feed.info.name)
