@@ -1,4 +1,4 @@
-"""Reads every artifact and every trace of a store again and puts aside what is not what its name says."""
+"""Reads every artifact and trace of a store again and quarantines those that do not match their name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AT_ONCE = 2
 
 @dataclass(slots=True)
 class Verified:
-    """What was found; `bytes` were read."""
+    """What was found; `bytes` is the amount read."""
 
     artifacts: int = 0
     traces: int = 0
