@@ -1,9 +1,9 @@
-"""Weights in int8 are held as uint8 for ONNX Runtime: its products of uint8 with int8 are wrong on some processors.
+"""Converts int8 weights to uint8 for ONNX Runtime, whose products of uint8 and int8 are wrong on some processors.
 
-On x86-64 without VNNI its kernels add two products of uint8 and int8 in 16 bits, which cuts off what does not fit;
-those of uint8 and uint8 add in 32 bits. A number and its zero point that are both 128 more have the same distance, so
-the copy computes with the whole numbers that the model says. ONNX Runtime has an option for this
-(`session.x64quantprecision`), which does nothing while its optimizations are off.
+On x86-64 without VNNI its kernels add two products of uint8 and int8 in 16 bits, with saturation; those of uint8 and
+uint8 add in 32 bits. Adding 128 to a number and to its zero point leaves their difference unchanged, so the copy
+computes with the same integers as the model. ONNX Runtime has an option for this (`session.x64quantprecision`), which
+has no effect while its optimizations are off.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _is_int8(tensor: onnx.TensorProto | None) -> bool:
 
 
 def _unsigned(graph: onnx.GraphProto, constants: Constants, name: str, model: RunnableModel) -> str:
-    """The name of a constant that is 128 more; a zero point that is left out is 0."""
+    """Adds the constant plus 128 and returns its name; a missing zero point counts as 0."""
     import numpy as np
     import onnx
 

@@ -1,12 +1,13 @@
-"""A float32 model whose tensors are off by as much as a precision rounds them, at random: what its noise looks like.
+"""A float32 model with random errors as large as a precision's rounding, to estimate the noise of that precision.
 
-No typed model is looked at, so a wrong one cannot hide in it. With u uniform in [-1, 1] for each element and each seed:
+The typed model is not used, so an error in it cannot hide in the estimate. With u uniform in [-1, 1] for each element
+and each seed:
 
-    a floating type of p bits of mantissa   x (1 + u 2^-(p+1)), for whatever computing makes, for weights and inputs
+    a floating type of p bits of mantissa   x (1 + u 2^-(p+1)), for every computed tensor, for weights and inputs
     an integer type, symmetric, of n steps  x + u max|x| / (2 n), for operands of products
 
-u / 2 of a step is the largest error of rounding to nearest, so the noise has the power of rounding errors that know
-nothing of each other. Steps of a tensor follow from its largest element; those of real scales are finer.
+u / 2 of a step is the largest error of rounding to nearest, so the noise has the power of independent rounding errors.
+The steps of a tensor follow from its largest element; those of real scales are finer.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A typed model against the network that TensorRT's parser made of it: both run in ONNX Runtime, on the same feeds.
+"""Compares a typed model with the network that TensorRT's parser made of it, both run in ONNX Runtime.
 
-The network is lowered to ONNX first (`networks.lowering`). Outputs are compared, and the tensors that kept their name
-when it is asked which is the first to depart. Measured is the larger of two errors: |a - r| / |r| in 2-norms, and the
-largest difference beside the largest value. What rounding may make of it is the unit roundoff of the narrowest type
-that the typed model computes in, times the root of the number of roundings, which add up as random steps do; four of
-them at least, and never less than 1e-4, since sums are taken in another order. Whole numbers and booleans are equal
-where nothing is rounded to less than float32; elsewhere as many may differ as that bound says.
+The network is lowered to ONNX first (`networks.lowering`). The outputs are compared, and, to find the first tensor that
+differs, the tensors that kept their name. The error is the larger of two: |a - r| / |r| in 2-norms, and the largest
+difference relative to the largest value. The bound for rounding is the unit roundoff of the narrowest type that the
+typed model computes in, times the root of the number of roundings, since they add up like random steps; at least four
+roundings are assumed, and the bound is never less than 1e-4, since sums are computed in a different order. Integers and
+booleans must be equal if nothing is rounded to less than float32; otherwise as many may differ as that bound says.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LOT = 64  # tensors that are looked at in one run
 
 @dataclass(slots=True)
 class TensorDifference:
-    """A tensor of the typed model, and what the network makes of it."""
+    """A tensor of the typed model, and its difference from the network's."""
 
     tensor: str
     node: str | None
@@ -83,7 +83,7 @@ class TensorDifference:
 
     @property
     def departs(self) -> bool:
-        """Whether it is more than rounding."""
+        """Whether the difference is more than rounding."""
         exact = self.bound <= LEAST and self.unequal > 0
         return exact or self.error > self.bound
 
@@ -102,7 +102,7 @@ class TensorDifference:
 
 @dataclass(frozen=True, slots=True)
 class Readback:
-    """What the comparison of a typed model with its network came to."""
+    """The result of comparing a typed model with its network."""
 
     outputs: tuple[TensorDifference, ...]
     not_compared: Mapping[str, str]
@@ -139,9 +139,9 @@ def network_model(lowered: Lowered, folder: Path) -> RunnableModel:
 
 
 def bound_of(typed: RunnableModel, forced: Collection[str] = ()) -> float:
-    """What rounding in the types of a typed model may make of a difference.
+    """The largest difference that rounding in the types of a typed model explains.
 
-    `forced` are dequantized tensors in which both models are held together: what made them counts for nothing.
+    `forced` are dequantized tensors that both models share, so the roundings before them do not count.
     """
     known = typed.values
     nodes = typed.proto.graph.node

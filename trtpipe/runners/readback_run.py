@@ -1,11 +1,11 @@
-"""The readback: a typed model beside the network that TensorRT's parser made of it, on the data of its validation.
+"""The readback step: compares a typed model with the network that TensorRT's parser made of it, on the validation data.
 
 Both run in ONNX Runtime on the same inputs: the data or the recorded inputs, then every corner of every profile. The
-typed model's outputs are those that its validation kept, as far as they go. An output that departs by more than the
-plain bound gets the benefit of the doubt: the typed model is run with nudged tensors (`nudging`), and what that does to
-the output counts as rounding. Where activations are quantized the network reads the typed model's dequantized tensors
-(`forcing`), so the typed model is run for these. Measures and reports; whether that is good enough is judged elsewhere.
-What could not be run is listed by name with its reason.
+typed model's outputs are taken from its validation as far as they were kept. If an output differs by more than the
+plain bound, the typed model is run again with random rounding errors (`nudges`), and the effect on the output is
+accepted as rounding. If activations are quantized, the network reads the typed model's dequantized tensors
+(`forced_types`), so the typed model is run to get these. This module measures and reports; whether the result is good
+enough is decided elsewhere. Whatever could not be run is listed by name with its reason.
 """
 
 from __future__ import annotations
@@ -328,7 +328,7 @@ class _Run:
         self.places.append({"place": place, "kind": kind, **found.to_json()})
 
     def _allow_for_rounding(self, place: str, feeds: Feeds, found: _AtPlace) -> None:
-        """Widen the bounds of outputs that depart, where rounding otherwise does as much to the typed model itself."""
+        """Widens the bounds of differing outputs if random rounding errors change the typed model's outputs as much."""
         held = forced(self.typed, self.types) if self.held else self.typed
         for seed in _SEEDS:
             noise = self._differences()

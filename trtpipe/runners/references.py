@@ -1,8 +1,8 @@
-"""What a typed model is compared with: the source model in ONNX Runtime, in float64 if asked for, or recorded outputs.
+"""The references for a typed model: the source model in ONNX Runtime (in float64 if requested), or recorded outputs.
 
-Both answer `expected(feed)` with outputs by name. Inputs that the transform bound to constants are fed to the source
-as those constants. The source is cut where the typed model ends, so that nothing has to run which the transform cut
-away: plugins, for which ONNX Runtime has no kernels, are often why it was cut.
+Both provide `expected(feed)`, which returns outputs by name. Inputs that the transform bound to constants are fed to
+the source as those constants. The source is cut where the typed model ends, so that nothing has to run which the
+transform removed: it is often cut because of plugins, for which ONNX Runtime has no kernels.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def open_source(
 ) -> Iterator[SourceReference]:
     """The source model at `path`, giving those of `outputs` that it has; `wide` asks for float64. Raises ModelError.
 
-    `reshaped` names the inputs whose shapes the transform has set: the source must take the new ones. Where the source
-    cannot be run in float64, it is run as it is, and the reference says why.
+    `reshaped` names the inputs whose shapes the transform has set: the source must accept the new ones. If the source
+    cannot be run in float64, it is run unchanged, and the reference says why.
     """
     model = runnable_model(path).with_free_shapes(reshaped)
     known = {*model.outputs(), *model.tensors()}

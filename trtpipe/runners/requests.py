@@ -1,7 +1,4 @@
-"""What one validation is asked to do, read from its task: models, data, corners; and the inputs of corners.
-
-Knows nothing of running them.
-"""
+"""A validation request, read from its task: models, data, corners; and the inputs for the corners. Runs nothing."""
 
 from __future__ import annotations
 
@@ -187,7 +184,7 @@ def rows_at(corners: Sequence[CornerInputs]) -> int:
 
 
 def takes_one_sample(profiles: Sequence[Profile], inputs: Sequence[TensorInfo]) -> bool:
-    """Whether the model, and some profile if there are any, takes a batch of one."""
+    """Whether the model, and at least one profile if there are any, accepts a batch of one."""
     if any(info.dims and isinstance(info.dims[0], int) and info.dims[0] != 1 for info in inputs):
         return False
     least = [[entry.min for entry in profile.values() if entry.min] for profile in profiles]

@@ -1,12 +1,11 @@
 """Validation on the CPU: the typed model against its reference, on the declared data and at every profile corner.
 
-Measures and reports; whether that is good enough is judged elsewhere, so that a changed threshold runs nothing again.
-One batch is held at a time, the reference's outputs and then the typed model's. What could not be run is listed by
-name with its reason. The report holds nothing that differs from run to run: seconds are kept beside it.
+Measures and reports; whether that is good enough is decided elsewhere, so that changing a threshold runs nothing again.
+One batch is in memory at a time, with the reference's outputs and then the typed model's. Whatever could not be run is
+listed by name with its reason. The report contains nothing that differs from run to run; times are kept separately.
 
-Beside the report lie the first samples with the reference's outputs, for a machine that runs the engine and has
-nothing else, of each place the sample with the largest error, for whoever wants to know why, and the typed model's
-outputs, for the readback.
+Other files hold the first samples with the reference's outputs, for a machine that only runs the engine; the sample
+with the largest error of each place, for diagnosis; and the typed model's outputs, for the readback.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def run_validation(task: Task, out: Path) -> dict[str, Json]:
 
 
 def _without_spread(place: JsonObject) -> dict[str, Json]:
-    """A place as a trace has it: what plots need is in the report alone."""
+    """A place's results for a trace; the distributions for plots are only in the report."""
     measured = object_in(place, "outputs")
     outputs = {
         name: {key: value for key, value in object_in(measured, name).items() if key not in _SPREAD}
@@ -248,7 +247,7 @@ class Run:
             self._corner(reference, corner, samples)
 
     def _require_fitting(self, spec: DatasetSpec, data: Dataset) -> None:
-        """Shapes of samples that are known only now must fit a profile; those of files were proved before."""
+        """Shapes of samples that are only known now must fit a profile; those of files were checked before."""
         if not runs_code(spec):
             return
         shapes = [shapes for shapes, _ in data.shapes_by_sample()]
@@ -301,7 +300,7 @@ class Run:
         self._locate(corner.place, feed, reference)
 
     def _without_reference(self, corner: CornerInputs, feed: Feed, error: TrtpipeError) -> None:
-        """Where neither model runs, the profile promises what cannot be; where one does, that is not compared."""
+        """Handles a corner where the reference fails: an error if the typed model fails too, else not compared."""
         try:
             self.runner.infer(feed)
         except StepFailed:

@@ -1,10 +1,10 @@
-"""Validation of an engine: on recorded samples against what the reference gave, and at every profile corner.
+"""Validates an engine: on recorded samples against the reference's outputs, and at every profile corner.
 
-At corners, for which nothing is recorded, the reference is the typed model in ONNX Runtime: it was held against the
-source when the engine was built. Inputs of corners are made of the recorded samples. What runs the inputs is handed in:
-an engine on a GPU (`GpuEngine`), or the typed model itself where there is none (`TypedModel`).
+At corners, for which nothing is recorded, the reference is the typed model in ONNX Runtime, which was validated against
+the source when the engine was built. Inputs for corners are made from the recorded samples. The caller passes in what
+runs the inputs: an engine on a GPU (`GpuEngine`), or the typed model itself if there is no GPU (`TypedModel`).
 
-Knows no manifest and no thresholds.
+Independent of manifests and thresholds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Feed:
 
 
 class Infer(Protocol):
-    """What is validated."""
+    """A function that runs what is validated."""
 
     def __call__(self, feeds: Sequence[Feed]) -> list[Mapping[str, Array]]:
         """Outputs by name for each feed. Raises TrtpipeError when one cannot be run, and says nothing of the others."""
@@ -115,7 +115,7 @@ def typed_model(path: Path) -> Iterator[TypedModel]:
 
 @dataclass(frozen=True)
 class EngineSubject:
-    """What is known of an engine beside itself."""
+    """Facts about an engine that validation needs."""
 
     typed: Path
     golden: Path

@@ -1,6 +1,6 @@
-"""Random inputs, said out loud: standard normal floats, integers 0 and 1, from a seed.
+"""Random inputs from a seed: standard normal floats, integers 0 and 1. Results that used them say so.
 
-What comes of a seed depends on the inputs' names, types and shapes alone.
+The numbers depend only on the seed and on the inputs' names, types and shapes.
 """
 
 from __future__ import annotations

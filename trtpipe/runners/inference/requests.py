@@ -1,4 +1,4 @@
-"""What is asked of the process that runs an engine, as values, and as the JSON that `engine_process` reads."""
+"""The request to the process that runs an engine, as values and as the JSON that `engine_process` reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What running an engine came to, as values read from the events of `engine_process`. Bytes and microseconds."""
+"""The results of running an engine, read from the events of `engine_process`. Bytes and microseconds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Starts the process that runs an engine, listens to it, and says how it ended: the parent's side of `engine_process`.
+"""Starts the process that runs an engine, reads its events, and reports how it ended.
 
-What the process logs goes to `run.log` in its folder. The thread that calls must stay until the process is gone (it
-dies with it). Knows nothing of specs, stores and the command line: validation, ad-hoc runs and benchmarks sit on it.
+The process's log goes to `run.log` in its folder. The calling thread must stay alive until the process has ended,
+because the process dies with it. Independent of specs, stores and the command line; used for validation, ad-hoc runs
+and benchmarks.
 """
 
 from __future__ import annotations

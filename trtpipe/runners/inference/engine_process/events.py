@@ -1,4 +1,4 @@
-"""What the parent is told: events, and the one exception that ends the work. Knows nothing of CUDA and TensorRT."""
+"""Events for the parent process, and the one exception that ends the work. Independent of CUDA and TensorRT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request, carried out: the engine loaded, its runs given to lanes, outputs and times written."""
+"""Carries out one request: loads the engine, distributes its runs to lanes, writes outputs and times."""
 
 from __future__ import annotations
 

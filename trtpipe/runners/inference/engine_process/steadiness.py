@@ -1,7 +1,7 @@
-"""When enough was measured: timed windows, until the medians of the last ones agree or a limit is reached.
+"""Decides when to stop measuring: when the medians of the last timed windows agree, or at a limit.
 
-Clocks ramp up, caches fill, other programs come and go: what a mean over a fixed time hides, windows show. Standard
-library only, as all of this package; the parent's side measures on the CPU by the same rule.
+Clocks ramp up, caches fill, other programs run: windows show this, while a mean over a fixed time hides it. Standard
+library only, like this whole package; the parent's process measures on the CPU by the same rule.
 """
 
 from __future__ import annotations
