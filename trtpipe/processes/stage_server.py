@@ -1,12 +1,13 @@
-"""The process that stages' processes are forked from: `python -m trtpipe.processes.stage_server DESCRIPTOR`.
+"""The process that stage processes are forked from: `python -m trtpipe.processes.stage_server DESCRIPTOR`.
 
-Importing what stages need takes a second of processor time, and a build has several stages for each variant: this
-process imports it once. It runs no stage itself and holds no thread and no model, so a fork of it is as good as a
-process of its own. Linux only; elsewhere each stage starts an interpreter.
+Importing what stages need takes a second of processor time, and a build has several stages for each variant, so this
+process imports it once. It runs no stage itself and has no threads and no model, so a fork of it is as isolated as a
+new process. Linux only; elsewhere each stage starts an interpreter.
 
-The descriptor is a socket of packets, one JSON object each. In: `{"id", "folder"}` runs the task of a folder,
-`{"kill": id}` ends it and what it started. Out: `{"id", "pid"}`, or `{"id", "failed": true}` when there was no
-forking, and `{"id", "code"}` when it ended, as `subprocess` counts. When the other end is gone, all end.
+The descriptor is a socket of packets, one JSON object each. In: `{"id", "folder"}` runs the task of a folder, `{"kill":
+id}` ends it and its child processes. Out: `{"id", "pid"}`, or `{"id", "failed": true}` when forking failed, and `{"id",
+"code"}` when it ended, with the exit code as `subprocess` defines it. When the other end of the socket is closed, all
+processes end.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _IMPORTED = (
 
 
 def main(descriptor: int) -> NoReturn:
-    """Serve until the other end is gone."""
+    """Serve until the other end of the socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a step stops
     defer_imports()
     for name in _IMPORTED:
@@ -48,7 +49,7 @@ def main(descriptor: int) -> NoReturn:
 
 
 class _Server:
-    """Forks and reaps."""
+    """Forks stage processes and waits for their end."""
 
     def __init__(self, requests: socket.socket) -> None:
         self._requests = requests
@@ -60,7 +61,7 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def serve(self) -> None:
-        """Until the other end is gone; then nothing that was started here is left."""
+        """Serve until the other end is closed, then end every process that was started here."""
         while True:
             ready, _, _ = select.select([self._requests.fileno(), self._awake], [], [])
             if self._awake in ready:
@@ -100,7 +101,7 @@ class _Server:
         return pid
 
     def _become(self, folder: str, server: int) -> NoReturn:
-        """Be the process of one stage."""
+        """Turn this fork into the process of one stage."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -140,7 +141,7 @@ class _Server:
 
 
 def _end(pid: int) -> None:
-    """End a stage's process and what it started; it may not have its own group yet."""
+    """End a stage's process and its child processes; it may not have its own process group yet."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, PermissionError):
