@@ -1,4 +1,4 @@
-"""What a build came to: cells, failures and steps, filled in while it runs."""
+"""The outcome of a build: cells, failures and steps, filled in while it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trtpipe.lockfile import Entry
 
 @dataclass(slots=True)
 class Outcome:
-    """What a build came to."""
+    """The outcome of a build."""
 
     built: list[str] = field(default_factory=list)
     """Cells whose engine was built now."""
