@@ -1,4 +1,4 @@
-"""The network that TensorRT's parser makes of a cell's typed model, for commands that look at it."""
+"""The network that TensorRT's parser makes of a cell's typed model, for commands that show it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOT_HERE = (Code.WORKER_ENVIRONMENT, Code.NO_GPU)
 
 
 class NotParsedHere(Exception):
-    """Why this machine cannot have the cell's TensorRT parse a model, or look at what it made."""
+    """Why the cell's TensorRT cannot parse a model on this machine, or its network cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
