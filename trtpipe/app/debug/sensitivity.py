@@ -1,4 +1,4 @@
-"""`sensitivity`: what each unit's precision does to the outputs, by itself. Every figure is a cached evaluation."""
+"""`sensitivity`: the effect of each unit's precision on the outputs. Every measurement is a cached evaluation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_LIMIT = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The units of a variant, those first that do most harm."""
+    """The units of a variant, the most harmful first."""
 
     metric: str
     rows: list[dict[str, Any]]

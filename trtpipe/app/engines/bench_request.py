@@ -1,4 +1,4 @@
-"""What `trtpipe bench` was asked, checked before anything is measured."""
+"""The options of `trtpipe bench`, checked before anything is measured."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_STREAMS = 64
 
 @dataclass(frozen=True)
 class BenchRequest:
-    """What is measured, and how. Times in seconds."""
+    """What to measure, and how. Times in seconds."""
 
     what: Sequence[str]
     where: Where = field(default_factory=Where)
@@ -49,7 +49,7 @@ class BenchRequest:
 
     @property
     def with_one(self) -> tuple[int, ...]:
-        """The numbers of streams, one first: latency is that of one."""
+        """The stream counts, always including one as the first, because latency is measured with one."""
         return tuple(dict.fromkeys((1, *self.streams)))
 
     def how(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What `run` and `bench` are told to run: a delivered cell, its directory, an engine or a typed model.
+"""Finds what `run` and `bench` should run: a delivered cell, its directory, an engine or a typed model.
 
-Reads the build directory only, no spec: a directory that was copied to a machine with the GPU is all that is needed.
+Reads the build directory only, no spec, so a directory that was copied to the machine with the GPU is sufficient.
 """
 
 from __future__ import annotations
