@@ -57,7 +57,7 @@ def parse_cell(steps: CellSteps) -> NetworkFiles:
 
 
 def describe_network(steps: CellSteps) -> dict[str, Json]:
-    """The network of a cell as a record, see `networks.describing`. Raises as `parse_cell` does."""
+    """The network of a cell as a record, see `networks.description`. Raises as `parse_cell` does."""
     from trtpipe.networks.description import network_record
 
     files = parse_cell(steps)

@@ -9,7 +9,7 @@ A tensor is reported when its error is more than `readback`'s bound for rounding
 inputs.
 
 Types, ranks and sizes are compared with the model as well, also of tensors that cannot be computed
-(`networks.matching`).
+(`networks.matches`).
 """
 
 from __future__ import annotations

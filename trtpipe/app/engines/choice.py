@@ -92,7 +92,7 @@ class Chosen:
         folder: Path,
         on_event: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> tuple[DeliveredEngine, Inference]:
-        """Run the engine, if it is trusted; without runs it is only described. Raises as `running.run_engine` does."""
+        """Run the engine, if it is trusted; without runs it is only described. Raises what `run_engine` raises."""
         from trtpipe.runners.inference.run import run_engine
 
         engine = self._trusted()
