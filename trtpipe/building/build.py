@@ -34,7 +34,7 @@ from trtpipe.workspace.held_steps import ResultDiffers, contradiction, held_step
 from trtpipe.workspace.leftovers import sweep_project
 
 _MOST_AGAIN = 2
-"""How often a step is made again whose result the store lost just when it was to be delivered."""
+"""How often a step is made again if the store loses its result just before delivery."""
 
 
 def run_build(
@@ -117,9 +117,9 @@ class _Course:
     outcome: Outcome
     kept_to: KeptTo | None = None
     lost: dict[str, TrtpipeError] = field(default_factory=dict)
-    """Cells of which the store turned out to have lost something when they were to be delivered."""
+    """Cells that could not be delivered because the store had lost something."""
     known: dict[Address, Outputs] = field(default_factory=dict)
-    """What the steps yielded that are done."""
+    """The outputs of finished steps."""
     pending: dict[str, Cell] = field(init=False)
     cells_of: dict[Address, list[Cell]] = field(init=False)
     """Step → the cells that it serves."""

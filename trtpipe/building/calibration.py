@@ -44,9 +44,9 @@ class Calibration:
     site: Site
     observer: Observer
     anew: bool
-    """Whether it was asked for by name: the lockfile then decides nothing."""
+    """Whether it was explicitly requested: then the lockfile is not used."""
     frozen: bool
-    """Whether the build is kept to its lockfile."""
+    """Whether the build is `--frozen`."""
 
     def run(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
         """The scales, as a file in the scratch directory. Raises what a stage's process raises, StoreError."""

@@ -52,11 +52,11 @@ class Evaluations:
     scratch: Path
     control: Control
     inputs: Callable[[], Mapping[str, Mapping[str, Path]]]
-    """Brings the action's inputs to this machine's files; called when the first evaluation must run."""
+    """Puts the action's inputs on this machine; called when the first evaluation must run."""
     local: Record
-    """What the evaluating process is told beside its options."""
+    """Information for the evaluating process besides its options."""
     anew: bool = False
-    """Whether to evaluate what the store knows already."""
+    """Whether to evaluate again what is in the store."""
     ran: int = 0
     """How many were measured now."""
     _seen: set[str] = field(default_factory=set)

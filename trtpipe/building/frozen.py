@@ -35,9 +35,9 @@ class KeptTo:
     delivery: Delivery
     held: list[tuple[Cell, Mapping[Stage, str], bool]] = field(default_factory=list)
     steps: dict[Address, Held] = field(default_factory=dict)
-    """What became of steps that the lockfile knows."""
+    """The results of steps that are in the lockfile."""
     excused: list[Difference] = field(default_factory=list)
-    """What was measured otherwise with other packages, or on another kind of processor."""
+    """Measurements that differ because of other packages or another kind of processor."""
 
     def hold(self, held: Held | None) -> None:
         """Compare a finished step with the lockfile. Raises ResultDiffers."""

@@ -50,7 +50,7 @@ class Foretold:
     actions: dict[Address, Action] = field(default_factory=dict)
     outputs: dict[Address, Outputs] = field(default_factory=dict)
     by_word: dict[Address, tuple[OtherVersion, ...]] = field(default_factory=dict)
-    """Steps whose outputs only the lockfile tells, with the versions in which it differs from here."""
+    """Steps whose outputs only the lockfile has, with the versions that differ from those here."""
 
 
 def foretold(planned: Planned, lock: Lock) -> Foretold:
@@ -94,11 +94,11 @@ class Comparison:
     exact: dict[str, Entry] = field(default_factory=dict)
     """Cell → its facts, where all of them are known."""
     by_key: list[str] = field(default_factory=list)
-    """Cells that nobody built here: what the spec asks and the lockfile's key agree."""
+    """Cells not built here whose engine key from the spec equals the lockfile's."""
     but_for_versions: dict[str, tuple[OtherVersion, ...]] = field(default_factory=dict)
     """Those of them whose steps the lockfile tells of with other versions of packages: not proved to be the same."""
     excused: list[Difference] = field(default_factory=list)
-    """What was measured otherwise, with other packages or on another kind of processor: no reason to refuse."""
+    """Measurements that differ because of other packages or processors: no reason to refuse."""
     unknown: list[str] = field(default_factory=list)
     """Cells that are not known without a build, and of which the lockfile says something else."""
 

@@ -25,7 +25,7 @@ class Outcome:
     locked: Mapping[str, Entry] = field(default_factory=dict)
     """The lockfile's cells as they were before."""
     steps: dict[str, tuple[str, float | None]] = field(default_factory=dict)
-    """What became of each step that was reached, and its seconds if it ran."""
+    """The result of each step that was reached, and its seconds if it ran."""
 
     def count(self, cell: str, *, ran: bool, changed: bool) -> None:
         """Note a cell that was delivered."""

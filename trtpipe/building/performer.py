@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from trtpipe.toolchains.request import WorkerRequest
 
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
-"""What a process brings about itself; whoever was killed from outside is not to blame, and may be tried again."""
+"""Signals that a process causes itself; one killed from outside is not at fault and may be retried."""
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
 
 
@@ -50,13 +50,13 @@ class Terms:
     """Settings of a command for the steps that it runs; none of them changes a result."""
 
     jobs: int = 1
-    """How many run at a time."""
+    """How many steps run at a time."""
     offline: bool = False
     forced: frozenset[Address] = frozenset()
-    """Steps that were asked for by name: a fetch fetches anew what has no pin, a search searches anew."""
+    """Steps requested explicitly: a fetch downloads unpinned files again, a search searches again."""
     evaluate_anew: bool = False
     frozen: bool = False
-    """Whether nothing of the project's is written: wheels that are not known yet stay so."""
+    """Whether no file of the project may be written, so that unknown wheels are not added to its lock."""
     by_rules: bool = False
     """Whether typed models are held to what TensorRT is known to refuse before it is asked, as `check` does."""
 

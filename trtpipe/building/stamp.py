@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
 
 _SCHEMA = "2"
-"""Raised when a build would write something else from the same files, such as another lockfile."""
+"""Increase it when a build would write something else from the same files, such as another lockfile."""
 _PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime")
 _CODE = (
     "plan/graph.py",
@@ -39,7 +39,7 @@ _CODE = (
     "calibrators",
     "searching",
 )
-"""What of trtpipe itself decides keys and manifests, for those who work on it."""
+"""The code of trtpipe itself that decides keys and manifests, for its developers."""
 
 
 def is_unchanged(arguments: Sequence[str], only: Sequence[str]) -> bool:

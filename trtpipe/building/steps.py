@@ -43,9 +43,9 @@ class Steps:
     performer: Performer
     past: Past
     quiet: bool = False
-    """Whether nobody is told of steps that start and end; what they say while they run is told all the same."""
+    """Whether the start and end of steps are not reported; their messages always are."""
     results: dict[Address, Result] = field(default_factory=dict)
-    """What became of each step so far; of one that ran more than once, the last time that it ran."""
+    """The result of each step so far; the last one if it ran more than once."""
 
     @property
     def store(self) -> LocalStore:

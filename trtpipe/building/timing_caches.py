@@ -44,7 +44,7 @@ class TimedBuild:
     version: str
     gpu: str
     tactics: Mapping[str, str]
-    """What the lockfile says was chosen; empty when it says nothing of this key."""
+    """The choices in the lockfile; empty when it has none for this key."""
 
     def run(self, request: WorkerRequest, folder: Path, run: Run) -> dict[str, Any]:
         """The worker's result, with the tactics chosen. Raises what running the worker raises."""

@@ -20,7 +20,7 @@ from trtpipe.plan.ports import Observer
 from trtpipe.plan.scheduler import Done, Failed
 
 _OF_THE_STEP = (StepFailed, ModelError, SpecError)
-"""What a step's own work ends in; a toolchain or a store that is missing is another matter."""
+"""Errors of a step's own work, as opposed to a missing toolchain or store."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,12 +104,12 @@ class _Checker:
     observer: Observer | None = None
     parse: bool = False
     make: bool = False
-    """Whether typed models are made, and held against what TensorRT is known to refuse of them."""
+    """Whether typed models are made and checked against known restrictions of TensorRT."""
     proofs: list[CellProof] = field(default_factory=list)
     seen: list[onnx.ModelProto] = field(default_factory=list)
-    """The model as it was proved, without its weights."""
+    """The model as it was checked, without its weights."""
     proved: set[tuple[str, int | None]] = field(default_factory=set)
-    """The data sets that were held against the model, with how many samples: once is enough."""
+    """The data sets already checked against the model, with their numbers of samples."""
     parses: Parses | None = None
     """The steps that make and parse the typed models, once they were asked for."""
 

@@ -34,7 +34,7 @@ from trtpipe.workspace.target_facts import TargetResolver
 from trtpipe.workspace.workspace import Workspace
 
 _DEAR = ("calibrate", "search")
-"""Stages that run a model on data."""
+"""Stages that run a model on data, which may take long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from trtpipe.problem_codes import Code
 from trtpipe.toolchains.detect import detect_gpus
 
 _NOT_HERE = (Code.WORKER_ENVIRONMENT, Code.NO_GPU)
-"""What this machine lacks, not the model."""
+"""Problems of this machine, not of the model."""
 
 
 class NotParsedHere(Exception):

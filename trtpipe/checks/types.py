@@ -42,7 +42,7 @@ class TypedCells:
 
     problems: tuple[Problem, ...]
     refused: Mapping[str, tuple[str, ...]]
-    """Cell → why it is not built; against others nothing is known."""
+    """Cell → why it cannot be built; nothing is known against other cells."""
 
     def judged(self, proof: CellProof) -> CellProof:
         """The proof of a cell, extended by what was found."""

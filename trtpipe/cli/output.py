@@ -14,12 +14,12 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_LOCK, EXIT_INTERRUPTED = 0, 1, 2, 3, 13
 
 
 _TURNING = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-"""What breaks a line or turns the writing direction: a terminal would show something else than what stands there."""
+"""Characters that break lines or change the writing direction, so that a terminal shows something else."""
 _TURNED = {code: f"\\u{code:04x}" for code in _TURNING}
 _CONTROL = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
 } | _TURNED
-"""Names from a model or a spec may hold what a terminal takes for a command: it is shown, not sent."""
+"""Control characters: names from a model or a spec may contain terminal commands, so they are escaped."""
 _JSON_CONTROL = {code: f"\\u{code:04x}" for code in range(127, 160)} | _TURNED
 _WORKFLOW = re.compile(r"^([^\S\n]*):(?=:)|##(?=\[)", re.MULTILINE)
 """What GitHub's runner takes for a command in what a job prints: `::` at the begin of a line, `##[` anywhere."""

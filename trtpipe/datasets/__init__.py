@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 Indices: TypeAlias = "Sequence[int] | NDArray[np.int64]"
-"""Numbers of samples."""
+"""Sample numbers."""
 
 
 class Source(Protocol):
@@ -63,19 +63,19 @@ class Reader:
     """One kind of source."""
 
     version: int
-    """Enters the key; raised when the same files would give other samples."""
+    """Part of the key; increase it when the same files would give other samples."""
     files: Callable[[DatasetSpec, Files], Mapping[str, Path]]
     """The files whose bytes the samples depend on, by name. Raises SpecError."""
     open: Callable[[DatasetSpec, Files, ExitStack], Mapping[str, Source]]
-    """Opens the arrays; what must be closed goes onto the stack. Raises SpecError."""
+    """Opens the arrays; whatever must be closed is pushed on the stack. Raises SpecError."""
     packages: tuple[str, ...] = ()
-    """Distributions, beside those of the base, whose versions can change the samples."""
+    """Distributions, besides the base ones, whose versions can change the samples."""
     extra: str = ""
-    """The extra of trtpipe that brings them."""
+    """The extra of trtpipe that installs them."""
     may_use: tuple[str, ...] = ()
-    """Distributions that it does without for some samples, and whose versions can change the others."""
+    """Distributions that only some samples need, and whose versions can change those."""
     runs_code: bool = False
-    """Whether opening runs what the project holds: only done in a stage's own process, with `GivenFiles`."""
+    """Whether opening runs code of the project: allowed only in a stage's process, with `GivenFiles`."""
 
 
 def reader_names() -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import FOLDERS, DatasetSpec, InputSpec
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
-"""What files in folders and of globs are taken for images."""
+"""Suffixes of the files in folders and globs that count as images."""
 _CSV = ".csv"
 
 

@@ -22,10 +22,10 @@ from trtpipe.weights.archive import Archive
 from trtpipe.weights.npy import map_array
 
 LARGEST_UNPACKED = 16 << 30
-"""Bytes that compressed members may claim together: beyond it is a zip bomb, or better stored as .npy."""
+"""Limit for the unpacked size of all members: more is a zip bomb, or better stored as .npy."""
 
 _AT_ONCE = 64 << 20
-"""A compressed member up to this size is unpacked, and its checksum seen, when it is opened."""
+"""A compressed member up to this size is unpacked, and its checksum verified, when it is opened."""
 _WHERE = ("npz",)
 
 

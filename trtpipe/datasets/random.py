@@ -37,7 +37,7 @@ class RandomArray:
     whole_numbers: bool
     """Whether floats are integers too."""
     one_by_one: bool
-    """A sample is a whole batch: its first axis is not of size 1, or it has none."""
+    """A sample is a whole batch, because its first axis is not of size 1, or it has no axis."""
 
     def typed(self, dtype: Dtype) -> RandomArray:
         """The same samples for an input of another type."""

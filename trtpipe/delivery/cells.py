@@ -87,7 +87,7 @@ class Delivery:
     targets: TargetResolver
     steps: Mapping[Address, Step] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
-    """Of artifacts, by their BLAKE3, as far as a cell needed it."""
+    """SHA-256 of artifacts by BLAKE3, for those that a cell needed."""
 
     def deliver(self, cell: Cell, keys: Mapping[Stage, str], *, built: bool) -> bool:
         """Put a cell's files into place; returns whether anything changed.

@@ -25,7 +25,7 @@ from trtpipe.stores.state import ProjectState
 from trtpipe.toolchains.wheels import sha256_of
 
 SCHEMA = 1
-"""Raised when a delivered cell should be given new statements, though nothing of it changed."""
+"""Increase it when delivered cells should get new statements although nothing else changed."""
 PROVENANCE, BILL = "provenance.json", "model.cdx.json"
 
 

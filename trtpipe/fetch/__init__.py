@@ -25,11 +25,11 @@ from trtpipe.spec.remote import RemoteFile
 Hear = Callable[[Download], None]
 
 RESERVE = 64 << 20
-"""Bytes that are left free on the disk."""
+"""Bytes of disk space that must remain free."""
 _LOOK_EVERY = 32 << 20
 _TELL_SECONDS = 0.25
 _LEAST_BYTES = 16 << 10
-"""What a server must send within each `stall` seconds, and a try must bring: fewer bytes are as good as none."""
+"""A server that sends fewer bytes in `stall` seconds, or a try that brings fewer, counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class Answer:
 
 
 Ask = Callable[[int, Mapping[str, str]], AbstractContextManager[Answer]]
-"""Asks for the bytes from an offset on, of the file that a mark tells; Broken, Other or Refused where it fails."""
+"""Requests the bytes from an offset on, of the file version in a mark; raises Broken, Other or Refused."""
 
 
 class Broken(Exception):

@@ -23,7 +23,7 @@ ACCESS = {
     "gs": "$GOOGLE_SERVICE_ACCOUNT, or GOOGLE_SKIP_SIGNATURE=true for a public one",
     "az": "$AZURE_STORAGE_ACCOUNT_NAME and $AZURE_STORAGE_ACCOUNT_KEY, or $AZURE_STORAGE_SAS_TOKEN",
 }
-"""Where a kind's access comes from."""
+"""Where the credentials for each scheme come from."""
 _STATUS = re.compile(r"\bstatus:? ?(?:code:? ?)?(\d{3})\b", re.IGNORECASE)
 
 

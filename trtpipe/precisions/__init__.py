@@ -35,15 +35,15 @@ class Choices:
     """Settings of a variant besides its precision and `keep`, and measurements that are known for it."""
 
     measured: Measured | None = None
-    """How large tensors became on a calibration set; None where there is none."""
+    """Magnitudes of tensors on a calibration set; None without one."""
     refuse_overflow: bool = False
-    """Whether what overflows half precision is an error; else it stays in float32."""
+    """Whether an overflow of half precision is an error; otherwise the node stays in float32."""
     io: Mapping[str, str] = field(default_factory=dict)
-    """Glob of inputs and outputs → `keep` or `convert` their type; what no glob matches is kept."""
+    """Glob of inputs and outputs → `keep` or `convert` their type; those without a match are kept."""
 
 
 _HALF_SCALES = 19
-"""The opset from which on scales of Q/DQ may be halves, and so what is between them."""
+"""The opset from which on the scales of Q/DQ, and so the values between them, may be halves."""
 
 
 def _is_quantized(proto: onnx.ModelProto) -> bool:
@@ -56,23 +56,23 @@ class Precision:
 
     name: str
     version: int
-    """Enters the key; raised when the rewritten graph of any model changes."""
+    """Part of the key; increase it when the rewritten graph of any model changes."""
     dtype: str
-    """The type that the graph computes in: `float32`, `float16`; of a quantized one, what is not quantized does."""
+    """The type that the graph computes in: `float32`, `float16`; for a quantized one, that of the rest."""
     keeps: tuple[str, ...]
     """The precisions that `keep` may hold nodes in."""
     default_thresholds: tuple[Threshold, ...]
-    """What a variant must reach against the reference when its spec sets no thresholds."""
+    """The thresholds against the reference for a variant whose spec sets none."""
     quantized: str = ""
-    """The type that operands of products are quantized to, `int8` or `int4`, say; empty for a floating type."""
+    """The type that operands of products are quantized to, such as `int8`; empty for a floating type."""
     block: int = 0
-    """Blocks of this many elements have a scale each, unless a variant says otherwise; 0: tensors and channels have."""
+    """The default number of elements that share a scale; 0: one scale for a tensor or a channel."""
     dynamic: bool = False
-    """In blocks: activations are quantized too, as they come. Otherwise blocks are of weights alone."""
+    """With blocks: whether activations are quantized too, at run time. Otherwise only weights are."""
     scaled: bool = False
-    """Takes scales of activations from a calibration."""
+    """Whether it needs calibrated scales of activations."""
     opset: int = 0
-    """The least opset whose operators ONNX allows the type for; models are raised to it."""
+    """The lowest opset whose operators may have the type; models are converted to it."""
 
     def prepare(self, proto: onnx.ModelProto, base: str | None = None) -> str:
         """Raises the model's opset in place to the one that its types need, and declares shapes that placement needs.

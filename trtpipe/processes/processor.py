@@ -16,7 +16,7 @@ PROCESSOR = "processor"
 RUNS_MODELS = "onnxruntime"
 """The package that runs models: a step that depends on it depends on the processor too."""
 _CHOSEN_BY = ("amx_int8", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "avx", "i8mm", "asimddp", "asimd")
-"""Linux's names of extensions that have kernels of their own; of several, the first counts."""
+"""Linux's names of extensions that have kernels of their own; the first that is present decides."""
 _CPUINFO = Path("/proc/cpuinfo")
 
 

@@ -33,7 +33,7 @@ _IMPORTED = (
     "numpy", "onnx", "onnx_ir", "trtpipe.processes.child", "trtpipe.stages.bodies", "trtpipe.networks.parsed_model",
     "trtpipe.precisions.casts.files", "trtpipe.spec.pipeline",
 )  # fmt: skip
-"""No onnxruntime: it starts a thread, which a fork would not have."""
+"""Without onnxruntime: importing it starts a thread, which would not exist in a fork."""
 
 
 def main(descriptor: int) -> NoReturn:

@@ -34,11 +34,11 @@ _MARGIN = 2.0  # other inputs may reach further than those that were tried
 _PEAK, _NAN = "/largest", "/nan"
 _LEAST_SHARE = VariantSpec().min_low_precision
 _CHEAP = 0.5
-"""Estimated seconds of one core up to which the model is run at min and max as well."""
+"""Estimated seconds of one core up to which the model is also run at min and max."""
 _BEARABLE = 2.0
-"""Those up to which the half model is run as well; it always is where that costs least."""
+"""Estimated seconds up to which the half model is run too; at the cheapest corner it always is."""
 _SLACK = 0.5
-"""The share of what a threshold allows that one run may use up: a build tries more inputs and more shapes."""
+"""The share of a threshold's tolerance that one run may use, because a build tests more inputs and shapes."""
 _OPERATIONS, _BYTES = 20e9, 1e9
 """What one core does in a second, roughly: multiplications and additions of products; bytes of tensors made."""
 
@@ -50,11 +50,11 @@ class Fit:
     ran: list[str] = field(default_factory=list)
     """The corners at which it ran: `opt`, `min`, `max`."""
     left_out: list[str] = field(default_factory=list)
-    """Those at which it was not tried, since that costs too much."""
+    """Corners at which it was not tried because of the cost."""
     failed: dict[str, str] = field(default_factory=dict)
     """Corner → why it does not run there."""
     nan: str = ""
-    """Where NaN begins, in words."""
+    """Where NaN begins, as text."""
     keep: list[str] = field(default_factory=list)
     """Globs of the nodes that a half variant keeps in float32."""
     cosine: float | None = None
@@ -62,7 +62,7 @@ class Fit:
     largest: int = 0
     """Bytes of the largest tensor that is made at any corner, whether it was tried there or not."""
     unsteady: str = ""
-    """The cosine that rounding alone leaves, where that is so little that comparing proves nothing."""
+    """The cosine under rounding alone, if it is so low that a comparison proves nothing."""
     refused: str = ""
     """Why a half variant would not pass; empty when it passes or none was asked for."""
     untried: str = ""

@@ -37,7 +37,7 @@ from trtpipe.stores.survey import Artifact, Survey, TraceFile, inputs_of, stage_
 GRACE_SECONDS = 3600.0
 _LEAST_SECONDS = 24 * 3600.0
 _BATCH = 64
-"""So many files are removed under one hold of the lock."""
+"""How many files are removed each time that the lock is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +65,17 @@ class Collected:
     """The result of a collection; sizes in bytes."""
 
     traces: list[str] = field(default_factory=list)
-    """Names of those that went, or would go: keys, of those that were made here."""
+    """Names of the removed (or removable) traces: for those made here, their keys."""
     artifacts: list[str] = field(default_factory=list)
     freed: int = 0
     kept: int = 0
-    """What the artifacts take that stay."""
+    """The size of the artifacts that stay."""
     needed: int = 0
-    """What of that the roots need."""
+    """The part of that which the roots need."""
     young: int = 0
-    """What of that is too young to tell."""
+    """The part of that which is still in its grace period."""
     swept: int = 0
-    """Scratch directories, quarantined files and locks that nobody used for long."""
+    """The number of removed scratch directories, quarantined files and locks that were unused for long."""
 
 
 def collect(store: LocalStore, roots: Roots, limits: Limits, *, dry_run: bool = False) -> Collected:

@@ -27,7 +27,7 @@ from trtpipe.stores.remote import Remote
 from trtpipe.stores.vouchers import AskedRemote, KeptAlone, SharedDirectory, Voucher
 
 _AT_ONCE = 16
-"""Requests to a remote that wait at the same time; each holds a piece or a part of an object."""
+"""Concurrent requests to a remote; each holds a piece or a part of an object in memory."""
 _UPLOADS = _DOWNLOADS = 4
 _KEY = re.compile(r"[0-9a-f]{64}")
 

@@ -49,7 +49,7 @@ _POLL_SECONDS = 0.2
 _PARTIAL = "partial-"
 _PARTIAL_SECONDS = 14 * 24 * 3600
 _TOUCH_SECONDS = 6 * 3600
-"""A trace's last use is noted this exactly: a build of thousands of steps need not write thousands of times."""
+"""The resolution of a trace's time of last use, so that large builds do not write for every step."""
 
 
 class LocalStore:

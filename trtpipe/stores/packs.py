@@ -24,7 +24,7 @@ _PIECE = 1 << 20
 _SAMPLE = 256 << 10
 _LEAST = 512
 _PAYS = 0.9
-"""Of the tried pieces' size: a saving below a tenth is not worth the time on both sides."""
+"""Maximum ratio of compressed to plain size; saving less than a tenth is not worth the time."""
 
 
 class Wrong(Exception):

@@ -40,9 +40,9 @@ class Terms:
     writes: bool = False
     required: bool = False
     trusted: tuple[str, ...] = ()
-    """Public keys; where there are any, a trace without a signature of one of them counts as absent."""
+    """Public keys; if there are any, a trace without a signature of one of them counts as absent."""
     secret: str = ""
-    """The key that traces are signed with; empty: they are not."""
+    """The key that traces are signed with; empty: no signature."""
 
     @property
     def fetched(self) -> bool:
@@ -72,13 +72,13 @@ class Remote:
 
     open_bucket: Callable[[], Bucket]
     shown: str
-    """Its address as people are told it."""
+    """Its address as shown to the user."""
     terms: Terms
     warn: Callable[[str], None]
     place: str | None = None
-    """What tells it from other remotes, its address where left out; empty: its traces are not kept."""
+    """The remote's identity, by default its address; empty: its traces are not stored locally."""
     keep: Callable[[str, bytes], None] = _forget
-    """Told of each trace that is believed, as it came."""
+    """Called with the original text of each trusted trace."""
     traffic: Traffic = field(default_factory=Traffic)
     _bucket: Bucket | None = None
     _down: bool = False
@@ -86,9 +86,9 @@ class Remote:
     _mutex: threading.RLock = field(default_factory=threading.RLock)
     _traces: dict[str, Trace | None] = field(default_factory=dict)
     _objects: dict[str, bool] = field(default_factory=dict)
-    """By digest in hex, whether it is there, as far as that is known."""
+    """By digest in hex, whether the remote has it, as far as known."""
     _wrong: set[str] = field(default_factory=set)
-    """Names of objects that are there and are wrong."""
+    """Names of objects in the remote that are damaged or wrong."""
 
     @property
     def is_up(self) -> bool:

@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 STATE_FILE = ".trtpipe/state.json"
-"""Where it is, below the project's root."""
+"""Its path below the project's root."""
 _TABLES = ("steps", "cells", "digests", "notes", "stamps")
 _MOST_BYTES = 1 << 30
 _SEAL = b'{"seal":"'
 _DIGITS = 64
-"""The file begins with the seal of what follows: damage of any kind makes it count as absent."""
+"""The file begins with a seal of its content, so that it counts as absent after any kind of damage."""
 _TICK_NS = 50_000_000  # several ticks of the coarsest clock that file systems stamp with
 Signature = list[int]
-"""Size, mtime in nanoseconds and inode: they differ when a file was changed by any ordinary means."""
+"""Size, mtime in nanoseconds and inode: every ordinary way to change a file changes one of them."""
 
 
 def signature_of(path: str) -> Signature | None:
@@ -121,7 +121,7 @@ class ProjectState:
     notes: dict[str, list[Any]] = field(default_factory=dict)
     stamps: dict[str, dict[str, Any]] = field(default_factory=dict)
     word: str = ""
-    """Whose word the store takes today (`LocalStore.word`): what was taken on another's is asked of the store anew."""
+    """Identifies whom the store trusts now (`LocalStore.word`); steps noted under another are looked up again."""
     _changed: set[tuple[str, str]] = field(default_factory=set)
     """Table and name of what changed since it was loaded or saved."""
 

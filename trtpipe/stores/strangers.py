@@ -39,7 +39,7 @@ _YIELDED: Mapping[str, tuple[str, ...]] = {
     "quantize": ("model.onnx",),
     "build_engine": ("model.engine", "network.json"),
 }
-"""What a stage yields at least: deliveries take it without asking whether it is there."""
+"""The outputs that a stage must have, because deliveries use them without checking."""
 
 
 class Untrusted(Exception):

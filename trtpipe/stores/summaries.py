@@ -59,7 +59,7 @@ NUMBER = float
 """In a shape: any finite number, also an integer."""
 NOTHING = type(None)
 _LARGEST = 1 << 63
-"""Python reads integers of any size, of which floats and other readers know nothing."""
+"""Limit for integers: Python reads any size, but floats and other readers cannot hold larger ones."""
 Shape: TypeAlias = type | Each | Pair | Fields | OneOf | Words
 
 

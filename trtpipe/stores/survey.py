@@ -65,7 +65,7 @@ class Survey:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     """By digest in hex."""
     damaged: list[Path] = field(default_factory=list)
-    """Files among the traces that are none."""
+    """Trace files that are damaged."""
 
 
 def inputs_of(trace: Trace) -> Iterator[str]:

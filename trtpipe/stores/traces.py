@@ -19,7 +19,7 @@ from trtpipe.stores.signatures import FIELD
 from trtpipe.stores.strangers import Untrusted, checked, parse
 
 _SETTLED_NS = 50_000_000
-"""Several ticks of the coarsest clock of file systems: what was written within one may have changed unseen."""
+"""Several ticks of the coarsest file system clock: a change within one tick may go unnoticed."""
 _MOST_REMEMBERED = 64 << 20
 
 _Seen = tuple[int, int, int]

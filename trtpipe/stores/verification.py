@@ -11,7 +11,7 @@ from trtpipe.stores.local import LocalStore
 from trtpipe.stores.survey import Artifact, artifacts_of, survey
 
 _AT_ONCE = 2
-"""A large artifact is digested on all cores as it is."""
+"""Files read at a time: few, because digesting a large artifact already uses all cores."""
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Verified:
     traces: int = 0
     bytes: int = 0
     damaged: list[str] = field(default_factory=list)
-    """What is wrong, one sentence each."""
+    """What is damaged, one sentence each."""
     incomplete: list[str] = field(default_factory=list)
     """Keys of traces that yielded an artifact which is not here: it is fetched or made again where it is needed."""
 

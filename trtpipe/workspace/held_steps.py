@@ -32,9 +32,9 @@ from trtpipe.processes.processor import PROCESSOR
 from trtpipe.stores.local import LocalStore
 
 MEASURING: frozenset[Stage] = frozenset({"validate", "readback"})
-"""Stages whose outputs are measurements: judged by thresholds, and never equal to the byte everywhere."""
+"""Stages whose outputs are measurements: judged by thresholds, not equal byte for byte everywhere."""
 CHOOSING: frozenset[Stage] = frozenset({"calibrate", "search"})
-"""Stages whose results the lockfile decides where it can: a machine that comes to something else takes them over."""
+"""Stages whose result comes from the lockfile if possible; a machine with another result adopts it."""
 _MEASURED = "measured "
 
 OTHER_RESULT = "install what the lockfile names, or run `trtpipe build` and commit what it writes"
@@ -50,11 +50,11 @@ class Held:
 
     address: Address
     outputs: Mapping[str, tuple[str, str]]
-    """Output → what the lockfile says and what is here, of those that differ."""
+    """Output → the lockfile's digest and the one here, for those that differ."""
     others: tuple[OtherVersion, ...] = ()
-    """What it was made with and on, as far as that differs."""
+    """The package versions and processor that differ."""
     taken: bool = False
-    """Whether it was taken over from the lockfile: that it is equal proves nothing."""
+    """Whether it was copied from the lockfile, so that equality proves nothing."""
 
     def cause(self) -> str:
         """What explains different bytes, as text; empty when nothing does."""

@@ -10,7 +10,7 @@ from trtpipe.files import sweep_files
 from trtpipe.workspace.workspace import STATE_DIRECTORY
 
 _DEPTH = 2
-"""Cells lie in `build/PIPELINE/VARIANT@TARGET`."""
+"""Cells are in `build/PIPELINE/VARIANT@TARGET`."""
 
 
 def sweep_project(root: Path, build: Path) -> None:

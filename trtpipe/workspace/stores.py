@@ -229,7 +229,7 @@ class Access:
     token: str = ""
     """For a web server."""
     own: bool = True
-    """Whether the user named the address, or its host, and not the project alone."""
+    """Whether the user named the address or its host, and not the project alone."""
 
 
 def _access(address: str, warn: Callable[[str], None]) -> Access:

@@ -39,7 +39,7 @@ from trtpipe.workspace.workspace import Workspace, known_names
 _CHANGE = "Lines with a comment are those that you may want to change."
 _HALF = ("variants", "fp16")
 _MOST_TRIALS = 5
-"""So many profiles are run before the first of them is written with what stands against it."""
+"""How many profiles are tried before the first of them is written with its problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class FirstSpec:
     notes: tuple[str, ...] = ()
     """Warnings, each a sentence."""
     refused: tuple[Problem, ...] = ()
-    """What keeps it from being built; empty when nothing was found."""
+    """What prevents a build; empty when nothing was found."""
 
 
 def tried_spec(

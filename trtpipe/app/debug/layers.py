@@ -27,7 +27,7 @@ class Diagnosis:
 
     verdict: Verdict
     problems: tuple[str, ...] = ()
-    """What fails: of the variant as it is, or, when that is not the precision, with everything kept."""
+    """The failures: of the variant as it is or, when precision is not the cause, with every node kept."""
     keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The `keep` that makes every threshold pass, what the spec keeps already included."""
     nodes: tuple[str, ...] = ()

@@ -23,11 +23,11 @@ class Ranking:
 
     metric: str
     rows: list[dict[str, Any]]
-    """Records of `searching.sensitivity_json`, with `kept_value` where that was asked for."""
+    """Records of `sensitivity_json`, with `kept_value` if that was requested."""
     lowered: Measured
-    """How the variant does with every unit lowered."""
+    """The variant's result with every unit lowered."""
     wide: Measured
-    """How it does with none."""
+    """Its result with no unit lowered."""
     asked: int
     ran: int
 

@@ -39,7 +39,7 @@ class BenchRequest:
     steady: Steady = field(default_factory=Steady)
     compare: Path | None = None
     alone: bool = False
-    """Without the fp32 variant and what was measured before."""
+    """Whether to compare neither with the fp32 variant nor with earlier results."""
     output: Path | None = None
 
     @property

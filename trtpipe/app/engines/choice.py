@@ -31,9 +31,9 @@ class Where:
     """The device on which something should run."""
 
     cpu: bool = False
-    """On the CPU, on purpose."""
+    """Whether to run on the CPU on purpose."""
     require_gpu: bool = False
-    """An engine that cannot run is an error."""
+    """Whether an engine that cannot run is an error."""
     device: int = 0
     trust: Sequence[str] = ()
     threads: int = 0

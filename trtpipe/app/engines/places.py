@@ -33,9 +33,9 @@ class Place:
     engine: Path | None
     model: Path | None
     manifest: Mapping[str, Any] | None = None
-    """What stands beside the engine."""
+    """The manifest beside the engine."""
     only_model: bool = False
-    """A typed model was named, not an engine."""
+    """Whether a typed model was named, not an engine."""
 
     def signature(self) -> Signature | None:
         """What it takes; None when only the engine itself could tell. Raises ModelError."""

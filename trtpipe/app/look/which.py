@@ -29,7 +29,7 @@ from trtpipe.workspace.workspace import BUILD_DIRECTORY, Workspace
 
 _HEX = re.compile(r"[0-9a-fA-F]{8,64}")
 _LARGEST = 64 << 20
-"""Bytes of a JSON file beyond which it is none of ours."""
+"""Limit for JSON files in bytes; larger ones are not trtpipe's."""
 _REPORTS = ("report.html", "summary.md")
 
 

@@ -50,7 +50,7 @@ GRADES: tuple[Grade, ...] = (
 )
 """From best to worst."""
 OUTPUTS = "whether outputs are the same, or within tolerance: both engines would have to run on their GPU"
-"""What is not told of engines that differ; until it is, they count as different."""
+"""Grades that need outputs, which are not compared yet; until then such engines count as different."""
 _CHUNK = 1 << 20
 
 

@@ -74,7 +74,7 @@ class Validated:
     kept: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: TrtpipeError | None = None
-    """What kept even the typed model from being validated."""
+    """Why not even the typed model could be validated."""
 
     @property
     def typed(self) -> Outcome | None:

@@ -30,7 +30,7 @@ _LISTED = (
     "search.json", "precision.json", "scales.json", "network.json", "layers.json", "pareto.svg", "model.onnx",
     "golden.npz", "provenance.json", "model.cdx.json",
 )  # fmt: skip
-"""What a report links to, when it is there."""
+"""Files that a report links to, if they exist."""
 _WRITTEN_WITH_IT = "report.json"
 _MISSING = "not there"
 

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from trtpipe.errors import SpecPath
 
 Resolve = Callable[[str], Path]
-"""What turns a file's name in the spec into the file."""
+"""A function from a file name in the spec to the file."""
 
 
 @runtime_checkable

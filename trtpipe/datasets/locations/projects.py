@@ -12,7 +12,7 @@ from trtpipe.loader.project import Project
 from trtpipe.problem_codes import Code
 
 MOST_FILES = 1_000_000
-"""Files below one folder, beyond which the folder is hardly the one that was meant."""
+"""With more files below one folder, it is probably not the folder that was meant."""
 
 
 class ProjectFiles:

@@ -28,7 +28,7 @@ class ImageArray:
     encoded: Callable[[int], Encoded]
     given: InputSpec
     _sizes: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
-    """What headers have said, so that each is read once."""
+    """Sizes from image headers, so that each header is read once."""
 
     def prepared(self, given: InputSpec) -> ImageArray:
         """The same images, for an input with this preprocessing."""

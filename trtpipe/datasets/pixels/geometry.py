@@ -23,9 +23,9 @@ class Geometry:
     resized: Size
     canvas: Size
     at: tuple[int, int]
-    """Where on the canvas the resized image begins."""
+    """Where the resized image is placed on the canvas."""
     crop: tuple[int, int, int, int]
-    """Top, left, height and width of what is kept of the canvas."""
+    """Top, left, height and width of the part of the canvas that is kept."""
     final: Size
 
 

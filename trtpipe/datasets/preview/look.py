@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trtpipe.json_values import Json
 
 LISTED = 50
-"""How many refused samples a report names."""
+"""How many refused samples a report lists."""
 SCHEMA = 1
 
 

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 Batch: TypeAlias = "tuple[dict[str, Array], Array | None]"
 
 LISTED = 20
-"""How many samples that cannot be read are named at once."""
+"""How many unreadable samples an error lists."""
 _MOST_SHUFFLED = 1 << 26
-"""Of more samples than that, few are drawn without putting all their numbers in order."""
+"""With more samples, a small selection is drawn without permuting all of their numbers."""
 
 
 @dataclass

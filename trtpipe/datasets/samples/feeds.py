@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Dim = TypeVar("Dim", int, int | None)
 
 LEAST_VARIED = 16
-"""Values from which on a sample must not be constant: a length or a scale factor may well be."""
+"""From this many values on, a constant sample is an error; a smaller one may be a length or scale factor."""
 _AXES = {"nchw_to_nhwc": (0, 2, 3, 1), "nhwc_to_nchw": (0, 3, 1, 2)}
 _REMEDIES = {
     "nonfinite": "clean the data, or correct scale, mean and std",

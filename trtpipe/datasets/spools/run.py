@@ -30,7 +30,7 @@ WHERE = ("python",)
 _SHOWN = 5
 _CODE = (".py", ".pyc", ".so", ".pyd")
 _watched: list[_Watch] = []
-"""What is being noted now; audit hooks cannot be taken away again, so there is one for good."""
+"""The active watch. Audit hooks cannot be removed, so there is one permanent hook that uses this."""
 _hooked = False
 
 

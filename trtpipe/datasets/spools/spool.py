@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trtpipe.datasets import Indices
 
 LARGEST_SPOOLED = 64 << 30
-"""Bytes of one array beyond which its samples are better stored as .npy, which is read where it lies."""
+"""Limit in bytes for one array; larger ones are better stored as .npy, which is read in place."""
 MOST_SAMPLES = 50_000_000
 
 

@@ -49,7 +49,7 @@ class Audit:
     layers: dict[str, int]
     """Floating-point layers of TensorRT's network per type of their first output."""
     engine_layers: dict[str, int]
-    """The same of the engine's own layers; empty where no inspector could tell."""
+    """The same for the engine's own layers; empty without an inspector."""
     products: dict[str, int]
     """Convolutions and matrix products per type of their operands."""
     typed: JsonObject

@@ -30,7 +30,7 @@ class Layer:
     inputs: tuple[str, ...]
     outputs: tuple[Output, ...]
     fused: bool
-    """Whether its tensors are one text, in which no single one can be told from the others."""
+    """Whether its tensors are given as one text, in which they cannot be told apart."""
 
 
 def layers_of(records: Sequence[Json]) -> list[Layer]:

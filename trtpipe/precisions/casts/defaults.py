@@ -50,7 +50,7 @@ _SQUARED = frozenset({"ReduceL2", "ReduceSumSquare"})
 _BETWEEN = frozenset({
     "Add", "Cast", "Clip", "Div", "Expand", "Identity", "Max", "Mul", "Reshape", "Squeeze", "Sub", "Unsqueeze",
 })  # fmt: skip
-"""What stands between the mean of squares and the root of it."""
+"""Operators that may occur between the mean of squares and the root of it."""
 _MOST = 48  # nodes that are looked at between a root and its mean
 
 

@@ -41,7 +41,7 @@ class NodeType:
 
     op_type: str
     dtype: str
-    """`float16`, `float32`, …; `none` for a node without floats, `source` for one that is left as it is."""
+    """`float16`, `float32`, …; `none` for a node without floats, `source` for one that stays unchanged."""
     reason: str = ""
 
 
@@ -116,13 +116,13 @@ class FreeType(NamedTuple):
 
     type: NodeType
     settled: bool = False
-    """Whether nothing may change it: not even the spec."""
+    """Whether nothing may change it, not even the spec."""
     advisable: bool = False
-    """Whether data and defaults may have it in float32."""
+    """Whether data and defaults may put it in float32."""
     moves: bool = False
     """Whether it only moves data, and so follows its neighbours."""
     refused: str = ""
-    """Why TensorRT does not take it in the asked type."""
+    """Why TensorRT does not accept it in the requested type."""
 
 
 class _FreeTypes:

@@ -22,7 +22,7 @@ from trtpipe.precisions.casts.element_types import graphs_of, subgraphs
 from trtpipe.problem_codes import Code
 
 SPEC_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-"""What the spec calls a float type → its name here; the widest comes last."""
+"""The spec's names of float types → the names here; the widest comes last."""
 
 _SHOWN = 12
 

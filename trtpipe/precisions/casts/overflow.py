@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trtpipe.json_values import Json
 
 MARGIN = 2.0
-"""How many times further than on the data a tensor of half precision must be able to reach."""
+"""How many times the largest measured value a tensor in half precision must be able to hold."""
 
 _MEANS = frozenset({"GlobalAveragePool", "ReduceMean"})
 _SHOWN = 5
@@ -50,7 +50,7 @@ class Overflow:
     tensor: str
     reaches: float
     inside: bool = False
-    """Whether not the tensor reaches so far, but what the node adds up to make it."""
+    """Whether an intermediate sum of the node overflows, and not the tensor itself."""
 
     def words(self) -> str:
         """A description of the overflow, without the node's name."""

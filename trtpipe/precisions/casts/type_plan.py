@@ -59,11 +59,11 @@ class TypePlan:
     by_default: Mapping[str, str] = field(default_factory=dict)
     """Nodes that compute in float32 by default → what they are: normalization, softmax, sum."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Nodes that TensorRT does not take in the asked type → why."""
+    """Nodes that TensorRT does not accept in the requested type → why."""
     unmeasured: int = 0
     """How many nodes compute in half precision in branches and bodies, where the calibration set shows no ranges."""
     converted: frozenset[str] = frozenset()
-    """Inputs and outputs that take the type of `precision`."""
+    """Inputs and outputs that are converted to the type of `precision`."""
     unconverted: Mapping[str, float] = field(default_factory=dict)
     """Those that should and do not, because they leave its range on the calibration set → what they reach."""
     quantized: tuple[str, ...] = ()

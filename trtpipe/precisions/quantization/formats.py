@@ -78,7 +78,7 @@ QUANTIZED = {
     "mxfp8": QuantizedType(ir.DataType.FLOAT8E4M3FN, E4M3_LARGEST),
     "nvfp4": QuantizedType(ir.DataType.FLOAT4E2M1, 6),
 }
-"""By the name that precisions have for them; what elements are kept in."""
+"""The quantized types by the precisions' names for them."""
 
 
 def exponents_of(amax: Array) -> Array:

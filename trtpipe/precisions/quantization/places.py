@@ -52,13 +52,13 @@ class Placement:
     """The tensors to quantize, in graph order."""
 
     activations: dict[ir.Value, list[tuple[ir.Node, int]]] = field(default_factory=dict)
-    """Tensor → the nodes and operands that shall read its dequantized form."""
+    """Tensor → the nodes and operands that will read its dequantized form."""
     weights: list[WeightUse] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     """Node that could be quantized → why it is not."""
 
     quantized: list[str] = field(default_factory=list)
-    """Nodes of which something is quantized."""
+    """Nodes with at least one quantized operand."""
 
     def names(self) -> tuple[str, ...]:
         """The activations that need a scale."""

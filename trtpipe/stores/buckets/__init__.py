@@ -24,7 +24,7 @@ class Unusable(Exception):
 
 
 Chunks = Callable[[], Iterator[bytes]]
-"""An object's bytes, from the beginning each time that it is called."""
+"""A function that returns an object's bytes from the beginning at each call."""
 
 
 class Bucket(Protocol):

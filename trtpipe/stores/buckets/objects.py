@@ -24,7 +24,7 @@ _WHOLE = 8 << 20
 """Objects up to this size are sent in one request, larger ones in parts of this size, several at a time."""
 _AT_ONCE = 4
 _LEAST_PACE = 256 << 10
-"""Bytes a second, below which a server is as good as none: most things are built faster."""
+"""Minimum bytes a second; below that, making most artifacts again is faster than downloading them."""
 
 
 class ObjectBucket:
