@@ -114,16 +114,16 @@ class _Course:
                 found = self.partial.sha256()
                 if self.remote.sha256 in ("", found):
                     break
+                # Bytes of an earlier try may be the wrong ones, so only a file fetched in one go is refused for good.
                 if not resumed:
                     raise _wrong_pin(found)
                 raise Other("what was fetched in parts is not the pinned file")
-            except (
-                Other
-            ) as error:  # the file has changed, or cannot be gone on with: once more from its beginning
+            except Other as error:  # the file has changed, or cannot be resumed: start over
                 self.partial.clear()
                 trouble, wait = str(error), 0.0
                 failures += 1
             except Broken as error:
+                # A try that made progress does not count: a long download may be cut off many times.
                 failures = 0 if self.partial.furthest - furthest >= _LEAST_BYTES else failures + 1
                 trouble, wait = str(error), error.wait
             furthest = self.partial.furthest
@@ -140,6 +140,7 @@ class _Course:
         """One try: request the file and write what arrives. Raises Broken when less arrives than was announced."""
         if self.remote.sha256 and self.partial.is_complete:
             return
+        # Without a pin or a mark nothing would tell that the server has another file now: then begin again.
         certain = bool(self.remote.sha256 or self.partial.mark)
         with self.ask(self.partial.size if certain else 0, self.partial.mark) as answer:
             self.facts |= answer.facts

@@ -79,6 +79,7 @@ def _range_headers(start: int, mark: Mapping[str, str]) -> dict[str, str]:
     """Headers for the bytes from `start` on; the server sends the whole file if it has changed meanwhile."""
     if not start:
         return {}
+    # If-Range takes strong validators only (RFC 9110, 13.1.5): a weak ETag does not promise equal bytes.
     etag = mark.get("etag", "")
     strong = etag if etag and not etag.startswith("W/") else mark.get("modified", "")
     return {"Range": f"bytes={start}-", **({"If-Range": strong} if strong else {})}
