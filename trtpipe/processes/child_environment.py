@@ -30,7 +30,7 @@ _NAMED = frozenset((*_SYSTEM, *_COMPUTING, *_PYTHON, *_OURS))
 
 
 def passed_on(source: Mapping[str, str] = os.environ, *, fetching: bool = False) -> dict[str, str]:
-    """The variables that a child gets; `fetch` adds credentials for remote sources."""
+    """The variables that a child gets; `fetching` adds credentials for remote sources."""
     return {name: value for name, value in source.items() if _goes_on(name, fetching)}
 
 

@@ -77,8 +77,9 @@ def run_in_child(
 def environment(*, fetching: bool = False) -> dict[str, str]:
     """The child's environment: a fixed list of variables, the import path of this trtpipe, and what it may run.
 
-    `fetch` adds credentials for remote sources; no other child gets a secret.
+    `fetching` adds credentials for remote sources; no other child gets a secret.
     """
+    # The child must import this very trtpipe, also one that runs from a source tree.
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {"PYTHONPATH": os.pathsep.join(paths), "TRTPIPE_PARENT": str(os.getpid())}
@@ -95,6 +96,7 @@ def _wait(child: StageProcess, control: Control, tick: Callable[[], None]) -> in
             return code
         if control.cancelled.is_set():
             raise Interrupted(Code.INTERRUPTED, "interrupted")
+        # A short stage is noticed at once; a long one is polled less and less often.
         time.sleep(pause)
         pause = min(pause * 1.5, _POLL_SECONDS)
 

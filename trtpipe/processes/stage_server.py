@@ -54,6 +54,8 @@ class _Server:
     def __init__(self, requests: socket.socket) -> None:
         self._requests = requests
         self._children: dict[int, int] = {}
+        # select() does not return when a child ends. Python writes each signal's number into this pipe, which
+        # wakes it up; SIGCHLD needs a handler for that, even one that does nothing.
         self._awake, wake = os.pipe()
         os.set_blocking(self._awake, False)
         os.set_blocking(wake, False)
@@ -104,6 +106,7 @@ class _Server:
         """Turn this fork into the process of one stage."""
         code = 1
         try:
+            # The pipe is the server's: a fork must not write its own signals into it.
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
@@ -124,6 +127,7 @@ class _Server:
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
                 sys.stderr.flush()
+            # Not sys.exit: a fork must not run the clean-up that the server registered for its own exit.
             os._exit(code)
 
     def _reap(self) -> None:
