@@ -270,6 +270,7 @@ def _remove_artifact(one: Artifact) -> bool:
     """Remove it, unless a build has started to rely on it since the survey."""
     with contextlib.suppress(FileNotFoundError):
         now = one.path.stat()
+        # `put` renews the ctime of an artifact that it finds, and linking changes it too.
         if max(now.st_ctime, now.st_mtime) > one.seen:
             return False
         one.path.unlink()

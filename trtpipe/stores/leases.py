@@ -53,6 +53,7 @@ class FileLease:
         """Release it, unless another process took it over."""
         self._done.set()
         with contextlib.suppress(OSError):
+            # After a take-over the file is another process's lock.
             if self._holder() == self._token:
                 self._path.unlink()
 
@@ -102,6 +103,8 @@ class FileLease:
             seen = self._holder(), self._path.stat().st_mtime_ns
         except FileNotFoundError:
             return
+        # Any change shows that the holder lives. The time since then is taken from our own clock, because
+        # the clocks of two machines differ.
         if seen != self._seen:
             self._seen, self._since = seen, time.monotonic()
         if owner_is_dead(seen[0]) or time.monotonic() - self._since >= LEASE_SECONDS:
@@ -111,6 +114,7 @@ class FileLease:
         """Remove the lock file with that token; if another process's file has replaced it meanwhile, put that back."""
         aside = self._path.with_name(f"{self._token}.aside")
         with contextlib.suppress(FileNotFoundError):
+            # Renaming is atomic: of several waiting processes only one gets the file.
             self._path.rename(aside)
             if aside.read_text(encoding="ascii", errors="replace") != token:
                 with contextlib.suppress(OSError):

@@ -39,6 +39,7 @@ def place(
             temporary.chmod(0o644)
         elif cloned:
             temporary.chmod(0o644)
+        # The placed bytes are verified, not the source, which could change between the two.
         accept(temporary)
         temporary.replace(target)
     finally:

@@ -68,6 +68,7 @@ def _remove_if_older(path: Path, before: float) -> bool:
     except OSError:
         return False
     handle = _try_claim(path)
+    # Windows has no flock, so there only the age decides.
     if handle is None and os.name != "nt":
         return False
     shutil.rmtree(path, ignore_errors=True)
