@@ -106,7 +106,7 @@ class Delivery:
         files = self._write(cell, traces, manifest)
         files.append(
             self.workspace.build / cell.directory / PROOF
-        )  # there or not: when that changes, the cell is judged again
+        )  # also noted while it does not exist: once it appears or changes, the cell is judged again
         state.remember_cell(cell.name, content, files, lock_entry_of(cell, traces, proof))
         self._tell(cell, traces, proof, built=built)
         return True
