@@ -39,6 +39,7 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     _prove(planned, options)
     _tell(planned)
     outcome = closing.outcome = Outcome()
+    # From here on the reports may be incomplete, whatever ends this build: the marker tells the next one.
     before, mark = found_mark(workspace.state.path), set_mark(workspace.state.path)
     _run(planned, options, closing, outcome, frozen, mark)
     if frozen is None or not any(isinstance(error, LockMismatch) for _, error in outcome.failures):
