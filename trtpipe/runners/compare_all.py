@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from trtpipe.json_values import Json
 
 LOT_BYTES = 256 << 20
-"""Bytes of the reference's tensors that are compared at a time, for one batch; a larger one is alone."""
+"""Bytes of reference tensors compared at a time, for one batch; a larger tensor is a group of its own."""
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _ENGINE = "an engine shows its inputs and outputs only, and one that was built to show more is another engine"
 
 Feeds: TypeAlias = "Callable[[], Iterator[tuple[Mapping[str, Array], Array | None]]]"
-"""Gives the batches from the first one on, each with its labels."""
+"""A function that yields the batches from the first one on, each with its labels."""
 
 
 def compare_all(task: Task, tell: Callable[[int, int], None] = lambda done, lots: None) -> dict[str, Json]:

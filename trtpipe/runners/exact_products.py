@@ -31,12 +31,12 @@ _WEIGHTS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "QLinearConv": ((3, 5),),
     "QLinearMatMul": ((3, 5),),
 }
-"""Operator, and where it has weights and their zero points."""
+"""Operator → the positions of its weights and of their zero points."""
 _ALWAYS_UNSIGNED = ("DynamicQuantizeLSTM", "DynamicQuantizeMatMul")
-"""Operators that make uint8 of the other factor themselves; with the others it must be known to be that."""
+"""Operators whose other factor is always uint8; for the others that must be known from the model."""
 _MIDDLE = 128
 _LARGEST = 1 << 30
-"""Models with more bytes of such weights are run as they are: one in memory has less than two GiB."""
+"""Larger models are run unchanged, because a model in memory cannot exceed 2 GiB."""
 
 
 def with_unsigned_weights(model: RunnableModel) -> RunnableModel:

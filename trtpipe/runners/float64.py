@@ -36,7 +36,7 @@ class LiftedModel:
     names: Mapping[str, str]
     """Tensor → its name here, lifted where it is."""
     narrow: tuple[str, ...]
-    """The operators that compute in float32 all the same, sorted."""
+    """The operators that still compute in float32, sorted."""
 
 
 @contextmanager

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _OWN = "/own"
 _SLACK = 1.1
-"""A step is not exactly one where the scale, or what was dequantized, is half precision: 127 steps of 2^-11 each."""
+"""Tolerance, as half-precision scales or values make a step inexact: 127 steps of 2^-11 each."""
 _STEPS = 127.0
 """Steps of a full scale: an error of the floats before it that is a share of the largest is as many of them."""
 _MOST_FLIPPED = 0.5
@@ -68,7 +68,7 @@ class Flips:
 
     quantized: Quantized
     bound: float
-    """By how much the floats before it may differ, as a share of the largest."""
+    """The allowed difference of the floats before it, as a share of the largest."""
     elements: int = 0
     flipped: int = 0
     largest: float = 0.0

@@ -40,7 +40,7 @@ class RunnableModel:
     folder: Path
     path: Path
     known: Mapping[str, TensorInfo] | None = None
-    """What inference tells of it, where that was asked of a model that computes the same."""
+    """What shape inference found, if it was run on an equivalent model."""
 
     @cached_property
     def values(self) -> Mapping[str, TensorInfo]:

@@ -20,9 +20,9 @@ _PRIVATE_DATA = re.compile(r"([0-9a-f]+)-([0-9a-f]+) [r-][w-]-p \S+ \S+ [1-9]\d*
 
 
 def let_go_of_mapped_pages() -> int:
-    """Give back the file pages of this process that can be read again; how many bytes were mapped there.
+    """Release the file pages of this process that can be read again; returns how many bytes were mapped there.
 
-    To be called when no thread writes to mapped files.
+    Call it only while no thread writes to mapped files.
     """
     if not sys.platform.startswith("linux"):
         return 0

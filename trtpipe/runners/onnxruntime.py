@@ -52,9 +52,9 @@ class OnnxRuntimeRunner:
     """Input → ONNX Runtime's name of its type, e.g. `tensor(float)`."""
     outputs: tuple[str, ...]
     large: bool = False
-    """Whether its weights' pages are given back after each run."""
+    """Whether the pages of its weights are released after each run."""
     nodes: Sequence[onnx.NodeProto] = ()
-    """Those of the model, for errors: a name that trtpipe gave means nothing to its user."""
+    """The model's nodes, for errors: names that trtpipe made would mean nothing to the user."""
 
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name for NumPy arrays by name; floats are rounded to the type that an input has.

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _SEEDS = (0, 1, 2)
 _MARGIN = 5.0
-"""So many times the largest difference that was seen may be expected: a validation tries more inputs than were seen."""
+"""Factor on the largest difference seen, because a validation tries more inputs."""
 _LARGEST = 0.02
-"""The most room that a threshold may leave, as 1 less the cosine: what int8 is given. More proves next to nothing."""
+"""The largest tolerance, as 1 minus the cosine: that of int8. With more a threshold proves almost nothing."""
 
 
 class NothingToExpect(Exception):

@@ -189,7 +189,7 @@ class _Reduction:
 
 
 def replay(folder: Path) -> int:
-    """Runs a reduced model on its recorded inputs, tells what its output comes to; 1 when it misses its threshold."""
+    """Runs a reduced model on its recorded inputs and prints the result; returns 1 when it misses its threshold."""
     try:
         return _replay(folder)
     except TrtpipeError as error:

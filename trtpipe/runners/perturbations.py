@@ -34,7 +34,7 @@ EXACT = frozenset({
     "Max", "Min", "Clip", "Neg", "Abs", "Cast", "Constant", "ConstantOfShape", "Where", "DepthToSpace", "SpaceToDepth",
     "Dropout", "TopK", "Floor", "Ceil", "Round", "Sign", "If", "Loop", "Scan",
 })  # fmt: skip
-"""What gives elements of what it takes: rounded once, they are not rounded again."""
+"""Operators that return elements of their inputs: already rounded, so not rounded again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class Noise:
     """How much a precision rounds."""
 
     relative: float
-    """Of whatever is computed, of weights and inputs: half a unit in the last place."""
+    """For all computed values, weights and inputs: half a unit in the last place."""
     operand: float = 0.0
-    """Of operands of products, beside that: relative, or a share of the tensor's largest element."""
+    """For operands of products in addition: relative, or a share of the tensor's largest element."""
     of_largest: bool = False
     weights_only: bool = False
 
@@ -65,7 +65,7 @@ e4m3 has 3 bits of mantissa and e2m1 has 1; int8 has 127 steps on either side an
 
 
 def noise_of(precision: str, base: str) -> Noise | None:
-    """The noise of a precision, `base` being what is not quantized computes in; None when it is not known here."""
+    """The noise of a precision; `base` is the type of what is not quantized. None when it is not known here."""
     if precision in _FLOATS:
         return Noise(_FLOATS[precision])
     known = _OPERANDS.get(precision)

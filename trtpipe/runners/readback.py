@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Feed: TypeAlias = "Mapping[str, Array]"
 
 LEAST = 1e-4
-"""The bound of what computes in float32."""
+"""The bound for float32 computation."""
 _NARROW = ("float16", "bfloat16")
 _LOT = 64  # tensors that are looked at in one run
 
@@ -48,17 +48,17 @@ class TensorDifference:
 
     tensor: str
     node: str | None
-    """The ONNX node that it comes from."""
+    """The ONNX node that makes it."""
     bound: float
     measured: TensorError = field(default_factory=TensorError)
     elements: int = 0
     unequal: int = 0
     """Elements that are not the same, where one is not finite or both are whole numbers."""
     misfit: str = ""
-    """Why the two cannot be compared: other shapes, other types."""
+    """Why the two cannot be compared: different shapes or types."""
 
     def add(self, expected: Array, actual: Array) -> None:
-        """Takes in a batch."""
+        """Adds a batch."""
         expected, actual = np.asarray(expected), np.asarray(actual)
         if expected.dtype != actual.dtype:
             self.misfit = f"is {actual.dtype} instead of {expected.dtype}"
@@ -106,14 +106,14 @@ class Readback:
 
     outputs: tuple[TensorDifference, ...]
     not_compared: Mapping[str, str]
-    """Output → why: a layer without a reader stands before it, or ONNX Runtime cannot run it."""
+    """Output → why: it depends on a layer that could not be read, or ONNX Runtime cannot run it."""
     first: TensorDifference | None
-    """The first tensor that departs, when it was asked for."""
+    """The first tensor that differs by more than rounding, if it was searched for."""
     share: float
     """The share of layers that were read."""
     twins: Mapping[str, str]
     contradictions: tuple[str, ...] = ()
-    """Tensors that the lowered network makes otherwise than TensorRT says: then equal outputs prove nothing."""
+    """Tensors whose type or shape in the lowered network contradicts TensorRT: equal outputs prove nothing then."""
 
     @property
     def equal(self) -> bool:
@@ -123,7 +123,7 @@ class Readback:
 
 
 def network_model(lowered: Lowered, folder: Path) -> RunnableModel:
-    """A lowered network as ONNX Runtime is to see it; `folder` is where its weights lie."""
+    """A lowered network prepared for ONNX Runtime; `folder` contains its weights."""
     import onnx
 
     proto = onnx.ModelProto()
@@ -239,7 +239,7 @@ def first_departing(
     feeds: Sequence[Feed],
     threads: int,
 ) -> TensorDifference | None:
-    """The first tensor, in the typed model's order, that departs."""
+    """The first tensor, in the typed model's order, whose difference is more than rounding."""
     for lot in _lots(typed, network):
         places = _places(typed, lot, bound)
         try:
@@ -260,7 +260,7 @@ def _lots(typed: RunnableModel, network: RunnableModel) -> Iterator[list[str]]:
 
 
 def _unlike(expected: Array, actual: Array) -> int:
-    """Elements of which one is not finite and the other not the same."""
+    """Elements where one value is not finite and the other is different."""
     fine = np.isfinite(expected) & np.isfinite(actual)
     same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
     return int(np.count_nonzero(~fine & ~same))

@@ -204,7 +204,7 @@ def _copied(run: RecordedRun) -> RecordedRun:
 
 
 def _rows(run: RecordedRun) -> int:
-    """The number of samples when every array's first axis counts them, else 0."""
+    """The number of samples if the first axis of every array is the sample axis, else 0."""
     arrays = [*run.inputs.values(), *run.outputs.values(), *run.got.values()]
     counts = {np.shape(array)[0] if np.ndim(array) else 0 for array in arrays}
     return int(counts.pop()) if len(counts) == 1 else 0

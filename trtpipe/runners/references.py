@@ -39,11 +39,11 @@ class SourceReference:
     lacking: tuple[str, ...]
     """Outputs of the typed model that the source has no tensor for."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """Output → what the runner calls it, where that is another name."""
+    """Output → the runner's name for it, if that is different."""
     narrow: tuple[str, ...] = ()
-    """Of a source in float64: the operators that computed in float32 all the same."""
+    """For a source in float64: the operators that still computed in float32."""
     not_lifted: str = ""
-    """Why the source is not in float64 although that was asked for."""
+    """Why the source is not in float64 although that was requested."""
 
     @property
     def outputs(self) -> tuple[str, ...]:

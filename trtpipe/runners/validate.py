@@ -103,7 +103,7 @@ class Kept:
     """Samples that are kept beside a report."""
 
     outputs: OutputsWriter
-    """The typed model's, of everything that was run."""
+    """The typed model's outputs for everything that was run."""
     recorder: Recorder = field(default_factory=Recorder)
     worst: Worst = field(default_factory=Worst)
 
@@ -168,7 +168,7 @@ def _about(request: ValidationRequest) -> dict[str, Json]:
 
 @dataclass
 class Run:
-    """One validation under way."""
+    """One validation in progress."""
 
     request: ValidationRequest
     model: RunnableModel
@@ -176,7 +176,7 @@ class Run:
     inputs: tuple[TensorInfo, ...]
     watch: Watch | None
     kept: Kept | None = None
-    """Where samples go; without it none are kept, and how errors are spread is not looked at either."""
+    """Where samples go; without it none are kept, and the distribution of errors is not recorded."""
     places: list[dict[str, Json]] = field(default_factory=list)
     not_run: list[dict[str, str]] = field(default_factory=list)
     nonfinite: list[dict[str, Json]] = field(default_factory=list)
@@ -203,7 +203,7 @@ class Run:
         }
 
     def golden(self) -> None:
-        """Against recorded outputs, on their recorded inputs."""
+        """Compares with recorded outputs, on their recorded inputs."""
         runs = read_golden(self.request.reference, [info.name for info in self.inputs])
         measured = self._accumulators(runs[0].outputs)
         with self._timed("golden"):
@@ -220,7 +220,7 @@ class Run:
             self._skip(corner.place, "recorded outputs are of their own inputs only")
 
     def source(self, reference: SourceReference) -> None:
-        """Against the source model, on the data and at the corners."""
+        """Compares with the source model, on the data and at the corners."""
         self._lacking(reference.lacking, "the reference has no tensor of this name")
         if reference.not_lifted:
             self._skip("the reference in float64", f"{reference.not_lifted}; float32 was used")
@@ -314,7 +314,7 @@ class Run:
         return {name: made() for name in self.compared if name in expected}
 
     def _keep(self, place: str, feed: Feed, expected: Feed, actual: Feed, labels: Array | None) -> None:
-        """Data is recorded from its beginning; of every place the worst is kept."""
+        """Data is recorded from its beginning; for every place the worst sample is kept."""
         if self.kept is None:
             return
         self.kept.outputs.add(place, actual)

@@ -127,13 +127,13 @@ class EngineSubject:
 
 @dataclass
 class _Measuring:
-    """One validation under way."""
+    """One validation in progress."""
 
     model: RunnableModel
     inputs: tuple[TensorInfo, ...]
     worst: Worst
     cut: bool
-    """Whether the engine takes a single sample."""
+    """Whether the engine accepts a single sample."""
     places: list[dict[str, Json]] = field(default_factory=list)
     broken: list[dict[str, str]] = field(default_factory=list)
     not_run: list[dict[str, str]] = field(default_factory=list)
@@ -147,11 +147,11 @@ class _Measuring:
             self.skip(f"output {name}", why)
 
     def skip(self, name: str, why: str) -> None:
-        """Note what was not run."""
+        """Record what was not run."""
         self.not_run.append({"name": name, "why": why})
 
     def compare(self, place: str, kind: str, runs: Sequence[tuple[RecordedRun, Mapping[str, Array]]]) -> None:
-        """Measure runs at one place, each with what came out."""
+        """Measure runs at one place, each with its outputs."""
         measured: dict[str, Accumulator] = {}
         for run, found in runs:
             for name, expected in run.outputs.items():
@@ -311,6 +311,6 @@ def _misfit(name: str, expected: Array, found: Mapping[str, Array]) -> str:
 
 
 def _wide(array: Array) -> Array:
-    """In a type of NumPy's own."""
+    """The array in a type that NumPy has itself."""
     array = np.asarray(array)
     return array if array.dtype.isbuiltin == 1 else array.astype(np.float32)

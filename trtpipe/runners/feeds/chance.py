@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trtpipe.arrays import Array
 
 MOST_BYTES = 8 << 30
-"""Of all inputs as float32: they are held in memory."""
+"""Limit for all inputs as float32, because they are held in memory."""
 
 
 def random_feed(

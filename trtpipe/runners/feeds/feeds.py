@@ -28,9 +28,9 @@ class Feed:
 
     arrays: Mapping[str, Array]
     rows: tuple[str, ...] = ()
-    """What each row of the batch is (an image's file, a sample's number); empty when nothing says so."""
+    """What each row of the batch is (an image's file, a sample's number); empty when unknown."""
     labels: tuple[int, ...] = ()
-    """The class of each row, where a data set knows it."""
+    """The class of each row, if the data set has classes."""
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The arrays' shapes."""

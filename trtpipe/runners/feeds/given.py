@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trtpipe.arrays import Array
 
 MOST_BYTES = 16 << 30
-"""Of one array: it is held in memory."""
+"""Limit for one array, because it is held in memory."""
 
 
 @dataclass(slots=True)
