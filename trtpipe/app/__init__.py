@@ -1,4 +1,4 @@
-"""The jobs that people come with, one folder each; none imports another.
+"""The tasks that people use trtpipe for, one folder each; none imports another.
 
     author/     a first spec, export, migration, a look at data, the matrix for CI      init, export, migrate, data, ci
     prove/      engines run on a GPU against their reference, or built again            validate, golden, build --check
@@ -9,5 +9,5 @@
     upgrade/    the same cells on another TensorRT version                              upgrade
     store/      what a store's collector must keep                                      cache
 
-`plan`, `build`, `lock` and `check` themselves are in `building/` and `checks/`, which every job may use.
+`plan`, `build`, `lock` and `check` themselves are in `building/` and `checks/`, which every task may use.
 """

@@ -1,9 +1,9 @@
-"""Facts, plan, actions: how the results that a spec asks for are made or found, and what the lockfile says of them.
+"""Makes or finds the results that a spec asks for, and compares them with the lockfile.
 
-    facts.py, planned.py       what a plan needs to know, and the plan with its decisions
+    facts.py, planned.py       the facts that a plan is made from, and the plan with its decisions
     steps.py, performer.py     the one way to bring steps up to date, and how an action is performed
     build.py, frozen.py        `plan` and `build`; a build that is kept to its lockfile
-    lock_*.py                  what the lockfile is held against, refuses and is given
+    lock_*.py                  comparing with the lockfile, refusing differences, writing it
 
-Belongs here: what every command that needs a step's result goes through. Jobs that use it are in `app/`.
+Every command that needs the result of a step uses this room. The jobs built on it are in `app/`.
 """

@@ -1,6 +1,7 @@
-"""`plan` and `build`: facts, plan, decisions, then the scheduler; cells are delivered as they complete.
+"""`plan` and `build`: facts, plan and decisions, then the scheduler; cells are delivered as they complete.
 
-A build with nothing to do stops after the decisions: it has read the specs, the state and a stat for each file.
+A build with nothing to do stops after the decisions: it has only read the specs and the state, and called stat on
+files.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from trtpipe.workspace.held_steps import ResultDiffers, contradiction, held_step
 from trtpipe.workspace.leftovers import sweep_project
 
 _MOST_AGAIN = 2
-"""How often a step is made again whose result the store lost just when it was to be delivered."""
+"""How often a step is made again if the store loses its result just before delivery."""
 
 
 def run_build(
@@ -46,10 +47,10 @@ def run_build(
     offline: bool = False,
     frozen: Lock | None = None,
 ) -> None:
-    """Run what must run and deliver every cell that completes. Raises Interrupted after Ctrl-C.
+    """Run the steps that must run and deliver every cell that completes. Raises Interrupted after Ctrl-C.
 
-    With `frozen`, cells are delivered in the end, when all of them are what that lockfile says, and it is not written.
-    Without, a result from the store that contradicts the lockfile ends the build.
+    With `frozen`, cells are delivered at the end, if all of them match that lockfile, and it is not written. Without, a
+    result from the store that contradicts the lockfile ends the build.
 
     Fills `outcome`, also when it raises. Raises StoreError or TrtpipeError before anything runs, when the store or the
     lockfile could not take the results.
@@ -82,8 +83,8 @@ def run_build(
 def _go_through(course: _Course, steps: Steps, keep_going: bool, presses: Callable[[], int]) -> None:
     """Run the plan and deliver what completes.
 
-    A cell of which the store turns out to have lost something is gone through again: its decisions then say what must
-    run once more.
+    If the store turns out to have lost something of a cell, the cell is planned again: its new decisions say what must
+    run again.
     """
     plan, decided = course.planned.plan, course.planned.decided
     again: Counter[Address] = Counter()
@@ -103,22 +104,22 @@ def _go_through(course: _Course, steps: Steps, keep_going: bool, presses: Callab
 
 
 def delivery_of(planned: Planned, observer: Observer) -> Delivery:
-    """What puts the plan's cells into place."""
+    """The object that delivers the plan's cells."""
     return Delivery(planned.workspace, planned.specs, observer, planned.targets, planned.plan.steps)
 
 
 @dataclass(slots=True)
 class _Course:
-    """Follows a run: delivers each cell whose steps are all done."""
+    """Follows a run, and delivers each cell once its steps are all done."""
 
     planned: Planned
     delivery: Delivery
     outcome: Outcome
     kept_to: KeptTo | None = None
     lost: dict[str, TrtpipeError] = field(default_factory=dict)
-    """Cells of which the store turned out to have lost something when they were to be delivered."""
+    """Cells that could not be delivered because the store had lost something."""
     known: dict[Address, Outputs] = field(default_factory=dict)
-    """What the steps yielded that are done."""
+    """The outputs of finished steps."""
     pending: dict[str, Cell] = field(init=False)
     cells_of: dict[Address, list[Cell]] = field(init=False)
     """Step → the cells that it serves."""
@@ -131,7 +132,7 @@ class _Course:
                 self.cells_of.setdefault(address, []).append(cell)
 
     def take(self, address: Address, result: Result, steps: Steps) -> None:
-        """Hear what became of a step."""
+        """Handle the end of a step."""
         if isinstance(result, Done):
             self._hold(address, result, steps.store)
             for cell in [one for one in self.cells_of.get(address, ()) if one.name in self.pending]:
@@ -141,7 +142,7 @@ class _Course:
         tell_warnings(self.planned.workspace.store, self.delivery.observer)
 
     def _hold(self, address: Address, result: Done, store: LocalStore) -> None:
-        """Hold a step's result against the lockfile. Raises ResultDiffers."""
+        """Compare a step's result with the lockfile. Raises ResultDiffers."""
         self.known[address] = result.outputs
         step = self.planned.plan.steps[address]
         if step.stage == "build_engine":
@@ -174,7 +175,7 @@ class _Course:
         return tuple(self.pending[name] for name in self.lost)
 
     def give_up(self) -> None:
-        """What was lost cannot be made again, or the build was stopped: these cells fail."""
+        """Mark cells as failed whose lost results cannot be made again, or whose build was stopped."""
         for name, error in self.lost.items():
             del self.pending[name]
             self.outcome.failures.append((name, error))
@@ -188,13 +189,13 @@ def _done_steps(cell: Cell, steps: Steps) -> Iterator[tuple[Stage, Done]]:
 
 
 def tell_warnings(store: LocalStore, observer: Observer) -> None:
-    """Pass on what the store had to warn of."""
+    """Pass the store's warnings on."""
     while store.warnings:
         observer.emit(Warned(store.warnings.pop(0)))
 
 
 def _finish(course: _Course, steps: Steps) -> None:
-    """Sum up, and write down what is delivered, the lockfile first; neither keeps the other from being written."""
+    """Sum up, and write the lockfile and then the state; an error in one does not prevent the other."""
     planned, outcome = course.planned, course.outcome
     results = steps.results.items()
     outcome.failures[:0] = [
@@ -215,7 +216,7 @@ def _finish(course: _Course, steps: Steps) -> None:
 
 
 def default_jobs() -> int:
-    """As many as this process may use cores."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1

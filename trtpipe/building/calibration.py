@@ -1,9 +1,10 @@
-"""How a calibrate action is performed: measured in a process of its own, or taken from the lockfile.
+"""Performs a calibrate action: measures in a process of its own, or takes the scales from the lockfile.
 
-With the packages that the lockfile names, its scales are taken as they are: another kind of processor would come to
-others, and to another engine. With other packages the calibration runs, and what it yields is compared: equal scales
-prove that the packages change nothing, others give way to the lockfile's, with a warning. A build that is kept to its
-lockfile takes nothing over in that case: it is to find out.
+If the installed packages are those named in the lockfile, its scales are used unchanged, because another kind of
+processor would get different scales and so a different engine. With other packages the calibration runs and the result
+is compared: equal scales prove that the packages make no difference; otherwise the lockfile's scales are used, with a
+warning. A `--frozen` build does not use the lockfile's scales in that case, because it is meant to detect the
+difference.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from trtpipe.workspace.site import Site
 
 
 class _Locked(NamedTuple):
-    """Scales of the lockfile, and the packages in which it differs from here."""
+    """Scales of the lockfile, and the packages whose versions there differ from those installed here."""
 
     scales: Digest
     others: tuple[OtherVersion, ...]
@@ -43,9 +44,9 @@ class Calibration:
     site: Site
     observer: Observer
     anew: bool
-    """Whether it was asked for by name: the lockfile then decides nothing."""
+    """Whether it was explicitly requested: then the lockfile is not used."""
     frozen: bool
-    """Whether the build is kept to its lockfile."""
+    """Whether the build is `--frozen`."""
 
     def run(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
         """The scales, as a file in the scratch directory. Raises what a stage's process raises, StoreError."""
@@ -63,7 +64,7 @@ class Calibration:
         return self._taken(locked, scratch)
 
     def _locked(self, action: Action) -> _Locked | None:
-        """The lockfile's scales, where it decides and has some that can be had."""
+        """The lockfile's scales, if the lockfile decides and its scales are available."""
         record = action.fingerprint.record()
         found = None if self.anew else self.site.scales.of(record)
         if found is None or not self.site.scales.holds(found.scales):
@@ -81,7 +82,7 @@ class Calibration:
         return ActionResult({SCALES_FILE: file}, {"from": FROM_LOCK})
 
     def _measure(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
-        """What was counted lies under the action's key until it is done; another action never sees it."""
+        """Partial counts are kept under the action's key until it is done; no other action sees them."""
         events = scratch.absolute() / "events"
         counted = self.site.store.partial(action.key).absolute() / "counted"
         local = {**task.local, "events": str(events), "progress": str(counted)}

@@ -1,7 +1,7 @@
-"""The canonical model of a pipeline, for whoever must see it before a plan runs: `check`, `inspect`, `export`.
+"""The canonical model of a pipeline, for commands that need it before a plan runs: `check`, `inspect`, `export`.
 
-An ONNX source is read as it stands. Any other is imported as a build would do it, once, and kept in the store: the
-build then finds that step done. So is what must be fetched first.
+An ONNX source is read directly. Any other format is imported once, exactly as a build would, and kept in the store, so
+the build finds that step done. The same applies to files that must be downloaded first.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def readable_model(
     observer: Observer | None = None,
     offline: bool = False,
 ) -> Iterator[onnx.ModelProto]:
-    """The pipeline's model as a skeleton: an ONNX source, checked and with names; of others, what they are imported as.
+    """The pipeline's model without its weights: a checked ONNX source with named nodes, else the imported model.
 
-    Operators that importing writes out without a look at types are written out in it.
+    Operators that importing decomposes without looking at types are decomposed in it.
 
     Its weights may be read while the context lasts. Raises SpecError, ModelError and what importing raises.
     """
@@ -89,7 +89,7 @@ def fetched_files(
     observer: Observer | None = None,
     offline: bool = False,
 ) -> ModelFiles:
-    """A remote model and what lies beside it, put into `folder`; fetched now unless the store has it."""
+    """A remote model and the files beside it, put into `folder`; downloaded now unless the store has them."""
     from trtpipe.frontends import ModelFiles
 
     facts = _facts_of(pipeline, state)
@@ -145,7 +145,7 @@ def transformed_model(
 
 
 def origins_of(pipeline: LoadedPipeline, store: LocalStore) -> Mapping[str, Record]:
-    """What is known of where a pipeline's fetched files came from, by output name; empty before they are fetched."""
+    """The recorded origin of a pipeline's downloaded files, by output name; empty before they are downloaded."""
     step = fetch_step(pipeline.spec.pipeline, fetch_facts(pipeline))
     trace = store.trace(action_of(step, {}).key)
     return trace.summary["files"] if trace is not None else {}
@@ -160,7 +160,7 @@ def _facts_of(pipeline: LoadedPipeline, state: ProjectState) -> ModelFacts:
 
 
 def _usable(store: LocalStore, folder: Path) -> LocalStore:
-    """The store, or one in `folder` where it cannot be written to: seeing a model must not need more."""
+    """The store, or a temporary one in `folder` if it is read-only: reading a model must not need write access."""
     try:
         store.open()
     except StoreError:
@@ -172,7 +172,7 @@ def _usable(store: LocalStore, folder: Path) -> LocalStore:
 def brought(
     steps: Sequence[Step], site: Site, *, observer: Observer | None = None, offline: bool = False
 ) -> Trace:
-    """The trace of the last of these steps, which need each other at most; they run now unless they are done.
+    """The trace of the last of these steps, which may need only each other; they run now unless they are done.
 
     Raises SpecError for what is wrong with the model, and what running a step raises.
     """

@@ -1,4 +1,4 @@
-"""What stands behind a changed field of a fingerprint: a line of a spec or a file, and which commit changed it last."""
+"""The cause of a changed field of a fingerprint: a line of a spec or a file, and the commit that last changed it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Causes:
         self.places = Places({one.spec.pipeline: one for one in workspace.pipelines})
 
     def of(self, decisions: Mapping[Address, Decision]) -> dict[tuple[Address, str], Cause]:
-        """Step and field → what stands behind it, for every field that changed."""
+        """Step and field → cause, for every field that changed."""
         return {
             (address, change.field): self._cause(self.planned.plan.steps[address], change)
             for address, decision in decisions.items()
@@ -69,7 +69,7 @@ class Places:
     _sets: dict[Path, Document] = field(default_factory=dict)
 
     def of(self, pipeline: str, origin: Origin) -> tuple[Path, int] | None:
-        """The file, and the line in it (0 for all of it); None of what stands in no file that is there."""
+        """The file, and the line in it (0 for all of it); None if the origin is not in an existing file."""
         match origin:
             case InSpec(path):
                 return _place(self.pipelines[pipeline].source_of(path), path)
@@ -92,6 +92,6 @@ class Places:
 
 
 def _place(document: Document, path: SpecPath) -> tuple[Path, int]:
-    """A line; of a section that was left out, the file as a whole."""
+    """A line; for an omitted section the file as a whole."""
     line = document.locate(path).line if path and document.has(path[:1]) else 0
     return Path(document.file).absolute(), line

@@ -1,7 +1,8 @@
-"""Evaluations: typed models that are measured and thrown away, each an action of its own in the store.
+"""Evaluations: typed models that are measured and thrown away. Each is an action of its own in the store.
 
-One child process answers all of a search, started when the first answer is not in the store. The model, its scales and
-the data are those of a search action; what is asked of them are the options of an evaluation (`searching.steps`).
+One child process answers all requests of a search; it is started when the first answer is not in the store. The model,
+its scales and the data are those of the search action; the requested choice is the evaluation's options
+(`search.steps`).
 """
 
 from __future__ import annotations
@@ -44,18 +45,18 @@ _POLL_SECONDS = 0.1
 
 @dataclass
 class Evaluations:
-    """Evaluations of one subject: a search action, or what stands for one."""
+    """Evaluations of one subject: a search action, or a stand-in for one."""
 
     action: Action
     store: Store
     scratch: Path
     control: Control
     inputs: Callable[[], Mapping[str, Mapping[str, Path]]]
-    """Brings the action's inputs to this machine's files; called when the first evaluation must run."""
+    """Puts the action's inputs on this machine; called when the first evaluation must run."""
     local: Record
-    """What the evaluating process is told beside its options."""
+    """Information for the evaluating process besides its options."""
     anew: bool = False
-    """Whether to evaluate what the store knows already."""
+    """Whether to evaluate again what is in the store."""
     ran: int = 0
     """How many were measured now."""
     _seen: set[str] = field(default_factory=set)
@@ -72,7 +73,7 @@ class Evaluations:
 
     @cached_property
     def subject(self) -> EvaluateOptions:
-        """What is made and measured when nothing is chosen."""
+        """What is made and measured with an empty choice."""
         return EvaluateOptions.from_record(self.action.fingerprint.options)
 
     @property
@@ -87,20 +88,20 @@ class Evaluations:
         return self._answer(replace(self.subject, quantize=quantize, validate=validate), EVALUATION_FILE)
 
     def units(self, ladder: Ladder) -> tuple[Unit, ...]:
-        """The units of the model for a ladder, the spec's own `keep` left out."""
+        """The units of the model for a ladder of precisions, without those in the spec's own `keep`."""
         quantize = quantize_options(self.template, self.plain(ladder.head, ladder.base))
         profiles = self.subject.validate.profiles
         asked = UnitsOptions(units=quantize, profiles=profiles, origins=UNPLACED)
         return _units_in(self._answer(asked, UNITS_FILE))
 
     def plain(self, precision: str, base: str | None) -> Choice:
-        """A precision with what the spec keeps."""
+        """A choice of one precision with only what the spec keeps."""
         return Choice(precision, base, self.template.keep)
 
     def telling(self, observer: Observer, about: Place | None = None) -> Callable[[str, int], None]:
-        """Tells an observer of the phase of a search and how many evaluations it asked for.
+        """Reports the phase of a search and its number of evaluations to an observer.
 
-        `about` is the variant, where no search of the plan asks.
+        `about` is the variant, if the request does not come from a search of the plan.
         """
         begun: set[str] = set()
 
@@ -120,7 +121,7 @@ class Evaluations:
         return as_object(trace.summary["answer"], "answer")
 
     def _evaluated(self, asked: Action, file: str) -> Trace:
-        """The trace of an evaluation that is made now, unless another process makes it at this moment."""
+        """The trace of an evaluation that runs now, unless another process runs it at this moment."""
         execute = partial(carry_out, asked, partial(self._perform, file), self.store, self.control)
         return run_once(
             asked,
@@ -132,11 +133,11 @@ class Evaluations:
         ).trace
 
     def _known(self, action: Action, file: str) -> Trace | None:
-        """What the store knows of an evaluation; nothing that was not measured now, when all is to be measured anew."""
+        """A stored evaluation; with `anew`, only one that was measured by this object."""
         return None if self.anew and action.key not in self._seen else self._stored(action, file)
 
     def _stored(self, action: Action, file: str) -> Trace | None:
-        """The trace of an answer, unless it is none: who shares a store may have put anything there."""
+        """The trace of an answer if it is valid: whoever shares the store may have put something else there."""
         from trtpipe.metrics.reports import read_report
 
         trace = self.store.trace(action.key)

@@ -1,6 +1,6 @@
-"""The facts that a plan needs: digests of sources and data, versions of tools, what each target came to.
+"""The facts that a plan is made from: digests of sources and data, versions of tools, the resolved targets.
 
-Digests come through the stat cache, so that nothing is read twice; TensorRT and ONNX Runtime are not imported.
+Digests come from the stat cache, so that no unchanged file is read twice. TensorRT and ONNX Runtime are not imported.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class FactFinder:
         return CalibrationFacts(record, sources, calibrator.version, tools, scales, ranges, provider)
 
     def _dataset(self, pipeline: LoadedPipeline, name: str) -> tuple[dict[str, Any], tuple[Source, ...]]:
-        """A data set's record, and its files: listed once, however many variants name the set."""
+        """A data set's record and its files, listed once however many variants name the set."""
         path = pipeline.project.dataset(name)
         if path not in self._sets:
             self._sets[path] = self._described(path, pipeline.project)
@@ -125,7 +125,7 @@ class FactFinder:
         return record, tuple(sources)
 
     def model_of(self, pipeline: LoadedPipeline) -> ModelFacts | None:
-        """What importing the model depends on, or None when something is wrong (see `problems`)."""
+        """The facts that importing the model depends on, or None when something is wrong (see `problems`)."""
         frontend = frontend_called(pipeline.spec.model.parser)
         tools = self._guard(pipeline, ("model", "parser"), lambda: import_tools(frontend))
         inputs = self._guard(pipeline, ("model", "source"), lambda: self._model_inputs(pipeline, frontend))
@@ -141,7 +141,7 @@ class FactFinder:
         return ModelFacts(inputs, options, frontend.version, tools, directory, names, fetch)
 
     def _guard(self, pipeline: LoadedPipeline, path: tuple[str, ...], find: Callable[[], T]) -> T | None:
-        """What `find` finds; its problems are located at `path` where they say nothing better."""
+        """The result of `find`; problems without a place get `path`."""
         try:
             return find()
         except TrtpipeError as error:
@@ -161,7 +161,7 @@ class FactFinder:
             self.problems.append(pipeline.locate(placed))
 
     def _model_inputs(self, pipeline: LoadedPipeline, frontend: Frontend) -> dict[str, tuple[Input, ...]]:
-        """The model as `model.PARSER`, what lies beside it under its own relative name, and the options' files."""
+        """The model as `model.PARSER`, files beside it under their relative names, and the options' files."""
         self.verify_pins(pipeline)
         named = sorted(pipeline.option_files().items())
         slots: dict[str, tuple[Input, ...]] = {
@@ -184,7 +184,7 @@ class FactFinder:
             yield self._source(text, (home / text).resolve())
 
     def _graft(self, pipeline: LoadedPipeline) -> dict[str, tuple[Source, ...]]:
-        """The files that the graft names, and what belongs to them."""
+        """The files that the graft names, and those belonging to them."""
         from trtpipe.weights import files_beside
 
         named = sorted(pipeline.graft_files().items())
@@ -202,7 +202,7 @@ class FactFinder:
         return Source(name, file, self.state.digest(file))
 
     def _belonging(self, pipeline: LoadedPipeline, frontend: Frontend, home: Path) -> list[str]:
-        """What else belongs to the model, relative to its folder; asked again only when its one file has changed."""
+        """Other files that belong to the model, relative to its folder; cached until a single-file model changes."""
         if pipeline.remotes:
             return []  # what is fetched is not here to be asked; what lies beside a fetched model is fetched with it
         files = model_files(pipeline)
@@ -216,7 +216,7 @@ class FactFinder:
         return self.state.noted_texts(files.source, f"{frontend.name} files", find)
 
     def verify_pins(self, pipeline: LoadedPipeline) -> None:
-        """Raises SpecError when a file is not the one whose digest the spec pins."""
+        """Raises SpecError when a file's digest is not the one pinned in the spec."""
         problems = [
             _wrong_pin(pipeline, path, found)
             for path, pin in pipeline.pins().items()
@@ -260,12 +260,12 @@ class FactFinder:
 
 
 def model_files(pipeline: LoadedPipeline) -> ModelFiles:
-    """The model's files as its frontend takes them."""
+    """The model's files in the form that its frontend expects."""
     return ModelFiles(pipeline.model_file, pipeline.option_files(), model_root(pipeline))
 
 
 def model_root(pipeline: LoadedPipeline) -> Path:
-    """The directory that the model's external data must stay in: the project, or the model's own when outside."""
+    """The directory that must contain the model's external data: the project, or the folder of a model outside it."""
     root = pipeline.project.root.resolve()
     model = pipeline.model_file.resolve() if pipeline.model_file else root
     return root if model.is_relative_to(root) else model.parent
@@ -306,18 +306,18 @@ def precision_versions(pipeline: LoadedPipeline) -> Mapping[str, int]:
 
 
 def _computed(variant: VariantSpec) -> list[str]:
-    """The precision of a variant, or those that a search may come to."""
+    """The precision of a variant, or all that a search may choose."""
     return candidates_with(variant.candidates()) if variant.precision == AUTO else [variant.precision]
 
 
 def import_tools(frontend: Frontend) -> dict[str, str]:
-    """The packages that can change what importing makes, with their versions. Raises ModelError naming the extra."""
+    """The packages that can change the result of importing, with versions. Raises ModelError naming the extra."""
     refuse_missing(f"parser {frontend.name!r}", frontend.packages, frontend.extra)
     return _versions("onnx", "numpy", "onnxruntime", *frontend.packages)
 
 
 def refuse_missing(who: str, packages: Sequence[str], extra: str) -> None:
-    """Raises ModelError with the line that installs what a plug-in needs and is not there."""
+    """Raises ModelError with the command that installs packages that a plug-in needs."""
     missing = [name for name in packages if not is_installed(name)]
     if missing:
         remedy = f"install it: pip install 'trtpipe[{extra}]'"
@@ -339,7 +339,7 @@ def stage_tools() -> Mapping[str, Mapping[str, str]]:
 
 
 def refuse_backend(asked: CalibrationSpec) -> None:
-    """Raises ModelError when what calibrates is not installed, or cannot run where the spec says."""
+    """Raises ModelError when the calibrator's package is missing, or cannot run where the spec says."""
     from trtpipe.calibration.calibrators import find_calibrator
 
     calibrator = find_calibrator(asked.backend)
@@ -349,7 +349,7 @@ def refuse_backend(asked: CalibrationSpec) -> None:
 
 
 def _provider(asked: CalibrationSpec) -> str:
-    """Where a calibration's model is run; libraries run it on the CPU. Raises ModelError."""
+    """Where a calibration's model runs; calibrators from libraries run it on the CPU. Raises ModelError."""
     from trtpipe.calibration.calibrators.measurement.providers import provider_of
     from trtpipe.toolchains.detect import driver_may_be_here
 
@@ -370,7 +370,7 @@ def _versions(*names: str) -> dict[str, str]:
 
 
 def _version(name: str) -> str:
-    """A distribution's version; onnxruntime-gpu brings the same library in place of onnxruntime."""
+    """A distribution's version; onnxruntime-gpu contains the same library as onnxruntime."""
     if name == "onnxruntime" and not is_installed(name):
         return metadata.version("onnxruntime-gpu")
     return metadata.version(name)

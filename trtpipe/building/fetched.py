@@ -1,7 +1,7 @@
-"""How a fetch step is performed: each file from the store if it was ever fetched, else by a child process, once.
+"""Performs a fetch step: each file comes from the store if it was fetched before, else from a download.
 
-What a pin or, without one, an address came to is remembered in the store as a trace, so that a pin that was verified
-is never asked for again, wherever it is written, and two builds at once fetch once.
+The content found for a pin or, without a pin, for an address is recorded in the store as a trace. So a pinned file that
+was verified is never downloaded again, whichever address names it, and two builds at once download once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TOLD = ("sha256", "commit", "version")
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One file that is to be fetched, and where the spec names it."""
+    """One file to download, and its place in the spec."""
 
     name: str
     remote: RemoteFile
@@ -43,7 +43,7 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Fetcher:
-    """Performs one fetch action. `again`: what has no pin is fetched anew, though it was fetched before."""
+    """Performs one fetch action. With `again`, files without a pin are downloaded even if they were before."""
 
     action: Action
     store: Store
@@ -54,7 +54,7 @@ class Fetcher:
     again: bool = False
 
     def run(self) -> ActionResult:
-        """Bring every file. Raises StepFailed, Interrupted, and SpecError when offline and not all are in the store."""
+        """Get every file. Raises StepFailed, Interrupted, and SpecError when offline and not all are in the store."""
         options = FetchOptions.from_record(self.action.fingerprint.options)
         asked = self.action.requirements
         assert isinstance(asked, FetchRequirements), "a fetch has them"
@@ -128,7 +128,7 @@ class Fetcher:
         return folder
 
     def _beside(self, source: _Wanted, model: Trace, pins: Mapping[str, str]) -> Iterable[_Wanted]:
-        """The files beside the model that it refers to. Raises StepFailed when one is not a plain relative name."""
+        """The files beside the model that it refers to. Raises StepFailed when one has no plain relative name."""
         folder = self._folder()
         path = folder / "in" / source.name.removeprefix(SOURCE_FOLDER)
         self.store.fetch(model.outputs[_FILE], path)
@@ -148,7 +148,7 @@ class Fetcher:
 
 
 def _key_of(remote: RemoteFile) -> str:
-    """Of its pin, whatever the address; without one, of its address."""
+    """The key of a pin, whatever the address; without a pin, that of the address."""
     return key_of(_record(remote))
 
 
@@ -161,7 +161,7 @@ def _memo(remote: RemoteFile, digest: Digest, summary: Mapping[str, Any]) -> Tra
 
 
 def _told(remote: RemoteFile, trace: Trace) -> dict[str, Any]:
-    """What the manifest says of where a file came from."""
+    """The origin of a file, for the manifest."""
     here = trace.summary["from"] == remote.identity()  # a pin's bytes may have come from another address
     about = {
         name: trace.summary[name] for name in _TOLD if name in trace.summary and (here or name == "sha256")
@@ -197,7 +197,7 @@ def _unused(pins: Mapping[str, str], names: Iterable[str], source: _Wanted) -> I
 
 
 def _loose(pins: Mapping[str, str], names: Iterable[str], source: _Wanted) -> Iterable[Problem]:
-    """Over plain HTTP nothing is fetched without a pin, unless from this machine."""
+    """Files that must not be downloaded: over plain HTTP without a pin, unless from this machine."""
     if source.remote.scheme == "http" and not is_local_host(source.remote.host):
         for name in (name for name in names if name not in pins):
             fact = f"{name!r} lies beside the model and has no pin, and plain http can be changed on the way"

@@ -1,11 +1,11 @@
-"""What a build would say of each cell: cells whose steps are all known are judged by the spec as it stands now.
+"""What a build would do for each cell. A cell whose steps all have results is judged by the current spec.
 
-Nothing runs. What a plan promises of steps is in `plan/decisions.py`; of cells it is one of four:
+Nothing runs. What a plan says about steps is in `plan/decisions.py`; for a cell it is one of four:
 
     up to date       its files are in place and stay as they are
     to be delivered  its files come from the store
-    would fail       no step must run, and what was measured misses a limit: nothing is delivered
-    open             a step must or may run first, or what it is judged by is not on this machine
+    would fail       no step must run, and a measurement misses a limit: nothing is delivered
+    open             a step must or may run first, or the measurements are not on this machine
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What a build would come to for one cell."""
+    """The predicted result for one cell."""
 
     cell: str
     promise: CellPromise
@@ -37,7 +37,7 @@ class Foreseen:
 
 
 def foresee(planned: Planned) -> list[Foreseen]:
-    """Every cell of the plan, in its order."""
+    """The prediction for every cell of the plan, in its order."""
     delivery = Delivery(planned.workspace, planned.specs, Unheard(), planned.targets)
     actions = planned.actions()
     unsettled = set(runs(planned))
@@ -63,7 +63,7 @@ def _of(
 
 
 def _is_here(planned: Planned, keys: Mapping[Stage, str]) -> bool:
-    """Whether the store on this machine has what a cell is judged by."""
+    """Whether the measurements that a cell is judged by are in the store on this machine."""
     store = planned.workspace.store
     engine = store.trace(keys["build_engine"])
     return engine is not None and store.has_here(engine.outputs["network.json"])

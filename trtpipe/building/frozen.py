@@ -1,7 +1,8 @@
-"""A build that is kept to its lockfile (`--frozen`): cells are held against it as they complete, delivered together.
+"""`build --frozen`: cells are compared with the lockfile as they complete, and delivered together.
 
-Results are compared, and not what made them: other packages that yield the same bytes are noted. Nothing is delivered
-unless everything is what the lockfile says. What ran is in the store: that is a cache, and never wrong.
+Results are compared, not the versions that made them: packages of other versions that yield the same bytes are only
+reported. Nothing is delivered unless everything matches the lockfile. Results still go to the store, which is a cache
+and therefore never wrong.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ REBUILT_OTHERWISE = (
 
 @dataclass(slots=True)
 class KeptTo:
-    """The lockfile that a build is kept to, and the cells that agree with it so far."""
+    """The lockfile that a build must match, and the cells that match it so far."""
 
     lock: Lock
     delivery: Delivery
     held: list[tuple[Cell, Mapping[Stage, str], bool]] = field(default_factory=list)
     steps: dict[Address, Held] = field(default_factory=dict)
-    """What became of steps that the lockfile knows."""
+    """The results of steps that are in the lockfile."""
     excused: list[Difference] = field(default_factory=list)
-    """What was measured otherwise with other packages, or on another kind of processor."""
+    """Measurements that differ because of other packages or another kind of processor."""
 
     def hold(self, held: Held | None) -> None:
-        """Hold a step that is done against the lockfile. Raises ResultDiffers."""
+        """Compare a finished step with the lockfile. Raises ResultDiffers."""
         if held is not None:
             refuse_other_result(held)
             self.steps[held.address] = held
 
     def take(self, cell: Cell, keys: Mapping[Stage, str], *, built: bool) -> None:
-        """Hold a complete cell against the lockfile. Raises LockMismatch, ValidationFailed, StoreError."""
+        """Compare a complete cell with the lockfile. Raises LockMismatch, ValidationFailed, StoreError."""
         entry = self.delivery.entry_of(cell, keys)
         found = between(cell.name, self.lock.cells.get(cell.name, {}), entry)
         measured = [self.steps.get(address) for stage, address in cell.steps.items() if stage in MEASURING]
@@ -56,7 +57,7 @@ class KeptTo:
         self.held.append((cell, keys, built))
 
     def deliver(self, outcome: Outcome) -> None:
-        """Deliver every cell, if all came out as the lockfile says; else name them as not built."""
+        """Deliver every cell if all match the lockfile; otherwise report them as not built."""
         if outcome.failures or outcome.blocked:
             outcome.blocked += [cell.name for cell, _, _ in self.held]
             return

@@ -1,8 +1,8 @@
-"""Holds a plan against the lockfile, without running anything.
+"""Compares a plan with the lockfile, without running anything.
 
-The lockfile says of each step what was asked of it and what it yielded, so its word can be followed from the spec's
-files to every engine's key without a store (`foretold`). It is believed for a comparison only; a build believes nothing
-but the store.
+The lockfile contains for each step what was asked of it and what it yielded, so the plan can be followed from the
+spec's files to every engine's key without a store (`foretold`). The lockfile is trusted only for this comparison; a
+build uses only results from the store.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Foretold:
-    """How far a plan is known, from what was done here and, where nothing was, from the lockfile's word."""
+    """How far a plan's keys are known, from steps done here and, for the others, from the lockfile."""
 
     actions: dict[Address, Action] = field(default_factory=dict)
     outputs: dict[Address, Outputs] = field(default_factory=dict)
     by_word: dict[Address, tuple[OtherVersion, ...]] = field(default_factory=dict)
-    """Steps whose outputs only the lockfile tells, with the versions in which it differs from here."""
+    """Steps whose outputs only the lockfile has, with the versions that differ from those here."""
 
 
 def foretold(planned: Planned, lock: Lock) -> Foretold:
-    """Follows the plan as far as decisions and the lockfile's steps lead."""
+    """Follows the plan as far as decisions and the lockfile's steps reach."""
     found = Foretold()
     for address, step in planned.plan.steps.items():
         if not _inputs_are_known(step, found.outputs):
@@ -72,7 +72,7 @@ def foretold(planned: Planned, lock: Lock) -> Foretold:
 
 
 def _inputs_are_known(step: Step, outputs: Mapping[Address, Outputs]) -> bool:
-    """Whether all that a step takes is there; somebody may have cut a line out of the lockfile."""
+    """Whether all inputs of a step are known; a line may have been removed from the lockfile by hand."""
     refs = [ref for refs in step.inputs.values() for ref in refs if isinstance(ref, FromStep)]
     return all(ref.taken_from(outputs.get(ref.address, {})) for ref in refs)
 
@@ -86,7 +86,7 @@ def _told_outputs(entry: StepEntry) -> Iterator[tuple[str, Digest]]:
 
 @dataclass(slots=True)
 class Comparison:
-    """What the lockfile says, held against what is known without running anything."""
+    """The result of comparing the lockfile with what is known without running anything."""
 
     told: Foretold
     """How far the plan is known."""
@@ -94,17 +94,17 @@ class Comparison:
     exact: dict[str, Entry] = field(default_factory=dict)
     """Cell → its facts, where all of them are known."""
     by_key: list[str] = field(default_factory=list)
-    """Cells that nobody built here: what the spec asks and the lockfile's key agree."""
+    """Cells not built here whose engine key from the spec equals the lockfile's."""
     but_for_versions: dict[str, tuple[OtherVersion, ...]] = field(default_factory=dict)
     """Those of them whose steps the lockfile tells of with other versions of packages: not proved to be the same."""
     excused: list[Difference] = field(default_factory=list)
-    """What was measured otherwise, with other packages or on another kind of processor: no reason to refuse."""
+    """Measurements that differ because of other packages or processors: no reason to refuse."""
     unknown: list[str] = field(default_factory=list)
     """Cells that are not known without a build, and of which the lockfile says something else."""
 
 
 def compare_with_lock(planned: Planned, lock: Lock) -> Comparison:
-    """Holds every cell of the plan against the lockfile.
+    """Compares every cell of the plan with the lockfile.
 
     Raises ValidationFailed when a cell that is not delivered misses a threshold, StoreError when the store is damaged.
     """
@@ -155,7 +155,7 @@ def _compare_cell(
 def _compare_known(
     planned: Planned, lock: Lock, cell: Cell, told: Foretold, found: list[Difference], comparison: Comparison
 ) -> None:
-    """Of a cell all of whose facts are known: what differs, with the steps where it begins and what explains it."""
+    """Compares a cell with all facts known: the differences, the steps where they begin, what explains them."""
     held = list(held_here(planned, lock, cell, told)) if found else []
     count, excused = apart(found, [one for one in held if one.address.stage in MEASURING])
     comparison.differences += [*count, *(one for step in held for one in step.differences(cell.name))]
@@ -163,7 +163,7 @@ def _compare_known(
 
 
 def held_here(planned: Planned, lock: Lock, cell: Cell, told: Foretold) -> Iterator[Held]:
-    """The cell's steps that are done here, beside what the lockfile says of them."""
+    """The cell's steps that are done here, compared with the lockfile."""
     store = planned.workspace.store
     for address in cell.steps.values():
         outputs = told.outputs.get(address)
@@ -186,7 +186,7 @@ def _known_entry(planned: Planned, cell: Cell, delivery: Delivery) -> Entry | No
 
 
 def _differing_facts(cell: Cell, locked: Entry, told: Foretold) -> list[Difference]:
-    """Where what the cell is made from, as far as that is known, is not what the lockfile says."""
+    """Inputs of the cell that differ from the lockfile, as far as they are known."""
     actions = {
         stage: told.actions[address] for stage, address in cell.steps.items() if address in told.actions
     }
@@ -198,7 +198,7 @@ def _differing_facts(cell: Cell, locked: Entry, told: Foretold) -> list[Differen
 
 
 def _changed_options(planned: Planned, locked: Entry, cell: Cell, told: Foretold) -> Iterator[Difference]:
-    """What makes an engine's key another one, field by field, when the engine of the locked key was built here."""
+    """The fields that changed an engine's key, if the engine of the locked key was built here."""
     address = cell.steps["build_engine"]
     action, last = told.actions.get(address), planned.last_record(address)
     if action is not None and last is not None and key_of(last) == locked.get("key") != action.key:
@@ -211,7 +211,7 @@ def _of_change(cell: Cell, address: Address, change: Change) -> Difference:
 
 
 def _broken_chain(planned: Planned, lock: Lock, cell: Cell, told: Foretold) -> Iterator[Difference]:
-    """The first steps whose outputs nobody knows: the spec asks of them what the lockfile does not say."""
+    """The first steps whose outputs are unknown: the spec asks something of them that is not in the lockfile."""
     for stage, address in cell.steps.items():
         action = told.actions.get(address)
         if stage == "build_engine" or action is None or address in told.outputs:

@@ -1,7 +1,7 @@
-"""What a build refuses because of the lockfile, before anything runs.
+"""Differences from the lockfile that make a build stop before anything runs.
 
-A build that is kept to its lockfile refuses whatever contradicts it. Any build refuses a result in the store that is
-not the lockfile's although both name the same recipe, packages and processor: one of the two was tampered with.
+A `--frozen` build stops at everything that contradicts the lockfile. Any build stops if the store has a different
+result than the lockfile for the same recipe, packages and processor: one of the two was tampered with.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ BUILD_REMEDY = "run `trtpipe build` and commit the lockfile, or take the change 
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """A lockfile that a plan agrees with, as far as that is known without running anything."""
+    """A lockfile that agrees with a plan, as far as that is known without running anything."""
 
     lock: Lock
     comparison: Comparison
 
     def events(self, planned: Planned) -> Iterator[Event]:
-        """What there is to say of results that are here and agree, although something differs."""
+        """Notes about results that agree although versions or processors differ."""
         told = self.comparison.told
         held = [one for cell in planned.plan.cells for one in held_here(planned, self.lock, cell, told)]
         yield from agreement_events(held, self.comparison.excused)
 
 
 def contradictions(planned: Planned) -> list[Held]:
-    """Results in the store that are not what the lockfile says, for no reason that can be named."""
+    """Results in the store that differ from the lockfile without an explanation."""
     lock, store = planned.site.lock, planned.workspace.store
     actions = cache(planned.actions)  # made only if something differs: of a thousand cells they take a second
     found = []
@@ -66,12 +66,12 @@ def contradictions(planned: Planned) -> list[Held]:
 
 
 def refuse_contradicting_store(planned: Planned) -> None:
-    """Raises LockMismatch when a result in the store is not what the lockfile says, for no reason that can be named."""
+    """Raises LockMismatch when a result in the store differs from the lockfile without an explanation."""
     refuse_contradictions(contradictions(planned))
 
 
 def _contradicting_engines(planned: Planned, lock: Lock) -> Iterator[Held]:
-    """Engines of the lockfile's keys that are other engines. The flavour tensorrt builds no two alike: it is graded."""
+    """Engines with a key of the lockfile but other bytes; not for flavour tensorrt, which never builds two alike."""
     for cell in planned.plan.cells:
         address = cell.steps["build_engine"]
         decision, locked = planned.decisions[address], lock.cells.get(cell.name, {})
@@ -88,7 +88,7 @@ def _contradicting_engines(planned: Planned, lock: Lock) -> Iterator[Held]:
 
 
 def refuse_differences(planned: Planned) -> Agreed:
-    """For `--frozen`: the lockfile, when nothing that is known without running contradicts it.
+    """For `--frozen`: the lockfile, if nothing that is known without running contradicts it.
 
     Raises LockMismatch when something does, SpecError when a remote source has no pin.
     """
@@ -113,7 +113,7 @@ def refuse_differences(planned: Planned) -> Agreed:
 
 
 def refuse_unpinned(planned: Planned) -> None:
-    """Raises SpecError with every remote source that has no pin: its bytes could change, and no commit would."""
+    """Raises SpecError with every remote source without a pin, because its bytes could change without a commit."""
     from trtpipe.building.remote_files import fetch_facts
 
     problems: list[Problem] = []

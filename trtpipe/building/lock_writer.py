@@ -1,4 +1,4 @@
-"""Writes the lockfile: the facts of the cells that are delivered, and what their steps were asked for and yielded."""
+"""Writes the lockfile: the facts of delivered cells, and for each of their steps the request and the result."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 def refresh_lock(planned: Planned, delivered: Collection[str]) -> bool:
-    """Bring the lockfile up to date with the cells that are delivered; whether it changed."""
+    """Update the lockfile for the delivered cells; returns whether it changed."""
     entries = {name: planned.workspace.state.lock_entry(name) for name in delivered}
     return write_entries(planned, entries)
 
 
 def write_entries(planned: Planned, entries: Mapping[str, Entry]) -> bool:
-    """Write these cells' facts, and those of the steps that they need, into the lockfile; whether it changed."""
+    """Write the facts of these cells and of the steps that they need into the lockfile; returns whether it changed."""
     workspace = planned.workspace
     with held(workspace.root / STATE_DIRECTORY / "lockfile.lock"):  # two builds of other cells both write it
         return update_lock(workspace.lockfile, _update(planned, entries))
@@ -46,7 +46,7 @@ def _update(planned: Planned, entries: Mapping[str, Entry]) -> Update:
 
 
 def refuse_conflict_elsewhere(planned: Planned) -> None:
-    """Raises TrtpipeError when the lockfile is in a merge conflict about cells that this build will not settle."""
+    """Raises TrtpipeError when the lockfile has a merge conflict about cells that this build does not resolve."""
     lock = load_lock(planned.workspace.lockfile)
     mine = {cell.name for cell in planned.plan.cells}
     left = [name for name in lock.disagreeing if name not in mine]
@@ -54,7 +54,7 @@ def refuse_conflict_elsewhere(planned: Planned) -> None:
 
 
 def step_entries(planned: Planned, cells: Iterable[Cell]) -> dict[str, StepEntry]:
-    """What the lockfile says of the steps before these cells' engines."""
+    """The lockfile entries of the steps before these cells' engines."""
     wanted = {address for cell in cells for stage, address in cell.steps.items() if stage != "build_engine"}
     done = _done_steps(planned)
     taken = _taken_outputs(planned, done)
@@ -67,7 +67,7 @@ def step_entries(planned: Planned, cells: Iterable[Cell]) -> dict[str, StepEntry
 
 
 def _step_entry(planned: Planned, action: Action, shown: StepEntry) -> StepEntry:
-    """What a step yielded, and what with. A measurement yields nothing that is the same on every processor."""
+    """A step's entry: its outputs, the versions that made them and, if it runs models, the kind of processor."""
     record = action.fingerprint.record()
     versions = versions_in(record)
     made = {MADE_WITH: shown_versions(versions)} if versions else {}
@@ -85,7 +85,7 @@ def _step_entry(planned: Planned, action: Action, shown: StepEntry) -> StepEntry
 
 
 def _done_steps(planned: Planned) -> dict[Address, tuple[Action, Outputs]]:
-    """Each step before the engines that is done: its action and what it yielded, in the plan's order."""
+    """Each finished step before the engines: its action and its outputs, in the plan's order."""
     state = planned.workspace.state
     found: dict[Address, tuple[Action, Outputs]] = {}
     outputs: dict[Address, Outputs] = {}
@@ -106,7 +106,7 @@ def _done_steps(planned: Planned) -> dict[Address, tuple[Action, Outputs]]:
 def _taken_outputs(
     planned: Planned, done: Mapping[Address, tuple[Action, Outputs]]
 ) -> dict[Address, set[str]]:
-    """Step → its outputs that other steps of the plan take, by their names among the step's outputs."""
+    """Step → those of its outputs, by name, that other steps of the plan use."""
     taken: dict[Address, set[str]] = {}
     for step in planned.plan.steps.values():
         for refs in step.inputs.values():

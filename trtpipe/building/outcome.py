@@ -1,4 +1,4 @@
-"""What a build came to: cells, failures and steps, filled in while it runs."""
+"""The outcome of a build: cells, failures and steps, filled in while it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trtpipe.lockfile import Entry
 
 @dataclass(slots=True)
 class Outcome:
-    """What a build came to."""
+    """The outcome of a build."""
 
     built: list[str] = field(default_factory=list)
     """Cells whose engine was built now."""
@@ -25,7 +25,7 @@ class Outcome:
     locked: Mapping[str, Entry] = field(default_factory=dict)
     """The lockfile's cells as they were before."""
     steps: dict[str, tuple[str, float | None]] = field(default_factory=dict)
-    """What became of each step that was reached, and its seconds if it ran."""
+    """The result of each step that was reached, and its seconds if it ran."""
 
     def count(self, cell: str, *, ran: bool, changed: bool) -> None:
         """Note a cell that was delivered."""

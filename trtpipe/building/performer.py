@@ -1,4 +1,4 @@
-"""How an action is performed: its inputs as files in a scratch directory, then a child process or the worker."""
+"""Performs an action: puts its inputs into a scratch directory, then runs a child process or the worker."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ if TYPE_CHECKING:
     from trtpipe.toolchains.request import WorkerRequest
 
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
-"""What a process brings about itself; whoever was killed from outside is not to blame, and may be tried again."""
+"""Signals that a process causes itself; one killed from outside is not at fault and may be retried."""
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a command allows the steps that it runs; none of it changes what they yield."""
+    """Settings of a command for the steps that it runs; none of them changes a result."""
 
     jobs: int = 1
-    """How many run at a time."""
+    """How many steps run at a time."""
     offline: bool = False
     forced: frozenset[Address] = frozenset()
-    """Steps that were asked for by name: a fetch fetches anew what has no pin, a search searches anew."""
+    """Steps requested explicitly: a fetch downloads unpinned files again, a search searches again."""
     evaluate_anew: bool = False
     frozen: bool = False
-    """Whether nothing of the project's is written: wheels that are not known yet stay so."""
+    """Whether no file of the project may be written, so that unknown wheels are not added to its lock."""
     by_rules: bool = False
     """Whether typed models are held to what TensorRT is known to refuse before it is asked, as `check` does."""
 
@@ -66,7 +66,7 @@ PLAIN_TERMS = Terms()
 
 @dataclass(frozen=True, slots=True)
 class Performer:
-    """Performs actions with files from a store; the composition root's answer to an executor's `perform`."""
+    """Performs actions with files from a store; it implements the `perform` that an executor is given."""
 
     site: Site
     here: Here
@@ -79,7 +79,7 @@ class Performer:
 
     @property
     def store(self) -> LocalStore:
-        """Where artifacts come from."""
+        """The store that artifacts come from."""
         return self.site.store
 
     def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
@@ -119,14 +119,14 @@ class Performer:
         return result
 
     def _task(self, action: Action, scratch: Path) -> Task:
-        """What the stage's process is handed: the action with its files on this machine."""
+        """The task for the stage's process: the action with its files on this machine."""
         inputs = self.inputs_of(action, scratch / "in")
         out = scratch / "out"
         out.mkdir()
         return Task(action.stage, action.fingerprint.options, inputs, out, self.local_of(action))
 
     def local_of(self, action: Action) -> dict[str, Json]:
-        """What an action's process is told beside its options: where it may read, and what its requirements say."""
+        """Information for an action's process besides its options: readable paths, and the action's requirements."""
         local: dict[str, Json] = {"root": str(self.here.root), "reach": list(self.here.reach)}
         match action.requirements:
             case ImportRequirements(file_names):
@@ -136,7 +136,7 @@ class Performer:
         return local
 
     def _refuse_changed(self, sources: Iterable[Source]) -> None:
-        """A source that changed since the plan was made would be recorded under the wrong digest."""
+        """Raises when a source changed since the plan: the result would be recorded under a wrong digest."""
         for source in sources:
             if not same_digest(self.site.state.digest(source.path), source.digest):
                 raise StepFailed(
@@ -144,7 +144,7 @@ class Performer:
                 )
 
     def inputs_of(self, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
-        """Sources where they are on this machine; what is from the store, verified, in a folder for each slot."""
+        """Source files in place on this machine; files from the store, verified, in a folder for each slot."""
         inputs: dict[str, dict[str, Path]] = {}
         wanted = action.requirements
         named = wanted.file_names if isinstance(wanted, ImportRequirements) else {}
@@ -162,7 +162,7 @@ class Performer:
         return inputs
 
     def _import(self, task: Task, action: Action, scratch: Path, control: Control) -> ActionResult:
-        """What equal forms cost is said when the model is imported; the manifest says it ever after."""
+        """Imports the model, and reports what replaced operators cost; later builds only show it in the manifest."""
         result = run_in_child(task, scratch, control)
         changes = object_in(result.summary, "changes")
         for cost in texts_in(changes, "costs") if "costs" in changes else ():
@@ -200,7 +200,7 @@ class Performer:
         return Evaluations(action, self.store, scratch, control, inputs, local, self.terms.evaluate_anew)
 
     def _build_engine(self, action: Action, scratch: Path, control: Control) -> ActionResult:
-        """Run the worker on `model.onnx` in the scratch directory itself: the path is a constant."""
+        """Run the worker on `model.onnx` in the scratch directory itself, so that the path is always the same."""
         from trtpipe.toolchains.engine_digest import normalised_digest
         from trtpipe.toolchains.header import read_engine_header
         from trtpipe.toolchains.launch import run_worker
@@ -242,10 +242,10 @@ class Performer:
         return ActionResult(files, summary)
 
     def _parse(self, action: Action, scratch: Path, control: Control) -> ActionResult:
-        """Have the worker write down the network that TensorRT's parser makes, then a child make ONNX of it.
+        """Have the worker write the network that TensorRT's parser makes, then a child process convert it to ONNX.
 
-        A TensorRT that parses a model and dies while its network is looked at would still build: that network is
-        not read, and nothing is said of it.
+        If TensorRT parses a model but crashes while its network is read, it could still build the engine, so the
+        network is skipped without an error.
         """
         from trtpipe.toolchains.parser_runs import parse_network
 
@@ -294,7 +294,7 @@ class Performer:
         facts: JsonObject,
         unreadable: str,
     ) -> ActionResult:
-        """What a parse step yields, of a network that lies in the scratch directory or could not be read."""
+        """The result of a parse step, for a network in the scratch directory or one that could not be read."""
         from trtpipe.networks.verdicts import worth_telling
 
         folder = scratch.absolute() / "network"
@@ -316,7 +316,7 @@ class Performer:
     def _timed(
         self, action: Action, toolchain: Toolchain, request: WorkerRequest, scratch: Path, run: Run
     ) -> Mapping[str, Any]:
-        """The worker's result; a TensorRT that times its kernels starts from what earlier builds measured."""
+        """The worker's result; a TensorRT that times kernels starts from the measurements of earlier builds."""
         if toolchain.flavour != "tensorrt":
             return run(request)
         from trtpipe.building.timing_caches import TimedBuild, gpu_here
@@ -343,7 +343,7 @@ class Performer:
 
 
 def refuse_by_rules(typed: Path, version: str) -> None:
-    """Raises StepFailed with what TensorRT-RTX `version` is known to refuse of a typed model. Reads no large weight."""
+    """Raises StepFailed if TensorRT-RTX `version` is known to refuse the typed model. Reads no large weights."""
     from trtpipe.canonical.reader import read_skeleton
     from trtpipe.proofs.engine_limits.proof import engine_refusals
     from trtpipe.toolchains.detect import driver_may_be_here
@@ -355,14 +355,14 @@ def refuse_by_rules(typed: Path, version: str) -> None:
 
 
 def limits_only(limits: EngineRequirements) -> BuilderSpec:
-    """Builder options that say nothing but how long a worker may take, and how much memory."""
+    """Builder options that contain only the limits on the worker's time and memory."""
     from trtpipe.spec.pipeline import BuilderSpec
 
     return BuilderSpec(time_limit=limits.time_limit, memory_limit=limits.memory_limit)
 
 
 def request_of(action: Action, toolchain: Toolchain, plugins: Iterable[Path] = ()) -> WorkerRequest:
-    """The worker's request: everything from the fingerprint, and where things are on this machine."""
+    """The worker's request: everything from the fingerprint, and the paths on this machine."""
     from trtpipe.spec.pipeline import BuilderSpec
     from trtpipe.toolchains.request import UNTIMED, WorkerRequest, compatibility_of
 

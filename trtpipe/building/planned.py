@@ -1,4 +1,4 @@
-"""A plan with its decisions, before anything runs: what `plan`, `check` and every command begin with."""
+"""A plan with its decisions, before anything runs; `plan`, `check` and every other command begin with it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Planned:
 
     @property
     def decisions(self) -> Mapping[Address, Decision]:
-        """What is to happen to each step."""
+        """The decision for each step."""
         return self.decided.decisions
 
     @property
@@ -55,7 +55,7 @@ class Planned:
         return self.decided.undelivered
 
     def here(self) -> HereOf:
-        """What this machine knows of the plan's actions."""
+        """Machine-specific facts about the plan's actions."""
         toolchains = {
             cell.steps[stage]: self.facts[cell.pipeline].targets[cell.target].found
             for cell in self.plan.cells
@@ -71,7 +71,7 @@ class Planned:
         quiet: bool = True,
         writes: bool = True,
     ) -> AbstractContextManager[Steps]:
-        """What brings the plan's steps up to date, while the context lasts. Raises StoreError."""
+        """An object that brings the plan's steps up to date, while the context lasts. Raises StoreError."""
         from trtpipe.building.performer import PLAIN_TERMS
         from trtpipe.building.steps import open_steps
 
@@ -116,7 +116,7 @@ def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool =
 
 
 def _past(site: Site, specs: Mapping[str, PipelineSpec]) -> Past:
-    """What was done before, and which cells are delivered as these specs want them judged."""
+    """The results of earlier builds, and which cells are delivered under these specs' limits."""
     policies = {
         (name, variant): policy_of(spec, variant) for name, spec in specs.items() for variant in spec.variants
     }
@@ -130,7 +130,7 @@ def _past(site: Site, specs: Mapping[str, PipelineSpec]) -> Past:
 def _selected(
     workspace: Workspace, specs: Mapping[str, PipelineSpec], facts: Mapping[str, PipelineFacts]
 ) -> tuple[Plan, frozenset[Address]]:
-    """The plan of the cells that are wanted, and the addresses of all steps."""
+    """The plan of the requested cells, and the addresses of all steps."""
     steps: dict[Address, Step] = {}
     cells: list[Cell] = []
     addresses: set[Address] = set()
@@ -162,13 +162,13 @@ def nothing_to_do(planned: Planned) -> bool:
 
 
 def delivered_now(planned: Planned) -> set[str]:
-    """The cells that are in place as the specs want them, whatever was to be run again and whether it was."""
+    """The cells that are delivered as the specs require, ignoring whether any were asked to run again."""
     decided = decide_all(planned.plan, Rebuilder(planned.decided.rebuilder.past))
     return {cell.name for cell in planned.plan.cells} - decided.undelivered
 
 
 def runs(planned: Planned) -> list[Address]:
-    """The addresses of the steps that must run, or may have to."""
+    """The addresses of the steps that must run, or may have to run."""
     return [
         address
         for address, decision in planned.decisions.items()

@@ -1,7 +1,7 @@
-"""Asks a remote for many things at a time, before they are asked for one by one.
+"""Fetches many things from a remote at a time, before they are requested one by one.
 
-For a plan's traces, level by level, before the decisions; for the files of the cells that are delivered and need no
-step, before the build.
+For a plan's traces this happens level by level, before the decisions; for the files of cells that are delivered without
+running a step, before the build.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trtpipe.stores.state import ProjectState
 
 
 def prefetch_traces(plan: Plan, store: LocalStore, state: ProjectState) -> None:
-    """Have the traces here that a remote holds for the steps of a plan. A key is known once its inputs are."""
+    """Fetch the traces that a remote has for a plan's steps. A step's key is known only once its inputs are."""
     if not store.is_shared:
         return
     known: dict[Address, Outputs] = {}
@@ -40,7 +40,7 @@ def prefetch_traces(plan: Plan, store: LocalStore, state: ProjectState) -> None:
 def prefetch_files(
     plan: Plan, decisions: Mapping[Address, Decision], cells: Collection[str], store: LocalStore
 ) -> None:
-    """Have the artifacts here that `cells` are delivered with, of those whose steps are all known."""
+    """Fetch the artifacts that are delivered with `cells`, for those whose steps are all known."""
     if not store.is_shared:
         return
     wanted: list[Digest] = []

@@ -1,4 +1,4 @@
-"""Where the problems that a step tells stand: in the pipeline's spec, or in that of the data set that it read."""
+"""Finds the place of a step's problems: in the pipeline's spec, or in the spec of the data set that it read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trtpipe.workspace.workspace import Workspace
 
 
 def placed(workspace: Workspace, address: Address, error: TrtpipeError) -> TrtpipeError:
-    """The error, with what it says of places in the spec located there."""
+    """The error, with its problems located in the spec."""
     if address.stage == "quantize":  # it knows its options, not the variant that they stand in
         error.problems = tuple(_inside(one, ("variants", address.variant)) for one in error.problems)
     loaded = next((one for one in workspace.pipelines if one.spec.pipeline == address.pipeline), None)
@@ -33,7 +33,7 @@ def _inside(problem: Problem, place: SpecPath) -> Problem:
 def _data_set_of(
     pipeline: LoadedPipeline, address: Address, error: TrtpipeError
 ) -> Callable[[Problem], Problem] | None:
-    """What places problems in the data set that a step reads; None when the error is not about samples."""
+    """Locates problems in the data set that a step reads; None when the error is not about samples."""
     asked = pipeline.spec.validate_
     name = data_set_of(address) if address.stage == "calibrate" else asked and asked.data
     if not isinstance(error, SpecError) or address.stage not in ("calibrate", "validate") or not name:

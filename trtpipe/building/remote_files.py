@@ -1,6 +1,6 @@
-"""What of a pipeline is remote, as facts for a plan, and what to tell of it once it is here.
+"""Lists a pipeline's remote files as facts for the plan, and describes them once they are downloaded.
 
-Knows what a spec says of remote files; fetches nothing.
+Reads the spec only; downloads nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trtpipe.spec.remote import RemoteFile
 
 
 def fetch_facts(pipeline: LoadedPipeline) -> FetchFacts:
-    """What of a pipeline's model is to be fetched, and where the spec says so."""
+    """The files to download for a pipeline's model, and their places in the spec."""
     model = pipeline.spec.model
     files: dict[str, RemoteFile] = {}
     places: dict[str, SpecPath] = {}
@@ -37,7 +37,7 @@ def fetch_facts(pipeline: LoadedPipeline) -> FetchFacts:
 def with_fetched(
     pipeline: LoadedPipeline, slots: Mapping[str, tuple[Input, ...]]
 ) -> dict[str, tuple[Input, ...]]:
-    """The slots with what the fetch step brings."""
+    """The slots, extended by the outputs of the fetch step."""
     fetch, found = address("fetch", pipeline.spec.pipeline), dict(slots)
     if ("model", "source") in pipeline.remotes:
         found["source"] = (
@@ -50,7 +50,7 @@ def with_fetched(
 
 
 def name_plainly(options: dict[str, Any], pipeline: LoadedPipeline) -> None:
-    """Put a fetched file's own name where the options hold its address, which is in the fetch step's key alone."""
+    """Replaces a downloaded file's address in the options by its name; the address is only in the fetch step's key."""
     for path, file in pipeline.option_remotes().values():
         *way, last = path[2:]
         held: Any = options
@@ -60,7 +60,7 @@ def name_plainly(options: dict[str, Any], pipeline: LoadedPipeline) -> None:
 
 
 def unpinned(pipeline: LoadedPipeline, origins: Mapping[str, Record]) -> Iterator[Problem]:
-    """A warning for each file whose bytes could change unseen; `origins` is what the fetch step says of each."""
+    """A warning for each file that could change unnoticed; `origins` is the fetch step's information about each."""
     fetch = fetch_facts(pipeline)
     loose = [(name, file) for name, file in fetch.files.items() if name in origins]
     for name, file in loose:
@@ -93,7 +93,7 @@ def unpinned(pipeline: LoadedPipeline, origins: Mapping[str, Record]) -> Iterato
 
 
 def _how(path: SpecPath, file: RemoteFile, sha256: str) -> str:
-    """The pin to paste."""
+    """The pin to paste into the spec."""
     if path == ("model", "source"):
         return f"pin it in model:\n  sha256: {sha256}"
     return f"pin it: {path[-1]}: {{source: {flow_yaml(file.shown)}, sha256: {sha256}}}"

@@ -1,10 +1,11 @@
-"""Whether the reports in `build/` may tell less than what is delivered: a mark that lies beside the state meanwhile.
+"""A marker file that says that the reports in `build/` may not include everything that is delivered.
 
-A build sets it before it runs anything and lifts it once every report is written and says of every cell that it is
-delivered. One that failed or was stopped leaves it, and so does one that was killed, at whatever point, or whose
-reports could not be written. Then the next build writes them anew, even if it has nothing else to do.
+A build creates it before it runs anything, and removes it once every report is written and lists every cell as
+delivered. It stays if the build failed, was interrupted or killed at any point, or could not write its reports. Then
+the next build writes the reports again, even if it has nothing else to do.
 
-The mark holds who set it last. A build that ends while a later one is under way leaves it to that one.
+The marker names the build that created it last. A build that ends while a later one is running leaves the later one's
+marker in place.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _MOST_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class ReportsMark:
-    """The mark as somebody set or found it."""
+    """The marker, as this build created or found it."""
 
     path: Path
     text: bytes
@@ -31,18 +32,18 @@ class ReportsMark:
 
     @property
     def is_set(self) -> bool:
-        """Whether reports may tell less than what is delivered."""
+        """Whether reports may be incomplete."""
         return bool(self.text)
 
     def lift(self) -> None:
-        """Take it away, unless somebody set it anew meanwhile."""
+        """Remove the marker, unless another build has created it again meanwhile."""
         if self.is_set and _read(self.path) == self.text:
             with contextlib.suppress(OSError):
                 self.path.unlink()
 
 
 def set_mark(state: Path) -> ReportsMark:
-    """Set the mark beside a project's state; a project that cannot be written to does without."""
+    """Create the marker beside a project's state; skipped in a read-only project."""
     mark = ReportsMark(_beside(state), uuid.uuid4().hex.encode())
     with contextlib.suppress(OSError):
         mark.path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,12 +52,12 @@ def set_mark(state: Path) -> ReportsMark:
 
 
 def found_mark(state: Path) -> ReportsMark:
-    """The mark beside a project's state as it is now."""
+    """The marker beside a project's state as it is now."""
     return ReportsMark(_beside(state), _read(_beside(state)))
 
 
 def is_marked(root: Path) -> bool:
-    """Whether there is a mark in the project at `root`."""
+    """Whether the project at `root` has the marker."""
     return _beside(root / STATE_FILE).exists()
 
 

@@ -1,7 +1,7 @@
-"""How a search action is performed: the search itself here, its evaluations through the store.
+"""Performs a search action: the search runs in this process, its evaluations go through the store.
 
-A choice that the lockfile holds for this very search is taken as it is: that is how a clean clone gets the same typed
-models without searching.
+If the lockfile has a choice for exactly this search, that choice is used: so a fresh clone gets the same typed models
+without searching.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def perform_search(
 ) -> ActionResult:
     """The choice of a search action, found or taken from the lockfile, as files in the scratch directory.
 
-    Raises StepFailed when no choice keeps the limits, and what evaluating raises.
+    Raises StepFailed when no choice meets the limits, and what evaluating raises.
     """
     action = evaluations.action
     limits = limits_of(action)
@@ -75,9 +75,9 @@ def perform_search(
 
 
 def _is_possible(known: Record, evaluations: Evaluations) -> bool:
-    """Whether a search could have come to this: a lockfile may be edited by hand, or written by another version.
+    """Whether a search could have had this result; a lockfile may be edited by hand, or written by another version.
 
-    What is kept is named node by node, beside the globs that the spec keeps itself.
+    Kept nodes are named one by one, in addition to the globs of the spec's own `keep`.
     """
     options = _options_of(evaluations.action)
     held = {name: set(globs) for name, globs in options.quantize.keep.items()}
@@ -94,7 +94,7 @@ def _is_possible(known: Record, evaluations: Evaluations) -> bool:
 
 
 def limits_of(action: Action) -> Limits:
-    """What a search action must keep: its budget, with how long it may look, and the thresholds."""
+    """The limits of a search action: its budget, including the time limit, and the thresholds."""
     options = _options_of(action)
     most = {"max_evaluations": options.max_evaluations, "max_seconds": options.max_seconds}
     thresholds = tuple(Threshold.model_validate(dict(one)) for one in options.thresholds)
@@ -106,7 +106,7 @@ def _options_of(action: Action) -> SearchOptions:
 
 
 def heads_of(candidates: Sequence[str]) -> list[tuple[str, str | None]]:
-    """What a search of some precisions may come to, but for fp32: each precision with its base."""
+    """The possible results of a search over some precisions, except fp32: each precision with its base."""
     levels = [(one, ladder) for ladder in ladders_for(candidates) for one in ladder.levels]
     bases = {one: ladder.base if one == ladder.head else None for one, ladder in reversed(levels)}
     return [(one, bases[one]) for one in dict.fromkeys(candidates)]
@@ -123,7 +123,7 @@ def ladders_for(candidates: Sequence[str]) -> tuple[Ladder, ...]:
 
 
 def space_of(evaluations: Evaluations, ladder: Ladder, capabilities: Sequence[str]) -> Space:
-    """What a search may choose from."""
+    """The choices that are open to a search."""
     from trtpipe.precisions import find_precision
 
     head = find_precision(ladder.head)
@@ -147,7 +147,7 @@ def ledger_of(evaluations: Evaluations, limits: Limits, observer: Observer) -> L
 
 
 def measuring(evaluations: Evaluations, limits: Limits) -> Callable[[Choice], Measured]:
-    """Measures a choice against limits, at the corners of profiles too where the subject has them."""
+    """A function that measures a choice against limits, also at the corners of profiles if the subject has them."""
     corners = evaluations.subject.validate.corners
 
     def measure(choice: Choice) -> Measured:
@@ -197,7 +197,7 @@ def sensitivity_json(space: Space, one: Sensitivity) -> dict[str, Any]:
 
 
 def reached_words(budget: BudgetSpec, value: float | None) -> str:
-    """What was reached, in words: `cosine 0.99951`."""
+    """The value reached, as text: `cosine 0.99951`."""
     return f"{named(budget)} {value:.8g}" if value is not None else f"{named(budget)} not measured"
 
 
@@ -212,7 +212,7 @@ def _result(scratch: Path, choice: Choice, summary: Mapping[str, Any]) -> Action
 
 
 def _out_of_reach(action: Action, limits: Limits, error: OutOfReach) -> StepFailed:
-    """Names what is in the way, the budget or a threshold, with the best that was reached."""
+    """The error for limits that cannot be met, naming the budget or threshold and the best value reached."""
     budget, best = limits.budget, error.best
     over = best is None or best.measured.over_budget
     tried = ", ".join(_options_of(action).try_)
@@ -243,7 +243,7 @@ def _best(budget: BudgetSpec, best: Point) -> str:
 
 
 def choice_words(choice: Choice) -> str:
-    """A choice in words: `precision int8, base fp16, 3 nodes kept in fp16 ('/c2/Conv', …)`."""
+    """A choice as text: `precision int8, base fp16, 3 nodes kept in fp16 ('/c2/Conv', …)`."""
     parts = [f"precision {choice.precision}"] + ([f"base {choice.base}"] if choice.base else [])
     for name, globs in choice.keep.items():
         shown = ", ".join(f"'{one}'" for one in globs[:_SHOWN]) + (", …" if len(globs) > _SHOWN else "")

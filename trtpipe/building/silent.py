@@ -1,4 +1,4 @@
-"""An observer for what is done in passing: nobody is told of it."""
+"""An observer that ignores all events, for work that is not reported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from trtpipe.plan.events import Event
 
 
 class Unheard:
-    """Hears events for nobody: what matters is told by the command itself."""
+    """Ignores all events; the command itself reports what matters."""
 
     def emit(self, event: Event) -> None:
-        """Let an event pass."""
+        """Ignore an event."""

@@ -1,11 +1,11 @@
-"""The stamp of a build that left nothing to do: what it looked at, by signature.
+"""The stamp of a build with nothing left to do: the signatures of all files that it looked at.
 
-When the same command finds every one of those files as it was, and reports that tell all of it, there is nothing to
-decide: the answer is the same.
-That makes a build with nothing to do as fast as reading one file and asking the system about the others. A stamp is
-taken only when a full plan has found nothing to do, and holds everything that this plan read: specs (and where a new
-one would show), data sets, sources, delivered files, the lockfile, the packages whose versions enter keys. It is
-left out where a plan depends on what is not a file: a target `this`, an interpreter that was asked.
+If the same command finds all of these files unchanged, and the reports complete, the result is the same: there is
+nothing to do. A build with nothing to do is then as fast as reading one file and calling stat on the others. A stamp is
+written only when a full plan has found nothing to do, and covers everything that this plan read: specs (and the folders
+where a new one could appear), data sets, sources, delivered files, the lockfile, the packages whose versions are part
+of keys. No stamp is written if the plan depends on something that is not a file: a target `this`, or an interpreter
+that was asked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
 
 _SCHEMA = "2"
-"""Raised when a build would write something else from the same files, such as another lockfile."""
+"""Increase it when a build would write something else from the same files, such as another lockfile."""
 _PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime")
 _CODE = (
     "plan/graph.py",
@@ -39,7 +39,7 @@ _CODE = (
     "calibrators",
     "searching",
 )
-"""What of trtpipe itself decides keys and manifests, for those who work on it."""
+"""The code of trtpipe itself that decides keys and manifests, for its developers."""
 
 
 def is_unchanged(arguments: Sequence[str], only: Sequence[str]) -> bool:
@@ -58,7 +58,7 @@ def is_unchanged(arguments: Sequence[str], only: Sequence[str]) -> bool:
 
 
 def take(planned: Planned, arguments: Sequence[str], only: Sequence[str]) -> None:
-    """Remember that this command has nothing to do."""
+    """Record that this command has nothing to do."""
     workspace = planned.workspace
     name = _name(arguments, only)
     if workspace.root != _root_of(Path.cwd()) or not _only_files_matter(planned):
@@ -125,7 +125,7 @@ def _looked_at(planned: Planned) -> Iterator[Path]:
 
 
 def _folders(planned: Planned, record: Mapping[str, Any]) -> Iterator[Path]:
-    """The folders in which new samples of a data set would show."""
+    """The folders in which new samples of a data set could appear."""
     from trtpipe.datasets.locations.projects import ProjectFiles
 
     files = ProjectFiles(planned.workspace.project)
@@ -136,7 +136,7 @@ def _folders(planned: Planned, record: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def _homes(path: Path, root: Path) -> Iterator[Path]:
-    """The folders up to the root, where a new spec or a nearer project file would show."""
+    """The folders up to the root, in which a new spec or a nearer project file could appear."""
     for home in path.absolute().parents:
         yield home / "trtpipe.yaml"
         yield home / "trtpipe.lock"
@@ -147,7 +147,7 @@ def _homes(path: Path, root: Path) -> Iterator[Path]:
 
 
 def _installed(planned: Planned) -> Iterator[Path]:
-    """The folders that carry the versions of the packages in use: another version has another folder."""
+    """The metadata folders of the packages in use; their names contain the versions, so an upgrade changes them."""
     from importlib import metadata  # which takes as long as looking at a thousand files
 
     names = {*_PACKAGES, *_toolchain_packages(planned)}

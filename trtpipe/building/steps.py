@@ -1,9 +1,9 @@
-"""The one way to bring steps up to date: every command that needs a step's result goes through here.
+"""The one way to bring steps up to date, used by every command that needs a step's result.
 
-`Steps` puts together what runs actions (the performer, an executor, the dispatcher) for one plan on one site. So all
-commands know the same of the lockfile's wheels, tactics and choices and of timing caches, and believe the same traces.
-`run` brings a plan to its end and yields what becomes of each step; `bring` does so for a set of addresses and raises
-what went wrong.
+`Steps` connects what runs actions (the performer, an executor, the dispatcher) for one plan on one site. So all
+commands use the same wheels, tactics and choices of the lockfile and the same timing caches, and trust the same traces.
+`run` carries a whole plan out and yields the result of each step; `bring` does so for a set of addresses and raises the
+first failure.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from trtpipe.workspace.site import HereOf, Site
 
 @dataclass
 class Steps:
-    """The steps of a plan, and what has become of those that were brought up to date. Made by `open_steps`."""
+    """The steps of a plan, and the results of those that were brought up to date. Made by `open_steps`."""
 
     plan: Plan
     site: Site
@@ -43,18 +43,18 @@ class Steps:
     performer: Performer
     past: Past
     quiet: bool = False
-    """Whether nobody is told of steps that start and end; what they say while they run is told all the same."""
+    """Whether the start and end of steps are not reported; their messages always are."""
     results: dict[Address, Result] = field(default_factory=dict)
-    """What became of each step so far; of one that ran more than once, the last time that it ran."""
+    """The result of each step so far; the last one if it ran more than once."""
 
     @property
     def store(self) -> LocalStore:
-        """Where results are."""
+        """The store that results are in."""
         return self.site.store
 
     @property
     def outputs(self) -> dict[Address, Outputs]:
-        """What every step yielded that is up to date."""
+        """The outputs of every step that is up to date."""
         return {address: one.outputs for address, one in self.results.items() if isinstance(one, Done)}
 
     def run(
@@ -65,7 +65,7 @@ class Steps:
         keep_going: bool = False,
         interrupted: Callable[[], int] = lambda: 0,
     ) -> Iterator[tuple[Address, Result]]:
-        """Run what must run of a plan, and yield each step's end as it comes. After Ctrl-C the rest is Blocked."""
+        """Run the steps of a plan that must run, and yield the end of each. After Ctrl-C the rest is Blocked."""
         executor = LocalExecutor(self.store, self.performer)
         dispatcher = Dispatcher(
             self.store, executor, jobs=self.terms.jobs, observer=self.observer, believed=self.site.believes
@@ -97,9 +97,9 @@ class Steps:
         keep_going: bool = False,
         interrupted: Callable[[], int] = lambda: 0,
     ) -> dict[Address, Result]:
-        """Bring these steps, and all that they need, up to date: what all of them yielded can be had afterwards.
+        """Bring these steps, and all that they need, up to date, so that their results are available afterwards.
 
-        What failed here before is not tried again. Raises what the first step that failed was ended by, unless
+        Steps that failed in this object before are not tried again. Raises the error of the first failed step, unless
         `keep_going`: then it is among the results.
         """
         plan = self._triable(self.plan.upto(addresses))
@@ -112,7 +112,7 @@ class Steps:
         return found
 
     def _triable(self, plan: Plan) -> Plan:
-        """What of a plan does not need a step that failed here, without its cells: nothing is delivered."""
+        """The part of a plan that needs no step that failed here, without cells, as nothing is delivered."""
         failed = {address for address, one in self.results.items() if isinstance(one, Failed)}
         steps = {}
         for address, step in plan.steps.items():
@@ -146,13 +146,13 @@ class Steps:
     def perform(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Perform an action once more, for its files in `scratch`: nothing is stored or remembered.
 
-        The lockfile decides nothing of it: who asks wants to see what comes out here.
+        The lockfile is not used, because the caller wants the result of this machine.
         """
         terms = replace(self.terms, forced=self.terms.forced | {action.address})
         return replace(self.performer, terms=terms)(action, scratch, control)
 
     def evaluations(self, step: Step, scratch: Path, control: Control) -> Evaluations:
-        """Evaluations of what a search step is about; it need not be in the plan, what it needs must be up to date."""
+        """The evaluations for a search step; it need not be in the plan, but its inputs must be up to date."""
         performer = replace(self.performer, here=self.here.knowing(step))
         return performer.evaluations(action_of(step, self.outputs), scratch, control)
 
@@ -169,9 +169,9 @@ def open_steps(
     writes: bool = True,
     past: Past | None = None,
 ) -> Iterator[Steps]:
-    """What brings steps of a plan up to date, while the context lasts.
+    """The object that brings steps of a plan up to date, while the context lasts.
 
-    `writes`: whether anything may have to run. Raises StoreError when the store cannot be written to then.
+    `writes` says whether anything may have to run. Raises StoreError when the store is not writable in that case.
     """
     from trtpipe.building.timing_caches import locked_tactics
     from trtpipe.stores.timing_caches import TimingCaches

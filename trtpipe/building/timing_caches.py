@@ -1,10 +1,10 @@
-"""Timing caches and tactics around a build of the flavour tensorrt: restored before, replayed, kept after.
+"""Timing caches and tactics for builds of the flavour tensorrt: restored before, replayed, and stored after a build.
 
-What TensorRT chooses depends on how fast kernels happened to be. The lockfile holds the choices (`tactics`); an engine
-of the same key is built from those alone, and where TensorRT cannot follow them, it is built by timing as ever, with a
-warning. TensorRT-RTX times nothing. None of this is in a key: the module `plan/fingerprint.py` says so.
+TensorRT chooses kernels (tactics) by timing them, so the choice varies. The lockfile holds the choices (`tactics`); an
+engine with the same key is built from exactly those. If TensorRT cannot follow them, it is built by timing as usual,
+with a warning. TensorRT-RTX does not time kernels. None of this is part of a key, as `plan/fingerprint.py` documents.
 
-This has never run with a real TensorRT: it is held against the names of nine versions and a stand-in.
+This has never run with a real TensorRT: it was tested against the names of nine versions and a stand-in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def locked_tactics(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
 
 @dataclass(frozen=True, slots=True)
 class TimedBuild:
-    """One build of an engine whose kernels are timed."""
+    """One build of an engine by a TensorRT that times its kernels."""
 
     caches: TimingCaches
     observer: Observer
@@ -44,10 +44,10 @@ class TimedBuild:
     version: str
     gpu: str
     tactics: Mapping[str, str]
-    """What the lockfile says was chosen; empty when it says nothing of this key."""
+    """The choices in the lockfile; empty when it has none for this key."""
 
     def run(self, request: WorkerRequest, folder: Path, run: Run) -> dict[str, Any]:
-        """The worker's result, with the tactics that were chosen. Raises what the worker's run raises."""
+        """The worker's result, with the tactics chosen. Raises what running the worker raises."""
         if self.tactics:
             try:
                 found = run(replace(request, timing=Timing(GROWN, (), self.tactics)))
@@ -71,7 +71,7 @@ class TimedBuild:
 
 
 def changed_tactics(locked: Mapping[str, str], chosen: Mapping[str, str]) -> Iterator[str]:
-    """What a replay did not keep to, in words: tactics that are gone, new, or other ones."""
+    """Text that describes how a replay differs: tactics that are missing, new, or different."""
     before, now = (_hashes(one) for one in (locked, chosen))
     words = {
         "not used": before.keys() - now.keys(),
@@ -85,12 +85,12 @@ def changed_tactics(locked: Mapping[str, str], chosen: Mapping[str, str]) -> Ite
 
 
 def _hashes(tactics: Mapping[str, str]) -> dict[str, str]:
-    """The tactic of each key without how long it took."""
+    """Key → tactic, without how long it took."""
     return {key: text.split(" ")[0] for key, text in tactics.items()}
 
 
 def gpu_here() -> str:
-    """The model of this machine's GPU, on which kernels are timed; `unknown` where nobody says."""
+    """The model of this machine's GPU, which kernels are timed on; `unknown` when it cannot be found out."""
     from trtpipe.toolchains.detect import detect_gpus
 
     return next((gpu.name for gpu in detect_gpus() if gpu.name), "unknown")

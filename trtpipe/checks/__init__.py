@@ -1,4 +1,4 @@
-"""`check`, and what other jobs begin with: a checked spec, a proved cell, one cell's steps brought up to date.
+"""`check`, and what other commands begin with: a checked spec, a proved cell, one cell's steps brought up to date.
 
-Belongs here: what runs or makes something to prove a spec. Proofs that need only data are in `proofs/`.
+This room contains proofs of specs that need to run or make something. Proofs from data alone are in `proofs/`.
 """

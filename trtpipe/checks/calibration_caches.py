@@ -1,7 +1,7 @@
-"""What `check` says of calibration caches: whether they can be read, and cover the model that they are used with.
+"""`check` for calibration caches: whether they can be read, and cover the model that they are used with.
 
-Import changes some names, and a cache is held against those that are left: the model is imported and transformed for
-it, once, as a build would do it. Only a pipeline with a cache pays for that.
+Import changes some names, and a cache is matched against the names after import: so the model is imported and
+transformed once, as a build would do it. Only a pipeline with a cache needs that.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class CacheProver:
     imported: onnx.ModelProto | None = field(default=None, init=False)
 
     def prove(self, variant: str) -> tuple[list[Problem], str]:
-        """What is wrong with a variant's cache, and what it covers, in a line; neither when it uses none.
+        """Problems of a variant's cache, and a line about what it covers; neither when it uses none.
 
         Raises TrtpipeError when the model cannot be imported.
         """
@@ -74,7 +74,7 @@ class CacheProver:
         return self.imported
 
     def _drifted(self, variant: str, file: Path, place: SpecPath) -> Iterator[Problem]:
-        """A warning when, since the lockfile was written, the model changed and its cache did not."""
+        """A warning when the model has changed since the lockfile was written, but its cache has not."""
         model, state = self.pipeline.model_file, self.workspace.state
         if model is None or not model.is_file():
             return

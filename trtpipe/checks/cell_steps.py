@@ -1,6 +1,6 @@
-"""The steps of one cell, run as a build would, and which of them fail: what `debug repro` and `reduce` start from.
+"""Runs the steps of one cell as a build would, and finds those that fail: for `debug repro` and `debug reduce`.
 
-Failures leave no trace in the store, so a failed step is run again to see its failure; what it takes is there.
+Failures leave no trace in the store, so a failed step is run again to see its failure; its inputs are there.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from trtpipe.plan.ports import Observer
 from trtpipe.plan.scheduler import Done, Failed
 
 _OF_THE_STEP = (StepFailed, ModelError, SpecError)
-"""What a step's own work ends in; a toolchain or a store that is missing is another matter."""
+"""Errors of a step's own work, as opposed to a missing toolchain or store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A step that failed, and how."""
+    """A step that failed, and its error."""
 
     action: Action
     error: TrtpipeError
@@ -33,7 +33,7 @@ class Failing:
 
 @dataclass
 class CellSteps:
-    """A cell's steps, as far as they were run."""
+    """A cell's steps, and the results of those that were run."""
 
     planned: Planned
     cell: Cell
@@ -43,9 +43,10 @@ class CellSteps:
     failed: dict[Address, Failing] = field(default_factory=dict)
 
     def run(self, *stages: Stage) -> Failing | None:
-        """Run what the cell's steps of these stages need, and them; the first failure of all that ran.
+        """Run the cell's steps of these stages and all that they need; returns the first failure.
 
-        What stands behind a failed step is left out. Raises what is no failure of a step (no toolchain, no store).
+        Steps that depend on a failed one are skipped. Raises errors that are not a step's failure (no toolchain, no
+        store).
         """
         wanted = [self.cell.steps[one] for one in stages if one in self.cell.steps]
         for address, result in self.steps.bring(wanted, keep_going=True).items():
@@ -56,7 +57,7 @@ class CellSteps:
         return next(iter(self.failed.values()), None)
 
     def action(self, stage: Stage) -> Action | None:
-        """The action of a stage's step; None when it has none, or when what it takes is not known."""
+        """The action of a stage's step; None when there is no such step, or its inputs are not known."""
         address = self.cell.steps.get(stage)
         if address is None:
             return None
@@ -69,7 +70,7 @@ class CellSteps:
 def open_cell(name: str, specs: Sequence[str], observer: Observer) -> Iterator[CellSteps]:
     """The steps of exactly one cell, while the context lasts; nothing has run yet.
 
-    Raises SpecError and what a plan raises. Nothing is proved beforehand: what `check` would refuse is to fail here,
+    Raises SpecError and what a plan raises. Nothing is checked beforehand, so that what `check` would refuse fails here
     too.
     """
     planned, cell = planned_cell(name, specs)

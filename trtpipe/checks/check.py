@@ -1,7 +1,7 @@
-"""`check`: everything that can be proved of specs without building, every problem of every spec in one pass.
+"""`check`: everything that can be proved about specs without building, all problems of all specs in one pass.
 
-Reads weights only to look for NaN in them, a piece at a time, and imports neither ONNX Runtime nor TensorRT. When
-nothing is wrong so far, TensorRT's parser is asked as well, in a process of its own (`checking_networks`).
+Reads weights only to look for NaN in them, a piece at a time, and imports neither ONNX Runtime nor TensorRT. If no
+problem was found so far, TensorRT's parser is asked as well, in a process of its own (`checks.networks`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def check_specs(
     observer: Observer | None = None,
     parse: bool = True,
 ) -> CheckReport:
-    """Prove every spec that the arguments mean; `observer` hears of what must be fetched for it.
+    """Prove every spec that the arguments select; `observer` is told of downloads that this needs.
 
     With `parse`, TensorRT parses the typed models. Raises SpecError only when there is no spec to read.
     """
@@ -81,7 +81,7 @@ def check_pipeline(
 def prove_before_building(
     planned: Planned, *, offline: bool = False, observer: Observer | None = None
 ) -> list[Problem]:
-    """Prove the pipelines of which something must run; their warnings. Raises SpecError with every error."""
+    """Prove the pipelines of which something must run; returns their warnings. Raises SpecError with every error."""
     stale, report = {address.pipeline for address in runs(planned)}, CheckReport()
     for pipeline in planned.workspace.pipelines:
         if pipeline.spec.pipeline in stale:
@@ -94,7 +94,7 @@ def prove_before_building(
 
 @dataclass(slots=True)
 class _Checker:
-    """Checks one pipeline; each part that can still be checked after another failed is checked."""
+    """Checks one pipeline; after a failed part, every part that does not depend on it is still checked."""
 
     pipeline: LoadedPipeline
     resolver: TargetResolver
@@ -104,12 +104,12 @@ class _Checker:
     observer: Observer | None = None
     parse: bool = False
     make: bool = False
-    """Whether typed models are made, and held against what TensorRT is known to refuse of them."""
+    """Whether typed models are made and checked against known restrictions of TensorRT."""
     proofs: list[CellProof] = field(default_factory=list)
     seen: list[onnx.ModelProto] = field(default_factory=list)
-    """The model as it was proved, without its weights."""
+    """The model as it was checked, without its weights."""
     proved: set[tuple[str, int | None]] = field(default_factory=set)
-    """The data sets that were held against the model, with how many samples: once is enough."""
+    """The data sets already checked against the model, with their numbers of samples."""
     parses: Parses | None = None
     """The steps that make and parse the typed models, once they were asked for."""
 
@@ -125,11 +125,11 @@ class _Checker:
         self.workspace.state.save()
 
     def _fine(self, before: int) -> bool:
-        """Whether nothing was found wrong behind the first `before` problems, which are other pipelines'."""
+        """Whether no problem was found after the first `before` ones, which belong to other pipelines."""
         return not any(one.severity == "error" for one in self.report.problems[before:])
 
     def _make(self) -> None:
-        """Make the typed models and hold them against the rules."""
+        """Make the typed models and check them against the rules."""
         from trtpipe.checks.types import refused_cells
 
         made = refused_cells(self._planned(), self.observer, self.seen[0], offline=self.offline)
@@ -137,7 +137,7 @@ class _Checker:
         self.proofs = [made.judged(proof) for proof in self.proofs]
 
     def _parse(self) -> Mapping[str, str]:
-        """Have TensorRT parse the typed models; of the cells whose model was not parsed, why."""
+        """Have TensorRT parse the typed models; returns the reason for cells whose model was not parsed."""
         from trtpipe.building.build import default_jobs
         from trtpipe.checks.networks import parse_cells
 
@@ -182,7 +182,7 @@ class _Checker:
             self._try(("targets",), lambda: self._cells(proto, view, targets))
 
     def _prove_grafted(self, proto: onnx.ModelProto, targets: Sequence[TargetView]) -> None:
-        """What can be said of the transform by itself; then everything, of the model with the graft in it."""
+        """Checks the transform by itself first, then everything for the model with the graft inserted."""
         from trtpipe.canonical.summary import summarize
         from trtpipe.proofs.model import tensors_of_model
         from trtpipe.proofs.transforms import prove_transform
@@ -199,7 +199,7 @@ class _Checker:
             replace(self, pipeline=pipeline)._prove_model(model, targets)
 
     def _try(self, path: SpecPath, work: Callable[[], T]) -> T | None:
-        """What the work gives; a TrtpipeError becomes problems at the path."""
+        """The result of the work; a TrtpipeError becomes problems at the path."""
         try:
             return work()
         except TrtpipeError as error:
@@ -289,7 +289,7 @@ class _Checker:
         self._add(limit_problems(thresholds, budgets, outputs, labelled=self._labelled()))
 
     def _labelled(self) -> bool:
-        """Whether the validation data says what is right."""
+        """Whether the validation data has class labels."""
         asked = self.pipeline.spec.validate_
         if asked is None or asked.data is None or asked.golden is not None:
             return False
@@ -308,7 +308,7 @@ class _Checker:
             self._samples(view, data, samples, path)
 
     def _caches(self) -> None:
-        """Calibration caches beside the names that import and transform leave."""
+        """Checks calibration caches against the tensor names after import and transform."""
         if not any(one.calibration and one.calibration.cache for one in self.pipeline.spec.variants.values()):
             return
         from trtpipe.checks.calibration_caches import CacheProver
@@ -347,7 +347,7 @@ class _Checker:
     def _typed(
         self, proto: onnx.ModelProto, view: ModelView, variants: Iterable[str]
     ) -> dict[str, TypedModel]:
-        """The typed model of each variant: each node's type from the precision's plan; of all that a search tries."""
+        """Each variant's node types, from the precision's plan; for a search, those of all its precisions."""
         from trtpipe.checks.variant_types import VariantTyping
         from trtpipe.proofs.typed_nodes import SourceTypes
 
@@ -367,7 +367,7 @@ class _Checker:
         return view.infer(shapes_at(view.inputs, profile, "opt"), values_at(profile, "opt"))
 
     def _note(self, proof: CellProof, not_parsed: Mapping[str, str]) -> None:
-        """A cell in the report; where its model was to be parsed and was not, with the reason."""
+        """Adds a cell to the report, with the reason if its model should have been parsed and was not."""
         notes = list(proof.notes)
         if proof.cell in not_parsed:
             notes.append(f"not parsed by TensorRT: {not_parsed[proof.cell]}")

@@ -1,7 +1,8 @@
-"""What TensorRT's own parser says of a spec's typed models, for `check`: the parse steps, brought up to date.
+"""`check` with TensorRT's own parser: the parse steps for a spec's typed models, brought up to date.
 
-A variant whose types rest on a calibration or a search that has not run yet is left out, for those take as long as the
-data are many; so is a toolchain that is not here, or that parses only where its GPU is. What was left out is named.
+A variant whose types depend on a calibration or a search that has not run yet is left out, because that may take long;
+so is a toolchain that is not on this machine, or that can parse only on a machine with its GPU. Everything left out is
+reported.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from trtpipe.workspace.target_facts import TargetResolver
 from trtpipe.workspace.workspace import Workspace
 
 _DEAR = ("calibrate", "search")
-"""Stages that run a model on data."""
+"""Stages that run a model on data, which may take long."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedCells:
-    """What came of it."""
+    """The result of parsing."""
 
     problems: tuple[Problem, ...]
     not_parsed: Mapping[str, str]
@@ -47,7 +48,7 @@ class ParsedCells:
 
 @dataclass(frozen=True, slots=True)
 class Parses:
-    """The parse steps of a pipeline and what they need, without anything behind them."""
+    """The parse steps of a pipeline and what they need, without the steps that depend on them."""
 
     workspace: Workspace
     plan: Plan
@@ -56,7 +57,7 @@ class Parses:
 
 
 def parse_cells(parses: Parses, observer: Observer | None, *, offline: bool, jobs: int) -> ParsedCells:
-    """Have TensorRT parse the model of every cell that the workspace wants, as far as that can be done now.
+    """Have TensorRT parse the model of every selected cell, as far as that is possible now.
 
     Raises what a plan raises, Interrupted.
     """
@@ -81,7 +82,7 @@ def parse_cells(parses: Parses, observer: Observer | None, *, offline: bool, job
 
 
 def parses_of(workspace: Workspace, targets: TargetResolver) -> Parses:
-    """The parse steps of the cells that the workspace wants, of its one pipeline. Raises SpecError."""
+    """The parse steps of the selected cells of the workspace's one pipeline. Raises SpecError."""
     finder = FactFinder(workspace.state, targets)
     (pipeline,) = workspace.pipelines
     facts = finder.facts_of(pipeline)
@@ -110,7 +111,7 @@ def _left_out(parses: Parses) -> Iterator[tuple[Address, str]]:
 
 
 def waits_for(plan: Plan, decided: Decided, address: Address) -> str:
-    """The stage of a step before this one that runs a model on data and has not done so."""
+    """The stage of an earlier step that runs a model on data and has not run yet."""
     for one in sorted(with_upstream(plan.steps, [address])):
         if one.stage in _DEAR and not isinstance(decided.decisions[one], (UpToDate, Restore)):
             return {"calibrate": "calibration", "search": "search"}[one.stage]
@@ -118,7 +119,7 @@ def waits_for(plan: Plan, decided: Decided, address: Address) -> str:
 
 
 def _told(workspace: Workspace, steps: Steps, address: Address, result: Result) -> list[Problem]:
-    """What a step's end says that is wrong: why it failed, or what the network differs in."""
+    """The problems at a step's end: why it failed, or how the network differs."""
     if isinstance(result, Failed):
         return _failure(workspace, address, result.error)
     if address.stage != "parse" or not isinstance(result, Done):
@@ -136,7 +137,7 @@ def _told(workspace: Workspace, steps: Steps, address: Address, result: Result) 
 
 
 def _typed_model(steps: Steps, address: Address) -> Path:
-    """The model that a parse step has parsed."""
+    """The model that a parse step parsed."""
     (made,) = (one for one in with_upstream(steps.plan.steps, [address]) if one.stage == "quantize")
     return steps.store.path(steps.trace(made).outputs["model.onnx"])
 

@@ -1,4 +1,4 @@
-"""The network that TensorRT's parser makes of a cell's typed model, for commands that look at it."""
+"""The network that TensorRT's parser makes of a cell's typed model, for commands that show it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trtpipe.problem_codes import Code
 from trtpipe.toolchains.detect import detect_gpus
 
 _NOT_HERE = (Code.WORKER_ENVIRONMENT, Code.NO_GPU)
-"""What this machine lacks, not the model."""
+"""Problems of this machine, not of the model."""
 
 
 class NotParsedHere(Exception):
-    """Why this machine cannot have the cell's TensorRT parse a model, or look at what it made."""
+    """Why the cell's TensorRT cannot parse a model on this machine, or its network cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def parse_cell(steps: CellSteps) -> NetworkFiles:
 
 
 def describe_network(steps: CellSteps) -> dict[str, Json]:
-    """The network of a cell as a record, see `networks.describing`. Raises as `parse_cell` does."""
+    """The network of a cell as a record, see `networks.description`. Raises as `parse_cell` does."""
     from trtpipe.networks.description import network_record
 
     files = parse_cell(steps)

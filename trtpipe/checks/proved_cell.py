@@ -1,4 +1,4 @@
-"""The cell that a command is about, planned and proved, ready for its steps to be brought up to date."""
+"""Plans and proves the cell that a command is about, so that its steps can be brought up to date."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def planned_variant(
 ) -> tuple[Planned, Cell]:
     """The plan of a cell (`digits/int8@ada`, or `digits/int8` for any of its targets), and the cell.
 
-    What `check` refuses is refused. Raises SpecError.
+    Raises SpecError, also for everything that `check` refuses.
     """
     planned = make_plan(open_workspace(specs, (_glob(name),)))
     cells = planned.plan.cells

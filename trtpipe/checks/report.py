@@ -1,4 +1,4 @@
-"""What `check` proved of specs, and everything that it found wrong."""
+"""The result of `check`: what was proved of specs, and all problems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trtpipe.errors import Problem
 
 @dataclass(slots=True)
 class CheckReport:
-    """What was proved, and everything that was not."""
+    """What was proved, and all problems."""
 
     problems: list[Problem] = field(default_factory=list)
     cells: list[dict[str, Any]] = field(default_factory=list)

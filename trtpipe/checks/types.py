@@ -1,8 +1,8 @@
-"""What TensorRT-RTX is known to refuse of a spec's typed models, for `check`: they are made and held against rules.
+"""`check` against known restrictions of TensorRT-RTX: the typed models of a spec are made and compared with rules.
 
-The rules speak of models as importing and casting leave them (`proofs/engine_limits`), so those steps are brought up to
-date; a build finds them done. Nothing of TensorRT is started. A variant whose types rest on a calibration or a search
-that has not run yet is left out, as are toolchains of the flavour tensorrt, of which nothing was tried.
+The rules apply to models after importing and casting (`proofs/engine_limits`), so those steps are brought up to date; a
+build finds them done. TensorRT is not started. A variant whose types depend on a calibration or a search that has not
+run yet is left out, as are toolchains of the flavour tensorrt, for which no rules were determined.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TypedCells:
-    """What came of it."""
+    """The result of checking."""
 
     problems: tuple[Problem, ...]
     refused: Mapping[str, tuple[str, ...]]
-    """Cell → why it is not built; against others nothing is known."""
+    """Cell → why it cannot be built; nothing is known against other cells."""
 
     def judged(self, proof: CellProof) -> CellProof:
-        """The proof of a cell, with what was found."""
+        """The proof of a cell, extended by what was found."""
         why = self.refused.get(proof.cell)
         if not why:
             return proof
@@ -55,7 +55,7 @@ class TypedCells:
 def refused_cells(
     parses: Parses, observer: Observer | None, source: onnx.ModelProto, *, offline: bool
 ) -> TypedCells:
-    """What is refused of the cells that the workspace wants; `source` is the model as the user has it, with names.
+    """The restrictions that selected cells violate; `source` is the user's model, with named nodes.
 
     Raises what a plan raises, Interrupted.
     """
@@ -76,7 +76,7 @@ def refused_cells(
 
 
 def _judged(parses: Parses) -> list[Cell]:
-    """The cells whose typed model can be made now, for a TensorRT whose rules are known."""
+    """The cells whose typed model can be made now, for a TensorRT with known rules."""
     decided = decide_all(parses.plan, Rebuilder(parses.workspace.site.past()))
     return [
         cell
@@ -90,7 +90,7 @@ Said = Sequence[tuple[Cell, tuple[Problem, ...]]]
 
 
 def _said(steps: Steps, parses: Parses, cells: Sequence[Cell], source: onnx.ModelProto) -> Said:
-    """What is said of each cell's typed model, by its toolchain's version. Each model is read once."""
+    """Findings for each cell's typed model, by its toolchain's version. Each model is read once."""
     from trtpipe.proofs.engine_limits.proof import engine_refusals
     from trtpipe.toolchains.detect import driver_may_be_here
 
@@ -109,7 +109,7 @@ def _said(steps: Steps, parses: Parses, cells: Sequence[Cell], source: onnx.Mode
 
 
 def _readers(cells: Sequence[Cell]) -> dict[Address, dict[Address, None]]:
-    """The step of each typed model → those that parse it."""
+    """The step of each typed model → the steps that parse it."""
     found: dict[Address, dict[Address, None]] = {}
     for cell in cells:
         found.setdefault(cell.steps["quantize"], {})[cell.steps["parse"]] = None
@@ -118,7 +118,7 @@ def _readers(cells: Sequence[Cell]) -> dict[Address, dict[Address, None]]:
 
 @contextmanager
 def _read(steps: Steps, typed: Address) -> Iterator[onnx.ModelProto]:
-    """A typed model without its large weights, while the context lasts."""
+    """A typed model without its large weights, for as long as the context lasts."""
     from trtpipe.canonical.reader import read_skeleton
 
     outputs = steps.trace(typed).outputs
@@ -130,7 +130,7 @@ def _read(steps: Steps, typed: Address) -> Iterator[onnx.ModelProto]:
 
 
 def _placed(workspace: Workspace, said: Said) -> Iterator[Problem]:
-    """What is refused of every typed model is the model's; what is refused of some, their variants'."""
+    """A restriction that all typed models violate is a problem of the model; others are problems of their variants."""
     (pipeline,) = workspace.pipelines
     shared = set.intersection(*(set(problems) for _, problems in said)) if said else set()
     for cell, problems in said:

@@ -1,8 +1,7 @@
-"""What each variant of a pipeline computes in, as its precision plans it, for `check`; nothing is found twice.
+"""The types that each variant of a pipeline computes in, according to its precision's plan, for `check`.
 
-A plan is made for each set of options that a plan goes by, and not for each variant: many variants of one spec differ
-in what no plan sees. What no option changes is found once: the types of the source, the names and signatures of its
-nodes.
+A plan is made once for each distinct set of the options that affect it, because many variants of one spec differ only
+in others. Facts that no option changes are found once: the types of the source, the names and signatures of its nodes.
 """
 
 from __future__ import annotations
@@ -31,20 +30,20 @@ _Head: TypeAlias = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class VariantTypes:
-    """A variant's typed model, and what is wrong with what it asks for, at places in the spec."""
+    """A variant's typed model, and the problems of its settings, at places in the spec."""
 
     model: TypedModel
     problems: tuple[Problem, ...]
 
     def of(self, variant: str) -> VariantTypes:
-        """The same of another variant that asks for the same."""
+        """The same for another variant with the same settings."""
         placed = (replace(one, path=("variants", variant, *one.path[2:])) for one in self.problems)
         return VariantTypes(self.model, tuple(placed))
 
 
 @dataclass(slots=True)
 class VariantTyping:
-    """Finds the types of a model's variants. The model must not change meanwhile."""
+    """Finds the types of a model's variants. The model must not change while this is used."""
 
     proto: onnx.ModelProto
     source: SourceTypes
@@ -52,7 +51,7 @@ class VariantTyping:
     _facts: tuple[onnx_ir.Model, GraphFacts] | None = None
 
     def types_of(self, name: str, variant: VariantSpec) -> VariantTypes:
-        """The types of a variant; of all that a search tries."""
+        """The types of a variant; for a search, those of all its precisions."""
         heads = (
             heads_of(variant.candidates())
             if variant.precision == AUTO
@@ -94,7 +93,7 @@ class VariantTyping:
         return VariantTypes(made, tuple(problems))
 
     def _graph(self, precision: Precision, base: str | None) -> tuple[onnx_ir.Model, GraphFacts]:
-        """The model as a precision plans it: one for all that neither change it nor put anything into it."""
+        """The model as a precision plans it; shared by all precisions that neither change it nor insert anything."""
         from trtpipe.precisions.casts.free_types import GraphFacts
         from trtpipe.proofs.foreign_types import without_maps
 
@@ -114,6 +113,6 @@ class VariantTyping:
 
 
 def _seen_by_plans(variant: VariantSpec) -> _Key:
-    """What of a variant its plans and what is told of them go by, beside precision and base."""
+    """The settings of a variant that its plans and messages depend on, besides precision and base."""
     keep = tuple((name, tuple(globs)) for name, globs in variant.keep.items())
     return keep, tuple(variant.io.items()), variant.block_size, variant.min_low_precision > 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def allow_command(specs: Sequence[str], *, yes: bool, listed: bool, revoke: bool, as_json: bool) -> int:
-    """List what would run; allow it where the user says so. Raises SpecError."""
+    """List what would run; allow it if the user agrees. Raises SpecError."""
     from trtpipe.loader.project import find_project
     from trtpipe.loader.user import write_allowed
     from trtpipe.workspace.project_code import code_in
@@ -61,7 +61,7 @@ def _json_of(one: Named, known: bool) -> dict[str, object]:
 
 
 def _agreed() -> bool:
-    """The answer at a terminal. Raises SpecError where there is none."""
+    """The user's answer at a terminal. Raises SpecError when there is no terminal."""
     if not sys.stdin.isatty():
         raise SpecError(
             Code.CODE_NOT_ALLOWED,

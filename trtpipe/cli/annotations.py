@@ -1,6 +1,7 @@
-"""Problems as annotations of GitHub Actions: shown at the line of the spec that they are about.
+"""Prints problems as annotations of GitHub Actions, which are shown at the line of the spec that they are about.
 
-They go to stderr, which the runner reads as well as stdout, so that results stay results. Nothing is told elsewhere.
+They go to stderr, which the runner reads as well as stdout, so that stdout has only results. Outside GitHub Actions
+nothing is printed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from trtpipe.errors import Problem, TrtpipeError
 
 
 def annotate(problems: Iterable[Problem], *, title: str = "") -> None:
-    """Annotate each problem that has a place, or a title."""
+    """Annotate each problem that has a place in a file, or a title."""
     if not in_workflow():
         return
     from trtpipe.reports.annotations import annotation
@@ -25,7 +26,7 @@ def annotate(problems: Iterable[Problem], *, title: str = "") -> None:
 
 
 def annotate_failures(failures: Iterable[tuple[str, TrtpipeError]]) -> None:
-    """Annotate what failed in a build: a problem that several steps or cells have in common once."""
+    """Annotate the failures of a build; a problem that several steps or cells share is annotated once."""
     told: set[Problem] = set()
     for name, error in failures:
         annotate([one for one in error.problems if one not in told], title=f"{name} failed")
@@ -33,7 +34,7 @@ def annotate_failures(failures: Iterable[tuple[str, TrtpipeError]]) -> None:
 
 
 def _from_repository(problem: Problem) -> str:
-    """The file's path from the repository's root, which is what an annotation needs."""
+    """The file's path relative to the repository's root, as annotations need it."""
     if problem.where is None:
         return ""
     root = os.environ.get("GITHUB_WORKSPACE", "")

@@ -1,6 +1,6 @@
-"""The `trtpipe` command as typer sees it: its groups, and the arguments that several commands share.
+"""The `trtpipe` command as typer application: its groups, and the arguments that several commands share.
 
-Each command's body is imported when it runs: start-up is a feature.
+Each command's implementation is imported when it runs, to keep start-up fast.
 """
 
 from __future__ import annotations

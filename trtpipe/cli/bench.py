@@ -1,4 +1,4 @@
-"""`trtpipe bench`: what it prints."""
+"""`trtpipe bench`: prints the results."""
 
 from __future__ import annotations
 

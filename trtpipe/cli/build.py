@@ -1,4 +1,4 @@
-"""`trtpipe build`, as far as it goes without reading a spec: a build with nothing to do ends here."""
+"""`trtpipe build`, up to the point where specs must be read: a build with nothing to do ends here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a build says that it ended: one closing line, or one closing event of `--json`, whatever ended it."""
+"""Reports the end of a build: one closing line, or one closing event of `--json`, however it ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STOPPED = (Interrupted, KeyboardInterrupt)
 
 @dataclass(slots=True)
 class Closing:
-    """What there is to say in the end; a build fills it on its way, as far as it comes."""
+    """The information for the closing message; a build fills it in as it proceeds."""
 
     as_json: bool
     text: str = ""
@@ -29,11 +29,11 @@ class Closing:
     began: float = field(default_factory=time.monotonic)
 
     def line(self) -> str:
-        """The closing line of a build that nothing stopped."""
+        """The closing line of a build that was not stopped."""
         return closing_line(self.outcome, self._seconds()) if self.outcome else self.text
 
     def say_event(self, error: BaseException | None) -> None:
-        """Write the closing event; `error` is what ended the build before its end."""
+        """Write the closing event; `error` is what ended the build early, if anything."""
         from trtpipe.text.build_end import build_end_json
 
         say_json({**build_end_json(self._event(error)), "at": round(self._seconds(), 3)}, indent=None)
@@ -60,7 +60,7 @@ class Closing:
 
 @contextmanager
 def one_closing(*, as_json: bool) -> Iterator[Closing]:
-    """Says in the end how the build inside ended; an error passes through, and is the caller's to put in words."""
+    """Reports at the end how the build inside ended; an error is passed on to the caller, who reports it."""
     closing = Closing(as_json)
     try:
         yield closing
@@ -75,7 +75,7 @@ def one_closing(*, as_json: bool) -> Iterator[Closing]:
 
 
 def closing_line(outcome: Outcome, seconds: float) -> str:
-    """`built 2 engines, 3 restored, 7 up to date in 41.0 s`, and what did not work."""
+    """`built 2 engines, 3 restored, 7 up to date in 41.0 s`, and the number of failures."""
     engines = "engine" if len(outcome.built) == 1 else "engines"
     parts = [f"built {len(outcome.built)} {engines}"]
     for names, word in (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What the command line asked for; `jobs` is None when it did not say."""
+    """The options of the command line; `jobs` is None when it was not given."""
 
     specs: Sequence[str]
     only: Sequence[str]
@@ -24,5 +24,5 @@ class BuildOptions:
 
     @property
     def runs_known(self) -> bool:
-        """Whether something must run, or be looked at, whatever is known."""
+        """Whether something must run or be examined even if its result is known."""
         return self.force or self.search_again or self.frozen or self.check

@@ -1,4 +1,4 @@
-"""What `trtpipe build` does once something may have changed: plan, prove, run, tell."""
+"""`trtpipe build` when something may have changed: plan, prove, run, report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trtpipe.workspace.workspace import Workspace, open_workspace
 
 
 def plan_and_run(options: BuildOptions, closing: Closing) -> int:
-    """Build, and tell `closing` what came of it. 1 when a step or a threshold failed, 3 when the lockfile disagrees."""
+    """Build, and record the result in `closing`. 1 when a step or a threshold failed, 3 when the lockfile disagrees."""
     workspace = open_workspace(options.specs, options.only)
     use_remote(workspace.store, offline=options.offline, required=options.require_remote)
     planned = make_plan(workspace, force=options.force, search_again=options.search_again)
@@ -39,6 +39,7 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     _prove(planned, options)
     _tell(planned)
     outcome = closing.outcome = Outcome()
+    # From here on the reports may be incomplete, whatever ends this build: the marker tells the next one.
     before, mark = found_mark(workspace.state.path), set_mark(workspace.state.path)
     _run(planned, options, closing, outcome, frozen, mark)
     if frozen is None or not any(isinstance(error, LockMismatch) for _, error in outcome.failures):
@@ -53,7 +54,7 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
 
 
 def _held_to_lock(planned: Planned, options: BuildOptions) -> Agreed | None:
-    """The lockfile, where the build is kept to it. Raises LockMismatch, also when the store contradicts it."""
+    """The lockfile, for a `--frozen` build. Raises LockMismatch, also when the store contradicts it."""
     frozen = refuse_differences(planned) if options.frozen else None
     _introduce(planned.workspace)
     if frozen is None:
@@ -69,7 +70,7 @@ def _run(
     frozen: Agreed | None,
     mark: ReportsMark,
 ) -> None:
-    """Run the plan, and tell what went wrong, whatever ends it."""
+    """Run the plan, and report what went wrong, however it ends."""
     store = planned.workspace.store
     try:
         with open_progress(
@@ -101,7 +102,7 @@ def _run(
 
 
 def _introduce(workspace: Workspace) -> None:
-    """Tell the store of the project, and the first time its user of the store; a former one each time."""
+    """Register the project with the store; mention the store to its user once, a former store each time."""
     with contextlib.suppress(OSError):  # a store that cannot be written still reads
         workspace.store.introduce()
     first = not workspace.state.path.exists()
@@ -119,7 +120,7 @@ def _say_agreement(planned: Planned, frozen: Agreed, options: BuildOptions) -> N
 
 
 def _put_in_order(planned: Planned, options: BuildOptions) -> str:
-    """Nothing is to be built: mend what an earlier build left undone, and say so."""
+    """Nothing is to be built: finish what an earlier build left undone, and say so."""
     parts = ["nothing to do"]
     if not options.frozen and refresh_lock(planned, [cell.name for cell in planned.plan.cells]):
         parts.append("lockfile written")
@@ -130,7 +131,7 @@ def _put_in_order(planned: Planned, options: BuildOptions) -> str:
 
 
 def _remember(planned: Planned, options: BuildOptions) -> None:
-    """Every cell is delivered and the lockfile written: the next build may compare signatures only."""
+    """Every cell is delivered and the lockfile written, so the next build need only compare signatures."""
     from trtpipe.building.stamp import take
 
     take(planned, options.specs, options.only)
@@ -138,7 +139,7 @@ def _remember(planned: Planned, options: BuildOptions) -> None:
 
 
 def _prove(planned: Planned, options: BuildOptions) -> None:
-    """Whatever `check` can refuse is refused before anything runs."""
+    """Report everything that `check` refuses before anything runs."""
     if not runs(planned):
         return
     from trtpipe.checks.check import prove_before_building
@@ -151,7 +152,7 @@ def _prove(planned: Planned, options: BuildOptions) -> None:
 
 
 def _tell(planned: Planned) -> None:
-    """What was found damaged while the plan was made."""
+    """Report damage that was found while the plan was made."""
     for text in planned.workspace.store.warnings:
         note(f"warning: {text}")
     planned.workspace.store.warnings.clear()
@@ -168,7 +169,7 @@ def _show_failures(outcome: Outcome, planned: Planned) -> None:
 
 
 def _show_reproduction(address: str, error: TrtpipeError, planned: Planned) -> None:
-    """How to take a failed step elsewhere; what is wrong with the spec itself needs no such thing."""
+    """Print how to reproduce a failed step elsewhere, unless the spec itself is wrong."""
     step = next((one for one in planned.plan.steps.values() if str(one.address) == address), None)
     served = [] if step is None else [one for one in planned.plan.cells if step.address in one.steps.values()]
     if (

@@ -118,7 +118,7 @@ def gc_command(
 
 
 def verify_command(*, as_json: bool) -> int:
-    """Read everything again. 1 when something was damaged."""
+    """Read everything again. 1 when something is damaged."""
     from trtpipe.stores.verification import verify
 
     found = verify(open_cache().store)
@@ -140,7 +140,7 @@ def verify_command(*, as_json: bool) -> int:
 
 
 def adopt_command(*, as_json: bool) -> int:
-    """Take the project's former store over."""
+    """Move the project's former store into the user's store."""
     from dataclasses import asdict
 
     from trtpipe.workspace.former_stores import adopt

@@ -96,7 +96,7 @@ def keygen_command(file: Path) -> int:
 
 
 def _shared(store: object) -> LayeredStore:
-    """The store with its remote, whose trouble is an error here. Raises SpecError when there is none."""
+    """The store with its remote, whose failure is an error here. Raises SpecError when there is none."""
     from trtpipe.stores.layered import LayeredStore
 
     if not isinstance(store, LayeredStore) or store.remote is None:
@@ -110,7 +110,7 @@ def _shared(store: object) -> LayeredStore:
 
 
 def _together(traffics: Sequence[Traffic]) -> Traffic:
-    """What went to and fro, of all remotes."""
+    """The transfers of all remotes, added up."""
     from trtpipe.stores.remote import Traffic
 
     counts = [asdict(one) for one in traffics]

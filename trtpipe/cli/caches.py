@@ -20,7 +20,7 @@ _MIN_COVERAGE: float = CalibrationSpec.model_fields["min_coverage"].default
 
 @dataclass(frozen=True, slots=True)
 class MigrateOptions:
-    """What the command line says beside the cache and the model."""
+    """The options besides the cache and the model."""
 
     output: Path | None
     qdq: Path | None

@@ -1,4 +1,4 @@
-"""`trtpipe data preview|ls`: what they take."""
+"""`trtpipe data preview|ls`: their arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`trtpipe data preview|ls`: what they print."""
+"""`trtpipe data preview|ls`: their output."""
 
 from __future__ import annotations
 

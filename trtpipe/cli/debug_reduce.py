@@ -57,7 +57,7 @@ def reduce_command(
 
 
 def _failing(steps: CellSteps) -> Failing | None:
-    """The engine that cannot be built; None when it can, and thresholds may be missed."""
+    """The engine that cannot be built; None when it can, so that thresholds may be the problem."""
     try:
         failing = steps.run("build_engine")
     except ToolchainError as error:

@@ -53,7 +53,7 @@ def default_directory(kind: str, steps: CellSteps) -> str:
 
 
 def _first_failing(steps: CellSteps) -> Failing | None:
-    """The first step that fails; where TensorRT refuses a model, that which builds, for it can be taken elsewhere."""
+    """The first failing step; if TensorRT refuses a model, the build step, because that can be reproduced elsewhere."""
     stages = [one for one in steps.cell.steps if one not in ("parse", "readback")]
     return steps.run(*stages) or steps.run("readback")
 

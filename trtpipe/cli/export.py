@@ -1,4 +1,4 @@
-"""`trtpipe export`: a pipeline's model in another form, to be taken further by hand."""
+"""`trtpipe export`: writes a pipeline's model in another form, to be edited by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`trtpipe init` and `trtpipe schema`: how a project begins, and what its editor needs."""
+"""`trtpipe init` and `trtpipe schema`: a first spec for a project, and the schema for its editor."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _refuse_missing(model: str) -> None:
 
 
 def _write(target: Path, text: str, *, force: bool) -> None:
-    """Write a spec, in the place of another one only where that is wanted. Raises SpecError."""
+    """Write a spec, replacing an existing one only if asked to. Raises SpecError."""
     if target.exists() and not force:
         raise SpecError(
             Code.EXISTS_ALREADY,
@@ -88,7 +88,7 @@ def _write(target: Path, text: str, *, force: bool) -> None:
 
 
 def _tell(spec: FirstSpec) -> None:
-    """What came of trying the spec, as far as there is something to decide."""
+    """Print the results of testing the spec, if there is something to decide."""
     for text in spec.notes:
         note(f"warning: {text}")
     if spec.refused:

@@ -42,7 +42,7 @@ def inspect_command(
 
 
 def _asked(shapes: Sequence[str], gpus: Sequence[str], *, layers: bool, weights: bool) -> Asked:
-    """What the options ask for. Raises SpecError with everything that is wrong in them."""
+    """The selected options. Raises SpecError with all their problems."""
     from trtpipe.inspection.inspect_model import Asked
 
     problems: list[Problem] = []
@@ -92,7 +92,7 @@ def _capabilities(texts: Sequence[str], problems: list[Problem]) -> tuple[Comput
 
 
 def _store_of(root: Path) -> tuple[tuple[Path, ...], tuple[Finding, ...]]:
-    """The directory of the project's store, if it has one, and what there is to say of it."""
+    """The directory of the project's store, if it has one, and remarks about it."""
     from trtpipe.loader.project import load_project
     from trtpipe.toolchains.doctor import Finding
     from trtpipe.workspace.former_stores import former_line, store_line

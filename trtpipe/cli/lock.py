@@ -1,4 +1,4 @@
-"""`trtpipe lock`: the lockfile held against what is known without building anything, or brought up to date with it."""
+"""`trtpipe lock`: compares the lockfile with what is known without building anything, or updates it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def lock_command(specs: Sequence[str], only: Sequence[str], *, check: bool, as_j
 
 
 def _agrees(comparison: Comparison, lock: Lock, *, check: bool) -> bool:
-    """Whether the lockfile says, now, what the spec comes to as far as anybody can tell."""
+    """Whether the lockfile matches the current spec, as far as that is known."""
     if not check:
         return not comparison.unknown
     return not comparison.differences and not lock.conflict and lock.schema == SCHEMA

@@ -1,4 +1,4 @@
-"""How every command ends: an error as its message and exit code, an interrupt, output that nobody could take."""
+"""The end of every command: errors as message and exit code, interrupts, output that could not be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command prints and how it ends: results on stdout, problems and progress on stderr, one exit code."""
+"""Output of all commands: results on stdout, problems and progress on stderr, one exit code."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_LOCK, EXIT_INTERRUPTED = 0, 1, 2, 3, 13
 
 
 _TURNING = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-"""What breaks a line or turns the writing direction: a terminal would show something else than what stands there."""
+"""Characters that break lines or change the writing direction, so that a terminal shows something else."""
 _TURNED = {code: f"\\u{code:04x}" for code in _TURNING}
 _CONTROL = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
 } | _TURNED
-"""Names from a model or a spec may hold what a terminal takes for a command: it is shown, not sent."""
+"""Control characters: names from a model or a spec may contain terminal commands, so they are escaped."""
 _JSON_CONTROL = {code: f"\\u{code:04x}" for code in range(127, 160)} | _TURNED
 _WORKFLOW = re.compile(r"^([^\S\n]*):(?=:)|##(?=\[)", re.MULTILINE)
 """What GitHub's runner takes for a command in what a job prints: `::` at the begin of a line, `##[` anywhere."""
@@ -35,7 +35,7 @@ def say(text: str = "") -> None:
 
 
 def say_json(value: object, *, indent: int | None = 2) -> None:
-    """A JSON object on stdout, indented or, for a stream of them, on one line that is sent at once."""
+    """A JSON object on stdout, indented; in a stream of objects, on one line that is flushed at once."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
     text = text.translate(_JSON_CONTROL)
     _write((text.replace("##[", r"##\u005b") if in_workflow() else text) + "\n")
@@ -58,19 +58,19 @@ def _flush() -> None:
 
 
 def _give_up(error: OSError) -> None:
-    """Write no more: the work itself goes on, whoever stopped listening (`trtpipe build --json | head`)."""
+    """Stop writing, but let the work go on, when the reader has closed the pipe (`trtpipe build --json | head`)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not isinstance(error, BrokenPipeError):
         _lost.append((error.strerror or str(error)).lower())
 
 
 def note(text: str) -> None:
-    """A line of progress or trouble, on stderr; nobody has to listen."""
+    """A line about progress or a problem, on stderr; it does not matter if nobody reads it."""
     _note(printable(text))
 
 
 def command_runner(command: str) -> None:
-    """A command for GitHub's runner, in its own form: nothing else that is printed in a workflow is one."""
+    """Print a workflow command for GitHub's runner. This is the only function that may."""
     _note(command.translate(_CONTROL))
 
 
@@ -81,13 +81,13 @@ def _note(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """The text with every control character but tab and line feed as its escape; in a workflow, no command of it."""
+    """The text with control characters except tab and line feed escaped; in a workflow, commands are disabled too."""
     shown = text.translate(_CONTROL)
     return _WORKFLOW.sub(r"\g<0>\\", shown) if in_workflow() else shown
 
 
 def in_workflow() -> bool:
-    """Whether a runner of GitHub Actions reads what is printed."""
+    """Whether the output is read by a GitHub Actions runner."""
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
@@ -105,6 +105,6 @@ def show_error(error: TrtpipeError) -> None:
 
 
 def trouble() -> str:
-    """Sends what is left of a result; why stdout could not be written, "" if it was."""
+    """Flushes the rest of a result; returns why stdout could not be written, "" if it was."""
     _flush()
     return _lost[0] if _lost else ""

@@ -87,7 +87,7 @@ def explain_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:
 
 
 def _tell(planned: Planned) -> None:
-    """What is wrong with a store, its own or one that is shared."""
+    """Print problems of the store, its own or a shared one."""
     for text in planned.workspace.store.warnings:
         note(f"warning: {text}")
 

@@ -1,6 +1,6 @@
-"""What a build shows while it runs: a live view on a terminal, plain lines elsewhere, JSON lines on demand.
+"""The progress of a build: a live view on a terminal, plain lines elsewhere, JSON lines on request.
 
-Each is an Observer: it hears events from several threads and writes them one at a time.
+Each kind is an Observer: it receives events from several threads and writes them one at a time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Progress(Protocol):
     """An Observer with a beginning and an end."""
 
     def emit(self, event: Event) -> None:
-        """Hear one event."""
+        """Handle one event."""
 
     def __enter__(self) -> Progress: ...
 
@@ -49,7 +49,7 @@ class Progress(Protocol):
 
 
 def open_progress(*, as_json: bool, total: int, began: float) -> Progress:
-    """The observer that fits where the output goes; `began` is when the command did, by the monotonic clock."""
+    """The observer for this kind of output; `began` is the command's start on the monotonic clock."""
     if as_json:
         return JsonProgress(began)
     if sys.stderr.isatty():
@@ -58,7 +58,7 @@ def open_progress(*, as_json: bool, total: int, began: float) -> Progress:
 
 
 class PlainProgress:
-    """Lines on stderr, as they come."""
+    """Lines on stderr, as events arrive."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class PlainProgress:
         return None
 
     def emit(self, event: Event) -> None:
-        """Write what the event says."""
+        """Write a line for the event."""
         with self._lock:
             for line in event_lines(event):
                 note(line)
@@ -97,7 +97,7 @@ class JsonProgress:
 
 
 class LiveProgress:
-    """What runs now, redrawn in place by rich; what ended scrolls above it."""
+    """Running steps, redrawn in place by rich; finished ones scroll above them."""
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
@@ -120,7 +120,7 @@ class LiveProgress:
         self._live.__exit__(None, None, None)
 
     def emit(self, event: Event) -> None:
-        """Note what changed; the view redraws itself."""
+        """Record the change; the view redraws itself."""
         with self._lock:
             self._follow(event)
         if not isinstance(event, StepStarted):
@@ -129,7 +129,7 @@ class LiveProgress:
                     self._console.print(printable(line), markup=False, soft_wrap=True)
 
     def _follow(self, event: Event) -> None:
-        """Of the build as a whole nothing is shown here but its lines."""
+        """Events about the whole build are only printed as lines."""
         if isinstance(event, StepEvent):
             self._follow_step(event)
         elif isinstance(event, ProgressEvent):
@@ -148,7 +148,7 @@ class LiveProgress:
                 assert_never(event)
 
     def _follow_progress(self, event: ProgressEvent) -> None:
-        """What is searched or fetched need be no step of a plan, and then begins with its first event."""
+        """A search or download may be no step of a plan; then it begins with its first event."""
         match event:
             case FetchProgress(address, Download(state="end")):
                 self._running.pop(str(address), None)
@@ -184,7 +184,7 @@ class LiveProgress:
 
 
 class LazyProgress:
-    """What is shown of work that is mostly none: nothing at all before the first event, and then what fits."""
+    """Progress for work that is usually nothing: shows nothing before the first event, then the appropriate view."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self._as_json = as_json

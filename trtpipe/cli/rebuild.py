@@ -1,4 +1,4 @@
-"""`trtpipe build --check`: everything built again, graded, and told as a table."""
+"""`trtpipe build --check`: builds everything again, grades it, and prints a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`trtpipe report`, and the reports at the end of a build: where they went, and what could not be written."""
+"""`trtpipe report`, and the reports at the end of a build: where they are, and what could not be written."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _MOST_BYTES = 1_000_000
 
 
 def tell_reports(planned: Planned, outcome: Outcome, mark: ReportsMark, *, interrupted: bool = False) -> None:
-    """Write the reports of a build, and lift its mark when they say that every cell is delivered.
+    """Write the reports of a build, and remove its marker when they list every cell as delivered.
 
-    Whatever goes wrong here is a warning, for the build itself is done.
+    Errors are only warnings here, because the build itself is done.
     """
     whole = not (interrupted or outcome.failures or outcome.blocked)
     with _only_warned_of():
@@ -41,7 +41,7 @@ def tell_reports(planned: Planned, outcome: Outcome, mark: ReportsMark, *, inter
 
 
 def mend_reports(planned: Planned) -> bool:
-    """Write the reports of a plan with nothing to do anew, if an earlier build left them behind; whether it did."""
+    """Write the reports of a plan with nothing to do again if an earlier build left them incomplete; returns if so."""
     from trtpipe.building.reports_mark import found_mark
 
     mark = found_mark(planned.workspace.state.path)
@@ -128,7 +128,7 @@ def _warn(written: Written) -> None:
 
 
 def append_step_summary(written: Written) -> None:
-    """Add the Markdown summary to the page of a job of GitHub Actions, where there is one."""
+    """Append the Markdown summary to the page of a GitHub Actions job, if this is one."""
     target = os.environ.get("GITHUB_STEP_SUMMARY", "")
     if not target:
         return

@@ -1,4 +1,4 @@
-"""`trtpipe run`: what it prints."""
+"""`trtpipe run`: prints the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROWS = 20
 
 
 def infer_command(asked: InferRequest, *, as_json: bool) -> int:
-    """Run it and print its outputs in a few numbers each."""
+    """Run it and print a few statistics of each output."""
     record = infer(asked)
     if as_json:
         say_json(record)

@@ -1,7 +1,7 @@
-"""A build with nothing to do, answered before the command line is taken apart.
+"""Answers a build with nothing to do before the command line is parsed.
 
-Reading arguments well takes typer and pydantic, which take longer to import than a look at a thousand cells' files. So
-`trtpipe build` with nothing but specs and cells behind it looks first. Whatever is not that plain goes the usual way.
+Parsing arguments needs typer and pydantic, which take longer to import than checking a thousand cells' files. So a
+plain `trtpipe build` with only specs and cells as arguments is checked here first. Everything else is parsed as usual.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 
 def nothing_to_do(arguments: Sequence[str]) -> int | None:
-    """The exit code of a plain build that has nothing to do, which was said; None: the command is to be run."""
+    """The exit code of a plain build with nothing to do, after reporting that; None if the command must run."""
     if list(arguments[:1]) != ["build"] or any(one.startswith("-") for one in arguments):
         return None
     from trtpipe.building.stamp import is_unchanged

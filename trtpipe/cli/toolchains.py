@@ -112,7 +112,7 @@ def _verdict_lines(one: Verdict) -> Iterator[str]:
 
 
 def _known_toolchains() -> dict[str, list[tuple[Toolchain, str]]]:
-    """What is installed or provisioned, by name, with the damage that is known already; more of one, if there are."""
+    """Installed and provisioned toolchains by name, with known damage; several with one name are all listed."""
     from trtpipe.toolchains.installed import installed_toolchain
     from trtpipe.toolchains.provision import list_provisioned, provisioned_toolchain
 

@@ -13,7 +13,7 @@ from trtpipe.cli.progress import open_progress
 
 @dataclass(frozen=True, slots=True)
 class UpgradeOptions:
-    """What the command line asked for; `jobs` and `output` are None when it did not say."""
+    """The options of the command line; `jobs` and `output` are None when not given."""
 
     specs: Sequence[str]
     only: Sequence[str]

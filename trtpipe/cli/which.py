@@ -54,7 +54,7 @@ def _lines(found: Identity) -> Iterator[str]:
 
 
 def _facts(found: Identity) -> Iterator[str]:
-    """The key, TensorRT, the GPUs and the report, from whatever place knows them first; else the header's word."""
+    """The key, TensorRT, the GPUs and the report, from the first place that has them; else from the engine's header."""
     merged: dict[str, object] = {}
     for place in found.places:
         merged = {**{name: value for name, value in place.facts.items() if value}, **merged}

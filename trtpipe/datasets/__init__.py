@@ -1,8 +1,8 @@
-"""Data sets: from arrays in files to batches of model inputs, in a declared order, reading only what is fed.
+"""Data sets: reads arrays from files and makes batches of model inputs in a declared order, reading only what is used.
 
-A kind of source is one module here, named as its key in the data set's spec, with a module-level `reader`;
-`samples/` makes batches of what they read, `locations/` finds the files. This module imports no numpy: keys are made
-with it.
+Each kind of source is one module here, named like its key in the data set's spec, with a module-level `reader`;
+`samples/` makes batches from the arrays that readers return, `locations/` finds the files. This module does not import
+numpy because step keys are computed with it.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 Indices: TypeAlias = "Sequence[int] | NDArray[np.int64]"
-"""Numbers of samples."""
+"""Sample numbers."""
 
 
 class Source(Protocol):
-    """One array of samples: dims and NumPy type known, rows read when asked for."""
+    """One array of samples: dims and NumPy type are known, rows are read on request."""
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Its dims; the first counts samples, and None is one in which samples differ."""
+        """Its dims; the first is the number of samples. None stands for a dim that differs between samples."""
 
     @property
     def dtype(self) -> Dtype:
@@ -52,10 +52,10 @@ class Source(Protocol):
         """All of it."""
 
     def shape_at(self, index: int) -> tuple[int, ...]:
-        """The dims of one sample, read without its values. Raises SpecError naming a sample that cannot be read."""
+        """The dims of one sample, without reading its values. Raises SpecError naming a sample that cannot be read."""
 
     def name_of(self, index: int) -> str:
-        """What people call a sample: its file, or `sample 7`."""
+        """A sample's name for messages: its file, or `sample 7`."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +63,23 @@ class Reader:
     """One kind of source."""
 
     version: int
-    """Enters the key; raised when the same files would give other samples."""
+    """Part of the key; increase it when the same files would give other samples."""
     files: Callable[[DatasetSpec, Files], Mapping[str, Path]]
     """The files whose bytes the samples depend on, by name. Raises SpecError."""
     open: Callable[[DatasetSpec, Files, ExitStack], Mapping[str, Source]]
-    """Opens the arrays; what must be closed goes onto the stack. Raises SpecError."""
+    """Opens the arrays; whatever must be closed is pushed on the stack. Raises SpecError."""
     packages: tuple[str, ...] = ()
-    """Distributions, beside those of the base, whose versions can change the samples."""
+    """Distributions, besides the base ones, whose versions can change the samples."""
     extra: str = ""
-    """The extra of trtpipe that brings them."""
+    """The extra of trtpipe that installs them."""
     may_use: tuple[str, ...] = ()
-    """Distributions that it does without for some samples, and whose versions can change the others."""
+    """Distributions that only some samples need, and whose versions can change those."""
     runs_code: bool = False
-    """Whether opening runs what the project holds: only done in a stage's own process, with `GivenFiles`."""
+    """Whether opening runs code of the project: allowed only in a stage's process, with `GivenFiles`."""
 
 
 def reader_names() -> tuple[str, ...]:
-    """The kinds of sources that there are; none is imported."""
+    """The kinds of sources that exist; none is imported."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))
 
 
@@ -116,7 +116,7 @@ def _version(distribution: str) -> str | None:
 
 
 def source_files(spec: DatasetSpec, resolve: Resolve | Files) -> dict[str, Path]:
-    """File as the spec names it → the file. Raises SpecError."""
+    """Maps each file name in the spec to the file. Raises SpecError."""
     files = as_files(resolve)
     return {
         name: path for reader in readers_of(spec).values() for name, path in reader.files(spec, files).items()
@@ -124,9 +124,9 @@ def source_files(spec: DatasetSpec, resolve: Resolve | Files) -> dict[str, Path]
 
 
 def dataset_record(spec: DatasetSpec, digests: Mapping[str, Digest]) -> dict[str, Json]:
-    """Everything that the samples depend on, for a key: the sources' digests, the readers, the preprocessing.
+    """Everything that the samples depend on, for the key: digests of the sources, the readers, the preprocessing.
 
-    Licence and description change no sample and are left out, as is what the spec does not say.
+    Licence and description are left out because they change no sample; so is everything that the spec does not set.
     """
     described = spec.model_dump(
         mode="json", by_alias=True, exclude={"license", "description"}, exclude_none=True
@@ -143,7 +143,7 @@ def dataset_record(spec: DatasetSpec, digests: Mapping[str, Digest]) -> dict[str
 
 
 def runs_code(spec: DatasetSpec) -> bool:
-    """Whether opening the set runs code of the project. Raises SpecError when a package is missing."""
+    """Whether opening the data set runs code of the project. Raises SpecError when a package is missing."""
     return any(reader.runs_code for reader in readers_of(spec).values())
 
 

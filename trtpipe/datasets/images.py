@@ -1,7 +1,7 @@
 """images: folders, globs and lists of image files, decoded one batch at a time. Needs Pillow.
 
-Samples stand in the order of their paths, compared as text. A file is one sample, however often it is named; of
-one that holds several frames the first counts.
+Samples are sorted by path, compared as text. A file is one sample even if it is named several times; of a file with
+several frames only the first is used.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from trtpipe.problem_codes import Code
 from trtpipe.spec.dataset import FOLDERS, DatasetSpec, InputSpec
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
-"""What files in folders and of globs are taken for images."""
+"""Suffixes of the files in folders and globs that count as images."""
 _CSV = ".csv"
 
 
 def _listed(spec: DatasetSpec, files: Files) -> dict[str, dict[str, Path]]:
-    """Array → name → file, in the order of the samples. Raises SpecError."""
+    """Array → name → file, in sample order. Raises SpecError."""
     found: dict[str, dict[str, Path]] = {}
     for array, patterns in (spec.images or {}).items():
         path = ("images", array)
@@ -64,7 +64,7 @@ def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Sou
 
 
 def _labels(spec: DatasetSpec, labels: str, files: Files, names: tuple[str, ...]) -> dict[str, Source]:
-    """The classes of the first array's images, as an array of the name that `labels` says."""
+    """The classes of the first array's images, as an array with the name given by `labels`."""
     from trtpipe.datasets.pixels.labels import classes_of_file, classes_of_folders
 
     patterns = next(iter((spec.images or {}).values()))

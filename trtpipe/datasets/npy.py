@@ -1,4 +1,4 @@
-"""npy: one .npy file an array, read through a memory map."""
+"""npy: one .npy file for each array, memory-mapped."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """npz: one zip archive of .npy members.
 
-Members that are stored are mapped where they lie; compressed ones are unpacked into an unnamed temporary file and
-mapped there, so that samples can be drawn in any order and memory stays that of a batch. Large ones are unpacked only
-as far as samples are asked for.
+Uncompressed members are memory-mapped inside the archive. Compressed ones are unpacked into an unnamed temporary file
+and mapped there, so that samples can be drawn in any order while memory use stays that of a batch. Large ones are
+unpacked only as far as samples are requested.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from trtpipe.weights.archive import Archive
 from trtpipe.weights.npy import map_array
 
 LARGEST_UNPACKED = 16 << 30
-"""Bytes that compressed members may claim together: beyond it is a zip bomb, or better stored as .npy."""
+"""Limit for the unpacked size of all members: more is a zip bomb, or better stored as .npy."""
 
 _AT_ONCE = 64 << 20
-"""A compressed member up to this size is unpacked, and its checksum seen, when it is opened."""
+"""A compressed member up to this size is unpacked, and its checksum verified, when it is opened."""
 _WHERE = ("npz",)
 
 
@@ -40,7 +40,7 @@ def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Sou
 
 
 class _Members(Mapping[str, Source]):
-    """Arrays by name; each is opened, and unpacked, when it is first asked for."""
+    """Arrays by name; each is opened, and unpacked if compressed, on first access."""
 
     def __init__(self, archive: Archive, stack: ExitStack) -> None:
         self.archive = archive

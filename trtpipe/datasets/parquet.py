@@ -1,7 +1,7 @@
 """parquet: columns of Parquet files, streamed batch by batch. Needs PyArrow, and Pillow for columns of images.
 
-Numbers, lists of numbers (of fixed or differing length, nested too) and encoded images are samples: images are bytes,
-or structs with `bytes` in them as the datasets library writes them. A column is read when it is fed, once, into an
+A sample is a number, a list of numbers (of fixed or varying length, possibly nested) or an encoded image: bytes, or a
+struct with a field `bytes` as the datasets library writes it. A column is read once, when it is first needed, into an
 unnamed temporary file, so that samples can be drawn in any order.
 """
 
@@ -47,7 +47,7 @@ def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Sou
 
 
 class _Arrays(Mapping[str, Source]):
-    """Arrays by name; each is read when it is asked for."""
+    """Arrays by name; each is read on first access."""
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns

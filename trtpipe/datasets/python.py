@@ -1,7 +1,7 @@
-"""python: a function of the project that yields samples, one mapping of array name to array after the other.
+"""python: a function of the project that yields samples, each a mapping of array name to array.
 
-It runs in the process of the stage that reads the set, never in trtpipe's own: there its source is only parsed. What it
-yields must depend on its source and the declared `files` alone.
+It runs in the process of the stage that reads the data set, never in trtpipe's main process, which only parses its
+source. Its samples must depend on its source and the declared `files` only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _IMPORTED = (".py", ".so", ".pyd")
 
 
 def _module_file(spec: DatasetSpec) -> str:
-    """The module's file, as a path in the project."""
+    """The module's file, as a path relative to the project."""
     return (spec.python or "").partition(":")[0].replace(".", "/") + ".py"
 
 
@@ -41,14 +41,14 @@ def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
 
 
 def project_code(spec: DatasetSpec, named: Mapping[str, Path]) -> ProjectCode:
-    """What runs when the set is read: the module, and those of its declared files that Python can import."""
+    """The code that runs when the data set is read: the module, and those declared files that Python can import."""
     name = _module_file(spec)
     imported = sorted(one for one in named if one != name and Path(one).suffix in _IMPORTED)
     return code_of("code", name, [named[one].read_bytes() for one in (name, *imported)])
 
 
 def _require_function(spec: DatasetSpec, name: str, module: Path) -> None:
-    """Raises SpecError when the module is no Python or has no such function; nothing of it runs."""
+    """Raises SpecError when the module is not valid Python or lacks the function; it is parsed, not run."""
     wanted = (spec.python or "").partition(":")[2]
     try:
         if module.stat().st_size > _LARGEST_SOURCE:

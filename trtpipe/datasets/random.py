@@ -1,8 +1,8 @@
-"""random: seeded samples, only ever used when the spec says so.
+"""random: seeded random samples, used only when the spec asks for them.
 
-Sample i of input number k (in the order of sorted names) is drawn from numpy's PCG64 seeded with
-SeedSequence([seed, k, i]): standard normal floats, integers in [low, high), fair booleans; of an input that has a range
-of its own, integers in that. It depends neither on the batch size nor on how many samples are drawn.
+Sample i of input number k (in the order of sorted names) is drawn from numpy's PCG64 seeded with SeedSequence([seed, k,
+i]): standard normal floats, integers in [low, high), booleans with equal probability; for an input with a range of its
+own, integers in that range. The values depend neither on the batch size nor on how many samples are drawn.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DEFAULT_SAMPLES = 8
 
 @dataclass(frozen=True)
 class RandomArray:
-    """Samples drawn when they are asked for. The model input's type is set by `typed`."""
+    """Samples that are drawn on request. `typed` sets the type of the model input."""
 
     shape: tuple[int, ...]
     dtype: Dtype
@@ -37,7 +37,7 @@ class RandomArray:
     whole_numbers: bool
     """Whether floats are integers too."""
     one_by_one: bool
-    """A sample is a whole batch: its first axis is not of size 1, or it has none."""
+    """A sample is a whole batch, because its first axis is not of size 1, or it has no axis."""
 
     def typed(self, dtype: Dtype) -> RandomArray:
         """The same samples for an input of another type."""
@@ -59,7 +59,7 @@ class RandomArray:
         return self.shape[1:]
 
     def name_of(self, index: int) -> str:
-        """Samples go by their numbers."""
+        """Samples are named by their numbers."""
         return f"sample {index}"
 
     def _draw(self, index: int) -> Array:

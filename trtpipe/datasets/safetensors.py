@@ -1,4 +1,4 @@
-"""safetensors: one .safetensors file, whose tensors' first axis counts samples, read through a memory map."""
+"""safetensors: one .safetensors file whose tensors have the samples along their first axis; memory-mapped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Sou
 
 
 class _Tensors(Mapping[str, Source]):
-    """Arrays by name; each is mapped when it is asked for."""
+    """Arrays by name; each is mapped on first access."""
 
     def __init__(self, file: SafetensorsFile) -> None:
         self.file = file

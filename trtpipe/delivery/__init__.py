@@ -1,4 +1,4 @@
-"""Delivering a cell: its proofs are judged, then its engine and what belongs to it are put into `build/`.
+"""Delivering a cell: judging its measurements, then putting its engine and the files beside it into `build/`.
 
-Belongs here: the verdict on a cell and the files beside an engine. How the results come about is in `building/`.
+How the results are made is in `building/`.
 """

@@ -1,4 +1,4 @@
-"""What the user calls the nodes of a typed model in the store, which is read when the first one is asked for."""
+"""The user's names for the nodes of a typed model in the store; the model is read when the first name is needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def caller_of(model: Callable[[], Path]) -> Callable[[str], str]:
-    """Calls nodes by name; a model that cannot be read is told elsewhere, and its nodes by their names alone."""
+    """A function from node to the user's name for it; for an unreadable model (reported elsewhere) its own name."""
 
     @cache
     def caller() -> Caller:

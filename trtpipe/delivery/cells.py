@@ -1,7 +1,7 @@
-"""Delivers a cell: judges what it proved, then puts its files into the build directory.
+"""Delivers a cell: judges its measurements, then puts its files into the build directory.
 
-`manifest.json` is written last and removed first, so a directory that has one is whole. Nothing is delivered of a
-cell that fails its thresholds or its audit: an engine that may not ship is not put where people pick engines up.
+`manifest.json` is written last and removed first, so a directory that has one is complete. A cell that fails its
+thresholds or its audit is not delivered, so that nobody picks up an engine that must not ship.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ DELIVERED: Mapping[Stage, tuple[str, ...]] = {
 
 
 def policy_of(spec: PipelineSpec, variant: str) -> str:
-    """What judges a variant's cells: the thresholds and the audit's bound, as a key."""
+    """What a variant's cells are judged by, thresholds and audit limit, as a key."""
     asked = spec.validate_
     record = {
         "manifest": manifests.SCHEMA,
@@ -73,7 +73,7 @@ def policy_of(spec: PipelineSpec, variant: str) -> str:
 
 
 def content_of(cell: Cell, policy: str, keys: Mapping[Stage, str]) -> str:
-    """What identifies the delivered files: the steps' keys, what the spec calls the GPUs, and the policy."""
+    """The identity of the delivered files: the steps' keys, the spec's names of the GPUs, and the policy."""
     return key_of([policy, list(cell.facts["gpu"]), *keys.values()])
 
 
@@ -87,10 +87,10 @@ class Delivery:
     targets: TargetResolver
     steps: Mapping[Address, Step] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
-    """Of artifacts, by their BLAKE3, as far as a cell needed it."""
+    """SHA-256 of artifacts by BLAKE3, for those that a cell needed."""
 
     def deliver(self, cell: Cell, keys: Mapping[Stage, str], *, built: bool) -> bool:
-        """Bring a cell's files into place; whether anything changed.
+        """Put a cell's files into place; returns whether anything changed.
 
         Raises ValidationFailed, StoreError, or TrtpipeError when the build directory cannot be written.
         """
@@ -106,7 +106,7 @@ class Delivery:
         files = self._write(cell, traces, manifest)
         files.append(
             self.workspace.build / cell.directory / PROOF
-        )  # there or not: when that changes, the cell is judged again
+        )  # also noted while it does not exist: once it appears or changes, the cell is judged again
         state.remember_cell(cell.name, content, files, lock_entry_of(cell, traces, proof))
         self._tell(cell, traces, proof, built=built)
         return True
@@ -120,7 +120,7 @@ class Delivery:
         return {stage: self._trace(key) for stage, key in keys.items()}
 
     def _proof(self, cell: Cell, traces: Mapping[Stage, Trace]) -> Proof:
-        """What the cell proved, on a GPU too where somebody left a proof of this very engine."""
+        """The cell's proof, including one from a GPU if there is one of exactly this engine."""
         folder = self.workspace.build / cell.directory
         found, ignored = read_proof(folder, traces["build_engine"].outputs["model.engine"].hex)
         if ignored:
@@ -164,9 +164,9 @@ class Delivery:
         return Statements(store, state, self.steps, self.sha256).texts(cell, traces, manifest)
 
     def _plot(self, traces: Mapping[Stage, Trace], manifest: dict[str, Any]) -> str | None:
-        """The plot of a search, if there is one to draw; the manifest says where it is, or why it is not.
+        """The plot of a search, if possible; the manifest says where it is, or why there is none.
 
-        Only search.json holds every point; a choice that the lockfile held was measured elsewhere and has none.
+        Only search.json holds every point; a choice taken from the lockfile was measured elsewhere and has none.
         """
         found = traces["search"].outputs.get("search.json") if "search" in traces else None
         if found is None:
@@ -181,7 +181,7 @@ class Delivery:
     def _in_place(
         self, folder: Path, traces: Mapping[Stage, Trace], texts: Mapping[str, str]
     ) -> list[Path] | None:
-        """The files, when another build has just delivered the very same; else None."""
+        """The files, if another build has just delivered exactly the same; else None."""
         wanted = _wanted(traces)
         try:
             if any(not same_digest(digest_file(folder / name), digest) for name, digest in wanted.items()):
@@ -254,14 +254,14 @@ def _remedy(error: OSError) -> str:
 
 
 def _kept_words(typed: Mapping[str, Any]) -> str:
-    """How much was kept in float32 because the calibration set showed that it overflows; empty when nothing was."""
+    """Text that says how much is kept in float32 because it overflows on the calibration set; empty if nothing is."""
     kept = typed.get("wide", {}).get("overflow", {})
     nodes = "a node" if len(kept) == 1 else f"{len(kept)} nodes"
     return f", {nodes} kept in float32 for what they reach" if kept else ""
 
 
 def outcome_words(proof: Proof) -> str:
-    """How far a cell is validated, in words: `validated on the CPU up to TensorRT's network`, with its accuracy."""
+    """How far a cell is validated, as text: `validated on the CPU up to TensorRT's network`, with its accuracy."""
     words, accuracy = words_of(proof.reach), proof.validation.get("accuracy")
     if proof.validation.get("outcome") == "passed":
         words += "".join(f", as {twin}" for twin in object_in(proof.validation, "twins").values())

@@ -1,7 +1,7 @@
-"""What an engine proved on a GPU: `proof.json` beside it, written by `trtpipe validate`, read by every build.
+"""An engine's proof from a GPU: `proof.json` beside it, written by `trtpipe validate`, read by every build.
 
-A proof holds measurements; thresholds are those of whoever reads it. It counts for the engine whose BLAKE3 it carries
-and for no other.
+A proof holds measurements; the reader applies the current thresholds. It is valid only for the engine with the BLAKE3
+in it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LARGEST = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class EngineVerdict:
-    """What the measurements of a proof come to."""
+    """The verdict on the measurements of a proof."""
 
     record: Mapping[str, Any]
     """For the manifest: `gpu`, `tensorrt`, `outcome`, `accuracy`, `reference_accuracy`, `verdicts`."""
@@ -53,7 +53,7 @@ class EngineVerdict:
 
 
 def read_proof(folder: Path, engine: str) -> tuple[JsonObject | None, str]:
-    """The proof in an engine's directory, if it is of this engine (BLAKE3 in hex); else why not, if there is one."""
+    """The proof in an engine's directory, if it is of this engine (BLAKE3 in hex); else why not, if there is a file."""
     path = folder / PROOF
     try:
         if not path.exists():
@@ -71,7 +71,7 @@ def read_proof(folder: Path, engine: str) -> tuple[JsonObject | None, str]:
 
 
 def write_proof(folder: Path, record: Mapping[str, Any]) -> Path:
-    """Leave a proof beside its engine. Raises OSError."""
+    """Write a proof beside its engine. Raises OSError."""
     text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(folder / PROOF, (text + "\n").encode())
     return folder / PROOF
@@ -79,7 +79,7 @@ def write_proof(folder: Path, record: Mapping[str, Any]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a manifest's `validation` says that an engine is held to."""
+    """The limits for an engine from a manifest's `validation`."""
 
     thresholds: tuple[Threshold, ...]
     samples: int | None
@@ -132,7 +132,7 @@ def judged_on_gpu(record: JsonObject, validation: JsonObject) -> EngineVerdict:
 
 
 def _over_budget(record: JsonObject, report: Report, asked: Asked) -> tuple[list[Problem], list[str]]:
-    """What of a budget is missed, and what of it was not looked at."""
+    """The limits of a budget that are missed, and those that were not measured."""
     budget = asked.budget
     if budget is None or not any(place.kind == "data" for place in report.places):
         return [], []

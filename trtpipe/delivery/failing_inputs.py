@@ -1,8 +1,8 @@
-"""Inputs on which a threshold was missed, kept to be looked at and run again.
+"""Keeps inputs on which a threshold was missed, so that they can be examined and run again.
 
-They go to `.trtpipe/failed/`, for a cell that fails is not delivered: one .npz for each place, with the inputs as
-`in:NAME`, the reference's outputs as `out:NAME` and what came out instead as `got:NAME`. What an earlier build left
-there goes when the next one is judged.
+They go to `.trtpipe/failed/`, because a cell that fails is not delivered: one .npz for each place, with the inputs as
+`in:NAME`, the reference's outputs as `out:NAME` and the actual outputs as `got:NAME`. Files of an earlier build are
+removed when the cell is judged again.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ FAILED = "failed"
 def keeping_failing_inputs(
     workspace: Workspace, cell: Cell, spec: PipelineSpec, traces: Mapping[Stage, Trace]
 ) -> Iterator[None]:
-    """Around the judgement of a cell: when it fails, the worst sample of each place is kept and the error names it.
+    """A context for judging a cell: if it fails, the worst sample of each place is kept and the error names it.
 
-    They are the variant's: its targets share the typed model, and the error with it.
+    The samples are kept for the variant, because its targets share the typed model and so the error.
     """
     folder = workspace.root / STATE_DIRECTORY / FAILED / cell.pipeline / cell.variant
     clear(folder)
@@ -57,7 +57,7 @@ def keeping_failing_inputs(
 
 
 def clear(folder: Path) -> None:
-    """Remove what was kept in a folder before."""
+    """Remove the samples kept in a folder earlier."""
     with suppress(OSError):
         if folder.is_symlink():
             folder.unlink()  # what it leads to is not ours
@@ -79,7 +79,7 @@ def keep(folder: Path, runs: Sequence[RecordedRun], places: Collection[str]) -> 
 
 
 def told(problems: Sequence[Problem], kept: Sequence[Path], root: Path) -> list[Problem]:
-    """The problems, the first of which says where the inputs are."""
+    """The problems, with the place of the inputs added to the first."""
     if not kept:
         return list(problems)
     names = ", ".join(str(path.relative_to(root) if path.is_relative_to(root) else path) for path in kept)

@@ -1,8 +1,7 @@
-"""Writes what a delivered engine says of its origin: `provenance.json` and `model.cdx.json`, as text.
+"""Writes a delivered engine's statements of origin, `provenance.json` and `model.cdx.json`, as text.
 
-Adds to what the traces know the SHA-256 of the engine, of the typed model and of the model's own files, which the
-store, whose digests are BLAKE3, does not have. An artifact is read for it once a build; a model's own files are known
-by their signatures from then on.
+Adds to the traces the SHA-256 of the engine, of the typed model and of the model's own files, because the store only
+has BLAKE3 digests. An artifact is read for it once a build; a model's own files only when their signatures change.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from trtpipe.stores.state import ProjectState
 from trtpipe.toolchains.wheels import sha256_of
 
 SCHEMA = 1
-"""Raised when a delivered cell should be given new statements, though nothing of it changed."""
+"""Increase it when delivered cells should get new statements although nothing else changed."""
 PROVENANCE, BILL = "provenance.json", "model.cdx.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """Makes the statements of a project's cells."""
+    """Writes the statements of a project's cells."""
 
     store: LocalStore
     state: ProjectState
@@ -58,7 +57,7 @@ class Statements:
         return self.known[digest.hex]
 
     def _sources(self, cell: Cell) -> dict[str, str]:
-        """Of the model's own files; one that changed since it was built from has none."""
+        """The model's own files; one that changed since the build has no digest."""
         found = {}
         for source in self._model_files(cell):
             if same_digest(self.state.digest(source.path), source.digest):

@@ -1,7 +1,7 @@
-"""What a cell proved: its validation judged by the spec's thresholds, its engine's precisions audited.
+"""A cell's proof: its validation judged by the spec's thresholds, and the audit of its engine's precisions.
 
-Pure judgement over what the steps measured, and over what `trtpipe validate` measured with the engine on a GPU and left
-beside it: changing a threshold judges again and runs nothing.
+Judges only existing measurements, those of the steps and those that `trtpipe validate` made with the engine on a GPU,
+so changing a threshold judges again and runs nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def prove_cell(
     targets: TargetResolver,
     found: JsonObject | None = None,
 ) -> Proof:
-    """The cell's proof; `found` is what its engine proved on a GPU.
+    """The cell's proof; `found` is the proof of its engine from a GPU.
 
     Raises ValidationFailed when a threshold or the audit was missed.
     """
@@ -94,7 +94,7 @@ def _proof(
 
 
 def _network_verdict(spec: PipelineSpec, traces: Mapping[Stage, Trace], store: LocalStore) -> NetworkVerdict:
-    """What the network is worth that TensorRT's parser made of the typed model."""
+    """The verdict on the network that TensorRT's parser made of the typed model."""
     from trtpipe.networks.verdicts import judge_network
 
     asked = spec.validate_
@@ -112,7 +112,7 @@ def _network_verdict(spec: PipelineSpec, traces: Mapping[Stage, Trace], store: L
 def _links(
     cell: Cell, spec: PipelineSpec, outcome: str, network: NetworkVerdict, on_gpu: Mapping[str, Any]
 ) -> Iterator[Link]:
-    """How far the proof of a cell reaches that failed nowhere."""
+    """How far the validation of a cell without failures reaches."""
     yield from source_links(spec, cell.variant, outcome)
     yield Link("network", network.outcome, network.why)
     if on_gpu.get("outcome") == "passed":
@@ -122,7 +122,7 @@ def _links(
 
 
 def places_missed(cell: Cell, spec: PipelineSpec, traces: Mapping[Stage, Trace]) -> set[str]:
-    """Where a cell's typed model missed a threshold; the data, when it is over its budget."""
+    """Where a cell's typed model missed a threshold; the data set, if it is over its budget."""
     from trtpipe.metrics.verdicts import failed_places
 
     if "validate" not in traces:
@@ -134,7 +134,7 @@ def places_missed(cell: Cell, spec: PipelineSpec, traces: Mapping[Stage, Trace])
 
 
 def _recorded(measured: Trace) -> dict[str, Any]:
-    """What a machine with the GPU gets to compare with: how many samples of how many, and their digest."""
+    """What the machine with the GPU compares with: how many samples of how many, and their digest."""
     places = measured.summary.get("places", ())
     samples = next((place["samples"] for place in places if place["kind"] == "data"), None)
     golden = measured.outputs.get(GOLDEN)
@@ -143,7 +143,7 @@ def _recorded(measured: Trace) -> dict[str, Any]:
 
 
 def _with_way_out(problems: list[Problem], precision: str, cell: Cell, spec: PipelineSpec) -> list[Problem]:
-    """The first output that missed a threshold in a low precision tells how to find the nodes that do it."""
+    """Adds to the first missed output of a low precision how to find the nodes that cause it."""
     from trtpipe.precisions import find_precision
 
     found = find_precision(precision)
@@ -168,7 +168,7 @@ def _not_run_on_gpu(cell: Cell, targets: TargetResolver) -> str:
 
 
 def _judged(precision: str, spec: PipelineSpec, variant: str, report: Mapping[str, Any]) -> Judgement:
-    """By the spec's thresholds, else the precision's own; a variant with a budget has that instead of the latter."""
+    """Judged by the spec's thresholds, else the precision's defaults, which a variant's budget replaces."""
     from trtpipe.metrics.verdicts import judge_report
     from trtpipe.precisions import find_precision
 
@@ -182,7 +182,7 @@ def _judged(precision: str, spec: PipelineSpec, variant: str, report: Mapping[st
 def _by_budget(
     spec: PipelineSpec, variant: str, report: Mapping[str, Any], validation: dict[str, Any]
 ) -> list[Problem]:
-    """Holds an auto variant's model against its budget, on the whole of the validation data; noted in `validation`."""
+    """Compares an auto variant with its budget, on all validation data; the result is added to `validation`."""
     budget = spec.variants[variant].budget
     if budget is None:
         return []
@@ -206,14 +206,14 @@ def _by_budget(
 
 
 def _fewer_samples(budget: BudgetSpec) -> str:
-    """Why a model that its search found to keep every limit may miss one on the whole of the data."""
+    """Why a model that met all limits in its search may miss one on the whole of the data."""
     return (
         f"the search measured {budget.samples} samples only: raise budget.samples" if budget.samples else ""
     )
 
 
 def _least_low(variant: VariantSpec) -> float:
-    """What a search found is what was asked for, however little of it is narrow, unless the spec sets a bound."""
+    """The required share in low precision: none for a search's result, however wide, unless the spec sets a limit."""
     bounded = variant.precision != AUTO or "min_low_precision" in variant.model_fields_set
     return variant.min_low_precision if bounded else 0.0
 
@@ -226,7 +226,7 @@ def _audited(
     store: LocalStore,
     problems: list[Problem],
 ) -> dict[str, Any]:
-    """How much of the engine came out in which precision; a problem when that is not what was asked for."""
+    """The share of the engine in each precision; adds a problem when it is not what the variant asks for."""
     from trtpipe.precisions import find_precision
     from trtpipe.precisions.audit import audit_engine
 

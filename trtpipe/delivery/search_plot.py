@@ -1,7 +1,7 @@
-"""Draws what a search measured, cost against error, as an SVG that stands beside the engine.
+"""Plots a search's measurements, cost against error, as an SVG that is delivered beside the engine.
 
-matplotlib draws (the extra `report`); where it is not installed there is no plot, and the summary's table stands alone.
-Equal points give equal bytes. Knows nothing of how points were measured.
+Drawn with matplotlib (the extra `report`); if it is not installed there is only the table in the summary. Equal points
+give equal bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MISSING = "not drawn: needs matplotlib (pip install 'trtpipe[report]')"
 
 
 def pareto_svg(search: Mapping[str, Any]) -> str | None:
-    """The plot of what search.json holds; None without matplotlib, or without a point that can be drawn."""
+    """The plot of search.json; None without matplotlib, or without a point that can be drawn."""
     points = [one for one in search["points"] if one["noise"] is not None]
     if not points or importlib.util.find_spec("matplotlib") is None:
         return None

@@ -1,4 +1,4 @@
-"""Executors: where and how an action runs, one module for each kind.
+"""Executors: where and how an action runs. One module for each kind of executor.
 
-Does not belong here: which actions run, and when. That is decided in `plan/`.
+Which actions run, and when, is decided in `plan/`, not here.
 """

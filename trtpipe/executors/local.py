@@ -1,7 +1,8 @@
 """Runs actions on this machine, each in processes of its own.
 
-An action runs in a scratch directory; its files are put into the store, then its trace is recorded. What is interrupted
-leaves nothing but a scratch directory that the next build sweeps. How a stage is run is `perform`'s business.
+An action runs in a scratch directory; its files are put into the store, then its trace is recorded. An interrupted
+action leaves only a scratch directory, which the next build removes. How a stage is run is decided by the `perform`
+function that is passed in.
 """
 
 from __future__ import annotations

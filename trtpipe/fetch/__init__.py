@@ -1,7 +1,8 @@
-"""Fetching: the bytes of a RemoteFile, brought to this machine whole, or not at all.
+"""Downloads a RemoteFile to this machine, completely or not at all.
 
-`download` minds what all kinds have in common: going on where an earlier try was cut off, room on the disk, tries and
-pauses, the pin. How a kind of address is asked is `http`'s and `objects`' business. Knows no store and no plan.
+`download` does what all kinds of addresses share: it resumes an interrupted download, checks the disk space, retries
+with pauses and verifies the pinned digest. The requests themselves are made by `http` and `objects`. Independent of
+stores and plans.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from trtpipe.spec.remote import RemoteFile
 Hear = Callable[[Download], None]
 
 RESERVE = 64 << 20
-"""Bytes that are left free on the disk."""
+"""Bytes of disk space that must remain free."""
 _LOOK_EVERY = 32 << 20
 _TELL_SECONDS = 0.25
 _LEAST_BYTES = 16 << 10
-"""What a server must send within each `stall` seconds, and a try must bring: fewer bytes are as good as none."""
+"""A server that sends fewer bytes in `stall` seconds, or a try that brings fewer, counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a server is given: seconds without bytes, tries in a row that bring none, and the pauses between."""
+    """Limits for a slow server: seconds without data, tries in a row without progress, and the pauses between them."""
 
     stall: float = 60.0
     tries: int = 6
@@ -42,13 +43,13 @@ class Patience:
 
     @classmethod
     def from_environment(cls) -> Patience:
-        """With `$TRTPIPE_FETCH_TIMEOUT` seconds before a silent server is given up. Raises SpecError."""
+        """The default limits, with `$TRTPIPE_FETCH_TIMEOUT` as the seconds without data. Raises SpecError."""
         return cls(stall=seconds_from("TRTPIPE_FETCH_TIMEOUT", cls().stall))
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What arrived: a file in the folder that was given, its SHA-256 and size, and what the server told of it."""
+    """A downloaded file: its path in the given folder, its SHA-256 and size, and the server's metadata."""
 
     path: Path
     sha256: str
@@ -57,7 +58,7 @@ class Fetched:
 
 
 def ask_for(remote: RemoteFile, patience: Patience) -> Ask:
-    """What asks for a file of this kind. Raises StepFailed when a package is missing that it needs."""
+    """The function that requests a file of this kind. Raises StepFailed when a package that it needs is missing."""
     if remote.scheme in ("s3", "gs"):
         from trtpipe.fetch.objects import asking
     else:
@@ -72,10 +73,10 @@ def download(
     patience: Patience | None = None,
     path: tuple[str | int, ...] = (),
 ) -> Fetched:
-    """Fetch a file into `folder`, going on from what an earlier call left there.
+    """Download a file into `folder`, resuming what an earlier call left there.
 
-    An interrupt leaves what came so far. Raises StepFailed, at `path` in the spec, when the file cannot be had, is not
-    the pinned one, or does not fit on the disk.
+    After an interrupt the bytes received so far stay. Raises StepFailed, at `path` in the spec, when the file cannot be
+    downloaded, does not match its pin, or does not fit on the disk.
     """
     patience = patience or Patience.from_environment()
     with Partial(folder) as partial:
@@ -94,7 +95,7 @@ def download(
 
 @dataclass(slots=True)
 class _Course:
-    """One download: as many tries as it takes."""
+    """One download, with as many tries as it takes."""
 
     remote: RemoteFile
     partial: Partial
@@ -113,16 +114,16 @@ class _Course:
                 found = self.partial.sha256()
                 if self.remote.sha256 in ("", found):
                     break
+                # Bytes of an earlier try may be the wrong ones, so only a file fetched in one go is refused for good.
                 if not resumed:
                     raise _wrong_pin(found)
                 raise Other("what was fetched in parts is not the pinned file")
-            except (
-                Other
-            ) as error:  # the file has changed, or cannot be gone on with: once more from its beginning
+            except Other as error:  # the file has changed, or cannot be resumed: start over
                 self.partial.clear()
                 trouble, wait = str(error), 0.0
                 failures += 1
             except Broken as error:
+                # A try that made progress does not count: a long download may be cut off many times.
                 failures = 0 if self.partial.furthest - furthest >= _LEAST_BYTES else failures + 1
                 trouble, wait = str(error), error.wait
             furthest = self.partial.furthest
@@ -136,9 +137,10 @@ class _Course:
         return Fetched(self.partial.file, found, self.partial.size, self.facts)
 
     def _try(self) -> None:
-        """One try: ask, and take what comes. Raises Broken when less comes than was announced."""
+        """One try: request the file and write what arrives. Raises Broken when less arrives than was announced."""
         if self.remote.sha256 and self.partial.is_complete:
             return
+        # Without a pin or a mark nothing would tell that the server has another file now: then begin again.
         certain = bool(self.remote.sha256 or self.partial.mark)
         with self.ask(self.partial.size if certain else 0, self.partial.mark) as answer:
             self.facts |= answer.facts
@@ -185,7 +187,7 @@ class _Course:
 
 
 def _lively(pieces: Iterator[bytes], stall: float) -> Iterator[bytes]:
-    """The pieces, as long as they come at a pace. Raises Broken when they do not."""
+    """The pieces, as long as they arrive fast enough. Raises Broken when they do not."""
     began, brought = time.monotonic(), 0
     for piece in pieces:
         yield piece

@@ -1,4 +1,4 @@
-"""What a server answers when asked for a file from some byte on, and the three ways in which that can fail."""
+"""A server's answer to a request for a file from a given byte on, and the three ways in which a request can fail."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Bytes from `start` on, of `total` (None: the server does not say).
+    """The bytes from `start` on, out of `total` (None: the server does not say).
 
-    `mark` tells this file from a later one under the same address (`etag`, `modified`); `facts` are told to people.
+    `mark` distinguishes this file from a later one at the same address (`etag`, `modified`); `facts` are shown to the
+    user.
     """
 
     start: int
@@ -22,11 +23,11 @@ class Answer:
 
 
 Ask = Callable[[int, Mapping[str, str]], AbstractContextManager[Answer]]
-"""Asks for the bytes from an offset on, of the file that a mark tells; Broken, Other or Refused where it fails."""
+"""Requests the bytes from an offset on, of the file version in a mark; raises Broken, Other or Refused."""
 
 
 class Broken(Exception):
-    """It failed in a way that may pass: worth another try, after `wait` seconds at least."""
+    """A temporary failure: worth another try, after at least `wait` seconds."""
 
     def __init__(self, fact: str, wait: float = 0.0) -> None:
         super().__init__(fact)
@@ -34,11 +35,11 @@ class Broken(Exception):
 
 
 class Other(Exception):
-    """The server has another file now, or cannot go on in the middle of this one: begin again."""
+    """The file on the server has changed, or the server cannot resume: start over."""
 
 
 class Refused(Exception):
-    """It cannot be had, and asking again would not help; `wrong_bytes` when what came is of no use."""
+    """A permanent failure: retrying would not help. `wrong_bytes` is set when the received bytes are useless."""
 
     def __init__(
         self, fact: str, remedy: str = "", *, wrong_bytes: bool = False, path: tuple[str | int, ...] = ()

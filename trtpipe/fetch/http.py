@@ -1,8 +1,8 @@
-"""Asking a web server: https, http and, by the addresses that its hub resolves, hf.
+"""Downloads from web servers: https, http and, through the addresses that its hub resolves, hf.
 
-The standard library does the talking. What is decided here: where a redirect may lead and what it takes along, how a
-range is asked for, which answers are worth another try, and that nothing waits for ever. Certificates are verified.
-Credentials: `$HF_TOKEN` goes to `$HF_ENDPOINT` and to nobody else. Proxies come from the environment.
+Requests are made with the standard library. This module decides where a redirect may lead and which headers it carries,
+how a byte range is requested, which answers are retried, and limits every wait. Certificates are verified. Credentials:
+`$HF_TOKEN` is sent to `$HF_ENDPOINT` only. Proxies come from the environment.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18}|\*)")
 
 
 def asking(remote: RemoteFile, stall: float) -> Ask:
-    """What asks a server for this file, giving it `stall` seconds to begin and between bytes."""
+    """The function that requests this file, waiting at most `stall` seconds for the start and between bytes."""
     url, headers = _hub_request(remote) if remote.scheme == "hf" else (remote.url, {})
     return functools.partial(_ask, remote, url, headers, stall)
 
 
 def _hub_request(remote: RemoteFile) -> tuple[str, dict[str, str]]:
-    """The address that a hub resolves to the file, and the token for it."""
+    """The address that the hub resolves the file to, and the token for it."""
     hub = (os.environ.get("HF_ENDPOINT") or _HUB).rstrip("/")
     if not _HUB_ADDRESS.fullmatch(hub) or (hub.startswith("http:") and not is_local_address(hub)):
         raise Refused(f"$HF_ENDPOINT is {masked(hub)!r}", f"write an https:// address, for example {_HUB}")
@@ -76,9 +76,10 @@ def _ask(
 
 
 def _range_headers(start: int, mark: Mapping[str, str]) -> dict[str, str]:
-    """From `start` on, if the file is still the one; a server that sees another sends it whole."""
+    """Headers for the bytes from `start` on; the server sends the whole file if it has changed meanwhile."""
     if not start:
         return {}
+    # If-Range takes strong validators only (RFC 9110, 13.1.5): a weak ETag does not promise equal bytes.
     etag = mark.get("etag", "")
     strong = etag if etag and not etag.startswith("W/") else mark.get("modified", "")
     return {"Range": f"bytes={start}-", **({"If-Range": strong} if strong else {})}
@@ -92,7 +93,7 @@ def _follow(
     stall: float,
     facts: dict[str, str],
 ) -> http.client.HTTPResponse:
-    """The answer behind redirects. The secret goes to the first server only."""
+    """The response after redirects. The secret is sent to the first server only."""
     first = urllib.parse.urlsplit(url)
     for _ in range(_MOST_REDIRECTS + 1):
         here = urllib.parse.urlsplit(url)
@@ -109,7 +110,7 @@ def _follow(
 
 
 def _next(remote: RemoteFile, url: str, location: str) -> str:
-    """Where a redirect leads. Raises Refused unless that is as safe as where it came from."""
+    """The target of a redirect. Raises Refused unless it is as safe as the address that redirected."""
     target = urllib.parse.quote(urllib.parse.urljoin(url, location), safe="/%:@!$&'()*+,;=~?#[]")
     parts = urllib.parse.urlsplit(target)
     shown = masked(target)[:200]
@@ -164,7 +165,7 @@ def _answer(
 
 
 def _no(remote: RemoteFile, response: http.client.HTTPResponse) -> Broken | Refused:
-    """What a status that brings no file comes to."""
+    """The exception for a status that delivers no file."""
     status = response.status
     words = http.client.responses.get(status, "")
     fact = f"the server says {status} {words}".rstrip().lower()
@@ -182,7 +183,7 @@ def _no(remote: RemoteFile, response: http.client.HTTPResponse) -> Broken | Refu
 
 
 def _seconds(text: str) -> float:
-    """What `Retry-After` says, in seconds."""
+    """The value of `Retry-After`, in seconds."""
     if text.isascii() and text.isdecimal():
         return float(text[:6])
     with contextlib.suppress(TypeError, ValueError):
@@ -201,7 +202,7 @@ def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 @contextmanager
 def _mapped() -> Iterator[None]:
-    """What the network does, in words; all of it may pass but a certificate that is not good."""
+    """Turns network errors into Broken, which is retried; only a bad certificate is permanent."""
     try:
         yield
     except ssl.SSLCertVerificationError as error:
@@ -219,7 +220,7 @@ def _mapped() -> Iterator[None]:
 
 
 def _unconnected(reason: object) -> Refused | Broken:
-    """Why there is no connection."""
+    """Why no connection could be made."""
     if isinstance(reason, ssl.SSLCertVerificationError):
         fact = f"its certificate is not valid: {reason.verify_message}"
         return Refused(fact, "look at the address, or tell $SSL_CERT_FILE whom to trust")
@@ -232,7 +233,7 @@ def _unconnected(reason: object) -> Refused | Broken:
 
 
 class _Watched:
-    """Makes connections that can be cut off from outside: a server may send its headers a byte a minute."""
+    """Makes connections that another thread can close, because a server may send its headers a byte a minute."""
 
     def __init__(self) -> None:
         self._last: http.client.HTTPConnection | None = None
@@ -241,7 +242,7 @@ class _Watched:
     def watching(
         self, connect: Callable[P, http.client.HTTPConnection]
     ) -> Callable[P, http.client.HTTPConnection]:
-        """The same connections, of which the last can be cut."""
+        """The same connection factory, remembering the last connection so that it can be closed."""
 
         def watched(*args: P.args, **how: P.kwargs) -> http.client.HTTPConnection:
             self._last = connect(*args, **how)
@@ -258,7 +259,7 @@ class _Watched:
 
 @functools.cache
 def _verified() -> ssl.SSLContext:
-    """Certificates and names are verified; reading the system's list of authorities takes a while."""
+    """A TLS context that verifies certificates and host names; loading the system's authorities takes a while."""
     return ssl.create_default_context()
 
 
@@ -281,7 +282,7 @@ class _Secure(urllib.request.HTTPSHandler):
 
 
 def _open(url: str, headers: Mapping[str, str], stall: float) -> http.client.HTTPResponse:
-    """One request, redirects and errors as they come; no other kinds of address are known to this opener."""
+    """Makes one request without following redirects or raising on error statuses; only http and https are supported."""
     watched = _Watched()
     opener = urllib.request.OpenerDirector()
     for handler in (urllib.request.ProxyHandler(), _Plain(watched), _Secure(watched)):

@@ -1,7 +1,7 @@
-"""Asking an object store: s3 and gs, through obstore, an extra.
+"""Downloads from object stores (s3 and gs) through obstore, which is an optional dependency.
 
 Credentials, region and endpoint come from the environment as obstore reads it: `AWS_*`, `GOOGLE_*`. Plain HTTP is
-allowed to an endpoint on this machine, or where `$AWS_ALLOW_HTTP` says so.
+allowed only to an endpoint on this machine, or when `$AWS_ALLOW_HTTP` is set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DAY = timedelta(days=1)
 
 
 def asking(remote: RemoteFile, stall: float) -> Ask:
-    """What asks an object store for this file. Raises Refused when obstore is missing or cannot be set up."""
+    """The function that requests this file. Raises Refused when obstore is missing or cannot be set up."""
     try:
         from obstore import store as stores
         from obstore.exceptions import BaseError
@@ -76,7 +76,7 @@ def _pieces(remote: RemoteFile, found: GetResult) -> Iterator[bytes]:
 
 @contextmanager
 def _mapped(remote: RemoteFile) -> Iterator[None]:
-    """What obstore raises, in words; whatever may pass is worth another try."""
+    """Turns obstore's exceptions into ours; whatever may be temporary is retried."""
     from obstore import exceptions
 
     access = f"its access comes from {ACCESS[remote.scheme]}"

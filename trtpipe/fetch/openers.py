@@ -1,7 +1,7 @@
-"""Opening object stores through obstore, an extra: what every user of it has to set up, and its errors in words.
+"""Shared set-up for obstore, which is an optional dependency: client options, and its errors as readable messages.
 
 Credentials, region and endpoint come from the environment as obstore reads it: `AWS_*`, `GOOGLE_*`, `AZURE_*`. Plain
-HTTP is allowed to an endpoint on this machine, or where `$AWS_ALLOW_HTTP` says so.
+HTTP is allowed only to an endpoint on this machine, or when `$AWS_ALLOW_HTTP` is set.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ ACCESS = {
     "gs": "$GOOGLE_SERVICE_ACCOUNT, or GOOGLE_SKIP_SIGNATURE=true for a public one",
     "az": "$AZURE_STORAGE_ACCOUNT_NAME and $AZURE_STORAGE_ACCOUNT_KEY, or $AZURE_STORAGE_SAS_TOKEN",
 }
-"""Where a kind's access comes from."""
+"""Where the credentials for each scheme come from."""
 _STATUS = re.compile(r"\bstatus:? ?(?:code:? ?)?(\d{3})\b", re.IGNORECASE)
 
 
 def client_options(scheme: str, stall: float, whole: timedelta) -> dict[str, object]:
-    """How long a server may take to begin and between bytes (`stall` seconds), and for a whole request."""
+    """Time-outs: `stall` seconds to begin and between bytes, and a limit for a whole request."""
     options: dict[str, object] = {
         "timeout": whole,
         "connect_timeout": timedelta(seconds=stall),
@@ -40,7 +40,7 @@ def client_options(scheme: str, stall: float, whole: timedelta) -> dict[str, obj
 
 
 def status_in(error: Exception) -> int:
-    """The status that an error of obstore tells of; 0 when it tells none."""
+    """The HTTP status in an obstore error; 0 when there is none."""
     found = _STATUS.search(str(error))
     return int(found[1]) if found else 0
 
@@ -60,7 +60,7 @@ _WORDS = (
 
 
 def in_words(error: Exception) -> str:
-    """What an error of obstore comes to, for people."""
+    """An obstore error as a message for the user."""
     status = status_in(error)
     text = str(error)
     known = next((words for mark, words in _WORDS if mark in text), None)
@@ -68,6 +68,6 @@ def in_words(error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what obstore says, which may go on with the insides of its error."""
+    """The first line of obstore's message, which may continue with internal details."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return masked(lines[0])[:200].lower()

@@ -1,7 +1,7 @@
-"""A file that is fetched little by little: its bytes so far, and what tells whether the server still has that file.
+"""A partly downloaded file: its bytes so far, and what identifies the server's version of the file.
 
-Two files in a folder: `file`, and `mark.json` with the server's mark and the size that it announced. Whoever uses the
-folder holds a lock. Knows nothing of networks.
+The folder holds two files: `file`, and `mark.json` with the identifier (ETag or date) and the size that the server
+announced. Callers hold a lock on the folder. Makes no network requests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PIECE = 1 << 20
 
 
 class Partial:
-    """Open it as a context; `furthest` is the most that was ever there, whatever was thrown away since."""
+    """A context manager; `furthest` is the largest size ever reached, also when those bytes were discarded."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Partial:
         self._stream.close()
 
     def _recall(self) -> None:
-        """Take up what an earlier process left; nothing is known of bytes without their mark."""
+        """Take up what an earlier process left; without a mark, existing bytes cannot be trusted."""
         try:
             about = read_object(self._about.read_bytes())
             mark = object_in(about, "mark")
@@ -64,11 +64,11 @@ class Partial:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all bytes that the server announced are there."""
+        """Whether all bytes that the server announced have arrived."""
         return self.total is not None and self.size == self.total
 
     def go_on(self, answer: Answer) -> None:
-        """Make ready for an answer's bytes. Raises Other when they do not go on from what is there."""
+        """Prepare to append an answer's bytes. Raises Other when they do not continue the existing ones."""
         if answer.start not in (0, self.size):
             raise Other(f"the server sent bytes from {answer.start} on, not from {self.size}")
         if answer.start == 0:
@@ -87,7 +87,7 @@ class Partial:
         )
 
     def write(self, piece: bytes | memoryview) -> None:
-        """Add bytes."""
+        """Append bytes."""
         view = memoryview(piece)
         while view:
             view = view[self._stream.write(view) :]
@@ -96,19 +96,19 @@ class Partial:
         self.furthest = max(self.furthest, self.size)
 
     def sha256(self) -> str:
-        """Of the bytes so far, in hex; they are flushed to the disk."""
+        """The SHA-256 of the bytes so far, in hex; they are flushed to the disk."""
         os.fsync(self._stream.fileno())
         return self._hash.hexdigest()
 
     def clear(self) -> None:
-        """Forget the bytes so far."""
+        """Discard the bytes so far."""
         self._stream.truncate(0)
         self._stream.seek(0)
         self.size, self.total, self.mark = 0, None, {}
         self._hash = hashlib.sha256()
 
     def remove(self) -> None:
-        """Leave nothing behind."""
+        """Remove all files of this download."""
         self.clear()
         for path in (self._about, self.file):
             with contextlib.suppress(OSError):

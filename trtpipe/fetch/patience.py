@@ -1,4 +1,4 @@
-"""How long servers are waited for, as the environment says."""
+"""Time-outs for servers, as set by environment variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trtpipe.problem_codes import Code
 
 
 def seconds_from(variable: str, otherwise: float) -> float:
-    """The seconds that an environment variable holds. Raises SpecError."""
+    """The value of an environment variable in seconds, or the default. Raises SpecError."""
     text = os.environ.get(variable, "")
     try:
         seconds = float(text) if text else otherwise

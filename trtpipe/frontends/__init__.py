@@ -1,8 +1,8 @@
-"""Frontends: from a source format to canonical ONNX. One file a format, each with a module-level `frontend`.
+"""Frontends: from a source format to canonical ONNX. One module for each format, with a module-level `frontend`.
 
-A frontend reads its format as ONNX and stops there; `lower_model` makes that canonical, alike for all. The packages
-beside the frontends are what they are made of. None knows precisions, targets or stores. This module imports neither
-onnx nor numpy: specs are loaded with it.
+A frontend reads its format as ONNX; `lower_model` then makes that canonical, in the same way for all formats. The
+packages beside the frontends contain their parts. Frontends do not depend on precisions, targets or stores. This module
+imports neither onnx nor numpy because specs are loaded with it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 class ModelFiles:
     """A model's files on this machine.
 
-    `source` is what `model.source` names; None for a parser that needs none. `named` holds the files that the
-    options name (fields of type `ProjectFile`), by their place there: `weights`, `layers.3.weights`. Nothing may be
-    read outside `root`, apart from these files themselves.
+    `source` is what `model.source` names; None for a parser that needs none. `named` maps places in the options (fields
+    of type `ProjectFile`) to files: `weights`, `layers.3.weights`. Nothing else may be read outside `root`.
     """
 
     source: Path | None
@@ -41,7 +40,7 @@ class ModelFiles:
 
     @property
     def model(self) -> Path:
-        """The source of a parser that needs one."""
+        """The source, for a parser that needs one."""
         assert self.source is not None, "the loader refuses a spec without the source that its parser needs"
         return self.source
 
@@ -64,7 +63,7 @@ class Proposal:
 
 
 class Frontend(Protocol):
-    """What a module here provides as `frontend`. Importing the module imports neither onnx nor numpy."""
+    """The interface that each module here provides as `frontend`. Importing a module imports no onnx or numpy."""
 
     name: str
     version: int
@@ -83,7 +82,7 @@ class Frontend(Protocol):
     """The extra of trtpipe that brings `packages`; empty when they come with trtpipe."""
 
     def belonging(self, files: ModelFiles, options: Any) -> list[Path]:  # noqa: ANN401 - a parser's own class
-        """Further files whose bytes matter, which those of `files` refer to. Raises ModelError."""
+        """Further files that the result depends on, referenced by those in `files`. Raises ModelError."""
 
     def read(
         self,
@@ -91,11 +90,11 @@ class Frontend(Protocol):
         options: Any,  # noqa: ANN401 - a parser's own class
         workplace: Path,
     ) -> onnx.ModelProto:
-        """The source as an ONNX model, valid but not canonical; what `canonical.building.GraphBuilder` makes.
+        """The source as an ONNX model, valid but not canonical; as made by `canonical.builder.GraphBuilder`.
 
         Large weights refer to files: the source's own, or some in `workplace`, an empty directory that outlives the
-        model. The same source gives the same model, names included. Raises ModelError with every problem, each with
-        its `path` where it belongs to a place in the options: ("model", "options", "layers", 3, "kernel_size").
+        model. The same source gives the same model, names included. Raises ModelError with every problem, each with its
+        `path` where it belongs to a place in the options: ("model", "options", "layers", 3, "kernel_size").
         """
 
     def propose(self, path: Path) -> Proposal | None:
@@ -104,10 +103,10 @@ class Frontend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LowerReport:
-    """What lowering a source made.
+    """The result of lowering a source.
 
-    `files` are those written, the model first; `changes` counts what each pass did and notes the rest; `summary`
-    describes the canonical model; `warnings` are sentences for the user; `claims` is what the source says of itself.
+    `files` are those written, the model first; `changes` counts what each pass did, with notes; `summary` describes the
+    canonical model; `warnings` are sentences for the user; `claims` is the source's own metadata.
     """
 
     files: tuple[Path, ...]
@@ -163,7 +162,7 @@ def is_installed(distribution: str) -> bool:
 
 
 def frontend_names() -> tuple[str, ...]:
-    """The parsers that there are, by the names of their modules; none is imported."""
+    """The names of all parsers, taken from the module names; none is imported."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))
 
 
@@ -176,7 +175,7 @@ def find_frontend(name: str) -> Frontend | None:
 
 
 def frontend_called(name: str) -> Frontend:
-    """The frontend of a name that the loader has taken. Raises ModelError when it is gone."""
+    """The frontend of a name that the loader has accepted. Raises ModelError when it no longer exists."""
     found = find_frontend(name)
     if found is None:
         raise ModelError(Code.UNKNOWN_NAME, f"no parser {name!r}")

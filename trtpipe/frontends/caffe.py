@@ -1,6 +1,7 @@
-"""The `caffe` frontend: a deployed prototxt with the weights of its caffemodel.
+"""The `caffe` frontend: a deploy prototxt with the weights of its caffemodel.
 
-Reads both by itself; neither Caffe nor its protobuf schema is needed. What they hold is `reading_caffe`'s business.
+It reads both files itself; neither Caffe nor its protobuf schema is needed. Their contents are handled in
+`caffe_format`.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ class CaffeFrontend:
 
 
 def _name(files: ModelFiles) -> str:
-    """The prototxt as messages call it: relative to the project where it lies inside."""
+    """The prototxt's name for messages: relative to the project if it is inside."""
     found = files.model.resolve()
     root = files.root.resolve() if files.root is not None else found.parent
     return found.relative_to(root).as_posix() if found.is_relative_to(root) else files.model.name

@@ -1,6 +1,6 @@
 """The `network` frontend: layers declared in the spec's own options, with TensorRT's names; there is no source.
 
-Knows where the weights' files are; what a layer becomes is the business of `layers/`.
+Finds the weights files; the layers are lowered in `layers/`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The `onnx` frontend: any ONNX file, with or without external data.
 
-Knows where the file is; how a model is made canonical is `canonical`'s business.
+Finds the files; the conversion to canonical ONNX is in `canonical`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The `pytorch` frontend: exported programs (`.pt2`), converted by torch.onnx in a child process.
 
-Knows which facts are asked for where; what PyTorch may load is decided in `reading_torch`. Pickles are refused.
+What PyTorch may load is decided in `torch_format`. Pickles are rejected.
 """
 
 from __future__ import annotations

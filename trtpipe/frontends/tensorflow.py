@@ -1,6 +1,6 @@
 """The `tensorflow` frontend: frozen graphs (`.pb`) and SavedModels, converted by tf2onnx in a child process.
 
-Knows which options go with which of the two; what TensorFlow's files say is read in `tensorflow_format`.
+Checks which options apply to which of the two; the files are read in `tensorflow_format`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The `uff` frontend: files of TensorRT's former TensorFlow converter, which no TensorRT reads any more.
+"""The `uff` frontend: files of TensorRT's former TensorFlow converter, which TensorRT itself no longer reads.
 
-Knows the options and where the file is; reading it is `reading_uff`'s business.
+Handles the options and finds the file; it is read in `uff_format`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What git knows of a project: which commit changed a line, what a file held in a revision. Git only reads here.
+"""Questions to git about a project: which commit changed a line, and a file's content in a revision. Read-only.
 
-Does not belong here: what follows from the answer, which is for the caller to say.
+What follows from the answer is decided by the callers.
 """

@@ -1,6 +1,7 @@
-"""Which commit last changed a file, or a line of it, as git knows it. Bounded in time; without git, silently nothing.
+"""The commit that last changed a file, or a line of it. Limited in time; without git there is simply no answer.
 
-Knows nothing of plans. Git runs nothing that the repository names; of files that it would filter nothing is told.
+Git runs no program that the repository configures; for files that it would pass through a filter there is no answer.
+Independent of plans.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _FORMAT = "%h%x00%cs%x00%s"
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit, or what is not in any yet (`short` is empty then)."""
+    """A commit, or a change that is not committed yet (`short` is empty then)."""
 
     short: str
     date: str = ""
@@ -43,7 +44,7 @@ NOT_COMMITTED = Commit("")
 
 @dataclass(slots=True)
 class History:
-    """The history of one working tree; every answer is None where git has none, or took too long."""
+    """The history of one working tree; every answer is None when git has none, or took too long."""
 
     root: Path
     _left: float = _SECONDS_IN_ALL
@@ -51,7 +52,7 @@ class History:
     _filters: dict[Path, bool] = field(default_factory=dict)
 
     def last_change(self, path: Path, line: int | None = None) -> Commit | None:
-        """The commit that last changed a file, or the line (from 1) of it."""
+        """The commit that last changed a file, or the given line (counted from 1) of it."""
         if (path, line) not in self._known:
             self._known[path, line] = self._of_line(path, line) if line else self._of_file(path)
         return self._known[path, line]
@@ -90,7 +91,7 @@ class History:
         return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
     def _filtered(self, path: Path) -> bool:
-        """Whether git would run a program of the repository's to look at the file."""
+        """Whether git would run a filter program, configured by the repository, to read the file."""
         if path not in self._filters:
             self._filters[path] = is_filtered(self.root, path, _SECONDS_EACH)
         return self._filters[path]

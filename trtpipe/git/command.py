@@ -1,7 +1,7 @@
-"""How git is asked: it reads, and runs nothing that a repository names (hooks, monitors, filters, helpers).
+"""Runs git for reading only, and prevents it from running programs that a repository configures (hooks, filters, …).
 
-A repository's own configuration may come with a clone that was copied, and its attributes always do. Git sees none of
-the user's secrets.
+A repository's configuration may have come with a copied clone, and its attributes always do. Git gets none of the
+user's secrets.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _ASKED = {
 
 @cache
 def git_command() -> str | None:
-    """Where git is; None where it is not installed."""
+    """The path of git; None when it is not installed."""
     return shutil.which("git")
 
 
 def ask_git(
     cwd: Path, *arguments: str, seconds: float | None, out: IO[bytes] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Runs git; what it prints goes to `out` where that is given. Raises FileNotFoundError, OSError, TimeoutExpired."""
+    """Runs git; its output goes to `out` if given. Raises FileNotFoundError, OSError, TimeoutExpired."""
     git = git_command()
     if git is None:
         raise FileNotFoundError("git")
@@ -54,7 +54,7 @@ def ask_git(
 
 
 def is_filtered(cwd: Path, path: Path, seconds: float) -> bool:
-    """Whether attributes give a file a filter, which git would run to see whether the file was changed."""
+    """Whether git attributes assign a filter to a file, which git would run to see whether the file changed."""
     try:
         told = ask_git(cwd, "check-attr", "-z", "filter", "--", str(path), seconds=seconds)
     except (OSError, subprocess.TimeoutExpired):

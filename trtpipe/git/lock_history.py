@@ -1,6 +1,6 @@
-"""Asks git which commits brought a digest into the lockfile. Bounded in time and in commits; no git is no answer.
+"""Finds the commits that brought a digest into the lockfile. Limited in time and commits; needs git.
 
-Only `git log` and `git show` are run, with everything off that a repository's configuration could start.
+Only `git log` and `git show` are run, with everything disabled that a repository's configuration could start.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What git said: commits, newest first, and why there may be more."""
+    """Git's answer: commits, newest first, and why there may be more."""
 
     commits: tuple[Commit, ...]
     note: str = ""
 
 
 def commits_with(lockfile: Path, digest: str) -> History:
-    """The commits that brought an engine's digest (in hex, or its first digits) into the lockfile, or took it out."""
+    """The commits that added an engine's digest (in hex, or its first digits) to the lockfile or removed it."""
     if git_command() is None:
         return History((), "there is no git to ask for older lockfiles")
     asked = (
@@ -72,7 +72,7 @@ def _commit(fields: list[str], lockfile: Path, digest: str) -> Commit:
 
 
 def _cells_at(revision: str, lockfile: Path, digest: str) -> tuple[str, ...]:
-    """The cells whose engine had that digest at a revision; none where its lockfile is absent or cannot be read."""
+    """The cells whose engine had that digest in a revision; none when its lockfile is missing or unreadable."""
     asked = ("show", "--no-ext-diff", "--no-textconv", f"{revision}:./{lockfile.name}")
     text = _git(lockfile.parent, *asked) or ""
     try:
@@ -84,7 +84,7 @@ def _cells_at(revision: str, lockfile: Path, digest: str) -> tuple[str, ...]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints; None when it fails or takes too long."""
+    """Git's output; None when it fails or takes too long."""
     try:
         done = ask_git(folder, *arguments, seconds=_SECONDS)
     except (OSError, subprocess.TimeoutExpired):

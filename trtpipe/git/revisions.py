@@ -1,7 +1,7 @@
-"""A file as it stood in a git revision, `HEAD~1:trtpipe.lock`, taken out into a folder; git itself is asked.
+"""Extracts a file from a git revision, such as `HEAD~1:trtpipe.lock`, into a folder.
 
-Only `git cat-file` is run, with arguments that cannot be taken for options: no filter, no textconv, no hook, no
-download. A path is taken from the working directory, then from the repository's root, as git does.
+Only `git cat-file` is run, with arguments that cannot be mistaken for options: no filter, no textconv, no hook, no
+download. A path is relative to the working directory, or else to the repository's root, as in git.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SECONDS = 60
 
 
 def file_of_revision(text: str, cwd: Path, folder: Path) -> Path:
-    """The file that `REVISION:PATH` names, in `folder` under its own name; the data beside a model come with it.
+    """The file that `REVISION:PATH` names, extracted to `folder` under its own name, with a model's external data.
 
     Raises SpecError when there is no such file or revision, or no git.
     """
@@ -45,7 +45,7 @@ def file_of_revision(text: str, cwd: Path, folder: Path) -> Path:
 
 
 def _take_data(revision: str, spelling: str, cwd: Path, model: Path) -> None:
-    """The external data of an ONNX model, from the same revision; what is not there is told when it is read."""
+    """The external data of an ONNX model from the same revision; missing data are reported when they are read."""
     from trtpipe.canonical.reader import external_locations
     from trtpipe.inspection.file_kind import kind_of_file
 
@@ -70,7 +70,7 @@ def _take_data(revision: str, spelling: str, cwd: Path, model: Path) -> None:
 
 
 def _size_of(name: str, cwd: Path) -> int | None:
-    """The bytes of a file in a revision; None when git has no such file."""
+    """The size in bytes of a file in a revision; None when git has no such file."""
     ran, kind = (_asked(option, name, cwd) for option in ("-s", "-t"))
     if b"not a git repository" in ran.stderr:
         raise SpecError(Code.NO_SUCH_FILE, f"no such file: {name!r}, and this is not a git repository")

@@ -1,7 +1,8 @@
-"""Numeric precisions: each plain module here is one, named as the spec names it, with a module-level `precision`.
+"""Numeric precisions: each module directly in this package is one, with a module-level `precision`.
 
-The packages beside them are what they are made of. A precision rewrites a graph so that strongly typed TensorRT
-computes in its type; it knows no TensorRT API. This module imports neither onnx nor numpy: keys are made with it.
+The subpackages hold what the precisions share. A precision rewrites an ONNX graph so that strongly typed TensorRT
+computes in that type; it does not use the TensorRT API. This module imports neither onnx nor numpy because step keys
+are computed with it, also in builds that have nothing to do.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What a variant chooses, or knows, beside its precision and what it keeps."""
+    """Settings of a variant besides its precision and `keep`, and measurements that are known for it."""
 
     measured: Measured | None = None
-    """How large tensors became on a calibration set; None where there is none."""
+    """Magnitudes of tensors on a calibration set; None without one."""
     refuse_overflow: bool = False
-    """Whether what overflows half precision is an error; else it stays in float32."""
+    """Whether an overflow of half precision is an error; otherwise the node stays in float32."""
     io: Mapping[str, str] = field(default_factory=dict)
-    """Glob of inputs and outputs → `keep` or `convert` their type; what no glob matches is kept."""
+    """Glob of inputs and outputs → `keep` or `convert` their type; those without a match are kept."""
 
 
 _HALF_SCALES = 19
-"""The opset from which on scales of Q/DQ may be halves, and so what is between them."""
+"""The opset from which on the scales of Q/DQ, and so the values between them, may be halves."""
 
 
 def _is_quantized(proto: onnx.ModelProto) -> bool:
@@ -55,29 +56,29 @@ class Precision:
 
     name: str
     version: int
-    """Enters the key; raised when the rewritten graph of any model changes."""
+    """Part of the key; increase it when the rewritten graph of any model changes."""
     dtype: str
-    """The type that the graph computes in: `float32`, `float16`; of a quantized one, what is not quantized does."""
+    """The type that the graph computes in: `float32`, `float16`; for a quantized one, that of the rest."""
     keeps: tuple[str, ...]
     """The precisions that `keep` may hold nodes in."""
     default_thresholds: tuple[Threshold, ...]
-    """What a variant must reach against the reference when its spec sets no thresholds."""
+    """The thresholds against the reference for a variant whose spec sets none."""
     quantized: str = ""
-    """The type that operands of products are quantized to, `int8` or `int4`, say; empty for a floating type."""
+    """The type that operands of products are quantized to, such as `int8`; empty for a floating type."""
     block: int = 0
-    """Blocks of this many elements have a scale each, unless a variant says otherwise; 0: tensors and channels have."""
+    """The default number of elements that share a scale; 0: one scale for a tensor or a channel."""
     dynamic: bool = False
-    """In blocks: activations are quantized too, as they come. Otherwise blocks are of weights alone."""
+    """With blocks: whether activations are quantized too, at run time. Otherwise only weights are."""
     scaled: bool = False
-    """Takes scales of activations from a calibration."""
+    """Whether it needs calibrated scales of activations."""
     opset: int = 0
-    """The least opset whose operators ONNX allows the type for; models are raised to it."""
+    """The lowest opset whose operators may have the type; models are converted to it."""
 
     def prepare(self, proto: onnx.ModelProto, base: str | None = None) -> str:
-        """Raises the model's opset in place to the one that its types need, and declares shapes that placing goes by.
+        """Raises the model's opset in place to the one that its types need, and declares shapes that placement needs.
 
-        What happened to the opset, empty when nothing did. `base` is what the rest computes in, when that is not the
-        precision's own choice.
+        Returns how the opset was changed, empty when it was not. `base` is the type of everything that is not
+        quantized, when it is not the precision's default.
         """
         from trtpipe.canonical.opsets import upgrade
 
@@ -95,27 +96,27 @@ class Precision:
         return raised
 
     def _least_opset(self, proto: onnx.ModelProto, base: str | None) -> int:
-        """The opset that a model must have; 0 where any will do."""
+        """The lowest opset that the model may have; 0 when any will do."""
         rest = find_precision(base) if base else None
         least = max(self.opset, rest.opset if rest else 0)
         return least or (_HALF_SCALES if self.dtype == "float16" and _is_quantized(proto) else 0)
 
     def changes(self, proto: onnx.ModelProto, base: str | None = None) -> bool:
-        """Whether `prepare` or `plan_types` may change the model: others may be planned on one copy of it."""
+        """Whether `prepare` or `plan_types` may change the model; if not, several plans can share one copy of it."""
         return bool(self.quantized or self._least_opset(proto, base))
 
     @property
     def is_low(self) -> bool:
-        """Whether fewer than 32 bits are the point of it, so that an audit must find them."""
+        """Whether the purpose of this precision is fewer than 32 bits, so that an audit must find such layers."""
         return self.dtype != "float32" or bool(self.quantized)
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether it takes scales of activations."""
+        """Whether it needs calibrated scales for activations."""
         return self.scaled
 
     def misfits(self, base: object = None, block: object = None) -> tuple[Problem, ...]:
-        """What a variant writes as `base` and `block_size` that this precision does not take, at those paths."""
+        """Problems with a variant's `base` and `block_size` (at those paths) that this precision does not accept."""
         found = []
         if base is not None and not self.quantized:
             fact = f"precision '{self.name}' computes everything in one type"
@@ -139,7 +140,7 @@ class Precision:
         return tuple(found)
 
     def computes_in_half(self, base: str | None = None) -> bool:
-        """Whether it computes in float16 what it does not quantize, `base` being a variant's own choice."""
+        """Whether whatever is not quantized computes in float16; `base` is the variant's own choice for it."""
         return base == "fp16" if base else self.dtype == "float16"
 
     def plan_types(
@@ -154,15 +155,15 @@ class Precision:
         choices: Choices | None = None,
         facts: GraphFacts | None = None,
     ) -> TypePlan:
-        """What each node would compute in; `path` leads to the spec's `keep`. Reads no weight.
+        """Decides the type that each node computes in; `path` is the place of `keep` in the spec. Reads no weights.
 
-        `facts` are those of a model that nothing was put into: who plans it several times finds them once.
+        `facts` are those of the unchanged model, so that a caller who plans it several times computes them once.
 
-        A quantized precision puts its Q and DQ into `model` first: with the largest magnitudes `amax` of activations,
-        or, where those are not known yet, with stand-ins. `base` is what the rest computes in and `block` the size
-        of blocks, when not the precision's own choice. Nodes whose tensors overflow half precision, as
+        A quantized precision inserts its Q and DQ into `model` first: with the largest magnitudes `amax` of activations
+        or, when those are not known yet, with placeholders. `base` is the type of everything that is not quantized and
+        `block` the block size, when not the precision's defaults. Nodes whose tensors overflow half precision, as
         `choices` say, compute in float32 or are a problem at the path `overflow` beside `keep`. Problems (a glob
-        without a match, a precision that cannot be kept) are in the plan.
+        without a match, a precision that a node cannot be kept in) are in the plan.
         """
         from trtpipe.precisions.casts.free_types import GraphFacts
         from trtpipe.precisions.casts.kept_nodes import SPEC_NAMES
@@ -196,7 +197,7 @@ class Precision:
     def _with_borders(
         self, model: onnx_ir.Model, plan: TypePlan, chosen: Choices, path: SpecPath
     ) -> TypePlan:
-        """The plan with the inputs and outputs that are converted; `path` leads to the variant."""
+        """The plan, extended by the inputs and outputs that are converted; `path` is the variant's place."""
         if not chosen.io:
             return plan
         from trtpipe.precisions.casts.borders import border_refusal, converted_borders, out_of_range
@@ -244,14 +245,14 @@ class Precision:
         block: int,
         amax: Mapping[str, float] | None,
     ) -> TypePlan:
-        """The plan with what is quantized in blocks once the types are there."""
+        """The plan, extended by what is quantized in blocks, once the types are decided."""
         from trtpipe.precisions.quantization.blocks import BlockPlan, place_blocks
 
         placement = place_blocks(model, keep, block, scaled=amax if self.scaled else None)
         return BlockPlan.of(placement.onto(plan), placement, amax or {})
 
     def nothing_quantized(self, plan: TypePlan) -> tuple[Problem, ...]:
-        """A warning when a quantized precision quantizes nothing, with the reasons: the audit would fail."""
+        """A warning when a quantized precision quantizes nothing, with the reasons; the audit would fail."""
         if not self.quantized or plan.quantized:
             return ()
         reasons = Counter(plan.why_not().values()).most_common(3)
@@ -286,7 +287,7 @@ class Precision:
 
 @cache
 def precision_names() -> tuple[str, ...]:
-    """The precisions that there are, by the names of their modules; none is imported."""
+    """The names of all precisions, taken from the module names; none is imported."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))
 
 

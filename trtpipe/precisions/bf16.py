@@ -1,9 +1,10 @@
-"""bf16: every node that can computes in bfloat16; inputs and outputs stay as the source has them.
+"""bf16: every node that can computes in bfloat16; inputs and outputs keep the types of the source model.
 
-bfloat16 reaches as far as float32, so nothing overflows that did not, but it has 8 significant bits. ONNX allows it for
-convolutions and most activations from opset 22 on: models of older opsets are raised to it. Normalizations, softmax and
-sums compute in float32 by default (`casting.defaults`); `keep: {bf16: [GLOB]}` holds nodes in bfloat16 all the same. On
-the CPU it is proved by a float32 twin that rounds (`runners.bfloat16`).
+bfloat16 has the range of float32, so no value overflows that did not overflow before, but it has only 8 significant
+bits. ONNX allows it for convolutions and most activations from opset 22 on; models of older opsets are converted to
+opset 22. Normalizations, softmax and sums compute in float32 by default (`casts.defaults`); `keep: {bf16: [GLOB]}` puts
+such nodes in bfloat16 nevertheless. On the CPU it is validated with an equivalent float32 model that rounds to bfloat16
+(`runners.bfloat16`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""fp16: every node that can computes in IEEE half precision; inputs and outputs stay as the source has them.
+"""fp16: every node that can computes in IEEE half precision; inputs and outputs keep the types of the source model.
 
-What stays wider, and in which order that is decided, is described in `casting.planning`; the ranges of weights in
-`casting.ranges`, those of activations on a calibration set in `casting.overflow`. Normalizations, softmax and sums
-compute in float32 by default (`casting.defaults`); `keep: {fp16: [GLOB]}` holds nodes in half all the same. Models with
-Q/DQ of their own are raised to the opset in which scales may be halves.
+Which nodes stay wider, and the order in which that is decided, is described in `casts.type_plan`; the ranges of weights
+in `casts.ranges`, those of activations on a calibration set in `casts.overflow`. Normalizations, softmax and sums
+compute in float32 by default (`casts.defaults`); `keep: {fp16: [GLOB]}` puts such nodes in half nevertheless. Models
+with Q/DQ of their own are converted to the opset in which scales may be halves.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """fp32: every node computes in float32.
 
-A model whose floats are all float32 comes out byte for byte as it went in. Of any other, weights in float16, bfloat16
-or float64 are cast to float32 and casts between float types disappear; inputs and outputs keep the source's
-types, with one Cast at the border. Whether the hardware may use TF32 for it is the builder's `tf32`, not ours.
+A model whose floats are all float32 stays the same byte for byte. In any other, weights in float16, bfloat16 or float64
+are cast to float32 and casts between float types are removed; inputs and outputs keep the source's types, with one Cast
+each. Whether the hardware may use TF32 is set by the builder option `tf32`, not here.
 """
 
 from __future__ import annotations

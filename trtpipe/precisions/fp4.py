@@ -1,7 +1,8 @@
-"""fp4: weights of matrix products are kept in float4 e2m1, in blocks that share a scale; the rest in half precision.
+"""fp4: weights of matrix products are stored in float4 e2m1, in blocks that share a scale; the rest is half precision.
 
-As `int4`, with levels that lie closer near zero. GPUs have it from Blackwell (sm120) on. ONNX Runtime's CPU has no
-kernel for the type: there the weights are dequantized before the model is run, which changes no result.
+Like `int4`, but with levels that lie closer together near zero. GPUs support it from Blackwell (sm120) on. ONNX
+Runtime's CPU provider has no kernel for the type, so the weights are dequantized before the model is run there, which
+changes no result.
 """
 
 from __future__ import annotations

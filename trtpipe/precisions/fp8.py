@@ -1,7 +1,7 @@
 """fp8: operands of convolutions and matrix products are quantized to float8 e4m3; the rest computes in half precision.
 
-As `int8`, with a type that has 3 bits of mantissa and 4 of exponent: less exact near the largest magnitude, more so far
-below it. GPUs have it from Ada (sm89) on.
+Like `int8`, but the type has 3 bits of mantissa and 4 of exponent: less exact near the largest magnitude, more exact
+far below it. GPUs support it from Ada (sm89) on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""int4: weights of matrix products are kept in 4 bits, in blocks that share a scale; the rest computes in half.
+"""int4: weights of matrix products are stored in 4 bits, in blocks that share a scale; the rest computes in half.
 
-Weights alone: no calibration. TensorRT dequantizes a block when it multiplies, so this saves memory and its traffic, as
-large language models need. GPUs have it from Ampere on.
+Only weights are quantized, so no calibration is needed. TensorRT dequantizes a block when it multiplies, which saves
+memory and memory traffic, as large language models need. GPUs support it from Ampere on.
 """
 
 from __future__ import annotations

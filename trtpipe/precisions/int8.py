@@ -1,8 +1,8 @@
 """int8: operands of convolutions and matrix products are quantized to 8 bits; the rest computes in half precision.
 
-Symmetric: a scale for each tensor of activations, from calibration, and one for each output channel of weights, from
-their values. Where Q and DQ stand is described in `quantizing.placing`. Variants choose another type for the rest with
-`base`.
+Symmetric: one scale for each activation tensor, from calibration, and one for each output channel of a weight, from its
+values. Where Q and DQ are inserted is described in `quantization.places`. A variant chooses another type for the rest
+with `base`.
 """
 
 from __future__ import annotations

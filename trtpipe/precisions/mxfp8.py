@@ -1,8 +1,9 @@
 """mxfp8: both operands of matrix products in float8 e4m3, in blocks of 32 whose scales are powers of two.
 
-Weights' scales come from their values, an activation's as it comes: no calibration. GPUs have it from Ada (sm89) on;
-TensorRT-RTX 1.7 multiplies in what the rest computes in, so that there it saves memory and its traffic. On the CPU it
-is proved by a twin that rounds as TensorRT does (`runners.dynamic_blocks`).
+Scales of weights come from their values, those of activations are computed at run time, so no calibration is needed.
+GPUs support it from Ada (sm89) on; TensorRT-RTX 1.7 multiplies in the type of the rest of the model, so that there it
+only saves memory and memory traffic. On the CPU it is validated with an equivalent float32 model that rounds as
+TensorRT does (`runners.dynamic_blocks`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """nvfp4: both operands of matrix products in float4 e2m1, in blocks of 16; the rest computes in half precision.
 
-Each block has a scale in float8 e4m3, and all of a tensor's share one in float32. Weights' come from their values; an
-activation's blocks are scaled as they come, and a calibration finds the one scale of the whole. GPUs have it from
-Blackwell (sm120) on. On the CPU it is proved by a twin that rounds as TensorRT does (`runners.dynamic_blocks`).
+Each block has a scale in float8 e4m3, and all blocks of a tensor share one more scale in float32. For weights both come
+from their values; for activations block scales are computed at run time, and calibration finds the scale of the whole
+tensor. GPUs support it from Blackwell (sm120) on. On the CPU it is validated with an equivalent float32 model that
+rounds as TensorRT does (`runners.dynamic_blocks`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The processes that stages run in: their start, their environment, their end with their parent.
+"""The processes that stages run in: how they are started, their environment, and how they end with their parent.
 
-Belongs here: whatever starts, serves or minds a child that runs a stage. What a stage does is in `stages/`, and the
-process that holds TensorRT in `toolchains/`.
+This room starts, serves and monitors child processes that run a stage. What a stage does is in `stages/`; the process
+that holds TensorRT is in `toolchains/`.
 """

@@ -1,7 +1,7 @@
 """The process in which a stage's body runs: `python -m trtpipe.processes.child DIRECTORY`.
 
-Reads `task.json` there, runs the body, writes `result.json`. A process of its own because the libraries that a
-body uses can crash, hang or take all memory, and because an interrupt must end it at once. It dies with its
+Reads `task.json` there, runs the stage's function, writes `result.json`. It is a separate process because the libraries
+that stages use can crash, hang or exhaust the memory, and because an interrupt must end it at once. It dies with its
 parent.
 """
 
@@ -56,7 +56,7 @@ def error_from_json(data: dict[str, Any]) -> TrtpipeError:
 
 
 def main(folder: str) -> int:
-    """Run the task of a directory; 0 when a result was written, even if that is an error."""
+    """Run the task of a directory; returns 0 when a result was written, even if that is an error."""
     die_with_parent()
     place = Path(folder)
     task = Task.from_json(json.loads((place / "task.json").read_bytes()))
@@ -81,7 +81,7 @@ def main(folder: str) -> int:
 
 
 def of_os_error(error: OSError, place: Path) -> StepFailed:
-    """What the system refused a step that works in `place`, in words."""
+    """The error for a step that the operating system refused something in `place`."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     if error.errno is None:  # numpy writes less than it was asked to and does not say why
         with contextlib.suppress(OSError):
@@ -98,7 +98,7 @@ def of_os_error(error: OSError, place: Path) -> StepFailed:
 
 
 def _peak_rss() -> int | None:
-    """Bytes; None where the system does not say."""
+    """Peak resident memory in bytes; None when the system does not report it."""
     if sys.platform == "win32":
         return None
     import resource
@@ -108,7 +108,7 @@ def _peak_rss() -> int | None:
 
 
 def die_with_parent() -> None:
-    """Ends this process when its parent is gone. Linux only: elsewhere an orphan ends with its work."""
+    """Ends this process when its parent ends. Linux only: elsewhere an orphan finishes its work first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a step stops
     if not sys.platform.startswith("linux"):
         return

@@ -1,7 +1,7 @@
-"""Which of the user's variables a child of trtpipe sees: those that it is known to need, by name.
+"""The environment variables that a child process of trtpipe gets: a fixed list of those known to be needed.
 
-A stage reads models and data that others wrote, and may run code of a project that the user allowed. Tokens, keys and
-whatever else stands in the environment are none of its business.
+A stage reads models and data from other people, and may run code of a project that the user allowed. It must not see
+tokens, keys or anything else in the environment.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAMED = frozenset((*_SYSTEM, *_COMPUTING, *_PYTHON, *_OURS))
 
 
 def passed_on(source: Mapping[str, str] = os.environ, *, fetching: bool = False) -> dict[str, str]:
-    """The variables that a child sees; `fetch` adds those by which remote sources know the user."""
+    """The variables that a child gets; `fetching` adds credentials for remote sources."""
     return {name: value for name, value in source.items() if _goes_on(name, fetching)}
 
 

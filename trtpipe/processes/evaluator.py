@@ -1,8 +1,8 @@
-"""The process that evaluates choices: `python -m trtpipe.processes.evaluator DIRECTORY`.
+"""The process that evaluates choices of a search: `python -m trtpipe.processes.evaluator DIRECTORY`.
 
-Reads `task.json` there, then one JSON request a line from standard input, and answers each with one line on standard
-output: `{"answer": …}` or `{"error": …}`. It lives as long as a search, for loading the libraries and running the
-reference takes longer than an evaluation of a small model, and ends when its input does, or with its parent.
+Reads `task.json` there, then one JSON request per line from standard input, and answers each with one line on standard
+output: `{"answer": …}` or `{"error": …}`. It runs for as long as a search, because loading the libraries and running
+the reference takes longer than one evaluation of a small model. It ends when its input does, or with its parent.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SMALL = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Answers requests about the model of one task."""
+    """Answers requests about one task's model."""
 
     task: Task
     measure: Callable[..., dict[str, Any]]
@@ -81,7 +81,7 @@ class Evaluator:
 
 
 def threads_for(task: Task) -> int:
-    """0, all cores, but for a model so small that threads would mostly wait for each other: 1.
+    """The number of threads: 0 (all cores), or 1 for a model so small that threads would mostly wait for each other.
 
     ONNX Runtime's results do not depend on it.
     """
@@ -106,7 +106,7 @@ def _first_profile(profiles: Sequence[JsonObject]) -> Profile:
 
 
 def main(folder: str) -> int:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     die_with_parent()
     place = Path(folder)
     # What libraries print belongs into the log, not between the answers.

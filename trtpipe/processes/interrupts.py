@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a build runs: counted, so that what runs can end in its own time."""
+"""Ctrl-C and SIGTERM during a build: counted, so that running steps can end in an orderly way."""
 
 from __future__ import annotations
 

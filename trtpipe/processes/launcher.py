@@ -1,6 +1,7 @@
-"""Runs a stage's body in a child process and minds it: cancel, kill, crash.
+"""Runs a stage's function in a child process and handles cancelling, killing and crashes.
 
-The child has a process group of its own, so that Ctrl-C in a terminal reaches only the parent, which decides.
+The child has a process group of its own, so that Ctrl-C in a terminal reaches only the parent, which decides what to
+do.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ _SENT = {
 
 @dataclass(slots=True)
 class Telling:
-    """Passes on what a child wrote into its file of events since the last call."""
+    """Passes on the events that a child has written to its events file since the last call."""
 
     file: Path
     hear: Callable[[JsonObject], None]
     _read: int = 0
 
     def __call__(self) -> None:
-        """Pass it on."""
+        """Pass new events on."""
         try:
             with self.file.open("rb") as stream:
                 stream.seek(self._read)
@@ -60,9 +61,10 @@ class Telling:
 def run_in_child(
     task: Task, folder: Path, control: Control, tick: Callable[[], None] = lambda: None
 ) -> ActionResult:
-    """Run the task's body, `tick` called a few times a second.
+    """Run the task's function in a child process; `tick` is called a few times a second.
 
-    Raises StepFailed (a crash included), Interrupted, or what the body raised."""
+    Raises StepFailed (also for a crash), Interrupted, or what the function raised.
+    """
     (folder / "task.json").write_text(json.dumps(task.to_json()))
     child = start_stage(task.stage, folder, environment(fetching=task.stage == "fetch" and not task.inputs))
     try:
@@ -73,10 +75,11 @@ def run_in_child(
 
 
 def environment(*, fetching: bool = False) -> dict[str, str]:
-    """The variables of a child: those it needs, by name, that it finds the same trtpipe, and what it may run.
+    """The child's environment: a fixed list of variables, the import path of this trtpipe, and what it may run.
 
-    `fetch` adds those by which a remote source knows the user; no other child sees a secret.
+    `fetching` adds credentials for remote sources; no other child gets a secret.
     """
+    # The child must import this very trtpipe, also one that runs from a source tree.
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {"PYTHONPATH": os.pathsep.join(paths), "TRTPIPE_PARENT": str(os.getpid())}
@@ -84,7 +87,7 @@ def environment(*, fetching: bool = False) -> dict[str, str]:
 
 
 def _wait(child: StageProcess, control: Control, tick: Callable[[], None]) -> int:
-    """The exit code; on cancel or kill the child is ended and Interrupted raised."""
+    """The exit code; on cancel or kill the child is ended and Interrupted is raised."""
     pause = _FIRST_POLLS
     while True:
         code = child.poll()
@@ -93,6 +96,7 @@ def _wait(child: StageProcess, control: Control, tick: Callable[[], None]) -> in
             return code
         if control.cancelled.is_set():
             raise Interrupted(Code.INTERRUPTED, "interrupted")
+        # A short stage is noticed at once; a long one is polled less and less often.
         time.sleep(pause)
         pause = min(pause * 1.5, _POLL_SECONDS)
 
@@ -109,7 +113,7 @@ def _result(task: Task, folder: Path, code: int, log: Path) -> ActionResult:
 
 
 def crash(task: Task, code: int, log: Path) -> StepFailed:
-    """What became of a child that gave no answer."""
+    """The error for a child that ended without a result."""
     if code == NO_RESULT:
         return of_os_error(OSError("its result could not be written"), log.parent)
     tail = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")

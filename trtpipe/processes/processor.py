@@ -1,7 +1,8 @@
-"""Which kind of processor this is, as far as it decides which kernels ONNX Runtime runs a model with.
+"""The kind of processor, as far as ONNX Runtime chooses its kernels by it.
 
-Kernels add in different orders, so what a model computes differs in its last digits from one kind to another: that is
-recorded beside results, and part of no key. ONNX Runtime chooses by these extensions (MLAS's `platform.cpp`).
+Kernels sum in different orders, so a model's results differ in the last digits from one kind of processor to another.
+The kind is therefore recorded beside results, but is part of no key. ONNX Runtime chooses by these instruction set
+extensions (MLAS's `platform.cpp`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ PROCESSOR = "processor"
 RUNS_MODELS = "onnxruntime"
 """The package that runs models: a step that depends on it depends on the processor too."""
 _CHOSEN_BY = ("amx_int8", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "avx", "i8mm", "asimddp", "asimd")
-"""Linux's names of extensions that have kernels of their own; of several, the first counts."""
+"""Linux's names of extensions that have kernels of their own; the first that is present decides."""
 _CPUINFO = Path("/proc/cpuinfo")
 
 
 @cache
 def processor_kind() -> str:
-    """`x86_64 avx2`; the architecture alone where the system does not tell its extensions."""
+    """For example `x86_64 avx2`; the architecture alone when the system does not report extensions."""
     try:
         text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -30,7 +31,7 @@ def processor_kind() -> str:
 
 
 def kind_in(machine: str, cpuinfo: str) -> str:
-    """The kind of processor that Linux describes so in /proc/cpuinfo."""
+    """The kind of processor described by this text of Linux's /proc/cpuinfo."""
     lines = (line.partition(":") for line in cpuinfo.splitlines())
     flags = next((value.split() for name, _, value in lines if name.strip() in ("flags", "Features")), [])
     best = next((one for one in _CHOSEN_BY if one in flags), "")

@@ -1,7 +1,7 @@
-"""Processes for stages: forked from one server where that works, else an interpreter for each.
+"""Starts the processes of stages: forks of one server where possible, else a new interpreter for each.
 
-A server belongs to this process and its environment; it ends with it. One that died, or cannot be started, is no
-reason to fail: the stage gets an interpreter of its own.
+A server belongs to this process and its environment, and ends with it. If the server died or cannot be started, the
+stage runs in an interpreter of its own instead.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ _SERVED = frozenset({"import", "transform", "calibrate", "quantize", "parse", "v
 
 
 class StageProcess(Protocol):
-    """A stage's process, as its minder sees it."""
+    """A stage's process, as seen by the code that monitors it."""
 
     def poll(self) -> int | None:
-        """Its exit code, or None while it runs; a signal counts as its negative."""
+        """Its exit code, or None while it runs; the negative signal number if a signal ended it."""
 
     def end(self) -> None:
-        """End it and what it started, if it still runs."""
+        """End it and its child processes, if it still runs."""
 
 
 def start_stage(stage: str, folder: Path, environment: Mapping[str, str]) -> StageProcess:
-    """Run the task of a folder in a process; what it prints goes to `child.log` there. Raises OSError."""
+    """Run the task of a folder in a process; its output goes to `child.log` there. Raises OSError."""
     served = stage in _SERVED and sys.platform == "linux"
     fork = _SERVERS.fork(folder, environment) if served else None
     return fork or _Interpreter.start(folder, environment)
 
 
 def interpreter(module: str, *arguments: str) -> list[str]:
-    """The command line of a module of ours, in this interpreter."""
+    """The command line that runs a trtpipe module in this interpreter."""
     return [sys.executable, "-P" if sys.version_info >= (3, 11) else "-B", "-m", module, *arguments]
 
 
 def kill(child: subprocess.Popen[bytes]) -> None:
-    """End a process of its own session and what it started, if it still runs."""
+    """End a process with its own session and its child processes, if it still runs."""
     if child.poll() is None:
         if os.name == "posix":
             os.killpg(child.pid, signal.SIGKILL)
@@ -61,7 +61,7 @@ def kill(child: subprocess.Popen[bytes]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Interpreter:
-    """A process of its own."""
+    """A stage in a new interpreter."""
 
     child: subprocess.Popen[bytes]
 
@@ -88,7 +88,7 @@ class _Interpreter:
 
 @dataclass(slots=True)
 class _Fork:
-    """A fork of the server."""
+    """A stage in a fork of the server."""
 
     server: _Server
     number: int
@@ -131,12 +131,12 @@ class _Server:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing that it started runs."""
+        """Whether none of the processes that it forked is running."""
         with self._lock:
             return not self._forks
 
     def fork(self, folder: Path) -> _Fork | None:
-        """A process for the task of a folder, or None when the server has none to give."""
+        """A process for the task of a folder, or None when the server cannot fork one."""
         with self._lock:
             fork = _Fork(self, next(self._numbers))
             self._forks[fork.number] = fork
@@ -149,7 +149,7 @@ class _Server:
         return fork
 
     def ask(self, request: Mapping[str, object]) -> bool:
-        """Send one packet; whether it went."""
+        """Send one packet; returns whether it was sent."""
         packet = json.dumps(request).encode()
         if len(packet) > PACKET:
             return False
@@ -160,7 +160,7 @@ class _Server:
         return True
 
     def close(self) -> None:
-        """Let it end."""
+        """Shut the server down."""
         with contextlib.suppress(OSError):
             self._asked.shutdown(socket.SHUT_RDWR)
 
@@ -200,20 +200,20 @@ class _Server:
 
 
 class _Servers:
-    """This process's server, if it has one."""
+    """This process's current server, if there is one."""
 
     def __init__(self) -> None:
         self._server: _Server | None = None
         self._starting = threading.Lock()
 
     def fork(self, folder: Path, environment: Mapping[str, str]) -> _Fork | None:
-        """A process for the task of a folder, or None when none can be forked in that environment."""
+        """A process for the task of a folder, or None when none can be forked with that environment."""
         with self._starting:
             server = self._fitting(environment)
         return server.fork(folder) if server is not None else None
 
     def _fitting(self, environment: Mapping[str, str]) -> _Server | None:
-        """The server of this environment. One that works in another environment is not taken away from its forks."""
+        """The server for this environment. A server for another environment is not shut down while its forks run."""
         server = self._server
         if server is not None and not server.gone:
             if server.environment == environment:

@@ -1,12 +1,13 @@
-"""The process that stages' processes are forked from: `python -m trtpipe.processes.stage_server DESCRIPTOR`.
+"""The process that stage processes are forked from: `python -m trtpipe.processes.stage_server DESCRIPTOR`.
 
-Importing what stages need takes a second of processor time, and a build has several stages for each variant: this
-process imports it once. It runs no stage itself and holds no thread and no model, so a fork of it is as good as a
-process of its own. Linux only; elsewhere each stage starts an interpreter.
+Importing what stages need takes a second of processor time, and a build has several stages for each variant, so this
+process imports it once. It runs no stage itself and has no threads and no model, so a fork of it is as isolated as a
+new process. Linux only; elsewhere each stage starts an interpreter.
 
-The descriptor is a socket of packets, one JSON object each. In: `{"id", "folder"}` runs the task of a folder,
-`{"kill": id}` ends it and what it started. Out: `{"id", "pid"}`, or `{"id", "failed": true}` when there was no
-forking, and `{"id", "code"}` when it ended, as `subprocess` counts. When the other end is gone, all end.
+The descriptor is a socket of packets, one JSON object each. In: `{"id", "folder"}` runs the task of a folder, `{"kill":
+id}` ends it and its child processes. Out: `{"id", "pid"}`, or `{"id", "failed": true}` when forking failed, and `{"id",
+"code"}` when it ended, with the exit code as `subprocess` defines it. When the other end of the socket is closed, all
+processes end.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ _IMPORTED = (
     "numpy", "onnx", "onnx_ir", "trtpipe.processes.child", "trtpipe.stages.bodies", "trtpipe.networks.parsed_model",
     "trtpipe.precisions.casts.files", "trtpipe.spec.pipeline",
 )  # fmt: skip
-"""No onnxruntime: it starts a thread, which a fork would not have."""
+"""Without onnxruntime: importing it starts a thread, which would not exist in a fork."""
 
 
 def main(descriptor: int) -> NoReturn:
-    """Serve until the other end is gone."""
+    """Serve until the other end of the socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a step stops
     defer_imports()
     for name in _IMPORTED:
@@ -49,11 +50,13 @@ def main(descriptor: int) -> NoReturn:
 
 
 class _Server:
-    """Forks and reaps."""
+    """Forks stage processes and waits for their end."""
 
     def __init__(self, requests: socket.socket) -> None:
         self._requests = requests
         self._children: dict[int, int] = {}
+        # select() does not return when a child ends. Python writes each signal's number into this pipe, which
+        # wakes it up; SIGCHLD needs a handler for that, even one that does nothing.
         self._awake, wake = os.pipe()
         os.set_blocking(self._awake, False)
         os.set_blocking(wake, False)
@@ -61,7 +64,7 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def serve(self) -> None:
-        """Until the other end is gone; then nothing that was started here is left."""
+        """Serve until the other end is closed, then end every process that was started here."""
         while True:
             ready, _, _ = select.select([self._requests.fileno(), self._awake], [], [])
             if self._awake in ready:
@@ -101,9 +104,10 @@ class _Server:
         return pid
 
     def _become(self, folder: str, server: int) -> NoReturn:
-        """Be the process of one stage."""
+        """Turn this fork into the process of one stage."""
         code = NO_RESULT  # until there is a log, which a full disk does not take
         try:
+            # The pipe is the server's: a fork must not write its own signals into it.
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
@@ -125,6 +129,7 @@ class _Server:
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
                 sys.stderr.flush()
+            # Not sys.exit: a fork must not run the clean-up that the server registered for its own exit.
             os._exit(code)
 
     def _reap(self) -> None:
@@ -142,7 +147,7 @@ class _Server:
 
 
 def _end(pid: int) -> None:
-    """End a stage's process and what it started; it may not have its own group yet."""
+    """End a stage's process and its child processes; it may not have its own process group yet."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""Running models: inputs by name in, outputs by name out, by ONNX Runtime on the CPU or by an engine on a GPU.
+"""Running models: inputs by name in, outputs by name out, with ONNX Runtime on the CPU or an engine on a GPU.
 
-Belongs here: inference, and what validation, readback, benchmarks and comparisons make of it.
+This room contains inference, and validation, readback, benchmarks and comparisons, which are built on it.
 """

@@ -1,7 +1,7 @@
-"""bfloat16 on the CPU: ONNX Runtime has next to no kernels for it, so models compute in float32 and round.
+"""Runs bfloat16 models on the CPU: ONNX Runtime has almost no kernels for it, so they compute in float32 and round.
 
-In the copy every bfloat16 tensor is float32 and holds what bfloat16 would: behind each node that makes one, and each
-input, stand a cast to bfloat16 and one back. Weights stay bfloat16 where they lie and are cast when they are read.
+In the copy every bfloat16 tensor is float32 but holds bfloat16 values: each node that computes one, and each input, is
+followed by a cast to bfloat16 and one back. Weights stay bfloat16 in their files and are cast when they are read.
 bfloat16 is the upper half of float32, so products and sums are those of hardware that accumulates in float32.
 """
 
@@ -21,7 +21,7 @@ _MADE_OF_VALUES = frozenset({"Constant", "ConstantOfShape"})
 
 
 def rounding_bfloat16(model: RunnableModel) -> RunnableModel:
-    """A copy that computes in float32 and rounds to bfloat16; the same if nothing is bfloat16, or only in subgraphs."""
+    """A copy that computes in float32 and rounds to bfloat16; the same model if its main graph has no bfloat16."""
     import onnx
 
     proto = model.proto

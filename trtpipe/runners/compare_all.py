@@ -1,8 +1,8 @@
-"""Every intermediate tensor of a typed model against the model that it was typed from, on the validation data.
+"""Compares every intermediate tensor of a typed model with the model that it was typed from, on the validation data.
 
-Precisions keep the names of tensors: what a node of the source makes has the same name in the typed model, and what was
-put in between (casts, Q and DQ) has new names. Both models run with some tensors as outputs, as many at a time as fit
-into memory, and the data are gone through for each lot.
+Precisions keep the names of tensors: the output of a source node has the same name in the typed model, and tensors of
+inserted nodes (casts, Q and DQ) have new names. Both models run with some tensors as additional outputs, as many at a
+time as fit into memory; the data are read once for each such group.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from trtpipe.json_values import Json
 
 LOT_BYTES = 256 << 20
-"""Bytes of the reference's tensors that are compared at a time, for one batch; a larger one is alone."""
+"""Bytes of reference tensors compared at a time, for one batch; a larger tensor is a group of its own."""
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _ENGINE = "an engine shows its inputs and outputs only, and one that was built to show more is another engine"
 
 Feeds: TypeAlias = "Callable[[], Iterator[tuple[Mapping[str, Array], Array | None]]]"
-"""Gives the batches from the first one on, each with its labels."""
+"""A function that yields the batches from the first one on, each with its labels."""
 
 
 def compare_all(task: Task, tell: Callable[[int, int], None] = lambda done, lots: None) -> dict[str, Json]:
@@ -129,7 +129,7 @@ def _behind_casts(
 
 
 def in_lots(names: Iterable[str], model: RunnableModel, feeds: Feeds) -> Iterator[list[str]]:
-    """Tensors of a model in groups that fit into memory together, for one batch. Raises StepFailed without a batch."""
+    """Tensors of a model in groups that fit into memory together for one batch. Raises StepFailed without a batch."""
     first = next(feeds(), None)
     if first is None:
         raise StepFailed(Code.NO_SAMPLES, "the validation data hold no batch")
@@ -151,7 +151,7 @@ def in_lots(names: Iterable[str], model: RunnableModel, feeds: Feeds) -> Iterato
 
 @dataclass
 class _Comparison:
-    """Two models, compared lot by lot."""
+    """Compares two models, group by group."""
 
     typed: RunnableModel
     reference: RunnableModel
@@ -166,7 +166,7 @@ class _Comparison:
             yield [known[name] for name in names]
 
     def compare(self, lot: Sequence[Place]) -> None:
-        """Measures a lot on all of the data."""
+        """Measures a group on all of the data."""
         names = [place.tensor for place in lot]
         self.samples = 0
         with (
@@ -191,7 +191,7 @@ def _same_shape(name: str, expected: Array, actual: Array) -> None:
 
 @contextmanager
 def data_of(task: Task, typed: RunnableModel, reference: RunnableModel) -> Iterator[Feeds]:
-    """What gives the data's batches and their labels, from the first one each time. Raises SpecError, StepFailed."""
+    """A function that returns the data's batches and labels, each time from the first. Raises SpecError, StepFailed."""
     request = request_of(task)
     inputs = summarize(typed.proto).inputs
     if "golden" in task.inputs:

@@ -1,13 +1,15 @@
-"""A typed model beside the network that TensorRT's parser made of it, tensor by tensor, on the validation data.
+"""Compares a typed model with the network that TensorRT's parser made of it, tensor by tensor, on the validation data.
 
-The network is lowered to ONNX (`networks.lowering`), and both run in ONNX Runtime. Compared are the tensors that both
-have by name, outputs among them, as many at a time as fit into memory, batch by batch. Where ONNX Runtime cannot run
-the network to its end, the tensors before that place are compared.
+The network is lowered to ONNX (`networks.lowering`), and both run in ONNX Runtime. All tensors that both have by name,
+outputs included, are compared, as many at a time as fit into memory, batch by batch. If ONNX Runtime cannot run the
+whole network, the tensors before the failing node are compared.
 
-A tensor departs when its error is more than `readback`'s bound for rounding and, unless it is an output, more than
-`GROWTH` times the error of the tensors right before it: what was rounded before a layer is not the layer's doing.
+A tensor is reported when its error is more than `readback`'s bound for rounding and, unless it is an output, more than
+`GROWTH` times the error of the tensors directly before it, because a layer is not responsible for the error of its
+inputs.
 
-Types, ranks and sizes are held against the model as well, also of what cannot be computed (`networks.matching`).
+Types, ranks and sizes are compared with the model as well, also of tensors that cannot be computed
+(`networks.matches`).
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ def compare_network(
 
 @dataclass
 class _Comparison:
-    """A typed model and its lowered network, compared lot by lot."""
+    """Compares a typed model with its lowered network, group by group."""
 
     typed: RunnableModel
     network: RunnableModel
@@ -105,7 +107,7 @@ class _Comparison:
         }
 
     def compare(self, lot: Sequence[str]) -> None:
-        """Measures a lot; where the network cannot be run to its end, what comes before that place."""
+        """Measures a group; if the network cannot be run to its end, the tensors before the failing node."""
         why = self._measure(lot)
         if not why:
             return
@@ -120,7 +122,7 @@ class _Comparison:
             self.compare(lot[middle:])
 
     def compare_outputs(self) -> None:
-        """Tries the outputs one by one that stand behind what cannot be run, but need not depend on it."""
+        """Tries outputs after the failing node one by one, since they need not depend on it."""
         for name in self.typed.outputs():
             if name in self.broken:
                 self.broken[name] = self._measure([name])

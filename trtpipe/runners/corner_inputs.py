@@ -1,7 +1,7 @@
 """Inputs for the corners of a profile, made from the data set's own samples by repeating and cropping them.
 
-Random numbers would not do: a network's answer to noise says little about its precision, and masks, lengths and
-indices must hold values that mean something. Knows no model and no runner.
+Random numbers would not do: a network's output for noise says little about its precision, and masks, lengths and
+indices need meaningful values. Independent of models and runners.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_BATCHES = 64
 
 @dataclass(frozen=True, slots=True)
 class CornerInputs:
-    """One or more corners that come to the same shapes and values."""
+    """One or more corners with the same shapes and values."""
 
     place: str
     shapes: Mapping[str, Shape]

@@ -1,8 +1,9 @@
-"""MeanVarianceNormalization as ONNX defines it, for ONNX Runtime, whose kernel leaves out a part of the definition.
+"""MeanVarianceNormalization as ONNX defines it, because ONNX Runtime's kernel omits the epsilon.
 
 ONNX divides by the deviation plus 1e-9; ONNX Runtime by the deviation alone, so that values which do not vary (a batch
 of one, normalized over the batch) are 0 / 0 there. The copy computes (x - m) / (sqrt(mean((x - m)^2)) + 1e-9), as
-TensorRT's parser does. What varies is the same either way: 1e-9 is less than the rounding of the deviation.
+TensorRT's parser does. For values that do vary the results are the same: 1e-9 is less than the rounding of the
+deviation.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Activations that TensorRT quantizes in blocks as they come: ONNX Runtime cannot, so a copy computes it.
+"""Emulates TensorRT's dynamic block quantization of activations, which ONNX Runtime does not support.
 
-The copy does in float32 what TensorRT's kernels do. A block of 16 (nvfp4) or 32 (mxfp8) elements is divided by its
+The copy computes in float32 what TensorRT's kernels do. A block of 16 (nvfp4) or 32 (mxfp8) elements is divided by its
 scale, which follows from its largest magnitude, and rounded to nearest even:
 
     nvfp4   scale = e4m3(amax / 6 / s) * s, elements rounded to e2m1; s is the scale of the whole tensor
     mxfp8   scale = the least power of two that is not below amax / 448, elements rounded to e4m3
 
-Narrow tensors are float32 in the copy and hold numbers of the narrow type; what dequantizes them multiplies.
+Narrow tensors are float32 in the copy and hold values of the narrow type; dequantizing multiplies them by the scales.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Writer:
     count: int = 0
 
     def begin(self, tensor: str) -> None:
-        """What comes next stands for this tensor."""
+        """Sets the tensor that the following nodes belong to, for their names."""
         self.prefix, self.count = tensor, 0
 
     def constant(self, value: ArrayLike) -> str:

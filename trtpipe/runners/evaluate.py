@@ -1,7 +1,8 @@
-"""Measures typed models one after the other against one reference, whose outputs are kept between them.
+"""Measures typed models one after the other against one reference, whose outputs are kept in between.
 
-A search asks for hundreds of typed models of one source on the same data: the reference runs once on each batch, and
-its outputs wait in files. Measures what a validation measures, and does not look for where infinities begin.
+A search measures hundreds of typed models of one source on the same data, so the reference runs once on each batch and
+its outputs are kept in files. The measurements are those of a validation, without the search for the origin of
+infinities.
 """
 
 from __future__ import annotations

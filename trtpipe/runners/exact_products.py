@@ -1,9 +1,9 @@
-"""Weights in int8 are held as uint8 for ONNX Runtime: its products of uint8 with int8 are wrong on some processors.
+"""Converts int8 weights to uint8 for ONNX Runtime, whose products of uint8 and int8 are wrong on some processors.
 
-On x86-64 without VNNI its kernels add two products of uint8 and int8 in 16 bits, which cuts off what does not fit;
-those of uint8 and uint8 add in 32 bits. A number and its zero point that are both 128 more have the same distance, so
-the copy computes with the whole numbers that the model says. ONNX Runtime has an option for this
-(`session.x64quantprecision`), which does nothing while its optimizations are off.
+On x86-64 without VNNI its kernels add two products of uint8 and int8 in 16 bits, with saturation; those of uint8 and
+uint8 add in 32 bits. Adding 128 to a number and to its zero point leaves their difference unchanged, so the copy
+computes with the same integers as the model. ONNX Runtime has an option for this (`session.x64quantprecision`), which
+has no effect while its optimizations are off.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _WEIGHTS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "QLinearConv": ((3, 5),),
     "QLinearMatMul": ((3, 5),),
 }
-"""Operator, and where it has weights and their zero points."""
+"""Operator → the positions of its weights and of their zero points."""
 _ALWAYS_UNSIGNED = ("DynamicQuantizeLSTM", "DynamicQuantizeMatMul")
-"""Operators that make uint8 of the other factor themselves; with the others it must be known to be that."""
+"""Operators whose other factor is always uint8; for the others that must be known from the model."""
 _MIDDLE = 128
 _LARGEST = 1 << 30
-"""Models with more bytes of such weights are run as they are: one in memory has less than two GiB."""
+"""Larger models are run unchanged, because a model in memory cannot exceed 2 GiB."""
 
 
 def with_unsigned_weights(model: RunnableModel) -> RunnableModel:
@@ -78,7 +78,7 @@ def _is_int8(tensor: onnx.TensorProto | None) -> bool:
 
 
 def _unsigned(graph: onnx.GraphProto, constants: Constants, name: str, model: RunnableModel) -> str:
-    """The name of a constant that is 128 more; a zero point that is left out is 0."""
+    """Adds the constant plus 128 and returns its name; a missing zero point counts as 0."""
     import numpy as np
     import onnx
 

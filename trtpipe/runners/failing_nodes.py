@@ -1,6 +1,6 @@
-"""What ONNX Runtime says of a model that it cannot load or run: the node in its user's words, then why, shortened.
+"""ONNX Runtime's errors for a model that it cannot load or run: the node in the user's terms, and the reason.
 
-Where it names no node, as when a kernel refuses its attributes, the nodes are loaded one by one until one is refused.
+If the message names no node, as when a kernel rejects its attributes, the nodes are loaded one by one to find it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""A float32 model lifted to float64, as far as ONNX Runtime's CPU can run it.
+"""A float32 model converted to float64, as far as ONNX Runtime's CPU provider can run it.
 
-Weights stay float32 in their files and are cast as they are read, which is exact; what a node makes is float64
-wherever the operator's definition and a kernel allow it. A node that must stay narrow, for it has no float64 kernel or
-has a body of its own, gets its inputs cast down. Which operators these were is told: a reference is worth what it
-computes in.
+Weights stay float32 in their files and are cast when read, which is exact; a node's outputs are float64 wherever the
+operator's definition and a kernel allow it. A node that has no float64 kernel, or has a body (subgraph), stays float32
+and gets its inputs cast down. These operators are reported, because a reference is only as accurate as its computation.
 
-A tensor keeps its name for its own type; lifted, it is called NAME/as float64. float16 and bfloat16 are left alone.
+A tensor in its own type keeps its name; the float64 one is called NAME/as float64. float16 and bfloat16 stay unchanged.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class LiftedModel:
     names: Mapping[str, str]
     """Tensor → its name here, lifted where it is."""
     narrow: tuple[str, ...]
-    """The operators that compute in float32 all the same, sorted."""
+    """The operators that still compute in float32, sorted."""
 
 
 @contextmanager

@@ -1,11 +1,12 @@
-"""Holds two quantized models together where they quantize, so that what lies between can be compared closely.
+"""Makes one quantized model use the other's quantized tensors, so that what lies between them can be compared closely.
 
-A float that lies between two steps may be rounded to either of them by two ways of adding the same numbers up, and
-behind many layers such a flip is as large as many errors. So the second model reads the first one's dequantized
-tensors in place of its own. Its own are compared with them by themselves: no element may be off by more than a step,
-and only as many may be off at all as the error of the floats before it explains.
+A float between two quantization steps may be rounded to either of them when the same numbers are summed in a different
+order, and after many layers such a difference is as large as many real errors. So the second model reads the first
+one's dequantized tensors in place of its own. Its own are compared separately: no element may differ by more than one
+step, and only as many may differ at all as the error of the floats before it explains.
 
-A step is the scale of an integer type; of a floating one (fp8) a unit in the last of its three bits of mantissa.
+A step is the scale of an integer type; for a floating-point type (fp8) it is one unit in the last of its three mantissa
+bits.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _OWN = "/own"
 _SLACK = 1.1
-"""A step is not exactly one where the scale, or what was dequantized, is half precision: 127 steps of 2^-11 each."""
+"""Tolerance, as half-precision scales or values make a step inexact: 127 steps of 2^-11 each."""
 _STEPS = 127.0
 """Steps of a full scale: an error of the floats before it that is a share of the largest is as many of them."""
 _MOST_FLIPPED = 0.5
@@ -48,9 +49,9 @@ class Quantized:
     """Whether it is quantized to a floating type."""
 
     def steps_off(self, expected: Array, actual: Array, bound: float) -> Array:
-        """By how many steps each element is off, beyond a share of the largest that is not the quantizer's doing.
+        """By how many steps each element is off, minus a tolerance relative to the largest element.
 
-        Small numbers have small steps in a floating type, and what is left of large ones that cancel has a large error.
+        In a floating-point type small numbers have small steps, but small results of cancellation have large errors.
         """
         r, a = np.asarray(expected, np.float64), np.asarray(actual, np.float64)
         before = bound * float(np.abs(r).max(initial=0.0))
@@ -63,11 +64,11 @@ class Quantized:
 
 @dataclass(slots=True)
 class Flips:
-    """What was measured of a quantized tensor, batch by batch."""
+    """Measurements of a quantized tensor, accumulated batch by batch."""
 
     quantized: Quantized
     bound: float
-    """By how much the floats before it may differ, as a share of the largest."""
+    """The allowed difference of the floats before it, as a share of the largest."""
     elements: int = 0
     flipped: int = 0
     largest: float = 0.0
@@ -90,7 +91,7 @@ class Flips:
 
     @property
     def departs(self) -> bool:
-        """Whether it is more than a step here and there."""
+        """Whether it differs by more than isolated single steps."""
         share = self.flipped / self.elements if self.elements else 0.0
         within = self.largest <= _SLACK and share <= self.allowed
         return self.misfit or not within

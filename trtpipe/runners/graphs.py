@@ -1,9 +1,10 @@
-"""Copies of a model as ONNX Runtime is to see it: weights left in their files, tensors exposed, halves rounded.
+"""Copies of a model prepared for ONNX Runtime: weights left in their files, tensors exposed, float16 rounded.
 
-Half precision: where the CPU has no float16 kernel, ONNX Runtime computes in float32 and takes out every cast back to
-float16 that lies between two such nodes, even with all optimizations off. A chain then keeps values that overflow in
-true half precision. Two Identity nodes in a row behind each float16 tensor stop that: they run in float16 themselves,
-so the value is rounded where TensorRT would round it. `half_is_rounded` proves it for the installed version.
+Half precision: where the CPU has no float16 kernel, ONNX Runtime computes in float32 and removes every cast back to
+float16 between two such nodes, even with all optimizations off. A chain of nodes then keeps values that overflow in
+real half precision. Two consecutive Identity nodes after each float16 tensor prevent that: they run in float16
+themselves, so the value is rounded where TensorRT would round it. `half_is_rounded` tests this for the installed
+version.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ _ROUNDED = "/as float16"
 
 @dataclass(frozen=True)
 class RunnableModel:
-    """A model as bytes whose weights lie in files of one folder; its graph is not changed once this was made of it."""
+    """A serialized model whose weights are in files of one folder; its graph must not change afterwards."""
 
     proto: onnx.ModelProto
     folder: Path
     path: Path
     known: Mapping[str, TensorInfo] | None = None
-    """What inference tells of it, where that was asked of a model that computes the same."""
+    """What shape inference found, if it was run on an equivalent model."""
 
     @cached_property
     def values(self) -> Mapping[str, TensorInfo]:

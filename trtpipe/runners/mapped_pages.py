@@ -1,8 +1,8 @@
-"""Lets go of the resident pages of mapped files, so that of several models only the one that runs takes memory.
+"""Releases the resident pages of mapped files, so that of several loaded models only the running one takes memory.
 
-ONNX Runtime maps large weights from their files and keeps every page that it once read. A page that nobody wrote to is
-read from the file again when it is needed, mostly from the system's cache, so that no result can change. Where a page
-was written to, and on systems other than Linux, nothing happens.
+ONNX Runtime maps large weights from their files and keeps every page that it has read. An unmodified page can be read
+from the file again when needed, usually from the system's page cache, so results cannot change. Modified pages are
+kept; on systems other than Linux nothing happens.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _PRIVATE_DATA = re.compile(r"([0-9a-f]+)-([0-9a-f]+) [r-][w-]-p \S+ \S+ [1-9]\d*
 
 
 def let_go_of_mapped_pages() -> int:
-    """Give back the file pages of this process that can be read again; how many bytes were mapped there.
+    """Release the file pages of this process that can be read again; returns how many bytes were mapped there.
 
-    To be called when no thread writes to mapped files.
+    Call it only while no thread writes to mapped files.
     """
     if not sys.platform.startswith("linux"):
         return 0

@@ -1,8 +1,8 @@
-"""Weights that ONNX Runtime's CPU cannot dequantize: a copy of the model holds them in a form that it can.
+"""Rewrites weights that ONNX Runtime's CPU provider cannot dequantize into a form that it can.
 
-float4 e2m1 has the values 0, 0.5, 1, 1.5, 2, 3, 4 and 6: twice that is an int8, dequantized with half the scale. The
-e4m3 weights of mxfp8 are standard; their scales, powers of two as bytes, become float32. What is multiplied with is
-the same number as TensorRT's: an element times the scale of its block.
+float4 e2m1 has the values 0, 0.5, 1, 1.5, 2, 3, 4 and 6: twice the value is an int8, dequantized with half the scale.
+The e4m3 weights of mxfp8 are standard; their scales, powers of two stored as bytes, become float32. The products use
+the same numbers as TensorRT's: an element times the scale of its block.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Finds where infinities and NaN begin: the first tensors of a half-precision model that are not finite.
 
-An overflow inside a model need not reach its outputs (a softmax hides it), so the outputs alone do not tell. A copy of
-the model gets one scalar output for each float tensor, sum(0 * x), which is NaN exactly if an element is not
-finite: all tensors are watched in one run at the memory of one. Tensors that are not finite in the reference
-either (masks of -inf) are meant so, and are left out.
+An overflow inside a model may not be visible in its outputs (a softmax hides it). A copy of the model therefore gets
+one scalar output for each float tensor, sum(0 * x), which is NaN exactly if an element is not finite: all tensors are
+watched in one run with the memory of one. Tensors that are not finite in the reference either (masks of -inf) are
+intended and left out.
 """
 
 from __future__ import annotations

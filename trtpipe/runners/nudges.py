@@ -1,8 +1,8 @@
-"""A model whose tensors are off by up to a unit in their last place, at random: what rounding otherwise does to it.
+"""A copy of a model with random errors of up to one unit in the last place, to measure the effect of rounding.
 
-Two ways of computing the same round in other places, and what comes of that depends on the model: a softmax of large
-numbers makes more of it than a sum. So a typed model is run once more with each float that it rounds nudged, and the
-distance of its outputs from the unnudged ones is the size of difference that rounding explains.
+Two implementations of the same model round in different places, and the effect of that depends on the model: a softmax
+of large numbers amplifies it more than a sum. So a typed model is run once more with a random error on each float that
+it rounds; the distance of its outputs from those of the original is the difference that rounding explains.
 
     t' = t (1 + u e), u uniform in [-1, 1] for each element, e = 2^-10, 2^-7 or 2^-23 for half, bfloat16 or float32
 """
@@ -26,7 +26,7 @@ _LEAST_RANK = 2  # what is smaller may be a size, and those are not rounded
 
 
 def nudged(model: RunnableModel, seed: int) -> RunnableModel:
-    """A copy that nudges whatever it rounds; the same seed gives the same copy. Reads no weight."""
+    """A copy with random errors on everything that it rounds; deterministic for a seed. Reads no weights."""
     import onnx
 
     copy = onnx.ModelProto()

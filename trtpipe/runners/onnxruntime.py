@@ -1,9 +1,9 @@
 """Runs models in ONNX Runtime on the CPU, as they are written.
 
-All graph optimizations are off: a reference must compute what the model says, and fused nodes hide the casts that a
-precision is about. Nodes run one after the other, and prepacking and the memory arena are off, so that large weights
-stay mapped from their files and memory is that of one batch. Of a large model the pages are given back after each
-run: a validation has up to three sessions open, and only one of them runs.
+All graph optimizations are off: a reference must compute what the model says, and fusion would remove the casts that
+are to be tested. Nodes run one after the other, and prepacking and the memory arena are off, so that large weights stay
+mapped from their files and memory is that of one batch. The pages of a large model are released after each run, because
+a validation has up to three sessions open of which only one runs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
 
 
 class NoKernel(ModelError):
-    """ONNX Runtime's CPU has no kernel for an operator in these types (bfloat16, say): the model may be right."""
+    """ONNX Runtime's CPU provider lacks a kernel for an operator in these types (say, bfloat16)."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class OnnxRuntimeRunner:
     """Input → ONNX Runtime's name of its type, e.g. `tensor(float)`."""
     outputs: tuple[str, ...]
     large: bool = False
-    """Whether its weights' pages are given back after each run."""
+    """Whether the pages of its weights are released after each run."""
     nodes: Sequence[onnx.NodeProto] = ()
-    """Those of the model, for errors: a name that trtpipe gave means nothing to its user."""
+    """The model's nodes, for errors: names that trtpipe made would mean nothing to the user."""
 
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name for NumPy arrays by name; floats are rounded to the type that an input has.
@@ -76,11 +76,11 @@ class OnnxRuntimeRunner:
 def open_runner(
     model: Path | RunnableModel, *, threads: int = 0, fused: bool = False, spinning: bool = True
 ) -> Iterator[OnnxRuntimeRunner]:
-    """Loads a model, float16 and bfloat16 tensors rounded as such; 0 threads means one a core. Raises ModelError.
+    """Loads a model, rounding its float16 and bfloat16 tensors; 0 threads means one a core. Raises ModelError.
 
     With `fused`, ONNX Runtime may optimize the graph: faster, for a model that is all float32 and is compared within a
-    tolerance. A large one is run as it is all the same, for its weights would be copied. Threads that wait for work
-    spin, unless told not to: that is faster where a model is run often, and takes the processor from others.
+    tolerance. A large model is not optimized, because its weights would be copied. Threads that wait for work spin
+    unless told not to: that is faster for a model that runs often, but takes processor time from others.
     """
     runnable = runnable_model(model) if isinstance(model, Path) else model
     computable = rounding_halves(twin_of(_as_defined(runnable)))
@@ -106,7 +106,7 @@ def _as_defined(model: RunnableModel) -> RunnableModel:
 
 
 def _threads(model: RunnableModel, wanted: int) -> int:
-    """One for DynamicQuantizeLSTM: several share out the batch, and each quantizes its part by the range of that."""
+    """One thread for DynamicQuantizeLSTM, since several split the batch and quantize each part by its own range."""
     return 1 if any(node.op_type == "DynamicQuantizeLSTM" for node in model.proto.graph.node) else wanted
 
 

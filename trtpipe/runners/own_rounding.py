@@ -1,8 +1,8 @@
-"""How much a model that rounds to whole numbers as it runs makes of differences that rounding of floats explains.
+"""The agreement to expect for a model that rounds to integers at run time, given the rounding of floats.
 
-A value that lies between two steps may fall to the other one when a sum is taken in another order, and a recurrence
-carries that on from step to step. No two ways of computing such a model agree as those of others do, so what may be
-expected of them is measured: the model with every float off by up to half a unit in its last place, against itself.
+A value between two steps may be rounded to the other one when a sum is computed in a different order, and a recurrence
+carries that on from step to step. So two implementations of such a model agree less than others do, and the agreement
+to expect is measured: the model with every float off by up to half a unit in its last place, compared with itself.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _SEEDS = (0, 1, 2)
 _MARGIN = 5.0
-"""So many times the largest difference that was seen may be expected: a validation tries more inputs than were seen."""
+"""Factor on the largest difference seen, because a validation tries more inputs."""
 _LARGEST = 0.02
-"""The most room that a threshold may leave, as 1 less the cosine: what int8 is given. More proves next to nothing."""
+"""The largest tolerance, as 1 minus the cosine: that of int8. With more a threshold proves almost nothing."""
 
 
 class NothingToExpect(Exception):
@@ -33,7 +33,7 @@ class NothingToExpect(Exception):
 
 
 def expected_cosine(model: RunnableModel, feeds: Feeds, outputs: Feeds) -> float | None:
-    """The cosine that another way of computing the model can be held to; None for a model that does not round.
+    """The cosine to expect of another implementation of the model; None for a model that does not round to integers.
 
     `outputs` are what it makes of these feeds, by place. Raises NothingToExpect.
     """

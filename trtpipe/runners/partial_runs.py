@@ -1,8 +1,8 @@
-"""Parts of a typed model, run on what the source model computes in their place.
+"""Runs parts of a typed model on the source model's tensors.
 
-`record` runs the source on the validation data and keeps its tensors in files, batch by batch. `measure` runs a part of
-the typed model whose inputs are such tensors and measures its outputs against the recorded ones: everything before
-the part is exact then, so what is measured is the part's own doing.
+`record` runs the source on the validation data and writes its tensors to files, batch by batch. `measure` runs a part
+of the typed model with these tensors as inputs and compares its outputs with the recorded ones. Everything before the
+part is exact then, so the measured error is that of the part alone.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class _Reduction:
 
 
 def replay(folder: Path) -> int:
-    """Runs a reduced model on its recorded inputs, tells what its output comes to; 1 when it misses its threshold."""
+    """Runs a reduced model on its recorded inputs and prints the result; returns 1 when it misses its threshold."""
     try:
         return _replay(folder)
     except TrtpipeError as error:

@@ -1,12 +1,13 @@
-"""A float32 model whose tensors are off by as much as a precision rounds them, at random: what its noise looks like.
+"""A float32 model with random errors as large as a precision's rounding, to estimate the noise of that precision.
 
-No typed model is looked at, so a wrong one cannot hide in it. With u uniform in [-1, 1] for each element and each seed:
+The typed model is not used, so an error in it cannot hide in the estimate. With u uniform in [-1, 1] for each element
+and each seed:
 
-    a floating type of p bits of mantissa   x (1 + u 2^-(p+1)), for whatever computing makes, for weights and inputs
+    a floating type of p bits of mantissa   x (1 + u 2^-(p+1)), for every computed tensor, for weights and inputs
     an integer type, symmetric, of n steps  x + u max|x| / (2 n), for operands of products
 
-u / 2 of a step is the largest error of rounding to nearest, so the noise has the power of rounding errors that know
-nothing of each other. Steps of a tensor follow from its largest element; those of real scales are finer.
+u / 2 of a step is the largest error of rounding to nearest, so the noise has the power of independent rounding errors.
+The steps of a tensor follow from its largest element; those of real scales are finer.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ EXACT = frozenset({
     "Max", "Min", "Clip", "Neg", "Abs", "Cast", "Constant", "ConstantOfShape", "Where", "DepthToSpace", "SpaceToDepth",
     "Dropout", "TopK", "Floor", "Ceil", "Round", "Sign", "If", "Loop", "Scan",
 })  # fmt: skip
-"""What gives elements of what it takes: rounded once, they are not rounded again."""
+"""Operators that return elements of their inputs: already rounded, so not rounded again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,9 @@ class Noise:
     """How much a precision rounds."""
 
     relative: float
-    """Of whatever is computed, of weights and inputs: half a unit in the last place."""
+    """For all computed values, weights and inputs: half a unit in the last place."""
     operand: float = 0.0
-    """Of operands of products, beside that: relative, or a share of the tensor's largest element."""
+    """For operands of products in addition: relative, or a share of the tensor's largest element."""
     of_largest: bool = False
     weights_only: bool = False
 
@@ -64,7 +65,7 @@ e4m3 has 3 bits of mantissa and e2m1 has 1; int8 has 127 steps on either side an
 
 
 def noise_of(precision: str, base: str) -> Noise | None:
-    """The noise of a precision, `base` being what is not quantized computes in; None when it is not known here."""
+    """The noise of a precision; `base` is the type of what is not quantized. None when it is not known here."""
     if precision in _FLOATS:
         return Noise(_FLOATS[precision])
     known = _OPERANDS.get(precision)

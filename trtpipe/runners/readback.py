@@ -1,11 +1,11 @@
-"""A typed model against the network that TensorRT's parser made of it: both run in ONNX Runtime, on the same feeds.
+"""Compares a typed model with the network that TensorRT's parser made of it, both run in ONNX Runtime.
 
-The network is lowered to ONNX first (`networks.lowering`). Outputs are compared, and the tensors that kept their name
-when it is asked which is the first to depart. Measured is the larger of two errors: |a - r| / |r| in 2-norms, and the
-largest difference beside the largest value. What rounding may make of it is the unit roundoff of the narrowest type
-that the typed model computes in, times the root of the number of roundings, which add up as random steps do; four of
-them at least, and never less than 1e-4, since sums are taken in another order. Whole numbers and booleans are equal
-where nothing is rounded to less than float32; elsewhere as many may differ as that bound says.
+The network is lowered to ONNX first (`networks.lowering`). The outputs are compared, and, to find the first tensor that
+differs, the tensors that kept their name. The error is the larger of two: |a - r| / |r| in 2-norms, and the largest
+difference relative to the largest value. The bound for rounding is the unit roundoff of the narrowest type that the
+typed model computes in, times the root of the number of roundings, since they add up like random steps; at least four
+roundings are assumed, and the bound is never less than 1e-4, since sums are computed in a different order. Integers and
+booleans must be equal if nothing is rounded to less than float32; otherwise as many may differ as that bound says.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ if TYPE_CHECKING:
 Feed: TypeAlias = "Mapping[str, Array]"
 
 LEAST = 1e-4
-"""The bound of what computes in float32."""
+"""The bound for float32 computation."""
 _NARROW = ("float16", "bfloat16")
 _LOT = 64  # tensors that are looked at in one run
 
 
 @dataclass(slots=True)
 class TensorDifference:
-    """A tensor of the typed model, and what the network makes of it."""
+    """A tensor of the typed model, and its difference from the network's."""
 
     tensor: str
     node: str | None
-    """The ONNX node that it comes from."""
+    """The ONNX node that makes it."""
     bound: float
     measured: TensorError = field(default_factory=TensorError)
     elements: int = 0
     unequal: int = 0
     """Elements that are not the same, where one is not finite or both are whole numbers."""
     misfit: str = ""
-    """Why the two cannot be compared: other shapes, other types."""
+    """Why the two cannot be compared: different shapes or types."""
 
     def add(self, expected: Array, actual: Array) -> None:
-        """Takes in a batch."""
+        """Adds a batch."""
         expected, actual = np.asarray(expected), np.asarray(actual)
         if expected.dtype != actual.dtype:
             self.misfit = f"is {actual.dtype} instead of {expected.dtype}"
@@ -83,7 +83,7 @@ class TensorDifference:
 
     @property
     def departs(self) -> bool:
-        """Whether it is more than rounding."""
+        """Whether the difference is more than rounding."""
         exact = self.bound <= LEAST and self.unequal > 0
         return exact or self.error > self.bound
 
@@ -102,18 +102,18 @@ class TensorDifference:
 
 @dataclass(frozen=True, slots=True)
 class Readback:
-    """What the comparison of a typed model with its network came to."""
+    """The result of comparing a typed model with its network."""
 
     outputs: tuple[TensorDifference, ...]
     not_compared: Mapping[str, str]
-    """Output → why: a layer without a reader stands before it, or ONNX Runtime cannot run it."""
+    """Output → why: it depends on a layer that could not be read, or ONNX Runtime cannot run it."""
     first: TensorDifference | None
-    """The first tensor that departs, when it was asked for."""
+    """The first tensor that differs by more than rounding, if it was searched for."""
     share: float
     """The share of layers that were read."""
     twins: Mapping[str, str]
     contradictions: tuple[str, ...] = ()
-    """Tensors that the lowered network makes otherwise than TensorRT says: then equal outputs prove nothing."""
+    """Tensors whose type or shape in the lowered network contradicts TensorRT: equal outputs prove nothing then."""
 
     @property
     def equal(self) -> bool:
@@ -123,7 +123,7 @@ class Readback:
 
 
 def network_model(lowered: Lowered, folder: Path) -> RunnableModel:
-    """A lowered network as ONNX Runtime is to see it; `folder` is where its weights lie."""
+    """A lowered network prepared for ONNX Runtime; `folder` contains its weights."""
     import onnx
 
     proto = onnx.ModelProto()
@@ -139,9 +139,9 @@ def network_model(lowered: Lowered, folder: Path) -> RunnableModel:
 
 
 def bound_of(typed: RunnableModel, forced: Collection[str] = ()) -> float:
-    """What rounding in the types of a typed model may make of a difference.
+    """The largest difference that rounding in the types of a typed model explains.
 
-    `forced` are dequantized tensors in which both models are held together: what made them counts for nothing.
+    `forced` are dequantized tensors that both models share, so the roundings before them do not count.
     """
     known = typed.values
     nodes = typed.proto.graph.node
@@ -239,7 +239,7 @@ def first_departing(
     feeds: Sequence[Feed],
     threads: int,
 ) -> TensorDifference | None:
-    """The first tensor, in the typed model's order, that departs."""
+    """The first tensor, in the typed model's order, whose difference is more than rounding."""
     for lot in _lots(typed, network):
         places = _places(typed, lot, bound)
         try:
@@ -260,7 +260,7 @@ def _lots(typed: RunnableModel, network: RunnableModel) -> Iterator[list[str]]:
 
 
 def _unlike(expected: Array, actual: Array) -> int:
-    """Elements of which one is not finite and the other not the same."""
+    """Elements where one value is not finite and the other is different."""
     fine = np.isfinite(expected) & np.isfinite(actual)
     same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
     return int(np.count_nonzero(~fine & ~same))

@@ -1,11 +1,11 @@
-"""The readback: a typed model beside the network that TensorRT's parser made of it, on the data of its validation.
+"""The readback step: compares a typed model with the network that TensorRT's parser made of it, on the validation data.
 
 Both run in ONNX Runtime on the same inputs: the data or the recorded inputs, then every corner of every profile. The
-typed model's outputs are those that its validation kept, as far as they go. An output that departs by more than the
-plain bound gets the benefit of the doubt: the typed model is run with nudged tensors (`nudging`), and what that does to
-the output counts as rounding. Where activations are quantized the network reads the typed model's dequantized tensors
-(`forcing`), so the typed model is run for these. Measures and reports; whether that is good enough is judged elsewhere.
-What could not be run is listed by name with its reason.
+typed model's outputs are taken from its validation as far as they were kept. If an output differs by more than the
+plain bound, the typed model is run again with random rounding errors (`nudges`), and the effect on the output is
+accepted as rounding. If activations are quantized, the network reads the typed model's dequantized tensors
+(`forced_types`), so the typed model is run to get these. This module measures and reports; whether the result is good
+enough is decided elsewhere. Whatever could not be run is listed by name with its reason.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 _DATA, _RECORDED = "data", "golden"
 _SEEDS = (0, 1)
-"""Of the nudges that tell what rounding does."""
+"""Seeds of the random errors that show the effect of rounding."""
 
 
 def run_readback(task: Task, out: Path) -> dict[str, Json]:
@@ -109,7 +109,7 @@ def read_back(request: ValidationRequest, network: Path, outputs: Path) -> dict[
 
 
 def _types_of(typed: RunnableModel, tensors: Iterable[str]) -> dict[str, str]:
-    """The element types of tensors of a model, as it is run: what the CPU has no kernels for is float32 there."""
+    """The element types of tensors when the model runs: types that the CPU has no kernels for are float32 there."""
     narrow = {name: typed.values[name].dtype for name in tensors}
     return {name: "float16" if dtype == "float16" else "float32" for name, dtype in narrow.items()}
 
@@ -128,19 +128,19 @@ def _of_the_network() -> Iterator[None]:
 
 @dataclass
 class _Expected:
-    """The typed model's outputs: kept ones, else those that the model gives when it is run."""
+    """The typed model's outputs: the stored ones, else computed by running the model."""
 
     typed: RunnableModel
     kept: KeptOutputs
     names: tuple[str, ...]
     inner: tuple[str, ...]
-    """Tensors within it that are wanted as well."""
+    """Inner tensors that are requested as well."""
     threads: int
     stack: ExitStack
     _runner: OnnxRuntimeRunner | None = None
 
     def outputs(self, place: str, number: int, feed: Feed) -> Feed:
-        """Those of a batch, and the inner tensors. Raises ModelError or StepFailed."""
+        """The outputs of a batch, and the inner tensors. Raises ModelError or StepFailed."""
         found = self.kept.batch(place, number, self.names) if not self.inner else None
         if found is not None:
             return found
@@ -169,20 +169,20 @@ class _Measured:
 
 @dataclass
 class _AtPlace:
-    """What is measured at one place."""
+    """The measurements at one place."""
 
     outputs: dict[str, _Measured]
     flips: dict[str, Flips]
     samples: int = 0
     departed: Feed | None = None
-    """The first inputs on which an output departs."""
+    """The first inputs for which an output differs by more than rounding."""
 
     @property
     def departs(self) -> bool:
         return any(one.difference.departs for one in self.outputs.values())
 
     def add(self, given: Feed, expected: Feed, actual: Feed) -> None:
-        """Takes in a batch."""
+        """Adds a batch."""
         for name, one in self.outputs.items():
             one.add(expected[name], actual[name])
         for name, flip in self.flips.items():
@@ -209,7 +209,7 @@ class _AtPlace:
 
 @dataclass
 class _Run:
-    """One readback under way."""
+    """One readback in progress."""
 
     request: ValidationRequest
     inputs: Sequence[TensorInfo]
@@ -217,7 +217,7 @@ class _Run:
     whole: RunnableModel
     """The network, with all its tensors."""
     held: Mapping[str, Quantized]
-    """The tensors in which it is held to the typed model."""
+    """The tensors for which it reads the typed model's values."""
     types: Mapping[str, str]
     """Their element types."""
     expected: _Expected
@@ -225,9 +225,9 @@ class _Run:
     places: list[dict[str, Json]] = field(default_factory=list)
     not_run: list[dict[str, Json]] = field(default_factory=list)
     departed: Feed | None = None
-    """The first inputs on which an output departs."""
+    """The first inputs for which an output differs by more than rounding."""
     first: TensorDifference | None = None
-    """The first tensor that departs on them: whatever comes before it agrees."""
+    """The first tensor that differs for them; all before it agree."""
 
     def report(self) -> dict[str, Json]:
         """Everything measured, as plain data."""
@@ -249,7 +249,7 @@ class _Run:
         return {**self.first.to_json(), "op": ops.get(self.first.tensor, "")}
 
     def skip(self, name: str, why: str) -> None:
-        """Note what was not run."""
+        """Record what was not run."""
         self.not_run.append({"name": name, "why": why})
 
     def measure(self, network: RunnableModel, stack: ExitStack) -> None:
@@ -328,7 +328,7 @@ class _Run:
         self.places.append({"place": place, "kind": kind, **found.to_json()})
 
     def _allow_for_rounding(self, place: str, feeds: Feeds, found: _AtPlace) -> None:
-        """Widen the bounds of outputs that depart, where rounding otherwise does as much to the typed model itself."""
+        """Widens the bounds of differing outputs if random rounding errors change the typed model's outputs as much."""
         held = forced(self.typed, self.types) if self.held else self.typed
         for seed in _SEEDS:
             noise = self._differences()

@@ -1,10 +1,11 @@
-"""Recordings: inputs with what came out for them, as one .npz that needs nothing else to be read or compared with.
+"""Recordings: inputs with their outputs, in one self-contained .npz file.
 
-An archive holds runs. Of each there are inputs as `in:NAME` and reference outputs as `out:NAME`; where they are known,
-what was computed instead as `got:NAME`, the samples' classes as `labels`, and where it was as `place` (UTF-8). With
-several runs, each name begins with its run's number: `0/in:NAME`, `1/in:NAME`. Types that NumPy lacks are float32.
+An archive holds runs. Each has inputs as `in:NAME` and reference outputs as `out:NAME`; if known, also the outputs that
+were computed instead as `got:NAME`, the samples' classes as `labels`, and the place that it comes from as `place`
+(UTF-8). With several runs, each name begins with its run's number: `0/in:NAME`, `1/in:NAME`. Types that NumPy lacks are
+stored as float32.
 
-Archives are written without compression and without times: equal runs give equal bytes.
+Archives are written without compression and without times, so that equal runs give equal bytes.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ def _copied(run: RecordedRun) -> RecordedRun:
 
 
 def _rows(run: RecordedRun) -> int:
-    """The number of samples when every array's first axis counts them, else 0."""
+    """The number of samples if the first axis of every array is the sample axis, else 0."""
     arrays = [*run.inputs.values(), *run.outputs.values(), *run.got.values()]
     counts = {np.shape(array)[0] if np.ndim(array) else 0 for array in arrays}
     return int(counts.pop()) if len(counts) == 1 else 0

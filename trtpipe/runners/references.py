@@ -1,8 +1,8 @@
-"""What a typed model is compared with: the source model in ONNX Runtime, in float64 if asked for, or recorded outputs.
+"""The references for a typed model: the source model in ONNX Runtime (in float64 if requested), or recorded outputs.
 
-Both answer `expected(feed)` with outputs by name. Inputs that the transform bound to constants are fed to the source
-as those constants. The source is cut where the typed model ends, so that nothing has to run which the transform cut
-away: plugins, for which ONNX Runtime has no kernels, are often why it was cut.
+Both provide `expected(feed)`, which returns outputs by name. Inputs that the transform bound to constants are fed to
+the source as those constants. The source is cut where the typed model ends, so that nothing has to run which the
+transform removed: it is often cut because of plugins, for which ONNX Runtime has no kernels.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class SourceReference:
     lacking: tuple[str, ...]
     """Outputs of the typed model that the source has no tensor for."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """Output → what the runner calls it, where that is another name."""
+    """Output → the runner's name for it, if that is different."""
     narrow: tuple[str, ...] = ()
-    """Of a source in float64: the operators that computed in float32 all the same."""
+    """For a source in float64: the operators that still computed in float32."""
     not_lifted: str = ""
-    """Why the source is not in float64 although that was asked for."""
+    """Why the source is not in float64 although that was requested."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -87,8 +87,8 @@ def open_source(
 ) -> Iterator[SourceReference]:
     """The source model at `path`, giving those of `outputs` that it has; `wide` asks for float64. Raises ModelError.
 
-    `reshaped` names the inputs whose shapes the transform has set: the source must take the new ones. Where the source
-    cannot be run in float64, it is run as it is, and the reference says why.
+    `reshaped` names the inputs whose shapes the transform has set: the source must accept the new ones. If the source
+    cannot be run in float64, it is run unchanged, and the reference says why.
     """
     model = runnable_model(path).with_free_shapes(reshaped)
     known = {*model.outputs(), *model.tensors()}

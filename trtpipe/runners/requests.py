@@ -1,7 +1,4 @@
-"""What one validation is asked to do, read from its task: models, data, corners; and the inputs of corners.
-
-Knows nothing of running them.
-"""
+"""A validation request, read from its task: models, data, corners; and the inputs for the corners. Runs nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +52,7 @@ class ValidationRequest:
     reshaped: tuple[str, ...] = ()
     """Inputs whose shapes the transform has set."""
     wide: bool = False
-    """Whether the reference is asked for in float64."""
+    """Whether the reference should be in float64."""
     threads: int = 0
     memory_limit: int = MEMORY_LIMIT
 
@@ -159,13 +156,13 @@ def too_much(
 
 
 def as_in_source(source: TensorInfo | None, info: TensorInfo) -> TensorInfo:
-    """The input with the float type that it has in the source: that is what the data are made for."""
+    """The input with the source's float type, because the data are made for that."""
     both = source is not None and source.dtype in _FLOATS and info.dtype in _FLOATS
     return replace(info, dtype=source.dtype) if source is not None and both else info
 
 
 def value_inputs(inputs: Sequence[TensorInfo], values: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """Shape tensors that hold a profile's values."""
+    """Shape tensors with a profile's values."""
     shaped = {info.name: info for info in inputs if info.name in values}
     dtypes = {name: np.dtype(info.dtype) for name, info in shaped.items()}
     made = corner_feed({}, CornerInputs("", {}, values), dtypes)
@@ -175,19 +172,19 @@ def value_inputs(inputs: Sequence[TensorInfo], values: Mapping[str, tuple[int, .
 def feed_at(
     corner: CornerInputs, inputs: Sequence[TensorInfo], samples: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Inputs at a corner, made of samples."""
+    """Inputs at a corner, made from samples."""
     known = {name: array for name, array in samples.items() if name not in corner.values}
     made = corner_feed(known, CornerInputs("", corner.shapes, {}), {})
     return {**made, **value_inputs(inputs, corner.values)}
 
 
 def rows_at(corners: Sequence[CornerInputs]) -> int:
-    """How many samples the largest of some corners takes."""
+    """How many samples the largest of some corners needs."""
     return max((shape[0] for corner in corners for shape in corner.shapes.values() if shape), default=1)
 
 
 def takes_one_sample(profiles: Sequence[Profile], inputs: Sequence[TensorInfo]) -> bool:
-    """Whether the model, and some profile if there are any, takes a batch of one."""
+    """Whether the model, and at least one profile if there are any, accepts a batch of one."""
     if any(info.dims and isinstance(info.dims[0], int) and info.dims[0] != 1 for info in inputs):
         return False
     least = [[entry.min for entry in profile.values() if entry.min] for profile in profiles]

@@ -1,6 +1,6 @@
-"""What a precision's rounding does to a model's outputs: the model with noise against its reference, over some seeds.
+"""The effect of a precision's rounding on a model's outputs: a noisy model against its reference, for some seeds.
 
-It is run where a validation runs: on the data, and at every corner of the profiles.
+It is run on the same inputs as a validation: on the data, and at every corner of the profiles.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Twins: what ONNX Runtime's CPU has no kernels for is run as a model that computes the same in float32.
+"""Twins: equivalent float32 models for types that ONNX Runtime's CPU provider has no kernels for.
 
-A proof by a twin says so, by the type's name. What each twin does is described where it is made.
+A validation that used a twin reports it, by the type's name. Each kind of twin is described in its module.
 """
 
 from __future__ import annotations

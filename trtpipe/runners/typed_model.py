@@ -1,4 +1,4 @@
-"""Runs given inputs through a typed model on the CPU, as validation does: the body of what `trtpipe run` does there.
+"""Runs given inputs through a typed model on the CPU as validation does, for `trtpipe run`.
 
 Inputs and outputs are tensors in files, as they are for an engine on a GPU.
 """

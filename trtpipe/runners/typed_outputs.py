@@ -1,8 +1,8 @@
-"""The outputs of a typed model on the data of its validation, kept so that the readback need not compute them again.
+"""Stores the typed model's outputs on its validation data, so that the readback need not compute them again.
 
-An .npz archive holds the outputs of each batch as `PLACE/BATCH/OUTPUT`, and as `fed` (UTF-8 JSON) the type that each
-input was given in, which is the source's. Whole batches are kept until `KEPT_BYTES` are reached: what is missing is
-computed again. Written batch by batch, without compression and without times: equal outputs give equal bytes.
+An .npz archive holds the outputs of each batch as `PLACE/BATCH/OUTPUT`, and as `fed` (UTF-8 JSON) the type in which
+each input was given, which is the source's. Whole batches are kept up to `KEPT_BYTES`; missing ones are computed again.
+Written batch by batch, without compression and without times, so that equal outputs give equal bytes.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """Validation on the CPU: the typed model against its reference, on the declared data and at every profile corner.
 
-Measures and reports; whether that is good enough is judged elsewhere, so that a changed threshold runs nothing again.
-One batch is held at a time, the reference's outputs and then the typed model's. What could not be run is listed by
-name with its reason. The report holds nothing that differs from run to run: seconds are kept beside it.
+Measures and reports; whether that is good enough is decided elsewhere, so that changing a threshold runs nothing again.
+One batch is in memory at a time, with the reference's outputs and then the typed model's. Whatever could not be run is
+listed by name with its reason. The report contains nothing that differs from run to run; times are kept separately.
 
-Beside the report lie the first samples with the reference's outputs, for a machine that runs the engine and has
-nothing else, of each place the sample with the largest error, for whoever wants to know why, and the typed model's
-outputs, for the readback.
+Other files hold the first samples with the reference's outputs, for a machine that only runs the engine; the sample
+with the largest error of each place, for diagnosis; and the typed model's outputs, for the readback.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def run_validation(task: Task, out: Path) -> dict[str, Json]:
 
 
 def _without_spread(place: JsonObject) -> dict[str, Json]:
-    """A place as a trace has it: what plots need is in the report alone."""
+    """A place's results for a trace; the distributions for plots are only in the report."""
     measured = object_in(place, "outputs")
     outputs = {
         name: {key: value for key, value in object_in(measured, name).items() if key not in _SPREAD}
@@ -104,7 +103,7 @@ class Kept:
     """Samples that are kept beside a report."""
 
     outputs: OutputsWriter
-    """The typed model's, of everything that was run."""
+    """The typed model's outputs for everything that was run."""
     recorder: Recorder = field(default_factory=Recorder)
     worst: Worst = field(default_factory=Worst)
 
@@ -169,7 +168,7 @@ def _about(request: ValidationRequest) -> dict[str, Json]:
 
 @dataclass
 class Run:
-    """One validation under way."""
+    """One validation in progress."""
 
     request: ValidationRequest
     model: RunnableModel
@@ -177,7 +176,7 @@ class Run:
     inputs: tuple[TensorInfo, ...]
     watch: Watch | None
     kept: Kept | None = None
-    """Where samples go; without it none are kept, and how errors are spread is not looked at either."""
+    """Where samples go; without it none are kept, and the distribution of errors is not recorded."""
     places: list[dict[str, Json]] = field(default_factory=list)
     not_run: list[dict[str, str]] = field(default_factory=list)
     nonfinite: list[dict[str, Json]] = field(default_factory=list)
@@ -204,7 +203,7 @@ class Run:
         }
 
     def golden(self) -> None:
-        """Against recorded outputs, on their recorded inputs."""
+        """Compares with recorded outputs, on their recorded inputs."""
         runs = read_golden(self.request.reference, [info.name for info in self.inputs])
         measured = self._accumulators(runs[0].outputs)
         with self._timed("golden"):
@@ -221,7 +220,7 @@ class Run:
             self._skip(corner.place, "recorded outputs are of their own inputs only")
 
     def source(self, reference: SourceReference) -> None:
-        """Against the source model, on the data and at the corners."""
+        """Compares with the source model, on the data and at the corners."""
         self._lacking(reference.lacking, "the reference has no tensor of this name")
         if reference.not_lifted:
             self._skip("the reference in float64", f"{reference.not_lifted}; float32 was used")
@@ -248,7 +247,7 @@ class Run:
             self._corner(reference, corner, samples)
 
     def _require_fitting(self, spec: DatasetSpec, data: Dataset) -> None:
-        """Shapes of samples that are known only now must fit a profile; those of files were proved before."""
+        """Shapes of samples that are only known now must fit a profile; those of files were checked before."""
         if not runs_code(spec):
             return
         shapes = [shapes for shapes, _ in data.shapes_by_sample()]
@@ -301,7 +300,7 @@ class Run:
         self._locate(corner.place, feed, reference)
 
     def _without_reference(self, corner: CornerInputs, feed: Feed, error: TrtpipeError) -> None:
-        """Where neither model runs, the profile promises what cannot be; where one does, that is not compared."""
+        """Handles a corner where the reference fails: an error if the typed model fails too, else not compared."""
         try:
             self.runner.infer(feed)
         except StepFailed:
@@ -315,7 +314,7 @@ class Run:
         return {name: made() for name in self.compared if name in expected}
 
     def _keep(self, place: str, feed: Feed, expected: Feed, actual: Feed, labels: Array | None) -> None:
-        """Data is recorded from its beginning; of every place the worst is kept."""
+        """Data is recorded from its beginning; for every place the worst sample is kept."""
         if self.kept is None:
             return
         self.kept.outputs.add(place, actual)

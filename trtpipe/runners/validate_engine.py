@@ -1,10 +1,10 @@
-"""Validation of an engine: on recorded samples against what the reference gave, and at every profile corner.
+"""Validates an engine: on recorded samples against the reference's outputs, and at every profile corner.
 
-At corners, for which nothing is recorded, the reference is the typed model in ONNX Runtime: it was held against the
-source when the engine was built. Inputs of corners are made of the recorded samples. What runs the inputs is handed in:
-an engine on a GPU (`GpuEngine`), or the typed model itself where there is none (`TypedModel`).
+At corners, for which nothing is recorded, the reference is the typed model in ONNX Runtime, which was validated against
+the source when the engine was built. Inputs for corners are made from the recorded samples. The caller passes in what
+runs the inputs: an engine on a GPU (`GpuEngine`), or the typed model itself if there is no GPU (`TypedModel`).
 
-Knows no manifest and no thresholds.
+Independent of manifests and thresholds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Feed:
 
 
 class Infer(Protocol):
-    """What is validated."""
+    """A function that runs what is validated."""
 
     def __call__(self, feeds: Sequence[Feed]) -> list[Mapping[str, Array]]:
         """Outputs by name for each feed. Raises TrtpipeError when one cannot be run, and says nothing of the others."""
@@ -115,7 +115,7 @@ def typed_model(path: Path) -> Iterator[TypedModel]:
 
 @dataclass(frozen=True)
 class EngineSubject:
-    """What is known of an engine beside itself."""
+    """Facts about an engine that validation needs."""
 
     typed: Path
     golden: Path
@@ -127,13 +127,13 @@ class EngineSubject:
 
 @dataclass
 class _Measuring:
-    """One validation under way."""
+    """One validation in progress."""
 
     model: RunnableModel
     inputs: tuple[TensorInfo, ...]
     worst: Worst
     cut: bool
-    """Whether the engine takes a single sample."""
+    """Whether the engine accepts a single sample."""
     places: list[dict[str, Json]] = field(default_factory=list)
     broken: list[dict[str, str]] = field(default_factory=list)
     not_run: list[dict[str, str]] = field(default_factory=list)
@@ -147,11 +147,11 @@ class _Measuring:
             self.skip(f"output {name}", why)
 
     def skip(self, name: str, why: str) -> None:
-        """Note what was not run."""
+        """Record what was not run."""
         self.not_run.append({"name": name, "why": why})
 
     def compare(self, place: str, kind: str, runs: Sequence[tuple[RecordedRun, Mapping[str, Array]]]) -> None:
-        """Measure runs at one place, each with what came out."""
+        """Measure runs at one place, each with its outputs."""
         measured: dict[str, Accumulator] = {}
         for run, found in runs:
             for name, expected in run.outputs.items():
@@ -311,6 +311,6 @@ def _misfit(name: str, expected: Array, found: Mapping[str, Array]) -> str:
 
 
 def _wide(array: Array) -> Array:
-    """In a type of NumPy's own."""
+    """The array in a type that NumPy has itself."""
     array = np.asarray(array)
     return array if array.dtype.isbuiltin == 1 else array.astype(np.float32)

@@ -1,9 +1,9 @@
-"""The stages: what one action does with its files.
+"""The stages of a plan: the functions that do the work of an action.
 
-    bodies.py        which function runs what, by name
+    bodies.py        the table of functions by name
     plan_stages.py   the steps of a plan: fetch, import, transform, calibrate, quantize, parse, validate, readback
-    side_tasks.py    what runs in such a process too and is no step: previews, comparisons, first runs, benchmarks
+    side_tasks.py    work in such a process that is no step: previews, comparisons, first runs, benchmarks
 
-Each function takes a task, writes into the task's directory and says what reports need to know. It runs in a process of
-its own (`processes/`) and sees no store, no plan and no other action.
+Each function takes a task, writes files into the task's directory and returns a summary for reports. It runs in a
+process of its own (`processes/`) and has no access to the store, the plan or other actions.
 """

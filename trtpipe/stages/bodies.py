@@ -1,4 +1,4 @@
-"""Which function runs what, by the name that a task gives."""
+"""The functions that run stages, by the name that a task gives."""
 
 from __future__ import annotations
 

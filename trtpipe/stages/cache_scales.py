@@ -1,4 +1,4 @@
-"""Scales from a calibration cache for a canonical model: what a step of a plan does, and what commands show of it."""
+"""Reads the scales of a calibration cache for a canonical model, for steps of a plan and for commands."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def scales_from_cache(
     rename: Mapping[str, str],
     place: SpecPath = (),
 ) -> dict[str, Any]:
-    """Writes the scales that a cache has for a canonical model; what reports say of them.
+    """Writes the scales that a cache has for a canonical model; returns a summary for reports.
 
-    `place` is where `calibration` stands in the spec. Raises ModelError when the cache cannot be read, or knows less
-    than `min_coverage` of the tensors to quantize.
+    `place` is the path of `calibration` in the spec. Raises ModelError when the cache cannot be read, or has scales for
+    less than `min_coverage` of the tensors to quantize.
     """
     from trtpipe.calibration.caches.report import refuse_uncovered, report_of_cache, scales_of
     from trtpipe.canonical.reader import read_skeleton
@@ -47,7 +47,7 @@ def scales_from_cache(
 
 @contextmanager
 def located(place: SpecPath) -> Iterator[None]:
-    """Problems that are raised inside get their places in the spec, below `place`; those without, the cache's own."""
+    """Adds the place in the spec, below `place`, to problems raised inside; those without one get the cache's own."""
     try:
         yield
     except ModelError as error:
@@ -57,7 +57,7 @@ def located(place: SpecPath) -> Iterator[None]:
 
 
 def matched(cache: Cache, model: onnx.ModelProto, rename: Mapping[str, str] | None = None) -> Match:
-    """A cache beside a model: which entry is which of its tensors. Raises ModelError when `rename` does not fit."""
+    """Matches a cache's entries with the model's tensors. Raises ModelError when `rename` does not fit."""
     import onnx_ir
 
     from trtpipe.calibration.caches.graph_names import names_of

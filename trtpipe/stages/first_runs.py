@@ -1,9 +1,9 @@
-"""Runs a model at the shapes of its first spec, in a process of its own, and sees what of it half precision holds.
+"""Runs a model at the shapes of its first spec, in a process of its own, and tests what half precision can hold.
 
-The canonical model runs once on random inputs at the profile's opt, and at min and max where that costs little: that
-tells whether it runs there, where NaN begins, and how large its tensors become. The nodes that make or read what half
-cannot hold are kept in float32; the half model is then held against the other at one of these shapes. All
-that is a guess from random inputs: real data may reach further.
+The canonical model runs once on random inputs at the profile's opt, and at min and max if that is cheap. That shows
+whether it runs there, where NaN begins, and how large its tensors become. The nodes that compute or read values beyond
+half's range are kept in float32; the half model is then compared with the float32 one at one of these shapes. All of
+this is a guess from random inputs: real data may have larger values.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ _MARGIN = 2.0  # other inputs may reach further than those that were tried
 _PEAK, _NAN = "/largest", "/nan"
 _LEAST_SHARE = VariantSpec().min_low_precision
 _CHEAP = 0.5
-"""Estimated seconds of one core up to which the model is run at min and max as well."""
+"""Estimated seconds of one core up to which the model is also run at min and max."""
 _BEARABLE = 2.0
-"""Those up to which the half model is run as well; it always is where that costs least."""
+"""Estimated seconds up to which the half model is run too; at the cheapest corner it always is."""
 _SLACK = 0.5
-"""The share of what a threshold allows that one run may use up: a build tries more inputs and more shapes."""
+"""The share of a threshold's tolerance that one run may use, because a build tests more inputs and shapes."""
 _OPERATIONS, _BYTES = 20e9, 1e9
 """What one core does in a second, roughly: multiplications and additions of products; bytes of tensors made."""
 
 
 @dataclass(slots=True)
 class Fit:
-    """What was seen of a model that ran."""
+    """What was observed when a model ran."""
 
     ran: list[str] = field(default_factory=list)
     """The corners at which it ran: `opt`, `min`, `max`."""
     left_out: list[str] = field(default_factory=list)
-    """Those at which it was not tried, since that costs too much."""
+    """Corners at which it was not tried because of the cost."""
     failed: dict[str, str] = field(default_factory=dict)
     """Corner → why it does not run there."""
     nan: str = ""
-    """Where NaN begins, in words."""
+    """Where NaN begins, as text."""
     keep: list[str] = field(default_factory=list)
     """Globs of the nodes that a half variant keeps in float32."""
     cosine: float | None = None
@@ -62,7 +62,7 @@ class Fit:
     largest: int = 0
     """Bytes of the largest tensor that is made at any corner, whether it was tried there or not."""
     unsteady: str = ""
-    """The cosine that rounding alone leaves, where that is so little that comparing proves nothing."""
+    """The cosine under rounding alone, if it is so low that a comparison proves nothing."""
     refused: str = ""
     """Why a half variant would not pass; empty when it passes or none was asked for."""
     untried: str = ""
@@ -125,7 +125,7 @@ def fit_model(task: Task) -> Fit:
 
 
 def _expect(model: RunnableModel, feeds: Mapping[str, Feed], outputs: Mapping[str, Feed], fit: Fit) -> None:
-    """What may be expected of the outputs where that is less than what float32 is held to without being told."""
+    """Notes the accuracy to expect of the outputs, if that is less than float32's default expectation."""
     from trtpipe.precisions import find_precision
     from trtpipe.runners.own_rounding import NothingToExpect, expected_cosine
 
@@ -155,7 +155,7 @@ def _transformed(task: Task) -> Path:
 
 
 def _places(model: RunnableModel, task: Task) -> list[_Place]:
-    """The corners of the first profile, opt first, equal ones once."""
+    """The corners of the first profile, opt first; equal ones once."""
     from trtpipe.canonical.summary import summarize
     from trtpipe.proofs.corners import shapes_at, values_at
     from trtpipe.runners.requests import request_of
@@ -171,7 +171,7 @@ def _places(model: RunnableModel, task: Task) -> list[_Place]:
 
 
 def _estimated(model: RunnableModel, corner: CornerInputs) -> tuple[float, int]:
-    """Seconds of one core that a run takes, roughly, and bytes of the largest tensor that it makes."""
+    """The rough run time in seconds of one core, and the bytes of the largest tensor."""
     from trtpipe.canonical.inference import infer_at
     from trtpipe.inspection.costs import costs_of
     from trtpipe.proofs.corners import nbytes_of_info
@@ -183,7 +183,7 @@ def _estimated(model: RunnableModel, corner: CornerInputs) -> tuple[float, int]:
 
 
 def _feeds(model: RunnableModel, task: Task, places: Sequence[_Place]) -> dict[str, dict[str, Array]]:
-    """Inputs for each place by its first name: random numbers within what indices allow."""
+    """Inputs for each place: random numbers within the ranges that indices allow."""
     from trtpipe.canonical.summary import summarize
     from trtpipe.datasets.samples.batches import open_dataset
     from trtpipe.runners.corner_inputs import gather_rows
@@ -202,7 +202,7 @@ def _feeds(model: RunnableModel, task: Task, places: Sequence[_Place]) -> dict[s
 def _run(
     model: RunnableModel, places: Sequence[_Place], feeds: Mapping[str, Mapping[str, Array]], fit: Fit
 ) -> tuple[dict[str, dict[str, Array]], dict[str, float]]:
-    """Outputs by the place that they were run at, and float tensor → its largest magnitude anywhere."""
+    """Outputs by the place that they were computed at, and float tensor → its largest magnitude anywhere."""
     from trtpipe.runners.onnxruntime import open_runner
 
     names = [name for name, _ in model.floats()]
@@ -228,7 +228,7 @@ def _run(
 
 
 def _raise_peaks(peaks: dict[str, float], found: Mapping[str, Array]) -> None:
-    """Infinities that are meant count as 0."""
+    """Updates the largest magnitudes; infinities that are intended count as 0."""
     import numpy as np
 
     for name, value in found.items():
@@ -290,7 +290,7 @@ def _node(operator: str, source: str, target: str, **attributes: int | Sequence[
 
 
 def _overflowing(canonical: Path, model: RunnableModel, peaks: Mapping[str, float]) -> Iterator[str]:
-    """The nodes of a half variant that make or read a tensor which half cannot hold, by name, in graph order."""
+    """The nodes of a half variant that compute or read a tensor beyond half's range, by name, in graph order."""
     from trtpipe.canonical.reader import ir_model, read_skeleton
     from trtpipe.precisions import find_precision
 
@@ -317,7 +317,7 @@ def _metrics_of(expected: Array, actual: Array) -> Json:
 def _refused(canonical: Path, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]], out: Path) -> str:
     """Why the variant would not pass, in a few words; empty when it passes.
 
-    `compared` are inputs and what the float32 model makes of them, by corner.
+    `compared` are inputs and the float32 model's outputs for them, by corner.
     """
     from trtpipe.metrics.verdicts import judge_report
     from trtpipe.precisions import find_precision
@@ -354,12 +354,12 @@ def _refused(canonical: Path, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]
 
 
 def _tightened(threshold: Threshold) -> Threshold:
-    """The threshold with less room, where it is a least similarity of 1 at best."""
+    """The threshold with less tolerance, if it is a minimum similarity of at most 1."""
     if threshold.metric != "cosine" or threshold.min is None:
         return threshold
     return threshold.model_copy(update={"min": 1 - (1 - threshold.min) * _SLACK})
 
 
 def _glob(name: str) -> str:
-    """A glob that matches this name alone."""
+    """A glob that matches only this name."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -1,7 +1,7 @@
-"""The stages of a plan, each a function from a task to what it made.
+"""The stages of a plan, each a function from a task to its result.
 
-`build_engine` has none here: its work is the worker's, in the toolchain's own interpreter. Of `parse` the worker does
-the first half. What a stage works with is imported when it runs: a process runs one of them.
+`build_engine` is not here: the worker does it, in the toolchain's own interpreter, and also the first half of `parse`.
+What a stage needs is imported when it runs, because a process runs only one of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trtpipe.spec.dataset import DatasetSpec
 
 
 def fetch_file(task: Task) -> Made:
-    """A remote file → its bytes; where a model is given instead, what lies beside it."""
+    """A remote file → its bytes; if a model file is given instead, the files that lie beside it."""
     from trtpipe.spec.remote import RemoteFile
 
     if "source" in task.inputs:
@@ -68,7 +68,7 @@ def transform_model(task: Task) -> Made:
 
 
 def transform_to(task: Task, out: Path) -> dict[str, Any]:
-    """Write the transformed model to a file; what changed."""
+    """Write the transformed model to a file; returns what changed."""
     from trtpipe.stages.transforms import transform_model as transform
 
     named = dict(task.inputs.get("files", {}))
@@ -142,7 +142,7 @@ def quantize_model(task: Task) -> Made:
 
 
 def validate_model(task: Task) -> Made:
-    """Typed ONNX and its reference → measurements, and samples for those who have no reference."""
+    """Typed ONNX and its reference → measurements, and recorded samples for machines without the reference."""
     from trtpipe.runners.validate import run_validation
 
     out = task.out / "validation.json"
@@ -174,7 +174,7 @@ def read_back(task: Task) -> Made:
 
 @contextmanager
 def events_of(task: Task) -> Iterator[Callable[[JsonObject], None]]:
-    """Where a body says how far it is: a line of JSON a report, which the parent process reads."""
+    """The file for progress reports: one line of JSON each, which the parent process reads."""
     with Path(task.local["events"]).open("a", buffering=1) as events:
         yield lambda report: print(json.dumps(report), file=events)
 
@@ -207,7 +207,7 @@ def _from_cache(task: Task, options: CacheOptions, out: Path) -> Mapping[str, An
 
 
 def _asked(task: Task) -> QuantizeOptions:
-    """A quantize step's options; of a variant whose precision was searched for, what the search came to."""
+    """A quantize step's options; if the precision was searched for, with the search's result."""
     options = QuantizeOptions.from_record(task.options)
     if options.precision != AUTO:
         return options
@@ -245,7 +245,7 @@ def _source(task: Task, asked: ImportOptions) -> Path | None:
 
 
 def _root(task: Task, model: Path | None) -> Path:
-    """External data stays in the project; a model from elsewhere keeps its data in its own folder."""
+    """The folder that external data must be in: the project, or for a model from elsewhere the model's own folder."""
     root = Path(task.local["root"]).resolve()
     if model is None:
         return root

@@ -1,4 +1,4 @@
-"""What runs in a stage's process and is no step of a plan: nothing is built from it."""
+"""Work that runs in a stage's process but is no step of a plan: nothing is built from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def propose_thresholds(task: Task) -> Made:
-    """A model and its reference → what a precision's rounding does to the outputs."""
+    """A model and its reference → how a precision's rounding changes the outputs."""
     from trtpipe.runners.rounding_noise import run_proposing
 
     return Made({}, run_proposing(task))
@@ -57,7 +57,7 @@ def measure_part(task: Task) -> Made:
 
 
 def fit_model(task: Task) -> Made:
-    """Canonical ONNX at the shapes of a first spec → how it runs, and what of it half precision holds."""
+    """Canonical ONNX at the shapes of a first spec → how it runs, and what half precision can hold."""
     from trtpipe.stages.first_runs import fit_model
 
     return Made({}, fit_model(task).to_json())
@@ -71,7 +71,7 @@ def infer_on_cpu(task: Task) -> Made:
 
 
 def preview_data(task: Task) -> Made:
-    """A data set → contact sheets, and what its inputs are like."""
+    """A data set → contact sheets, and statistics of its inputs."""
     from trtpipe.canonical.summary import TensorInfo
     from trtpipe.datasets.locations import GivenFiles
     from trtpipe.datasets.preview.look import Look
@@ -98,7 +98,7 @@ def bench_on_cpu(task: Task) -> Made:
 
 
 def _misfits(data: Dataset, asked: Mapping[str, Any], inputs: Sequence[TensorInfo] | None) -> list[str]:
-    """What of a data set's shapes fits no profile of a pipeline; nothing when it is looked at by itself."""
+    """The shapes of a data set that fit no profile of a pipeline; none when it is previewed on its own."""
     from trtpipe.proofs.samples import prove_samples
     from trtpipe.spec.pipeline import ProfileInput
 

@@ -1,4 +1,4 @@
-"""The transform of a pipeline, with the graft that it may hold: of a canonical model's file, or for proofs."""
+"""Applies a pipeline's transform, with its graft if there is one, to a canonical model's file, or for proofs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 def transform_model(
     source: Path, out: Path, options: TransformOptions, files: Mapping[str, Path], root: Path | None
 ) -> Changes:
-    """Transforms the canonical model in `source` into `out`; what changed.
+    """Transforms the canonical model in `source` into `out`; returns what changed.
 
-    `options` are those of the transform step, `files` what its graft names by the place there. Raises ModelError.
+    `options` are those of the transform step; `files` maps places in the graft to the files named there. Raises
+    ModelError.
     """
     from trtpipe.legalization.transforms import transform_file
 
@@ -69,9 +70,9 @@ def _graft(
 def grafted(
     pipeline: LoadedPipeline, model: onnx.ModelProto, workplace: Path
 ) -> tuple[LoadedPipeline, onnx.ModelProto]:
-    """The pipeline and its model with the graft in it, as far as that can be had without evaluating anything.
+    """The pipeline and its model with the graft inserted, as far as that is possible without evaluating anything.
 
-    What is left of the transform is what it binds. Raises ModelError, located in the spec.
+    The returned pipeline's transform only binds inputs to constants. Raises ModelError, located in the spec.
     """
     from trtpipe.legalization.transforms import outline_transform
 

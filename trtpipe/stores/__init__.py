@@ -1,5 +1,5 @@
-"""Stores: artifacts by digest, traces by key, on this machine and elsewhere.
+"""Stores: artifacts by digest and traces by key, on this machine and elsewhere.
 
-Belongs here: keeping, fetching, checking and collecting what steps yielded. Where a project's store is, and whom it
-believes, is for `workspace/`.
+This room keeps, fetches, verifies and garbage-collects the results of steps. Where a project's store is, and which
+other stores it trusts, is decided in `workspace/`.
 """

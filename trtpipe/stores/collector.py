@@ -1,19 +1,20 @@
-"""The garbage collector: what may go, and how it goes beside running builds.
+"""The garbage collector: which traces and artifacts may be removed, and how to do so safely while builds run.
 
-A trace is kept when a root names it, when it was asked for lately, or when what it yielded went into a trace that is
-kept; an artifact is kept when a kept trace yielded it or was made from it. Among what no root needs, the size limit
-takes what was used longest ago first.
+A trace is kept when a root names it, when it was requested recently, or when its artifacts were inputs of a trace that
+is kept; an artifact is kept when a kept trace yielded it or was made from it. Of everything that no root needs, the
+size limit removes the least recently used first.
 
-Beside a build, nothing is taken that it could not make again, and nothing that it is about to record:
+While a build runs, nothing is removed that the build could not make again, and nothing that it is about to record:
 
-- Traces go before artifacts, so a collector that dies leaves artifacts without a trace, never the reverse.
-- An artifact may be one whose new trace is not yet written. It stays for a grace period, counted from its ctime, which
-  `put` renews when it finds the artifact there already. Looking at it and removing it happen under one short lock, as
-  does renewing it, so `put` either renews it before the collector looks or finds it gone and stores it anew.
-- A build that decided on a trace or an artifact which goes before its use makes it again: that is what the scheduler
-  does with anything that is lost.
+- Traces are removed before artifacts, so a collector that dies leaves artifacts without a trace, never the reverse.
+- An artifact's new trace may not have been written yet. So an artifact stays for a grace period from its ctime on,
+  which `put` renews when it finds the artifact present. The collector's check and removal happen under one short lock,
+  and so does the renewal; `put` therefore either renews the artifact before the collector checks it, or finds it gone
+  and stores it again.
+- If a trace or an artifact is removed after a build has decided to use it, the build makes it again: the scheduler does
+  that with anything that is lost.
 
-Times are those of the store's own file system, asked by touching a file in it.
+Times are those of the store's own file system, read from a file that is touched in it.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ from trtpipe.stores.survey import Artifact, Survey, TraceFile, inputs_of, stage_
 GRACE_SECONDS = 3600.0
 _LEAST_SECONDS = 24 * 3600.0
 _BATCH = 64
-"""So many files are removed under one hold of the lock."""
+"""How many files are removed each time that the lock is held."""
 
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """What must stay: the keys of traces and the digests, in hex, of artifacts."""
+    """What must be kept: the keys of traces and the digests, in hex, of artifacts."""
 
     keys: frozenset[str] = frozenset()
     artifacts: frozenset[str] = frozenset()
@@ -49,9 +50,9 @@ class Roots:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds since its last use after which a trace goes, and the bytes that artifacts may take; None: no limit.
+    """Seconds since its last use after which a trace is removed, and the bytes that artifacts may take; None: no limit.
 
-    `grace`: how long an artifact stays that no kept trace names, from when it came, was linked to or relied on.
+    `grace`: how long an artifact stays that no kept trace names, since it was stored, linked to or last relied on.
     """
 
     older_than: float | None = None
@@ -61,24 +62,24 @@ class Limits:
 
 @dataclass(slots=True)
 class Collected:
-    """What a collection came to; sizes in bytes."""
+    """The result of a collection; sizes in bytes."""
 
     traces: list[str] = field(default_factory=list)
-    """Names of those that went, or would go: keys, of those that were made here."""
+    """Names of the removed (or removable) traces: for those made here, their keys."""
     artifacts: list[str] = field(default_factory=list)
     freed: int = 0
     kept: int = 0
-    """What the artifacts take that stay."""
+    """The size of the artifacts that stay."""
     needed: int = 0
-    """What of that the roots need."""
+    """The part of that which the roots need."""
     young: int = 0
-    """What of that is too young to tell."""
+    """The part of that which is still in its grace period."""
     swept: int = 0
-    """Scratch directories, quarantined files and locks that nobody used for long."""
+    """The number of removed scratch directories, quarantined files and locks that were unused for long."""
 
 
 def collect(store: LocalStore, roots: Roots, limits: Limits, *, dry_run: bool = False) -> Collected:
-    """Remove what is not needed. Raises StoreError when the store cannot be written, or another collector is at it."""
+    """Remove what is not needed. Raises StoreError when the store is not writable or another collector runs."""
     if not (store.root / "store.json").exists():
         return Collected()
     if dry_run:
@@ -95,13 +96,13 @@ def collect(store: LocalStore, roots: Roots, limits: Limits, *, dry_run: bool = 
 
 
 def needed_keys(found: Survey, roots: Roots) -> set[str]:
-    """The names of the traces that the roots need: what they name, what that was made from, and its validations."""
+    """The names of the traces that the roots need: those named, those they were made from, and their validations."""
     return _Choice(found, roots, Limits(), 0.0).needed()
 
 
 @contextlib.contextmanager
 def _alone(store: LocalStore) -> Iterator[None]:
-    """Two collectors at once would be right, but each would tell half of what went."""
+    """Only one collector at a time: two would be safe, but each would report only part of what was removed."""
 
     class Busy(Exception):
         pass
@@ -119,7 +120,7 @@ def _alone(store: LocalStore) -> Iterator[None]:
 
 
 def _clock(store: LocalStore) -> float:
-    """What time it is where the store's files are: a server's clock may differ from this machine's."""
+    """The current time of the store's file system; a file server's clock may differ from this machine's."""
     with tempfile.NamedTemporaryFile(dir=store.root / "tmp", prefix=owner_prefix()) as file:
         return os.fstat(file.fileno()).st_mtime
 
@@ -151,7 +152,7 @@ class _Choice:
         return _Kept(kept, needed, self.roots.artifacts)
 
     def needed(self) -> set[str]:
-        """What the roots name, all that it was made from, and the validations of what is needed."""
+        """The traces that the roots name, all that they were made from, and the validations of needed results."""
         live = {one.name for one in self.found.traces.values() if one.trace.key in self.roots.keys}
         live |= {one.name for hex_ in self.roots.artifacts for one in self.makers.get(hex_, ())}
         live = self._with_makers(live)
@@ -173,7 +174,7 @@ class _Choice:
         return seen
 
     def _used(self) -> dict[str, float]:
-        """When each trace was last of use: asked for itself, or one that was made from it."""
+        """When each trace was last used: when it, or a trace that was made from it, was requested."""
         used: dict[str, float] = {}
         for one in sorted(self.found.traces.values(), key=lambda one: -one.used):
             if one.name not in used:
@@ -182,7 +183,7 @@ class _Choice:
         return used
 
     def _unseen(self, key: str, seen: Collection[str]) -> set[str]:
-        """The trace and all that it was made from, as far as that was not seen: they were used no later than others."""
+        """The trace and all that it was made from, without those in `seen`, which were used at least as recently."""
         found, waiting = {key}, [key]
         while waiting:
             for hex_ in inputs_of(self.found.traces[waiting.pop()].trace):
@@ -193,7 +194,7 @@ class _Choice:
         return found
 
     def _within(self, most: int, needed: set[str], kept: set[str], used: dict[str, float]) -> set[str]:
-        """What is needed, then what was used last, until the size is reached."""
+        """The needed traces, then the most recently used ones, until the size is reached."""
         chosen: set[str] = set()
         artifacts: set[str] = set(self.roots.artifacts)
         size = sum(self._size(hex_) for hex_ in artifacts)
@@ -221,7 +222,7 @@ class _Kept:
 
 
 def _judged(found: Survey, kept: _Kept, grace: float, now: float) -> Collected:
-    """What goes, when `kept` stays."""
+    """What is removed when `kept` stays."""
     result = Collected([key for key in found.traces if key not in kept.traces])
     held = {hex_ for key in kept.traces for hex_ in found.traces[key].artifacts} | kept.pinned
     needed = {hex_ for key in kept.needed for hex_ in found.traces[key].artifacts} | kept.pinned
@@ -258,7 +259,7 @@ def _remove(store: LocalStore, found: Survey, result: Collected) -> None:
 
 
 def _was_used(one: TraceFile) -> bool:
-    """Whether it was asked for, or written anew, since the survey."""
+    """Whether it was requested, or written again, since the survey."""
     try:
         return one.path.stat().st_mtime > one.used
     except FileNotFoundError:
@@ -266,9 +267,10 @@ def _was_used(one: TraceFile) -> bool:
 
 
 def _remove_artifact(one: Artifact) -> bool:
-    """Remove it, unless somebody came to rely on it since the survey."""
+    """Remove it, unless a build has started to rely on it since the survey."""
     with contextlib.suppress(FileNotFoundError):
         now = one.path.stat()
+        # `put` renews the ctime of an artifact that it finds, and linking changes it too.
         if max(now.st_ctime, now.st_mtime) > one.seen:
             return False
         one.path.unlink()
@@ -276,7 +278,7 @@ def _remove_artifact(one: Artifact) -> bool:
 
 
 def _sweep(store: LocalStore, limits: Limits, now: float) -> int:
-    """What nobody used for as long as a trace may stay unused, a day at least: it serves nobody."""
+    """Remove leftovers that nobody used for as long as a trace may stay unused, at least a day."""
     before = now - max(limits.older_than or 0.0, _LEAST_SECONDS)
     return (
         remove_older(store.root / "tmp", "*", before)

@@ -1,4 +1,4 @@
-"""What the file system says of a store, as errors with a remedy."""
+"""Turns file system errors in a store into errors with a remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trtpipe.problem_codes import Code
 
 @contextlib.contextmanager
 def mapped(place: Path) -> Iterator[None]:
-    """Turn an OSError inside into a StoreError about `place`."""
+    """Turn an OSError raised inside into a StoreError about `place`."""
     try:
         yield
     except OSError as error:
@@ -21,7 +21,7 @@ def mapped(place: Path) -> Iterator[None]:
 
 
 def store_error(place: Path, error: OSError) -> StoreError:
-    """The StoreError that an OSError at `place` comes to."""
+    """The StoreError for an OSError at `place`."""
     what = error.strerror or str(error)
     if error.errno == errno.ENOSPC:
         return StoreError(

@@ -1,4 +1,4 @@
-"""Judges the text of a trace that somebody else wrote: its signature, if keys are trusted, then everything else."""
+"""Checks the text of a trace that somebody else wrote: its signature, if keys are trusted, then the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SEAL = "blake3"
 
 
 def text_of(path: Path) -> bytes:
-    """What a trace's file holds. Raises Untrusted for what would be waited for or fill the memory, and OSError."""
+    """The text of a trace's file. Raises Untrusted for a file that would block or exhaust memory, and OSError."""
     try:
         return read_regular(path, MOST_BYTES)
     except OSError as error:
@@ -26,10 +26,10 @@ def text_of(path: Path) -> bytes:
 
 
 def vouched(text: bytes, key: str, trusted: Collection[str], *, fetched: bool | None = None) -> Trace:
-    """The trace for that key; where keys are trusted, one of them signed it.
+    """The trace for that key. If there are trusted keys, one of them must have signed it.
 
-    What an address came to is taken from those who sign, unless `fetched` says otherwise. Raises Untrusted, Unsigned,
-    and SpecError when a package is missing that tells.
+    The content of a remote file is accepted only from signed traces, unless `fetched` says otherwise. Raises Untrusted,
+    Unsigned, and SpecError when the package that verifies signatures is missing.
     """
     data = parse(text)
     data.pop(_SEAL, None)

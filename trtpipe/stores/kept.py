@@ -1,9 +1,9 @@
-"""What a store keeps of the traces that other places gave, each place's apart.
+"""Local copies of traces from other places (remotes, shared directories), in a separate folder for each place.
 
     from/PLACE/place                   the place's name, for people; PLACE is a digest of it
     from/PLACE/traces/ab/abcd….json    a trace as it came from there, with its signature
 
-Knows nothing of whether they are believed (`vouchers.py`).
+Whether they are trusted is decided in `vouchers.py`.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _NAME = "place"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a store keeps of one place's traces."""
+    """A store's copies of one place's traces."""
 
     folder: Path
     place: str
 
     @classmethod
     def of(cls, store: Path, place: str) -> Kept:
-        """What the store in this directory keeps of that place."""
+        """The copies that the store in this directory has of that place's traces."""
         return cls(store / FOLDER / digest_bytes(place.encode()).hex[:16], place)
 
     def path(self, key: str) -> Path:
-        """Where a trace is, if it is there."""
+        """The file of a trace, if it exists."""
         return self.folder / "traces" / key[:2] / f"{key}.json"
 
     def read(self, key: str) -> bytes | None:
-        """The trace as it came, or None."""
+        """The trace as it was received, or None."""
         path = self.path(key)
         try:
             text = text_of(path)
@@ -49,7 +49,7 @@ class Kept:
         return text
 
     def write(self, key: str, text: bytes) -> None:
-        """Keep a trace. Raises OSError."""
+        """Store a trace. Raises OSError."""
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         name = self.folder / _NAME
@@ -59,7 +59,7 @@ class Kept:
 
 
 def kept_places(store: Path) -> Iterator[Kept]:
-    """Every place of which the store in this directory keeps something."""
+    """Every place from which the store in this directory has traces."""
     for folder in sorted((store / FOLDER).glob("?" * 16)):
         try:
             name = (folder / _NAME).read_text(encoding="utf-8", errors="replace")

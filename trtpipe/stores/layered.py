@@ -1,10 +1,10 @@
-"""A local store with others behind it: shared directories that are only read, and remotes.
+"""A local store with others behind it: read-only shared directories, and remotes.
 
-What is asked for is looked for here, then in the shared stores in their order, then in the remotes. An artifact of a
-shared store is read where it lies, and copied for whoever works on it. A remote's trace is kept here, apart from one's
-own (`kept.py`), and judged whenever it is read (`vouchers.py`); an artifact is kept only when its bytes are needed, so
-a build that needs no engine fetches none. What is made goes into the local store, and to the first remote, in the
-background, once the step that made it has succeeded.
+A lookup asks the local store, then the shared stores in their order, then the remotes. An artifact of a shared store is
+read in place, and copied for callers that modify it. A trace from a remote is stored locally, separate from the user's
+own (`kept.py`), and checked every time it is read (`vouchers.py`). An artifact is downloaded only when its bytes are
+needed, so a build that needs no engine downloads none. New results go into the local store and, in the background once
+their step has succeeded, to the first remote.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from trtpipe.stores.remote import Remote
 from trtpipe.stores.vouchers import AskedRemote, KeptAlone, SharedDirectory, Voucher
 
 _AT_ONCE = 16
-"""Requests to a remote that wait at the same time; each holds a piece or a part of an object."""
+"""Concurrent requests to a remote; each holds a piece or a part of an object in memory."""
 _UPLOADS = _DOWNLOADS = 4
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
 class LayeredStore(LocalStore):
-    """The store of a project that takes the word of others: `trusted` keys must have signed it, if there are any.
+    """The store of a project that also trusts other stores; if `trusted` keys are given, their traces must be signed.
 
-    `former` is what is kept of stores that the project had before.
+    `former` holds the traces of stores that the project used before.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class LayeredStore(LocalStore):
 
     @property
     def remote(self) -> Remote | None:
-        """The remote that takes what is made here: the first."""
+        """The first remote: the one that new results are sent to."""
         return self._asked[0].remote if self._asked else None
 
     @property
@@ -74,7 +74,7 @@ class LayeredStore(LocalStore):
         return tuple(one.remote for one in self._asked)
 
     def add_remote(self, remote: Remote) -> None:
-        """Ask one more remote."""
+        """Add another remote to ask."""
         place = remote.shown if remote.place is None else remote.place
         kept = Kept.of(self.root, f"the remote store {place}") if place else None
         self._asked.append(AskedRemote(remote, kept, self.open))
@@ -90,15 +90,15 @@ class LayeredStore(LocalStore):
         yield from self._asked
 
     def has(self, digest: Digest) -> bool:
-        """Whether it is here, or can be had."""
+        """Whether the artifact is here, or can be fetched."""
         return self.has_here(digest) or any(one.offers(digest) for one in self.remotes)
 
     def has_here(self, digest: Digest) -> bool:
-        """Whether it is here, without asking the remote."""
+        """Whether the artifact is here; the remote is not asked."""
         return super().has(digest) or self._shared_with(digest) is not None
 
     def path(self, digest: Digest) -> Path:
-        """Where an artifact's bytes are on this machine, verified; the remote's are fetched."""
+        """A path to the artifact's verified bytes on this machine; fetched from a remote if necessary."""
         if not super().has(digest):
             store = self._shared_with(digest)
             while store is not None:
@@ -126,7 +126,7 @@ class LayeredStore(LocalStore):
         super().fetch(digest, target, link=link)
 
     def trace(self, key: str) -> Trace | None:
-        """The trace of a key, wherever it is and may be believed."""
+        """The trace of a key, from the first place that has a trusted one."""
         found = super().trace(key)
         if found is None and _KEY.fullmatch(key):
             found = next((one for voucher in self._vouchers() if (one := voucher.trace(key))), None)
@@ -134,11 +134,11 @@ class LayeredStore(LocalStore):
 
     @property
     def is_shared(self) -> bool:
-        """Whether there is a remote that is worth asking."""
+        """Whether there is a remote that can be used."""
         return any(one.is_up for one in self.remotes)
 
     def prefetch(self, keys: Iterable[str]) -> None:
-        """Ask the remotes for many traces at once: one after the other they would take a round trip each."""
+        """Ask the remotes for many traces at once, because one after the other each would cost a round trip."""
         if not self.is_shared:
             return
         missing = [key for key in dict.fromkeys(keys) if not self._has_trace(key)]
@@ -147,9 +147,10 @@ class LayeredStore(LocalStore):
                 list(pool.map(self.trace, missing))
 
     def pull(self, digests: Collection[Digest], *, strict: bool = True) -> None:
-        """Bring artifacts here that are not, several at a time.
+        """Fetch missing artifacts, several at a time.
 
-        Raises ArtifactMissing and StoreError; unless it is `strict`, what cannot be had is left to who needs it.
+        Raises ArtifactMissing and StoreError if `strict`; otherwise the error comes later, when a missing one is
+        needed.
         """
 
         def bring(digest: Digest) -> None:
@@ -162,12 +163,12 @@ class LayeredStore(LocalStore):
                 list(pool.map(bring, missing))
 
     def record(self, trace: Trace) -> None:
-        """Remember a trace, and send it and its artifacts away in the background."""
+        """Record a trace, and upload it and its artifacts in the background."""
         super().record(trace)
         self.push(trace)
 
     def push(self, trace: Trace) -> None:
-        """Send a trace and its artifacts away in the background, if the remote takes them."""
+        """Upload a trace and its artifacts in the background, if the remote accepts them."""
         if self.remote is None or not self.remote.takes(trace):
             return
         with self._mutex:
@@ -182,9 +183,9 @@ class LayeredStore(LocalStore):
             self.remote.send(trace, super().path)
 
     def settle(self, *, give_up: bool = False) -> None:
-        """Wait for what is being sent; what has not begun is left to `cache push` when it is to `give_up`.
+        """Wait for uploads. With `give_up`, those that have not begun are dropped; `cache push` can send them later.
 
-        Raises StoreError when the remote is required and did not take it.
+        Raises StoreError when the remote is required and did not accept it.
         """
         if self._uploads is None:
             return
@@ -195,7 +196,7 @@ class LayeredStore(LocalStore):
                 one.result()
 
     def _bring(self, digest: Digest) -> None:
-        """Fetch an artifact from a remote into the local store, once however many ask for it."""
+        """Fetch an artifact from a remote into the local store; concurrent requests for it share one download."""
         with self._mutex:
             lock = self._downloads.setdefault(digest.hex, threading.Lock())
         with lock:
@@ -219,7 +220,7 @@ class LayeredStore(LocalStore):
         return self.trace_path(key).exists() or any(one.has(key) for one in self._vouchers())
 
     def _shared_with(self, digest: Digest) -> LocalStore | None:
-        """The first shared store that has an artifact, and not a damaged one."""
+        """The first shared store that has an undamaged copy of an artifact."""
         return next(
             (one for one in self.shared if (one.root, digest.hex) not in self._damaged and one.has(digest)),
             None,

@@ -1,9 +1,10 @@
-"""Locks that are files which exist, for network file systems on which the system's locks do not work.
+"""Lock files for network file systems on which the operating system's locks do not work.
 
-The holder's file holds a token and is touched every few seconds. Who waits takes it over when its owner is a process of
-this machine that died, or when it was not touched for a minute by the waiting one's own clock: so no clock is compared
-with another, and a machine that never came back blocks nobody. A holder that is stopped for longer than that loses its
-lock; then two do the same work, which does no harm, for results are placed whole.
+The lock file contains the holder's token and is touched every few seconds. A waiting process takes the lock over when
+the holder was a process of this machine that has died, or when the file was not touched for a minute by the waiting
+process's own clock. So clocks of different machines are never compared, and a machine that never comes back blocks
+nobody. A holder that is suspended for longer than a minute loses its lock; two processes then do the same work, which
+is harmless because results are put in place as a whole.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _MOST_BYTES = 500
 
 
 class FileLease:
-    """One lock; use it from one thread."""
+    """One lock; use it from one thread only."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,7 +38,7 @@ class FileLease:
         self._since = 0.0
 
     def acquire(self, timeout: float | None = None, poll_interval: float = _POLL_SECONDS) -> FileLease:
-        """Take it, waiting so many seconds at most. Raises filelock's Timeout, OSError."""
+        """Acquire it, waiting at most `timeout` seconds. Raises filelock's Timeout, OSError."""
         began = time.monotonic()
         while not self._take():
             self._break_if_left()
@@ -49,9 +50,10 @@ class FileLease:
         return self
 
     def release(self) -> None:
-        """Let go of it, unless it was taken over."""
+        """Release it, unless another process took it over."""
         self._done.set()
         with contextlib.suppress(OSError):
+            # After a take-over the file is another process's lock.
             if self._holder() == self._token:
                 self._path.unlink()
 
@@ -64,7 +66,7 @@ class FileLease:
         self.release()
 
     def _take(self) -> bool:
-        """Make the file whole, if there is none: a link to a name of our own fails where one stands."""
+        """Create the complete lock file atomically: hard-linking a temporary file fails if the lock file exists."""
         own = self._path.with_name(f"{self._token}.own")
         own.write_text(self._token)
         try:
@@ -101,15 +103,18 @@ class FileLease:
             seen = self._holder(), self._path.stat().st_mtime_ns
         except FileNotFoundError:
             return
+        # Any change shows that the holder lives. The time since then is taken from our own clock, because
+        # the clocks of two machines differ.
         if seen != self._seen:
             self._seen, self._since = seen, time.monotonic()
         if owner_is_dead(seen[0]) or time.monotonic() - self._since >= LEASE_SECONDS:
             self._take_aside(seen[0])
 
     def _take_aside(self, token: str) -> None:
-        """Remove the file of that token; that of another, which came in between, is put back."""
+        """Remove the lock file with that token; if another process's file has replaced it meanwhile, put that back."""
         aside = self._path.with_name(f"{self._token}.aside")
         with contextlib.suppress(FileNotFoundError):
+            # Renaming is atomic: of several waiting processes only one gets the file.
             self._path.rename(aside)
             if aside.read_text(encoding="ascii", errors="replace") != token:
                 with contextlib.suppress(OSError):

@@ -1,17 +1,16 @@
 """The local store: a directory of artifacts by digest and traces by key.
 
     objects/ab/abcd…      an artifact, read-only, named by its BLAKE3
-    traces/ab/abcd….json  a trace, named by its key; its mtime says when it was last asked for
-    from/…                traces that others gave, each place's apart (`kept.py`)
+    traces/ab/abcd….json  a trace, named by its key; its mtime is the time of its last use
+    from/…                traces from other places, a folder for each (`kept.py`)
     locks/abcd….lock      held while the action of that key runs
-    locks/removing.lock   held for a moment by who removes an artifact, and by who relies on one that is there
-    projects/…            the projects that put something here, for the collector
-    tmp/partial-abcd…/    what was fetched so far under that key
+    locks/removing.lock   held briefly to remove an artifact, or to rely on an existing one
+    projects/…            the projects that use this store, for the collector
+    tmp/partial-abcd…/    an unfinished download of that key
     tmp/HOST-PID-…/       scratch directories, each locked while in use; those of dead processes are swept
-    quarantine/           artifacts whose bytes were not what their name says, and damaged traces
+    quarantine/           artifacts whose bytes do not match their digest, and damaged traces
 
-Every write goes to tmp/, is flushed to disk and renamed. Knows nothing of what artifacts mean, nor when one is
-removed (`collector.py`).
+Every write goes to tmp/, is flushed to disk and renamed. What may be removed is decided in `collector.py`.
 """
 
 from __future__ import annotations
@@ -50,14 +49,15 @@ _POLL_SECONDS = 0.2
 _PARTIAL = "partial-"
 _PARTIAL_SECONDS = 14 * 24 * 3600
 _TOUCH_SECONDS = 6 * 3600
-"""A trace's last use is noted this exactly: a build of thousands of steps need not write thousands of times."""
+"""The resolution of a trace's time of last use, so that large builds do not write for every step."""
 
 
 class LocalStore:
     """A store in one directory, shared safely by any number of processes on a file system with locks.
 
-    `project` is who uses it, for the collector. With `lock_files` a lock is a file that exists (`leases.py`), for
-    network file systems without working locks. A `read_only` store is never written to, not even to put damage aside.
+    `project` is the project that uses it, for the collector. With `lock_files`, locks are files (`leases.py`), for
+    network file systems without working locks. A `read_only` store is never written to, not even to quarantine damaged
+    files.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class LocalStore:
         self._reader = TraceReader()
 
     def has(self, digest: Digest) -> bool:
-        """Whether an artifact of that digest and size is there; its bytes are not read."""
+        """Whether an artifact with that digest and size is there; its bytes are not read."""
         try:
             found = self.object_path(digest).stat()
             return stat.S_ISREG(found.st_mode) and found.st_size == digest.size
@@ -85,11 +85,11 @@ class LocalStore:
             return False
 
     def has_here(self, digest: Digest) -> bool:
-        """Whether it is on this machine, without asking anybody else."""
+        """Whether it is on this machine, without asking a remote."""
         return self.has(digest)
 
     def path(self, digest: Digest) -> Path:
-        """Where an artifact's bytes are, verified. Raises ArtifactMissing or ArtifactDamaged."""
+        """A path to an artifact's bytes, verified. Raises ArtifactMissing or ArtifactDamaged."""
         path = self.object_path(digest)
         try:
             found = digest_file(path)
@@ -110,7 +110,7 @@ class LocalStore:
         return path
 
     def put(self, path: Path) -> Digest:
-        """Take a file in: `path` is gone afterwards. Raises StoreError."""
+        """Move a file into the store: `path` is gone afterwards. Raises StoreError."""
         with mapped(self.root):
             self._open()
             digest = digest_file(path)
@@ -127,7 +127,7 @@ class LocalStore:
     def fetch(self, digest: Digest, target: Path, *, link: bool = True) -> None:
         """Put the artifact's verified bytes at `target`: a clone or a hard link where the file system allows it.
 
-        Nobody can take the bytes away between the look at them and their use: what is verified is what was placed.
+        The bytes cannot change between verification and use, because the placed copy is what gets verified.
         """
 
         def accept(placed: Path) -> None:
@@ -149,7 +149,7 @@ class LocalStore:
                 ) from None
 
     def trace(self, key: str) -> Trace | None:
-        """The trace of a key, or None; a damaged one is put aside and counts as none."""
+        """The trace of a key, or None; a damaged one is quarantined and counts as absent."""
         if not is_key(key):  # a damaged record may ask for anything
             return None
         path = self.trace_path(key)
@@ -167,9 +167,10 @@ class LocalStore:
         return trace
 
     def record(self, trace: Trace) -> None:
-        """Remember a trace. Raises StoreError.
+        """Record a trace. Raises StoreError.
 
-        What would not be read again is a bug, and better found here than by a build that cannot find its own work.
+        A trace that could not be read back is a bug; checking here is better than a later build not finding its
+        results.
         """
         text = readable(written_trace(trace, self.sign), trace)
         with mapped(self.root):
@@ -180,20 +181,20 @@ class LocalStore:
 
     @property
     def is_shared(self) -> bool:
-        """Whether a remote stands behind it that may know more."""
+        """Whether there is a remote behind this store that may know more: never here."""
         return False
 
     def prefetch(self, keys: Iterable[str]) -> None:
-        """Have the traces of these keys here: they are, or there are none."""
+        """Nothing to do: all traces of a local store are here already."""
 
     def pull(self, digests: Collection[Digest], *, strict: bool = True) -> None:
-        """Have these artifacts here: they are, or cannot be had."""
+        """Nothing to do: a local store has no remote to fetch artifacts from."""
 
     def settle(self, *, give_up: bool = False) -> None:
-        """Wait for what is still under way: nothing here."""
+        """Nothing to wait for in a local store."""
 
     def open(self) -> None:
-        """Make sure that the store can be written. Raises StoreError."""
+        """Make sure that the store is writable. Raises StoreError."""
         with mapped(self.root):
             self._open()
             if not os.access(self.root / "tmp", os.W_OK):
@@ -201,7 +202,7 @@ class LocalStore:
 
     @contextlib.contextmanager
     def lock(self, key: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the right to run the action of that key, among all processes that share the store."""
+        """Lock the action of that key, so that of all processes that share the store only one runs it."""
         from filelock import Timeout
 
         with mapped(self.root):
@@ -222,12 +223,12 @@ class LocalStore:
 
     @contextlib.contextmanager
     def removing(self) -> Iterator[None]:
-        """Hold the right to remove artifacts, for a moment. Raises OSError."""
+        """Hold the short lock under which artifacts are removed. Raises OSError."""
         with self._lock("removing"):
             yield
 
     def forget_locks(self, before: float) -> int:
-        """Remove the locks of actions, made before that time, which nobody holds; how many there were."""
+        """Remove action locks made before that time that nobody holds; returns how many there were."""
         from filelock import Timeout
 
         folder, found = self.root / "locks", 0
@@ -252,9 +253,9 @@ class LocalStore:
                 shutil.rmtree(path, ignore_errors=True)
 
     def partial(self, key: str) -> Path:
-        """A directory for what is made little by little under that key, by whoever holds its lock.
+        """A directory for unfinished work on that key (such as a download), for the holder of its lock.
 
-        It outlives the process, so that the next goes on; those that nobody went on with for long are removed.
+        It outlives the process, so that the next one can resume; directories that stay unused for long are removed.
         """
         with mapped(self.root):
             self._open()
@@ -265,19 +266,19 @@ class LocalStore:
         return folder
 
     def forget_partial(self, key: str) -> None:
-        """Remove what is left of it."""
+        """Remove that directory."""
         shutil.rmtree(self.root / "tmp" / f"{_PARTIAL}{key}", ignore_errors=True)
 
     def object_path(self, digest: Digest) -> Path:
-        """Where an artifact is, if it is there."""
+        """The file of an artifact, if it exists."""
         return self.root / "objects" / digest.hex[:2] / digest.hex
 
     def trace_path(self, key: str) -> Path:
-        """Where a trace is, if it is there."""
+        """The file of a trace, if it exists."""
         return self.root / "traces" / key[:2] / f"{key}.json"
 
     def projects(self) -> list[Path]:
-        """The roots of the projects that put something here, as far as they are known."""
+        """The roots of the projects that use this store, as far as they are known."""
         found = []
         for path in sorted((self.root / "projects").glob("?" * 16)):
             with contextlib.suppress(OSError):
@@ -295,7 +296,7 @@ class LocalStore:
         return FileLock(path, thread_local=False)
 
     def _holds(self, target: Path, digest: Digest) -> bool:
-        """Whether the store has these very bytes already; a damaged copy is put aside."""
+        """Whether the store has exactly these bytes already; a damaged copy is quarantined."""
         if not self.has(digest):
             return False
         with contextlib.suppress(FileNotFoundError):
@@ -305,9 +306,10 @@ class LocalStore:
         return False
 
     def _relied_on(self, target: Path) -> bool:
-        """Make an artifact that is there look new to a collector; whether it is still there.
+        """Make an existing artifact look new to the collector; returns whether it still exists.
 
-        Setting its mode changes its ctime alone: its mtime is that of delivered links, by which a build knows them.
+        Setting its mode changes only its ctime. Its mtime must stay: delivered hard links share it, and builds
+        recognise delivered files by it.
         """
         with self.removing():
             try:
@@ -319,11 +321,11 @@ class LocalStore:
         return True
 
     def put_aside(self, path: Path, what: str) -> None:
-        """Put a file of this store that was found damaged into quarantine."""
+        """Move a damaged file of this store into quarantine."""
         self._quarantine(path, f"{what} in the store {self.root} is damaged")
 
     def _quarantine(self, path: Path, fact: str) -> bool:
-        """Put a damaged file aside; a read-only store keeps its damage, from which the digest still protects."""
+        """Move a damaged file into quarantine; in a read-only store it stays, and its digest still protects."""
         aside = self.root / "quarantine"
         if self._read_only:
             return False
@@ -336,7 +338,7 @@ class LocalStore:
         return True
 
     def _open(self) -> None:
-        """Make the directories and sweep what dead processes left; once, before the first write."""
+        """Create the directories and remove what dead processes left; once, before the first write."""
         if self._opened:
             return
         lay_mark(self.root, SCHEMA)
@@ -349,7 +351,7 @@ class LocalStore:
         self._opened = True
 
     def _sweep_files(self) -> None:
-        """Of writers that were killed between a file and its name; they may never write there again."""
+        """Remove temporary files of writers that were killed before the rename, also in folders no longer used."""
         for folder in (self.root, self.root / "projects", *self._folders("traces"), *self._folders("timing")):
             sweep_files(folder)
         for kept in self._folders("from"):
@@ -362,7 +364,7 @@ class LocalStore:
         return []
 
     def introduce(self) -> None:
-        """Tell the collector whose lockfile to look at, also where a build only reads. Raises OSError."""
+        """Register the project, so that the collector reads its lockfile even if a build only reads. Raises OSError."""
         if self._project is None or not self.root.is_dir():
             return
         folder, path = self.root / "projects", os.fsencode(self._project)
@@ -391,7 +393,7 @@ class LocalStore:
 
 
 def note_use(path: Path) -> None:
-    """Let the collector know that a trace was asked for."""
+    """Update a trace's mtime, which tells the collector when it was last used."""
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime > _TOUCH_SECONDS:
             os.utime(path)

@@ -1,7 +1,8 @@
-"""The mark of a store, `store.json`: its schema, and the seal by which the user who made it knows it again.
+"""`store.json`, which marks a directory as a store: its schema, and the seal of the user who made it.
 
-A store in a project may have come with the project. One that this user made carries the user's seal, which says where
-the store is as well: a mark can be read wherever a store is shared, and is worth nothing in another place.
+A store inside a project may have been delivered with the project by somebody else. A store that this user made carries
+the user's seal, which includes the store's location: wherever a store is shared its `store.json` can be read, and a
+copy of it is worthless in another place.
 """
 
 from __future__ import annotations
@@ -21,20 +22,21 @@ _MOST_BYTES = 1 << 16
 
 
 def new_mark(root: Path, schema: int) -> bytes:
-    """The text of the mark of a new store in this directory."""
+    """The text of `store.json` for a new store in this directory."""
     name = secrets.token_hex(16)
     return json.dumps({"schema": schema, "id": name, "seal": seal_of(_sealed(root, name))}).encode()
 
 
 def read_mark(root: Path) -> bytes:
-    """The text of a store's mark. Raises OSError, also for what is no file of that size."""
+    """The text of a directory's `store.json`. Raises OSError, also when it is no regular file or too large."""
     return read_regular(root / MARK, _MOST_BYTES)
 
 
 def lay_mark(root: Path, schema: int) -> None:
-    """Have a directory with a mark in it, whoever makes it first. Raises OSError.
+    """Create a directory with its `store.json`, unless another process does so first. Raises OSError.
 
-    A new one appears with its mark: who looks meanwhile must not take half a store for somebody else's.
+    The directory appears together with `store.json`, so that other processes do not mistake it for somebody else's
+    store.
     """
     if (root / MARK).exists():
         return
@@ -56,9 +58,9 @@ def lay_mark(root: Path, schema: int) -> None:
 
 
 def made_by_another(root: Path) -> bool:
-    """Whether there is something in this directory, a store or a part of one, that this user has not made as a store.
+    """Whether this directory contains a store, or a part of one, that this user did not make.
 
-    Parts count too: a store that held nothing but what others fetched, counted or timed would be believed by its owner.
+    Parts count too: downloads, project lists or timing caches that somebody else put there would be trusted otherwise.
     """
     found = _is_of_another(root)
     if found is None and root.is_dir() and _holds_anything(root):
@@ -68,14 +70,14 @@ def made_by_another(root: Path) -> bool:
 
 
 def _holds_anything(root: Path) -> bool:
-    """Whether there is more in a directory than the mark that a process is writing, or a new volume's `lost+found`."""
+    """Whether a directory contains anything besides a `store.json` being written and a new volume's `lost+found`."""
     return any(
         not entry.name.startswith(f".{MARK}.") and entry.name != "lost+found" for entry in root.iterdir()
     )
 
 
 def _is_of_another(root: Path) -> bool | None:
-    """Whether a store's mark is not this user's; None where there is no mark."""
+    """Whether `store.json` belongs to another user; None when there is none."""
     try:
         mark = read_object(read_mark(root))
         return not is_sealed(_sealed(root, text_in(mark, "id")), text_in(mark, "seal"))

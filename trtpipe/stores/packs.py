@@ -1,11 +1,12 @@
-"""How an artifact's bytes travel: a header of eight bytes, then the bytes as they are, or compressed.
+"""How an artifact is transferred: a header of eight bytes, then the bytes, plain or compressed.
 
     0  7 bytes  "trtpipe"
-    7  1 byte   "-" as they are, "z" as one Zstandard frame
+    7  1 byte   "-" plain, "z" one Zstandard frame
 
-Compressed where it pays: engines of half precision shrink to a tenth, weights in float32 hardly at all, so three pieces
-are tried first. Zstandard at level 1 because it is twenty times faster than zlib and smaller; without it (the standard
-library has it from Python 3.14, the extra `remote` before) bytes travel as they are. The digest is of the plain bytes.
+Compression is used only where it helps: half-precision engines shrink to a tenth, float32 weights hardly at all, so
+three pieces of the file are tried first. Zstandard at level 1 is used because it is twenty times faster than zlib and
+compresses better; without it (the standard library has it from Python 3.14, the extra `remote` before) the bytes are
+sent plain. The digest is that of the plain bytes.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ _PIECE = 1 << 20
 _SAMPLE = 256 << 10
 _LEAST = 512
 _PAYS = 0.9
-"""Of the tried pieces' size: a saving below a tenth is not worth the time on both sides."""
+"""Maximum ratio of compressed to plain size; saving less than a tenth is not worth the time."""
 
 
 class Wrong(Exception):
-    """What came is not what was sent away."""
+    """The received data are not what was sent."""
 
 
 def packed(path: Path, digest: Digest) -> tuple[Iterator[bytes], int | None]:
-    """A file's bytes as they travel, and how many they are if that is known before. Raises OSError."""
+    """A file's bytes in transfer format, and their number if known in advance. Raises OSError."""
     zstd = _zstd()
     if zstd is None or not _pays(path, digest.size, zstd):
         return _plain(path), len(MAGIC) + 1 + digest.size
@@ -53,7 +54,7 @@ def _compressed(path: Path, zstd: ModuleType) -> Iterator[bytes]:
 
 
 def unpacked(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The plain bytes, never more than `size` and a piece. Raises Wrong."""
+    """The plain bytes; at most one piece more than `size` bytes. Raises Wrong."""
     came = iter(pieces)
     head = b""
     while len(head) <= len(MAGIC):
@@ -118,7 +119,7 @@ def _with(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _zstd() -> ModuleType | None:
-    """The module for Zstandard, or None."""
+    """The Zstandard module, or None."""
     try:
         from compression import zstd  # Python 3.14
     except ImportError:

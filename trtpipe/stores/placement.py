@@ -1,8 +1,8 @@
-"""Puts a store's bytes somewhere else without writing them twice where the file system can: a clone, a link, a copy.
+"""Places a store's bytes elsewhere, without writing them twice if the file system allows: by clone, hard link or copy.
 
-A clone shares blocks and is a file of its own (btrfs, XFS, bcachefs): who edits it changes nothing else. A hard link
-is the artifact itself; it is read-only, and whoever forces a write into it damages the artifact, which its digest tells
-the next time that it is used. A copy is what is left across file systems.
+A clone shares blocks but is a separate file (btrfs, XFS, bcachefs), so editing it changes nothing else. A hard link is
+the artifact itself; it is read-only, and forcing a write into it damages the artifact, which is detected by its digest
+the next time that it is used. Across file systems only a copy is possible.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _FICLONE = 0x40049409
 def place(
     source: Path, target: Path, *, link: bool = True, accept: Callable[[Path], None] = lambda path: None
 ) -> None:
-    """Make `target` appear whole with the bytes of `source`, once `accept` did not raise for them. Raises OSError.
+    """Create `target` atomically with the bytes of `source`, if `accept` does not raise for them. Raises OSError.
 
-    Without `link` it is a file of its own: a clone or a copy.
+    Without `link` it is a separate file: a clone or a copy.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = open_beside(target)
@@ -39,6 +39,7 @@ def place(
             temporary.chmod(0o644)
         elif cloned:
             temporary.chmod(0o644)
+        # The placed bytes are verified, not the source, which could change between the two.
         accept(temporary)
         temporary.replace(target)
     finally:
@@ -48,7 +49,7 @@ def place(
 
 
 def try_clone(source: Path, handle: int) -> bool:
-    """Whether the open empty file now shares the blocks of `source`. Raises FileNotFoundError."""
+    """Make the open empty file share the blocks of `source`; returns whether that worked. Raises FileNotFoundError."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -62,7 +63,7 @@ def try_clone(source: Path, handle: int) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Have a file's bytes on the disk. Raises OSError."""
+    """Flush a file's bytes to the disk. Raises OSError."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -1,11 +1,12 @@
-"""A store that is shared with others, behind a bucket: traces and artifacts apart, named by keys and digests alone.
+"""A store shared with others, in a bucket: traces and artifacts, named by keys and digests only.
 
-    v1/traces/ab/abcd….json    a trace, perhaps signed
+    v1/traces/ab/abcd….json    a trace, possibly signed
     v1/objects/ab/abcd…        an artifact, as `packs.py` writes it
 
-It only saves work, so whatever is wrong with it (not there, slow, unauthorised, lying, half-written) costs one warning
-and the local build goes on; with `required` it is an error. Where it fails as a whole it is left alone for the rest of
-the process; where one object is wrong, that object counts as absent and is sent anew once it was made.
+A remote only saves work, so any problem with it (unreachable, slow, unauthorised, wrong or incomplete data) produces
+one warning and the build continues locally; with `required` it is an error. If the remote fails as a whole, it is not
+used again by this process; if one object is wrong, that object counts as absent and is uploaded again after it was
+made.
 """
 
 from __future__ import annotations
@@ -34,24 +35,24 @@ _LAYOUT = "v1"
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a remote is used for, and whom it is believed."""
+    """What a remote is used for, and which keys it is trusted with."""
 
     writes: bool = False
     required: bool = False
     trusted: tuple[str, ...] = ()
-    """Public keys; where there are any, a trace without a signature of one of them counts as absent."""
+    """Public keys; if there are any, a trace without a signature of one of them counts as absent."""
     secret: str = ""
-    """The key that traces are signed with; empty: they are not."""
+    """The key that traces are signed with; empty: no signature."""
 
     @property
     def fetched(self) -> bool:
-        """Whether what addresses and pins came to is exchanged too."""
+        """Whether traces of remote files (the content of addresses and pins) are exchanged too."""
         return bool(self.trusted)
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What went to and fro; `sent` and `received` are artifacts, `bytes_*` their plain bytes."""
+    """Transfer counts; `sent` and `received` count artifacts, `bytes_*` their plain bytes."""
 
     traces_received: int = 0
     traces_sent: int = 0
@@ -62,22 +63,22 @@ class Traffic:
 
 
 def _forget(key: str, text: bytes) -> None:
-    """Nobody keeps it."""
+    """Default for `keep`: does not store the trace."""
 
 
 @dataclass(slots=True)
 class Remote:
-    """One remote, for one process; safe to use from several threads."""
+    """One remote, for one process; thread-safe."""
 
     open_bucket: Callable[[], Bucket]
     shown: str
-    """Its address as people are told it."""
+    """Its address as shown to the user."""
     terms: Terms
     warn: Callable[[str], None]
     place: str | None = None
-    """What tells it from other remotes, its address where left out; empty: its traces are not kept."""
+    """The remote's identity, by default its address; empty: its traces are not stored locally."""
     keep: Callable[[str, bytes], None] = _forget
-    """Told of each trace that is believed, as it came."""
+    """Called with the original text of each trusted trace."""
     traffic: Traffic = field(default_factory=Traffic)
     _bucket: Bucket | None = None
     _down: bool = False
@@ -85,25 +86,25 @@ class Remote:
     _mutex: threading.RLock = field(default_factory=threading.RLock)
     _traces: dict[str, Trace | None] = field(default_factory=dict)
     _objects: dict[str, bool] = field(default_factory=dict)
-    """By digest in hex, whether it is there, as far as that is known."""
+    """By digest in hex, whether the remote has it, as far as known."""
     _wrong: set[str] = field(default_factory=set)
-    """Names of objects that are there and are wrong."""
+    """Names of objects in the remote that are damaged or wrong."""
 
     @property
     def is_up(self) -> bool:
-        """Whether it is worth asking."""
+        """Whether it can still be used."""
         return not self._down
 
     def require(self, required: bool) -> None:
-        """Whether trouble with it is an error."""
+        """Set whether problems with it are errors."""
         self.terms = replace(self.terms, required=required)
 
     def stop(self) -> None:
-        """Ask nothing any more, and say nothing of it."""
+        """Stop using it, without a message."""
         self._down = True
 
     def trace(self, key: str) -> Trace | None:
-        """The trace of a key, when there is one that is to be believed. Raises StoreError when it is required."""
+        """The trace of a key, if there is a trusted one. Raises StoreError when the remote is required."""
         if key in self._traces or self._down:
             return self._traces.get(key)
         found = None
@@ -130,15 +131,15 @@ class Remote:
         return found
 
     def judged(self, text: bytes, key: str) -> Trace:
-        """The trace for that key, as it came from here now or before. Raises Untrusted, Unsigned, SpecError."""
+        """The trace for that key from text received from here now or earlier. Raises Untrusted, Unsigned, SpecError."""
         return vouched(text, key, self.terms.trusted)
 
     def doubt(self, key: str, why: Exception) -> None:
-        """Say once that what was kept of it is not believed any more. Raises StoreError when it is required."""
+        """Warn once that a stored trace is no longer trusted. Raises StoreError when the remote is required."""
         self._tell(f"its trace {key[:12]}, which was kept, counts as absent: {why}")
 
     def offers(self, digest: Digest) -> bool:
-        """Whether it has an artifact, as far as it says so: a trace of its own names it, or it answers for it."""
+        """Whether it claims to have an artifact: one of its traces names it, or it confirms it when asked."""
         if digest.hex not in self._objects and not self._down:
             there = False
             with self._using(None):
@@ -182,16 +183,16 @@ class Remote:
         self._tell(f"its artifact {digest.short} counts as absent: {why}")
 
     def takes(self, trace: Trace) -> bool:
-        """Whether a trace is one that is sent there."""
+        """Whether a trace is of a kind that is sent there."""
         return (
             self.terms.writes and not self._down and is_shared(trace.fingerprint, fetched=self.terms.fetched)
         )
 
     def send(self, trace: Trace, path_of: Callable[[Digest], Path]) -> bool:
-        """Send what a trace yielded, as far as it is not there, then the trace. Raises StoreError when required.
+        """Upload a trace's artifacts that are not there yet, then the trace. Raises StoreError when required.
 
-        So no trace is there before its artifacts, and a push that was cut off goes on with what is missing. Returns
-        whether all of it is there now.
+        So a trace is never there before its artifacts, and an interrupted push continues with what is missing. Returns
+        whether everything is there now.
         """
         if not self.takes(trace):
             return False
@@ -241,7 +242,7 @@ class Remote:
 
     @contextmanager
     def _using(self, otherwise: TrtpipeError | None) -> Iterator[None]:
-        """Where the remote cannot be used: an error if it is required, else one warning, and `otherwise` if any."""
+        """Handles an unusable remote: an error if it is required, else one warning, and `otherwise` if given."""
         try:
             yield
         except Unusable as error:
@@ -251,7 +252,7 @@ class Remote:
                 raise otherwise from error
 
     def _tell(self, fact: str, remedy: str = "", *, rest: str = "") -> None:
-        """Raise where the remote is required, else warn once: the same trouble mostly comes a thousand times."""
+        """Raise when the remote is required, else warn once, because the same problem usually occurs very often."""
         text = f"the remote store {self.shown}: {fact}"
         if self.terms.required:
             raise StoreError(

@@ -1,4 +1,4 @@
-"""Scratch directories that die with their process: claimed by a lock, swept when nobody holds it."""
+"""Scratch directories that belong to one process: claimed with a lock, and removed by others once nobody holds it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STARTED = time.time()
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Hold a scratch directory as this process's own; the system lets go of it when the process dies."""
+    """Lock a scratch directory for this process; the system releases the lock when the process dies."""
     handle = _try_claim(folder)
     try:
         yield
@@ -27,9 +27,9 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the scratch directories and files of processes of this machine that are gone.
+    """Remove the scratch directories and files of processes of this machine that have ended.
 
-    The lock decides: a process id says nothing across containers, where other processes have the same one.
+    The lock decides, not the process id: in another container a different process may have the same id.
     """
     for path in folder.iterdir():
         if not owner_is_dead(path.name, anywhere=True) and not _of_a_namesake(path):
@@ -49,7 +49,7 @@ def _remove(path: Path) -> None:
 
 
 def remove_older(folder: Path, pattern: str, before: float) -> int:
-    """Remove what matches and was last changed before that time, unless somebody holds it; how many there were."""
+    """Remove what matches, was last changed before that time and is not locked; returns how many there were."""
     found = 0
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in list(entries):
@@ -68,6 +68,7 @@ def _remove_if_older(path: Path, before: float) -> bool:
     except OSError:
         return False
     handle = _try_claim(path)
+    # Windows has no flock, so there only the age decides.
     if handle is None and os.name != "nt":
         return False
     shutil.rmtree(path, ignore_errors=True)
@@ -94,7 +95,7 @@ def _try_claim(folder: Path) -> int | None:
 
 
 def _of_a_namesake(path: Path) -> bool:
-    """Whether it is older than this process and yet has its id, as the first process of a container always has."""
+    """Whether it is older than this process but has its id, as every container's first process has the same."""
     with contextlib.suppress(OSError):
         return owner_of(path.name) == os.getpid() and path.stat().st_mtime < _STARTED
     return False

@@ -1,7 +1,7 @@
 """Signed traces: Ed25519 (RFC 8032) over a trace's canonical JSON, with the package cryptography (extra `remote`).
 
 What is signed is `trtpipe trace 1`, a line feed, and the trace as JSON with sorted keys and no blanks, in UTF-8: its
-key, its outputs' digests, its summary and everything else in it. Beside them stands
+key, its outputs' digests, its summary and everything else in it. The file also contains
 
     "signature": {"algorithm": "ed25519", "key": "ed25519:BASE64 of 32 bytes", "value": "BASE64 of 64 bytes"}
 
@@ -32,7 +32,7 @@ FIELD = "signature"
 
 
 class Unsigned(Exception):
-    """A trace without a signature that is trusted, and why."""
+    """A trace without a trusted signature, and why."""
 
 
 def new_key() -> tuple[str, str]:
@@ -42,7 +42,7 @@ def new_key() -> tuple[str, str]:
 
 
 def public_key(secret: str) -> str:
-    """The public key of a secret one. Raises SpecError."""
+    """The public key of a secret key. Raises SpecError."""
     return _public(_private(secret))
 
 
@@ -54,7 +54,7 @@ def signed(data: JsonObject, secret: str) -> dict[str, Json]:
 
 
 def verified(data: JsonObject, trusted: Collection[str]) -> dict[str, Json]:
-    """The trace's JSON object without its signature, which is that of a trusted key. Raises Unsigned, SpecError."""
+    """The trace's JSON object without its signature, verified to be by a trusted key. Raises Unsigned, SpecError."""
     signature, rest = data.get(FIELD), {name: value for name, value in data.items() if name != FIELD}
     if not isinstance(signature, dict):
         raise Unsigned("it is not signed")

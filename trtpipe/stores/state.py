@@ -1,8 +1,8 @@
-"""What this project saw last: each step's last key and outputs, each cell's delivered files, each source's digest.
+"""What this project's last builds saw: each step's last key and outputs, each cell's delivered files, source digests.
 
-Everything here saves work and may be deleted at any time; nothing here is ever believed against a digest. It is
-one small JSON file that begins with the seal of the user who wrote it (`homes.py`), so that a build with nothing to do
-reads one file and stats the rest, and a file that came with a project counts as absent.
+Everything here saves work only and may be deleted at any time; it never overrides a digest. It is one small JSON file
+that begins with the seal of the user who wrote it (`homes.py`), so that a build with nothing to do reads one file and
+stats the rest, and a file that came with somebody else's project counts as absent.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 STATE_FILE = ".trtpipe/state.json"
-"""Where it is, below the project's root."""
+"""Its path below the project's root."""
 _TABLES = ("steps", "cells", "digests", "notes", "stamps")
 _MOST_BYTES = 1 << 30
 _SEAL = b'{"seal":"'
 _DIGITS = 64
-"""The file begins with the seal of what follows: damage of any kind makes it count as absent."""
+"""The file begins with a seal of its content, so that it counts as absent after any kind of damage."""
 _TICK_NS = 50_000_000  # several ticks of the coarsest clock that file systems stamp with
 Signature = list[int]
-"""Size, mtime in nanoseconds and inode: they differ when a file was changed by any ordinary means."""
+"""Size, mtime in nanoseconds and inode: every ordinary way to change a file changes one of them."""
 
 
 def signature_of(path: str) -> Signature | None:
-    """A file's signature, or None when there is none."""
+    """A file's signature, or None when there is no file."""
     try:
         found = os.stat(path)  # noqa: PTH116 - a Path for each of thousands of files costs more than the stat
     except (OSError, ValueError):
@@ -60,21 +60,21 @@ Noted = TypeVar("Noted", str, list[str])
 
 
 def _settled(signature: Signature | None) -> bool:
-    """Whether the file was left alone for a while: a write within one tick of the clock keeps its signature."""
+    """Whether the file is unchanged for a while; a write within one clock tick does not change the signature."""
     return signature is not None and time.time_ns() - signature[1] > _TICK_NS
 
 
 def _keep_out_of_git(folder: Path) -> None:
-    """The store and the state are of this machine; the lockfile is what belongs into a repository."""
+    """Write a .gitignore: store and state belong to this machine; only the lockfile belongs in the repository."""
     ignore = folder / ".gitignore"
     if not ignore.exists():
         write_whole(ignore, b"*\n", durable=False)
 
 
 def _check(data: JsonObject) -> None:  # noqa: C901 - plain loops: a build with nothing to do waits for it
-    """Every table and entry has the form that is written below. Raises Malformed.
+    """Checks that every table and entry has the form that is written below. Raises Malformed.
 
-    In plain loops, for a build with nothing to do waits for it; what a digest's text is, is seen when it is parsed.
+    Uses plain loops for speed, because a build with nothing to do waits for it. Digests are checked later, when parsed.
     """
     if data.get("schema") != SCHEMA:
         raise Malformed("it has another schema")
@@ -103,7 +103,7 @@ def _are(kind: type, *values: object) -> bool:
 
 
 def steps_in(path: Path) -> object:
-    """What a state says of steps, whoever wrote it: for the collector, which keeps what anybody may need."""
+    """The steps in a state file, whoever wrote it: the collector keeps everything that any project may need."""
     try:
         return read_object(read_regular(path, _MOST_BYTES)).get("steps")
     except (OSError, Malformed):
@@ -112,7 +112,7 @@ def steps_in(path: Path) -> object:
 
 @dataclass(slots=True)
 class ProjectState:
-    """The state of one project; `save` writes it when something changed."""
+    """The state of one project; `save` writes it if it changed."""
 
     path: Path
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -121,13 +121,13 @@ class ProjectState:
     notes: dict[str, list[Any]] = field(default_factory=dict)
     stamps: dict[str, dict[str, Any]] = field(default_factory=dict)
     word: str = ""
-    """Whose word the store takes today (`LocalStore.word`): what was taken on another's is asked of the store anew."""
+    """Identifies whom the store trusts now (`LocalStore.word`); steps noted under another are looked up again."""
     _changed: set[tuple[str, str]] = field(default_factory=set)
     """Table and name of what changed since it was loaded or saved."""
 
     @classmethod
     def load(cls, path: Path) -> ProjectState:
-        """The state as last saved; empty when there is none or it is damaged."""
+        """The state as last saved; empty when there is none or the file is damaged."""
         try:
             text = read_regular(path, _MOST_BYTES)
             body = b"{" + text[len(_SEAL) + _DIGITS + 2 :]
@@ -141,7 +141,7 @@ class ProjectState:
         return cls(path)
 
     def save(self) -> None:
-        """Write the state; a project that cannot be written to does without. Raises StoreError when full."""
+        """Write the state; skipped in a project that is not writable. Raises StoreError when the disk is full."""
         if not self._changed:
             return
         try:
@@ -162,7 +162,7 @@ class ProjectState:
         self._changed.clear()
 
     def _take_over_from(self, saved: ProjectState) -> None:
-        """What another build saved meanwhile stays, but for what changed here."""
+        """Keep what another build saved meanwhile, except entries that changed here."""
         for table in _TABLES:
             own = getattr(self, table)
             changed = {name: own[name] for kind, name in self._changed if kind == table}
@@ -176,14 +176,14 @@ class ProjectState:
         return _SEAL + seal_of(body).encode() + b'",' + body[1:]
 
     def remember_stamp(self, name: str, entry: dict[str, Any]) -> None:
-        """Note what a build that left nothing to do looked at; one is enough, and the state stays small."""
+        """Note the files that a build with nothing left to do looked at; only one is kept to keep the state small."""
         if self.stamps.get(name) != entry:
             self.stamps = {name: entry}
             self._changed.add(("stamps", name))
 
     @property
     def root(self) -> Path:
-        """The project's root: what is delivered is noted relative to it, so that a copied project is another one."""
+        """The project's root. Delivered files are noted relative to it, so that a copied project counts as another."""
         return self.path.parent.parent
 
     def last_key(self, address: Address) -> str | None:
@@ -192,7 +192,7 @@ class ProjectState:
         return entry["key"] if entry else None
 
     def last_outputs(self, address: Address, key: str) -> dict[str, Digest] | None:
-        """What the step yielded last, if that was under this key."""
+        """The step's last outputs here, if it ran under this key."""
         entry = self.steps.get(str(address))
         if entry is None or entry["key"] != key or entry.get("word", "") != self.word:
             return None
@@ -201,7 +201,7 @@ class ProjectState:
         return None
 
     def remember_step(self, address: Address, key: str, outputs: Mapping[str, Digest]) -> None:
-        """Note a step's success."""
+        """Note that a step succeeded."""
         entry: dict[str, Any] = {"key": key, "outputs": {name: str(one) for name, one in outputs.items()}}
         if self.word:
             entry["word"] = self.word
@@ -211,7 +211,7 @@ class ProjectState:
             self._changed.add(("steps", name))
 
     def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: Mapping[str, Any]) -> None:
-        """Note the files that were delivered for a cell and its lock entry; `content` identifies what they hold."""
+        """Note the files that were delivered for a cell and its lock entry; `content` identifies their contents."""
         paths = list(files)
         folder = paths[0].parent.relative_to(self.root).as_posix()
         signatures = {path.name: signature_of(str(path)) for path in paths}
@@ -224,12 +224,12 @@ class ProjectState:
         return entry
 
     def noted_text(self, path: Path, about: str, find: Callable[[], str]) -> str:
-        """What `find` says of a file, asked again only when the file's signature changed."""
+        """The result of `find` for a file, computed again only when the file's signature changed."""
         known = self._known_of(path, about)
         return known if isinstance(known, str) else self._note(path, about, find)
 
     def noted_texts(self, path: Path, about: str, find: Callable[[], list[str]]) -> list[str]:
-        """The same for a list."""
+        """The same for a list of texts."""
         known = self._known_of(path, about)
         if isinstance(known, list) and all(isinstance(one, str) for one in known):
             return known
@@ -248,7 +248,7 @@ class ProjectState:
         return value
 
     def delivered(self, cell: str, content: str) -> bool:
-        """Whether the cell's files are those that were delivered for this content, by their signatures."""
+        """Whether the cell's files are, by their signatures, those delivered for this content."""
         entry = self.cells.get(cell)
         if entry is None or entry["content"] != content:
             return False

@@ -1,9 +1,9 @@
-"""Traces that somebody else wrote: believed only where everything that can be checked is right.
+"""Checks traces that somebody else wrote: they are accepted only if everything that can be checked is right.
 
-Somebody else is whoever wrote into a remote, into a shared directory, or into the store of this machine before: what
-is asked of a trace is the same, wherever it lies. A trace answers for one key. The key is the digest of the
-fingerprint, which must be the one that was asked for, so a trace cannot pass for another step's. What it says of the
-outcome cannot be checked; a signature says who said so.
+Somebody else is whoever wrote to a remote, to a shared directory, or to a former store on this machine; the checks are
+the same for all of them. A trace is valid for one key only. The key is the digest of the fingerprint, which must be the
+requested one, so a trace cannot be passed off as another step's. Whether the outcome in it is true cannot be checked; a
+signature at least tells who claims it.
 """
 
 from __future__ import annotations
@@ -39,24 +39,25 @@ _YIELDED: Mapping[str, tuple[str, ...]] = {
     "quantize": ("model.onnx",),
     "build_engine": ("model.engine", "network.json"),
 }
-"""What a stage yields at least: deliveries take it without asking whether it is there."""
+"""The outputs that a stage must have, because deliveries use them without checking."""
 
 
 class Untrusted(Exception):
-    """A trace that is not to be believed, and why."""
+    """A trace that must not be used, and why."""
 
 
 def is_shared(record: JsonObject, *, fetched: bool) -> bool:
-    """Whether traces of such a fingerprint are exchanged.
+    """Whether traces with such a fingerprint are exchanged between stores.
 
-    What an address or a pin came to is only taken from those who sign (`fetched`): a pin is the word of the spec.
+    Traces of remote files are only accepted when signed (`fetched`), because they decide what an address or a pin
+    stands for.
     """
     stage = record.get("stage")
     return stage not in _NO_STEPS and _is_of_today(record) and (fetched or stage != "fetch")
 
 
 def parse(text: bytes) -> dict[str, Json]:
-    """A JSON object of a bounded size. Raises Untrusted."""
+    """A JSON object of limited size. Raises Untrusted."""
     if len(text) > MOST_BYTES:
         raise Untrusted(f"it is larger than {MOST_BYTES >> 20} MiB")
     try:
@@ -66,7 +67,7 @@ def parse(text: bytes) -> dict[str, Json]:
 
 
 def believed(data: JsonObject, key: str, *, fetched: bool) -> Trace:
-    """The trace for that key, of those that are exchanged. Raises Untrusted."""
+    """The trace for that key, if it is of an exchanged kind. Raises Untrusted."""
     trace = checked(data, key)
     if not is_shared(trace.fingerprint, fetched=fetched):
         raise Untrusted("it is of a stage that is not shared, or of another version of it")
@@ -76,7 +77,7 @@ def believed(data: JsonObject, key: str, *, fetched: bool) -> Trace:
 
 
 def checked(data: JsonObject, key: str) -> Trace:
-    """The trace for that key, of whatever kind. Raises Untrusted."""
+    """The trace for that key, of any kind. Raises Untrusted."""
     try:
         return _checked(data, key)
     except Malformed as error:
@@ -102,7 +103,7 @@ def _checked(data: JsonObject, key: str) -> Trace:
 
 
 def _refuse_misfits(trace: Trace) -> None:
-    """What its readers take for granted. Nobody reads traces of other versions of a stage but for their fingerprint."""
+    """Checks the fields that readers rely on; traces of other stage versions are read for their fingerprint only."""
     stage = trace.fingerprint.get("stage", "")
     if not isinstance(stage, str) or not _is_of_today(trace.fingerprint):
         return
@@ -113,7 +114,7 @@ def _refuse_misfits(trace: Trace) -> None:
 
 
 def _is_of_today(record: JsonObject) -> bool:
-    """Whether this version of trtpipe makes such traces: steps, notes of what was fetched, and of reductions."""
+    """Whether this version of trtpipe makes such traces: of steps, remote files or reductions."""
     stage = record.get("stage")
     if stage in _NO_STEPS:
         return record.keys() == _NOTED if stage is None else record.get("version") == 1

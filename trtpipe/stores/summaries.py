@@ -1,10 +1,10 @@
-"""What the summary of a stage's trace must hold: its readers take fields out of it without asking what they are.
+"""The fields that the summary of a stage's trace must have, because readers of traces use them without checking.
 
-A shape says of what kind a value is: a type, a number, a list or a mapping of one shape, a record with fields of their
-own. What a shape does not name may be there and hold anything. Only the traces of today's versions of the stages have
-readers; others are looked at for what changed since, and that is their fingerprint's.
+A shape describes a kind of value: a type, a number, a list or mapping of one shape, or a record of fields. Additional
+fields are allowed and may hold anything. Only traces made by the current versions of the stages are checked, because
+others are only read for their fingerprint, to explain what changed.
 
-Knows nothing of files, keys and digests.
+Works on values only, independent of files, keys and digests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trtpipe.json_values import Json, JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """An object whose fields, whatever their names, have one shape; a list of such values where `listed`."""
+    """An object whose fields, whatever their names, all have one shape; or a list of such values if `listed`."""
 
     shape: Shape
     listed: bool = False
@@ -35,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """An object with these fields at least; those of `perhaps` may be left out."""
+    """An object with at least these fields; those of `perhaps` may be missing."""
 
     fields: Mapping[str, Shape] = field(default_factory=dict)
     perhaps: Mapping[str, Shape] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One of these texts."""
+    """One of these strings."""
 
     words: tuple[str, ...]
 
@@ -59,7 +59,7 @@ NUMBER = float
 """In a shape: any finite number, also an integer."""
 NOTHING = type(None)
 _LARGEST = 1 << 63
-"""Python reads integers of any size, of which floats and other readers know nothing."""
+"""Limit for integers: Python reads any size, but floats and other readers cannot hold larger ones."""
 Shape: TypeAlias = type | Each | Pair | Fields | OneOf | Words
 
 
@@ -69,7 +69,7 @@ def many(shape: Shape) -> Each:
 
 
 def maybe(*shapes: Shape) -> OneOf:
-    """A value of one of these shapes, or none."""
+    """A value of one of these shapes, or null."""
     return OneOf((*shapes, NOTHING))
 
 
@@ -197,7 +197,7 @@ _NOTE = Fields({"from": dict}, {"sha256": str, "commit": maybe(str), "version": 
 
 
 def misfit(stage: str, summary: JsonObject) -> str:
-    """The place in a stage's summary that has another shape than its readers need; empty when there is none."""
+    """The place in a stage's summary that does not have the shape its readers need; empty when there is none."""
     return _misfit(summary, _SUMMARIES.get(stage, _NOTE if not stage else Fields()), "")
 
 

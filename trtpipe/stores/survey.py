@@ -1,7 +1,7 @@
-"""What a local store holds: its traces and artifacts, and when each was last of use.
+"""Lists what a local store holds: its traces and artifacts, and when each was last used.
 
-Reads names, sizes and traces, no artifact's bytes but to verify them. What is being written meanwhile may or may not be
-among what is found.
+Reads names, sizes and traces; artifact contents are read only to verify them. What is written meanwhile may or may not
+be included.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LENGTH = 64
 
 @dataclass(frozen=True, slots=True)
 class TraceFile:
-    """A trace, where it is, and when it was last asked for (seconds since 1970)."""
+    """A trace, its file, and when it was last requested (seconds since 1970)."""
 
     path: Path
     trace: Trace
@@ -36,19 +36,19 @@ class TraceFile:
 
     @property
     def name(self) -> str:
-        """What tells it from every other one: its key, behind the place that gave it if it is another's word."""
+        """Its unique name: its key, prefixed by the place that it came from if it is not this user's own."""
         return f"{self.place}: {self.trace.key}" if self.place else self.trace.key
 
     @property
     def artifacts(self) -> set[str]:
-        """The digests of what it yielded and of what it was made from, in hex."""
+        """The digests of its outputs and inputs, in hex."""
         made = {digest.hex for digest in self.trace.outputs.values()}
         return made | set(inputs_of(self.trace))
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An artifact's file: its digest in hex, its size, and when it came or was last relied on."""
+    """An artifact's file: its digest in hex, its size, and when it was stored or last relied on."""
 
     path: Path
     hex: str
@@ -65,11 +65,11 @@ class Survey:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     """By digest in hex."""
     damaged: list[Path] = field(default_factory=list)
-    """Files among the traces that are none."""
+    """Trace files that are damaged."""
 
 
 def inputs_of(trace: Trace) -> Iterator[str]:
-    """The digests, in hex, of what the trace's action was given: of artifacts, and of files outside the store."""
+    """The digests, in hex, of the action's inputs: artifacts, and files outside the store."""
     inputs = trace.fingerprint.get("inputs")
     for files in inputs.values() if isinstance(inputs, Mapping) else ():
         for text in files.values() if isinstance(files, Mapping) else ():
@@ -77,12 +77,12 @@ def inputs_of(trace: Trace) -> Iterator[str]:
 
 
 def stage_of(trace: Trace) -> str:
-    """The stage that made it; `fetch` for what an address or a pin came to."""
+    """The stage that made it; `fetch` for traces of remote files."""
     return str(trace.fingerprint.get("stage", "fetch"))
 
 
 def survey(store: LocalStore) -> Survey:
-    """Look at all of it."""
+    """List everything in the store."""
     found = Survey()
     for path in trace_files(store.root):
         with contextlib.suppress(OSError):
@@ -99,7 +99,7 @@ def survey(store: LocalStore) -> Survey:
 
 
 def _trace_in(path: Path) -> Trace | None:
-    """The trace in a file, None when it is damaged. Raises OSError."""
+    """The trace in a file; None when it is damaged. Raises OSError."""
     try:
         return load_trace(path, path.stem)
     except Untrusted:
@@ -107,7 +107,7 @@ def _trace_in(path: Path) -> Trace | None:
 
 
 def _survey_kept(kept: Kept, found: Survey) -> None:
-    """Look at what one place gave; whether it is to be believed is for those to say who use it."""
+    """List the traces that came from one place; whether they are trusted is decided by their users."""
     for path in _files(kept.folder / "traces", ".json"):
         with contextlib.suppress(OSError):
             one = _kept_trace(path, kept.place)
@@ -127,7 +127,7 @@ def _kept_trace(path: Path, place: str) -> TraceFile | None:
 
 
 def trace_files(root: Path) -> Iterator[Path]:
-    """The files of the traces that lie in a store's directory, read or not."""
+    """The trace files in a store's directory, readable or not."""
     yield from _files(root / "traces", ".json")
 
 
@@ -142,13 +142,13 @@ def artifacts_of(store: LocalStore) -> Iterator[Artifact]:
 
 
 def find_artifacts(store: LocalStore, prefix: str) -> list[Digest]:
-    """The artifacts whose digest begins so; `prefix` is lower-case hex."""
+    """The artifacts whose digest begins with `prefix` (lower-case hex)."""
     paths = _files(store.root / "objects", "", prefix[:2])
     return [Digest(path.name, path.stat().st_size) for path in paths if path.name.startswith(prefix)]
 
 
 def _files(folder: Path, suffix: str, fan: str = "") -> Iterator[Path]:
-    """The files named by 64 hex digits, in the folders named by their first two."""
+    """The files named by 64 hex digits, in folders named by the first two of them."""
     for inner in _sorted(folder):
         if len(inner) != 2 or not _HEX.issuperset(inner) or not inner.startswith(fan):
             continue

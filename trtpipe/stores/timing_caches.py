@@ -1,10 +1,10 @@
-"""TensorRT's timing caches: what its builder measured on one model of GPU with one version, so that it need not again.
+"""TensorRT's timing caches: kernel timings measured on one GPU model with one TensorRT version, kept for reuse.
 
-    timing/NAME/DIGEST.cache      NAME tells version and GPU, DIGEST is the BLAKE3 of the bytes
+    timing/NAME/DIGEST.cache      NAME contains version and GPU, DIGEST is the BLAKE3 of the bytes
 
-Builds that run at the same time each add a file; the next build takes all of them and puts one that holds everything in
-their place, so that nothing is lost and nobody waits for another's build. Nothing here is in any key, and all of it may
-be deleted. Only TensorRT can read or merge the files. Knows nothing of builds.
+Builds that run at the same time each add a file; the next build takes all of them and replaces them by one that holds
+everything, so that nothing is lost and no build waits for another. Timing caches are in no key, and all may be deleted.
+Only TensorRT can read or merge the files.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _MOST_BYTES = 1 << 30
 
 
 def cache_name(version: str, gpu: str) -> str:
-    """The folder of one version on one model of GPU."""
+    """The folder for one version and one GPU model."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{version}-{gpu}")[:200]
 
 
 @dataclass(frozen=True, slots=True)
 class TimingCaches:
-    """The timing caches of one store. A store that cannot be written does without: they only save time."""
+    """The timing caches of one store. In a read-only store they are skipped, because they only save time."""
 
     root: Path
 
     def take(self, name: str, scratch: Path) -> list[Path]:
-        """Copies of all caches of that name, in `scratch`; damaged ones are removed."""
+        """Copies of all caches of that name in `scratch`; damaged ones are removed from the store."""
         found: list[Path] = []
         with contextlib.suppress(OSError), held(self._lock(name)):
             for path in sorted((self.root / FOLDER / name).glob(f"*{_SUFFIX}"))[:_MOST_FILES]:
@@ -48,7 +48,7 @@ class TimingCaches:
         return found
 
     def give(self, name: str, grown: Path, taken: Collection[Path]) -> None:
-        """Keep a cache that holds what was taken and what was measured since, in place of what was taken."""
+        """Store a cache that contains the taken ones and the new measurements, and remove the taken ones."""
         with contextlib.suppress(OSError), held(self._lock(name)):
             folder = self.root / FOLDER / name
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A trace's file: its JSON object, perhaps a signature, and the digest of all that. It is checked as a remote's is."""
+"""The file format of a trace: its JSON object, possibly a signature, and a digest of both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trtpipe.stores.signatures import FIELD
 from trtpipe.stores.strangers import Untrusted, checked, parse
 
 _SETTLED_NS = 50_000_000
-"""Several ticks of the coarsest clock of file systems: what was written within one may have changed unseen."""
+"""Several ticks of the coarsest file system clock: a change within one tick may go unnoticed."""
 _MOST_REMEMBERED = 64 << 20
 
 _Seen = tuple[int, int, int]
@@ -27,9 +27,9 @@ _Seen = tuple[int, int, int]
 
 
 def written_trace(trace: Trace, sign: Callable[[JsonObject], JsonObject] | None = None) -> bytes:
-    """The file's text, signed where somebody signs it.
+    """The file's text, signed if `sign` is given.
 
-    JSON has neither infinities nor NaN: they become text, which `read_trace` takes.
+    JSON has neither infinities nor NaN: they are written as strings, which `read_trace` accepts.
     """
     data: JsonObject = trace.to_json()
     try:
@@ -54,7 +54,7 @@ def read_trace(text: bytes, key: str) -> Trace:
 
 
 def readable(text: bytes, trace: Trace) -> bytes:
-    """The text of a trace, which `read_trace` takes. Raises AssertionError for one that it would not take."""
+    """The text of a trace that `read_trace` accepts. Raises AssertionError if it would not."""
     try:
         read_trace(text, trace.key)
     except Untrusted as error:
@@ -69,9 +69,9 @@ def load_trace(path: Path, key: str) -> Trace:
 
 @dataclass(slots=True)
 class TraceReader:
-    """Reads traces, and those again only whose file was changed: cells that share steps ask for the same ones.
+    """Reads traces and caches them until their file changes, because cells that share steps request the same ones.
 
-    What it remembers dies with the process: nothing in a store or in a project can say that a trace was checked.
+    The cache ends with the process, so that nothing stored in a store or a project can claim that a trace was checked.
     """
 
     _known: dict[Path, tuple[_Seen, Trace]] = field(default_factory=dict)
@@ -102,7 +102,7 @@ def _seen(path: Path) -> _Seen:
 
 
 def _spelled(value: Any) -> Any:  # noqa: ANN401 - what JSON holds
-    """The value, with numbers that JSON does not have as text."""
+    """The value, with numbers that JSON lacks (infinities, NaN) as strings."""
     if isinstance(value, dict):
         return {name: _spelled(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Reads every artifact and every trace of a store again and puts aside what is not what its name says."""
+"""Reads every artifact and trace of a store again and quarantines those that do not match their name."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from trtpipe.stores.local import LocalStore
 from trtpipe.stores.survey import Artifact, artifacts_of, survey
 
 _AT_ONCE = 2
-"""A large artifact is digested on all cores as it is."""
+"""Files read at a time: few, because digesting a large artifact already uses all cores."""
 
 
 @dataclass(slots=True)
 class Verified:
-    """What was found; `bytes` were read."""
+    """What was found; `bytes` is the amount read."""
 
     artifacts: int = 0
     traces: int = 0
     bytes: int = 0
     damaged: list[str] = field(default_factory=list)
-    """What is wrong, one sentence each."""
+    """What is damaged, one sentence each."""
     incomplete: list[str] = field(default_factory=list)
     """Keys of traces that yielded an artifact which is not here: it is fetched or made again where it is needed."""
 

@@ -1,12 +1,12 @@
-"""Whose word a trace is: what other places gave is kept apart from one's own, and judged each time it is read.
+"""Decides whose traces are trusted: those from other places are kept separate and checked each time they are read.
 
-What a step yielded is the word of whoever wrote its trace. Traces that were made on this machine are believed by all
-projects that use a store. Those that came from a remote, a shared directory or a project's former store are believed
-by those projects alone whose configuration names that place, and only as long as it does. Where keys are trusted, one
-of them must have signed the trace: today, not on the day it came. So a key that is trusted no more is worth nothing at
-once, whatever was kept of its word.
+What a trace claims is only as trustworthy as its writer. Traces that were made on this machine are trusted by all
+projects that use a store. Those that came from a remote, a shared directory or a project's former store are trusted
+only by projects whose configuration names that place, and only as long as it does. If there are trusted keys, one of
+them must have signed the trace, and it must be trusted at the time of reading: once a key is removed, all traces that
+it signed lose their validity at once, whatever was kept.
 
-Artifacts are named by their digests and are nobody's word.
+Artifacts need no trust because they are named by their digests.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from trtpipe.stores.strangers import Untrusted
 
 
 class Voucher(Protocol):
-    """A place that has traces, none of which is this user's own word."""
+    """A place with traces that are not this user's own."""
 
     def trace(self, key: str) -> Trace | None:
-        """The trace of a key, when there is one that is to be believed. Raises StoreError."""
+        """The trace of a key, if there is a trusted one. Raises StoreError."""
 
     def has(self, key: str) -> bool:
-        """Whether this machine has a trace of that key from there, believed or not."""
+        """Whether this machine has a trace of that key from there, trusted or not."""
 
 
 @dataclass(slots=True)
 class SharedDirectory:
-    """A store in a directory that is only read, where its files lie."""
+    """A store in a directory that is only read, in place."""
 
     store: LocalStore
     trusted: tuple[str, ...]
@@ -47,7 +47,7 @@ class SharedDirectory:
     _judged: dict[str, Trace] = field(default_factory=dict)
 
     def trace(self, key: str) -> Trace | None:
-        """The trace of a key, when there is one that is to be believed."""
+        """The trace of a key, if there is a trusted one."""
         try:
             if key not in self._judged:
                 self._judged[key] = vouched(text_of(self.store.trace_path(key)), key, self.trusted)
@@ -59,7 +59,7 @@ class SharedDirectory:
             return None
 
     def has(self, key: str) -> bool:
-        """Whether a trace of that key lies there."""
+        """Whether a trace of that key is there."""
         return self.store.trace_path(key).exists()
 
     def _tell(self, fact: str) -> None:
@@ -70,7 +70,7 @@ class SharedDirectory:
 
 @dataclass(slots=True)
 class KeptAlone:
-    """What is kept of a place that cannot be asked any more, such as a project's former store."""
+    """Stored traces of a place that can no longer be asked, such as a project's former store."""
 
     kept: Kept
     trusted: tuple[str, ...]
@@ -78,7 +78,7 @@ class KeptAlone:
     _told: bool = False
 
     def trace(self, key: str) -> Trace | None:
-        """The trace of a key, when there is one that is to be believed."""
+        """The trace of a key, if there is a trusted one."""
         text = self.kept.read(key)
         if text is None:
             return None
@@ -97,7 +97,7 @@ class KeptAlone:
 
 @dataclass(slots=True)
 class AskedRemote:
-    """A remote store, and what is kept of its traces in the own one, which `open_store` makes sure can be written."""
+    """A remote store and the local copies of its traces; `open_store` makes sure that these can be written."""
 
     remote: Remote
     kept: Kept | None
@@ -108,7 +108,7 @@ class AskedRemote:
         self.remote.keep = self._keep
 
     def trace(self, key: str) -> Trace | None:
-        """The trace of a key: as it was kept, if that is to be believed, or as the remote gives it."""
+        """The trace of a key: the local copy if it is trusted, else as the remote returns it."""
         if key in self._judged:
             return self._judged[key]
         text = self.kept.read(key) if self.kept is not None else None
@@ -122,7 +122,7 @@ class AskedRemote:
         return self.remote.trace(key)
 
     def has(self, key: str) -> bool:
-        """Whether a trace of that key is kept."""
+        """Whether there is a local copy of a trace of that key."""
         return self.kept is not None and self.kept.path(key).exists()
 
     def _keep(self, key: str, text: bytes) -> None:

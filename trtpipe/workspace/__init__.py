@@ -1,4 +1,4 @@
-"""A project on this machine: its files, its store, its state, and what of it may be used.
+"""A project on this machine: its files, its store, its state, and what it is allowed to use.
 
-Belongs here: what a command opens before it plans anything. Nothing in this room runs a step.
+A command opens a workspace before it plans anything. Nothing in this room runs a step.
 """

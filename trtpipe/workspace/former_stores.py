@@ -1,8 +1,8 @@
-"""What a user is told of stores, and how the store that a project had before its user had one is taken over.
+"""Messages about stores, and moving a project's former store into the user's store.
 
-Who wrote a project's former store cannot be seen: it may have come with the project. So it is taken over by an explicit
-step alone, and what it says is believed in that project alone (`stores/vouchers.py`). Its artifacts are named by their
-digests and serve everybody.
+Who wrote a project's former store is unknown, since it may have come with the project. So it is moved only on explicit
+request, and its traces are trusted in that project only (`stores/vouchers.py`). Its artifacts are named by their
+digests and can be used by all projects.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trtpipe.workspace.written_places import refuse_foreign_places
 
 @dataclass(slots=True)
 class Adopted:
-    """What a former store came to; sizes in bytes."""
+    """What was moved from a former store; sizes in bytes."""
 
     traces: int = 0
     artifacts: int = 0
@@ -41,14 +41,14 @@ class Adopted:
 
 
 def store_line(store: LocalStore) -> str:
-    """Where a store is, and how big."""
+    """A line that says where a store is, and how big."""
     artifacts = list(artifacts_of(store))
     size = format_size(sum(one.size for one in artifacts))
     return f"{store.root}: {size} in {len(artifacts)} artifact{'' if len(artifacts) == 1 else 's'}"
 
 
 def former_line(project: Project, store: LocalStore) -> str:
-    """What to do about the project's former store; empty where there is none."""
+    """A line that says what to do about the project's former store; empty when there is none."""
     former = former_store(project, store.root)
     if former is None:
         return ""
@@ -90,12 +90,12 @@ def adopt(project: Project, store: LocalStore) -> Adopted:
 
 
 def _lies_in(former: Path, path: Path) -> bool:
-    """Whether a file is the store's own: behind a link lies what is not the project's to move away."""
+    """Whether a file is in the store itself; files behind a link must not be moved away."""
     return path.resolve() == former.resolve() / path.relative_to(former)
 
 
 def _as_others_say_it(path: Path) -> bytes | None:
-    """A trace's text as places give it; None when it is not to be believed."""
+    """A trace's text in the form that other places give it; None when it cannot be trusted."""
     with contextlib.suppress(OSError, Untrusted):
         text = text_of(path)
         vouched(text, path.stem, (), fetched=True)

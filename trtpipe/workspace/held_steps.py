@@ -1,8 +1,8 @@
-"""Holds what a step yielded against the lockfile, which says what the same recipe yielded before, and what with.
+"""Compares a step's result with the lockfile, which has the result of the same recipe and the versions that made it.
 
-Equal bytes are equal, whatever made them: other versions are then worth a note. Other bytes have a cause, which is
-named: the versions of packages or the kind of processor in which the lockfile and this machine differ. Where nothing
-differs, and the result was not made here, whoever wrote the store or the lockfile is wrong, and neither is believed.
+Equal bytes are accepted whatever made them; other versions are only noted. Different bytes need a cause: different
+package versions or another kind of processor than in the lockfile. If there is no such difference, and the result was
+not made here, either the store or the lockfile is wrong, and neither is used.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from trtpipe.processes.processor import PROCESSOR
 from trtpipe.stores.local import LocalStore
 
 MEASURING: frozenset[Stage] = frozenset({"validate", "readback"})
-"""Stages whose outputs are measurements: judged by thresholds, and never equal to the byte everywhere."""
+"""Stages whose outputs are measurements: judged by thresholds, not equal byte for byte everywhere."""
 CHOOSING: frozenset[Stage] = frozenset({"calibrate", "search"})
-"""Stages whose results the lockfile decides where it can: a machine that comes to something else takes them over."""
+"""Stages whose result comes from the lockfile if possible; a machine with another result adopts it."""
 _MEASURED = "measured "
 
 OTHER_RESULT = "install what the lockfile names, or run `trtpipe build` and commit what it writes"
@@ -46,22 +46,22 @@ NOT_BELIEVED = "`trtpipe build --force` makes it here and writes what comes out"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A step's result beside what the lockfile says of it."""
+    """A step's result and its lockfile entry."""
 
     address: Address
     outputs: Mapping[str, tuple[str, str]]
-    """Output → what the lockfile says and what is here, of those that differ."""
+    """Output → the lockfile's digest and the one here, for those that differ."""
     others: tuple[OtherVersion, ...] = ()
-    """What it was made with and on, as far as that differs."""
+    """The package versions and processor that differ."""
     taken: bool = False
-    """Whether it was taken over from the lockfile: that it is equal proves nothing."""
+    """Whether it was copied from the lockfile, so that equality proves nothing."""
 
     def cause(self) -> str:
-        """What explains other bytes, in words; empty where nothing does."""
+        """What explains different bytes, as text; empty when nothing does."""
         return "; ".join(one.words() for one in self.others)
 
     def differences(self, cell: str) -> Iterator[Difference]:
-        """What differs, as facts of a cell."""
+        """The differences, as facts about a cell."""
         because = f" ({self.cause()})" if self.others else ""
         for name, (locked, here) in self.outputs.items():
             yield Difference(cell, f"{self.address} {name}", locked, f"{here}{because}")
@@ -77,9 +77,9 @@ class Held:
 def held_step(
     lock: Lock, address: Address, outputs: Outputs, action: Callable[[], Action], store: LocalStore
 ) -> Held | None:
-    """A step's result beside the lockfile's; None where the lockfile says nothing of what was asked for.
+    """A step's result and its lockfile entry; None when the lockfile has none for this recipe.
 
-    `action` makes the step's action: it is asked only where something may differ.
+    `action` returns the step's action; it is called only when something may differ.
     """
     entry = lock.steps.get(str(address))
     if entry is None:
@@ -100,7 +100,7 @@ def held_step(
 def contradiction(
     lock: Lock, address: Address, outputs: Outputs, action: Callable[[], Action], store: LocalStore
 ) -> Held | None:
-    """The same of a result that was not made now, where nothing explains that it is not the lockfile's."""
+    """The same for a result that was not made now, if it differs from the lockfile without an explanation."""
     entry = lock.steps.get(str(address))
     shown = {name: shown_digest(digest) for name, digest in outputs.items()}
     if entry is None or address.stage in (*MEASURING, *CHOOSING) or not other_outputs(entry, shown):
@@ -112,7 +112,7 @@ def contradiction(
 def apart(
     differences: Iterable[Difference], measured: Iterable[Held | None]
 ) -> tuple[list[Difference], list[Difference]]:
-    """Differences that count, and those that do not: values measured elsewhere, against the same bounds."""
+    """Splits differences into those that count, and those of values measured elsewhere against the same limits."""
     elsewhere = any(one is not None and one.others for one in measured)
     count: list[Difference] = []
     aside: list[Difference] = []
@@ -123,7 +123,7 @@ def apart(
 
 
 def agreement_events(held: Iterable[Held], excused: Iterable[Difference]) -> Iterator[Event]:
-    """What there is to say of results that agree although something differs: each thing once."""
+    """Notes about results that agree although versions or processors differ, each once."""
     equal = (one for step in held if not (step.outputs or step.taken) for one in step.others)
     for one in dict.fromkeys(equal):
         yield SameDespite(one.name, one.locked, one.here)
@@ -132,7 +132,7 @@ def agreement_events(held: Iterable[Held], excused: Iterable[Difference]) -> Ite
 
 
 class ResultDiffers(LockMismatch):
-    """A step's result is not what the lockfile says; `name` is the step's."""
+    """A step's result differs from the lockfile; `name` is the step's."""
 
     def __init__(self, problem: Problem, name: str = "") -> None:
         super().__init__(problem)
@@ -140,7 +140,7 @@ class ResultDiffers(LockMismatch):
 
 
 def refuse_other_result(held: Held) -> None:
-    """For a build that is kept to its lockfile. Raises ResultDiffers when a step yields something else."""
+    """For `--frozen` builds. Raises ResultDiffers when a step's result differs from the lockfile."""
     if held.outputs:
         words = "does not yield what the lockfile says"
         raise ResultDiffers(_problem(held, Code.LOCK_DIFFERS, words, OTHER_RESULT), str(held.address))

@@ -1,4 +1,4 @@
-"""What killed builds left in a project: temporary files beside what they were to become."""
+"""Removes what killed builds left in a project: temporary files beside their final names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from trtpipe.files import sweep_files
 from trtpipe.workspace.workspace import STATE_DIRECTORY
 
 _DEPTH = 2
-"""Cells lie in `build/PIPELINE/VARIANT@TARGET`."""
+"""Cells are in `build/PIPELINE/VARIANT@TARGET`."""
 
 
 def sweep_project(root: Path, build: Path) -> None:
-    """Remove them from the project's root, its state and what was delivered. Live builds keep theirs."""
+    """Remove them from the project's root, its state and its build directory. Files of running builds stay."""
     with contextlib.suppress(OSError):  # somebody else may remove a folder meanwhile
         for folder in (root, root / STATE_DIRECTORY, *_folders(build, _DEPTH)):
             sweep_files(folder)

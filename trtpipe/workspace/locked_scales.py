@@ -1,9 +1,9 @@
-"""The scales that the lockfile holds: a machine whose own would differ takes them, so that all build the same engine.
+"""The scales in the lockfile, used where this machine would measure others, so that all build the same engine.
 
-What a model computes differs in its last digits from one kind of processor to another, and a scale is a maximum or a
-threshold of such values. So a calibration that the lockfile knows is not decided anew on each machine: its scales are
-taken by their digest, from the store or from a file `calibration/*.scales.json` that was committed. A result that
-contradicts the lockfile is not believed while its scales can be had; `build --force` calibrates anew.
+A model's results differ in the last digits from one kind of processor to another, and a scale is a maximum or a
+threshold of such values. So a calibration that is in the lockfile is not repeated on each machine: its scales are found
+by their digest, in the store or in a committed file `calibration/*.scales.json`. As long as they are available, a
+result that contradicts the lockfile is not used; `build --force` calibrates again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COMMITTED = "calibration/*.scales.json"
 
 @dataclass(frozen=True, slots=True)
 class LockedResult:
-    """What the lockfile says of one calibration."""
+    """The lockfile's result of one calibration."""
 
     scales: Digest
     entry: StepEntry
@@ -36,7 +36,7 @@ class LockedResult:
 
 @dataclass(frozen=True, slots=True)
 class LockedScales:
-    """The lockfile's scales of one project, found by what they were asked for."""
+    """The lockfile's scales of one project, looked up by recipe."""
 
     by_recipe: Mapping[str, LockedResult]
     store: LocalStore
@@ -44,15 +44,15 @@ class LockedScales:
     root: Path
 
     def of(self, record: Record) -> LockedResult | None:
-        """What the lockfile says of a calibration; None where it knows none of this recipe, or no scales of it."""
+        """The lockfile's result of a calibration; None when it has none for this recipe, or no scales."""
         return self.by_recipe.get(recipe_of(record)) if self.by_recipe else None
 
     def holds(self, digest: Digest) -> bool:
-        """Whether scales can be had."""
+        """Whether the scales are available."""
         return self.store.has(digest) or self._committed(digest) is not None
 
     def put(self, digest: Digest, target: Path) -> None:
-        """Have the scales' verified bytes at `target`. Raises ArtifactMissing, ArtifactDamaged, StoreError, OSError."""
+        """Copy the scales' verified bytes to `target`. Raises ArtifactMissing, ArtifactDamaged, StoreError, OSError."""
         file = self._committed(digest)
         if file is None or self.store.has(digest):
             self.store.fetch(digest, target, link=False)
@@ -60,9 +60,9 @@ class LockedScales:
             target.write_bytes(file.read_bytes())
 
     def believes(self, trace: Trace) -> bool:
-        """Whether a calibration's trace may be taken.
+        """Whether a calibration's trace may be used.
 
-        One that took over what the lockfile said holds only as long as the lockfile says so.
+        One that copied the lockfile's scales is valid only while the lockfile still has them.
         """
         locked, taken = self.of(trace.fingerprint), trace.summary.get("from") == FROM_LOCK
         if locked is None:

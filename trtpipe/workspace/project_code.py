@@ -1,4 +1,4 @@
-"""What a project would run, or read outside itself, as its files stand: `trtpipe allow` shows it to the user.
+"""Lists the code that a project would run, and the files outside it that it would read, for `trtpipe allow`.
 
 Nothing of it runs here.
 """
@@ -22,14 +22,14 @@ from trtpipe.workspace.written_places import links_outside
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Something that would run, and where the project names it."""
+    """Code that would run, and where the project names it."""
 
     code: ProjectCode
     where: str
 
 
 def interpreter_code(python: str) -> ProjectCode:
-    """A toolchain's interpreter: its command line, and those of its words that are files of the project."""
+    """A toolchain's interpreter: its command line, and those arguments that are files of the project."""
     root = find_root(Path.cwd()).resolve()
     contents = [python.encode(), *(file.read_bytes() for file in _own_files(python, root))]
     return code_of("interpreter", python, contents)
@@ -58,14 +58,14 @@ def library_code(name: str, library: Path) -> ProjectCode:
 
 
 def require_libraries(libraries: Mapping[str, Path]) -> Mapping[str, Path]:
-    """The libraries, which TensorRT is to load. Raises SpecError for one that the user has not allowed."""
+    """The libraries that TensorRT will load. Raises SpecError for one that the user has not allowed."""
     for name, library in libraries.items():
         require(library_code(Path(name).name, library), ("plugins",))
     return libraries
 
 
 def code_in(project: Project, pipelines: Iterable[LoadedPipeline]) -> list[Named]:
-    """All that the project would run, each once, in the order of kinds and names."""
+    """Everything that the project would run, each once, sorted by kind and name."""
     found: dict[str, Named] = {}
     for one in [*_of_project(project), *(named for spec in pipelines for named in _of_pipeline(spec))]:
         found.setdefault(one.code.digest, one)
@@ -108,7 +108,7 @@ def _of_data_sets(project: Project) -> Iterator[Named]:
 
 
 def _code_of_set(project: Project, file: Path) -> ProjectCode | None:
-    """The code of a data set; None where it has none, or is wrong, which whatever reads it will say."""
+    """The code of a data set; None when it has none, or is invalid, which is reported when it is read."""
     from trtpipe.datasets.locations.projects import ProjectFiles
     from trtpipe.datasets.python import project_code, reader
 

@@ -1,4 +1,4 @@
-"""A folder for what a command needs only while it runs; what the system refuses there is told in a sentence."""
+"""A temporary folder for the duration of a command; errors of the operating system become one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trtpipe.problem_codes import Code
 
 @contextmanager
 def scratch_folder(purpose: str) -> Iterator[Path]:
-    """A new temporary folder, gone afterwards. Raises StepFailed where it cannot be made or written."""
+    """A new temporary folder, removed afterwards. Raises StepFailed when it cannot be created or written."""
     try:
         with temporary_folder(purpose, ignore_cleanup_errors=True) as made:
             yield made

@@ -1,4 +1,4 @@
-"""The secret key that traces are signed with: read from where the project says, if nobody else can read it too."""
+"""The secret key for signing traces: read from the place that the project names, if nobody else can read it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def secret_key(project: Project, where: str, *, needed: bool) -> str:
-    """The text of a signing key; empty when there is none, or one that cannot be read and is not `needed`.
+    """The text of a signing key; empty when there is none, or when it is unreadable and not `needed`.
 
-    Raises SpecError when it is no key, lies where it gets committed, or is open to others.
+    Raises SpecError when it is not a key, is in a place that gets committed, or is readable by others.
     """
     if where.startswith("$"):
         text = os.environ.get(where[1:].strip("{}"), "")

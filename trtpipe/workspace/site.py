@@ -1,6 +1,6 @@
-"""Where a project's steps run on this machine: its store, its memory of the last builds, its lockfile and its places.
+"""Where a project's steps run on this machine: its store, state, lockfile and paths.
 
-What a workspace has of this is enough to run steps of any plan of the project, a plan of one import included.
+This is the part of a workspace that running steps needs, also for a plan that consists of one import only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from trtpipe.workspace.locked_scales import LockedScales, locked_scales
 
 @dataclass(frozen=True)
 class Site:
-    """One project on this machine, as the steps of a plan see it."""
+    """One project on this machine, with what running a plan's steps needs."""
 
     store: LocalStore
     state: ProjectState
@@ -45,21 +45,21 @@ class Site:
 
     @cached_property
     def lock(self) -> Lock:
-        """The lockfile as it was when it was first looked at. Raises LockMismatch when it is damaged."""
+        """The lockfile as it was when first read. Raises LockMismatch when it is damaged."""
         return load_lock(self.lockfile)
 
     @cached_property
     def choices(self) -> Mapping[str, Record]:
-        """A search's recipe → the choice that the lockfile holds for it."""
+        """A search's recipe → the choice in the lockfile."""
         return choices_in(self.lock.every_entry())
 
     @cached_property
     def scales(self) -> LockedScales:
-        """The scales that the lockfile holds."""
+        """The scales in the lockfile."""
         return locked_scales(self.lock, self.store, self.state, self.root)
 
     def believes(self, trace: Trace) -> bool:
-        """Whether a trace in the store may be taken: not where the lockfile decides, and holds another answer."""
+        """Whether a trace in the store may be used; not if the lockfile decides this result and has a different one."""
         match trace.stage:
             case "search":
                 return agrees(trace, self.choices)
@@ -68,7 +68,7 @@ class Site:
         return True
 
     def past(self) -> Past:
-        """What was done before, as far as this project and its store know. A cell counts as delivered."""
+        """The results of earlier builds known to this project and its store. Every cell counts as delivered."""
         return Past(self._outputs_of, self._last_record, self.store.has, self._has_trace)
 
     def _outputs_of(self, address: Address, key: str) -> Outputs | None:
@@ -81,13 +81,13 @@ class Site:
         return known if known is not None and self._is_locked_choice(address, known) else None
 
     def _are_locked_scales(self, address: Address, outputs: Outputs) -> bool:
-        """Whether outputs are, byte by byte, the scales that the lockfile has of a calibration."""
+        """Whether outputs are, byte for byte, the lockfile's scales for a calibration."""
         found = outputs.get(SCALES_FILE)
         entry = self.lock.steps.get(str(address), {})
         return found is not None and entry.get(SCALES_FILE) == shown_digest(found)
 
     def _is_locked_choice(self, address: Address, outputs: Outputs) -> bool:
-        """Whether what a search yielded is the lockfile's choice for it: then it holds though its trace is gone."""
+        """Whether a search's result is the choice in the lockfile: then it is valid even without a trace."""
         recipe = self.lock.steps.get(str(address), {}).get(RECIPE, "")
         choice, found = self.choices.get(recipe), outputs.get(CHOICE_FILE)
         if choice is None or found is None:
@@ -104,14 +104,14 @@ class Site:
 
 
 def site_of(project: Project, store: LocalStore, state: ProjectState) -> Site:
-    """The site of a project whose results go where they usually do."""
+    """The site of a project whose results go to the usual places."""
     root = project.root
     return Site(store, state, root, root / LOCK_FILE, root / WHEEL_LOCK, project.reach)
 
 
 @dataclass(frozen=True)
 class HereOf:
-    """What this machine knows of the actions of a plan: it made the plan of its own files and toolchains."""
+    """Machine-specific facts about a plan's actions, from the files and toolchains that the plan was made with."""
 
     root: Path
     reach: tuple[str, ...]
@@ -120,7 +120,7 @@ class HereOf:
     """Of the steps that build engines."""
 
     def knowing(self, step: Step) -> HereOf:
-        """The same, and the files of a step that is not in the plan."""
+        """The same, extended by the files of a step that is not in the plan."""
         return replace(self, steps={**self.steps, step.address: step})
 
     def sources(self, action: Action) -> Mapping[str, Mapping[str, Source]]:

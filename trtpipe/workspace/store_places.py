@@ -1,9 +1,9 @@
-"""Where a project's store is, and which directories that a project names may be used.
+"""Finds a project's store, and decides which of the directories that a project names may be used.
 
-The environment decides before the project, the project before the user's configuration, that before the default, which
-is one store per user. What stands in a clone may have come from anywhere. So a project may have a store inside itself,
-if this user made it, and nothing else by its own word: a store outside it, directories that it would believe, and those
-that it would fill are used once its user has allowed them (`trtpipe allow`), or names them himself.
+The order of precedence is: the environment, the project, the user's configuration, the default (one store per user).
+The files of a clone may have come from anywhere, so a project on its own may only use a store inside itself that this
+user made. A store outside it, directories whose traces it would trust, and directories it would write to are used only
+if the user allows them (`trtpipe allow`) or configures them.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _STORE = "store"
 
 @dataclass(frozen=True, slots=True)
 class StorePlace:
-    """The directory of a store, and whether its locks are files."""
+    """The directory of a store, and whether it uses lock files."""
 
     root: Path
     lock_files: bool = False
 
 
 def store_spec(project: Project) -> StoreSpec:
-    """What `trtpipe.yaml` says of the store."""
+    """The `store` section of `trtpipe.yaml`."""
     return project.spec.store if project.spec else StoreSpec()
 
 
 def place_of_store(project: Project, user: UserSpec) -> StorePlace:
-    """Where the project's store is. Raises SpecError where that is not for the project to say, or nowhere."""
+    """Where the project's store is. Raises SpecError when the project may not choose that place, or there is none."""
     asked = store_spec(project)
     lock_files = "files" in (asked.locks, user.store.locks)
     if named := os.environ.get("TRTPIPE_STORE"):
@@ -70,7 +70,7 @@ def users_store() -> Path:
 
 
 def _refuse_unallowed(project: Project, root: Path) -> None:
-    """Raises SpecError for a store outside the project, or in it and of somebody else, that nobody has allowed."""
+    """Raises SpecError for a store outside the project, or in it but made by somebody else, that nobody allowed."""
     code = _store_code(root, project.root)
     if is_granted(code):
         return
@@ -87,7 +87,7 @@ def _refuse_unallowed(project: Project, root: Path) -> None:
 
 
 def shared_directories(project: Project, user: UserSpec, warn: Callable[[str], None]) -> list[LocalStore]:
-    """The directories of others' stores that are looked into: the user's, and those of the project that are allowed."""
+    """The directories of other stores to read from: the user's, and those of the project that are allowed."""
     own = [project.root / expanded(text) for text in user.store.shared]
     found = dict.fromkeys(own)
     for text in store_spec(project).shared:
@@ -98,7 +98,7 @@ def shared_directories(project: Project, user: UserSpec, warn: Callable[[str], N
 
 
 def may_use(project: Project, path: Path, what: str, warn: Callable[[str], None]) -> bool:
-    """Whether a directory that the project names is used; where it is not, one warning."""
+    """Whether a directory that the project names may be used; if not, it warns once."""
     if is_granted(_store_code(path, project.root)) or (_is_inside(path, project.root) and _is_own(path)):
         return True
     warn(f"{what} is not used: only this project names that directory; `trtpipe allow` shows it and asks you")
@@ -106,7 +106,7 @@ def may_use(project: Project, path: Path, what: str, warn: Callable[[str], None]
 
 
 def stores_to_allow(project: Project) -> Iterator[ProjectCode]:
-    """Every directory of `store` that takes its user's leave."""
+    """Every directory in `store` that needs the user's permission."""
     asked = store_spec(project)
     if asked.path:
         root = project.root / expanded(asked.path)
@@ -123,12 +123,12 @@ def stores_to_allow(project: Project) -> Iterator[ProjectCode]:
 
 
 def may_send(address: str) -> bool:
-    """Whether results go to a remote by the project's word: they may be made of what other projects keep here."""
+    """Whether a project alone may have results sent to a remote: they may be made from other projects' data."""
     return is_granted(_remote_code(address))
 
 
 def directory_of(address: str, root: Path) -> Path | None:
-    """The directory that a remote's address names, if it is one; a relative one lies in the project."""
+    """The directory in a remote's address, if it is one; a relative one is in the project."""
     scheme = urlsplit(address).scheme.lower() if "://" in address else ""
     if scheme not in ("", "file"):
         return None
@@ -136,14 +136,14 @@ def directory_of(address: str, root: Path) -> Path | None:
 
 
 def former_store(project: Project, root: Path) -> Path | None:
-    """The store that the project had before its user had one; None where there is none, or it is in use."""
+    """The project's store from before its user had one; None when there is none, or it is still in use."""
     path = project.root / IN_PROJECT
     in_use = path.resolve() == root.resolve()
     return path if not in_use and not path.is_symlink() and (path / "objects").is_dir() else None
 
 
 def expanded(text: str) -> Path:
-    """A path as it was written, with the home directory for `~`. Raises SpecError."""
+    """A path as written, with `~` replaced by the home directory. Raises SpecError."""
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
@@ -158,7 +158,7 @@ def _remote_code(address: str) -> ProjectCode:
 
 
 def _store_code(path: Path, root: Path) -> ProjectCode:
-    """A store as something to allow: by its place, and in a project by its mark too, which no other store has."""
+    """A store as an item to allow: its path and, inside a project, also the unique content of its `store.json`."""
     real = path.resolve()
     mark = b""
     if _is_inside(path, root):

@@ -1,8 +1,8 @@
-"""Opens a project's store: its place, the places whose word it takes, and the keys that vouch for them.
+"""Opens a project's store: its place, the other stores whose traces it trusts, and the keys that must have signed them.
 
-What a project takes is what its user's configuration names, and what the project names itself; the latter is believed
-in that project alone, for no other one names those places. Where the user trusts keys, every place needs the signature
-of one; a project can only leave some of them out.
+A project trusts the stores that its user's configuration names, and those that the project names itself; the latter
+only in that project, as no other project names them. If the user has trusted keys, traces of every store must be signed
+by one of them; a project can only leave some of these keys out.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ _OBJECTS = ("s3", "gs", "az", "http", "https")
 
 
 def open_store(project: Project) -> LocalStore:
-    """The store of a project. Nothing is made and nobody is asked yet. Raises SpecError."""
+    """The store of a project. Nothing is created and no server is asked yet. Raises SpecError."""
     user = load_user()
     return _Opening(project, store_spec(project), user).open()
 
 
 def former_place(project: Project) -> str:
-    """What tells the project's former store from other places."""
+    """The identity of the project's former store."""
     return f"the former store of {os.path.realpath(project.root)}"
 
 
 @dataclass(slots=True)
 class _Opening:
-    """What it takes to open a store."""
+    """Everything needed to open a store."""
 
     project: Project
     asked: StoreSpec
@@ -92,7 +92,7 @@ class _Opening:
         return store
 
     def _trusted(self, warn: Callable[[str], None]) -> tuple[str, ...] | None:
-        """The keys one of which must have signed what others made; none: nobody need have; None: nobody can have."""
+        """The keys of which one must have signed others' traces; empty: no signature needed; None: none accepted."""
         both = [key for key in self.asked.trust if key in self.user.trust]
         if not self.asked.trust or not self.user.trust:
             return self.asked.trust or self.user.trust
@@ -105,7 +105,7 @@ class _Opening:
         return tuple(both)
 
     def _addresses(self) -> list[str]:
-        """The remotes, the one first that takes what is made here."""
+        """The remotes; the one that new results are sent to comes first."""
         named = os.environ.get("TRTPIPE_REMOTE")
         if named is not None:
             return [named] if named else []
@@ -126,7 +126,7 @@ class _Opening:
         return directory is None or may_use(self.project, directory, f"the remote store {address}", warn)
 
     def _signer(self) -> Callable[[JsonObject], JsonObject] | None:
-        """Signs what is recorded in the store, where the key is at hand: others may look into the directory."""
+        """Signs recorded traces if the key is available, because others may read the store's directory."""
         secret = secret_key(self.project, self.asked.sign, needed=False) if self.asked.sign else ""
         if not secret:
             return None
@@ -136,7 +136,7 @@ class _Opening:
 
 
 def use_remote(store: LocalStore, *, offline: bool, required: bool) -> None:
-    """Say how a command uses the remote: not at all, or not without. Raises SpecError when there is none to require."""
+    """Set how a command uses the remote: not at all, or required. Raises SpecError when there is none to require."""
     remote = getattr(store, "remote", None)
     if required and (remote is None or offline):
         fact = (
@@ -164,7 +164,7 @@ def _remote(
     *,
     takes: bool,
 ) -> Remote:
-    """A remote that is asked, and `takes` what is made here if its mode says so."""
+    """A remote that is read from, and that new results are sent to if `takes` and its mode allow it."""
     from trtpipe.fetch.patience import seconds_from
     from trtpipe.stores.remote import Remote, Terms
 
@@ -207,14 +207,14 @@ def _mode(asked: StoreSpec) -> str:
 
 
 def _may_send(project: Project, address: str) -> bool:
-    """Whether the user, and not the project alone, has results sent there; a directory is allowed as a whole."""
+    """Whether the user, and not only the project, wants results sent there; a directory is allowed as a whole."""
     by_user = os.environ.get("TRTPIPE_REMOTE_MODE") or os.environ.get("TRTPIPE_REMOTE")
     own = by_user or address in load_user().remotes
     return bool(own) or directory_of(address, project.root) is not None or may_send(address)
 
 
 def _identity(project: Project, address: str) -> str:
-    """What tells a remote from others; empty for a directory in the project, which another project may lie in next."""
+    """A remote's identity; empty for a directory in the project, as another project may be at that path later."""
     directory = directory_of(address, project.root)
     if directory is None:
         return address
@@ -224,16 +224,16 @@ def _identity(project: Project, address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What of the user's goes to a remote."""
+    """The user's credentials for a remote."""
 
     token: str = ""
     """For a web server."""
     own: bool = True
-    """Whether the user named the address, or its host, and not the project alone."""
+    """Whether the user named the address or its host, and not the project alone."""
 
 
 def _access(address: str, warn: Callable[[str], None]) -> Access:
-    """Credentials go to hosts that the environment or the user's configuration names; a clone names none of them."""
+    """Credentials are sent to hosts that the environment or the user's configuration names, never by a clone's word."""
     token = os.environ.get(_TOKEN, "")
     if os.environ.get("TRTPIPE_REMOTE"):
         return Access(token)
@@ -252,7 +252,7 @@ def _access(address: str, warn: Callable[[str], None]) -> Access:
 
 
 def open_bucket(address: str, root: Path, stall: float, access: Access | None = None) -> Bucket:
-    """The bucket at an address; a relative directory lies in the project. Raises Unusable."""
+    """The bucket at an address; a relative directory is in the project. Raises Unusable."""
     access = access or Access()
     scheme = urlsplit(address).scheme.lower() if "://" in address else ""
     directory = directory_of(address, root)
@@ -278,7 +278,7 @@ def open_bucket(address: str, root: Path, stall: float, access: Access | None = 
 
 
 def _words(error: ValueError) -> str:
-    """What pydantic, or a validator, says of one value."""
+    """The message of pydantic, or of a validator, about one value."""
     errors = getattr(error, "errors", None)
     text = str(errors()[0]["msg"]) if errors is not None else str(error)
     return text.removeprefix("Value error, ")

@@ -1,7 +1,6 @@
-"""What a spec's targets come to: compute capabilities and a toolchain, without importing TensorRT.
+"""Resolves a spec's targets to compute capabilities and a toolchain, without importing TensorRT.
 
-Knows the order of things (a GPU's name, then the toolchain, then whether the two go together); each question is
-answered elsewhere.
+It asks in order for a GPU's name, the toolchain, and whether the two are compatible; other modules answer.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TargetResolver:
-    """Resolves targets; asks for each toolchain once and for this machine's GPUs at most once."""
+    """Resolves targets; asks each toolchain once and looks for this machine's GPUs at most once."""
 
     toolchains: dict[Any, Toolchain | Problem] = field(default_factory=dict)
     gpus: dict[str, ComputeCapability | Problem] = field(default_factory=dict)
     _here: tuple[DetectedGpu, ...] | None = None
 
     def resolve(self, spec: PipelineSpec, name: str) -> TargetFacts | list[Problem]:
-        """What the target came to, or its problems, placed at its path in the spec."""
+        """The resolved target, or its problems, located in the spec."""
         target = spec.targets[name]
         problems: list[Problem] = []
         capabilities = sorted(set(self._capabilities(name, target, problems)))
@@ -62,7 +61,7 @@ class TargetResolver:
         return self.toolchains[key]
 
     def _refused(self, described: ToolchainSpec | None, path: SpecPath) -> Problem | None:
-        """The problem with a program that the project names and its user has not allowed; it is not asked anything."""
+        """The problem with a program that the project names and its user has not allowed; the program is not run."""
         if described is None or described.python is None:
             return None
         code = interpreter_code(described.python)
@@ -98,9 +97,9 @@ class TargetResolver:
         return self._here
 
     def _gpu_identity(self, target: TargetSpec, toolchain: Toolchain) -> dict[str, Any]:
-        """Flavour tensorrt: the engine is tied to the GPU it is built on, as loosely as the target asks.
+        """Flavour tensorrt: what identifies the GPU that the engine is tied to, as strictly as the target asks.
 
-        The driver's CUDA major is in it: kernels are chosen among those that it can load.
+        It includes the driver's CUDA major version, because only kernels that it can load are chosen.
         """
         if toolchain.flavour != "tensorrt":
             return {}

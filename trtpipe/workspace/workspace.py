@@ -1,4 +1,4 @@
-"""A project and the pipelines a command means, loaded; where its store, its builds and its lockfile are."""
+"""A project and the pipelines that a command selects, loaded; with the paths of its store, builds and lockfile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUILD_DIRECTORY = "build"
 
 @dataclass(frozen=True)
 class Workspace:
-    """One project's pipelines and the places where their results go."""
+    """One project's pipelines and the paths of their results."""
 
     project: Project
     pipelines: tuple[LoadedPipeline, ...]
@@ -50,17 +50,17 @@ class Workspace:
 
     @property
     def build(self) -> Path:
-        """Where cells are delivered."""
+        """The directory that cells are delivered to."""
         return self.root / BUILD_DIRECTORY
 
     @cached_property
     def store(self) -> LocalStore:
-        """The store (`workspace/store_places.py` says which). Nothing is made yet. Raises SpecError."""
+        """The store (`workspace/store_places.py` finds it). Nothing is created yet. Raises SpecError."""
         return open_store(self.project)
 
     @cached_property
     def state(self) -> ProjectState:
-        """What this project saw last."""
+        """What this project's last builds saw."""
         return self._state_in(self.root)
 
     def _state_in(self, folder: Path) -> ProjectState:
@@ -70,12 +70,12 @@ class Workspace:
 
     @cached_property
     def site(self) -> Site:
-        """Where the steps of its pipelines run."""
+        """What running the steps of its pipelines needs."""
         usual = site_of(self.project, self.store, self.state)
         return replace(usual, lockfile=self.lockfile, wheel_lock=self.wheel_lock)
 
     def wants(self, cell: str) -> bool:
-        """Whether the command is about this cell."""
+        """Whether the command selects this cell."""
         return not self.globs or any(fnmatchcase(cell, glob) for glob in self.globs)
 
 
@@ -143,9 +143,9 @@ def _parser(name: str) -> Parser:
 def open_workspace(
     arguments: Sequence[str], only: Sequence[str] = (), cwd: Path | None = None, *, only_to_look: bool = False
 ) -> Workspace:
-    """Load what the arguments mean: specs, directories of specs, or cells (`digits/fp16@ada`, globs allowed).
+    """Load what the arguments select: specs, directories of specs, or cells (`digits/fp16@ada`, globs allowed).
 
-    `only_to_look` lets links pass that lead out of the project, for nothing is written then. Raises SpecError with
+    `only_to_look` allows links that lead out of the project, because nothing is written then. Raises SpecError with
     every problem of every spec.
     """
     cwd = cwd or Path.cwd()

@@ -1,4 +1,4 @@
-"""Whether a project's state is this machine's own: a clone may hold links that lead elsewhere, or a store."""
+"""Checks that a project's state belongs to this machine: a clone may contain links that lead elsewhere, or a store."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _WRITTEN = ("build/*/*", f"{_STATE}/*", f"{_STATE}/failed/*/*", "upgrade/*/*/*/*
 
 
 def refuse_foreign_places(root: Path) -> None:
-    """Raises SpecError where what would be written lies outside the project, or what was kept came with it."""
+    """Raises SpecError when trtpipe would write outside the project, or the project came with a state directory."""
     refuse_links_outside(root)
     refuse_committed_state(root)
 
 
 def refuse_links_outside(root: Path) -> None:
-    """Raises SpecError for links where trtpipe writes that lead out of the project and are not allowed."""
+    """Raises SpecError for links that lead trtpipe's writes out of the project and that are not allowed."""
     problems = [
         Problem(
             Code.OUTSIDE_PROJECT,
@@ -40,7 +40,7 @@ def refuse_links_outside(root: Path) -> None:
 
 
 def refuse_committed_state(root: Path) -> None:
-    """Raises SpecError where git tracks something in `.trtpipe`: whoever committed it would be believed."""
+    """Raises SpecError when git tracks a file in `.trtpipe`: the state of whoever committed it would be trusted."""
     if not (root / _STATE).is_dir() or not any((one / ".git").exists() for one in (root, *root.parents)):
         return
     try:
@@ -57,7 +57,7 @@ def refuse_committed_state(root: Path) -> None:
 
 
 def links_outside(root: Path) -> Iterator[tuple[Path, ProjectCode]]:
-    """The links, each as something to allow; the leave to read a directory (`reach`) is none to write there."""
+    """The links as items to allow; permission to read a directory (`reach`) does not include writing."""
     home = root.resolve()
     links = {link for way in _WRITTEN for link in _links(root, way.split("/"))}
     for link in sorted(links):
@@ -67,7 +67,7 @@ def links_outside(root: Path) -> Iterator[tuple[Path, ProjectCode]]:
 
 
 def _links(folder: Path, way: Sequence[str]) -> Iterator[Path]:
-    """The first link on every way from a folder along these names."""
+    """The first link on each path below a folder along these names."""
     if not way:
         return
     for one in _entries(folder) if way[0] == "*" else [folder / way[0]]:

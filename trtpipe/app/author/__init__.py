@@ -1,4 +1,4 @@
-"""The job of writing specs: a first spec, export, migration of calibration caches, a look at data, a matrix for CI.
+"""Writing specs: a first spec, export, migration of calibration caches, data previews, a matrix for CI.
 
-Does not belong here: checking a spec that is written, which is in `checks/`.
+Checking a spec that exists is in `checks/`.
 """

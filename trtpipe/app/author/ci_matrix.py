@@ -1,6 +1,6 @@
-"""`ci matrix`: the cells grouped by the machines that can build, or run, them, as a continuous integration takes them.
+"""`ci matrix`: the cells grouped by the machines that can build or run them, as a job matrix for CI systems.
 
-Reads the specs and resolves their targets; no model is read and nothing is planned.
+Reads the specs and resolves their targets; reads no model and plans nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def matrix_of(workspace: Workspace, purpose: Purpose, most: int | None = None) -
 
 
 def _cells(workspace: Workspace, purpose: Purpose) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Each cell with the GPUs any one of which a machine must have, and its toolchain."""
+    """Each cell with its toolchain and the GPUs that it can use, of which a machine needs one."""
     resolver, problems = TargetResolver(), list[Problem]()
     for loaded in workspace.pipelines:
         spec = loaded.spec

@@ -1,4 +1,4 @@
-"""A data set looked at by itself, or as one pipeline's model takes it. Samples are read in a child process."""
+"""Previews a data set by itself, or as one pipeline's model receives it. Samples are read in a child process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trtpipe.workspace.workspace import BUILD_DIRECTORY, open_workspace
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What was seen: the report, and input → contact sheet."""
+    """The result: the report, and input → contact sheet."""
 
     report: Mapping[str, Any]
     sheets: Mapping[str, Path]
@@ -98,7 +98,7 @@ def _fed(spec: str, cwd: Path) -> tuple[list[tuple[str, str, list[Any] | None]],
 
 
 def _kept(made: Mapping[str, Path], project: Project, name: str, output: Path | None) -> dict[str, Path]:
-    """The sheets where they are to be; of several, each bears its input's name."""
+    """Moves the sheets to their final place; if there are several, each gets its input's name."""
     whole = output or project.root / BUILD_DIRECTORY / "preview" / f"{name}.png"
     kept = {}
     for input_, sheet in made.items():

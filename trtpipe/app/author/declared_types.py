@@ -1,7 +1,7 @@
-"""The variant that keeps a declared network in the types that it is declared in, and the typed model that it makes.
+"""Chooses the variant that keeps a declared network in its declared types, and builds its typed model.
 
-Every variant types its model: fp32 computes all floats in float32, fp16 whatever can in half. A network of float32
-needs no more than the first; any other is held node by node where its precision would choose another type.
+Every variant types its model: fp32 computes all floats in float32, fp16 everything that can in half. A float32 network
+needs only fp32; for any other, `keep` lists the nodes for which the precision would choose another type.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class Retyped:
-    """A variant, and the model that it makes."""
+    """A variant, and the typed model that it yields."""
 
     variant: Mapping[str, Json]
     """As a spec has it."""
@@ -73,7 +73,7 @@ def _precision_of(network: ParsedNetwork) -> str:
 
 
 def _kept(canonical: Path, precision: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What `keep` must say for each node to compute in the type that it has: precision → globs."""
+    """The `keep` with which each node computes in its own type: precision → globs."""
     from trtpipe.canonical.reader import ir_model, read_skeleton
     from trtpipe.precisions import find_precision
     from trtpipe.precisions.casts.element_types import element_types
@@ -104,7 +104,7 @@ def _kept(canonical: Path, precision: str) -> Iterator[tuple[str, tuple[str, ...
 
 
 def _check_types(typed: Path, network: ParsedNetwork) -> None:
-    """Raises ModelError when a tensor has another type than TensorRT says."""
+    """Raises ModelError when a tensor has another type than TensorRT reports."""
     from trtpipe.canonical.folding import infer_values
     from trtpipe.canonical.reader import read_skeleton
     from trtpipe.networks.lowering.scope import dtype_of

@@ -1,4 +1,4 @@
-"""Exports a pipeline's model as a pipeline of declared layers and a file of weights: to own it by hand from then on."""
+"""Exports a pipeline's model as a pipeline of declared layers and a weights file, to be edited by hand from then on."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _written(
 
 
 def _prove(declaration: Declaration, weights: Path, workplace: Path) -> None:
-    """Lowers the declared network, as a build of it would. Raises ModelError with what is wrong with it."""
+    """Lowers the declared network, as a build of it would. Raises ModelError with its problems."""
     from trtpipe.layers.network import lower_network
     from trtpipe.spec.network.network import NetworkOptions
 
@@ -121,7 +121,7 @@ def _prove(declaration: Declaration, weights: Path, workplace: Path) -> None:
 
 
 def named_in_project(path: Path) -> str:
-    """A file as a spec beside it names it: relative to the root of the project that the spec is in, when inside."""
+    """A file's name for a spec beside it: relative to the root of the spec's project, if it is inside."""
     root = find_project(path.parent).root.resolve()
     found = Path(os.path.abspath(path)).resolve()  # noqa: PTH100 - it need not exist
     return found.relative_to(root).as_posix() if found.is_relative_to(root) else found.as_posix()

@@ -1,7 +1,7 @@
 """Exports the network that a cell's TensorRT makes of its typed model, as a pipeline of declared layers and weights.
 
-What is written was proved: the very text is read back, built into a typed model as a build would do it, and run in ONNX
-Runtime beside the network on random inputs. Where the two differ nothing is written.
+The result is verified before it is written: the text is read back, built into a typed model as a build would do it, and
+compared with the network in ONNX Runtime on random inputs. If the two differ, nothing is written.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _network_of(steps: CellSteps) -> ParsedNetwork:
 
 @dataclass(frozen=True)
 class _Export:
-    """A network on its way into files."""
+    """A network that is being exported."""
 
     network: ParsedNetwork
     pipeline: LoadedPipeline
@@ -146,7 +146,7 @@ class _Export:
         )
 
     def _check_text(self, text: str, declaration: Declaration, weights: str | None) -> None:
-        """Reads the text back: it must say what was proved, to the last digit."""
+        """Reads the text back and checks that it is exactly what was verified, to the last digit."""
         from trtpipe.loader.yaml_reader import read_document
 
         place = self.workplace / "spec.yaml"
@@ -186,7 +186,7 @@ def _options(declaration: Declaration, weights: str | None) -> NetworkOptions:
 
 
 def _difference(found: Readback, network: ParsedNetwork) -> str:
-    """Why the two are not the same; empty when they are."""
+    """Why the two are not equal; empty when they are."""
     for name, why in found.not_compared.items():
         return f"output '{name}' was not compared: {why}"
     for contradiction in found.contradictions:

@@ -1,8 +1,8 @@
-"""A first spec for a model, tried before anything is claimed of it.
+"""Writes a first spec for a model, and tests it before claiming that anything works.
 
-The model is imported as a build would do it, and the build finds that done; run at the shapes that the spec guesses;
-and the spec is checked as `check` does it, TensorRT's parser included. What stands in the way is left out where that
-is the spec's to decide (the half variant, shapes at which the model does not run); the rest is told.
+The model is imported as a build would do it, so the build finds that step done; it is run at the shapes that the spec
+proposes; and the spec is checked as `check` does it, with TensorRT's parser. Problems that the spec can avoid are
+avoided (by leaving out the half variant, or shapes at which the model does not run); the others are reported.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ from trtpipe.workspace.workspace import Workspace, known_names
 _CHANGE = "Lines with a comment are those that you may want to change."
 _HALF = ("variants", "fp16")
 _MOST_TRIALS = 5
-"""So many profiles are run before the first of them is written with what stands against it."""
+"""How many profiles are tried before the first of them is written with its problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstSpec:
-    """What to write, and what to tell of it."""
+    """The spec's text, and notes for the user."""
 
     text: str
     notes: tuple[str, ...] = ()
     """Warnings, each a sentence."""
     refused: tuple[Problem, ...] = ()
-    """What keeps it from being built; empty when nothing was found."""
+    """What prevents a build; empty when nothing was found."""
 
 
 def tried_spec(
     model: Recognised, project: Project, *, name: str, observer: Observer, offline: bool = False
 ) -> FirstSpec:
-    """A first spec, and what came of trying it. Raises ModelError or SpecError when the model cannot be taken in."""
+    """A first spec, and the results of testing it. Raises ModelError or SpecError when the model cannot be imported."""
     missing = what_is_missing(model)
     if missing is not None:
         note = f"the model was not read: {missing.fact}; {missing.remedy}, then run init again"
@@ -67,7 +67,7 @@ def tried_spec(
 
 @dataclass(frozen=True)
 class _Trial:
-    """One model that is tried."""
+    """The test of one model."""
 
     model: Recognised
     project: Project
@@ -99,9 +99,9 @@ class _Trial:
         return FirstSpec(self._text(draft, half, claim), tuple(_notes(draft, fit, report)), tuple(errors))
 
     def _hints(self) -> Hints:
-        """What is told of sizes. Refuses what is in training; importing drops what tells of both.
+        """The hints about sizes; raises for a model in training mode. Importing removes the information for both.
 
-        Only a model that is read in passing is looked at as it is.
+        Only models that can be read without a conversion are examined.
         """
         if self.model.frontend.name != "onnx":
             return self.model.head.hints
@@ -128,7 +128,7 @@ class _Trial:
         )
 
     def _drafted(self, canonical: Path, hints: Hints) -> tuple[Draft, JsonObject]:
-        """What is proposed, at shapes at which the model was seen to run if there are such."""
+        """The proposed spec, with shapes at which the model ran if there are any."""
         from trtpipe.canonical.reader import read_skeleton
 
         failed: list[Profile] = []
@@ -150,7 +150,7 @@ class _Trial:
         return first
 
     def _fit(self, canonical: Path, draft: Draft) -> JsonObject:
-        """What a child process saw of the model as it ran; `untried` says why when it did not."""
+        """The child process's observations when running the model; `untried` has the reason when it did not run."""
         import yaml
 
         spec = PipelineSpec.model_validate(yaml.safe_load(self._text(draft, HalfVariant())))
@@ -191,7 +191,7 @@ def _errors(report: CheckReport) -> list[Problem]:
 
 
 def _tried(fit: JsonObject) -> Iterator[Problem]:
-    """That the model was seen to fail at the very shapes that are proposed, or that comparing it proves nothing."""
+    """A warning that the model failed at the proposed shapes, or that comparing it proves nothing."""
     if fit.get("broken"):
         yield Problem(Code.MODEL_RUN_FAILED, f"the model was not run: {fit['broken']}")
     failed = object_in(fit, "failed") if "failed" in fit else {}
@@ -215,7 +215,7 @@ def _cosine(fit: JsonObject) -> float | None:
 
 
 def _claim(fit: JsonObject, report: CheckReport, errors: Sequence[Problem]) -> list[str]:
-    """What was tried, in sentences; nothing is claimed that did not happen."""
+    """What was tested, in sentences; nothing is claimed that was not tested."""
     if errors:
         more = f" And {len(errors) - 1} more: trtpipe check tells." if len(errors) > 1 else ""
         first = f"Does not build as it is: {errors[0].fact}.{more}"
@@ -233,7 +233,7 @@ def _claim(fit: JsonObject, report: CheckReport, errors: Sequence[Problem]) -> l
 
 
 def _notes(draft: Draft, fit: JsonObject, report: CheckReport) -> list[str]:
-    """What the user should hear though it does not keep anything from being built."""
+    """Notes for the user about things that do not prevent a build."""
     notes = []
     if draft.outputs:
         cut = _listed([f"'{name}'" for name in draft.outputs])

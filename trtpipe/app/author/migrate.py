@@ -1,4 +1,4 @@
-"""Takes a calibration cache over for a model: a report, our scales, and a model with explicit Q and DQ.
+"""Migrates a calibration cache for a model: a report, scales in trtpipe's format, and a model with explicit Q and DQ.
 
 The model is an ONNX file, or that of a pipeline after import and transform.
 """
@@ -22,7 +22,7 @@ MODEL, SCALES = "model.onnx", "scales.json"
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What is asked of a cache and a model; files that are None are not written."""
+    """The options of a migration; files that are None are not written."""
 
     cache: Path
     model: Path
@@ -36,7 +36,7 @@ class Migration:
 
 
 def migrate_cache(asked: Migration) -> dict[str, Any]:
-    """Carries the migration out; the report of the cache. Raises TrtpipeError; nothing is written then."""
+    """Carries the migration out; returns the report of the cache. Raises TrtpipeError; nothing is written then."""
     for path in filter(None, (asked.scales, asked.qdq)):
         refuse_existing(path, force=asked.force)
     with canonical_of(asked.model) as model:

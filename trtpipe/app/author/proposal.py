@@ -1,4 +1,4 @@
-"""A first spec for a model of any format: which frontend reads it, what that proposes, and the text."""
+"""A first spec for a model of any format: which frontend reads it, the options that it proposes, and the text."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def first_spec(model: Recognised, *, name: str, targets: Sequence[str] | None = 
 
 
 def what_is_missing(model: Recognised) -> Problem | None:
-    """What must be installed before the model can be read; None when all is there."""
+    """The package that must be installed before the model can be read; None when nothing is missing."""
     from trtpipe.building.facts import import_tools
 
     try:
@@ -92,12 +92,12 @@ def what_is_missing(model: Recognised) -> Problem | None:
 
 
 def spec_without_reading(model: Recognised, missing: Problem, *, name: str) -> str:
-    """The text of a pipeline file as far as the model's file tells it."""
+    """The text of a pipeline file, as far as it can be written while a package for reading the model is missing."""
     return unread_spec(model.head, name=name, why=f"{missing.fact}; {missing.remedy}, then init again")
 
 
 def hints_of(proposal: Proposal) -> Hints:
-    """What a proposal tells of sizes."""
+    """The hints about sizes in a proposal."""
     return Hints(proposal.ranges, proposal.same)
 
 

@@ -1,4 +1,4 @@
-"""A first spec for a remote model: fetched into the store, recognised by its content, pinned to what came."""
+"""A first spec for a remote model: downloaded into the store, recognised by its content, pinned to its digest."""
 
 from __future__ import annotations
 

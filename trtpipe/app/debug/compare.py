@@ -1,7 +1,6 @@
-"""`debug compare`: every tensor of a cell's typed model against the model that it was typed from, or against the
-network that TensorRT's parser makes of it.
+"""`debug compare`: compares every tensor of a cell's typed model with its source or with TensorRT's parsed network.
 
-The steps before are brought up to date as a build would do it; the comparison itself is kept nowhere.
+The steps before are brought up to date as a build would do it; the comparison itself is not stored.
 """
 
 from __future__ import annotations

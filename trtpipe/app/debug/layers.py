@@ -1,7 +1,7 @@
-"""`debug`: the fewest nodes whose precision makes a variant miss its thresholds, by delta debugging.
+"""`debug`: finds the fewest nodes whose precision makes a variant miss its thresholds, by delta debugging.
 
-Units first, then the nodes of the units that are left, then each of them in the narrowest type that still does. Every
-trial is a cached evaluation: interrupted, it goes on where it stopped.
+It reduces units first, then the nodes of the remaining units, then raises each node to the narrowest type that
+suffices. Every trial is a cached evaluation, so an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Verdict = Literal["nothing fails", "not the precision", "found"]
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was found out about a cell."""
+    """The result for a cell."""
 
     verdict: Verdict
     problems: tuple[str, ...] = ()
-    """What fails: of the variant as it is, or, when that is not the precision, with everything kept."""
+    """The failures: of the variant as it is or, when precision is not the cause, with every node kept."""
     keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The `keep` that makes every threshold pass, what the spec keeps already included."""
     nodes: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ def _nodes(trials: _Trials, units: Sequence[Unit]) -> dict[str, str]:
 
 @dataclass
 class _Trials:
-    """Judges choices by the thresholds of a cell."""
+    """Judges choices by a cell's thresholds."""
 
     subject: Subject
     tell: Callable[[str, int], None]
@@ -102,7 +102,7 @@ class _Trials:
     asked: dict[str, list[str]] = field(default_factory=dict)
 
     def failures(self, choice: Choice) -> list[str]:
-        """What fails of a choice, in words."""
+        """Why a choice fails, as text."""
         key = f"{choice.to_json()} {self.corners}"
         if key not in self.asked:
             self.asked[key] = self._failures(choice)
@@ -142,6 +142,6 @@ class _Trials:
         return Choice(own.precision, own.base, {name: tuple(globs) for name, globs in sorted(keep.items())})
 
     def diagnosis(self, verdict: Verdict, problems: Sequence[str] = ()) -> Diagnosis:
-        """What was found out, with how many choices were judged and how many of them measured now."""
+        """The result, with the number of choices judged and of those measured now."""
         asked, ran = len(self.asked), self.subject.evaluations.ran
         return Diagnosis(verdict, tuple(problems), evaluations=asked, ran=ran)

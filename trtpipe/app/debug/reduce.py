@@ -1,8 +1,8 @@
 """`debug reduce`: the smallest part of a cell's model that still fails in the same way.
 
-Each trial is a process of its own with limits on time and memory, and what it came to is kept in the store by the
-digest of what was tried, unless it tells more of the machine than of the model: interrupted, a reduction goes on where
-it stopped.
+Each trial is a process of its own with limits on time and memory. Its result is kept in the store by the digest of the
+candidate, unless it depends on the machine more than on the model, so an interrupted reduction continues where it
+stopped.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _MEMORY = 12 << 30
 
 @dataclass
 class Limits:
-    """What a reduction may take."""
+    """Limits for a reduction."""
 
     trials: int | None = None
     seconds: float | None = None
@@ -63,7 +63,7 @@ class Limits:
 
 @dataclass
 class BuildTrials:
-    """Builds engines of candidates and tells how they fail."""
+    """Builds engines of candidates and classifies their failures."""
 
     steps: CellSteps
     action: Action
@@ -132,7 +132,7 @@ def _options_of(action: Action) -> EngineOptions:
 
 @dataclass(frozen=True)
 class Reduction:
-    """A reduction that ended, finished or not."""
+    """A reduction that ended, complete or not."""
 
     reduced: Reduced
     wanted: FailureClass
@@ -154,7 +154,7 @@ class Reduction:
 
 
 def reduce_build(steps: CellSteps, failing: Failing, limits: Limits) -> Reduction:
-    """The reduction of an engine that cannot be built. Raises SpecError when the failure does not come again."""
+    """The reduction of an engine that cannot be built. Raises SpecError when the failure cannot be reproduced."""
     model = model_of(steps, failing.action)
     names = names_of(model)
     wanted = classes_of(failing.error, names)[0]
@@ -195,7 +195,7 @@ def fails_alike(steps: CellSteps, failing: Failing, folder: Path) -> bool:
 
 
 def write_reduction(steps: CellSteps, action: Action, reduction: Reduction, folder: Path) -> None:
-    """The small model as a directory that fails by one command. Raises SpecError, ToolchainError or StoreError."""
+    """Writes the small model as a directory where one command fails. Raises SpecError, ToolchainError or StoreError."""
     candidate = reduction.reduced.candidate
     failure = (reduction.wanted.words(),)
     with new_directory(folder) as partial:
@@ -217,7 +217,7 @@ def _small_request(steps: CellSteps, action: Action, candidate: Candidate) -> Wo
 
 
 def about(reduction: Reduction) -> list[str]:
-    """What was found, in sentences."""
+    """The result in sentences."""
     reduced, graph = reduction.reduced, reduction.reduced.candidate.model.graph
     count = f"{len(graph.node)} of {reduced.nodes_before} nodes are left"
     lines = [f"{count}, and no single one of them can go." if reduced.minimal else f"{count}."]
@@ -246,7 +246,7 @@ def model_of(steps: CellSteps, action: Action, slot: str = "model") -> onnx.Mode
 
 
 def _fixed(candidate: Candidate, scratch: Path) -> Candidate | None:
-    """The model at its first profile's opt, what follows from that folded; None where that cannot be done."""
+    """The model with static shapes (its first profile's opt) and constants folded; None when that is impossible."""
     shapes, values = opt_of(candidate)
     model = copy_of(candidate.model)
     bound = {name: list(value) for name, value in values.items()}
@@ -262,7 +262,7 @@ def _fixed(candidate: Candidate, scratch: Path) -> Candidate | None:
 
 
 def key_of_candidate(candidate: Candidate) -> str:
-    """What two candidates share that are the same."""
+    """A key that is equal for equal candidates."""
     from trtpipe.digests import digest_bytes
 
     encoded = candidate.model.SerializeToString(deterministic=True)
@@ -270,7 +270,7 @@ def key_of_candidate(candidate: Candidate) -> str:
 
 
 def telling(steps: CellSteps) -> Callable[[str, int], None]:
-    """Tells how many trials there were, and in which phase."""
+    """Reports the number of trials and the phase."""
     begun: set[str] = set()
 
     def tell(phase: str, count: int) -> None:

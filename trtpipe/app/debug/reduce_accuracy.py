@@ -1,7 +1,7 @@
-"""`debug reduce` of a missed threshold: the smallest part of the typed model that misses it on exact inputs.
+"""`debug reduce` for a missed threshold: the smallest part of the typed model that misses it on exact inputs.
 
 The source's tensors are recorded once. A trial is a part of the typed model that ends in the output which misses the
-threshold, runs on the source's tensors in a process of its own, and is measured against the source's output.
+threshold; it runs on the source's tensors in a process of its own, and is compared with the source's output.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class _Measuring:
     threads: int
 
     def verdicts(self, candidate: Candidate, thresholds: Collection[Threshold]) -> dict[str, list[Verdict]]:
-        """Output → what its thresholds come to. Raises ModelError or StepFailed."""
+        """Output → the verdict of its thresholds. Raises ModelError or StepFailed."""
         folder = self.steps.scratch / "trial"
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "out").mkdir(parents=True)
@@ -149,7 +149,7 @@ def _shrunk(
     output: str,
     names: set[str],
 ) -> tuple[bool, str, bool]:
-    """Tries fewer nodes, then fewer batches; whether it is minimal, why it stopped early, and if by Ctrl-C."""
+    """Tries fewer nodes, then fewer batches; returns whether it is minimal, why it stopped early, and if by Ctrl-C."""
     minimal = False
     try:
         minimal = fewer_nodes(trials, {output}, names)
@@ -163,7 +163,7 @@ def _shrunk(
 
 
 def _fewer(measuring: _Measuring, trials: Trials[Candidate], run: Callable[[Candidate], bool]) -> bool:
-    """Halves the batches if the best misses its threshold on half of them as well; whether it does."""
+    """Halves the batches if the best candidate misses its threshold on half of them too; returns whether it does."""
     before, trials.phase = measuring.batches, "batches"
     if trials.most is not None and trials.count >= trials.most:
         return False

@@ -1,8 +1,8 @@
-"""`debug repro`: a failed step as a directory that fails the same elsewhere, by one command.
+"""`debug repro`: writes a failed step as a directory in which one command fails in the same way elsewhere.
 
-An engine that cannot be built is a model, a request and the worker itself: neither trtpipe nor the project is needed.
-Any other step is its task and the files that it reads, run by `run.py` where trtpipe is installed. Nothing in the
-directory names a place on this machine, its user or its variables.
+For an engine that cannot be built the directory holds a model, a request and the worker: neither trtpipe nor the
+project is needed. For any other step it holds the task and its input files, run by `run.py` where trtpipe is installed.
+Nothing in the directory names paths of this machine, its user or its environment variables.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Reproduction:
 
 
 def require_new_directory(folder: Path) -> None:
-    """Raises SpecError unless the directory can be made, or is there and empty: before any work is done for it."""
+    """Raises SpecError unless the directory is empty or can be created; called before any other work."""
     try:
         if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
             raise SpecError(
@@ -95,7 +95,7 @@ def require_new_directory(folder: Path) -> None:
 def write_reproduction(
     steps: CellSteps, action: Action, failing: Failing | None, folder: Path, *, random_weights: bool = False
 ) -> Reproduction:
-    """Writes the directory whole or not at all. Raises SpecError, StoreError or ToolchainError."""
+    """Writes the directory, completely or not at all. Raises SpecError, StoreError or ToolchainError."""
     stage = action.stage
     if stage in NO_PROCESS:
         raise SpecError(
@@ -124,7 +124,7 @@ def write_reproduction(
 
 @contextmanager
 def new_directory(folder: Path) -> Iterator[Path]:
-    """A directory to fill, which gets its name when it is whole. Raises SpecError."""
+    """A temporary directory to fill, renamed when it is complete. Raises SpecError."""
     require_new_directory(folder)
     partial = _partial(folder)
     try:
@@ -147,7 +147,7 @@ def _partial(folder: Path) -> Path:
 
 
 def replay() -> int:
-    """Runs the task of the working directory and tells what it came to; the exit code of the step."""
+    """Runs the task of the working directory and prints the result; returns the exit code of the step."""
     from trtpipe.stages.bodies import BODIES
 
     try:
@@ -186,7 +186,7 @@ def read_task(path: Path) -> Task:
 
 
 def _write(steps: CellSteps, action: Action, folder: Path, random_weights: bool) -> int | None:
-    """What the step needs; how many tensors became random, None when none was to."""
+    """Writes the step's files; returns how many tensors were replaced by random ones, None if not requested."""
     if action.stage == "build_engine":
         return _write_engine_step(steps, action, folder, random_weights)
     inputs = _copied_inputs(steps, action, folder)
@@ -332,7 +332,7 @@ def _needs(steps: CellSteps, action: Action) -> str:
 
 
 def unknown_stage(steps: CellSteps, stage: str) -> SpecError:
-    """What to say of a stage that the cell has no step of."""
+    """The error for a stage that the cell has no step of."""
     from difflib import get_close_matches
 
     near = get_close_matches(stage, steps.cell.steps, n=1)

@@ -1,4 +1,4 @@
-"""`sensitivity`: what each unit's precision does to the outputs, by itself. Every figure is a cached evaluation."""
+"""`sensitivity`: the effect of each unit's precision on the outputs. Every measurement is a cached evaluation."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _NO_LIMIT = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The units of a variant, those first that do most harm."""
+    """The units of a variant, the most harmful first."""
 
     metric: str
     rows: list[dict[str, Any]]
-    """Records of `searching.sensitivity_json`, with `kept_value` where that was asked for."""
+    """Records of `sensitivity_json`, with `kept_value` if that was requested."""
     lowered: Measured
-    """How the variant does with every unit lowered."""
+    """The variant's result with every unit lowered."""
     wide: Measured
-    """How it does with none."""
+    """Its result with no unit lowered."""
     asked: int
     ran: int
 

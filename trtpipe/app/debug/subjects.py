@@ -1,7 +1,7 @@
-"""What `sensitivity` and `debug` look at: a cell's variant, ready to be evaluated.
+"""The subject of `sensitivity` and `debug`: a cell's variant, ready to be evaluated.
 
-Everything before the variant's typed model is brought up to date first, as a build would do it. Evaluations are those
-that a search of the same variant would make, so each finds the others' in the store.
+Everything before the variant's typed model is brought up to date first, as a build would do it. The evaluations are the
+same as those of a search of this variant, so both find each other's results in the store.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _needed(planned: Planned, cell: Cell, searched: bool) -> set[Address]:
 
 
 def _step(planned: Planned, cell: Cell, outputs: Mapping[Address, Outputs], samples: int | None) -> Step:
-    """What stands for a search of this variant: the same subject, without a budget."""
+    """A step that stands for a search of this variant: the same subject, without a budget."""
     facts, spec = planned.facts[cell.pipeline], planned.specs[cell.pipeline]
     quantize = planned.plan.steps[cell.steps["quantize"]]
     measure, measured = measured_by(spec, facts, cell.variant)
@@ -137,6 +137,6 @@ def _levels(template: QuantizeOptions, candidates: Sequence[str]) -> list[str]:
 
 
 def nothing_lowered(subject: Subject) -> SpecError:
-    """What to say of a variant that computes in the widest type anyway."""
+    """The error for a variant that computes in the widest type anyway."""
     fact = f"{subject.cell.name} computes in {WIDEST}: no node is lowered"
     return SpecError(Problem(Code.NOTHING_TO_MEASURE, fact, "name a cell of another precision"))

@@ -1,7 +1,7 @@
-"""Benchmarks of delivered cells: measured one after the other, each compared and written before the next begins.
+"""Benchmarks of delivered cells, one after the other; each is compared and written before the next begins.
 
-An engine is measured where it can run. Elsewhere its typed model is measured on the CPU, and every result says so, for
-it tells nothing of the engine's speed. A cell that fails loses no other's result.
+An engine is measured if it can run here. Otherwise its typed model is measured on the CPU, and every result says so,
+because that tells nothing about the engine's speed. If a cell fails, the results of the others are kept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Benched:
-    """One cell: its result, or what went wrong; both where it could not be written."""
+    """One cell: its result, or its error; both when the result could not be written."""
 
     name: str
     record: Mapping[str, Any] | None = None
@@ -66,7 +66,7 @@ def bench(
 
 @dataclass(frozen=True)
 class Queue:
-    """What is to be measured, and the result that all are compared with."""
+    """The cells to measure, and the result that all are compared with."""
 
     places: list[Place]
     other: Mapping[str, Any] | None
@@ -118,7 +118,7 @@ def _one(
     choosing: Callable[[], Chosen],
     against: tuple[Benched | None, Mapping[str, Any] | None],
 ) -> Benched:
-    """Measure, compare with the fp32 variant's and with another result, and write; what goes wrong is this cell's."""
+    """Measure, compare with the fp32 variant and another result, and write; errors concern this cell only."""
     record: dict[str, Any] | None = None
     try:
         former = Before() if asked.alone else before(place)

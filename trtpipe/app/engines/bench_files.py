@@ -1,4 +1,4 @@
-"""`bench.json` beside an engine: what was measured before, what is kept, and which variant is the fp32 one."""
+"""`bench.json` beside an engine: earlier results, what a new one replaces, and the fp32 variant to compare with."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PLAIN = "fp32"
 
 @dataclass(frozen=True)
 class Before:
-    """What was measured before, or why that cannot be told; neither when nothing was."""
+    """The earlier result, or why it cannot be read; neither when there is none."""
 
     record: Mapping[str, Any] | None = None
     why_not: str = ""
 
 
 def before(place: Place) -> Before:
-    """The result that stands beside an engine, whichever engine it was of."""
+    """The result beside an engine, even if it is that of another engine."""
     path = place.folder / NAME
     if not _is_delivered(place) or not path.exists():
         return Before()
@@ -40,7 +40,7 @@ def before(place: Place) -> Before:
 
 
 def _is_delivered(place: Place) -> bool:
-    """Whether it is an engine in a directory of its own, whose results may lie there."""
+    """Whether it is an engine in its own directory, which can hold its results."""
     return not place.only_model and place.engine is not None and place.engine.name == MODEL_ENGINE
 
 
@@ -66,7 +66,7 @@ def reference_of(place: Place) -> Place | None:
 
 
 def keep(place: Place, record: Mapping[str, Any], output: Path | None) -> tuple[Path | None, str]:
-    """Write a result, whole or not at all: where, or why not. A CPU's never replaces that of the same engine.
+    """Write a result atomically; returns where, or why not. A CPU result never replaces one of the same engine.
 
     Raises TrtpipeError when it cannot be written.
     """

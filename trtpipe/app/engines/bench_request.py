@@ -1,4 +1,4 @@
-"""What `trtpipe bench` was asked, checked before anything is measured."""
+"""The options of `trtpipe bench`, checked before anything is measured."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_STREAMS = 64
 
 @dataclass(frozen=True)
 class BenchRequest:
-    """What is measured, and how. Times in seconds."""
+    """What to measure, and how. Times in seconds."""
 
     what: Sequence[str]
     where: Where = field(default_factory=Where)
@@ -39,7 +39,7 @@ class BenchRequest:
     steady: Steady = field(default_factory=Steady)
     compare: Path | None = None
     alone: bool = False
-    """Without the fp32 variant and what was measured before."""
+    """Whether to compare neither with the fp32 variant nor with earlier results."""
     output: Path | None = None
 
     @property
@@ -49,7 +49,7 @@ class BenchRequest:
 
     @property
     def with_one(self) -> tuple[int, ...]:
-        """The numbers of streams, one first: latency is that of one."""
+        """The stream counts, always including one as the first, because latency is measured with one."""
         return tuple(dict.fromkeys((1, *self.streams)))
 
     def how(self) -> dict[str, Any]:

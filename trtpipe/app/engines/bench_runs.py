@@ -1,4 +1,4 @@
-"""The runs of a benchmark, by an engine on a GPU or by its typed model on the CPU, and what their times come to."""
+"""The runs of a benchmark, with an engine on a GPU or its typed model on the CPU, and the evaluation of their times."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ Series = TypeVar("Series", "Array", Sequence[float])
 
 
 def _settled(series: Series, timings: Timings) -> Series:
-    """The times that count: those of the windows that agreed, or all where none did."""
+    """The times that count: those of the windows that agreed, or all when none did."""
     if not timings.steady:
         return series
     last = timings.windows[-WINDOWS:]
@@ -149,7 +149,7 @@ class _Clocks:
         self.why_not = ""
 
     def hear(self, event: Mapping[str, Any]) -> None:
-        """Look at the GPU when runs begin or end."""
+        """Record the GPU's state when runs begin or end."""
         if event["event"] == "phase" and event["name"] == "running" and self._before is None:
             self._before = self._now()
         elif event["event"] == "phase" and event["name"] == "freeing memory":

@@ -1,4 +1,4 @@
-"""Whether an engine runs or its typed model on the CPU instead, and how an engine is run once it is trusted."""
+"""Chooses between an engine and its typed model on the CPU, and runs an engine once it is trusted."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _DIGEST = 64
 
 @dataclass(frozen=True)
 class Where:
-    """On what something is to be run."""
+    """The device on which something should run."""
 
     cpu: bool = False
-    """On the CPU, on purpose."""
+    """Whether to run on the CPU on purpose."""
     require_gpu: bool = False
-    """An engine that cannot run is an error."""
+    """Whether an engine that cannot run is an error."""
     device: int = 0
     trust: Sequence[str] = ()
     threads: int = 0
@@ -52,7 +52,7 @@ class Where:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A place, and why its engine is not what runs; `why_not` is empty when it is."""
+    """A place, and why its engine is not run; `why_not` is empty when it is."""
 
     place: Place
     machine: Machine
@@ -92,7 +92,7 @@ class Chosen:
         folder: Path,
         on_event: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> tuple[DeliveredEngine, Inference]:
-        """Run the engine, if it is trusted; without runs it is only described. Raises as `running.run_engine` does."""
+        """Run the engine, if it is trusted; without runs it is only described. Raises what `run_engine` raises."""
         from trtpipe.runners.inference.run import run_engine
 
         engine = self._trusted()
@@ -122,7 +122,7 @@ class Chosen:
 
 
 def choose(place: Place, machine: Machine, where: Where, cwd: Path) -> Chosen:
-    """What of a place runs here. Raises ToolchainError when that is nothing, or not what was required."""
+    """What can run here. Raises ToolchainError when nothing can, or not what was required."""
     why_not = "--cpu asks for the typed model" if where.cpu else machine.why_not(place)
     if why_not and where.require_gpu:
         raise ToolchainError(

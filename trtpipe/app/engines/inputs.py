@@ -1,4 +1,4 @@
-"""What inputs a command asks for, and the feeds that come of it: files, images, samples of a data set, or chance."""
+"""The inputs that a command asks for, as feeds: files, images, samples of a data set, or random numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeedRequest:
-    """Where inputs come from; exactly one of given files, a data set's samples and chance."""
+    """The source of inputs; exactly one of given files, a data set's samples and random numbers."""
 
     inputs: Sequence[str] = ()
     data: str | None = None

@@ -1,4 +1,4 @@
-"""What can run an engine here: this machine's GPUs and TensorRT, and why they cannot run one."""
+"""What can run an engine here: this machine's GPUs and TensorRT, or the reasons why they cannot."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Machine:
     toolchain: Callable[[Flavour, str], Toolchain | Problem]
 
     def why_not(self, place: Place) -> str:
-        """Why the engine of a place cannot run here, as far as that can be told without running it; empty if it may.
+        """Why the engine of a place cannot run here, as far as that is known without trying; empty if it may.
 
-        Raises ModelError for a manifest that says nonsense.
+        Raises ModelError for an invalid manifest.
         """
         if place.only_model:
             return NAMED_MODEL
@@ -70,7 +70,7 @@ def _toolchain_here(flavour: Flavour, version: str) -> Toolchain | Problem:
 
 
 def not_here(flavour: Flavour, version: str) -> str:
-    """What to say of a TensorRT that is not installed."""
+    """The error for a TensorRT that is not installed."""
     from trtpipe.targets.toolchain import install_line
 
     return f"{TITLES[flavour]} {version} is not installed here (`{install_line(flavour, version)}`)"

@@ -1,6 +1,6 @@
-"""What `run` and `bench` are told to run: a delivered cell, its directory, an engine or a typed model.
+"""Finds what `run` and `bench` should run: a delivered cell, its directory, an engine or a typed model.
 
-Reads the build directory only, no spec: a directory that was copied to a machine with the GPU is all that is needed.
+Reads the build directory only, no spec, so a directory that was copied to the machine with the GPU is sufficient.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Place:
     engine: Path | None
     model: Path | None
     manifest: Mapping[str, Any] | None = None
-    """What stands beside the engine."""
+    """The manifest beside the engine."""
     only_model: bool = False
-    """A typed model was named, not an engine."""
+    """Whether a typed model was named, not an engine."""
 
     def signature(self) -> Signature | None:
         """What it takes; None when only the engine itself could tell. Raises ModelError."""

@@ -1,4 +1,4 @@
-"""What becomes of an inference's outputs: joined over runs, saved, and read as scores of classes."""
+"""Processes an inference's outputs: joined over runs, saved, and interpreted as class scores."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read_labels(path: Path | None, top_k: int | None) -> Labels | None:
 
 
 def named_arrays(runs: Sequence[Mapping[str, Any]], feeds: Sequence[Feed]) -> dict[str, Any]:
-    """Output → array: rows of all runs one after the other, or `NAME.runN` for each where they do not go together."""
+    """Output → array: the rows of all runs concatenated, or `NAME.runN` for each run if their shapes differ."""
     import numpy as np
 
     if len(runs) == 1:
@@ -78,7 +78,7 @@ def named_arrays(runs: Sequence[Mapping[str, Any]], feeds: Sequence[Feed]) -> di
 
 
 def save_arrays(arrays: Mapping[str, Any], path: Path) -> list[str]:
-    """Write an .npz whole, or not at all; a note for each output that is saved in a wider type. Raises SpecError."""
+    """Write an .npz atomically; returns a note for each output that is saved in a wider type. Raises SpecError."""
     import numpy as np
 
     notes = []
@@ -143,6 +143,6 @@ def tops(arrays: Mapping[str, Any], feeds: Sequence[Feed], labels: Labels) -> li
 
 
 def _class(number: int, score: float, labels: Labels) -> dict[str, Any]:
-    """A class; JSON has no number for a score that is not finite."""
+    """A class with its score; a score that is not finite cannot be a JSON number."""
     name = labels.names[number] if labels.names else None
     return {"class": number, "name": name, "score": score if math.isfinite(score) else None}

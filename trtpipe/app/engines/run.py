@@ -1,6 +1,6 @@
-"""One ad-hoc inference: what was named is run on given inputs, by the engine where it can run, else by its typed model.
+"""One ad-hoc inference on given inputs, with the engine if it can run here, else with its typed model.
 
-Which of the two ran, and why not the other, is part of every result.
+Every result says which of the two ran, and why not the other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from trtpipe.workspace.scratch import scratch_folder
 
 @dataclass(frozen=True)
 class InferRequest:
-    """What `trtpipe run` was asked."""
+    """The options of `trtpipe run`."""
 
     what: str
     feed: FeedRequest = field(default_factory=FeedRequest)
@@ -49,7 +49,7 @@ class _Ran:
 
 
 def infer(asked: InferRequest, machine: Machine | None = None, cwd: Path | None = None) -> dict[str, Any]:
-    """Run it, and all there is to say of it as plain data.
+    """Run it; returns the whole result as plain data.
 
     Raises SpecError (arguments, inputs), ModelError, ToolchainError when a GPU was required, StepFailed.
     """
@@ -86,7 +86,7 @@ def _runs(feeds: Sequence[Feed], profiles: Sequence[int]) -> list[dict[str, Any]
 
 
 def _refuse_output(output: Path | None) -> None:
-    """What cannot be written is said before anything runs."""
+    """Raises before anything runs if the output could not be written."""
     if output is None:
         return
     if output.suffix != ".npz":

@@ -1,4 +1,4 @@
-"""The job of looking at what there is: `inspect`, `diff` and `which`, for files, cells and engines.
+"""Looking at what exists: `inspect`, `diff` and `which`, for files, cells and engines.
 
-Belongs here: finding and opening what a user names. What is then said of it is made in `inspection/`.
+This room finds and opens what a user names. The descriptions are made in `inspection/`.
 """

@@ -1,4 +1,4 @@
-"""Options of `inspect` that only a model has an answer to."""
+"""Options of `inspect` that apply only to models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trtpipe.problem_codes import Code
 
 
 def refuse_in_vain(asked: Asked, why: str) -> None:
-    """Raises SpecError when something was asked that only a model has an answer to."""
+    """Raises SpecError when an option was given that applies only to models."""
     if asked != NOTHING_MORE:
         raise SpecError(
             Code.OPTIONS_EXCLUDE,

@@ -1,6 +1,6 @@
-"""What `diff` shows: two files, directories or cells of one kind, either of which may stand in a git revision.
+"""`diff`: compares two files, directories or cells of one kind, either of which may be from a git revision.
 
-Told apart by content, as `inspect` does it. Nothing is built or run, and weights are read a piece at a time.
+The kind is recognised by content, as in `inspect`. Nothing is built or run, and weights are read a piece at a time.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def diff(a: str, b: str, cwd: Path, companions: Sequence[Path] = ()) -> dict[str
 
 
 def _for_each(companions: Sequence[Path]) -> tuple[Path | None, Path | None]:
-    """The second file of either model. Raises SpecError for more than two."""
+    """The second file of each model. Raises SpecError for more than two."""
     if len(companions) > 2:
         fact = f"--with is given {len(companions)} times, and there are two models"
         raise SpecError(Code.BAD_ARGUMENT, fact, "give it once for OLD and once for NEW")
@@ -76,7 +76,7 @@ def _for_each(companions: Sequence[Path]) -> tuple[Path | None, Path | None]:
 
 
 def _found(text: str, cwd: Path, stack: ExitStack) -> Path:
-    """Where the user's text leads: a path, a cell, or a file taken out of a revision."""
+    """What the user's text refers to: a path, a cell, or a file extracted from a revision."""
     if ":" in text and not (cwd / text).exists():
         from trtpipe.git.revisions import file_of_revision
 
@@ -86,7 +86,7 @@ def _found(text: str, cwd: Path, stack: ExitStack) -> Path:
 
 
 def _kind(path: Path) -> str:
-    """The kind of what is there, as far as comparing needs it. Raises ModelError."""
+    """The kind of a file or directory, as far as comparing needs it. Raises ModelError."""
     from trtpipe.app.look.records import is_manifest
     from trtpipe.inspection.file_kind import kind_of_file
 
@@ -121,7 +121,7 @@ def _models(
 
 
 def _alone(a: Path, b: Path) -> bool:
-    """Whether two files are the same bytes, and no weights lie beside them that are not."""
+    """Whether two files have the same bytes, and no differing weights beside them."""
     from trtpipe.canonical.reader import external_locations
 
     if digest_file(a) != digest_file(b):
@@ -141,7 +141,7 @@ def _protos(a: onnx.ModelProto, b: onnx.ModelProto, files: tuple[Path, Path]) ->
 
 
 def _sizes(a: onnx.ModelProto, b: onnx.ModelProto, files: tuple[Path, Path]) -> dict[str, Any]:
-    """What the two cost, where that differs; arithmetic and activations where both are reckoned at one shape."""
+    """The costs of the two, if they differ; arithmetic and activations if both are computed for the same shape."""
     from trtpipe.inspection.inspect_model import describe_graph
 
     sides = describe_graph(a), describe_graph(b)

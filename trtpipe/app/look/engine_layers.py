@@ -1,6 +1,6 @@
-"""An engine's layers as TensorRT's inspector tells them, where a GPU of this machine runs it; else why not.
+"""An engine's layers from TensorRT's inspector, if a GPU of this machine runs the engine; otherwise the reason.
 
-An engine is a program: only one that the manifest beside it or the project's lockfile vouches for is deserialized.
+An engine is a program: it is deserialized only if the manifest beside it or the project's lockfile vouches for it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _layers_of(delivered: DeliveredEngine) -> list[dict[str, str]] | str:
 
 
 def _capabilities(names: tuple[str, ...]) -> list[ComputeCapability]:
-    """Those that are spelled as ours are: a manifest may hold anything."""
+    """Those that are well-formed, because a manifest may contain anything."""
     return [ComputeCapability.parse(name) for name in names if _SM.fullmatch(name)]
 
 
@@ -76,7 +76,7 @@ def _toolchain(delivered: DeliveredEngine) -> Toolchain | str:
 
 
 def _shown(told: object) -> list[dict[str, str]]:
-    """The inspector's layers, which are objects, or names alone when the build kept no more."""
+    """The inspector's layers: objects, or only names if the build kept no more."""
     layers = told.get("Layers", []) if isinstance(told, Mapping) else told
     return [_layer(one) for one in layers] if isinstance(layers, list) else []
 

@@ -1,6 +1,7 @@
-"""What `inspect` shows: told by content what a file, directory or cell is, and described by whoever knows it.
+"""`inspect`: recognises a file, directory or cell by its content and describes it.
 
-Nothing is built, converted or run; a spec whose model is not ONNX is imported unless the store has it.
+Nothing is built, converted or run, except that a spec's model in another format than ONNX is imported unless the store
+has it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from trtpipe.workspace.workspace import BUILD_DIRECTORY, open_workspace
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is to be described, and how much of it."""
+    """What to describe, and in how much detail."""
 
     path: Path
     asked: Asked = NOTHING_MORE
@@ -61,7 +62,7 @@ def describe(subject: Subject) -> dict[str, Any]:
 
 
 def _refuse_companion(subject: Subject) -> None:
-    """Raises SpecError when a second file was named for what is no model."""
+    """Raises SpecError when a second file was given for something that is not a model."""
     if subject.companion is not None:
         fact = f"--with goes with a model, and '{subject.path}' is none"
         raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave --with out")

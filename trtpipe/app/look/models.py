@@ -1,6 +1,6 @@
-"""Describes a model or weights of any format that a parser reads, by the file alone: no spec, no project, no extra.
+"""Describes a model or weights of any supported format from the file alone: no spec, no project, no extra package.
 
-What TensorFlow and PyTorch models say of themselves is read; they are not converted.
+For TensorFlow and PyTorch models this is what their files say; they are not converted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Describes the small files of a project: the lockfile, scales, calibration caches. Each refuses what it is not."""
+"""Describes the small files of a project: lockfile, scales, calibration caches. Each function rejects other files."""
 
 from __future__ import annotations
 

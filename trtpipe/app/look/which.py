@@ -1,7 +1,7 @@
-"""`which`: the cell, the spec, the commit and the report of an engine, found by its digest. Reads no spec and no model.
+"""`which`: finds the cell, spec, commit and report of an engine by its digest. Reads no spec and no model.
 
-Looks beside the file, into the build directory, the lockfile, the store's traces and the lockfile's history, and says
-where each fact was found. Names are never believed: only digests are compared.
+Looks beside the file, in the build directory, the lockfile, the store's traces and the lockfile's history, and says
+where each fact was found. Only digests are compared, because file names can be wrong.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from trtpipe.workspace.workspace import BUILD_DIRECTORY, Workspace
 
 _HEX = re.compile(r"[0-9a-fA-F]{8,64}")
 _LARGEST = 64 << 20
-"""Bytes of a JSON file beyond which it is none of ours."""
+"""Limit for JSON files in bytes; larger ones are not trtpipe's."""
 _REPORTS = ("report.html", "summary.md")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something was found out: `manifest`, `build`, `lockfile`, `store`, `git`; the cell it named, and facts."""
+    """Where a fact was found: `manifest`, `build`, `lockfile`, `store`, `git`; the cell named there, and the facts."""
 
     where: str
     at: str
@@ -124,7 +124,7 @@ def _digest_of(file: Path) -> Digest:
 
 
 def _whole(digits: str, root: Path) -> str:
-    """The BLAKE3 that the digits begin, or that belongs to this SHA-256; the digits themselves if nothing knows it."""
+    """The complete BLAKE3 for these digits or this SHA-256; the digits themselves if it is unknown."""
     known: set[str] = set()
     for path in _delivered(root, PROVENANCE):
         subjects = _json_of(path).get("subject")
@@ -144,7 +144,7 @@ def _whole(digits: str, root: Path) -> str:
 
 @dataclass(frozen=True)
 class _Search:
-    """One search; `blake3` may be the beginning of a digest that nothing here completes."""
+    """One search; `blake3` may be the beginning of a digest if nothing here has the complete one."""
 
     asked: str
     root: Path
@@ -209,7 +209,7 @@ class _Search:
                 yield Place("lockfile", LOCK_FILE, cell, {name: entry.get(name) for name in wanted})
 
     def _stored(self) -> Iterator[Place]:
-        """Traces of builds, which know the cell that was built first; others may share the engine."""
+        """Traces of builds, which name the cell that was built first; others may share the engine."""
         kept = self._store.glob("from/*/traces/*/*.json")  # what others said of it
         for path in sorted([*(self._store / "traces").glob("*/*.json"), *kept]):
             with contextlib.suppress(OSError):
@@ -231,7 +231,7 @@ class _Search:
             return Workspace(load_project(Path("/")), ()).store.root
 
     def _alike(self, notes: list[str]) -> Iterator[Place]:
-        """Cells whose engine is the same but for the names that TensorRT generates."""
+        """Cells whose engine differs only in names that TensorRT generates."""
         if self.file is None:
             return
         from trtpipe.toolchains.engine_digest import normalised_digest
@@ -290,7 +290,7 @@ def _toolchain_of(trace: Mapping[str, Any]) -> object:
 
 
 def _inside(record: object, *names: str) -> dict[str, Json]:
-    """The object at these names in one that anybody may have written; empty where there is none."""
+    """The object at this path of keys in an untrusted record; empty when there is none."""
     for name in names:
         record = record.get(name) if isinstance(record, dict) else None
     return record if isinstance(record, dict) else {}

@@ -1,4 +1,4 @@
-"""The job of proving engines that exist: run on a GPU against their reference, or built again and compared.
+"""Proving engines that exist: run on a GPU against their reference, or built again and compared.
 
-Belongs here: `validate`, `golden` and `build --check`. The verdict on a cell as it is built is in `delivery/`.
+Contains `validate`, `golden` and `build --check`. The verdict on a cell while it is built is in `delivery/`.
 """

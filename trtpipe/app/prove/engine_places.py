@@ -1,6 +1,6 @@
-"""Which engines a command means: directories as builds leave them, or cells of the project; and what is told of each.
+"""Finds the engines that a command means (directories or cells of the project) and reads their manifests.
 
-A directory may lie anywhere and needs neither store nor spec nor source.
+A directory may be anywhere and needs neither store nor spec nor source.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class EnginePlace:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What a manifest says that validation needs."""
+    """The parts of a manifest that validation needs."""
 
     manifest: JsonObject
     capabilities: tuple[str, ...]
@@ -69,7 +69,7 @@ def engine_places(arguments: Sequence[str], cwd: Path) -> list[EnginePlace]:
 
 
 def _refuse_no_engine(text: str, cwd: Path) -> None:
-    """An engine's directory that lost its engine is no spec."""
+    """Raises for an engine's directory without its engine, which must not be taken for a spec."""
     place = cwd / text
     if (place / MANIFEST).is_file() or (place.is_file() and place.suffix not in (".yaml", ".yml")):
         raise SpecError(
@@ -142,7 +142,7 @@ def _facts_in(manifest: JsonObject, place: EnginePlace) -> EngineFacts:
 
 
 def _below(record: JsonObject, *names: str) -> JsonObject:
-    """The object at these names; empty where one is not there. Raises Malformed."""
+    """The object at this path of keys; empty when one is missing. Raises Malformed."""
     for name in names:
         record = object_in(record, name) if name in record else {}
     return record
@@ -155,7 +155,7 @@ def _profile(record: JsonObject) -> Profile:
 
 
 def require_whole(place: EnginePlace, facts: EngineFacts) -> None:
-    """The typed model and the recorded samples are those that were built with the engine. Raises ModelError."""
+    """Checks that the typed model and the recorded samples were built with the engine. Raises ModelError."""
     for name, digest in {MODEL: "", **facts.files}.items():
         path = place.folder / Path(name).name
         try:

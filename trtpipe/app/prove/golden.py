@@ -1,6 +1,6 @@
-"""`trtpipe golden`: records what a reference gives, or an engine on this GPU, as a later reference.
+"""`trtpipe golden`: records the outputs of a reference, or of an engine on this GPU, as a future reference.
 
-What is recorded are the first samples of the validation data, in whole batches.
+The first samples of the validation data are recorded, in whole batches.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`trtpipe build --check`: builds again, in scratch, what the lockfile holds, and grades how equal it came out.
+"""`trtpipe build --check`: rebuilds what the lockfile holds in scratch directories and grades how equal it is.
 
     identical           the same bytes
     generated names     the same but for names that TensorRT's compiler numbers (the normalised digest)
@@ -7,8 +7,8 @@
     within tolerance    outputs within the variant's thresholds: likewise
     different           none of these, as far as it is known
 
-Nothing is replaced: not an artifact, not a delivered file, not the lockfile. Steps that were never done here run as in
-any build; those that were done, engines included, run again into a scratch directory.
+Nothing is replaced: no artifact, no delivered file, not the lockfile. Steps that were never done here run as in any
+build; those that were done, engines included, run again in a scratch directory.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ GRADES: tuple[Grade, ...] = (
 )
 """From best to worst."""
 OUTPUTS = "whether outputs are the same, or within tolerance: both engines would have to run on their GPU"
-"""What is not told of engines that differ; until it is, they count as different."""
+"""Grades that need outputs, which are not compared yet; until then such engines count as different."""
 _CHUNK = 1 << 20
 
 
 @dataclass(slots=True)
 class Graded:
-    """A cell or a step, and how its rebuild compares; no grade when it could not be told, and `not_run` says why."""
+    """A cell or a step, and its grade; without a grade, `not_run` says why."""
 
     name: str
     grade: Grade | None = None
@@ -69,13 +69,13 @@ class Graded:
     seconds: float = 0.0
 
     def event(self) -> RebuildGraded:
-        """The grade for an observer."""
+        """The grade as an event for an observer."""
         details, not_run = tuple(self.details), tuple(self.not_run)
         return RebuildGraded(self.name, self.grade, self.passed, details, not_run, self.seconds)
 
 
 def grade_outputs(name: str, locked: Mapping[str, str], result: ActionResult) -> Graded:
-    """Grades a step before the engines: its outputs are what the lockfile says, or they are not."""
+    """Grades a step before the engines: its outputs either are those of the lockfile or not."""
     graded = Graded(name)
     for output, text in locked.items():
         path = result.files.get(output)
@@ -88,7 +88,7 @@ def grade_outputs(name: str, locked: Mapping[str, str], result: ActionResult) ->
 
 
 def grade_engine(name: str, action: Action, locked: Entry, result: ActionResult, store: LocalStore) -> Graded:
-    """Grades a rebuilt engine by what the lockfile says of it; the store's copy, if it has one, tells what differs."""
+    """Grades a rebuilt engine by its lockfile entry; the store's copy, if there is one, shows what differs."""
     flavour = action.fingerprint.tools["toolchain"]["flavour"]
     graded = Graded(name)
     old = _locked_trace(store, action.key, locked)
@@ -113,7 +113,7 @@ def grade_engine(name: str, action: Action, locked: Entry, result: ActionResult,
 
 
 def _locked_trace(store: LocalStore, key: str, locked: Entry) -> Trace | None:
-    """The trace of the build that the lockfile tells of; another one of the same key is of no use."""
+    """The trace of the build that the lockfile describes; another trace of the same key cannot be used."""
     trace = store.trace(key)
     if trace is None or shown_digest(trace.outputs["model.engine"]) != locked.get("engine"):
         return None
@@ -121,7 +121,7 @@ def _locked_trace(store: LocalStore, key: str, locked: Entry) -> Trace | None:
 
 
 def _addresses_vary(locked: Entry, now: Mapping[str, Any], old: Trace | None) -> bool:
-    """Whether one of the builds was where address randomisation could not be switched off, or addresses not kept."""
+    """Whether address randomisation may have been on for one of the builds, or the addresses differed."""
     before = old.summary if old is not None else {}
     randomised = {locked.get("address_randomisation"), now.get("address_randomisation")}
     varying = {before.get("addresses"), now.get("addresses")}
@@ -195,7 +195,7 @@ def _json_in(path: Path) -> object:
 
 
 def _byte_differences(old: Path, new: Path) -> Iterator[str]:
-    """Sizes, or how many bytes differ and between which offsets: weights lie together, names here and there."""
+    """Differing sizes, or how many bytes differ between which offsets: weights are contiguous, names scattered."""
     sizes = old.stat().st_size, new.stat().st_size
     if sizes[0] != sizes[1]:
         yield f"size: {sizes[0]} -> {sizes[1]} bytes"
@@ -221,7 +221,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
 
 @contextlib.contextmanager
 def timed(graded: Graded) -> Iterator[None]:
-    """Notes in `graded` how long what is inside took."""
+    """Records in `graded` how long the context lasted."""
     began = time.perf_counter()
     try:
         yield

@@ -1,6 +1,6 @@
-"""`trtpipe validate --propose`: thresholds for a cell from the noise that its precision's rounding makes.
+"""`trtpipe validate --propose`: thresholds for a cell, derived from the noise of its precision's rounding.
 
-The typed model has no part in it; how it stands against what is proposed is told beside it.
+The typed model is not used for them; its results relative to the proposal are reported as well.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BASES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Thresholds, and how the cell stands against them."""
+    """Thresholds, and the cell's results relative to them."""
 
     cell: str
     precision: str

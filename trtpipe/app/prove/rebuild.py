@@ -1,8 +1,8 @@
-"""Builds everything again for `trtpipe build --check`, each action once, and has it graded.
+"""Builds everything again for `trtpipe build --check`, each action once, and has the results graded.
 
-First whatever the engines need and was never done here, as any build would; then every step of the plan again, each in
-a scratch directory that is gone afterwards. Data that is fetched and types that were searched for are decisions, which
-the lockfile holds: those are not made again.
+First the steps that the engines need and that were never done here run as in any build; then every step of the plan
+runs again, each in a scratch directory that is removed afterwards. Downloads and precision searches are not repeated,
+because their results are decisions that the lockfile holds.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Rebuild:
             raise Interrupted(Code.INTERRUPTED, "interrupted", "nothing was replaced; run it again")
 
     def _can(self, cell: Cell, action: Action | None, graded: Graded) -> bool:
-        """Whether a cell can be held against the lockfile; notes why not."""
+        """Whether a cell can be compared with the lockfile; records why not."""
         locked = self.lock.cells.get(cell.name)
         if action is None:
             graded.failed = True
@@ -146,7 +146,7 @@ class Rebuild:
         self._again(steps, graded, action, grade)
 
     def _grade_cells(self, steps: Steps, cells: list[Graded], action: Action) -> None:
-        """Builds one engine again and grades it for each cell that it is the engine of."""
+        """Builds one engine again and grades it for each cell that uses it."""
         store = self.planned.workspace.store
 
         def grade(result: ActionResult) -> Graded:

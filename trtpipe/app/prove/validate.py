@@ -1,8 +1,7 @@
-"""`trtpipe validate`: engines run on a GPU of this machine and compared with what a build recorded of their reference.
+"""`trtpipe validate`: runs engines on a GPU of this machine and compares with the reference recorded by the build.
 
-Where there is no GPU the typed model is validated in the engine's place, and whoever reads the result is told: the
-engine itself stays not run. What an engine proved goes to `proof.json` beside it, and into the lockfile when it is a
-cell of the project.
+Without a GPU the typed model is validated instead, and the result says that the engine itself was not run. A proof of
+an engine goes to `proof.json` beside it, and into the lockfile if it is a cell of the project.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ Outcome = Literal["passed", "failed", "not_run"]
 
 @dataclass(frozen=True, slots=True)
 class HowToValidate:
-    """What the command line asked for."""
+    """The options of the command."""
 
     cpu: bool = False
     """Whether the typed model is what shall be validated, GPU or not."""
@@ -59,7 +58,7 @@ class HowToValidate:
 
 @dataclass(slots=True)
 class Validated:
-    """What became of one engine."""
+    """The result for one engine."""
 
     place: EnginePlace
     cell: str = ""
@@ -75,11 +74,11 @@ class Validated:
     kept: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: TrtpipeError | None = None
-    """What kept even the typed model from being validated."""
+    """Why not even the typed model could be validated."""
 
     @property
     def typed(self) -> Outcome | None:
-        """What the typed model came to, where it was validated in the engine's place."""
+        """The result of the typed model, if it was validated instead of the engine."""
         if self.verdict is None or not self.instead:
             return None
         found: Outcome = self.verdict.record["outcome"]
@@ -94,7 +93,7 @@ class Validated:
 def validate_places(
     places: Sequence[EnginePlace], how: HowToValidate, targets: TargetResolver | None = None
 ) -> list[Validated]:
-    """Validate one after the other; what cannot be run says why, and the others are run all the same."""
+    """Validate one after the other; an engine that cannot run gets a reason, and the others still run."""
     targets = targets or TargetResolver()
     found = []
     for place in places:
@@ -189,7 +188,7 @@ def _measured(
 
 
 def _keep(result: Validated, worst: Worst) -> None:
-    """What missed a threshold goes beside the engine, or, of a cell of the project, to where builds keep it."""
+    """Keeps samples that missed a threshold beside the engine or, for a cell of the project, where builds keep them."""
     assert result.verdict is not None, "it was judged"
     place = result.place
     folder = place.folder / FAILED
@@ -233,7 +232,7 @@ def toolchain_for(delivered: DeliveredEngine, how: HowToValidate) -> Toolchain:
 
 
 def take_in(found: Sequence[Validated]) -> list[str]:
-    """Bring manifests and lockfile up to date with the proofs of cells of the project; what stood in the way."""
+    """Update manifests and lockfile with the proofs of the project's cells; returns what prevented it."""
     cells = [one.place.name for one in found if one.place.workspace is not None and one.proof is not None]
     if not cells:
         return []

@@ -1,4 +1,4 @@
-"""The job of reporting a build: what was delivered is gathered and its pages are put into place.
+"""Reporting a build: reads what was delivered and writes the report's pages.
 
-Belongs here: reading what lies beside engines. The pages themselves are made in `reports/`.
+The content of the pages is made in `reports/`.
 """

@@ -1,6 +1,6 @@
 """Reads an engine directory for a report: its manifest, and the files that steps and commands left beside it.
 
-Each file is read when it is asked for and may be damaged, enormous or no file at all; then there is a reason instead.
+Each file is read when it is needed and may be damaged, huge or not a regular file; then there is a reason instead.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _LISTED = (
     "search.json", "precision.json", "scales.json", "network.json", "layers.json", "pareto.svg", "model.onnx",
     "golden.npz", "provenance.json", "model.cdx.json",
 )  # fmt: skip
-"""What a report links to, when it is there."""
+"""Files that a report links to, if they exist."""
 _WRITTEN_WITH_IT = "report.json"
 _MISSING = "not there"
 
 
 @dataclass
 class Delivered:
-    """A delivered cell's directory. What its files add to a report is read when it is asked for, and once."""
+    """A delivered cell's directory. Its files are read on first access, once."""
 
     folder: Path
     manifest: Manifest
@@ -46,17 +46,17 @@ class Delivered:
 
     @cached_property
     def measured(self) -> Measured | None:
-        """What validation.json holds."""
+        """The content of validation.json."""
         return self._part("validation.json", validation_of)
 
     @cached_property
     def proof(self) -> Proof | None:
-        """What proof.json holds."""
+        """The content of proof.json."""
         return self._part("proof.json", proof_of)
 
     @cached_property
     def bench(self) -> Bench | None:
-        """What bench.json holds."""
+        """The content of bench.json."""
         return self._part("bench.json", bench_of)
 
     def parts(self) -> Parts:
@@ -97,7 +97,7 @@ def delivered_in(folder: Path) -> Delivered | str:
 
 
 def last_report(kind: type[R], path: Path) -> tuple[R | None, str]:
-    """The report that stands there from last time, and what is wrong with it (empty when there is none)."""
+    """The existing report, and what is wrong with it (empty when nothing is)."""
     data, wrong = read_json(path)
     if wrong:
         return None, "" if wrong == _MISSING else f"it is {wrong}"
@@ -108,7 +108,7 @@ def last_report(kind: type[R], path: Path) -> tuple[R | None, str]:
 
 
 def read_json(path: Path) -> tuple[object, str]:
-    """What a JSON file holds, and why it cannot be read (empty when it can)."""
+    """The content of a JSON file, and why it cannot be read (empty when it can)."""
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):

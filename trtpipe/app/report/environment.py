@@ -1,4 +1,4 @@
-"""What a report says of the machine and the software that a build ran on; no host's and no user's name."""
+"""The machine and software that a build ran on, for its report; without host and user names."""
 
 from __future__ import annotations
 

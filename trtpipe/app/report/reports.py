@@ -1,7 +1,7 @@
-"""Writes reports: gathers what was delivered, cell by cell, and puts the pages and files of a build into place.
+"""Writes reports: reads what was delivered, cell by cell, and writes the pages and files of a build.
 
-Reads only what stands in the build directory and what is known of the plan. Nothing here may cost a build its results:
-what cannot be written or read is a warning, and the rest is written.
+Uses only the build directory and the plan. An error here must not make a build fail: whatever cannot be written or read
+is a warning, and the rest is written.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ WhyNot = Mapping[str, tuple[State, list[str]]]
 
 @dataclass(slots=True)
 class Written:
-    """What was written, and what could not be."""
+    """What was written, and what could not be written."""
 
     report: BuildReport | CellRecord | None = None
     """The report of the build, or the record of the one cell that was reported."""
@@ -64,7 +64,7 @@ class Written:
     """What could not be taken from an earlier report, which has been replaced."""
 
     def write(self, path: Path, text: str) -> None:
-        """Write a file whole, or warn."""
+        """Write a file atomically, or warn."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, text.encode("utf-8", "backslashreplace"), durable=False)
@@ -99,7 +99,7 @@ def report_build(
 
 
 def report_delivered(planned: Planned, since: Path | None) -> Written:
-    """Write the reports anew from what is delivered; changes are those since a lockfile, or as last reported.
+    """Write the reports again from what is delivered; changes are those since a lockfile, or as last reported.
 
     Raises SpecError when there is no lockfile at `since`.
     """
@@ -148,7 +148,7 @@ def report_directory(folder: Path) -> Written:
 
 
 def _last(written: Written, kind: type[R], path: Path) -> R | None:
-    """The report that is about to be replaced; one that cannot be read is told of and counts as none."""
+    """The report that will be replaced; an unreadable one causes a warning and counts as none."""
     found, wrong = last_report(kind, path)
     if wrong:
         written.unread.append(f"{path} is no report, so nothing is kept of it: {wrong}")
@@ -156,7 +156,7 @@ def _last(written: Written, kind: type[R], path: Path) -> R | None:
 
 
 def _as_last(cell: CellRecord | None) -> tuple[State, list[str]]:
-    """Why a cell is not in place: it failed, as the last report says, or nobody built it since."""
+    """Why a cell is not delivered: it failed according to the last report, or was not built since."""
     if cell is not None and cell.state == "failed":
         return "failed", list(cell.problems[:50])
     return "not built", ["what is delivered is not what the spec says: trtpipe build"]
@@ -179,7 +179,7 @@ class _Reporter:
     """Step -> what it took when it ran, as manifests tell."""
 
     def write(self, course: Course, states: Mapping[str, State], why_not: WhyNot) -> Written:
-        """All of it: cell by cell, then the build's own files."""
+        """Writes everything: cell by cell, then the build's own files."""
         cells = [self._cell(cell, states.get(cell.name), why_not) for cell in self.planned.plan.cells]
         report = build_record(cells, replace(course, steps=self._timed(course.steps)), environment_facts())
         build = self.planned.workspace.build
@@ -191,7 +191,7 @@ class _Reporter:
         return self.written
 
     def _timed(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
-        """The steps, each that did not run with the time that it once took."""
+        """The steps; those that did not run have the time that they took when they last ran."""
         return [
             replace(one, seconds=self.seconds.get(one.address)) if one.seconds is None else one
             for one in steps
@@ -230,7 +230,7 @@ class _Reporter:
 
 
 def _keep_changes(record: CellRecord, last: CellRecord) -> CellRecord:
-    """The record with what the last report said of the same engine, which still holds."""
+    """The record with the changes that the last report lists for the same engine, which still apply."""
     if not record.engine or not last.engine or last.engine.blake3 != record.engine.blake3:
         return record
     return replace(record, changes=last.changes[:200], new=last.new)
@@ -281,7 +281,7 @@ def _steps(planned: Planned, outcome: Outcome | None) -> Iterator[StepRecord]:
 
 
 def _beside(planned: Planned, locked: Mapping[str, object]) -> tuple[int, list[str]]:
-    """The lockfile's cells that the plan does not have: how many it is not about, and those that are gone."""
+    """The lockfile's cells that are not in the plan: the number of unselected ones, and those that no longer exist."""
     known = set(cell_names(planned.workspace))
     planned_now = {cell.name for cell in planned.plan.cells}
     others = [name for name in locked if name not in planned_now]
@@ -290,7 +290,7 @@ def _beside(planned: Planned, locked: Mapping[str, object]) -> tuple[int, list[s
 
 
 def _why_not(planned: Planned, outcome: Outcome, standing: Collection[str], *, interrupted: bool) -> WhyNot:
-    """Each cell that was not brought into place: whether it failed, and why in sentences."""
+    """Each cell that was not delivered: whether it failed, and why in sentences."""
     failures = {name: [str(one.fact) for one in error.problems] for name, error in outcome.failures}
     stopped = "the build was interrupted" if interrupted else "the build stopped after a failure"
     found: dict[str, tuple[State, list[str]]] = {}

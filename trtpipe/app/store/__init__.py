@@ -1,4 +1,4 @@
-"""The job of keeping a store small: what must be kept when it is collected.
+"""Keeping a store small: determines what must be kept when it is garbage-collected.
 
-Does not belong here: removing the rest, which is in `stores/`.
+The removal itself is in `stores/`.
 """

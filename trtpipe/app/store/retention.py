@@ -1,4 +1,4 @@
-"""What a store's collector must keep: what the lockfiles name, and what the projects that use it saw last."""
+"""What a store's collector must keep: what the lockfiles name, and what the last builds of its projects used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Cache:
     store: LocalStore
 
     def projects(self, more: Iterable[Path] = ()) -> list[Path]:
-        """The roots of the projects whose needs count: this one, those given, and those that put something here."""
+        """The roots of the projects whose results are kept: this one, those given, those registered in the store."""
         given = [self._given(path) for path in more]
         known = [path for path in self.store.projects() if path.is_dir()]
         return list(dict.fromkeys([self.project.root, *given, *known]))
@@ -52,9 +52,9 @@ def open_cache(cwd: Path | None = None) -> Cache:
 
 
 def roots_of(projects: Iterable[Path]) -> Roots:
-    """What these projects need. Raises TrtpipeError when a lockfile is damaged: what it needs would not be known.
+    """What these projects need. Raises TrtpipeError when a lockfile is damaged, because its needs are unknown then.
 
-    Of a lockfile in a merge conflict, what either side names.
+    For a lockfile with a merge conflict, everything that either side names.
     """
     named: set[str] = set()
     for root in projects:
@@ -72,7 +72,7 @@ def _digests_of(lockfile: Path) -> list[str]:
 
 
 def _digests_in(value: object) -> Iterator[str]:
-    """Every digest and key that is written anywhere in it, whatever it is of."""
+    """Every digest and key that occurs anywhere in it, whatever it stands for."""
     if isinstance(value, str):
         yield from _DIGEST.findall(value)
     elif isinstance(value, dict):
@@ -112,7 +112,7 @@ def artifact_called(cache: Cache, what: str, name: str) -> Digest:
 
 
 def _outputs_of(cache: Cache, cell: str) -> dict[str, Digest]:
-    """What the last build of a cell left, by name: the engine's step last, so that its names win."""
+    """The outputs of a cell's last build by name; the engine's step comes last, so that its names win."""
     steps = ProjectState.load(cache.project.root / STATE_FILE).steps
     known = list(_addresses(steps))
     cells = sorted(str(one.place) for one in known if one.stage == "build_engine")
@@ -131,12 +131,12 @@ def _outputs_of(cache: Cache, cell: str) -> dict[str, Digest]:
 
 
 def _addresses(steps: Iterable[str]) -> Iterator[Address]:
-    """The addresses that this version knows; another one may have noted stages of its own."""
+    """The addresses that this version knows; another version may have recorded stages of its own."""
     for text in steps:
         with suppress(ValueError):
             yield Address.parse(text)
 
 
 def what_is(text: str) -> str:
-    """The text, quoted and no longer than a line."""
+    """The text, quoted and cut to a line."""
     return repr(text if len(text) <= 80 else text[:80] + "…")

@@ -1,4 +1,4 @@
-"""The job of moving cells to another TensorRT version: built beside the old ones, and both compared.
+"""Moving cells to another TensorRT version: built beside the old ones, and both compared.
 
-Does not belong here: which version that may be, which is in `toolchains/`.
+Which versions exist is decided in `toolchains/`.
 """

@@ -1,7 +1,7 @@
-"""`upgrade`: the same cells on another TensorRT version, beside the old ones, and the comparison of both.
+"""`upgrade`: builds the same cells with another TensorRT version, beside the old ones, and compares both.
 
-Everything that it writes lies in one directory of its own, build and lockfile included; only the store is shared. The
-old side is what `build/` holds, as far as it is what the spec asks for today.
+Everything that it writes is in a directory of its own, build and lockfile included; only the store is shared. The old
+side is the content of `build/`, as far as it matches the current spec.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _VERSION = re.compile(r"(?:(?P<flavour>tensorrt_rtx|tensorrt)-)?(?P<version>\d+(
 
 @dataclass(frozen=True)
 class BesideWorkspace(Workspace):
-    """A workspace that delivers, locks and remembers in a directory of its own."""
+    """A workspace with build directory, lockfile and state in a directory of its own."""
 
     output: Path = Path()
 
@@ -70,13 +70,13 @@ class BesideWorkspace(Workspace):
 
     @cached_property
     def state(self) -> ProjectState:
-        """What earlier runs of the same upgrade saw."""
+        """The state of earlier runs of the same upgrade."""
         return self._state_in(self.output)
 
 
 @dataclass(slots=True)
 class Upgrade:
-    """An upgrade that was asked for: the cells that it concerns, and what came of each."""
+    """A requested upgrade: its cells, and the result of each."""
 
     old: Workspace
     name: str
@@ -96,7 +96,7 @@ class Upgrade:
 
 
 def open_upgrade(old: Workspace, name: str, output: Path | None = None) -> Upgrade:
-    """What `name` means, a toolchain of the specs or a version, and whom it concerns.
+    """Resolves `name`, a toolchain of the specs or a version, and finds the cells concerned.
 
     Raises SpecError and ToolchainError.
     """
@@ -131,7 +131,7 @@ def open_upgrade(old: Workspace, name: str, output: Path | None = None) -> Upgra
 
 
 def _refuse_taken(output: Path, old: Workspace) -> None:
-    """Nothing of the project's may be written over: the directory is new, empty, or an earlier upgrade's."""
+    """Raises unless the output directory is new, empty, or an earlier upgrade's, so that nothing is overwritten."""
     resolved, root = output.resolve(), old.root.resolve()
     kept = [root / name for name in (BUILD_DIRECTORY, STATE_DIRECTORY)]
     inside = any(resolved.is_relative_to(one) for one in kept) or root.is_relative_to(resolved)
@@ -188,7 +188,7 @@ def _moved(loaded: LoadedPipeline, name: str, spec: ToolchainSpec) -> LoadedPipe
 
 
 def run_upgrade(upgrade: Upgrade, observer: Observer, *, jobs: int, offline: bool = False) -> None:
-    """Build the cells on the new version, each as far as it comes. Raises what stops all of them.
+    """Build the cells with the new version, each as far as possible. Raises errors that stop all of them.
 
     What was refused or failed is in `problems` afterwards.
     """
@@ -208,7 +208,7 @@ def run_upgrade(upgrade: Upgrade, observer: Observer, *, jobs: int, offline: boo
 
 
 def _prepare(upgrade: Upgrade) -> None:
-    """Begin with the old lockfiles: choices of searches, and hashes of wheels, hold on the new version too."""
+    """Copy the old lockfiles: search results and wheel hashes stay valid for the new version."""
     try:
         upgrade.output.mkdir(parents=True, exist_ok=True)
         write_whole(upgrade.output / ".gitignore", _IGNORED)
@@ -225,7 +225,7 @@ def _unwritable(output: Path, error: OSError) -> TrtpipeError:
 
 
 def _provable(upgrade: Upgrade, offline: bool) -> tuple[str, ...]:
-    """The cells that `check` finds nothing against; each is asked by itself only if it has something against any."""
+    """The cells without an error in `check`; cells are checked one by one only if the check of all finds errors."""
     try:
         prove_before_building(make_plan(upgrade.new()), offline=offline)
     except SpecError:
@@ -243,7 +243,7 @@ def _proves(upgrade: Upgrade, cell: str, offline: bool) -> bool:
 
 
 def _said(error: TrtpipeError) -> list[str]:
-    """Each problem on a line of its own, where it stands in the spec first."""
+    """Each problem on a line of its own, beginning with its place in the spec."""
     return [f"{one.where}: {one.fact}" if one.where else one.fact for one in error.problems]
 
 
@@ -279,7 +279,7 @@ def comparison_of(upgrade: Upgrade) -> dict[str, Any]:
 
 
 def _old_manifests(upgrade: Upgrade, notes: list[str]) -> dict[str, dict[str, Any]]:
-    """The manifests of the old cells that are what the spec asks for today."""
+    """The manifests of those old cells that match the current spec."""
     try:
         planned = make_plan(replace(upgrade.old, globs=upgrade.cells))
     except TrtpipeError as error:
@@ -315,7 +315,7 @@ def _manifest_in(build: Path, cell: str) -> dict[str, Any] | None:
 
 
 def _changes(upgrade: Upgrade) -> Iterator[str]:
-    """The lines of the specs that make the upgrade, each with its place; each once."""
+    """The lines of the specs to change for the upgrade, each with its place, each once."""
     seen: set[str] = set()
     concerned = {(place.pipeline, place.target) for place in map(Place.parse, upgrade.cells)}
     for loaded in upgrade.old.pipelines:
@@ -363,5 +363,5 @@ def write_reports(upgrade: Upgrade, record: Mapping[str, Any]) -> list[Path]:
 
 
 def got_worse(record: Mapping[str, Any]) -> bool:
-    """Whether a cell failed on the new version, or is worse than it was."""
+    """Whether a cell failed with the new version, or is worse than before."""
     return any(row["status"] in ("failed", "worse") for row in record["cells"])

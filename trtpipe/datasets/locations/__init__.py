@@ -1,6 +1,7 @@
-"""Where a data set's files are: in a project, or handed to a stage by name. Opens none.
+"""Finds the files of a data set: in a project, or among the files given to a stage by name. Opens none of them.
 
-A folder or glob means the same in both: names are matched, and what matches is known before a stage runs.
+A folder or glob means the same in both cases: it is matched against names, and the matching files are known before a
+stage runs.
 """
 
 from __future__ import annotations
@@ -12,26 +13,26 @@ from typing import Protocol, runtime_checkable
 from trtpipe.errors import SpecPath
 
 Resolve = Callable[[str], Path]
-"""What turns a file's name in the spec into the file."""
+"""A function from a file name in the spec to the file."""
 
 
 @runtime_checkable
 class Files(Protocol):
-    """What turns names and patterns of the spec into files."""
+    """Resolves file names and patterns of the spec to files."""
 
     def __call__(self, name: str, path: SpecPath = ()) -> Path:
-        """The file of a name at `path` of the spec. Raises SpecError."""
+        """The file with this name; `path` is the place in the spec for errors. Raises SpecError."""
 
     def below(self, pattern: str, suffixes: Iterable[str], path: SpecPath) -> dict[str, Path]:
-        """Name → file of everything that a folder, a glob or a file's own name at `path` of the spec means.
+        """Name → file for everything that a folder, a glob or a file name at `path` of the spec selects.
 
-        In a folder and of a glob only files with one of the `suffixes` (lower case) count, and none whose name, or
-        whose folder's, begins with a dot. Raises SpecError.
+        For a folder or glob, only files with one of the `suffixes` (lower case) are selected, and none whose name, or
+        the name of a folder above it, begins with a dot. Raises SpecError.
         """
 
 
 class _Single:
-    """Files by their names only."""
+    """Finds files by exact name only."""
 
     def __init__(self, resolve: Resolve) -> None:
         self.resolve = resolve
@@ -40,12 +41,12 @@ class _Single:
         return self.resolve(name)
 
     def below(self, pattern: str, suffixes: Iterable[str], path: SpecPath) -> dict[str, Path]:
-        """Only a file's own name is known here."""
+        """Only exact file names are supported here."""
         return {pattern: self.resolve(pattern)}
 
 
 class GivenFiles:
-    """Files handed over by name: all that there are."""
+    """A fixed set of files, by name."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         self.files = files
@@ -63,5 +64,5 @@ class GivenFiles:
 
 
 def as_files(resolve: Resolve | Files) -> Files:
-    """The same, able to list where it can."""
+    """The same resolver as `Files`; it supports folders and globs if the given one does."""
     return resolve if isinstance(resolve, Files) else _Single(resolve)

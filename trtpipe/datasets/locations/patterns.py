@@ -1,6 +1,6 @@
-"""Folders and globs as patterns of names. Knows no file system.
+"""Folders and globs as patterns that are matched against file names. Does not access the file system.
 
-`*` and `?` match within one step of a path, `**/` any number of steps, `[ab]` and `[!ab]` one character.
+`*` and `?` match within one path component, `**/` any number of components, `[ab]` and `[!ab]` one character.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ _MAGIC = re.compile(r"[*?[]")
 
 @dataclass(frozen=True)
 class Pattern:
-    """What a spec says of files: a folder, a glob, or one file's name."""
+    """A file selection in a spec: a folder, a glob, or the name of one file."""
 
     text: str
     suffixes: tuple[str, ...]
 
     @cached_property
     def base(self) -> str:
-        """The folder or file that it begins with, before anything magic."""
+        """The leading folder or file, before the first component with a wildcard."""
         return self._parts[0]
 
     @cached_property
     def rest(self) -> str:
-        """The magic part; empty for a folder or a file."""
+        """The part with wildcards; empty for a folder or a file."""
         return self._parts[1]
 
     @cached_property
@@ -43,18 +43,18 @@ class Pattern:
         return re.compile(_expression_of(self.rest))
 
     def name_of(self, relative: str) -> str:
-        """What a file is called that lies at `relative` below the base."""
+        """The name of a file that is at `relative` below the base."""
         return relative if self.base == "." else f"{self.base.rstrip('/')}/{relative}"
 
     def relative(self, name: str) -> str | None:
-        """Where a file of this name lies below the base; None when it does not."""
+        """The path of a file with this name relative to the base; None when it is not below it."""
         if self.base == ".":
             return name
         home = f"{self.base.rstrip('/')}/"
         return name.removeprefix(home) if name.startswith(home) else None
 
     def takes(self, relative: str) -> bool:
-        """Whether it means the file at `relative` below the base."""
+        """Whether it selects the file at `relative` below the base."""
         if any(step.startswith(".") for step in relative.split("/")):
             return False
         if not relative.lower().endswith(self.suffixes):
@@ -62,7 +62,7 @@ class Pattern:
         return not self.rest or self._expression.fullmatch(relative) is not None
 
     def matches(self, name: str) -> bool:
-        """Whether it means the file of this name."""
+        """Whether it selects the file with this name."""
         relative = self.relative(name)
         return name == self.base or (relative is not None and self.takes(relative))
 

@@ -1,4 +1,4 @@
-"""A project's files, listed: folders are walked, links are followed only to files that the project may read."""
+"""Lists a project's files: walks folders and follows links only to files that the project may read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trtpipe.loader.project import Project
 from trtpipe.problem_codes import Code
 
 MOST_FILES = 1_000_000
-"""Files below one folder, beyond which the folder is hardly the one that was meant."""
+"""With more files below one folder, it is probably not the folder that was meant."""
 
 
 class ProjectFiles:
@@ -22,11 +22,11 @@ class ProjectFiles:
         self.project = project
 
     def __call__(self, name: str, path: SpecPath = ()) -> Path:
-        """The file of a name at `path` of the spec. Raises SpecError."""
+        """The file with this name. Raises SpecError."""
         return self.project.resolve_source(name, path)
 
     def below(self, pattern: str, suffixes: Iterable[str], path: SpecPath) -> dict[str, Path]:
-        """What a folder, a glob or a file's own name means. Raises SpecError."""
+        """The files that a folder, a glob or a file name selects. Raises SpecError."""
         wanted = Pattern(pattern, tuple(suffixes))
         base = self.project.resolve_source(wanted.base, path, directory=True)
         if base.is_file() and not wanted.rest:
@@ -44,7 +44,7 @@ class ProjectFiles:
         return found
 
     def folders(self, pattern: str) -> list[Path]:
-        """Every folder in which a new file might be one that the pattern means. Raises SpecError."""
+        """Every folder in which a new file might match the pattern. Raises SpecError."""
         wanted = Pattern(pattern, ("",))
         base = self.project.resolve_source(wanted.base, directory=True)
         if not base.is_dir():
@@ -74,9 +74,9 @@ class ProjectFiles:
 def _walk(
     base: Path, wanted: Pattern, path: SpecPath, visited: list[str] | None = None
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Everything below `base` but folders, with its relative path; folders that begin with a dot are passed over.
+    """Every file below `base` with its relative path; folders whose names begin with a dot are skipped.
 
-    The others are noted in `visited`.
+    The other folders are added to `visited`.
     """
     waiting = [""]
     while waiting:

@@ -1,4 +1,4 @@
-"""From encoded images to arrays of unsigned bytes, as a data set's inputs declare it.
+"""Decodes and preprocesses encoded images to uint8 arrays, as a data set's inputs declare.
 
-`geometry` knows sizes only, `decoding` and `resampling` make pixels; Pillow is imported when a file is opened.
+`geometry` computes sizes only; `decoders` and `resampling` produce pixels. Pillow is imported when a file is opened.
 """

@@ -1,6 +1,6 @@
-"""Encoded images as an array of samples: uint8, channels last, decoded when rows are asked for.
+"""Encoded images as an array of samples: uint8, channels last, decoded when rows are requested.
 
-Images that keep sizes of their own make an array whose height and width are unknown until they are read.
+If images keep their own sizes, the array's height and width are unknown until the images are read.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageArray:
-    """Images by number. What an input declares is set by `prepared`."""
+    """Images by number. `prepared` sets the preprocessing that an input declares."""
 
     names: Sequence[str]
     encoded: Callable[[int], Encoded]
     given: InputSpec
     _sizes: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
-    """What headers have said, so that each is read once."""
+    """Sizes from image headers, so that each header is read once."""
 
     def prepared(self, given: InputSpec) -> ImageArray:
         """The same images, for an input with this preprocessing."""
@@ -50,7 +50,7 @@ class ImageArray:
         return np.dtype(np.uint8)
 
     def rows(self, indices: Indices) -> Array:
-        """The images at `indices`, which must be of one size; raises SpecError naming one that cannot be read."""
+        """The images at `indices`, which must have one size. Raises SpecError naming one that cannot be read."""
         return np.stack([self.encoded(int(index)).pixels(self.given) for index in indices])
 
     def whole(self) -> Array:

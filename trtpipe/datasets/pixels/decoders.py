@@ -1,7 +1,7 @@
-"""Opens encoded images with Pillow and makes pixels of them, as an input declares.
+"""Opens encoded images with Pillow and decodes them as an input declares.
 
-What an image may be is bounded before it is decoded: a few formats, no more pixels than Pillow's own limit, channels
-of 8 bits. Whatever Pillow raises on a damaged file becomes one problem that names it.
+Images are restricted before they are decoded: a few formats, no more pixels than Pillow's own limit, 8-bit channels.
+Whatever Pillow raises on a damaged file becomes one problem that names the file.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _MARKS_OF_EXIF = (b"eXIf", b"Raw profile type", b"xmp")
 
 
 class Encoded:
-    """One encoded image: a file, or bytes, and what people call it."""
+    """One encoded image: a file, or bytes, and its name for messages."""
 
     def __init__(self, name: str, content: Path | bytes, path: SpecPath) -> None:
         self.name, self.content, self.path = name, content, path
 
     def size(self, given: InputSpec) -> Size:
-        """Height and width as the preprocessing begins with them, read from the header. Raises SpecError."""
+        """Height and width from the header, with EXIF orientation applied if asked for. Raises SpecError."""
         with self._opened() as image:
             width, height = image.size
             turned = self._orientation(image, given) in _SWAPPED
             return (width, height) if turned else (height, width)
 
     def final_size(self, given: InputSpec) -> Size:
-        """Height and width after the preprocessing, no pixel read. Raises SpecError."""
+        """Height and width after the preprocessing, without reading pixels. Raises SpecError."""
         return self._geometry(self.size(given), given).final
 
     def pixels(self, given: InputSpec) -> Array:
@@ -62,7 +62,7 @@ class Encoded:
         return _placed(_resized(image, geometry, given), geometry, given)
 
     def _orientation(self, image: Image, given: InputSpec) -> int:
-        """EXIF orientation, 1 to 8; 1 where there is none, it cannot be read, or it is not asked for."""
+        """EXIF orientation, 1 to 8; 1 when there is none, it cannot be read, or it is not asked for."""
         if given.orientation == "as_stored" or (image.format == "PNG" and not self._may_have_exif()):
             return 1
         try:
@@ -72,7 +72,7 @@ class Encoded:
         return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
     def _may_have_exif(self) -> bool:
-        """Whether a PNG may have any, which may stand behind its pixels: Pillow would decode them all to find out."""
+        """Whether a PNG may have EXIF data; it may follow the pixels, and Pillow would decode them all to find it."""
         content = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
         return any(mark in content for mark in _MARKS_OF_EXIF)
 
@@ -155,7 +155,7 @@ def _resized(image: Image, geometry: Geometry, given: InputSpec) -> Array:
 
 
 def _placed(pixels: Array, geometry: Geometry, given: InputSpec) -> Array:
-    """On its canvas, cropped, and padded at the bottom and right."""
+    """The image placed on its canvas, cropped, and padded at the bottom and right."""
     filled = given.pad_value or (0,)
     if geometry.canvas != geometry.resized:
         pixels = _on_canvas(pixels, geometry.canvas, geometry.at, filled)

@@ -1,4 +1,4 @@
-"""Sizes of images on their way through the preprocessing that an input declares. Knows no pixels.
+"""Computes the size of an image at each step of the preprocessing that an input declares, without reading pixels.
 
 The formulas are those of `trtpipe.spec.dataset.ResizeSpec` and `InputSpec`; a size is (height, width).
 """
@@ -13,19 +13,19 @@ Size = tuple[int, int]
 
 
 class TooSmall(ValueError):
-    """An image that is smaller than what is cropped of it."""
+    """An image that is smaller than its crop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What becomes of one image: resized, put on a canvas, cropped, padded at the bottom and right."""
+    """The steps for one image: resize, place on a canvas, crop, pad at the bottom and right."""
 
     resized: Size
     canvas: Size
     at: tuple[int, int]
-    """Where on the canvas the resized image begins."""
+    """Where the resized image is placed on the canvas."""
     crop: tuple[int, int, int, int]
-    """Top, left, height and width of what is kept of the canvas."""
+    """Top, left, height and width of the part of the canvas that is kept."""
     final: Size
 
 
@@ -47,7 +47,7 @@ def geometry_of(size: Size, given: InputSpec) -> Geometry:
 
 
 def resized_size(size: Size, resize: ResizeSpec) -> Size:
-    """What an image of this size is resized to, without what a letterbox pads."""
+    """The size that an image of this size is resized to, without the padding of a letterbox."""
     height, width = size
     wanted = _pair(resize.size)
     if resize.mode == "stretch":
@@ -62,7 +62,7 @@ def resized_size(size: Size, resize: ResizeSpec) -> Size:
 
 
 def static_size(given: InputSpec) -> tuple[int | None, int | None]:
-    """The size that every image comes to, whatever its own; None where it depends on it."""
+    """The output size if it is the same for all images; None when it depends on the image."""
     size: Size | None = None
     if given.resize and given.resize.mode in ("stretch", "letterbox"):
         size = _pair(given.resize.size)

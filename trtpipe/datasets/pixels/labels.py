@@ -1,4 +1,4 @@
-"""Classes of images: from their folders, or from a .csv file of lines `path,class`."""
+"""Class labels of images: from their folders, or from a .csv file of lines `path,class`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _LARGEST_FILE = 256 << 20
 
 @dataclass(frozen=True)
 class ClassArray:
-    """One class index an image, int64."""
+    """One class index for each image, int64."""
 
     classes: NDArray[np.int64]
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Count."""
+        """The number of images."""
         return tuple(self.classes.shape)
 
     @property
@@ -52,16 +52,16 @@ class ClassArray:
         return found
 
     def shape_at(self, index: int) -> tuple[int, ...]:
-        """A class is a number."""
+        """Empty, because a class is a scalar."""
         return ()
 
     def name_of(self, index: int) -> str:
-        """Samples go by their numbers."""
+        """Samples are named by their numbers."""
         return f"sample {index}"
 
 
 def classes_of_folders(relative: Sequence[str]) -> ClassArray:
-    """Image k lies at `relative[k]` below the folder of images: its first step is its class. Raises SpecError."""
+    """The classes of images: the first component of each path below the image folder. Raises SpecError."""
     outside = [path for path in relative if "/" not in path]
     if outside:
         fact = f"labels: folders, but {_listed(outside)} lies in no folder of its own class"
@@ -76,7 +76,7 @@ def classes_of_folders(relative: Sequence[str]) -> ClassArray:
 def classes_of_file(
     file: Path, text: str, names: Sequence[str], relative: Sequence[str | None]
 ) -> ClassArray:
-    """The class of every image, by its path below the folder of images or in the project. Raises SpecError."""
+    """The class of every image, looked up by its path below the image folder or in the project. Raises SpecError."""
     known = dict(_read(file, text))
     found = [
         known.get(name, known.get(below) if below else None)
@@ -91,7 +91,7 @@ def classes_of_file(
 
 
 def _read(file: Path, text: str) -> Iterator[tuple[str, int]]:
-    """Path and class of each line; a first line without a number is a header."""
+    """Path and class of each line; a first line whose class is not a number is a header."""
     seen: dict[str, int] = {}
     try:
         if file.stat().st_size > _LARGEST_FILE:

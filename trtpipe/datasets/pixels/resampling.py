@@ -1,9 +1,9 @@
-"""Resizing arrays of pixels without antialiasing: the filter keeps its width, whatever the scale.
+"""Resizes arrays of pixels without antialiasing: the filter has the same width at every scale.
 
-The centre of pixel i of n, made from m, lies at (i + 0.5) * m / n - 0.5 in the source; bilinear weighs the two pixels
-around it, bicubic the four (Keys' kernel, "Cubic convolution interpolation for digital image processing", 1981, with
-a = -0.75), beyond the border the outermost pixel counts. OpenCV's INTER_LINEAR and INTER_CUBIC do the same, but for the
-rounding of its fixed-point weights.
+The centre of pixel i of n, made from m, lies at (i + 0.5) * m / n - 0.5 in the source; bilinear weights the two pixels
+around it, bicubic the four (Keys' kernel, "Cubic convolution interpolation for digital image processing", 1981, with a
+= -0.75); beyond the border the outermost pixel is repeated. OpenCV's INTER_LINEAR and INTER_CUBIC do the same, except
+for the rounding of their fixed-point weights.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _A = -0.75
 
 
 def resample(pixels: Array, size: tuple[int, int], interpolation: str) -> Array:
-    """The uint8 pixels (height, width, channels) at `size`, rounded to uint8."""
+    """The uint8 pixels (height, width, channels) resized to `size`, rounded to uint8."""
     made = pixels
     for axis, wanted in enumerate(size):
         if made.shape[axis] != wanted:

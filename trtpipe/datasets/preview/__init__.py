@@ -1,1 +1,1 @@
-"""A look at a data set as a network would be fed with it: statistics of every input, and sheets of images."""
+"""Previews a data set as a network would receive it: statistics of every input, and contact sheets of images."""

@@ -1,4 +1,4 @@
-"""Goes through a data set once: statistics of every input, the samples that would be refused, and contact sheets."""
+"""One pass over a data set: statistics of every input, the samples that would be refused, and contact sheets."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from trtpipe.json_values import Json
 
 LISTED = 50
-"""How many refused samples a report names."""
+"""How many refused samples a report lists."""
 SCHEMA = 1
 
 
 def has_pillow() -> bool:
-    """Whether sheets can be made here."""
+    """Whether Pillow is installed, which contact sheets need."""
     return find_spec("PIL") is not None
 
 
 class Look:
-    """One pass over a data set; `misfits` are the facts of shapes that fit no profile."""
+    """One pass over a data set; `misfits` lists shapes that fit no profile."""
 
     def __init__(self, data: Dataset, shown: int, misfits: Sequence[str] = ()) -> None:
         self.misfits = misfits
@@ -41,7 +41,7 @@ class Look:
         self.classes: Counter[int] = Counter()
 
     def run(self) -> None:
-        """Looks at every sample. Raises SpecError where one cannot be read."""
+        """Reads every sample. Raises SpecError when one cannot be read."""
         for indices, made in self.data.looked_at():
             classes = None if self.data.labels is None else self.data.labels.rows(indices).tolist()
             self.classes.update(classes or ())
@@ -77,7 +77,7 @@ class Look:
             )
 
     def write_sheets(self, folder: Path) -> Mapping[str, Path]:
-        """Input → its sheet, of those that are like images; none without Pillow."""
+        """Input → its sheet, for inputs that look like images; none without Pillow."""
         made: dict[str, Path] = {}
         if not has_pillow():
             return made

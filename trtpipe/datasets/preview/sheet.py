@@ -1,8 +1,8 @@
-"""A contact sheet: the first samples of one input as small images in rows, de-normalised to what they were made from.
+"""A contact sheet: the first samples of one input as small images in rows, with the normalization undone.
 
-`value * std + mean`, divided by `scale`, undoes what the input declares; bytes are shown as they are, other numbers
-stretched from the least to the largest on the sheet. Each bears its number, and its class where it has one; a
-sample that is refused has a red frame.
+`value * std + mean`, divided by `scale`, reverses what the input declares. uint8 values are shown unchanged; other
+numbers are stretched between the smallest and the largest of the sheet. Each image is labelled with its number, and its
+class if it has one; a sample that would be refused has a red frame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RED, _DARK, _LIGHT = (220, 40, 40), (32, 32, 32), (230, 230, 230)
 
 
 def image_axis(feed: Feed, shape: tuple[int, ...]) -> int | None:
-    """The axis of the channels in an input's value of this shape; None when it is not like images."""
+    """The channel axis of an input value with this shape; None when it does not look like images."""
     if len(shape) != 4:
         return None
     if feed.is_image:
@@ -38,14 +38,14 @@ def image_axis(feed: Feed, shape: tuple[int, ...]) -> int | None:
 
 @dataclass
 class Sheet:
-    """One input's samples, as they come."""
+    """Collects one input's samples."""
 
     feed: Feed
     most: int
     tiles: list[tuple[Array, str, bool]] = field(default_factory=list)
 
     def add(self, batch: Array, captions: list[str], refused: list[bool]) -> None:
-        """Keeps small versions of a batch until there are enough."""
+        """Keeps small versions of a batch's images until there are enough."""
         axis = image_axis(self.feed, batch.shape)
         if axis is None or len(self.tiles) >= self.most:
             return
@@ -104,7 +104,7 @@ class Sheet:
         return tile[:, :, ::-1] if self.feed.spec.colour == "bgr" else tile
 
     def _range(self, pixels: list[Array]) -> tuple[float, float]:
-        """What is shown black and white."""
+        """The values shown as black and as white."""
         if np.dtype(self.feed.source.dtype) == np.uint8:
             return 0.0, 255.0
         finite = [one[np.isfinite(one)] for one in pixels]
@@ -114,6 +114,6 @@ class Sheet:
 
 
 def _small(pixels: Array) -> Array:
-    """Every n-th pixel of a large image: at most twice what is shown."""
+    """Every n-th pixel of a large image, which leaves at most twice the displayed size."""
     step = max(1, max(pixels.shape[:2]) // (2 * _SIDE))
     return np.ascontiguousarray(pixels[::step, ::step])

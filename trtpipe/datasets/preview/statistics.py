@@ -1,7 +1,7 @@
-"""What the values of one input are like, gathered batch by batch in float64. Memory is that of a batch.
+"""Statistics of one input's values, accumulated batch by batch in float64. Memory use is that of a batch.
 
 Mean and variance are merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
-sample variances" (1979). Only finite values count, the others are counted apart.
+sample variances" (1979). Only finite values enter them; the others are counted separately.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SHAPES = 8
 
 
 class Moments:
-    """Count, least, largest, mean and deviation of values."""
+    """Count, minimum, maximum, mean and standard deviation of values."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -28,7 +28,7 @@ class Moments:
         self.mean = self.squares = 0.0
 
     def add(self, values: Array) -> None:
-        """Takes finite values in."""
+        """Adds finite values."""
         if not values.size:
             return
         wide = values.astype(np.float64)
@@ -42,7 +42,7 @@ class Moments:
         self.least, self.largest = min(self.least, float(wide.min())), max(self.largest, float(wide.max()))
 
     def to_json(self) -> dict[str, float | None]:
-        """min, max, mean and (population) std; None where there was no value."""
+        """min, max, mean and (population) std; None when there were no values."""
         if not self.count:
             return {"min": None, "max": None, "mean": None, "std": None}
         std = math.sqrt(self.squares / self.count)
@@ -50,7 +50,7 @@ class Moments:
 
 
 class Statistics:
-    """One input's values; with a `channel_axis` (of the batch) also one channel at a time."""
+    """Statistics of one input; with a `channel_axis` (of the batch) also for each channel."""
 
     def __init__(self, channel_axis: int | None) -> None:
         self.axis = channel_axis
@@ -60,7 +60,7 @@ class Statistics:
         self.zeros = self.nonfinite = self.values = 0
 
     def add(self, batch: Array) -> None:
-        """Takes a batch in."""
+        """Adds a batch."""
         shape = tuple(batch.shape[1:])
         self.shapes[shape] = self.shapes.get(shape, 0) + (len(batch) if batch.ndim else 1)
         finite = np.isfinite(batch) if batch.dtype.kind not in "iub" else np.ones(batch.shape, bool)

@@ -1,1 +1,1 @@
-"""From arrays of samples to batches of model inputs. Knows no kind of file."""
+"""Makes batches of model inputs from arrays of samples. Independent of the file formats."""

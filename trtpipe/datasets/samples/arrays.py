@@ -1,4 +1,4 @@
-"""The arrays of a data set's sources under one roof, and which of them feeds an input."""
+"""Combines the arrays of all sources of a data set, and finds the one for each input."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def opened(
 
 
 class _Joined(Mapping[str, Source]):
-    """Several mappings whose names differ, as one; a value is looked up when it is asked for."""
+    """Several mappings with different names as one; a value is looked up on access."""
 
     def __init__(self, parts: list[Mapping[str, Source]]) -> None:
         self.parts = parts
@@ -59,7 +59,7 @@ class _Joined(Mapping[str, Source]):
 
 
 def array_of(spec: DatasetSpec, name: str, sources: Mapping[str, Source]) -> str:
-    """The array that feeds an input: the one it names, the one of its own name, or the set's only images."""
+    """The array for an input: the one it names, the one with the input's own name, or the set's only images."""
     given = spec.inputs.get(name)
     if given is not None and given.array is not None:
         return given.array
@@ -68,7 +68,7 @@ def array_of(spec: DatasetSpec, name: str, sources: Mapping[str, Source]) -> str
 
 
 def own_inputs(spec: DatasetSpec, sources: Mapping[str, Source]) -> tuple[TensorInfo, ...]:
-    """The inputs that a data set names, or else its arrays; of any rank, in the type that the set makes of them."""
+    """The inputs that a data set declares, or else its arrays; of any rank, in the type after preprocessing."""
     names = list(spec.inputs) or [name for name in sources if name != spec.labels]
     return tuple(TensorInfo(name, _own_type(spec, sources, name), None) for name in names)
 

@@ -1,8 +1,8 @@
-"""A data set as batches of model inputs. Memory is that of one batch.
+"""A data set as batches of model inputs. Memory use is that of one batch.
 
-Shuffling draws a permutation from numpy's PCG64 seeded with the set's seed, before the number of samples is cut: the
-first n of a shuffled set are a random choice. A model whose batch dimension is fixed gets whole batches only; what is
-left over is dropped and counted.
+Shuffling draws a permutation from numpy's PCG64 seeded with the data set's seed, before the number of samples is
+limited, so that the first n samples of a shuffled set are a random selection. A model with a fixed batch dimension gets
+complete batches only; the remaining samples are dropped and counted.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 Batch: TypeAlias = "tuple[dict[str, Array], Array | None]"
 
 LISTED = 20
-"""How many samples that cannot be read are named at once."""
+"""How many unreadable samples an error lists."""
 _MOST_SHUFFLED = 1 << 26
-"""Of more samples than that, few are drawn without putting all their numbers in order."""
+"""With more samples, a small selection is drawn without permuting all of their numbers."""
 
 
 @dataclass
 class Dataset:
-    """Batches of `(inputs by name, labels or None)`; iterating again begins again. Closed as a context manager."""
+    """An iterable of `(inputs by name, labels or None)` that can be iterated again; close it as a context manager."""
 
     feeds: tuple[Feed, ...]
     labels: Source | None
@@ -54,7 +54,7 @@ class Dataset:
 
     @property
     def samples(self) -> int:
-        """How many samples are used."""
+        """The number of samples used."""
         return len(self.order)
 
     @property
@@ -64,7 +64,7 @@ class Dataset:
 
     @property
     def has_names(self) -> bool:
-        """Whether samples are more to people than numbers."""
+        """Whether samples have names other than their numbers."""
         return any(feed.is_image or feed.varies for feed in self.feeds)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -73,7 +73,7 @@ class Dataset:
             yield {feed.info.name: feed.values(indices) for feed in self.feeds}, labels
 
     def looked_at(self) -> Iterator[tuple[NDArray[np.int64], dict[str, tuple[Array, list[Fault]]]]]:
-        """Each batch's sample numbers, and input → its values and what of them cannot be meant; nothing is refused."""
+        """Each batch's sample numbers, and input → its values and the faults found in them; nothing is refused."""
         for indices in self._batches():
             made = {feed.info.name: (feed, feed.made(indices)) for feed in self.feeds}
             yield (
@@ -86,13 +86,13 @@ class Dataset:
             yield self.order[start : start + self.batch]
 
     def sample_shapes(self) -> tuple[dict[str, tuple[int, ...]], ...]:
-        """Every distinct set of input shapes that will be fed; no value is read. Raises SpecError."""
+        """Every distinct set of input shapes; no sample values are read. Raises SpecError."""
         return tuple(shapes for shapes, _ in self.shapes_by_sample())
 
     def shapes_by_sample(self) -> list[tuple[dict[str, tuple[int, ...]], str]]:
-        """Every distinct set of input shapes that will be fed, and the first sample that has it.
+        """Every distinct set of input shapes, and the first sample that has it.
 
-        Of images the headers are read. Raises SpecError naming those that cannot be.
+        For images only the headers are read. Raises SpecError naming those that cannot be read.
         """
         counts = [min(self.batch, len(self.order))]
         rest = len(self.order) % self.batch
@@ -108,7 +108,7 @@ class Dataset:
         return list(found.values())
 
     def _seen(self) -> list[int]:
-        """One sample of each set of shapes, every header read. Raises SpecError with all that cannot be."""
+        """One sample for each set of shapes; every header is read. Raises SpecError with all that cannot be read."""
         found: dict[tuple[tuple[int, ...] | None, ...], int] = {}
         problems: dict[str, Problem] = {}
         for number in map(int, self.order):
@@ -146,10 +146,10 @@ def open_dataset(
     *,
     samples: int | None = None,
 ) -> Dataset:
-    """The data set as batches for a model with these inputs; without any, for the inputs that the set itself names.
+    """The data set as batches for a model with these inputs; without any, for the inputs that it declares itself.
 
-    A context manager. At most `samples` are used. Everything that can be told without reading samples is checked here
-    and reported together. Raises SpecError, with paths into the data set's spec.
+    A context manager. At most `samples` samples are used. Everything that can be checked without reading samples is
+    checked here and reported together. Raises SpecError, with paths into the data set's spec.
     """
     return _open(spec, readers_of(spec), as_files(resolve), inputs, samples)
 
@@ -189,7 +189,7 @@ def _open(
 
 
 def _refuse_differing(data: Dataset) -> None:
-    """Samples that differ in their dims make no batch of several."""
+    """Raises SpecError when samples with different dims would have to be put in one batch."""
     if data.batch == 1:
         return
     for feed in (one for one in data.feeds if one.varies):
@@ -206,7 +206,7 @@ def _refuse_differing(data: Dataset) -> None:
 
 
 def _first_of(problems: list[Problem]) -> list[Problem]:
-    """At most LISTED problems, and how many more there are."""
+    """The first LISTED problems, and how many more there are."""
     if len(problems) <= LISTED:
         return problems
     return [

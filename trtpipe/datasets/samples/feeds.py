@@ -1,7 +1,7 @@
-"""One model input and the array that feeds it: rows become input values, and values that cannot be meant are found.
+"""Converts rows of an array to the values of one model input, and finds values that must be mistakes (such as NaN).
 
-`(array * scale - mean) / std` is computed in float32 (float64 for float64 arrays), in this order, and left out when all
-three are neutral; then the axes are moved and the type is changed. Knows nothing of batches or files.
+`(array * scale - mean) / std` is computed in float32 (float64 for float64 arrays), in this order, and skipped when all
+three have no effect; then the axes are permuted and the type is converted. Independent of batches and files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Dim = TypeVar("Dim", int, int | None)
 
 LEAST_VARIED = 16
-"""Values from which on a sample must not be constant: a length or a scale factor may well be."""
+"""From this many values on, a constant sample is an error; a smaller one may be a length or scale factor."""
 _AXES = {"nchw_to_nhwc": (0, 2, 3, 1), "nhwc_to_nchw": (0, 3, 1, 2)}
 _REMEDIES = {
     "nonfinite": "clean the data, or correct scale, mean and std",
@@ -39,7 +39,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A sample whose values cannot be meant: NaN or infinities, or one value only."""
+    """A sample whose values must be a mistake: NaN or infinities, or a single value throughout."""
 
     index: int
     kind: Literal["nonfinite", "constant"]
@@ -48,7 +48,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Feed:
-    """One input, its array, and how one becomes the other."""
+    """One input, its array, and the conversion from the array to the input."""
 
     info: TensorInfo
     spec: InputSpec
@@ -58,7 +58,7 @@ class Feed:
 
     @property
     def sliced(self) -> bool:
-        """Whether the array's first axis counts samples."""
+        """Whether the array's first axis is the sample axis."""
         return not self.spec.constant
 
     @property
@@ -68,30 +68,30 @@ class Feed:
 
     @property
     def one_by_one(self) -> bool:
-        """Whether a sample is a whole batch."""
+        """Whether one sample is a whole batch."""
         return isinstance(self.source, RandomArray) and self.source.one_by_one
 
     @property
     def varies(self) -> bool:
-        """Whether samples differ in their dims."""
+        """Whether the dims of samples differ."""
         return None in self.source.shape[1:]
 
     @property
     def axes(self) -> tuple[int, ...] | None:
-        """How the array's axes are moved."""
+        """The permutation of the array's axes."""
         if self.is_image:
             return None if self.spec.layout == "nhwc" else _AXES["nhwc_to_nchw"]
         return _AXES.get(self.spec.layout or "as_is")
 
     def shape(self, count: int) -> tuple[int | None, ...]:
-        """The input's shape when `count` samples are fed; None where samples differ."""
+        """The input's shape for a batch of `count` samples; None for dims that differ between samples."""
         shape = self.source.shape
         if self.sliced:
             shape = shape[1:] if self.one_by_one else (count, *shape[1:])
         return self._moved(shape)
 
     def shape_at(self, index: int, count: int) -> tuple[int, ...]:
-        """The input's shape when `count` samples like this one are fed, values unread. Raises SpecError."""
+        """The input's shape for `count` samples like this one, without reading values. Raises SpecError."""
         if not self.sliced or self.one_by_one:
             return tuple(dim or 0 for dim in self.shape(count))
         return self._moved((count, *self.source.shape_at(index)))
@@ -100,7 +100,7 @@ class Feed:
         return tuple(shape[axis] for axis in self.axes) if self.axes else shape
 
     def values(self, indices: Indices) -> Array:
-        """The input's value for these samples. Raises SpecError naming every one that cannot be meant."""
+        """The input's value for these samples. Raises SpecError naming every sample with a fault."""
         made = self.made(indices)
         faults = self.faults(made, indices)
         if faults:
@@ -108,7 +108,7 @@ class Feed:
         return made
 
     def made(self, indices: Indices) -> Array:
-        """The input's value for these samples, whatever it holds. Raises SpecError where it cannot be made."""
+        """The input's value for these samples, with any faults. Raises SpecError when it cannot be made."""
         array = self.source.rows(indices) if self.sliced else self.source.whole()
         if self.sliced and self.one_by_one:
             array = array[0]
@@ -126,7 +126,7 @@ class Feed:
         return made
 
     def faults(self, made: Array, indices: Indices) -> list[Fault]:
-        """What of a value cannot be meant, sample by sample; a constant array's are told of its first."""
+        """The faults in a value, sample by sample; those of a constant array are reported for its first sample."""
         if not self.sliced or self.one_by_one:
             return [fault for fault in [self._fault(made, 0)] if fault and fault.kind == "nonfinite"]
         found = (self._fault(row, int(index)) for row, index in zip(made, indices, strict=True))
@@ -141,7 +141,7 @@ class Feed:
         return None
 
     def problem(self, fault: Fault) -> Problem:
-        """A fault in words, at the input's place in the data set's spec."""
+        """A fault as a problem at the input's place in the data set's spec."""
         name = self.info.name
         sample = self.source.name_of(fault.index)
         if fault.kind == "nonfinite":
@@ -168,7 +168,7 @@ class Feed:
         return scaled
 
     def channel_axis(self) -> int:
-        """The axis of the array that mean and std run along: the second, or the last when that fits instead."""
+        """The array axis that mean and std apply to: the second, or the last when the second does not fit."""
         rank = len(self.source.shape)
         if self.is_image or self.spec.layout == "nhwc_to_nchw":
             return rank - 1
@@ -178,13 +178,13 @@ class Feed:
 
 
 def along(values: tuple[float, ...], rank: int, axis: int, kind: DTypeLike) -> Array:
-    """The values as an array that runs along one axis of an array of this rank; one value as it is."""
+    """Values reshaped to broadcast along one axis of an array of this rank; a single value is returned as it is."""
     array = np.asarray(values, kind)
     return array.reshape([-1 if dim == axis else 1 for dim in range(rank)]) if len(values) > 1 else array[0]
 
 
 def feed_of(info: TensorInfo, given: InputSpec, source: Source, array: str) -> Feed:
-    """The feed of an input from an array, which is brought to what the input says. Raises SpecError."""
+    """The feed of an input from an array, with the conversion that the input declares. Raises SpecError."""
     try:
         dtype = np.dtype(given.dtype or info.dtype)
         if dtype.hasobject or dtype.kind in "USmMc" or dtype.type is np.void:
@@ -200,7 +200,7 @@ def feed_of(info: TensorInfo, given: InputSpec, source: Source, array: str) -> F
 
 
 def problems_of_images(feed: Feed) -> Iterator[Problem]:
-    """What an input says of images when its array holds none, and what images do not take."""
+    """Problems of image settings on an input without images, and of settings that images do not support."""
     from trtpipe.spec.dataset import IMAGE_FIELDS
 
     path = ("inputs", feed.info.name)

@@ -1,4 +1,4 @@
-"""Whether a feed fits its input: everything that types and dims alone can tell. Reads no sample."""
+"""Checks whether a feed fits its input, as far as types and dims tell. Reads no samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trtpipe.problem_codes import Code
 
 
 def feed_problems(feed: Feed) -> Iterator[Problem]:
-    """Everything about one feed that can be told from types and dims alone."""
+    """All problems of one feed that types and dims alone reveal."""
     path = ("inputs", feed.info.name)
     if 0 in feed.source.shape:
         yield Problem(
@@ -85,7 +85,7 @@ def _shape_problems(feed: Feed) -> Iterator[Problem]:
 
 
 def _remedy_of_image(feed: Feed, axis: int, dims: tuple[Dim, ...]) -> str:
-    """What brings images to the input's dims: the other layout where its channels stand, else colour, else a size."""
+    """How to make images fit the input's dims: the other layout if its channel dim matches, else colour, else size."""
     last = feed.spec.layout == "nhwc"
     here, there = (3, 1) if last else (1, 3)
     if dims[there] in (1, 3) and dims[here] not in (1, 3):
@@ -100,7 +100,7 @@ def _remedy_of_image(feed: Feed, axis: int, dims: tuple[Dim, ...]) -> str:
 
 
 def dims_text(dims: tuple[Dim, ...]) -> str:
-    """Dims as people write them, `?` where one is unknown."""
+    """Dims as text, with `?` for unknown ones."""
     return "x".join("?" if dim is None else str(dim) for dim in dims) or "scalar"
 
 

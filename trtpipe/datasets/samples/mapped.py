@@ -1,4 +1,4 @@
-"""Arrays of samples, mapped from files: only the rows that are asked for are read."""
+"""Arrays of samples, memory-mapped from files: only the requested rows are read."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class MappedArray:
         return self.shape[1:]
 
     def name_of(self, index: int) -> str:
-        """Samples go by their numbers."""
+        """Samples are named by their numbers."""
         return f"sample {index}"
 
 
 @dataclass(frozen=True)
 class UnpackedArray(MappedArray):
-    """A mapped array whose file is written as far as its rows are asked for."""
+    """A mapped array whose file is unpacked only as far as its rows are requested."""
 
     unpacking: Unpacking
     header: NpyHeader
@@ -71,7 +71,7 @@ class UnpackedArray(MappedArray):
         return np.array(self.array)
 
     def _have(self, rows: int) -> None:
-        """Unpack the first rows; of what is ordered by columns, each row needs all of it."""
+        """Unpack the first rows; in Fortran order every row needs the whole array."""
         row = self.header.nbytes // max(1, self.shape[0] if self.shape else 1)
         size = self.header.nbytes if self.header.fortran else rows * row
         with told_at(self.where):
@@ -81,7 +81,7 @@ class UnpackedArray(MappedArray):
 
 @contextmanager
 def told_at(path: SpecPath) -> Iterator[None]:
-    """Problems of a file become problems of the place in the data set's spec that names it."""
+    """Turns problems of a file into problems at the place in the data set's spec that names the file."""
     try:
         yield
     except ModelError as error:

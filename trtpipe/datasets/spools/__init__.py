@@ -1,1 +1,1 @@
-"""Samples that come one after the other, kept in unnamed temporary files so that they can be drawn in any order."""
+"""Writes samples that arrive as a stream to unnamed temporary files, so that they can be read in any order."""

@@ -1,4 +1,4 @@
-"""Columns of Parquet files as arrays of samples. Row groups are streamed: memory is that of one batch of rows.
+"""Columns of Parquet files as arrays of samples. Row groups are streamed: memory use is that of one batch of rows.
 
 Whatever PyArrow raises on a damaged file becomes one problem that names it.
 """
@@ -34,7 +34,7 @@ _ROWS = 256
 
 
 class Columns:
-    """The columns of some files, one after the other, that can be samples. Raises SpecError."""
+    """The columns of a sequence of files that can be samples. Raises SpecError."""
 
     def __init__(self, files: Mapping[str, Path], stack: ExitStack) -> None:
         from pyarrow import parquet
@@ -65,11 +65,11 @@ class Columns:
         return self._images(name) if _is_image(self.types[name]) else ColumnArray(self, name)
 
     def rows(self) -> int:
-        """How many rows the files claim."""
+        """The number of rows according to the files' metadata."""
         return sum(file.metadata.num_rows for file in self.files.values())
 
     def spooled(self, name: str) -> Spool:
-        """A column, read whole into a temporary file. Raises SpecError."""
+        """A column, read completely into a temporary file. Raises SpecError."""
         spool = Spool(self.stack)
         for file, row, value in self._values(name):
             named = f"row {row} of column '{name}' of '{file}'"
@@ -106,7 +106,7 @@ class Columns:
         return ImageArray(_RowNames(name, self.rows()), encoded, InputSpec())
 
     def _values(self, column: str) -> Iterator[tuple[str, int, Array | bytes | None]]:
-        """File, row and value of each sample; None is null."""
+        """File, row and value of each sample; None for null."""
         for name, file in self.files.items():
             row = 0
             batches = file.iter_batches(batch_size=_ROWS, columns=[column], use_threads=False)
@@ -122,7 +122,7 @@ class Columns:
 
 
 class ColumnArray:
-    """A column of numbers; it is read when a row is, or when its type does not tell its dims."""
+    """A column of numbers; it is read on first access to a row, or to its dims when its type does not give them."""
 
     def __init__(self, columns: Columns, name: str) -> None:
         self.columns, self.name = columns, name
@@ -131,7 +131,7 @@ class ColumnArray:
 
     @cached_property
     def spooled(self) -> SpooledArray:
-        """Its samples. Raises SpecError."""
+        """Its samples in a temporary file. Raises SpecError."""
         return SpooledArray(self.columns.spooled(self.name))
 
     @property
@@ -140,7 +140,7 @@ class ColumnArray:
         return self.spooled.shape if None in self.dims else (self.columns.rows(), *self.dims)
 
     def rows(self, indices: Indices) -> Array:
-        """The rows at `indices`, which must be of one shape."""
+        """The rows at `indices`, which must have one shape."""
         return self.spooled.rows(indices)
 
     def whole(self) -> Array:
@@ -152,12 +152,12 @@ class ColumnArray:
         return self.spooled.shape_at(index)
 
     def name_of(self, index: int) -> str:
-        """Samples go by their numbers."""
+        """Samples are named by their numbers."""
         return f"sample {index}"
 
 
 def _dims_of(kind: pyarrow.DataType) -> tuple[tuple[int | None, ...], pyarrow.DataType]:
-    """The dims of a row of this type, None where it does not tell, and the type of its numbers."""
+    """The dims of a row of this type (None where the type does not give them) and the type of its numbers."""
     from pyarrow import types
 
     dims: list[int | None] = []
@@ -168,7 +168,7 @@ def _dims_of(kind: pyarrow.DataType) -> tuple[tuple[int | None, ...], pyarrow.Da
 
 
 class _RowNames(Sequence[str]):
-    """Names of rows, made when they are asked for."""
+    """Names of rows, made on access."""
 
     def __init__(self, column: str, count: int) -> None:
         self.column, self.rows = column, count
@@ -199,7 +199,7 @@ def _readable(name: str) -> Iterator[None]:
 
 
 def _is_image(kind: pyarrow.DataType) -> bool:
-    """Bytes, or a struct with bytes in it."""
+    """Whether the type is bytes, or a struct with a bytes field."""
     from pyarrow import types
 
     if types.is_struct(kind):

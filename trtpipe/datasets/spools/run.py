@@ -1,7 +1,8 @@
-"""Runs a project's function that yields samples, and minds what it reads.
+"""Runs a project's function that yields samples, and watches which files it reads.
 
-Every file of the project that the function opens must be declared, or the key would not know of it: Python's audit
-events tell of each, imported modules included. What libraries open by themselves, in C, is not seen.
+Every file of the project that the function opens must be declared, because otherwise the key would not depend on it.
+Python's audit events report each opened file, imported modules included; files that libraries open in C code are not
+seen.
 """
 
 from __future__ import annotations
@@ -29,17 +30,18 @@ WHERE = ("python",)
 _SHOWN = 5
 _CODE = (".py", ".pyc", ".so", ".pyd")
 _watched: list[_Watch] = []
-"""What is being noted now; audit hooks cannot be taken away again, so there is one for good."""
+"""The active watch. Audit hooks cannot be removed, so there is one permanent hook that uses this."""
 _hooked = False
 
 
 def samples_of(
     text: str, file: Path, root: Path, declared: Iterable[Path], limit: int | None = None
 ) -> Iterator[Mapping[str, Array]]:
-    """What the function of `MODULE:FUNCTION` yields, at most `limit` samples: array name → array, one sample at a time.
+    """The samples that the function of `MODULE:FUNCTION` yields, at most `limit`: array name → array for each.
 
-    The working directory is the project's root meanwhile, and its modules can be imported. Raises SpecError for what
-    the function raises, for what it yields that is no sample, and for files of the project that it reads undeclared.
+    The working directory is the project's root meanwhile, and its modules can be imported. Raises SpecError when the
+    function raises, when it yields something that is not a sample, and when it reads files of the project that are not
+    declared.
     """
     function = text.partition(":")[2]
     allowed = {file.resolve(), *(one.resolve() for one in declared)}
@@ -58,7 +60,7 @@ def samples_of(
 
 
 def _imported(text: str, file: Path) -> ModuleType:
-    """The module, under a name of its own: that of a library stays the library's."""
+    """The module, imported under a name of its own so that a library module of the same name is not shadowed."""
     name = f"trtpipe_project.{text.partition(':')[0]}"
     found = importlib.util.spec_from_file_location(name, file)
     assert found is not None and found.loader is not None, f"{file} is a Python file"
@@ -110,7 +112,7 @@ def _reads(text: str, undeclared: list[str]) -> Problem:
 
 @contextmanager
 def _inside(root: Path) -> Iterator[None]:
-    """The project's root as working directory and first place of imports; no bytecode is left there."""
+    """Makes the project's root the working directory and first import path; no bytecode is written there."""
     before = Path.cwd(), list(sys.path), sys.dont_write_bytecode, sys.pycache_prefix
     os.chdir(root)
     sys.path.insert(0, str(root))
@@ -124,11 +126,11 @@ def _inside(root: Path) -> Iterator[None]:
 
 
 class _UndeclaredCode(Exception):
-    """The project's code imports a file of the project that the set does not name."""
+    """The project's code imports a file of the project that the data set does not declare."""
 
 
 class _Watch(set[str]):
-    """The files that are opened; one of the project that Python would import must be declared."""
+    """Records opened files; a file of the project that Python would import must be declared."""
 
     def __init__(self, root: Path, declared: Collection[Path]) -> None:
         super().__init__()
@@ -136,7 +138,7 @@ class _Watch(set[str]):
         self.apart = _environments()
 
     def refuse_code(self, name: str) -> None:
-        """Raises _UndeclaredCode for code of the project that is not declared: nobody has allowed it."""
+        """Raises _UndeclaredCode for undeclared code of the project, because the user has not allowed it to run."""
         if not name.endswith(_CODE):
             return
         path = Path(name).resolve()
@@ -176,7 +178,7 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def _undeclared(opened: Iterable[str], root: Path, declared: set[Path]) -> Iterator[str]:
-    """Those of the files that lie in the project, not in its environments or its state, and are not declared."""
+    """The opened files that are in the project, not in its environments or its state, and not declared."""
     home = root.resolve()
     apart = _apart(home)
     for name in opened:
@@ -187,10 +189,10 @@ def _undeclared(opened: Iterable[str], root: Path, declared: set[Path]) -> Itera
 
 
 def _apart(home: Path) -> list[Path]:
-    """Places that are not the project's own, though they may lie inside it: its environments, trtpipe, its state."""
+    """Places that are not project files although they may be inside the project: environments, trtpipe, its state."""
     return [*_environments(), *(Path(home / place).resolve() for place in (".trtpipe", "build"))]
 
 
 def _environments() -> list[Path]:
-    """Where Python's own modules and trtpipe's are. Code in `build` or `.trtpipe` is the project's like any other."""
+    """The folders of Python's own modules and of trtpipe. Code in `build` or `.trtpipe` counts as the project's."""
     return [Path(place).resolve() for place in (sys.prefix, sys.base_prefix, Path(__file__).parents[2])]

@@ -1,4 +1,4 @@
-"""An array's samples in an unnamed temporary file: memory is that of one, disk that of all.
+"""The samples of one array in an unnamed temporary file: one sample is in memory at a time, all of them are on disk.
 
 Samples of one array have one type and rank; their dims may differ.
 """
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from trtpipe.datasets import Indices
 
 LARGEST_SPOOLED = 64 << 30
-"""Bytes of one array beyond which its samples are better stored as .npy, which is read where it lies."""
+"""Limit in bytes for one array; larger ones are better stored as .npy, which is read in place."""
 MOST_SAMPLES = 50_000_000
 
 
 class Spool:
-    """Samples of one array, appended and read."""
+    """The samples of one array; supports appending and reading."""
 
     def __init__(self, stack: ExitStack) -> None:
         file = tempfile.TemporaryFile(prefix="trtpipe-samples-")  # noqa: SIM115 - the stack closes it
@@ -38,7 +38,7 @@ class Spool:
         self.dtype: Dtype | None = None
 
     def append(self, sample: Array, named: str, path: SpecPath) -> None:
-        """Keeps one sample. Raises SpecError at `path`, calling it as `named`, and OSError."""
+        """Writes one sample. Raises SpecError at `path`, naming the sample `named`, and OSError."""
         said = self._unfit(sample)
         if said:
             raise SpecError(Problem(Code.DATA_CODE, f"{named} {said}", path=path))
@@ -46,7 +46,7 @@ class Spool:
         self.append_bytes(content, named, path, sample.shape)
 
     def _unfit(self, sample: Array) -> str:
-        """Why a sample does not go with those before it; empty when it does."""
+        """Why a sample does not match those before it; empty when it does."""
         if sample.dtype.hasobject or sample.dtype.names or sample.dtype.kind in "USmMc":
             return f"holds {sample.dtype}, not numbers"
         if self.dtype is None:
@@ -59,7 +59,7 @@ class Spool:
         return "" if sample.size else f"is empty ({format_shape(sample.shape)})"
 
     def append_bytes(self, content: bytes, named: str, path: SpecPath, shape: tuple[int, ...] = ()) -> None:
-        """Keeps one sample's bytes. Raises SpecError and OSError."""
+        """Writes the bytes of one sample. Raises SpecError and OSError."""
         if self._end + len(content) > LARGEST_SPOOLED or len(self._offsets) >= MOST_SAMPLES:
             most = f"{MOST_SAMPLES:,} samples, or {format_size(LARGEST_SPOOLED)} of them, are copied at most"
             remedy = "give fewer samples, or store them as .npy files, which are read where they are"
@@ -72,7 +72,7 @@ class Spool:
         self._kinds.append(self._shapes.setdefault(shape, len(self._shapes)))
 
     def close(self) -> None:
-        """No more samples will come."""
+        """Ends writing; no more samples will be appended."""
         self._file.flush()
         self._offsets.append(self._end)
 
@@ -116,7 +116,7 @@ class SpooledArray:
         return np.dtype(np.float32) if self.spool.dtype is None else self.spool.dtype
 
     def rows(self, indices: Indices) -> Array:
-        """The samples at `indices`, which must be of one shape."""
+        """The samples at `indices`, which must have one shape."""
         return np.stack([self.spool.sample(int(index)) for index in indices])
 
     def whole(self) -> Array:
@@ -128,5 +128,5 @@ class SpooledArray:
         return self.spool.shape_at(index)
 
     def name_of(self, index: int) -> str:
-        """Samples go by their numbers."""
+        """Samples are named by their numbers."""
         return f"sample {index}"

@@ -1,1 +1,1 @@
-"""What the `caffe` frontend is made of: the two file formats, the net they describe, and each layer's ONNX form."""
+"""Parts of the `caffe` frontend: the two file formats, the net that they describe, and the ONNX form of each layer."""

@@ -1,7 +1,7 @@
-"""Reads the weights of a caffemodel: where each layer's blobs stand in the file, and their shapes.
+"""Finds the weights in a caffemodel: the position of each layer's blobs in the file, and their shapes.
 
-A binary NetParameter (caffe.proto; NVCaffe's raw_data as in trtcaffe.proto) is walked without its values: only tags,
-lengths and shapes are touched. Both generations are read. Knows nothing of what a blob is for.
+A binary NetParameter (caffe.proto; NVCaffe's raw_data as in trtcaffe.proto) is parsed without its values: only tags,
+lengths and shapes are read. Both generations are supported. The meaning of a blob is not interpreted.
 """
 
 from __future__ import annotations

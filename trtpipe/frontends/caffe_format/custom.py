@@ -1,8 +1,8 @@
-"""Layers that Caffe does not have: as a TensorRT plugin's node, or by functions in a file of the project.
+"""Custom layers that Caffe does not have: converted to a TensorRT plugin's node, or by functions of the project.
 
-That file is the project's own code, as a conftest.py is: it runs, with all rights of the user, in the process that
-imports the model. It holds `LAYERS`, from a layer's type to a function of a `Layer` that gives a `Tensor`, or one for
-each top:
+The functions are in a file of the project, which is code like a conftest.py: it runs, with all permissions of the user,
+in the process that imports the model. It defines `LAYERS`, a mapping from a layer's type to a function that takes a
+`Layer` and returns a `Tensor`, or one for each top:
 
     def mish(layer):
         x = layer.inputs[0]
@@ -12,9 +12,9 @@ each top:
     LAYERS = {"Mish": mish}
 
 `layer.name`, `.type`, `.inputs` (tensors with `name` and `dims`), `.tops`, `.parameters` (what is written in the
-prototxt, as plain values) and `.arrays()` (the weights as NumPy arrays) are read; `.node`, `.nodes` and `.constant`
-add to the graph, in opset 17; `.refuse` makes the error to raise. Of what the file imports only the file itself
-belongs to the key.
+prototxt, as plain values) and `.arrays()` (the weights as NumPy arrays) can be read; `.node`, `.nodes` and `.constant`
+add to the graph, in opset 17; `.refuse` makes the error to raise. Only this file is part of the key, not the modules
+that it imports.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A layer on its way to ONNX: what a lowering reads of it, and what it builds with.
+"""A Caffe layer being converted to ONNX: what a lowering function reads, and the methods that build nodes.
 
-The same for the lowerings of Caffe's own layers and for those that a project writes for its custom layers.
+The same class serves Caffe's own layers and those that a project defines.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Lowering = Callable[["Layer"], Lowered]
 
 
 class BehindUnknown(Exception):
-    """A layer behind one that cannot be lowered: nothing more can be said of it without its bottoms' shapes."""
+    """Raised for a layer after an unsupported one, when it cannot be checked without the shapes of its bottoms."""
 
 
 class Layer:
@@ -63,8 +63,8 @@ class Layer:
 
     It also has the layer's parameters and its weights.
 
-    `behind` says that it reads what a layer that cannot be lowered makes. It is then looked at for its own mistakes
-    only, and nothing that it builds is used. `wanted` says what weights it lacks where no caffemodel is named.
+    `behind` says that it depends on a layer that cannot be lowered. It is then only checked for its own mistakes, and
+    nothing that it builds is used. `wanted` lists the weights it lacks when no caffemodel is given.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class Layer:
         return [Tensor(one) for one in made]
 
     def free(self, wanted: str) -> str:
-        """A name for a tensor inside the layer that no blob has."""
+        """A name, unused by any blob, for a tensor inside the layer."""
         while wanted in self._taken:
             wanted += "_"
         return wanted
@@ -231,8 +231,8 @@ class Layer:
     def blob(self, index: int, dims: Sequence[int], part: str) -> Blob | None:
         """Blob `index`, which must have these dims; axes of size 1 do not matter, as old files have four axes.
 
-        None where it is missing or has other dims. The problem is then noted and not raised: the shapes behind the
-        layer are known without its weights, and so the layers behind it are looked at too.
+        None when it is missing or has other dims. The problem is then noted and not raised: the output shapes are known
+        without the weights, so that the following layers can be checked too.
         """
         if self._weights is None:
             self.wanted = self.wanted or f"{part} of {shown(dims)}"
@@ -257,7 +257,7 @@ class Layer:
         return self._problem(fact, nearest_layer(self.name, weights))
 
     def without_weights(self) -> Iterator[Problem]:
-        """Says that weights are missing altogether, of a layer whose shapes are not known."""
+        """Reports that all weights are missing, for a layer whose shapes are not known."""
         if self.blobs or not needs_weights(self.type, len(self.inputs)):
             return
         if self._weights is None:
@@ -267,7 +267,7 @@ class Layer:
         yield self._problem(f"{self._weights.name} has no weights for it", remedy)
 
     def leftovers(self) -> Iterator[Problem]:
-        """Weights that are missing or do not fit, fields that were not read, and blobs that were not used."""
+        """Problems: weights that are missing or do not fit, fields that were not read, blobs that were not used."""
         yield from self._unfitting
         for params in self._given:
             yield from params.unknown()
@@ -278,7 +278,7 @@ class Layer:
 
 
 def nearest_layer(name: str, weights: Weights) -> str:
-    """Which layer of the file may be meant."""
+    """The layer in the file that was probably meant."""
     from trtpipe.loader.grammar import choose_from
 
     return choose_from(name, list(weights.layers)[:1000], f"layers with weights in {weights.name}")
@@ -295,5 +295,5 @@ def all_fixed(dims: Sequence[Dim]) -> bool:
 
 
 def shown(dims: Sequence[Dim]) -> str:
-    """Dims for a reader: `batchx3x224x?`."""
+    """Dims as text: `batchx3x224x?`."""
     return "x".join("?" if dim is None else str(dim) for dim in dims) or "scalar"

@@ -1,4 +1,4 @@
-"""Tables of Caffe's layer types: the enumeration of the V1 format, and those that a deployed net has no use for.
+"""Tables of Caffe's layer types: the enumeration of the V1 format, and the types that a deployed net does not need.
 
 Names and numbers are those of caffe.proto and upgrade_proto.cpp (BVLC Caffe 1.0).
 """

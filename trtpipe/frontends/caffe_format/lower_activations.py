@@ -1,4 +1,4 @@
-"""Layers that work on each value by itself: activations, powers, exponentials, clips.
+"""Element-wise layers: activations, powers, exponentials, clips.
 
 The formulas are those of Caffe's layer catalogue; every one keeps its bottom's shape.
 """

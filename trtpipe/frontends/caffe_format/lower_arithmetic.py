@@ -1,4 +1,4 @@
-"""Layers that combine values: element by element, with learned factors, and by sums over axes."""
+"""Layers that combine values: element-wise, with learned factors, and as sums over axes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""SSD's PriorBox, a constant once sizes are known (prior_box_layer.cpp of Caffe's SSD fork).
+"""SSD's PriorBox, which is a constant if the sizes are known (prior_box_layer.cpp of Caffe's SSD fork).
 
 The top is [1, 2, H*W*P*4]: the boxes (x and y of both corners, parts of the image's size), then their variances. P
-boxes stand at each of H*W places. Sizes are cut to whole numbers, as the layer's C++ does.
+boxes stand at each of H*W places. Sizes are truncated to integers, as in the layer's C++ code.
 """
 
 from __future__ import annotations

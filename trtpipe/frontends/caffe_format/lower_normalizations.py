@@ -1,4 +1,4 @@
-"""Layers that bring values to a common size: batch normalization, MVN and SSD's Normalize."""
+"""Normalization layers: batch normalization, MVN and SSD's Normalize."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Pooling as Caffe does it (pooling_layer.cpp), and LRN within a channel, which is made of it.
+"""Pooling as Caffe computes it (pooling_layer.cpp), and LRN within a channel, which uses it.
 
-Sizes round up, and a last window that would begin behind the input and its padding is left out. With size n, kernel
-k, stride s and pad p that is ceil((n + 2p - k) / s) + 1 windows, but no more than ceil((n + p) / s), and thus exactly
-what rounding down gives when min(p + s - 1, k - 1) is padded behind. So no size need be known, and TensorRT's own
-rounding up, which does not leave the last window out, is not used.
+Output sizes are rounded up, and a last window that would begin after the input and its padding is left out. With size
+n, kernel k, stride s and pad p that is ceil((n + 2p - k) / s) + 1 windows, but no more than ceil((n + p) / s), which is
+exactly what rounding down gives with min(p + s - 1, k - 1) of padding at the end. So no size need be known, and
+TensorRT's own rounding up, which keeps that last window, is not used.
 
-An average counts the padding as zeros up to p behind the input, and nothing beyond that.
+An average counts the padding as zeros up to p after the input, and nothing beyond that.
 """
 
 from __future__ import annotations

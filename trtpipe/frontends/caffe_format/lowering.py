@@ -1,6 +1,7 @@
-"""From a wired net to an ONNX graph: each layer by its lowering, its tops named as the wiring says.
+"""Converts a net to an ONNX graph: each layer by its lowering function, with the tensor names from `wires`.
 
-A layer that cannot be lowered is a problem and no reason to stop: all others that do not need it are tried too.
+An error in a layer does not stop the conversion: all layers that do not depend on it are still tried, to find more
+errors.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def is_lowered(kind: str) -> bool:
 
 @dataclass(frozen=True)
 class Custom:
-    """What a project says of layers beyond Caffe's: plugins by a layer's type or name, functions by its type."""
+    """The project's rules for custom layers: plugins by a layer's type or name, functions by its type."""
 
     plugins: Mapping[str, Plugin] = field(default_factory=dict)
     functions: Mapping[str, Lowering] = field(default_factory=dict)
@@ -101,7 +102,7 @@ class _Lowerer:
         self.weightless: list[Layer] = []
 
     def lower(self, wired: WiredLayer) -> None:
-        """Adds a layer's nodes; of one behind a layer that failed, says only what is wrong with itself."""
+        """Adds a layer's nodes; for one after a failed layer, only its own problems are reported."""
         inputs = [self.tensors.get(name) for name in wired.inputs]
         known = [tensor for tensor in inputs if tensor is not None]
         if len(known) < len(inputs):
@@ -118,7 +119,7 @@ class _Lowerer:
         self.name_tops(wired, tops, before)
 
     def look_at(self, wired: WiredLayer) -> None:
-        """The mistakes of a layer whose bottoms' shapes are not known: its type, its parameters, its weights."""
+        """Checks a layer whose input shapes are not known: its type, its parameters, its weights."""
         inputs = [self.tensors.get(name, Tensor(name)) for name in wired.inputs]
         layer = Layer(wired, inputs, self.weights, self.builder, self.wiring.names, behind=True)
         if not self.is_known(wired.layer):
@@ -141,7 +142,7 @@ class _Lowerer:
             self.weightless.append(layer)
 
     def say_weightless(self) -> None:
-        """One problem for all layers that need weights: what helps one helps all."""
+        """One problem for all layers that need weights, because they have the same remedy."""
         if not self.weightless:
             return
         first, *others = self.weightless
@@ -150,12 +151,12 @@ class _Lowerer:
         self.problems += first.refuse(f"it needs {first.wanted}{more}", remedy).problems
 
     def is_custom(self, layer: NetLayer) -> bool:
-        """Whether the project says what becomes of the layer."""
+        """Whether the project defines the conversion of the layer."""
         custom = self.custom
         return layer.name in custom.plugins or layer.type in {*custom.plugins, *custom.functions}
 
     def is_known(self, layer: NetLayer) -> bool:
-        """Whether anything says what becomes of the layer."""
+        """Whether there is any conversion of the layer."""
         return self.is_custom(layer) or is_lowered(layer.type)
 
     def tops(self, layer: Layer, wired: WiredLayer) -> list[Tensor]:
@@ -205,7 +206,7 @@ class _Lowerer:
             node.output[:] = [renamed.get(name, name) for name in node.output]
 
     def declare(self, tensor: Tensor) -> None:
-        """Says the shape of what a plugin makes, which nobody can infer."""
+        """Declares the shape of a plugin's output, which cannot be inferred."""
         import onnx
 
         if tensor.dims is not None:

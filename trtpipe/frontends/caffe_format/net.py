@@ -1,7 +1,7 @@
-"""From a prototxt's fields to the net that is deployed: its inputs, and its layers in their order.
+"""Reads a prototxt's fields as the net to deploy: its inputs, and its layers in order.
 
-Both generations come out alike. Layers whose rules exclude them, data layers and losses are gone. Knows no layer's
-parameters and no ONNX.
+Both generations of the format give the same result. Layers excluded by rules, data layers and losses are removed. Does
+not interpret layer parameters.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Typed access to the fields of a parsed message: the right kind of value, or a problem at its line.
+"""Typed access to the fields of a parsed message: a value of the right kind, or a problem at its line.
 
-Remembers which fields were asked for, so that those which nobody knows can be refused. Knows no layer.
+Remembers which fields were requested, so that unknown fields can be rejected. Independent of layer types.
 """
 
 from __future__ import annotations

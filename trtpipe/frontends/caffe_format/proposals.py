@@ -1,4 +1,4 @@
-"""Tells by a file's content whether it is a net of Caffe, and finds the other half of the pair beside it."""
+"""Recognises a Caffe net by a file's content, and finds the other file of the pair beside it."""
 
 from __future__ import annotations
 

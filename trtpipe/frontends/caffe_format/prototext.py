@@ -1,7 +1,7 @@
 """Reads protobuf's text format (protobuf.dev, "Text Format Language Specification") without a schema.
 
-Gives a tree of fields, each with its place in the file. What the fields mean is for others to say; nothing is
-refused here but text that no schema could make sense of.
+Returns a tree of fields, each with its place in the file. The fields are not interpreted; only text that is invalid for
+every schema is rejected here.
 """
 
 from __future__ import annotations

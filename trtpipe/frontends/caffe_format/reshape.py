@@ -1,6 +1,6 @@
-"""Reshapes and slices whose sizes may only be known when the engine runs.
+"""Reshapes and slices whose sizes may be known only when the engine runs.
 
-Constants where all is known; else what can be said of the input's own shape, as ONNX nodes that read it.
+Constants if all sizes are known; otherwise ONNX nodes that compute the sizes from the input's shape.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is said of a layer whose type is not lowered: why, where it is known, and what can be done.
+"""Error messages for layers whose type is not supported: why, if known, and what can be done.
 
 The types are Caffe's own and those of its forks for detection (SSD, YOLO, Faster R-CNN) and segmentation (SegNet).
 """

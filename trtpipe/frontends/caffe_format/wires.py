@@ -1,7 +1,7 @@
-"""Gives every version of every blob a tensor's name: Caffe's layers may write the blob that they read.
+"""Gives every version of every blob a tensor name, because Caffe's layers may overwrite the blob that they read.
 
 The last version of a blob keeps its name; earlier ones are called BLOB/LAYER after the layer that makes them. Also
-says what the net's outputs are and which layers they need. Knows no shapes and no ONNX.
+finds the net's outputs and the layers that they need. Independent of shapes and ONNX.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WiredLayer:
 
 @dataclass(frozen=True)
 class Cut:
-    """Layers before which a net can end, and the blobs that are then its outputs; no blobs where it cannot."""
+    """Layers before which a net can end, and the blobs that become its outputs; no blobs if it cannot end there."""
 
     layers: list[NetLayer]
     outputs: list[str]

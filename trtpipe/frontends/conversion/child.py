@@ -1,7 +1,7 @@
 """The process in which a converter runs: `python child.py`, in a folder that holds `request.json`.
 
-Calls `convert` of the converter that the request names and writes what it gives to `result.json`: the facts that it
-returned, or what was raised. Standard library only; knows nothing of trtpipe, of models or of what is converted.
+Calls `convert` of the converter that the request names and writes the result to `result.json`: the facts that it
+returned, or the exception. Standard library only, independent of trtpipe and of the converted format.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Runs a converter in a child process and minds it: time limit, crash, lack of memory, and the words for each.
+"""Runs a converter in a child process and handles its time limit, crashes and lack of memory.
 
-The child is an interpreter of its own, with the packages of this one and next to nothing of its environment: the
-same source must give the same model whatever a user's shell says. It dies with this process. Nothing that it needs
-comes from a network. Knows nothing of what is converted.
+The child is a separate interpreter with the same packages but almost no environment variables, because the same source
+must give the same model whatever the user's shell sets. It dies with this process and uses no network. Independent of
+the converted format.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _line(said: str) -> str:
 
 
 def _last_words(log: Path) -> str:
-    """The end of what the converter printed, for whoever must find out more; empty when it printed nothing."""
+    """The end of the converter's output, for debugging; empty when there was none."""
     lines = [line.rstrip() for line in _tail(log).splitlines() if line.strip()][-_TAIL_LINES:]
     return "\n".join(["its last words were:", *(f"  {line}" for line in lines)]) if lines else ""
 

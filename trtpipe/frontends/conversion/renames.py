@@ -1,6 +1,6 @@
-"""Renames tensors and drops what converters write into a model for people who debug them.
+"""Renames tensors, and removes debugging information that converters write into a model.
 
-Works on a skeleton: weights are not touched. Knows nothing of who converted.
+Works on a model without its weights. Independent of the converter.
 """
 
 from __future__ import annotations

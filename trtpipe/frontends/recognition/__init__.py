@@ -1,4 +1,4 @@
-"""Which frontend reads a file: each is asked, and answers by the file's content."""
+"""Finds the frontend that reads a file: each is asked, and decides by the file's content."""
 
 from __future__ import annotations
 

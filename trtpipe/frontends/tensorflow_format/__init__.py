@@ -1,1 +1,1 @@
-"""What the `tensorflow` frontend is made of: graphs and SavedModels read without TensorFlow, and the conversion."""
+"""Parts of the `tensorflow` frontend: reading graphs and SavedModels without TensorFlow, and the conversion."""

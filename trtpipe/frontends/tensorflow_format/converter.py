@@ -1,4 +1,4 @@
-"""Runs in the child that converts: a graph or SavedModel to ONNX through tf2onnx. Imports nothing of trtpipe.
+"""Runs in the child process: converts a graph or SavedModel to ONNX with tf2onnx. Imports nothing of trtpipe.
 
 The model goes to `model.onnx` in the working directory.
 """

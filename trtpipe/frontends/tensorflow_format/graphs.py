@@ -1,4 +1,4 @@
-"""Reads what a TensorFlow graph or SavedModel says of its nodes, inputs and outputs, without TensorFlow.
+"""Reads the nodes, inputs and outputs of a TensorFlow graph or SavedModel, without TensorFlow.
 
 Names, operators, inputs, and the type and shape of placeholders; weights are skipped. Field numbers are those of
 graph.proto, node_def.proto, function.proto, tensor_shape.proto, meta_graph.proto and saved_model.proto of TensorFlow.

@@ -1,8 +1,8 @@
-"""Puts what tf2onnx made into an order, and its numbers into a sequence, that depend on the graph alone.
+"""Makes the order and numbering of tf2onnx's output depend on the graph only.
 
-tf2onnx walks sets of objects, whose order depends on where they lie in memory: it numbers the tensors that it makes
-(`Resize__15`) and orders nodes and weights in another way each time. Here nodes are ordered by walking back from the
-outputs, what nothing needs is dropped, and the numbers are given again in that order.
+tf2onnx iterates over sets of objects, whose order depends on their memory addresses: it numbers the tensors that it
+creates (`Resize__15`) and orders nodes and weights differently each time. Here nodes are ordered by walking back from
+the outputs, unused ones are dropped, and the numbers are assigned again in that order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How many outputs a node of TensorFlow has, by its operator and attributes.
+"""The number of outputs of a TensorFlow node, by its operator and attributes.
 
-Only operators that networks hold; of others the first output is known. Source: TensorFlow's operator definitions
-(`core/ops/*.cc`).
+Covers only operators that occur in networks; for others only the first output is known. Source: TensorFlow's operator
+definitions (`core/ops/*.cc`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a graph's inputs and outputs most likely are, and what in it cannot be converted, by its nodes alone."""
+"""Guesses a graph's inputs and outputs, and finds what cannot be converted, from its nodes only."""
 
 from __future__ import annotations
 

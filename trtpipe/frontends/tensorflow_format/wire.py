@@ -1,6 +1,6 @@
-"""Fields of protobuf messages as the readers of graphs want them: payloads, texts, signed numbers.
+"""Fields of protobuf messages as the graph readers need them: payloads, texts, signed numbers.
 
-Knows nothing of what the fields mean. Source: the encoding section of protobuf's documentation.
+The fields are not interpreted. Source: the encoding section of protobuf's documentation.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What the `pytorch` frontend is made of: the archive, what a program says of itself, and the conversion."""
+"""Parts of the `pytorch` frontend: the archive, the program's description, and the conversion."""

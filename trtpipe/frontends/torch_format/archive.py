@@ -1,8 +1,8 @@
 """Opens the archive of an exported program without PyTorch, and writes the part of it that PyTorch may load.
 
 A `.pt2` is a zip of uncompressed members under one folder: a JSON description, raw weights, and pickles (the example
-inputs always; weights of unusual kinds). What is written anew has no pickle in it. Every size is held against the
-file before it is used.
+inputs always; weights of unusual kinds). The written archive contains no pickle. Every size is checked against the file
+before it is used.
 """
 
 from __future__ import annotations

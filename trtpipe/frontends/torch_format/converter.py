@@ -1,4 +1,4 @@
-"""Runs in the child that converts: an exported program to ONNX through torch.onnx. Imports nothing of trtpipe.
+"""Runs in the child process: converts an exported program to ONNX with torch.onnx. Imports nothing of trtpipe.
 
 The model goes to `model.onnx` in the working directory, its weights beside it.
 """

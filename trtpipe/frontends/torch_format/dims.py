@@ -1,8 +1,8 @@
 """Names for the dynamic dimensions of an exported program.
 
-An archive does not keep the names that torch.export.Dim was given: it has symbols (`s77`) and expressions of them
-(`2*s77`). A symbol is called after the first input and axis that it stands at, `image_0`, or as the options say; it
-keeps one name wherever it stands, since equal symbols are equal sizes. An expression has no name of its own.
+An archive does not keep the names given to torch.export.Dim: it has symbols (`s77`) and expressions of them (`2*s77`).
+A symbol is named after the first input and axis where it occurs, `image_0`, or as the options say; it has the same name
+everywhere, since equal symbols are equal sizes. An expression gets no name.
 """
 
 from __future__ import annotations

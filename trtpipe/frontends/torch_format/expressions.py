@@ -1,7 +1,7 @@
-"""Whether an expression of an exported program is arithmetic on sizes and nothing else.
+"""Checks that an expression in an exported program is arithmetic on sizes and nothing else.
 
 A program writes dynamic sizes as SymPy's constructors, `Mul(Integer(2), Symbol('s77', integer=True))`, and PyTorch
-reads them back by evaluating that text as Python. So only text that cannot do anything else may reach it.
+reads them back by evaluating that text as Python. So only text that cannot do anything else may be passed on.
 """
 
 from __future__ import annotations

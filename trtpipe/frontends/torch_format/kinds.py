@@ -1,6 +1,6 @@
-"""What a file that PyTorch wrote is, told by its content: an exported program, or a pickle that is refused.
+"""Recognises files written by PyTorch by their content: an exported program, or a pickle, which is rejected.
 
-Looks at names and a few bytes; unpickles nothing and imports no torch.
+Looks at names and a few bytes; unpickles nothing and does not import torch.
 """
 
 from __future__ import annotations

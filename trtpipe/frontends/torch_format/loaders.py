@@ -1,4 +1,4 @@
-"""What it means that a program cannot be loaded: most often that another PyTorch wrote it."""
+"""Explains why a program cannot be loaded: most often it was written by another PyTorch version."""
 
 from __future__ import annotations
 

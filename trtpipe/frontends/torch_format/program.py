@@ -1,7 +1,7 @@
-"""What an exported program says of itself, and whether it says only what a program needs to.
+"""Reads an exported program's description, and rejects everything that a program does not need.
 
-Loading a program makes PyTorch look names up and evaluate expressions that the file holds; everything that could
-name something else than an operator or a size is refused here, before PyTorch sees the file. The format is that of
+When PyTorch loads a program, it looks up names and evaluates expressions from the file; everything that could name
+something other than an operator or a size is rejected here, before PyTorch sees the file. The format is that of
 torch.export.save of PyTorch 2.8 and newer (`torch/_export/serde/schema.py`, archive version 0).
 """
 

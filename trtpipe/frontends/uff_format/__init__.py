@@ -1,1 +1,1 @@
-"""Reads UFF, the format of TensorRT's former TensorFlow converter, and writes it out as ONNX. Knows no specs."""
+"""Reads UFF, the format of TensorRT's former TensorFlow converter, and converts it to ONNX. Independent of specs."""

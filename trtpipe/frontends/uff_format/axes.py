@@ -1,4 +1,4 @@
-"""Operations along axes of the file's own layout: Reduce, ArgMax, ArgMin, Concat, Stack, Pad, Gather, GatherV2."""
+"""Operations along axes in the file's layout: Reduce, ArgMax, ArgMin, Concat, Stack, Pad, Gather, GatherV2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations that know a channel axis: FullyConnected, BatchNorm, LRN, Softmax."""
+"""Operations with a channel axis: FullyConnected, BatchNorm, LRN, Softmax."""
 
 from __future__ import annotations
 

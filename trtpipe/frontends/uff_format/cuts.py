@@ -1,4 +1,4 @@
-"""Where a graph can end so that operations which cannot be lowered are left out. Knows nodes and their inputs alone."""
+"""Where a graph can end so that unsupported operations are left out. Uses only nodes and their inputs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Operations that work on each element alone: Identity, Unary, Binary, Activation, LeakyRelu.
+"""Element-wise operations: Identity, Unary, Binary, Activation, LeakyRelu.
 
-They keep to whatever layout their inputs are at hand in.
+They work in any layout that their inputs are available in.
 """
 
 from __future__ import annotations

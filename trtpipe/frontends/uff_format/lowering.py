@@ -1,6 +1,6 @@
-"""From a decoded MetaGraph to an ONNX graph: what is asked for is chosen, sorted, and lowered node by node.
+"""Converts a decoded MetaGraph to an ONNX graph: the requested nodes are selected, sorted, and lowered one by one.
 
-Everything that is wrong is told in one pass: a node that cannot be taken in silences those that read it only.
+All errors are reported in one pass: nodes that depend on a failed node are skipped without a message.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """UFF's messages, decoded from protobuf's wire format: a MetaGraph with its nodes, fields and referenced data.
 
-A blob is left in the file: only where it stands is kept. Every length is held against the file before it is used, and
-what a file may make memory hold is bounded. Field numbers are those that the format's own files show. Knows nothing of
-what a node means.
+A blob stays in the file: only its position is kept. Every length is checked against the file before it is used, and the
+memory that a file can occupy is limited. Field numbers were derived from existing files of the format. The meaning of
+nodes is not interpreted.
 """
 
 from __future__ import annotations

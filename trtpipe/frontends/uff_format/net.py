@@ -1,9 +1,9 @@
-"""The ONNX graph in the making, its tensors with types and layouts, and the weights in the file.
+"""The ONNX graph under construction, its tensors with types and layouts, and the weights in the file.
 
-A tensor of the file may stand in another layout only: in the canonical one (NC and the spatial axes behind) when a
-channels-last convolution made it, or as before a Transpose. Whoever reads it in the file's own layout gets a
-Transpose, made once, so that chains of channels-last operations need none between them. Types come from ONNX's own
-inference, node by node, so that every operation knows ranks and sizes. Knows no UFF operation.
+A tensor may be available only in a layout other than the file's: in the canonical one (NC, then the spatial axes) when
+a channels-last convolution made it, or as before a Transpose. An operation that needs the file's layout gets a
+Transpose, which is created once, so that chains of channels-last operations need none between them. Types come from
+ONNX's own inference, node by node, so that every operation knows ranks and sizes. Independent of UFF operations.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Dims = tuple[int | str | None, ...]
 
 
 class Misfit(ValueError):
-    """An operation cannot be taken in: a fact about it, and what to do."""
+    """An operation that cannot be converted: a fact about it, and the remedy."""
 
     def __init__(self, fact: str, remedy: str = "") -> None:
         super().__init__(fact)
@@ -112,7 +112,7 @@ class Net:
         return output
 
     def apart(self, operator: str, inputs: Sequence[str | None], base: str, **attributes: Attribute) -> str:
-        """The same for a node that is not of the file: its name begins with `base` and is nobody's id."""
+        """The same for a node that is not in the file: its name begins with `base` and is unique."""
         return self.emit(operator, inputs, self.fresh(f"{base}/{operator.lower()}"), None, **attributes)
 
     def fresh(self, name: str) -> str:
@@ -143,7 +143,7 @@ class Net:
         return self._unshaped.get(tensor.plain or tensor.canonical or "")
 
     def plain(self, tensor: Tensor) -> str:
-        """The ONNX tensor in the file's layout."""
+        """The ONNX tensor in the file's layout, with a Transpose if needed."""
         if tensor.plain is None:
             if tensor.constant is not None:
                 tensor.plain = self._as_it_stands(tensor.id, tensor.constant)

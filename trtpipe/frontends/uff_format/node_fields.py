@@ -1,6 +1,6 @@
-"""What a node says of itself, by name and type: references followed, values held against what they must be.
+"""A node's fields by name and type: references are resolved, values are checked.
 
-Knows the shape of values, not what an operation does with them.
+Checks the form of values, not their meaning for an operation.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One operation of the file in front of those who lower it: its inputs, fields, axes and layouts.
+"""One operation of the file as lowering functions see it: its inputs, fields, axes and layouts.
 
-Knows what operations have in common, none of them by name.
+Contains what all operations have in common.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ class Operation:
         return self.net.made(self.id, name, order)
 
     def alike(self) -> str:
-        """The data type that all inputs have."""
+        """The common data type of all inputs."""
         dtypes = [self.net.dtype(tensor) for tensor in self.inputs]
         if len(set(dtypes)) > 1:
             raise Misfit(f"its inputs are {' and '.join(dict.fromkeys(dtypes))}, and must be alike")
         return dtypes[0]
 
     def layout(self) -> Permutation:
-        """The order in which inputs are at hand in canonical layout without a transpose; () when in the file's."""
+        """The order in which all inputs are available in canonical layout without a transpose; () for the file's."""
         waiting = [tensor for tensor in self.inputs if tensor.plain is None and tensor.constant is None]
         order = waiting[0].order if waiting else ()
         for tensor in self.inputs:

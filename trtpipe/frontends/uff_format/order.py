@@ -1,6 +1,6 @@
-"""Puts nodes in an order of execution: what outputs need, inputs before those that read them.
+"""Sorts nodes in execution order: those that outputs need, inputs before the nodes that read them.
 
-Knows identifiers and inputs of nodes alone. Walks without recursion, however deep a file nests.
+Uses only identifiers and inputs of nodes. Does not recurse, because files may nest deeply.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How the dimensions of a tensor stand in the file: orders, permutations from and to the canonical one.
+"""The order of a tensor's dimensions in the file: permutations from and to the canonical order.
 
-A UFF order lists, axis by axis as the file has them, which canonical axis each is; canonical is NC with the spatial
-axes behind (KC for kernels). INCREMENT after an axis stands for all the axes that follow it and that nothing else
-names. So channels last, N+C, is [0, 2, INCREMENT, 1], and a kernel's HWIO, +CK, is [2, INCREMENT, 1, 0].
+A UFF order lists, axis by axis as the file has them, which canonical axis each is; canonical is NC followed by the
+spatial axes (KC for kernels). INCREMENT after an axis stands for all following axes that are not listed elsewhere. So
+channels last, N+C, is [0, 2, INCREMENT, 1], and a kernel's HWIO, +CK, is [2, INCREMENT, 1, 0].
 """
 
 from __future__ import annotations

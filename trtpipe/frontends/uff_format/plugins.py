@@ -1,7 +1,7 @@
-"""Operations that UFF does not define: written as TensorRT plugins where they are mapped to one, else refused by name.
+"""Operations that UFF does not define: converted to TensorRT plugins if they are mapped to one, else rejected by name.
 
-TensorRT's ONNX parser takes a node of an unknown operator for the plugin of that name; `plugin_version` and
-`plugin_namespace` among its attributes choose the creator, the others are the plugin's fields.
+TensorRT's ONNX parser treats a node with an unknown operator as the plugin of that name; its attributes
+`plugin_version` and `plugin_namespace` select the creator, the others are the plugin's fields.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Operations about shapes: ExpandDims, Squeeze, Flatten, Reshape, Transpose, Shape, StridedSlice.
+"""Shape operations: ExpandDims, Squeeze, Flatten, Reshape, Transpose, Shape, StridedSlice.
 
-What is known of a shape that is computed is written out, so that only the open sizes are left to compute.
+Known parts of a computed shape become constants, so that only the unknown sizes are computed at run time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _expand_dims(op: Operation) -> Tensor:
 
 
 def _squeeze(op: Operation) -> Tensor:
-    """Takes axes of size 1 away: those given, or all but the batch."""
+    """Removes axes of size 1: those given, or all except the batch."""
     dims = op.dims()
     axes = sorted({op.axis(axis, len(dims)) for axis in op.fields.whole_list("axes", ())})
     axes = axes or [axis for axis, size in enumerate(dims) if axis and size == 1]
@@ -57,7 +57,7 @@ def _reshape(op: Operation) -> Tensor:
 
 
 def _transpose(op: Operation) -> Tensor:
-    """Nothing is moved yet: to whoever reads it in the layout that it had before, the result is there already."""
+    """Moves nothing yet: an operation that needs the layout from before finds the tensor in it already."""
     rank, permutation = len(op.dims()), op.fields.whole_list("permutation")
     if sorted(permutation) != list(range(rank)):
         raise op.fields.wrong("permutation", f"is {list(permutation)}", f"it must be one of {rank} axes")

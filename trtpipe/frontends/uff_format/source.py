@@ -1,4 +1,4 @@
-"""A UFF file on this machine: opened, told from others, decoded. Knows nothing of ONNX."""
+"""A UFF file on this machine: recognised, opened and decoded. Independent of ONNX."""
 
 from __future__ import annotations
 

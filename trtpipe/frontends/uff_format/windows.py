@@ -1,7 +1,7 @@
 """Operations that slide a window over spatial axes: Conv, ConvTranspose, Pool.
 
-The padding that TensorFlow calls SAME puts the odd element behind; where sizes are known it is written out, so that
-dilation does not matter.
+TensorFlow's SAME padding puts the odd element at the end; if sizes are known the padding is computed, so that dilation
+makes no difference.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The precision audit: did an engine come out in the precision that its variant asked for?
+"""The precision audit: was an engine built in the precision that its variant asked for?
 
-Two independent witnesses are put together: the typed ONNX model that TensorRT was given (`typed.typed_audit`), and the
-layers of the network that TensorRT's parser made of it. Of a floating precision all layers count, of a quantized one
-the convolutions and matrix products (`products`). With the flavour tensorrt, an engine inspector's layers may be given
-too. Pure data: this module imports no onnx and no TensorRT.
+It combines two independent sources: the typed ONNX model that TensorRT was given (`typed.typed_audit`), and the layers
+of the network that TensorRT's parser made of it. For a floating-point precision all layers count, for a quantized one
+only the convolutions and matrix products (`products`). With the flavour tensorrt, the layers from an engine inspector
+can be passed as well. Works on plain data: this module imports neither onnx nor TensorRT.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _COUNTS_NOTHING = frozenset({"CAST", "CONSTANT", "SHAPE", "ASSERTION"})
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an engine computes in. Shares are between 0 and 1, None where there is nothing to share."""
+    """What an engine computes in. Shares are between 0 and 1, or None when there is nothing to count."""
 
     asked: str
     layers: dict[str, int]
     """Floating-point layers of TensorRT's network per type of their first output."""
     engine_layers: dict[str, int]
-    """The same of the engine's own layers; empty where no inspector could tell."""
+    """The same for the engine's own layers; empty without an inspector."""
     products: dict[str, int]
     """Convolutions and matrix products per type of their operands."""
     typed: JsonObject
@@ -82,8 +82,8 @@ def audit_engine(
     """The audit of one engine, with an error when less than `min_share` of it is in the low precision `asked`.
 
     `network["layers"]` (and `layers`, from an engine inspector) are records with `name`, `type` and `outputs`, each
-    output with a `dtype` (or, for fused layers, text such as `y (Half[1,10])`); `typed` is what `typed_audit` said;
-    `why_not` maps nodes that stayed wide to the reason.
+    output with a `dtype` (or, for fused layers, text such as `y (Half[1,10])`); `typed` is the result of `typed_audit`;
+    `why_not` maps nodes that were not lowered to the reason.
     """
     in_parsed = layers_in(network)
     in_network, products = _per_type(in_parsed), product_types(in_parsed)
@@ -113,7 +113,7 @@ def low_shares(asked: str, nodes: Mapping[str, int], weights: Mapping[str, int])
 def _shares(
     asked: str, layers: Mapping[str, int], products: Mapping[str, int], weights: Mapping[str, int]
 ) -> tuple[float | None, float | None]:
-    """The shares of layers, or products, and of weights in the asked precision; None where there are none."""
+    """The shares of layers (or of products) and of weights in the requested precision; None when there are none."""
     if asked not in _QUANTIZED:
         low = _LOW.get(asked, "")
         return _share(layers, low, _WIDE), _share(weights, low, _WIDE)

@@ -1,7 +1,7 @@
-"""Layers of TensorRT's network, or of an engine, as its reports show them.
+"""Layers of TensorRT's network, or of an engine, as its reports list them.
 
-Reports differ: a network's layers list their outputs with names and types, fused layers of an engine give one text such
-as `y (Half[1,10])`. Both become the same records here. Pure data.
+The reports differ: a network's layers list their outputs with names and types, while a fused layer of an engine has
+only text such as `y (Half[1,10])`. This module turns both into the same records. Works on plain data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One tensor that a layer makes; `dtype` as the report writes it. One that is shown as text has no name."""
+    """One output tensor of a layer; `dtype` as the report writes it. An output given only as text has no name."""
 
     name: str
     dtype: str
@@ -24,13 +24,13 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer; `kind` in capitals, without the enumeration's name."""
+    """One layer; `kind` is in capitals, without the name of the enumeration."""
 
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[Output, ...]
     fused: bool
-    """Whether its tensors are one text, in which no single one can be told from the others."""
+    """Whether its tensors are given as one text, in which they cannot be told apart."""
 
 
 def layers_of(records: Sequence[Json]) -> list[Layer]:
@@ -39,7 +39,7 @@ def layers_of(records: Sequence[Json]) -> list[Layer]:
 
 
 def layers_in(report: JsonObject) -> list[Layer]:
-    """The layers of a report that keeps them under `layers`."""
+    """The layers of a report that stores them under `layers`."""
     return layers_of(_list(report.get("layers")))
 
 

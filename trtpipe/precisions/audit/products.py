@@ -1,4 +1,4 @@
-"""What the convolutions and matrix products of TensorRT's network compute on: the types of their operands.
+"""The operand types in which the convolutions and matrix products of TensorRT's network compute.
 
 A quantized operand comes from a DEQUANTIZE layer, perhaps by way of layers that only move its elements; TensorRT fuses
 all of that into the product. Pure data.
@@ -17,7 +17,7 @@ _NARROW = frozenset({"int8", "int4", "float8e4m3fn", "float4e2m1"})
 
 
 def product_types(layers: Sequence[Layer]) -> Counter[str]:
-    """How many products compute on what: `int8`, `int4 weights` where the other operand is float, or `float16`."""
+    """Counts products by operand type: `int8`, `int4 weights` when the other operand is float, or `float16`."""
     known = [layer for layer in layers if layer.outputs and not layer.fused]
     makers = {output.name: layer for layer in known for output in layer.outputs}
     return Counter(_computed_on(layer, makers) for layer in known if layer.kind in _PRODUCTS)

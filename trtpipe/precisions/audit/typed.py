@@ -1,6 +1,6 @@
-"""What a typed ONNX model computes in: nodes, weights and bytes per type, and the share in low precision.
+"""Counts nodes, weights and bytes of a typed ONNX model by element type, and the share in low precision.
 
-Reads types and dims, never a weight's values.
+Reads types and dims only, never the values of a weight.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _QUANTIZES = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantize")
 
 @dataclass(frozen=True, slots=True)
 class TypedAudit:
-    """How many of what a typed model has in each type; a share is None where there is nothing to share."""
+    """Counts by type for a typed model; a share is None when there is nothing to count."""
 
     nodes: Mapping[str, int]
     casts: int
@@ -53,8 +53,8 @@ class TypedAudit:
 def typed_audit(model: ir.Model) -> TypedAudit:
     """Counts nodes and weights of a model by type.
 
-    Nodes count by the type of their first float output (else input); casts, constants, shape queries and what only
-    quantizes compute nothing and do not count. Weights are initializers and Constant nodes.
+    A node is counted by the type of its first float output (else input). Casts, constants, shape queries and nodes that
+    only quantize compute nothing and are not counted. Weights are initializers and Constant nodes.
     """
     types = element_types(model)
     nodes = [node for graph in graphs_of(model) for node in graph]
@@ -102,7 +102,7 @@ _WIDE = frozenset({"float32", "float64"})
 
 
 def _low_share(counts: Counter[str]) -> float | None:
-    """The share in a low precision among what is float or quantized; integers that count things have none."""
+    """The share in a low precision among float and quantized elements; integers used for counting are left out."""
     low = sum(count for name, count in counts.items() if name in _LOW)
     total = low + sum(count for name, count in counts.items() if name in _WIDE)
     return low / total if total else None

@@ -1,6 +1,7 @@
-"""The graph's inputs and outputs: which of them take the type that the graph computes in, instead of the source's.
+"""Decides which inputs and outputs of the graph take the type that the graph computes in, instead of the source's type.
 
-Only float tensors of the main graph; an output that is a constant, or an input as it is, keeps its type.
+Only float tensors of the main graph are considered. An output that is a constant, or that is an input passed through
+unchanged, keeps its type.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ def converted_borders(
 
 
 def out_of_range(names: frozenset[str], measured: Measured | None) -> dict[str, float]:
-    """Those of the inputs and outputs that half precision does not hold on the data → what they reach."""
+    """Those of the inputs and outputs whose measured values exceed half precision, with the value reached."""
     ranges = measured.ranges if measured is not None else {}
     return {name: ranges[name] for name in sorted(names) if ranges.get(name, 0.0) > HALF_LARGEST / MARGIN}
 
 
 def border_refusal(name: str, reaches: float, path: SpecPath) -> Problem:
-    """The error of an input or output that shall be converted and is not held."""
+    """The error for an input or output that the spec wants converted but whose values do not fit the type."""
     fact = f"'{name}' reaches {reaches:.6g} on the calibration set, float16 ends at {HALF_LARGEST:.0f}"
     return Problem(
         Code.BORDER_TYPE,
@@ -57,7 +58,7 @@ def border_refusal(name: str, reaches: float, path: SpecPath) -> Problem:
 
 
 def bare_output(graph: ir.Graph, index: int, wanted: ir.DataType, types: Types, made: Types) -> bool:
-    """Lets an output be what its last Cast casts, where that comes out in the wanted type; whether it could."""
+    """Removes the final Cast of an output when its source already has the wanted type; returns whether it could."""
     output = graph.outputs[index]
     cast = output.producer()
     if cast is None or not is_transparent(cast, types):

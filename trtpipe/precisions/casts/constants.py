@@ -1,4 +1,4 @@
-"""Constants of a graph: initializers and Constant nodes, their tensors, and copies of them in another type.
+"""Constants of a graph: initializers and Constant nodes, their tensors, and copies of them cast to another type.
 
 A copy is made when it is written, one weight at a time: neither reading nor casting keeps a weight in memory.
 """
@@ -24,7 +24,7 @@ _CHUNK = 1 << 22  # elements looked at together
 
 
 def constant_of(value: ir.Value | None) -> ir.TensorProtocol | None:
-    """The tensor that a value always holds; None when it is computed or fed."""
+    """The constant tensor of a value; None when the value is computed or is a model input."""
     if value is None:
         return None
     if value.is_graph_input():
@@ -45,14 +45,14 @@ def _of_node(node: ir.Node) -> ir.TensorProtocol | None:
 
 
 class CastTensor(ir.LazyTensor):
-    """A tensor in another float type, made when asked for: rounded to nearest even, finite values saturating."""
+    """A tensor in another float type, computed on demand: rounded to nearest even, finite values saturate."""
 
     def __init__(self, source: ir.TensorProtocol, dtype: ir.DataType, name: str | None) -> None:
         super().__init__(self._made, dtype=dtype, shape=shape_of(source), name=name)
         self.source = source
 
     def pieces(self) -> Iterator[Array]:
-        """The elements in order, a piece at a time, so that not even one weight need be in memory as a whole."""
+        """The elements in order, a piece at a time, so that not even one whole weight has to be in memory."""
         for piece in chunks_of(self.source):
             yield _saturated(piece, self.dtype).astype(self.dtype.numpy())
 
@@ -68,7 +68,7 @@ def shape_of(tensor: ir.TensorProtocol) -> ir.Shape:
 
 
 def _saturated(array: Array, dtype: ir.DataType) -> Array:
-    """Finite values beyond the type's range become its largest: only bounds of Clip get here with such."""
+    """Clamps finite values to the type's range; only bounds of Clip reach this point with values beyond it."""
     if dtype != ir.DataType.FLOAT16 or peak_of(array) <= HALF_LARGEST:
         return array
     largest = np.float64(65504) if array.dtype == np.float64 else np.float32(65504)
@@ -86,7 +86,8 @@ def peak_of(array: Array) -> float:
 def chunks_of(tensor: ir.TensorProtocol) -> Iterator[Array]:
     """A tensor's elements in pieces.
 
-    One that lies in a file is read and not mapped: mapped pages count as ours until the end. Raises ModelError.
+    External data is read, not memory-mapped, because mapped pages would count as this process's memory until its end.
+    Raises ModelError.
     """
     if isinstance(tensor, ir.ExternalTensor):
         yield from _read(tensor)

@@ -1,8 +1,8 @@
-"""What computes in float32 by default when the rest of a graph computes in a narrow type, without any data.
+"""Nodes that compute in float32 by default in a narrow-typed graph, decided by operator and structure alone.
 
-    normalizations    as operators, and spelled out: square, mean or sum of it, root, division
+    normalizations    as operators, and composed of them: square, mean or sum of it, root, division
     softmax           Softmax, LogSoftmax
-    sums              ReduceSum and what else adds up or multiplies many elements: a sum leaves float16's range, and
+    sums              ReduceSum and others that add up or multiplies many elements: a sum leaves float16's range, and
                       bfloat16's 8 bits, long before its terms do
 
 That is what PyTorch's autocast does, for float16 and bfloat16 alike; its list has pointwise functions too (exp, log,
@@ -50,12 +50,12 @@ _SQUARED = frozenset({"ReduceL2", "ReduceSumSquare"})
 _BETWEEN = frozenset({
     "Add", "Cast", "Clip", "Div", "Expand", "Identity", "Max", "Mul", "Reshape", "Squeeze", "Sub", "Unsqueeze",
 })  # fmt: skip
-"""What stands between the mean of squares and the root of it."""
+"""Operators that may occur between the mean of squares and the root of it."""
 _MOST = 48  # nodes that are looked at between a root and its mean
 
 
 def wide_by_default(nodes: Iterable[ir.Node]) -> dict[ir.Node, str]:
-    """Node → which of the above it is; reads no tensor but scalars."""
+    """Maps nodes to the category above that they belong to; reads no tensors except scalars."""
     nodes = [node for node in nodes if is_standard(node)]
     found = {node: BY_OPERATOR[node.op_type] for node in nodes if node.op_type in BY_OPERATOR}
     for node in nodes:
@@ -65,7 +65,7 @@ def wide_by_default(nodes: Iterable[ir.Node]) -> dict[ir.Node, str]:
 
 
 def _spelled_out(root: ir.Node) -> set[ir.Node]:
-    """The nodes of the normalization that takes this root of a mean of squares; none when it is no such root."""
+    """The nodes of the normalization that computes this root of a mean of squares; empty when it is no such root."""
     statistics = _leading(_operand(root, 0), _squares)
     if not statistics:
         return set()
@@ -82,7 +82,7 @@ def _spelled_out(root: ir.Node) -> set[ir.Node]:
 
 
 def _applied(root: ir.Node) -> set[ir.Node]:
-    """What divides by the root, or multiplies with its reciprocal."""
+    """The nodes that divide by the root, or multiply by its reciprocal."""
     found: set[ir.Node] = set()
     for use in root.outputs[0].uses():
         node = use.node
@@ -96,7 +96,7 @@ def _applied(root: ir.Node) -> set[ir.Node]:
 
 
 def _leading(value: ir.Value | None, reaches: Callable[[ir.Node], bool]) -> set[ir.Node]:
-    """The nodes between those for which `reaches` holds and the value, those included."""
+    """The nodes on the way to the value, back to and including those for which `reaches` holds."""
     near: list[ir.Node] = []
     found: set[ir.Node] = set()
     pending = [value]
@@ -118,7 +118,7 @@ def _leading(value: ir.Value | None, reaches: Callable[[ir.Node], bool]) -> set[
 
 
 def _squares(node: ir.Node) -> bool:
-    """Whether a node means or adds up squares."""
+    """Whether a node computes the mean or the sum of squares."""
     if node.op_type in _SQUARED:
         return True
     square = _maker(_operand(node, 0)) if node.op_type in _MEANS else None

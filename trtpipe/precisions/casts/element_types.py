@@ -1,6 +1,7 @@
-"""The element type of every value of a graph, by the operators' signatures alone: no shapes, no weights.
+"""Infers the element type of every value of a graph from the operators' signatures alone: no shapes, no weights.
 
-ONNX's own inference stops at the first operator that it does not know; types rarely need more than the schema.
+ONNX's own inference stops at the first operator that it does not know; types can usually be inferred without it, from
+the operators' schemas.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def _walk(graph: ir.Graph, opsets: dict[str, int], types: Types) -> None:
 
 
 def _feed(node: ir.Node, body: ir.Graph, types: Types) -> None:
-    """Gives a body's inputs the types of what they are fed with, where it does not say them itself."""
+    """Sets the types of a body's inputs from the values passed to them, where the body does not declare them."""
     fed: list[ir.Value | None] = list(node.inputs)
     if node.op_type == "Scan" and len(fed) == len(body.inputs) + 1:
         fed = fed[1:]  # opset 8 has the sequence lengths first
@@ -83,7 +84,7 @@ def _of_output(node: ir.Node, index: int, opsets: dict[str, int], types: Types) 
 
 
 def _of_body(node: ir.Node, inner: list[ir.Graph], index: int, types: Types) -> ir.DataType | None:
-    """If's outputs are its branches'; Loop's body yields one condition more than the node has outputs."""
+    """The type of an output of If, Loop or Scan, from its bodies. Loop's body has one output more: the condition."""
     position = index + (1 if node.op_type == "Loop" else 0)
     for graph in inner:
         if position < len(graph.outputs) and graph.outputs[position] in types:

@@ -1,6 +1,7 @@
-"""Rewrites a canonical model file into a typed one. Memory is that of the graph and a piece of one weight.
+"""Rewrites a canonical model file into a typed one. Memory use is the graph plus one piece of one weight.
 
-Cast weights go through a scratch file beside the result, for a graph that holds them all would be as large as they are.
+Cast weights are written to a scratch file beside the result first, because a graph that holds all of them in memory
+would be as large as they are.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _LARGE = 1024  # smaller weights stay in the graph
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """What became of a model file; `opset` says how its opset was raised, empty when it was not."""
+    """The result of rewriting a model file; `opset` says how its opset was raised, empty when it was not."""
 
     report: RewriteReport
     audit: TypedAudit
@@ -72,11 +73,11 @@ def rewrite_file(
     block: int | None = None,
     choices: Choices | None = None,
 ) -> Rewritten:
-    """Writes the typed model of `source` to `out` (and `out`.data when large); what was done.
+    """Writes the typed model of `source` to `out` (and `out`.data when large) and returns what was done.
 
-    A quantized precision needs `amax`, the largest magnitude of each activation; `base` is what is not quantized,
-    `block` the size of blocks where weights alone are. Raises SpecError when a glob of `keep`
-    matches nothing or `choices` refuse an overflow, ModelError when a file cannot be read or written.
+    A quantized precision needs `amax`, the largest magnitude of each activation; `base` is the type of what is not
+    quantized, `block` the block size where only weights are quantized. Raises SpecError when a glob of `keep` matches
+    nothing or `choices` refuse an overflow, ModelError when a file cannot be read or written.
     """
     skeleton = read_skeleton(source)
     raised = precision.prepare(skeleton.proto, base)
@@ -107,7 +108,7 @@ def rewrite_file(
 
 
 def _spill(model: ir.Model, path: Path, file: IO[bytes]) -> None:
-    """Makes each cast weight, one after the other, into the scratch file, and refers to it there."""
+    """Computes the cast weights one by one, writes them to the scratch file and refers to them there."""
     for graph in graphs_of(model):
         for value in graph.initializers.values():
             if value.const_value is not None:

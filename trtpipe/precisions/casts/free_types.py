@@ -1,6 +1,7 @@
-"""What each node would compute in if nothing but its source, its operator and sizes spoke; and what that goes by.
+"""The type each node would compute in, from the source, its operator and sizes alone, and the facts used to decide it.
 
-Found once for a graph, whoever decides then: `type_plan` adds what the spec, data and the field's defaults say.
+Computed once for a graph and shared by all that decide on it; `type_plan` then adds what the spec, the data and the
+defaults require.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ _DATA_FROM_SHAPE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class NodeType:
-    """What one node computes in, and why when that is not the asked type."""
+    """The type that one node computes in, and the reason when that is not the requested type."""
 
     op_type: str
     dtype: str
-    """`float16`, `float32`, …; `none` for a node without floats, `source` for one that is left as it is."""
+    """`float16`, `float32`, …; `none` for a node without floats, `source` for one that stays unchanged."""
     reason: str = ""
 
 
@@ -50,7 +51,7 @@ def dtype_name(dtype: ir.DataType) -> str:
 
 
 def is_transparent(node: ir.Node | None, types: Types) -> bool:
-    """Whether a node is a Cast between float types: such casts are dissolved and set anew where they are needed."""
+    """Whether a node is a Cast between float types: such casts are removed and inserted again where needed."""
     if node is None or node.op_type != "Cast" or not is_standard(node):
         return False
     source = node.inputs[0]
@@ -69,7 +70,7 @@ def float_variable(node: ir.Node, known: Signature, types: Types) -> str:
 
 
 class GraphFacts:
-    """What decisions go by, of a model that does not change while this is used: found once for all that decide."""
+    """Facts about an unchanging model that decisions are based on; computed once and shared."""
 
     def __init__(self, model: ir.Model) -> None:
         self.model = model
@@ -89,7 +90,7 @@ class GraphFacts:
 
     @cached_property
     def sizes(self) -> set[ir.Node]:
-        """Nodes that compute from shapes alone."""
+        """Nodes that compute from shapes only."""
         return _computed_from_shapes(self.names.values())
 
     @cached_property
@@ -103,7 +104,7 @@ class GraphFacts:
         return wide_by_default(self.names.values())
 
     def free(self, precision: ir.DataType) -> dict[str, FreeType]:
-        """What each node would compute in if nothing but the source, its operator and sizes spoke."""
+        """The type each node would compute in, given only the source, its operator and sizes."""
         if precision not in self._free:
             found = _FreeTypes(self, precision)
             self._free[precision] = {name: found.one(node) for name, node in self.names.items()}
@@ -111,21 +112,21 @@ class GraphFacts:
 
 
 class FreeType(NamedTuple):
-    """What a node would compute in if neither the spec nor data nor the field's defaults spoke."""
+    """The type a node would compute in before the spec, the data and the defaults are considered."""
 
     type: NodeType
     settled: bool = False
-    """Whether nothing may change it: not even the spec."""
+    """Whether nothing may change it, not even the spec."""
     advisable: bool = False
-    """Whether data and defaults may have it in float32."""
+    """Whether data and defaults may put it in float32."""
     moves: bool = False
     """Whether it only moves data, and so follows its neighbours."""
     refused: str = ""
-    """Why TensorRT does not take it in the asked type."""
+    """Why TensorRT does not accept it in the requested type."""
 
 
 class _FreeTypes:
-    """Decides of each node what it computes in when only the source, its operator and sizes speak."""
+    """Decides each node's type from the source, its operator and sizes only."""
 
     def __init__(self, facts: GraphFacts, precision: ir.DataType) -> None:
         self.facts = facts
@@ -148,7 +149,7 @@ class _FreeTypes:
         return self._by_source(node, own, known, variable)
 
     def _untouchable(self, node: ir.Node, known: Signature | None, variable: str) -> str:
-        """Why a node's inputs and outputs keep the source's types whatever is asked; empty when they need not."""
+        """Why a node's inputs and outputs must keep the source's types in any case; empty when they need not."""
         if subgraphs(node):
             return "control flow keeps the types of its branches' inputs and outputs"
         if known is None or not is_standard(node):
@@ -173,7 +174,7 @@ class _FreeTypes:
         return FreeType(NodeType(node.op_type, self.asked), advisable=True, moves=_moves_data(node))
 
     def _refusal(self, node: ir.Node, own: ir.DataType, known: Signature, variable: str) -> tuple[str, str]:
-        """Why a node does not compute in the asked type, and whether it is TensorRT that refuses: then in its words."""
+        """Why a node cannot compute in the requested type, and whether TensorRT refuses it (then in its words)."""
         if own == ir.DataType.DOUBLE:
             return "it is float64 in the source", ""
         if not known.allows(variable, self.precision):
@@ -206,7 +207,7 @@ def _moves_data(node: ir.Node) -> bool:
 
 
 def _bound(node: ir.Node, known: Signature | None, variable: str) -> Iterator[ir.Value]:
-    """The values that the deciding type name binds; all of them when there is no schema."""
+    """The values whose type is the deciding type variable; all values when there is no schema."""
     for index, value in enumerate(node.inputs):
         if value is not None and (known is None or known.input_variable(index) == variable):
             yield value

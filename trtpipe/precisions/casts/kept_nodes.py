@@ -1,4 +1,4 @@
-"""The nodes that a spec's `keep` names, and what its globs may be. Knows no precision but by its name.
+"""Finds the nodes that a spec's `keep` selects, and defines the glob syntax. Independent of the particular precision.
 
     /head/*, /head/**    nodes by name; `*` crosses every `/`, and a name written in full is that node
     op:Softmax           nodes by operator
@@ -22,13 +22,13 @@ from trtpipe.precisions.casts.element_types import graphs_of, subgraphs
 from trtpipe.problem_codes import Code
 
 SPEC_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-"""What the spec calls a float type → its name here; the widest comes last."""
+"""The spec's names of float types → the names here; the widest comes last."""
 
 _SHOWN = 12
 
 
 def named_nodes(model: ir.Model) -> dict[str, ir.Node]:
-    """Every node by its name; one without a name of its own goes by operator and first output."""
+    """Every node by its name; a node without a name is called by its operator and first output."""
     found: dict[str, ir.Node] = {}
     for graph in graphs_of(model):
         for node in graph:
@@ -45,7 +45,7 @@ def kept_by(
     path: SpecPath,
     nodes: Mapping[str, ir.Node] | None = None,
 ) -> tuple[dict[str, tuple[str, str]], list[Problem]]:
-    """Node name → the type that the spec holds it in and the glob that says so; and the globs that match nothing.
+    """Node name → the type that the spec keeps it in and the glob that says so; also the globs without a match.
 
     `nodes` are those of the model by name, when they are known.
     """
@@ -128,7 +128,7 @@ def _between(
 
 
 def _downstream(values: Collection[ir.Value], around: Mapping[int, ir.Node]) -> set[ir.Node]:
-    """Every node that needs one of the values; `around` has the node that each nested graph belongs to."""
+    """Every node that depends on one of the values; `around` maps a nested graph to the node that contains it."""
     found: set[ir.Node] = set()
     pending = list(values)
     while pending:
@@ -144,7 +144,7 @@ def _downstream(values: Collection[ir.Value], around: Mapping[int, ir.Node]) -> 
 
 
 def _upstream(values: Collection[ir.Value]) -> set[ir.Node]:
-    """Every node that one of the values needs, with what stands in its branches and bodies."""
+    """Every node that one of the values depends on, including the nodes in its branches and bodies."""
     found: set[ir.Node] = set()
     pending = [node for value in values if (node := value.producer()) is not None]
     while pending:

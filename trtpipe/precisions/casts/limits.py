@@ -1,8 +1,8 @@
-"""Which operators TensorRT does not take in a narrow type, so that they stay in float32 whatever is asked.
+"""Operators that TensorRT does not accept in a narrow type, so that they stay in float32 whatever the spec asks for.
 
-What was swept over types and versions is a table (`targets/operator_types.py`); here is what such a table cannot say,
-tried on TensorRT-RTX 1.7. A typed model is shared by all toolchains: it is made for the newest, and what only an older
-one refuses is for `check` to tell.
+What was tested systematically over types and versions is in a table (`targets/operator_types.py`). Here are the
+restrictions that such a table cannot express, found by experiments with TensorRT-RTX 1.7. All toolchains share one
+typed model, which is made for the newest of them; `check` reports what only an older one refuses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REFUSED = {
 
 
 def tensorrt_refuses(node: ir.Node, variable: str, dtype: str) -> str:
-    """Why TensorRT does not take a node in a narrow type; empty when it does, as far as was tried.
+    """Why TensorRT does not accept a node in a narrow type; empty when it does, as far as was tested.
 
     `variable` is the type variable of the operator that decides what the node computes in.
     """
@@ -42,7 +42,7 @@ def tensorrt_refuses(node: ir.Node, variable: str, dtype: str) -> str:
 
 
 def _mixed_by_the_parser(node: ir.Node, dtype: str) -> str:
-    """What of a recurrent node TensorRT's parser does not take in a narrow type; tried on TensorRT-RTX 1.7."""
+    """The parts of a recurrent node that TensorRT's parser does not accept in a narrow type (TensorRT-RTX 1.7)."""
     if node.op_type not in ("GRU", "LSTM", "RNN"):
         return ""
     if len(node.inputs) > 4 and node.inputs[4] is not None:
@@ -59,10 +59,10 @@ def refused_keeps(
     dtype: str,
     path: SpecPath,
 ) -> list[Problem]:
-    """A problem for each glob that asks for just such a node in the narrow type `dtype`.
+    """A problem for each glob that asks for exactly one such node in the narrow type `dtype`.
 
-    `refused` says of each node that TensorRT does not take why, `reasons` of each that is kept by which glob. A glob
-    with a wildcard is a wish for whatever can be had, and nothing is wrong with it.
+    `refused` maps each node that TensorRT does not accept to the reason, `reasons` maps each kept node to its glob. A
+    glob with a wildcard means whatever nodes support the type, so it is never a problem.
     """
     precision = next(name for name, called in SPEC_NAMES.items() if called == dtype)
     globs = {kept_because(glob): (index, glob) for index, glob in enumerate(keep.get(precision, ()))}
@@ -78,5 +78,5 @@ def refused_keeps(
 
 
 def kept_because(glob: str) -> str:
-    """Why a node is kept in a type: the words of a plan."""
+    """The reason shown in a plan for a node that a glob keeps in a type."""
     return f"kept by '{glob}'"

@@ -1,9 +1,10 @@
-"""Which nodes leave float16's range on a calibration set, and what is said of them. Reads measured ranges, no weight.
+"""Finds nodes that leave float16's range on a calibration set. Reads measured ranges, no weights.
 
 A node overflows when a float tensor that it reads or makes comes closer to the largest half, 65504, than `MARGIN` on
-the data: a calibration set does not hold the largest input that there will ever be. So does a node whose result fits
-but that adds up more on its way: a mean is made of a sum, the root of a sum of squares of that sum. bfloat16 reaches
-as far as float32. Tensors of nested graphs are not measured, and constants are judged as weights (`ranges`).
+the data; the margin is there because inputs larger than those of the calibration set will occur. A node also overflows
+when its result fits but an intermediate sum does not: a mean is computed from a sum, and the root of a sum of squares
+from that sum. bfloat16 has the range of float32 and needs no such check. Tensors of nested graphs are not measured, and
+constants are checked as weights (`ranges`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from trtpipe.json_values import Json
 
 MARGIN = 2.0
-"""How many times further than on the data a tensor of half precision must be able to reach."""
+"""How many times the largest measured value a tensor in half precision must be able to hold."""
 
 _MEANS = frozenset({"GlobalAveragePool", "ReduceMean"})
 _SHOWN = 5
@@ -36,7 +37,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Tensor → its largest finite magnitude on the data; tensor that holds means → that of the sums behind them."""
+    """Largest finite magnitude of each tensor on the data; for tensors that hold means, that of their sums."""
 
     ranges: Mapping[str, float]
     sums: Mapping[str, float] = field(default_factory=dict)
@@ -44,15 +45,15 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Overflow:
-    """One node that half precision does not hold, and the worst of its tensors."""
+    """One node that overflows half precision, and the worst of its tensors."""
 
     tensor: str
     reaches: float
     inside: bool = False
-    """Whether not the tensor reaches so far, but what the node adds up to make it."""
+    """Whether an intermediate sum of the node overflows, and not the tensor itself."""
 
     def words(self) -> str:
-        """What happens, without the node."""
+        """A description of the overflow, without the node's name."""
         what = f"what makes '{self.tensor}' adds up to" if self.inside else f"'{self.tensor}' reaches"
         return f"{what} {self.reaches:.6g} on the calibration set"
 
@@ -62,13 +63,13 @@ class Overflow:
 
 
 def measured_of(scales: Scales) -> Measured:
-    """What a calibration measured: ranges, and where there are none, how large tensors with a scale became."""
+    """What a calibration measured: its ranges, or else the largest magnitudes recorded with the scales."""
     largest = {name: one.largest for name, one in scales.tensors.items() if one.largest is not None}
     return Measured({**largest, **scales.ranges}, scales.sums)
 
 
 def tensors_to_range(model: ir.Model) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The float tensors of the main graph whose ranges decide; and those that hold means → what they are means of."""
+    """The float tensors of the main graph whose ranges are needed; and for those that hold means, what they average."""
     types = element_types(model)
     values = [*model.graph.inputs]
     means = {}
@@ -88,7 +89,7 @@ def tensors_to_range(model: ir.Model) -> tuple[tuple[str, ...], dict[str, str]]:
 def overflowing(
     nodes: Mapping[str, ir.Node], types: Types, measured: Measured, judged: Collection[str]
 ) -> dict[str, Overflow]:
-    """Those of the nodes named in `judged` that overflow, with the tensor that does so most."""
+    """The nodes named in `judged` that overflow, each with the tensor that exceeds the range most."""
     found = {}
     for name in nodes:
         if name in judged:
@@ -112,7 +113,7 @@ def _reached(node: ir.Node, types: Types, measured: Measured) -> Iterator[Overfl
 
 
 def _inside(node: ir.Node, name: str, measured: Measured) -> float | None:
-    """How far a node's own sums reach; None where nothing is known of them, or they are the result."""
+    """The magnitude of a node's internal sums; None when it is unknown or the sum is the result itself."""
     reaches = measured.ranges.get(name)
     if node.op_type in _MEANS:
         return measured.sums.get(name)
@@ -124,7 +125,7 @@ def _inside(node: ir.Node, name: str, measured: Measured) -> float | None:
 
 
 def _measured_name(value: ir.Value) -> str:
-    """The name under which a tensor was measured: one that is quantized and back, under that of its source."""
+    """The name under which a tensor was measured; a quantized and dequantized tensor is measured as its source."""
     maker = value.producer()
     if maker is not None and maker.op_type == "DequantizeLinear" and maker.inputs[0] is not None:
         quantize = maker.inputs[0].producer()
@@ -134,7 +135,7 @@ def _measured_name(value: ir.Value) -> str:
 
 
 def refusal(found: Mapping[str, Overflow], path: SpecPath) -> Problem:
-    """The error of a variant that shall not keep such nodes by itself, with the lines that keep them."""
+    """The error for a variant that may not keep such nodes automatically, with the spec lines that would keep them."""
     count = f"{len(found)} nodes overflow" if len(found) > 1 else "a node overflows"
     shown = [f"'{name}': {one.words()}" for name, one in list(found.items())[:_SHOWN]]
     more = f"\nand {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""

@@ -1,7 +1,8 @@
-"""Which weights do not survive a narrower type: they overflow, or all of them vanish or become subnormal.
+"""Finds weights that a narrower type cannot hold: some overflow, or all become zero or subnormal.
 
-IEEE 754 binary16 reaches 65504; its smallest normal number is 2^-14 and its smallest subnormal 2^-24. TensorRT may
-flush subnormals to zero. Reads each weight once, in pieces. Knows nothing of nodes.
+The largest IEEE 754 binary16 number is 65504; its smallest normal number is 2^-14 and its smallest subnormal 2^-24.
+TensorRT may flush subnormals to zero. Reads each weight once, in pieces. Looks at weights only, not at the nodes that
+use them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ HALF_SMALLEST_NORMAL = 2.0**-14
 
 
 def largest_magnitude(tensor: ir.TensorProtocol) -> float:
-    """The largest finite magnitude of a float tensor's elements; 0 when there is none."""
+    """The largest finite magnitude of a float tensor's elements; 0 when it has no finite element."""
     return max((peak_of(chunk) for chunk in chunks_of(tensor)), default=0.0)
 
 
 def why_not_half(largest: float) -> str:
-    """What half precision would do to a weight of this largest magnitude; empty when it holds it well."""
+    """Why half precision cannot hold a weight with this largest magnitude; empty when it can."""
     if largest >= HALF_ROUNDS_TO_INFINITY:
         return f"reaches {largest:.6g}, beyond float16's {HALF_LARGEST:.0f}"
     if 0 < largest < HALF_SMALLEST_NORMAL:

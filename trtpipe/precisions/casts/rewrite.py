@@ -1,9 +1,9 @@
-"""Carries out a type plan: weights in the planned types, casts at the borders and nowhere else.
+"""Carries out a type plan: converts weights to the planned types and inserts casts only where types meet.
 
-The model's inputs and outputs, and those of every nested graph, keep the types that the source gives them, but for
-those of the model that the plan converts. One tensor is cast at most once to one type, right after it is made, so
-that nested graphs share the cast. Casts between float types that the source has are dissolved first: rewriting what
-is already rewritten changes nothing.
+The model's inputs and outputs, and those of every nested graph, keep the types that the source gives them, except those
+inputs and outputs of the model that the plan converts. A tensor is cast at most once to each type, right after it is
+computed, so that nested graphs share the cast. Casts between float types that the source has are removed first, so that
+rewriting a rewritten model changes nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def rewrite_types(model: ir.Model, plan: TypePlan) -> RewriteReport:
 
 
 def _settle(facts: GraphFacts, plan: TypePlan) -> tuple[TypePlan, tuple[Problem, ...]]:
-    """The plan with those nodes kept in float32 whose weights do not survive float16."""
+    """The plan, with the nodes kept in float32 whose weights float16 cannot hold."""
     if plan.precision != "float16":
         return plan, ()
     decider = Decider(facts, ir.DataType.FLOAT16, plan.forced, plan.advised)
@@ -81,7 +81,7 @@ def _settle(facts: GraphFacts, plan: TypePlan) -> tuple[TypePlan, tuple[Problem,
 
 
 def _weights_of(node: ir.Node, decider: Decider) -> Iterator[ir.Value]:
-    """The float32 constants that the node would take in half; bounds of Clip may saturate and mean the same."""
+    """The float32 constants that the node would take in half; bounds of Clip are left out, as they may saturate."""
     known = signature_of(node, decider.opsets)
     for index, value in enumerate(node.inputs):
         if value is None or (node.op_type == "Clip" and index > 0):
@@ -136,7 +136,7 @@ class _Rewriter:
     # What each value is and must be
 
     def _converted(self, plan: TypePlan) -> dict[int, ir.DataType]:
-        """The outputs to convert, by position; inputs get their type at once."""
+        """The outputs to convert, by position; inputs are converted at once."""
         graph, dtype = self.model.graph, dtype_called(plan.precision)
         assert dtype is not None, "a plan's precision is a float type"
         for value in graph.inputs:
@@ -217,7 +217,7 @@ class _Rewriter:
                 node.attributes[name] = ir.AttrInt64(name, int(made))
 
     def _cast_constants(self, uses: list[_Use]) -> None:
-        """In place where every use wants the same type; a copy beside it for each other type."""
+        """Casts a constant in place when all uses want the same type; otherwise adds a copy for each other type."""
         wanted: dict[ir.Value, set[ir.DataType]] = {}
         for use in uses:
             if constant_of(use.source) is not None:
@@ -271,7 +271,7 @@ class _Rewriter:
                 graph.outputs[index].type = ir.TensorType(wanted)
 
     def _cast_output(self, graph: ir.Graph, index: int, output: ir.Value, own: ir.DataType) -> None:
-        """The output's name goes to the cast; the tensor behind it gets a new one."""
+        """Gives the output's name to the cast, and a new name to the tensor before it."""
         name = output.name or ""
         made = self.after[output]
         if (output, own) in self.made:  # the same tensor is an output twice
@@ -285,7 +285,7 @@ class _Rewriter:
         self.made[output, own] = cast.outputs[0]
 
     def _keep_cast(self, graph: ir.Graph, cast: ir.Node, own: ir.DataType) -> None:
-        """A Cast that makes an output stays, moved behind its source so that other uses may share it."""
+        """Keeps a Cast that makes an output, moved directly after its source so that other uses can share it."""
         source = origin(cast.outputs[0], self.types)
         if (source, own) in self.made or constant_of(source) is not None:
             return
@@ -297,7 +297,7 @@ class _Rewriter:
             self.made[source, own] = cast.outputs[0]
 
     def _in_type(self, source: ir.Value, dtype: ir.DataType) -> ir.Value:
-        """The value, or its cast, in a type."""
+        """The value in the given type: the value itself, or a cast of it."""
         if self.after[source] == dtype:
             return source
         key = (source, dtype)

@@ -1,6 +1,6 @@
 """Operator signatures: which types each input and output of an ONNX operator may have, from ONNX's own schemas.
 
-Knows nothing of graphs being rewritten; `element_types` and `type_plan` read it.
+Used by `element_types` and `type_plan`; does not look at graphs.
 """
 
 from __future__ import annotations

@@ -1,20 +1,21 @@
-"""Decides, node by node, which floating-point type a graph computes in. Purely structural: no weight is read.
+"""Decides, node by node, which floating-point type a graph computes in. Looks at the structure only: no weight is read.
 
-A node computes in the asked type when ONNX's schema for its opset allows that type where its floats go, TensorRT takes
-it, and nothing says otherwise. What says otherwise, in this order:
+A node computes in the requested type when ONNX's schema for its opset allows that type for its float inputs and
+outputs, TensorRT accepts it, and none of the following applies. They are checked in this order:
 
-    the spec         a glob of `keep` names the node for a wider type (`keeping`)
-    a weight         that does not survive the type (found later, by `rewriting`, which has the weights)
+    the spec         a glob of `keep` names the node for a wider type (`kept_nodes`)
+    a weight         that does not survive the type (found later, by `rewrite`, which has the weights)
     the source       float64 nodes compute in float32; float16 nodes stay, bfloat16 ones follow the asked type
     the operator     unknown to ONNX, or its schema or TensorRT refuses the type
     sizes            floats computed from shapes alone hold sizes and positions, which narrow types do not count exactly
     data             a tensor of the node leaves the type's range on a calibration set (`overflow`)
     the field        normalizations, softmax and sums compute in float32 by default (`defaults`)
 
-The last two yield to a glob that names the node for the asked type itself: `keep: {fp16: ["op:Softmax"]}`, or `"*"`.
+A glob that names the node for the requested type itself overrides the last two: `keep: {fp16: ["op:Softmax"]}`, or
+`"*"`.
 
-Nodes that only move data (Reshape, Concat, Slice, …) compute nothing: a connected group of them follows its
-neighbours, so that no cast is spent on them and none stands between two nodes of the same type.
+Nodes that only move data (Reshape, Concat, Slice, …) compute nothing: a connected group of them takes the type of its
+neighbours, so that no cast is inserted for them or between two nodes of the same type.
 """
 
 from __future__ import annotations
@@ -58,11 +59,11 @@ class TypePlan:
     by_default: Mapping[str, str] = field(default_factory=dict)
     """Nodes that compute in float32 by default → what they are: normalization, softmax, sum."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Nodes that TensorRT does not take in the asked type → why."""
+    """Nodes that TensorRT does not accept in the requested type → why."""
     unmeasured: int = 0
     """How many nodes compute in half precision in branches and bodies, where the calibration set shows no ranges."""
     converted: frozenset[str] = frozenset()
-    """Inputs and outputs that take the type of `precision`."""
+    """Inputs and outputs that are converted to the type of `precision`."""
     unconverted: Mapping[str, float] = field(default_factory=dict)
     """Those that should and do not, because they leave its range on the calibration set → what they reach."""
     quantized: tuple[str, ...] = ()
@@ -115,7 +116,7 @@ def _by_default(kind: str) -> str:
 
 
 def dtype_called(name: str) -> ir.DataType | None:
-    """The float type of this name; None for `none` and `source`."""
+    """The float type with this name; None for `none` and `source`."""
     return next((dtype for dtype in FLOATS if dtype_name(dtype) == name), None)
 
 
@@ -133,7 +134,7 @@ def origin(value: ir.Value, types: Types) -> ir.Value:
 def kept_nodes(
     model: ir.Model, nodes: Mapping[str, ir.Node], keep: Mapping[str, Sequence[str]], path: SpecPath
 ) -> tuple[dict[str, NodeType], list[Problem]]:
-    """The nodes that globs of the spec hold in a type, by name; and the globs that match nothing.
+    """The nodes that globs of the spec keep in a type, by name; also the globs that match nothing.
 
     `nodes` are those of the model, by name.
     """
@@ -144,7 +145,7 @@ def kept_nodes(
 
 
 class Decider:
-    """Decides for one model; `forced` holds nodes that the spec, or a weight, has already decided.
+    """Decides the types for one model; `forced` holds nodes that the spec, or a weight, has already decided.
 
     `advised` holds those that compute in float32 unless the spec forces them into the asked type, with the reason.
     """
@@ -179,7 +180,7 @@ class Decider:
         return decided
 
     def _one(self, name: str, node: ir.Node, free: FreeType, asked: str) -> NodeType:
-        """One node's type; those that only move data are noted for later."""
+        """One node's type; nodes that only move data are noted and decided later."""
         if free.settled:
             return free.type
         held = self.forced.get(name)

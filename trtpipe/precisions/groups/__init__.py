@@ -1,1 +1,1 @@
-"""Which nodes a search lowers or keeps together, found in a model and in a precision's plan for it."""
+"""Groups of nodes that a search lowers or keeps together, found from a model and a precision's plan for it."""

@@ -1,10 +1,11 @@
 """The units of a model for a precision: nodes that the precision would lower, grouped as TensorRT fuses them.
 
-A node that only does arithmetic element by element, or takes the largest of a window, joins the unit that makes what it
-reads; of several, the last one, as a residual Add becomes the epilogue of the later convolution. Every other node
-begins a unit: products, normalizations, softmax, reductions, and functions that leave the range of their input. Nodes
-that only move data belong to none, for they follow their neighbours; nor do nodes that the precision leaves as they
-are, or that the spec keeps. Reads the graph and shapes; weights only as far as the precision's own plan does.
+A node that only computes element by element, or takes the largest element of a window, joins the unit that computes its
+input; when there are several inputs, it joins the last of these units, as a residual Add becomes the epilogue of the
+later convolution. Every other node begins a unit: products, normalizations, softmax, reductions, and functions that
+leave the range of their input. Nodes that only move data belong to no unit because they follow their neighbours;
+neither do nodes that the precision leaves as they are, or that the spec keeps. Reads the graph and shapes; weights only
+as far as the precision's own plan does.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def find_units(
 ) -> tuple[Unit, ...]:
     """The units of the canonical model at `source`, in graph order.
 
-    Nodes that overflow, as `measured`, are in none. Where `amax` is given, only what it has scales for is quantized.
+    Nodes that overflow according to `measured` are in no unit. When `amax` is given, only tensors that it has scales
+    for are quantized.
 
     Raises SpecError when a glob of `keep` matches nothing, ModelError when the model cannot be read.
     """
@@ -75,7 +77,7 @@ def find_units(
 
 
 def _lowered(precision: Precision, plan: TypePlan, base: str | None) -> set[str]:
-    """The nodes that would be wider in fp32: what computes in a narrow type, and what is quantized."""
+    """The nodes that would be wider in fp32: those that compute in a narrow type, and those that are quantized."""
     found = set(plan.quantized)
     narrow = SPEC_NAMES[base] if base else precision.dtype
     if narrow != "float32":
@@ -137,7 +139,7 @@ class _Measure:
         return infer_at(self.proto, shapes_at(inputs, self.profile, "opt"), values_at(self.profile, "opt"))
 
     def unit(self, names: list[str]) -> Unit:
-        """The facts of a group of nodes."""
+        """The size and operation count of a group of nodes."""
         nodes = {self.nodes[name] for name in names}
         quantized = tuple(name for name in names if name in self.quantized)
         weights, others = self._constants(names, quantized)

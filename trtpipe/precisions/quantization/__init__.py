@@ -1,5 +1,6 @@
-"""How a graph comes to compute on quantized tensors: which ones, with which scales, and where Q and DQ stand.
+"""Quantizes a graph: which tensors, with which scales, and where QuantizeLinear and DequantizeLinear (Q and DQ) go.
 
-Explicit quantization: QuantizeLinear and DequantizeLinear say what is narrow, and TensorRT fuses them into the layers
-around. Runs on a graph in its source's float types; `casts` then gives the rest its type. Knows no precision by name.
+This is explicit quantization: Q and DQ mark what is narrow, and TensorRT fuses them into the layers around them. It
+works on a graph in the source's float types; `casts` then converts the rest. No code here depends on a particular
+precision.
 """

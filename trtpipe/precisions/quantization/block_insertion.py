@@ -1,13 +1,13 @@
-"""Puts quantization in blocks into a typed graph: of activations as they come, of weights as constants.
+"""Inserts block quantization into a typed graph: activations are quantized at run time, weights are constants.
 
-TensorRT's own operators (domain `trt`) find the scales of an activation's blocks when it runs, and divide by them:
+TensorRT's own operators (domain `trt`) compute the scales of an activation's blocks at run time, and divide by them:
 
     nvfp4   TRT_FP4DynamicQuantize(x, s) -> e2m1, e4m3 scales; DQ(scales, s) -> t; DQ(e2m1, t); Cast
     mxfp8   TRT_MXFP8DynamicQuantize(x) -> e4m3, e8m0 scales; TRT_MXFP8DequantizeLinear(e4m3, scales)
 
-s is the scale of the whole tensor, which a calibration found. Weights are stored the same way. TensorRT-RTX 1.7 fuses
-nvfp4 when its scales are float32 and a Cast follows, and crashes on a Cast behind mxfp8: that is dequantized to what
-the product computes in.
+s is the scale of the whole tensor, from calibration. Weights are stored the same way. TensorRT-RTX 1.7 fuses nvfp4 when
+its scales are float32 and a Cast follows, and crashes on a Cast after mxfp8, which is therefore dequantized directly to
+the type that the product computes in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FLOAT, _E4M3, _E2M1 = ir.DataType.FLOAT, ir.DataType.FLOAT8E4M3FN, ir.DataType.
 
 
 def insert_blocks(model: ir.Model, plan: BlockPlan, name: str) -> None:
-    """Quantizes to `nvfp4` or `mxfp8` what the plan names, in place. The model's types are settled."""
+    """Quantizes what the plan names to `nvfp4` or `mxfp8`, in place. The model's types must be final."""
     inserter = Inserter(model)
     made = _FORMATS[name](inserter)
     activations: dict[ir.Value, ir.Value] = {}
@@ -100,7 +100,7 @@ class _Nvfp4:
     def _back(
         self, name: str, narrow: ir.Value, stored: tuple[ir.Value, ir.Value], axis: int, dtype: ir.DataType
     ) -> tuple[list[ir.Node], ir.Value]:
-        """What dequantizes twice, the scales and then the elements, and casts to the product's type."""
+        """The nodes that dequantize the scales, then the elements, and cast to the product's type."""
         new, attributes = self.new, {"axis": axis, "block_size": 16}
         scales = new.value(f"{name}_scales", _FLOAT, stored[0].shape)
         wide = new.value(f"{name}_dequantized", _FLOAT, narrow.shape)
@@ -164,14 +164,14 @@ def _node(
 
 
 def _exact(source: ir.Value) -> ir.TensorProtocol:
-    """A constant as the source has it, not rounded to what products compute in."""
+    """A constant as it is in the source, not rounded to the type that products compute in."""
     tensor = constant_of(source)
     assert tensor is not None, "only constants are stored quantized"
     return tensor.source if isinstance(tensor, CastTensor) else tensor
 
 
 def _blocked(shape: ir.Shape | None, block: int) -> ir.Shape | None:
-    """A shape whose last axis counts blocks; None when that is not known."""
+    """The shape with its last axis counted in blocks; None when that is unknown."""
     if shape is None or not isinstance(shape[-1], int):
         return None
     return ir.Shape([*shape[:-1], shape[-1] // block])

@@ -1,8 +1,8 @@
-"""Which matrix products are quantized in blocks: of weights alone, or of both operands. Reads the graph, no weight.
+"""Chooses the matrix products quantized in blocks: weights only, or both operands. Reads the graph, no weights.
 
-Blocks run along what a product sums over: the rows of a MatMul's right operand, of a Gemm's by its transposition. That
-operand must be a constant matrix, and its sums a multiple of the block. Where activations are quantized too, as they
-come, TensorRT takes them with two or three axes, and blocks run along the last.
+Blocks run along the axis that a product sums over: the rows of a MatMul's right operand; for Gemm it depends on its
+transposition. That operand must be a constant matrix, and the size of the axis a multiple of the block. Where
+activations are quantized at run time too, TensorRT accepts them with two or three axes, and blocks run along the last.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TAKEN_AXES = (2, 3)
 
 @dataclass(frozen=True)
 class BlockPlan(TypePlan):
-    """A type plan, and what is quantized in blocks once the types are there."""
+    """A type plan, and what is quantized in blocks once the types are decided."""
 
     placement: Placement = field(default_factory=Placement)
     scales: Mapping[ir.Node, float] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class BlockPlan(TypePlan):
 
     @classmethod
     def of(cls, plan: TypePlan, placement: Placement, amax: Mapping[str, float]) -> BlockPlan:
-        """The plan with this placement; tensors go by their names before the rewrite."""
+        """The plan with this placement; tensors are identified by their names before the rewrite."""
         known = {one.name: getattr(plan, one.name) for one in fields(TypePlan)}
         scales = {
             node: amax[value.name or ""]
@@ -45,7 +45,7 @@ class BlockPlan(TypePlan):
 
 
 def place_weights(model: ir.Model, keep: Mapping[str, str], block: int) -> Placement:
-    """The placement that quantizes weights alone. `keep` holds nodes that stay float, with the reason."""
+    """The placement that quantizes only weights. `keep` maps nodes that stay float to the reason."""
     found = Placement(left_out=_convolutions(model))
     for name, node, weight in _products(model):
         why = keep.get(name) or _no_main(model, node) or _no_blocks(node, weight, block)
@@ -60,7 +60,7 @@ def place_weights(model: ir.Model, keep: Mapping[str, str], block: int) -> Place
 def place_blocks(
     model: ir.Model, keep: Mapping[str, str], block: int, *, scaled: Collection[str] | None = None
 ) -> Placement:
-    """The placement that quantizes both operands. Where `scaled` is given, activations must be among it."""
+    """The placement that quantizes both operands. If `scaled` is given, only activations in it are quantized."""
     found = Placement(left_out=_convolutions(model))
     for name, node, weight in _products(model):
         why = keep.get(name) or _no_main(model, node) or _no_blocks(node, weight, block, least=2)
@@ -77,7 +77,7 @@ def place_blocks(
 
 
 def _products(model: ir.Model) -> Iterator[tuple[str, ir.Node, Weight]]:
-    """The matrix products with a constant operand, the right one where both are, by name."""
+    """The matrix products with a constant operand by name; the right operand when both are constant."""
     types = element_types(model)
     for name, node in named_nodes(model).items():
         if node.op_type not in _PRODUCTS or not is_standard(node):
@@ -89,7 +89,7 @@ def _products(model: ir.Model) -> Iterator[tuple[str, ir.Node, Weight]]:
 
 
 def _convolutions(model: ir.Model) -> dict[str, str]:
-    """The convolutions, and why they have no blocks."""
+    """The convolutions, with the reason why they are not quantized in blocks."""
     convolutions = (
         name for name, node in named_nodes(model).items() if node.op_type in ("Conv", "ConvTranspose")
     )
@@ -105,7 +105,7 @@ def _summed_axis(node: ir.Node) -> int:
 
 
 def _no_blocks(node: ir.Node, weight: Weight, block: int, least: int = 1) -> str:
-    """Why its weight has no blocks, or less than `least`; empty when it has them."""
+    """Why a weight cannot be split into blocks, or has fewer than `least`; empty when it can."""
     if weight_of(node, 1) is None:
         return "its constant is the left operand, and blocks are of right ones"
     tensor = constant_of(weight.node.inputs[weight.index])
@@ -123,7 +123,7 @@ def _no_blocks(node: ir.Node, weight: Weight, block: int, least: int = 1) -> str
 
 
 def _no_activation(node: ir.Node, scaled: Collection[str] | None) -> str:
-    """Why its left operand cannot be quantized as it comes; empty when it can."""
+    """Why the left operand cannot be quantized at run time; empty when it can."""
     value = node.inputs[0]
     assert value is not None, "a product has a left operand"
     if weight_of(node, 0) is not None:

@@ -1,11 +1,12 @@
-"""The quantized types: their largest magnitude, numbers rounded to them, and the scales that numbers are divided by.
+"""The quantized types: largest magnitude, rounding, and the scales that values are divided by.
 
 int8 is symmetric: -127 to 127, as TensorRT takes no zero point and its calibrators used 127; int4 likewise, -7 to 7.
-float8 e4m3 (OCP 8-bit floating point specification) reaches 448, float4 e2m1 (OCP microscaling formats) 6.
+The largest float8 e4m3 (OCP 8-bit floating point specification) is 448, the largest float4 e2m1 (OCP microscaling
+formats) is 6.
 
-Two formats have scales of blocks that are narrow themselves. mxfp8: e4m3 in blocks of 32 whose scales are powers of two
-(e8m0), the least that hold the block, so that nothing is clipped. nvfp4: e2m1 in blocks of 16 whose scales are e4m3
-times one scale of the whole tensor, amax / (448 * 6).
+In two formats the block scales have a narrow type themselves. mxfp8: e4m3 in blocks of 32 whose scales are powers of
+two (e8m0), the smallest that covers the block, so that nothing is clipped. nvfp4: e2m1 in blocks of 16 whose scales are
+e4m3 times one scale of the whole tensor, amax / (448 * 6).
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ class QuantizedType:
     largest: float
 
     def scale_of(self, amax: Array | float, held: ir.DataType = ir.DataType.FLOAT) -> Array:
-        """The scale for a largest magnitude, as float32; 1 where there is nothing but zeros.
+        """The scale for a largest magnitude, as float32; 1 when all values are zero.
 
-        `held` is the float type that the scale is going to be stored in. A narrow one rounds up, so that what is
-        divided by it is multiplied by the same number, and the largest magnitude is not clipped. Scales that float16
-        does not hold well stay float32, and so do their Q and DQ (`casting.ranges`). A float32 scale is the nearest
-        to the quotient in float64: one that was multiplied by the largest number there comes back to the bit.
+        `held` is the float type that the scale will be stored in. For a narrow type the scale is rounded up here
+        already, so that Q and DQ use the same number, and the largest magnitude is not clipped. Scales that float16
+        cannot hold well stay float32, and so do their Q and DQ (`casts.ranges`). A float32 scale is the quotient in
+        float64 rounded to nearest, so that a scale which was multiplied by the largest number in float64 is recovered
+        bit for bit.
         """
         amax = np.asarray(amax, np.float64)
         exact = np.where(amax > 0, np.maximum(amax / self.largest, _SMALLEST), 1.0)
@@ -50,7 +52,7 @@ class QuantizedType:
         return _rounded_up(exact, held)
 
     def rounded(self, values: Array) -> Array:
-        """Values that are already divided by their scale, as this type: nearest even, the ends saturating."""
+        """Rounds values that are already divided by their scale to this type: nearest even, saturating at both ends."""
         clipped = np.clip(values, -self.largest, self.largest)
         if self.dtype in (ir.DataType.INT8, ir.DataType.INT4):
             clipped = np.rint(clipped)
@@ -58,7 +60,7 @@ class QuantizedType:
 
 
 def _rounded_up(values: Array, held: ir.DataType) -> Array:
-    """The least numbers of a float type of 16 bits that are not below, as float32. They are within its range."""
+    """Rounds values up to a 16-bit float type and returns them as float32. They must be within its range."""
     dtype = np.dtype(held.numpy())
     nearest = np.asarray(values).astype(dtype)
     bits = nearest.view(np.uint16)  # of positive floats, these are in order
@@ -76,7 +78,7 @@ QUANTIZED = {
     "mxfp8": QuantizedType(ir.DataType.FLOAT8E4M3FN, E4M3_LARGEST),
     "nvfp4": QuantizedType(ir.DataType.FLOAT4E2M1, 6),
 }
-"""By the name that precisions have for them; what elements are kept in."""
+"""The quantized types by the precisions' names for them."""
 
 
 def exponents_of(amax: Array) -> Array:
@@ -91,19 +93,19 @@ def exponents_of(amax: Array) -> Array:
 
 
 def powers_of(exponents: Array) -> Array:
-    """What e8m0 scales stand for, as float32."""
+    """The values of e8m0 scales, as float32."""
     powers: Array = np.ldexp(np.float32(1), exponents.astype(np.int32) - _E8M0_BIAS)
     return powers.astype(np.float32)
 
 
 def whole_scale(amax: Array | float) -> Array:
-    """nvfp4's float32 scale of a whole tensor: it maps the largest block's scale to the largest e4m3."""
+    """nvfp4's float32 scale of a whole tensor; it maps the largest block scale to the largest e4m3 number."""
     top = np.float32(E4M3_LARGEST * QUANTIZED["nvfp4"].largest)
     return QuantizedType(ir.DataType.FLOAT4E2M1, float(top)).scale_of(amax)
 
 
 def block_scales(amax: Array, whole: Array) -> Array:
-    """nvfp4's e4m3 scales of blocks with these largest magnitudes: nearest, but above zero; 1 for zeros."""
+    """nvfp4's e4m3 scales of blocks with these largest magnitudes: nearest, never 0; 1 for zero blocks."""
     scales: Array = np.asarray(amax, np.float32) / np.float32(QUANTIZED["nvfp4"].largest) / np.float32(whole)
     scales = np.where(np.asarray(amax) > 0, np.clip(scales, _E4M3_SMALLEST, E4M3_LARGEST), np.float32(1))
     return scales.astype(ir.DataType.FLOAT8E4M3FN.numpy())

@@ -1,8 +1,8 @@
-"""Puts Q and DQ into a graph: a pair behind each activation, a DQ behind each quantized weight.
+"""Inserts Q and DQ into a graph: a pair after each activation, a DQ after each quantized weight.
 
 One tensor is quantized once, however many nodes read it; nodes that do not compute on quantized tensors go on reading
-the float one. TensorRT takes no zero point but zero, and would take a missing one for int8 where ONNX means uint8: it
-is always written. Weights are stored in the quantized type, so that the file has their size.
+the float one. TensorRT accepts only a zero point of zero, and reads a missing one as int8 where ONNX means uint8, so
+the zero point is always written. Weights are stored in the quantized type to keep the file small.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def insert(
 ) -> None:
     """Quantizes what `placement` names, in place.
 
-    `amax` holds each activation's largest magnitude, `held` is the float type that scales are going to be stored in.
+    `amax` holds each activation's largest magnitude; `held` is the float type that scales will be stored in.
     """
     inserter = Inserter(model)
     for value, uses in placement.activations.items():
@@ -87,7 +87,7 @@ def _weight(
 
 
 class Inserter:
-    """Adds values and nodes to the main graph of a model, under names of their own."""
+    """Adds values and nodes with unique names to the main graph of a model."""
 
     def __init__(self, model: ir.Model) -> None:
         self.graph = model.graph
@@ -108,13 +108,13 @@ class Inserter:
         *,
         domain: str = "",
     ) -> ir.Node:
-        """A node that stands nowhere yet."""
+        """A new node that is not in the graph yet."""
         return ir.node(
             operator, inputs, attributes or {}, outputs=outputs, name=self._fresh(name), domain=domain
         )
 
     def value(self, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
-        """A value that a node is going to make."""
+        """A value that a new node will compute."""
         return ir.Value(name=self._fresh(name), type=ir.TensorType(dtype), shape=shape)
 
     def initializer(self, name: str, array: Array) -> ir.Value:
@@ -123,7 +123,7 @@ class Inserter:
         return self._registered(tensor, shape_of(tensor))
 
     def constant_later(self, tensor: ir.TensorProtocol) -> ir.Value:
-        """A constant that is made when it is first read."""
+        """A constant that is computed when it is first read."""
         tensor.name = self._fresh(tensor.name or "constant")
         return self._registered(tensor, shape_of(tensor))
 
@@ -138,13 +138,13 @@ class Inserter:
         return value
 
     def zero(self, dtype: ir.DataType) -> ir.Value:
-        """The zero point; one serves all."""
+        """The zero point constant, shared by all Q and DQ of the graph."""
         if self._zero is None:
             self._zero = self.initializer("quantized_zero", np.zeros((), dtype.numpy()))
         return self._zero
 
     def put_behind(self, value: ir.Value, nodes: Sequence[ir.Node]) -> None:
-        """Puts nodes right behind what makes a value, at the start when it is fed."""
+        """Inserts nodes directly after the node that makes a value, or at the start when it is a model input."""
         maker = value.producer()
         if maker is not None:
             self.graph.insert_after(maker, nodes)
@@ -158,7 +158,7 @@ class Inserter:
         return source
 
     def replace(self, use: WeightUse, value: ir.Value) -> None:
-        """Lets a node read another value; the constant goes when nothing reads it any more."""
+        """Makes a node read another value; removes the constant when nothing reads it any more."""
         source = self.constant(use)
         use.node.replace_input_with(use.index, value)
         name = source.name or ""

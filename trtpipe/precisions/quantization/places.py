@@ -1,16 +1,16 @@
-"""Which tensors are quantized: those where TensorRT fuses Q and DQ into a layer. Reads the graph, no weight.
+"""Chooses the tensors to quantize: those where TensorRT fuses Q and DQ into a layer. Reads the graph, no weights.
 
     Conv, ConvTranspose, Gemm, MatMul   both operands; biases stay in float
-    Add of a residual block             the operand that the layer before cannot take into its own epilogue
+    Add of a residual block             the operand that the preceding layer cannot add in its own epilogue
 
-Everything else computes in float between a DQ and a Q. TensorRT moves a Q up through what only moves data, and through
-MaxPool, so that these work on narrow tensors without a Q of their own. Left in float: what the spec keeps, what the
-source has quantized already, and (tried on TensorRT-RTX 1.7)
+Everything else computes in float between a DQ and a Q. TensorRT moves a Q upwards through nodes that only move data,
+and through MaxPool, so that these work on narrow tensors without a Q of their own. Left in float: what the spec keeps,
+what the source has quantized already, and (tried on TensorRT-RTX 1.7)
 
     int8   a product of two computed operands: attention has a fused kernel in half and in fp8, and none in int8
     fp8    ConvTranspose, which is computed in float there, after a DQ; in int8 TensorRT-RTX does so too, TensorRT not
 
-First and last layers are quantized as all others; `keep` holds them.
+First and last layers are quantized like all others; use `keep` to exclude them.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _DEQUANTIZES = frozenset({"DequantizeLinear", "TRT_FP8DequantizeLinear", "TRT_IN
 
 @dataclass(frozen=True, slots=True)
 class WeightUse:
-    """A constant operand of a node. `axis` is the one along which each channel has its scale; None: one for all.
+    """A constant operand of a node. `axis` is the channel axis with a scale for each channel; None: one scale for all.
 
-    With a `block`, `axis` is the one that is summed over, and each run of that many elements along it has its scale.
-    A constant that is transposed on its way to a product is an operand of the Transpose.
+    With a `block`, `axis` is the one that the product sums over, and every `block` elements along it share a scale. A
+    constant that is transposed on its way to a product is an operand of the Transpose.
     """
 
     node: ir.Node
@@ -49,23 +49,23 @@ class WeightUse:
 
 @dataclass
 class Placement:
-    """What shall be quantized, in graph order."""
+    """The tensors to quantize, in graph order."""
 
     activations: dict[ir.Value, list[tuple[ir.Node, int]]] = field(default_factory=dict)
-    """Tensor → the nodes and operands that shall read its dequantized form."""
+    """Tensor → the nodes and operands that will read its dequantized form."""
     weights: list[WeightUse] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     """Node that could be quantized → why it is not."""
 
     quantized: list[str] = field(default_factory=list)
-    """Nodes of which something is quantized."""
+    """Nodes with at least one quantized operand."""
 
     def names(self) -> tuple[str, ...]:
         """The activations that need a scale."""
         return tuple(value.name or "" for value in self.activations)
 
     def onto(self, plan: TypePlan) -> TypePlan:
-        """The plan, with the reasons of nodes that were left out and the number of those that were not."""
+        """The plan, with the reasons of nodes that are not quantized and the number of those that are."""
         nodes = dict(plan.nodes)
         for name, why in self.left_out.items():
             if name in nodes and not nodes[name].reason:
@@ -76,10 +76,10 @@ class Placement:
 def place(
     model: ir.Model, keep: Mapping[str, str], *, scaled: Collection[str] | None = None, kind: str = ""
 ) -> Placement:
-    """The placement for the main graph. `keep` holds nodes that stay float, with the reason.
+    """The placement for the main graph. `keep` maps nodes that stay float to the reason.
 
-    Where `scaled` is given, a node with an operand that is not among it stays float, and is named; `kind` is `int8` or
-    `fp8`, or neither for all that any of them may quantize.
+    If `scaled` is given, a node with an operand that is not in it stays float and is listed; `kind` is `int8` or `fp8`,
+    or empty for everything that either of them may quantize.
     """
     types = element_types(model)
     found = Placement()
@@ -100,12 +100,12 @@ def place(
 
 
 def tensors_to_scale(model: ir.Model) -> tuple[str, ...]:
-    """The activations that any quantized precision may ask a scale for, whatever is kept. Reads no weight."""
+    """The activations that any quantized precision may need a scale for, whatever `keep` says. Reads no weights."""
     return place(model, {}).names()
 
 
 def _operands(node: ir.Node, types: Types) -> Iterator[int]:
-    """The positions of a node's operands that shall be quantized; none for what TensorRT keeps in float."""
+    """The positions of a node's operands to quantize; none for nodes that TensorRT keeps in float."""
     if node.op_type in _PRODUCTS:
         both = [types.get(value) in FLOATS for value in node.inputs[:2] if value is not None]
         if len(both) == 2 and all(both):
@@ -115,12 +115,12 @@ def _operands(node: ir.Node, types: Types) -> Iterator[int]:
 
 
 def _is_quantized(node: ir.Node) -> bool:
-    """Whether the source quantizes an operand of a node."""
+    """Whether an operand of a node is already quantized in the source."""
     return any(comes_quantized(value) for value in node.inputs[:2])
 
 
 def comes_quantized(value: ir.Value | None) -> bool:
-    """Whether the source quantizes a tensor, by itself or before its elements are moved."""
+    """Whether a tensor is already quantized in the source, directly or before its elements are moved."""
     maker = value.producer() if value is not None else None
     while maker is not None and maker.op_type in _MOVES:
         value = maker.inputs[0]
@@ -129,9 +129,9 @@ def comes_quantized(value: ir.Value | None) -> bool:
 
 
 def _residual(node: ir.Node, types: Types) -> Iterator[int]:
-    """The shortcut of a residual Add: what stands beside the layer whose epilogue the Add becomes.
+    """The shortcut of a residual Add: the operand that does not come from the layer whose epilogue the Add becomes.
 
-    Where both operands come from such layers, the later one takes the Add in.
+    When both operands come from such layers, the Add is fused into the later one.
     """
     first, second = node.inputs[:2]
     if first is None or second is None or constant_of(first) is not None or constant_of(second) is not None:
@@ -190,7 +190,7 @@ def _add(found: Placement, node: ir.Node, operands: list[int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A constant that is an operand of a product, or of the Transpose before it."""
+    """A constant that is an operand of a product, or of the Transpose in front of it."""
 
     node: ir.Node
     index: int
@@ -198,12 +198,12 @@ class Weight:
     """The constant's axis for each axis of the product's operand."""
 
     def along(self, axis: int | None, block: int = 0) -> WeightUse:
-        """Its use with scales along an axis of the product's operand."""
+        """This weight with scales along an axis of the product's operand."""
         return WeightUse(self.node, self.index, None if axis is None else self.axes[axis], block)
 
 
 def weight_of(node: ir.Node, index: int) -> Weight | None:
-    """The constant that an operand is, or that is transposed for this product alone; None when it is computed."""
+    """The constant behind an operand, also when transposed for this product only; None when it is computed."""
     value = node.inputs[index]
     tensor = constant_of(value)
     if tensor is not None:
@@ -221,7 +221,7 @@ def weight_of(node: ir.Node, index: int) -> Weight | None:
 
 
 def channel_axis(node: ir.Node, index: int, rank: int) -> int | None:
-    """The axis of a weight's output channels: the one along which TensorRT takes a scale each."""
+    """The axis of a weight's output channels, along which TensorRT accepts one scale each."""
     if node.op_type == "Conv":
         return 0
     if node.op_type == "ConvTranspose":
@@ -232,6 +232,6 @@ def channel_axis(node: ir.Node, index: int, rank: int) -> int | None:
 
 
 def flag(node: ir.Node, name: str, default: int = 0) -> int:
-    """An integer attribute, 0 where it is left out unless another default is given."""
+    """An integer attribute, or the default (0 unless given) when it is absent."""
     attribute = node.attributes.get(name)
     return int(attribute.value) if attribute is not None else default

@@ -1,4 +1,4 @@
-"""Writes down what ONNX's inference can tell of a model's shapes, for rules that go by how many axes a tensor has."""
+"""Declares the shapes that ONNX's inference can find, for rules that depend on the rank of a tensor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def declare_shapes(proto: onnx.ModelProto) -> None:
-    """Declares every tensor of the main graph whose type and rank can be told, in place."""
+    """Declares every tensor of the main graph whose type and rank can be inferred, in place."""
     import onnx
 
     known = infer_values(proto)

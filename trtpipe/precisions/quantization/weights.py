@@ -1,4 +1,4 @@
-"""Quantized weights: made when they are written, one weight at a time."""
+"""Quantized weights, computed one weight at a time when the model is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def channel_amax(tensor: ir.TensorProtocol, axis: int | None, block: int = 0) -> Array:
     """The largest finite magnitude of each channel, or of all: float32 of shape (channels,) or ().
 
-    With a `block`, of each run of that many elements along `axis`: the weight's shape, that axis divided by it.
+    With a `block`, of every `block` elements along `axis`: the weight's shape, with that axis divided by `block`.
     """
     magnitude = np.abs(tensor.numpy().astype(np.float32, copy=False))
     magnitude = np.where(np.isfinite(magnitude), magnitude, 0)
@@ -32,9 +32,9 @@ def channel_amax(tensor: ir.TensorProtocol, axis: int | None, block: int = 0) ->
 
 
 class WeightScales:
-    """A weight's scales as float32: one for all, for each channel along `axis`, or for each block along it.
+    """A weight's scales as float32: one for all, one for each channel along `axis`, or one for each block along it.
 
-    `made` gives them when they are first asked for: it reads the weight, and planning reads none.
+    `made` computes them on first use, because it reads the weight and planning must not.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class WeightScales:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Empty, the channels, or the weight's shape with `axis` counting blocks."""
+        """`()`, the number of channels, or the weight's shape with `axis` counted in blocks."""
         dims = tuple(int(dim) for dim in shape_of(self.source).numpy())
         if self.axis is None:
             return ()
@@ -58,7 +58,7 @@ class WeightScales:
         return (dims[self.axis],)
 
     def over(self, rank: int) -> Array:
-        """The scales as they divide a weight of that rank."""
+        """The scales, shaped to divide a weight of that rank."""
         if self.axis is None:
             return self.values
         if self.block:
@@ -84,7 +84,7 @@ class QuantizedTensor(ir.LazyTensor):
         self.source, self.kind, self.scales = source, kind, scales
 
     def pieces(self) -> Iterator[Array]:
-        """The elements in order, as ONNX stores them: two to a byte when they have four bits."""
+        """The elements in order, as ONNX stores them: two to a byte for 4-bit types."""
         yield np.frombuffer(self._made().tobytes(), np.uint8)
 
     def _array(self) -> Array:

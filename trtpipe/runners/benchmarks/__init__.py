@@ -1,1 +1,1 @@
-"""Times engines on a GPU and typed models on the CPU, until they are steady; what a GPU's clocks were meanwhile."""
+"""Times engines on a GPU and typed models on the CPU until times are steady, and records the GPU's clocks."""

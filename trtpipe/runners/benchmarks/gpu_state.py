@@ -1,7 +1,7 @@
-"""What a GPU's clocks, power and temperature are at a moment, from the driver's management library.
+"""A GPU's clocks, power and temperature at one moment, from the driver's management library (NVML).
 
-Through `cuda.bindings.nvml`, which came after the oldest cuda-python that runs engines: without it, nothing is noted
-and the reason is told. Makes no CUDA context, and changes no setting.
+Uses `cuda.bindings.nvml`, which is newer than the oldest cuda-python that runs engines: without it nothing is recorded,
+and the reason is reported. Creates no CUDA context and changes no setting.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOT_A_REASON = ("GPU_IDLE", "NONE")
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nothing is noted, and why."""
+    """No state was recorded, with the reason."""
 
     why: str
 
@@ -29,7 +29,8 @@ class Unknown:
 def gpu_state(uuid: str, index: int, nvml: ModuleType | None = None) -> dict[str, Json] | Unknown:
     """`sm_mhz`, `sm_max_mhz`, `memory_mhz`, `power_w`, `power_limit_w`, `temperature_c` and `limited_by`.
 
-    What the driver does not tell is None. By UUID, for the order of CUDA's numbers may be another.
+    Values that the driver does not report are None. The GPU is found by UUID because CUDA may number GPUs in a
+    different order.
     """
     nvml = nvml or _library()
     if nvml is None:
@@ -91,7 +92,7 @@ def _temperature(nvml: ModuleType, device: int) -> int:
 
 
 def _reasons(nvml: ModuleType, device: int) -> list[str]:
-    """What holds the clocks down at this moment, in NVML's words."""
+    """What limits the clocks at this moment, in NVML's words."""
     bits = int(nvml.device_get_current_clocks_event_reasons(device))
     names = {
         name.removeprefix("EVENT_REASON_").removeprefix("THROTTLE_REASON_"): int(value)

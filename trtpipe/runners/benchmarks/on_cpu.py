@@ -1,6 +1,6 @@
-"""Times a typed model in ONNX Runtime on the CPU, as ONNX Runtime runs it by itself: all optimizations on.
+"""Times a typed model in ONNX Runtime on the CPU in its default configuration, with all optimizations on.
 
-Not what validation runs: that follows the model's roundings node by node. What this measures says nothing of a GPU.
+Validation runs the model differently, following its rounding node by node. These times say nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NUMPY = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(doub
 
 
 def bench(task: Task) -> tuple[dict[str, Path], dict[str, Json]]:
-    """Time the task's inputs with each number of streams; the times of the first in a file, and what there is to say.
+    """Time the task's inputs with each number of streams; write the times of the first to a file, return a summary.
 
     A stream is a thread that runs one inference after the other. Raises ModelError, StepFailed.
     """

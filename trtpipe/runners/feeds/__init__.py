@@ -1,1 +1,1 @@
-"""From what a user names (files, images, a data set, chance) to the inputs that a model or an engine is run with."""
+"""Turns what a user names (files, images, a data set, random numbers) into inputs for a model or an engine."""

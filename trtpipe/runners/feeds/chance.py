@@ -1,6 +1,6 @@
-"""Random inputs, said out loud: standard normal floats, integers 0 and 1, from a seed.
+"""Random inputs from a seed: standard normal floats, integers 0 and 1. Results that used them say so.
 
-What comes of a seed depends on the inputs' names, types and shapes alone.
+The numbers depend only on the seed and on the inputs' names, types and shapes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trtpipe.arrays import Array
 
 MOST_BYTES = 8 << 30
-"""Of all inputs as float32: they are held in memory."""
+"""Limit for all inputs as float32, because they are held in memory."""
 
 
 def random_feed(

@@ -1,6 +1,6 @@
-"""Feeds: the inputs of one run each, checked against what a model takes, with every mistake said at once.
+"""Feeds: the inputs of one run each, checked against what a model takes, with all mistakes reported at once.
 
-Knows nothing of where arrays come from.
+Independent of where the arrays come from.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Feed:
 
     arrays: Mapping[str, Array]
     rows: tuple[str, ...] = ()
-    """What each row of the batch is (an image's file, a sample's number); empty when nothing says so."""
+    """What each row of the batch is (an image's file, a sample's number); empty when unknown."""
     labels: tuple[int, ...] = ()
-    """The class of each row, where a data set knows it."""
+    """The class of each row, if the data set has classes."""
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The arrays' shapes."""
@@ -49,9 +49,10 @@ def unknown_inputs(names: Sequence[str], signature: Signature) -> Iterator[Probl
 
 
 def checked_feed(feed: Feed, signature: Signature, *, cast: bool) -> Feed:
-    """The feed with every array in its input's type. Raises SpecError with everything that is wrong with it.
+    """The feed with every array in its input's type. Raises SpecError with every problem.
 
-    `cast`: numbers of another type are converted; else they are refused, but for types that NumPy's files lack.
+    With `cast`, numbers of another type are converted; without, they are refused, except for types that NumPy's files
+    lack.
     """
     problems = [*unknown_inputs(list(feed.arrays), signature)]
     made: dict[str, Array] = {}
@@ -107,7 +108,7 @@ def _typed(info: TensorInfo, array: Array, *, cast: bool) -> Array | Problem:
 
 
 def converted(array: Array, wanted: Dtype) -> Array:
-    """The array in another type; what lies beyond it becomes what NumPy makes of it."""
+    """The array in another type; values beyond its range are converted as NumPy does."""
     import numpy as np
 
     with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""Inputs that a user names on the command line: `NAME=file.npy`, `file.npz`, and which of the files are images.
+"""Reads inputs named on the command line: `NAME=file.npy`, `file.npz`, and image files.
 
 Files are read as data sets read them: mapped, checked against their sizes, never unpickled.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trtpipe.arrays import Array
 
 MOST_BYTES = 16 << 30
-"""Of one array: it is held in memory."""
+"""Limit for one array, because it is held in memory."""
 
 
 @dataclass(slots=True)

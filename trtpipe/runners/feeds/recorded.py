@@ -1,4 +1,4 @@
-"""Inputs that were recorded: of golden outputs, or of samples on which a threshold was missed, to be run again."""
+"""Reads recorded inputs to run them again: those of golden outputs, or of samples that missed a threshold."""
 
 from __future__ import annotations
 

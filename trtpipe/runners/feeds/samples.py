@@ -1,4 +1,4 @@
-"""Samples of a data set, and images prepared as a data set prepares its own, as feeds of a model."""
+"""Makes feeds of a model from a data set's samples, and from images prepared as the data set prepares its own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a model or an engine takes: names, types, shapes and profiles, read from a manifest or a typed model.
+"""The inputs of a model or an engine: names, types, shapes and profiles, read from a manifest or a typed model.
 
-Types are named as `runners.inference` names them. Runs nothing, and reads no weight.
+Types are named as in `runners.inference`. Runs nothing, and reads no weights.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Runs engines on a GPU: the parent's side. What runs in the toolchain's interpreter is `engine_process`."""
+"""Runs engines on a GPU: the part in trtpipe's process. `engine_process` runs in the toolchain's interpreter."""

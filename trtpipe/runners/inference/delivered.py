@@ -1,4 +1,4 @@
-"""An engine as it was delivered: its file, and beside it a manifest that says what it is and which TensorRT runs it.
+"""A delivered engine: its file, and the manifest beside it that says what it is and which TensorRT runs it.
 
 A directory that holds both is all that a machine with a GPU needs: no store, no spec, no source.
 """

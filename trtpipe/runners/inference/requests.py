@@ -1,4 +1,4 @@
-"""What is asked of the process that runs an engine, as values, and as the JSON that `engine_process` reads."""
+"""The request to the process that runs an engine, as values and as the JSON that `engine_process` reads."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Steady:
     window: float = 0.5
     within: float = 0.02
     limit: float = 30.0
-    """Seconds after which it is over, steady or not."""
+    """Measuring ends after so many seconds, steady or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class HowToRun:
     iterations: int = 1
     """How often all runs are run; timed, unlike the warm-up."""
     duration: float = 0
-    """What the timed part lasts at least."""
+    """The minimum length of the timed part."""
     steady: Steady | None = None
-    """Go on until times are steady."""
+    """Continue until times are steady."""
     streams: int = 1
     """Execution contexts, each with a stream and buffers of its own; runs go to them in turn."""
     graph: GraphUse = "off"
@@ -70,7 +70,7 @@ class HowToRun:
     plugins: Sequence[Path] = ()
     time_limit: float | None = None
     memory_limit: int | None = None
-    """For tensors on the GPU."""
+    """Limit for tensors on the GPU."""
     built_for: BuiltFor = field(default_factory=BuiltFor)
 
 
@@ -115,7 +115,7 @@ _PLAIN = (
     "time_limit",
     "memory_limit",
 )
-"""What stands in the request as it is."""
+"""Fields that the request contains unchanged."""
 
 
 def _run_json(run: EngineRun) -> dict[str, Json]:

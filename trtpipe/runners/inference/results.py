@@ -1,4 +1,4 @@
-"""What running an engine came to, as values read from the events of `engine_process`. Bytes and microseconds."""
+"""The results of running an engine, read from the events of `engine_process`. Bytes and microseconds."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Timings:
     host's clock from the first call to the end. With several streams a part includes waiting for other streams."""
     executions: int
     window: float
-    """Of all timed iterations, by the host's clock."""
+    """The time of all timed iterations by the host's clock."""
     window_after_first: float
     """The same without the first iteration, whose outputs are written to files."""
     steady: bool | None = None
@@ -89,12 +89,12 @@ class DeviceMemory:
     tensors_peak: int
     pinned_peak: int
     tensors_left: int
-    """Not given back at the end: 0."""
+    """Bytes of tensors not freed at the end: 0."""
     gpu_free_middle: int | None = None
     """Free at half of the iterations, and at their end: equal unless something leaks."""
     gpu_free_last: int | None = None
     host_middle: int | None = None
-    """Resident memory of the process at these two moments."""
+    """Resident memory of the process at the same two moments."""
     host_last: int | None = None
 
 
@@ -109,7 +109,7 @@ class Graphs:
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """Everything that one process found out."""
+    """All results of one process."""
 
     gpu: GpuFacts
     tensorrt: str

@@ -1,7 +1,8 @@
-"""Starts the process that runs an engine, listens to it, and says how it ended: the parent's side of `engine_process`.
+"""Starts the process that runs an engine, reads its events, and reports how it ended.
 
-What the process logs goes to `run.log` in its folder. The thread that calls must stay until the process is gone (it
-dies with it). Knows nothing of specs, stores and the command line: validation, ad-hoc runs and benchmarks sit on it.
+The process's log goes to `run.log` in its folder. The calling thread must stay alive until the process has ended,
+because the process dies with it. Independent of specs, stores and the command line; used for validation, ad-hoc runs
+and benchmarks.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from trtpipe.toolchains.lookup import python_version
 from trtpipe.toolchains.watch import Minding, kill, signal_of, tail
 
 _PACKAGES = Path(__file__).parent
-"""Put at the end of the child's path: `engine_process` is imported from here."""
+"""Appended to the child's import path, so that it can import `engine_process`."""
 _RUN = "import sys; sys.path.append(sys.argv.pop(2)); from engine_process.main import main; main()"
 _KINDS: Mapping[str, type[TrtpipeError]] = {
     "environment": ToolchainError,
@@ -47,7 +48,7 @@ _KINDS: Mapping[str, type[TrtpipeError]] = {
     "config": SpecError,
     "cancelled": Interrupted,
 }
-"""Error kind → what it is here; all others are failed runs."""
+"""Error kind → the exception raised here; all other kinds are failed runs."""
 
 OnEvent = Callable[[JsonObject], None]
 
@@ -98,7 +99,7 @@ def run_engine(
 
 
 def _keep(event: JsonObject, heard: list[JsonObject], log: IO[bytes]) -> None:
-    """Log lines go to the log, all else is kept."""
+    """Writes log lines to the log, keeps all other events."""
     if event["event"] == "log":
         log.write(f"[{event['severity']}] {event['message']}\n".encode(errors="replace"))
     else:
@@ -106,7 +107,7 @@ def _keep(event: JsonObject, heard: list[JsonObject], log: IO[bytes]) -> None:
 
 
 def _site_of(toolchain: Toolchain) -> list[str]:
-    """Where TensorRT lies, and cuda-python: with it, or beside us when the interpreter is like ours."""
+    """The directories of TensorRT and cuda-python: beside TensorRT, or ours if the interpreter is compatible."""
     site = list(toolchain.site)
     if toolchain.python_version == python_version():
         site += [folder for folder in cuda_site() if folder not in site]
@@ -151,7 +152,7 @@ def _start(python: Sequence[str], folder: Path, log: IO[bytes]) -> subprocess.Po
 
 
 def _ending(heard: Sequence[JsonObject], code: int, ended_because: str, log: Path) -> TrtpipeError:
-    """Why there is no result. Raises Malformed."""
+    """The error for a process without a result. Raises Malformed."""
     if ended_because in ("cancelled", "killed"):
         return Interrupted(Code.INTERRUPTED, "interrupted")
     error = next((event for event in heard if event["event"] == "error"), None)

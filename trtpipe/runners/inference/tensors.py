@@ -1,7 +1,7 @@
-"""Tensors in files, between NumPy and the process that runs engines: `.npy`, or plain bytes where NumPy has no type.
+"""Tensors in files, exchanged between NumPy and the process that runs engines: `.npy`, or raw bytes for other types.
 
-Types are ONNX's names in lower case. bfloat16, the 8-bit floats and the 4-bit types are ml_dtypes' in memory; of the
-4-bit ones a file holds two elements a byte, the first in the lower half, as ONNX and TensorRT have it.
+Types have ONNX's names in lower case. bfloat16, the 8-bit floats and the 4-bit types are ml_dtypes' in memory; files of
+4-bit types hold two elements a byte, the first in the lower half, as in ONNX and TensorRT.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which engines may be deserialized: an engine is a program, so only those whose digest somebody vouched for.
+"""Which engines may be deserialized. An engine is a program, so its digest must be vouched for.
 
-A digest counts when it stands in the manifest beside the engine, in the lockfile, or was named by the user. Here they
-are BLAKE3 in hex.
+A digest is accepted when it is in the manifest beside the engine, in the lockfile, or was given by the user. All
+digests here are BLAKE3 in hex.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Buckets: whole objects by name, somewhere else. One file a kind of place; they know neither digests nor traces.
+"""Buckets: storage elsewhere that holds whole objects by name. One module for each kind of place.
 
-Names are made of what this package's users give: digests and fixed words. A bucket adds nothing but its own prefix.
+Buckets do not interpret digests or traces. Object names consist of digests and fixed words chosen by the callers; a
+bucket only adds its own prefix.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from typing import Protocol
 
 
 class Absent(Exception):
-    """There is no object of that name."""
+    """There is no object with that name."""
 
 
 class Unusable(Exception):
-    """The place cannot be used now: it is not there, says no, or takes too long."""
+    """The bucket cannot be used now: it is unreachable, denies access, or takes too long."""
 
     def __init__(self, fact: str, remedy: str = "") -> None:
         super().__init__(fact)
@@ -23,20 +24,20 @@ class Unusable(Exception):
 
 
 Chunks = Callable[[], Iterator[bytes]]
-"""An object's bytes, from the beginning each time that it is called."""
+"""A function that returns an object's bytes from the beginning at each call."""
 
 
 class Bucket(Protocol):
     """A place for objects. Every method may be called from several threads, and raises Unusable."""
 
     def has(self, name: str) -> bool:
-        """Whether there is an object of that name."""
+        """Whether there is an object with that name."""
 
     def read(self, name: str, most: int) -> bytes:
-        """A small object, or as many bytes of it as `most` and one more. Raises Absent."""
+        """A small object: at most its first `most` + 1 bytes, so that a larger one is noticed. Raises Absent."""
 
     def stream(self, name: str, size: int) -> Iterator[bytes]:
-        """An object of at most about so many bytes, piece by piece. Raises Absent, also while it is iterated."""
+        """An object of roughly at most `size` bytes, piece by piece. Raises Absent, also while it is iterated."""
 
     def write(self, name: str, chunks: Chunks, size: int | None) -> None:
-        """Store an object; `size` in bytes is None when it is not known before."""
+        """Store an object; `size` in bytes is None when it is not known in advance."""

@@ -1,4 +1,4 @@
-"""A directory as a bucket: a mounted share, a disk, a cache that a CI service keeps."""
+"""A directory as a bucket: a mounted share, a disk, or a cache directory that a CI service keeps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PIECE = 1 << 20
 
 
 class DirectoryBucket:
-    """Objects are files below `root`, which must exist: a share that is not mounted must not be filled."""
+    """Objects are files below `root`, which must exist, so that an unmounted share's mount point is not filled."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -39,7 +39,7 @@ class DirectoryBucket:
                 yield piece
 
     def write(self, name: str, chunks: Chunks, size: int | None) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, completely or not at all."""
         with self._mapped():
             if not self.root.is_dir():
                 raise Unusable(f"there is no directory {self.root}", "make it, or mount it")

@@ -1,4 +1,4 @@
-"""Any other address that fsspec knows, an extra: sftp, smb, webdav, hdfs and more."""
+"""Any other address that fsspec (an optional dependency) supports: sftp, smb, webdav, hdfs and more."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FilesystemBucket:
                 yield piece
 
     def write(self, name: str, chunks: Chunks, size: int | None) -> None:
-        """Write the file; a reader may see half of it meanwhile, and finds that by its digest."""
+        """Write the file. A reader may see half of it meanwhile, and detects that by its digest."""
         with self._mapped():
             path = self._at(name)
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)

@@ -1,6 +1,6 @@
-"""Object stores and web servers as buckets, through obstore, an extra: s3, gs, az, https and http.
+"""Object stores and web servers as buckets, through obstore (an optional dependency): s3, gs, az, https and http.
 
-A web server is asked with plain GET, HEAD and PUT; a token that the user has for it is sent as a bearer token.
+A web server is accessed with plain GET, HEAD and PUT; a token that the user has for it is sent as a bearer token.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _WHOLE = 8 << 20
 """Objects up to this size are sent in one request, larger ones in parts of this size, several at a time."""
 _AT_ONCE = 4
 _LEAST_PACE = 256 << 10
-"""Bytes a second, below which a server is as good as none: most things are built faster."""
+"""Minimum bytes a second; below that, making most artifacts again is faster than downloading them."""
 
 
 class ObjectBucket:
-    """A bucket behind obstore; `stall` is how many seconds a server may be silent, `token` what a web server gets."""
+    """A bucket accessed through obstore; `stall`: seconds a server may be silent, `token`: for web servers."""
 
     def __init__(self, url: str, stall: float, token: str = "") -> None:
         self._scheme = urlsplit(url).scheme
@@ -37,7 +37,7 @@ class ObjectBucket:
         self._small = self._opened(stall)
 
     def has(self, name: str) -> bool:
-        """Ask for the object's head."""
+        """Send a HEAD request for the object."""
         import obstore
 
         try:
@@ -48,7 +48,7 @@ class ObjectBucket:
         return True
 
     def read(self, name: str, most: int) -> bytes:
-        """In one request."""
+        """Read in one request."""
         found = b""
         for piece in self._pieces(name, self._small):
             found += piece
@@ -57,11 +57,11 @@ class ObjectBucket:
         return found
 
     def stream(self, name: str, size: int) -> Iterator[bytes]:
-        """As it comes, as long as it comes at a pace."""
+        """The pieces as they arrive, as long as they arrive fast enough."""
         yield from self._pieces(name, self._opened(2 * self._stall + size / _LEAST_PACE))
 
     def write(self, name: str, chunks: Chunks, size: int | None) -> None:
-        """In one request when it is small, else in parts; a web server knows no parts."""
+        """One request when it is small, else a multipart upload; web servers do not support multipart uploads."""
         if self._scheme in ("http", "https"):
             from trtpipe.stores.buckets.requests import send
 
@@ -115,7 +115,7 @@ class ObjectBucket:
             raise Unusable(first_line(error), _access(self._scheme)) from error
 
     def _headers(self) -> dict[str, str]:
-        """With the token, if there is one, and if nobody on the way can read it."""
+        """Headers with the token, if there is one and the connection is encrypted or stays on this machine."""
         token = self._token.strip()
         safe = self._scheme == "https" or is_local_address(self._url)
         usable = token.isascii() and token.isprintable() and safe

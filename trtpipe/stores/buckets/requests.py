@@ -1,4 +1,4 @@
-"""A plain HTTP PUT whose body is streamed from the disk, with the standard library."""
+"""A plain HTTP PUT with the standard library; the body is streamed from the disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SPOOLED = 8 << 20
 
 
 def send(url: str, headers: Mapping[str, str], chunks: Chunks, size: int | None, stall: float) -> None:
-    """PUT an object. Raises Unusable. What has no known size is written to the disk first, or to memory if small."""
+    """PUT an object. Raises Unusable. Data of unknown size are spooled first, on disk or in memory if small."""
     if size is not None:
         _put(url, headers, chunks(), size, stall)
         return

@@ -1,4 +1,4 @@
-"""Element types and tensors in files, without NumPy: `.npy` (versions 1 to 3) and plain bytes.
+"""Element types and tensors in files, without NumPy: `.npy` (versions 1 to 3) and raw bytes.
 
 The layout of `.npy` is NumPy's: `\\x93NUMPY`, two bytes of version, the header's length (2 bytes in version 1, else 4,
 little-endian), the header as a Python dictionary, the elements. Types that NumPy does not have travel as plain bytes;

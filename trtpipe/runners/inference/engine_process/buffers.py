@@ -1,7 +1,7 @@
-"""Memory for tensors: pinned on the host, stream-ordered on the GPU; both grow and never shrink.
+"""Memory for tensors: pinned on the host, stream-ordered on the GPU; buffers grow and never shrink.
 
-Each I/O tensor of an execution context has one of each. Bytes on the GPU are counted against the request's limit. Knows
-nothing of TensorRT.
+Each I/O tensor of an execution context has one of each. Bytes on the GPU count towards the request's limit. Independent
+of TensorRT.
 """
 
 from __future__ import annotations

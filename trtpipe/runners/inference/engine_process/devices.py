@@ -1,7 +1,8 @@
 """The GPU, through the CUDA driver API of cuda-python (`cuda.bindings` 12.8 or later).
 
-The driver API and not the runtime's: it needs nothing but the driver itself, and TensorRT, which uses the runtime,
-works in the same primary context. Every handle here is a plain int, as TensorRT wants it. Knows nothing of TensorRT.
+The driver API is used instead of the runtime API because it needs only the driver, and because TensorRT, which uses the
+runtime API, works in the same primary context. Every handle is a plain int, as TensorRT expects. Independent of
+TensorRT.
 """
 
 from __future__ import annotations

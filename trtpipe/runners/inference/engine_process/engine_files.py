@@ -1,8 +1,8 @@
-"""From an engine's file to an engine: its bytes checked, what does not match this machine said in one sentence.
+"""Loads an engine from its file: verifies the bytes, and explains in one sentence what does not match this machine.
 
-Nothing is deserialized whose digest is not the expected one; the digest is taken of the bytes in memory that TensorRT
-is then given. TensorRT-RTX can say before deserializing whether an engine fits (`get_engine_validity`); of the flavour
-tensorrt only the attempt tells.
+Only bytes with the expected digest are deserialized; the digest is computed from the very bytes in memory that TensorRT
+gets. TensorRT-RTX can tell before deserializing whether an engine fits (`get_engine_validity`); with the flavour
+tensorrt only the attempt shows it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the parent is told: events, and the one exception that ends the work. Knows nothing of CUDA and TensorRT."""
+"""Events for the parent process, and the one exception that ends the work. Independent of CUDA and TensorRT."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ class Events:
 
 
 class Spoken:
-    """What TensorRT's logger said: its errors are the reasons that its calls do not give."""
+    """Messages of TensorRT's logger: its errors are the reasons that TensorRT's calls do not return."""
 
     def __init__(self) -> None:
         self._errors: list[str] = []
 
     def hear(self, severity: str, message: str) -> None:
-        """One message of the logger."""
+        """Handle one message of the logger."""
         if severity in ("ERROR", "INTERNAL_ERROR"):
             self._errors.append(plain_message(message))
 

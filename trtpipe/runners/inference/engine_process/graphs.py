@@ -1,8 +1,8 @@
-"""A CUDA graph of ours: what an execution context enqueues for the shapes it has, captured once and replayed.
+"""Captures the work that an execution context enqueues for its current shapes as a CUDA graph, and replays it.
 
-A run goes the plain way first, for TensorRT does some work only the first time that shapes are run. A graph depends on
-the state of the context that it was captured from, so it is dropped when that gets other shapes. Where a context or its
-stream cannot be captured, runs go on the plain way and the reason is kept.
+The first run with new shapes is not captured, because TensorRT does some work only the first time. A graph depends on
+the state of the context that it was captured from, so it is dropped when the context gets other shapes. If a context or
+its stream cannot be captured, runs continue without a graph and the reason is kept.
 """
 
 from __future__ import annotations

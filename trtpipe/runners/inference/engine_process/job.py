@@ -1,4 +1,4 @@
-"""One request, carried out: the engine loaded, its runs given to lanes, outputs and times written."""
+"""Carries out one request: loads the engine, distributes its runs to lanes, writes outputs and times."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Job:
         self._tell_memory(gpu, memory, taken)
 
     def _tell_engine(self, engine: tensorrt.ICudaEngine, ports: list[Port]) -> None:
-        """What the engine says of itself."""
+        """Reports the engine's description."""
         size = getattr(engine, "device_memory_size_v2", None)  # not in 10.0
         facts = {
             "name": engine.name,
@@ -183,7 +183,7 @@ class Job:
 
     @contextlib.contextmanager
     def _naming_cuda_errors(self) -> Iterator[None]:
-        """An error of CUDA while runs are under way is the engine's, and said so."""
+        """Reports a CUDA error during runs as an error of the engine."""
         try:
             yield
         except CudaError as error:

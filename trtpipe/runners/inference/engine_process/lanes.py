@@ -1,7 +1,7 @@
-"""One execution context with its stream, its buffers and its graphs: what one run after the other goes through.
+"""A lane: one execution context with its stream, buffers and graphs, which processes one run after the other.
 
-A lane enqueues a run (copies in, compute, copies out) and later waits for it; several lanes overlap. The order is
-TensorRT's: profile, shapes, values of shape tensors, addresses, `execute_async_v3`. An output whose shape stays unknown
+A lane enqueues a run (copies in, compute, copies out) and later waits for it; several lanes overlap. The order of calls
+is TensorRT's: profile, shapes, values of shape tensors, addresses, `execute_async_v3`. An output whose shape is unknown
 until then grows through an output allocator while TensorRT runs.
 """
 

@@ -1,4 +1,4 @@
-"""An engine's layers, as TensorRT's inspector tells them; how much it tells was settled by the build's verbosity."""
+"""An engine's layers as TensorRT's inspector reports them; the build's verbosity limits the level of detail."""
 
 from __future__ import annotations
 

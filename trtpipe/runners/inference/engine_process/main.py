@@ -1,4 +1,4 @@
-"""The process: its request read, the work on one thread, limits and signals minded by the other, the end told."""
+"""The main function: reads the request, works in one thread, watches limits and signals in another, reports the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The request as types: what `__init__` describes in words, with every default filled in."""
+"""The request as types: what `__init__` documents, with every default filled in."""
 
 from __future__ import annotations
 

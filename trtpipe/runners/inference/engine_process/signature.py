@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 Range = tuple[Shape, Shape, Shape]
-"""The least, the likeliest and the greatest shape, or values of a shape tensor."""
+"""The minimum, optimum and maximum shape, or values of a shape tensor."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Port:
     on_host: bool
     """A tensor that TensorRT reads or writes on the host: the values of shapes."""
     shapes: tuple[Range, ...] = ()
-    """Of an input, by profile."""
+    """The range for each profile, for an input."""
     values: tuple[Range | None, ...] = ()
-    """Of a shape tensor that is an input, by profile."""
+    """The range for each profile, for a shape tensor that is an input."""
 
     def to_json(self) -> dict[str, object]:
         """What the parent is told."""

@@ -1,7 +1,7 @@
-"""When enough was measured: timed windows, until the medians of the last ones agree or a limit is reached.
+"""Decides when to stop measuring: when the medians of the last timed windows agree, or at a limit.
 
-Clocks ramp up, caches fill, other programs come and go: what a mean over a fixed time hides, windows show. Standard
-library only, as all of this package; the parent's side measures on the CPU by the same rule.
+Clocks ramp up, caches fill, other programs run: windows show this, while a mean over a fixed time hides it. Standard
+library only, like this whole package; the parent's process measures on the CPU by the same rule.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from statistics import median
 WINDOWS = 3
 """How many windows in a row must agree."""
 LEAST_EXECUTIONS = 10
-"""In a window, however long they take: a median of fewer says little."""
+"""Minimum for a window, however long they take: a median of fewer says little."""
 
 
 @dataclass
@@ -20,11 +20,11 @@ class Steadiness:
     """Windows of executions; feed it with `add`, ask `done` between two executions. Seconds and microseconds."""
 
     window: float
-    """What a window lasts at least."""
+    """The minimum length of a window."""
     within: float
     """The medians of the last windows agree when the largest is at most this share above the smallest."""
     limit: float
-    """After so long it is over, steady or not."""
+    """Measuring ends after this time, steady or not."""
     began: float = 0.0
     windows: list[dict[str, float]] = field(default_factory=list)
     """`executions`, `seconds`, `median_us` and `first`, the number of its first execution."""
