@@ -200,6 +200,9 @@ def _tried(fit: JsonObject) -> Iterator[Problem]:
         yield Problem(
             Code.PROFILE_IMPOSSIBLE, f"the model does not run at {corner}: {failed[corner]}", remedy
         )
+    if fit.get("nan"):
+        fact = f"on random inputs the model yields NaN, which begins at {fit['nan']}: no output would pass"
+        yield Problem(Code.THRESHOLD_MISSED, fact, "validate on a data set, `validate: {data: NAME}`")
     if fit.get("unsteady"):
         fact = (
             "the model rounds to whole numbers as it runs, and on random inputs makes so much of the least difference "
@@ -240,8 +243,6 @@ def _notes(draft: Draft, fit: JsonObject, report: CheckReport) -> list[str]:
         notes.append(f"the spec cuts the model at {cut}: {draft.cut_because}")
     if fit.get("untried") and not fit.get("broken"):
         notes.append(f"the model was not run: {fit['untried']}")
-    if fit.get("nan"):
-        notes.append(f"on random inputs the model yields NaN, which begins at {fit['nan']}")
     notes += [one.fact for one in report.problems if one.severity == "warning"]
     return notes
 
