@@ -99,12 +99,13 @@ def _said(steps: Steps, parses: Parses, cells: Sequence[Cell], source: onnx.Mode
     judged: dict[tuple[str, frozenset[tuple[str, Digest]]], tuple[Problem, ...]] = {}
     for typed, asked in _readers(cells).items():
         outputs = frozenset(steps.trace(typed).outputs.items())
-        for parse in asked:
-            version = parses.here.toolchains[parse].version
-            if (version, outputs) not in judged:  # variants may come to the same model
-                with _read(steps, typed) as model:
+        versions = {parse: parses.here.toolchains[parse].version for parse in asked}
+        new = [one for one in dict.fromkeys(versions.values()) if (one, outputs) not in judged]
+        if new:  # variants may come to the same model
+            with _read(steps, typed) as model:
+                for version in new:
                     judged[version, outputs] = tuple(engine_refusals(model, version, source, driver=driver))
-            found[parse] = judged[version, outputs]
+        found |= {parse: judged[version, outputs] for parse, version in versions.items()}
     return [(cell, found[cell.steps["parse"]]) for cell in cells]
 
 

@@ -17,6 +17,7 @@ from trtpipe.canonical.names import FreshNames
 from trtpipe.canonical.opsets import opset_of
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.canonical.tensors import array_of, graphs_of, nodes_of
+from trtpipe.legalization.runtime_operators.parts import real_of
 
 if TYPE_CHECKING:
     import onnx
@@ -118,7 +119,7 @@ def _layer_normalization(work: _Work, node: onnx.NodeProto) -> bool:
     if len(node.output) > 2 and node.output[2]:
         away = work.add("Sub", exact, mean)
         variance = work.mean(work.add("Mul", away, away), axes)
-        epsilon = work.constant(np.asarray(_real(node, "epsilon", _EPSILON), np.float32), "epsilon")
+        epsilon = work.constant(np.asarray(real_of(node, "epsilon", _EPSILON), np.float32), "epsilon")
         root = work.add("Sqrt", work.add("Add", variance, epsilon))
         work.add("Reciprocal", root, output=node.output[2])
     return True
@@ -130,10 +131,6 @@ def _axes(axis: int, info: TensorInfo | None) -> list[int]:
         return list(range(axis, 0))
     rank = None if info is None or info.dims is None else len(info.dims)
     return [] if rank is None else list(range(axis - rank, 0))
-
-
-def _real(node: onnx.NodeProto, name: str, default: float) -> float:
-    return next((float(one.f) for one in node.attribute if one.name == name), default)
 
 
 def _dropout(work: _Work, node: onnx.NodeProto) -> bool:
