@@ -13,7 +13,7 @@ import pytest
 from package_source import PACKAGE, ROOT, modules, nodes_of, tree_of
 
 LAYERS = (
-    "unions arrays deferred_imports problem_codes digests homes",
+    "unions arrays deferred_imports problem_codes digests homes launcher",
     "errors",
     "files json_values shapes permissions",
     "spec targets",
@@ -220,6 +220,34 @@ def test_there_is_one_way_to_run_a_step(name):
     ]
 
     assert made == ["trtpipe/building/steps.py"]
+
+
+def test_there_is_one_way_to_start_a_process():
+    """`launcher` starts all children, so that each ends with its parent and sees only the variables meant for it.
+
+    The stage server forks itself, and the worker starts itself again; neither starts a program.
+    """
+    starts = {"Popen", "run", "call", "check_call", "check_output", "fork", "posix_spawn", "system", "prctl"}
+    owners = {"subprocess", "os", "multiprocessing"}
+    calls = {
+        (node.func, path.relative_to(ROOT).as_posix())
+        for path in modules()
+        for node in nodes_of(path)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    found = {
+        f"{ast.unparse(called)} in {file}"
+        for called, file in calls
+        if called.attr in starts and ast.unparse(called.value) in owners
+    }
+    prctl = [path.name for path in modules() if ".prctl(" in path.read_text()]
+
+    assert prctl == ["lifeline.py"]
+    assert found == {
+        "subprocess.Popen in trtpipe/launcher/children.py",
+        "subprocess.run in trtpipe/launcher/children.py",
+        "os.fork in trtpipe/processes/stage_server.py",
+    }
 
 
 def test_when_knows_nothing_of_whether():

@@ -15,8 +15,8 @@ from trtpipe.errors import StepFailed
 from trtpipe.plan.control import Control
 from trtpipe.plan.task import Task
 from trtpipe.processes import stage_processes
-from trtpipe.processes.launcher import environment, run_in_child
 from trtpipe.processes.stage_processes import start_stage
+from trtpipe.processes.stage_runs import environment, run_in_child
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="not run: forking stages needs Linux")
 
@@ -116,7 +116,7 @@ def test_ending_a_stage_ends_what_it_started(tmp_path):
 def test_nothing_is_left_when_the_process_that_asked_is_killed(tmp_path):
     folder = _hanging(tmp_path / "a")
     code = (
-        "import sys, time; from pathlib import Path; from trtpipe.processes.launcher import environment\n"
+        "import sys, time; from pathlib import Path; from trtpipe.processes.stage_runs import environment\n"
         "from trtpipe.processes.stage_processes import start_stage\n"
         f"fork = start_stage('import', Path({str(folder)!r}), environment())\n"
         "print(fork.server._process.pid, flush=True); time.sleep(600)\n"

@@ -46,7 +46,7 @@ def command(project, monkeypatch):
     nothing = Machine((), lambda flavour, version: pytest.fail("no engine runs here"))
     for module in ("run", "bench"):
         monkeypatch.setattr(f"trtpipe.app.engines.{module}.this_machine", lambda: nothing)
-    monkeypatch.setattr("trtpipe.processes.launcher.run_in_child", in_this_process)
+    monkeypatch.setattr("trtpipe.processes.stage_runs.run_in_child", in_this_process)
     return lambda *words: CliRunner().invoke(app, list(words))
 
 

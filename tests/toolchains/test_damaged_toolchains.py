@@ -49,12 +49,12 @@ def test_what_an_interpreter_prints_with_anything_in_any_place_is_refused_or_rea
     said = ""
 
     class Done:
-        stderr, returncode = "", 0
+        stderr, returncode = b"", 0
 
         def __init__(self, *arguments, **options):
-            self.stdout = said
+            self.stdout = said.encode()
 
-    monkeypatch.setattr(resolve.subprocess, "run", Done)
+    monkeypatch.setattr(resolve, "run_to_end", Done)
     spec = ToolchainSpec(flavour="tensorrt_rtx", python=sys.executable)
     for damage in damages({"python": "cpython 3.11.7", "found": found}):
         said = damage.text

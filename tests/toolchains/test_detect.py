@@ -141,7 +141,7 @@ def test_nvidia_smi_s_table_becomes_gpus(monkeypatch):
         "Unable to determine the device handle\n"
     )
     monkeypatch.setattr(
-        detect.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0, stdout=table)
+        detect, "run_to_end", lambda *_, **__: SimpleNamespace(returncode=0, stdout=table.encode())
     )
 
     first, second = detect._from_smi()
@@ -157,7 +157,7 @@ def test_nvidia_smi_missing_or_hanging_is_no_answer(monkeypatch, error):
     def fails(*_, **__):
         raise error
 
-    monkeypatch.setattr(detect.subprocess, "run", fails)
+    monkeypatch.setattr(detect, "run_to_end", fails)
 
     assert detect._from_smi() == ()
 

@@ -223,7 +223,7 @@ def run_worker_script(folder, model, site, prepare=None):
     """Build where nothing switches randomisation off, which the second argument keeps; the worker's last event."""
     folder.mkdir()
     (folder / "model.onnx").hardlink_to(model)
-    (folder / "request.json").write_text(json.dumps(request(site, SHAPES).to_json(parent=None)))
+    (folder / "request.json").write_text(json.dumps(request(site, SHAPES).to_json()))
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", str(WORKER), "request.json", "again"],
         cwd=folder,

@@ -32,7 +32,7 @@ WRONG = {
 
 
 def complete(**changes):
-    return {**worker_request(["/no/such/place"]).to_json(parent=None), **changes}
+    return {**worker_request(["/no/such/place"]).to_json(), **changes}
 
 
 def events_of(folder, text):

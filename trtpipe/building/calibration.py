@@ -26,7 +26,7 @@ from trtpipe.plan.planner.facts import SCALES_FILE
 from trtpipe.plan.ports import ActionResult, Observer
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
-from trtpipe.processes.launcher import Telling, run_in_child
+from trtpipe.processes.stage_runs import Telling, run_in_child
 from trtpipe.workspace.site import Site
 
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import json
 import queue
-import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from subprocess import PIPE
 from types import TracebackType
 from typing import Any
 
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.executors.local import carry_out
 from trtpipe.json_values import JsonObject, Malformed, as_object, object_in, objects_in
+from trtpipe.launcher.children import Streams, interpreter_command, kill, start
 from trtpipe.plan.address import Address, Place
 from trtpipe.plan.control import Control
 from trtpipe.plan.dispatcher import run_once
@@ -34,8 +35,7 @@ from trtpipe.plan.task import Task
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.processes.child import error_from_json
-from trtpipe.processes.launcher import crash, environment
-from trtpipe.processes.stage_processes import interpreter, kill
+from trtpipe.processes.stage_runs import crash, environment
 from trtpipe.search.choices import Choice, Ladder
 from trtpipe.search.steps import EVALUATION_FILE, UNITS_FILE, evaluation, quantize_options
 from trtpipe.search.units import Unit
@@ -182,15 +182,8 @@ class _Child:
         (folder / "task.json").write_text(json.dumps(task.to_json()))
         self.stack = ExitStack()
         log = self.stack.enter_context(self.log.open("wb"))
-        self.process = subprocess.Popen(
-            interpreter("trtpipe.processes.evaluator", "."),
-            cwd=folder,
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
+        command = interpreter_command("trtpipe.processes.evaluator", ".")
+        self.process = start(command, environment(), folder, Streams(PIPE, PIPE, log))
         self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.reader = threading.Thread(target=self._read, name="evaluator", daemon=True)
         self.reader.start()

@@ -25,7 +25,7 @@ from trtpipe.plan.requirements import FetchRequirements
 from trtpipe.plan.task import Task
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
-from trtpipe.processes.launcher import Telling, run_in_child
+from trtpipe.processes.stage_runs import Telling, run_in_child
 from trtpipe.spec.remote import RemoteFile, is_local_host, is_plain_relative
 
 _FILE = "file"

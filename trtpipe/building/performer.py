@@ -25,8 +25,8 @@ from trtpipe.plan.task import Task
 from trtpipe.plan.worker_messages import WorkerMessage, WorkerPhase
 from trtpipe.problem_codes import Code
 from trtpipe.processes.child import of_os_error
-from trtpipe.processes.launcher import run_in_child
 from trtpipe.processes.processor import PROCESSOR, RUNS_MODELS, processor_kind
+from trtpipe.processes.stage_runs import run_in_child
 from trtpipe.stores.local import LocalStore
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.workspace.project_code import require_libraries

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import json
 import queue
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from subprocess import PIPE, Popen
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 from trtpipe.canonical.tensors import external_entries, is_external, set_external, set_inline
 from trtpipe.canonical.wire import LARGE
+from trtpipe.launcher.children import Program, Streams, kill, start
+from trtpipe.launcher.environment import environment_of
 
 if TYPE_CHECKING:
     import onnx
 
     from trtpipe.canonical.evaluation_child import Answer, Feed, Request, Result
 
-_CHILD = Path(__file__).with_name("evaluation_child.py")
+_PROGRAM = Program(Path(__file__).parent, "evaluation_child", ("-I",))
 _PATIENCE = 120.0  # seconds for one batch
 _MOST_CRASHES = 8
 
@@ -38,8 +40,8 @@ class Evaluator:
     def __init__(self, workplace: Path) -> None:
         self.workplace = workplace
         self.crashes = 0
-        self._process: subprocess.Popen[str] | None = None
-        self._answers: queue.Queue[str] = queue.Queue()
+        self._process: Popen[bytes] | None = None
+        self._answers: queue.Queue[bytes] = queue.Queue()
 
     def __enter__(self) -> Evaluator:
         return self
@@ -98,11 +100,11 @@ class Evaluator:
             self._start()
         try:
             assert self._process is not None and self._process.stdin is not None
-            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
             line = self._answers.get(timeout=_PATIENCE)
         except (OSError, queue.Empty):
-            line = ""
+            line = b""
         if not line:
             self.crashes += 1
             self._stop()
@@ -114,19 +116,18 @@ class Evaluator:
         self._answers = queue.Queue()
         # -I keeps environment variables and the working directory out of the child's imports; it gets this
         # process's sys.path as its first line instead.
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", str(_CHILD)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
+        self._process = start(
+            _PROGRAM.command([sys.executable]),
+            environment_of("stage"),
+            streams=Streams(stdin=PIPE, stdout=PIPE),
+            own_session=False,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         # A thread reads the pipe, so that waiting for an answer can time out.
         threading.Thread(target=_forward, args=(self._process.stdout, self._answers), daemon=True).start()
         try:
-            self._process.stdin.write(json.dumps({"path": sys.path}) + "\n")
+            self._process.stdin.write(json.dumps({"path": sys.path}).encode() + b"\n")
+            self._process.stdin.flush()
         except OSError:
             return  # it died at once; the first question will notice
 
@@ -134,27 +135,26 @@ class Evaluator:
         process, self._process = self._process, None
         if process is None:
             return
-        process.kill()
-        process.wait()
+        kill(process)
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 _close(stream)
 
 
-def _close(stream: IO[str]) -> None:
+def _close(stream: IO[bytes]) -> None:
     try:
         stream.close()
     except OSError:
         return  # unsent text to a process that is gone
 
 
-def _forward(stream: IO[str], answers: queue.Queue[str]) -> None:
+def _forward(stream: IO[bytes], answers: queue.Queue[bytes]) -> None:
     try:
         for line in stream:
             answers.put(line)
     except ValueError:
         return  # closed by the other thread
-    answers.put("")
+    answers.put(b"")
 
 
 def _closed_model(

@@ -1,6 +1,6 @@
 """The child process of `evaluation`: evaluates constant graphs with ONNX Runtime, else onnx's reference.
 
-It is started by path, not imported, and so uses nothing of trtpipe. It reads one JSON request per line from stdin and
+It runs in an interpreter of its own and uses nothing of trtpipe. It reads one JSON request per line from stdin and
 writes one JSON answer per line to stdout; tensors are passed as files. A kernel that crashes ends only this process.
 
 A request is a `Request`, an answer an `Answer`. `dtype` is a TensorProto.DataType; results over `limit` bytes are left
@@ -9,9 +9,7 @@ out.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import signal
 import sys
 from typing import TYPE_CHECKING, TypedDict
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
     from trtpipe.arrays import Array
 
-_PR_SET_PDEATHSIG = 1
 _MEMORY = 16 << 30  # bytes of address space: a constant that asks for more is not worth having
 
 
@@ -61,7 +58,6 @@ class Answer(TypedDict, total=False):
 
 def main() -> None:
     """Answers requests until stdin ends."""
-    _die_with_parent()
     sys.path[:] = json.loads(sys.stdin.readline())["path"]
     _limit_memory()
     answers, sys.stdout = sys.stdout, sys.stderr
@@ -72,12 +68,6 @@ def main() -> None:
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
-
-
-def _die_with_parent() -> None:
-    """Ends this process with its parent: a kernel running for hours would not notice the end of stdin. Linux only."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _limit_memory() -> None:
@@ -165,7 +155,3 @@ def _stored(model: onnx.ModelProto, results: list[Array], limit: int, path: str)
                            "offset": file.tell(), "length": len(tensor.raw_data)})  # fmt: skip
             file.write(tensor.raw_data)
     return values
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from trtpipe.processes.child_environment import passed_on
+from trtpipe.launcher.children import run_to_end
+from trtpipe.launcher.environment import environment_of
 
 _SETTINGS = (
     "core.fsmonitor=false", "core.hooksPath=/dev/null", "core.sshCommand=false", "core.pager=cat", "diff.external=",
@@ -41,16 +42,9 @@ def ask_git(
     if git is None:
         raise FileNotFoundError("git")
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-    return subprocess.run(
-        [git, "--no-pager", "--no-optional-locks", "--no-replace-objects", *settings, *arguments],
-        cwd=cwd,
-        env={**passed_on(), **_ASKED},
-        stdin=subprocess.DEVNULL,
-        stdout=out if out is not None else subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=seconds,
-        check=False,
-    )
+    command = [git, "--no-pager", "--no-optional-locks", "--no-replace-objects", *settings, *arguments]
+    environment = {**environment_of("stage"), **_ASKED}
+    return run_to_end(command, environment, cwd, seconds=seconds, out=out)
 
 
 def is_filtered(cwd: Path, path: Path, seconds: float) -> bool:

@@ -8,7 +8,6 @@ parent.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import json
 import os
@@ -22,13 +21,13 @@ from typing import Any
 from trtpipe import errors
 from trtpipe.errors import Location, Problem, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
+from trtpipe.launcher.lifeline import end_with_parent
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code, code_numbered
 
 NO_RESULT = 74
 """The exit code of a child that could not even write its result; sysexits.h calls it EX_IOERR."""
 _FULL = 1 << 20
-_PR_SET_PDEATHSIG = 1
 
 
 def error_json(error: TrtpipeError) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def error_from_json(data: dict[str, Any]) -> TrtpipeError:
 
 def main(folder: str) -> int:
     """Run the task of a directory; returns 0 when a result was written, even if that is an error."""
-    die_with_parent()
+    obey_parent()
     place = Path(folder)
     task = Task.from_json(json.loads((place / "task.json").read_bytes()))
     try:
@@ -107,15 +106,11 @@ def _peak_rss() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def die_with_parent() -> None:
-    """Ends this process when its parent ends. Linux only: elsewhere an orphan finishes its work first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a step stops
-    if not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if str(os.getppid()) != os.environ.get("TRTPIPE_PARENT", str(os.getppid())):
-        sys.exit(1)  # the parent died before the call above
+def obey_parent() -> None:
+    """Ends this process when its parent ends, and leaves Ctrl-C to it: the parent decides when a step stops."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.environ.get("TRTPIPE_PARENT")
+    end_with_parent(int(parent) if parent else None)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from trtpipe.errors import TrtpipeError
 from trtpipe.json_values import JsonObject
 from trtpipe.plan.options import EvaluateOptions, UnitsOptions
 from trtpipe.plan.task import MODEL, Task
-from trtpipe.processes.child import die_with_parent, error_json, of_os_error
+from trtpipe.processes.child import error_json, obey_parent, of_os_error
 
 if TYPE_CHECKING:
     from trtpipe.spec.pipeline import Profile
@@ -107,7 +107,7 @@ def _first_profile(profiles: Sequence[JsonObject]) -> Profile:
 
 def main(folder: str) -> int:
     """Answer requests until the input ends."""
-    die_with_parent()
+    obey_parent()
     place = Path(folder)
     # What libraries print belongs into the log, not between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

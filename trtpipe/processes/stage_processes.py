@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+from trtpipe.launcher.children import Streams, interpreter_command, kill, start
 from trtpipe.processes.stage_server import PACKET
 
 _STARTING_SECONDS = 120.0
@@ -44,21 +43,6 @@ def start_stage(stage: str, folder: Path, environment: Mapping[str, str]) -> Sta
     return fork or _Interpreter.start(folder, environment)
 
 
-def interpreter(module: str, *arguments: str) -> list[str]:
-    """The command line that runs a trtpipe module in this interpreter."""
-    return [sys.executable, "-P" if sys.version_info >= (3, 11) else "-B", "-m", module, *arguments]
-
-
-def kill(child: subprocess.Popen[bytes]) -> None:
-    """End a process with its own session and its child processes, if it still runs."""
-    if child.poll() is None:
-        if os.name == "posix":
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
-        child.wait()
-
-
 @dataclass(frozen=True, slots=True)
 class _Interpreter:
     """A stage in a new interpreter."""
@@ -68,15 +52,8 @@ class _Interpreter:
     @classmethod
     def start(cls, folder: Path, environment: Mapping[str, str]) -> _Interpreter:
         with (folder / "child.log").open("wb") as log:
-            child = subprocess.Popen(
-                interpreter("trtpipe.processes.child", "."),
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            command = interpreter_command("trtpipe.processes.child", ".")
+            child = start(command, environment, folder, Streams(stdout=log, stderr=log))
         return cls(child)
 
     def poll(self) -> int | None:
@@ -118,15 +95,8 @@ class _Server:
         self._lock = threading.Lock()
         self.gone = False
         with theirs:
-            self._process = subprocess.Popen(
-                interpreter("trtpipe.processes.stage_server", str(theirs.fileno())),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+            command = interpreter_command("trtpipe.processes.stage_server", str(theirs.fileno()))
+            self._process = start(command, environment, inherited=[theirs.fileno()])
         threading.Thread(target=self._listen, name="stage server", daemon=True).start()
 
     @property

@@ -20,6 +20,8 @@ from types import ModuleType
 
 from trtpipe.errors import Problem
 from trtpipe.json_values import Json
+from trtpipe.launcher.children import run_to_end
+from trtpipe.launcher.environment import environment_of
 from trtpipe.problem_codes import Code
 from trtpipe.targets.compute_capability import ComputeCapability
 
@@ -180,10 +182,10 @@ def _from_smi() -> tuple[DetectedGpu, ...]:
     """Through the driver's command-line tool."""
     command = ["nvidia-smi", f"--query-gpu={_SMI_FIELDS}", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SMI_SECONDS, check=False)
+        done = run_to_end(command, environment_of("stage"), seconds=_SMI_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return ()
-    return tuple(_smi_gpus(done.stdout)) if done.returncode == 0 else ()
+    return tuple(_smi_gpus(done.stdout.decode(errors="replace"))) if done.returncode == 0 else ()
 
 
 def _smi_gpus(text: str) -> Iterator[DetectedGpu]:

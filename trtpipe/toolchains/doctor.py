@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from trtpipe.json_values import Json
+from trtpipe.launcher.children import run_to_end
+from trtpipe.launcher.environment import environment_of
 from trtpipe.targets.capabilities import capabilities_of, runnable_here
 from trtpipe.targets.toolchain import FLAVOURS, TITLES, Flavour, Toolchain
 from trtpipe.toolchains.detect import DetectedGpu, detect_gpus, driver_may_be_here
@@ -232,10 +234,10 @@ def can_switch_off_randomisation() -> bool:
         return False
     command = [sys.executable, "-I", "-S", "-c", _RANDOMISATION_PROBE]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
+        done = run_to_end(command, environment_of("stage"), seconds=_PROBE_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.stdout.strip() == "True"
+    return done.stdout.strip() == b"True"
 
 
 def _space(folders: tuple[Path, ...]) -> Iterator[Finding]:

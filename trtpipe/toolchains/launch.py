@@ -10,16 +10,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
-import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from trtpipe.errors import Interrupted, Problem, StepFailed, ToolchainError, TrtpipeError
 from trtpipe.json_values import as_object
+from trtpipe.launcher.children import Program, Streams, kill, start
+from trtpipe.launcher.environment import environment_of
 from trtpipe.plan.worker_messages import (
     WorkerEngine,
     WorkerError,
@@ -37,15 +38,12 @@ from trtpipe.toolchains.failure_codes import code_of_failure
 from trtpipe.toolchains.messages import message_from
 from trtpipe.toolchains.refusals import builder_fact, parser_fact, shown_log
 from trtpipe.toolchains.request import MODEL, WorkerRequest
-from trtpipe.toolchains.watch import Minding, kill, signal_of, tail
+from trtpipe.toolchains.watch import Minding, signal_of, tail
 from trtpipe.toolchains.worker import ADDR_NO_RANDOMIZE, TUNABLES
 from trtpipe.unions import assert_never
 
 WORKER = Path(__file__).with_name("worker.py")
-_RUN = "import sys; sys.path.append(sys.argv.pop(2)); from {name} import main; main()"
-"""Imported, the worker is read from kept bytecode where the interpreter has it; a script is compiled every time."""
 _ASK = 0xFFFFFFFF  # personality(2): tell, change nothing
-_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
 
 OnEvent = Callable[[WorkerMessage], None]
 
@@ -65,7 +63,7 @@ def run_worker(
     `killed` it has none. Raises StepFailed when TensorRT refuses or dies, ToolchainError when it cannot start,
     Interrupted.
     """
-    (folder / "request.json").write_text(json.dumps(request.to_json(_parent_of(python))))
+    (folder / "request.json").write_text(json.dumps(request.to_json()))
     with (folder / "build.log").open("ab", buffering=0) as log:
         child = _start(python, folder, log)
         needs_driver = request.flavour != "tensorrt_rtx"
@@ -83,41 +81,12 @@ def run_worker(
     return hearing.outcome(code, minding.ended_because)
 
 
-def scrubbed_environment(source: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The few variables that a build may see; NVIDIA_TF32_OVERRIDE, for one, changes engines."""
-    return {name: source[name] for name in _PASSED_ON if name in source} | {"LANG": "C.UTF-8"}
-
-
-def _parent_of(python: Sequence[str]) -> int | None:
-    """Our process id, when the worker is our direct child (a wrapper, say of a container, hides us)."""
-    return os.getpid() if len(python) == 1 else None
-
-
 def _start(python: Sequence[str], folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    flags, worker_folder = 0, str(WORKER.parent)
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP
+    command = Program(WORKER.parent, WORKER.stem).command(python, "request.json")
     try:
         with _fixed_addresses() as environment:
-            return subprocess.Popen(
-                [
-                    *python,
-                    "-I",
-                    "-S",
-                    "-B",
-                    "-c",
-                    _RUN.format(name=WORKER.stem),
-                    "request.json",
-                    worker_folder,
-                ],
-                cwd=folder,
-                env=scrubbed_environment() | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-                creationflags=flags,
-            )
+            streams = Streams(stdout=subprocess.PIPE, stderr=log)
+            return start(command, environment_of("engine") | environment, folder, streams)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ToolchainError(

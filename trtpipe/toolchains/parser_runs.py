@@ -20,13 +20,15 @@ from pathlib import Path, PurePath
 
 from trtpipe.errors import StepFailed
 from trtpipe.json_values import JsonObject
+from trtpipe.launcher.children import run_to_end
+from trtpipe.launcher.environment import environment_of
 from trtpipe.networks.reader import NETWORK, WEIGHTS
 from trtpipe.plan.control import Control
 from trtpipe.plan.worker_messages import WorkerMessage
 from trtpipe.problem_codes import Code
 from trtpipe.spec.pipeline import BuilderSpec
 from trtpipe.targets.toolchain import Toolchain
-from trtpipe.toolchains.launch import run_worker, scrubbed_environment
+from trtpipe.toolchains.launch import run_worker
 from trtpipe.toolchains.request import MODEL, UNTIMED, WorkerRequest, compatibility_of
 
 _NAME = "network"
@@ -115,15 +117,9 @@ def _numpy_of(python: Sequence[str]) -> tuple[str, ...]:
         found = importlib.util.find_spec("numpy")
         return (str(Path(found.origin).parents[1]),) if found and found.origin else ()
     try:
-        done = subprocess.run(
-            [*python, "-I", "-c", _FIND_NUMPY],
-            capture_output=True,
-            text=True,
-            timeout=_FIND_SECONDS,
-            check=False,
-            env=scrubbed_environment(),
-        )
+        command = [*python, "-I", "-c", _FIND_NUMPY]
+        done = run_to_end(command, environment_of("engine"), seconds=_FIND_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return ()
-    place = done.stdout.strip()
+    place = done.stdout.decode(errors="replace").strip()
     return (place,) if place else ()

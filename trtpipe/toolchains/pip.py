@@ -6,7 +6,6 @@ The package index is whatever the user configured: none is named here.
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import ToolchainError
 from trtpipe.json_values import JsonObject, Malformed, object_in, objects_in, read_object, text_in
+from trtpipe.launcher.children import run_to_end
+from trtpipe.launcher.environment import installer_environment
 from trtpipe.problem_codes import Code
 from trtpipe.toolchains.lookup import PACKAGES
 from trtpipe.toolchains.wheel_lock import LOCK_FILE, Wheels, parts_of, required_hashes
@@ -54,7 +55,7 @@ def install_packages(
         done, report = _run(requirements, folder, required_hashes(known or {}, names))
         if done.returncode == 0:
             return _wheels(report)
-        said = done.stderr + done.stdout
+        said = (done.stderr + done.stdout).decode(errors="replace")
         if (
             _OTHER_HASHES.search(said)
             or _NO_SPACE.search(said)
@@ -81,7 +82,7 @@ def _requirements(flavour: Flavour, package: str, version: str) -> list[str]:
 
 def _run(
     requirements: list[str], folder: Path, hashed: list[str]
-) -> tuple[subprocess.CompletedProcess[str], Path | None]:
+) -> tuple[subprocess.CompletedProcess[bytes], Path | None]:
     """One installation, of the `hashed` requirements where there are any.
 
     pip's report lies beside the folder's content until it has been read.
@@ -108,15 +109,8 @@ def _run(
         command += ["--no-compile"]
     else:
         command += ["--python", sys.executable]
-    done = subprocess.run(
-        command,
-        cwd=folder,  # apart from the project, whose files are no modules of pip's
-        capture_output=True,
-        text=True,
-        check=False,
-        env=_environment(),
-        stdin=subprocess.DEVNULL,
-    )
+    # In that folder and not the project's, whose files are no modules of pip's.
+    done = run_to_end(command, installer_environment(), folder)
     listed.unlink(missing_ok=True)
     return done, report
 
@@ -125,13 +119,6 @@ def _only_wheels(requirements: list[str]) -> list[str]:
     """No code of a source distribution runs, but that of the package itself, which NVIDIA publishes as one."""
     package = requirements[0].partition("==")[0]
     return [word for name in sorted(parts_of(package)) for word in ("--only-binary", name)]
-
-
-def _environment() -> dict[str, str]:
-    """The user's, without what contradicts --target, and with English messages."""
-    dropped = {"PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PYTHONPATH"}
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return {**kept, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "LC_ALL": "C.UTF-8"}
 
 
 def _wheels(report: Path | None) -> list[dict[str, str]]:

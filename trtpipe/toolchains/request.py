@@ -63,13 +63,12 @@ class WorkerRequest:
     plugins: tuple[str, ...]
     timing: Timing
 
-    def to_json(self, parent: int | None) -> dict[str, Json]:
-        """The request as the worker reads it; with `parent`, the worker ends when that process does."""
+    def to_json(self) -> dict[str, Json]:
+        """The request as the worker reads it."""
         return {
             "schema": SCHEMA,
             "action": self.action,
             "flavour": self.flavour,
-            "parent": parent,
             "site": self.site,
             "model": MODEL,
             "engine": ENGINE,

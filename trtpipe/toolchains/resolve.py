@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from trtpipe.errors import Problem, SpecPath, ToolchainError
 from trtpipe.files import temporary_folder
 from trtpipe.json_values import JsonObject, Malformed, object_in, read_object, text_in, texts_in
+from trtpipe.launcher.children import run_to_end
+from trtpipe.launcher.environment import environment_of
 from trtpipe.problem_codes import Code
 from trtpipe.targets.toolchain import Flavour, Toolchain, install_line, parse_version, version_matches
 from trtpipe.toolchains import lookup
@@ -199,21 +201,11 @@ class _Answer:
         return cls(python, _Found(text_in(found, "version"), tuple(texts_in(found, "site")), known))
 
 
-def _run_apart(command: list[str], source: str) -> subprocess.CompletedProcess[str]:
+def _run_apart(command: list[str], source: str) -> subprocess.CompletedProcess[bytes]:
     """Runs an interpreter in an empty directory, without the user's secrets: a clone's files are not its modules."""
-    from trtpipe.toolchains.launch import scrubbed_environment
-
     with temporary_folder("toolchain") as empty:
-        return subprocess.run(
-            command,
-            input=source,
-            cwd=empty,
-            env=scrubbed_environment(),
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
+        given = source.encode()
+        return run_to_end(command, environment_of("engine"), empty, seconds=_PROBE_SECONDS, given=given)
 
 
 def _asked(command: tuple[str, ...], flavour: str) -> _Answer:
@@ -233,7 +225,9 @@ def _asked(command: tuple[str, ...], flavour: str) -> _Answer:
     try:
         return _Answer.from_json(read_object(done.stdout.splitlines()[-1]))
     except (IndexError, Malformed) as error:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        said = (
+            done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
+        )[-1]
         raise ToolchainError(
             Code.INTERPRETER, f"{shown!r} is not a usable Python interpreter: {said}", remedy
         ) from error

@@ -12,7 +12,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trtpipe.json_values import Json
+from trtpipe.launcher.children import interrupt, kill
 
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
@@ -48,7 +48,7 @@ class Minding:
         elif self.cancelled.is_set() and self._kill_at is None:
             self.ended_because = "cancelled"
             self._kill_at = now + GRACE_SECONDS
-            _interrupt(self.child)
+            interrupt(self.child)
         elif self._kill_at is not None and now > self._kill_at:
             self._end("cancelled")
         elif self.time_limit and now - self._began > self.time_limit + GRACE_SECONDS:
@@ -93,26 +93,6 @@ def _read_lines(child: subprocess.Popen[bytes], lines: queue.Queue[bytes | None]
         while line := stream.readline(_LINE_BYTES):
             lines.put(line)
     lines.put(None)
-
-
-def _interrupt(child: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        child.terminate()
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGINT)
-
-
-def kill(child: subprocess.Popen[bytes]) -> None:
-    """The child and whatever it started; nothing when it has ended."""
-    if child.poll() is not None:
-        return
-    if sys.platform == "win32":
-        child.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def signal_of(code: int) -> str:

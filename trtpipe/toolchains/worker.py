@@ -97,7 +97,6 @@ FLOOR_STEP = 256 * GIB
 WARM_THREADS = 3
 EXIT_FUNCTIONS = 512
 SYSTEM_LIBRARIES = ("libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0")
-PR_SET_PDEATHSIG = 1
 PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE = 0, 0x02 | 0x20 | 0x4000
 EVENT_SECONDS = 0.1  # at most ten phase events a second
 WATCH_SECONDS = 0.1
@@ -106,7 +105,6 @@ FIELDS = {  # of a request; field → its type in JSON
     "schema": "integer",  # SCHEMA
     "action": "text",  # one of ACTIONS
     "flavour": "text",  # one of FLAVOURS
-    "parent": "integer or null",  # the process id without which the worker ends
     "site": "list of texts",  # directories put on sys.path
     "model": "text",  # plain file names, as the next
     "engine": "text",
@@ -214,15 +212,7 @@ class Events:
                 os._exit(4)  # nobody listens any more
 
 
-# -- the process: addresses, parent, memory ---------------------------------------------------------------------
-
-
-def die_with_parent(parent: int | None) -> None:
-    """End when the process that started this one ends, also if it already has (Linux only)."""
-    if sys.platform.startswith("linux"):
-        libc().prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if parent is not None and os.getppid() != parent:
-            os._exit(4)
+# -- the process: addresses, memory -------- ---------------------------------------------------------------------
 
 
 class Ground:
@@ -1294,7 +1284,7 @@ def main() -> None:
     try:
         request = read_request(sys.argv[1])
         events.send("start", action=request.get("action"), pid=os.getpid(), schema=SCHEMA)
-        die_with_parent(checked_request(request)["parent"])
+        checked_request(request)
         job = Job(request, events, stop)
         result = job.result
         result["address_randomisation"] = "off" if fixed else "on"

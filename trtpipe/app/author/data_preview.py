@@ -18,7 +18,7 @@ from trtpipe.plan.control import Control
 from trtpipe.plan.planner import profiles_record
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
-from trtpipe.processes.launcher import run_in_child
+from trtpipe.processes.stage_runs import run_in_child
 from trtpipe.workspace.workspace import BUILD_DIRECTORY, open_workspace
 
 

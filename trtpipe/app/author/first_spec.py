@@ -31,7 +31,7 @@ from trtpipe.plan.planner.facts import MODEL_FILES
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
-from trtpipe.processes.launcher import run_in_child
+from trtpipe.processes.stage_runs import run_in_child
 from trtpipe.proofs.proposals import Hints
 from trtpipe.spec.pipeline import PipelineSpec, Profile
 from trtpipe.workspace.workspace import Workspace, known_names

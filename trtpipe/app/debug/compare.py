@@ -19,7 +19,7 @@ from trtpipe.plan.events import ComparisonProgress
 from trtpipe.plan.options import NO_TRANSFORM, ValidateOptions
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
-from trtpipe.processes.launcher import Telling, run_in_child
+from trtpipe.processes.stage_runs import Telling, run_in_child
 
 
 def compare_cell(steps: CellSteps, samples: int | None = None) -> Mapping[str, Any]:

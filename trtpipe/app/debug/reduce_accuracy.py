@@ -26,7 +26,7 @@ from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
-from trtpipe.processes.launcher import run_in_child
+from trtpipe.processes.stage_runs import run_in_child
 from trtpipe.reduction.budget import Spent, Trials
 from trtpipe.reduction.candidates import Candidate
 from trtpipe.reduction.course import Reduced, fewer_nodes

@@ -239,7 +239,7 @@ def write_request(folder: Path, request: WorkerRequest) -> None:
         (folder / "plugins").mkdir(exist_ok=True)
         shutil.copy(path, folder / "plugins" / path.name)
     portable = replace(request, plugins=tuple(f"plugins/{path.name}" for path in libraries))
-    (folder / "request.json").write_text(json.dumps(portable.to_json(parent=None), indent=1) + "\n")
+    (folder / "request.json").write_text(json.dumps(portable.to_json(), indent=1) + "\n")
     shutil.copy(WORKER, folder / "worker.py")
 
 

@@ -204,7 +204,7 @@ def _model_measured(
     import numpy as np
 
     from trtpipe.metrics.latency import summary_of
-    from trtpipe.processes.launcher import run_in_child
+    from trtpipe.processes.stage_runs import run_in_child
     from trtpipe.runners.inference.results import Timings
 
     (scratch / "out").mkdir(parents=True)

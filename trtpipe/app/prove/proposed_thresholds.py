@@ -16,7 +16,7 @@ from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
-from trtpipe.processes.launcher import run_in_child
+from trtpipe.processes.stage_runs import run_in_child
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.pipeline import PipelineSpec, Threshold
 from trtpipe.spec.variant import VariantSpec

@@ -18,19 +18,20 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from trtpipe.errors import ModelError, Problem
+from trtpipe.launcher.children import Program, Streams, kill, start
+from trtpipe.launcher.environment import environment_of
 from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
-    from trtpipe.frontends.conversion.child import Message, Outcome
+    from trtpipe.frontends.conversion.conversion_child import Message, Outcome
     from trtpipe.json_values import Json
 
-_CHILD = Path(__file__).with_name("child.py")
+_PROGRAM = Program(Path(__file__).parent, "conversion_child", ("-s", "-B"))
 TIME_LIMIT = 3600.0
 """Seconds; far more than any conversion that was seen, so that one which hangs does end."""
 _TAIL_BYTES = 4000
 _TAIL_LINES = 12
 _LARGEST_RESULT = 64 << 20
-_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _HINTS = {"SIGKILL": "it may have run out of memory"}
 _OUT_OF_MEMORY = ("MemoryError", "std::bad_alloc", "can't allocate memory", "OutOfMemory")
 
@@ -68,7 +69,6 @@ def run_converter(
         "converter": str(converter.file),
         "request": dict(request),
         "path": _search_path(),
-        "parent": os.getpid(),
     }
     (folder / "request.json").write_text(json.dumps(message))
     log = folder / "converter.log"
@@ -80,41 +80,22 @@ def run_converter(
             fact = f"{converter.name} took longer than {time_limit:g} seconds"
             raise ModelError(Code.CONVERTER_DIED, fact, _last_words(log)) from None
         finally:
-            child.kill()
-            child.wait()
+            kill(child)
     return _facts(converter, folder / "result.json", code, log)
 
 
 def _start(folder: Path, home: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     # -I would do all of this but for the hash seed, which it leaves to chance: sets of names would be walked in
     # another order each time.
-    return subprocess.Popen(
-        [sys.executable, "-s", "-B", str(_CHILD)],
-        cwd=folder,
-        env=_environment(home),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
+    places = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME"), str(home))
+    command = _PROGRAM.command([sys.executable])
+    streams = Streams(stdout=log, stderr=log)
+    return start(command, environment_of("converter") | places, folder, streams, own_session=False)
 
 
 def _search_path() -> list[str]:
     """Where this process finds packages; not its working directory, which is the user's."""
     return [str(Path(entry).absolute()) for entry in sys.path if entry]
-
-
-def _environment(home: Path) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    places = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME"), str(home))
-    fixed = {
-        "LANG": "C.UTF-8",
-        "PYTHONHASHSEED": "0",
-        "PYTHONUTF8": "1",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "1",
-        "TF_ENABLE_ONEDNN_OPTS": "0",  # constants are folded with plain kernels, alike on every CPU
-    }
-    return kept | places | fixed
 
 
 def _facts(converter: Converter, answer: Path, code: int, log: Path) -> dict[str, Json]:

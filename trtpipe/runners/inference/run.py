@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,19 +25,18 @@ from trtpipe.errors import (
     TrtpipeError,
 )
 from trtpipe.json_values import JsonObject, Malformed, text_in
+from trtpipe.launcher.children import Program, Streams, kill, start
+from trtpipe.launcher.environment import environment_of
 from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.requests import EngineRun, HowToRun, request_json
 from trtpipe.runners.inference.results import Inference, read_inference
 from trtpipe.runners.inference.trust import TrustedEngine
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.toolchains.failure_codes import code_of_failure
-from trtpipe.toolchains.launch import scrubbed_environment
 from trtpipe.toolchains.lookup import python_version
-from trtpipe.toolchains.watch import Minding, kill, signal_of, tail
+from trtpipe.toolchains.watch import Minding, signal_of, tail
 
-_PACKAGES = Path(__file__).parent
-"""Appended to the child's import path, so that it can import `engine_process`."""
-_RUN = "import sys; sys.path.append(sys.argv.pop(2)); from engine_process.main import main; main()"
+_PROGRAM = Program(Path(__file__).parent, "engine_process.main")
 _KINDS: Mapping[str, type[TrtpipeError]] = {
     "environment": ToolchainError,
     "trust": ModelError,
@@ -72,8 +69,7 @@ def run_engine(
     inputs that the engine does not take, StepFailed when it fails on the GPU, Interrupted.
     """
     request = request_json(toolchain, _site_of(toolchain), engine, runs, how)
-    parent = os.getpid() if len(toolchain.python) == 1 else None  # a wrapper, say of a container, hides us
-    (folder / "request.json").write_text(json.dumps({**request, "parent": parent}))
+    (folder / "request.json").write_text(json.dumps(request))
     log_path = folder / "run.log"
     heard: list[JsonObject] = []
     with log_path.open("ab", buffering=0) as log:
@@ -128,20 +124,10 @@ def cuda_site() -> list[str]:
 
 
 def _start(python: Sequence[str], folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    flags = 0
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP
+    command = _PROGRAM.command(python, "request.json")
     try:
-        return subprocess.Popen(
-            [*python, "-I", "-S", "-B", "-c", _RUN, "request.json", str(_PACKAGES)],
-            cwd=folder,
-            env=scrubbed_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-            creationflags=flags,
-        )
+        streams = Streams(stdout=subprocess.PIPE, stderr=log)
+        return start(command, environment_of("engine"), folder, streams)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ToolchainError(

@@ -26,7 +26,6 @@ Request (JSON, `schema: 1`; what is left out has the default shown)::
     timing              false: whether timings.npy is written
     save                true: whether the outputs of the first timed iteration are written
     time_limit          null or seconds; memory_limit: null or bytes of tensors on the GPU
-    parent              null or the process id without which this one ends
 
 Events (one JSON object a line on the original stdout; `event` names the kind): start · log (severity, message) · phase
 (name) · gpu · engine (io, profiles, …) · note (message) · run (index, profile, graph, outputs: name, dtype, shape,

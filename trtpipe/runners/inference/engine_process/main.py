@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 GRACE_SECONDS = 3.0  # for a run under way: a kernel that hangs never ends
-_PR_SET_PDEATHSIG = 1
 _WATCH_SECONDS = 0.05
 _DEFAULTS: dict[str, object] = {
     "site": [],
@@ -41,7 +39,6 @@ _DEFAULTS: dict[str, object] = {
     "save": True,
     "time_limit": None,
     "memory_limit": None,
-    "parent": None,
 }
 _NEEDED = ("schema", "action", "flavour", "engine", "sha256", "bytes")
 CHOICES = {
@@ -67,14 +64,6 @@ def checked_request(raw: dict[str, Any]) -> Request:
     if problems:
         raise Failure("config", "; ".join(problems), details=problems)
     return request
-
-
-def die_with_parent(parent: int | None) -> None:
-    """End when the process that started this one ends, also if it already has (Linux only)."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if parent is not None and os.getppid() != parent:
-            os._exit(4)
 
 
 def carry_out(job: Job) -> Failure | None:
@@ -132,7 +121,6 @@ def main() -> None:
     try:
         with open(sys.argv[1], "rb") as file:  # noqa: PTH123
             raw = json.load(file)
-        die_with_parent(raw.get("parent"))
         events.send("start", action=raw.get("action"), pid=os.getpid(), schema=SCHEMA)
         job = Job(checked_request(raw), events, stop)
     except Failure as failure:

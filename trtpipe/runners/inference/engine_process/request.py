@@ -68,4 +68,3 @@ class Request(TypedDict):
     save: bool
     time_limit: float | None
     memory_limit: int | None
-    parent: int | None

@@ -1,4 +1,4 @@
-"""The process in which a converter runs: `python child.py`, in a folder that holds `request.json`.
+"""The process in which a converter runs: in a folder that holds `request.json`.
 
 Calls `convert` of the converter that the request names and writes the result to `result.json`: the facts that it
 returned, or the exception. Standard library only, independent of trtpipe and of the converted format.
@@ -6,11 +6,8 @@ returned, or the exception. Standard library only, independent of trtpipe and of
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib.util
 import json
-import os
 import signal
 import sys
 import traceback
@@ -22,18 +19,16 @@ if TYPE_CHECKING:
 
     from trtpipe.json_values import Json
 
-_PR_SET_PDEATHSIG = 1
 _LONGEST = 2000
 _MOST_CAUSES = 20
 
 
 class Message(TypedDict):
-    """The converter's file, what it is asked, where packages are found, and the process that started this one."""
+    """The converter's file, what it is asked, and where packages are found."""
 
     converter: str
     request: dict[str, Json]
     path: list[str]
-    parent: int
 
 
 class Outcome(TypedDict, total=False):
@@ -48,7 +43,7 @@ class Outcome(TypedDict, total=False):
 def main() -> None:
     """Run the converter of the request in this folder; write the result, even if that is an error."""
     request = json.loads(Path("request.json").read_bytes())
-    _die_with(request["parent"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a conversion stops
     sys.path[:] = request["path"]
     result = _outcome(request)
     whole = Path("result.json.part")
@@ -84,18 +79,3 @@ def _raised(error: Exception) -> Outcome:
     for _ in range(_MOST_CAUSES):
         cause = cause.__cause__ or cause
     return {"raised": type(error).__name__, "said": str(cause)[:_LONGEST]}
-
-
-def _die_with(parent: int) -> None:
-    """Linux only: elsewhere an orphan ends with its work."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a conversion stops
-    if not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)  # the parent died before the call above
-
-
-if __name__ == "__main__":
-    main()

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.json_values import JsonObject, read_object
+from trtpipe.launcher.environment import environment_of
 from trtpipe.permissions import grants_for_children
 from trtpipe.plan.control import Control
 from trtpipe.plan.ports import ActionResult
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.child import NO_RESULT, error_from_json, of_os_error
-from trtpipe.processes.child_environment import passed_on
 from trtpipe.processes.stage_processes import StageProcess, start_stage
 
 _POLL_SECONDS = 0.05
@@ -83,7 +83,7 @@ def environment(*, fetching: bool = False) -> dict[str, str]:
     package_root = str(Path(__file__).resolve().parents[2])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {"PYTHONPATH": os.pathsep.join(paths), "TRTPIPE_PARENT": str(os.getpid())}
-    return {**passed_on(fetching=fetching), **own, **grants_for_children()}
+    return {**environment_of("fetch" if fetching else "stage"), **own, **grants_for_children()}
 
 
 def _wait(child: StageProcess, control: Control, tick: Callable[[], None]) -> int:
